@@ -1,0 +1,1 @@
+"""Agents on a Gemma 4 that you serve yourself with vLLM."""

@@ -1,0 +1,100 @@
+"""Every exception that agentkit raises.
+
+```
+AgentKitError
+├─ ModelError                 the server or the wire
+│  ├─ ModelConnectionError    retried
+│  ├─ ModelTimeoutError       retried
+│  ├─ ModelStatusError        .status_code; 429 and 5xx retried, other 4xx not
+│  ├─ ModelProtocolError      malformed SSE or JSON, a stream without a finish reason; retried
+│  └─ ContextWindowError      the newest exchange alone does not fit
+├─ ToolDefinitionError        the programmer's mistake, raised where the tool is registered
+├─ JournalError               an intent could not be made durable: the tool did not start
+└─ ServerNotReadyError        with the sentence that says what to do
+ToolError                     raised BY tools; never leaves the executor
+```
+
+What a model does wrong (an unknown tool, bad JSON, a schema violation, a cut reply) is data,
+a `ToolResult` with a kind, and reaching a limit is a `RunResult` with a stop reason.
+Neither is ever an exception.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AgentKitError",
+    "ContextWindowError",
+    "JournalError",
+    "ModelConnectionError",
+    "ModelError",
+    "ModelProtocolError",
+    "ModelStatusError",
+    "ModelTimeoutError",
+    "ServerNotReadyError",
+    "ToolDefinitionError",
+    "ToolError",
+]
+
+
+class AgentKitError(Exception):
+    """Base of everything agentkit raises on purpose."""
+
+
+class ModelError(AgentKitError):
+    """The model server, or the wire to it, failed."""
+
+
+class ModelConnectionError(ModelError):
+    """No connection, or one that broke. Retried within the wall-time budget."""
+
+
+class ModelTimeoutError(ModelError):
+    """One of the four clocks (connect, first event, idle, total) ran out."""
+
+
+class ModelStatusError(ModelError):
+    """The server answered with an HTTP status that is not 200.
+
+    Attributes:
+        status_code: The HTTP status.
+        retry_after: Seconds the server asked to wait, where it said so in a usable form.
+    """
+
+    def __init__(self, message: str, *, status_code: int, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.retry_after = retry_after
+
+
+class ModelProtocolError(ModelError):
+    """The reply is not what the protocol allows: bad SSE, bad JSON, or no finish reason."""
+
+
+class ContextWindowError(ModelError):
+    """The prompt does not fit the model's window and nothing more can be left out."""
+
+
+class ToolDefinitionError(AgentKitError):
+    """A function cannot become a tool; the message names it, the parameter and the remedy."""
+
+
+class JournalError(AgentKitError):
+    """An intent could not be made durable, so the tool was not started."""
+
+
+class ServerNotReadyError(AgentKitError):
+    """The server cannot do what the run needs; the message says what to change."""
+
+
+class ToolError(AgentKitError):
+    """Raise this in a tool to tell the model what went wrong.
+
+    Args:
+        message: What the model reads. Say what to do instead, if you know.
+        retry: True when the same call may succeed if tried again at once; the executor then
+            uses the tool's own retries before it tells the model.
+    """
+
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.retry = retry

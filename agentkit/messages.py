@@ -1,0 +1,337 @@
+"""The plain data of a conversation: messages, calls, results, and what a model is asked.
+
+Nothing here does I/O, knows a wire format or spells a control token. Every type is a frozen
+dataclass, so a conversation can be shared between threads and runs without copying, and pydantic
+turns it into JSON and back (`dump_messages`, `load_messages`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from pydantic import TypeAdapter
+from typing_extensions import TypeAliasType
+
+__all__ = [
+    "AssistantMessage",
+    "AudioPart",
+    "Content",
+    "FinishReason",
+    "ImagePart",
+    "JsonObject",
+    "JsonValue",
+    "Message",
+    "ModelRequest",
+    "ModelResponse",
+    "ModelSettings",
+    "Part",
+    "ResultKind",
+    "StopReason",
+    "SystemMessage",
+    "TextPart",
+    "ToolCall",
+    "ToolChoice",
+    "ToolDefinition",
+    "ToolMessage",
+    "ToolResult",
+    "Usage",
+    "UserMessage",
+    "VideoPart",
+    "dump_messages",
+    "load_messages",
+    "text_of",
+]
+
+JsonValue = TypeAliasType(
+    "JsonValue",
+    "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None",
+)
+JsonObject: TypeAlias = dict[str, Any]
+"""A decoded JSON object. `Any`, not `JsonValue`: this is the JSON edge."""
+
+
+# --- content -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A run of text."""
+
+    text: str
+    type: Literal["text"] = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """An image, as a `data:` or `https:` URL."""
+
+    url: str
+    type: Literal["image"] = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPart:
+    """Recorded sound: base64 bytes and their format (`wav`, `mp3`)."""
+
+    data: str
+    format: str = "wav"
+    type: Literal["audio"] = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPart:
+    """A video, as a `data:` or `https:` URL."""
+
+    url: str
+    type: Literal["video"] = "video"
+
+
+Part: TypeAlias = TextPart | ImagePart | AudioPart | VideoPart
+Content: TypeAlias = str | tuple[Part, ...]
+
+
+def text_of(content: Content | None) -> str:
+    """The text of a content, its other parts left out."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.text for part in content if isinstance(part, TextPart))
+
+
+# --- calls and results -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """What the model asks for, before anything about it was checked.
+
+    Attributes:
+        id: Unique within a run; the result carries the same one.
+        name: The tool's name as the model wrote it.
+        arguments: Always a JSON object, so that history stays valid whatever the model wrote.
+        malformed: The text that could not be read as a JSON object; `arguments` is then empty
+            and the call must not run.
+    """
+
+    id: str
+    name: str
+    arguments: JsonObject = field(default_factory=dict)
+    malformed: str | None = None
+
+
+ResultKind: TypeAlias = Literal[
+    "ok",
+    "error",  # the tool raised
+    "timeout",  # the tool's own clock ran out
+    "invalid_arguments",  # the call does not fit the tool's schema
+    "unknown_tool",
+    "truncated",  # the reply was cut, so the call was not run
+    "denied",  # policy or a person said no
+    "cancelled",  # the run ended first
+    "unknown",  # a crash hid the outcome
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The outcome of one call, as the model will read it.
+
+    Attributes:
+        call_id: The `ToolCall.id` it answers.
+        content: Text, or parts when the tool returned an image or sound.
+        is_error: True for every kind but `ok`.
+        kind: Why it ended as it did.
+        seconds: Wall time of the execution.
+        attempts: How often the tool was started.
+    """
+
+    call_id: str
+    content: Content
+    is_error: bool = False
+    kind: ResultKind = "ok"
+    seconds: float = 0.0
+    attempts: int = 1
+
+
+# --- messages ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SystemMessage:
+    """The instructions; at most one, and first."""
+
+    content: str
+    role: Literal["system"] = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """What a person said."""
+
+    content: Content
+    role: Literal["user"] = "user"
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMessage:
+    """What the model said: text, or calls, and perhaps a thought.
+
+    `content` is None beside calls. Gemma's template would print text after the tools' answers
+    and close the turn there (vllm-project/vllm#39885), so preamble text belongs in `reasoning`.
+    """
+
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str | None = None
+    role: Literal["assistant"] = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMessage:
+    """A tool's answer in the conversation: one per call, in call order."""
+
+    call_id: str
+    name: str
+    content: Content
+    is_error: bool = False
+    role: Literal["tool"] = "tool"
+
+
+Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+
+_MESSAGES: TypeAdapter[list[Message]] = TypeAdapter(
+    list[Message], config={"defer_build": True, "ser_json_inf_nan": "constants"}
+)
+
+
+def dump_messages(messages: Sequence[Message]) -> bytes:
+    """A conversation as JSON text (UTF-8)."""
+    return _MESSAGES.dump_json(list(messages))
+
+
+def load_messages(text: bytes | str) -> list[Message]:
+    """The conversation that `dump_messages` wrote.
+
+    Raises:
+        pydantic.ValidationError: The text is not such a conversation.
+    """
+    return _MESSAGES.validate_json(text)
+
+
+# --- tools and requests ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A tool as a model is told of it: the shared ground of `toolset` and `wire`.
+
+    Attributes:
+        name: What the model calls.
+        description: What the model reads.
+        parameters: The full JSON Schema (draft 2020-12) of the arguments object. Nothing is
+            lowered or escaped here; `agentkit.schema` does that.
+    """
+
+    name: str
+    description: str
+    parameters: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Which calls a reply may or must hold; enforced by a grammar where the server takes one.
+
+    Attributes:
+        mode: `auto` leaves the choice to the model, `none` forbids calls, `required` forces at
+            least one.
+        name: With `required`: only this tool.
+        max_calls: With `required` or `auto`: at most so many calls in the reply.
+    """
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    name: str | None = None
+    max_calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """What to ask of the model. None means: not sent, the server's own default holds.
+
+    vLLM takes its defaults from the checkpoint's `generation_config.json`, which for Gemma 4
+    holds the sampling that Google recommends, so sending nothing is the best default.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: Nucleus sampling.
+        top_k: Sample from the k likeliest tokens.
+        seed: The same seed on the same server gives the same reply.
+        max_tokens: Most tokens of one reply, thoughts included. Always sent.
+        stop: Texts that end a reply.
+        thinking: Whether the model may think first; None leaves it to the model's profile.
+        extra_body: Further fields of the request, sent as they are.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    thinking: bool | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    def over(self, base: ModelSettings) -> ModelSettings:
+        """These settings where they say something, `base` elsewhere."""
+        given = {
+            name: value
+            for name in self.__dataclass_fields__
+            if name != "extra_body" and (value := getattr(self, name)) is not None
+        }
+        return replace(base, **given, extra_body={**base.extra_body, **self.extra_body})
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """Everything one model call depends on: the call is pure over it."""
+
+    messages: Sequence[Message]
+    tools: Sequence[ToolDefinition] = ()
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    tool_choice: ToolChoice = field(default_factory=ToolChoice)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the server counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+FinishReason: TypeAlias = Literal["stop", "tool_calls", "length", "repetition", "content_filter"]
+"""Why a model call ended. `length` means cut, whatever the server called it."""
+
+StopReason: TypeAlias = Literal[
+    "answer", "steps", "tokens", "truncated", "empty", "loop", "paused", "cancelled", "error"
+]
+"""Why a run ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResponse:
+    """One finished model call."""
+
+    message: AssistantMessage
+    finish_reason: FinishReason
+    usage: Usage = field(default_factory=Usage)

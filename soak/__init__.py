@@ -1,0 +1,1 @@
+"""Proofs counted in thousands: the same code as the tests, run in full."""

@@ -1,0 +1,1 @@
+"""Ready-made toolsets for a project directory."""
