@@ -1,0 +1,113 @@
+"""Tools in this process: async ones as tasks, sync ones in threads."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
+
+from agentkit.errors import ToolError
+from agentkit.executors.base import Executor
+from agentkit.messages import ResultKind, ToolResult
+from agentkit.toolset import ToolContext, ValidatedCall, result_text
+
+__all__ = ["LocalExecutor"]
+
+_THREADS = 40
+"""Sync tools at work at once in one event loop; anyio's own default for its threads."""
+
+
+class LocalExecutor:
+    """Runs tools where the agent runs.
+
+    A timeout ends an async tool at its next await. A thread cannot be ended: after a timeout its
+    result is discarded and the model is told that the work may still complete. Use the process
+    executor where a timeout must end the work.
+
+    Args:
+        threads: Most sync tools that run at once in one event loop.
+    """
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        self._threads = threads
+        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(f"agentkit-threads-{id(self)}")
+
+    async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
+        """Runs the call; see `Executor.execute`."""
+        started = time.monotonic()
+        attempts = 0
+
+        def outcome(content: str, kind: ResultKind) -> ToolResult:
+            seconds = round(time.monotonic() - started, 6)
+            return ToolResult(call.call.id, content, kind != "ok", kind, seconds, attempts)
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(1 + call.tool.retries),
+            wait=wait_random_exponential(multiplier=0.1, max=5.0),
+            retry=retry_if_exception(_may_pass),
+            sleep=anyio.sleep,
+            reraise=True,
+        )
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    attempts = attempt.retry_state.attempt_number
+                    text = await self._once(call, replace(context, attempt=attempts))
+                    return outcome(text, "ok")
+        except _TimedOutError:
+            return outcome(_timeout_text(call), "timeout")
+        except ToolError as error:
+            return outcome(f"Error: {error}", "error")
+        except Exception as error:  # noqa: BLE001 - the boundary around user code: its bugs are data
+            return outcome(f"Error: {type(error).__name__}: {error}", "error")
+        raise AssertionError("tenacity always returns or raises")  # pragma: no cover
+
+    async def _once(self, call: ValidatedCall, context: ToolContext[Any]) -> str:
+        function = call.bind(context)
+        with anyio.move_on_after(call.tool.timeout) as clock:
+            if call.tool.is_async:
+                return result_text(await function())
+            return result_text(
+                await anyio.to_thread.run_sync(
+                    function, abandon_on_cancel=True, limiter=self._thread_limiter()
+                )
+            )
+        assert clock.cancelled_caught
+        raise _TimedOutError
+
+    def _thread_limiter(self) -> anyio.CapacityLimiter:
+        try:
+            return self._limiter.get()
+        except LookupError:
+            limiter = anyio.CapacityLimiter(self._threads)
+            self._limiter.set(limiter)
+            return limiter
+
+
+class _TimedOutError(Exception):
+    """The tool's own clock ran out: unlike a `TimeoutError` that the tool itself raised."""
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Exception) and (not isinstance(error, ToolError) or error.retry)
+
+
+def _timeout_text(call: ValidatedCall) -> str:
+    text = f"Error: {call.tool.name} did not finish within {call.tool.timeout:g} seconds."
+    if not call.tool.is_async:
+        text += " It may still complete: check before you call it again."
+    return text
+
+
+if TYPE_CHECKING:
+    _: Executor = LocalExecutor()

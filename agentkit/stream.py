@@ -1,0 +1,87 @@
+"""Server-sent events, sans-I/O: bytes in, data payloads out.
+
+The format is the WHATWG HTML standard's `text/event-stream` (section 9.2). Only what a model server
+uses is kept: `data` fields. Comments (`: ping`) and other fields yield nothing, so a caller that
+clocks the payloads cannot be kept waiting by a server that sends keep-alives only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from agentkit.errors import ModelProtocolError
+
+__all__ = ["MAX_EVENT_BYTES", "EventDecoder"]
+
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+"""Most bytes that one event may hold. A whole 256K-token reply is about 1 MiB, so more than this
+is a broken or hostile server, and memory stays bounded whatever it sends."""
+
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class EventDecoder:
+    """Splits a byte stream into the data payloads of its events.
+
+    Feed it whatever the network delivers, cut anywhere, also inside a UTF-8 character or between
+    CR and LF. It never waits, never looks ahead and never yields half an event; what stands in an
+    event that no blank line ended is dropped, as the standard says. Time is linear in the bytes.
+    """
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max = max_event_bytes
+        self._pending: list[bytes] = []  # pieces of a line that has not ended yet
+        self._data: list[bytes] = []  # the data lines of the event that has not ended yet
+        self._size = 0  # bytes of those data lines
+        self._pending_size = 0
+        self._skip_lf = False  # the last line ended with CR, so a leading LF belongs to it
+        self._first = True
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Takes the next bytes; returns the payloads of the events that they complete.
+
+        Raises:
+            ModelProtocolError: One event is larger than `max_event_bytes`.
+        """
+        if self._skip_lf and chunk:
+            chunk = chunk.removeprefix(b"\n")
+            self._skip_lf = False
+        events: list[bytes] = []
+        start = 0
+        for end in _LINE_END.finditer(chunk):
+            self._pending.append(chunk[start : end.start()])
+            start = end.end()
+            line = b"".join(self._pending)
+            self._pending.clear()
+            self._pending_size = 0
+            self._line(line, events)
+        if rest := chunk[start:]:
+            self._pending.append(rest)
+            self._pending_size += len(rest)
+            self._check_size()
+        self._skip_lf = chunk.endswith(b"\r")
+        return events
+
+    def _line(self, line: bytes, events: list[bytes]) -> None:
+        if self._first:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+            self._first = False
+        if not line:
+            if self._data:
+                events.append(b"\n".join(self._data))
+            self._data.clear()
+            self._size = 0
+        elif line.startswith(b"data"):
+            field, _, value = line.partition(b":")
+            if field == b"data":
+                value = value.removeprefix(b" ")
+                self._data.append(value)
+                self._size += len(value)
+                self._check_size()
+
+    def _check_size(self) -> None:
+        if self._size + self._pending_size > self._max:
+            raise ModelProtocolError(
+                f"the server sent one event of more than {self._max:,} bytes; "
+                "is this really a chat-completions stream?"
+            )
