@@ -21,6 +21,8 @@ Neither is ever an exception.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AgentKitError",
     "ContextWindowError",
@@ -37,7 +39,13 @@ __all__ = [
 
 
 class AgentKitError(Exception):
-    """Base of everything agentkit raises on purpose."""
+    """Base of everything agentkit raises on purpose.
+
+    Attributes:
+        result: The `RunResult` of the run that it ended, with all that was done until then.
+    """
+
+    result: Any = None
 
 
 class ModelError(AgentKitError):

@@ -1,0 +1,7 @@
+"""What produces tokens: the `Model` protocol and its kinds."""
+
+from agentkit.models.base import Model
+from agentkit.models.transport import Connection, Timeouts
+from agentkit.models.vllm import ServedModel, VLLMModel
+
+__all__ = ["Connection", "Model", "ServedModel", "Timeouts", "VLLMModel"]

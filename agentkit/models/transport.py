@@ -1,0 +1,342 @@
+"""HTTP to a model server: one client per event loop, four clocks, typed errors.
+
+In: a method, a path and a body. Out: JSON, or the payloads of a stream as they arrive. It knows
+nothing of messages, and every exception of the HTTP library ends here.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from itertools import count
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import anyio
+import httpx2
+from anyio.lowlevel import RunVar
+from pydantic_core import from_json
+
+from agentkit.errors import (
+    AgentKitError,
+    ContextWindowError,
+    ModelConnectionError,
+    ModelProtocolError,
+    ModelStatusError,
+    ModelTimeoutError,
+    ServerNotReadyError,
+)
+from agentkit.messages import JsonObject
+from agentkit.stream import EventDecoder
+
+__all__ = ["Connection", "Timeouts", "Transport"]
+
+_numbers = count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """The clocks of one model call, in seconds.
+
+    Attributes:
+        connect: To a TCP (and TLS) connection.
+        first_event: From the request to the first data event: queueing and prefill.
+        idle: Between two data events. Comments (keep-alives) do not count.
+        total: The whole call, all attempts and waits together.
+        retry: As long as this after the first attempt began, a new one may begin. A vLLM that
+            restarts needs minutes.
+    """
+
+    connect: float = 5.0
+    first_event: float = 120.0
+    idle: float = 60.0
+    total: float = 1800.0
+    retry: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How to reach the server.
+
+    Attributes:
+        base_url: With or without the final `/v1`.
+        api_key: Sent as a bearer token; never logged, never part of a repr.
+        headers: Sent with each request.
+        verify: False to accept any TLS certificate, or a context to check with.
+        proxy: For this server; the environment's proxies hold when None, but never for loopback.
+        http_client: Used as it is instead of a client of our own, and never closed.
+    """
+
+    base_url: str
+    api_key: str | None = None
+    headers: Mapping[str, str] | None = None
+    verify: bool | ssl.SSLContext = True
+    proxy: str | None = None
+    http_client: httpx2.AsyncClient | None = None
+
+    def __repr__(self) -> str:
+        return f"Connection({self.base_url!r})"
+
+    @property
+    def root(self) -> str:
+        """The server's address without `/v1`."""
+        return self.base_url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine."""
+        host = urlsplit(self.base_url).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False
+
+
+class Transport:
+    """Requests to one server, from any number of event loops and threads.
+
+    Each event loop has a client of its own, since a connection belongs to the loop that opened it.
+    """
+
+    def __init__(self, connection: Connection, timeouts: Timeouts) -> None:
+        self.connection = connection
+        self.timeouts = timeouts
+        self._client: RunVar[httpx2.AsyncClient | None] = RunVar(
+            f"agentkit-client-{next(_numbers)}"
+        )
+
+    async def get(self, path: str) -> JsonObject:
+        """The JSON object at a path below the server's root.
+
+        Raises:
+            ModelError: No such answer came.
+        """
+        return self._object(path, await self._body("GET", path, None, self.timeouts.first_event))
+
+    async def post(self, path: str, body: bytes, *, within: float) -> JsonObject:
+        """The JSON object that answers a body, within so many seconds.
+
+        Raises:
+            ModelError: No such answer came.
+        """
+        return self._object(path, await self.post_raw(path, body, within=within))
+
+    async def post_raw(self, path: str, body: bytes, *, within: float) -> bytes:
+        """The bytes that answer a body, within so many seconds.
+
+        Raises:
+            ModelError: No answer came, or one with an error status.
+        """
+        return await self._body("POST", path, body, within)
+
+    async def _body(self, method: str, path: str, body: bytes | None, within: float) -> bytes:
+        try:
+            with anyio.fail_after(within):
+                response = await self._open().send(self._request(method, path, body))
+        except TimeoutError:
+            raise ModelTimeoutError(f"{self.where} gave no answer within {within:g} s") from None
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            self._raise_connection(error)
+        if response.status_code != httpx2.codes.OK:
+            _raise_for_status(response.status_code, response.headers, response.content, self.where)
+        return response.content
+
+    def _object(self, path: str, content: bytes) -> JsonObject:
+        try:
+            value = from_json(content)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise ModelProtocolError(
+                f"{self.where}{path} answered with something that is not a JSON object: "
+                f"{content[:80]!r}; is this a vLLM server?"
+            )
+        return value
+
+    async def stream(
+        self, path: str, body: bytes, *, deadline: float
+    ) -> AsyncGenerator[bytes, None]:
+        """The data payloads of an event stream, `[DONE]` left out, as they arrive.
+
+        Args:
+            path: Below the server's root.
+            body: JSON text.
+            deadline: When to give up whatever arrives, in the event loop's own time.
+
+        Raises:
+            ModelError: As `get`; also when a clock runs out between two payloads, and when the
+                server reports an error inside the stream.
+        """
+        payloads = self._payloads(path, body)
+        async with aclosing(payloads):
+            limit, what = self.timeouts.first_event, "begun to answer"
+            while True:
+                left = deadline - anyio.current_time()
+                if left < limit:
+                    limit, what = max(left, 0), "finished its answer"
+                try:
+                    # The scope ends before anything is yielded: a cancel scope must not be open
+                    # while the consumer runs.
+                    with anyio.fail_after(limit):
+                        payload = await anext(payloads)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    raise ModelTimeoutError(
+                        f"{self.where} has not {what} for {limit:g} s"
+                    ) from None
+                except (httpx2.HTTPError, httpx2.StreamError) as error:
+                    self._raise_connection(error)
+                if payload.startswith(b'{"error"'):
+                    _raise_stream_error(payload, self.where)
+                yield payload
+                limit, what = self.timeouts.idle, "sent anything"
+
+    async def _payloads(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+        response = await self._open().send(self._request("POST", path, body), stream=True)
+        try:
+            if response.status_code != httpx2.codes.OK:
+                content = await response.aread()
+                _raise_for_status(response.status_code, response.headers, content, self.where)
+            decoder = EventDecoder()
+            async for chunk in response.aiter_bytes():
+                for payload in decoder.feed(chunk):
+                    if payload != b"[DONE]":
+                        yield payload
+        finally:
+            # Closing tells vLLM to abort; it must also happen when this run is cancelled.
+            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+                await response.aclose()
+
+    async def aclose(self) -> None:
+        """Closes this event loop's client."""
+        if client := self._client.get(None):
+            self._client.set(None)
+            await client.aclose()
+
+    @property
+    def where(self) -> str:
+        """The server, for messages."""
+        return self.connection.root
+
+    def _open(self) -> httpx2.AsyncClient:
+        if self.connection.http_client is not None:
+            return self.connection.http_client
+        client = self._client.get(None)
+        if client is None:
+            client = self._build()
+            self._client.set(client)
+        return client
+
+    def _build(self) -> httpx2.AsyncClient:
+        link = self.connection
+        plain = link.base_url.startswith("http:")
+        return httpx2.AsyncClient(
+            # Without TLS no certificates are needed, and loading them costs 20 ms.
+            verify=False if plain and link.proxy is None else link.verify,
+            proxy=None if link.is_loopback else link.proxy,
+            trust_env=not link.is_loopback,
+            timeout=httpx2.Timeout(None, connect=self.timeouts.connect),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+        )
+
+    def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
+        headers = {"accept": "*/*", "user-agent": "agentkit", **(self.connection.headers or {})}
+        if self.connection.api_key:
+            headers["authorization"] = f"Bearer {self.connection.api_key}"
+        if body is not None:
+            headers["content-type"] = "application/json"
+        timeout = httpx2.Timeout(None, connect=self.timeouts.connect).as_dict()
+        url = self.connection.root + path
+        try:
+            return httpx2.Request(
+                method, url, content=body, headers=headers, extensions={"timeout": timeout}
+            )
+        except httpx2.InvalidURL as error:
+            self._raise_connection(error)
+
+    def _raise_connection(self, error: Exception) -> NoReturn:
+        if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
+            raise ServerNotReadyError(
+                f"{self.connection.base_url!r} is no address of a server; "
+                "it should look like http://localhost:8000/v1"
+            ) from error
+        if isinstance(error, httpx2.ConnectTimeout):
+            raise ModelTimeoutError(
+                f"{self.where} took no connection within {self.timeouts.connect:g} s"
+            ) from error
+        if isinstance(error, httpx2.ConnectError):
+            raise ModelConnectionError(
+                f"no server answers at {self.where} ({error}); is vLLM running there?"
+            ) from error
+        raise ModelConnectionError(
+            f"the connection to {self.where} broke: {str(error) or type(error).__name__}"
+        ) from error
+
+
+# --- errors ------------------------------------------------------------------------------------
+
+
+def _raise_for_status(
+    status: int, headers: Mapping[str, str], content: bytes, where: str
+) -> NoReturn:
+    raise _status_error(status, _error_message(content), where, _retry_after(headers))
+
+
+def _raise_stream_error(payload: bytes, where: str) -> NoReturn:
+    """VLLM reports a failure after the first byte as an event in the stream."""
+    error = from_json(payload).get("error") or {}
+    code = error.get("code") if isinstance(error, dict) else None
+    status = code if isinstance(code, int) else httpx2.codes.INTERNAL_SERVER_ERROR
+    raise _status_error(status, _error_message(payload), where, None)
+
+
+def _status_error(
+    status: int, message: str, where: str, retry_after: float | None
+) -> AgentKitError:
+    lowered = message.lower()
+    if status == httpx2.codes.UNAUTHORIZED:
+        return ModelStatusError(
+            f"{where} refused the API key (401); set AGENTKIT_API_KEY or api_key=",
+            status_code=status,
+        )
+    if "maximum context length" in lowered or "longer than the maximum model length" in lowered:
+        return ContextWindowError(f"{where}: {message}")
+    if "tool choice requires" in lowered or "--tool-call-parser" in lowered:
+        return ServerNotReadyError(
+            f"{where} was started without tool calling; restart it with "
+            "--enable-auto-tool-choice --tool-call-parser gemma4 --reasoning-parser gemma4"
+        )
+    return ModelStatusError(
+        f"{where} answered {status}: {message}", status_code=status, retry_after=retry_after
+    )
+
+
+def _error_message(content: bytes) -> str:
+    """The server's words, at most 500 characters: JSON in vLLM's shape, or whatever came."""
+    try:
+        value: Any = from_json(content)
+        value = value.get("error", value) if isinstance(value, dict) else value
+        value = value.get("message", value) if isinstance(value, dict) else value
+        text = value if isinstance(value, str) else str(value)
+    except ValueError:
+        text = content.decode("utf-8", "replace")
+    return " ".join(text.split())[:500] or "no message"
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait (RFC 9110, section 10.2.3), or None when the header makes no sense."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,260 @@
+"""`VLLMModel`: Gemma 4 behind a vLLM server, streamed or whole, through one code path.
+
+In: a `ModelRequest`. Out: its events as they arrive, and one `ModelFinished` when the reply is
+whole. It keeps no conversation. A failed attempt is made again within a wall-time budget, and
+`StepRestarted` takes back what had been shown of it. What it learns of the server (the served
+name, the window) it learns once.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import anyio
+import httpx2
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_before_delay,
+    wait_random_exponential,
+)
+
+from agentkit.errors import (
+    ContextWindowError,
+    ModelError,
+    ModelStatusError,
+    ServerNotReadyError,
+)
+from agentkit.events import ModelEvent, ModelFinished, StepRestarted
+from agentkit.messages import JsonObject, ModelRequest, ModelSettings
+from agentkit.models.base import Model
+from agentkit.models.transport import Connection, Timeouts, Transport
+from agentkit.trace import get_logger
+from agentkit.wire import MessageEncoder, ReplyDecoder, count_calls, encode_request
+
+__all__ = ["DEFAULT_MAX_TOKENS", "ServedModel", "VLLMModel"]
+
+DEFAULT_MAX_TOKENS = 8192
+"""Tokens of one reply where nobody says otherwise: room for a long thought and an answer, and an
+end to a model that repeats itself."""
+
+_LONGEST_RETRY_AFTER = 60.0
+"""Seconds of a `Retry-After` that we follow; a server that asks for more is asked sooner."""
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What the server says of the model.
+
+    Attributes:
+        name: The served name, or the LoRA adapter's.
+        max_model_len: Tokens of the window, prompt and reply together.
+    """
+
+    name: str
+    max_model_len: int | None
+
+
+class VLLMModel:
+    """A model behind vLLM's OpenAI-compatible server.
+
+    Immutable once built, and shareable between threads and event loops.
+
+    Args:
+        base_url: The server's address, with or without `/v1`; default: `AGENTKIT_BASE_URL`.
+        model: The served name or a LoRA adapter's; default: the first that the server lists.
+        api_key: Sent as a bearer token; default: `AGENTKIT_API_KEY`. Never logged.
+        headers: Sent with each request.
+        verify: False to accept any TLS certificate, or a context to check with.
+        proxy: For this server; by default the environment's proxies, but never for loopback.
+        http_client: Used as it is instead of clients of our own, and never closed here.
+        timeouts: The clocks of a call.
+        settings: Defaults for each request.
+        stream: False asks for whole replies; everything else stays the same.
+
+    Raises:
+        ServerNotReadyError: Neither an address nor `AGENTKIT_BASE_URL` is given.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        model: str | None = None,
+        *,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | ssl.SSLContext = True,
+        proxy: str | None = None,
+        http_client: httpx2.AsyncClient | None = None,
+        timeouts: Timeouts | None = None,
+        settings: ModelSettings | None = None,
+        stream: bool = True,
+    ) -> None:
+        connection = Connection(
+            base_url=_address(base_url),
+            api_key=api_key or os.environ.get("AGENTKIT_API_KEY"),
+            headers=headers,
+            verify=verify,
+            proxy=proxy,
+            http_client=http_client,
+        )
+        self._transport = Transport(connection, timeouts or Timeouts())
+        self._model = model
+        self._settings = settings or ModelSettings()
+        self._stream = stream
+        self._served: ServedModel | None = None
+        self._encoder = MessageEncoder(escape=str)
+
+    @property
+    def name(self) -> str:
+        """The served name; the server's address until it is known."""
+        return self._served.name if self._served else self._model or self._transport.where
+
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Asks for one reply; see `Model.generate`."""
+        timeouts = self._transport.timeouts
+        deadline = anyio.current_time() + timeouts.total
+        retrying = AsyncRetrying(
+            stop=stop_before_delay(min(timeouts.retry, timeouts.total)),
+            wait=_wait,
+            retry=retry_if_exception(_may_pass),
+            sleep=anyio.sleep,
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+        failure: BaseException | None = None
+        async for attempt in retrying:
+            if failure is not None:
+                yield StepRestarted(str(failure), attempt.retry_state.attempt_number)
+            with attempt:
+                events = self._attempt(request, deadline)
+                async with aclosing(events):
+                    async for event in events:
+                        yield event
+            outcome = attempt.retry_state.outcome
+            failure = outcome.exception() if outcome and outcome.failed else None
+
+    async def _attempt(
+        self, request: ModelRequest, deadline: float
+    ) -> AsyncGenerator[ModelEvent, None]:
+        served = await self.served()
+        request = replace(request, settings=self._complete(request.settings, served))
+        body = encode_request(
+            request,
+            model=served.name,
+            messages=self._encoder.encode(request.messages),
+            declarations=[
+                {"name": t.name, "description": t.description, "parameters": t.parameters}
+                for t in request.tools
+            ],
+            stream=self._stream,
+            extra={},
+        )
+        decoder = ReplyDecoder(request.settings.max_tokens)
+        payloads = self._payloads(body, deadline)
+        async with aclosing(payloads):
+            async for payload in payloads:
+                for event in decoder.feed(payload):
+                    yield event
+        yield ModelFinished(decoder.finish(count_calls(request.messages)))
+
+    async def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
+        """A reply's JSON texts: many when streaming, one when not."""
+        path = "/v1/chat/completions"
+        if not self._stream:
+            left = deadline - anyio.current_time()
+            yield await self._transport.post_raw(path, body, within=max(left, 0))
+            return
+        payloads = self._transport.stream(path, body, deadline=deadline)
+        async with aclosing(payloads):
+            async for payload in payloads:
+                yield payload
+
+    async def served(self) -> ServedModel:
+        """What the server says of the model; asked once.
+
+        Raises:
+            ModelError: The server cannot be reached.
+            ServerNotReadyError: It serves no model of that name.
+        """
+        if self._served is None:
+            models = (await self._transport.get("/v1/models")).get("data") or []
+            self._served = _pick(models, self._model, self._transport.where)
+        return self._served
+
+    def _complete(self, settings: ModelSettings, served: ServedModel) -> ModelSettings:
+        settings = settings.over(self._settings)
+        if settings.max_tokens is None:
+            window = served.max_model_len or 2 * DEFAULT_MAX_TOKENS
+            settings = replace(settings, max_tokens=min(DEFAULT_MAX_TOKENS, window // 2))
+        return settings
+
+    async def aclose(self) -> None:
+        """Closes this event loop's connections."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> VLLMModel:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"VLLMModel({self._transport.where!r}, model={self._model!r})"
+
+
+def _address(given: str | None) -> str:
+    url = given or os.environ.get("AGENTKIT_BASE_URL")
+    if not url:
+        raise ServerNotReadyError(
+            "no model server is given: pass its address, such as http://localhost:8000/v1, "
+            "or set AGENTKIT_BASE_URL"
+        )
+    return url
+
+
+def _pick(models: list[JsonObject], wanted: str | None, where: str) -> ServedModel:
+    """The model of that name, or the first."""
+    for model in models:
+        if wanted in (None, model.get("id")):
+            return ServedModel(model["id"], model.get("max_model_len"))
+    names = ", ".join(str(m.get("id")) for m in models) or "none"
+    raise ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {names}")
+
+
+# --- retries -----------------------------------------------------------------------------------
+
+
+def _may_pass(error: BaseException) -> bool:
+    """A model call has no side effect, so whatever a second try might mend is tried again."""
+    if isinstance(error, ModelStatusError):
+        return error.status_code in (408, 429) or error.status_code >= 500
+    return isinstance(error, ModelError) and not isinstance(error, ContextWindowError)
+
+
+_backoff = wait_random_exponential(multiplier=0.5, max=20.0)
+
+
+def _wait(state: RetryCallState) -> float:
+    """Seconds until the next attempt: what the server asked for, or full-jitter backoff."""
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, ModelStatusError) and error.retry_after is not None:
+        return min(error.retry_after, _LONGEST_RETRY_AFTER)
+    return _backoff(state)
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _log.warning("model call failed, trying again", attempt=state.attempt_number, error=str(error))
+
+
+if TYPE_CHECKING:
+    _: Model = VLLMModel("http://localhost:8000/v1")

@@ -1,0 +1,102 @@
+"""The run file: one JSON line for each event of a run, written as it happens.
+
+An observer of events. It holds what happened, not what was streamed: deltas are left out, the
+messages they add up to are in. A line is written whole and flushed, so that a run that is killed
+leaves a file that is complete up to there. A disk that refuses never stops a run; it is said once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic_core import to_json
+
+from agentkit.events import (
+    Event,
+    ReasoningDelta,
+    RunFinished,
+    RunStarted,
+    TextDelta,
+    ToolCallDelta,
+)
+from agentkit.trace.logs import get_logger
+
+__all__ = ["RunFiles", "runs_directory"]
+
+_log = get_logger()
+_DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta)
+
+
+def runs_directory() -> Path | None:
+    """Where run files go: `AGENTKIT_RUNS`, or the user's state directory; None for `off`.
+
+    The default follows the XDG Base Directory specification: `$XDG_STATE_HOME/agentkit/runs`.
+    """
+    chosen = os.environ.get("AGENTKIT_RUNS")
+    if chosen == "off":
+        return None
+    if chosen:
+        return Path(chosen)
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "agentkit" / "runs"
+
+
+class RunFiles:
+    """Writes `DIRECTORY/RUN_ID.jsonl` for each run it observes.
+
+    Args:
+        directory: Made when the first run begins.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open: dict[str, BinaryIO] = {}
+
+    def path(self, run_id: str) -> Path:
+        """The file of a run."""
+        return self._directory / f"{run_id}.jsonl"
+
+    def __call__(self, run_id: str, event: Event) -> None:
+        """Writes the event's line, if it is one that the file keeps."""
+        if isinstance(event, _DELTAS):
+            return
+        try:
+            self._write(run_id, event)
+        except OSError as error:
+            self._close(run_id)
+            _log.warning("run file not written", path=str(self.path(run_id)), error=str(error))
+
+    def _write(self, run_id: str, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._open[run_id] = self.path(run_id).open("ab", buffering=0)
+        file = self._open.get(run_id)
+        if file is None:
+            return
+        file.write(_line(event))
+        if isinstance(event, RunFinished):
+            self._close(run_id)
+
+    def _close(self, run_id: str) -> None:
+        if file := self._open.pop(run_id, None):
+            file.close()
+
+
+def _line(event: Event) -> bytes:
+    """The event as one line. `RunFinished` leaves out the messages: they are in the lines above."""
+    head = {"event": type(event).__name__, "time": round(time.time(), 6)}
+    if isinstance(event, RunFinished):
+        result = event.result
+        body = {
+            "output": result.output,
+            "stop_reason": result.stop_reason,
+            "usage": result.usage,
+            "steps": result.steps,
+            "explanation": result.explanation,
+        }
+        return to_json(head | body, fallback=str, inf_nan_mode="constants") + b"\n"
+    fields = {name: getattr(event, name) for name in event.__dataclass_fields__}
+    return to_json(head | fields, fallback=str, inf_nan_mode="constants") + b"\n"

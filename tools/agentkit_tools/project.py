@@ -1,0 +1,179 @@
+"""Reading a project directory: find, search, list, read. Nothing here writes.
+
+In: paths and names that a model made up. Out: short text, the same for the same files. A path that
+leads outside the directory, by `..`, by being absolute or through a symbolic link, is refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from agentkit import Tool, ToolError, tool
+
+__all__ = ["project_reader"]
+
+_SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "dist", "build", "target"})
+"""Folders of generated files, which drown what a reader looks for; hidden ones are skipped too."""
+
+_LARGEST = 1_000_000  # bytes of a file that is searched or read
+_SHOWN_RESULTS = 10
+_SHOWN_ENTRIES = 40
+_SHOWN_LINES = 60
+_SHOWN_COLUMNS = 120
+
+_DEFINES = (
+    r"^\s*(?:(?:export|default|public|private|protected|static|abstract|final|pub|async|extern"
+    r"|inline|unsafe)\s+)*"
+    r"(?:(?:def|class|function|func|fn|struct|enum|interface|trait|type|const|let|var|mod|macro_rules!)"
+    r"\s+{name}\b|{name}\s*(?::[^=]+)?=[^=])"
+)
+
+
+def project_reader(root: str | Path) -> list[Tool[..., str]]:
+    """Read-only tools over a directory.
+
+    Args:
+        root: The directory; nothing outside it can be reached.
+
+    Raises:
+        NotADirectoryError: There is no such directory.
+    """
+    reader = _Reader(Path(root))
+    pure = tool(effect="pure")
+    return [
+        pure(reader.find_definition),
+        pure(reader.search_text),
+        pure(reader.list_files),
+        pure(reader.read_file),
+    ]
+
+
+class _Reader:
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise NotADirectoryError(f"there is no directory {str(root)!r}")
+        self._root = root.resolve()
+
+    def find_definition(self, name: str) -> str:
+        """Find where a function, class or constant is defined.
+
+        Args:
+            name: Exact name, without parentheses.
+        """
+        pattern = re.compile(_DEFINES.replace("{name}", re.escape(name.strip().removesuffix("()"))))
+        return _listing(self._matching(pattern))
+
+    def search_text(self, text: str) -> str:
+        """Search the project's files for a piece of text.
+
+        Args:
+            text: The exact text to look for.
+        """
+        if not text.strip():
+            raise ToolError("the text to look for is empty.")
+        return _listing(self._matching(re.compile(re.escape(text))))
+
+    def list_files(self, folder: str = ".") -> str:
+        """List the files of a folder.
+
+        Args:
+            folder: Folder inside the project; "." is the top.
+        """
+        path = self._inside(folder)
+        if not path.is_dir():
+            raise ToolError(self._missing("folder", folder))
+        names = [
+            f"{entry.name}/" if entry.is_dir() else entry.name
+            for entry in sorted(path.iterdir(), key=lambda e: e.name)
+            if not _is_skipped(entry.name)
+        ]
+        shown = names[:_SHOWN_ENTRIES]
+        head = "1 entry" if len(names) == 1 else f"{len(names)} entries"
+        if len(shown) < len(names):
+            head += f", first {len(shown)} shown"
+        return "\n".join([head, *shown])
+
+    def read_file(self, path: str) -> str:
+        """Read a text file of the project.
+
+        Args:
+            path: Path of the file inside the project.
+        """
+        file = self._inside(path)
+        if not file.is_file():
+            raise ToolError(self._missing("file", path))
+        text = _read(file)
+        if text is None:
+            raise ToolError(f'"{path}" is not a text file of at most {_LARGEST:,} bytes.')
+        lines = text.splitlines()
+        body = [f"{number:4}| {line}" for number, line in enumerate(lines[:_SHOWN_LINES], 1)]
+        if len(lines) > _SHOWN_LINES:
+            body.append(f"({_SHOWN_LINES} of {len(lines)} lines shown)")
+        return "\n".join(body)
+
+    def _inside(self, path: str) -> Path:
+        """The real path, if it lies in the project."""
+        try:
+            real = (self._root / path).resolve()
+        except (OSError, ValueError, RuntimeError):
+            raise ToolError(f'"{path}" is not a path.') from None
+        if not real.is_relative_to(self._root):
+            raise ToolError(f'the path "{path}" is outside the project.')
+        return real
+
+    def _missing(self, kind: str, path: str) -> str:
+        known = [self._relative(file) for file in self._files()]
+        if kind == "folder":
+            known = sorted({str(Path(name).parent) for name in known})
+        text = f'no {kind} "{path}" in the project.'
+        close = difflib.get_close_matches(path, known, n=1)
+        return f'{text} Did you mean "{close[0]}"?' if close else text
+
+    def _files(self) -> Iterator[Path]:
+        for folder, folders, files in os.walk(self._root):
+            folders[:] = sorted(name for name in folders if not _is_skipped(name))
+            for name in sorted(files):
+                path = Path(folder, name)
+                if not _is_skipped(name) and not path.is_symlink():
+                    yield path
+
+    def _matching(self, pattern: re.Pattern[str]) -> Iterator[str]:
+        for file in self._files():
+            for number, line in enumerate((_read(file) or "").splitlines(), 1):
+                if pattern.search(line):
+                    shown = line.strip()[:_SHOWN_COLUMNS]
+                    yield f"{self._relative(file)}:{number}: {shown}"
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+
+def _is_skipped(name: str) -> bool:
+    return name.startswith(".") or name in _SKIPPED
+
+
+def _read(file: Path) -> str | None:
+    """The text of a file; None for one that is large, binary or not ours to read."""
+    try:
+        if file.stat().st_size > _LARGEST:
+            return None
+        content = file.read_bytes()
+    except OSError:
+        return None
+    return None if b"\0" in content else content.decode("utf-8", "replace")
+
+
+def _listing(found: Iterable[str]) -> str:
+    """The first matches under their number."""
+    every = iter(found)
+    shown = list(islice(every, _SHOWN_RESULTS))
+    number = len(shown) + sum(1 for _ in every)
+    head = "1 result" if number == 1 else f"{number} results"
+    if number > len(shown):
+        head += f", first {len(shown)} shown"
+    return "\n".join([head, *shown])
