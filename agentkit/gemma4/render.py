@@ -1,0 +1,376 @@
+"""Conversation and tools → the prompt text that Google's canonical chat template produces.
+
+This is the template of 2026-07-09, fed as vLLM 0.32 feeds it: content as lists of parts, the
+texts of a text-only tool message joined by newlines, a missing description as null. The same
+bytes, in plain Python, so that a prompt can be counted, linted, compared with the last one, or
+given to a model in this process.
+
+Nothing is escaped here: `Escape` does that first, since only the caller knows what is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from agentkit.gemma4.tokens import (
+    AUDIO,
+    BOS,
+    CALL_CLOSE,
+    CALL_OPEN,
+    CHANNEL_CLOSE,
+    CHANNEL_OPEN,
+    IMAGE,
+    QUOTE,
+    RESPONSE_CLOSE,
+    RESPONSE_OPEN,
+    THINK,
+    TOOL_CLOSE,
+    TOOL_OPEN,
+    TURN_CLOSE,
+    TURN_OPEN,
+    VIDEO,
+)
+from agentkit.messages import (
+    AssistantMessage,
+    AudioPart,
+    Content,
+    ImagePart,
+    Message,
+    Part,
+    SystemMessage,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+    VideoPart,
+)
+
+__all__ = [
+    "Declaration",
+    "Generation",
+    "TemplateVariant",
+    "extends",
+    "render",
+    "render_call",
+    "render_declaration",
+    "render_system",
+    "render_turn",
+    "render_value",
+]
+
+TemplateVariant: TypeAlias = Literal["large", "small"]
+"""`large` is the template of 12B, 26B-A4B and 31B, `small` the one of E2B and E4B."""
+
+Declaration: TypeAlias = Mapping[str, Any]
+"""A lowered tool: `name`, `description` and `parameters` (a JSON Schema of the plain subset)."""
+
+_END_OF_TURN: Final = f"{TURN_CLOSE}\n"
+_MODEL_TURN: Final = f"{TURN_OPEN}model\n"
+_THOUGHT: Final = f"{CHANNEL_OPEN}thought\n"
+_EMPTY_THOUGHT: Final = f"{_THOUGHT}{CHANNEL_CLOSE}"
+_MEDIA: Final[Mapping[type[Part], str]] = {ImagePart: IMAGE, AudioPart: AUDIO, VideoPart: VIDEO}
+_RESERVED: Final = frozenset({"description", "type", "properties", "required", "nullable"})
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """How the template is asked to render, beside the messages and tools.
+
+    Attributes:
+        thinking: `enable_thinking` of the template.
+        preserve_thinking: Keep the thoughts of finished turns that called tools.
+        prompt: End with what makes the model go on (`add_generation_prompt`).
+        variant: Which of the two canonical templates.
+    """
+
+    thinking: bool = False
+    preserve_thinking: bool = False
+    prompt: bool = True
+    variant: TemplateVariant = "large"
+
+
+# --- the whole prompt --------------------------------------------------------------------------
+
+
+def render(
+    messages: Sequence[Message],
+    tools: Sequence[Declaration] = (),
+    generation: Generation = Generation(),  # frozen, so one for all is safe
+) -> str:
+    """The prompt, `<bos>` included, as `/tokenize` would count it.
+
+    Media appear as their placeholders (`<|image|>`); the server replaces each by its embeddings.
+    """
+    system, rest = _split_system(messages)
+    parts = [BOS]
+    if generation.thinking or tools or system is not None:
+        parts.append(render_system(system, tools, thinking=generation.thinking))
+    turns = _turns(rest, preserve_thinking=generation.preserve_thinking)
+    parts += [render_turn(turn.message, turn.results, turn.place) for turn in turns]
+    if generation.prompt:
+        parts.append(_cue(turns[-1] if turns else None, generation))
+    return "".join(parts)
+
+
+def _split_system(messages: Sequence[Message]) -> tuple[str | None, Sequence[Message]]:
+    if messages and isinstance(messages[0], SystemMessage):
+        return messages[0].content, messages[1:]
+    return None, messages
+
+
+def render_system(
+    instructions: str | None, tools: Iterable[Declaration] = (), *, thinking: bool = False
+) -> str:
+    """The first turn: the thinking switch, the instructions, the tools."""
+    switch = f"{THINK}\n" if thinking else ""
+    # As a list of parts, which is how vLLM passes it, each text gets a space behind it.
+    text = "" if instructions is None else f"{instructions.strip()} "
+    declarations = "".join(map(render_declaration, tools))
+    return f"{TURN_OPEN}system\n{switch}{text}{declarations}{_END_OF_TURN}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a message must know of its neighbours: all that its rendering depends on.
+
+    Attributes:
+        continues: The message before, tool answers aside, is the model's too.
+        followed_by: Role of the next message that is not a tool's answer.
+        reasoning: Whether its thought is shown.
+    """
+
+    continues: bool = False
+    followed_by: Literal["system", "user", "assistant"] | None = None
+    reasoning: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    message: SystemMessage | UserMessage | AssistantMessage
+    results: tuple[ToolMessage, ...]
+    place: Place
+
+
+def _turns(messages: Sequence[Message], *, preserve_thinking: bool) -> list[_Turn]:
+    """Each message with the tool answers behind it and its place among the others."""
+    groups: list[tuple[SystemMessage | UserMessage | AssistantMessage, list[ToolMessage]]] = []
+    for message in messages:
+        if not isinstance(message, ToolMessage):
+            groups.append((message, []))
+        elif groups:  # the template drops an answer that follows nothing
+            groups[-1][1].append(message)
+    last_user = max((at for at, (m, _) in enumerate(groups) if m.role == "user"), default=-1)
+    return [
+        _Turn(
+            message,
+            tuple(results),
+            Place(
+                continues=at > 0 and groups[at - 1][0].role == "assistant",
+                followed_by=groups[at + 1][0].role if at + 1 < len(groups) else None,
+                reasoning=at > last_user
+                or (
+                    preserve_thinking
+                    and isinstance(message, AssistantMessage)
+                    and bool(message.tool_calls)
+                ),
+            ),
+        )
+        for at, (message, results) in enumerate(groups)
+    ]
+
+
+def _cue(last: _Turn | None, generation: Generation) -> str:
+    """What makes the model go on."""
+    if last and isinstance(last.message, AssistantMessage) and last.message.tool_calls:
+        return _THOUGHT if last.results and generation.thinking else ""
+    if generation.variant == "large" and not generation.thinking:
+        return _MODEL_TURN + _EMPTY_THOUGHT
+    return _MODEL_TURN
+
+
+def extends(before: str, after: str) -> bool:
+    """Whether a prompt only adds to an earlier one, so that the server's prefix cache holds.
+
+    The cue at the end of `before` is left out: it makes way for what the model wrote.
+    """
+    kept = before.removesuffix(_EMPTY_THOUGHT).removesuffix(_THOUGHT)
+    return after.startswith(kept)
+
+
+# --- one message -------------------------------------------------------------------------------
+
+
+def render_turn(
+    message: SystemMessage | UserMessage | AssistantMessage,
+    results: Sequence[ToolMessage] = (),
+    place: Place = Place(),  # frozen, so one for all is safe
+) -> str:
+    """One message and the answers to its calls: pure, so a caller can keep the text.
+
+    Whether the turn is closed follows the template, oddities included: with text *and* calls the
+    text comes after the answers, and calls without answers leave `<|tool_response>` open.
+    """
+    if not isinstance(message, AssistantMessage):
+        content = _content(message.content)
+        return f"{TURN_OPEN}{message.role}\n{content}{_END_OF_TURN}"
+    calls = message.tool_calls
+    results = results if calls else ()
+    text = _strip_thoughts(message.content or "")
+    parts = ["" if place.continues else _MODEL_TURN]
+    if message.reasoning and place.reasoning:
+        parts.append(f"{_THOUGHT}{message.reasoning}\n{CHANNEL_CLOSE}")
+    parts += [render_call(call.name, call.arguments) for call in calls]
+    names = {call.id: call.name for call in calls}
+    parts += [_result(names.get(r.call_id, r.name or "unknown"), r.content) for r in results]
+    parts += [text, _closing(place, has_calls=bool(calls), answered=bool(results), text=text)]
+    return "".join(parts)
+
+
+def _closing(place: Place, *, has_calls: bool, answered: bool, text: str) -> str:
+    if has_calls and not answered:
+        return RESPONSE_OPEN
+    if place.followed_by == "assistant":
+        return ""
+    if answered and not text and place.followed_by is None:
+        return ""  # the model's turn goes on after the answers
+    return _END_OF_TURN
+
+
+def _content(content: Content) -> str:
+    if isinstance(content, str):
+        return content.strip()
+    return "".join(
+        part.text.strip() if isinstance(part, TextPart) else _MEDIA[type(part)] for part in content
+    )
+
+
+def _strip_thoughts(text: str) -> str:
+    """Text without what stands between channel tokens, as the template removes it."""
+    pieces = (piece.partition(CHANNEL_OPEN)[0] for piece in text.split(CHANNEL_CLOSE))
+    return "".join(pieces).strip()
+
+
+def _result(name: str, content: Content) -> str:
+    media = ""
+    if isinstance(content, str):
+        text = content
+    else:
+        texts = [part.text for part in content if isinstance(part, TextPart)]
+        # vLLM joins a message of texts alone; the template joins the texts beside media.
+        text = ("\n" if len(texts) == len(content) else "").join(texts)
+        media = "".join(_MEDIA[type(part)] for part in content if not isinstance(part, TextPart))
+    body = f"{{value:{QUOTE}{text}{QUOTE}}}"
+    return f"{RESPONSE_OPEN}response:{name}{body}{RESPONSE_CLOSE}{media}"
+
+
+# --- calls and values --------------------------------------------------------------------------
+
+
+def render_call(name: str, arguments: Mapping[str, Any]) -> str:
+    """A call as the model writes it: bare keys, sorted without regard to case."""
+    body = ",".join(f"{key}:{render_value(value)}" for key, value in _sorted(arguments))
+    return f"{CALL_OPEN}call:{name}{{{body}}}{CALL_CLOSE}"
+
+
+def render_value(value: Any, *, quoted_keys: bool = False) -> str:
+    """A JSON value in the native syntax.
+
+    Args:
+        value: Anything that JSON can hold.
+        quoted_keys: Inside declarations the template quotes the keys of objects.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f"{QUOTE}{value}{QUOTE}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        quote = QUOTE if quoted_keys else ""
+        pairs = (
+            f"{quote}{key}{quote}:{render_value(item, quoted_keys=quoted_keys)}"
+            for key, item in _sorted(value)
+        )
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, Sequence):
+        return f"[{','.join(render_value(item, quoted_keys=quoted_keys) for item in value)}]"
+    return str(value)
+
+
+def _sorted(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The pairs in the order of jinja2's `dictsort`: lower case, ties as they came."""
+    return sorted(mapping.items(), key=lambda pair: pair[0].lower())
+
+
+# --- tool declarations -------------------------------------------------------------------------
+
+
+def render_declaration(tool: Declaration) -> str:
+    """What the model sees of a tool, control tokens included.
+
+    A missing description prints `None`, as it does through vLLM, which fills it in as null.
+    """
+    body = f"declaration:{tool['name']}{{description:{QUOTE}{tool.get('description')}{QUOTE}"
+    parameters = tool.get("parameters")
+    if parameters:
+        body += ",parameters:{"
+        if parameters.get("properties"):
+            body += f"properties:{{{_properties(parameters['properties'])}}},"
+        if parameters.get("required"):
+            body += f"{_required(parameters)},"
+        if parameters.get("type"):  # without a type the template forgets the brace as well
+            body += f"type:{QUOTE}{str(parameters['type']).upper()}{QUOTE}}}"
+    return f"{TOOL_OPEN}{body}}}{TOOL_CLOSE}"
+
+
+def _required(schema: Mapping[str, Any]) -> str:
+    return f"required:[{','.join(f'{QUOTE}{name}{QUOTE}' for name in schema['required'])}]"
+
+
+def _properties(properties: Mapping[str, Any], *, leave_out: frozenset[str] = frozenset()) -> str:
+    return ",".join(
+        f"{name}:{{{','.join(_attributes(schema if isinstance(schema, Mapping) else {}))}}}"
+        for name, schema in _sorted(properties)
+        if name not in leave_out
+    )
+
+
+def _attributes(schema: Mapping[str, Any]) -> Iterator[str]:
+    """What the template prints of one property, in its order."""
+    kind = str(schema.get("type", "")).upper()
+    if schema.get("description"):
+        yield f"description:{QUOTE}{schema['description']}{QUOTE}"
+    if kind == "STRING" and schema.get("enum"):
+        yield f"enum:{render_value(schema['enum'], quoted_keys=True)}"
+    if kind == "ARRAY" and isinstance(schema.get("items"), Mapping) and schema["items"]:
+        yield f"items:{{{','.join(_items(schema['items']))}}}"
+    if schema.get("nullable"):
+        yield "nullable:true"
+    if kind == "OBJECT":
+        yield f"properties:{{{_object_properties(schema)}}}"
+        if schema.get("required"):
+            yield _required(schema)
+    yield f"type:{QUOTE}{kind}{QUOTE}"
+
+
+def _object_properties(schema: Mapping[str, Any]) -> str:
+    if isinstance(schema.get("properties"), Mapping):
+        return _properties(schema["properties"])
+    # The template takes the schema's other keywords for properties of a free object.
+    return _properties(schema, leave_out=_RESERVED)
+
+
+def _items(schema: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in _sorted(schema):
+        if value is None:
+            continue
+        if key == "properties":
+            yield f"properties:{{{_properties(value) if isinstance(value, Mapping) else ''}}}"
+        elif key == "required":
+            yield _required(schema)
+        elif key == "type":
+            kinds = value.upper() if isinstance(value, str) else [str(v).upper() for v in value]
+            yield f"type:{render_value(kinds, quoted_keys=True)}"
+        else:
+            yield f"{key}:{render_value(value, quoted_keys=True)}"
