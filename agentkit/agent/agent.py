@@ -234,6 +234,10 @@ class Agent:
         rest = history[1:] if history and history[0].role == "system" else history
         return [SystemMessage(text), *rest]
 
+    async def aclose(self) -> None:
+        """Closes what this event loop's runs hold open, such as connections."""
+        await self._model.aclose()
+
     def replace(self, *, model: Model | None = None, limits: Limits | None = None) -> Agent:
         """A copy with another model or other limits."""
         copy = object.__new__(type(self))

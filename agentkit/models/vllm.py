@@ -27,6 +27,7 @@ from tenacity import (
 
 from agentkit.errors import (
     ContextWindowError,
+    ModelConnectionError,
     ModelError,
     ModelStatusError,
     ServerNotReadyError,
@@ -46,6 +47,9 @@ end to a model that repeats itself."""
 
 _LONGEST_RETRY_AFTER = 60.0
 """Seconds of a `Retry-After` that we follow; a server that asks for more is asked sooner."""
+
+_FIRST_CONTACT = 2.0
+"""Seconds that a connection to a server that has never answered is tried for."""
 
 _log = get_logger()
 
@@ -123,7 +127,7 @@ class VLLMModel:
         timeouts = self._transport.timeouts
         deadline = anyio.current_time() + timeouts.total
         retrying = AsyncRetrying(
-            stop=stop_before_delay(min(timeouts.retry, timeouts.total)),
+            stop=self._give_up,
             wait=_wait,
             retry=retry_if_exception(_may_pass),
             sleep=anyio.sleep,
@@ -141,6 +145,14 @@ class VLLMModel:
                         yield event
             outcome = attempt.retry_state.outcome
             failure = outcome.exception() if outcome and outcome.failed else None
+
+    def _give_up(self, state: RetryCallState) -> bool:
+        """A server that was there may be restarting; one that never answered is not there."""
+        timeouts = self._transport.timeouts
+        error = state.outcome.exception() if state.outcome else None
+        unmet = self._served is None and isinstance(error, ModelConnectionError)
+        budget = min(timeouts.retry, timeouts.total)
+        return stop_before_delay(min(budget, _FIRST_CONTACT) if unmet else budget)(state)
 
     async def _attempt(
         self, request: ModelRequest, deadline: float
@@ -253,7 +265,7 @@ def _wait(state: RetryCallState) -> float:
 
 def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    _log.warning("model call failed, trying again", attempt=state.attempt_number, error=str(error))
+    _log.info("model call failed, trying again", attempt=state.attempt_number, error=str(error))
 
 
 if TYPE_CHECKING:

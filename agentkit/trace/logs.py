@@ -28,14 +28,11 @@ def get_logger() -> structlog.stdlib.BoundLogger:
     return logger
 
 
-def _to_record(_logger: WrappedLogger, _method: str, event: EventDict) -> dict[str, Any]:
+def _to_record(
+    _logger: WrappedLogger, _method: str, event: EventDict
+) -> tuple[tuple[str], dict[str, Any]]:
     """Event and fields as the arguments of a `logging` call."""
     text = str(event.pop("event", ""))
     exc_info = event.pop("exc_info", None)
-    fields = " ".join(f"{key}={value!r}" for key, value in event.items())
-    return {
-        "msg": "%s",
-        "args": (f"{text} {fields}".rstrip(),),
-        "exc_info": exc_info,
-        "extra": {"agentkit": {"event": text, **event}},
-    }
+    line = " ".join([text, *(f"{key}={value!r}" for key, value in event.items())])
+    return (line,), {"exc_info": exc_info, "extra": {"agentkit": {"event": text, **event}}}

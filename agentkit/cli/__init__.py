@@ -1,0 +1,21 @@
+"""The `agentkit` command."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+try:
+    from agentkit.cli.app import app
+except ModuleNotFoundError as error:
+    if error.name not in ("typer", "rich", "click", "prompt_toolkit"):
+        raise
+    app = None  # type: ignore[assignment]  # the extra `cli` is not installed; `main` says so
+
+
+def main() -> None:
+    """Entry point of the `agentkit` command."""
+    if app is None:
+        sys.exit("agentkit: the command line needs the extra `cli`: pip install '.[cli]'")
+    app()

@@ -1,0 +1,41 @@
+"""The command's root: its options, its subcommands, and how errors end it.
+
+Exit codes: 0 an answer, 1 the model or the server failed, 2 the command was used wrongly, 3 the run
+ended without an answer (a limit, a cut or an empty reply), 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import agentkit
+from agentkit.cli.run import run
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="agentkit",
+    help="Agents on a Gemma 4 that you serve yourself with vLLM.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"agentkit {agentkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Agents on a Gemma 4 that you serve yourself with vLLM."""

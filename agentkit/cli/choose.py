@@ -1,0 +1,57 @@
+"""What a command works with: the model that `--model` names, and installed toolsets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from agentkit.errors import AgentKitError
+from agentkit.models import Model, VLLMModel
+from agentkit.toolset import Tool
+
+__all__ = ["UsageError", "choose_model", "project_tools"]
+
+
+class UsageError(AgentKitError):
+    """The command was used wrongly; its text says how to mend it."""
+
+
+def choose_model(model: str | None, name: str | None) -> Model:
+    """The model of `--model`.
+
+    Args:
+        model: A server's address; default: `AGENTKIT_BASE_URL`.
+        name: The served name.
+
+    Raises:
+        UsageError: No model is given: there is no silent default.
+    """
+    if not model and not os.environ.get("AGENTKIT_BASE_URL"):
+        raise UsageError(
+            "no model given. Name your vLLM server, --model http://localhost:8000/v1, "
+            "or set AGENTKIT_BASE_URL"
+        )
+    if model and not model.startswith(("http://", "https://")):
+        raise UsageError(
+            f"--model {model}: not an address; it should look like http://localhost:8000/v1"
+        )
+    return VLLMModel(model, name)
+
+
+def project_tools(directory: Path) -> list[Tool[..., Any]]:
+    """The installed read-only tools over a directory (entry point group `agentkit.toolsets`).
+
+    Raises:
+        UsageError: The directory is missing, or no such tools are installed.
+    """
+    found = entry_points(group="agentkit.toolsets", name="project")
+    if not found:
+        raise UsageError("no project tools are installed; install agentkit with its tools")
+    make: Callable[[Path], Iterable[Tool[..., Any]]] = next(iter(found)).load()
+    try:
+        return list(make(directory))
+    except NotADirectoryError as error:
+        raise UsageError(f"--project: {error}") from None

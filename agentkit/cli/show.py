@@ -1,0 +1,99 @@
+"""A run on the terminal: the answer on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from agentkit.events import (
+    Event,
+    ReasoningDelta,
+    StepRestarted,
+    StepStarted,
+    TextDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from agentkit.messages import text_of
+
+__all__ = ["Printer"]
+
+_PREVIEW_LINES = 4
+_PREVIEW_COLUMNS = 110
+
+
+class Printer:
+    """Prints events as they come. It keeps no more than where the cursor stands.
+
+    Args:
+        out: For the answer.
+        err: For thoughts, calls, results and notices.
+    """
+
+    def __init__(self, out: Console, err: Console) -> None:
+        self._out = out
+        self._err = err
+        self._open: Console | None = None  # the console whose line has not ended
+        self._answer = False
+
+    def __call__(self, event: Event) -> None:
+        """Shows one event."""
+        match event:
+            case TextDelta(text=text):
+                self._write(self._out, text, "")
+            case ReasoningDelta(text=text):
+                self._write(self._err, text, "dim italic")
+            case ToolStarted(call=call):
+                arguments = ", ".join(f"{k}={_short(v)}" for k, v in call.arguments.items())
+                self.line(f"→ {call.name}({arguments})", "cyan")
+            case ToolProgress(text=text):
+                self.line(f"  {text}", "dim")
+            case ToolFinished(result=result):
+                style = "red" if result.is_error else "dim"
+                for row in _preview(text_of(result.content)):
+                    self.line(f"  {row}", style)
+            case StepRestarted(reason=reason):
+                self.line(f"↻ {reason}; what was shown of this step is void", "yellow")
+            case StepStarted():
+                self.end_line()
+            case _:
+                pass
+
+    def line(self, text: str, style: str = "") -> None:
+        """A whole line on standard error."""
+        self.end_line()
+        self._err.print(Text(_printable(text), style=style), soft_wrap=True)
+
+    def end_line(self) -> None:
+        """Ends a line that text has begun."""
+        if self._open is not None:
+            self._open.print()
+            self._open = None
+
+    def _write(self, console: Console, text: str, style: str) -> None:
+        if self._open is not None and self._open is not console:
+            self.end_line()
+        console.print(Text(_printable(text), style=style), end="", soft_wrap=True)
+        console.file.flush()
+        self._open = None if text.endswith("\n") else console
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _PREVIEW_COLUMNS else text[: _PREVIEW_COLUMNS - 1] + "…"
+
+
+def _preview(text: str) -> list[str]:
+    rows = text.splitlines() or [""]
+    shown = [row[:_PREVIEW_COLUMNS] for row in rows[:_PREVIEW_LINES]]
+    if len(rows) > _PREVIEW_LINES:
+        shown.append(f"… {len(rows) - _PREVIEW_LINES} more lines")
+    return shown
+
+
+def _printable(text: str) -> str:
+    """Without the control characters by which a model or a file could drive the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in text)
