@@ -8,10 +8,10 @@ decisions about what to run. Field names and their meanings are vLLM 0.32's
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic_core import from_json, to_json
 
@@ -56,11 +56,11 @@ class MessageEncoder:
     step cost what it adds.
 
     Args:
-        escape: Applied to every text that the chat template did not write.
+        escape: Makes every text of a message safe to stand in a prompt.
         limit: Most messages kept.
     """
 
-    def __init__(self, escape: Callable[[str], str], limit: int = 4096) -> None:
+    def __init__(self, escape: Callable[[Message], Message], limit: int = 4096) -> None:
         self._escape = escape
         self._limit = limit
         # Keyed by identity; holding the message keeps its identity from being used again.
@@ -79,74 +79,66 @@ class MessageEncoder:
         key = (id(message), keep_reasoning)
         if (known := self._known.get(key)) is not None:
             return known[1]
-        encoded = to_json(self._plain(message, keep_reasoning))
+        encoded = to_json(_plain(self._escape(message), keep_reasoning))
         self._known[key] = (message, encoded)
         if len(self._known) > self._limit:
             self._known.popitem(last=False)
         return encoded
 
-    def _plain(self, message: Message, keep_reasoning: bool) -> JsonObject:
-        if isinstance(message, AssistantMessage):
-            return self._assistant(message, keep_reasoning)
-        if isinstance(message, ToolMessage):
-            return {
-                "role": "tool",
-                "tool_call_id": message.call_id,
-                "content": self._content(message.content),
-            }
-        return {"role": message.role, "content": self._content(message.content)}
 
-    def _assistant(self, message: AssistantMessage, keep_reasoning: bool) -> JsonObject:
-        """Text beside calls is not sent: the template would print it after the tools' answers and
-        end the turn there (vllm#39885).
-        """
-        wire: JsonObject = {"role": "assistant", "content": None}
-        if message.content is not None and not message.tool_calls:
-            wire["content"] = self._text(message.content)
-        if message.reasoning and keep_reasoning:
-            wire["reasoning"] = self._text(message.reasoning)
-        if message.tool_calls:
-            wire["tool_calls"] = [self._call(call) for call in message.tool_calls]
-        return wire
+def _plain(message: Message, keep_reasoning: bool) -> JsonObject:
+    if isinstance(message, AssistantMessage):
+        return _assistant(message, keep_reasoning)
+    if isinstance(message, ToolMessage):
+        content = _content(message.content)
+        return {"role": "tool", "tool_call_id": message.call_id, "content": content}
+    return {"role": message.role, "content": _content(message.content)}
 
-    def _call(self, call: ToolCall) -> JsonObject:
-        arguments = to_json(self._json(call.arguments)).decode()
-        return {
-            "id": call.id,
-            "type": "function",
-            "function": {"name": self._text(call.name), "arguments": arguments},
-        }
 
-    def _json(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self._text(value)
-        if isinstance(value, Mapping):
-            return {self._text(str(k)): self._json(v) for k, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._json(v) for v in value]
-        return value
+def _assistant(message: AssistantMessage, keep_reasoning: bool) -> JsonObject:
+    """Text beside calls is not sent: the template would print it after the tools' answers and
+    end the turn there (vllm#39885).
+    """
+    wire: JsonObject = {"role": "assistant", "content": None}
+    if message.content is not None and not message.tool_calls:
+        wire["content"] = _text(message.content)
+    if message.reasoning and keep_reasoning:
+        wire["reasoning"] = _text(message.reasoning)
+    if message.tool_calls:
+        wire["tool_calls"] = [_call(call) for call in message.tool_calls]
+    return wire
 
-    def _content(self, content: Content) -> str | list[JsonObject]:
-        if isinstance(content, str):
-            return self._text(content)
-        return [self._part(part) for part in content]
 
-    def _part(self, part: Part) -> JsonObject:
-        match part:
-            case TextPart(text=text):
-                return {"type": "text", "text": self._text(text)}
-            case ImagePart(url=url):
-                return {"type": "image_url", "image_url": {"url": url}}
-            case AudioPart(data=data, format=kind):
-                return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
-            case VideoPart(url=url):
-                return {"type": "video_url", "video_url": {"url": url}}
+def _call(call: ToolCall) -> JsonObject:
+    arguments = _text(json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":")))
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": _text(call.name), "arguments": arguments},
+    }
 
-    def _text(self, text: str) -> str:
-        if not text.isascii():
-            # Undecodable bytes of a file name arrive as lone surrogates, which JSON cannot hold.
-            text = text.encode("utf-8", "replace").decode()
-        return self._escape(text)
+
+def _content(content: Content) -> str | list[JsonObject]:
+    if isinstance(content, str):
+        return _text(content)
+    return [_part(part) for part in content]
+
+
+def _part(part: Part) -> JsonObject:
+    match part:
+        case TextPart(text=text):
+            return {"type": "text", "text": _text(text)}
+        case ImagePart(url=url):
+            return {"type": "image_url", "image_url": {"url": url}}
+        case AudioPart(data=data, format=kind):
+            return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
+        case VideoPart(url=url):
+            return {"type": "video_url", "video_url": {"url": url}}
+
+
+def _text(text: str) -> str:
+    """Undecodable bytes of a file name arrive as lone surrogates, which JSON cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def encode_request(

@@ -33,6 +33,7 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted
+from agentkit.gemma4.escape import Escape
 from agentkit.messages import JsonObject, ModelRequest, ModelSettings
 from agentkit.models.base import Model
 from agentkit.models.transport import Connection, Timeouts, Transport
@@ -115,7 +116,8 @@ class VLLMModel:
         self._settings = settings or ModelSettings()
         self._stream = stream
         self._served: ServedModel | None = None
-        self._encoder = MessageEncoder(escape=str)
+        self._escape = Escape()
+        self._encoder = MessageEncoder(self._escape.escape_message)
 
     @property
     def name(self) -> str:
@@ -176,7 +178,9 @@ class VLLMModel:
             async for payload in payloads:
                 for event in decoder.feed(payload):
                     yield event
-        yield ModelFinished(decoder.finish(count_calls(request.messages)))
+        response = decoder.finish(count_calls(request.messages))
+        message = self._escape.unescape_message(response.message)
+        yield ModelFinished(replace(response, message=message))
 
     async def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""

@@ -1,0 +1,42 @@
+# Two commands for a newcomer: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help demo test lint types unit live soak lock clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(READY): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentkit needs Python 3.11 or newer; name one with make PYTHON=...")'
+	@echo "Installing into $(VENV) (once) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+test: lint types unit ## Check everything that needs no server: format, lint, types, layers, unit tests
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+unit: $(READY)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not live"
+
+soak: $(READY) ## Run one proof in full: make soak PART=name
+	$(BIN)/python -m soak.$(PART)
+
+lock: ## Resolve the development environment anew (needs uv)
+	uv pip compile --universal --generate-hashes --upgrade --group dev --no-emit-package agentkit-gemma \
+	  --no-annotate --no-header -q -o requirements-dev.lock pyproject.toml
+
+clean: ## Remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

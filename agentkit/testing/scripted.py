@@ -1,0 +1,119 @@
+"""`ScriptedModel`: a model that says what a test tells it to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from anyio.lowlevel import checkpoint
+
+from agentkit.events import ModelEvent, ModelFinished, ReasoningDelta, TextDelta, ToolCallDelta
+from agentkit.messages import (
+    AssistantMessage,
+    FinishReason,
+    ModelRequest,
+    ModelResponse,
+    ToolCall,
+    Usage,
+)
+from agentkit.models import Model
+from agentkit.wire import count_calls
+
+__all__ = ["Reply", "ScriptedModel", "call", "calls", "cut", "say"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One scripted reply."""
+
+    message: AssistantMessage
+    finish_reason: FinishReason
+    usage: Usage = field(default_factory=lambda: Usage(input_tokens=10, output_tokens=5))
+
+
+def say(text: str, *, reasoning: str | None = None) -> Reply:
+    """A reply that answers."""
+    return Reply(AssistantMessage(text, reasoning=reasoning), "stop")
+
+
+def call(name: str, /, **arguments: Any) -> Reply:
+    """A reply that calls one tool."""
+    return calls((name, arguments))
+
+
+def calls(*wanted: tuple[str, dict[str, Any]], reasoning: str | None = None) -> Reply:
+    """A reply that calls several tools at once."""
+    made = tuple(ToolCall("", name, arguments) for name, arguments in wanted)
+    return Reply(AssistantMessage(None, made, reasoning), "tool_calls")
+
+
+def cut(reply: Reply) -> Reply:
+    """The same reply, cut by max_tokens."""
+    return replace(reply, finish_reason="length")
+
+
+Step: TypeAlias = Reply | Exception | Callable[[ModelRequest], Reply]
+
+
+class ScriptedModel:
+    """Gives its replies in order, and keeps the requests it got.
+
+    Args:
+        script: For each step a reply, an exception to raise, or a function of the request.
+
+    Attributes:
+        requests: What was asked, in order.
+    """
+
+    def __init__(self, script: Iterable[Step]) -> None:
+        self._script: Sequence[Step] = list(script)
+        self.requests: list[ModelRequest] = []
+
+    @property
+    def name(self) -> str:
+        """Always `scripted`."""
+        return "scripted"
+
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Gives the next reply of the script; see `Model.generate`.
+
+        Raises:
+            AssertionError: The script has no further reply.
+        """
+        await checkpoint()
+        position = len(self.requests)
+        self.requests.append(request)
+        assert position < len(self._script), f"the script has no reply for step {position + 1}"
+        step = self._script[position]
+        if isinstance(step, Exception):
+            raise step
+        reply = step(request) if callable(step) else step
+        first = count_calls(request.messages)
+        message = replace(
+            reply.message,
+            tool_calls=tuple(
+                replace(c, id=c.id or f"call_{first + n}")
+                for n, c in enumerate(reply.message.tool_calls)
+            ),
+        )
+        for event in _deltas(message):
+            yield event
+        yield ModelFinished(ModelResponse(message, reply.finish_reason, reply.usage))
+
+    async def aclose(self) -> None:
+        """Holds nothing."""
+
+
+def _deltas(message: AssistantMessage) -> Iterable[ModelEvent]:
+    if message.reasoning:
+        yield ReasoningDelta(message.reasoning)
+    for word in re.findall(r"\S*\s*", message.content or "")[:-1]:
+        yield TextDelta(word)
+    for index, made in enumerate(message.tool_calls):
+        yield ToolCallDelta(index, made.name, str(made.arguments))
+
+
+if TYPE_CHECKING:
+    _: Model = ScriptedModel([])
