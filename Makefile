@@ -35,7 +35,7 @@ soak: $(READY) ## Run one proof in full: make soak PART=name
 	$(BIN)/python -m soak.$(PART)
 
 lock: ## Resolve the development environment anew (needs uv)
-	uv pip compile --universal --generate-hashes --upgrade --group dev --no-emit-package agentkit-gemma \
+	uv pip compile --universal --generate-hashes --upgrade --group dev --extra cli --extra local --extra mcp \
 	  --no-annotate --no-header -q -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the environment and caches
