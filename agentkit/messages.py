@@ -144,6 +144,8 @@ class ToolResult:
         kind: Why it ended as it did.
         seconds: Wall time of the execution.
         attempts: How often the tool was started.
+        for_user: What a person is shown instead of `content`.
+        data: What the tool gives to programs, as JSON. Never sent to the model.
     """
 
     call_id: str
@@ -152,6 +154,8 @@ class ToolResult:
     kind: ResultKind = "ok"
     seconds: float = 0.0
     attempts: int = 1
+    for_user: str | None = None
+    data: JsonValue = None
 
 
 # --- messages ----------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ from agentkit.messages import (
 )
 from agentkit.models import Model
 from agentkit.policy import Limits
-from agentkit.toolset import RunContext, ToolContext, Toolset, ValidatedCall
+from agentkit.toolset import RunContext, RunHandles, ToolContext, Toolset, ValidatedCall
 
 __all__ = ["Run", "drive"]
 
@@ -176,7 +176,7 @@ async def _run_tools(run: Run, calls: Sequence[ToolCall], *, cut: bool) -> list[
     results: list[ToolResult | None] = [None] * len(calls)
 
     async def one(position: int, call: ToolCall) -> None:
-        results[position] = await _run_tool(run, call, cut=cut)
+        results[position] = await _run_tool(run, call, position, cut=cut)
 
     try:
         async with anyio.create_task_group() as group:
@@ -191,7 +191,7 @@ async def _run_tools(run: Run, calls: Sequence[ToolCall], *, cut: bool) -> list[
     return [result for result in results if result is not None]
 
 
-async def _run_tool(run: Run, call: ToolCall, *, cut: bool) -> ToolResult:
+async def _run_tool(run: Run, call: ToolCall, index: int, *, cut: bool) -> ToolResult:
     if cut:
         checked: ValidatedCall | ToolResult = _failed(
             call, "truncated", "the reply was cut, so this call was not run; write less at once"
@@ -200,7 +200,7 @@ async def _run_tool(run: Run, call: ToolCall, *, cut: bool) -> ToolResult:
         checked = run.toolset.validate(call)
     if isinstance(checked, ValidatedCall):
         run.emit(ToolStarted(call, run.steps))
-        result = await run.executor.execute(checked, _tool_context(run, call))
+        result = await run.executor.execute(checked, _tool_context(run, call, index))
     else:
         result = checked
     run.emit(ToolFinished(call, result, run.steps))
@@ -211,13 +211,14 @@ def _failed(call: ToolCall, kind: str, why: str) -> ToolResult:
     return ToolResult(call.id, f"Error: {why}.", is_error=True, kind=kind)  # type: ignore[arg-type]
 
 
-def _tool_context(run: Run, call: ToolCall) -> ToolContext[Any]:
+def _tool_context(run: Run, call: ToolCall, index: int) -> ToolContext[Any]:
     return ToolContext(
         deps=run.context.deps,
         run_id=run.context.run_id,
         step=run.steps,
         call=call,
-        report=partial(_report, run, call.id, run.steps),
+        index=index,
+        handles=RunHandles(report=partial(_report, run, call.id, run.steps)),
     )
 
 

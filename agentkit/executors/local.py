@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,7 @@ from tenacity import (
 from agentkit.errors import ToolError
 from agentkit.executors.base import Executor
 from agentkit.messages import ResultKind, ToolResult
-from agentkit.toolset import ToolContext, ValidatedCall, result_text
+from agentkit.toolset import ToolContext, ValidatedCall
 
 __all__ = ["LocalExecutor"]
 
@@ -47,9 +50,12 @@ class LocalExecutor:
         started = time.monotonic()
         attempts = 0
 
-        def outcome(content: str, kind: ResultKind) -> ToolResult:
+        def timed(result: ToolResult) -> ToolResult:
             seconds = round(time.monotonic() - started, 6)
-            return ToolResult(call.call.id, content, kind != "ok", kind, seconds, attempts)
+            return replace(result, seconds=seconds, attempts=attempts)
+
+        def failed(text: str, kind: ResultKind) -> ToolResult:
+            return timed(ToolResult(call.call.id, text, is_error=True, kind=kind))
 
         retrying = AsyncRetrying(
             stop=stop_after_attempt(1 + call.tool.retries),
@@ -62,28 +68,33 @@ class LocalExecutor:
             async for attempt in retrying:
                 with attempt:
                     attempts = attempt.retry_state.attempt_number
-                    text = await self._once(call, replace(context, attempt=attempts))
-                    return outcome(text, "ok")
+                    value = await self._once(call, replace(context, attempt=attempts))
+                    return timed(call.result(value))
         except _TimedOutError:
-            return outcome(_timeout_text(call), "timeout")
+            return failed(_timeout_text(call), "timeout")
         except ToolError as error:
-            return outcome(f"Error: {error}", "error")
+            return failed(f"Error: {error}", "error")
         except Exception as error:  # noqa: BLE001 - the boundary around user code: its bugs are data
-            return outcome(f"Error: {type(error).__name__}: {error}", "error")
+            return failed(f"Error: {type(error).__name__}: {error}", "error")
         raise AssertionError("tenacity always returns or raises")  # pragma: no cover
 
-    async def _once(self, call: ValidatedCall, context: ToolContext[Any]) -> str:
-        function = call.bind(context)
-        with anyio.move_on_after(call.tool.timeout) as clock:
-            if call.tool.is_async:
-                return result_text(await function())
-            return result_text(
-                await anyio.to_thread.run_sync(
-                    function, abandon_on_cancel=True, limiter=self._thread_limiter()
-                )
-            )
-        assert clock.cancelled_caught
+    async def _once(self, call: ValidatedCall, context: ToolContext[Any]) -> Any:
+        """One attempt's value. However it ends, whoever still works for it can see that it did."""
+        cancelled = threading.Event()
+        handles = replace(context.handles, cancelled=cancelled)
+        function = call.bind(replace(context, handles=handles))
+        try:
+            with anyio.move_on_after(call.tool.timeout):
+                value = function() if call.tool.is_async else await self._in_thread(function)
+                return await value if inspect.isawaitable(value) else value
+        finally:
+            cancelled.set()
         raise _TimedOutError
+
+    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+        return await anyio.to_thread.run_sync(
+            function, abandon_on_cancel=True, limiter=self._thread_limiter()
+        )
 
     def _thread_limiter(self) -> anyio.CapacityLimiter:
         try:

@@ -1,0 +1,1 @@
+"""Between Python and what a model is told: signatures, JSON Schema, and what Gemma sees of it."""

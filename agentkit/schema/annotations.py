@@ -1,0 +1,163 @@
+"""What a function's annotations mean, as real types.
+
+Strings (`from __future__ import annotations`, forward references) are evaluated where the function
+was written: its module, its closure, and, for a function inside a function, the scopes around it
+while they are still running. Nothing else is searched, so a name never means something the reader
+of the code would not see.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+import typing
+from collections import abc
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import typing_extensions
+
+__all__ = ["definition_of", "evaluate", "namespace_of", "place_of", "portable", "typeddict_fields"]
+
+
+def definition_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> Any:
+    """The `def` behind a callable: behind partials, methods, `wraps` and callable objects."""
+    found: Any = function
+    while True:
+        if isinstance(found, functools.partial):
+            found = found.func
+        elif isinstance(found, types.MethodType | staticmethod | classmethod):
+            found = found.__func__
+        elif hasattr(found, "__wrapped__") and not hasattr(found, "__signature__"):
+            found = found.__wrapped__
+        elif isinstance(found, type):
+            constructor: object = vars(found).get("__init__")
+            return constructor if isinstance(constructor, types.FunctionType) else found
+        elif isinstance(found, types.FunctionType) or not hasattr(type(found), "__call__"):  # noqa: B004 - the method's presence on the type is the point
+            return found
+        elif isinstance(type(found).__call__, types.FunctionType):
+            found = type(found).__call__
+        else:
+            return found
+
+
+def place_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> str:
+    """Where a callable is written: `shop.refund (shop.py:12)`."""
+    definition = definition_of(function)
+    name = getattr(definition, "__qualname__", None) or type(function).__qualname__
+    code = getattr(definition, "__code__", None)
+    if code is None:
+        return f"{name} ({getattr(definition, '__module__', None) or 'no source'})"
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def namespace_of(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The globals and the enclosing locals that a callable's annotations may name."""
+    definition = definition_of(function)
+    if isinstance(definition, type):
+        return vars(sys.modules[definition.__module__]), {}
+    module = getattr(definition, "__globals__", {})
+    scopes = _enclosing_scopes(module, getattr(definition, "__qualname__", ""))
+    code = getattr(definition, "__code__", None)
+    cells = getattr(definition, "__closure__", None) or ()
+    for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
+        try:
+            scopes[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    for parameter in getattr(definition, "__type_params__", ()):
+        scopes[parameter.__name__] = parameter
+    return module, scopes
+
+
+def _enclosing_scopes(module: Mapping[str, Any], qualname: str) -> dict[str, Any]:
+    """Locals of the running functions and class bodies in which `qualname` is written."""
+    found: dict[str, Any] = {}
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] # the documented way to a caller
+    while frame is not None:
+        scope = frame.f_code.co_qualname
+        if frame.f_globals is module and qualname.startswith((f"{scope}.<locals>.", f"{scope}.")):
+            found = {**frame.f_locals, **found}  # the innermost scope wins
+        frame = frame.f_back  # type: ignore[assignment] # typeshed: None at the outermost frame
+    return found
+
+
+def evaluate(
+    annotations: Mapping[str, Any], namespace: tuple[dict[str, Any], dict[str, Any]]
+) -> dict[str, Any]:
+    """The annotations with every string in them evaluated.
+
+    Raises:
+        Exception: Whatever evaluating a string raises; most often `NameError`.
+    """
+    holder = types.SimpleNamespace(__annotations__=dict(annotations))
+    module, scopes = namespace
+    return typing.get_type_hints(holder, module, scopes, include_extras=True)
+
+
+def portable(annotation: Any) -> Any:
+    """The annotation in the spelling that pydantic reads on every Python.
+
+    On Python 3.11 pydantic refuses `typing.TypedDict`, which lacks what it must know; the same
+    fields as a `typing_extensions.TypedDict` are fine. An `Iterable[T]` becomes a `list[T]`:
+    pydantic would hand over a lazy iterator whose errors appear only while the tool runs.
+    """
+    if sys.version_info < (3, 12) and _is_old_typeddict(annotation):
+        return _new_typeddict(annotation)
+    arguments = get_args(annotation)
+    origin = get_origin(annotation)
+    if origin is abc.Iterable and len(arguments) == 1:
+        return list[portable(arguments[0])]  # type: ignore[misc] # a type made at run time
+    if not arguments or origin in (typing.Literal, abc.Callable):
+        return annotation
+    if origin is Annotated:
+        return _same_or(annotation, arguments[:1], lambda new: Annotated[(*new, *arguments[1:])])
+    if origin in (Union, types.UnionType):
+        return _same_or(annotation, arguments, lambda new: Union[new])  # noqa: UP007 - made at run time
+    if isinstance(annotation, types.GenericAlias):
+        return _same_or(annotation, arguments, lambda new: types.GenericAlias(origin, new))
+    if hasattr(annotation, "copy_with"):
+        return _same_or(annotation, arguments, annotation.copy_with)
+    return annotation
+
+
+def _same_or(annotation: Any, parts: Iterable[Any], build: Callable[[tuple[Any, ...]], Any]) -> Any:
+    """The annotation itself, unless a part of it had to change."""
+    old = tuple(parts)
+    new = tuple(portable(part) for part in old)
+    return annotation if all(a is b for a, b in zip(old, new, strict=True)) else build(new)
+
+
+def typeddict_fields(typeddict: Any) -> dict[str, tuple[Any, bool]]:
+    """The fields of a TypedDict: type, and whether it is required."""
+    fields: dict[str, tuple[Any, bool]] = {}
+    for name, hint in typing_extensions.get_type_hints(typeddict, include_extras=True).items():
+        required = name in typeddict.__required_keys__
+        # `__required_keys__` does not see a marker that was written as a string.
+        marker: object = get_origin(hint)
+        if marker in _MARKERS:
+            required, hint = marker is typing.Required, get_args(hint)[0]
+        fields[name] = (hint, required)
+    return fields
+
+
+_MARKERS: tuple[Any, ...] = (typing.Required, typing.NotRequired)
+
+
+def _is_old_typeddict(annotation: Any) -> bool:
+    return typing.is_typeddict(annotation) and type(annotation).__module__ == "typing"
+
+
+def _new_typeddict(old: Any) -> Any:
+    """The same fields, in the same order, as a `typing_extensions.TypedDict`."""
+    fields: dict[str, Any] = {}
+    for name, (hint, required) in typeddict_fields(old).items():
+        hint = hint if hint is old else portable(hint)
+        fields[name] = (
+            typing_extensions.Required[hint] if required else typing_extensions.NotRequired[hint]
+        )
+    make: Any = typing_extensions.TypedDict
+    new = make(old.__name__, fields)
+    new.__doc__, new.__module__ = old.__doc__, old.__module__
+    return new

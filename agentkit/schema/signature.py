@@ -1,0 +1,448 @@
+"""A Python callable as the arguments object that a model fills.
+
+In: any callable. Out: its JSON Schema (draft 2020-12, everything pydantic knows of the types), a
+check of a model's arguments against it, and the way to hand the checked values to the callable.
+
+Each parameter has a validator of its own. That keeps any parameter name possible (`json`, `self_`,
+`model_config`), lets types that many tools share be built once, and lets a wrong argument be mended
+or reported without touching the others.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Any, Literal, TypeAlias, Unpack, cast, get_args, get_origin
+
+import typing_extensions
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from agentkit.errors import ToolDefinitionError
+from agentkit.messages import JsonObject
+from agentkit.schema.annotations import (
+    definition_of,
+    evaluate,
+    namespace_of,
+    place_of,
+    typeddict_fields,
+)
+from agentkit.schema.docstrings import Documentation, documentation_of
+from agentkit.schema.feedback import Problem, describe, problems_of, unknown_key
+from agentkit.schema.jsontype import InvalidValueError, JsonType, json_type
+
+__all__ = ["Parameter", "Signature", "signature_of"]
+
+Passing: TypeAlias = Literal["positional", "keyword", "each", "rest", "injected"]
+"""How a value reaches the callable: by position, by name, as `*args`, as `**kwargs`, or not from
+the model at all."""
+
+_MISSING: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of the callable.
+
+    Attributes:
+        name: In Python.
+        key: In the arguments object; differs from `name` where a `Field(alias=…)` says so.
+        passing: How it is handed over.
+        type: Reads its values.
+        default: Where it has one; `MISSING` otherwise.
+        nullable: null is a value of its type, not merely another word for the default.
+        description: From the annotation or the docstring.
+    """
+
+    name: str
+    key: str
+    passing: Passing
+    type: JsonType
+    default: Any = _MISSING
+    nullable: bool = True
+    description: str = ""
+
+    @property
+    def required(self) -> bool:
+        """Whether the model must give it."""
+        return self.default is _MISSING
+
+    @property
+    def fallback(self) -> Any:
+        """A fresh default."""
+        if isinstance(self.default, FieldInfo):
+            return self.default.get_default(call_default_factory=True)
+        return self.default
+
+    def schema(self) -> JsonObject:
+        """Its entry in `properties`."""
+        schema = {k: v for k, v in self.type.schema.items() if k != "$defs"}
+        if self.description:
+            schema["description"] = self.description
+        if not self.required and (shown := _json_default(self)) is not _MISSING:
+            schema["default"] = shown
+        return schema
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a model may pass to a callable, and how.
+
+    Attributes:
+        parameters: Those that the model fills, by key, in order.
+        slots: All of them as the callable declares them: name and way of passing.
+        rest: `**kwargs: T`, if there is one.
+        schema: JSON Schema of the arguments object.
+        documentation: What the docstring says.
+    """
+
+    parameters: Mapping[str, Parameter]
+    slots: tuple[Parameter, ...]
+    rest: Parameter | None
+    schema: JsonObject
+    documentation: Documentation
+
+    def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
+        """The values in their declared types, by parameter name, or all that is wrong.
+
+        Args:
+            arguments: What the model wrote, decoded.
+        """
+        values: dict[str, Any] = {}
+        problems: list[Problem] = []
+        for key, parameter in self.parameters.items():
+            if key not in arguments:
+                if parameter.required:
+                    want = describe(parameter.type.schema)
+                    problems.append(Problem(key, None, f"is missing, want {want or 'a value'}"))
+            else:
+                self._read(parameter, arguments[key], values, problems)
+        for key in arguments:
+            if key in self.parameters:
+                continue
+            if self.rest is None or key in values:
+                problems.append(Problem(key, None, unknown_key(key, tuple(self.parameters))))
+            else:
+                self._read(replace(self.rest, name=key, key=key), arguments[key], values, problems)
+        return problems or values
+
+    def _read(
+        self, parameter: Parameter, value: object, into: dict[str, Any], problems: list[Problem]
+    ) -> None:
+        if value is None and not parameter.nullable and not parameter.required:
+            return  # null for something optional: its default
+        try:
+            into[parameter.name] = parameter.type.read(value)
+        except InvalidValueError as error:
+            if value not in ("null", "None") or not (parameter.nullable or not parameter.required):
+                problems.extend(problems_of(parameter.key, error))
+            elif parameter.nullable:
+                into[parameter.name] = None
+
+    def call_arguments(
+        self, values: Mapping[str, Any], injected: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The positional and the keyword arguments of the Python call.
+
+        Args:
+            values: From `check`.
+            injected: For parameters that are not the model's.
+        """
+        positional: list[Any] = []
+        keyword = dict(values)
+        for slot in self.slots:
+            if slot.passing == "injected":
+                keyword[slot.name] = injected
+            elif slot.passing == "each":
+                positional.extend(keyword.pop(slot.name, ()))
+            elif slot.passing == "positional":
+                positional.append(keyword.pop(slot.name) if slot.name in keyword else slot.fallback)
+            elif isinstance(slot.default, FieldInfo) and slot.name not in keyword:
+                keyword[slot.name] = slot.fallback
+        return positional, keyword
+
+
+def signature_of(
+    function: Callable[..., Any],
+    *,
+    injected: tuple[type[Any], ...] = (),
+    skip_first: bool = False,
+    strict: bool = True,
+) -> Signature:
+    """Reads a callable's signature.
+
+    Args:
+        function: The callable.
+        injected: Parameters annotated with one of these are not the model's to fill.
+        skip_first: The first parameter is a receiver (`self`) that is bound later.
+        strict: A parameter without annotation is an error; otherwise it takes any JSON.
+
+    Raises:
+        ToolDefinitionError: A model cannot call this; says where, which parameter and what to do.
+    """
+    return _Reader(function, injected, strict).read(skip_first=skip_first)
+
+
+class _Reader:
+    """Builds one `Signature`; exists so that every error can name the function."""
+
+    def __init__(
+        self, function: Callable[..., Any], injected: tuple[type[Any], ...], strict: bool
+    ) -> None:
+        self._function = function
+        self._injected = injected
+        self._strict = strict
+        self._namespace = namespace_of(function)
+        self._documentation = documentation_of(definition_of(function), function)
+
+    def read(self, *, skip_first: bool) -> Signature:
+        declared = self._declared()[1 if skip_first else 0 :]
+        hints = self._hints(declared)
+        slots: list[Parameter] = []
+        for parameter in declared:
+            slots.extend(self._slots(parameter, hints.get(parameter.name, _MISSING)))
+        slots = _positions(slots, declared)
+        filled = {s.key: s for s in slots if s.passing not in ("injected", "rest")}
+        rest = next((s for s in slots if s.passing == "rest"), None)
+        schema = _object_schema(filled, rest)
+        return Signature(filled, tuple(slots), rest, schema, self._documentation)
+
+    def fail(self, parameter: str, problem: str, remedy: str) -> ToolDefinitionError:
+        return ToolDefinitionError(
+            f"{place_of(self._function)}: parameter {parameter!r} {problem}; {remedy}"
+        )
+
+    def _declared(self) -> list[inspect.Parameter]:
+        try:
+            declared = list(inspect.signature(self._function).parameters.values())
+        except (ValueError, TypeError) as error:
+            raise ToolDefinitionError(
+                f"{place_of(self._function)}: has no signature that Python can tell ({error}); "
+                "wrap it in a function with annotations"
+            ) from None
+        bound = _bound_by_partial(self._function)
+        return [p for p in declared if p.name not in bound]
+
+    def _hints(self, declared: list[inspect.Parameter]) -> dict[str, Any]:
+        written = {p.name: p.annotation for p in declared if p.annotation is not _MISSING}
+        try:
+            return evaluate(written, self._namespace)
+        except Exception:  # noqa: BLE001 - whatever it is, find whose annotation it is
+            return {name: self._hint(name, hint) for name, hint in written.items()}
+
+    def _hint(self, name: str, written: Any) -> Any:
+        try:
+            return evaluate({name: written}, self._namespace)[name]
+        except Exception as error:  # noqa: BLE001 - evaluating user code can raise anything
+            raise self.fail(
+                name,
+                f"has the annotation {written!r}, which cannot be resolved ({error})",
+                "define or import that name at module level, not under TYPE_CHECKING",
+            ) from None
+
+    def _slots(self, parameter: inspect.Parameter, hint: Any) -> Iterator[Parameter]:
+        """One slot; more for `**options: Unpack[SomeTypedDict]`."""
+        if parameter.kind is parameter.VAR_KEYWORD and get_origin(hint) in _UNPACK:
+            fields = typeddict_fields(get_args(hint)[0])
+            for name, (field, required) in fields.items():
+                default = _MISSING if required else PydanticUndefined
+                one = parameter.replace(name=name, kind=parameter.KEYWORD_ONLY, default=default)
+                yield self._slot(one, field)
+        else:
+            yield self._slot(parameter, self._annotation(parameter, hint))
+
+    def _annotation(self, parameter: inspect.Parameter, hint: Any) -> Any:
+        if hint is not _MISSING:
+            return list[hint] if parameter.kind is parameter.VAR_POSITIONAL else hint
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            name = parameter.name
+            raise self.fail(name, "takes anything", f"give it a type, as in `*{name}: str`")
+        if self._strict:
+            raise self.fail(
+                parameter.name,
+                "has no annotation, so a model cannot know what to pass",
+                f"annotate it, as in `{parameter.name}: str`, or use @tool(strict=False) "
+                "to take any JSON value",
+            )
+        return Any
+
+    def _slot(self, parameter: inspect.Parameter, annotation: Any) -> Parameter:
+        name = parameter.name
+        if _names_one_of(annotation, self._injected):
+            return Parameter(name, name, "injected", _ANYTHING)
+        annotation, field = _with_field(annotation, parameter.default)
+        kind = self._json_type(name, annotation)
+        default = parameter.default
+        if field is not None and (default is _MISSING or default is field):
+            default = _MISSING if field.is_required() else field
+        return Parameter(
+            name=name,
+            key=_alias(field) or name,
+            passing=_PASSING[parameter.kind],
+            type=kind,
+            default=[] if parameter.kind is parameter.VAR_POSITIONAL else default,
+            nullable=default is _MISSING or kind.accepts(None),
+            description=_described(annotation, field)
+            or self._documentation.parameters.get(name, ""),
+        )
+
+    def _json_type(self, name: str, annotation: Any) -> JsonType:
+        try:
+            return json_type(annotation, self._namespace[1])
+        except NameError as error:
+            raise self.fail(
+                name,
+                f"has a type with an annotation that cannot be resolved ({error})",
+                "define that name before the tool, at module level",
+            ) from None
+        except (PydanticUserError, TypeError, RecursionError) as error:
+            raise self.fail(
+                name,
+                f"has the type {_spelled(annotation)}, which no JSON value can be read as"
+                f" ({_first_sentence(error)})",
+                "use a type that JSON can carry (str, list, dataclass, TypedDict, pydantic "
+                "model), or bind the parameter with functools.partial",
+            ) from None
+
+
+_PASSING: Mapping[Any, Passing] = {
+    inspect.Parameter.POSITIONAL_ONLY: "positional",
+    inspect.Parameter.POSITIONAL_OR_KEYWORD: "keyword",
+    inspect.Parameter.KEYWORD_ONLY: "keyword",
+    inspect.Parameter.VAR_POSITIONAL: "each",
+    inspect.Parameter.VAR_KEYWORD: "rest",
+}
+
+_UNPACK: tuple[Any, ...] = (Unpack, typing_extensions.Unpack)
+_ANYTHING = JsonType(TypeAdapter(Any), {}, closed=True)
+
+
+def _positions(slots: list[Parameter], declared: list[inspect.Parameter]) -> list[Parameter]:
+    """Ahead of `*args`, Python takes every plain parameter by position."""
+    if not any(p.kind is p.VAR_POSITIONAL for p in declared):
+        return slots
+    plain = {p.name for p in declared if p.kind is p.POSITIONAL_OR_KEYWORD}
+    return [replace(s, passing="positional") if s.name in plain else s for s in slots]
+
+
+def _bound_by_partial(function: Any) -> set[str]:
+    """Names that `functools.partial` has filled by keyword: the programmer's, not the model's."""
+    bound: set[str] = set()
+    while isinstance(function, partial):
+        bound |= function.keywords.keys()
+        function = function.func
+    return bound
+
+
+def _names_one_of(annotation: Any, wanted: tuple[type[Any], ...]) -> bool:
+    if annotation in wanted or get_origin(annotation) in wanted:
+        return True
+    return any(_names_one_of(a, wanted) for a in get_args(annotation) if a is not type(None))
+
+
+def _with_field(annotation: Any, default: Any) -> tuple[Any, FieldInfo | None]:
+    """The annotation with what a pydantic `Field` in it or as its default says."""
+    metadata: tuple[Any, ...] = getattr(annotation, "__metadata__", ())
+    if isinstance(default, FieldInfo):
+        metadata = (*metadata, default)
+    fields = [m for m in metadata if isinstance(m, FieldInfo)]
+    if not fields:
+        return annotation, None
+    bare = getattr(annotation, "__origin__", annotation) if metadata else annotation
+    return Annotated[(bare, *map(_without_names, metadata))], fields[-1]
+
+
+def _without_names(metadata: Any) -> Any:
+    """A `Field` less what concerns the parameter and not its type, which pydantic warns of."""
+    if not isinstance(metadata, FieldInfo):
+        return metadata
+    field = copy(metadata)
+    field.alias = field.validation_alias = field.serialization_alias = None
+    field.default, field.default_factory = PydanticUndefined, None
+    return field
+
+
+def _alias(field: FieldInfo | None) -> str | None:
+    if field is None:
+        return None
+    alias: Any = field.validation_alias or field.alias
+    return alias if isinstance(alias, str) else None
+
+
+def _described(annotation: Any, field: FieldInfo | None) -> str:
+    """`Annotated[T, "words"]`, `Annotated[T, Doc("words")]` or `Field(description=…)`."""
+    if field is not None and field.description:
+        return field.description
+    for extra in reversed(getattr(annotation, "__metadata__", ())):
+        words = extra if isinstance(extra, str) else getattr(extra, "documentation", None)
+        if isinstance(words, str):
+            return words
+    return ""
+
+
+def _spelled(annotation: Any) -> str:
+    return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).splitlines()[0].split(". ")[0].rstrip(".")
+
+
+# --- the schema of the whole -------------------------------------------------------------------
+
+
+def _json_default(parameter: Parameter) -> Any:
+    """The default as JSON, or `MISSING` where it cannot be shown."""
+    default = parameter.default
+    if default is PydanticUndefined:
+        return _MISSING
+    if isinstance(default, FieldInfo):
+        default = default.default
+        if default is PydanticUndefined:
+            return _MISSING
+    if default is None or type(default) in (str, int, bool):
+        return default
+    try:
+        return to_jsonable_python(default)
+    except ValueError:
+        return _MISSING
+
+
+def _object_schema(parameters: Mapping[str, Parameter], rest: Parameter | None) -> JsonObject:
+    every = [*parameters.values(), *([rest] if rest else [])]
+    shared = [p for p in every if "$defs" in p.type.schema]
+    definitions: dict[str, Any] = {}
+    for parameter in shared:
+        for name, nested in parameter.type.schema["$defs"].items():
+            if definitions.setdefault(name, nested) != nested:
+                return _object_schema(*_disambiguated(parameters, rest))
+    schema: JsonObject = {
+        "type": "object",
+        "properties": {key: parameter.schema() for key, parameter in parameters.items()},
+        "additionalProperties": rest.schema() if rest else False,
+    }
+    if required := [key for key, parameter in parameters.items() if parameter.required]:
+        schema["required"] = required
+    if definitions:
+        schema["$defs"] = definitions
+    return schema
+
+
+def _disambiguated(
+    parameters: Mapping[str, Parameter], rest: Parameter | None
+) -> tuple[dict[str, Parameter], Parameter | None]:
+    """The same with one name for each definition, where two nested types share a name."""
+    every = {**parameters, **({"": rest} if rest else {})}
+    inputs = [(key, cast("Any", "validation"), p.type.adapter) for key, p in every.items()]
+    schemas, definitions = TypeAdapter.json_schemas(inputs)
+    defs = definitions.get("$defs", {})
+    renamed = {
+        key: replace(p, type=replace(p.type, schema={**schemas[key, "validation"], "$defs": defs}))
+        for key, p in every.items()
+    }
+    return {key: renamed[key] for key in parameters}, renamed.get("") if rest else None

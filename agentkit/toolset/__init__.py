@@ -1,0 +1,47 @@
+"""Typed Python functions as tools: definition, validation, and sets of them.
+
+In: a function and, later, a model's `ToolCall`. Out: a `ToolDefinition` for the model, and a
+`ValidatedCall` for the executor or a `ToolResult` that tells the model what is wrong. Nothing here
+runs a tool or does I/O.
+"""
+
+from agentkit.toolset.context import RunContext, RunHandles, ToolContext, idempotency_key
+from agentkit.toolset.options import ApprovalRule, Effect, Label, LockKey, ToolOptions
+from agentkit.toolset.results import (
+    ToolOutput,
+    audio_part,
+    image_part,
+    result_content,
+    result_text,
+    tool_result,
+)
+from agentkit.toolset.sets import DynamicToolset, Toolset, ToolSource, combined, dynamic
+from agentkit.toolset.tool import Arguments, Tool, ValidatedCall, make_tool, tool
+
+__all__ = [
+    "ApprovalRule",
+    "Arguments",
+    "DynamicToolset",
+    "Effect",
+    "Label",
+    "LockKey",
+    "RunContext",
+    "RunHandles",
+    "Tool",
+    "ToolContext",
+    "ToolOptions",
+    "ToolOutput",
+    "ToolSource",
+    "Toolset",
+    "ValidatedCall",
+    "audio_part",
+    "combined",
+    "dynamic",
+    "idempotency_key",
+    "image_part",
+    "make_tool",
+    "result_content",
+    "result_text",
+    "tool",
+    "tool_result",
+]

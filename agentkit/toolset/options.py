@@ -1,0 +1,81 @@
+"""What a tool declares about itself beside its signature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+from agentkit.messages import JsonObject
+
+__all__ = ["ApprovalRule", "Effect", "Label", "LockKey", "ToolOptions", "problem_with"]
+
+Effect: TypeAlias = Literal["pure", "idempotent", "probed", "once"]
+"""What running a tool twice would do: nothing ever (`pure`), the same as once (`idempotent`),
+something the tool can find out beforehand (`probed`), or damage (`once`, what we assume)."""
+
+Label: TypeAlias = Literal["reads_private", "reads_untrusted", "writes", "egress", "exec"]
+"""What a tool can reach. A policy decides from these what needs a person's approval."""
+
+ApprovalRule: TypeAlias = Literal["policy", "always", "never"] | Callable[[Mapping[str, Any]], bool]
+"""Who decides whether a call needs a person: the run's policy, nobody, or a function of the
+checked arguments (True asks)."""
+
+LockKey: TypeAlias = bool | str | Callable[[Mapping[str, Any]], str | None]
+"""Which calls must not run at the same time: False none, True all calls of the tool, the name of a
+parameter those with the same value of it (of whatever tool), a function those with the same
+result; its None locks nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOptions:
+    """What a tool declares about itself.
+
+    Attributes:
+        effect: What a second run would do; decides retries and recovery after a crash.
+        timeout: Seconds for one attempt; None waits as long as it takes.
+        retries: Further attempts after a failure that may pass. Not with `effect="once"`.
+        labels: What it can reach.
+        lock: Which calls must not run at the same time.
+        approval: Whether a call needs a person.
+        output_cap: Most characters of a result that the model reads; the middle of a longer one
+            is left out. None: all of it.
+        examples: Arguments of good calls; each must fit the signature.
+        strict: A parameter without annotation is an error; otherwise it takes any JSON.
+    """
+
+    effect: Effect = "once"
+    timeout: float | None = None
+    retries: int = 0
+    labels: AbstractSet[Label] = frozenset()
+    lock: LockKey = False
+    approval: ApprovalRule = "policy"
+    output_cap: int | None = None
+    examples: tuple[JsonObject, ...] = ()
+    strict: bool = True
+
+
+def problem_with(options: ToolOptions) -> str | None:
+    """What makes no sense in the options, with the remedy; None if nothing."""
+    if options.effect not in get_args(Effect):
+        return f"effect is {options.effect!r}; choose one of {', '.join(get_args(Effect))}"
+    if unknown := sorted(set(options.labels) - set(get_args(Label))):
+        return f"labels hold {unknown}; there are {', '.join(get_args(Label))}"
+    if options.retries < 0:
+        return f"retries is {options.retries}; 0 means one attempt"
+    if options.effect == "once" and options.retries:
+        return (
+            'effect "once" (the default) and retries contradict each other: a retry would start '
+            'it twice; declare effect="idempotent" if that is safe, or drop the retries'
+        )
+    if options.timeout is not None and not (0 < options.timeout < math.inf):
+        return f"timeout is {options.timeout}; give seconds above 0, or None for no timeout"
+    if options.output_cap is not None and options.output_cap < _LEAST_CAP:
+        return f"output_cap is {options.output_cap}; give at least {_LEAST_CAP} characters"
+    return None
+
+
+_LEAST_CAP = 100
+"""Below this the note that something was left out would itself not fit."""

@@ -1,0 +1,281 @@
+"""Sets of tools, and the algebra over them.
+
+A `Toolset` is fixed. A `ToolSource` becomes one for a run: a function of the run's context, an MCP
+server, or a fixed set, which is its own source. Both have the same algebra, so a source can be
+filtered, prefixed, renamed, described and combined before anyone knows its tools.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from agentkit.errors import ToolDefinitionError
+from agentkit.messages import ToolCall, ToolDefinition, ToolResult
+from agentkit.schema.feedback import MAX_FEEDBACK, nearest, shown
+from agentkit.toolset.context import RunContext
+from agentkit.toolset.tool import Tool, ValidatedCall, make_tool
+
+__all__ = ["DynamicToolset", "ToolSource", "Toolset", "combined", "dynamic"]
+
+ToolLike: TypeAlias = Tool[..., Any] | Callable[..., Any]
+Keep: TypeAlias = Callable[[Tool[..., Any]], bool]
+
+
+class ToolSource:
+    """Something that has tools for a run. Derive from it and write `for_run`."""
+
+    def for_run(self, context: RunContext[Any]) -> AbstractAsyncContextManager[Toolset]:
+        """The tools of one run, fixed while the context is open.
+
+        The loop enters it once before the first step and leaves it after the last:
+        `async with source.for_run(context) as toolset: …`. Whatever the tools need (connections,
+        temporary files) lives inside it.
+        """
+        raise NotImplementedError
+
+    def filtered(self, keep: Keep) -> ToolSource:
+        """Only the tools for which `keep` is true."""
+        return _Derived(self, lambda tools: tools.filtered(keep))
+
+    def prefixed(self, prefix: str) -> ToolSource:
+        """Every name with `prefix` before it."""
+        return _Derived(self, lambda tools: tools.prefixed(prefix))
+
+    def renamed(self, names: Mapping[str, str]) -> ToolSource:
+        """Some tools under other names: `{"old": "new"}`."""
+        return _Derived(self, lambda tools: tools.renamed(names))
+
+    def described(self, descriptions: Mapping[str, str]) -> ToolSource:
+        """Some tools with other descriptions, by name."""
+        return _Derived(self, lambda tools: tools.described(descriptions))
+
+    def __add__(self, other: ToolSource) -> ToolSource:
+        return combined(self, other)
+
+
+class Toolset(ToolSource):
+    """An ordered, fixed set of tools with distinct names.
+
+    Args:
+        tools: Tools, or functions to make tools of; their order is the order of `definitions`.
+
+    Raises:
+        ToolDefinitionError: A function cannot be a tool, two tools have the same name (the message
+            shows where both are written), or a method has no instance.
+    """
+
+    def __init__(self, tools: Iterable[ToolLike] = ()) -> None:
+        self._tools: dict[str, Tool[..., Any]] = {}
+        for item in tools:
+            made = item if isinstance(item, Tool) else make_tool(item)
+            if made.receiver:
+                raise ToolDefinitionError(
+                    f"{made.place}: is a method; register it from an instance: `it.{made.name}`"
+                )
+            if (other := self._tools.get(made.name)) is not None:
+                raise ToolDefinitionError(
+                    f"two tools are named {made.name!r}: {other.place} and {made.place}; "
+                    "rename one with @tool(name=…), or use toolset.renamed or toolset.prefixed"
+                )
+            self._tools[made.name] = made
+        self._definitions = tuple(t.definition for t in self._tools.values())
+
+    def __iter__(self) -> Iterator[Tool[..., Any]]:
+        return iter(self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def __repr__(self) -> str:
+        return f"Toolset({', '.join(self._tools)})"
+
+    def get(self, name: str) -> Tool[..., Any] | None:
+        """The tool of that name."""
+        return self._tools.get(name)
+
+    @property
+    def definitions(self) -> tuple[ToolDefinition, ...]:
+        """What a model is told of the tools, in order: the same tuple each time."""
+        return self._definitions
+
+    @asynccontextmanager
+    async def for_run(self, context: RunContext[Any]) -> AsyncGenerator[Toolset, None]:  # noqa: ARG002 - a fixed set is the same for all
+        """Itself."""
+        yield self
+
+    # --- calls -----------------------------------------------------------------------------
+
+    def validate(self, call: ToolCall) -> ValidatedCall | ToolResult:
+        """A call ready to run, or the result that tells the model why it is not."""
+        found = self._tools.get(call.name)
+        if found is None:
+            return ToolResult(call.id, self._unknown(call.name), True, "unknown_tool")
+        if call.malformed is not None:
+            text = (
+                f"Error: {call.name} was not run. Its arguments are no JSON object: "
+                f"{shown(call.malformed)}. Call it again with an object."
+            )
+            return ToolResult(call.id, text, True, "invalid_arguments")
+        return found.validate(call)
+
+    def resolve_name(self, name: str) -> str | None:
+        """The tool that was certainly meant by a name that is not quite one.
+
+        Undoes what models are seen to add or change: space, quotes, a namespace (`functions.x`,
+        `tool:x`), parentheses, case, and `-` for `_`. None if no tool, or more than one, fits.
+        """
+        if name in self._tools:
+            return name
+        bare = name.strip().strip("\"'`").removesuffix("()").strip()
+        last = bare.replace("/", ":").replace(".", ":").rpartition(":")[2]
+        for candidate in (bare, last):
+            if candidate in self._tools:
+                return candidate
+            alike = [known for known in self._tools if _folded(known) == _folded(candidate)]
+            if len(alike) == 1:
+                return alike[0]
+        return None
+
+    def _unknown(self, name: str) -> str:
+        close = self.resolve_name(name) or nearest(name, self._tools)
+        guess = f" Did you mean {close}?" if close else ""
+        listed = ", ".join(self._tools) or "none"
+        text = f"Error: there is no tool {shown(name)}.{guess} Tools: {listed}."
+        return text if len(text) <= MAX_FEEDBACK else f"{text[: MAX_FEEDBACK - 2]}…."
+
+    # --- algebra ---------------------------------------------------------------------------
+
+    def filtered(self, keep: Keep) -> Toolset:
+        """Only the tools for which `keep` is true."""
+        return Toolset(t for t in self if keep(t))
+
+    def prefixed(self, prefix: str) -> Toolset:
+        """Every name with `prefix` before it."""
+        return Toolset(_changed(t, name=f"{prefix}{t.name}") for t in self)
+
+    def renamed(self, names: Mapping[str, str]) -> Toolset:
+        """Some tools under other names: `{"old": "new"}`.
+
+        Raises:
+            ToolDefinitionError: There is no tool of an old name, or a new one is taken.
+        """
+        self._must_have(names)
+        return Toolset(_changed(t, name=names.get(t.name)) for t in self)
+
+    def described(self, descriptions: Mapping[str, str]) -> Toolset:
+        """Some tools with other descriptions, by name.
+
+        Raises:
+            ToolDefinitionError: There is no tool of a name.
+        """
+        self._must_have(descriptions)
+        return Toolset(_changed(t, description=descriptions.get(t.name)) for t in self)
+
+    def _must_have(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._tools:
+                raise ToolDefinitionError(self._unknown(name).removeprefix("Error: "))
+
+
+def _changed(
+    tool: Tool[..., Any], *, name: str | None = None, description: str | None = None
+) -> Tool[..., Any]:
+    if name is None and description is None:
+        return tool
+    definition = replace(
+        tool.definition,
+        name=name or tool.name,
+        description=tool.definition.description if description is None else description,
+    )
+    return replace(tool, definition=definition)
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", "_")
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+Tools: TypeAlias = Toolset | Iterable[ToolLike]
+Factory: TypeAlias = Callable[
+    [RunContext[Any]], Tools | Awaitable[Tools] | AbstractAsyncContextManager[Tools]
+]
+
+
+class DynamicToolset(ToolSource):
+    """Tools that depend on the run.
+
+    Args:
+        factory: Called once at the beginning of each run. Returns tools or functions, perhaps as
+            an awaitable; or an async context manager of them, which is left when the run ends:
+
+            ```python
+            @dynamic
+            @asynccontextmanager
+            async def shop(context: RunContext[Deps]) -> AsyncGenerator[list[Tool]]:
+                async with connect(context.deps.url) as db:
+                    yield [Orders(db).refund, Orders(db).find]
+            ```
+    """
+
+    def __init__(self, factory: Factory) -> None:
+        self._factory = factory
+
+    @asynccontextmanager
+    async def for_run(self, context: RunContext[Any]) -> AsyncGenerator[Toolset, None]:
+        """The tools that the factory makes for this run."""
+        made = self._factory(context)
+        if isinstance(made, AbstractAsyncContextManager):
+            async with made as tools:
+                yield _fixed(tools)
+        else:
+            yield _fixed(await made if inspect.isawaitable(made) else made)
+
+
+def dynamic(factory: Factory) -> DynamicToolset:
+    """Decorates a function of the run's context; see `DynamicToolset`."""
+    return DynamicToolset(factory)
+
+
+def combined(*sources: ToolSource) -> ToolSource:
+    """All tools of all sources, in that order. Of fixed sets: a fixed set, checked at once.
+
+    Raises:
+        ToolDefinitionError: Two tools have the same name; for sources, when a run begins.
+    """
+    if all(isinstance(source, Toolset) for source in sources):
+        return Toolset(t for source in sources if isinstance(source, Toolset) for t in source)
+    return _Combined(sources)
+
+
+class _Combined(ToolSource):
+    def __init__(self, sources: Iterable[ToolSource]) -> None:
+        self._sources = tuple(sources)
+
+    @asynccontextmanager
+    async def for_run(self, context: RunContext[Any]) -> AsyncGenerator[Toolset, None]:
+        async with AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(s.for_run(context)) for s in self._sources]
+            yield Toolset(t for toolset in opened for t in toolset)
+
+
+class _Derived(ToolSource):
+    def __init__(self, source: ToolSource, change: Callable[[Toolset], Toolset]) -> None:
+        self._source = source
+        self._change = change
+
+    @asynccontextmanager
+    async def for_run(self, context: RunContext[Any]) -> AsyncGenerator[Toolset, None]:
+        async with self._source.for_run(context) as toolset:
+            yield self._change(toolset)
+
+
+def _fixed(tools: Tools) -> Toolset:
+    return tools if isinstance(tools, Toolset) else Toolset(tools)
