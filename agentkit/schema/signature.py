@@ -370,7 +370,7 @@ def _without_names(metadata: Any) -> Any:
 def _alias(field: FieldInfo | None) -> str | None:
     if field is None:
         return None
-    alias: Any = field.validation_alias or field.alias
+    alias = cast("object", field.validation_alias or field.alias)
     return alias if isinstance(alias, str) else None
 
 
