@@ -31,6 +31,9 @@ types: $(READY)
 unit: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not live"
 
+live: $(READY) ## Run the live tests on a real vLLM, which it installs (once), starts and stops
+	$(BIN)/python -m tests.live $(ARGS)
+
 soak: $(READY) ## Run one proof in full: make soak PART=name
 	$(BIN)/python -m soak.$(PART)
 

@@ -1,0 +1,1 @@
+"""Starting a vLLM with the right flags, and stopping all of it."""

@@ -1,0 +1,133 @@
+"""A model server as a child process: started, awaited, and stopped with all of its workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from agentkit.errors import ServerNotReadyError
+from agentkit.serving import guard
+from agentkit.serving.progress import Progress, last_line
+
+__all__ = ["RunningServer", "free_port", "running_server"]
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answers.
+
+    Attributes:
+        url: Its root, without `/v1`.
+        pid: The process that guards it; every process of the server is below it.
+        log: File with what the server prints.
+        seconds: Wall time from start to the first healthy answer.
+    """
+
+    url: str
+    pid: int
+    log: Path
+    seconds: float
+
+
+def free_port() -> int:
+    """A TCP port that was free on the loopback interface a moment ago.
+
+    Another program may take it before the server binds it; the server then fails to start and
+    says so.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running_server(
+    command: Sequence[str],
+    *,
+    url: str,
+    log: Path,
+    environment: Mapping[str, str],
+    progress: Progress,
+    deadline: float = 600.0,
+    grace: float = 20.0,
+) -> Generator[RunningServer]:
+    """Run a server for the length of a `with` block.
+
+    Leaving the block, by whatever exception, ends the server and every process it started; so
+    does the death of this process, `kill -9` included (see `agentkit.serving.guard`).
+
+    Args:
+        command: The server's command line.
+        url: The root under which it will answer `GET /health`.
+        log: File that takes its output; its folder is made.
+        environment: Variables added to this process's own.
+        progress: Told the log's last line while the server loads.
+        deadline: Seconds until it must be healthy.
+        grace: Seconds between SIGTERM and SIGKILL at the end.
+
+    Raises:
+        ServerNotReadyError: It ended, or was not healthy in time; the message quotes the log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  the caller's own command
+            [sys.executable, "-I", guard.__file__, str(grace), *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    try:
+        _await_health(process, url, log, started + deadline, progress)
+        yield RunningServer(url, process.pid, log, time.monotonic() - started)
+    finally:
+        _stop(process, grace)
+
+
+def _await_health(
+    process: subprocess.Popen[bytes], url: str, log: Path, deadline: float, progress: Progress
+) -> None:
+    # trust_env=False: a proxy variable must not come between us and our own child.
+    with httpx2.Client(trust_env=False, timeout=5.0) as client:
+        while not _is_healthy(client, url):
+            if process.poll() is not None:
+                raise ServerNotReadyError(
+                    f"the server ended with exit code {process.returncode} before it answered; "
+                    f"its last words in {log}: {last_line(log)}"
+                )
+            if time.monotonic() > deadline:
+                raise ServerNotReadyError(
+                    f"the server did not answer {url}/health in time; "
+                    f"its last words in {log}: {last_line(log)}"
+                )
+            progress(last_line(log))
+            time.sleep(_POLL_SECONDS)
+
+
+def _is_healthy(client: httpx2.Client, url: str) -> bool:
+    try:
+        return client.get(f"{url}/health").is_success
+    except httpx2.TransportError:
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
+    """Close the guard's input and wait: it ends only when nothing of the server is left."""
+    assert process.stdin is not None
+    process.stdin.close()
+    # Twice the grace: SIGTERM gets all of it, then SIGKILL needs the kernel's time only.
+    process.wait(timeout=2 * grace + 10.0)

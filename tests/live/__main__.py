@@ -1,0 +1,71 @@
+"""`make live`: one real vLLM, started once, and every live test against it.
+
+    python -m tests.live [--checkpoint random|random:SEED|tiny|PATH] [pytest arguments]
+
+With AGENTKIT_LIVE_URL (and AGENTKIT_LIVE_KEY) set, the server at that address is used instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from agentkit.errors import ServerNotReadyError
+from tests.live.checkpoint import REPO
+from tests.live.server import TINY, checkpoint_folder, live_server
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the live tests; returns pytest's exit code, or 2 when no server could be started."""
+    parser = argparse.ArgumentParser(prog="python -m tests.live", description=__doc__)
+    trained = (TINY / "config.json").exists()
+    parser.add_argument("--checkpoint", default="tiny" if trained else "random")
+    options, pytest_arguments = parser.parse_known_args(arguments)
+    if os.environ.get("AGENTKIT_LIVE_URL"):
+        return _pytest(pytest_arguments, {})
+    try:
+        return _with_own_server(options.checkpoint, pytest_arguments)
+    except ServerNotReadyError as error:
+        _say(str(error))
+        return 2
+    except KeyboardInterrupt:
+        _say("stopped; vLLM and its workers are gone")
+        return 130
+
+
+def _with_own_server(checkpoint: str, pytest_arguments: Sequence[str]) -> int:
+    with live_server(checkpoint_folder(checkpoint)) as server:
+        _say(f"vLLM answers after {server.process.seconds:.0f} s; its log: {server.process.log}")
+        started = time.monotonic()
+        code = _pytest(
+            pytest_arguments,
+            {
+                "AGENTKIT_LIVE_URL": server.url,
+                "AGENTKIT_LIVE_KEY": server.api_key,
+                "AGENTKIT_LIVE_CHECKPOINT": checkpoint,
+            },
+        )
+        _say(f"live tests took {time.monotonic() - started:.0f} s; stopping vLLM")
+    _say("vLLM and its workers are gone")
+    return code
+
+
+def _pytest(arguments: Sequence[str], environment: dict[str, str]) -> int:
+    """pytest in a process of its own: whatever it dies of, the server is stopped here."""
+    command = [sys.executable, "-m", "pytest", "-m", "live", "tests/live", *arguments]
+    return subprocess.run(
+        command, cwd=REPO, env={**os.environ, **environment}, check=False
+    ).returncode
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"\n{sentence}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The real vLLM that the live tests and the soak parts talk to."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentkit.serving.environment import cache_folder, vllm_environment
+from agentkit.serving.process import RunningServer, free_port, running_server
+from agentkit.serving.progress import progress_line
+from agentkit.serving.vllm import SERVER_ENVIRONMENT, api_server
+from tests.live.checkpoint import REPO, random_checkpoint
+
+__all__ = ["MODEL", "WINDOW", "LiveServer", "checkpoint_folder", "live_server"]
+
+MODEL = "tiny-gemma4"
+WINDOW = 8192
+TINY = REPO / "agentkit" / "models" / "tiny"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveServer:
+    """A running vLLM.
+
+    Attributes:
+        url: Its root, without `/v1`.
+        api_key: The key it asks for; made for this start, so no test can hold it by accident.
+        process: The server's process.
+    """
+
+    url: str
+    api_key: str
+    process: RunningServer
+
+
+def checkpoint_folder(name: str) -> Path:
+    """The folder of a checkpoint: `random`, `random:SEED`, `tiny`, or a path."""
+    if name == "tiny":
+        return TINY
+    kind, _, seed = name.partition(":")
+    if kind == "random":
+        return random_checkpoint(cache_folder() / "checkpoints", int(seed or 0))
+    return Path(name)
+
+
+@contextlib.contextmanager
+def live_server(
+    checkpoint: Path,
+    *,
+    flags: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
+) -> Generator[LiveServer]:
+    """A vLLM that serves `checkpoint` for the length of a `with` block.
+
+    Args:
+        checkpoint: Folder of the checkpoint.
+        flags: Further flags of the server.
+        environment: Further variables of the server.
+        log: Where its output goes; by default a file in the cache folder.
+    """
+    python = vllm_environment(progress_line("installing vLLM (once)"))
+    port = free_port()
+    key = secrets.token_urlsafe(16)
+    # float32: the same numbers as the embedded model, and no slower at this size.
+    # Eager: compiling takes longer than all tests together.
+    command = api_server(
+        python,
+        checkpoint,
+        served_model_name=MODEL,
+        port=port,
+        max_model_len=WINDOW,
+        extra=["--dtype", "float32", "--enforce-eager", *flags],
+    )
+    variables = {
+        **SERVER_ENVIRONMENT,
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+        "VLLM_API_KEY": key,  # not a flag: those show in the process list
+        **(environment or {}),
+    }
+    url = f"http://127.0.0.1:{port}"
+    with running_server(
+        command,
+        url=url,
+        log=log or cache_folder() / "logs" / f"vllm-{time.strftime('%Y%m%d-%H%M%S')}-{port}.log",
+        environment=variables,
+        progress=progress_line("starting vLLM"),
+    ) as process:
+        yield LiveServer(url, key, process)

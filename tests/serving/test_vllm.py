@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from agentkit.serving.vllm import OLDEST_VLLM, REQUIRED_FLAGS, TESTED_VLLM, api_server
+
+REPO = Path(__file__).parents[2]
+
+
+def test_the_extra_asks_for_the_supported_range() -> None:
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    (requirement,) = project["optional-dependencies"]["vllm"]
+    assert requirement.startswith(f"vllm>={OLDEST_VLLM};")
+
+
+def test_the_tested_version_is_in_the_supported_range() -> None:
+    oldest = [int(part) for part in OLDEST_VLLM.split(".")]
+    assert [int(part) for part in TESTED_VLLM.split(".")] >= oldest
+
+
+def test_the_command_serves_on_loopback_with_the_gemma4_parsers() -> None:
+    command = api_server(
+        Path("python"), Path("/ckpt"), served_model_name="m", port=1, max_model_len=2, extra=["-x"]
+    )
+    assert " ".join(command) == (
+        "python -m vllm.entrypoints.openai.api_server --model /ckpt --served-model-name m "
+        f"--host 127.0.0.1 --port 1 --max-model-len 2 {' '.join(REQUIRED_FLAGS)} -x"
+    )
