@@ -7,7 +7,9 @@ of them. Events carry the step they belong to, counted from 1; 0 is the run itse
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias
+
+from typing_extensions import TypeVar
 
 from agentkit.messages import (
     FinishReason,
@@ -20,6 +22,8 @@ from agentkit.messages import (
 )
 
 __all__ = [
+    "ApprovalNeeded",
+    "CallRepaired",
     "Event",
     "ModelEvent",
     "ModelFinished",
@@ -36,6 +40,9 @@ __all__ = [
     "ToolProgress",
     "ToolStarted",
 ]
+
+
+OutputT = TypeVar("OutputT", default=str)
 
 
 # --- from a model call -------------------------------------------------------------------------
@@ -146,33 +153,64 @@ class ToolFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class CallRepaired:
+    """A call was not quite right, and a rung of the repair ladder made it so.
+
+    Attributes:
+        call: As it will run.
+        rung: `name` (the tool that was certainly meant) or `constrained` (asked again under the
+            grammar of that one tool).
+        was: What the model wrote.
+    """
+
+    call: ToolCall
+    rung: Literal["name", "constrained"]
+    was: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalNeeded:
+    """A call waits for a person; the run goes on when it is decided, or pauses."""
+
+    call: ToolCall
+    id: str
+    target: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult(Generic[OutputT]):
     """What a run came to.
 
     Attributes:
-        output: The answer; empty or partial text when `stop_reason` is not `answer`.
+        output: The answer, of the agent's `output_type`; empty or partial text when `stop_reason`
+            is not `answer`.
         stop_reason: Why it ended.
         messages: The whole conversation, ready to be continued.
         usage: Tokens of all steps together.
         steps: Model calls made.
         run_id: Names the run file.
         explanation: One sentence for a person when the stop needs one.
+        paused: What `Agent.resume` goes on from, when `stop_reason` is `paused`: a
+            `agentkit.policy.PausedRun`.
     """
 
-    output: Any
+    output: OutputT
     stop_reason: StopReason
     messages: tuple[Message, ...]
     usage: Usage = field(default_factory=Usage)
     steps: int = 0
     run_id: str = ""
     explanation: str = ""
+    paused: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
     """The last event of a run, however it ended."""
 
-    result: RunResult
+    result: RunResult[Any]
     step: int = 0
 
 
@@ -187,5 +225,7 @@ Event: TypeAlias = (
     | ToolStarted
     | ToolProgress
     | ToolFinished
+    | CallRepaired
+    | ApprovalNeeded
     | RunFinished
 )

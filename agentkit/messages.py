@@ -327,7 +327,19 @@ FinishReason: TypeAlias = Literal["stop", "tool_calls", "length", "repetition", 
 """Why a model call ended. `length` means cut, whatever the server called it."""
 
 StopReason: TypeAlias = Literal[
-    "answer", "steps", "tokens", "truncated", "empty", "loop", "paused", "cancelled", "error"
+    "answer",
+    "steps",  # these five are limits
+    "tool_calls",
+    "tokens",
+    "seconds",
+    "cost",
+    "truncated",  # the reply was cut, twice
+    "empty",  # the model said nothing, twice
+    "loop",  # the model went in circles
+    "invalid_output",  # the answer never fitted `output_type`
+    "paused",  # calls wait for a person
+    "cancelled",
+    "error",  # the model could not be had
 ]
 """Why a run ended."""
 

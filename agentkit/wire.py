@@ -9,6 +9,7 @@ decisions about what to run. Field names and their meanings are vLLM 0.32's
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -326,16 +327,30 @@ class ReplyDecoder:
 
 
 def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
-    """A call from its argument text; text that is no JSON object is kept as `malformed`."""
-    if not arguments.strip():
+    """A call from its argument text; text that is no JSON object is kept as `malformed`.
+
+    One code fence and one further layer of JSON are taken off, since both are certain. Broken
+    JSON is never completed: what a guess makes of a cut call mostly is another call.
+    """
+    text = arguments.strip()
+    if fenced := _FENCE.fullmatch(text):
+        text = fenced[1].strip()
+    if not text:
         return ToolCall(call_id, name)
     try:
-        value = from_json(arguments, allow_inf_nan=False)
+        value = from_json(text, allow_inf_nan=False)
+        if isinstance(value, str):
+            value = from_json(value, allow_inf_nan=False)
     except ValueError:
         return ToolCall(call_id, name, malformed=arguments)
+    if value is None:
+        return ToolCall(call_id, name)
     if not isinstance(value, dict):
         return ToolCall(call_id, name, malformed=arguments)
     return ToolCall(call_id, name, value)
+
+
+_FENCE = re.compile(r"```[a-z]*\n(.*)\n?```", re.DOTALL)
 
 
 def _usage(wire: JsonObject) -> Usage:

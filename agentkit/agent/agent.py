@@ -8,22 +8,33 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import anyio
 
+from agentkit.agent.answers import answer_tool
 from agentkit.agent.detached import Detached
-from agentkit.agent.loop import Run, drive
-from agentkit.errors import AgentKitError
-from agentkit.events import Event, RunResult
+from agentkit.agent.loop import drive
+from agentkit.agent.state import Approver, Cancellation, Run, Wiring
+from agentkit.errors import AgentKitError, ToolError
+from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor
 from agentkit.messages import Content, Message, ModelSettings, SystemMessage, UserMessage
 from agentkit.models import Model
-from agentkit.policy import Limits
-from agentkit.toolset import RunContext, Tool, Toolset
+from agentkit.policy import Budget, Decision, Limits, PausedRun, Policy
+from agentkit.toolset import (
+    RunContext,
+    Tool,
+    ToolContext,
+    Toolset,
+    ToolSource,
+    combined,
+    make_tool,
+)
 from agentkit.trace import RunFiles, runs_directory
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
@@ -38,32 +49,34 @@ Observer: TypeAlias = Callable[[str, Event], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What one run may set beside its input.
-
-    Attributes:
-        deps: Reaches instructions and tools through their context.
-        history: Messages to go on from, such as an earlier result's.
-        settings: Over the agent's.
-        limits: Instead of the agent's.
-        run_id: Names the run and its file; by default the time and some random digits.
-    """
+    """What one run may set beside its input; see `Agent.run`."""
 
     deps: Any = None
     history: Sequence[Message] = ()
     settings: ModelSettings | None = None
     limits: Limits | None = None
     run_id: str | None = None
+    cancellation: Cancellation | None = None
 
 
-class Agent:
+_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
+"""The budget of the run whose tool is at work here: a sub-agent spends from it too."""
+
+
+class Agent(Generic[OutputT]):
     """A model, its instructions and its tools. Immutable; share it between threads and loops.
 
     Args:
         model: Produces the replies.
         instructions: The system text.
         tools: Functions or tools.
+        toolsets: Sets of tools, fixed or made for each run.
+        output_type: What an answer is: text, any type that pydantic knows, or a function that
+            takes the answer and returns the output.
         settings: Defaults for each step.
         limits: Bounds of each run.
+        policy: Which calls run, which need a person. Default: all run.
+        approve: Decides on calls that need a person; without it the run pauses.
         executor: Runs the tools; by default in this process.
         observers: Watch every run. Default: a JSONL file for each run (see `RunFiles`); pass `()`
             for none.
@@ -78,16 +91,24 @@ class Agent:
         *,
         instructions: Instructions | None = None,
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
+        toolsets: Iterable[ToolSource] = (),
+        output_type: type[OutputT] | Callable[..., OutputT] = str,  # type: ignore[assignment]  # the TypeVar's default is str
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
+        policy: Policy | None = None,
+        approve: Approver | None = None,
         executor: Executor | None = None,
         observers: Iterable[Observer] | None = None,
     ) -> None:
         self._model = model
         self._instructions = instructions
-        self._toolset = Toolset(tools)
+        self._answer = answer_tool(output_type)
+        own = Toolset([*tools, *([self._answer.tool] if self._answer else [])])
+        self._tools = combined(own, *toolsets)
         self._settings = settings or ModelSettings()
         self._limits = limits or Limits()
+        self._policy = policy or Policy()
+        self._approve = approve
         self._executor = executor or LocalExecutor()
         self._observers = tuple(_default_observers() if observers is None else observers)
 
@@ -100,7 +121,8 @@ class Agent:
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         run_id: str | None = None,
-    ) -> RunResult:
+        cancellation: Cancellation | None = None,
+    ) -> RunResult[OutputT]:
         """Runs to the end.
 
         Args:
@@ -110,6 +132,7 @@ class Agent:
             settings: Over the agent's.
             limits: Instead of the agent's.
             run_id: Names the run and its file; by default the time and some random digits.
+            cancellation: Ends the run from outside, with its partial result.
 
         Returns:
             The answer, or why there is none; reaching a limit is a result too.
@@ -118,9 +141,14 @@ class Agent:
             AgentKitError: The model cannot be had.
         """
         options = RunOptions(
-            deps=deps, history=history, settings=settings, limits=limits, run_id=run_id
+            deps=deps,
+            history=history,
+            settings=settings,
+            limits=limits,
+            run_id=run_id,
+            cancellation=cancellation,
         )
-        return await self._drive(input, options, None)
+        return await self._start(input, options)
 
     async def stream(
         self,
@@ -131,18 +159,24 @@ class Agent:
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         run_id: str | None = None,
+        cancellation: Cancellation | None = None,
     ) -> AsyncGenerator[Event, None]:
         """The same run as `run`, as its events; the last is `RunFinished`.
 
         Leaving the iteration ends the run. Arguments and exceptions are those of `run`.
         """
         options = RunOptions(
-            deps=deps, history=history, settings=settings, limits=limits, run_id=run_id
+            deps=deps,
+            history=history,
+            settings=settings,
+            limits=limits,
+            run_id=run_id,
+            cancellation=cancellation,
         )
         # Unbounded, so that the run never waits for who watches it; what it can hold is bounded
         # by max_tokens and the number of steps.
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
-        running = Detached(partial(self._drive, input, options, send.send_nowait), send.close)
+        running = Detached(partial(self._start, input, options, send.send_nowait), send.close)
         try:
             async for event in receive:
                 yield event
@@ -160,7 +194,7 @@ class Agent:
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         run_id: str | None = None,
-    ) -> RunResult:
+    ) -> RunResult[OutputT]:
         """`run` for code that is not async; also works inside a running event loop, in a notebook.
 
         Arguments and exceptions are those of `run`.
@@ -169,9 +203,9 @@ class Agent:
             deps=deps, history=history, settings=settings, limits=limits, run_id=run_id
         )
 
-        async def main() -> RunResult:
+        async def main() -> RunResult[OutputT]:
             try:
-                return await self._drive(input, options, None)
+                return await self._start(input, options)
             finally:
                 await self._model.aclose()  # this event loop ends here
 
@@ -185,20 +219,20 @@ class Agent:
         deps: Any = None,
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
-    ) -> list[RunResult]:
+    ) -> list[RunResult[OutputT]]:
         """Runs all inputs, at most `concurrency` at a time; results in the order of the inputs.
 
         A run whose model fails does not end the others: its result says `error` and why.
         """
         options = RunOptions(deps=deps, settings=settings, limits=limits)
         todo = list(inputs)
-        results: list[RunResult | None] = [None] * len(todo)
+        results: list[RunResult[OutputT] | None] = [None] * len(todo)
         limiter = anyio.CapacityLimiter(concurrency)
 
         async def one(position: int, text: Content) -> None:
             async with limiter:
                 try:
-                    results[position] = await self._drive(text, options, None)
+                    results[position] = await self._start(text, options)
                 except AgentKitError as error:
                     results[position] = error.result
 
@@ -207,21 +241,94 @@ class Agent:
                 group.start_soon(one, position, text)
         return [result for result in results if result is not None]
 
-    async def _drive(
-        self, content: Content, options: RunOptions, listener: Callable[[Event], None] | None
-    ) -> RunResult:
-        context = RunContext(deps=options.deps, run_id=options.run_id or _new_run_id())
-        run = Run(
-            model=self._model,
-            toolset=self._toolset,
-            executor=self._executor,
-            settings=(options.settings or ModelSettings()).over(self._settings),
-            limits=options.limits or self._limits,
-            context=context,
-            messages=[*await self._opening(context, options.history), UserMessage(content)],
-            emit=_emitter(context.run_id, self._observers, listener),
+    async def resume(
+        self,
+        paused: PausedRun,
+        decisions: Mapping[str, Decision],
+        *,
+        deps: Any = None,
+        limits: Limits | None = None,
+    ) -> RunResult[OutputT]:
+        """Goes on where a run paused for a person, perhaps in another process.
+
+        Args:
+            paused: The `RunResult.paused` of the run.
+            decisions: For each `Approval.id` of `paused.waiting`; each is used once. A call
+                without one waits again.
+            deps: As for `run`: dependencies are not part of a paused run.
+            limits: Instead of the agent's; what the run spent before it paused counts.
+
+        Raises:
+            AgentKitError: The model cannot be had.
+        """
+        options = RunOptions(deps=deps, limits=limits, run_id=paused.run_id)
+        budget = Budget(limits or self._limits, _budget.get())
+        budget.usage, budget.steps = paused.usage, paused.steps
+        return await self._drive(
+            options, list(paused.messages), budget, None, paused, dict(decisions)
         )
-        return await drive(run)
+
+    def as_tool(self, name: str, description: str) -> Tool[..., Any]:
+        """This agent as a tool of another: one task in, its answer out.
+
+        It has its own window, limits and run file, and spends from the calling run's limits too.
+        """
+
+        async def delegate(context: ToolContext[Any], task: str) -> Any:
+            key = context.idempotency_key[:8]
+            options = RunOptions(deps=context.deps, run_id=f"{context.run_id}.{name}-{key}")
+            result = await self._start(task, options)
+            if result.stop_reason == "answer":
+                return result.output
+            raise ToolError(f"{name} stopped without an answer: {result.explanation}")
+
+        delegate.__doc__ = f"{description}\n\nArgs:\n    task: What to do, in full.\n"
+        return make_tool(delegate, name=name, description=description)
+
+    async def aclose(self) -> None:
+        """Closes what this event loop's runs hold open, such as connections."""
+        await self._model.aclose()
+
+    async def _start(
+        self,
+        content: Content,
+        options: RunOptions,
+        listener: Callable[[Event], None] | None = None,
+    ) -> RunResult[OutputT]:
+        options = replace(options, run_id=options.run_id or _new_run_id())
+        context = RunContext(options.deps, options.run_id or "")
+        messages = [*await self._opening(context, options.history), UserMessage(content)]
+        budget = Budget(options.limits or self._limits, _budget.get())
+        return await self._drive(options, messages, budget, listener)
+
+    async def _drive(
+        self,
+        options: RunOptions,
+        messages: list[Message],
+        budget: Budget,
+        listener: Callable[[Event], None] | None,
+        paused: PausedRun | None = None,
+        decisions: dict[str, Decision] | None = None,
+    ) -> RunResult[OutputT]:
+        context = RunContext(options.deps, options.run_id or "")
+        async with self._tools.for_run(context) as toolset:
+            wiring = Wiring(
+                model=self._model,
+                toolset=toolset,
+                executor=self._executor,
+                settings=(options.settings or ModelSettings()).over(self._settings),
+                context=context,
+                policy=self._policy,
+                emit=_emitter(context.run_id, self._observers, listener),
+                approver=self._approve,
+                answer=self._answer,
+            )
+            run = Run(wiring, messages, budget, decisions=decisions or {})
+            token = _budget.set(budget)
+            try:
+                return await drive(run, options.cancellation or Cancellation(), paused)
+            finally:
+                _budget.reset(token)
 
     async def _opening(self, context: RunContext[Any], history: Sequence[Message]) -> list[Message]:
         """The history with this run's instructions at its head."""
@@ -233,18 +340,6 @@ class Agent:
             return list(history)
         rest = history[1:] if history and history[0].role == "system" else history
         return [SystemMessage(text), *rest]
-
-    async def aclose(self) -> None:
-        """Closes what this event loop's runs hold open, such as connections."""
-        await self._model.aclose()
-
-    def replace(self, *, model: Model | None = None, limits: Limits | None = None) -> Agent:
-        """A copy with another model or other limits."""
-        copy = object.__new__(type(self))
-        copy.__dict__.update(self.__dict__)
-        copy._model = model or self._model
-        copy._limits = limits or self._limits
-        return copy
 
 
 def _emitter(
@@ -269,24 +364,28 @@ def _new_run_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
 
 
-def _in_own_loop(main: Callable[[], Awaitable[RunResult]]) -> RunResult:
+T = TypeVar("T")
+
+
+def _in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
     """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
     try:
         anyio.get_current_task()
     except (RuntimeError, anyio.NoEventLoopError):
         return anyio.run(main)
-    outcome: list[RunResult | BaseException] = []
+    values: list[T] = []
+    errors: list[BaseException] = []
     context = contextvars.copy_context()
 
     def work() -> None:
         try:
-            outcome.append(anyio.run(main))
+            values.append(anyio.run(main))
         except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread
-            outcome.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=context.run, args=(work,), name="agentkit-run-sync")
     thread.start()
     thread.join()
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]
+    if errors:
+        raise errors[0]
+    return values[0]

@@ -1,14 +1,16 @@
 """The loop: steps until an answer, a limit or an end.
 
 ```
-            ┌────────────────────────────────────────────────┐
-            ▼                                                │
- started ─ step ── calls ── validate, run in parallel ── results, in call order
-            │
-            ├── text ────────────► answer
-            ├── cut text ────────► truncated
-            ├── nothing ─────────► empty
-            └── a limit ─────────► steps | tokens
+              ┌──────────────────────────────────────────────────────────────┐
+              ▼                                                              │
+ started ─ limit? ─ ask ── calls ── prepare ── decide ── run ── results, in call order
+              │      │                           │        │
+              │      ├─ text ──► answer          │        └─ in circles ──► loop
+              │      │   (typed: the answer      └─ nobody to ask ──► paused
+              │      │    is a call as well)
+              │      └─ cut, empty or endless, also at the second try ──► truncated, empty, loop
+              └─ reached ──► steps, tool_calls, tokens, cost;  seconds and a cancellation end it
+                             anywhere
 ```
 
 One loop serves streaming and not: it says what happens through `emit`, and a stream is somebody
@@ -18,216 +20,141 @@ whatever ends it, each call in the history has its result.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
-import anyio.from_thread
 
+from agentkit.agent.calls import Outcome, Prepared, failed, prepare, run_calls
+from agentkit.agent.replies import ask, ask_for
+from agentkit.agent.state import Cancellation, Run
 from agentkit.errors import AgentKitError
-from agentkit.events import (
-    Event,
-    ModelFinished,
-    RunFinished,
-    RunResult,
-    RunStarted,
-    StepFinished,
-    StepStarted,
-    ToolFinished,
-    ToolProgress,
-    ToolStarted,
-)
-from agentkit.executors import Executor
-from agentkit.messages import (
-    Message,
-    ModelRequest,
-    ModelResponse,
-    ModelSettings,
-    StopReason,
-    ToolCall,
-    ToolMessage,
-    ToolResult,
-    Usage,
-)
-from agentkit.models import Model
-from agentkit.policy import Limits
-from agentkit.toolset import RunContext, RunHandles, ToolContext, Toolset, ValidatedCall
+from agentkit.events import RunFinished, RunResult, RunStarted
+from agentkit.messages import AssistantMessage, ModelResponse, ToolCall, ToolMessage
+from agentkit.policy import PausedRun, unusable
 
-__all__ = ["Run", "drive"]
+__all__ = ["drive", "go_on"]
 
 
-@dataclass(slots=True)
-class Run:
-    """One run: what it works with, and what has come of it so far."""
-
-    model: Model
-    toolset: Toolset
-    executor: Executor
-    settings: ModelSettings
-    limits: Limits
-    context: RunContext[Any]
-    messages: list[Message]
-    emit: Callable[[Event], None]
-    usage: Usage = field(default_factory=Usage)
-    steps: int = 0
-
-    def end(self, stop: StopReason, output: object = "", explanation: str = "") -> RunResult:
-        """The result, if the run ended now."""
-        return RunResult(
-            output=output,
-            stop_reason=stop,
-            messages=tuple(self.messages),
-            usage=self.usage,
-            steps=self.steps,
-            run_id=self.context.run_id,
-            explanation=explanation,
-        )
-
-
-async def drive(run: Run) -> RunResult:
+async def drive(
+    run: Run, cancellation: Cancellation, paused: PausedRun | None = None
+) -> RunResult[Any]:
     """Runs to the end. The last event is `RunFinished`, whatever that end is.
+
+    Args:
+        run: A run whose history ends with what the user said, or as `paused` left it.
+        cancellation: Ends it from outside.
+        paused: Where to go on, after a pause.
 
     Raises:
         AgentKitError: The model cannot be had. What was done so far is in the run file, and in
             the exception's `result`.
     """
-    names = tuple(tool.name for tool in run.toolset)
-    run.emit(RunStarted(run.context.run_id, run.model.name, tuple(run.messages), names))
+    wiring = run.wiring
+    names = tuple(tool.name for tool in wiring.toolset)
+    run.emit(RunStarted(wiring.context.run_id, wiring.model.name, tuple(run.messages), names))
+    result = run.end("cancelled", explanation="the run was cancelled")
     try:
-        result = await _loop(run)
+        with anyio.move_on_after(run.budget.seconds_left) as scope:
+            cancellation.bind(scope)
+            result = await (_loop(run) if paused is None else go_on(run, paused))
+        if scope.cancelled_caught:
+            result = _ended_early(run, cancellation)
     except AgentKitError as error:
-        error.result = run.end("error", explanation=str(error))
-        run.emit(RunFinished(error.result))
+        result = error.result = run.end("error", explanation=str(error))
         raise
-    except BaseException as error:
-        run.emit(RunFinished(run.end("cancelled", explanation=type(error).__name__)))
+    except BaseException:
+        result = run.end("cancelled", explanation="the run was cancelled")
         raise
-    run.emit(RunFinished(result))
+    finally:
+        run.emit(RunFinished(result))
     return result
 
 
-async def _loop(run: Run) -> RunResult:
+async def _loop(run: Run) -> RunResult[Any]:
     while True:
-        if (over := _over_limit(run)) is not None:
-            return over
-        response = await _step(run)
-        message = response.message
-        if not message.tool_calls:
-            return _conclude(run, response)
-        results = await _run_tools(run, message.tool_calls, cut=response.finish_reason == "length")
-        for call, result in zip(message.tool_calls, results, strict=True):
-            run.messages.append(ToolMessage(call.id, call.name, result.content, result.is_error))
+        if (over := run.budget.over()) is not None:
+            return run.end(over[0], explanation=over[1])
+        response = await ask(run)
+        if (problem := unusable(response)) is not None:
+            return _stopped(run, response, *problem)
+        if not response.message.tool_calls:
+            if run.wiring.answer is None:
+                run.messages.append(response.message)
+                return run.end("answer", response.message.content)
+            typed = await ask_for(run, run.wiring.answer.tool.name)
+            if not typed.message.tool_calls or unusable(typed):
+                run.messages.append(response.message)
+                why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"
+                return run.end("invalid_output", response.message.content, why)
+            response = typed
+        if (result := await _calls(run, response.message)) is not None:
+            return result
 
 
-def _over_limit(run: Run) -> RunResult | None:
-    limits = run.limits
-    if run.steps >= limits.steps:
-        return run.end("steps", explanation=f"stopped after {run.steps} steps, the limit")
-    spent = run.usage.output_tokens
-    if limits.output_tokens is not None and spent >= limits.output_tokens:
-        return run.end("tokens", explanation=f"stopped after {spent} output tokens, the limit")
+def _stopped(run: Run, response: ModelResponse, stop: str, why: str) -> RunResult[Any]:
+    """An end without an answer: what there is of a text is kept, a cut call is not."""
+    message = response.message
+    if message.content and not message.tool_calls:
+        run.messages.append(message)
+    return run.end(stop, message.content or "", f"{why}, also at the second try")  # type: ignore[arg-type]  # `unusable` names stop reasons
+
+
+async def _calls(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
+    """Runs a reply's calls; the result, if that ends the run."""
+    run.budget.spend(tool_calls=len(message.tool_calls))
+    final, prepared = await prepare(run, message.tool_calls)
+    run.messages.append(replace(message, content=None, tool_calls=tuple(final)))
+    return await _run(run, final, prepared, Outcome([None] * len(final)))
+
+
+async def go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
+    """The rest of a reply whose calls have waited for a person, and then the loop."""
+    message = paused.messages[-1]
+    assert isinstance(message, AssistantMessage), "a run pauses at a reply with calls"
+    calls = message.tool_calls
+    by_id = {result.call_id: result for result in paused.done}
+    outcome = Outcome([by_id.get(call.id) for call in calls])
+    prepared = [run.wiring.toolset.validate(call) for call in calls]
+    result = await _run(run, calls, prepared, outcome)
+    return await _loop(run) if result is None else result
+
+
+async def _run(
+    run: Run, calls: Sequence[ToolCall], prepared: Sequence[Prepared], outcome: Outcome
+) -> RunResult[Any] | None:
+    before = tuple(run.messages)
+    try:
+        await run_calls(run, prepared, outcome)
+    finally:
+        # The history must be valid however this ends: no call without its result.
+        _append_results(run, calls, outcome)
+    if outcome.waiting:
+        done = tuple(result for result in outcome.results if result is not None)
+        waiting = tuple(outcome.waiting.values())
+        budget, run_id = run.budget, run.wiring.context.run_id
+        paused = PausedRun(run_id, before, done, waiting, budget.usage, budget.steps)
+        names = ", ".join(approval.call.name for approval in waiting)
+        return run.end("paused", explanation=f"a person must decide on: {names}", paused=paused)
+    if run.output:
+        return run.end("answer", run.output[0])
+    if run.guard.stop is not None:
+        return run.end("loop", explanation=run.guard.stop)
     return None
 
 
-async def _step(run: Run) -> ModelResponse:
-    """One model call; its message joins the history when it is whole."""
-    run.steps += 1
-    run.emit(StepStarted(run.steps))
-    started = time.monotonic()
-    request = ModelRequest(tuple(run.messages), run.toolset.definitions, run.settings)
-    response: ModelResponse | None = None
-    events = run.model.generate(request)
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, ModelFinished):
-                response = event.response
-            else:
-                run.emit(replace(event, step=run.steps))
-    assert response is not None, "a model ends with ModelFinished or raises"
-    run.usage += response.usage
-    run.messages.append(response.message)
-    seconds = round(time.monotonic() - started, 6)
-    run.emit(
-        StepFinished(
-            response.message, response.finish_reason, response.usage, seconds, step=run.steps
-        )
-    )
-    return response
+def _append_results(run: Run, calls: Sequence[ToolCall], outcome: Outcome) -> None:
+    for position, call in enumerate(calls):
+        result = outcome.results[position]
+        if position in outcome.waiting:
+            result = failed(call, "cancelled", "not run yet: a person has to decide on it")
+        elif result is None:
+            result = failed(call, "cancelled", "the run ended before this call did")
+        run.messages.append(ToolMessage(call.id, call.name, result.content, result.is_error))
 
 
-def _conclude(run: Run, response: ModelResponse) -> RunResult:
-    text = response.message.content or ""
-    if response.finish_reason == "length":
-        return run.end("truncated", text, "the answer was cut by max_tokens")
-    if not text.strip():
-        return run.end("empty", text, "the model said nothing")
-    return run.end("answer", text)
-
-
-# --- tools -------------------------------------------------------------------------------------
-
-
-async def _run_tools(run: Run, calls: Sequence[ToolCall], *, cut: bool) -> list[ToolResult]:
-    """One result for each call, in call order; those that may run do so at the same time."""
-    results: list[ToolResult | None] = [None] * len(calls)
-
-    async def one(position: int, call: ToolCall) -> None:
-        results[position] = await _run_tool(run, call, position, cut=cut)
-
-    try:
-        async with anyio.create_task_group() as group:
-            for position, call in enumerate(calls):
-                group.start_soon(one, position, call)
-    except BaseException:
-        # The history must stay valid however the run ends: no call without its result.
-        for call, result in zip(calls, results, strict=True):
-            done = result or _failed(call, "cancelled", "the run ended before this call did")
-            run.messages.append(ToolMessage(call.id, call.name, done.content, done.is_error))
-        raise
-    return [result for result in results if result is not None]
-
-
-async def _run_tool(run: Run, call: ToolCall, index: int, *, cut: bool) -> ToolResult:
-    if cut:
-        checked: ValidatedCall | ToolResult = _failed(
-            call, "truncated", "the reply was cut, so this call was not run; write less at once"
-        )
-    else:
-        checked = run.toolset.validate(call)
-    if isinstance(checked, ValidatedCall):
-        run.emit(ToolStarted(call, run.steps))
-        result = await run.executor.execute(checked, _tool_context(run, call, index))
-    else:
-        result = checked
-    run.emit(ToolFinished(call, result, run.steps))
-    return result
-
-
-def _failed(call: ToolCall, kind: str, why: str) -> ToolResult:
-    return ToolResult(call.id, f"Error: {why}.", is_error=True, kind=kind)  # type: ignore[arg-type]
-
-
-def _tool_context(run: Run, call: ToolCall, index: int) -> ToolContext[Any]:
-    return ToolContext(
-        deps=run.context.deps,
-        run_id=run.context.run_id,
-        step=run.steps,
-        call=call,
-        index=index,
-        handles=RunHandles(report=partial(_report, run, call.id, run.steps)),
-    )
-
-
-def _report(run: Run, call_id: str, step: int, text: str) -> None:
-    """Emits progress from the event loop's thread or from a tool's."""
-    event = ToolProgress(call_id, text, step)
-    try:
-        anyio.get_current_task()
-    except (RuntimeError, anyio.NoEventLoopError):
-        anyio.from_thread.run_sync(run.emit, event)
-    else:
-        run.emit(event)
+def _ended_early(run: Run, cancellation: Cancellation) -> RunResult[Any]:
+    if cancellation.cancelled:
+        return run.end("cancelled", explanation="the run was cancelled")
+    return run.end("seconds", explanation="stopped when the time was up")

@@ -19,6 +19,11 @@ class Model(Protocol):
         """What to call it in traces and to people."""
         ...
 
+    @property
+    def constrains(self) -> bool:
+        """Whether a `ToolChoice` is enforced while the reply is decoded, not only wished for."""
+        ...
+
     def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Asks for one reply.
 

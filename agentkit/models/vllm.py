@@ -124,6 +124,11 @@ class VLLMModel:
         """The served name; the server's address until it is known."""
         return self._served.name if self._served else self._model or self._transport.where
 
+    @property
+    def constrains(self) -> bool:
+        """Whether the server has shown that it takes Gemma's grammar; see `Dialect`."""
+        return False
+
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Asks for one reply; see `Model.generate`."""
         timeouts = self._transport.timeouts

@@ -76,6 +76,11 @@ class ScriptedModel:
         """Always `scripted`."""
         return "scripted"
 
+    @property
+    def constrains(self) -> bool:
+        """Always False: what a script says is what comes."""
+        return False
+
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Gives the next reply of the script; see `Model.generate`.
 

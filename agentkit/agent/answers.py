@@ -1,0 +1,65 @@
+"""Typed answers: the answer as a tool of its own, beside the agent's tools.
+
+A JSON schema for the whole reply (`response_format`) would keep the model from calling tools at
+all on vLLM (vllm#16313), so the answer is a call too: the one language that the model was trained
+for, the grammar enforces and the validator explains.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
+
+__all__ = ["AnswerTool", "OutputType", "answer_tool"]
+
+OutputType: TypeAlias = Any
+"""A type that pydantic knows, or a function whose parameters are the answer and whose return value
+is the output. `str` is a plain answer."""
+
+_NAME = "final_answer"
+_TOLD = "Give the final answer. Call this once, when you know it, instead of writing text."
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTool:
+    """The tool by which the model answers."""
+
+    tool: Tool[..., Any]
+
+    async def output(self, call: ValidatedCall, context: RunContext[Any]) -> Any:
+        """The output that a checked answer amounts to.
+
+        Raises:
+            Exception: What an output function raises; a `ToolError` is feedback for the model.
+        """
+        made = call.bind(ToolContext(context.deps, context.run_id, call=call.call))()
+        return await made if inspect.isawaitable(made) else made
+
+
+def answer_tool(output_type: OutputType) -> AnswerTool | None:
+    """The tool for a type of answer; None for plain text.
+
+    Raises:
+        ToolDefinitionError: The type cannot be told to a model.
+    """
+    if output_type is str:
+        return None
+    options = ToolOptions(effect="pure", approval="never")
+    if inspect.isfunction(output_type) or inspect.ismethod(output_type):
+        return AnswerTool(make_tool(output_type, options=options))
+    return AnswerTool(
+        make_tool(_identity(output_type), options=options, name=_NAME, description=_TOLD)
+    )
+
+
+def _identity(output_type: Any) -> Callable[..., Any]:
+    def final_answer(answer: Any) -> Any:
+        return answer
+
+    final_answer.__annotations__ = {"answer": output_type, "return": output_type}
+    final_answer.__doc__ = f"{_TOLD}\n\nArgs:\n    answer: The answer.\n"
+    return final_answer

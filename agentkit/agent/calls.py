@@ -1,0 +1,239 @@
+"""One reply's calls: repaired, checked, approved, run at the same time, answered in call order.
+
+In: the calls as the model wrote them. Out: the calls as they stand in the history, and for each a
+result or a question to a person. The repair ladder: the model's own parse (`models`) → the name →
+certain coercions (`schema`) → one constrained second try → feedback as the call's result. Nothing
+of a cut reply comes here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, cast
+
+import anyio
+import anyio.from_thread
+
+from agentkit.agent.answers import AnswerTool
+from agentkit.agent.replies import ask_for
+from agentkit.agent.state import Run
+from agentkit.errors import ToolError
+from agentkit.events import ApprovalNeeded, CallRepaired, ToolFinished, ToolProgress, ToolStarted
+from agentkit.messages import ResultKind, ToolCall, ToolResult
+from agentkit.policy import Approval, Approve, Decision, Deny, Edit
+from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
+
+__all__ = ["Outcome", "Prepared", "prepare", "run_calls"]
+
+Prepared = ValidatedCall | ToolResult
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a reply's calls."""
+
+    results: list[ToolResult | None]
+    waiting: dict[int, Approval] = field(default_factory=dict)
+
+
+# --- before: repair and check ------------------------------------------------------------------
+
+
+async def prepare(run: Run, calls: Sequence[ToolCall]) -> tuple[list[ToolCall], list[Prepared]]:
+    """The calls as they shall stand in the history, and each ready to run or answered already."""
+    final: list[ToolCall] = []
+    prepared: list[Prepared] = []
+    for call in calls:
+        named = _repair_name(run, call)
+        checked = run.wiring.toolset.validate(named)
+        if isinstance(checked, ToolResult) and checked.kind == "invalid_arguments":
+            named, checked = await _second_try(run, named, checked)
+        final.append(named)
+        prepared.append(checked)
+    return final, prepared
+
+
+def _repair_name(run: Run, call: ToolCall) -> ToolCall:
+    name = run.wiring.toolset.resolve_name(call.name)
+    if name is None or name == call.name:
+        return call
+    repaired = replace(call, name=name)
+    run.emit(CallRepaired(repaired, "name", call.name, run.step))
+    return repaired
+
+
+async def _second_try(run: Run, call: ToolCall, checked: ToolResult) -> tuple[ToolCall, Prepared]:
+    """The call asked for again under the grammar of its one tool, where the server enforces it."""
+    if not run.wiring.model.constrains or run.budget.over() is not None:
+        return call, checked
+    response = await ask_for(run, call.name)
+    again = response.message.tool_calls
+    if response.finish_reason == "length" or not again or again[0].name != call.name:
+        return call, checked
+    repaired = replace(again[0], id=call.id)
+    valid = run.wiring.toolset.validate(repaired)
+    if isinstance(valid, ToolResult):
+        return call, checked
+    was = call.malformed or json.dumps(call.arguments, default=str)
+    run.emit(CallRepaired(repaired, "constrained", was, run.step))
+    return repaired, valid
+
+
+# --- during: approve and run -------------------------------------------------------------------
+
+
+async def run_calls(run: Run, prepared: Sequence[Prepared], outcome: Outcome) -> None:
+    """Fills the outcome: decisions first, one after another; then all that may run, at once.
+
+    A call that is identical to an earlier one of the same reply is not run again. When the run is
+    cancelled the outcome holds what was finished by then.
+    """
+    ready: dict[int, Prepared] = {}
+    for position, item in enumerate(prepared):
+        if outcome.results[position] is None:
+            decided = await _decide(run, item)
+            if isinstance(decided, Approval):
+                outcome.waiting[position] = decided
+            else:
+                ready[position] = decided
+    twins = _twins(ready)
+    async with anyio.create_task_group() as group:
+        for position, item in ready.items():
+            if position not in twins:
+                group.start_soon(_run_one, run, position, item, outcome)
+    for position, first in twins.items():
+        outcome.results[position] = _twin_result(run, prepared[position], outcome.results[first])
+
+
+async def _decide(run: Run, item: Prepared) -> Prepared | Approval:
+    """Whether a call may run: by policy, by a decision that came before, or by asking."""
+    if isinstance(item, ToolResult):
+        return item
+    verdict = run.wiring.policy.verdict(item)
+    if verdict == "allow":
+        return item
+    if verdict == "deny":
+        return _denied(item.call, "the policy of this run does not allow it")
+    approval = run.wiring.policy.approval(item)
+    decision = run.decisions.pop(approval.id, None)  # single use
+    if decision is None:
+        run.emit(ApprovalNeeded(item.call, approval.id, approval.target, run.step))
+        if run.wiring.approver is None:
+            return approval
+        answer = run.wiring.approver(approval)
+        decision = cast("Decision", await answer if inspect.isawaitable(answer) else answer)
+    return _apply(run, item, decision)
+
+
+def _apply(run: Run, item: ValidatedCall, decision: Decision) -> Prepared:
+    match decision:
+        case Approve():
+            return item
+        case Edit(arguments=arguments):
+            return run.wiring.toolset.validate(replace(item.call, arguments=arguments))
+        case Deny(reason=reason):
+            return _denied(item.call, f"a person said no{': ' if reason else ''}{reason}")
+
+
+def _denied(call: ToolCall, why: str) -> ToolResult:
+    text = f"Error: {call.name} was not run: {why}. Go on without it."
+    return ToolResult(call.id, text, is_error=True, kind="denied")
+
+
+async def _run_one(run: Run, position: int, item: Prepared, outcome: Outcome) -> None:
+    if isinstance(item, ToolResult):
+        result, call, effect = item, _call_of(run, item), None
+    else:
+        call, effect = item.call, cast("Effect | None", item.tool.effect)
+        known = run.guard.known(call, item.tool.effect)
+        result = known or await _execute(run, position, item)
+    result = run.guard.watch(call, result, effect)
+    outcome.results[position] = result
+    run.emit(ToolFinished(call, result, run.step))
+
+
+async def _execute(run: Run, position: int, item: ValidatedCall) -> ToolResult:
+    answer = run.wiring.answer
+    if answer is not None and item.tool is answer.tool:
+        return await _accept(run, answer, item)
+    async with AsyncExitStack() as stack:
+        if (key := item.lock_key) is not None:
+            await stack.enter_async_context(run.locks.setdefault(key, anyio.Lock()))
+        run.emit(ToolStarted(item.call, run.step))
+        return await run.wiring.executor.execute(item, _context(run, item.call, position))
+
+
+async def _accept(run: Run, answer: AnswerTool, item: ValidatedCall) -> ToolResult:
+    """Takes a typed answer; a `ToolError` of its function sends it back."""
+    try:
+        run.output.append(await answer.output(item, run.wiring.context))
+    except ToolError as error:
+        return failed(item.call, "error", str(error).removesuffix("."))
+    return ToolResult(item.call.id, "The answer is accepted.")
+
+
+def _context(run: Run, call: ToolCall, position: int) -> ToolContext[Any]:
+    context = run.wiring.context
+    return ToolContext(
+        deps=context.deps,
+        run_id=context.run_id,
+        step=run.step,
+        call=call,
+        index=position,
+        handles=RunHandles(report=partial(_report, run, call.id, run.step)),
+    )
+
+
+def _report(run: Run, call_id: str, step: int, text: str) -> None:
+    """Emits progress from the event loop's thread or from a tool's."""
+    event = ToolProgress(call_id, text, step)
+    try:
+        anyio.get_current_task()
+    except (RuntimeError, anyio.NoEventLoopError):
+        anyio.from_thread.run_sync(run.emit, event)
+    else:
+        run.emit(event)
+
+
+# --- after -------------------------------------------------------------------------------------
+
+
+def _twins(ready: dict[int, Prepared]) -> dict[int, int]:
+    """Positions of calls that an earlier call of the reply makes needless, with that one's."""
+    first: dict[str, int] = {}
+    twins: dict[int, int] = {}
+    for position, item in ready.items():
+        if isinstance(item, ValidatedCall):
+            key = item.call.name + json.dumps(item.call.arguments, sort_keys=True, default=str)
+            if key in first:
+                twins[position] = first[key]
+            first.setdefault(key, position)
+    return twins
+
+
+def _twin_result(run: Run, item: Prepared, first: ToolResult | None) -> ToolResult:
+    assert isinstance(item, ValidatedCall)
+    assert first is not None, "the first of two equal calls has run"
+    result = replace(first, call_id=item.call.id, attempts=0)
+    if isinstance(first.content, str):
+        note = "(This call stood twice in your reply; it was run once.)"
+        result = replace(result, content=f"{first.content}\n\n{note}")
+    run.emit(ToolFinished(item.call, result, run.step))
+    return result
+
+
+def failed(call: ToolCall, kind: ResultKind, why: str) -> ToolResult:
+    """A result for a call that was not run."""
+    return ToolResult(call.id, f"Error: {why}.", is_error=True, kind=kind)
+
+
+def _call_of(run: Run, result: ToolResult) -> ToolCall:
+    """The call that a ready-made result answers: in the newest reply."""
+    message = run.messages[-1]
+    assert message.role == "assistant"
+    return next(call for call in message.tool_calls if call.id == result.call_id)

@@ -1,0 +1,72 @@
+"""One step's reply: the model is asked, and once more where its reply is no step forward.
+
+In: a run. Out: a reply that can be used, or the reason why there is none. It appends nothing to
+the history; a reply that is given up is void (`StepRestarted`), but what it cost is booked.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from dataclasses import replace
+
+from agentkit.agent.state import Run
+from agentkit.events import Event, ModelFinished, StepFinished, StepRestarted, StepStarted
+from agentkit.messages import ModelRequest, ModelResponse, ModelSettings, ToolChoice
+from agentkit.policy import second_try, unusable
+
+__all__ = ["ask", "ask_for"]
+
+
+async def ask(run: Run) -> ModelResponse:
+    """The step's reply: the first, or the second where that was cut or empty."""
+    run.budget.spend(steps=1)
+    run.emit(StepStarted(run.step))
+    started = time.monotonic()
+    settings = _settings(run)
+    response = await _generate(run, settings, ToolChoice(), show=True)
+    if (problem := unusable(response)) is not None:
+        run.emit(StepRestarted(problem[1], attempt=2, step=run.step))
+        settings = second_try(response, settings)
+        response = await _generate(run, settings, ToolChoice(), show=True)
+    seconds = round(time.monotonic() - started, 6)
+    run.emit(
+        StepFinished(
+            response.message, response.finish_reason, response.usage, seconds, step=run.step
+        )
+    )
+    return response
+
+
+async def ask_for(run: Run, tool: str) -> ModelResponse:
+    """A reply that is one call of one tool, as far as the model can be made to give one."""
+    choice = ToolChoice("required", name=tool, max_calls=1)
+    return await _generate(run, _settings(run), choice, show=False)
+
+
+def _settings(run: Run) -> ModelSettings:
+    """The run's settings; others where the progress guard wants something to change."""
+    settings = run.wiring.settings
+    if not run.guard.change:
+        return settings
+    return replace(settings, thinking=not settings.thinking, temperature=1.0, seed=None)
+
+
+async def _generate(
+    run: Run, settings: ModelSettings, choice: ToolChoice, *, show: bool
+) -> ModelResponse:
+    request = ModelRequest(
+        tuple(run.messages), run.wiring.toolset.definitions, settings, tool_choice=choice
+    )
+    response: ModelResponse | None = None
+    events = run.wiring.model.generate(request)
+    async with aclosing(events):
+        async for event in events:
+            if isinstance(event, ModelFinished):
+                response = event.response
+            elif show:
+                shown: Event = replace(event, step=run.step)
+                run.emit(shown)
+    assert response is not None, "a model ends with ModelFinished or raises"
+    run.budget.spend(usage=response.usage)
+    return response

@@ -1,0 +1,101 @@
+"""One run: what it works with, and what has come of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from agentkit.agent.answers import AnswerTool
+from agentkit.events import Event, RunResult
+from agentkit.executors import Executor
+from agentkit.messages import Message, ModelSettings, StopReason
+from agentkit.models import Model
+from agentkit.policy import Approval, Budget, Decision, PausedRun, Policy, ProgressGuard
+from agentkit.toolset import RunContext, Toolset
+
+__all__ = ["Approver", "Cancellation", "Run", "Wiring"]
+
+Approver = Callable[[Approval], Any]
+"""Decides on a call: returns a `Decision`, or an awaitable of one."""
+
+
+class Cancellation:
+    """Ends a run from outside and leaves its partial result.
+
+    Pass it to `Agent.run`, then call `cancel` from the same event loop.
+    """
+
+    def __init__(self) -> None:
+        self._scope: anyio.CancelScope | None = None
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Ends the run; `Agent.run` returns with `stop_reason="cancelled"`."""
+        self.cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def bind(self, scope: anyio.CancelScope) -> None:
+        """Used by the run: what to cancel."""
+        self._scope = scope
+        if self.cancelled:
+            scope.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a run works with; the same for all its steps."""
+
+    model: Model
+    toolset: Toolset
+    executor: Executor
+    settings: ModelSettings
+    context: RunContext[Any]
+    policy: Policy
+    emit: Callable[[Event], None]
+    approver: Approver | None = None
+    answer: AnswerTool | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """One run's state. Only the loop changes it."""
+
+    wiring: Wiring
+    messages: list[Message]
+    budget: Budget
+    guard: ProgressGuard = field(default_factory=ProgressGuard)
+    locks: dict[str, anyio.Lock] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    output: list[Any] = field(default_factory=list)
+
+    @property
+    def step(self) -> int:
+        """The current step, from 1."""
+        return self.budget.steps
+
+    def emit(self, event: Event) -> None:
+        """Says what happens."""
+        self.wiring.emit(event)
+
+    def end(
+        self,
+        stop: StopReason,
+        output: object = "",
+        explanation: str = "",
+        paused: PausedRun | None = None,
+    ) -> RunResult[Any]:
+        """The result, if the run ended now."""
+        return RunResult(
+            output=output,
+            stop_reason=stop,
+            messages=tuple(self.messages),
+            usage=self.budget.usage,
+            steps=self.budget.steps,
+            run_id=self.wiring.context.run_id,
+            explanation=explanation,
+            paused=paused,
+        )

@@ -1,0 +1,37 @@
+"""What a run may do, and when it has gone astray: limits, approvals, the progress guard.
+
+Pure decisions over plain data. Nothing here calls a model, runs a tool or waits.
+"""
+
+from agentkit.policy.approval import (
+    Approval,
+    Approve,
+    Decision,
+    Deny,
+    Edit,
+    PausedRun,
+    Policy,
+    Rule,
+    Verdict,
+)
+from agentkit.policy.guard import ProgressGuard
+from agentkit.policy.limits import Budget, Limits, Prices
+from agentkit.policy.second_try import second_try, unusable
+
+__all__ = [
+    "Approval",
+    "Approve",
+    "Budget",
+    "Decision",
+    "Deny",
+    "Edit",
+    "Limits",
+    "PausedRun",
+    "Policy",
+    "Prices",
+    "ProgressGuard",
+    "Rule",
+    "Verdict",
+    "second_try",
+    "unusable",
+]

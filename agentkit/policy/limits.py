@@ -1,0 +1,100 @@
+"""Limits as values, and what has been spent of them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from agentkit.messages import StopReason, Usage
+
+__all__ = ["Budget", "Limits", "Prices"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What a million tokens cost, in whatever currency the limit is meant in."""
+
+    input: float = 0.0
+    output: float = 0.0
+    cached_input: float | None = None
+
+    def of(self, usage: Usage) -> float:
+        """The price of so many tokens."""
+        cached = self.input if self.cached_input is None else self.cached_input
+        fresh = usage.input_tokens - usage.cached_input_tokens
+        total = fresh * self.input + usage.cached_input_tokens * cached
+        return (total + usage.output_tokens * self.output) / 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of a run. Reaching one gives a result with all that was done, never an exception.
+
+    A run that serves as a tool of another spends from that one's limits as well as its own.
+
+    Attributes:
+        steps: Model calls.
+        tool_calls: Calls asked for by the model.
+        input_tokens: Prompt tokens over all steps, cached ones included.
+        output_tokens: Tokens produced over all steps.
+        seconds: Wall time; what runs when it is over is cancelled.
+        cost: In the currency of `prices`.
+        prices: What tokens cost.
+    """
+
+    steps: int | None = 50
+    tool_calls: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float | None = None
+    cost: float | None = None
+    prices: Prices = field(default_factory=Prices)
+
+
+class Budget:
+    """What a run has spent, and its sub-agents with it.
+
+    Args:
+        limits: Of this run.
+        parent: The budget of the run that this one serves; everything is spent there too.
+    """
+
+    def __init__(self, limits: Limits, parent: Budget | None = None) -> None:
+        self.limits = limits
+        self.parent = parent
+        self.usage = Usage()
+        self.steps = 0
+        self.tool_calls = 0
+        self._started = time.monotonic()
+
+    def spend(self, *, usage: Usage | None = None, steps: int = 0, tool_calls: int = 0) -> None:
+        """Books it here and in every budget above."""
+        self.usage += usage or Usage()
+        self.steps += steps
+        self.tool_calls += tool_calls
+        if self.parent is not None:
+            self.parent.spend(usage=usage, steps=steps, tool_calls=tool_calls)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Wall time until the nearest deadline here or above; None without one."""
+        own = self.limits.seconds
+        left = None if own is None else own - (time.monotonic() - self._started)
+        above = self.parent.seconds_left if self.parent is not None else None
+        known = [value for value in (left, above) if value is not None]
+        return max(0.0, min(known)) if known else None
+
+    def over(self) -> tuple[StopReason, str] | None:
+        """The limit that is reached, here or above, and the sentence that says so."""
+        limits, usage = self.limits, self.usage
+        spent: tuple[tuple[StopReason, float | None, float, str], ...] = (
+            ("steps", limits.steps, self.steps, "steps"),
+            ("tool_calls", limits.tool_calls, self.tool_calls, "tool calls"),
+            ("tokens", limits.input_tokens, usage.input_tokens, "input tokens"),
+            ("tokens", limits.output_tokens, usage.output_tokens, "output tokens"),
+            ("cost", limits.cost, limits.prices.of(usage), "of cost"),
+        )
+        for reason, limit, value, what in spent:
+            if limit is not None and value >= limit:
+                return reason, f"stopped after {value:g} {what}; the limit is {limit:g}"
+        return self.parent.over() if self.parent is not None else None
