@@ -155,8 +155,10 @@ class Policy:
             return "ask"
         if call.approval == "never":
             return "allow"
-        opinions = (rule(call) for rule in self._rules)
-        return next((opinion for opinion in opinions if opinion is not None), "allow")
+        for rule in self._rules:
+            if (opinion := rule(call)) is not None:
+                return opinion
+        return "allow"
 
     def approval(self, call: ValidatedCall) -> Approval:
         """The question that a person is asked."""
