@@ -51,7 +51,6 @@ def template(name: str) -> jinja2.Template:
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
     )
-    environment.globals.update({"raise_exception": _refuse})
     return environment.from_string((TEMPLATES / FILES[name]).read_text())
 
 
@@ -70,6 +69,7 @@ def official(
         messages=[_fed(message) for message in messages],
         tools=[_tool(tool) for tool in tools] or None,
         bos_token="<bos>",
+        raise_exception=_refuse,
         enable_thinking=generation.thinking,
         preserve_thinking=generation.preserve_thinking,
         add_generation_prompt=generation.prompt,

@@ -1,0 +1,404 @@
+"""The values of a native call: text → JSON, typed by the tool's schema.
+
+    k:<|"|>text<|"|>,n:5,flag:true,list:[1,{x:null}]}
+
+Two readings. The *strict* one takes the syntax as the template teaches it (JSON's own quotes
+allowed). The *lenient* one undoes what models do to it: quotes inside strings, text without
+quotes, `key=value`, missing braces. It is tried where the strict one fails or does not fit the
+schema, and only on calls that the model closed, so a cut call never looks whole.
+
+The quote token is one character here, chosen by the caller so that no text contains it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Literal, TypeAlias
+
+from agentkit.gemma4.shape import Shape
+from agentkit.messages import JsonObject
+
+__all__ = ["Cut", "Reading", "bare_value", "conform", "quoted_value", "read_arguments"]
+
+Cut: TypeAlias = Literal["name", "key", "value", "string"]
+"""Where in a call the text ended."""
+
+_MAX_DEPTH: Final = 64
+"""Deeper nesting is unreadable: validators and serialisers recurse as well."""
+
+_MAX_DIGITS: Final = 4000
+"""Python refuses to turn more than 4,300 digits into an integer (CVE-2020-10735)."""
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_LOOSE_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_JSON_STRING = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+_SPACE = re.compile(r"\s*")
+_WORDS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
+
+
+# --- scalars -----------------------------------------------------------------------------------
+
+
+def quoted_value(text: str, shape: Shape) -> Any:
+    """A quoted text: a string, unless the schema has no place for strings and it reads as else."""
+    if shape.allows("string"):
+        return text
+    stripped = text.strip()
+    if stripped[:1] in ("{", "["):
+        return _json_in_text(stripped, text, shape)
+    return bare_value(stripped, shape)
+
+
+def _json_in_text(stripped: str, text: str, shape: Shape) -> Any:
+    try:
+        value = json.loads(stripped)
+    except (ValueError, RecursionError):
+        return text
+    kind = "object" if isinstance(value, dict) else "array"
+    return conform(value, shape) if shape.allows(kind) and _is_shallow(value) else text
+
+
+def _is_shallow(value: Any) -> bool:
+    layer = [value]
+    for _ in range(_MAX_DEPTH):
+        layer = [
+            child
+            for item in layer
+            for child in (
+                item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+            )
+        ]
+        if not layer:
+            return True
+    return False
+
+
+def bare_value(text: str, shape: Shape) -> Any:
+    """An unquoted text: a JSON literal where the schema lets it be one, a string otherwise."""
+    if text == "null" and not (shape.lists("null") and not shape.allows("null")):
+        return None
+    if text in ("true", "false") and shape.allows("boolean"):
+        return _WORDS[text]
+    if _NUMBER.fullmatch(text):
+        return _number(text, shape)
+    if shape.allows("string"):
+        return text
+    word = text.lower()
+    if word in ("true", "false") and shape.allows("boolean"):
+        return _WORDS[word]
+    if word in ("null", "none"):
+        return None
+    return _number(text, shape) if _LOOSE_NUMBER.fullmatch(text) else text
+
+
+def _number(text: str, shape: Shape) -> int | float | str:
+    """A number of the type that the schema has, or the text if it has none or it is too big."""
+    if not shape.allows("integer") and not shape.allows("number"):
+        return text if shape.allows("string") else _parsed(text)
+    value = _parsed(text)
+    return _integral(value, shape) if isinstance(value, float) else value
+
+
+def _parsed(text: str) -> int | float | str:
+    if len(text) > _MAX_DIGITS:
+        return text
+    if text.lstrip("+-").isdigit():
+        return int(text)
+    value = float(text)
+    return text if value in (float("inf"), float("-inf")) else value
+
+
+def _integral(value: float, shape: Shape) -> int | float:
+    """10.0 is an integer where only integers may stand (JSON Schema 2020-12, 4.2.3)."""
+    return int(value) if not shape.allows("number") and value.is_integer() else value
+
+
+def conform(value: Any, shape: Shape) -> Any:
+    """A decoded JSON value, with the conversions that its schema asks for."""
+    if isinstance(value, str):
+        return quoted_value(value, shape)
+    if isinstance(value, dict):
+        return {key: conform(item, shape.property(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [conform(item, shape.item(at)) for at, item in enumerate(value)]
+    return bare_value(json.dumps(value), shape)
+
+
+# --- objects and arrays ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading a call's arguments.
+
+    Attributes:
+        arguments: None when they could not be read.
+        cut: Where the text ended too early, if that is why.
+        end: Characters read; what follows is not part of the call.
+    """
+
+    arguments: JsonObject | None = None
+    cut: Cut | None = None
+    end: int = 0
+
+
+class _UnreadableError(Exception):
+    def __init__(self, cut: Cut | None = None) -> None:
+        self.cut: Cut | None = cut
+
+
+def read_arguments(text: str, quote: str, shape: Shape, *, closed: bool) -> Reading:
+    """Read what follows the opening brace of a call.
+
+    Args:
+        text: From behind the `{` on; its own `}` included if the model wrote one.
+        quote: The character that stands for the quote token.
+        shape: What the arguments may be.
+        closed: The model ended the call itself, so repairs are allowed.
+    """
+    strict = _attempt(_Strict(text, quote), shape, closed=closed)
+    if not closed or (strict.arguments is not None and not shape.misfit(strict.arguments)):
+        return strict
+    lenient = _attempt(_Lenient(text, quote), shape, closed=closed)
+    if lenient.arguments is None:
+        return strict
+    if strict.arguments is None:
+        return lenient
+    better = shape.misfit(lenient.arguments) < shape.misfit(strict.arguments)
+    return lenient if better else strict
+
+
+def _attempt(reader: _Strict, shape: Shape, *, closed: bool) -> Reading:
+    try:
+        arguments = reader.object(shape, 0)
+        if closed:
+            reader.expect_end()
+    except _UnreadableError as error:
+        return Reading(cut=error.cut)
+    return Reading(arguments, end=reader.at)
+
+
+class _Strict:
+    """A recursive descent over one text; `at` is the next character."""
+
+    def __init__(self, text: str, quote: str) -> None:
+        self.text = text
+        self.quote = quote
+        self.at = 0
+        self._bare, self._key = _patterns(quote)
+
+    def object(self, shape: Shape, depth: int) -> JsonObject:
+        self._check(depth)
+        result: JsonObject = {}
+        while not self._closes("}"):
+            key = self._read_key()
+            result[key] = self._value(shape.property(key), depth + 1)
+            if not self._comma("}"):
+                break
+        return result
+
+    def _array(self, shape: Shape, depth: int) -> list[Any]:
+        self._check(depth)
+        result: list[Any] = []
+        while not self._closes("]"):
+            result.append(self._value(shape.item(len(result)), depth + 1))
+            if not self._comma("]"):
+                break
+        return result
+
+    def expect_end(self) -> None:
+        if self._peek():
+            raise _UnreadableError
+
+    def _check(self, depth: int) -> None:
+        if depth > _MAX_DEPTH:
+            raise _UnreadableError
+
+    def _peek(self) -> str:
+        """The next character that is not white space; empty at the end."""
+        space = _SPACE.match(self.text, self.at)
+        self.at = space.end() if space else self.at
+        return self.text[self.at : self.at + 1]
+
+    def _closes(self, closer: str) -> bool:
+        if self._peek() != closer:
+            return False
+        self.at += 1
+        return True
+
+    def _comma(self, closer: str) -> bool:
+        """Whether another element follows."""
+        if self._closes(","):
+            return True
+        if self._closes(closer):
+            return False
+        raise _UnreadableError(self._cut("value"))
+
+    def _cut(self, where: Cut) -> Cut | None:
+        return where if self.at >= len(self.text) else None
+
+    def _read_key(self) -> str:
+        # Keys are read the strict way by both readings: none of them holds a quote.
+        if self._peek() == self.quote:
+            key = _Strict._string(self)
+        elif self._peek() == '"':
+            key = _Strict._json_string(self)
+        else:
+            found = self._key.match(self.text, self.at)
+            key = found[0].strip() if found else ""
+            self.at = found.end() if found else self.at
+        self._separator()
+        return key
+
+    def _separator(self) -> None:
+        if not self._closes(":"):
+            raise _UnreadableError(self._cut("key"))
+
+    def _value(self, shape: Shape, depth: int) -> Any:
+        start = self._peek()
+        if start == self.quote:
+            return quoted_value(self._string(), shape)
+        if start == "{":
+            self.at += 1
+            return self.object(shape, depth)
+        if start == "[":
+            self.at += 1
+            return self._array(shape, depth)
+        if start == '"':
+            return quoted_value(self._json_string(), shape)
+        return self._read_bare(shape)
+
+    def _string(self) -> str:
+        start = self.at + 1
+        end = self.text.find(self.quote, start)
+        if end < 0:
+            raise _UnreadableError("string")
+        self.at = end + 1
+        return self.text[start:end]
+
+    def _json_string(self) -> str:
+        found = _JSON_STRING.match(self.text, self.at)
+        if not found:
+            raise _UnreadableError("string")
+        self.at = found.end()
+        try:
+            text = str(json.loads(found[0], strict=False))
+            text.encode()  # "\\ud800" is valid JSON and no valid text
+        except ValueError:
+            return found[1]  # a path such as "C:\dir" is no JSON, and is meant as it stands
+        return text
+
+    def _read_bare(self, shape: Shape) -> Any:
+        found = self._bare.match(self.text, self.at)
+        text = found[0].strip() if found else ""
+        self.at = found.end() if found else self.at
+        if not text or self.at >= len(self.text):
+            raise _UnreadableError(self._cut("value"))
+        return bare_value(text, shape)
+
+
+class _Lenient(_Strict):
+    """The same, but a value ends where the text goes on as the schema expects it to."""
+
+    def __init__(self, text: str, quote: str) -> None:
+        super().__init__(text, quote)
+        self._open: list[tuple[str, re.Pattern[str]]] = []
+
+    def object(self, shape: Shape, depth: int) -> JsonObject:
+        self._open.append(("}", _next_key(shape.names, self.quote)))
+        try:
+            return super().object(shape, depth)
+        finally:
+            self._open.pop()
+
+    def _array(self, shape: Shape, depth: int) -> list[Any]:
+        self._open.append(("]", _next_item(self.quote)))
+        try:
+            return super()._array(shape, depth)
+        finally:
+            self._open.pop()
+
+    def _closes(self, closer: str) -> bool:
+        # The model closed the call, so braces that are missing at the end are implied.
+        return super()._closes(closer) or (closer != "," and not self._peek())
+
+    def expect_end(self) -> None:
+        if not _REST.match(self.text, self.at):
+            raise _UnreadableError
+
+    def _separator(self) -> None:
+        if self._peek() not in (":", "="):
+            raise _UnreadableError
+        self.at += 1
+
+    def _string(self) -> str:
+        """A string that may hold the quote token: it ends at the first one that can be its end."""
+        start = self.at + 1
+        end = self.text.find(self.quote, start)
+        while end >= 0 and not self._ends(end + 1):
+            end = self.text.find(self.quote, end + 1)
+        if end < 0:
+            raise _UnreadableError
+        self.at = end + 1
+        return self.text[start:end].replace(self.quote, '"')
+
+    def _json_string(self) -> str:
+        found = _JSON_STRING.match(self.text, self.at)
+        if found and self._ends(found.end()):
+            return super()._json_string()
+        return self._bare_text()
+
+    def _read_bare(self, shape: Shape) -> Any:
+        return bare_value(self._bare_text(), shape)
+
+    def _bare_text(self) -> str:
+        """Text up to the first comma or brace where it can end."""
+        start = self.at
+        for stop in _STOPS.finditer(self.text, start):
+            if self._ends(stop.start()):
+                self.at = stop.start()
+                break
+        else:
+            self.at = len(self.text)
+        text = self.text[start : self.at].strip()
+        if not text or self.quote in text:
+            raise _UnreadableError
+        return text
+
+    def _ends(self, at: int) -> bool:
+        """Whether a value can end here: what follows must continue or close what is open."""
+        for closer, following in reversed(self._open):
+            space = _SPACE.match(self.text, at)
+            at = space.end() if space else at
+            if at == len(self.text):
+                return True
+            if self.text[at] == ",":
+                return bool(following.match(self.text, at + 1))
+            if self.text[at] != closer:
+                return False
+            at += 1
+        return _REST.match(self.text, at) is not None
+
+
+_REST = re.compile(r"[\s})\]]*\Z")
+_STOPS = re.compile(r"[,}\]]")
+
+
+@cache
+def _patterns(quote: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What an unquoted value and an unquoted key may hold."""
+    return re.compile(rf'[^,:{{}}\[\]"{quote}]*'), re.compile(rf'[^,:={{}}\[\]"{quote}]*')
+
+
+@cache
+def _next_item(quote: str) -> re.Pattern[str]:
+    return re.compile(rf'\s*[{quote}"{{\[\-\w]')
+
+
+def _next_key(names: frozenset[str], quote: str) -> re.Pattern[str]:
+    """The next key of an object: a declared one where the schema declares any."""
+    name = "|".join(re.escape(name) for name in sorted(names)) or r"[^\W\d][\w.\-]*"
+    return re.compile(rf'\s*["{quote}]?(?:{name})["{quote}]?\s*[:=]|\s*\Z|\s*[}}]')
