@@ -15,7 +15,8 @@ from typing import Any
 from pydantic_core import ErrorDetails, to_json
 
 from agentkit.messages import JsonObject
-from agentkit.schema.jsontype import InvalidValueError, locate
+from agentkit.schema.jsontype import InvalidValueError
+from agentkit.schema.mending import locate
 
 __all__ = ["MAX_FEEDBACK", "Problem", "describe", "feedback", "nearest", "problems_of"]
 
@@ -97,7 +98,7 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
     """What to say of a key that the schema does not have."""
     close = nearest(key, known)
     if close is not None:
-        return f"is not a parameter, did you mean {close}?"
+        return f"is not a parameter (did you mean {close}?)"
     listed = ", ".join(known)
     if len(listed) > 2 * _SHOWN:
         listed = f"{listed[: 2 * _SHOWN]}…"
@@ -187,9 +188,9 @@ def _want(detail: ErrorDetails) -> str:
         return _choice(str(context.get("expected", "")), detail["input"])
     if kind == "union_tag_invalid":
         tag = str(context.get("discriminator", "")).strip("'")
-        return f"{tag} to be {_choice(str(context.get('expected_tags', '')), None)}"
+        return f"{tag} to be one of {_choice(str(context.get('expected_tags', '')), None)}"
     if kind in ("value_error", "assertion_error"):
-        return f"a value that is right: {context.get('error', detail['msg'])}"
+        return f"another value: {context.get('error', detail['msg'])}"
     if kind in _WANTS:
         return _WANTS[kind].format(**context)
     return re.sub(r"^(Input|Value) should (be|have) ", "", detail["msg"]).lower()
@@ -197,11 +198,19 @@ def _want(detail: ErrorDetails) -> str:
 
 def _choice(expected: str, value: object) -> str:
     """The allowed values, with a guess at the meant one where they are many."""
-    quoted = re.findall(r"'((?:[^'\\]|\\.)*)'", expected)
-    close = nearest(value, quoted) if isinstance(value, str) else None
-    if len(expected) > 3 * _SHOWN:
-        expected = f"{expected[: 3 * _SHOWN]}…"
-    return f"{expected} (did you mean '{close}'?)" if close and len(quoted) > 1 else expected
+    words = re.findall(r"'(?:[^'\\]|\\.)*'|[^\s,']+", expected)
+    choices = [f'"{w[1:-1]}"' if w.startswith("'") else w for w in words if w != "or"]
+    close = nearest(f'"{value}"', choices) if isinstance(value, str) else None
+    listed = _listed(choices)
+    return f"{listed} (did you mean {close}?)" if close and len(choices) > 1 else listed
+
+
+def _listed(choices: Sequence[str]) -> str:
+    """`a or b`, `a, b or c`; those that fit, where they are many."""
+    if sum(map(len, choices)) > 3 * _SHOWN:
+        kept = [c for i, c in enumerate(choices) if sum(map(len, choices[: i + 1])) < 2 * _SHOWN]
+        return f"{', '.join(kept)} or {len(choices) - len(kept)} more"
+    return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1]))) if choices else ""
 
 
 # --- what a schema asks for, in a word ---------------------------------------------------------
@@ -220,8 +229,7 @@ _NOUNS = {
 def describe(schema: JsonObject) -> str:
     """A short noun phrase for what a schema accepts, as `an integer`; "" for anything."""
     if "enum" in schema:
-        listed = " or ".join(shown(value) for value in schema["enum"])
-        return listed if len(listed) <= 3 * _SHOWN else f"{listed[: 3 * _SHOWN]}…"
+        return _listed([shown(value) for value in schema["enum"]])
     if "const" in schema:
         return shown(schema["const"])
     if "anyOf" in schema or "oneOf" in schema:

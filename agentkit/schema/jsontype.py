@@ -20,23 +20,19 @@ value ── strict ──► ok
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, Union, cast, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import ErrorDetails, SchemaValidator, from_json, to_json
+from pydantic_core import ErrorDetails, SchemaValidator
 
 from agentkit.messages import JsonObject
 from agentkit.schema.annotations import portable
+from agentkit.schema.mending import Keys, is_doubtful, json_text, mended
 
-__all__ = ["InvalidValueError", "JsonType", "json_type", "locate"]
-
-Keys: TypeAlias = tuple[str | int, ...]
-"""Where a value sits in a JSON document: object keys and list positions from the outside in."""
+__all__ = ["InvalidValueError", "JsonType", "json_type"]
 
 
 class InvalidValueError(Exception):
@@ -94,21 +90,21 @@ class JsonType:
         # for a set, which JSON cannot say otherwise.
         validator = cast("SchemaValidator", self.adapter.validator)
         extra: Literal["forbid"] | None = "forbid" if self.closed else None
-        return validator.validate_json(_json_text(value), strict=strict or None, extra=extra)
+        return validator.validate_json(json_text(value), strict=strict or None, extra=extra)
 
     def _read_mended(self, value: object, error: ValidationError) -> Any:
         errors = error.errors(include_url=False)
         refused: set[Keys] = set()
         for _ in range(_ROUNDS):
-            mended = _mend(value, errors, refused)
-            if mended is None:
+            better = mended(value, errors, refused)
+            if better is None:
                 break
-            value = mended
+            value = better
             try:
                 return self._validate(value, strict=True)
             except ValidationError as again:
                 errors = again.errors(include_url=False)
-        doubtful = [e for e in errors if _is_doubtful(e)]
+        doubtful = [e for e in errors if is_doubtful(e)]
         try:
             result = self._validate(value, strict=False)
         except ValidationError as lax:
@@ -124,147 +120,6 @@ class JsonType:
 
 _ROUNDS = 4
 """Mending one layer can uncover the next (JSON text in JSON text); more layers are no accident."""
-
-
-def _json_text(value: object) -> bytes:
-    try:
-        return to_json(value, inf_nan_mode="constants")
-    except ValueError:  # a lone surrogate: JSON's \\ud83d without its second half
-        text = json.dumps(value, ensure_ascii=False)
-        return text.encode("utf-8", "replace")
-
-
-# --- mending -----------------------------------------------------------------------------------
-
-_NOT_GIVEN = object()
-
-_CONTAINERS = frozenset(
-    {
-        "arguments_type",
-        "dataclass_exact_type",
-        "dataclass_type",
-        "dict_type",
-        "frozen_set_type",
-        "iterable_type",
-        "list_type",
-        "mapping_type",
-        "model_attributes_type",
-        "model_type",
-        "set_type",
-        "tuple_type",
-        "union_tag_not_found",
-    }
-)
-_CHOICES = frozenset({"literal_error", "enum"})
-_NUMBERS = frozenset({"int_type", "float_type", "decimal_type"})
-_TIMES = frozenset({"datetime_type", "date_type", "time_type", "time_delta_type"})
-
-
-def _is_doubtful(error: ErrorDetails) -> bool:
-    """Whether pydantic's lax mode would guess here rather than know."""
-    kind, value = error["type"], error["input"]
-    if isinstance(value, bool):
-        return kind in _NUMBERS or kind in _TIMES
-    if isinstance(value, int | float):
-        return kind in _TIMES
-    if isinstance(value, str) and kind == "float_type":
-        try:
-            return not math.isfinite(float(value))
-        except ValueError:
-            return False
-    return False
-
-
-def _mend(value: object, errors: Sequence[ErrorDetails], refused: set[Keys]) -> object | None:
-    """A copy with every certain correction made; None if there is none to make."""
-    copy = from_json(_json_text(value))
-    changed = False
-    for error in errors:
-        keys = locate(copy, error["loc"])
-        if error["type"] == "missing" and keys in refused:
-            _put(copy, keys, None)  # leaving the null out was no help: put it back
-            changed = True
-            continue
-        current = _get(copy, keys)
-        if current is None and len(keys) > 0 and keys not in refused and isinstance(keys[-1], str):
-            refused.add(keys)
-            _put(copy, keys, _NOT_GIVEN)
-            changed = True
-            continue
-        better = _certain(error, current)
-        if better is not _NOT_GIVEN:
-            copy = _put(copy, keys, better)
-            changed = True
-    return copy if changed else None
-
-
-def _certain(error: ErrorDetails, value: object) -> object:
-    """What the value must have meant, or `_NOT_GIVEN`."""
-    kind = error["type"]
-    if kind in _CHOICES and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, str):
-        return _NOT_GIVEN
-    if kind in _CONTAINERS:
-        return _parsed(value, list, dict)
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`":
-        return value[1:-1]
-    if kind in _CHOICES:
-        return _parsed(value, int, float)
-    return _NOT_GIVEN
-
-
-def _parsed(text: str, *wanted: type) -> object:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return _NOT_GIVEN
-    good = isinstance(found, (*wanted, str)) if dict in wanted else isinstance(found, wanted)
-    return found if good and not isinstance(found, bool) else _NOT_GIVEN
-
-
-def locate(value: object, loc: Sequence[str | int]) -> Keys:
-    """The keys of a pydantic error's location that exist in the document.
-
-    Locations also hold names of union members and function wrappers; those are no keys. The last
-    element is kept even if absent: it is the key that is missing.
-    """
-    keys: list[str | int] = []
-    for position, step in enumerate(loc):
-        if _has(value, step):
-            value = cast("Any", value)[step]
-        elif not (isinstance(value, dict) and position == len(loc) - 1 and isinstance(step, str)):
-            continue
-        keys.append(step)
-    return tuple(keys)
-
-
-def _has(value: object, step: str | int) -> bool:
-    if isinstance(value, list):
-        return isinstance(step, int) and step < len(value)
-    return isinstance(value, dict) and step in value
-
-
-def _get(value: Any, keys: Keys) -> object:
-    for key in keys:
-        if isinstance(value, dict) and key not in value:
-            return _NOT_GIVEN
-        value = value[key]
-    return value
-
-
-def _put(document: Any, keys: Keys, value: object) -> Any:
-    """Puts a value in its place, or takes the place away for `_NOT_GIVEN`."""
-    if not keys:
-        return value
-    parent = document
-    for key in keys[:-1]:
-        parent = parent[key]
-    if value is _NOT_GIVEN:
-        del parent[keys[-1]]
-    else:
-        parent[keys[-1]] = value
-    return document
 
 
 # --- building ----------------------------------------------------------------------------------

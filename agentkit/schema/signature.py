@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Literal, TypeAlias, Unpack, cast, get_args, get_origin
+from typing import Annotated, Any, Unpack, cast, get_args, get_origin
 
 import typing_extensions
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined, to_jsonable_python
+from pydantic_core import PydanticUndefined
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject
@@ -35,58 +35,9 @@ from agentkit.schema.annotations import (
 from agentkit.schema.docstrings import Documentation, documentation_of
 from agentkit.schema.feedback import Problem, describe, problems_of, unknown_key
 from agentkit.schema.jsontype import InvalidValueError, JsonType, json_type
+from agentkit.schema.parameters import MISSING, Parameter, Passing, object_schema
 
 __all__ = ["Parameter", "Signature", "signature_of"]
-
-Passing: TypeAlias = Literal["positional", "keyword", "each", "rest", "injected"]
-"""How a value reaches the callable: by position, by name, as `*args`, as `**kwargs`, or not from
-the model at all."""
-
-_MISSING: Any = inspect.Parameter.empty
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of the callable.
-
-    Attributes:
-        name: In Python.
-        key: In the arguments object; differs from `name` where a `Field(alias=…)` says so.
-        passing: How it is handed over.
-        type: Reads its values.
-        default: Where it has one; `MISSING` otherwise.
-        nullable: null is a value of its type, not merely another word for the default.
-        description: From the annotation or the docstring.
-    """
-
-    name: str
-    key: str
-    passing: Passing
-    type: JsonType
-    default: Any = _MISSING
-    nullable: bool = True
-    description: str = ""
-
-    @property
-    def required(self) -> bool:
-        """Whether the model must give it."""
-        return self.default is _MISSING
-
-    @property
-    def fallback(self) -> Any:
-        """A fresh default."""
-        if isinstance(self.default, FieldInfo):
-            return self.default.get_default(call_default_factory=True)
-        return self.default
-
-    def schema(self) -> JsonObject:
-        """Its entry in `properties`."""
-        schema = {k: v for k, v in self.type.schema.items() if k != "$defs"}
-        if self.description:
-            schema["description"] = self.description
-        if not self.required and (shown := _json_default(self)) is not _MISSING:
-            schema["default"] = shown
-        return schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +90,8 @@ class Signature:
         try:
             into[parameter.name] = parameter.type.read(value)
         except InvalidValueError as error:
-            if value not in ("null", "None") or not (parameter.nullable or not parameter.required):
+            nothing = isinstance(value, str) and value.lower() in ("null", "none")
+            if not nothing or (parameter.required and not parameter.nullable):
                 problems.extend(problems_of(parameter.key, error))
             elif parameter.nullable:
                 into[parameter.name] = None
@@ -205,11 +157,11 @@ class _Reader:
         hints = self._hints(declared)
         slots: list[Parameter] = []
         for parameter in declared:
-            slots.extend(self._slots(parameter, hints.get(parameter.name, _MISSING)))
+            slots.extend(self._slots(parameter, hints.get(parameter.name, MISSING)))
         slots = _positions(slots, declared)
         filled = {s.key: s for s in slots if s.passing not in ("injected", "rest")}
         rest = next((s for s in slots if s.passing == "rest"), None)
-        schema = _object_schema(filled, rest)
+        schema = object_schema(filled, rest)
         return Signature(filled, tuple(slots), rest, schema, self._documentation)
 
     def fail(self, parameter: str, problem: str, remedy: str) -> ToolDefinitionError:
@@ -229,7 +181,7 @@ class _Reader:
         return [p for p in declared if p.name not in bound]
 
     def _hints(self, declared: list[inspect.Parameter]) -> dict[str, Any]:
-        written = {p.name: p.annotation for p in declared if p.annotation is not _MISSING}
+        written = {p.name: p.annotation for p in declared if p.annotation is not MISSING}
         try:
             return evaluate(written, self._namespace)
         except Exception:  # noqa: BLE001 - whatever it is, find whose annotation it is
@@ -250,14 +202,14 @@ class _Reader:
         if parameter.kind is parameter.VAR_KEYWORD and get_origin(hint) in _UNPACK:
             fields = typeddict_fields(get_args(hint)[0])
             for name, (field, required) in fields.items():
-                default = _MISSING if required else PydanticUndefined
+                default = MISSING if required else PydanticUndefined
                 one = parameter.replace(name=name, kind=parameter.KEYWORD_ONLY, default=default)
                 yield self._slot(one, field)
         else:
             yield self._slot(parameter, self._annotation(parameter, hint))
 
     def _annotation(self, parameter: inspect.Parameter, hint: Any) -> Any:
-        if hint is not _MISSING:
+        if hint is not MISSING:
             return list[hint] if parameter.kind is parameter.VAR_POSITIONAL else hint
         if parameter.kind is parameter.VAR_POSITIONAL:
             name = parameter.name
@@ -278,15 +230,15 @@ class _Reader:
         annotation, field = _with_field(annotation, parameter.default)
         kind = self._json_type(name, annotation)
         default = parameter.default
-        if field is not None and (default is _MISSING or default is field):
-            default = _MISSING if field.is_required() else field
+        if field is not None and (default is MISSING or default is field):
+            default = MISSING if field.is_required() else field
         return Parameter(
             name=name,
             key=_alias(field) or name,
             passing=_PASSING[parameter.kind],
             type=kind,
             default=[] if parameter.kind is parameter.VAR_POSITIONAL else default,
-            nullable=default is _MISSING or kind.accepts(None),
+            nullable=default is MISSING or kind.accepts(None),
             description=_described(annotation, field)
             or self._documentation.parameters.get(name, ""),
         )
@@ -378,7 +330,8 @@ def _described(annotation: Any, field: FieldInfo | None) -> str:
     """`Annotated[T, "words"]`, `Annotated[T, Doc("words")]` or `Field(description=…)`."""
     if field is not None and field.description:
         return field.description
-    for extra in reversed(getattr(annotation, "__metadata__", ())):
+    metadata: tuple[Any, ...] = getattr(annotation, "__metadata__", ())
+    for extra in reversed(metadata):
         words = extra if isinstance(extra, str) else getattr(extra, "documentation", None)
         if isinstance(words, str):
             return words
@@ -391,58 +344,3 @@ def _spelled(annotation: Any) -> str:
 
 def _first_sentence(error: Exception) -> str:
     return str(error).splitlines()[0].split(". ")[0].rstrip(".")
-
-
-# --- the schema of the whole -------------------------------------------------------------------
-
-
-def _json_default(parameter: Parameter) -> Any:
-    """The default as JSON, or `MISSING` where it cannot be shown."""
-    default = parameter.default
-    if default is PydanticUndefined:
-        return _MISSING
-    if isinstance(default, FieldInfo):
-        default = default.default
-        if default is PydanticUndefined:
-            return _MISSING
-    if default is None or type(default) in (str, int, bool):
-        return default
-    try:
-        return to_jsonable_python(default)
-    except ValueError:
-        return _MISSING
-
-
-def _object_schema(parameters: Mapping[str, Parameter], rest: Parameter | None) -> JsonObject:
-    every = [*parameters.values(), *([rest] if rest else [])]
-    shared = [p for p in every if "$defs" in p.type.schema]
-    definitions: dict[str, Any] = {}
-    for parameter in shared:
-        for name, nested in parameter.type.schema["$defs"].items():
-            if definitions.setdefault(name, nested) != nested:
-                return _object_schema(*_disambiguated(parameters, rest))
-    schema: JsonObject = {
-        "type": "object",
-        "properties": {key: parameter.schema() for key, parameter in parameters.items()},
-        "additionalProperties": rest.schema() if rest else False,
-    }
-    if required := [key for key, parameter in parameters.items() if parameter.required]:
-        schema["required"] = required
-    if definitions:
-        schema["$defs"] = definitions
-    return schema
-
-
-def _disambiguated(
-    parameters: Mapping[str, Parameter], rest: Parameter | None
-) -> tuple[dict[str, Parameter], Parameter | None]:
-    """The same with one name for each definition, where two nested types share a name."""
-    every = {**parameters, **({"": rest} if rest else {})}
-    inputs = [(key, cast("Any", "validation"), p.type.adapter) for key, p in every.items()]
-    schemas, definitions = TypeAdapter.json_schemas(inputs)
-    defs = definitions.get("$defs", {})
-    renamed = {
-        key: replace(p, type=replace(p.type, schema={**schemas[key, "validation"], "$defs": defs}))
-        for key, p in every.items()
-    }
-    return {key: renamed[key] for key in parameters}, renamed.get("") if rest else None

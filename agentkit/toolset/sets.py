@@ -17,7 +17,8 @@ from agentkit.errors import ToolDefinitionError
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest, shown
 from agentkit.toolset.context import RunContext
-from agentkit.toolset.tool import Tool, ValidatedCall, make_tool
+from agentkit.toolset.decorator import make_tool
+from agentkit.toolset.tool import Tool, ValidatedCall
 
 __all__ = ["DynamicToolset", "ToolSource", "Toolset", "combined", "dynamic"]
 

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import types
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
-from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolCall, ToolDefinition, ToolResult
-from agentkit.schema.annotations import definition_of, place_of
 from agentkit.schema.feedback import Problem, feedback
-from agentkit.schema.signature import Signature, signature_of
-from agentkit.toolset.context import RunContext, ToolContext
+from agentkit.toolset.context import ToolContext
+from agentkit.toolset.finish import finish, finish_async
 from agentkit.toolset.options import (
-    ApprovalRule,
     Effect,
-    Label,
-    LockKey,
     ToolOptions,
-    problem_with,
 )
-from agentkit.toolset.results import result_text, tool_result
+from agentkit.toolset.results import tool_result
 
-__all__ = ["Arguments", "Tool", "ValidatedCall", "make_tool", "tool"]
+__all__ = ["Arguments", "Tool", "ValidatedCall"]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -67,7 +59,7 @@ class ValidatedCall:
         """
         positional, keyword = self.tool.signature.call_arguments(self.arguments, context)
         function = partial(self.tool.function, *positional, **keyword)
-        return partial(_finish_async if self.tool.is_async else _finish, function, context)
+        return partial(finish_async if self.tool.is_async else finish, function, context)
 
     def result(self, value: object) -> ToolResult:
         """The result of the call, given what the function returned."""
@@ -97,7 +89,7 @@ class ValidatedCall:
         return rule
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tool(Generic[P, R]):
     """A function a model can call. Calling it from Python is calling the function.
 
@@ -116,6 +108,9 @@ class Tool(Generic[P, R]):
     signature: Arguments
     place: str = ""
     receiver: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Tool {self.name}: {self.place}>"
 
     @property
     def name(self) -> str:
@@ -177,192 +172,3 @@ class Tool(Generic[P, R]):
             text = feedback(self.name, found)
             return ToolResult(call.id, text, is_error=True, kind="invalid_arguments")
         return ValidatedCall(call, cast("Tool[..., Any]", self), types.MappingProxyType(found))
-
-
-@overload
-def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
-@overload
-def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    effect: Effect = "once",
-    timeout: float | None = None,
-    retries: int = 0,
-    labels: AbstractSet[Label] = frozenset(),
-    lock: LockKey = False,
-    approval: ApprovalRule = "policy",
-    output_cap: int | None = None,
-    examples: tuple[JsonObject, ...] = (),
-    strict: bool = True,
-) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
-def tool(
-    function: Callable[P, R] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    effect: Effect = "once",
-    timeout: float | None = None,
-    retries: int = 0,
-    labels: AbstractSet[Label] = frozenset(),
-    lock: LockKey = False,
-    approval: ApprovalRule = "policy",
-    output_cap: int | None = None,
-    examples: tuple[JsonObject, ...] = (),
-    strict: bool = True,
-) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
-    """Makes a tool of a typed callable: a function, method, partial or object; sync or async.
-
-    Args:
-        function: Its annotations become the schema, its docstring (Google, NumPy or Sphinx style)
-            the descriptions.
-        name: Instead of the function's own name.
-        description: Instead of the docstring's.
-        effect: What running it twice would do: `pure`, `idempotent`, `probed` or `once`.
-        timeout: Seconds for one attempt.
-        retries: Further attempts after a failure that may pass; not with `once`.
-        labels: What it can reach: `reads_private`, `reads_untrusted`, `writes`, `egress`, `exec`.
-        lock: Which calls must not run at the same time: the name of a parameter, True for all.
-        approval: Whether a call needs a person: by policy, `always`, `never`, or by its arguments.
-        output_cap: Most characters of a result that the model reads.
-        examples: Arguments of good calls.
-        strict: A parameter without annotation is an error; otherwise it takes any JSON.
-
-    Raises:
-        ToolDefinitionError: The function cannot be called by a model, or the declarations
-            contradict each other.
-    """
-    options = ToolOptions(
-        effect=effect,
-        timeout=timeout,
-        retries=retries,
-        labels=frozenset(labels),
-        lock=lock,
-        approval=approval,
-        output_cap=output_cap,
-        examples=examples,
-        strict=strict,
-    )
-    build = partial(make_tool, options=options, name=name, description=description)
-    return build if function is None else build(function)
-
-
-def make_tool(
-    function: Callable[P, R],
-    *,
-    options: ToolOptions | None = None,
-    name: str | None = None,
-    description: str | None = None,
-) -> Tool[P, R]:
-    """What `tool` does, for options that come as a value.
-
-    Raises:
-        ToolDefinitionError: As `tool`.
-    """
-    if isinstance(function, types.MethodType) and isinstance(function.__func__, Tool):
-        return function.__func__.__get__(function.__self__)  # `@classmethod` over `@tool`
-    if isinstance(function, classmethod):
-        raise ToolDefinitionError(
-            f"{place_of(function)}: is a classmethod; write @classmethod above @tool"
-        )
-    options = options or ToolOptions()
-    place = place_of(function)
-    receiver = _waits_for_receiver(function)
-    signature = signature_of(
-        function,
-        injected=(ToolContext, RunContext),
-        skip_first=receiver,
-        strict=options.strict,
-    )
-    schema = signature.schema
-    if options.examples:
-        schema = {**schema, "examples": list(options.examples)}
-    words = signature.documentation.description if description is None else description
-    definition = ToolDefinition(name or _name_of(function), words, schema)
-    _check(definition, options, signature, place)
-    return Tool(definition, function, options, signature, place, receiver)
-
-
-def _check(
-    definition: ToolDefinition, options: ToolOptions, signature: Signature, place: str
-) -> None:
-    problem = problem_with(options)
-    if not _NAME.fullmatch(definition.name):
-        problem = (
-            f"{definition.name!r} is no name a model can call; give one with @tool(name=…): "
-            "a letter or _, then letters, digits, _ . or -, at most 64"
-        )
-    elif isinstance(options.lock, str) and options.lock not in signature.schema["properties"]:
-        problem = f"lock={options.lock!r} names no parameter; name one, or give a function"
-    if problem is not None:
-        raise ToolDefinitionError(f"{place}: {problem}")
-    for example in options.examples:
-        found = signature.check(example)
-        if isinstance(found, list):
-            listed = "; ".join(map(str, found))
-            raise ToolDefinitionError(f"{place}: the example {example} does not fit: {listed}")
-
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-"""What both the OpenAI API (`name`: at most 64) and Gemma's `call:name{` syntax take."""
-
-
-def _name_of(function: Any) -> str:
-    while isinstance(function, partial):
-        function = function.func
-    return getattr(function, "__name__", None) or type(function).__name__
-
-
-def _waits_for_receiver(function: Any) -> bool:
-    """Whether this is a `def` in a class body whose first parameter is the instance."""
-    if not isinstance(function, types.FunctionType):
-        return False
-    outer = definition_of(function).__qualname__.rpartition(".")[0]
-    if not outer or outer.endswith("<locals>"):
-        return False
-    first = next(iter(inspect.signature(function).parameters.values()), None)
-    return first is not None and first.name in ("self", "cls") and first.annotation is first.empty
-
-
-# --- running a callable to its end -------------------------------------------------------------
-
-
-def _finish(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
-    """The value of a sync callable; an awaitable where it turns out to be async after all."""
-    value = function()
-    if inspect.isgenerator(value):
-        return _drained(value, context)
-    if inspect.isasyncgen(value):
-        return _finish_async(lambda: value, context)
-    return value
-
-
-async def _finish_async(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
-    value = function()
-    if not inspect.isasyncgen(value):
-        return await value
-    parts: list[Any] = []
-    async for part in value:
-        parts.append(part)
-        context.report(result_text(part))
-    return _joined(parts)
-
-
-def _drained(generator: Iterator[Any], context: ToolContext[Any]) -> Any:
-    parts: list[Any] = []
-    while True:
-        if context.cancelled:
-            cast("Any", generator).close()
-            return _joined(parts)
-        try:
-            part = next(generator)
-        except StopIteration as end:
-            return _joined(parts) if end.value is None else end.value
-        parts.append(part)
-        context.report(result_text(part))
-
-
-def _joined(parts: list[Any]) -> Any:
-    """Texts as one text; other parts as the list they are."""
-    return "".join(parts) if all(isinstance(part, str) for part in parts) else parts

@@ -1,0 +1,177 @@
+"""`@tool`: from a callable and its declarations to a `Tool`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, overload
+
+from agentkit.errors import ToolDefinitionError
+from agentkit.messages import JsonObject, ToolDefinition
+from agentkit.schema.annotations import definition_of, place_of
+from agentkit.schema.signature import Signature, signature_of
+from agentkit.toolset.context import RunContext, ToolContext
+from agentkit.toolset.options import (
+    ApprovalRule,
+    Effect,
+    Label,
+    LockKey,
+    ToolOptions,
+    problem_with,
+)
+from agentkit.toolset.tool import Tool
+
+__all__ = ["make_tool", "tool"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effect: Effect = "once",
+    timeout: float | None = None,
+    retries: int = 0,
+    labels: AbstractSet[Label] = frozenset(),
+    lock: LockKey = False,
+    approval: ApprovalRule = "policy",
+    output_cap: int | None = None,
+    examples: tuple[JsonObject, ...] = (),
+    strict: bool = True,
+) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+def tool(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effect: Effect = "once",
+    timeout: float | None = None,
+    retries: int = 0,
+    labels: AbstractSet[Label] = frozenset(),
+    lock: LockKey = False,
+    approval: ApprovalRule = "policy",
+    output_cap: int | None = None,
+    examples: tuple[JsonObject, ...] = (),
+    strict: bool = True,
+) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
+    """Makes a tool of a typed callable: a function, method, partial or object; sync or async.
+
+    Args:
+        function: Its annotations become the schema, its docstring (Google, NumPy or Sphinx style)
+            the descriptions.
+        name: Instead of the function's own name.
+        description: Instead of the docstring's.
+        effect: What running it twice would do: `pure`, `idempotent`, `probed` or `once`.
+        timeout: Seconds for one attempt.
+        retries: Further attempts after a failure that may pass; not with `once`.
+        labels: What it can reach: `reads_private`, `reads_untrusted`, `writes`, `egress`, `exec`.
+        lock: Which calls must not run at the same time: the name of a parameter, True for all.
+        approval: Whether a call needs a person: by policy, `always`, `never`, or by its arguments.
+        output_cap: Most characters of a result that the model reads.
+        examples: Arguments of good calls.
+        strict: A parameter without annotation is an error; otherwise it takes any JSON.
+
+    Raises:
+        ToolDefinitionError: The function cannot be called by a model, or the declarations
+            contradict each other.
+    """
+    options = ToolOptions(
+        effect=effect,
+        timeout=timeout,
+        retries=retries,
+        labels=frozenset(labels),
+        lock=lock,
+        approval=approval,
+        output_cap=output_cap,
+        examples=examples,
+        strict=strict,
+    )
+    build = partial(make_tool, options=options, name=name, description=description)
+    return build if function is None else build(function)
+
+
+def make_tool(
+    function: Callable[P, R],
+    *,
+    options: ToolOptions | None = None,
+    name: str | None = None,
+    description: str | None = None,
+) -> Tool[P, R]:
+    """What `tool` does, for options that come as a value.
+
+    Raises:
+        ToolDefinitionError: As `tool`.
+    """
+    if isinstance(function, types.MethodType) and isinstance(function.__func__, Tool):
+        return function.__func__.__get__(function.__self__)  # `@classmethod` over `@tool`
+    if isinstance(function, classmethod):
+        raise ToolDefinitionError(
+            f"{place_of(function)}: is a classmethod; write @classmethod above @tool"
+        )
+    options = options or ToolOptions()
+    place = place_of(function)
+    receiver = _waits_for_receiver(function)
+    signature = signature_of(
+        function,
+        injected=(ToolContext, RunContext),
+        skip_first=receiver,
+        strict=options.strict,
+    )
+    schema = signature.schema
+    if options.examples:
+        schema = {**schema, "examples": list(options.examples)}
+    words = signature.documentation.description if description is None else description
+    definition = ToolDefinition(name or _name_of(function), words, schema)
+    _check(definition, options, signature, place)
+    return Tool(definition, function, options, signature, place, receiver)
+
+
+def _check(
+    definition: ToolDefinition, options: ToolOptions, signature: Signature, place: str
+) -> None:
+    problem = problem_with(options)
+    if not _NAME.fullmatch(definition.name):
+        problem = (
+            f"{definition.name!r} is no name a model can call; give one with @tool(name=…): "
+            "a letter or _, then letters, digits, _ . or -, at most 64"
+        )
+    elif isinstance(options.lock, str) and options.lock not in signature.schema["properties"]:
+        problem = f"lock={options.lock!r} names no parameter; name one, or give a function"
+    if problem is not None:
+        raise ToolDefinitionError(f"{place}: {problem}")
+    for example in options.examples:
+        found = signature.check(example)
+        if isinstance(found, list):
+            listed = "; ".join(map(str, found))
+            raise ToolDefinitionError(f"{place}: the example {example} does not fit: {listed}")
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+"""What both the OpenAI API (`name`: at most 64) and Gemma's `call:name{` syntax take."""
+
+
+def _name_of(function: Any) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    return getattr(function, "__name__", None) or type(function).__name__
+
+
+def _waits_for_receiver(function: Any) -> bool:
+    """Whether this is a `def` in a class body whose first parameter is the instance."""
+    if not isinstance(function, types.FunctionType):
+        return False
+    outer = definition_of(function).__qualname__.rpartition(".")[0]
+    if not outer or outer.endswith("<locals>"):
+        return False
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    return first is not None and first.name in ("self", "cls") and first.annotation is first.empty
