@@ -16,9 +16,8 @@ from agentkit.schema.jsontype import JsonType
 
 __all__ = ["MISSING", "Parameter", "Passing", "object_schema"]
 
-Passing: TypeAlias = Literal["positional", "keyword", "each", "rest", "injected"]
-"""How a value reaches the callable: by position, by name, as `*args`, as `**kwargs`, or not from
-the model at all."""
+Passing: TypeAlias = Literal["positional", "keyword", "each", "rest"]
+"""How a value reaches the callable: by position, by name, as `*args`, as `**kwargs`."""
 
 MISSING: Any = inspect.Parameter.empty
 
@@ -35,6 +34,7 @@ class Parameter:
         default: Where it has one; `MISSING` otherwise.
         nullable: null is a value of its type, not merely another word for the default.
         description: From the annotation or the docstring.
+        injected: It is not the model's to fill.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Parameter:
     default: Any = MISSING
     nullable: bool = True
     description: str = ""
+    injected: bool = False
 
     @property
     def required(self) -> bool:

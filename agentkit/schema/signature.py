@@ -108,9 +108,9 @@ class Signature:
         positional: list[Any] = []
         keyword = dict(values)
         for slot in self.slots:
-            if slot.passing == "injected":
+            if slot.injected:
                 keyword[slot.name] = injected
-            elif slot.passing == "each":
+            if slot.passing == "each":
                 positional.extend(keyword.pop(slot.name, ()))
             elif slot.passing == "positional":
                 positional.append(keyword.pop(slot.name) if slot.name in keyword else slot.fallback)
@@ -159,7 +159,7 @@ class _Reader:
         for parameter in declared:
             slots.extend(self._slots(parameter, hints.get(parameter.name, MISSING)))
         slots = _positions(slots, declared)
-        filled = {s.key: s for s in slots if s.passing not in ("injected", "rest")}
+        filled = {s.key: s for s in slots if s.passing != "rest" and not s.injected}
         rest = next((s for s in slots if s.passing == "rest"), None)
         schema = object_schema(filled, rest)
         return Signature(filled, tuple(slots), rest, schema, self._documentation)
@@ -226,7 +226,7 @@ class _Reader:
     def _slot(self, parameter: inspect.Parameter, annotation: Any) -> Parameter:
         name = parameter.name
         if _names_one_of(annotation, self._injected):
-            return Parameter(name, name, "injected", _ANYTHING)
+            return Parameter(name, name, _PASSING[parameter.kind], _ANYTHING, injected=True)
         annotation, field = _with_field(annotation, parameter.default)
         kind = self._json_type(name, annotation)
         default = parameter.default

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolDefinition
@@ -118,6 +118,8 @@ def make_tool(
         raise ToolDefinitionError(
             f"{place_of(function)}: is a classmethod; write @classmethod above @tool"
         )
+    if isinstance(function, Tool):
+        function = cast("Callable[P, R]", function.function)
     options = options or ToolOptions()
     place = place_of(function)
     receiver = _waits_for_receiver(function)

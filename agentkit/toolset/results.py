@@ -169,6 +169,8 @@ def _plain(value: Any, outer: tuple[int, ...]) -> JsonValue:
         return {name: _plain(item, inner) for name, item in fields.items()}
     if isinstance(value, AbstractSet):
         return sorted((_plain(item, inner) for item in value), key=_sort_key)
+    if isinstance(value, io.IOBase) and value.readable():
+        return _plain(value.read(), inner)  # pyright: ignore[reportAttributeAccessIssue] # readable
     if isinstance(value, list | tuple | Iterator) or _is_view(value):
         return [_plain(item, inner) for item in value]
     return _other(value, inner)
@@ -225,8 +227,6 @@ def _other(value: Any, outer: tuple[int, ...]) -> JsonValue:
         return _plain(value.value, outer)
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
-    if isinstance(value, io.IOBase) and value.readable():
-        return _plain(value.read(), outer)  # pyright: ignore[reportAttributeAccessIssue] # readable
     if callable(arrays := getattr(value, "tolist", None)) and not isinstance(value, type):
         return _plain(arrays(), outer)
     try:

@@ -48,7 +48,8 @@ def _scalars(kind: object, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
             return st.booleans()
         case "null":
             return st.none()
-    raise ValueError(f"no values for {schema}")
+        case _:
+            raise ValueError(f"no values for {schema}")
 
 
 def _objects(schema: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[Any]:

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit.errors import ToolError
+from agentkit.executors import LocalExecutor
+from agentkit.messages import ImagePart, ToolCall, ToolResult
+from agentkit.toolset import ToolContext, ToolOptions, ToolOutput, ValidatedCall, make_tool
+
+
+def execute(
+    function: Callable[..., Any], options: ToolOptions | None = None, **arguments: Any
+) -> ToolResult:
+    made = make_tool(function, options=options)
+    call = ToolCall("c1", made.name, arguments)
+    checked = made.validate(call)
+    assert isinstance(checked, ValidatedCall)
+    return anyio.run(LocalExecutor().execute, checked, ToolContext(None, "r", 1, call))
+
+
+def test_what_a_tool_returns_is_what_the_model_reads() -> None:
+    def find(n: int) -> dict[str, int]:
+        return {"n": n}
+
+    result = execute(find, n=3)
+    assert (result.content, result.kind, result.attempts) == ('{"n": 3}', "ok", 1)
+
+
+def test_a_result_for_people_and_programs_passes_through() -> None:
+    image = ImagePart("data:image/png;base64,AA==")
+
+    def chart() -> ToolOutput:
+        return ToolOutput(["a chart", image], for_user="see above", data={"rows": 3})
+
+    result = execute(chart)
+    assert result.content == (result.content[0], image)
+    assert (result.for_user, result.data) == ("see above", {"rows": 3})
+
+
+def test_the_declared_cap_holds() -> None:
+    def long() -> str:
+        return "x" * 10_000
+
+    assert len(execute(long, ToolOptions(output_cap=200)).content) <= 200
+
+
+def test_a_tool_that_raises_becomes_a_result() -> None:
+    def fail() -> None:
+        raise ToolError("no such order; list the orders first")
+
+    def bug() -> None:
+        raise KeyError("x")
+
+    assert execute(fail).content == "Error: no such order; list the orders first"
+    assert execute(bug).content == "Error: KeyError: 'x'"
+    assert execute(bug).kind == "error"
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_failure_is_tried_again_as_often_as_declared(retries: int) -> None:
+    seen: list[int] = []
+
+    def flaky(ctx: ToolContext[Any]) -> None:
+        seen.append(ctx.attempt)
+        raise ToolError("not yet", retry=True)
+
+    result = execute(flaky, ToolOptions(effect="pure", retries=retries))
+    assert seen == list(range(1, retries + 2))
+    assert (result.kind, result.attempts) == ("error", retries + 1)
+
+
+def test_a_sync_tool_can_see_that_its_time_is_over() -> None:
+    stopped = threading.Event()
+
+    def slow(ctx: ToolContext[Any]) -> None:
+        assert ctx.handles.cancelled.wait(20)
+        assert ctx.cancelled
+        stopped.set()
+
+    result = execute(slow, ToolOptions(timeout=0.05))
+    assert result.kind == "timeout"
+    assert "may still complete" in str(result.content)
+    assert stopped.wait(20)
+
+
+def test_a_sync_generator_ends_with_its_time() -> None:
+    closed = threading.Event()
+
+    def endless(ctx: ToolContext[Any]) -> Iterator[str]:
+        try:
+            while True:
+                ctx.handles.cancelled.wait(0.01)
+                yield "x"
+        finally:
+            closed.set()
+
+    assert execute(endless, ToolOptions(timeout=0.05)).kind == "timeout"
+    assert closed.wait(20)
+
+
+def test_an_async_tool_ends_at_its_next_await() -> None:
+    ended = threading.Event()
+
+    async def slow() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    result = execute(slow, ToolOptions(timeout=0.05))
+    assert result.content == "Error: slow did not finish within 0.05 seconds."
+    assert ended.is_set()
+
+
+def test_a_sync_function_may_return_an_awaitable() -> None:
+    async def later() -> int:
+        return 5
+
+    def start() -> Any:
+        return later()
+
+    assert execute(start).content == "5"

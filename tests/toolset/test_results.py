@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime as dt
+import enum
+import io
+import time
+import uuid
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from agentkit.messages import AudioPart, ImagePart, TextPart
+from agentkit.toolset import (
+    ToolOutput,
+    audio_part,
+    image_part,
+    result_content,
+    result_text,
+    tool_result,
+)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    tags: set[str]
+
+
+class Receipt(BaseModel):
+    total: Decimal
+    at: dt.date
+    points: list[Point] = []
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str
+
+
+class Plain:
+    def __init__(self) -> None:
+        self.a = 1
+        self._hidden = 2
+
+
+class Worded:
+    def __str__(self) -> str:
+        return "in its own words"
+
+
+class Array:
+    """Like numpy's: turns into lists of plain numbers."""
+
+    def tolist(self) -> list[list[float]]:
+        return [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("as it is\n", "as it is\n"),
+        ("", ""),
+        (None, "Done, no result."),
+        (True, "true"),
+        (7, "7"),
+        (2.50, "2.5"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "-Infinity"),
+        (Decimal("1.50"), "1.50"),
+        (1 + 2j, "1+2j"),
+        (Colour.RED, "red"),
+        (Level.LOW, "1"),
+        (dt.date(2026, 1, 31), "2026-01-31"),
+        (dt.timedelta(minutes=90), "PT1H30M"),
+        (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Path("a/b"), "a/b"),
+        (b"caf\xc3\xa9", "café"),
+        (b"\xff\x00", "[2 bytes, base64] /wA="),
+        (bytearray(b"a"), "a"),
+        ([1, "a", None], '[1, "a", null]'),
+        ([], "[]"),
+        ((1, 2), "[1, 2]"),
+        ({"é": float("nan")}, '{"é": NaN}'),
+        ({3: 1, None: 2, (1, 2): 3, True: 4}, '{"3": 1, "null": 2, "[1, 2]": 3, "true": 4}'),
+        ({3, 1, 10}, "[1, 3, 10]"),
+        ({"b", "a", 1, None}, '[1, "a", "b", null]'),
+        ({"x": {"b", "a"}}, '{"x": ["a", "b"]}'),
+        (frozenset({Point}), None),
+        (Point(1, {"b", "a"}), '{"x": 1, "tags": ["a", "b"]}'),
+        (
+            Receipt(total=Decimal("9.90"), at=dt.date(2026, 1, 31), points=[Point(1, set())]),
+            '{"total": "9.90", "at": "2026-01-31", "points": [{"x": 1, "tags": []}]}',
+        ),
+        (Pair(1, "r"), '{"left": 1, "right": "r"}'),
+        ({"a": 1}.keys(), '["a"]'),
+        (range(3), "[0, 1, 2]"),
+        (iter([1, 2]), "[1, 2]"),
+        (Array(), "[[1.0, 2.0]]"),
+        (ValueError("no such city"), "ValueError: no such city"),
+        (io.StringIO("of a file"), "of a file"),
+        (io.BytesIO(b"of a file"), "of a file"),
+        (Plain(), '{"type": "Plain", "a": 1}'),
+        (Worded(), "in its own words"),
+        ("half \ud83d of a pair", "half ? of a pair"),
+        (["\ud83d"], '["?"]'),
+        (ToolOutput({"a": 1}, for_user="shown"), '{"a": 1}'),
+    ],
+)
+def test_a_value_becomes_one_readable_text(value: object, text: str | None) -> None:
+    content = result_content(value)
+    assert isinstance(content, str)
+    if text is not None:
+        assert content == text
+    assert "0x7f" not in content
+
+
+def test_an_integer_too_long_for_python_to_print_is_hexadecimal() -> None:
+    assert result_content([10**5000]) == f'["{hex(10**5000)}"]'
+
+
+def test_a_value_that_contains_itself_ends() -> None:
+    value: list[Any] = [1]
+    value.append(value)
+    assert result_content(value) == '[1, "[contains itself]"]'
+
+
+def test_the_same_value_twice_is_not_a_loop() -> None:
+    point = Point(1, set())
+    assert result_content([point, point]) == '[{"x": 1, "tags": []}, {"x": 1, "tags": []}]'
+
+
+def test_a_list_with_an_image_becomes_parts() -> None:
+    image = ImagePart("data:image/png;base64,AA==")
+    assert result_content(["a chart", image, {"n": 1}]) == (
+        TextPart("a chart"),
+        image,
+        TextPart('{"n": 1}'),
+    )
+    assert result_content(image) == (image,)
+    assert result_text([1, image]) == "1\n[image]"
+
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+
+
+def test_an_image_says_its_own_format(tmp_path: Path) -> None:
+    url = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    assert image_part(PNG) == ImagePart(url)
+    (tmp_path / "a.dat").write_bytes(PNG)
+    assert image_part(tmp_path / "a.dat") == ImagePart(url)
+    with pytest.raises(ValueError, match="not a PNG"):
+        image_part(b"RIFF....WAVE")
+
+
+def test_a_sound_file_says_its_format_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"ID3")
+    assert audio_part(tmp_path / "a.mp3") == AudioPart("SUQz", "mp3")
+    assert audio_part(b"ID3") == AudioPart("SUQz", "wav")
+
+
+def test_a_cap_keeps_the_beginning_and_the_end_and_says_so() -> None:
+    text = "".join(f"{n:07d}\n" for n in range(1_000))
+    content = result_content(text, cap=500)
+    assert isinstance(content, str)
+    assert len(content) <= 500
+    assert content.startswith("0000000\n")
+    assert content.endswith("0000999\n")
+    assert "7500 of 8000 characters left out" in content
+    assert result_content("short", cap=500) == "short"
+
+
+def test_a_large_result_is_not_slow() -> None:
+    text = "é" * 2_000_000
+    rows = [{"id": n, "name": f"row {n}"} for n in range(50_000)]
+    started = time.process_time()
+    assert result_content(text) == text
+    assert len(result_content(rows)) > 1_500_000
+    assert time.process_time() - started < 2.0
+
+
+def test_the_sides_for_people_and_programs_stay_apart() -> None:
+    result = tool_result(
+        "c1", ToolOutput("3 rows", for_user="| a | b |", data=Point(1, {"b", "a"}))
+    )
+    assert result.content == "3 rows"
+    assert result.for_user == "| a | b |"
+    assert result.data == {"x": 1, "tags": ["a", "b"]}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner),
+        max_leaves=10,
+    )
+)
+def test_any_value_gives_utf8_text(value: object) -> None:
+    content = result_content(value)
+    assert isinstance(content, str)
+    content.encode()
