@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import importlib.util
 import json
 import linecache
@@ -68,9 +69,9 @@ def ours(made: Iterable[Callable[..., str]]) -> object:
 
 def pydantic_ai(made: Iterable[Callable[..., str]]) -> object:
     """Its function toolset."""
-    from pydantic_ai import Tool  # noqa: PLC0415 - a peer that may be absent
+    make = importlib.import_module("pydantic_ai").Tool
 
-    tools = [Tool(function) for function in made]
+    tools = [make(function) for function in made]
     for tool in tools:
         tool.function_schema.validator.validate_python(ARGUMENTS)
     return [tool.tool_def for tool in tools]
@@ -78,14 +79,14 @@ def pydantic_ai(made: Iterable[Callable[..., str]]) -> object:
 
 def smolagents(made: Iterable[Callable[..., str]]) -> object:
     """Its `tool` decorator; it has no validator to call."""
-    from smolagents import tool  # noqa: PLC0415 - a peer that may be absent
+    tool = importlib.import_module("smolagents").tool
 
     return [tool(function) for function in made]
 
 
 def strands(made: Iterable[Callable[..., str]]) -> object:
     """Its `tool` decorator."""
-    from strands import tool  # noqa: PLC0415 - a peer that may be absent
+    tool = importlib.import_module("strands").tool
 
     tools = [tool(function) for function in made]
     for one in tools:
@@ -95,9 +96,9 @@ def strands(made: Iterable[Callable[..., str]]) -> object:
 
 def kani(made: Iterable[Callable[..., str]]) -> object:
     """Its `AIFunction`."""
-    from kani import AIFunction  # noqa: PLC0415 - a peer that may be absent
+    ai_function = importlib.import_module("kani").AIFunction
 
-    return [AIFunction(function).json_schema for function in made]
+    return [ai_function(function).json_schema for function in made]
 
 
 PEERS: dict[str, Callable[[Iterable[Callable[..., str]]], object]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
-from typing import Annotated, Any, Literal, NamedTuple, Optional, Union
+from typing import Annotated, Any, Literal, NamedTuple, Optional, Required, Union
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -81,10 +81,10 @@ TYPES: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.one_of(
         inner.map(lambda t: _of(list, t)),
         inner.map(lambda t: _of(dict, str, t)),
-        inner.map(lambda t: Optional[t]),
+        inner.map(lambda t: Optional[t]),  # noqa: UP045 - made at run time
         st.tuples(inner, inner).map(lambda ts: _of(tuple, *ts)),
         st.tuples(st.sampled_from([int, str, bool]), inner).map(
-            lambda ts: Union[ts[0], _of(list, ts[1])]
+            lambda ts: Union[ts[0], _of(list, ts[1])]  # noqa: UP007 - made at run time
         ),
     ),
     max_leaves=3,
