@@ -119,7 +119,7 @@ def test_time_grows_in_line_with_the_text() -> None:
 def _best_seconds(text: str) -> float:
     best = float("inf")
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.thread_time()
         ESCAPE.unescape(ESCAPE.escape(text, open_end=True), open_end=True)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     return best

@@ -300,9 +300,9 @@ def seconds_for(fragments: list[str]) -> float:
     best = float("inf")
     for _ in range(3):
         parser = Parser(SCHEMAS, stripped=True)
-        start = time.perf_counter()
+        start = time.thread_time()
         for fragment in fragments:
             parser.feed(fragment)
         parser.finish()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     return best

@@ -1,0 +1,186 @@
+"""What is known of each Gemma 4 model, as plain data.
+
+A profile only fills in what nobody said: what the server reports (`max_model_len`, its template)
+and what the user sets win over it.
+
+Sources: windows, modalities and the costs of media are those of Google's Gemma 4 model card and
+of the processors in transformers 5.19; the window of the 12B is its `config.json`, half of what
+the card allows. The points of compaction are a judgement from the card's long-context figures
+(MRCR v2, 8 needles, 128K: 31B 66.4, 26B-A4B 44.1, E4B 25.4, E2B 19.1): a window that the model
+finds little in is not worth filling. Thinking is on for tool loops because the card's agentic
+figures are those with thinking, and without it the 26B-A4B ends tool loops with empty replies.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias
+
+from agentkit.gemma4.render import TemplateVariant
+from agentkit.gemma4.tokens import STOP_IDS
+
+__all__ = ["GENERIC", "PROFILES", "Modality", "Profile", "profile_for"]
+
+Modality: TypeAlias = Literal["text", "image", "audio", "video"]
+
+_AUDIO_MS_PER_TOKEN: Final = 40
+_WRAPPING: Final = 2
+"""Each piece of media stands between an opening and a closing token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One model. Change a copy with `dataclasses.replace`.
+
+    Attributes:
+        name: The model's short name.
+        context_window: Tokens, prompt and reply together.
+        compaction_point: Tokens of prompt from which on older steps are worth summarising.
+        thinking_with_tools: Whether to think where tools are on offer and nobody decided.
+        modalities: What the model takes beside text.
+        template: Which of the two canonical templates its checkpoint carries.
+        image_tokens: Most tokens of one image at the server's default budget (70, 140, 280, 560
+            or 1120; vLLM's `--mm-processor-kwargs '{"max_soft_tokens": …}'`), wrapping included.
+        audio_seconds: Longest recording that the model takes in one part.
+        video_frame_tokens: Tokens of one frame with its time stamp, as vLLM counts them.
+        video_frames: Frames that are sampled of one video.
+        stop_ids: Tokens that end a reply.
+    """
+
+    name: str
+    context_window: int
+    compaction_point: int
+    thinking_with_tools: bool = True
+    modalities: tuple[Modality, ...] = ("text", "image")
+    template: TemplateVariant = "large"
+    image_tokens: int = 280 + _WRAPPING
+    audio_seconds: float = 30.0
+    video_frame_tokens: int = 70 + 8
+    video_frames: int = 32
+    stop_ids: tuple[int, ...] = STOP_IDS
+
+    def takes(self, modality: Modality) -> bool:
+        """Whether the model understands this kind of input."""
+        return modality in self.modalities
+
+    def audio_tokens(self, seconds: float) -> int:
+        """Tokens of a recording, wrapping included."""
+        heard = min(seconds, self.audio_seconds)
+        return math.ceil(heard * 1000 / _AUDIO_MS_PER_TOKEN) + _WRAPPING
+
+    @property
+    def video_tokens(self) -> int:
+        """Tokens of one video."""
+        return self.video_frames * self.video_frame_tokens
+
+    def served(self, max_model_len: int | None) -> Profile:
+        """The profile within the window that the server gives the model (`max_model_len`).
+
+        A smaller window brings the point of compaction down with it, to leave room for a reply.
+        """
+        if max_model_len is None:
+            return self
+        return replace(
+            self,
+            context_window=max_model_len,
+            compaction_point=min(self.compaction_point, max_model_len * 3 // 4),
+        )
+
+
+PROFILES: Final[Mapping[str, Profile]] = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            name="E2B",
+            context_window=131_072,
+            compaction_point=14_000,
+            modalities=("text", "image", "audio", "video"),
+            template="small",
+        ),
+        Profile(
+            name="E4B",
+            context_window=131_072,
+            compaction_point=24_000,
+            modalities=("text", "image", "audio", "video"),
+            template="small",
+        ),
+        Profile(
+            name="12B",
+            context_window=131_072,
+            compaction_point=40_000,
+            modalities=("text", "image", "audio"),
+        ),
+        Profile(
+            name="26B-A4B",
+            context_window=262_144,
+            compaction_point=56_000,
+            modalities=("text", "image", "video"),
+        ),
+        Profile(
+            name="31B",
+            context_window=262_144,
+            compaction_point=80_000,
+            modalities=("text", "image", "video"),
+        ),
+        # The bundled demonstration checkpoint (training/tiny_gemma4): two million parameters.
+        Profile(
+            name="tiny",
+            context_window=8_192,
+            compaction_point=6_144,
+            thinking_with_tools=False,
+            modalities=("text",),
+        ),
+    )
+}
+"""Short name → profile."""
+
+GENERIC: Final = Profile(name="gemma-4", context_window=131_072, compaction_point=24_000)
+"""Some Gemma 4, such as a fine-tune under a name of its own: what holds for all of them."""
+
+_SIZE = re.compile(r"(?<![a-z0-9])(e2b|e4b|12b|26b|31b|tiny)(?![a-z0-9])")
+_FULL_NAMES: Final = {"26b": "26B-A4B", "tiny": "tiny"}
+_OTHER_GENERATION = re.compile(r"gemma[-_ ]?[123](?![0-9b])")
+
+_LAYERS: Final = {35: "E2B", 42: "E4B", 30: "26B-A4B", 60: "31B"}
+"""`num_hidden_layers` of the text model."""
+
+
+def profile_for(model_name: str, config: Mapping[str, Any] | None = None) -> Profile:
+    """The profile of a served model.
+
+    Args:
+        model_name: A Hugging Face id, a quantised re-upload's, a local path, or the served name.
+            A name that says nothing, such as a LoRA adapter's, gets `GENERIC`.
+        config: The checkpoint's `config.json`, which is surer than a name.
+    """
+    by_config = _by_config(config) if config else None
+    profile = by_config or _by_name(model_name) or GENERIC
+    window = _text_config(config).get("max_position_embeddings") if config else None
+    return profile.served(window if isinstance(window, int) else None)
+
+
+def _by_name(model_name: str) -> Profile | None:
+    name = model_name.lower()
+    if "gemma" not in name or _OTHER_GENERATION.search(name):
+        return None
+    found = _SIZE.search(name)
+    return PROFILES[_FULL_NAMES.get(found[1], found[1].upper())] if found else None
+
+
+def _by_config(config: Mapping[str, Any]) -> Profile | None:
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or not kind.startswith("gemma4"):
+        return None
+    if kind.startswith("gemma4_unified"):
+        return PROFILES["12B"]
+    layers = _text_config(config).get("num_hidden_layers")
+    name = _LAYERS.get(layers) if isinstance(layers, int) else None
+    return PROFILES[name] if name else None
+
+
+def _text_config(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    text = (config or {}).get("text_config")
+    return text if isinstance(text, Mapping) else config or {}
