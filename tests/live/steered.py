@@ -1,0 +1,65 @@
+"""A model that is steered step by step, so that random weights can play a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from agentkit import Model, ModelSettings
+from agentkit.events import ModelEvent
+from agentkit.messages import AssistantMessage, ModelRequest
+from tests.live.client import BEGIN_CALL, SPELL_CALL, forced
+
+__all__ = ["Steered", "answering", "calling"]
+
+
+class Steered:
+    """Gives the n-th reply of a conversation the n-th settings; the last ones hold from there on.
+
+    Args:
+        model: The model that is really asked.
+        steps: Settings over those of the request.
+    """
+
+    def __init__(self, model: Model, *steps: ModelSettings) -> None:
+        self._model = model
+        self._steps = steps
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
+    def constrains(self) -> bool:
+        return self._model.constrains
+
+    def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        said = sum(isinstance(message, AssistantMessage) for message in request.messages)
+        settings = self._steps[min(said, len(self._steps) - 1)].over(request.settings)
+        return self._model.generate(replace(request, settings=settings))
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
+
+
+def calling(name: str, arguments: str) -> ModelSettings:
+    """The reply is one call of that tool.
+
+    Args:
+        name: The tool.
+        arguments: Grammar (xgrammar's EBNF) of what stands between the braces.
+    """
+    return ModelSettings(extra_body={**forced(name, arguments), "logit_bias": BEGIN_CALL})
+
+
+def answering() -> ModelSettings:
+    """The reply is some words and no call."""
+    words: dict[str, Any] = {"structured_outputs": {"regex": "[A-Z][a-z]{2,8}( [a-z]{2,8}){3,6}"}}
+    return ModelSettings(extra_body={**words, "logit_bias": SPELL_CALL})
+
+
+if TYPE_CHECKING:
+    from agentkit.testing import ScriptedModel
+
+    _: Model = Steered(ScriptedModel([]))

@@ -1,0 +1,201 @@
+"""`agentkit run` and the example as a user starts them, against a real vLLM; and used wrongly."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agentkit.serving.process import free_port
+from tests.live.client import KEY, URL, live, request
+from tests.live.relay import relay
+
+pytestmark = live
+
+REPO = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from agentkit.cli import main; main()", "run"]
+QUESTION = "Where is Agent defined?"
+
+
+def environment(runs: Path, **variables: str) -> dict[str, str]:
+    """The user's own, without what this session may have set for agentkit."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("AGENTKIT_")}
+    paths = os.pathsep.join(str(REPO / folder) for folder in (".", "tools"))
+    own = {"PYTHONPATH": paths, "AGENTKIT_RUNS": str(runs), "AGENTKIT_API_KEY": KEY}
+    return plain | own | variables
+
+
+def agentkit_run(runs: Path, *arguments: str, **variables: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `agentkit run ...`."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(runs, **variables),
+        cwd=REPO,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def events(runs: Path) -> list[dict[str, object]]:
+    """The lines of the one run file."""
+    (file,) = runs.glob("*.jsonl")
+    text = file.read_text()
+    assert text.endswith("\n"), "the last line is whole"
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def complaint(code: int, stderr: str) -> str:
+    """The one sentence that a failed command says."""
+    assert code not in (0, 130)
+    (said,) = [line for line in stderr.splitlines() if line.startswith("agentkit: ")]
+    return said
+
+
+def test_a_question_is_asked_of_the_real_model_and_the_run_is_kept(tmp_path: Path) -> None:
+    arguments = ("--project", str(REPO), "--model", URL, "--seed", "1", "--max-tokens", "400")
+    code, out, err = agentkit_run(tmp_path, QUESTION, *arguments)
+    lines = events(tmp_path)
+    assert [lines[0]["event"], lines[-1]["event"]] == ["RunStarted", "RunFinished"]
+    stop = lines[-1]["stop_reason"]
+    assert code == (0 if stop == "answer" else 3), err
+    assert out.strip() or stop != "answer"
+
+
+def test_the_example_runs_over_this_repository(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "examples/project_assistant.py", URL, ".", QUESTION],
+        env=environment(tmp_path),
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+# --- used wrongly ------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_down_is_named(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    code, _, err = agentkit_run(tmp_path, QUESTION, "--model", url)
+    assert f"no server answers at {url}" in complaint(code, err)
+
+
+def test_a_wrong_model_name_is_answered_with_the_right_one(tmp_path: Path) -> None:
+    served = request("GET", "/v1/models").json()["data"][0]["id"]
+    code, _, err = agentkit_run(tmp_path, QUESTION, "--model", URL, "--model-name", "gemma9")
+    said = complaint(code, err)
+    assert "gemma9" in said
+    assert served in said
+
+
+def test_a_wrong_key_is_said_without_showing_it(tmp_path: Path) -> None:
+    key = "not-the-key-7f3a"
+    code, _, err = agentkit_run(tmp_path, QUESTION, "--model", URL, AGENTKIT_API_KEY=key)
+    assert "AGENTKIT_API_KEY" in complaint(code, err)
+    assert key not in err
+    assert all(key not in file.read_text() for file in tmp_path.glob("*"))
+
+
+def test_a_server_without_the_tool_parser_is_told_which_flags_it_needs(tmp_path: Path) -> None:
+    with server_without_tool_parser() as url:
+        code, _, err = agentkit_run(tmp_path, QUESTION, "--model", url)
+    said = complaint(code, err)
+    assert "--enable-auto-tool-choice --tool-call-parser gemma4" in said
+
+
+def test_a_missing_project_directory_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    code, _, err = agentkit_run(tmp_path, QUESTION, "--project", str(missing), "--model", URL)
+    assert str(missing) in complaint(code, err)
+
+
+def test_no_model_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    code, _, err = agentkit_run(tmp_path, QUESTION)
+    said = complaint(code, err)
+    assert "--model" in said
+    assert "AGENTKIT_BASE_URL" in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups and SIGINT are POSIX")
+def test_ctrl_c_in_mid_reply_leaves_a_whole_run_file_and_nothing_running(tmp_path: Path) -> None:
+    with relay(URL) as held:
+        process = subprocess.Popen(
+            [*COMMAND, QUESTION, "--model", held.url],
+            env=environment(tmp_path),
+            cwd=REPO,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # a group of its own, as a terminal gives a command
+        )
+        assert held.holding.wait(30), "the reply never began"
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert held.gone.wait(10), "the connection to the server stayed open"
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "agentkit: stopped" in err
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    lines = events(tmp_path)
+    assert lines[0]["event"] == "RunStarted"
+    assert lines[-1]["event"] == "RunFinished"
+    assert lines[-1]["stop_reason"] == "cancelled"
+
+
+class _NoToolParser(http.server.BaseHTTPRequestHandler):
+    """Answers as vLLM 0.32 does when it was started without its tool flags."""
+
+    def do_GET(self) -> None:
+        self._send(200, {"data": [{"id": "gemma", "max_model_len": 8192}]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        assert body["tools"], "the question is whether tools are refused"
+        message = (
+            '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+        )
+        error = {"message": message, "type": "BadRequestError", "param": None, "code": 400}
+        self._send(400, {"error": error})
+
+    def _send(self, status: int, value: object) -> None:
+        content = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
+        pass
+
+
+@contextmanager
+def server_without_tool_parser() -> Generator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _NoToolParser)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
