@@ -1,0 +1,323 @@
+"""What Gemma's template has no place for, said in short English sentences.
+
+The sentences are for a model of two billion parameters: one fact each, ordinary words, the
+numbers as digits. A sentence knows which facts of the source it says, so that a loss report can
+tell what was said from what was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from agentkit.schema.nodes import Fact, Node, walk
+from agentkit.schema.phrases import (
+    Phrase,
+    choices,
+    counted,
+    hints,
+    joined,
+    json_text,
+    listed,
+    multiple,
+    number_range,
+    texts,
+)
+
+__all__ = ["MAX_SENTENCE", "Speaker"]
+
+MAX_SENTENCE: Final = 400
+"""Longest sentence in characters; a longer one costs the reader more than it tells."""
+_DEEPEST: Final = 3
+_ABOUT_TEXT: Final = ("minLength", "maxLength")
+_ABOUT_LIST: Final = ("minItems", "maxItems")
+_ABOUT_KEYS: Final = ("minProperties", "maxProperties")
+_SPELLS_JSON: Final = frozenset(
+    {"type", "anyOf", "oneOf", "additionalProperties", "title", "description", "default"}
+)
+"""Keywords that a schema for "any JSON value" may use and limit nothing by."""
+
+
+class Speaker:
+    """Says nodes in words, with the names that the model is shown.
+
+    Args:
+        names: Member names → the names shown for them, where these differ.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+
+    def name(self, name: str) -> str:
+        """The name the model is shown."""
+        return self._names.get(name, name)
+
+    # --- sentences beside a declaration -----------------------------------------------------
+
+    def sentences(self, node: Node, *, choices_shown: bool) -> Iterator[Phrase]:
+        """What a node's declaration cannot hold, the default last."""
+        if node.choices is not None and not choices_shown:
+            yield choices(node, "one of ")
+        number = number_range(node)
+        if number.text:
+            whole = "integer" if list(node.kinds) == ["integer"] else "number"
+            full = number.text[0].isdigit() or number.text[0] == "-"
+            yield Phrase(f"{whole} {number.text}", number.facts) if full else number
+        yield from self._fragments(node)
+        yield from (self.union(node, index) for index in range(len(node.unions)))
+        yield from hints(node)
+
+    def _fragments(self, node: Node) -> Iterator[Phrase]:
+        """Everything about a node but its number range, each as a piece in lower case."""
+        yield multiple(node)
+        yield counted(node, _ABOUT_TEXT, "character", "not empty")
+        yield from texts(node)
+        yield self._tuple(node)
+        yield counted(node, _ABOUT_LIST, "item")
+        yield from self._lists(node)
+        yield from self._keys(node)
+        yield counted(node, _ABOUT_KEYS, "key")
+        yield from self._conditions(node)
+
+    def _tuple(self, node: Node) -> Phrase:
+        if not node.prefix:
+            return Phrase("")
+        places = [self.noun(child, 1) for child in node.prefix]
+        inside = joined(
+            [
+                Phrase(f"{index + 1}. {place.text}", place.facts)
+                for index, place in enumerate(places)
+            ],
+            ", ",
+        )
+        own = node.all("prefixItems") + node.all("items")
+        closed = node.items is not None and node.items.never
+        text = f"{'exactly ' if closed else ''}these items in order: {inside.text}"
+        if node.items is None or closed:
+            return Phrase(text, inside.facts + own)
+        rest = self.noun(node.items, 1)
+        return Phrase(f"{text}, then each {rest.text}", inside.facts + own + rest.facts)
+
+    def _lists(self, node: Node) -> Iterator[Phrase]:
+        unique = tuple(fact for fact in node.all("uniqueItems"))
+        if any(fact.value is True for fact in unique):
+            yield Phrase("no duplicates", unique)
+        least = [fact for fact in node.all("minContains") if isinstance(fact.value, int)]
+        most = [fact for fact in node.all("maxContains") if isinstance(fact.value, int)]
+        for fact in node.all("contains"):
+            if isinstance(fact.value, Node):
+                inner = self.noun(fact.value, 1)
+                count = f"at least {least[0].value}" if least else "at least 1"
+                count += f" and at most {most[0].value}" if most else ""
+                word = "item" if count == "at least 1" else "items"
+                text = f"{count} {word} must be {inner.text}"
+                yield Phrase(text, (fact, *least, *most, *inner.facts))
+        for fact in node.all("unevaluatedItems"):
+            if isinstance(fact.value, Node) and fact.value.never:
+                yield Phrase("no further items", (fact,))
+
+    def _keys(self, node: Node) -> Iterator[Phrase]:
+        for fact in node.all("propertyNames"):
+            if isinstance(fact.value, Node):
+                inner = self.noun(fact.value, 1)
+                yield Phrase(f"each key: {inner.text}", (fact, *inner.facts))
+        facts = node.all("patternProperties")
+        for pattern, child in node.patterns:
+            inner = self.noun(child, 1)
+            yield Phrase(f"keys matching {pattern}: {inner.text}", (*facts, *inner.facts))
+        yield self._extra(node)
+
+    def _extra(self, node: Node) -> Phrase:
+        """Free members; a closed object says nothing, its members are all there is."""
+        extra, facts = node.extra, node.all("additionalProperties")
+        if extra is None or extra.never:
+            return Phrase("")
+        inner = self.noun(extra, 1)
+        keys = "other keys allowed" if node.properties or node.patterns else "any keys"
+        if not extra.kinds:
+            return Phrase(keys, facts + inner.facts)
+        return Phrase(f"{keys}, each value: {inner.text}", facts + inner.facts)
+
+    def _conditions(self, node: Node) -> Iterator[Phrase]:
+        for fact in node.all("not"):
+            if isinstance(fact.value, Node):
+                inner = self._clause(fact.value)
+                yield Phrase(f"never {inner.text}", (fact, *inner.facts))
+        for fact in node.all("if"):
+            yield self._if(fact)
+        for fact in node.all("dependentRequired"):
+            if isinstance(fact.value, Mapping):
+                pairs = [
+                    Phrase(f"with {self.name(name)} also give {listed(map(self.name, needed))}")
+                    for name, needed in fact.value.items()
+                    if needed
+                ]
+                yield Phrase(joined(pairs, "; ").text, (fact,))
+        for fact in node.all("dependentSchemas"):
+            name, child = fact.value
+            inner = self._clause(child)
+            yield Phrase(f"with {self.name(name)}: {inner.text}", (fact, *inner.facts))
+
+    def _if(self, fact: Fact) -> Phrase:
+        test, then, other = fact.value
+        parts = [Phrase(f"if {self._clause(test).text}", (fact, *self._clause(test).facts))]
+        for word, child in (("then", then), ("otherwise", other)):
+            inner = self._clause(child)
+            parts.append(Phrase(f"{word} {inner.text}" if inner.text else "", inner.facts))
+        return joined(parts, ", ")
+
+    def _clause(self, node: Node) -> Phrase:
+        """A node as a condition on the value: `kind is "cat" and lives is given`."""
+        if list(node.kinds) != ["object"]:
+            return self.noun(node, 1)
+        parts: list[Phrase] = []
+        for name, child in node.properties.items():
+            inner = self.noun(child, 1)
+            parts.append(Phrase(f"{self.name(name)} is {inner.text or 'anything'}", inner.facts))
+        needed = sorted(node.required - set(node.properties))
+        given = [name for name in sorted(node.required) if name in needed]
+        if given:
+            verb = "is" if len(given) == 1 else "are"
+            parts.append(Phrase(f"{listed(map(self.name, given))} {verb} given"))
+        parts += [fragment for fragment in self._fragments(node) if fragment.text]
+        parts += [self.union(node, index) for index in range(len(node.unions))]
+        whole = joined(parts, " and ")
+        return Phrase(whole.text, whole.facts + _structure(node))
+
+    # --- unions -----------------------------------------------------------------------------
+
+    def union(self, node: Node, index: int, *, declared: Node | None = None) -> Phrase:
+        """The branches of a union in one sentence.
+
+        Args:
+            node: Where the union stands.
+            index: Which of its unions.
+            declared: A branch whose structure the declaration shows, so that it is only named.
+        """
+        union = node.unions[index]
+        if all(branch.kinds <= {"object"} for branch in union.branches):
+            return self._forms(union.fact, union.branches)
+        if anything := _anything(node):
+            return anything
+        either = self._either(union.branches, declared, 1)
+        if len(either.text) > MAX_SENTENCE:
+            either = self._either(union.branches, declared, _DEEPEST + 1)
+        return Phrase(f"either {either.text}", (union.fact, *either.facts))
+
+    def _either(self, branches: tuple[Node, ...], declared: Node | None, depth: int) -> Phrase:
+        nouns = (
+            Phrase(f"this {'/'.join(sorted(branch.kinds))}")
+            if branch is declared
+            else self.noun(branch, depth)
+            for branch in branches
+        )
+        return joined(nouns, ", ", ", or ")
+
+    def _forms(self, fact: Fact, branches: tuple[Node, ...]) -> Phrase:
+        """Branches that are objects: which members belong together."""
+        tag = _discriminator(branches)
+        forms = [self._form(branch, tag) for branch in branches]
+        whole = joined(forms, "; ") if tag else joined(forms, ", ", ", or ")
+        text = whole.text if tag else f"give either {whole.text}"
+        return Phrase(text, (fact, *whole.facts))
+
+    def _form(self, branch: Node, tag: str) -> Phrase:
+        names = [name for name in branch.members() if name != tag]
+        needs = listed(self.name(name) for name in names if name in branch.required)
+        may = listed(self.name(name) for name in names if name not in branch.required)
+        parts = [f"needs {needs}" if tag else needs] if needs else []
+        parts += [f"may have {may}"] if may else []
+        text = ", ".join(parts) or ("nothing else" if tag else "nothing more")
+        inner = joined([f for f in self._fragments(branch) if f.text], ", ")
+        text += f" ({inner.text})" if inner.text else ""
+        facts = (*inner.facts, *_structure(branch))
+        if not tag:
+            return Phrase(text, facts)
+        value = choices(branch.properties[tag], "")
+        return Phrase(f"with {self.name(tag)} {value.text}: {text}", facts)
+
+    # --- a node inside a sentence -------------------------------------------------------------
+
+    def noun(self, node: Node, depth: int = 0) -> Phrase:
+        """A node as a noun: `integer 1 to 7`, `array of string`, `"a" or "b"`."""
+        if node.cut:
+            return Phrase(f"another {node.origin or 'value'} of the same form")
+        if node.never:
+            return Phrase("nothing")
+        if node.choices is not None:
+            return choices(node, "")
+        if node.unions:
+            return self._noun_union(node, depth)
+        kinds = sorted(node.kinds)
+        base = joined([self.kind(node, kind, depth) for kind in kinds], ", ", " or ")
+        number = number_range(node)
+        text = base.text or ("any value" if not node.nullable else "null")
+        if number.text and kinds in (["integer"], ["number"]):
+            text, base = f"{text} {number.text}", Phrase("", base.facts + number.facts)
+        skip = ("array", "object") if depth > _DEEPEST else ()
+        if set(kinds) & set(skip):
+            return Phrase(text, base.facts)
+        fragments = joined([f for f in self._fragments(node) if f.text], ", ")
+        if node.nullable and text != "null":
+            text += " or null"
+        if fragments.text:
+            text += f" ({fragments.text})"
+        null = ("type", "anyOf", "oneOf", "nullable") if node.nullable else ("type",)
+        own = tuple(fact for fact in node.facts if fact.keyword in null)
+        return Phrase(text, base.facts + fragments.facts + own)
+
+    def _noun_union(self, node: Node, depth: int) -> Phrase:
+        union = node.unions[0]
+        nouns = joined([self.noun(branch, depth + 1) for branch in union.branches], ", ", " or ")
+        inner = joined([f for f in self._fragments(node) if f.text], ", ")
+        text = f"{nouns.text} ({inner.text})" if inner.text else nouns.text
+        return Phrase(text, (union.fact, *nouns.facts, *inner.facts, *node.all("type")))
+
+    def kind(self, node: Node, kind: str, depth: int = 0) -> Phrase:
+        """One type of a node, with what is inside it."""
+        if depth > _DEEPEST:
+            return Phrase(kind)
+        if kind == "array" and node.items is not None and not node.items.never and not node.prefix:
+            inner = self.noun(node.items, depth + 1)
+            return Phrase(f"array of {inner.text}", inner.facts)
+        if kind == "object" and node.members():
+            parts = []
+            for name, child in node.members().items():
+                inner = self.noun(child, depth + 1)
+                mark = "" if name in node.required else "?"
+                parts.append(Phrase(f"{self.name(name)}{mark}: {inner.text}", inner.facts))
+            inside = joined(parts, ", ")
+            closed = node.all("required") + node.all("additionalProperties")
+            return Phrase(f"object {{{inside.text}}}", inside.facts + closed)
+        return Phrase(kind)
+
+
+def _structure(node: Node) -> tuple[Fact, ...]:
+    """The facts that naming a node's members says."""
+    closed = node.extra is not None and node.extra.never
+    return (
+        node.all("type")
+        + node.all("required")
+        + (node.all("additionalProperties") if closed else ())
+    )
+
+
+def _anything(node: Node) -> Phrase | None:
+    """A union that spells out JSON itself, or None."""
+    if not {"object", "array", "string", "boolean"} <= node.kinds:
+        return None
+    facts = tuple(fact for inner in walk(node) for fact in inner.facts)
+    free = all(fact.keyword in _SPELLS_JSON for fact in facts)
+    return Phrase("any JSON value", facts) if free else None
+
+
+def _discriminator(branches: tuple[Node, ...]) -> str:
+    """The member whose fixed value tells the branches apart, or an empty text."""
+    first = branches[0]
+    for name in first.properties:
+        tags = [branch.properties.get(name) for branch in branches]
+        fixed = [tag.choices for tag in tags if tag is not None and tag.choices]
+        values = [json_text(value) for choices in fixed for value in choices]
+        if len(fixed) == len(branches) and len(set(values)) == len(values):
+            return name
+    return ""

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.tokens import TOOL_CLOSE, TOOL_OPEN
+from agentkit.messages import ToolDefinition, UserMessage
+from agentkit.schema.lower import LoweredTool, lower
+from agentkit.toolset import tool
+from tests.gemma4.official import FILES, needs_templates, official
+from tests.schema.accounting import occurrences
+from tests.schema.corpus import everything, systematic, wild
+from tests.schema.native import read_declaration
+from tests.schema.test_signature import WORKING
+
+
+def signatures() -> list[ToolDefinition]:
+    return [tool(case.function).definition for case in WORKING]
+
+
+@cache
+def all_tools() -> list[LoweredTool]:
+    return [lower(definition) for definition in [*everything(), *signatures()]]
+
+
+def lowered(**properties: Any) -> LoweredTool:
+    return lower(ToolDefinition("demo", "A demo.", {"type": "object", "properties": properties}))
+
+
+def shown(**properties: Any) -> Any:
+    """The declared properties, for a test of one of them."""
+    return lowered(**properties).declaration.parameters["properties"]
+
+
+def nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every declared node below the top."""
+    for child in schema.get("properties", {}).values():
+        yield child
+        yield from nodes(child)
+    if "items" in schema:
+        yield schema["items"]
+        yield from nodes(schema["items"])
+
+
+def as_printed(schema: dict[str, Any]) -> dict[str, Any]:
+    """A declared schema as the template's author meant it to be printed: types in capitals."""
+    printed = {**schema, "type": schema["type"].upper()}
+    if "properties" in schema:
+        printed["properties"] = {k: as_printed(v) for k, v in schema["properties"].items()}
+    if "items" in schema:
+        printed["items"] = as_printed(schema["items"])
+    return printed
+
+
+def test_the_corpus_is_as_large_as_promised() -> None:
+    assert len(everything()) >= 300
+    assert len(signatures()) >= 60
+
+
+@needs_templates
+@pytest.mark.parametrize("template", FILES)
+def test_every_template_prints_the_whole_declaration_and_nothing_else(template: str) -> None:
+    escape = Escape()
+    for tool_ in all_tools():
+        declared = escape.escape_tool(tool_.declaration)
+        wire = {
+            "name": declared.name,
+            "description": declared.description,
+            "parameters": declared.parameters,
+        }
+        prompt = official(template, [UserMessage("x")], [wire])
+        start = prompt.index(TOOL_OPEN)
+        rendered = prompt[start : prompt.index(TOOL_CLOSE) + len(TOOL_CLOSE)]
+        name, body = read_declaration(rendered)
+        expected = as_printed(declared.parameters)
+        if not expected["properties"]:
+            del expected["properties"]
+        assert name == declared.name
+        assert body == {"description": declared.description, "parameters": expected}
+
+
+def test_every_node_has_one_type_and_a_description() -> None:
+    types = {"string", "number", "integer", "boolean", "array", "object"}
+    for tool_ in all_tools():
+        declaration = tool_.declaration
+        assert declaration.description
+        for node in nodes(declaration.parameters):
+            assert node["type"] in types, (declaration.name, node)
+            assert node["description"].strip(), (declaration.name, node)
+
+
+def test_only_keys_that_the_template_prints_are_declared() -> None:
+    known = {"type", "description", "enum", "items", "nullable", "properties", "required"}
+    for tool_ in all_tools():
+        for node in nodes(tool_.declaration.parameters):
+            assert node.keys() <= known
+            assert all(isinstance(value, str) for value in node.get("enum", ()))
+            assert not {"type", "description", "properties", "required", "nullable"} & set(
+                node.get("properties", ())
+            )
+
+
+def test_every_constraint_of_the_source_is_accounted_for() -> None:
+    total = 0
+    for tool_ in all_tools():
+        definition = tool_.definition
+        accounted = {(loss.path, loss.keyword) for loss in tool_.losses}
+        wanted = occurrences(definition.parameters)
+        missing = {place for place in wanted - accounted if not _is_empty(definition, place)}
+        assert not missing, (definition.name, missing)
+        total += len(wanted)
+    assert total > 2_000
+
+
+def _is_empty(definition: ToolDefinition, place: tuple[str, str]) -> bool:
+    """A union of one branch, and one with a branch that takes anything, limit nothing."""
+    path, keyword = place
+    union = re.fullmatch(r"(.*)/(anyOf|oneOf)/\d+", path)
+    if union and keyword == "type":
+        return _is_empty(definition, (union[1], union[2]))
+    schema: Any = definition.parameters
+    for part in path.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        schema = schema[int(key)] if isinstance(schema, list) else schema[key]
+    if keyword not in ("anyOf", "oneOf"):
+        return False
+    real = [branch for branch in schema[keyword] if branch is not False]
+    annotations = {"title", "description"}
+    free = [b for b in real if b is True or (isinstance(b, dict) and b.keys() <= annotations)]
+    return len(real) == 1 or bool(free)
+
+
+def test_what_is_said_in_words_stands_in_the_declaration() -> None:
+    for tool_ in all_tools():
+        definition = tool_.definition
+        text = json.dumps(tool_.declaration.parameters, ensure_ascii=False)
+        text += tool_.declaration.description
+        for loss in tool_.losses:
+            if loss.fate == "words":
+                quoted = json.dumps(loss.text, ensure_ascii=False)[1:-1]
+                assert quoted[1:] in text or loss.text[1:] in text, (definition.name, loss)
+
+
+def test_nothing_of_the_wild_corpus_is_hidden_but_what_leads_nowhere() -> None:
+    hidden = {tool_.definition.name: tool_.hidden for tool_ in all_tools()}
+    named = {name: [loss.keyword for loss in losses] for name, losses in hidden.items() if losses}
+    assert named == {"mcp_remote_ref": ["$ref", "$ref"]}
+
+
+def test_lowering_is_deterministic_and_leaves_its_input_alone() -> None:
+    for definition in wild():
+        before = json.dumps(definition.parameters)
+        once, twice = lower(definition), lower(definition)
+        assert json.dumps(once.declaration.parameters) == json.dumps(twice.declaration.parameters)
+        assert once.losses == twice.losses
+        assert json.dumps(definition.parameters) == before
+
+
+# --- the words ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schema", "description"),
+    [
+        (
+            {"type": "integer", "minimum": 1, "maximum": 7, "default": 1},
+            "How many days ahead. Integer 1 to 7. Default: 1.",
+        ),
+        ({"type": "string", "default": "."}, 'How many days ahead. Default: ".".'),
+        ({"type": "string", "minLength": 1, "maxLength": 20}, "1 to 20 characters."),
+        ({"type": "string", "minLength": 1}, "Not empty."),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "More than 0 and at most 1."),
+        ({"type": "string", "format": "date"}, "A date like 2026-07-31."),
+        ({"type": "string", "pattern": "^a+$"}, "Matches the pattern ^a+$."),
+        ({"type": "integer", "enum": [1, 2, 5]}, "One of 1, 2, 5."),
+        ({"type": "integer", "enum": list(range(100))}, "An integer from 0 to 99."),
+        ({"const": 3}, "Always 3."),
+        ({"type": "integer", "multipleOf": 5}, "A multiple of 5."),
+        ({"type": "array", "items": {}, "minItems": 1, "maxItems": 3}, "1 to 3 items."),
+        ({"type": "array", "items": {}, "uniqueItems": True}, "No duplicates."),
+        ({"anyOf": [{"type": "integer"}, {"type": "string"}]}, "Either integer, or string."),
+        ({"type": ["integer", "string"]}, "Integer or string."),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer"}},
+            "Any keys, each value: integer.",
+        ),
+        ({"type": "string", "not": {"const": "root"}}, 'Never "root".'),
+        (
+            {"type": "array", "prefixItems": [{"type": "number"}, {"type": "string"}]},
+            "These items in order: 1. number, 2. string.",
+        ),
+        ({}, "Any JSON value."),
+    ],
+)
+def test_what_the_template_drops_is_said_in_a_sentence(
+    schema: dict[str, Any], description: str
+) -> None:
+    text = shown(x={"description": "How many days ahead", **schema})["x"]["description"]
+    assert text in (description, f"How many days ahead. {description}")
+
+
+def test_a_description_that_needs_no_addition_stays_as_written() -> None:
+    assert shown(x={"type": "string", "description": " Path "})["x"]["description"] == "Path"
+
+
+def test_a_parameter_without_description_is_described_by_its_name_and_limits() -> None:
+    declared = shown(maxResults={"type": "integer", "minimum": 1})
+    assert declared["maxResults"]["description"] == "Max results. At least 1."
+
+
+def test_a_discriminated_union_becomes_one_object_and_a_sentence() -> None:
+    cat = {"properties": {"kind": {"const": "cat"}, "lives": {"type": "integer"}}}
+    dog = {"properties": {"kind": {"const": "dog"}, "breed": {"type": "string"}}}
+    pet = shown(
+        pet={"oneOf": [{**cat, "required": ["kind"]}, {**dog, "required": ["kind", "breed"]}]}
+    )["pet"]
+    assert pet["description"] == (
+        'Pet. With kind "cat": may have lives; with kind "dog": needs breed.'
+    )
+    assert list(pet["properties"]) == ["breed", "kind", "lives"]
+    assert pet["properties"]["kind"]["enum"] == ["cat", "dog"]
+    assert pet["required"] == ["kind"]
+
+
+def test_an_optional_type_is_nullable() -> None:
+    declared = shown(x={"anyOf": [{"type": "integer"}, {"type": "null"}]})["x"]
+    assert (declared["type"], declared["nullable"]) == ("integer", True)
+
+
+def test_a_recursive_definition_is_cut_and_the_cut_is_said() -> None:
+    node = {
+        "type": "object",
+        "title": "Tree",
+        "properties": {"children": {"type": "array", "items": {"$ref": "#/$defs/Tree"}}},
+    }
+    schema = {"$ref": "#/$defs/Tree", "$defs": {"Tree": node}}
+    text = json.dumps(lower(ToolDefinition("t", "", schema)).declaration.parameters)
+    assert text.count('"children"') == 3
+    assert "Another Tree, of the same form." in text
+
+
+def test_a_schema_without_a_type_at_the_top_gets_one() -> None:
+    assert lower(ToolDefinition("t", "", {})).declaration.parameters == {
+        "type": "object",
+        "properties": {},
+    }
+
+
+# --- names -------------------------------------------------------------------------------------
+
+
+def test_reserved_names_are_aliased_and_mapped_back_at_every_depth() -> None:
+    inner = {"type": "object", "properties": {"type": {"type": "string"}, "ok": {}}}
+    tool_ = lowered(
+        type={"type": "string"},
+        required={"type": "boolean"},
+        many={"type": "array", "items": inner},
+        by_name={"type": "object", "additionalProperties": inner},
+        either={"anyOf": [inner, {"type": "integer"}]},
+    )
+    assert tool_.aliases == {"type": "type_", "required": "required_"}
+    original = {
+        "type": "a",
+        "required": True,
+        "many": [{"type": "b", "ok": 1}],
+        "by_name": {"k": {"type": "c"}},
+        "either": {"type": "d"},
+    }
+    written = tool_.rename(original)
+    assert written["many"] == [{"type_": "b", "ok": 1}]
+    assert tool_.restore(written) == original
+
+
+def test_an_alias_that_is_taken_gets_a_number() -> None:
+    tool_ = lowered(type={"type": "string"}, type_={"type": "string"})
+    assert tool_.aliases == {"type": "type_2"}
+    assert tool_.restore({"type_2": "a", "type_": "b"}) == {"type": "a", "type_": "b"}
+
+
+def test_keys_of_a_free_dict_are_never_renamed() -> None:
+    tool_ = lowered(type={"type": "string"}, data={"type": "object"})
+    assert tool_.restore({"type_": "a", "data": {"type_": 1, "type": 2}}) == {
+        "type": "a",
+        "data": {"type_": 1, "type": 2},
+    }
+
+
+def test_names_that_would_break_the_native_syntax_are_aliased() -> None:
+    tool_ = lowered(**{"filter[name]": {}, "a:b": {}, "": {}, "日本": {}, "x-y": {}})
+    assert tool_.aliases == {"": "field", "a:b": "a_b", "filter[name]": "filter_name"}
+
+
+def test_a_name_the_model_wrote_unaliased_is_kept() -> None:
+    assert lowered(type={"type": "string"}).restore({"type": "a"}) == {"type": "a"}
+
+
+@pytest.mark.parametrize("definition", systematic()[::9], ids=lambda d: d.name)
+def test_renaming_and_restoring_are_each_others_inverse(definition: ToolDefinition) -> None:
+    tool_ = lower(definition)
+    value = {"it": {"type": "a", "description": "b", "x": 1}, "box": {"in": {"it": {"type": 1}}}}
+    assert tool_.restore(tool_.rename(value)) == value
