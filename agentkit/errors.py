@@ -21,6 +21,8 @@ Neither is ever an exception.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 __all__ = [
@@ -72,6 +74,11 @@ class ModelStatusError(ModelError):
         super().__init__(message)
         self.status_code = status_code
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Callable[[str], ModelStatusError], tuple[str], dict[str, Any]]:
+        """Pickles, which an exception with keyword arguments does not by itself."""
+        make = partial(type(self), status_code=self.status_code, retry_after=self.retry_after)
+        return make, (str(self),), self.__dict__
 
 
 class ModelProtocolError(ModelError):

@@ -30,10 +30,9 @@ class EventDecoder:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max = max_event_bytes
-        self._pending: list[bytes] = []  # pieces of a line that has not ended yet
+        self._pending = bytearray()  # a line that has not ended yet
         self._data: list[bytes] = []  # the data lines of the event that has not ended yet
-        self._size = 0  # bytes of those data lines
-        self._pending_size = 0
+        self._size = 0  # bytes of those data lines, each with its line end
         self._skip_lf = False  # the last line ended with CR, so a leading LF belongs to it
         self._first = True
 
@@ -43,22 +42,20 @@ class EventDecoder:
         Raises:
             ModelProtocolError: One event is larger than `max_event_bytes`.
         """
-        if self._skip_lf and chunk:
+        if not chunk:
+            return []
+        if self._skip_lf:
             chunk = chunk.removeprefix(b"\n")
-            self._skip_lf = False
         events: list[bytes] = []
         start = 0
         for end in _LINE_END.finditer(chunk):
-            self._pending.append(chunk[start : end.start()])
+            self._pending += chunk[start : end.start()]
             start = end.end()
-            line = b"".join(self._pending)
+            line = bytes(self._pending)
             self._pending.clear()
-            self._pending_size = 0
             self._line(line, events)
-        if rest := chunk[start:]:
-            self._pending.append(rest)
-            self._pending_size += len(rest)
-            self._check_size()
+        self._pending += chunk[start:]
+        self._check_size()
         self._skip_lf = chunk.endswith(b"\r")
         return events
 
@@ -76,11 +73,11 @@ class EventDecoder:
             if field == b"data":
                 value = value.removeprefix(b" ")
                 self._data.append(value)
-                self._size += len(value)
+                self._size += len(value) + 1  # empty lines take memory too
                 self._check_size()
 
     def _check_size(self) -> None:
-        if self._size + self._pending_size > self._max:
+        if self._size + len(self._pending) > self._max:
             raise ModelProtocolError(
                 f"the server sent one event of more than {self._max:,} bytes; "
                 "is this really a chat-completions stream?"

@@ -258,24 +258,24 @@ class ReplyDecoder:
         if usage := chunk.get("usage"):
             self.reply.usage = _usage(usage)
         if ids := chunk.get("prompt_token_ids"):
-            self.reply.prompt_token_ids = ids
+            self.reply.prompt_token_ids = list(ids)
         for choice in chunk["choices"][:1]:
             self.reply.token_ids.extend(choice.get("token_ids") or ())
             yield from self._delta(choice.get("delta") or choice.get("message") or {})
-            if finish := choice.get("finish_reason"):
+            if finish := _string(choice.get("finish_reason")):
                 self.reply.finish = finish
 
     def _delta(self, delta: JsonObject) -> Iterator[ModelEvent]:
-        if thought := delta.get("reasoning") or delta.get("reasoning_content"):
+        if thought := _string(delta.get("reasoning") or delta.get("reasoning_content")):
             self.reply.reasoning.append(thought)
             yield ReasoningDelta(thought)
-        if text := delta.get("content"):
+        if text := _string(delta.get("content")):
             self.reply.text.append(text)
             yield TextDelta(text)
         for position, piece in enumerate(delta.get("tool_calls") or ()):
-            index = piece.get("index", position)
+            index = _number(piece.get("index", position))
             function = piece.get("function") or {}
-            name, arguments = function.get("name") or "", function.get("arguments") or ""
+            name, arguments = _string(function.get("name")), _string(function.get("arguments"))
             names, texts = self.reply.calls.setdefault(index, ([], []))
             names.append(name)
             texts.append(arguments)
@@ -290,11 +290,14 @@ class ReplyDecoder:
                 two equal runs differ.
 
         Raises:
-            ModelProtocolError: The reply never said that it had ended.
+            ModelProtocolError: The reply never said that it had ended, or that the server gave
+                it up (vLLM's `abort` and `error`): what came of it is not whole.
         """
         reply = self.reply
         if reply.finish is None:
             raise ModelProtocolError("the reply ended without a finish reason: it was cut")
+        if reply.finish in ("abort", "error"):
+            raise ModelProtocolError(f"the server gave the reply up ({reply.finish})")
         calls = tuple(
             read_call(f"call_{first_call + n}", "".join(names), "".join(texts))
             for n, (_, (names, texts)) in enumerate(sorted(reply.calls.items()))
@@ -357,11 +360,25 @@ def _usage(wire: JsonObject) -> Usage:
     prompt = wire.get("prompt_tokens_details") or {}
     completion = wire.get("completion_tokens_details") or {}
     return Usage(
-        input_tokens=wire.get("prompt_tokens") or 0,
-        output_tokens=wire.get("completion_tokens") or 0,
-        cached_input_tokens=prompt.get("cached_tokens") or 0,
-        reasoning_tokens=completion.get("reasoning_tokens") or 0,
+        input_tokens=_number(wire.get("prompt_tokens")),
+        output_tokens=_number(wire.get("completion_tokens")),
+        cached_input_tokens=_number(prompt.get("cached_tokens")),
+        reasoning_tokens=_number(completion.get("reasoning_tokens")),
     )
+
+
+def _string(value: object) -> str:
+    """A field that is text or absent."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise TypeError(f"text expected, not {value!r}")
+
+
+def _number(value: object) -> int:
+    """A field that is a whole number or absent."""
+    if value is None or isinstance(value, int):
+        return value or 0
+    raise TypeError(f"a whole number expected, not {value!r}")
 
 
 def count_calls(messages: Sequence[Message]) -> int:

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from ipaddress import ip_address
 from itertools import count
 from typing import Any, NoReturn
@@ -79,13 +80,43 @@ class Connection:
     proxy: str | None = None
     http_client: httpx2.AsyncClient | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses what could never work, before any request.
+
+        Raises:
+            ServerNotReadyError: The address is none, or the key cannot stand in an HTTP header.
+        """
+        try:
+            urlsplit(self.base_url).port  # noqa: B018 - reading it checks it
+        except ValueError as error:
+            raise self.not_an_address() from error
+        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise ServerNotReadyError(
+                "the API key holds characters that no HTTP header can carry, such as a line end; "
+                "look at AGENTKIT_API_KEY or api_key="
+            )
+
     def __repr__(self) -> str:
-        return f"Connection({self.base_url!r})"
+        return f"Connection({self.public!r})"
+
+    def not_an_address(self) -> ServerNotReadyError:
+        """What to say of a `base_url` that is no address."""
+        return ServerNotReadyError(
+            f"{self.public!r} is no address of a server; "
+            "it should look like http://localhost:8000/v1"
+        )
 
     @property
     def root(self) -> str:
         """The server's address without `/v1`."""
         return self.base_url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+    @property
+    def public(self) -> str:
+        """The root as messages, logs and run files may show it: without a user and password."""
+        scheme, separator, rest = self.root.rpartition("://")
+        authority, slash, path = rest.partition("/")
+        return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
 
     @property
     def is_loopback(self) -> bool:
@@ -94,9 +125,10 @@ class Connection:
         if host == "localhost" or host.endswith(".localhost"):
             return True
         try:
-            return ip_address(host).is_loopback
+            address = ip_address(host)
         except ValueError:
             return False
+        return address.is_loopback or address.is_unspecified  # 0.0.0.0 also means this machine
 
 
 class Transport:
@@ -118,7 +150,8 @@ class Transport:
         Raises:
             ModelError: No such answer came.
         """
-        return self._object(path, await self._body("GET", path, None, self.timeouts.first_event))
+        within = min(self.timeouts.first_event, self.timeouts.total)
+        return self._object(path, await self._body("GET", path, None, within))
 
     async def post(self, path: str, body: bytes, *, within: float) -> JsonObject:
         """The JSON object that answers a body, within so many seconds.
@@ -144,8 +177,8 @@ class Transport:
             raise ModelTimeoutError(f"{self.where} gave no answer within {within:g} s") from None
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             self._raise_connection(error)
-        if response.status_code != httpx2.codes.OK:
-            _raise_for_status(response.status_code, response.headers, response.content, self.where)
+        if response.status_code != HTTPStatus.OK:
+            self._raise_for_status(response, response.content)
         return response.content
 
     def _object(self, path: str, content: bytes) -> JsonObject:
@@ -195,16 +228,15 @@ class Transport:
                 except (httpx2.HTTPError, httpx2.StreamError) as error:
                     self._raise_connection(error)
                 if payload.startswith(b'{"error"'):
-                    _raise_stream_error(payload, self.where)
+                    self._raise_stream_error(payload)
                 yield payload
                 limit, what = self.timeouts.idle, "sent anything"
 
     async def _payloads(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
         response = await self._open().send(self._request("POST", path, body), stream=True)
         try:
-            if response.status_code != httpx2.codes.OK:
-                content = await response.aread()
-                _raise_for_status(response.status_code, response.headers, content, self.where)
+            if response.status_code != HTTPStatus.OK:
+                self._raise_for_status(response, await response.aread())
             decoder = EventDecoder()
             async for chunk in response.aiter_bytes():
                 for payload in decoder.feed(chunk):
@@ -224,7 +256,7 @@ class Transport:
     @property
     def where(self) -> str:
         """The server, for messages."""
-        return self.connection.root
+        return self.connection.public
 
     def _open(self) -> httpx2.AsyncClient:
         if self.connection.http_client is not None:
@@ -264,10 +296,7 @@ class Transport:
 
     def _raise_connection(self, error: Exception) -> NoReturn:
         if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
-            raise ServerNotReadyError(
-                f"{self.connection.base_url!r} is no address of a server; "
-                "it should look like http://localhost:8000/v1"
-            ) from error
+            raise self.connection.not_an_address() from error
         if isinstance(error, httpx2.ConnectTimeout):
             raise ModelTimeoutError(
                 f"{self.where} took no connection within {self.timeouts.connect:g} s"
@@ -280,29 +309,39 @@ class Transport:
             f"the connection to {self.where} broke: {str(error) or type(error).__name__}"
         ) from error
 
+    def _raise_for_status(self, response: httpx2.Response, content: bytes) -> NoReturn:
+        raise _status_error(
+            response.status_code,
+            self._without_key(_error_message(content)),
+            self.where,
+            _retry_after(response.headers),
+        )
+
+    def _raise_stream_error(self, payload: bytes) -> NoReturn:
+        """VLLM reports a failure after the first byte as an event in the stream."""
+        try:
+            error = from_json(payload).get("error")
+        except ValueError as cause:
+            raise ModelProtocolError(f"{self.where} sent an error that is not JSON") from cause
+        code = error.get("code") if isinstance(error, dict) else None
+        status = code if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR
+        message = self._without_key(_error_message(payload))
+        raise _status_error(status, message, self.where, None)
+
+    def _without_key(self, message: str) -> str:
+        """Gateways like to repeat the key that they refuse."""
+        key = self.connection.api_key
+        return message.replace(key, "[the key]") if key else message
+
 
 # --- errors ------------------------------------------------------------------------------------
-
-
-def _raise_for_status(
-    status: int, headers: Mapping[str, str], content: bytes, where: str
-) -> NoReturn:
-    raise _status_error(status, _error_message(content), where, _retry_after(headers))
-
-
-def _raise_stream_error(payload: bytes, where: str) -> NoReturn:
-    """VLLM reports a failure after the first byte as an event in the stream."""
-    error = from_json(payload).get("error") or {}
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) else httpx2.codes.INTERNAL_SERVER_ERROR
-    raise _status_error(status, _error_message(payload), where, None)
 
 
 def _status_error(
     status: int, message: str, where: str, retry_after: float | None
 ) -> AgentKitError:
     lowered = message.lower()
-    if status == httpx2.codes.UNAUTHORIZED:
+    if status == HTTPStatus.UNAUTHORIZED:
         return ModelStatusError(
             f"{where} refused the API key (401); set AGENTKIT_API_KEY or api_key=",
             status_code=status,
@@ -334,9 +373,9 @@ def _error_message(content: bytes) -> str:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait (RFC 9110, section 10.2.3), or None when the header makes no sense."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -21,7 +22,6 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception,
-    stop_before_delay,
     wait_random_exponential,
 )
 
@@ -34,7 +34,7 @@ from agentkit.errors import (
 )
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted
 from agentkit.gemma4.escape import Escape
-from agentkit.messages import JsonObject, ModelRequest, ModelSettings
+from agentkit.messages import ModelRequest, ModelSettings
 from agentkit.models.base import Model
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.trace import get_logger
@@ -132,9 +132,10 @@ class VLLMModel:
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Asks for one reply; see `Model.generate`."""
         timeouts = self._transport.timeouts
-        deadline = anyio.current_time() + timeouts.total
+        started = anyio.current_time()
+        deadline = started + timeouts.total
         retrying = AsyncRetrying(
-            stop=self._give_up,
+            stop=partial(self._give_up, started),
             wait=_wait,
             retry=retry_if_exception(_may_pass),
             sleep=anyio.sleep,
@@ -153,13 +154,14 @@ class VLLMModel:
             outcome = attempt.retry_state.outcome
             failure = outcome.exception() if outcome and outcome.failed else None
 
-    def _give_up(self, state: RetryCallState) -> bool:
+    def _give_up(self, started: float, state: RetryCallState) -> bool:
         """A server that was there may be restarting; one that never answered is not there."""
         timeouts = self._transport.timeouts
         error = state.outcome.exception() if state.outcome else None
         unmet = self._served is None and isinstance(error, ModelConnectionError)
         budget = min(timeouts.retry, timeouts.total)
-        return stop_before_delay(min(budget, _FIRST_CONTACT) if unmet else budget)(state)
+        next_attempt = anyio.current_time() - started + state.upcoming_sleep
+        return next_attempt >= (min(budget, _FIRST_CONTACT) if unmet else budget)
 
     async def _attempt(
         self, request: ModelRequest, deadline: float
@@ -207,8 +209,8 @@ class VLLMModel:
             ServerNotReadyError: It serves no model of that name.
         """
         if self._served is None:
-            models = (await self._transport.get("/v1/models")).get("data") or []
-            self._served = _pick(models, self._model, self._transport.where)
+            listed = await self._transport.get("/v1/models")
+            self._served = _pick(listed.get("data"), self._model, self._transport.where)
         return self._served
 
     def _complete(self, settings: ModelSettings, served: ServedModel) -> ModelSettings:
@@ -242,13 +244,26 @@ def _address(given: str | None) -> str:
     return url
 
 
-def _pick(models: list[JsonObject], wanted: str | None, where: str) -> ServedModel:
+def _pick(models: object, wanted: str | None, where: str) -> ServedModel:
     """The model of that name, or the first."""
-    for model in models:
-        if wanted in (None, model.get("id")):
-            return ServedModel(model["id"], model.get("max_model_len"))
-    names = ", ".join(str(m.get("id")) for m in models) or "none"
+    served = [_served_model(model) for model in (models if isinstance(models, list) else [])]
+    for model in served:
+        if model is not None and wanted in (None, model.name):
+            return model
+    names = ", ".join(model.name for model in served if model is not None)
+    if not names:
+        raise ServerNotReadyError(f"{where}/v1/models lists no model; is this a vLLM server?")
     raise ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {names}")
+
+
+def _served_model(listed: object) -> ServedModel | None:
+    match listed:
+        case {"id": str(name), "max_model_len": int(window)}:
+            return ServedModel(name, window)
+        case {"id": str(name)}:
+            return ServedModel(name, None)
+        case _:
+            return None
 
 
 # --- retries -----------------------------------------------------------------------------------

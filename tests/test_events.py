@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from agentkit import events
+from agentkit.events import Event, ModelEvent
+from agentkit.messages import Message, ToolCall, ToolResult, Usage
+from tests.test_messages import calls, messages, texts
+
+_EITHER: TypeAdapter[list[events.StepFinished | events.ToolFinished]] = TypeAdapter(
+    list[events.StepFinished | events.ToolFinished], config={"ser_json_inf_nan": "constants"}
+)
+
+
+def read_back(event: events.StepFinished | events.ToolFinished) -> Event:
+    return _EITHER.validate_json(_EITHER.dump_json([event]))[0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(messages, st.floats(0, 100), st.integers(1, 9))
+def test_a_finished_step_comes_back_from_json_as_it_was(
+    message: Message, seconds: float, step: int
+) -> None:
+    event = events.StepFinished(message, "stop", Usage(1, 2), seconds, step)
+    assert read_back(event) == event
+
+
+@settings(max_examples=100, deadline=None)
+@given(calls, texts)
+def test_a_finished_tool_comes_back_from_json_as_it_was(call: ToolCall, text: str) -> None:
+    event = events.ToolFinished(call, ToolResult(call.id, text), 3)
+    assert read_back(event) == event
+
+
+@pytest.mark.parametrize("kind", [*get_args(Event), *get_args(ModelEvent)])
+def test_every_event_is_immutable_and_knows_its_step(kind: type) -> None:
+    assert dataclasses.is_dataclass(kind)
+    assert "step" in {field.name for field in dataclasses.fields(kind)}
+    assert getattr(kind, "__dataclass_params__").frozen  # noqa: B009 - not in the type stubs
+
+
+def test_every_event_class_of_the_module_is_in_the_union() -> None:
+    named = {getattr(events, name) for name in events.__all__} - {events.RunResult}
+    classes = {kind for kind in named if isinstance(kind, type)}
+    assert classes == {*get_args(Event), *get_args(ModelEvent)}

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentkit.errors import ModelProtocolError
+from agentkit.stream import MAX_EVENT_BYTES, EventDecoder
+
+_lines = st.sampled_from(
+    [
+        b"data: a",
+        b"data:b",
+        b"data:  c",
+        b"data:",
+        b"data",
+        b'data: {"x": "\xc3\xa9"}',
+        b"data: \xef\xbb\xbfx",
+        b"datax: no",
+        b": ping",
+        b":",
+        b"event: message",
+        b"id: 7",
+        b"retry: 10",
+        b"",
+        b"",
+    ]
+)
+_ends = st.sampled_from([b"\n", b"\r", b"\r\n"])
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> bytes:
+    lines = draw(st.lists(st.tuples(_lines, _ends), max_size=12))
+    head = draw(st.sampled_from([b"", b"\xef\xbb\xbf"]))
+    return head + b"".join(line + end for line, end in lines)
+
+
+def decode(*chunks: bytes, max_event_bytes: int = MAX_EVENT_BYTES) -> list[bytes]:
+    decoder = EventDecoder(max_event_bytes)
+    return [payload for chunk in chunks for payload in decoder.feed(chunk)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams(), st.data())
+def test_any_split_gives_the_same_payloads(stream: bytes, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert decode(*pieces) == decode(stream)
+    assert decode(*(stream[i : i + 1] for i in range(len(stream)))) == decode(stream)
+
+
+@settings(max_examples=150, deadline=None)
+@given(streams())
+def test_the_payloads_are_those_of_a_line_by_line_reading_of_the_standard(stream: bytes) -> None:
+    assert decode(stream) == by_the_standard(stream)
+
+
+def by_the_standard(stream: bytes) -> list[bytes]:
+    """WHATWG HTML 9.2.6, whole lines at once and nothing clever."""
+    text = stream.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    *lines, _unfinished = text.split(b"\n")
+    events: list[bytes] = []
+    data: list[bytes] = []
+    for line in lines:
+        if not line:
+            if data:
+                events.append(b"\n".join(data))
+            data = []
+            continue
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+    return events
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.binary(max_size=50))
+def test_arbitrary_bytes_never_raise(one: bytes, two: bytes) -> None:
+    decode(one, two)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_each_line_end_ends_a_line(end: bytes) -> None:
+    assert decode(b"data: a" + end + b"data: b" + end + end) == [b"a\nb"]
+
+
+def test_a_line_feed_after_a_cut_carriage_return_is_no_line_of_its_own() -> None:
+    assert decode(b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n") == [b"a\nb"]
+
+
+def test_a_carriage_return_alone_gives_the_event_without_waiting_for_more() -> None:
+    assert decode(b"data: a\r\r") == [b"a"]
+
+
+def test_comments_and_other_fields_yield_nothing() -> None:
+    assert decode(b": ping\n\n", b"event: x\nid: 1\nretry: 5\n\n", b":\n\n") == []
+
+
+def test_a_byte_order_mark_cut_in_the_middle_is_dropped() -> None:
+    assert decode(b"\xef", b"\xbb\xbfdata: a\n\n") == [b"a"]
+
+
+def test_a_character_cut_in_the_middle_arrives_whole() -> None:
+    first, second = "data: é\n\n".encode()[:7], "data: é\n\n".encode()[7:]
+    assert decode(first, second) == ["é".encode()]
+
+
+def test_an_event_that_no_blank_line_ended_is_dropped() -> None:
+    assert decode(b"data: a\n\ndata: half\n") == [b"a"]
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        [b"data: " + b"x" * 2000],
+        [b"data: " + b"x" * 50 + b"\n"] * 40,
+        [b"data\n"] * 2000,
+        [b": " + b"x" * 500] * 4,
+        [b"x"] * 2000,
+    ],
+    ids=["one line", "many lines", "empty lines", "a comment without end", "byte by byte"],
+)
+def test_an_event_above_the_bound_is_refused(flood: list[bytes]) -> None:
+    with pytest.raises(ModelProtocolError, match="more than 1,000 bytes"):
+        decode(*flood, max_event_bytes=1000)
+
+
+def test_events_within_the_bound_may_go_on_for_ever() -> None:
+    decoder = EventDecoder(max_event_bytes=100)
+    assert sum(len(decoder.feed(b"data: " + b"x" * 90 + b"\n\n")) for _ in range(1000)) == 1000
+
+
+def test_a_long_line_in_small_pieces_takes_linear_time() -> None:
+    decoder = EventDecoder()
+    started = time.process_time()
+    for _ in range(200_000):
+        decoder.feed(b"x" * 16)
+    # Joining what is pending at each piece would copy 320 GB here: minutes, not a second.
+    assert time.process_time() - started < 10
