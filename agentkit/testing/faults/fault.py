@@ -1,0 +1,82 @@
+"""What a fault is: a name, a sentence, and a change to a reply or to its delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Literal, TypeAlias
+
+from agentkit.testing.faults.delivery import Delivery
+from agentkit.testing.faults.served import Served
+
+__all__ = ["Damaged", "Fault"]
+
+ChangeReply: TypeAlias = Callable[[Served], Served]
+ChangeDelivery: TypeAlias = Callable[[Delivery, float], Delivery]
+"""A delivery and a place in it (0 to 1) → the damaged delivery."""
+
+
+def _same_reply(reply: Served) -> Served:
+    return reply
+
+
+def _same_delivery(delivery: Delivery, _place: float) -> Delivery:
+    return delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way in which a model or its server misbehaves.
+
+    Attributes:
+        name: How to ask for it.
+        what: One line for people.
+        reply: What it does to what the model says.
+        delivery: What it does on the wire.
+    """
+
+    name: str
+    what: str
+    reply: ChangeReply = _same_reply
+    delivery: ChangeDelivery = _same_delivery
+
+    @property
+    def side(self) -> Literal["model", "server"]:
+        """Whose fault it is."""
+        return "server" if self.reply is _same_reply else "model"
+
+    def fits(self, reply: Served) -> bool:
+        """Whether it changes this reply at all: single-quoted arguments need a call."""
+        return self.side == "server" or self.reply(reply) != reply
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A reply and the faults that strike it, in order.
+
+    Attributes:
+        faults: What strikes.
+        reply: What would have been said.
+        at: Where faults of the wire strike, 0 to 1; None leaves it to the server's seed.
+    """
+
+    faults: tuple[Fault, ...]
+    reply: Served
+    at: float | None = None
+
+    def delivery(self, encode: Callable[[Served], Sequence[bytes]], chance: Random) -> Delivery:
+        """What goes over the wire.
+
+        Args:
+            encode: Turns the reply into the pieces of a body.
+            chance: Decides what `at` leaves open.
+        """
+        reply = self.reply
+        for fault in self.faults:
+            reply = fault.reply(reply)
+        delivery = Delivery(tuple(encode(reply)))
+        for fault in self.faults:
+            place = chance.random() if self.at is None else self.at
+            delivery = fault.delivery(delivery, place)
+        return delivery

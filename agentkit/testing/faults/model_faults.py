@@ -1,0 +1,336 @@
+"""Faults of a model, and of the parser that reads it: what a small local model gets wrong.
+
+Each takes a sound reply and spoils it. A fault that needs a call leaves a reply without one as it
+is. Where a form was reported by users, the report is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from agentkit.gemma4.render import render_call
+from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN, QUOTE
+from agentkit.messages import JsonObject
+from agentkit.testing.faults.fault import ChangeReply, Fault
+from agentkit.testing.faults.served import Served, ServedCall
+
+__all__ = ["MODEL_FAULTS"]
+
+
+# --- ways to spoil a reply ---------------------------------------------------------------------
+
+
+def _names(change: Callable[[str], str]) -> ChangeReply:
+    return _each_call(lambda call: replace(call, name=change(call.name)))
+
+
+def _arguments(change: Callable[[str], str | None]) -> ChangeReply:
+    """Changes the arguments' text."""
+    return _each_call(lambda call: replace(call, arguments=change(call.arguments or "{}")))
+
+
+def _object(change: Callable[[JsonObject], Any]) -> ChangeReply:
+    """Changes the arguments' value; those of a call without any stay as they are."""
+
+    def rewrite(text: str) -> str:
+        value = json.loads(text)
+        return json.dumps(change(value)) if value else text
+
+    return _arguments(rewrite)
+
+
+def _each_call(change: Callable[[ServedCall], ServedCall]) -> ChangeReply:
+    return lambda reply: replace(reply, calls=tuple(map(change, reply.calls)))
+
+
+def _says(reply: Served, text: str, **changes: Any) -> Served:
+    """The reply as plain text instead of calls."""
+    return replace(reply, text=text, calls=(), finish_reason="stop", **changes)
+
+
+def _if_calls(change: Callable[[Served], Served]) -> ChangeReply:
+    return lambda reply: change(reply) if reply.calls else reply
+
+
+def _if_text(change: Callable[[Served], Served]) -> ChangeReply:
+    return lambda reply: change(reply) if reply.text and not reply.calls else reply
+
+
+def _native_calls(reply: Served) -> str:
+    return "".join(render_call(c.name, json.loads(c.arguments or "{}")) for c in reply.calls)
+
+
+# --- arguments ---------------------------------------------------------------------------------
+
+
+def _garble(reply: Served) -> Served:
+    """What vLLM 0.32's parser makes of a value that the model wrote between ordinary quotes
+    (vllm#51284): the client gets the quotes as part of the value, the tokens show what was meant.
+    """
+
+    def quoted(value: Any) -> Any:
+        return f'"{value}"' if isinstance(value, str) else [value]
+
+    native = _native_calls(reply)
+    garbled = _object(lambda a: {k: quoted(v) for k, v in a.items()})(reply)
+    return replace(garbled, native=native) if garbled != reply else reply
+
+
+def _first(change: Callable[[Any], Any]) -> Callable[[JsonObject], JsonObject]:
+    """Changes the first argument's value."""
+
+    def spoil(arguments: JsonObject) -> JsonObject:
+        name, value = next(iter(arguments.items()))
+        return arguments | {name: change(value)}
+
+    return spoil
+
+
+def _without_first(arguments: JsonObject) -> JsonObject:
+    return dict(list(arguments.items())[1:])
+
+
+def _renamed(arguments: JsonObject) -> JsonObject:
+    (name, value), *rest = arguments.items()
+    return {f"{name}_value": value, **dict(rest)}
+
+
+def _as_float(value: Any) -> Any:
+    return float(value) if isinstance(value, int) else value
+
+
+# --- cuts --------------------------------------------------------------------------------------
+
+
+def _cut_calls(name: Callable[[str], str], arguments: Callable[[str], str]) -> ChangeReply:
+    """Cuts within the last call; the parser closes what was open, so that it looks whole."""
+
+    def change(reply: Served) -> Served:
+        *kept, last = reply.calls
+        cut = replace(last, name=name(last.name), arguments=arguments(last.arguments or "{}"))
+        return replace(reply, calls=(*kept, cut), finish_reason="length", cut=True)
+
+    return _if_calls(change)
+
+
+def _half_string(text: str) -> str:
+    """The longest string among the arguments, cut in half, what follows it lost."""
+    value = json.loads(text)
+    kept: JsonObject = {}
+    for name, item in value.items():
+        kept[name] = item[: len(item) // 2] if isinstance(item, str) else item
+        if isinstance(item, str):
+            break
+    return json.dumps(kept)
+
+
+def _half(text: str) -> str:
+    return text[: len(text) // 2].rstrip()
+
+
+def _cut_thought(reply: Served) -> Served:
+    thought = reply.reasoning or "The user wants to know something, so let me think about what"
+    return Served(reasoning=thought, finish_reason="length", cut=True)
+
+
+def _leaked_json(reply: Served) -> Served:
+    call = reply.calls[0]
+    body = {"name": call.name, "arguments": json.loads(call.arguments or "{}")}
+    return _says(reply, f"```json\n{json.dumps(body)}\n```")
+
+
+def _quoting(reply: Served) -> Served:
+    return _says(
+        reply, f"In Gemma's syntax a call looks like this:\n```\n{_native_calls(reply)}\n```"
+    )
+
+
+_SAME = str
+_THOUGHT: Final = "The user asked, so I will answer."
+
+MODEL_FAULTS: Final = (
+    # names
+    Fault("unknown_tool", "Calls a tool that nobody offers", _names(lambda n: f"compute_{n}_v2")),
+    Fault("misspelt_name", "Doubles a letter of the tool's name", _names(lambda n: n + n[-1])),
+    Fault("tool_prefix", "`tool:NAME` (hermes-agent#24411)", _names(lambda n: f"tool:{n}")),
+    Fault("google_prefix", "` google:tool:NAME`", _names(lambda n: f" google:tool:{n}")),
+    Fault("functions_prefix", "`functions.NAME`", _names(lambda n: f"functions.{n}")),
+    Fault("name_in_capitals", "`NAME` where the tool is `name`", _names(str.upper)),
+    Fault(
+        "camel_case_name",
+        "`SearchText` for `search_text`",
+        _names(lambda n: n.title().replace("_", "")),
+    ),
+    # arguments
+    Fault(
+        "broken_arguments",
+        "JSON that stops in the middle, in a reply that is whole",
+        _arguments(lambda t: t[: len(t) // 2]),
+    ),
+    Fault("single_quoted_arguments", "{'a': 1}", _arguments(lambda t: t.replace('"', "'"))),
+    Fault(
+        "fenced_arguments",
+        "JSON in a Markdown code fence",
+        _arguments(lambda t: f"```json\n{t}\n```"),
+    ),
+    Fault("double_encoded_arguments", "A JSON string that holds the JSON", _arguments(json.dumps)),
+    Fault("empty_arguments", "No text at all", _arguments(lambda _: "")),
+    Fault("null_arguments", "The JSON value null", _arguments(lambda _: "null")),
+    Fault("absent_arguments", "The field `arguments` is null", _arguments(lambda _: None)),
+    Fault(
+        "list_arguments",
+        "The values in a list, their names lost",
+        _object(lambda a: list(a.values())),
+    ),
+    Fault("trailing_comma", '{"a": 1,}', _arguments(lambda t: re.sub(r"\}$", ",}", t))),
+    Fault("nan_argument", "NaN, which is no JSON", _object(_first(lambda _: float("nan")))),
+    Fault("wrong_type", "Words where a number belongs", _object(_first(lambda _: "a few"))),
+    Fault(
+        "number_as_text",
+        '"3" where 3 belongs (vllm#47906)',
+        _object(lambda a: {k: str(v) for k, v in a.items()}),
+    ),
+    Fault(
+        "number_as_float",
+        "3.0 where 3 belongs",
+        _object(lambda a: {k: _as_float(v) for k, v in a.items()}),
+    ),
+    Fault("missing_argument", "The first argument is left out", _object(_without_first)),
+    Fault(
+        "extra_argument",
+        "An argument that the tool does not have",
+        _object(lambda a: a | {"precision": "high"}),
+    ),
+    Fault("renamed_argument", "The first argument under another name", _object(_renamed)),
+    Fault(
+        "garbled_by_parser",
+        "Right tokens, values garbled by the server's parser (vllm#51284)",
+        _garble,
+    ),
+    # ids and repetition within a reply
+    Fault("same_ids", "Every call has the same id", _each_call(lambda c: replace(c, id="call_1"))),
+    Fault("no_ids", "No call has an id", _each_call(lambda c: replace(c, id=None))),
+    Fault(
+        "called_twice", "The same call twice in one reply", lambda r: replace(r, calls=r.calls * 2)
+    ),
+    Fault(
+        "called_nine_times",
+        "The same call nine times (lmstudio#1756)",
+        lambda r: replace(r, calls=r.calls * 9),
+    ),
+    # leaks
+    Fault(
+        "leaked_call",
+        "The native call as answer text",
+        _if_calls(lambda r: _says(r, _native_calls(r))),
+    ),
+    Fault(
+        "leaked_call_after_text",
+        "Words, then the native call as text",
+        _if_calls(lambda r: _says(r, f"Let me look. {_native_calls(r)}")),
+    ),
+    Fault(
+        "leaked_bare_call",
+        "The same, its control tokens stripped",
+        _if_calls(
+            lambda r: _says(
+                r,
+                _native_calls(r).replace(CALL_OPEN, "").replace(CALL_CLOSE, "").replace(QUOTE, '"'),
+            )
+        ),
+    ),
+    Fault("leaked_json_call", "A call as JSON in a code fence", _if_calls(_leaked_json)),
+    Fault("quoted_call", "An answer that shows a call in a code fence", _if_calls(_quoting)),
+    Fault(
+        "leaked_thought",
+        "The thought stands in the answer (vllm#39885)",
+        _if_text(
+            lambda r: replace(
+                r,
+                text=f"{CHANNEL_OPEN}thought\n{r.reasoning or _THOUGHT}{CHANNEL_CLOSE}{r.text}",
+                reasoning="",
+            )
+        ),
+    ),
+    Fault(
+        "leaked_thought_word",
+        "`thought` and a line break before the answer",
+        _if_text(lambda r: replace(r, text=f"thought\n{r.text}")),
+    ),
+    Fault(
+        "text_and_call",
+        "Words beside the call",
+        _if_calls(lambda r: replace(r, text="I will look that up.")),
+    ),
+    # cuts
+    Fault("cut_in_name", "max_tokens ran out in a call's name", _cut_calls(_half, lambda _: "{}")),
+    Fault(
+        "cut_in_key",
+        "... in the name of an argument",
+        _cut_calls(_SAME, lambda t: json.dumps(dict(list(json.loads(t).items())[:-1]))),
+    ),
+    Fault(
+        "cut_in_string",
+        "... in a string: a call that looks whole (vllm#47963)",
+        _cut_calls(_SAME, _half_string),
+    ),
+    Fault("cut_json", "... and the arguments are left open", _cut_calls(_SAME, _half)),
+    Fault(
+        "cut_in_text",
+        "... in the answer",
+        _if_text(lambda r: replace(r, text=_half(r.text), finish_reason="length", cut=True)),
+    ),
+    Fault("cut_in_thought", "... in the thought", _cut_thought),
+    Fault(
+        "cut_but_says_stop",
+        "... in the answer, and the server says `stop`",
+        _if_text(lambda r: replace(r, text=_half(r.text), cut=True)),
+    ),
+    Fault(
+        "cut_but_says_tool_calls",
+        "... in a call, and the server says `tool_calls` (vllm#53269)",
+        lambda r: (
+            replace(_cut_calls(_SAME, _half_string)(r), finish_reason="tool_calls")
+            if r.calls
+            else r
+        ),
+    ),
+    # finish reasons that lie about whole replies
+    Fault(
+        "whole_but_says_length",
+        "`length` for a reply that a stop token ended",
+        lambda r: replace(r, finish_reason="length"),
+    ),
+    Fault(
+        "says_tool_calls_without_calls",
+        "`tool_calls` for plain text (vLLM, tool_choice=required)",
+        _if_text(lambda r: replace(r, finish_reason="tool_calls")),
+    ),
+    Fault(
+        "says_stop_with_calls",
+        "`stop` for a call (vLLM, named tool_choice)",
+        _if_calls(lambda r: replace(r, finish_reason="stop")),
+    ),
+    Fault(
+        "repetition",
+        "Stopped by the server for repeating itself",
+        lambda _: Served(text="and so on " * 12, finish_reason="repetition"),
+    ),
+    # nothing said
+    Fault("empty_reply", "Nothing at all", lambda _: Served()),
+    Fault("blank_reply", "White space", lambda _: Served(text=" \n\n ")),
+    Fault(
+        "only_thought",
+        "A thought and no answer (Rapid-MLX#569)",
+        lambda r: Served(reasoning=r.reasoning or _THOUGHT),
+    ),
+    Fault(
+        "swallowed_call",
+        "`tool_calls` and neither call nor text",
+        lambda _: Served(finish_reason="tool_calls"),
+    ),
+)

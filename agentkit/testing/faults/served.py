@@ -1,0 +1,245 @@
+"""What a model wrote and what its server makes of it, in the JSON shapes of vLLM 0.32.
+
+`Served` holds both sides of one reply, because the two need not agree: a server's parser may garble
+a call whose tokens were right, and its `finish_reason` may lie. `encode` turns it into the body of
+a reply, streamed or whole. The shapes are those that a vLLM 0.32.0 server sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from agentkit.gemma4 import tokens
+from agentkit.gemma4.render import render_call
+from agentkit.messages import JsonObject
+from agentkit.testing.scripted import Reply
+
+__all__ = [
+    "Served",
+    "ServedCall",
+    "detokenize",
+    "encode",
+    "prompt_tokens",
+    "served",
+    "tokenize",
+]
+
+_BYTES_FROM: Final = 1000
+"""Id of the byte 0 in the vocabulary of the fault server: Gemma 4's control tokens have their own
+ids, every other byte is a token."""
+
+_LITERALS: Final = {literal: i for literal, i in tokens.IDS.items() if i < _BYTES_FROM}
+_BY_ID: Final = {i: literal.encode() for literal, i in _LITERALS.items()}
+_CONTROL: Final = re.compile("|".join(map(re.escape, sorted(_LITERALS, key=len, reverse=True))))
+_FRAGMENT: Final = 9
+"""Characters of an argument's text in one chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedCall:
+    """A call as it stands in the reply.
+
+    Attributes:
+        name: The function's name.
+        arguments: Its arguments, as text that ought to be a JSON object.
+        id: `""` lets the server make one up; None leaves it out.
+    """
+
+    name: str
+    arguments: str | None
+    id: str | None = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One reply, as the model produced it and as the server reports it.
+
+    Attributes:
+        text: `content`.
+        reasoning: `reasoning`.
+        calls: `tool_calls`.
+        finish_reason: What a streaming server says; a whole reply that holds a call always says
+            `tool_calls` (vllm#47963).
+        cut: Whether the reply used up `max_tokens`, so that no stop token ended it.
+        native: What the model wrote, the source of `token_ids`; default: the fields above.
+    """
+
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[ServedCall, ...] = ()
+    finish_reason: str = "stop"
+    cut: bool = False
+    native: str | None = None
+
+
+def served(reply: Reply) -> Served:
+    """A scripted reply as a sound server would send it."""
+    message = reply.message
+    calls = tuple(
+        ServedCall(c.name, json.dumps(c.arguments) if c.malformed is None else c.malformed, c.id)
+        for c in message.tool_calls
+    )
+    return Served(
+        text=message.content or "",
+        reasoning=message.reasoning or "",
+        calls=calls,
+        finish_reason=reply.finish_reason,
+        cut=reply.finish_reason == "length",
+    )
+
+
+# --- tokens ------------------------------------------------------------------------------------
+
+
+def tokenize(text: str) -> list[int]:
+    """Ids of a text: control tokens first, bytes otherwise."""
+    ids: list[int] = []
+    end = 0
+    for found in _CONTROL.finditer(text):
+        ids.extend(_BYTES_FROM + byte for byte in text[end : found.start()].encode())
+        ids.append(_LITERALS[found[0]])
+        end = found.end()
+    ids.extend(_BYTES_FROM + byte for byte in text[end:].encode())
+    return ids
+
+
+def detokenize(ids: list[int]) -> str:
+    """The text of ids; the inverse of `tokenize`."""
+    pieces = (_BY_ID.get(i) or bytes([i - _BYTES_FROM]) for i in ids)
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def _native(reply: Served) -> str:
+    """The reply in Gemma 4's own syntax, its stop token included."""
+    if reply.native is not None:
+        return reply.native
+    thought = f"{tokens.CHANNEL_OPEN}thought\n{reply.reasoning}"
+    parts = [thought, tokens.CHANNEL_CLOSE] if reply.reasoning else []
+    parts += [reply.text, *(_native_call(call) for call in reply.calls)]
+    if not reply.cut:
+        parts.append(tokens.RESPONSE_OPEN if reply.calls else tokens.TURN_CLOSE)
+    return "".join(parts)
+
+
+def _native_call(call: ServedCall) -> str:
+    try:
+        arguments = json.loads(call.arguments or "{}")
+    except ValueError:
+        arguments = None
+    if isinstance(arguments, dict):
+        return render_call(call.name, arguments)
+    return f"{tokens.CALL_OPEN}call:{call.name}{call.arguments}{tokens.CALL_CLOSE}"
+
+
+# --- the wire ----------------------------------------------------------------------------------
+
+
+def encode(reply: Served, request: JsonObject, *, model: str, number: int) -> list[bytes]:
+    """The pieces of a reply's body, as the server would write them one after another.
+
+    Args:
+        reply: What to send.
+        request: The body it answers: `stream`, `max_tokens` and `return_token_ids` are honoured.
+        model: The served name.
+        number: Which reply of the server this is; makes its ids.
+    """
+    ids = tokenize(_native(reply))
+    usage = {"usage": _usage(reply, request, len(ids))}
+    ids = ids if request.get("return_token_ids") else []
+    head: JsonObject = {"id": f"chatcmpl-{number:016x}", "created": 1_795_000_000, "model": model}
+    if not request.get("stream"):
+        return [json.dumps(_whole(reply, head, ids) | usage).encode()]
+    events = [_event(head, [choice]) for choice in _choices(reply, head, ids)]
+    if (request.get("stream_options") or {}).get("include_usage"):
+        events.append(_event(head | usage, []))
+    return [*events, b"data: [DONE]\n\n"]
+
+
+def _usage(reply: Served, request: JsonObject, produced: int) -> JsonObject:
+    if reply.cut and request.get("max_tokens"):
+        produced = request["max_tokens"]
+    prompt = prompt_tokens(request)
+    return {
+        "prompt_tokens": prompt,
+        "total_tokens": prompt + produced,
+        "completion_tokens": produced,
+        "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": len(reply.reasoning.encode())},
+    }
+
+
+def prompt_tokens(request: JsonObject) -> int:
+    """Tokens of what a request shows the model; no template is applied."""
+    shown = [json.dumps(part) for part in (request.get("messages"), request.get("tools")) if part]
+    return len(tokenize("".join(shown)))
+
+
+def _whole(reply: Served, head: JsonObject, ids: list[int]) -> JsonObject:
+    message: JsonObject = {
+        "role": "assistant",
+        "content": reply.text or None,
+        "reasoning": reply.reasoning or None,
+        "tool_calls": [
+            _opening(call, head, n) | {"function": {"name": call.name, "arguments": call.arguments}}
+            for n, call in enumerate(reply.calls)
+        ],
+    }
+    choice = {
+        "index": 0,
+        "message": message,
+        "finish_reason": "tool_calls" if reply.calls else reply.finish_reason,
+        "stop_reason": _stop_reason(reply),
+        "token_ids": ids or None,
+    }
+    return {**head, "object": "chat.completion", "choices": [choice]}
+
+
+def _opening(call: ServedCall, head: JsonObject, index: int) -> JsonObject:
+    if call.id is None:
+        return {"type": "function"}
+    made = f"chatcmpl-tool-{head['id'].removeprefix('chatcmpl-')}-{index}"
+    return {"id": call.id or made, "type": "function"}
+
+
+def _stop_reason(reply: Served) -> int | None:
+    if reply.cut:
+        return None
+    return tokens.IDS[tokens.RESPONSE_OPEN if reply.calls else tokens.TURN_CLOSE]
+
+
+def _choices(reply: Served, head: JsonObject, ids: list[int]) -> Iterator[JsonObject]:
+    """One choice a chunk; the token ids are spread over them, since only their sum matters."""
+    yield {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    deltas = [*_deltas(reply, head), {}]
+    share = -(-len(ids) // len(deltas))
+    for n, delta in enumerate(deltas):
+        choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": None}
+        if ids:
+            choice["token_ids"] = ids[n * share : (n + 1) * share]
+        if n == len(deltas) - 1:
+            choice |= {"finish_reason": reply.finish_reason, "stop_reason": _stop_reason(reply)}
+        yield choice
+
+
+def _deltas(reply: Served, head: JsonObject) -> Iterator[JsonObject]:
+    """A call's first chunk names it, later ones bring its arguments."""
+    for thought in re.findall(r"\S*\s*", reply.reasoning)[:-1]:
+        yield {"reasoning": thought}
+    for text in re.findall(r"\S*\s*", reply.text)[:-1]:
+        yield {"content": text}
+    for index, call in enumerate(reply.calls):
+        opening = {"index": index, **_opening(call, head, index)}
+        yield {"tool_calls": [opening | {"function": {"name": call.name}}]}
+        text = call.arguments or ""
+        for start in range(0, len(text), _FRAGMENT):
+            piece = {"arguments": text[start : start + _FRAGMENT]}
+            yield {"tool_calls": [{"index": index, "function": piece}]}
+
+
+def _event(head: JsonObject, choices: list[JsonObject]) -> bytes:
+    chunk = {**head, "object": "chat.completion.chunk", "choices": choices}
+    return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"

@@ -1,0 +1,292 @@
+"""`FaultServer`: a model server on loopback that answers from a script, and misbehaves on request.
+
+Real HTTP over real sockets, so that everything between an agent and the wire is under test. It
+works in threads of its own: the same server serves asyncio, trio and plain code.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BufferedReader
+from typing import Any, Final, TypeAlias
+
+from agentkit.messages import JsonObject
+from agentkit.testing.faults.catalogue import find_fault
+from agentkit.testing.faults.delivery import Delivery, deliver
+from agentkit.testing.faults.fault import Damaged, Fault
+from agentkit.testing.faults.served import (
+    Served,
+    detokenize,
+    encode,
+    prompt_tokens,
+    served,
+    tokenize,
+)
+from agentkit.testing.scripted import Reply
+
+__all__ = ["FaultServer", "ServerStep"]
+
+ServerStep: TypeAlias = (
+    Reply
+    | Served
+    | Delivery
+    | Damaged
+    | Callable[[JsonObject], "Reply | Served | Delivery | Damaged"]
+)
+"""What answers one chat-completions request: a reply, a damaged one, raw bytes, or a function of
+the request's body."""
+
+_JSON: Final = {"content-type": "application/json"}
+_VERSION: Final = "0.32.0"
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    body: JsonObject
+
+
+class FaultServer:
+    """Speaks vLLM 0.32's OpenAI protocol, from a script.
+
+    Use it as a context manager, sync or async; `url` is what a client connects to. The script is
+    consumed by chat-completions requests, in the order in which they arrive. After its end `then`
+    answers; without `then` a request gets status 400 and is told so.
+
+    Args:
+        script: What to answer.
+        then: Answers whatever comes after the script.
+        faults: Faults, or their names, that strike at random.
+        rate: How likely one strikes a sound reply, 0 to 1.
+        seed: Of everything random.
+        max_model_len: Tokens of the window; only announced, not enforced.
+        first: What other paths, such as `/v1/models`, answer before they behave.
+
+    Attributes:
+        requests: The bodies of the chat-completions requests, in order.
+        injected: Names of the faults that struck, in order.
+    """
+
+    def __init__(
+        self,
+        script: Iterable[ServerStep] = (),
+        *,
+        then: ServerStep | None = None,
+        faults: Iterable[Fault | str] = (),
+        rate: float = 0.0,
+        seed: int = 0,
+        max_model_len: int = 32_768,
+        first: Mapping[str, Iterable[Delivery]] | None = None,
+    ) -> None:
+        self.requests: list[JsonObject] = []
+        self.injected: list[str] = []
+        self.model = "gemma-4-faulty"
+        self.max_model_len = max_model_len
+        self._script = list(script)
+        self._then = then
+        self._first = {path: list(steps) for path, steps in (first or {}).items()}
+        self._faults = [find_fault(f) for f in faults]
+        self._rate = rate
+        self._random = random.Random(seed)  # noqa: S311 - reproducible, not secret
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._links: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._listener: socket.socket | None = None
+        self._port = 0
+        self._running = 0
+
+    @property
+    def url(self) -> str:
+        """The server's address, `/v1` included."""
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    @property
+    def running(self) -> int:
+        """Chat-completions requests that are being answered now."""
+        return self._running
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Listens on a free port of 127.0.0.1."""
+        self._closing.clear()
+        self._listen()
+
+    def stop(self) -> None:
+        """Ends every connection and thread."""
+        self._closing.set()
+        self._deafen()
+        with self._lock:
+            links = list(self._links)
+        for link in links:
+            with suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+        while self._threads:
+            self._threads.pop().join()
+
+    def __enter__(self) -> FaultServer:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> FaultServer:
+        self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self.stop()
+
+    def _listen(self) -> None:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self._port))
+        listener.listen(128)
+        self._port = listener.getsockname()[1]
+        self._listener = listener
+        self._spawn(self._accept, listener)
+
+    def _deafen(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+            listener.close()
+
+    def _spawn(self, target: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, name="fault-server", daemon=True)
+        thread.start()
+        with self._lock:
+            self._threads = [t for t in self._threads if t.is_alive()]
+            self._threads.append(thread)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with suppress(OSError):  # the listener was closed
+            while True:
+                link, _ = listener.accept()
+                link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._spawn(self._serve, link)
+
+    def _serve(self, link: socket.socket) -> None:
+        with self._lock:
+            self._links.add(link)
+        try:
+            with link, link.makefile("rb") as reader, suppress(OSError, ValueError):
+                # Who leaves, or sends what is no HTTP or no JSON, is hung up on.
+                while not self._closing.is_set() and (request := _read(reader)):
+                    if not self._exchange(request, link):
+                        break
+        finally:
+            with self._lock:
+                self._links.discard(link)
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def _exchange(self, request: _Request, link: socket.socket) -> bool:
+        if request.path != "/v1/chat/completions":
+            return deliver(self._side(request), link, self._closing)
+        delivery = self._next(request.body)
+        with self._lock:
+            self._running += 1
+        try:
+            if delivery.end == "restart":
+                self._restart(delivery.down)
+            return deliver(delivery, link, self._closing)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _restart(self, seconds: float) -> None:
+        self._deafen()
+
+        def later() -> None:
+            if not self._closing.wait(seconds):
+                self._listen()
+
+        self._spawn(later)
+
+    def _next(self, body: JsonObject) -> Delivery:
+        """What answers the next chat-completions request."""
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(body)
+            step = self._script[number] if number < len(self._script) else self._then
+            made = step(body) if callable(step) else step
+            if made is None:
+                return _error(400, f"the script has no reply for request {number + 1}")
+            if isinstance(made, (Reply, Served)):
+                made = self._perhaps(served(made) if isinstance(made, Reply) else made)
+            if isinstance(made, Delivery):
+                return made
+            damaged = made if isinstance(made, Damaged) else Damaged((), made)
+            self.injected.extend(fault.name for fault in damaged.faults)
+            return damaged.delivery(
+                lambda reply: encode(reply, body, model=self.model, number=number), self._random
+            )
+
+    def _perhaps(self, reply: Served) -> Served | Damaged:
+        """The reply, or a damaged one, as chance has it."""
+        if not self._faults or self._random.random() >= self._rate:
+            return reply
+        fitting = [f for f in self._faults if f.fits(reply)]
+        return Damaged((self._random.choice(fitting),), reply) if fitting else reply
+
+    def _side(self, request: _Request) -> Delivery:
+        """Everything but chat completions."""
+        if waiting := self._first.get(request.path):
+            return waiting.pop(0)
+        match request.method, request.path:
+            case "GET", "/v1/models":
+                card = {"id": self.model, "object": "model", "owned_by": "vllm"}
+                data = [card | {"max_model_len": self.max_model_len}]
+                return _json({"object": "list", "data": data})
+            case "GET", "/version":
+                return _json({"version": _VERSION})
+            case "GET", "/health":
+                return Delivery((), headers={})
+            case "POST", "/tokenize":
+                return _json(self._tokenize(request.body))
+            case "POST", "/detokenize":
+                return _json({"prompt": detokenize(request.body["tokens"])})
+            case _:
+                return _json({"detail": "Not Found"}, 404)
+
+    def _tokenize(self, body: JsonObject) -> JsonObject:
+        """Ids for a text; for messages only their count, since no template is applied here."""
+        if "prompt" in body:
+            ids = tokenize(body["prompt"])
+            return {"count": len(ids), "max_model_len": self.max_model_len, "tokens": ids}
+        return {"count": prompt_tokens(body), "max_model_len": self.max_model_len, "tokens": []}
+
+
+def _json(value: JsonObject, status: int = 200) -> Delivery:
+    return Delivery((json.dumps(value).encode(),), status, _JSON)
+
+
+def _error(status: int, message: str) -> Delivery:
+    error = {"message": message, "type": "BadRequestError", "param": None, "code": status}
+    return _json({"error": error}, status)
+
+
+def _read(reader: BufferedReader) -> _Request | None:
+    """The next request of a connection; None when the client has gone."""
+    line = reader.readline()
+    if not line.strip():
+        return None
+    method, path, _ = line.decode("latin-1").split(" ", 2)
+    length = 0
+    while header := reader.readline().strip():
+        name, _, value = header.decode("latin-1").partition(":")
+        if name.lower() == "content-length":
+            length = int(value)
+    body = reader.read(length)
+    return _Request(method, path.partition("?")[0], json.loads(body) if body else {})

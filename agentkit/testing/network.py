@@ -1,0 +1,96 @@
+"""`block_network()`: while it holds, this process can reach nothing but itself.
+
+For test suites: an agent under test must never call out by accident. It works through Python's
+audit hooks (PEP 578), below every HTTP library. Native code that opens sockets without Python's
+`socket` module is not seen, and processes that were started are not held.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any
+
+__all__ = ["NetworkBlockedError", "block_network"]
+
+_LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+_CONTACTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
+_LOCAL_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
+
+
+class NetworkBlockedError(OSError):
+    """Something tried to leave this machine while `block_network()` held.
+
+    An `OSError`, so that code under test treats it as what it looks like from there: a network
+    that cannot be reached.
+    """
+
+
+class _Block:
+    """How many blocks hold now. A hook cannot be removed, so there is one for the process."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.lock = threading.Lock()
+        self.installed = False
+
+    def add(self, change: int) -> None:
+        with self.lock:
+            if not self.installed:
+                sys.addaudithook(_hook)
+                self.installed = True
+            self.depth += change
+
+
+_block = _Block()
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _block.depth or not event.startswith("socket."):
+        return
+    if event in _LOOKUPS:
+        _require_local(arguments[0], event)
+    elif event in _CONTACTS:
+        address = arguments[1]
+        # A path or an abstract name is a Unix socket; None is a socket that is already connected.
+        if isinstance(address, tuple) and address:
+            _require_local(address[0], event)
+
+
+def _require_local(host: object, event: str) -> None:
+    name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
+    if name is None or (isinstance(name, str) and _is_local(name)):
+        return
+    raise NetworkBlockedError(
+        f"{event} to {name!r} is blocked: block_network() allows loopback only. "
+        "Use a ScriptedModel or a FaultServer instead of a remote server."
+    )
+
+
+def _is_local(host: str) -> bool:
+    if host.lower() in _LOCAL_NAMES or host.lower().endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+@contextmanager
+def block_network() -> Generator[None]:
+    """Forbids connections, datagrams and name lookups that leave this machine.
+
+    Holds for all threads of the process; blocks may be nested. Usable as a decorator too.
+
+    Raises:
+        NetworkBlockedError: In the code that tried, naming the address.
+    """
+    _block.add(1)
+    try:
+        yield
+    finally:
+        _block.add(-1)
