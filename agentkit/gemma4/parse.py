@@ -42,6 +42,13 @@ Truncation: TypeAlias = Cut | Literal["thought"]
 _STOPS: Final = frozenset(STOP_LITERALS)
 _ENDS: Final = frozenset((CALL_CLOSE, CALL_OPEN, *STOP_LITERALS))
 """What ends a call outside a string."""
+
+
+def _by_number(ids: Mapping[str, int]) -> dict[int, Control]:
+    return {number: Control(literal) for literal, number in ids.items()}
+
+
+_CONTROLS: Final = _by_number(IDS)
 _SOFT: Final = Control("")
 """In the queue: quotes can be trusted again."""
 _Outer: TypeAlias = Literal["text", "thought"]
@@ -148,7 +155,7 @@ class Parser:
         ids: Mapping[str, int] = IDS,
     ) -> None:
         self._tools: Schemas = tools or {}
-        self._controls = {number: Control(literal) for literal, number in ids.items()}
+        self._controls = _CONTROLS if ids is IDS else _by_number(ids)
         self._lexer = Lexer()
         self._by_ids = False
         self._state: Literal["text", "thought", "call", "bare", "done"] = "text"

@@ -62,6 +62,8 @@ class Shape:
 
     def property(self, name: str) -> Shape:
         """What the value under this key may be."""
+        if not self.nodes:
+            return ANYTHING
         declared = [
             properties[name]
             for node in self.nodes
@@ -75,6 +77,8 @@ class Shape:
 
     def item(self, index: int) -> Shape:
         """What this element of an array may be."""
+        if not self.nodes:
+            return ANYTHING
         found: list[object] = []
         for node in self.nodes:
             prefix = node.get("prefixItems")
@@ -97,6 +101,8 @@ class Shape:
 
     def misfit(self, value: object) -> int:
         """In how many places a value departs from the schema: 0 where this view sees nothing."""
+        if self is ANYTHING:
+            return 0
         kind = _TYPE_OF.get(type(value))
         if kind is None or not self.allows(kind):
             return 1

@@ -272,17 +272,20 @@ def test_hostile_nesting_and_numbers_are_results_too() -> None:
     assert len(reply.calls) == 3000
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        pytest.param("word ", id="text"),
-        pytest.param("<", id="beginnings of tokens"),
-        pytest.param(call(f"path:{Q}a{Q}"), id="calls"),
-        pytest.param(f"<|tool_call>call:write{{code:{Q}x<tool_call|>", id="unclosed strings"),
-        pytest.param(f"<|tool_call>call:write{{code:{Q}x{Q}y<tool_call|>{Q}", id="odd quotes"),
-        pytest.param("call:write{n:1}\n", id="stripped calls"),
-    ],
+UNITS = (
+    "word ",
+    "<",  # the beginning of a token
+    call(f"path:{Q}a{Q}"),
+    f"<|tool_call>call:write{{code:{Q}x<tool_call|>",  # an unclosed string
+    f"<|tool_call>call:write{{code:{Q}x{Q}y<tool_call|>{Q}",  # one quote too many
+    "call:write{n:1}\n",
+    "<|channel>thought\n",
+    "<|tool_call>",
 )
+"""Fragments that, repeated, would show a parser that looks back too far."""
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_time_grows_in_line_with_the_reply(unit: str) -> None:
     small, big = (seconds_for([unit] * count) for count in (500, 2000))
     assert big < 4.5 * small + 0.02

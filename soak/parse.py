@@ -1,0 +1,46 @@
+"""The parser: 100,000 calls back from their text under every cut, 2,000,000 damaged replies.
+
+A batch also checks that the time taken grows in line with the reply.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from soak.proof import prove
+from tests.gemma4.replies import check_any_input, random_reply
+from tests.gemma4.test_parse import UNITS, check_identity, seconds_for
+
+_BATCHES = 500
+_CALLS = 200
+_REPLIES = 4_000
+_SMALL, _BIG, _LIMIT = 2_000, 8_000, 4.5
+
+
+def batch(number: int) -> dict[str, int]:
+    """One share of the calls, the replies and the time tests."""
+    source = random.Random(number)
+    counts: Counter[str] = Counter()
+    for _ in range(_CALLS):
+        counts["feedings of calls"] += check_identity(source)
+        counts["calls"] += 1
+    for _ in range(_REPLIES):
+        check_any_input(random_reply(source), source)
+        counts["damaged replies"] += 1
+    unit = UNITS[number % len(UNITS)]
+    small, big = seconds_for([unit] * _SMALL), seconds_for([unit] * _BIG)
+    assert big < _LIMIT * small + 0.002, (unit, small, big)
+    counts["time tests"] += 1
+    return counts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the proof."""
+    return prove("parse", _BATCHES, batch, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Run a proof in numbered batches: resumable, with progress, and a record of what was counted.
+
+Each batch depends on its number alone, so a run that was stopped goes on where it was, and a
+batch that fails can be run again by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["Batch", "prove"]
+
+Batch = Callable[[int], dict[str, int]]
+"""Number of the batch → what it counted; raises where the proof fails."""
+
+ROOT: Final = Path(__file__).parents[1]
+FOLDER: Final = ROOT / "docs" / "proof"
+_AHEAD: Final = 8
+"""Batches handed out at a time: what is lost when a run is stopped."""
+
+
+@dataclass
+class _Record:
+    part: str
+    commit: str
+    batches: int
+    done: list[int] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    result: str = "running"
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / f"{self.part}.json"
+
+    def save(self) -> None:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        shown: dict[str, Any] = {
+            "part": self.part,
+            "commit": self.commit,
+            "seed": "the number of each batch",
+            "batches": self.batches,
+            "finished_batches": len(self.done),
+            "counts": dict(sorted(self.counts.items())),
+            "seconds": round(self.seconds, 1),
+            "result": self.result,
+        }
+        if self.failures:
+            shown["failures"] = self.failures
+        if self.result == "running":
+            shown["done"] = sorted(self.done)
+        self.path.write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+
+
+def prove(part: str, batches: int, batch: Batch, argv: Sequence[str] | None = None) -> int:
+    """Run every batch and write `docs/proof/PART.json`.
+
+    Args:
+        part: Name of the proof.
+        batches: How many batches make the whole proof.
+        batch: Runs one; a function of a module, since processes are given it.
+        argv: Command line; `--help` lists what it may hold.
+
+    Returns:
+        0 when the whole proof held, 1 when a batch failed, 2 when time ran out first.
+    """
+    options = _options(part, argv)
+    record = _begin(part, max(1, round(batches * options.share)), fresh=options.fresh)
+    todo = [number for number in range(record.batches) if number not in set(record.done)]
+    end = time.monotonic() + 60 * options.minutes
+    with ProcessPoolExecutor(options.jobs) as pool:
+        while todo and not record.failures and time.monotonic() < end:
+            now, todo = todo[: _AHEAD * options.jobs], todo[_AHEAD * options.jobs :]
+            _run(pool, batch, now, record)
+            _print(record)
+    if not record.failures:
+        record.result = "running" if todo else "passed"
+    record.save()
+    print(f"{part}: {record.result}")
+    return 1 if record.failures else 2 if todo else 0
+
+
+def _options(part: str, argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"python -m soak.{part}")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--minutes", type=float, default=20, help="stop after that long")
+    parser.add_argument("--share", type=float, default=1, help="part of the whole proof")
+    parser.add_argument("--fresh", action="store_true", help="forget an unfinished run")
+    return parser.parse_args(argv)
+
+
+def _begin(part: str, batches: int, *, fresh: bool) -> _Record:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    record = _Record(part, commit, batches)
+    if fresh or not record.path.is_file():
+        return record
+    old = json.loads(record.path.read_text())
+    if (old["result"], old["commit"], old["batches"]) == ("running", commit, batches):
+        record.done, record.counts = list(old["done"]), Counter(old["counts"])
+        record.seconds = old["seconds"]
+    return record
+
+
+def _run(pool: ProcessPoolExecutor, batch: Batch, numbers: list[int], record: _Record) -> None:
+    start = time.monotonic()
+    futures = {pool.submit(batch, number): number for number in numbers}
+    for future in as_completed(futures):
+        error = future.exception()
+        if error is None:
+            record.done.append(futures[future])
+            record.counts.update(future.result())
+        else:
+            record.result = "failed"
+            record.failures.append(f"batch {futures[future]}: {error!r}"[:2000])
+    record.seconds += time.monotonic() - start
+    record.save()
+
+
+def _print(record: _Record) -> None:
+    counts = ", ".join(f"{count:,} {name}" for name, count in sorted(record.counts.items()))
+    print(
+        f"{record.part}: {len(record.done)}/{record.batches} batches in {record.seconds:.0f} s: "
+        f"{counts}",
+        flush=True,
+    )
+    for failure in record.failures:
+        print(failure, flush=True)
