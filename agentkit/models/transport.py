@@ -87,9 +87,12 @@ class Connection:
             ServerNotReadyError: The address is none, or the key cannot stand in an HTTP header.
         """
         try:
-            urlsplit(self.base_url).port  # noqa: B018 - reading it checks it
-        except ValueError as error:
-            raise self.not_an_address() from error
+            parts = urlsplit(self.base_url)
+            whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a bracket that is not closed, a port that is no number
+            whole = False
+        if not whole:
+            raise self.not_an_address()
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
             raise ServerNotReadyError(
                 "the API key holds characters that no HTTP header can carry, such as a line end; "
