@@ -119,6 +119,16 @@ class _OpenCall:
         length = brace.start() if brace else len(head)
         return length < _LONGEST_HEADER and ("call:".startswith(head[:5]) or head[0] in ":{")
 
+    def early_end(self) -> int | None:
+        """The first `<tool_call|>` in a string behind which a reply could go on or end."""
+        for end in self.ends:
+            following = end + 1
+            while following < len(self.pieces) and self.pieces[following].isspace():
+                following += 1
+            if following == len(self.pieces) or _is(self.pieces[following], CALL_OPEN):
+                return end
+        return None
+
     def closing_brace(self, piece: str) -> int | None:
         """Where the brace that closes the arguments ends in this piece, counting along."""
         if self.in_string:
@@ -128,6 +138,10 @@ class _OpenCall:
             if self.depth == 0:
                 return brace.end()
         return None
+
+
+def _is(piece: str, literal: str) -> bool:
+    return isinstance(piece, Control) and piece == literal
 
 
 _BRACES = re.compile(r"[{}()]")
@@ -418,14 +432,15 @@ class Parser:
         whole = read_call(call.pieces, self._tools, closed=closed)
         if not closed and whole.arguments is not None and not whole.whole:
             whole = CallReading(whole.name, cut="value")
-        if not call.ends or (whole.arguments is not None and not whole.misfit):
+        end = call.early_end()
+        if end is None or (whole.arguments is not None and not whole.misfit):
             return whole, everything
-        early = read_call(call.pieces[: call.ends[0]], self._tools, closed=True)
+        early = read_call(call.pieces[:end], self._tools, closed=True)
         if early.arguments is None:
             return whole, everything
         if whole.arguments is not None and whole.misfit <= early.misfit:
             return whole, everything
-        return early, call.ends[0]
+        return early, end
 
     # --- output ----------------------------------------------------------------------------
 

@@ -145,6 +145,11 @@ class Reading:
     end: int = 0
 
 
+_END = re.compile(r"\s*\Z")
+_SURPLUS = re.compile(r"[\s})\]]*\Z")
+"""The end of a call, and the same with braces too many."""
+
+
 class _UnreadableError(Exception):
     def __init__(self, cut: Cut | None = None) -> None:
         self.cut: Cut | None = cut
@@ -159,16 +164,23 @@ def read_arguments(text: str, quote: str, shape: Shape, *, closed: bool) -> Read
         shape: What the arguments may be.
         closed: The model ended the call itself, so repairs are allowed.
     """
-    strict = _attempt(_Strict(text, quote), shape, closed=closed)
-    if not closed or (strict.arguments is not None and not shape.misfit(strict.arguments)):
-        return strict
-    lenient = _attempt(_Lenient(text, quote), shape, closed=closed)
-    if lenient.arguments is None:
-        return strict
-    if strict.arguments is None:
-        return lenient
-    better = shape.misfit(lenient.arguments) < shape.misfit(strict.arguments)
-    return lenient if better else strict
+    best = _attempt(_Strict(text, quote), shape, closed=closed)
+    if not closed:
+        return best
+    # Each next reading forgives more; one that fits the schema better than the last is taken.
+    for reader in (_Lenient(text, quote), _Lenient(text, quote, ending=_SURPLUS)):
+        if best.arguments is not None and not shape.misfit(best.arguments):
+            break
+        other = _attempt(reader, shape, closed=closed)
+        if _fits_better(other, best, shape):
+            best = other
+    return best
+
+
+def _fits_better(other: Reading, best: Reading, shape: Shape) -> bool:
+    if other.arguments is None or best.arguments is None:
+        return other.arguments is not None
+    return shape.misfit(other.arguments) < shape.misfit(best.arguments)
 
 
 def _attempt(reader: _Strict, shape: Shape, *, closed: bool) -> Reading:
@@ -303,8 +315,9 @@ class _Strict:
 class _Lenient(_Strict):
     """The same, but a value ends where the text goes on as the schema expects it to."""
 
-    def __init__(self, text: str, quote: str) -> None:
+    def __init__(self, text: str, quote: str, ending: re.Pattern[str] = _END) -> None:
         super().__init__(text, quote)
+        self._ending = ending
         self._open: list[tuple[str, re.Pattern[str]]] = []
 
     def object(self, shape: Shape, depth: int) -> JsonObject:
@@ -326,7 +339,7 @@ class _Lenient(_Strict):
         return super()._closes(closer) or (closer != "," and not self._peek())
 
     def expect_end(self) -> None:
-        if not _REST.match(self.text, self.at):
+        if not self._ending.match(self.text, self.at):
             raise _UnreadableError
 
     def _separator(self) -> None:
@@ -380,10 +393,9 @@ class _Lenient(_Strict):
             if self.text[at] != closer:
                 return False
             at += 1
-        return _REST.match(self.text, at) is not None
+        return self._ending.match(self.text, at) is not None
 
 
-_REST = re.compile(r"[\s})\]]*\Z")
 _STOPS = re.compile(r"[,}\]]")
 
 

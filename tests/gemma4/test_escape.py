@@ -62,7 +62,7 @@ def test_json_survives_the_round_trip_with_its_keys(value: Any) -> None:
     assert ESCAPE.unescape_json(escaped) == value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(some.conversations)
 def test_escaped_messages_hold_no_literal_and_replies_come_back_whole(
     messages: list[Message],

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from agentkit.gemma4.leaks import find_leaked_calls
-from tests.gemma4.replies import SCHEMAS
+from tests.gemma4.replies import SCHEMAS, random_reply
 
 Q = '<|"|>'
 
@@ -34,3 +36,11 @@ def test_leaked_calls_are_found_outside_quotes_and_code(
 
 def test_without_known_tools_nothing_is_a_call() -> None:
     assert find_leaked_calls("call:write{n:5}", []) == []
+
+
+def test_any_text_is_searched_without_an_error() -> None:
+    source = random.Random(9)
+    for _ in range(400):
+        text = random_reply(source) + "call:write{" + random_reply(source)
+        for call in find_leaked_calls(text, SCHEMAS, SCHEMAS):
+            assert text[call.start : call.end] == call.raw

@@ -73,6 +73,7 @@ def arguments(reply: str) -> dict[str, Any]:
         pytest.param(f"code:{Q}x{Q},", {"code": "x"}, id="trailing comma"),
         pytest.param("node:{size:1", {"node": {"size": 1}}, id="missing brace"),
         pytest.param("n:1}", {"n": 1}, id="brace too many"),
+        pytest.param("code:if x: {y}", {"code": "if x: {y}"}, id="bare code with braces"),
         pytest.param("", {}, id="no arguments"),
     ],
 )
@@ -114,6 +115,13 @@ def test_a_call_that_cannot_be_read_is_malformed_and_has_no_arguments() -> None:
     unreadable = only_call(parse(call("{{}}"), SCHEMAS))
     assert unreadable.arguments == {}
     assert unreadable.tool_call("1").malformed == call("{{}}")
+
+
+def test_text_in_a_string_that_looks_like_a_whole_call_does_not_end_a_cut_one() -> None:
+    start = f"<|tool_call>call:write{{code:{Q}To call: <|tool_call>call:f{{x:{Q}1{Q}}}<tool_call|>"
+    assert parse(f"{start} and then", SCHEMAS).truncated == "string"
+    whole = only_call(parse(f"{start} it.{Q}}}<tool_call|>", SCHEMAS))
+    assert whole.arguments["code"].endswith("<tool_call|> it.")
 
 
 # --- cut replies --------------------------------------------------------------------------------
@@ -258,7 +266,7 @@ def _with_spelled_quotes(value: Any) -> Any:
 
 def test_every_input_gives_a_result_that_does_not_depend_on_how_it_was_cut() -> None:
     source = random.Random(5)
-    for _ in range(3000):
+    for _ in range(1200):
         check_any_input(random_reply(source), source)
 
 
@@ -287,7 +295,7 @@ UNITS = (
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_time_grows_in_line_with_the_reply(unit: str) -> None:
-    small, big = (seconds_for([unit] * count) for count in (500, 2000))
+    small, big = (seconds_for([unit] * count) for count in (250, 1000))
     assert big < 4.5 * small + 0.02
 
 
@@ -295,7 +303,7 @@ def test_time_grows_in_line_with_the_reply(unit: str) -> None:
 @pytest.mark.parametrize("ending", ["", "}<tool_call|>"])
 def test_time_grows_in_line_with_the_arguments(unit: str, ending: str) -> None:
     start = f"<|tool_call>call:write{{code:{Q}"
-    small, big = (seconds_for([start, *[unit] * count, ending]) for count in (500, 2000))
+    small, big = (seconds_for([start, *[unit] * count, ending]) for count in (250, 1000))
     assert big < 4.5 * small + 0.02
 
 

@@ -45,7 +45,7 @@ ANSWERED = ToolMessage("1", "weather", "Wet.")
 
 
 @needs_templates
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(some.conversations, st.lists(some.declarations, max_size=3), some.generations)
 def test_a_prompt_equals_the_official_template_byte_for_byte(
     messages: list[Message], tools: list[dict[str, Any]], generation: Generation
