@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from pydantic import TypeAdapter
-from typing_extensions import TypeAliasType
+from pydantic import JsonValue, TypeAdapter
 
 __all__ = [
     "AssistantMessage",
@@ -44,10 +43,6 @@ __all__ = [
     "text_of",
 ]
 
-JsonValue = TypeAliasType(
-    "JsonValue",
-    "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None",
-)
 JsonObject: TypeAlias = dict[str, Any]
 """A decoded JSON object. `Any`, not `JsonValue`: this is the JSON edge."""
 

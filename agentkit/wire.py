@@ -18,6 +18,7 @@ from pydantic_core import from_json, to_json
 
 from agentkit.errors import ModelProtocolError
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
+from agentkit.gemma4.tokens import CALL_OPEN, IDS, STOP_IDS
 from agentkit.messages import (
     AssistantMessage,
     AudioPart,
@@ -38,13 +39,7 @@ from agentkit.messages import (
     VideoPart,
 )
 
-__all__ = ["STOP_TOKEN_IDS", "MessageEncoder", "Reply", "ReplyDecoder", "encode_request"]
-
-STOP_TOKEN_IDS = (1, 50, 106)
-"""`<eos>`, `<|tool_response>` and `<turn|>`: `eos_token_id` of Gemma 4's generation_config.json.
-Sent always, since `--override-generation-config` makes a server forget them (vllm#45591)."""
-
-_CALL_TOKEN_ID = 48  # <|tool_call>
+__all__ = ["MessageEncoder", "Reply", "ReplyDecoder", "encode_request"]
 
 
 # --- requests ----------------------------------------------------------------------------------
@@ -165,7 +160,8 @@ def encode_request(
     """
     body: JsonObject = {
         "model": model,
-        "stop_token_ids": list(STOP_TOKEN_IDS),
+        # Sent always: `--override-generation-config` makes a server forget them (vllm#45591).
+        "stop_token_ids": list(STOP_IDS),
         "return_token_ids": True,
         **_settings(request.settings),
         **_tools(declarations, request.tool_choice),
@@ -200,7 +196,7 @@ def _tools(declarations: Sequence[JsonObject], choice: ToolChoice) -> JsonObject
     if choice.mode == "none":
         # The tools stay in the prompt, whose prefix is cached. vLLM would swallow a call made all
         # the same and leave an empty answer, so the token that begins one is banned.
-        body |= {"tool_choice": "none", "logit_bias": {str(_CALL_TOKEN_ID): -100}}
+        body |= {"tool_choice": "none", "logit_bias": {str(IDS[CALL_OPEN]): -100}}
     return body
 
 
@@ -240,6 +236,9 @@ class ReplyDecoder:
     def __init__(self, max_tokens: int | None = None) -> None:
         self.reply = Reply()
         self._max_tokens = max_tokens
+        self._shown = 0  # characters of the text that were given out
+        self._held = ""  # what follows them, as long as it could begin a call
+        self._leaking = False  # a call was seen in the text, so nothing more of it is shown
 
     def feed(self, payload: bytes) -> list[ModelEvent]:
         """Takes one JSON payload; returns what can be shown of it.
@@ -271,7 +270,8 @@ class ReplyDecoder:
             yield ReasoningDelta(thought)
         if text := _string(delta.get("content")):
             self.reply.text.append(text)
-            yield TextDelta(text)
+            if shown := self._showable(text):
+                yield TextDelta(shown)
         for position, piece in enumerate(delta.get("tool_calls") or ()):
             index = _number(piece.get("index", position))
             function = piece.get("function") or {}
@@ -280,6 +280,25 @@ class ReplyDecoder:
             names.append(name)
             texts.append(arguments)
             yield ToolCallDelta(index, "".join(names), arguments)
+
+    def _showable(self, text: str) -> str:
+        """What may be shown of further text: not what is, or could become, a call that the server
+        failed to see.
+        """
+        if self._leaking:
+            return ""
+        text = self._held + text
+        end = text.find(CALL_OPEN)
+        self._leaking = end >= 0
+        if not self._leaking:
+            end = len(text) - _overlap(text, CALL_OPEN)
+        self._held = text[end:]
+        self._shown += end
+        return text[:end]
+
+    def held(self, message: AssistantMessage) -> str:
+        """The rest of the text, held back until it was known to be no call."""
+        return (message.content or "")[self._shown :]
 
     def finish(self, first_call: int) -> ModelResponse:
         """The reply as a whole.
@@ -326,7 +345,7 @@ class ReplyDecoder:
         ids = self.reply.token_ids
         produced = self.reply.usage.output_tokens if self.reply.usage else len(ids)
         at_limit = self._max_tokens is not None and produced >= self._max_tokens
-        return at_limit and not (ids and ids[-1] in STOP_TOKEN_IDS)
+        return at_limit and not (ids and ids[-1] in STOP_IDS)
 
 
 def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
@@ -354,6 +373,12 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
 
 
 _FENCE = re.compile(r"```[a-z]*\n(.*)\n?```", re.DOTALL)
+
+
+def _overlap(text: str, literal: str) -> int:
+    """How much of the end of a text could be the beginning of a literal."""
+    longest = min(len(text), len(literal) - 1)
+    return next((n for n in range(longest, 0, -1) if literal.startswith(text[-n:])), 0)
 
 
 def _usage(wire: JsonObject) -> Usage:

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import anyio
 import httpx2
+from pydantic_core import to_json
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -32,13 +33,21 @@ from agentkit.errors import (
     ModelStatusError,
     ServerNotReadyError,
 )
-from agentkit.events import ModelEvent, ModelFinished, StepRestarted
+from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
+from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
-from agentkit.messages import ModelRequest, ModelSettings
+from agentkit.gemma4.profiles import GENERIC, profile_for
+from agentkit.messages import (
+    ModelRequest,
+    ModelResponse,
+    ModelSettings,
+    ToolDefinition,
+)
 from agentkit.models.base import Model
+from agentkit.models.reread import in_thought, needs_rereading, reread, with_leaks
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.trace import get_logger
-from agentkit.wire import MessageEncoder, ReplyDecoder, count_calls, encode_request
+from agentkit.wire import MessageEncoder, Reply, ReplyDecoder, count_calls, encode_request
 
 __all__ = ["DEFAULT_MAX_TOKENS", "ServedModel", "VLLMModel"]
 
@@ -116,8 +125,8 @@ class VLLMModel:
         self._settings = settings or ModelSettings()
         self._stream = stream
         self._served: ServedModel | None = None
-        self._escape = Escape()
-        self._encoder = MessageEncoder(self._escape.escape_message)
+        self._languages = lru_cache(maxsize=_KEPT_LANGUAGES)(_Language)
+        self._detokenizes = True
 
     @property
     def name(self) -> str:
@@ -167,15 +176,13 @@ class VLLMModel:
         self, request: ModelRequest, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
         served = await self.served()
-        request = replace(request, settings=self._complete(request.settings, served))
+        request = replace(request, settings=self._complete(request, served))
+        language = self._languages(_Same(request.tools))
         body = encode_request(
             request,
             model=served.name,
-            messages=self._encoder.encode(request.messages),
-            declarations=[
-                {"name": t.name, "description": t.description, "parameters": t.parameters}
-                for t in request.tools
-            ],
+            messages=language.encoder.encode(request.messages),
+            declarations=language.dialect.declarations,
             stream=self._stream,
             extra={},
         )
@@ -185,18 +192,50 @@ class VLLMModel:
             async for payload in payloads:
                 for event in decoder.feed(payload):
                     yield event
-        response = decoder.finish(count_calls(request.messages))
-        message = self._escape.unescape_message(response.message)
+        first = count_calls(request.messages)
+        response = decoder.finish(first)
+        response = await self._reread(decoder.reply, response, language.dialect, first)
+        if rest := decoder.held(response.message):
+            yield TextDelta(rest)
+        message = language.dialect.incoming(response.message)
         yield ModelFinished(replace(response, message=message))
+
+    async def _reread(
+        self, reply: Reply, response: ModelResponse, dialect: Dialect, first_call: int
+    ) -> ModelResponse:
+        """The reply in the model's own words, where the server's reading may differ.
+
+        vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
+        call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
+        """
+        if not needs_rereading(reply, response):
+            return response
+        if (text := await self._own_words(reply)) is not None:
+            parsed = dialect.read(text, in_thought=in_thought(reply.prompt_token_ids))
+            return reread(response, parsed, reply, first_call)
+        return with_leaks(response, dialect.leaked(response.message.content or "", first_call))
+
+    async def _own_words(self, reply: Reply) -> str | None:
+        """What the model produced, control tokens spelled out; None if the server won't say."""
+        if not (reply.token_ids and self._detokenizes):
+            return None
+        body = to_json({"model": self.name, "tokens": reply.token_ids})
+        try:
+            within = self._transport.timeouts.first_event
+            answer = await self._transport.post("/detokenize", body, within=within)
+        except ModelStatusError:
+            self._detokenizes = False
+            return None
+        text = answer.get("prompt")
+        return text if isinstance(text, str) else None
 
     async def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
-        path = "/v1/chat/completions"
         if not self._stream:
             left = deadline - anyio.current_time()
-            yield await self._transport.post_raw(path, body, within=max(left, 0))
+            yield await self._transport.post_raw(_CHAT, body, within=max(left, 0))
             return
-        payloads = self._transport.stream(path, body, deadline=deadline)
+        payloads = self._transport.stream(_CHAT, body, deadline=deadline)
         async with aclosing(payloads):
             async for payload in payloads:
                 yield payload
@@ -213,8 +252,12 @@ class VLLMModel:
             self._served = _pick(listed.get("data"), self._model, self._transport.where)
         return self._served
 
-    def _complete(self, settings: ModelSettings, served: ServedModel) -> ModelSettings:
-        settings = settings.over(self._settings)
+    def _complete(self, request: ModelRequest, served: ServedModel) -> ModelSettings:
+        settings = request.settings.over(self._settings)
+        if settings.thinking is None and request.tools:
+            profile = profile_for(served.name)
+            if profile is not GENERIC:  # a name that says nothing settles nothing
+                settings = replace(settings, thinking=profile.thinking_with_tools)
         if settings.max_tokens is None:
             window = served.max_model_len or 2 * DEFAULT_MAX_TOKENS
             settings = replace(settings, max_tokens=min(DEFAULT_MAX_TOKENS, window // 2))
@@ -232,6 +275,33 @@ class VLLMModel:
 
     def __repr__(self) -> str:
         return f"VLLMModel({self._transport.where!r}, model={self._model!r})"
+
+
+_CHAT = "/v1/chat/completions"
+_KEPT_LANGUAGES = 16  # sets of tools whose declarations and encoded messages are kept
+
+
+class _Same:
+    """A set of tools as a key: the same object is the same set. `Toolset.definitions` is one tuple
+    for all steps, and comparing schemas on every step would cost what keeping them saves.
+    """
+
+    def __init__(self, tools: Sequence[ToolDefinition]) -> None:
+        self.tools = tools
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.tools is self.tools
+
+    def __hash__(self) -> int:
+        return id(self.tools)
+
+
+class _Language:
+    """The dialect of one set of tools, and the messages that were encoded in it."""
+
+    def __init__(self, same: _Same) -> None:
+        self.dialect = Dialect(same.tools, Escape())
+        self.encoder = MessageEncoder(self.dialect.outgoing)
 
 
 def _address(given: str | None) -> str:

@@ -1,0 +1,84 @@
+"""Everything between agentkit's data and Gemma's words, for one set of tools.
+
+Out: declarations that Gemma really sees, and messages that cannot forge control tokens. Back: a
+reply's own text as calls with the original parameter names, typed by the tool's schema. Pure;
+build one for each set of tools and keep it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.leaks import find_leaked_calls
+from agentkit.gemma4.parse import ParsedReply, parse
+from agentkit.messages import (
+    AssistantMessage,
+    JsonObject,
+    Message,
+    ToolCall,
+    ToolDefinition,
+)
+from agentkit.schema.lower import LoweredTool, lower
+
+__all__ = ["Dialect"]
+
+
+class Dialect:
+    """The language of one conversation.
+
+    Args:
+        tools: What the model may call, in the order it is told of them.
+        escape: Keeps outside text apart from control tokens.
+    """
+
+    def __init__(self, tools: Sequence[ToolDefinition], escape: Escape) -> None:
+        self._escape = escape
+        self._lowered = {tool.name: lower(tool) for tool in tools}
+        told = [escape.escape_tool(lowered.declaration) for lowered in self._lowered.values()]
+        self.declarations: list[JsonObject] = [
+            {"name": t.name, "description": t.description, "parameters": t.parameters} for t in told
+        ]
+        self._schemas = {name: _schema(lowered) for name, lowered in self._lowered.items()}
+
+    def outgoing(self, message: Message) -> Message:
+        """A message as the model may see it."""
+        if isinstance(message, AssistantMessage) and message.tool_calls:
+            calls = tuple(self._aliased(call) for call in message.tool_calls)
+            message = replace(message, tool_calls=calls)
+        return self._escape.escape_message(message)
+
+    def incoming(self, message: AssistantMessage) -> AssistantMessage:
+        """A reply as tools and people should see it."""
+        message = self._escape.unescape_message(message)
+        if not message.tool_calls:
+            return message
+        return replace(message, tool_calls=tuple(map(self._restored, message.tool_calls)))
+
+    def read(self, text: str, *, in_thought: bool) -> ParsedReply:
+        """A reply's own text, control tokens spelled out.
+
+        Args:
+            text: What the model produced.
+            in_thought: The prompt ended inside an open thought.
+        """
+        return parse(text, self._schemas, in_thought=in_thought)
+
+    def leaked(self, text: str, first_call: int) -> tuple[ToolCall, ...]:
+        """Calls of known tools that a server delivered as plain text."""
+        found = find_leaked_calls(text, self._lowered, self._schemas)
+        return tuple(call.tool_call(f"call_{first_call + n}") for n, call in enumerate(found))
+
+    def _aliased(self, call: ToolCall) -> ToolCall:
+        lowered = self._lowered.get(call.name)
+        return replace(call, arguments=lowered.rename(call.arguments)) if lowered else call
+
+    def _restored(self, call: ToolCall) -> ToolCall:
+        lowered = self._lowered.get(call.name)
+        return replace(call, arguments=lowered.restore(call.arguments)) if lowered else call
+
+
+def _schema(lowered: LoweredTool) -> JsonObject:
+    """The schema to type values by: the original, unless its names are not the ones shown."""
+    return (lowered.declaration if lowered.aliases else lowered.definition).parameters
