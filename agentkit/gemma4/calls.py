@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from agentkit.gemma4.lexer import Control
+from agentkit.gemma4.scalars import conform
 from agentkit.gemma4.shape import ANYTHING, Shape
 from agentkit.gemma4.tokens import QUOTE
-from agentkit.gemma4.values import Cut, conform, read_arguments
+from agentkit.gemma4.values import Cut, read_arguments
 from agentkit.messages import JsonObject, ToolCall
 
 __all__ = ["CallReading", "ParsedCall", "Schemas", "free_character", "header_of", "read_call"]

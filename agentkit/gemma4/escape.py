@@ -49,14 +49,17 @@ class Escape:
             or better the special tokens of the served tokenizer.
 
     Raises:
-        ValueError: A literal is empty, or holds white space or a word joiner.
+        ValueError: A literal has fewer than two characters, or holds a word joiner.
     """
 
     def __init__(self, literals: Iterable[str] = CONTROL_LITERALS) -> None:
         self.literals: tuple[str, ...] = tuple(sorted(set(literals)))
         for literal in self.literals:
-            if not literal or MARK in literal or re.search(r"\s", literal):
-                raise ValueError(f"{literal!r} cannot be a control literal: it is empty or spaced")
+            if len(literal) < 2 or MARK in literal:
+                raise ValueError(
+                    f"{literal!r} cannot be a control literal: it needs two characters or more to "
+                    "put a word joiner between, and none of its own"
+                )
         self._find = re.compile("|".join(map(re.escape, sorted(self.literals, key=len)[::-1])))
         self._whole = _marking(self.literals, open_end=False)
         self._open = _marking(self.literals, open_end=True)

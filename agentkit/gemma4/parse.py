@@ -13,15 +13,15 @@ call cannot be read to its end, or does not fit its tool, the first of them is t
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from agentkit.events import ReasoningDelta, TextDelta, ToolCallDelta
-from agentkit.gemma4.calls import CallReading, ParsedCall, Schemas, header_of, read_call
+from agentkit.gemma4.calls import CallReading, ParsedCall, Schemas, read_call
 from agentkit.gemma4.lexer import THOUGHT, BareCalls, Control, Lexer
+from agentkit.gemma4.opencall import OpenCall, Outer
 from agentkit.gemma4.tokens import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -51,7 +51,6 @@ def _by_number(ids: Mapping[str, int]) -> dict[int, Control]:
 _CONTROLS: Final = _by_number(IDS)
 _SOFT: Final = Control("")
 """In the queue: quotes can be trusted again."""
-_Outer: TypeAlias = Literal["text", "thought"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,70 +81,6 @@ def parse(reply: str, tools: Schemas | None = None, *, in_thought: bool = False)
     parser = Parser(tools, in_thought=in_thought)
     parser.feed(reply)
     return parser.finish()
-
-
-@dataclass(slots=True)
-class _OpenCall:
-    """The call that is being written."""
-
-    start: int = 0
-    outer: _Outer = "text"
-    index: int = 0
-    pieces: list[str] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    in_string: bool = False
-    depth: int = 0
-    head: list[str] = field(default_factory=list)
-    name: str | None = None
-
-    def show(self, piece: str) -> tuple[str, str] | None:
-        """Name and further argument text, once the name is known."""
-        if self.name is not None:
-            return self.name, piece
-        self.head.append(piece)
-        if "{" not in piece and "(" not in piece:
-            return None
-        head = "".join(self.head)
-        found = header_of(head)
-        if found is None:
-            return None
-        self.name = found[0]
-        return self.name, head[found[1] :]
-
-    def may_be_call(self) -> bool:
-        """Whether the beginning looks like `call:NAME{` or a JSON call, however it was cut."""
-        head = "".join(self.head).lstrip()
-        brace = _BRACES.search(head)
-        length = brace.start() if brace else len(head)
-        return length < _LONGEST_HEADER and ("call:".startswith(head[:5]) or head[0] in ":{")
-
-    def early_end(self) -> int | None:
-        """The first `<tool_call|>` in a string behind which a reply could go on or end."""
-        for end in self.ends:
-            following = end + 1
-            while following < len(self.pieces) and self.pieces[following].isspace():
-                following += 1
-            if following == len(self.pieces) or _is(self.pieces[following], CALL_OPEN):
-                return end
-        return None
-
-    def closing_brace(self, piece: str) -> int | None:
-        """Where the brace that closes the arguments ends in this piece, counting along."""
-        if self.in_string:
-            return None
-        for brace in _BRACES.finditer(piece):
-            self.depth += 1 if brace[0] in "{(" else -1
-            if self.depth == 0:
-                return brace.end()
-        return None
-
-
-def _is(piece: str, literal: str) -> bool:
-    return isinstance(piece, Control) and piece == literal
-
-
-_BRACES = re.compile(r"[{}()]")
-_LONGEST_HEADER: Final = 256
 
 
 class Parser:
@@ -185,7 +120,7 @@ class Parser:
         self._at = 0
         self._header: str | None = None  # of a thought, while it may still turn out to be text
         self._newline = ""  # the last one of a thought belongs to its closing token
-        self._open = _OpenCall()
+        self._open = OpenCall()
         self._queue: deque[str] = deque()
         self._hard = False  # every `<tool_call|>` ends a call, in a string or not
         if in_thought:
@@ -275,7 +210,7 @@ class Parser:
             return
         self._flush_bare()
         if piece == CHANNEL_OPEN:
-            self._state, self._header = "thought", ""
+            self._state, self._header, self._newline = "thought", "", ""
         else:
             self._common_control(piece)
 
@@ -345,8 +280,8 @@ class Parser:
     # --- calls -----------------------------------------------------------------------------
 
     def _begin_call(self, state: Literal["call", "bare"], start: int) -> None:
-        outer: _Outer = "thought" if self._state == "thought" else "text"
-        self._open = _OpenCall(start, outer, len(self._calls))
+        outer: Outer = "thought" if self._state == "thought" else "text"
+        self._open = OpenCall(start, outer, len(self._calls))
         self._state = state
 
     def _in_call(self, piece: str) -> None:
@@ -418,7 +353,7 @@ class Parser:
     def _where(self, reading: CallReading) -> Cut:
         return reading.cut or ("string" if self._open.in_string else "value")
 
-    def _parsed(self, call: _OpenCall, reading: CallReading, used: int, closing: str) -> ParsedCall:
+    def _parsed(self, call: OpenCall, reading: CallReading, used: int, closing: str) -> ParsedCall:
         opening = CALL_OPEN if self._state == "call" else ""
         raw = f"{opening}{''.join(call.pieces[:used])}{closing}"
         end = call.start + len(raw)
@@ -426,7 +361,7 @@ class Parser:
             return ParsedCall(reading.name, {}, raw, call.start, end, malformed=raw)
         return ParsedCall(reading.name, reading.arguments, raw, call.start, end)
 
-    def _best_reading(self, call: _OpenCall, *, closed: bool) -> tuple[CallReading, int]:
+    def _best_reading(self, call: OpenCall, *, closed: bool) -> tuple[CallReading, int]:
         """The reading up to the end, or up to the first earlier place that could be the end."""
         everything = len(call.pieces)
         whole = read_call(call.pieces, self._tools, closed=closed)

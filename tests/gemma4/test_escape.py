@@ -27,14 +27,14 @@ def test_every_text_survives_the_round_trip(text: str, open_end: bool) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sets(st.text("<[ab>", min_size=1, max_size=4), max_size=6),
+    st.sets(st.text("<[ab>", min_size=2, max_size=4), max_size=6),
     st.text(f"<[ab>{MARK} ", max_size=12),
     st.booleans(),
 )
 def test_literals_that_overlap_and_share_beginnings_are_all_broken_up(
     literals: set[str], text: str, open_end: bool
 ) -> None:
-    escape = Escape({literal for literal in literals if len(literal) > 1})
+    escape = Escape(literals)
     escaped = escape.escape(text, open_end=open_end)
     assert not any(literal in escaped for literal in escape.literals)
     assert escape.unescape(escaped, open_end=open_end) == text
@@ -104,7 +104,7 @@ def test_arguments_that_copy_an_escaped_text_are_what_the_text_was() -> None:
 
 
 def test_a_literal_that_cannot_be_told_from_text_is_refused() -> None:
-    for literal in ("", "a b", f"<{MARK}>"):
+    for literal in ("", "<", f"<{MARK}>"):
         with pytest.raises(ValueError, match="control literal"):
             Escape([literal])
 
