@@ -25,7 +25,7 @@ from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor
 from agentkit.messages import Content, Message, ModelSettings, SystemMessage, UserMessage
 from agentkit.models import Model
-from agentkit.policy import Budget, Decision, Limits, PausedRun, Policy
+from agentkit.policy import Budget, Decision, Limits, PausedRun, Policy, mended_history
 from agentkit.toolset import (
     RunContext,
     Tool,
@@ -297,7 +297,8 @@ class Agent(Generic[OutputT]):
     ) -> RunResult[OutputT]:
         options = replace(options, run_id=options.run_id or _new_run_id())
         context = RunContext(options.deps, options.run_id or "")
-        messages = [*await self._opening(context, options.history), UserMessage(content)]
+        history = await self._opening(context, options.history)
+        messages = mended_history([*history, UserMessage(content)])
         budget = Budget(options.limits or self._limits, _budget.get())
         return await self._drive(options, messages, budget, listener)
 

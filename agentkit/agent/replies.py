@@ -6,6 +6,7 @@ the history; a reply that is given up is void (`StepRestarted`), but what it cos
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import aclosing
 from dataclasses import replace
@@ -13,9 +14,12 @@ from dataclasses import replace
 from agentkit.agent.state import Run
 from agentkit.events import Event, ModelFinished, StepFinished, StepRestarted, StepStarted
 from agentkit.messages import ModelRequest, ModelResponse, ModelSettings, ToolChoice
-from agentkit.policy import second_try, unusable
+from agentkit.policy import history_problems, second_try, unusable
 
 __all__ = ["ask", "ask_for"]
+
+_DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
+"""Checks the history's invariant before each request."""
 
 
 async def ask(run: Run) -> ModelResponse:
@@ -58,6 +62,8 @@ async def _generate(
     request = ModelRequest(
         tuple(run.messages), run.wiring.toolset.definitions, settings, tool_choice=choice
     )
+    if _DEBUG and (problems := history_problems(request.messages)):
+        raise AssertionError(f"the history is not valid: {'; '.join(problems)}")
     response: ModelResponse | None = None
     events = run.wiring.model.generate(request)
     async with aclosing(events):

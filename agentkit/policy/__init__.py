@@ -15,6 +15,7 @@ from agentkit.policy.approval import (
     Verdict,
 )
 from agentkit.policy.guard import ProgressGuard
+from agentkit.policy.history import history_problems, mended_history
 from agentkit.policy.limits import Budget, Limits, Prices
 from agentkit.policy.second_try import second_try, unusable
 
@@ -32,6 +33,8 @@ __all__ = [
     "ProgressGuard",
     "Rule",
     "Verdict",
+    "history_problems",
+    "mended_history",
     "second_try",
     "unusable",
 ]
