@@ -332,7 +332,7 @@ def test_usage_that_is_not_given_is_nought() -> None:
 
 
 def test_token_ids_are_collected_from_all_chunks() -> None:
-    first = chunk({"content": "x"}) | {"prompt_token_ids": [2, 3]}
+    first: dict[str, Any] = chunk({"content": "x"}) | {"prompt_token_ids": [2, 3]}
     first["choices"][0]["token_ids"] = [10]
     second = chunk({"content": "y"}, "stop")
     second["choices"][0]["token_ids"] = [11, 106]

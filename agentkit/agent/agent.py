@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextvars
 import inspect
 import math
 import secrets
-import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
@@ -15,6 +13,7 @@ from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import anyio
+from anyio.from_thread import start_blocking_portal
 
 from agentkit.agent.answers import answer_tool
 from agentkit.agent.detached import Detached
@@ -176,14 +175,14 @@ class Agent(Generic[OutputT]):
         # Unbounded, so that the run never waits for who watches it; what it can hold is bounded
         # by max_tokens and the number of steps.
         send, receive = anyio.create_memory_object_stream[Event](math.inf)
-        running = Detached(partial(self._start, input, options, send.send_nowait), send.close)
-        try:
-            async for event in receive:
-                yield event
-            running.result()
-        finally:
-            await running.end()
-            receive.close()
+        with receive:
+            running = Detached(partial(self._start, input, options, send.send_nowait), send.close)
+            try:
+                async for event in receive:
+                    yield event
+                running.result()
+            finally:
+                await running.end()
 
     def run_sync(
         self,
@@ -234,7 +233,10 @@ class Agent(Generic[OutputT]):
                 try:
                     results[position] = await self._start(text, options)
                 except AgentKitError as error:
-                    results[position] = error.result
+                    # One that came before the run began, from the instructions say, has none.
+                    results[position] = error.result or RunResult(
+                        "", "error", (), explanation=str(error)
+                    )
 
         async with anyio.create_task_group() as group:
             for position, text in enumerate(todo):
@@ -374,19 +376,6 @@ def _in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
         anyio.get_current_task()
     except (RuntimeError, anyio.NoEventLoopError):
         return anyio.run(main)
-    values: list[T] = []
-    errors: list[BaseException] = []
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            values.append(anyio.run(main))
-        except BaseException as error:  # noqa: BLE001 - handed over to the caller's thread
-            errors.append(error)
-
-    thread = threading.Thread(target=context.run, args=(work,), name="agentkit-run-sync")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return values[0]
+    # Ctrl-C leaves the block, which cancels the run and waits until it has ended.
+    with start_blocking_portal(name="agentkit-run-sync") as portal:
+        return portal.call(main)

@@ -102,12 +102,22 @@ async def run_calls(run: Run, prepared: Sequence[Prepared], outcome: Outcome) ->
             else:
                 ready[position] = decided
     twins = _twins(ready)
-    async with anyio.create_task_group() as group:
-        for position, item in ready.items():
-            if position not in twins:
-                group.start_soon(_run_one, run, position, item, outcome)
+    try:
+        async with anyio.create_task_group() as group:
+            for position, item in ready.items():
+                if position not in twins:
+                    group.start_soon(_run_one, run, position, item, outcome)
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from None  # so that callers catch it by its own type
     for position, first in twins.items():
         outcome.results[position] = _twin_result(run, prepared[position], outcome.results[first])
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _decide(run: Run, item: Prepared) -> Prepared | Approval:

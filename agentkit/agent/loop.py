@@ -64,6 +64,9 @@ async def drive(
     except AgentKitError as error:
         result = error.result = run.end("error", explanation=str(error))
         raise
+    except Exception as error:  # a bug, ours or that of a function of the user's: never hidden
+        result = run.end("error", explanation=f"{type(error).__name__}: {error}")
+        raise
     except BaseException:
         result = run.end("cancelled", explanation="the run was cancelled")
         raise
