@@ -22,7 +22,7 @@ def read_back(event: events.StepFinished | events.ToolFinished) -> Event:
     return _EITHER.validate_json(_EITHER.dump_json([event]))[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(messages, st.floats(0, 100), st.integers(1, 9))
 def test_a_finished_step_comes_back_from_json_as_it_was(
     message: Message, seconds: float, step: int
@@ -31,7 +31,7 @@ def test_a_finished_step_comes_back_from_json_as_it_was(
     assert read_back(event) == event
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(calls, texts)
 def test_a_finished_tool_comes_back_from_json_as_it_was(call: ToolCall, text: str) -> None:
     event = events.ToolFinished(call, ToolResult(call.id, text), 3)

@@ -54,7 +54,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(messages, max_size=5))
 def test_a_conversation_comes_back_from_json_as_it_was(conversation: list[Message]) -> None:
     assert load_messages(dump_messages(conversation)) == conversation

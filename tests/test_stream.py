@@ -43,7 +43,7 @@ def decode(*chunks: bytes, max_event_bytes: int = MAX_EVENT_BYTES) -> list[bytes
     return [payload for chunk in chunks for payload in decoder.feed(chunk)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(streams(), st.data())
 def test_any_split_gives_the_same_payloads(stream: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
@@ -52,7 +52,7 @@ def test_any_split_gives_the_same_payloads(stream: bytes, data: st.DataObject) -
     assert decode(*(stream[i : i + 1] for i in range(len(stream)))) == decode(stream)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(streams())
 def test_the_payloads_are_those_of_a_line_by_line_reading_of_the_standard(stream: bytes) -> None:
     assert decode(stream) == by_the_standard(stream)
@@ -76,7 +76,7 @@ def by_the_standard(stream: bytes) -> list[bytes]:
     return events
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=50))
 def test_arbitrary_bytes_never_raise(one: bytes, two: bytes) -> None:
     decode(one, two)

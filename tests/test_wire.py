@@ -489,7 +489,7 @@ _fields = st.sampled_from(
 _garbage = st.recursive(
     _leaves,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_fields, inner, max_size=4),
-    max_leaves=12,
+    max_leaves=6,
 )
 
 
@@ -505,8 +505,8 @@ def nearly_chunks(draw: st.DrawFn) -> Any:
     return {"choices": [choice], **draw(st.dictionaries(_fields, _garbage, max_size=2))}
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.one_of(nearly_chunks(), _garbage), max_size=4))
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.one_of(nearly_chunks(), _garbage), max_size=3))
 def test_whatever_json_a_server_sends_only_a_protocol_error_comes_of_it(pieces: list[Any]) -> None:
     decoder = ReplyDecoder(max_tokens=5)
     try:

@@ -234,9 +234,8 @@ class Agent(Generic[OutputT]):
                     results[position] = await self._start(text, options)
                 except AgentKitError as error:
                     # One that came before the run began, from the instructions say, has none.
-                    results[position] = error.result or RunResult(
-                        "", "error", (), explanation=str(error)
-                    )
+                    none: RunResult[Any] = RunResult("", "error", (), explanation=str(error))
+                    results[position] = error.result or none
 
         async with anyio.create_task_group() as group:
             for position, text in enumerate(todo):
