@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import agentkit
+from agentkit.cli.chat import chat
 from agentkit.cli.run import run
 
 __all__ = ["app"]
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command()(chat)
 
 
 def _version(asked: bool) -> None:

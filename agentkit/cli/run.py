@@ -11,6 +11,16 @@ from rich.console import Console
 
 from agentkit.agent import Agent
 from agentkit.cli.choose import UsageError, choose_model, project_tools
+from agentkit.cli.options import (
+    MaxSteps,
+    MaxTokens,
+    ModelName,
+    ModelUrl,
+    Project,
+    Seed,
+    Temperature,
+    Thinking,
+)
 from agentkit.cli.show import Printer
 from agentkit.errors import AgentKitError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted
@@ -28,23 +38,14 @@ INSTRUCTIONS = (
 
 def run(
     question: Annotated[str, typer.Argument(help="What to find out or do.")],
-    project: Annotated[
-        Path, typer.Option("--project", "-p", help="The directory to work over.")
-    ] = Path(),
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Address of a vLLM server. [env: AGENTKIT_BASE_URL]"),
-    ] = None,
-    model_name: Annotated[
-        str | None, typer.Option(help="Served name; default: the server's first.")
-    ] = None,
-    thinking: Annotated[
-        bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first.")
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, help="0 is greedy.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed, the same reply.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of a reply.")] = None,
-    max_steps: Annotated[int, typer.Option(min=1, help="Most model calls.")] = 30,
+    project: Project = Path(),
+    model: ModelUrl = None,
+    model_name: ModelName = None,
+    thinking: Thinking = None,
+    temperature: Temperature = None,
+    seed: Seed = None,
+    max_tokens: MaxTokens = None,
+    max_steps: MaxSteps = 30,
 ) -> None:
     """Answer a question with read-only tools over a project directory.
 

@@ -1,0 +1,243 @@
+"""`agentkit chat`: a conversation in the terminal, with approvals, kept on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import anyio.to_thread
+import typer
+from prompt_toolkit import PromptSession
+from prompt_toolkit.history import FileHistory
+from pydantic import ValidationError
+from rich.console import Console
+
+from agentkit.agent import Agent, Cancellation
+from agentkit.cli.choose import UsageError, choose_model, project_tools
+from agentkit.cli.options import ModelName, ModelUrl, Project, Thinking
+from agentkit.cli.run import INSTRUCTIONS
+from agentkit.cli.show import Printer
+from agentkit.errors import AgentKitError
+from agentkit.events import RunFinished
+from agentkit.messages import Message, ModelSettings, dump_messages, load_messages
+from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Policy
+from agentkit.trace import runs_directory
+
+__all__ = ["Chat", "chat"]
+
+HELP = """\
+/help            this page
+/new             a new conversation
+/thinking on|off let the model think first
+/save FILE       a copy of the conversation as JSON
+/exit            leave (also Ctrl-D); Ctrl-C stops an answer"""
+
+Ask = Callable[[str], Awaitable[str]]
+"""Shows a prompt and returns the line that is typed; EOFError when there is no more."""
+
+
+def chat(
+    project: Project = Path(),
+    model: ModelUrl = None,
+    model_name: ModelName = None,
+    thinking: Thinking = None,
+    resume: Annotated[
+        str | None, typer.Option(help='A saved conversation to go on with, or "last".')
+    ] = None,
+) -> None:
+    """Talk with an agent over a project directory.
+
+    Thoughts are dim, tool calls are shown as they run, and a call that writes or executes asks
+    first. The conversation is saved after each answer; --resume goes on with one.
+    """
+    printer = Printer(Console(), Console(stderr=True))
+    try:
+        folder = _folder()
+        messages = _load(folder, resume) if resume else []
+        talk = Chat(_asker(folder), printer, folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json")
+        talk.messages = messages
+        agent = Agent(
+            choose_model(model, model_name),
+            instructions=INSTRUCTIONS,
+            tools=project_tools(project),
+            settings=ModelSettings(thinking=thinking),
+            policy=Policy.ask("writes", "exec", "egress"),
+            approve=talk.decide,
+        )
+        anyio.run(talk.run, agent)
+    except AgentKitError as error:
+        printer.line(f"agentkit: {error}", "red")
+        raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+
+
+class Chat:
+    """One conversation.
+
+    Args:
+        ask: Where lines come from.
+        printer: Where everything goes.
+        file: Where the conversation is kept.
+    """
+
+    def __init__(self, ask: Ask, printer: Printer, file: Path) -> None:
+        self._ask = ask
+        self._printer = printer
+        self._file = file
+        self.messages: list[Message] = []
+        self._thinking: bool | None = None
+
+    async def run(self, agent: Agent[str]) -> None:
+        """Reads and answers until there is no more to read."""
+        self._printer.line("Ask something; /help shows what else you can type.", "dim")
+        while True:
+            try:
+                line = (await self._ask("> ")).strip()
+            except (EOFError, KeyboardInterrupt):
+                break
+            if line.startswith("/"):
+                if not self._command(line):
+                    break
+            elif line:
+                await self._answer(agent, line)
+        await agent.aclose()
+
+    async def _answer(self, agent: Agent[str], line: str) -> None:
+        cancellation = Cancellation()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_on_interrupt, cancellation)
+                await self._show(agent, line, cancellation)
+                group.cancel_scope.cancel()
+        except* AgentKitError as errors:
+            self._printer.line(str(errors.exceptions[0]), "red")
+        self._printer.end_line()
+        _save(self._file, self.messages)
+
+    async def _show(self, agent: Agent[str], line: str, cancellation: Cancellation) -> None:
+        settings = ModelSettings(thinking=self._thinking)
+        events = agent.stream(
+            line, history=self.messages, settings=settings, cancellation=cancellation
+        )
+        async for event in events:
+            self._printer(event)
+            if isinstance(event, RunFinished):
+                self.messages = list(event.result.messages)
+                if event.result.stop_reason != "answer":
+                    self._printer.line(f"no answer: {event.result.explanation}", "yellow")
+
+    async def decide(self, approval: Approval) -> Decision:
+        """Asks about one call."""
+        call = approval.call
+        shown = f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}"
+        self._printer.line(
+            f"? {shown}{'  on ' if approval.target else ''}{approval.target}", "bold"
+        )
+        while True:
+            try:
+                reply = (await self._ask("  run it? [y]es, [n]o REASON, [e]dit JSON: ")).strip()
+            except (EOFError, KeyboardInterrupt):
+                return Deny("nobody answered")
+            word, _, rest = reply.partition(" ")
+            if word in ("y", "yes"):
+                return Approve()
+            if word in ("n", "no"):
+                return Deny(rest.strip())
+            if word in ("e", "edit") and (edited := _object(rest)) is not None:
+                return Edit(edited)
+            self._printer.line('Type y, n with a reason, or e with JSON, as in: e {"a": 1}', "dim")
+
+    def _command(self, line: str) -> bool:
+        """Obeys a command; False ends the chat."""
+        word, _, rest = line.partition(" ")
+        rest = rest.strip()
+        if word in ("/exit", "/quit"):
+            return False
+        if word == "/new":
+            self.messages = []
+            self._file = self._file.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}.json")
+        elif word == "/thinking" and rest in ("on", "off"):
+            self._thinking = rest == "on"
+        elif word == "/save" and rest:
+            self._copy(Path(rest))
+        else:
+            self._printer.line(HELP)
+        return True
+
+    def _copy(self, target: Path) -> None:
+        try:
+            _save(target, self.messages)
+        except OSError as error:
+            self._printer.line(f"not saved: {error}", "red")
+        else:
+            self._printer.line(f"saved to {target}", "dim")
+
+
+async def _cancel_on_interrupt(cancellation: Cancellation) -> None:
+    """Ctrl-C ends the answer, not the chat."""
+    with anyio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async for _ in interrupts:
+            cancellation.cancel()
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _folder() -> Path:
+    runs = runs_directory()
+    folder = (runs.parent if runs else Path.home() / ".local" / "state" / "agentkit") / "chats"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def _save(file: Path, messages: list[Message]) -> None:
+    """Written beside and moved into place, so that a crash leaves the old or the new one."""
+    beside = file.with_name(f"{file.name}.tmp")
+    beside.write_bytes(dump_messages(messages))
+    os.replace(beside, file)
+
+
+def _load(folder: Path, name: str) -> list[Message]:
+    if name == "last":
+        saved = sorted(folder.glob("*.json"))
+        if not saved:
+            raise UsageError(f"--resume last: no conversation is kept in {folder}")
+        file = saved[-1]
+    else:
+        file = Path(name)
+    try:
+        return load_messages(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"--resume: {error}") from None
+    except ValidationError:
+        raise UsageError(f"--resume: {file} is not a saved conversation") from None
+
+
+def _asker(folder: Path) -> Ask:
+    """Lines from the terminal, with editing and history; from a pipe as they are."""
+    if sys.stdin.isatty():
+        session: PromptSession[str] = PromptSession(history=FileHistory(str(folder / "typed.txt")))
+
+        async def from_terminal(prompt: str) -> str:
+            return str(await session.prompt_async(prompt))
+
+        return from_terminal
+
+    async def from_pipe(_prompt: str) -> str:
+        line: str = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+        if not line:
+            raise EOFError
+        return line
+
+    return from_pipe

@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = [
+    "MaxSteps",
+    "MaxTokens",
+    "ModelName",
+    "ModelUrl",
+    "Project",
+    "Seed",
+    "Temperature",
+    "Thinking",
+]
+
+Project: TypeAlias = Annotated[
+    Path, typer.Option("--project", "-p", help="The directory to work over.")
+]
+ModelUrl: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Address of a vLLM server. [env: AGENTKIT_BASE_URL]"),
+]
+ModelName: TypeAlias = Annotated[
+    str | None, typer.Option(help="Served name; default: the server's first.")
+]
+Thinking: TypeAlias = Annotated[
+    bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first.")
+]
+Temperature: TypeAlias = Annotated[float | None, typer.Option(min=0, help="0 is greedy.")]
+Seed: TypeAlias = Annotated[int | None, typer.Option(help="The same seed, the same reply.")]
+MaxTokens: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Most tokens of a reply.")]
+MaxSteps: TypeAlias = Annotated[int, typer.Option(min=1, help="Most model calls.")]

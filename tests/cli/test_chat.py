@@ -1,0 +1,93 @@
+"""The chat, line by line."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from agentkit import Agent, tool
+from agentkit.cli.chat import Chat
+from agentkit.cli.show import Printer
+from agentkit.messages import load_messages, text_of
+from agentkit.policy import Policy
+from agentkit.testing import ScriptedModel, call, say
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The chat's own backend: prompt-toolkit works on asyncio."""
+    return "asyncio"
+
+
+@tool(labels={"writes"})
+def note(text: str) -> str:
+    """Writes a note."""
+    return f"noted {text}"
+
+
+class Lines:
+    """Types these lines, then ends the input."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.prompts: list[str] = []
+
+    async def __call__(self, prompt: str) -> str:
+        self.prompts.append(prompt)
+        try:
+            return next(self._lines)
+        except StopIteration:
+            raise EOFError from None
+
+
+def chat_of(lines: Iterable[str], file: Path) -> tuple[Chat, io.StringIO]:
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    return Chat(Lines(lines), Printer(console, console), file), out
+
+
+async def test_a_conversation_remembers_what_was_said_and_is_saved(tmp_path: Path) -> None:
+    model = ScriptedModel([say("Hello."), say("You said hi.")])
+    chat, out = chat_of(["hi", "", "what did I say?"], tmp_path / "c.json")
+    await chat.run(Agent(model, observers=()))
+    assert [text_of(m.content) for m in model.requests[1].messages] == [
+        "hi",
+        "Hello.",
+        "what did I say?",
+    ]
+    assert "You said hi." in out.getvalue()
+    assert load_messages((tmp_path / "c.json").read_bytes()) == chat.messages
+
+
+@pytest.mark.parametrize(
+    ("typed", "seen"),
+    [
+        ("y", "noted milk"),
+        ("n not now", "a person said no: not now"),
+        ('e {"text": "tea"}', "noted tea"),
+    ],
+)
+async def test_a_call_that_writes_is_approved_denied_or_edited(
+    tmp_path: Path, typed: str, seen: str
+) -> None:
+    model = ScriptedModel([call("note", text="milk"), say("ok")])
+    chat, _ = chat_of(["do it", "what?", typed], tmp_path / "c.json")
+    agent = Agent(
+        model, tools=[note], policy=Policy.ask("writes"), approve=chat.decide, observers=()
+    )
+    await chat.run(agent)
+    assert seen in text_of(model.requests[1].messages[-1].content)
+
+
+async def test_new_forgets_and_help_tells(tmp_path: Path) -> None:
+    model = ScriptedModel([say("1"), say("2")])
+    chat, out = chat_of(["a", "/new", "/help", "b", "/exit", "never asked"], tmp_path / "c.json")
+    await chat.run(Agent(model, observers=()))
+    assert len(model.requests[1].messages) == 1
+    assert "/thinking" in out.getvalue()
