@@ -53,7 +53,7 @@ def functions(round_: int) -> list[Callable[..., str]]:
         name = f"<benchmark {round_} {n}>"
         linecache.cache[name] = (len(source), None, source.splitlines(True), name)
         scope: dict[str, Any] = {"__name__": f"benchmark_{round_}"}
-        exec(compile(source, name, "exec"), scope)  # noqa: S102 - our own text above
+        exec(compile(source, name, "exec", dont_inherit=True), scope)  # noqa: S102 - our own text above
         made.append(scope[f"tool_{n}"])
     return made
 

@@ -18,7 +18,17 @@ from agentkit.messages import JsonObject
 from agentkit.schema.jsontype import InvalidValueError
 from agentkit.schema.mending import locate
 
-__all__ = ["MAX_FEEDBACK", "Problem", "describe", "feedback", "nearest", "problems_of"]
+__all__ = [
+    "MAX_FEEDBACK",
+    "Problem",
+    "describe",
+    "feedback",
+    "field_path",
+    "nearest",
+    "problems_of",
+    "shown",
+    "unknown_key",
+]
 
 MAX_FEEDBACK = 299
 """Most characters of one message: a call's errors must not crowd out the conversation."""
@@ -71,7 +81,7 @@ def problems_of(field: str, error: InvalidValueError) -> list[Problem]:
     found: dict[str, tuple[str | None, list[str]]] = {}
     for detail in error.errors:
         keys = locate(error.value, detail["loc"])
-        place = _path(field, keys)
+        place = field_path([field, *keys])
         _, wants = found.setdefault(place, (_got(detail), []))
         if (want := _want(detail)) not in wants:
             wants.append(want)
@@ -105,8 +115,10 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
     return f"is not a parameter; there is {listed or 'none'}"
 
 
-def _path(field: str, keys: Sequence[str | int]) -> str:
-    text = field + "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys)
+def field_path(keys: Sequence[str | int], *more: str) -> str:
+    """Where a value sits, as a model would write it: `order.items[2].price`."""
+    steps = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in (*keys, *more))
+    text = "".join(steps).removeprefix(".") or "arguments"
     return text if len(text) <= _SHOWN else f"…{text[-_SHOWN + 1 :]}"
 
 
@@ -235,4 +247,6 @@ def describe(schema: JsonObject) -> str:
     if "anyOf" in schema or "oneOf" in schema:
         members: list[Any] = schema.get("anyOf") or schema["oneOf"]
         return " or ".join(dict.fromkeys(filter(None, map(describe, members))))
-    return _NOUNS.get(str(schema.get("type", "")), "")
+    kinds = schema.get("type", "")
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    return " or ".join(filter(None, (_NOUNS.get(str(kind), "") for kind in kinds)))

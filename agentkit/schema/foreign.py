@@ -1,0 +1,171 @@
+"""Arguments of a tool whose JSON Schema was written elsewhere, such as by an MCP server.
+
+The same service as `Signature`: what can mean only one thing is mended, everything that is wrong is
+reported at once and briefly. The values stay plain JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from referencing import Registry
+
+from agentkit.messages import JsonObject
+from agentkit.schema.feedback import Problem, describe, field_path, shown, unknown_key
+
+__all__ = ["ForeignArguments", "why_unusable"]
+
+
+def why_unusable(schema: object) -> str | None:
+    """Why nothing can be checked against a schema; None if it is fine.
+
+    References that leave the document are refused: resolving them would make us fetch what a
+    stranger names.
+    """
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
+        return "its schema does not describe an object"
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        return f"its schema is not valid JSON Schema ({error.message})"
+    outside = next((r for r in _references(schema) if not r.startswith("#")), None)
+    return f"its schema refers to {outside!r}, outside of itself" if outside else None
+
+
+def _references(schema: object) -> Iterator[str]:
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _references(item)
+    elif isinstance(schema, dict):
+        for key, value in schema.items():
+            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+                yield value
+            else:
+                yield from _references(value)
+
+
+class ForeignArguments:
+    """Checks arguments against a JSON Schema (draft 2020-12).
+
+    Args:
+        schema: Of the arguments object; see `why_unusable`.
+    """
+
+    def __init__(self, schema: JsonObject) -> None:
+        self._properties: Mapping[str, Any] = schema.get("properties", {})
+        self._closed = not {"additionalProperties", "patternProperties"} & schema.keys()
+        self._validator = Draft202012Validator(schema, registry=Registry())
+
+    def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
+        """The arguments, mended where that is certain; or all that is wrong."""
+        value: dict[str, Any] = json.loads(json.dumps(arguments))
+        errors = list(self._validator.iter_errors(value))
+        for _ in range(_ROUNDS):
+            if not [error for error in errors if self._mend(value, error)]:
+                break
+            errors = list(self._validator.iter_errors(value))
+        problems = list(dict.fromkeys(p for error in errors for p in _problems(error)))
+        if self._closed and self._properties:
+            known = tuple(self._properties)
+            strangers = [key for key in value if key not in self._properties]
+            problems += [Problem(key, None, unknown_key(key, known)) for key in strangers]
+        return problems or value
+
+    def call_arguments(
+        self, values: Mapping[str, Any], injected: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The context and the arguments object, by position."""
+        return [injected, dict(values)], {}
+
+    def _mend(self, document: dict[str, Any], error: ValidationError) -> bool:
+        """Puts in place what a wrong value must have meant; False if that is not certain."""
+        path = list(error.absolute_path)
+        if not path or error.validator not in _MENDED:
+            return False
+        parent: Any = document
+        for key in path[:-1]:
+            parent = parent[key]
+        if error.instance is None and isinstance(parent, dict):
+            return self._leave_out(document, parent, path)
+        if not isinstance(error.instance, str):
+            return False
+        wanted = self._validator.evolve(schema={error.validator: error.validator_value})
+        for better in _readings(error.instance):
+            if wanted.is_valid(better):
+                parent[path[-1]] = better
+                return True
+        return False
+
+    def _leave_out(
+        self, document: dict[str, Any], parent: dict[str, Any], path: list[str | int]
+    ) -> bool:
+        """Null for something optional means that it is not given."""
+        key = str(path[-1])
+        del parent[key]
+        for error in self._validator.iter_errors(document):
+            if error.validator == "required" and list(error.absolute_path) == path[:-1]:
+                parent[key] = None
+                return False
+        return True
+
+
+_ROUNDS = 4
+"""As for our own types: JSON text in JSON text; more layers are no accident."""
+
+_MENDED = ("type", "enum", "const", "anyOf", "oneOf")
+
+
+def _readings(text: str) -> Iterator[Any]:
+    """Other values that the same characters may have been meant as."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
+        yield text[1:-1]
+    with contextlib.suppress(ValueError, RecursionError):
+        yield json.loads(text.lower() if text in ("True", "False", "None") else text)
+
+
+# --- words -------------------------------------------------------------------------------------
+
+_WANTS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "exclusiveMinimum": "more than {}",
+    "exclusiveMaximum": "less than {}",
+    "multipleOf": "a multiple of {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "pattern": "text that matches {}",
+    "uniqueItems": "items that differ",
+}
+"""By the keyword of JSON Schema that was broken; {} is the keyword's value."""
+
+
+def _problems(error: ValidationError) -> Iterator[Problem]:
+    path = list(error.absolute_path)
+    value: Any = error.validator_value
+    instance: Any = error.instance
+    schema: Any = error.schema
+    match error.validator:
+        case "required":
+            for key in value:
+                if key not in instance:
+                    want = describe(schema.get("properties", {}).get(key, {}))
+                    text = f"is missing, want {want}" if want else "is missing"
+                    yield Problem(field_path(path, key), None, text)
+        case "additionalProperties" if value is False:
+            known = tuple(schema.get("properties", ()))
+            for key in instance:
+                if key not in known:
+                    yield Problem(field_path(path, key), None, unknown_key(key, known))
+        case "type" | "enum" | "const" | "anyOf" | "oneOf":
+            want = describe({error.validator: value})
+            yield Problem(field_path(path), shown(instance), want or "something else")
+        case keyword:
+            want = _WANTS.get(str(keyword), f"what {keyword} allows").format(value)
+            yield Problem(field_path(path), shown(instance), want)
