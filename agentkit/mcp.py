@@ -53,7 +53,7 @@ except ImportError as error:
         "MCP needs the extra `mcp`: pip install 'agentkit-gemma[mcp]'", name=error.name
     ) from error
 
-__all__ = ["McpToolset"]
+__all__ = ["McpToolset", "callable_name", "tame"]
 
 T = TypeVar("T")
 
@@ -162,10 +162,10 @@ class McpToolset(ToolSource):
         if (problem := why_unusable(remote.input_schema)) is not None:
             raise ToolDefinitionError(f"{place}: {problem}")
         effect, labels = _declared(remote.annotations if self._trusted else None)
-        schema: JsonObject = _tame(remote.input_schema)
+        schema: JsonObject = tame(remote.input_schema)
         again = effect in ("pure", "idempotent")
         return Tool(
-            ToolDefinition(_callable_name(remote.name), _tame(remote.description or ""), schema),
+            ToolDefinition(callable_name(remote.name), tame(remote.description or ""), schema),
             partial(_call, link, remote.name, again),
             ToolOptions(effect=effect, labels=labels, timeout=self._timeout),
             ForeignArguments(schema),
@@ -184,7 +184,7 @@ def _declared(hints: mcp_types.ToolAnnotations | None) -> tuple[Effect, frozense
     return "idempotent" if hints.idempotent_hint else "once", frozenset({*labels, "writes"})
 
 
-def _callable_name(name: str) -> str:
+def callable_name(name: str) -> str:
     """The name in the characters that a model can call."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "_" for c in name)[:64]
     return kept if kept[:1].isalpha() or kept[:1] == "_" else f"_{kept[:63]}"
@@ -194,12 +194,12 @@ _MOST_WORDS = 2_000
 """Characters of one description: room for honest ones, little for a hidden speech."""
 
 
-def _tame(value: Any) -> Any:
+def tame(value: Any) -> Any:
     """A server's texts, shortened and without characters that people cannot see."""
     if isinstance(value, dict):
-        return {key: _tame(item) for key, item in value.items()}
+        return {key: tame(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_tame(item) for item in value]
+        return [tame(item) for item in value]
     if not isinstance(value, str):
         return value
     seen = "".join(c for c in value if c in "\n\t" or unicodedata.category(c)[0] != "C")

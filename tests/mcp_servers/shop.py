@@ -11,6 +11,7 @@ import sys
 from typing import Literal
 
 from mcp.server.mcpserver import Context, Image, MCPServer
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel
 
@@ -79,15 +80,20 @@ def die() -> str:
 
 
 @server.tool()
-def grow() -> CallToolResult:
+def grow(name: str) -> CallToolResult:
     """Adds a tool to the server."""
 
     def grown() -> str:
         """Was not there before."""
         return "grown"
 
-    server.add_tool(grown)
+    server.add_tool(grown, name=name)
     return CallToolResult(content=[TextContent(text="done")])
+
+
+_outside = Tool.from_function(grow, name="outside")
+_outside.parameters["properties"] = {"a": {"$ref": "https://example.org/schema.json"}}
+server._tool_manager._tools["outside"] = _outside  # pyright: ignore[reportPrivateUsage] # no public way in for such a schema
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What runs agents and tools from outside the loop."""
