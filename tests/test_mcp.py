@@ -32,7 +32,7 @@ one_backend = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 """Starting a server takes a second or two, so once must do where it is started for one test."""
 
 
-async def execute(toolset: Toolset, name: str, **arguments: Any) -> ToolResult:
+async def execute(toolset: Toolset, name: str, /, **arguments: Any) -> ToolResult:
     asked = ToolCall("c1", name, arguments)
     checked = toolset.validate(asked)
     if isinstance(checked, ToolResult):
