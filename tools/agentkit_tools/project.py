@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -25,12 +26,16 @@ _SHOWN_RESULTS = 10
 _SHOWN_ENTRIES = 40
 _SHOWN_LINES = 60
 _SHOWN_COLUMNS = 120
+_LONGEST_LINE = 1_000  # characters that are read of a line: a minified file is one line
+
 
 _DEFINES = (
-    r"^\s*(?:(?:export|default|public|private|protected|static|abstract|final|pub|async|extern"
-    r"|inline|unsafe)\s+)*"
-    r"(?:(?:def|class|function|func|fn|struct|enum|interface|trait|type|const|let|var|mod|macro_rules!)"
-    r"\s+{name}\b|{name}\s*(?::[^=]+)?=[^=])"
+    r"^\s*(?:(?:export|default|public|private|protected|static|abstract|final|pub(?:\([^)]*\))?"
+    r"|async|extern|inline|unsafe|const|mut)\s+)*"
+    r"(?:(?:def|class|function\*?|func(?:\s*\([^)]*\))?|fn|struct|enum|interface|trait|type|const"
+    r"|let|var|mod|macro_rules!)\s+{name}(?!\w)"  # a Go receiver may stand before it
+    r"|{name}\s*\([^()]*\)\s*\{\s*$"  # a method of a JavaScript class
+    r"|{name}\s*(?::[^=]+)?=[^=])"
 )
 
 
@@ -65,7 +70,10 @@ class _Reader:
         Args:
             name: Exact name, without parentheses.
         """
-        pattern = re.compile(_DEFINES.replace("{name}", re.escape(name.strip().removesuffix("()"))))
+        name = name.strip().removesuffix("()")
+        if not name:
+            raise ToolError("the name to look for is empty.")
+        pattern = re.compile(_DEFINES.replace("{name}", re.escape(name)))
         return _listing(self._matching(pattern))
 
     def search_text(self, text: str) -> str:
@@ -85,7 +93,7 @@ class _Reader:
             folder: Folder inside the project; "." is the top.
         """
         path = self._inside(folder)
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise ToolError(self._missing("folder", folder))
         names = [
             f"{entry.name}/" if entry.is_dir() else entry.name
@@ -105,13 +113,16 @@ class _Reader:
             path: Path of the file inside the project.
         """
         file = self._inside(path)
-        if not file.is_file():
+        if not os.path.isfile(file):  # False, not an error, for a name that is too long
             raise ToolError(self._missing("file", path))
         text = _read(file)
         if text is None:
             raise ToolError(f'"{path}" is not a text file of at most {_LARGEST:,} bytes.')
         lines = text.splitlines()
-        body = [f"{number:4}| {line}" for number, line in enumerate(lines[:_SHOWN_LINES], 1)]
+        body = [
+            f"{number:4}| {_at_most(line, _LONGEST_LINE)}"
+            for number, line in enumerate(lines[:_SHOWN_LINES], 1)
+        ]
         if len(lines) > _SHOWN_LINES:
             body.append(f"({_SHOWN_LINES} of {len(lines)} lines shown)")
         return "\n".join(body)
@@ -160,12 +171,17 @@ def _is_skipped(name: str) -> bool:
 def _read(file: Path) -> str | None:
     """The text of a file; None for one that is large, binary or not ours to read."""
     try:
-        if file.stat().st_size > _LARGEST:
-            return None
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
+            return None  # reading a named pipe would wait for ever
         content = file.read_bytes()
     except OSError:
         return None
     return None if b"\0" in content else content.decode("utf-8", "replace")
+
+
+def _at_most(line: str, columns: int) -> str:
+    return line if len(line) <= columns else f"{line[:columns]}… ({len(line)} characters)"
 
 
 def _listing(found: Iterable[str]) -> str:
