@@ -7,12 +7,14 @@ leaves a file that is complete up to there. A disk that refuses never stops a ru
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
-from pydantic_core import to_json
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from agentkit.events import (
     Event,
@@ -22,6 +24,7 @@ from agentkit.events import (
     TextDelta,
     ToolCallDelta,
 )
+from agentkit.messages import JsonObject
 from agentkit.trace.logs import get_logger
 
 __all__ = ["RunFiles", "runs_directory"]
@@ -56,8 +59,8 @@ class RunFiles:
         self._open: dict[str, BinaryIO] = {}
 
     def path(self, run_id: str) -> Path:
-        """The file of a run."""
-        return self._directory / f"{run_id}.jsonl"
+        """The file of a run; whatever its id holds, the file lies in the directory."""
+        return self._directory / f"{quote(run_id, safe='')}.jsonl"
 
     def __call__(self, run_id: str, event: Event) -> None:
         """Writes the event's line, if it is one that the file keeps."""
@@ -76,7 +79,9 @@ class RunFiles:
         file = self._open.get(run_id)
         if file is None:
             return
-        file.write(_line(event))
+        line = memoryview(_line(event))
+        while line:  # a nearly full disk may take part of it
+            line = line[file.write(line) :]
         if isinstance(event, RunFinished):
             self._close(run_id)
 
@@ -97,6 +102,16 @@ def _line(event: Event) -> bytes:
             "steps": result.steps,
             "explanation": result.explanation,
         }
-        return to_json(head | body, fallback=str, inf_nan_mode="constants") + b"\n"
+        return _json(head | body)
     fields = {name: getattr(event, name) for name in event.__dataclass_fields__}
-    return to_json(head | fields, fallback=str, inf_nan_mode="constants") + b"\n"
+    return _json(head | fields)
+
+
+def _json(value: JsonObject) -> bytes:
+    try:
+        text = to_json(value, fallback=str, inf_nan_mode="constants")
+    except PydanticSerializationError:
+        # Half a surrogate pair, from the undecodable bytes of a file name or an argument.
+        plain = to_jsonable_python(value, fallback=str)
+        text = json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
+    return text + b"\n"
