@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +24,7 @@ __all__ = ["Printer"]
 
 _PREVIEW_LINES = 4
 _PREVIEW_COLUMNS = 110
+_PATIENCE = 3.0  # seconds of a failing server before a person is told
 
 
 class Printer:
@@ -37,7 +39,8 @@ class Printer:
         self._out = out
         self._err = err
         self._open: Console | None = None  # the console whose line has not ended
-        self._answer = False
+        self._began = time.monotonic()  # of the step
+        self._shown = False  # whether anything of the step stands on the terminal
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -56,11 +59,20 @@ class Printer:
                 for row in _preview(text_of(result.content)):
                     self.line(f"  {row}", style)
             case StepRestarted(reason=reason):
-                self.line(f"↻ {reason}; what was shown of this step is void", "yellow")
+                self._restarted(reason)
             case StepStarted():
                 self.end_line()
+                self._began, self._shown = time.monotonic(), False
             case _:
                 pass
+
+    def _restarted(self, reason: str) -> None:
+        """Takes back what was shown; a short hiccup before that concerns nobody."""
+        if self._shown:
+            self.line(f"↻ {reason}; what was shown of this step is void", "yellow")
+        elif time.monotonic() - self._began > _PATIENCE:
+            self.line(f"↻ {reason}; trying again", "yellow")
+        self._shown = False
 
     def line(self, text: str, style: str = "") -> None:
         """A whole line on standard error."""
@@ -79,6 +91,7 @@ class Printer:
         console.print(Text(_printable(text), style=style), end="", soft_wrap=True)
         console.file.flush()
         self._open = None if text.endswith("\n") else console
+        self._shown = True
 
 
 def _short(value: Any) -> str:
