@@ -1,0 +1,134 @@
+"""What must hold of the text of every source file."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+SOURCES = ("agentkit", "tools", "evals", "examples", "benchmarks", "soak", "training")
+LONGEST_FILE = 400
+LONGER_FILES = {"agentkit/wire.py": "the one file that spells the wire's field names"}
+LONGEST_FUNCTION = 60
+
+# Written in two halves, so that this file does not hold them.
+FORBIDDEN = [
+    ("/ro" + "ot/", "a path of one machine"),
+    ("/wo" + "rk/", "a path of one machine"),
+    ("/ho" + "me/[a-z]+/[a-z]", "a path of one machine"),
+    ("TO" + "DO", "unfinished work"),
+    ("FIX" + "ME", "unfinished work"),
+    ("XX" + "X", "unfinished work"),
+    ("(?i)cla" + "ude|chat" + "gpt|copi" + "lot", "how it was written"),
+    ("Signed-off" + "-by", "not part of a file"),
+]
+_KIND = r"#\s*(type:\s*ignore|noqa|pyright:\s*ignore)"
+_RULE = r"(\[[\w\-, ]+\]|:\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?"
+IGNORE = re.compile(f"{_KIND}{_RULE}(.*)$")
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPO,
+        capture_output=True,
+        check=False,
+    )
+    names = listed.stdout.decode().split("\0") if listed.returncode == 0 else []
+    files = [REPO / name for name in names if name] or list(REPO.rglob("*.py"))
+    return [file for file in files if file.is_file()]
+
+
+FILES = tracked()
+PYTHON = [file for file in FILES if file.suffix == ".py"]
+LIBRARY = [file for file in PYTHON if file.relative_to(REPO).parts[0] in SOURCES]
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    for file in FILES:
+        if file.suffix in {".py", ".md", ".toml", ".sh", ".yml", ".cfg", ".jinja", ""}:
+            try:
+                yield file.relative_to(REPO), file.read_text()
+            except UnicodeDecodeError:
+                continue
+
+
+@pytest.mark.parametrize(("pattern", "why"), FORBIDDEN, ids=[p for p, _ in FORBIDDEN])
+def test_no_file_holds_what_does_not_belong(pattern: str, why: str) -> None:
+    found = [
+        f"{file}:{number}"
+        for file, text in texts()
+        for number, line in enumerate(text.splitlines(), 1)
+        if re.search(pattern, line) and file.name != "LICENSE"
+    ]
+    assert found == [], why
+
+
+def test_every_ignore_names_its_rule_and_its_reason() -> None:
+    bare: list[str] = []
+    for file in PYTHON:
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            found = IGNORE.search(line)
+            if found is None or '"' in line[found.start() :]:
+                continue
+            rule, reason = found[2], found[3].strip(" -#")
+            if not rule or not reason:
+                bare.append(f"{file.relative_to(REPO)}:{number}: {line.strip()}")
+    assert bare == []
+
+
+def test_no_file_is_longer_than_can_be_read_at_one_sitting() -> None:
+    long = {
+        str(file.relative_to(REPO)): lines
+        for file in LIBRARY
+        if (lines := len(file.read_text().splitlines())) > LONGEST_FILE
+    }
+    assert set(long) == set(LONGER_FILES), long
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for file in LIBRARY:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{file.relative_to(REPO)}:{node.lineno} {node.name}", node
+
+
+def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its signature and docstring."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_functions_stay_short() -> None:
+    sizes = {where: body_lines(node) for where, node in functions()}
+    assert {where: size for where, size in sizes.items() if size > LONGEST_FUNCTION} == {}
+    assert sorted(sizes.values())[len(sizes) // 2] < 10
+
+
+def passes_on(node: ast.AST, name: str) -> bool:
+    """Whether a call inside takes `**name`."""
+    return any(
+        isinstance(inner, ast.keyword)
+        and inner.arg is None
+        and isinstance(inner.value, ast.Name)
+        and inner.value.id == name
+        for inner in ast.walk(node)
+    )
+
+
+def test_no_public_function_of_the_library_passes_keywords_through() -> None:
+    passing = [
+        where
+        for where, node in functions()
+        if where.startswith("agentkit/")
+        and node.args.kwarg is not None
+        and not node.name.startswith("_")
+        and not isinstance(node.args.kwarg.annotation, ast.Attribute)  # a ParamSpec is typed
+        and passes_on(node, node.args.kwarg.arg)
+    ]
+    assert passing == []
