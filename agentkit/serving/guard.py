@@ -2,8 +2,9 @@
 
 Run as a script: `python guard.py GRACE_SECONDS COMMAND...`. It starts COMMAND in a session of
 its own and ends it when its own standard input closes, which happens however the owner ends:
-by asking, by an exception, by Ctrl-C or by `kill -9`. It exits only when no descendant is left,
-with COMMAND's own exit code.
+by asking, by an exception, by Ctrl-C or by `kill -9`; a SIGTERM to the guard does the same. It
+exits only when no descendant is left, with COMMAND's own exit code. Should the guard itself be
+killed, the kernel sends COMMAND a SIGTERM (PR_SET_PDEATHSIG), on which vLLM ends its workers.
 
 vLLM is several processes, and an engine core that loses its API server may go on holding its
 memory. So on Linux the guard declares itself the reaper of every orphan below it
@@ -33,8 +34,8 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def _die_with_guard() -> None:
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _end_with_guard() -> None:
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _parents() -> dict[int, int]:
@@ -108,15 +109,17 @@ def main(arguments: list[str]) -> int:
     """
     # Only the owner decides when it is over: a Ctrl-C in the terminal reaches the owner too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     grace = float(arguments[0])
     child = subprocess.Popen(  # noqa: S603  the owner's own command
         arguments[1:],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=_die_with_guard,  # noqa: PLW1509  this process has one thread
+        preexec_fn=_end_with_guard,  # noqa: PLW1509  this process has one thread
     )
-    while child.poll() is None:
+    while child.poll() is None and not asked:
         readable, _, _ = select.select([sys.stdin], [], [], _POLL_SECONDS)
         if readable and not os.read(sys.stdin.fileno(), 1):
             break

@@ -59,6 +59,17 @@ def test_an_exception_in_the_block_ends_the_server_too(tmp_path: Path) -> None:
 
 
 @linux_only
+def test_ending_the_guard_ends_what_it_guards(tmp_path: Path) -> None:
+    with fake_server(tmp_path) as server:
+        guard = os.pidfd_open(server.pid)
+        os.kill(server.pid, signal.SIGTERM)
+        ended, _, _ = select.select([guard], [], [], 30)
+        os.close(guard)
+        assert ended
+        assert alive(pids_in(tmp_path)) == []
+
+
+@linux_only
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_server_ends_when_its_owner_is_killed(tmp_path: Path, number: signal.Signals) -> None:
     owner = subprocess.Popen(
