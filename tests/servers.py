@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
+CHAT = "/v1/chat/completions"
 MODEL = "google/gemma-4-26B-A4B-it"
 
 
@@ -97,6 +98,7 @@ class Server:
     Attributes:
         url: With `/v1`.
         script: One entry for each chat request; the last one stays.
+        paths: What to do with other requests than chat; a path that is not here is a 404.
         requests: The chat requests so far.
         connections: Connections accepted so far.
         stalled: Set when a stalled exchange waits.
@@ -108,6 +110,7 @@ class Server:
     models: object = field(
         default_factory=lambda: {"data": [{"id": MODEL, "max_model_len": 32768}]}
     )
+    paths: dict[str, Script] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     model_requests: list[Request] = field(default_factory=list)
     connections: int = 0
@@ -150,9 +153,11 @@ def serving(*script: Script, key: str | None = None) -> Generator[Server]:
             length = int(self.headers.get("Content-Length", "0"))
             request = Request(self.path, _headers(self), json.loads(self.rfile.read(length)))
             exchange = Exchange(self, request, server)
-            if not self.refused(exchange):
-                with suppress(ConnectionError):
-                    server.next_script(request)(exchange)
+            if self.refused(exchange):
+                return
+            other = server.paths.get(self.path, fails(404, {"error": {"message": "Not Found"}}))
+            with suppress(ConnectionError):
+                (server.next_script(request) if self.path == CHAT else other)(exchange)
 
         def refused(self, exchange: Exchange) -> bool:
             if key is None or self.headers.get("Authorization") == f"Bearer {key}":

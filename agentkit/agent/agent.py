@@ -222,7 +222,12 @@ class Agent(Generic[OutputT]):
         """Runs all inputs, at most `concurrency` at a time; results in the order of the inputs.
 
         A run whose model fails does not end the others: its result says `error` and why.
+
+        Raises:
+            ValueError: `concurrency` is below 1.
         """
+        if concurrency < 1:
+            raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
         options = RunOptions(deps=deps, settings=settings, limits=limits)
         todo = list(inputs)
         results: list[RunResult[OutputT] | None] = [None] * len(todo)

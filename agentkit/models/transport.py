@@ -69,7 +69,7 @@ class Connection:
         api_key: Sent as a bearer token; never logged, never part of a repr.
         headers: Sent with each request.
         verify: False to accept any TLS certificate, or a context to check with.
-        proxy: For this server; the environment's proxies hold when None, but never for loopback.
+        proxy: For this server; when None the environment's proxies hold, but not for loopback.
         http_client: Used as it is instead of a client of our own, and never closed.
     """
 
@@ -273,10 +273,18 @@ class Transport:
     def _build(self) -> httpx2.AsyncClient:
         link = self.connection
         plain = link.base_url.startswith("http:")
+        try:
+            return self._client_for(link, plain=plain)
+        except (ImportError, ValueError) as error:  # a SOCKS proxy without socksio, no such scheme
+            raise ServerNotReadyError(
+                f"{self.where} cannot be reached by proxy: {error}"
+            ) from error
+
+    def _client_for(self, link: Connection, *, plain: bool) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
             # Without TLS no certificates are needed, and loading them costs 20 ms.
             verify=False if plain and link.proxy is None else link.verify,
-            proxy=None if link.is_loopback else link.proxy,
+            proxy=link.proxy,
             trust_env=not link.is_loopback,
             timeout=httpx2.Timeout(None, connect=self.timeouts.connect),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),

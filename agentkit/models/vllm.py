@@ -223,8 +223,11 @@ class VLLMModel:
         try:
             within = self._transport.timeouts.first_event
             answer = await self._transport.post("/detokenize", body, within=within)
-        except ModelStatusError:
-            self._detokenizes = False
+        except ModelError as error:
+            # The reply is whole without this. Only a server without such a path is left alone.
+            missing = isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501)
+            self._detokenizes = not missing
+            _log.info("reply not read again", error=str(error))
             return None
         text = answer.get("prompt")
         return text if isinstance(text, str) else None

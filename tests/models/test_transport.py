@@ -167,6 +167,24 @@ async def test_a_proxy_can_be_given_for_the_server() -> None:
     assert proxy.model_requests[0].path == "http://gemma.invalid/v1/models"
 
 
+@pytest.mark.anyio
+async def test_a_proxy_that_was_asked_for_holds_for_loopback_too() -> None:
+    with serving(says("x")) as proxy:
+        link = Connection(base_url="http://127.0.0.1:1/v1", proxy=proxy.url.removesuffix("/v1"))
+        transport = Transport(link, Timeouts())
+        await transport.get("/v1/models")
+        await transport.aclose()
+    assert proxy.model_requests[0].path == "http://127.0.0.1:1/v1/models"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("proxy", ["gopher://127.0.0.1:1", "socks5://127.0.0.1:1"])
+async def test_a_proxy_that_cannot_be_used_is_said_in_one_sentence(proxy: str) -> None:
+    link = Connection(base_url="http://gemma.invalid/v1", proxy=proxy)
+    with pytest.raises(ServerNotReadyError, match="cannot be reached by proxy"):
+        await Transport(link, Timeouts()).get("/v1/models")
+
+
 # --- the four clocks ---------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
 from itertools import pairwise
 from typing import Any
@@ -34,6 +35,7 @@ from agentkit.models import Timeouts, VLLMModel
 from tests.models.cancelling import cancel_then_call
 from tests.servers import (
     MODEL,
+    Exchange,
     asks,
     call_chunks,
     chunk,
@@ -276,6 +278,63 @@ async def test_a_call_is_read_and_numbered() -> None:
             reply = await response_of(model, ModelRequest([UserMessage("hi")], [READ]))
     assert reply.message == AssistantMessage(None, (ToolCall("call_0", "read", {"path": "a.py"}),))
     assert reply.finish_reason == "tool_calls"
+
+
+# --- the model's own words ---------------------------------------------------------------------
+
+
+def with_tokens(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The chunks with the token ids that a real server returns."""
+    last = next(piece for piece in reversed(chunks) if piece["choices"])
+    last["choices"][0]["token_ids"] = [48, 7, 49, 50]
+    return chunks
+
+
+async def detokenizing(
+    script: Callable[[Exchange], None], *, calls: int
+) -> tuple[list[ModelResponse], int]:
+    """Replies with a call in them, and how often the server was asked for their text."""
+    asked: list[str] = []
+
+    def detokenize(exchange: Exchange) -> None:
+        asked.append(exchange.request.path)
+        script(exchange)
+
+    chunks = with_tokens(call_chunks(("read", {"path": "a.py"})))
+    with serving(streamed(chunks)) as server:
+        server.paths["/detokenize"] = detokenize
+        async with VLLMModel(server.url) as model:
+            request = ModelRequest([UserMessage("hi")], [READ])
+            return [await response_of(model, request) for _ in range(calls)], len(asked)
+
+
+@pytest.mark.anyio
+async def test_a_call_is_read_from_the_models_own_words_where_the_server_gives_them() -> None:
+    words = '<|tool_call>call:read{path:<|"|>b.py<|"|>}<tool_call|><|tool_response>'
+    (reply,), asked = await detokenizing(lambda e: e.answer(200, {"prompt": words}), calls=1)
+    assert reply.message.tool_calls == (ToolCall("call_0", "read", {"path": "b.py"}),)
+    assert asked == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("script", "asked"),
+    [
+        (fails(404, {"error": {"message": "Not Found"}}), 1),
+        (fails(503, {"error": {"message": "busy"}}), 3),
+        (lambda exchange: exchange.answer(200, b"nonsense"), 3),
+        (lambda exchange: exchange.answer(200, {"prompt": None}), 3),
+        (lambda exchange: exchange.cut(), 3),
+    ],
+    ids=["no such path", "busy", "nonsense", "no text", "cut"],
+)
+async def test_a_whole_reply_stands_when_its_own_words_cannot_be_had(
+    script: Callable[[Exchange], None], asked: int
+) -> None:
+    replies, times = await detokenizing(script, calls=3)
+    call = ToolCall("call_0", "read", {"path": "a.py"})
+    assert [reply.message.tool_calls for reply in replies] == [(call,)] * 3
+    assert times == asked
 
 
 # --- second attempts ---------------------------------------------------------------------------
