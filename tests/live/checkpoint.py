@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from agentkit.errors import ServerNotReadyError
 from agentkit.gemma4 import tokens
 
 REPO = Path(__file__).parents[2]
@@ -124,11 +125,18 @@ def random_checkpoint(cache: Path, seed: int = 0) -> Path:
 
 
 def chat_template() -> bytes:
-    """The chat template that goes into the checkpoint."""
-    if SHIPPED_TEMPLATE.exists():
-        return SHIPPED_TEMPLATE.read_bytes()
-    official = Path(os.environ.get("AGENTKIT_TEMPLATES", REPO / "../shared/templates"))
-    return (official / "gemma4-canonical-2026-07-09-31b.jinja").read_bytes()
+    """The chat template that goes into the checkpoint: the project's own, or Google's.
+
+    Raises:
+        ServerNotReadyError: Neither is there.
+    """
+    official = Path(os.environ.get("AGENTKIT_TEMPLATES", REPO / ".." / "shared" / "templates"))
+    for path in (SHIPPED_TEMPLATE, official / "gemma4-canonical-2026-07-09-31b.jinja"):
+        if path.exists():
+            return path.read_bytes()
+    raise ServerNotReadyError(
+        f"no chat template: neither {SHIPPED_TEMPLATE} nor Google's in AGENTKIT_TEMPLATES"
+    )
 
 
 def _write(folder: Path, template: bytes, seed: int) -> None:

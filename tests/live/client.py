@@ -17,6 +17,7 @@ KEY = os.environ.get("AGENTKIT_LIVE_KEY", "")
 
 live = [
     pytest.mark.live,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not URL, reason="needs a real vLLM; `make live` starts one"),
 ]
 """`pytestmark` of every module here."""
@@ -44,7 +45,7 @@ SPELL_CALL = {str(tokens.IDS[tokens.CALL_OPEN]): -100}
 def request(method: str, path: str, *, key: str = KEY, **content: Any) -> httpx2.Response:
     """One request to the server."""
     headers = {"authorization": f"Bearer {key}"}
-    with httpx2.Client(base_url=URL, headers=headers, trust_env=False, timeout=60.0) as client:
+    with httpx2.Client(base_url=URL, headers=headers, trust_env=False, timeout=200.0) as client:
         return client.request(method, path, **content)
 
 

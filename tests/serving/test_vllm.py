@@ -14,6 +14,15 @@ def test_the_extra_asks_for_the_supported_range() -> None:
     assert requirement.startswith(f"vllm>={OLDEST_VLLM};")
 
 
+def test_the_readme_states_the_supported_range_and_the_flags() -> None:
+    readme = (REPO / "README.md").read_text()
+    assert f"vLLM {OLDEST_VLLM} or newer" in readme
+    assert TESTED_VLLM.removesuffix(".0") in readme
+    for parser in ("--tool-call-parser gemma4", "--reasoning-parser gemma4"):
+        assert parser in readme
+        assert parser in " ".join(REQUIRED_FLAGS)
+
+
 def test_the_tested_version_is_in_the_supported_range() -> None:
     oldest = [int(part) for part in OLDEST_VLLM.split(".")]
     assert [int(part) for part in TESTED_VLLM.split(".")] >= oldest
