@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from unicodedata import category
 
 from rich.console import Console
 from rich.text import Text
@@ -88,7 +89,10 @@ class Printer:
     def _write(self, console: Console, text: str, style: str) -> None:
         if self._open is not None and self._open is not console:
             self.end_line()
-        console.print(Text(_printable(text), style=style), end="", soft_wrap=True)
+        if style:
+            console.print(Text(_printable(text), style=style), end="", soft_wrap=True)
+        else:
+            console.file.write(_printable(text))  # as it is: rich would turn tabs into spaces
         console.file.flush()
         self._open = None if text.endswith("\n") else console
         self._shown = True
@@ -108,5 +112,15 @@ def _preview(text: str) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """Without the control characters by which a model or a file could drive the terminal."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "�" for c in text)
+    """Without the characters by which a model or a file could drive the terminal: controls, and
+    marks that turn the direction of writing. Spaces of every kind and joiners are text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in _HARMLESS or category(c) not in _DRIVING else "�" for c in text)
+
+
+_DRIVING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_HARMLESS = frozenset(
+    "\n\t\u200c\u200d\u00ad"
+)  # the joiners of Persian, Hindi and emoji; soft hyphen
