@@ -12,7 +12,9 @@ import typer
 
 import agentkit
 from agentkit.cli.chat import chat
+from agentkit.cli.mcp import mcp
 from agentkit.cli.run import run
+from agentkit.cli.tools import tools
 
 __all__ = ["app"]
 
@@ -26,6 +28,8 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(chat)
+app.add_typer(tools, name="tools")
+app.add_typer(mcp, name="mcp")
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,74 @@
+"""Finding tools by `module:object`, as the command line names them."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from types import ModuleType
+from typing import Any
+
+from agentkit.cli.choose import UsageError
+from agentkit.errors import AgentKitError
+from agentkit.toolset import RunContext, Tool, Toolset, ToolSource
+
+__all__ = ["find_source", "opened"]
+
+
+def find_source(target: str) -> ToolSource:
+    """The tools that `module:object` names; of a bare module, all tools defined in it.
+
+    Args:
+        target: The object may be a toolset, a source of one, a tool, a function, or several of
+            the latter two. The working directory is searched first, as `python -m` does.
+
+    Raises:
+        UsageError: There is no such module or object, or it holds no tools.
+        ToolDefinitionError: A function cannot be a tool.
+    """
+    name, _, attribute = target.partition(":")
+    module = _module(name)
+    found: Any = module
+    for part in filter(None, attribute.split(".")):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise UsageError(f"{name} has no {attribute!r}") from None
+    return _source(found, target)
+
+
+def _module(name: str) -> ModuleType:
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return importlib.import_module(name)
+    except AgentKitError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise UsageError(f"{name} imports {error.name}, which is not installed") from error
+        raise UsageError(f"there is no module {name!r} here; write it as module:object") from error
+    except Exception as error:
+        raise UsageError(f"importing {name} raised {type(error).__name__}: {error}") from error
+
+
+def _source(found: Any, target: str) -> ToolSource:
+    if isinstance(found, ToolSource):
+        return found
+    if isinstance(found, ModuleType):
+        found = [value for value in vars(found).values() if isinstance(value, Tool)]
+    if isinstance(found, Tool) or (callable(found) and not isinstance(found, type)):
+        found = [found]
+    if isinstance(found, Iterable):
+        tools: list[Tool[..., Any] | Callable[..., Any]] = list(found)
+        if tools and all(callable(item) for item in tools):
+            return Toolset(tools)
+    raise UsageError(f"{target} holds no tools: name a toolset, a function, or a list of them")
+
+
+@asynccontextmanager
+async def opened(target: str) -> AsyncGenerator[Toolset, None]:
+    """The tools of a target, for as long as a command runs. Their `deps` are None."""
+    async with find_source(target).for_run(RunContext(None, "command-line")) as toolset:
+        yield toolset

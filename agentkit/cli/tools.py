@@ -1,0 +1,130 @@
+"""`agentkit tools`: what a set of tools is, and running one of them by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Annotated, Any, TypeAlias
+
+import anyio
+import anyio.to_thread
+import typer
+
+from agentkit.cli.choose import UsageError
+from agentkit.cli.locate import opened
+from agentkit.errors import AgentKitError
+from agentkit.executors import LocalExecutor
+from agentkit.messages import TextPart, ToolCall, ToolResult
+from agentkit.toolset import RunHandles, Tool, ToolContext
+
+__all__ = ["tools"]
+
+tools = typer.Typer(help="Look at tools, and run one by hand.", no_args_is_help=True)
+
+Target: TypeAlias = Annotated[
+    str, typer.Argument(metavar="MODULE:OBJECT", help="A toolset, a function, a list, a module.")
+]
+
+
+@tools.command("list")
+def list_tools(
+    target: Target,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Definitions with their schemas.")
+    ] = False,
+) -> None:
+    """List the tools with what they declare.
+
+    Exit codes: 0 listed, 2 there are no such tools.
+    """
+    _end(partial(_list, target, as_json))
+
+
+@tools.command("call")
+def call_tool(
+    target: Target,
+    name: Annotated[str, typer.Argument(help="The tool's name.")],
+    arguments: Annotated[str, typer.Argument(help="A JSON object.")] = "{}",
+) -> None:
+    """Run one tool as a model would: its arguments checked, its result as the model reads it.
+
+    The result goes to standard output, progress to standard error.
+
+    Exit codes: 0 done, 1 the tool failed, 2 no such tool, or the arguments do not fit.
+    """
+    _end(partial(_call, target, name, arguments))
+
+
+def _end(command: Callable[[], Awaitable[int]]) -> None:
+    """Runs a command; what went wrong becomes a sentence and an exit code."""
+    try:
+        code = anyio.run(command)
+    except AgentKitError as error:
+        typer.echo(f"agentkit: {error}", err=True)
+        code = 2
+    except KeyboardInterrupt:
+        typer.echo("agentkit: stopped", err=True)
+        code = 130
+    raise typer.Exit(code)
+
+
+async def _list(target: str, as_json: bool) -> int:
+    async with opened(target) as toolset:
+        if as_json:
+            rows = [
+                {"name": d.name, "description": d.description, "parameters": d.parameters}
+                for d in toolset.definitions
+            ]
+            typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+            return 0
+        width = max((len(tool.name) for tool in toolset), default=0)
+        for tool in toolset:
+            first = next(iter(tool.definition.description.splitlines()), "")
+            typer.echo(f"{tool.name:{width}}  {_declared(tool):34}  {first}".rstrip())
+    return 0
+
+
+def _declared(tool: Tool[..., Any]) -> str:
+    """Effect and labels, and what bounds a call."""
+    words: list[str] = [tool.effect, *sorted(tool.options.labels)]
+    if tool.timeout is not None:
+        words.append(f"{tool.timeout:g} s")
+    if tool.retries:
+        words.append(f"{tool.retries} retries")
+    return ", ".join(words)
+
+
+async def _call(target: str, name: str, arguments: str) -> int:
+    async with opened(target) as toolset:
+        call = ToolCall("by-hand", name, _object(arguments))
+        checked = toolset.validate(call)
+        if isinstance(checked, ToolResult):
+            return _show(checked)
+        handles = RunHandles(report=partial(typer.echo, err=True), ask=_ask)
+        context: ToolContext[Any] = ToolContext(None, "command-line", 1, call, handles=handles)
+        return _show(await LocalExecutor().execute(checked, context))
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"the arguments are no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"the arguments are no JSON object: {text}")
+    return found
+
+
+async def _ask(question: str) -> str:
+    return await anyio.to_thread.run_sync(partial(typer.prompt, question, err=True))
+
+
+def _show(result: ToolResult) -> int:
+    content = result.content
+    parts = (TextPart(content),) if isinstance(content, str) else content
+    for part in parts:
+        typer.echo(part.text if isinstance(part, TextPart) else f"[{part.type}]")
+    if not result.is_error:
+        return 0
+    return 2 if result.kind in ("unknown_tool", "invalid_arguments") else 1
