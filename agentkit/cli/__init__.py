@@ -9,7 +9,7 @@ __all__ = ["main"]
 try:
     from agentkit.cli.app import app
 except ModuleNotFoundError as error:
-    if error.name not in ("typer", "rich", "click", "prompt_toolkit"):
+    if (error.name or "").partition(".")[0] not in ("typer", "rich", "click", "prompt_toolkit"):
         raise
     app = None  # type: ignore[assignment]  # the extra `cli` is not installed; `main` says so
 

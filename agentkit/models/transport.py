@@ -321,6 +321,10 @@ class Transport:
         ) from error
 
     def _raise_for_status(self, response: httpx2.Response, content: bytes) -> NoReturn:
+        if response.has_redirect_location:  # following one would send the key to whoever asks
+            raise ServerNotReadyError(
+                f"{self.where} sends on to {response.headers['location']}; give that address"
+            )
         raise _status_error(
             response.status_code,
             self._without_key(_error_message(content)),

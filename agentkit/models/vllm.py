@@ -30,6 +30,7 @@ from agentkit.errors import (
     ContextWindowError,
     ModelConnectionError,
     ModelError,
+    ModelProtocolError,
     ModelStatusError,
     ServerNotReadyError,
 )
@@ -164,10 +165,14 @@ class VLLMModel:
             failure = outcome.exception() if outcome and outcome.failed else None
 
     def _give_up(self, started: float, state: RetryCallState) -> bool:
-        """A server that was there may be restarting; one that never answered is not there."""
+        """A server that was there may be restarting; one that never was is not there, or is
+        something else.
+        """
         timeouts = self._transport.timeouts
         error = state.outcome.exception() if state.outcome else None
-        unmet = self._served is None and isinstance(error, ModelConnectionError)
+        unmet = self._served is None and isinstance(
+            error, (ModelConnectionError, ModelProtocolError)
+        )
         budget = min(timeouts.retry, timeouts.total)
         next_attempt = anyio.current_time() - started + state.upcoming_sleep
         return next_attempt >= (min(budget, _FIRST_CONTACT) if unmet else budget)
@@ -308,7 +313,7 @@ class _Language:
 
 
 def _address(given: str | None) -> str:
-    url = given or os.environ.get("AGENTKIT_BASE_URL")
+    url = (given or os.environ.get("AGENTKIT_BASE_URL") or "").strip()
     if not url:
         raise ServerNotReadyError(
             "no model server is given: pass its address, such as http://localhost:8000/v1, "

@@ -307,6 +307,18 @@ async def test_an_answer_that_is_no_json_object_asks_whether_this_is_vllm(conten
             await transport_to(client).post(CHAT, b"{}", within=1)
 
 
+@pytest.mark.anyio
+async def test_a_redirect_is_not_followed_but_named() -> None:
+    def elsewhere() -> httpx2.Response:
+        return httpx2.Response(308, headers={"Location": "https://gemma.invalid/v1/models"})
+
+    replies = Replies(elsewhere)
+    async with replies.client() as client:
+        with pytest.raises(ServerNotReadyError, match=r"sends on to https://gemma\.invalid/v1"):
+            await transport_to(client, api_key=KEY).post(CHAT, b"{}", within=1)
+    assert len(replies.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "message", "kind", "says"),
     [

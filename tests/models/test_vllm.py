@@ -140,8 +140,9 @@ async def test_what_the_server_says_of_itself_is_asked_once() -> None:
     assert len(models) == 1
 
 
-def test_no_address_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AGENTKIT_BASE_URL", raising=False)
+@pytest.mark.parametrize("given", ["", " \n"])
+def test_no_address_is_a_clear_error(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_BASE_URL", given)
     with pytest.raises(ServerNotReadyError, match="AGENTKIT_BASE_URL"):
         VLLMModel()
 
@@ -149,7 +150,7 @@ def test_no_address_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.anyio
 async def test_address_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(says("Hi."), key=KEY) as server:
-        monkeypatch.setenv("AGENTKIT_BASE_URL", server.url)
+        monkeypatch.setenv("AGENTKIT_BASE_URL", f"{server.url}\n")
         monkeypatch.setenv("AGENTKIT_API_KEY", KEY)
         async with VLLMModel() as model:
             assert (await response_of(model)).message.content == "Hi."
@@ -463,6 +464,19 @@ def test_a_server_that_was_never_there_is_given_up_within_seconds() -> None:
 
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(nobody)) as client:
             with pytest.raises(ModelConnectionError, match="is vLLM running there"):
+                await events_of(model_on(client))
+        return anyio.current_time()
+
+    assert run_virtual(main) <= 2
+
+
+def test_something_that_is_no_vllm_is_given_up_within_seconds() -> None:
+    async def main() -> float:
+        def page(request: httpx2.Request) -> httpx2.Response:
+            return httpx2.Response(200, content=b"<html>Welcome to nginx!</html>")
+
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(page)) as client:
+            with pytest.raises(ModelProtocolError, match="is this a vLLM server"):
                 await events_of(model_on(client))
         return anyio.current_time()
 

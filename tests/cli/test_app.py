@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import agentkit
+from agentkit.cli.app import app
+
+REPO = Path(__file__).parents[2]
+
+
+def test_the_version_is_the_librarys() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"agentkit {agentkit.__version__}\n")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_names_the_commands(option: str) -> None:
+    result = CliRunner().invoke(app, [option])
+    assert result.exit_code == 0
+    assert "run" in result.stdout
+
+
+def test_a_command_that_does_not_exist_is_wrong_usage() -> None:
+    result = CliRunner().invoke(app, ["frobnicate"])
+    assert result.exit_code == 2
+    assert "frobnicate" in result.stderr
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "prompt_toolkit"])
+def test_without_its_extra_the_command_says_how_to_install_it(missing: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom agentkit.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "agentkit: the command line needs the extra `cli`: pip install '.[cli]'\n"
+    )
