@@ -111,7 +111,8 @@ class Shape:
         if not isinstance(value, dict):
             return 0
         names = self.names
-        unknown = sum(1 for key in value if names and key not in names)
+        closed = names and not any(node.get("additionalProperties") for node in self.nodes)
+        unknown = sum(1 for key in value if closed and key not in names)
         children = sum(self.property(key).misfit(item) for key, item in value.items())
         return unknown + children + self._missing(value)
 

@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 from agentkit.messages import JsonObject, ToolDefinition
 from agentkit.schema.folding import folded as fold
 from agentkit.schema.folding import main_kind
-from agentkit.schema.names import aliases_of, renamed
+from agentkit.schema.names import aliases_of, renamed, renamed_schema
 from agentkit.schema.nodes import (
     NULL_TYPE,
     Node,
@@ -78,6 +78,12 @@ class LoweredTool:
     def hidden(self) -> tuple[Loss, ...]:
         """The limits that the model is not told of."""
         return tuple(loss for loss in self.losses if loss.fate == "hidden" and loss.limits)
+
+    @property
+    def native_schema(self) -> JsonObject:
+        """The full schema under the names the model is shown: what a parser reads calls by."""
+        schema: JsonObject = self.definition.parameters
+        return renamed_schema(schema, self.aliases) if self.aliases else schema
 
     def restore(self, arguments: JsonObject) -> JsonObject:
         """Arguments as the model wrote them → with the names of the original schema."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agentkit.schema.nodes import Node, walk
 
-__all__ = ["aliases_of", "renamed"]
+__all__ = ["aliases_of", "renamed", "renamed_schema"]
 
 _RESERVED: Final = frozenset({"type", "description", "properties", "required", "nullable"})
 """Parameter names that the April template silently leaves out."""
@@ -67,3 +67,27 @@ def _with_branches(nodes: Iterable[Node]) -> Iterable[Node]:
         for fact in node.facts:
             held = fact.value if isinstance(fact.value, tuple) else ()
             yield from _with_branches(child for child in held if isinstance(child, Node))
+
+
+_NAMED: Final = frozenset({"properties", "$defs", "definitions", "patternProperties"})
+_VALUES: Final = frozenset({"enum", "const", "default", "examples", "example"})
+
+
+def renamed_schema(schema: Any, names: Mapping[str, str]) -> Any:
+    """A schema whose declared members have other names; values and definitions keep theirs."""
+    if isinstance(schema, list):
+        return [renamed_schema(item, names) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    out: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword in _VALUES:
+            out[keyword] = value
+        elif keyword == "required" and isinstance(value, list):
+            out[keyword] = [names.get(name, name) for name in value if isinstance(name, str)]
+        elif keyword in _NAMED and isinstance(value, Mapping):
+            new = names if keyword == "properties" else {}
+            out[keyword] = {new.get(k, k): renamed_schema(v, names) for k, v in value.items()}
+        else:
+            out[keyword] = renamed_schema(value, names)
+    return out

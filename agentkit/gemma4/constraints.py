@@ -1,0 +1,407 @@
+"""One tool's schema → EBNF for the arguments of its native call.
+
+What a context-free grammar can hold at a price worth paying is held; everything else stays with
+validation. Which of the two it was is recorded for each keyword of the source, so that a loss
+report can name it. Sound by construction: a text that the grammar accepts reads back as arguments
+that obey every keyword recorded as carried.
+
+Members stand in one order, the one in which the template prints them, sorted without regard to
+case: it is the order the model was trained to write, every other order would cost the grammar a
+factor of n!, and replayed calls then tokenise exactly as they were generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from agentkit.gemma4.bounds import (
+    array_carried,
+    disjoint,
+    lengths,
+    multiples,
+    named_carried,
+    strictest,
+    variants,
+    whole_bounds,
+)
+from agentkit.gemma4.ebnf import Rules, any_of, in_order, integer, literal, number, repeated
+from agentkit.gemma4.patterns import translate
+from agentkit.gemma4.render import render_value
+from agentkit.gemma4.texts import (
+    ANY_TEXT,
+    COUNTED,
+    FORMATS,
+    FREE_KEY,
+    MAX_KEY,
+    PLAIN_TEXT,
+    at_most,
+    beginnings,
+    listed,
+    other_than,
+    stands_bare,
+)
+from agentkit.gemma4.tokens import QUOTE
+from agentkit.schema.nodes import ANY, NULL_TYPE, Node, limits, same
+
+__all__ = ["Constraints"]
+
+_ANYTHING: Final = "anything"
+_BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+class Constraints:
+    """Compiles nodes to EBNF and keeps the books on what was carried.
+
+    Args:
+        aliases: Member names → the names the model is shown.
+        escape: What was done to every text the model is shown; done to keys and enum values too.
+    """
+
+    def __init__(self, aliases: Mapping[str, str], escape: Callable[[str], str]) -> None:
+        self._aliases = aliases
+        self._escape = escape
+        self._rules = Rules()
+        self._by_kind: Mapping[str, Callable[[Node], str | None]] = {
+            "string": self._string,
+            "integer": self._integer,
+            "number": self._number,
+            "boolean": self._boolean,
+            "array": self._array,
+            "object": self._object,
+        }
+        self._done: dict[int, tuple[Node, str | None]] = {}
+        self._carried: set[tuple[str, str]] = set()
+        self._dropped: set[tuple[str, str]] = set()
+
+    @property
+    def _text(self) -> str:
+        """Any text without a control literal."""
+        return self._rules.name(ANY_TEXT)
+
+    def arguments(self, root: Node) -> str:
+        """The expression for a whole arguments object, without its braces; may be empty.
+
+        A schema that nothing fits gets a grammar of free members: the call is then as good as
+        the model makes it, and validation says what is wrong with the schema.
+        """
+        object_ = replace(root, types=frozenset({"object"}))
+        branches = [self._members(variant) for variant in self._united(object_)]
+        possible = [members for members in branches if members is not None]
+        if possible:
+            return any_of(possible)
+        self._carried.clear()
+        return listed(f'{self._free_key} ":" {self._anything()}', 0, None)
+
+    def value(self, node: Node) -> str:
+        """The expression for one value."""
+        return self._value(node) or self._anything()
+
+    @property
+    def rules(self) -> Mapping[str, str]:
+        """The rules that the expressions refer to: name → line of EBNF."""
+        return self._rules.lines
+
+    @property
+    def carried(self) -> frozenset[tuple[str, str]]:
+        """(JSON pointer, keyword) of every limit that the grammar enforces wherever it stands."""
+        return frozenset(self._carried - self._dropped)
+
+    def _mark(self, node: Node, *carried: str) -> None:
+        """Records the fate of a node's limits: carried are those named, the rest is not.
+
+        A type always is, and so is a union, unless its branches overlap (see `_united`).
+        """
+        for fact in node.facts:
+            if limits(fact):
+                kept = fact.keyword in carried or fact.keyword in ("type", "anyOf", "oneOf")
+                (self._carried if kept else self._dropped).add((fact.path, fact.keyword))
+
+    def _united(self, node: Node) -> list[Node]:
+        """A node's alternatives without unions. That only one branch fits is not enforced."""
+        for union in node.unions:
+            if union.fact.keyword == "oneOf" and not disjoint(union.branches):
+                self._dropped.add((union.fact.path, "oneOf"))
+        return variants(node)
+
+    # --- values -------------------------------------------------------------------------------
+
+    def _value(self, node: Node) -> str | None:
+        """The expression for a node; None where no finite value fits."""
+        known = self._done.get(id(node))
+        if known is None:
+            branches = [self._variant(variant) for variant in self._united(node)]
+            possible = [branch for branch in branches if branch is not None]
+            body = any_of(possible) if possible else None
+            if body is not None and len(body) > 40:  # short ones read better where they stand
+                body = self._rules.name(body)
+            known = self._done[id(node)] = (node, body)
+        return known[1]
+
+    def _variant(self, node: Node) -> str | None:
+        """A node without unions."""
+        if node.never:
+            return None
+        if node.cut:
+            return '"null"' if node.types == NULL_TYPE else None
+        if node.choices is not None:
+            return self._choices(node)
+        kinds = [kind for kind in self._by_kind if kind in node.kinds]
+        if not kinds and not node.nullable and node.types != NULL_TYPE:
+            self._mark(node)
+            return self._anything()
+        alternatives = [self._by_kind[kind](node) for kind in kinds]
+        if node.nullable or node.types == NULL_TYPE:
+            if not kinds:
+                self._mark(node)
+            alternatives.append('"null"')
+        possible = [alternative for alternative in alternatives if alternative is not None]
+        return any_of(possible) if possible else None
+
+    def _choices(self, node: Node) -> str | None:
+        """Values one by one, as the model would write them."""
+        excluded = {
+            same(value)
+            for fact in node.all("not")
+            if isinstance(fact.value, Node)
+            for value in fact.value.choices or ()
+        }
+        values = [value for value in node.choices or () if same(value) not in excluded]
+        simple = excluded or not node.all("not")
+        self._mark(node, "enum", "const", *(("not",) if simple else ()))
+        return any_of(self._literal(value) for value in values) if values else None
+
+    def _literal(self, value: Any) -> str:
+        return literal(render_value(_escaped_json(value, self._escape)))
+
+    def _anything(self) -> str:
+        """A value of any type. The rule refers to itself, so it has a name of its own."""
+        scalars = [self._quoted(self._text), number(None, None, above=False, below=False) or ""]
+        entry = f'{self._free_key} ":" {_ANYTHING}'
+        nested = [f'"[" {listed(_ANYTHING, 0, None)} "]"', f'"{{" {listed(entry, 0, None)} "}}"']
+        words = ['"true"', '"false"', '"null"']
+        self._rules.lines[_ANYTHING] = f"{_ANYTHING} ::= {any_of([*scalars, *words, *nested])}"
+        return _ANYTHING
+
+    @property
+    def _free_key(self) -> str:
+        return self._rules.name(FREE_KEY, at_most(MAX_KEY))
+
+    # --- scalars ------------------------------------------------------------------------------
+
+    def _boolean(self, node: Node) -> str | None:
+        self._mark(node)
+        return '("true" | "false")'
+
+    def _integer(self, node: Node) -> str | None:
+        low, high = whole_bounds(node)
+        steps = [fact.value for fact in node.all("multipleOf")]
+        few = multiples(low, high, steps)
+        carried = _BOUNDS if few is None else (*_BOUNDS, "multipleOf")
+        self._mark(node, *carried)
+        if few is None:
+            return integer(low, high)
+        return any_of(literal(str(value)) for value in few) if few else None
+
+    def _number(self, node: Node) -> str | None:
+        low, above = strictest(node, "minimum", "exclusiveMinimum", max)
+        high, below = strictest(node, "maximum", "exclusiveMaximum", min)
+        bounds = [bound for bound in (low, high) if bound is not None]
+        if all(float(bound).is_integer() for bound in bounds):
+            whole = number(_int(low), _int(high), above=above, below=below)
+            if whole is not None:
+                self._mark(node, *_BOUNDS)
+                return whole
+        self._mark(node)
+        least = 0 if low is not None and low >= 0 else None
+        return number(least, None, above=False, below=False)
+
+    def _string(self, node: Node) -> str | None:
+        low, high = lengths(node, "minLength", "maxLength")
+        if high is not None and low > high:
+            return None
+        body, carried = self._shaped(node, low, high) or self._sized(low, high)
+        self._mark(node, *carried)
+        return self._quoted(body)
+
+    def _quoted(self, body: str) -> str:
+        return in_order((literal(QUOTE), body, literal(QUOTE)))
+
+    def _shaped(self, node: Node, low: int, high: int | None) -> tuple[str, list[str]] | None:
+        """A string with a pattern or format that has a grammar."""
+        patterns = node.all("pattern")
+        if len(patterns) == 1 and isinstance(patterns[0].value, str):
+            shape = translate(patterns[0].value, self._rules, low, high)
+            if shape is not None:
+                fits = high is None or (shape.high is not None and shape.high <= high)
+                carried = ["pattern"]
+                carried += ["minLength"] if shape.low >= low else []
+                return self._rules.name(shape.ebnf), carried + (["maxLength"] if fits else [])
+        formats = [fact.value for fact in node.all("format") if fact.value in FORMATS]
+        if formats and not patterns and low == 0 and high is None:
+            return self._rules.name(FORMATS[formats[0]]), ["format", "minLength", "maxLength"]
+        return None
+
+    def _sized(self, low: int, high: int | None) -> tuple[str, list[str]]:
+        """A string of any text, its length in bounds where that is cheap."""
+        if high == 0:
+            return "", ["minLength", "maxLength"]
+        if high is None:
+            return (self._filled() if low else self._text), ["minLength"] if low <= 1 else []
+        head = repeated("[^<]", low, low) if 0 < low <= COUNTED else ""
+        tail = self._rules.name(PLAIN_TEXT, at_most(high - (low if head else 0)))
+        carried = ["maxLength", *(["minLength"] if low <= COUNTED else [])]
+        return in_order((head, tail if not head or high > low else "")), carried
+
+    def _filled(self) -> str:
+        """A text that is not empty: a first character that begins no control literal, and more."""
+        starts, short = beginnings()
+        return self._rules.name(any_of([*(f"{start} {self._text}" for start in starts), *short]))
+
+    # --- arrays -------------------------------------------------------------------------------
+
+    def _array(self, node: Node) -> str | None:
+        low, high = lengths(node, "minItems", "maxItems")
+        self._mark(node, *array_carried(node, high))
+        prefix = [self._value(child) for child in node.prefix][: high if high is not None else None]
+        rest = self._rest(node)
+        if rest is None:
+            high = len(prefix) if high is None else min(high, len(prefix))
+        for index, place in enumerate(prefix):
+            if place is None:  # nothing fits there, so the array ends before it
+                prefix, rest, high = prefix[:index], None, index
+                break
+        if high is not None and low > high:
+            return None
+        inside = self._sequence([place for place in prefix if place], rest, low, high)
+        return in_order(('"["', inside, '"]"'))
+
+    def _rest(self, node: Node) -> str | None:
+        """The expression for items behind the prefix; None if there are none."""
+        if node.items is not None:
+            return self._value(node.items)
+        return None if node.prefix else self._anything()
+
+    def _sequence(self, prefix: list[str], rest: str | None, low: int, high: int | None) -> str:
+        """Items with commas: first the prefix, then the rest, `low` to `high` in all."""
+        count = len(prefix)
+        tail = ""
+        if rest is not None and (high is None or high > count):
+            least, most = max(low - count, 0), None if high is None else high - count
+            if not prefix:
+                return listed(rest, least, most)
+            tail = repeated(f'"," {rest}', least, most)
+        for index in range(count - 1, -1, -1):
+            item = prefix[index] if index == 0 else f'"," {prefix[index]}'
+            tail = in_order((item, tail)) if tail else item
+            tail = tail if index < low else f"({tail})?"
+        return tail
+
+    # --- objects ------------------------------------------------------------------------------
+
+    def _object(self, node: Node) -> str | None:
+        members = self._members(node)
+        return None if members is None else in_order(('"{"', members, '"}"'))
+
+    def _members(self, node: Node) -> str | None:
+        """The members of an object, without its braces."""
+        named = node.members()
+        low, high = lengths(node, "minProperties", "maxProperties")
+        if any(node.member(name).never for name in node.required):
+            return None
+        if not named:
+            return self._dictionary(node, low, high)
+        free = node.extra is not None and not node.extra.never and not node.patterns
+        self._mark(node, *named_carried(node, low, high, free=free))
+        values = {name: self._value(child) for name, child in named.items()}
+        if any(values[name] is None for name in node.required):
+            return None
+        pairs = [
+            (f"{self._key(name)} {value}", name in node.required)
+            for name, value in values.items()
+            if value is not None
+        ]
+        return self._chain(pairs, self._further(node) if free else None)
+
+    def _key(self, name: str) -> str:
+        return literal(f"{self._escape(self._aliases.get(name, name))}:")
+
+    def _chain(self, pairs: list[tuple[str, bool]], further: str | None) -> str:
+        """Members in their order, those that may be missing optional, commas in between.
+
+        One rule per member, for what may follow it, keeps the grammar as long as the schema.
+        """
+        rest = "" if further is None else f'("," {further})*'
+        first = [""] if further is None else ["", f"{further} {rest}"]
+        for pair, required in reversed(pairs):
+            here = in_order((pair, rest)) if rest else pair
+            first = [here] if required else [here, *first]
+            step = f'"," {pair}' if required else f'("," {pair})?'
+            rest = self._rules.name(in_order((step, rest)))
+        some = [alternative for alternative in first if alternative]
+        if not some:
+            return ""
+        return f"({any_of(some)})?" if "" in first else any_of(some)
+
+    def _further(self, node: Node) -> str | None:
+        """A member whose key is none of the declared names, original or shown."""
+        value = self._value(node.extra or ANY)
+        if value is None:
+            return None
+        names = {*node.members(), *self._aliases}
+        shown = {self._escape(self._aliases.get(name, name)) for name in names}
+        return f'{self._rules.name(other_than(sorted(names | shown)))} ":" {value}'
+
+    def _dictionary(self, node: Node, low: int, high: int | None) -> str | None:
+        """An object without declared members."""
+        key, value, carried = self._entries(node)
+        carried += ["maxProperties", *(["minProperties"] if low <= 1 else [])]
+        self._mark(node, "required", "unevaluatedProperties", *carried)
+        if value is None or high == 0:
+            return None if low else ""
+        return listed(f'{key} ":" {value}', min(low, 1), high)
+
+    def _entries(self, node: Node) -> tuple[str, str | None, list[str]]:
+        """Key and value of the entries of a free dict, and what of the source they carry."""
+        free = self._free_key
+        if node.patterns:
+            shape = translate(node.patterns[0][0], self._rules) if len(node.patterns) == 1 else None
+            if shape is not None and shape.low and stands_bare(shape.ebnf):
+                key, value = self._rules.name(shape.ebnf), self._value(node.patterns[0][1])
+                return key, value, ["patternProperties", "additionalProperties"]
+            return free, self._value(ANY), []
+        names = [fact.value for fact in node.all("propertyNames") if isinstance(fact.value, Node)]
+        extra = ANY if node.extra is None else node.extra
+        value = None if extra.never else self._value(extra)
+        limited = self._limited_key(names[0]) if len(names) == 1 else None
+        if limited:
+            return self._rules.name(limited), value, ["propertyNames", "additionalProperties"]
+        return free, value, ["additionalProperties"]
+
+    def _limited_key(self, names: Node) -> str | None:
+        """A key that `propertyNames` limits to a list or a simple pattern."""
+        if names.choices:
+            self._mark(names, "enum", "const")
+            texts = [value for value in names.choices if isinstance(value, str)]
+            return any_of(literal(self._escape(text)) for text in texts) if texts else None
+        patterns = [fact.value for fact in names.all("pattern") if isinstance(fact.value, str)]
+        shape = translate(patterns[0], self._rules) if len(patterns) == 1 else None
+        if shape is None or not shape.low or not stands_bare(shape.ebnf):
+            return None
+        self._mark(names, "pattern")
+        return shape.ebnf
+
+
+def _int(bound: float | None) -> int | None:
+    return None if bound is None else int(bound)
+
+
+def _escaped_json(value: Any, escape: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return escape(value)
+    if isinstance(value, list):
+        return [_escaped_json(item, escape) for item in value]
+    if isinstance(value, dict):
+        return {escape(key): _escaped_json(item, escape) for key, item in value.items()}
+    return value

@@ -1,0 +1,159 @@
+"""A request's own decoding constraint: only valid native calls can be produced.
+
+vLLM constrains no calls of Gemma 4 by itself: its parser declares `supports_required_and_named =
+False` and has no structural tag (read in vLLM 0.32; vllm-project/vllm#45795). But a request may
+bring its own structural tag, written in the native syntax, in the field `structured_outputs`; vLLM
+starts it behind the thought, and its parser returns ordinary `tool_calls`.
+
+    from agentkit.gemma4.grammar import compile_grammar
+    body["structured_outputs"] = compile_grammar(tools, ToolChoice("required")).structured_outputs
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agentkit.gemma4.constraints import Constraints
+from agentkit.gemma4.ebnf import any_of, in_order, literal
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
+from agentkit.messages import JsonObject, ToolChoice
+from agentkit.schema.lower import LoweredTool
+from agentkit.schema.read import read
+
+__all__ = ["Grammar", "ToolGrammar", "answer_grammar", "compile_grammar", "compile_tool"]
+
+_escape: Final = Escape().escape
+
+
+@dataclass(frozen=True, slots=True)
+class ToolGrammar:
+    """The grammar of one tool's calls.
+
+    Attributes:
+        name: The tool's name as the model is shown it.
+        arguments: EBNF expression for the arguments, without the braces around them.
+        rules: The rules it refers to: name → line of EBNF.
+        carried: (JSON pointer, keyword) of the source's limits that it enforces.
+    """
+
+    name: str
+    arguments: str
+    rules: Mapping[str, str]
+    carried: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What to send, and what it enforces.
+
+    Attributes:
+        structured_outputs: Value of the request field of that name (vLLM 0.24 or newer).
+        ebnf: The grammar inside it: of what stands between `<|tool_call>call:` and
+            `<tool_call|>`, or of the answer; empty where no call may be made.
+        tools: The grammar of each tool that may be called.
+    """
+
+    structured_outputs: JsonObject
+    ebnf: str = ""
+    tools: tuple[ToolGrammar, ...] = ()
+
+
+def compile_tool(tool: LoweredTool, *, escape: Callable[[str], str] = _escape) -> ToolGrammar:
+    """The grammar of one tool's calls. Pure: worth keeping for as long as the tool.
+
+    Args:
+        tool: The lowered tool.
+        escape: What is done to its declaration before it is sent: names and enum values in the
+            grammar get the same.
+    """
+    constraints = Constraints(tool.aliases, escape)
+    arguments = constraints.arguments(tool.root)
+    name = escape(tool.definition.name)
+    return ToolGrammar(name, arguments, constraints.rules, constraints.carried)
+
+
+def compile_grammar(tools: Sequence[ToolGrammar], choice: ToolChoice) -> Grammar:
+    """The constraint for one request.
+
+    Args:
+        tools: The grammars of the tools in the request.
+        choice: Which calls the reply may or must hold. `auto` leaves text free, but a call once
+            begun is a valid one; `none` forbids calls; `required` allows nothing but calls.
+
+    Raises:
+        ValueError: `choice` names a tool that is not among `tools`, or forces a call of none.
+    """
+    named = tuple(tool for tool in tools if choice.name in (None, tool.name))
+    if choice.mode == "none" or (choice.mode == "auto" and not named):
+        return Grammar(_structural(_text()))
+    if not named:
+        raise ValueError(
+            f"the tool choice asks for {choice.name or 'a call'}, but the request's tools are "
+            f"{[tool.name for tool in tools]}"
+        )
+    calls = any_of(in_order((literal(f"{tool.name}{{"), tool.arguments, '"}"')) for tool in named)
+    ebnf = _grammar(calls, *(tool.rules for tool in named))
+    forced = choice.mode == "required"
+    return Grammar(_structural(_calls(ebnf, choice.max_calls, forced=forced)), ebnf, named)
+
+
+def answer_grammar(schema: object, *, escape: Callable[[str], str] = _escape) -> Grammar:
+    """A reply that is one value in the native syntax: `{decision:<|"|>refund<|"|>,sum:12}`.
+
+    For a final answer as typed data, without tools.
+
+    Args:
+        schema: JSON Schema of the value. Its names are used as they are.
+        escape: What was done to the texts of the schema that the model was shown.
+    """
+    constraints = Constraints({}, escape)
+    value = constraints.value(read(schema))
+    ebnf = _grammar(value, constraints.rules)
+    tool = ToolGrammar("", value, constraints.rules, constraints.carried)
+    return Grammar(_structural({"type": "grammar", "grammar": ebnf}), ebnf, (tool,))
+
+
+def _grammar(root: str, *rules: Mapping[str, str]) -> str:
+    """A whole grammar; rules that several tools share are in it once."""
+    lines = {name: line for some in rules for name, line in some.items()}
+    return "\n".join((f"root ::= {root}", *lines.values(), ""))
+
+
+# --- xgrammar's structural tag -------------------------------------------------------------------
+# Formats and their fields: xgrammar 0.2, `structural_tag.py`.
+
+
+def _structural(form: dict[str, Any]) -> JsonObject:
+    tag = {"type": "structural_tag", "format": form}
+    return {"structural_tag": json.dumps(tag, ensure_ascii=False, separators=(",", ":"))}
+
+
+def _text() -> dict[str, Any]:
+    """Any text in which no call begins."""
+    return {"type": "any_text", "excludes": [CALL_OPEN]}
+
+
+def _calls(ebnf: str, most: int | None, *, forced: bool) -> dict[str, Any]:
+    """One tag for all tools: their grammars share rules, which is most of the cost."""
+    tag = {
+        "type": "tag",
+        "begin": f"{CALL_OPEN}call:",
+        "content": {"type": "grammar", "grammar": ebnf},
+        "end": CALL_CLOSE,
+    }
+    if most is None and forced:
+        return {"type": "plus", "content": tag}
+    if most in (None, 1):
+        return {
+            "type": "triggered_tags",
+            "triggers": [CALL_OPEN],
+            "tags": [tag],
+            "at_least_one": forced,
+            "stop_after_first": most == 1,
+        }
+    calls = {"type": "repeat", "min": int(forced), "max": most, "content": tag}
+    return calls if forced else {"type": "sequence", "elements": [_text(), calls]}

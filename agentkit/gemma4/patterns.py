@@ -1,0 +1,323 @@
+r"""Simple regular expressions → EBNF, so that a decoder can obey `pattern`.
+
+Translated are literals, classes, groups, alternatives, counts, and anchors at the ends. What
+looks around, refers back or changes modes is not, and stays with validation. Every translation is
+sound: whatever it accepts matches the pattern, in Python's dialect and in ECMA's. It may accept
+less: `\d` and `\w` mean ASCII, and no class of characters holds a `<`, because every control
+token of Gemma 4 begins with one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from agentkit.gemma4.ebnf import Rules, any_of, character_class, in_order, literal, repeated
+
+__all__ = ["Translation", "translate"]
+
+_LESS: Final = ord("<")
+_MAX_COUNT: Final = 2_000
+_SHORT: Final = 8
+"""Counts that are spelled out: each costs a pass over the vocabulary when it is compiled."""
+_DIGIT: Final = ((0x30, 0x39),)
+_WORD: Final = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
+_SPACE: Final = ((0x09, 0x0A), (0x0D, 0x0D), (0x20, 0x20))
+_CLASSES: Final = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
+_CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
+_ANYTHING: Final = character_class(((_LESS, _LESS),), negated=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """An expression and the lengths of the texts it accepts, in characters.
+
+    Attributes:
+        ebnf: The expression.
+        low: The shortest text.
+        high: The longest, or None without end.
+        loops: How many counts without end it holds, each over single characters; a higher number
+            than that stands for one that cannot be bounded.
+    """
+
+    ebnf: str
+    low: int
+    high: int | None
+    loops: int = 0
+
+
+class _UntranslatableError(Exception):
+    """The pattern holds something that has no translation."""
+
+
+def translate(
+    pattern: str, rules: Rules, low: int = 0, high: int | None = None
+) -> Translation | None:
+    """An expression for the texts that match a pattern and have a length in bounds.
+
+    Args:
+        pattern: The regular expression, searched for as JSON Schema does.
+        rules: Where long counts get a rule of their own.
+        low: The least length wanted.
+        high: The greatest length wanted, or None.
+
+    Returns:
+        None if the pattern has no translation. Whether the lengths are kept is told by the
+        translation's own `low` and `high`.
+    """
+    try:
+        free = _Parser(pattern, rules, 0, None).whole()
+        short_enough = high is None or (free.high is not None and free.high <= high)
+        fits = free.low >= low and short_enough
+        if fits or free.loops != 1 or (high is not None and free.low > high):
+            return free
+        more = max(low - free.low, 0)
+        room = None if high is None else high - free.low
+        return _Parser(pattern, rules, more, room).whole()
+    except _UntranslatableError:
+        return None
+
+
+class _Parser:
+    """Recursive descent over one pattern.
+
+    Args:
+        pattern: The regular expression.
+        rules: Where long counts get a rule of their own.
+        more: Added to the least count of the one loop there is.
+        room: What replaces its missing greatest count, beyond its least; None leaves it open.
+    """
+
+    def __init__(self, pattern: str, rules: Rules, more: int, room: int | None) -> None:
+        self._text = pattern
+        self._rules = rules
+        self._at = 0
+        self._more = more
+        self._room = room
+
+    def whole(self) -> Translation:
+        branches = [self._anchored()]
+        while self._taken("|"):
+            branches.append(self._anchored())
+        if self._at < len(self._text):
+            raise _UntranslatableError
+        return _either(branches)
+
+    def _anchored(self) -> Translation:
+        """One branch at the top, with the text around it that a search allows."""
+        start = self._taken("^")
+        parts = self._sequence()
+        end = self._taken("$")
+        loose = self._counted(Translation(_ANYTHING, 1, 1), 0, None)
+        before = [] if start else [loose]
+        return _row([*before, *parts, *([] if end else [loose])])
+
+    def _alternatives(self) -> Translation:
+        branches = [_row(self._sequence())]
+        while self._taken("|"):
+            branches.append(_row(self._sequence()))
+        return _either(branches)
+
+    def _sequence(self) -> list[Translation]:
+        parts: list[Translation] = []
+        while self._at < len(self._text) and self._text[self._at] not in "|)$":
+            parts.append(self._quantified(self._atom()))
+        return parts
+
+    def _quantified(self, atom: Translation) -> Translation:
+        low, high = 1, 1
+        mark = self._peek()
+        if mark and mark in "*+?":
+            self._at += 1
+            low, high = {"*": (0, -1), "+": (1, -1), "?": (0, 1)}[mark]
+        elif mark == "{":
+            low, high = self._braces()
+        else:
+            return atom
+        if self._taken("?"):  # lazy or not, the same texts match
+            pass
+        if self._peek() in ("+", "*", "{"):
+            raise _UntranslatableError
+        return self._counted(atom, low, None if high < 0 else high)
+
+    def _counted(self, atom: Translation, low: int, high: int | None) -> Translation:
+        if max(low, high or 0) > _MAX_COUNT:
+            raise _UntranslatableError
+        loops = atom.loops
+        if high is None:
+            single = (atom.low, atom.high) == (1, 1)
+            loops += 1 if single else 2
+            if single and (self._more or self._room is not None):
+                high = None if self._room is None else low + self._room
+                low += self._more
+        elif atom.loops and high != 1:
+            loops += 2
+        longest = None if high is None or atom.high is None else atom.high * high
+        longest = 0 if high == 0 else longest
+        return Translation(self._repeated(atom, low, high), atom.low * low, longest, loops)
+
+    def _repeated(self, atom: Translation, low: int, high: int | None) -> str:
+        """A repetition; a long one of a class is counted by xgrammar and not by the grammar."""
+        if high is None or high - low <= _SHORT or not atom.ebnf.startswith("["):
+            return repeated(atom.ebnf, low, high)
+        rest = self._rules.name(f"{atom.ebnf}*", f"[max_chars={high - low}]")
+        return in_order((repeated(atom.ebnf, low, low) if low else "", rest))
+
+    def _braces(self) -> tuple[int, int]:
+        end = self._text.find("}", self._at)
+        inside = self._text[self._at + 1 : end] if end > 0 else ""
+        least, comma, most = inside.partition(",")
+        if not least.isdigit() or (most and not most.isdigit()):
+            raise _UntranslatableError
+        self._at = end + 1
+        if not comma:
+            return int(least), int(least)
+        return int(least), int(most) if most else -1
+
+    # --- atoms --------------------------------------------------------------------------------
+
+    def _atom(self) -> Translation:
+        character = self._next()
+        if character == "(":
+            return self._group()
+        if character == "[":
+            return self._class()
+        if character == ".":
+            return _one(character_class(((10, 10), (_LESS, _LESS)), negated=True))
+        if character == "\\":
+            return self._escape()
+        if character in "^*+?{":
+            raise _UntranslatableError
+        return _plain(character)
+
+    def _group(self) -> Translation:
+        if self._taken("?") and not self._taken(":"):
+            raise _UntranslatableError
+        inner = self._alternatives()
+        if not self._taken(")"):
+            raise _UntranslatableError
+        return replace(inner, ebnf=f"({inner.ebnf})")
+
+    def _escape(self) -> Translation:
+        character = self._next()
+        if character in _CLASSES:
+            return _one(character_class(_CLASSES[character]))
+        if character.lower() in _CLASSES:
+            ranges = (*_CLASSES[character.lower()], (_LESS, _LESS))
+            return _one(character_class(ranges, negated=True))
+        return _plain(self._escaped(character))
+
+    def _escaped(self, character: str) -> str:
+        """The character that an escape stands for."""
+        if character in _CONTROLS:
+            return _CONTROLS[character]
+        if character in "xu":
+            digits = self._text[self._at : self._at + (2 if character == "x" else 4)]
+            self._at += len(digits)
+            try:
+                return chr(int(digits, 16))
+            except ValueError:
+                raise _UntranslatableError from None
+        if character.isalnum():
+            raise _UntranslatableError
+        return character
+
+    def _class(self) -> Translation:
+        negated = self._taken("^")
+        ranges: list[tuple[int, int]] = []
+        while not (self._peek() == "]" and ranges):
+            low = self._class_member()
+            if isinstance(low, tuple):
+                ranges += low
+            elif self._peek() == "-" and self._text[self._at + 1 : self._at + 2] not in ("]", ""):
+                self._at += 1
+                high = self._class_member()
+                if isinstance(high, tuple) or high < low:
+                    raise _UntranslatableError
+                ranges.append((low, high))
+            else:
+                ranges.append((low, low))
+        self._at += 1
+        if negated:
+            return _one(character_class((*ranges, (_LESS, _LESS)), negated=True))
+        kept = [part for low, high in ranges for part in _without_less(low, high)]
+        if not kept:
+            raise _UntranslatableError
+        return _one(character_class(kept))
+
+    def _class_member(self) -> int | tuple[tuple[int, int], ...]:
+        character = self._next()
+        if character == "[":  # a set operation in some dialects
+            raise _UntranslatableError
+        if character != "\\":
+            return ord(character)
+        escaped = self._next()
+        if escaped in _CLASSES:
+            return _CLASSES[escaped]
+        if escaped == "b" or escaped.lower() in _CLASSES:
+            raise _UntranslatableError
+        return ord(self._escaped(escaped))
+
+    # --- the text -----------------------------------------------------------------------------
+
+    def _peek(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _next(self) -> str:
+        character = self._peek()
+        if not character:
+            raise _UntranslatableError
+        self._at += 1
+        return character
+
+    def _taken(self, character: str) -> bool:
+        if self._peek() != character:
+            return False
+        self._at += 1
+        return True
+
+
+def _one(ebnf: str) -> Translation:
+    return Translation(ebnf, 1, 1)
+
+
+def _plain(character: str) -> Translation:
+    if character == "<":
+        raise _UntranslatableError
+    return _one(literal(character))
+
+
+def _without_less(low: int, high: int) -> list[tuple[int, int]]:
+    """A range of code points, the less-than sign left out."""
+    if not low <= _LESS <= high:
+        return [(low, high)]
+    return [part for part in ((low, _LESS - 1), (_LESS + 1, high)) if part[0] <= part[1]]
+
+
+def _row(parts: list[Translation]) -> Translation:
+    longest = 0
+    for part in parts:
+        if part.high is None:
+            return Translation(
+                in_order(part.ebnf for part in parts),
+                sum(part.low for part in parts),
+                None,
+                sum(part.loops for part in parts),
+            )
+        longest += part.high
+    loops = sum(part.loops for part in parts)
+    return Translation(in_order(p.ebnf for p in parts), sum(p.low for p in parts), longest, loops)
+
+
+def _either(branches: list[Translation]) -> Translation:
+    if len(branches) == 1:
+        return branches[0]
+    highs = [branch.high for branch in branches]
+    bounded = [high for high in highs if high is not None]
+    return Translation(
+        any_of(branch.ebnf for branch in branches),
+        min(branch.low for branch in branches),
+        max(bounded) if len(bounded) == len(highs) else None,
+        # A loop in one of several branches cannot be bounded by the lengths of all of them.
+        2 * sum(branch.loops for branch in branches),
+    )

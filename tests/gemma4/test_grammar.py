@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import json
+import random
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from hypothesis_jsonschema import from_schema
+
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.grammar import (
+    Grammar,
+    ToolGrammar,
+    answer_grammar,
+    compile_grammar,
+    compile_tool,
+)
+from agentkit.gemma4.parse import parse
+from agentkit.gemma4.render import render_call, render_value
+from agentkit.messages import ToolChoice, ToolDefinition
+from agentkit.schema.lower import LoweredTool, lower
+from tests.gemma4.ebnf import Ebnf
+from tests.schema.corpus import CONSTRUCTS, everything
+from tests.schema.validity import broken
+
+CALL = "<|tool_call>call:"
+CLOSE = "<tool_call|>"
+ONE = ToolChoice("required", max_calls=1)
+
+
+def tool(schema: dict[str, Any], name: str = "f") -> LoweredTool:
+    return lower(ToolDefinition(name, "", schema))
+
+
+def member(schema: Any, **more: Any) -> LoweredTool:
+    """A tool with one required parameter `x`."""
+    return tool({"type": "object", "properties": {"x": schema}, "required": ["x"], **more})
+
+
+def grammar(tool_: LoweredTool) -> Ebnf:
+    return Ebnf(compile_grammar([compile_tool(tool_)], ONE).ebnf)
+
+
+def accepts(tool_: LoweredTool, arguments: dict[str, Any]) -> bool:
+    """Whether the grammar takes the call as the template would print it."""
+    call = render_call(tool_.definition.name, Escape().escape_json(tool_.rename(arguments)))
+    return grammar(tool_).accepts(call.removeprefix(CALL).removesuffix(CLOSE))
+
+
+def carries(tool_: LoweredTool, *keywords: str) -> bool:
+    carried = {keyword for _, keyword in compile_tool(tool_).carried}
+    return set(keywords) <= carried
+
+
+@cache
+def all_tools() -> list[tuple[LoweredTool, ToolGrammar]]:
+    lowered = [lower(definition) for definition in everything()]
+    return [(tool_, compile_tool(tool_)) for tool_ in lowered]
+
+
+# --- what it accepts is valid, what is valid it accepts ----------------------------------------
+
+
+def test_every_sampled_call_parses_and_obeys_all_that_the_grammar_carries() -> None:
+    rng = random.Random(20260731)
+    escape = Escape()
+    for tool_, one in all_tools():
+        sampler = Ebnf(compile_grammar([one], ONE).ebnf)
+        name, schema = tool_.definition.name, tool_.definition.parameters
+        for _ in range(3):
+            text = f"{CALL}{sampler.sample(rng)}{CLOSE}"
+            reply = parse(text, {one.name: tool_.native_schema})
+            assert not reply.truncated
+            assert [call.name for call in reply.calls] == [name], text
+            assert not reply.calls[0].malformed, text
+            arguments = escape.unescape_json(tool_.restore(reply.calls[0].arguments))
+            assert not broken(arguments, schema, one.carried), (text, arguments)
+
+
+COMPLETE = [
+    *("string", "string enum", "string const", "integer", "integer range", "wide range"),
+    *("at least", "integer enum", "multiple", "boolean", "boolean const", "null", "array"),
+    *("nullable list", "optional", "optional enum", "short array", "unique", "object"),
+    *("old tuple", "union", "type list", "object union", "number range", "not"),
+    *("above zero", "number", "pattern", "long string", "filled string"),
+]
+
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+_numbers = st.integers(-99, 99) | st.decimals(-99, 99, places=3).map(float)
+OBJECTS = {
+    "object": st.fixed_dictionaries(
+        {"x": _numbers}, optional={"Label": st.text("ab|> é", max_size=5)}
+    ),
+    "object union": st.fixed_dictionaries({"kind": st.just("cat"), "lives": st.integers(-9, 9)})
+    | st.fixed_dictionaries({"kind": st.just("dog")}, optional={"breed": st.text("ab<|> é")}),
+}
+"""Objects are drawn by hand: hypothesis-jsonschema 0.23 cannot, with today's hypothesis."""
+
+
+@pytest.mark.parametrize("construct", COMPLETE)
+def test_every_valid_call_is_accepted(construct: str) -> None:
+    schema = _closed(CONSTRUCTS[construct])
+    tool_ = member(schema)
+    compiled = grammar(tool_)
+
+    @settings(max_examples=15, deadline=None, suppress_health_check=_SLOW)
+    @given(OBJECTS[construct] if construct in OBJECTS else from_schema(schema))
+    def check(value: Any) -> None:
+        assume(_writable(value))
+        call = render_call("f", Escape().escape_json(tool_.rename({"x": value})))
+        assert compiled.accepts(call.removeprefix(CALL).removesuffix(CLOSE)), call
+
+    check()
+
+
+def _closed(schema: Any) -> Any:
+    """The schema without room for members it does not name: the grammar leaves them no room."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    return {**closed, "additionalProperties": False} if "properties" in schema else closed
+
+
+def _writable(value: Any) -> bool:
+    """What the grammar means to leave out: huge or tiny numbers, and `<` where it counts."""
+    if isinstance(value, list):
+        return all(map(_writable, value))
+    if isinstance(value, dict):
+        return all(map(_writable, value.values()))
+    if isinstance(value, str):
+        return "<" not in value
+    if isinstance(value, float) and ("e" in repr(value) or len(repr(value)) > 15):
+        return False
+    return not isinstance(value, int | float) or abs(value) < 10**18
+
+
+# --- constructs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"enum": ["a", 1, None, True]}, ["a", 1, None, True], ["b", 2, False]),
+        ({"const": {"k": [1, "x"]}}, [{"k": [1, "x"]}], [{"k": [1]}, {}]),
+        ({"type": "integer", "minimum": 1, "maximum": 7}, [1, 7], [0, 8, 1.5, "3"]),
+        ({"type": "integer", "exclusiveMinimum": -3, "maximum": 12}, [-2, 0, 12], [-3, 13]),
+        ({"type": "integer", "minimum": 95, "maximum": 1203}, [95, 999, 1203], [94, 1204]),
+        ({"type": "integer", "multipleOf": 4, "minimum": 0, "maximum": 9}, [0, 4, 8], [2, 12]),
+        ({"type": "number", "minimum": 0, "maximum": 1}, [0, 0.5, 1, 1.0], [-0.1, 1.1, 2]),
+        ({"type": "number", "exclusiveMinimum": -1, "maximum": 2}, [-0.9, 0, 2], [-1, 2.1]),
+        ({"type": "number"}, [0, -1.5, 1e22, 123456789], [True, "1", None]),
+        ({"type": "boolean"}, [True, False], [None, 1, "true"]),
+        ({"type": "string", "maxLength": 3}, ["", "abc", "é😀x"], ["abcd"]),
+        ({"type": "string", "minLength": 1}, ["a", "<", "<html>", "<t", "a<b|c"], [""]),
+        ({"type": "string", "minLength": 2, "maxLength": 4}, ["ab", "a|b<"], ["a", "abcde"]),
+        ({"type": "string", "pattern": "^[a-z]+\\d{2}$"}, ["ab12"], ["12", "ab1", "ab123"]),
+        ({"type": "string", "pattern": "b"}, ["abc", "b"], ["ac"]),
+        ({"type": "string", "pattern": "^a|b$"}, ["ax", "xb"], ["xa"]),
+        ({"type": "string", "pattern": "^[a-z]+$", "maxLength": 3}, ["abc"], ["abcd", ""]),
+        ({"type": "string", "format": "date"}, ["2026-02-28"], ["2026-02-30", "26-1-1", ""]),
+        ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, [[], [1, 2]], [[1, 2, 3]]),
+        ({"type": "array", "items": {"type": "boolean"}, "minItems": 1}, [[True]], [[]]),
+        ({"type": ["string", "null"]}, ["a", None], [1]),
+        (
+            {"type": "array", "prefixItems": [{"type": "integer"}, {"enum": ["a"]}], "minItems": 1},
+            [[1], [1, "a"]],
+            [[], ["a"], [1, "a", 2]],
+        ),
+        (
+            {"type": "object", "properties": {"b": {"type": "integer"}, "a": {"const": 1}}},
+            [{}, {"a": 1}, {"b": 2}, {"a": 1, "b": 2}],
+            [{"c": 1}, {"a": 2}],
+        ),
+        (
+            {"type": "object", "additionalProperties": {"type": "integer"}, "maxProperties": 2},
+            [{}, {"k": 1}, {"two words": 1, "k": 2}],
+            [{"k": "a"}, {"a": 1, "b": 2, "c": 3}],
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"ab": {"const": 1}},
+                "additionalProperties": {"const": 2},
+            },
+            [{"ab": 1}, {"z": 2}, {"ab": 1, "abc": 2}, {"a": 2}],
+            [{"ab": 2}, {"z": 1}],
+        ),
+        (
+            {"type": "object", "patternProperties": {"^[A-Z]+$": {"const": 1}}},
+            [{}, {"AB": 1}],
+            [{"ab": 1}, {"AB": 2}],
+        ),
+        (
+            {"type": "object", "propertyNames": {"enum": ["a", "b"]}},
+            [{"a": 1, "b": [2]}],
+            [{"c": 1}],
+        ),
+        (
+            {"anyOf": [{"type": "integer", "maximum": 9}, {"type": "string", "maxLength": 1}]},
+            [9, "a", ""],
+            [10, "ab", True],
+        ),
+        (
+            {"allOf": [{"type": "integer", "minimum": 2}, {"maximum": 3}]},
+            [2, 3],
+            [1, 4],
+        ),
+        ({}, [1, "a", None, {"a": [{"b": True}]}, [[]]], []),
+    ],
+)
+def test_a_construct_accepts_what_fits_and_nothing_else(
+    schema: dict[str, Any], good: list[Any], bad: list[Any]
+) -> None:
+    tool_ = member(schema)
+    compiled = grammar(tool_)
+    for value in good:
+        assert compiled.accepts(f"f{{x:{render_value(value)}}}"), value
+    for value in bad:
+        assert not compiled.accepts(f"f{{x:{render_value(value)}}}"), value
+
+
+def test_a_required_member_cannot_be_left_out_and_no_other_added() -> None:
+    tool_ = tool(
+        {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "B": {"type": "integer"}},
+            "required": ["B"],
+        }
+    )
+    assert accepts(tool_, {"B": 1})
+    assert accepts(tool_, {"a": 2, "B": 1})
+    assert not accepts(tool_, {"a": 2})
+    assert not accepts(tool_, {"B": 1, "c": 3})
+    assert not grammar(tool_).accepts("f{B:1,a:2}")  # one order only: the template's
+
+
+def test_no_string_holds_a_control_literal() -> None:
+    for limits in ({}, {"minLength": 1}, {"maxLength": 40}, {"minLength": 2, "maxLength": 40}):
+        compiled = grammar(member({"type": "string", **limits}))
+        for control in ('<|"|>', "<tool_call|>", "<|turn>", "<turn|>", "<|channel>", "<|image|>"):
+            for text in (control, f"ab {control}", f"ab<{control}cd"):
+                assert not compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}'), text
+
+
+def test_texts_that_only_look_like_control_literals_are_free() -> None:
+    compiled = grammar(member({"type": "string"}))
+    for text in ("a |> b <| c", "<table><tr>", "x < y | z > 0", "<|x|>", "List<string | null>"):
+        assert compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}'), text
+
+
+def test_recursion_is_bounded_and_ends() -> None:
+    tree = {
+        "type": "object",
+        "properties": {"left": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
+        "required": ["left"],
+    }
+    tool_ = tool(tree)
+    assert accepts(tool_, {"left": {"left": None}})
+    deep: dict[str, Any] = {"left": None}
+    for _ in range(8):
+        deep = {"left": deep}
+    assert not accepts(tool_, deep)
+
+
+def test_a_recursion_that_can_never_end_falls_back_to_free_members() -> None:
+    tool_ = tool({"properties": {"next": {"$ref": "#"}}, "required": ["next"]})
+    assert accepts(tool_, {"next": {"next": 1}})
+    assert not carries(tool_, "required")
+
+
+def test_aliased_and_escaped_names_and_values_are_the_ones_declared() -> None:
+    schema = {"properties": {"type": {"enum": ["<turn|>"]}}, "required": ["type"]}
+    tool_ = tool({"type": "object", **schema})
+    assert accepts(tool_, {"type": "<turn|>"})
+    assert grammar(tool_).accepts(f'f{{type_:<|"|>{Escape().escape("<turn|>")}<|"|>}}')
+    assert not grammar(tool_).accepts('f{type_:<|"|><turn|><|"|>}')
+
+
+def test_what_a_grammar_cannot_hold_is_not_said_to_be_carried() -> None:
+    assert not carries(member({"type": "array", "items": {}, "uniqueItems": True}), "uniqueItems")
+    assert not carries(member({"type": "string", "minLength": 30}), "minLength")
+    assert not carries(member({"type": "string", "pattern": "(?=a)"}), "pattern")
+    assert not carries(member({"type": "number", "minimum": 0.5}), "minimum")
+    overlapping = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
+    assert not carries(member(overlapping), "oneOf")
+    apart = {"oneOf": [{"type": "integer"}, {"type": "string"}]}
+    assert carries(member(apart), "oneOf")
+
+
+# --- requests ----------------------------------------------------------------------------------
+
+
+def form(grammar_: Grammar) -> dict[str, Any]:
+    outer = json.loads(grammar_.structured_outputs["structural_tag"])
+    assert outer["type"] == "structural_tag"
+    found: dict[str, Any] = outer["format"]
+    return found
+
+
+TWO = [compile_tool(tool({}, "f")), compile_tool(tool({"properties": {"n": {}}}, "g"))]
+
+
+def test_auto_leaves_text_free_and_constrains_a_call_once_begun() -> None:
+    found = form(compile_grammar(TWO, ToolChoice()))
+    assert (found["type"], found["triggers"]) == ("triggered_tags", ["<|tool_call>"])
+    assert (found["at_least_one"], found["stop_after_first"]) == (False, False)
+    [tag] = found["tags"]
+    assert (tag["begin"], tag["end"]) == (CALL, CLOSE)
+
+
+def test_required_allows_nothing_but_calls() -> None:
+    assert form(compile_grammar(TWO, ToolChoice("required")))["type"] == "plus"
+
+
+def test_one_call_and_up_to_n_calls_are_told_apart() -> None:
+    one = form(compile_grammar(TWO, ONE))
+    assert (one["at_least_one"], one["stop_after_first"]) == (True, True)
+    three = form(compile_grammar(TWO, ToolChoice("required", max_calls=3)))
+    assert (three["type"], three["min"], three["max"]) == ("repeat", 1, 3)
+    perhaps = form(compile_grammar(TWO, ToolChoice(max_calls=2)))
+    assert [e["type"] for e in perhaps["elements"]] == ["any_text", "repeat"]
+
+
+def test_a_named_tool_is_the_only_one_in_the_grammar() -> None:
+    found = compile_grammar(TWO, ToolChoice("required", name="g"))
+    assert [one.name for one in found.tools] == ["g"]
+    assert Ebnf(found.ebnf).accepts("g{}")
+    assert not Ebnf(found.ebnf).accepts("f{}")
+
+
+def test_none_forbids_the_start_of_a_call() -> None:
+    assert form(compile_grammar(TWO, ToolChoice("none"))) == {
+        "type": "any_text",
+        "excludes": ["<|tool_call>"],
+    }
+
+
+def test_a_choice_that_no_tool_answers_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"asks for h, but the request's tools are \['f', 'g'\]"):
+        compile_grammar(TWO, ToolChoice("required", name="h"))
+
+
+def test_a_typed_answer_is_one_native_value() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"why": {"type": "string"}, "decision": {"enum": ["refund", "reject"]}},
+        "required": ["decision", "why"],
+    }
+    found = answer_grammar(schema)
+    answer = render_value({"decision": "refund", "why": "late"})
+    assert Ebnf(found.ebnf).accepts(answer)
+    assert not Ebnf(found.ebnf).accepts(render_value({"decision": "refund"}))
+    assert form(found)["type"] == "grammar"
+
+
+def test_rules_that_tools_share_are_written_once() -> None:
+    tools = [compile_tool(lower(ToolDefinition(f"t{n}", "", _TEXTS))) for n in range(100)]
+    ebnf = compile_grammar(tools, ToolChoice()).ebnf
+    assert ebnf.count("TagDispatch") == 1
+
+
+_TEXTS = {"properties": {"a": {"type": "string"}, "b": {"type": "string", "maxLength": 9}}}
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_integer_ranges_hold_exactly_their_integers(data: st.DataObject) -> None:
+    low = data.draw(st.integers(-2000, 2000))
+    high = data.draw(st.integers(low, 2500))
+    compiled = grammar(member({"type": "integer", "minimum": low, "maximum": high}))
+    for value in {low - 1, low, high, high + 1, (low + high) // 2, 0, -low, high * 10, 9, 10}:
+        assert compiled.accepts(f"f{{x:{value}}}") == (low <= value <= high)
