@@ -12,6 +12,7 @@ import typer
 
 import agentkit
 from agentkit.cli.chat import chat
+from agentkit.cli.faults import faults
 from agentkit.cli.mcp import mcp
 from agentkit.cli.run import run
 from agentkit.cli.tools import tools
@@ -30,6 +31,7 @@ app.command()(run)
 app.command()(chat)
 app.add_typer(tools, name="tools")
 app.add_typer(mcp, name="mcp")
+app.add_typer(faults, name="faults")
 
 
 def _version(asked: bool) -> None:

@@ -74,7 +74,7 @@ class LocalExecutor:
             return failed(_timeout_text(call), "timeout")
         except ToolError as error:
             return failed(f"Error: {error}", "error")
-        except Exception as error:  # noqa: BLE001 - the boundary around user code: its bugs are data
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary around user code
             return failed(f"Error: {type(error).__name__}: {error}", "error")
         raise AssertionError("tenacity always returns or raises")  # pragma: no cover
 

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from agentkit.gemma4.render import render_call
 from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN, QUOTE
 from agentkit.messages import JsonObject
 from agentkit.testing.faults.fault import ChangeReply, Fault
-from agentkit.testing.faults.served import Served, ServedCall
+from agentkit.testing.faults.served import Served, ServedCall, native_call
 
 __all__ = ["MODEL_FAULTS"]
 
@@ -61,7 +60,7 @@ def _if_text(change: Callable[[Served], Served]) -> ChangeReply:
 
 
 def _native_calls(reply: Served) -> str:
-    return "".join(render_call(c.name, json.loads(c.arguments or "{}")) for c in reply.calls)
+    return "".join(native_call(call) or "" for call in reply.calls)
 
 
 # --- arguments ---------------------------------------------------------------------------------
@@ -106,26 +105,55 @@ def _as_float(value: Any) -> Any:
 # --- cuts --------------------------------------------------------------------------------------
 
 
-def _cut_calls(name: Callable[[str], str], arguments: Callable[[str], str]) -> ChangeReply:
-    """Cuts within the last call; the parser closes what was open, so that it looks whole."""
+def _cut_last(place: Callable[[ServedCall], tuple[ServedCall, str]]) -> ChangeReply:
+    """Cuts within the last call.
+
+    Args:
+        place: The whole call → what the server makes of the cut one, and the piece of the call's
+            native text behind which nothing came. vLLM closes what was open, so it looks whole.
+    """
 
     def change(reply: Served) -> Served:
         *kept, last = reply.calls
-        cut = replace(last, name=name(last.name), arguments=arguments(last.arguments or "{}"))
-        return replace(reply, calls=(*kept, cut), finish_reason="length", cut=True)
+        cut, end = place(last)
+        text = native_call(last) or ""
+        before = _native_calls(replace(reply, calls=tuple(kept)))
+        native = before + text[: text.index(end) + len(end)]
+        calls = (*kept, cut)
+        return replace(reply, calls=calls, finish_reason="length", cut=True, native=native)
 
     return _if_calls(change)
 
 
-def _half_string(text: str) -> str:
-    """The longest string among the arguments, cut in half, what follows it lost."""
-    value = json.loads(text)
+def _in_name(call: ServedCall) -> tuple[ServedCall, str]:
+    name = _half(call.name)
+    return replace(call, name=name, arguments="{}"), f"call:{name}"
+
+
+def _in_key(call: ServedCall) -> tuple[ServedCall, str]:
+    *kept, (key, _) = _in_order(call)
+    before = "," if kept else "{"
+    return replace(call, arguments=json.dumps(dict(kept))), f"{before}{key[:-1]}"
+
+
+def _in_string(call: ServedCall) -> tuple[ServedCall, str]:
     kept: JsonObject = {}
-    for name, item in value.items():
-        kept[name] = item[: len(item) // 2] if isinstance(item, str) else item
-        if isinstance(item, str):
-            break
-    return json.dumps(kept)
+    for key, value in _in_order(call):
+        if isinstance(value, str):
+            kept[key] = value[: len(value) // 2]
+            return replace(call, arguments=json.dumps(kept)), f"{key}:{QUOTE}{kept[key]}"
+        kept[key] = value
+    return _in_key(call)
+
+
+def _left_open(call: ServedCall) -> tuple[ServedCall, str]:
+    cut, end = _in_string(call)
+    return replace(cut, arguments=(cut.arguments or "")[:-2]), end
+
+
+def _in_order(call: ServedCall) -> list[tuple[str, Any]]:
+    """The arguments in the order in which the model writes them."""
+    return sorted(json.loads(call.arguments or "{}").items(), key=lambda item: item[0].lower())
 
 
 def _half(text: str) -> str:
@@ -149,7 +177,6 @@ def _quoting(reply: Served) -> Served:
     )
 
 
-_SAME = str
 _THOUGHT: Final = "The user asked, so I will answer."
 
 MODEL_FAULTS: Final = (
@@ -267,18 +294,18 @@ MODEL_FAULTS: Final = (
         _if_calls(lambda r: replace(r, text="I will look that up.")),
     ),
     # cuts
-    Fault("cut_in_name", "max_tokens ran out in a call's name", _cut_calls(_half, lambda _: "{}")),
+    Fault("cut_in_name", "max_tokens ran out in a call's name", _cut_last(_in_name)),
     Fault(
         "cut_in_key",
         "... in the name of an argument",
-        _cut_calls(_SAME, lambda t: json.dumps(dict(list(json.loads(t).items())[:-1]))),
+        _cut_last(_in_key),
     ),
     Fault(
         "cut_in_string",
         "... in a string: a call that looks whole (vllm#47963)",
-        _cut_calls(_SAME, _half_string),
+        _cut_last(_in_string),
     ),
-    Fault("cut_json", "... and the arguments are left open", _cut_calls(_SAME, _half)),
+    Fault("cut_json", "... and the arguments are left open", _cut_last(_left_open)),
     Fault(
         "cut_in_text",
         "... in the answer",
@@ -293,11 +320,7 @@ MODEL_FAULTS: Final = (
     Fault(
         "cut_but_says_tool_calls",
         "... in a call, and the server says `tool_calls` (vllm#53269)",
-        lambda r: (
-            replace(_cut_calls(_SAME, _half_string)(r), finish_reason="tool_calls")
-            if r.calls
-            else r
-        ),
+        lambda r: replace(_cut_last(_in_string)(r), finish_reason="tool_calls") if r.calls else r,
     ),
     # finish reasons that lie about whole replies
     Fault(

@@ -23,6 +23,8 @@ __all__ = [
     "ServedCall",
     "detokenize",
     "encode",
+    "native_call",
+    "plain",
     "prompt_tokens",
     "served",
     "tokenize",
@@ -35,8 +37,12 @@ ids, every other byte is a token."""
 _LITERALS: Final = {literal: i for literal, i in tokens.IDS.items() if i < _BYTES_FROM}
 _BY_ID: Final = {i: literal.encode() for literal, i in _LITERALS.items()}
 _CONTROL: Final = re.compile("|".join(map(re.escape, sorted(_LITERALS, key=len, reverse=True))))
+_PLAIN: Final = "\udc3c"
+"""A half surrogate, which no text can hold. It stands for a `<` of the model's own words, which begins
+no control token whatever follows it."""
+
 _FRAGMENT: Final = 9
-"""Characters of an argument's text in one chunk."""
+"""Characters of a short argument text in one chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,8 @@ class Served:
         finish_reason: What a streaming server says; a whole reply that holds a call always says
             `tool_calls` (vllm#47963).
         cut: Whether the reply used up `max_tokens`, so that no stop token ended it.
-        native: What the model wrote, the source of `token_ids`; default: the fields above.
+        native: What the model wrote, the source of `token_ids`; default: the fields above. Where
+            those cannot be written in Gemma's syntax no ids are sent, as by another server.
     """
 
     text: str = ""
@@ -100,11 +107,19 @@ def tokenize(text: str) -> list[int]:
     ids: list[int] = []
     end = 0
     for found in _CONTROL.finditer(text):
-        ids.extend(_BYTES_FROM + byte for byte in text[end : found.start()].encode())
+        ids.extend(_spell(text[end : found.start()]))
         ids.append(_LITERALS[found[0]])
         end = found.end()
-    ids.extend(_BYTES_FROM + byte for byte in text[end:].encode())
-    return ids
+    return [*ids, *_spell(text[end:])]
+
+
+def _spell(text: str) -> Iterator[int]:
+    return (_BYTES_FROM + byte for byte in text.replace(_PLAIN, "<").encode())
+
+
+def plain(text: str) -> str:
+    """Text of the model's own words, to stand in `native`: nothing in it is a control token."""
+    return text.replace("<", _PLAIN)
 
 
 def detokenize(ids: list[int]) -> str:
@@ -114,25 +129,25 @@ def detokenize(ids: list[int]) -> str:
 
 
 def _native(reply: Served) -> str:
-    """The reply in Gemma 4's own syntax, its stop token included."""
+    """The reply in Gemma 4's own syntax, stop token included; `""` where it has no such form."""
     if reply.native is not None:
         return reply.native
-    thought = f"{tokens.CHANNEL_OPEN}thought\n{reply.reasoning}"
-    parts = [thought, tokens.CHANNEL_CLOSE] if reply.reasoning else []
-    parts += [reply.text, *(_native_call(call) for call in reply.calls)]
-    if not reply.cut:
-        parts.append(tokens.RESPONSE_OPEN if reply.calls else tokens.TURN_CLOSE)
-    return "".join(parts)
+    calls = [native_call(call) for call in reply.calls]
+    if None in calls:
+        return ""
+    thought = f"{tokens.CHANNEL_OPEN}thought\n{plain(reply.reasoning)}{tokens.CHANNEL_CLOSE}"
+    stop = tokens.RESPONSE_OPEN if reply.calls else tokens.TURN_CLOSE
+    parts = [thought if reply.reasoning else "", plain(reply.text), *filter(None, calls)]
+    return "".join([*parts, "" if reply.cut else stop])
 
 
-def _native_call(call: ServedCall) -> str:
+def native_call(call: ServedCall) -> str | None:
+    """A call in Gemma 4's own syntax; None where its arguments are no JSON object."""
     try:
-        arguments = json.loads(call.arguments or "{}")
+        arguments = json.loads(plain(call.arguments or "{}"))
     except ValueError:
-        arguments = None
-    if isinstance(arguments, dict):
-        return render_call(call.name, arguments)
-    return f"{tokens.CALL_OPEN}call:{call.name}{call.arguments}{tokens.CALL_CLOSE}"
+        return None
+    return render_call(call.name, arguments) if isinstance(arguments, dict) else None
 
 
 # --- the wire ----------------------------------------------------------------------------------
@@ -148,7 +163,8 @@ def encode(reply: Served, request: JsonObject, *, model: str, number: int) -> li
         number: Which reply of the server this is; makes its ids.
     """
     ids = tokenize(_native(reply))
-    usage = {"usage": _usage(reply, request, len(ids))}
+    produced = len(ids) or len(reply.text + reply.reasoning) + 8 * len(reply.calls) + 1
+    usage = {"usage": _usage(reply, request, produced)}
     ids = ids if request.get("return_token_ids") else []
     head: JsonObject = {"id": f"chatcmpl-{number:016x}", "created": 1_795_000_000, "model": model}
     if not request.get("stream"):
@@ -175,7 +191,9 @@ def _usage(reply: Served, request: JsonObject, produced: int) -> JsonObject:
 def prompt_tokens(request: JsonObject) -> int:
     """Tokens of what a request shows the model; no template is applied."""
     shown = [json.dumps(part) for part in (request.get("messages"), request.get("tools")) if part]
-    return len(tokenize("".join(shown)))
+    text = "".join(shown)
+    spared = sum(len(found[0]) - 1 for found in _CONTROL.finditer(text))
+    return len(text.encode()) - spared
 
 
 def _whole(reply: Served, head: JsonObject, ids: list[int]) -> JsonObject:
@@ -235,8 +253,9 @@ def _deltas(reply: Served, head: JsonObject) -> Iterator[JsonObject]:
         opening = {"index": index, **_opening(call, head, index)}
         yield {"tool_calls": [opening | {"function": {"name": call.name}}]}
         text = call.arguments or ""
-        for start in range(0, len(text), _FRAGMENT):
-            piece = {"arguments": text[start : start + _FRAGMENT]}
+        size = max(_FRAGMENT, len(text) // 32)
+        for start in range(0, len(text), size):
+            piece = {"arguments": text[start : start + size]}
             yield {"tool_calls": [{"index": index, "function": piece}]}
 
 

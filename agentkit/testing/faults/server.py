@@ -96,6 +96,8 @@ class FaultServer:
         self._rate = rate
         self._random = random.Random(seed)  # noqa: S311 - reproducible, not secret
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._listening = threading.Event()
         self._closing = threading.Event()
         self._links: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -112,6 +114,30 @@ class FaultServer:
     def running(self) -> int:
         """Chat-completions requests that are being answered now."""
         return self._running
+
+    def behave(self, then: ServerStep) -> None:
+        """Drops the rest of the script and all faults; from now on `then` answers."""
+        with self._lock:
+            self._script.clear()
+            self._faults.clear()
+            self._first.clear()
+            self._then = then
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Waits until no chat-completions request is being answered.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            Whether it is so; a client that leaves its requests behind keeps a server busy.
+        """
+        with self._lock:
+            return self._idle.wait_for(lambda: not self._running, timeout)
+
+    def wait_listening(self, timeout: float) -> bool:
+        """Waits until a server that restarts takes connections again, so many seconds at most."""
+        return self._listening.wait(timeout)
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -154,8 +180,10 @@ class FaultServer:
         self._port = listener.getsockname()[1]
         self._listener = listener
         self._spawn(self._accept, listener)
+        self._listening.set()
 
     def _deafen(self) -> None:
+        self._listening.clear()
         listener, self._listener = self._listener, None
         if listener is not None:
             with suppress(OSError):
@@ -204,6 +232,7 @@ class FaultServer:
         finally:
             with self._lock:
                 self._running -= 1
+                self._idle.notify_all()
 
     def _restart(self, seconds: float) -> None:
         self._deafen()
@@ -289,4 +318,6 @@ def _read(reader: BufferedReader) -> _Request | None:
         if name.lower() == "content-length":
             length = int(value)
     body = reader.read(length)
+    if len(body) < length:
+        return None
     return _Request(method, path.partition("?")[0], json.loads(body) if body else {})

@@ -60,7 +60,7 @@ def _page(status: int) -> ChangeDelivery:
 
 
 def _insert(*events: bytes, end: End | None = None) -> ChangeDelivery:
-    """Puts events into the middle; with an end, nothing of the reply follows them."""
+    """Puts events between two of the middle; with an end, nothing of the reply follows them."""
 
     def change(delivery: Delivery, place: float) -> Delivery:
         at = int(place * len(delivery.body))
@@ -72,7 +72,8 @@ def _insert(*events: bytes, end: End | None = None) -> ChangeDelivery:
 
 def _rewrite(pattern: bytes, by: bytes) -> ChangeDelivery:
     def change(delivery: Delivery, _place: float) -> Delivery:
-        return replace(delivery, body=tuple(re.sub(pattern, by, p) for p in delivery.body))
+        pieces = (re.sub(pattern, by, piece) for piece in delivery.body)
+        return replace(delivery, body=tuple(filter(None, pieces)))
 
     return change
 
@@ -111,7 +112,11 @@ SERVER_FAULTS: Final = (
     Fault("closed_mid_reply", "Connection closed in the middle", delivery=_cut("close")),
     Fault("ends_early", "The body ends cleanly, half said", delivery=_cut("complete")),
     Fault("stalls", "Half the body, then silence on an open line", delivery=_cut("stall")),
-    Fault("only_pings", "Half the body, then only keep-alive comments", delivery=_cut("pings")),
+    Fault(
+        "only_pings",
+        "Half the events, then only keep-alive comments",
+        delivery=_insert(b": ping\n\n", end="pings"),
+    ),
     Fault(
         "restart",
         "Reset, then connections are refused for half a second",

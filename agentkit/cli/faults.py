@@ -1,0 +1,153 @@
+"""`agentkit faults`: how an agent survives bad days, and a server that makes them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Annotated
+
+import anyio
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agentkit.testing.faults import FAULTS, FaultServer, find_fault
+from agentkit.testing.scenarios import SCENARIOS, Outcome, Scenario, play_all
+from agentkit.testing.scripted import say
+
+__all__ = ["faults"]
+
+faults = typer.Typer(help="Bad days of a model and its server.", no_args_is_help=True)
+
+
+@faults.command("run")
+def run(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Scenarios to play; default: all.")
+    ] = None,
+    stream: Annotated[
+        bool | None, typer.Option("--stream/--whole", help="Only streamed, or only whole replies.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Only asyncio, or only trio; default: what is installed.")
+    ] = None,
+) -> None:
+    """Play the scenario table: every bad day with the ending it is to have.
+
+    Each scenario runs a real agent against a real server on loopback that misbehaves as told;
+    streamed and not, on asyncio and on trio. Exit code 1 when one does not end as the table says.
+    """
+    chosen = _choose(names or [])
+    backends = [backend] if backend else ["asyncio", *(["trio"] if find_spec("trio") else [])]
+    modes = [(s, b) for s in ([True, False] if stream is None else [stream]) for b in backends]
+    console = Console()
+    started = time.monotonic()
+    outcomes = {mode: _play(chosen, *mode) for mode in modes}
+    console.print(_table(chosen, outcomes))
+    surprises = _surprises(outcomes, console)
+    console.print(_summary(outcomes, time.monotonic() - started), highlight=False)
+    raise typer.Exit(1 if surprises else 0)
+
+
+@faults.command("list")
+def list_faults() -> None:
+    """List the faults by name; `agentkit.testing.FaultServer` and `serve` take them."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("fault", "side", "what happens"):
+        table.add_column(heading, no_wrap=heading != "what happens")
+    for fault in FAULTS.values():
+        table.add_row(fault.name, fault.side, Text(fault.what))
+    Console().print(table)
+
+
+@faults.command("serve")
+def serve(
+    names: Annotated[list[str], typer.Argument(help="Faults that strike; see `list`.")],
+    rate: Annotated[float, typer.Option(min=0, max=1, help="How likely one strikes.")] = 0.3,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    text: Annotated[str, typer.Option(help="What the model says otherwise.")] = "Hello.",
+) -> None:
+    """Serve a model that always says the same, struck by faults, until Ctrl-C.
+
+    For trying out any client of the OpenAI protocol, in whatever language it is written.
+    """
+    try:
+        chosen = [find_fault(name) for name in names]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    with FaultServer(then=say(text), faults=chosen, rate=rate, seed=seed) as server:
+        typer.echo(server.url)
+        try:
+            anyio.run(anyio.sleep_forever)
+        except KeyboardInterrupt:
+            typer.echo(f"{len(server.requests)} requests, {dict(Counter(server.injected))}")
+
+
+_Outcomes = dict[tuple[bool, str], list[Outcome]]
+
+
+def _choose(names: Sequence[str]) -> list[Scenario]:
+    known = {scenario.name: scenario for scenario in SCENARIOS}
+    if unknown := [name for name in names if name not in known]:
+        raise typer.BadParameter(f"no scenario is named {', '.join(unknown)}")
+    return [known[name] for name in names] or list(SCENARIOS)
+
+
+def _play(scenarios: Sequence[Scenario], stream: bool, backend: str) -> list[Outcome]:
+    async def main() -> list[Outcome]:
+        return await play_all(scenarios, stream=stream)
+
+    return anyio.run(main, backend=backend)
+
+
+def _table(scenarios: Sequence[Scenario], outcomes: _Outcomes) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("what happens", ratio=2)
+    table.add_column("ending", no_wrap=True)
+    table.add_column("why it is right", ratio=2)
+    table.add_column("")
+    for position, scenario in enumerate(scenarios):
+        played = [results[position] for results in outcomes.values()]
+        ending = " | ".join(dict.fromkeys(str(scenario.ends(stream=s)) for s, _ in outcomes))
+        table.add_row(
+            scenario.name, Text(scenario.what), ending, Text(scenario.ending.why), _mark(played)
+        )
+    return table
+
+
+def _mark(outcomes: Sequence[Outcome]) -> Text:
+    if not any(outcome.problems for outcome in outcomes):
+        return Text("ok", "green")
+    return Text("pending", "yellow") if outcomes[0].scenario.pending else Text("SURPRISE", "red")
+
+
+def _surprises(outcomes: _Outcomes, console: Console) -> int:
+    """Prints what did not end as the table says; returns how many scenarios."""
+    surprised: set[str] = set()
+    for (stream, backend), results in outcomes.items():
+        for outcome in results:
+            scenario = outcome.scenario
+            if outcome.problems and not scenario.pending:
+                surprised.add(scenario.name)
+                how = f"{'streamed' if stream else 'whole'}, {backend}"
+                console.print(Text(f"{scenario.name} ({how}): {'; '.join(outcome.problems)}"))
+    return len(surprised)
+
+
+def _summary(outcomes: _Outcomes, seconds: float) -> str:
+    first = next(iter(outcomes.values()))
+    right = sum(
+        all(
+            results[n].stop == "answer" and not results[n].problems for results in outcomes.values()
+        )
+        for n in range(len(first))
+    )
+    runs = sum(map(len, outcomes.values()))
+    return (
+        f"{len(first)} scenarios, {runs} runs in {seconds:.0f} s: "
+        f"{right} end in the right answer, the others in a typed stop or error"
+    )

@@ -1,0 +1,271 @@
+"""Plays scenarios against a real agent and a real (faulty) server, and compares the endings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterable
+from dataclasses import dataclass, field, replace
+from types import coroutine
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from agentkit.agent import Agent
+from agentkit.errors import AgentKitError
+from agentkit.events import Event, RunFinished, RunResult, StepRestarted, TextDelta
+from agentkit.messages import JsonObject, Message, StopReason
+from agentkit.models import VLLMModel
+from agentkit.policy import Deny
+from agentkit.testing.faults import FaultServer
+from agentkit.testing.scenarios.scenario import Scenario
+from agentkit.testing.scenarios.validity import history_problems, request_problems, shows_syntax
+from agentkit.testing.scenarios.world import World, clerk
+
+__all__ = ["Outcome", "cancelled_at", "play", "play_all"]
+
+_GRACE = 5.0
+"""Seconds that a busy machine may take to notice that a clock ran out or a client has gone."""
+
+_BIGGEST_REQUEST = 1_000_000
+"""Bytes. More than this is no prompt for a window of 256K tokens."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a scenario.
+
+    Attributes:
+        scenario: Which.
+        stop: The run's stop reason.
+        output: The run's output.
+        error: Name of the exception that `Agent.run` raised.
+        explanation: The run's sentence for people.
+        ran: Executions of tools.
+        requests: Chat-completions requests that the server got.
+        seconds: Wall time.
+        problems: What is not as the table has it; empty when all is well.
+    """
+
+    scenario: Scenario
+    stop: StopReason | None = None
+    output: Any = None
+    error: str = ""
+    explanation: str = ""
+    ran: tuple[str, ...] = ()
+    requests: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ending(self) -> str:
+        """The ending in one word."""
+        return self.error or str(self.stop)
+
+
+async def play_all(
+    scenarios: Iterable[Scenario],
+    *,
+    stream: bool,
+    concurrency: int = 8,
+    done: Callable[[Outcome], object] = lambda _outcome: None,
+) -> list[Outcome]:
+    """Plays scenarios side by side; the outcomes in the order of the scenarios.
+
+    Args:
+        scenarios: What to play.
+        stream: Whether replies are streamed.
+        concurrency: Most scenarios at a time.
+        done: Called with each outcome when it is known.
+    """
+    todo = list(scenarios)
+    outcomes: dict[str, Outcome] = {}
+    limiter = anyio.CapacityLimiter(concurrency)
+
+    async def one(scenario: Scenario) -> None:
+        async with limiter:
+            outcomes[scenario.name] = await play(scenario, stream=stream)
+        done(outcomes[scenario.name])
+
+    async with anyio.create_task_group() as group:
+        for scenario in todo:
+            group.start_soon(one, scenario)
+    return [outcomes[scenario.name] for scenario in todo]
+
+
+async def play(scenario: Scenario, *, stream: bool) -> Outcome:
+    """Plays one scenario and lists what is not as the table has it."""
+    if scenario.cancel != "await":
+        return await _Stage(scenario, stream).play()
+    outcome = Outcome(scenario)
+    for number in range(1, 10_000):
+        latest = await _Stage(scenario, stream, cancel_await=number).play()
+        if latest.stop == "answer":  # it ended before its n-th await
+            break
+        outcome = replace(latest, problems=[*outcome.problems, *latest.problems])
+    return outcome
+
+
+class _Stage:
+    """One playing of a scenario."""
+
+    def __init__(self, scenario: Scenario, stream: bool, cancel_await: int = 0) -> None:
+        self.scenario = scenario
+        self.stream = stream
+        self.cancel_await = cancel_await
+        self.timeouts = scenario.clocks(stream=stream)
+        self.world = World()
+        self.scope = anyio.CancelScope()
+        self.outcome = Outcome(scenario)
+        self.result: RunResult[Any] | None = None
+        self.shown: list[str] = []
+
+    async def play(self) -> Outcome:
+        scenario, outcome = self.scenario, self.outcome
+        server = FaultServer(scenario.script, then=scenario.afterwards, first=scenario.first)
+        async with server, self._model(server) as model:
+            started = anyio.current_time()
+            with self.scope:
+                await self._run(model)
+            outcome.seconds = anyio.current_time() - started
+            outcome.ran = tuple(self.world.ran)
+            outcome.requests = len(server.requests)
+            if self.result is not None:
+                outcome.stop = self.result.stop_reason
+                outcome.output = self.result.output
+                outcome.explanation = self.result.explanation
+            outcome.problems = [*self._surprises(), *await self._damage(server, model)]
+        return outcome
+
+    def _model(self, server: FaultServer) -> VLLMModel:
+        return VLLMModel(server.url, stream=self.stream, timeouts=self.timeouts)
+
+    async def _run(self, model: VLLMModel) -> None:
+        scenario = self.scenario
+        agent = Agent(
+            model,
+            tools=self.world.tools(scenario.tools),
+            limits=scenario.limits,
+            approve=(lambda _approval: Deny("not today")) if scenario.denied else None,
+            observers=[self._watch],
+        )
+        running = self._drain(agent) if self.stream else agent.run(scenario.errand.question)
+        try:
+            if self.cancel_await:
+                await cancelled_at(running, self.cancel_await, self.scope.cancel)
+            else:
+                await running
+        except AgentKitError as error:
+            self.outcome.error = type(error).__name__
+            if error.result is None:
+                self.outcome.problems.append(f"{self.outcome.error} carries no partial result")
+
+    async def _drain(self, agent: Agent) -> None:
+        events = agent.stream(self.scenario.errand.question)
+        try:
+            async for _ in events:
+                pass
+        finally:
+            await events.aclose()
+
+    def _watch(self, _run_id: str, event: Event) -> None:
+        if isinstance(event, StepRestarted):
+            self.shown.clear()
+        elif isinstance(event, TextDelta):
+            self.shown.append(event.text)
+        elif isinstance(event, RunFinished):
+            self.result = event.result
+        if type(event).__name__ == self.scenario.cancel:
+            self.scope.cancel()
+
+    # --- what is wrong -------------------------------------------------------------------------
+
+    def _surprises(self) -> list[str]:
+        """What is not as the table has it."""
+        scenario, outcome = self.scenario, self.outcome
+        expected = scenario.ends(stream=self.stream)
+        problems = list(outcome.problems)
+        if (outcome.stop, outcome.error) != (expected.stop, expected.error):
+            problems.append(f"ended with {outcome.ending}, not {expected}")
+        text = scenario.errand.answer if expected.text == "" else expected.text
+        if text is not None and outcome.output != text:
+            problems.append(f"answered {str(outcome.output)[:80]!r}, not {text!r}")
+        if scenario.ran is not None and outcome.ran != scenario.ran:
+            problems.append(f"ran {_short(outcome.ran)}, not {_short(scenario.ran)}")
+        if outcome.requests > scenario.calls:
+            problems.append(f"{outcome.requests} model calls, more than {scenario.calls}")
+        if outcome.seconds > self.timeouts.total + _GRACE:
+            problems.append(f"took {outcome.seconds:.1f} s, longer than its deadline")
+        return problems
+
+    async def _damage(self, server: FaultServer, model: VLLMModel) -> list[str]:
+        """What is wrong whatever the ending is."""
+        problems = [p for body in server.requests for p in request_problems(body)]
+        problems += [
+            f"a request of {n:,} bytes" for n in map(_size, server.requests) if n > _BIGGEST_REQUEST
+        ]
+        if self.result is None:
+            return [*problems, "no RunFinished"]
+        problems += history_problems(self.result.messages)
+        output = str(self.result.output)
+        if self.result.stop_reason == "answer" and not _is_quoted(output) and shows_syntax(output):
+            problems.append("control tokens in the answer")
+        if not await anyio.to_thread.run_sync(server.wait_idle, _GRACE):
+            problems.append(f"the server still works on {server.running} requests")
+        if self.result.stop_reason == "cancelled":
+            problems += await self._go_on(server, model, self.result.messages)
+        return problems
+
+    async def _go_on(
+        self, server: FaultServer, model: VLLMModel, history: tuple[Message, ...]
+    ) -> list[str]:
+        """After a cancellation the tools know, and the same model can continue the conversation."""
+        errand = self.scenario.errand
+        server.behave(clerk(errand))
+        agent = Agent(model, tools=World().tools(self.scenario.tools), observers=())
+        result = await agent.run(f"Once more: {errand.question}", history=history)
+        problems = [] if result.output == errand.answer else ["cannot be continued"]
+        if self.world.ran.count("waits()") != self.world.told.count("waits"):
+            problems.append("a cancelled tool was not told")
+        return problems
+
+
+def _size(body: JsonObject) -> int:
+    return len(str(body))
+
+
+def _is_quoted(text: str) -> bool:
+    return "```" in text
+
+
+def _short(ran: tuple[str, ...]) -> str:
+    return ", ".join(entry if len(entry) < 60 else f"{entry[:57]}..." for entry in ran) or "nothing"
+
+
+# --- cancelling at the n-th await --------------------------------------------------------------
+
+
+@coroutine
+def cancelled_at(
+    running: Coroutine[Any, Any, T], number: int, cancel: Callable[[], object]
+) -> Generator[Any, Any, T]:
+    """Awaits a coroutine, and cancels when it comes to its n-th suspension.
+
+    It hands the coroutine's suspensions on to the event loop, whichever that is.
+    """
+    answer: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            wanted = running.send(answer) if error is None else running.throw(error)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # the coroutine's own type
+        number -= 1
+        if number == 0:
+            cancel()
+        answer, error = None, None
+        try:
+            answer = yield wanted
+        except BaseException as thrown:  # noqa: BLE001 - handed into the coroutine
+            error = thrown
