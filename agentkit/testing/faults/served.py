@@ -38,8 +38,8 @@ _LITERALS: Final = {literal: i for literal, i in tokens.IDS.items() if i < _BYTE
 _BY_ID: Final = {i: literal.encode() for literal, i in _LITERALS.items()}
 _CONTROL: Final = re.compile("|".join(map(re.escape, sorted(_LITERALS, key=len, reverse=True))))
 _PLAIN: Final = "\udc3c"
-"""A half surrogate, which no text can hold. It stands for a `<` of the model's own words, which begins
-no control token whatever follows it."""
+"""A half surrogate, which no text can hold. It stands for a `<` of the model's own words, which
+begins no control token whatever follows it."""
 
 _FRAGMENT: Final = 9
 """Characters of a short argument text in one chunk."""
