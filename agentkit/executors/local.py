@@ -22,7 +22,7 @@ from tenacity import (
 from agentkit.errors import ToolError
 from agentkit.executors.base import Executor
 from agentkit.messages import ResultKind, ToolResult
-from agentkit.toolset import ToolContext, ValidatedCall
+from agentkit.toolset import ToolContext, ValidatedCall, result_content
 
 __all__ = ["LocalExecutor"]
 
@@ -72,10 +72,8 @@ class LocalExecutor:
                     return timed(call.result(value))
         except _TimedOutError:
             return failed(_timeout_text(call), "timeout")
-        except ToolError as error:
-            return failed(f"Error: {error}", "error")
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary around user code
-            return failed(f"Error: {type(error).__name__}: {error}", "error")
+            return failed(_error_text(error), "error")
         raise AssertionError("tenacity always returns or raises")  # pragma: no cover
 
     async def _once(self, call: ValidatedCall, context: ToolContext[Any]) -> Any:
@@ -111,6 +109,21 @@ class _TimedOutError(Exception):
 
 def _may_pass(error: BaseException) -> bool:
     return isinstance(error, Exception) and (not isinstance(error, ToolError) or error.retry)
+
+
+def _error_text(error: BaseException) -> str:
+    """What the model reads of an exception: a tool's own words, or the kind of the bug too."""
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - an exception's own text may raise
+        words = "(it has no text)"
+    if not isinstance(error, ToolError):
+        words = f"{type(error).__name__}: {words}".removesuffix(": ")
+    return str(result_content(f"Error: {words}", cap=_MOST_ERROR_TEXT))
+
+
+_MOST_ERROR_TEXT = 4_000
+"""Characters: a traceback's worth. What matters stands at the beginning and the end."""
 
 
 def _timeout_text(call: ValidatedCall) -> str:

@@ -61,6 +61,45 @@ def test_a_tool_that_raises_becomes_a_result() -> None:
     assert execute(bug).kind == "error"
 
 
+class UnspeakableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SystemExit(3), "Error: SystemExit: 3"),
+        (StopIteration(), "Error: RuntimeError: coroutine raised StopIteration"),
+        (ValueError(), "Error: ValueError"),
+        (ValueError("half \ud83d of a pair"), "Error: ValueError: half ? of a pair"),
+        (UnspeakableError(), "Error: UnspeakableError: (it has no text)"),
+        (ExceptionGroup("two", [ValueError("a")]), "Error: ExceptionGroup: two (1 sub-exception)"),
+    ],
+)
+def test_whatever_a_tool_raises_ends_the_call_and_not_the_run(
+    error: BaseException, text: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    async def fail_later() -> None:
+        raise error
+
+    assert execute(fail).content == text
+    if not isinstance(error, StopIteration):  # Python itself forbids it in a coroutine
+        assert execute(fail_later).content == text
+
+
+def test_a_long_error_is_cut_in_the_middle() -> None:
+    def fail() -> None:
+        raise ToolError("x" * 100_000 + "the end")
+
+    text = str(execute(fail).content)
+    assert len(text) <= 4_000
+    assert text.endswith("the end")
+
+
 @pytest.mark.parametrize("retries", [0, 2])
 def test_a_failure_is_tried_again_as_often_as_declared(retries: int) -> None:
     seen: list[int] = []
