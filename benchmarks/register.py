@@ -12,12 +12,16 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import linecache
+import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from agentkit.messages import ToolCall
@@ -110,6 +114,22 @@ PEERS: dict[str, Callable[[Iterable[Callable[..., str]]], object]] = {
 }
 
 
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "docs" / "proof" / "register.json"
+DISTRIBUTIONS = {
+    "agentkit": "pydantic",  # ours comes from the tree; what it stands on is what varies
+    "pydantic_ai": "pydantic-ai-slim",
+    "smolagents": "smolagents",
+    "strands": "strands-agents",
+    "kani": "kani",
+}
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
+    return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def measure(register: Callable[[Iterable[Callable[..., str]]], object], rounds: int) -> float:
     """Median CPU milliseconds for all tools; the first round, with its imports, does not count."""
     spent: list[float] = []
@@ -123,10 +143,10 @@ def measure(register: Callable[[Iterable[Callable[..., str]]], object], rounds: 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Prints one line for each library, and JSON with `--json`."""
+    """Prints one line for each library; `--record` keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     options = parser.parse_args(argv)
     results: dict[str, float] = {}
     for name, register in PEERS.items():
@@ -135,8 +155,17 @@ def main(argv: list[str] | None = None) -> int:
             continue
         results[name] = round(measure(register, options.rounds), 1)
         print(f"{name:12} {results[name]:7.1f} ms CPU for {TOOLS} tools")
-    if options.json:
-        print(json.dumps({"tools": TOOLS, "rounds": options.rounds, "cpu_ms": results}))
+    if options.record:
+        versions = {name: importlib.metadata.version(DISTRIBUTIONS[name]) for name in results}
+        record = {
+            "part": "register",
+            "commit": _commit(),
+            "tools": TOOLS,
+            "rounds": options.rounds,
+            "versions": {"python": platform.python_version(), **versions},
+            "cpu_ms": results,
+        }
+        RECORD.write_text(json.dumps(record, indent=2) + "\n")
     return 0
 
 

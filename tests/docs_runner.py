@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 import anyio
@@ -66,7 +67,9 @@ def run_page(file: Path) -> int:
     Raises:
         Exception: Whatever a block raises, with the page's own line numbers.
     """
-    namespace: dict[str, Any] = {"__name__": "__page__"}
+    page = ModuleType("__page__")
+    sys.modules[page.__name__] = page  # dataclasses look up the module that they stand in
+    namespace = vars(page)
     ran = 0
     with serving(_like_a_model) as server:
         for block in blocks_of(file.read_text()):
@@ -104,7 +107,9 @@ def _value(schema: dict[str, Any]) -> Any:
 
 def _compiled(block: Block, file: Path, url: str) -> CodeType:
     text = "\n" * (block.line - 1) + block.text.replace(READERS_SERVER, url)
-    code: CodeType = compile(text, str(file), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code: CodeType = compile(
+        text, str(file), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+    )
     return code
 
 
