@@ -117,7 +117,7 @@ PEERS: dict[str, Callable[[Iterable[Callable[..., str]]], object]] = {
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "docs" / "proof" / "register.json"
 DISTRIBUTIONS = {
-    "agentkit": "pydantic",  # ours comes from the tree; what it stands on is what varies
+    "pydantic": "pydantic",  # what ours stands on
     "pydantic_ai": "pydantic-ai-slim",
     "smolagents": "smolagents",
     "strands": "strands-agents",
@@ -156,7 +156,11 @@ def main(argv: list[str] | None = None) -> int:
         results[name] = round(measure(register, options.rounds), 1)
         print(f"{name:12} {results[name]:7.1f} ms CPU for {TOOLS} tools")
     if options.record:
-        versions = {name: importlib.metadata.version(DISTRIBUTIONS[name]) for name in results}
+        versions = {
+            name: importlib.metadata.version(distribution)
+            for name, distribution in DISTRIBUTIONS.items()
+            if name in {"pydantic", *results}
+        }
         record = {
             "part": "register",
             "commit": _commit(),
