@@ -38,8 +38,7 @@ def serve_tools(
     """
     code = 0
     try:
-        # The guarded import of an optional extra: `mcp` costs half a second and may be absent.
-        from agentkit.runtime.mcp_server import serve  # noqa: PLC0415
+        from agentkit.runtime.mcp_server import serve  # noqa: PLC0415 - an extra, and half a second
 
         source = find_source(target)
         anyio.run(lambda: serve(source, name=name, port=port))
