@@ -44,7 +44,15 @@ def tracked() -> list[Path]:
         check=False,
     )
     names = listed.stdout.decode().split("\0") if listed.returncode == 0 else []
-    files = [REPO / name for name in names if name] or list(REPO.rglob("*.py"))
+    files = (
+        [REPO / name for name in names if name]
+        or [
+            file  # an unpacked archive: without environments and caches
+            for folder in (*SOURCES, "tests", "docs")
+            for file in (REPO / folder).rglob("*")
+            if not any(part.startswith((".", "__")) for part in file.relative_to(REPO).parts[:-1])
+        ]
+    )
     return [file for file in files if file.is_file()]
 
 
