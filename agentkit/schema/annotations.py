@@ -58,7 +58,8 @@ def namespace_of(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str
     if isinstance(definition, type):
         return vars(sys.modules[definition.__module__]), {}
     module = getattr(definition, "__globals__", {})
-    scopes = _enclosing_scopes(module, getattr(definition, "__qualname__", ""))
+    qualname = getattr(definition, "__qualname__", "")
+    scopes = {**_enclosing_classes(module, qualname), **_enclosing_scopes(module, qualname)}
     code = getattr(definition, "__code__", None)
     cells = getattr(definition, "__closure__", None) or ()
     for name, cell in zip(code.co_freevars if code else (), cells, strict=False):
@@ -69,6 +70,19 @@ def namespace_of(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str
     for parameter in getattr(definition, "__type_params__", ()):
         scopes[parameter.__name__] = parameter
     return module, scopes
+
+
+def _enclosing_classes(module: Mapping[str, Any], qualname: str) -> dict[str, Any]:
+    """Names of the finished classes of the module that `qualname` is written in."""
+    found: dict[str, Any] = {}
+    scope: Mapping[str, Any] = module
+    for part in qualname.split(".")[:-1]:
+        inner = scope.get(part)
+        if not isinstance(inner, type):
+            break
+        scope = vars(inner)
+        found |= scope
+    return found
 
 
 def _enclosing_scopes(module: Mapping[str, Any], qualname: str) -> dict[str, Any]:

@@ -63,7 +63,10 @@ class ForeignArguments:
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
         """The arguments, mended where that is certain; or all that is wrong."""
-        value: dict[str, Any] = json.loads(json.dumps(arguments))
+        try:
+            value: dict[str, Any] = json.loads(json.dumps(arguments))
+        except RecursionError:
+            return [Problem("arguments", None, "are nested too deeply")]
         errors = list(self._validator.iter_errors(value))
         for _ in range(_ROUNDS):
             if not [error for error in errors if self._mend(value, error)]:

@@ -76,6 +76,9 @@ class JsonType:
             return self._validate(value, strict=True)
         except ValidationError as error:
             return self._read_mended(value, error)
+        except RecursionError:
+            deep: ErrorDetails = {"type": "recursion_loop", "loc": (), "msg": "", "input": "[[[…"}
+            raise InvalidValueError([deep], value) from None
 
     def accepts(self, value: object) -> bool:
         """Whether the value is of the type as it is."""

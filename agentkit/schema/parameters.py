@@ -80,7 +80,9 @@ def _json_default(parameter: Parameter) -> Any:
     if default is None or type(default) in (str, int, bool):
         return default
     try:
-        return to_jsonable_python(default)
+        shown = to_jsonable_python(default)
+        # The order of a set differs between processes, and with it the prompt's first tokens.
+        return sorted(shown, key=repr) if isinstance(default, set | frozenset) else shown
     except ValueError:
         return MISSING
 

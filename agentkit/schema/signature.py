@@ -160,6 +160,7 @@ class _Reader:
             slots.extend(self._slots(parameter, hints.get(parameter.name, MISSING)))
         slots = _positions(slots, declared)
         filled = {s.key: s for s in slots if s.passing != "rest" and not s.injected}
+        self._refuse_twins(slots)
         rest = next((s for s in slots if s.passing == "rest"), None)
         schema = object_schema(filled, rest)
         return Signature(filled, tuple(slots), rest, schema, self._documentation)
@@ -168,6 +169,18 @@ class _Reader:
         return ToolDefinitionError(
             f"{place_of(self._function)}: parameter {parameter!r} {problem}; {remedy}"
         )
+
+    def _refuse_twins(self, slots: list[Parameter]) -> None:
+        seen: dict[str, str] = {}
+        for slot in slots:
+            if slot.injected or slot.passing == "rest":
+                continue
+            if (other := seen.setdefault(slot.key, slot.name)) != slot.name:
+                raise self.fail(
+                    slot.name,
+                    f"and parameter {other!r} are both called {slot.key!r} by the model",
+                    "change the alias of one",
+                )
 
     def _declared(self) -> list[inspect.Parameter]:
         try:

@@ -819,6 +819,34 @@ def test_at_most_six_of_the_table_fail() -> None:
     assert len(FAILING) <= 6
 
 
+def test_two_parameters_that_the_model_would_call_the_same_are_refused() -> None:
+    def move(source: Annotated[int, Field(alias="target")], target: int) -> None: ...
+
+    with pytest.raises(ToolDefinitionError, match="both called 'target'"):
+        signature_of(move)
+
+
+def test_arguments_nested_without_end_are_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(5_000):
+        deep = [deep]
+    found = signature_of(anything).check({"x": deep})
+    assert [str(problem) for problem in found] == ['x: got "[[[…", want less nesting']
+
+
+class Warehouse:
+    class Shelf(BaseModel):
+        number: int
+
+    def count(self, shelf: Shelf) -> object:
+        return shelf
+
+
+def test_a_method_may_name_a_class_inside_its_own() -> None:
+    values = signature_of(Warehouse().count).check({"shelf": {"number": 1}})
+    assert values == {"shelf": Warehouse.Shelf(number=1)}
+
+
 # --- the schema --------------------------------------------------------------------------------
 
 
@@ -829,6 +857,12 @@ def test_required_defaults_and_closed_objects_are_in_the_schema() -> None:
         "additionalProperties": False,
         "required": ["a"],
     }
+
+
+def test_a_default_set_is_shown_in_the_same_order_in_every_process() -> None:
+    def pick(letters: set[str] = set("hgfedcba")) -> None: ...  # noqa: B006 - never changed
+
+    assert signature_of(pick).schema["properties"]["letters"]["default"] == list("abcdefgh")
 
 
 def test_two_types_of_one_name_get_two_definitions() -> None:
