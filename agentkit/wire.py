@@ -18,7 +18,8 @@ from pydantic_core import from_json, to_json
 
 from agentkit.errors import ModelProtocolError
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
-from agentkit.gemma4.tokens import CALL_OPEN, IDS, STOP_IDS
+from agentkit.gemma4.lexer import THOUGHT
+from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, IDS, STOP_IDS
 from agentkit.messages import (
     AssistantMessage,
     AudioPart,
@@ -238,7 +239,7 @@ class ReplyDecoder:
         self._max_tokens = max_tokens
         self._shown = 0  # characters of the text that were given out
         self._held = ""  # what follows them, as long as it could begin a call
-        self._leaking = False  # a call was seen in the text, so nothing more of it is shown
+        self._leaking = False  # a call or thought was seen in the text: no more of it is shown
 
     def feed(self, payload: bytes) -> list[ModelEvent]:
         """Takes one JSON payload; returns what can be shown of it.
@@ -282,22 +283,28 @@ class ReplyDecoder:
             yield ToolCallDelta(index, "".join(names), arguments)
 
     def _showable(self, text: str) -> str:
-        """What may be shown of further text: not what is, or could become, a call that the server
-        failed to see.
+        """What may be shown of further text: not what is, or could become, a call or a thought that
+        the server failed to see.
         """
         if self._leaking:
             return ""
         text = self._held + text
-        end = text.find(CALL_OPEN)
-        self._leaking = end >= 0
-        if not self._leaking:
-            end = len(text) - _overlap(text, CALL_OPEN)
+        ends = [at for literal in _LEAKS if (at := text.find(literal)) >= 0]
+        if not self._shown and text.startswith(THOUGHT):
+            ends.append(0)
+        self._leaking = bool(ends)
+        if self._leaking:
+            end = min(ends)
+        elif not self._shown and THOUGHT.startswith(text):
+            end = 0
+        else:
+            end = len(text) - max(_overlap(text, literal) for literal in _LEAKS)
         self._held = text[end:]
         self._shown += end
         return text[:end]
 
     def held(self, message: AssistantMessage) -> str:
-        """The rest of the text, held back until it was known to be no call."""
+        """The rest of the text, held back until it was known to be no call and no thought."""
         return (message.content or "")[self._shown :]
 
     def finish(self, first_call: int) -> ModelResponse:
@@ -373,6 +380,9 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
 
 
 _FENCE = re.compile(r"```[a-z]*\n(.*)\n?```", re.DOTALL)
+
+
+_LEAKS = (CALL_OPEN, CHANNEL_OPEN)
 
 
 def _overlap(text: str, literal: str) -> int:

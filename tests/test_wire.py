@@ -524,3 +524,28 @@ def test_whatever_json_a_server_sends_only_a_protocol_error_comes_of_it(pieces: 
 def test_whatever_bytes_a_server_sends_only_a_protocol_error_comes_of_it(payload: bytes) -> None:
     with suppress(ModelProtocolError):
         ReplyDecoder().feed(payload)
+
+
+def shown_while_streaming(*pieces: str) -> str:
+    decoder = ReplyDecoder()
+    events = [
+        event
+        for piece in pieces
+        for event in decoder.feed(json.dumps({"choices": [{"delta": {"content": piece}}]}).encode())
+    ]
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["Yes ", "and <", "b> no"], "Yes and <b> no"),
+        (["Yes <|chan", "nel>thought\nhm<channel|>No."], "Yes "),
+        (["Yes <|tool_", "call>call:f{}"], "Yes "),
+        (["thou", "ght", "\nhm<channel|>No."], ""),
+        (["thou", "gh it rains"], "though it rains"),
+        (["A thought\n"], "A thought\n"),
+    ],
+)
+def test_what_may_be_a_leak_is_not_shown_while_it_streams(pieces: list[str], shown: str) -> None:
+    assert shown_while_streaming(*pieces) == shown

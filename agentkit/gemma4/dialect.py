@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentkit.gemma4.escape import Escape
-from agentkit.gemma4.leaks import find_leaked_calls
+from agentkit.gemma4.leaks import find_leaked_calls, json_call, unknown_names
 from agentkit.gemma4.parse import ParsedReply, parse
 from agentkit.messages import (
     AssistantMessage,
@@ -66,8 +66,16 @@ class Dialect:
         return parse(text, self._schemas, in_thought=in_thought)
 
     def leaked(self, text: str, first_call: int) -> tuple[ToolCall, ...]:
-        """Calls of known tools that a server delivered as plain text."""
+        """Calls that a server delivered as plain text.
+
+        A call that is written as JSON might be shown, not meant: it comes back as malformed, so
+        that it does not run and the model is asked for a real one. Native calls of tools that
+        nobody offers come back too, where the text holds no others: the model must be told.
+        """
         found = find_leaked_calls(text, self._lowered, self._schemas)
+        found = found or find_leaked_calls(text, unknown_names(text))
+        if not found and (name := json_call(text, self._lowered)):
+            return (ToolCall(f"call_{first_call}", name, malformed=text),)
         return tuple(call.tool_call(f"call_{first_call + n}") for n, call in enumerate(found))
 
     def _aliased(self, call: ToolCall) -> ToolCall:

@@ -1,4 +1,4 @@
-"""Native calls that a server delivered as plain text."""
+"""Native calls, calls as JSON, and thoughts that a server delivered as plain text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
-from agentkit.gemma4.calls import ParsedCall, Schemas, free_character, read_call
-from agentkit.gemma4.lexer import Control
-from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, QUOTE
+from pydantic_core import from_json
 
-__all__ = ["find_leaked_calls"]
+from agentkit.gemma4.calls import ParsedCall, Schemas, free_character, read_call
+from agentkit.gemma4.lexer import THOUGHT, Control
+from agentkit.gemma4.tokens import (
+    CALL_CLOSE,
+    CALL_OPEN,
+    CHANNEL_CLOSE,
+    CHANNEL_OPEN,
+    QUOTE,
+)
+
+__all__ = ["find_leaked_calls", "json_call", "split_thought", "unknown_names"]
 
 _MAX_LEAKS: Final = 64
 """A text with more of them is not a set of calls but something else gone wrong."""
@@ -84,6 +92,58 @@ def _in_text(call: ParsedCall, flat: str, mark: str) -> ParsedCall:
         start=call.start + growth * flat.count(mark, 0, call.start),
         end=call.end + growth * flat.count(mark, 0, call.end),
     )
+
+
+def unknown_names(text: str) -> frozenset[str]:
+    """Names behind spelled-out call tokens, whoever offers such tools."""
+    return frozenset(_NAMED.findall(text))
+
+
+def json_call(text: str, known_names: Collection[str]) -> str | None:
+    """The tool that a text calls in JSON, if it is nothing but such a call.
+
+    Args:
+        text: What the server delivered as the answer; one code fence around it is taken off.
+        known_names: Names of the tools on offer.
+    """
+    body = _FENCE.sub(r"\1", text.strip())
+    if not body.startswith("{"):
+        return None
+    try:
+        value = from_json(body)
+    except ValueError:
+        return None
+    name = value.get("name") or value.get("tool") or value.get("function")
+    arguments = value.get("arguments", value.get("parameters"))
+    is_call = isinstance(name, str) and isinstance(arguments, dict)
+    return name if is_call and name in known_names else None
+
+
+def split_thought(text: str) -> tuple[str, str]:
+    """A text apart from the thoughts in it: (thoughts, rest). What stands in code is kept.
+
+    vLLM leaves thoughts in the text after a tool's answer (vllm#39885), with their channel tokens
+    or with no more than the word that follows them.
+    """
+    thoughts: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        if _is_quoted(text, match.start()):
+            return match[0]
+        thoughts.append(match[1].strip())
+        return ""
+
+    rest = _LEAKED_THOUGHT.sub(take, text).removeprefix(THOUGHT)
+    return "\n".join(filter(None, thoughts)), rest
+
+
+_NAMED: Final = re.compile(rf"{re.escape(CALL_OPEN)}\s*call:([\w.:-]+)\s*\{{")
+_FENCE: Final = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL)
+_LEAKED_THOUGHT: Final = re.compile(
+    rf"(?:{re.escape(CHANNEL_OPEN)}(?:{THOUGHT})?|\A{THOUGHT}(?=.*{re.escape(CHANNEL_CLOSE)}))"
+    rf"(.*?)(?:{re.escape(CHANNEL_CLOSE)}|\Z)",
+    re.DOTALL,
+)
 
 
 def _is_quoted(text: str, at: int) -> bool:

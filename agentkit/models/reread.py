@@ -5,24 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from agentkit.gemma4.leaks import split_thought
 from agentkit.gemma4.parse import ParsedReply
-from agentkit.gemma4.tokens import CHANNEL_CLOSE, CHANNEL_OPEN, IDS, STOP_IDS
+from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN, IDS, STOP_IDS
 from agentkit.messages import AssistantMessage, FinishReason, ModelResponse, ToolCall
 from agentkit.wire import Reply
 
-__all__ = ["needs_rereading", "reread", "with_leaks"]
+__all__ = ["has_calls", "in_thought", "reread", "with_leaks", "without_thoughts"]
 
 _THOUGHT_OPEN, _THOUGHT_CLOSE = IDS[CHANNEL_OPEN], IDS[CHANNEL_CLOSE]
 _CUE_TOKENS = 8  # the generation cue `<|channel>thought\n` and no more fits in these
 
 
-def needs_rereading(reply: Reply, response: ModelResponse) -> bool:
-    """Whether a reply holds, or may hold, a call."""
-    return bool(
-        response.message.tool_calls
-        or reply.finish == "tool_calls"
-        or "call:" in (response.message.content or "")
-    )
+def has_calls(reply: Reply, response: ModelResponse) -> bool:
+    """Whether the model made a call, as its tokens or its server have it.
+
+    Where its tokens are known and none of them opens a call, a call in its text is spelled out: it
+    may be quoted.
+    """
+    if response.message.tool_calls or reply.finish == "tool_calls":
+        return True
+    return IDS[CALL_OPEN] in reply.token_ids
+
+
+def without_thoughts(response: ModelResponse) -> ModelResponse:
+    """The response with a thought that stands in its text where it belongs."""
+    message = response.message
+    thought, text = split_thought(message.content or "")
+    if message.content is None or text == message.content:
+        return response
+    reasoning = "\n".join(filter(None, (message.reasoning, thought))) or None
+    return replace(response, message=replace(message, content=text, reasoning=reasoning))
 
 
 def in_thought(prompt_token_ids: Sequence[int]) -> bool:

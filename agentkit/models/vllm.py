@@ -45,7 +45,7 @@ from agentkit.messages import (
     ToolDefinition,
 )
 from agentkit.models.base import Model
-from agentkit.models.reread import in_thought, needs_rereading, reread, with_leaks
+from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.trace import get_logger
 from agentkit.wire import MessageEncoder, Reply, ReplyDecoder, count_calls, encode_request
@@ -213,11 +213,10 @@ class VLLMModel:
         vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
         call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
         """
-        if not needs_rereading(reply, response):
-            return response
-        if (text := await self._own_words(reply)) is not None:
+        if has_calls(reply, response) and (text := await self._own_words(reply)) is not None:
             parsed = dialect.read(text, in_thought=in_thought(reply.prompt_token_ids))
             return reread(response, parsed, reply, first_call)
+        response = without_thoughts(response)
         return with_leaks(response, dialect.leaked(response.message.content or "", first_call))
 
     async def _own_words(self, reply: Reply) -> str | None:

@@ -231,7 +231,6 @@ LEAKS: Final = (
         what="the same, its control tokens stripped by the server",
         script=(damaged(SUM.call, "leaked_bare_call"),),
         ending=answers("nothing but a call of a known tool: it is meant as one"),
-        pending="text is read as a call only where its tokens are there",
     ),
     Scenario(
         name="leaked_unknown_call",
@@ -244,10 +243,9 @@ LEAKS: Final = (
         what="writes the call as JSON in a code fence",
         script=(damaged(SUM.call, "leaked_json_call"),),
         ending=answers(
-            "not run, since an answer may show JSON; it stands in the history as a call that was "
-            "not run, and why, so the model calls rightly"
+            "not run, since an answer may show JSON: it stands in the history as a call that could "
+            "not be read, so that the model makes a real one"
         ),
-        pending="leaked JSON calls are taken for answers yet",
     ),
     Scenario(
         name="json_that_is_an_answer",
@@ -262,7 +260,6 @@ LEAKS: Final = (
         script=(SUM.call, damaged(SUM.call, "quoted_call")),
         ending=stops("answer", "a call in a code fence is quoted, not meant: it never runs"),
         calls=2,
-        pending="own words are read as text, so quoted tokens pass for real ones",
     ),
     Scenario(
         name="leaked_thought",
@@ -270,7 +267,6 @@ LEAKS: Final = (
         script=(SUM.call, damaged(SUM.say, "leaked_thought")),
         ending=answers("a thought is never part of the answer"),
         calls=2,
-        pending="leaked thoughts are not taken out yet",
     ),
     Scenario(
         name="leaked_thought_word",
@@ -278,7 +274,6 @@ LEAKS: Final = (
         script=(SUM.call, damaged(SUM.say, "leaked_thought_word")),
         ending=answers("what is left of the channel syntax is taken off"),
         calls=2,
-        pending="leaked thoughts are not taken out yet",
     ),
     Scenario(
         name="text_and_call",
