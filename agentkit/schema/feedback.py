@@ -188,7 +188,6 @@ _WANTS: Mapping[str, str] = {
     "too_long": "at most {max_length} items",
     "union_tag_not_found": "an object with the field {discriminator}",
     "recursion_loop": "less nesting",
-    "json_invalid": "a value that is not nested so deeply",
 }
 """By pydantic's error type (docs.pydantic.dev, "Validation Errors")."""
 

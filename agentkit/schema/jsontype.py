@@ -77,8 +77,7 @@ class JsonType:
         except ValidationError as error:
             return self._read_mended(value, error)
         except RecursionError:
-            deep: ErrorDetails = {"type": "recursion_loop", "loc": (), "msg": "", "input": "[[[…"}
-            raise InvalidValueError([deep], value) from None
+            raise InvalidValueError([_TOO_DEEP], value) from None
 
     def accepts(self, value: object) -> bool:
         """Whether the value is of the type as it is."""
@@ -97,6 +96,8 @@ class JsonType:
 
     def _read_mended(self, value: object, error: ValidationError) -> Any:
         errors = error.errors(include_url=False)
+        if errors[0]["type"] == "json_invalid":  # pydantic's own limit, about 200 levels
+            raise InvalidValueError([_TOO_DEEP], value) from None
         refused: set[Keys] = set()
         for _ in range(_ROUNDS):
             better = mended(value, errors, refused)
@@ -120,6 +121,8 @@ class JsonType:
             raise InvalidValueError(doubtful, value)
         return result
 
+
+_TOO_DEEP: ErrorDetails = {"type": "recursion_loop", "loc": (), "msg": "", "input": "[[[…"}
 
 _ROUNDS = 4
 """Mending one layer can uncover the next (JSON text in JSON text); more layers are no accident."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentkit.schema.feedback import feedback
@@ -112,7 +112,8 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*SCHEMA["properties"], "x"]), VALUES))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from([*SCHEMA["properties"], "x"]), VALUES, max_size=4))
 def test_whatever_comes_is_read_or_refused_and_left_untouched(arguments: dict[str, Any]) -> None:
     before = repr(arguments)
     found = ForeignArguments(SCHEMA).check(arguments)

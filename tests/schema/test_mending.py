@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -124,6 +124,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON)
 def test_whatever_comes_is_read_or_refused_and_nothing_else(value: object) -> None:
     for annotation in (Order, Loose, list[Item], dict[str, Item | int], Literal["a", 1]):

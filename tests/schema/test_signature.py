@@ -826,9 +826,10 @@ def test_two_parameters_that_the_model_would_call_the_same_are_refused() -> None
         signature_of(move)
 
 
-def test_arguments_nested_without_end_are_refused() -> None:
+@pytest.mark.parametrize("depth", [300, 900, 5_000])
+def test_arguments_nested_without_end_are_refused(depth: int) -> None:
     deep: list[Any] = []
-    for _ in range(5_000):
+    for _ in range(depth):
         deep = [deep]
     found = signature_of(anything).check({"x": deep})
     assert [str(problem) for problem in found] == ['x: got "[[[…", want less nesting']
