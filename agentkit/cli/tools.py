@@ -10,8 +10,10 @@ from typing import Annotated, Any, TypeAlias
 import anyio
 import anyio.to_thread
 import typer
+from rich.console import Console
 
 from agentkit.cli.choose import UsageError
+from agentkit.cli.lint import definitions_of, lint, served_prompt, show
 from agentkit.cli.locate import opened
 from agentkit.errors import AgentKitError
 from agentkit.executors import LocalExecutor
@@ -24,6 +26,10 @@ tools = typer.Typer(help="Look at tools, and run one by hand.", no_args_is_help=
 
 Target: TypeAlias = Annotated[
     str, typer.Argument(metavar="MODULE:OBJECT", help="A toolset, a function, a list, a module.")
+]
+LintTarget: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="TARGET", help="module:object, a Python file, file.py:name, a folder."),
 ]
 
 
@@ -56,6 +62,30 @@ def call_tool(
     _end(partial(_call, target, name, arguments))
 
 
+@tools.command("show")
+def show_tools(target: LintTarget) -> None:
+    """Show what Gemma sees of each tool, and what became of each limit of its schema.
+
+    Exit codes: 0 shown, 2 there are no such tools.
+    """
+    _end(partial(_show_seen, target))
+
+
+@tools.command("lint")
+def lint_tools(
+    target: LintTarget,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Compare with what this vLLM's template prints."),
+    ] = None,
+) -> None:
+    """Check that Gemma is told of every limit of the tools, or kept to it while decoding.
+
+    Exit codes: 0 it is, 1 a limit is lost, 2 there are no such tools.
+    """
+    _end(partial(_lint, target, model))
+
+
 def _end(command: Callable[[], Awaitable[int]]) -> None:
     """Runs a command; what went wrong becomes a sentence and an exit code."""
     try:
@@ -67,6 +97,17 @@ def _end(command: Callable[[], Awaitable[int]]) -> None:
         typer.echo("agentkit: stopped", err=True)
         code = 130
     raise typer.Exit(code)
+
+
+async def _show_seen(target: str) -> int:
+    show(await definitions_of(target), Console())
+    return 0
+
+
+async def _lint(target: str, model: str | None) -> int:
+    definitions = await definitions_of(target)
+    prompt = served_prompt(model, definitions) if model else None
+    return lint(definitions, Console(), prompt)
 
 
 async def _list(target: str, as_json: bool) -> int:

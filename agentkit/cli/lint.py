@@ -1,0 +1,158 @@
+"""`agentkit tools show` and `agentkit tools lint`: what Gemma sees of tools, for people and for CI."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import httpx2
+from rich.console import Console
+from rich.text import Text
+
+from agentkit.cli.choose import UsageError
+from agentkit.cli.locate import opened
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.report import ToolReport, report
+from agentkit.messages import ToolDefinition
+from agentkit.schema.lower import lower
+from agentkit.toolset import Tool, Toolset
+
+__all__ = ["definitions_of", "lint", "served_prompt", "show"]
+
+
+async def definitions_of(target: str) -> list[ToolDefinition]:
+    """The tools that a target holds.
+
+    Args:
+        target: `module:object`, a Python file, `file.py:name`, or a directory, whose files are
+            all imported; each tool once.
+
+    Raises:
+        UsageError: There is nothing there, or it holds no tools.
+    """
+    path, _, name = target.partition(":")
+    if not path.endswith(".py") and not Path(path).is_dir():
+        async with opened(target) as toolset:
+            return list(toolset.definitions)
+    files = sorted(Path(path).rglob("*.py")) if Path(path).is_dir() else [Path(path)]
+    found: dict[str, ToolDefinition] = {}
+    for file in files:
+        for definition in _in_module(_load(file), name):
+            found.setdefault(f"{definition.name} {definition.parameters}", definition)
+    if not found:
+        raise UsageError(f"{target} holds no tools: no function marked @tool, no Toolset")
+    return list(found.values())
+
+
+def _load(file: Path) -> ModuleType:
+    """A module from its file, run as an import would run it."""
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    spec = importlib.util.spec_from_file_location(f"agentkit_linted_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent))
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"importing {file} raised {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(file.parent))
+    return module
+
+
+def _in_module(module: ModuleType, name: str) -> Iterator[ToolDefinition]:
+    """The tools a module holds under its names, or under one of them."""
+    if name and not hasattr(module, name):
+        raise UsageError(f"{module.__file__} has no {name!r}")
+    values = [getattr(module, name)] if name else list(vars(module).values())
+    for value in values:
+        if isinstance(value, Tool):
+            yield value.definition
+        elif isinstance(value, Toolset):
+            yield from value.definitions
+
+
+def show(definitions: Sequence[ToolDefinition], console: Console) -> None:
+    """Prints what Gemma sees of each tool."""
+    for definition in definitions:
+        _print(report(definition), console)
+        console.print()
+
+
+def lint(definitions: Sequence[ToolDefinition], console: Console, prompt: str | None = None) -> int:
+    """Prints what is wrong, and what was looked at.
+
+    Args:
+        definitions: The tools.
+        console: Where to.
+        prompt: What a server's template made of the tools; each declaration must be in it.
+
+    Returns:
+        0 if nothing is lost, else 1.
+    """
+    reports = [report(definition) for definition in definitions]
+    strange = [r for r in reports if prompt is not None and r.declaration not in prompt]
+    for one in reports:
+        if one.lost or one in strange:
+            _print(one, console)
+        else:
+            console.print(Text(f"✓ {one.name}  {one.summary}", "green"))
+    for one in strange:
+        console.print(
+            Text(f"{one.name}: the server's template prints this tool differently", "bold red")
+        )
+    lossy = [one for one in reports if one.lost]
+    if lossy:
+        console.print(Text(_advice(lossy), "bold red"))
+    return 1 if lossy or strange else 0
+
+
+def _advice(lossy: Sequence[ToolReport]) -> str:
+    names = ", ".join(one.name for one in lossy)
+    return (
+        f"{names}: a limit is lost. Say it in the parameter's description, or use a simpler "
+        "schema: a type, an enum, bounds, or a pattern without look-around."
+    )
+
+
+def _print(one: ToolReport, console: Console) -> None:
+    for number, line in enumerate(one.lines()):
+        style = (
+            "bold" if number == 0 else "red" if "LOST" in line else "dim" if "<|" in line else ""
+        )
+        console.print(Text(line, style), soft_wrap=True)
+
+
+def served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
+    """What a vLLM's chat template makes of the tools, by asking it.
+
+    Args:
+        url: Address of the server, with or without `/v1`.
+        definitions: The tools.
+
+    Raises:
+        UsageError: The server cannot be asked.
+    """
+    base = url.rstrip("/").removesuffix("/v1")
+    shown = [Escape().escape_tool(lower(definition).declaration) for definition in definitions]
+    functions = [
+        {"name": d.name, "description": d.description, "parameters": d.parameters} for d in shown
+    ]
+    body = {
+        "messages": [{"role": "user", "content": "x"}],
+        "tools": [{"type": "function", "function": function} for function in functions],
+        "add_generation_prompt": True,
+    }
+    try:
+        with httpx2.Client(base_url=base, timeout=30.0) as client:
+            tokens = client.post("/tokenize", json=body).raise_for_status().json()["tokens"]
+            answer = client.post("/detokenize", json={"tokens": tokens}).raise_for_status()
+            return str(answer.json()["prompt"])
+    except (httpx2.HTTPError, KeyError, ValueError) as error:
+        raise UsageError(f"{url} does not say what its template prints: {error}") from error

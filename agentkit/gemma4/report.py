@@ -1,0 +1,203 @@
+"""What Gemma is told of a tool, and what it is not: the loss report.
+
+Every limit of the tool's JSON Schema ends in one of four ways. It is *shown* in the declaration, or
+said in *words* in a description; and beside that a grammar may hold it while the model decodes. A
+limit that is neither told nor held is *lost*: the model can only learn it by being refused.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.grammar import compile_tool
+from agentkit.gemma4.render import render_declaration
+from agentkit.messages import ToolDefinition
+from agentkit.schema.lower import Fate, LoweredTool, lower
+
+__all__ = ["Limit", "ToolReport", "declared", "report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit of the source and what became of it.
+
+    Attributes:
+        path: JSON pointer of the schema object that holds it.
+        keyword: The keyword.
+        value: Its value as short JSON; empty for keywords that hold schemas.
+        fate: Whether the declaration shows it, a sentence says it, or nothing does.
+        text: The sentence, if one does.
+        enforced: Whether the grammar holds it while the model decodes.
+    """
+
+    path: str
+    keyword: str
+    value: str
+    fate: Fate
+    text: str
+    enforced: bool
+
+    @property
+    def lost(self) -> bool:
+        """Whether the model is neither told of it nor kept to it."""
+        return self.fate == "hidden" and not self.enforced
+
+    @property
+    def place(self) -> str:
+        """The path as a person would write it: `order.items[].price`."""
+        return _place(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReport:
+    """What Gemma sees of a tool.
+
+    Attributes:
+        name: The tool's name.
+        declaration: What it sees, word for word, as the template prints it.
+        limits: What became of each limit of the schema, by place.
+        aliases: (name, name shown for it) of the parameters that are shown under another name.
+    """
+
+    name: str
+    declaration: str
+    limits: tuple[Limit, ...]
+    aliases: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def lost(self) -> tuple[Limit, ...]:
+        """The limits that a model cannot know and a decoder does not hold."""
+        return tuple(limit for limit in self.limits if limit.lost)
+
+    @property
+    def summary(self) -> str:
+        """The counts in one line."""
+        shown = sum(limit.fate == "shown" for limit in self.limits)
+        words = sum(limit.fate == "words" for limit in self.limits)
+        silent = sum(limit.fate == "hidden" and limit.enforced for limit in self.limits)
+        held = sum(limit.enforced for limit in self.limits)
+        parts = [f"{shown} shown", f"{words} in words"]
+        parts += [f"{silent} by the grammar only"] if silent else []
+        parts += [f"{len(self.lost)} LOST"] if self.lost else []
+        total = len(self.limits)
+        limits = "1 limit" if total == 1 else f"{total} limits"
+        return f"{limits}: {', '.join(parts)}; {held} held while decoding"
+
+    def lines(self) -> Iterator[str]:
+        """The report as text, for a terminal 100 columns wide."""
+        yield f"{self.name}  {self.summary}"
+        yield from textwrap.wrap(
+            self.declaration,
+            96,
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+            drop_whitespace=False,
+        )
+        for name, alias in self.aliases:
+            yield f"  {name} is shown as {alias}, because Gemma's template or syntax has no {name!r}"
+        width = max((len(limit.place) for limit in self._notable()), default=0)
+        for limit in self._notable():
+            yield f"  {limit.place:{width}}  {_sentence(limit)}"
+
+    def _notable(self) -> list[Limit]:
+        """A type and a required name that are shown need no line of their own."""
+        plain = ("type", "required", "additionalProperties")
+        return [
+            limit for limit in self.limits if limit.fate != "shown" or limit.keyword not in plain
+        ]
+
+
+def report(tool: ToolDefinition | LoweredTool) -> ToolReport:
+    """Says what Gemma 4 sees of a tool and what it does not."""
+    lowered = lower(tool) if isinstance(tool, ToolDefinition) else tool
+    carried = compile_tool(lowered).carried
+    limits = (
+        Limit(
+            loss.path,
+            loss.keyword,
+            _value(lowered.definition.parameters, loss.path, loss.keyword),
+            loss.fate,
+            loss.text,
+            (loss.path, loss.keyword) in carried,
+        )
+        for loss in lowered.losses
+        if loss.limits
+    )
+    aliases = tuple(sorted(lowered.aliases.items()))
+    return ToolReport(lowered.definition.name, declared(lowered), tuple(limits), aliases)
+
+
+def declared(lowered: LoweredTool) -> str:
+    """The declaration as every official template prints it, control tokens included."""
+    shown = Escape().escape_tool(lowered.declaration)
+    return render_declaration(
+        {"name": shown.name, "description": shown.description, "parameters": shown.parameters}
+    )
+
+
+def _sentence(limit: Limit) -> str:
+    what = f"{limit.keyword} {limit.value}".strip()
+    if limit.lost:
+        return f"{what}: LOST, neither told nor held while decoding; only validation knows it"
+    if limit.fate == "hidden":
+        return f"{what} is not told, but held while decoding"
+    told = "shown" if limit.fate == "shown" else f"said as “{limit.text}”"
+    return f"{what} {told}{'; held while decoding' if limit.enforced else ''}"
+
+
+def _value(schema: object, path: str, keyword: str) -> str:
+    """The keyword's value as short JSON, if it is not a schema itself."""
+    found: object = schema
+    for step in (*_steps(path), keyword):
+        if isinstance(found, list) and step.isdigit() and int(step) < len(found):
+            found = found[int(step)]
+        elif isinstance(found, dict):
+            found = found.get(step)
+        else:
+            return ""
+    if isinstance(found, dict) or (isinstance(found, list) and any(map(_is_dict, found))):
+        return ""
+    text = json.dumps(found, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _is_dict(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _steps(path: str) -> Iterable[str]:
+    return (step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
+
+
+_HOLDERS = {"properties": ".", "$defs": "", "definitions": "", "schemas": "", "components": ""}
+_INSIDE = {
+    "items": "[]",
+    "prefixItems": "[]",
+    "additionalItems": "[]",
+    "additionalProperties": ".*",
+    "patternProperties": ".",
+    "propertyNames": " keys",
+}
+
+
+def _place(path: str) -> str:
+    """A pointer as a path of names; branches of unions are told by their number."""
+    text, named = "", False
+    for step in _steps(path):
+        if named:
+            text, named = text + step, False
+        elif step in _HOLDERS or step == "patternProperties":
+            text, named = (f"{text}." if text and _HOLDERS.get(step, ".") else text), True
+            named = step != "components"
+        elif step in _INSIDE:
+            text += _INSIDE[step]
+        elif step.isdigit():
+            text += f"[{step}]" if text.endswith("]") else f" {int(step) + 1}"
+        elif step not in ("anyOf", "oneOf", "allOf"):
+            text += f" {step}"
+    return text.strip() or "(the whole)"
