@@ -1,8 +1,9 @@
-"""`agentkit tools show` and `agentkit tools lint`: what Gemma sees of tools, for people and for CI."""
+"""`agentkit tools show` and `lint`: what Gemma sees of tools, for people and for CI."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,10 +35,10 @@ async def definitions_of(target: str) -> list[ToolDefinition]:
         UsageError: There is nothing there, or it holds no tools.
     """
     path, _, name = target.partition(":")
-    if not path.endswith(".py") and not Path(path).is_dir():
+    files = _files(path)
+    if files is None:
         async with opened(target) as toolset:
             return list(toolset.definitions)
-    files = sorted(Path(path).rglob("*.py")) if Path(path).is_dir() else [Path(path)]
     found: dict[str, ToolDefinition] = {}
     for file in files:
         for definition in _in_module(_load(file), name):
@@ -45,6 +46,14 @@ async def definitions_of(target: str) -> list[ToolDefinition]:
     if not found:
         raise UsageError(f"{target} holds no tools: no function marked @tool, no Toolset")
     return list(found.values())
+
+
+def _files(path: str) -> list[Path] | None:
+    """The Python files that a path names; None if it is the name of a module."""
+    folder = Path(path)
+    if folder.is_dir():
+        return sorted(folder.rglob("*.py"))
+    return [folder] if path.endswith(".py") else None
 
 
 def _load(file: Path) -> ModuleType:
@@ -102,14 +111,14 @@ def lint(definitions: Sequence[ToolDefinition], console: Console, prompt: str | 
         if one.lost or one in strange:
             _print(one, console)
         else:
-            console.print(Text(f"✓ {one.name}  {one.summary}", "green"))
+            console.print(Text(f"ok  {one.name}  {one.summary}", "green"), soft_wrap=True)
     for one in strange:
         console.print(
             Text(f"{one.name}: the server's template prints this tool differently", "bold red")
         )
     lossy = [one for one in reports if one.lost]
     if lossy:
-        console.print(Text(_advice(lossy), "bold red"))
+        console.print(Text(_advice(lossy), "bold red"), soft_wrap=True)
     return 1 if lossy or strange else 0
 
 
@@ -123,9 +132,7 @@ def _advice(lossy: Sequence[ToolReport]) -> str:
 
 def _print(one: ToolReport, console: Console) -> None:
     for number, line in enumerate(one.lines()):
-        style = (
-            "bold" if number == 0 else "red" if "LOST" in line else "dim" if "<|" in line else ""
-        )
+        style = "bold red" if "LOST" in line else ("bold", "dim")[number] if number < 2 else ""
         console.print(Text(line, style), soft_wrap=True)
 
 
@@ -133,13 +140,15 @@ def served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
     """What a vLLM's chat template makes of the tools, by asking it.
 
     Args:
-        url: Address of the server, with or without `/v1`.
+        url: Address of the server, with or without `/v1`; its key is read from AGENTKIT_API_KEY.
         definitions: The tools.
 
     Raises:
         UsageError: The server cannot be asked.
     """
     base = url.rstrip("/").removesuffix("/v1")
+    key = os.environ.get("AGENTKIT_API_KEY")
+    headers = {"authorization": f"Bearer {key}"} if key else {}
     shown = [Escape().escape_tool(lower(definition).declaration) for definition in definitions]
     functions = [
         {"name": d.name, "description": d.description, "parameters": d.parameters} for d in shown
@@ -150,7 +159,7 @@ def served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
         "add_generation_prompt": True,
     }
     try:
-        with httpx2.Client(base_url=base, timeout=30.0) as client:
+        with httpx2.Client(base_url=base, headers=headers, timeout=30.0) as client:
             tokens = client.post("/tokenize", json=body).raise_for_status().json()["tokens"]
             answer = client.post("/detokenize", json={"tokens": tokens}).raise_for_status()
             return str(answer.json()["prompt"])

@@ -8,7 +8,6 @@ limit that is neither told nor held is *lost*: the model can only learn it by be
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -88,28 +87,19 @@ class ToolReport:
         return f"{limits}: {', '.join(parts)}; {held} held while decoding"
 
     def lines(self) -> Iterator[str]:
-        """The report as text, for a terminal 100 columns wide."""
+        """The report as text. The declaration is one long line: it is quoted word for word."""
         yield f"{self.name}  {self.summary}"
-        yield from textwrap.wrap(
-            self.declaration,
-            96,
-            initial_indent="  ",
-            subsequent_indent="  ",
-            break_on_hyphens=False,
-            drop_whitespace=False,
-        )
+        yield f"  {self.declaration}"
         for name, alias in self.aliases:
-            yield f"  {name} is shown as {alias}, because Gemma's template or syntax has no {name!r}"
-        width = max((len(limit.place) for limit in self._notable()), default=0)
-        for limit in self._notable():
+            yield f"  {name} is shown as {alias}: Gemma's template or syntax has no place for it"
+        notable = self._notable()
+        width = max((len(limit.place) for limit in notable), default=0)
+        for limit in notable:
             yield f"  {limit.place:{width}}  {_sentence(limit)}"
 
     def _notable(self) -> list[Limit]:
         """A type and a required name that are shown need no line of their own."""
-        plain = ("type", "required", "additionalProperties")
-        return [
-            limit for limit in self.limits if limit.fate != "shown" or limit.keyword not in plain
-        ]
+        return [limit for limit in self.limits if limit.fate != "shown" or limit.keyword in _TOLD]
 
 
 def report(tool: ToolDefinition | LoweredTool) -> ToolReport:
@@ -174,6 +164,7 @@ def _steps(path: str) -> Iterable[str]:
     return (step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
 
 
+_TOLD = ("enum", "const", "anyOf", "oneOf")
 _HOLDERS = {"properties": ".", "$defs": "", "definitions": "", "schemas": "", "components": ""}
 _INSIDE = {
     "items": "[]",

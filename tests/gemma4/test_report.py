@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from typing import Any
+
+from agentkit.gemma4.report import ToolReport, report
+from agentkit.messages import ToolDefinition
+from tests.schema.corpus import wild
+
+
+def reported(parameters: dict[str, Any], name: str = "refund") -> ToolReport:
+    return report(ToolDefinition(name, "Refund an order.", parameters))
+
+
+REFUND = {
+    "type": "object",
+    "properties": {
+        "order_id": {"type": "integer", "minimum": 1},
+        "reason": {"enum": ["damaged", "late"]},
+        "tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+        "type": {"type": "string"},
+    },
+    "required": ["order_id"],
+    "additionalProperties": False,
+}
+
+
+def test_the_declaration_is_the_text_the_template_prints() -> None:
+    declaration = reported(REFUND).declaration
+    assert declaration.startswith('<|tool>declaration:refund{description:<|"|>Refund an order.')
+    assert 'reason:{description:<|"|>Reason.<|"|>,enum:[<|"|>damaged<|"|>' in declaration
+    assert declaration.endswith("}<tool|>")
+
+
+def test_each_limit_says_whether_it_is_told_and_whether_it_is_held() -> None:
+    limits = {(limit.place, limit.keyword): limit for limit in reported(REFUND).limits}
+    told = {place: (limit.fate, limit.enforced) for place, limit in limits.items()}
+    assert told["reason", "enum"] == ("shown", True)
+    assert told["order_id", "minimum"] == ("words", True)
+    assert told["tags", "uniqueItems"] == ("words", False)
+    assert limits["order_id", "minimum"].text == "at least 1"
+    assert not reported(REFUND).lost
+
+
+def test_the_report_reads_as_sentences() -> None:
+    lines = list(reported(REFUND).lines())
+    assert lines[0].startswith("refund  10 limits: 8 shown, 2 in words; 9 held while decoding")
+    assert "  type is shown as type_: Gemma's template or syntax has no place for it" in lines
+    assert "  order_id  minimum 1 said as “at least 1”; held while decoding" in lines
+    assert "  tags      uniqueItems true said as “no duplicates”" in lines
+    assert '  reason    enum ["damaged", "late"] shown; held while decoding' in lines
+
+
+def test_a_limit_that_is_neither_told_nor_held_is_lost() -> None:
+    tool = reported({"properties": {"x": {"$ref": "https://example.com/x.json"}}})
+    assert [(limit.place, limit.keyword) for limit in tool.lost] == [("x", "$ref")]
+    assert "1 LOST" in tool.summary
+    assert any("LOST, neither told nor held" in line for line in tool.lines())
+
+
+def test_a_limit_that_only_the_grammar_holds_is_not_lost() -> None:
+    values = [f"{'long-' * 30}{number}" for number in range(70)]
+    enum = {"anyOf": [{"enum": [*values, 1]}, {"type": "boolean"}]}
+    tool = reported({"properties": {"x": enum}})
+    hidden = [limit for limit in tool.limits if limit.fate == "hidden"]
+    assert [limit.keyword for limit in hidden] == ["enum"]
+    assert hidden[0].enforced
+    assert not tool.lost
+    assert "by the grammar only" in tool.summary
+
+
+def test_places_are_written_as_people_write_them() -> None:
+    places = {limit.place for definition in wild() for limit in report(definition).limits}
+    assert {"(the whole)", "edits[].oldText", "headers.*", "Category.name", "point"} & places
+    assert not any("/" in place and "$ref" not in place for place in places - {"a/b"})
+
+
+def test_every_tool_of_the_corpus_has_a_report() -> None:
+    for definition in wild():
+        assert list(report(definition).lines())
