@@ -192,7 +192,7 @@ async def test_tools_change_only_between_runs(url: str, anyio_backend: str) -> N
 
 
 @one_backend
-async def test_only_a_call_that_is_safe_to_repeat_survives_the_servers_death(
+async def test_only_a_call_that_is_safe_to_repeat_survives_a_dead_server(
     tmp_path: Path,
 ) -> None:
     async with McpToolset(STDIO, trusted=True, name="shop") as server:
