@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.leaks import find_leaked_calls, json_call, unknown_names
-from agentkit.gemma4.parse import ParsedReply, parse
+from agentkit.gemma4.parse import ParsedReply, Parser, parse
 from agentkit.messages import (
     AssistantMessage,
     JsonObject,
@@ -64,6 +64,10 @@ class Dialect:
             in_thought: The prompt ended inside an open thought.
         """
         return parse(text, self._schemas, in_thought=in_thought)
+
+    def parser(self, *, in_thought: bool) -> Parser:
+        """What `read` does, for a reply that comes in pieces."""
+        return Parser(self._schemas, in_thought=in_thought)
 
     def leaked(self, text: str, first_call: int) -> tuple[ToolCall, ...]:
         """Calls that a server delivered as plain text.

@@ -47,11 +47,16 @@ needs_templates = pytest.mark.skipif(
 
 @cache
 def template(name: str) -> jinja2.Template:
+    """An official template."""
+    return compiled(TEMPLATES / FILES[name])
+
+
+def compiled(file: Path) -> jinja2.Template:
     """A template compiled as transformers compiles it."""
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
     )
-    return environment.from_string((TEMPLATES / FILES[name]).read_text())
+    return environment.from_string(file.read_text(encoding="utf-8"))
 
 
 def _refuse(message: str) -> NoReturn:
@@ -64,8 +69,18 @@ def official(
     tools: Sequence[Declaration] = (),
     generation: Generation = _DEFAULTS,
 ) -> str:
+    """The prompt text that a server with this official template renders."""
+    return rendered(template(name), messages, tools, generation)
+
+
+def rendered(
+    template: jinja2.Template,
+    messages: Sequence[Message],
+    tools: Sequence[Declaration],
+    generation: Generation,
+) -> str:
     """The prompt text that a server with this template renders."""
-    return template(name).render(
+    return template.render(
         messages=[_fed(message) for message in messages],
         tools=[_tool(tool) for tool in tools] or None,
         bos_token="<bos>",

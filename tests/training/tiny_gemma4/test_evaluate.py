@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+
+from agentkit.models.decoder import Decoder
+from training.tiny_gemma4 import evaluate
+from training.tiny_gemma4.draw import Draw, HeldOutDraw, mentions_heldout
+from training.tiny_gemma4.generate import sample
+
+
+def test_the_tools_reported_without_a_bar_were_never_trained_on() -> None:
+    draw = Draw(2)
+    names = [skill.name for skill in evaluate.UNTRAINED]
+    for _ in range(300):
+        prompt = sample(draw).prompt
+        assert not any(name in prompt for name in names)
+    made = evaluate.untrained_dialogue(HeldOutDraw(1))
+    assert {tool["name"] for tool in made.tools} & set(names)
+
+
+def test_a_share_of_nothing_misses_no_bar_and_is_shown_as_nothing() -> None:
+    score = evaluate.Score()
+    assert score.share("calls") == 1.0
+    assert score.cell("calls") == "-"
+    score.count("calls", right=True)
+    score.count("calls", right=False)
+    assert score.cell("calls") == "50.0% (1/2)"
+
+
+def test_the_total_leaves_the_untrained_tools_out() -> None:
+    one, other = evaluate.Score(), evaluate.Score()
+    one.count("calls", right=True)
+    other.count("calls", right=False)
+    assert evaluate.total({"one call": one, "untrained": other}).share("calls") == 1.0
+
+
+def test_the_shipped_weights_do_well_on_a_few_held_out_dialogues() -> None:
+    scores = evaluate.evaluate(Decoder(), 12, 5, lambda _: None)
+    whole = evaluate.total(scores)
+    assert whole.share("calls") >= 0.8
+    assert whole.share("answers") >= 0.5
+
+
+def test_a_missed_bar_is_a_failed_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(evaluate.BARS, "calls", 1.01)
+    assert evaluate.main(["--dialogues", "2"]) == 1
+    assert "MISSED" in capsys.readouterr().out
+
+
+def test_prompts_hold_held_out_names() -> None:
+    made = list(evaluate.dialogues(3, 20))
+    assert sum(mentions_heldout(str(one.messages)) for one in made) > 10

@@ -1,0 +1,92 @@
+"""What only the training environment can check: it has torch and transformers, ours has not."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from training.tiny_gemma4.draw import Draw
+from training.tiny_gemma4.generate import sample
+
+torch = pytest.importorskip("torch", reason="needs the training environment")
+transformers = pytest.importorskip("transformers", reason="needs the training environment")
+model = pytest.importorskip("training.tiny_gemma4.model")
+train = pytest.importorskip("training.tiny_gemma4.train")
+tokenizer = pytest.importorskip("training.tiny_gemma4.tokenizer")
+
+CONFIG = model.Config(vocab_size=300, num_hidden_layers=4, sliding_window=16)
+
+
+def test_the_logits_are_those_of_transformers() -> None:
+    torch.manual_seed(0)
+    ours = model.TinyGemma4(CONFIG).eval()
+    config = transformers.Gemma4TextConfig(**CONFIG.to_transformers())
+    theirs = transformers.Gemma4ForCausalLM(config).eval()
+    state = ours.state_dict()
+    missing, unexpected = theirs.load_state_dict(state, strict=False)
+    assert set(missing) <= {"lm_head.weight"}
+    assert not unexpected
+    theirs.tie_weights()
+    ids = torch.randint(4, CONFIG.vocab_size, (2, 50))
+    with torch.no_grad():
+        assert (ours(ids) - theirs(ids).logits).abs().max() < 1e-4
+
+
+def test_the_models_own_tokens_weigh_most_and_the_servers_cues_nothing(tmp_path: Path) -> None:
+    draw = Draw(1)
+    samples = [sample(draw) for _ in range(200)]
+    made = tokenizer.train((s.prompt + s.completion for s in samples), 500)
+    number = made.token_to_id("model")
+    for one in samples:
+        ids, weights = train.encode(one, made, number)
+        prompt = len(made.encode(one.prompt, add_special_tokens=False).ids)
+        assert weights[prompt:] == [1.0] * (len(ids) - prompt)
+        assert set(weights) <= {0.0, train.OTHERS, 1.0}
+        for at in range(prompt - 1):
+            if ids[at] == 51 and ids[at + 1] == 50:  # another answer of the server
+                assert weights[at + 1] != 1.0
+            if ids[at] == 100 and not one.thinking:
+                assert weights[at] == 0.0
+
+
+def test_only_copying_can_predict_what_weighs_in_a_repeated_batch() -> None:
+    batch = train.repeated_batch(random.Random(1), 768)
+    assert batch.ids.shape == batch.weights.shape
+    assert 0 < float(batch.weights.mean()) < 0.5
+
+
+def test_control_tokens_have_gemmas_numbers() -> None:
+    draw = Draw(2)
+    made = tokenizer.train((sample(draw).prompt for _ in range(100)), 450)
+    assert {text: made.token_to_id(text) for text in tokenizer.CONTROL.values()} == {
+        text: number for number, text in tokenizer.CONTROL.items()
+    }
+
+
+def test_a_name_has_the_same_tokens_wherever_it_stands() -> None:
+    draw = Draw(3)
+    made = tokenizer.train((sample(draw).prompt for _ in range(300)), 600)
+
+    def tokens(text: str) -> list[str]:
+        return list(made.encode(text, add_special_tokens=False).tokens)
+
+    name = tokens("parse_HTTPHeader2")
+    for before, after in ((" ", " "), ("`", "`"), ('<|"|>', '<|"|>'), (" ", "?"), ("\n", "(")):
+        whole = tokens(f"{before}parse_HTTPHeader2{after}")
+        at = whole.index(name[0])
+        assert whole[at : at + len(name)] == name
+
+
+def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    trainer = train.Trainer(CONFIG, tmp_path)
+    batch = train.repeated_batch(random.Random(1), CONFIG.vocab_size)
+    trainer.train_on(batch, lambda ids, weights: train.weighted_loss(trainer.model, ids, weights))
+    trainer.step = 1
+    trainer.save()
+    other = train.Trainer(CONFIG, tmp_path)
+    other.load()
+    assert other.step == 1
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name])

@@ -1,0 +1,1 @@
+"""Training programs: not part of the installed package."""

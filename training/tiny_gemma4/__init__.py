@@ -1,0 +1,1 @@
+"""The bundled demonstration checkpoint: its dialogues, tokenizer, training, export, evaluation."""
