@@ -111,7 +111,9 @@ def _begin(part: str, batches: int, *, fresh: bool) -> _Record:
     if fresh or not record.path.is_file():
         return record
     old = json.loads(record.path.read_text())
-    if (old["result"], old["commit"], old["batches"]) == ("running", commit, batches):
+    if (old["result"], old["commit"]) != ("running", commit):
+        return record
+    if max(old["done"], default=0) < batches:  # a smaller share may take over what is done
         record.done, record.counts = list(old["done"]), Counter(old["counts"])
         record.seconds = old["seconds"]
     return record
