@@ -208,8 +208,7 @@ class FaultServer:
         with self._lock:
             self._links.add(link)
         try:
-            with link, link.makefile("rb") as reader, suppress(OSError, ValueError):
-                # Who leaves, or sends what is no HTTP or no JSON, is hung up on.
+            with link, link.makefile("rb") as reader, suppress(OSError):
                 while not self._closing.is_set() and (request := _read(reader)):
                     if not self._exchange(request, link):
                         break
@@ -222,7 +221,10 @@ class FaultServer:
     def _exchange(self, request: _Request, link: socket.socket) -> bool:
         if request.path != "/v1/chat/completions":
             return deliver(self._side(request), link, self._closing)
-        delivery = self._next(request.body)
+        try:
+            delivery = self._next(request.body)
+        except Exception as error:  # noqa: BLE001 - the script is user code; the client is told
+            delivery = _error(400, f"request {len(self.requests)}: the script raised {error!r}")
         with self._lock:
             self._running += 1
         try:
@@ -307,17 +309,15 @@ def _error(status: int, message: str) -> Delivery:
 
 
 def _read(reader: BufferedReader) -> _Request | None:
-    """The next request of a connection; None when the client has gone."""
-    line = reader.readline()
-    if not line.strip():
-        return None
-    method, path, _ = line.decode("latin-1").split(" ", 2)
-    length = 0
-    while header := reader.readline().strip():
-        name, _, value = header.decode("latin-1").partition(":")
-        if name.lower() == "content-length":
-            length = int(value)
-    body = reader.read(length)
-    if len(body) < length:
-        return None
-    return _Request(method, path.partition("?")[0], json.loads(body) if body else {})
+    """The next request of a connection; None when the client has gone, or speaks no HTTP."""
+    with suppress(ValueError):
+        method, path, _ = reader.readline().decode("latin-1").split(" ", 2)
+        length = 0
+        while header := reader.readline().strip():
+            name, _, value = header.decode("latin-1").partition(":")
+            if name.lower() == "content-length":
+                length = int(value)
+        body = reader.read(length)
+        if len(body) == length:
+            return _Request(method, path.partition("?")[0], json.loads(body or b"{}"))
+    return None

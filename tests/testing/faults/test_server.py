@@ -49,6 +49,14 @@ def test_a_step_may_be_a_function_of_the_request() -> None:
         assert text(ask(server)) == "HI"
 
 
+def test_a_script_that_fails_tells_the_client_so() -> None:
+    with FaultServer(then=lambda body: say(body["nothing"])) as server:
+        response = ask(server)
+    assert response.status_code == 400
+    message = response.json()["error"]["message"]
+    assert message == "request 1: the script raised KeyError('nothing')"
+
+
 def test_it_keeps_the_requests_it_got() -> None:
     with FaultServer(then=say("x")) as server:
         ask(server, seed=7)
