@@ -1,0 +1,273 @@
+"""A reply's calls: repaired, approved, run together, answered in order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Literal
+
+import anyio
+import anyio.lowlevel
+import pytest
+from pydantic import BaseModel
+
+from agentkit import Agent, Limits, ToolError, tool
+from agentkit.agent import Cancellation
+from agentkit.events import ApprovalNeeded, CallRepaired, Event, ModelEvent, ModelFinished
+from agentkit.messages import (
+    AssistantMessage,
+    ModelRequest,
+    ModelResponse,
+    ToolCall,
+    ToolMessage,
+    text_of,
+)
+from agentkit.policy import Approval, Approve, Decision, Deny, Edit, PausedRun, Policy
+from agentkit.testing import Reply, ScriptedModel, call, calls, say
+
+pytestmark = pytest.mark.anyio
+
+
+@tool(effect="pure")
+async def add(a: int, b: int) -> int:
+    """Adds."""
+    return a + b
+
+
+def results_of(model: ScriptedModel, step: int = 1) -> list[str]:
+    return [text_of(m.content) for m in model.requests[step].messages if m.role == "tool"]
+
+
+async def test_the_name_that_was_certainly_meant_is_called_and_the_repair_is_an_event() -> None:
+    model = ScriptedModel([call("tool:Add", a=1, b="2"), say("3")])
+    events: list[Event] = []
+    agent = Agent(model, tools=[add], observers=[lambda _id, event: events.append(event)])
+    await agent.run("1+2?")
+    assert results_of(model) == ["3"]
+    repaired = next(event for event in events if isinstance(event, CallRepaired))
+    assert (repaired.rung, repaired.was, repaired.call.name) == ("name", "tool:Add", "add")
+    message = model.requests[1].messages[1]
+    assert isinstance(message, AssistantMessage)
+    assert message.tool_calls[0].name == "add"
+
+
+async def test_a_call_that_stands_twice_in_a_reply_runs_once() -> None:
+    runs: list[str] = []
+
+    @tool
+    async def send(text: str) -> str:
+        """Sends."""
+        runs.append(text)
+        return "sent"
+
+    model = ScriptedModel([calls(("send", {"text": "a"}), ("send", {"text": "a"})), say("ok")])
+    await Agent(model, tools=[send], observers=()).run("x")
+    assert runs == ["a"]
+    first, second = results_of(model)
+    assert first == "sent"
+    assert "run once" in second
+
+
+async def test_calls_that_share_a_lock_do_not_overlap() -> None:
+    running = 0
+    most = 0
+
+    @tool(lock="path")
+    async def edit(path: str, text: str) -> str:
+        """Edits."""
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await anyio.lowlevel.checkpoint()
+        running -= 1
+        return text
+
+    wanted = [("edit", {"path": "f", "text": str(n)}) for n in range(4)]
+    await Agent(ScriptedModel([calls(*wanted), say("ok")]), tools=[edit], observers=()).run("x")
+    assert most == 1
+
+
+@pytest.mark.parametrize(
+    ("decision", "result"),
+    [
+        (Approve(), "saved a"),
+        (Deny("not today"), "Error: save was not run: a person said no: not today"),
+        (Edit({"text": "b"}), "saved b"),
+    ],
+)
+async def test_a_person_decides_from_code(decision: Decision, result: str) -> None:
+    @tool(labels={"writes"})
+    async def save(text: str) -> str:
+        """Saves."""
+        return f"saved {text}"
+
+    asked: list[Approval] = []
+
+    async def approve(approval: Approval) -> Decision:
+        asked.append(approval)
+        return decision
+
+    model = ScriptedModel([call("save", text="a"), say("ok")])
+    agent = Agent(model, tools=[save], policy=Policy.ask("writes"), approve=approve, observers=())
+    await agent.run("x")
+    assert [approval.call.name for approval in asked] == ["save"]
+    assert results_of(model)[0].startswith(result)
+
+
+async def test_a_paused_run_resumes_in_another_process_and_an_approval_is_used_once() -> None:
+    runs: list[str] = []
+
+    @tool(labels={"writes"})
+    async def save(text: str) -> str:
+        """Saves."""
+        runs.append(text)
+        return f"saved {text}"
+
+    script = [calls(("save", {"text": "a"}), ("add", {"a": 1, "b": 1}))]
+    policy = Policy.ask("writes")
+    events: list[Event] = []
+    first = Agent(
+        ScriptedModel(script),
+        tools=[save, add],
+        policy=policy,
+        observers=[lambda _id, event: events.append(event)],
+    )
+    result = await first.run("x")
+    assert result.stop_reason == "paused"
+    assert runs == []
+    assert any(isinstance(event, ApprovalNeeded) for event in events)
+    paused = PausedRun.from_json(result.paused.to_json())
+
+    model = ScriptedModel([call("save", text="a")])  # the same call again: asked again
+    second = Agent(model, tools=[save, add], policy=policy, observers=())
+    again = await second.resume(paused, {paused.waiting[0].id: Approve()})
+    assert runs == ["a"]
+    assert results_of(model, 0) == ["saved a", "2"]
+    assert again.stop_reason == "paused"
+
+
+class Verdict(BaseModel):
+    """A decision."""
+
+    decision: Literal["refund", "reject"]
+    why: str
+
+
+async def test_a_typed_answer_arrives_checked_with_tools_present() -> None:
+    wrong = call("final_answer", answer={"decision": "maybe", "why": "?"})
+    right = call("final_answer", answer={"decision": "refund", "why": "broken"})
+    model = ScriptedModel([call("add", a=1, b=1), wrong, right])
+    result = await Agent(model, tools=[add], output_type=Verdict, observers=()).run("x")
+    assert result.output == Verdict(decision="refund", why="broken")
+    assert "decision" in results_of(model, 2)[-1]
+
+
+async def test_an_output_function_may_send_an_answer_back() -> None:
+    def answer(total: int) -> str:
+        """Answers.
+
+        Args:
+            total: The sum.
+        """
+        if total != 4:
+            raise ToolError("that is not the sum")
+        return f"= {total}"
+
+    model = ScriptedModel([call("answer", total=3), call("answer", total=4)])
+    result = await Agent(model, output_type=answer, observers=()).run("2+2?")
+    assert (result.output, result.steps) == ("= 4", 2)
+    assert "not the sum" in results_of(model)[0]
+
+
+async def test_text_where_a_typed_answer_is_due_is_asked_for_once_more_and_then_named() -> None:
+    model = ScriptedModel([say("refund"), call("final_answer", answer=3)])
+    result = await Agent(model, output_type=int, observers=()).run("x")
+    assert result.output == 3
+    assert model.requests[1].tool_choice.name == "final_answer"
+    stubborn = ScriptedModel([say("refund"), say("refund!")])
+    ended = await Agent(stubborn, output_type=int, observers=()).run("x")
+    assert ended.stop_reason == "invalid_output"
+
+
+class ConstrainedModel(ScriptedModel):
+    """A scripted model whose server enforces tool choices."""
+
+    @property
+    def constrains(self) -> bool:
+        return True
+
+
+async def test_wrong_arguments_are_asked_for_again_under_the_tools_own_grammar() -> None:
+    events: list[Event] = []
+    model = ConstrainedModel([call("add", a="x", b=1), call("add", a=1, b=1), say("2")])
+    agent = Agent(model, tools=[add], observers=[lambda _id, event: events.append(event)])
+    result = await agent.run("1+1?")
+    assert (result.output, result.steps) == ("2", 2)
+    assert model.requests[1].tool_choice.name == "add"
+    assert results_of(model, 2) == ["2"]
+    assert [e.rung for e in events if isinstance(e, CallRepaired)] == ["constrained"]
+
+
+async def test_malformed_arguments_never_run_and_are_explained() -> None:
+    broken = ToolCall("", "add", malformed='{"a": 1, "b":')
+    model = ScriptedModel([Reply(AssistantMessage(None, (broken,)), "tool_calls"), say("sorry")])
+    await Agent(model, tools=[add], observers=()).run("x")
+    assert "no JSON object" in results_of(model)[0]
+
+
+async def test_a_run_is_ended_from_outside_with_its_partial_result() -> None:
+    started = anyio.Event()
+    cancellation = Cancellation()
+
+    @tool
+    async def wait() -> str:
+        """Waits."""
+        started.set()
+        await anyio.sleep_forever()
+        return ""
+
+    async def end() -> None:
+        await started.wait()
+        cancellation.cancel()
+
+    model = ScriptedModel([calls(("add", {"a": 1, "b": 1}), ("wait", {}))])
+    agent = Agent(model, tools=[add, wait], observers=())
+    async with anyio.create_task_group() as group:
+        group.start_soon(end)
+        result = await agent.run("x", cancellation=cancellation)
+    assert result.stop_reason == "cancelled"
+    contents = [text_of(m.content) for m in result.messages if isinstance(m, ToolMessage)]
+    assert contents == ["2", "Error: the run ended before this call did."]
+
+
+async def test_a_sub_agent_is_a_tool_with_its_own_conversation_and_a_shared_budget() -> None:
+    inner = ScriptedModel([call("add", a=1, b=1), say("two")])
+    helper = Agent(inner, tools=[add], observers=()).as_tool("helper", "Does sums.")
+    outer = ScriptedModel([call("helper", task="1+1"), say("It is two.")])
+    result = await Agent(outer, tools=[helper], observers=()).run("x")
+    assert result.output == "It is two."
+    assert results_of(outer) == ["two"]
+    assert result.steps == 4
+    short = ScriptedModel([call("helper", task="1+1"), say("never")])
+    inner_again = Agent(
+        ScriptedModel([call("add", a=1, b=1), say("two")]), tools=[add], observers=()
+    )
+    stopped = await Agent(
+        short,
+        tools=[inner_again.as_tool("helper", "Does sums.")],
+        limits=Limits(steps=2),
+        observers=(),
+    ).run("x")
+    assert stopped.stop_reason == "steps"
+
+
+async def test_the_time_limit_ends_a_model_that_hangs() -> None:
+    class Hanging(ScriptedModel):
+        async def generate(
+            self,
+            request: ModelRequest,  # noqa: ARG002 - what is asked does not matter
+        ) -> AsyncGenerator[ModelEvent, None]:
+            await anyio.sleep_forever()
+            yield ModelFinished(ModelResponse(AssistantMessage("never"), "stop"))
+
+    result = await Agent(Hanging([]), limits=Limits(seconds=0.01), observers=()).run("x")
+    assert result.stop_reason == "seconds"
