@@ -119,6 +119,13 @@ class Server:
     closing: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def got(self, request: Request) -> tuple[int, object]:
+        """The answer to a GET: the models; no version, so it is not asked for a grammar."""
+        if request.path == "/version":
+            return 404, {"detail": "Not Found"}
+        self.model_requests.append(request)
+        return 200, self.models
+
     def next_script(self, request: Request) -> Script:
         with self.lock:
             self.requests.append(request)
@@ -144,10 +151,10 @@ def serving(*script: Script, key: str | None = None) -> Generator[Server]:
 
         def do_GET(self) -> None:
             request = Request(self.path, _headers(self), {})
-            server.model_requests.append(request)
             exchange = Exchange(self, request, server)
+            status, body = server.got(request)
             if not self.refused(exchange):
-                exchange.answer(200, server.models)
+                exchange.answer(status, body)
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", "0"))

@@ -1,16 +1,18 @@
 """Everything between agentkit's data and Gemma's words, for one set of tools.
 
-Out: declarations that Gemma really sees, and messages that cannot forge control tokens. Back: a
-reply's own text as calls with the original parameter names, typed by the tool's schema. Pure;
-build one for each set of tools and keep it.
+Out: declarations that Gemma really sees, messages that cannot forge control tokens, a grammar that
+allows nothing but valid calls. Back: a reply's own text as calls with the original parameter
+names, typed by the tool's schema. Pure; build one for each set of tools and keep it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.grammar import ToolGrammar, compile_grammar, compile_tool
 from agentkit.gemma4.leaks import find_leaked_calls, json_call, unknown_names
 from agentkit.gemma4.parse import ParsedReply, Parser, parse
 from agentkit.messages import (
@@ -18,6 +20,7 @@ from agentkit.messages import (
     JsonObject,
     Message,
     ToolCall,
+    ToolChoice,
     ToolDefinition,
 )
 from agentkit.schema.lower import LoweredTool, lower
@@ -41,6 +44,7 @@ class Dialect:
             {"name": t.name, "description": t.description, "parameters": t.parameters} for t in told
         ]
         self._schemas = {name: _schema(lowered) for name, lowered in self._lowered.items()}
+        self._grammars: dict[ToolChoice, JsonObject] = {}
 
     def outgoing(self, message: Message) -> Message:
         """A message as the model may see it."""
@@ -68,6 +72,20 @@ class Dialect:
     def parser(self, *, in_thought: bool) -> Parser:
         """What `read` does, for a reply that comes in pieces."""
         return Parser(self._schemas, in_thought=in_thought)
+
+    def grammar(self, choice: ToolChoice) -> JsonObject | None:
+        """The value of vLLM's request field `structured_outputs`; None without tools."""
+        if not self._lowered:
+            return None
+        if choice not in self._grammars:
+            self._grammars[choice] = compile_grammar(self._tool_grammars, choice).structured_outputs
+        return self._grammars[choice]
+
+    @cached_property
+    def _tool_grammars(self) -> list[ToolGrammar]:
+        """Made at the first use: a server that takes no grammar needs none."""
+        escape = self._escape.escape
+        return [compile_tool(lowered, escape=escape) for lowered in self._lowered.values()]
 
     def leaked(self, text: str, first_call: int) -> tuple[ToolCall, ...]:
         """Calls that a server delivered as plain text.

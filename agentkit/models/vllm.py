@@ -39,12 +39,14 @@ from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import GENERIC, profile_for
 from agentkit.messages import (
+    JsonObject,
     ModelRequest,
     ModelResponse,
     ModelSettings,
     ToolDefinition,
 )
 from agentkit.models.base import Model
+from agentkit.models.probe import takes_grammar
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.trace import get_logger
@@ -128,6 +130,7 @@ class VLLMModel:
         self._served: ServedModel | None = None
         self._languages = lru_cache(maxsize=_KEPT_LANGUAGES)(_Language)
         self._detokenizes = True
+        self._takes_grammar: bool | None = None
 
     @property
     def name(self) -> str:
@@ -136,8 +139,8 @@ class VLLMModel:
 
     @property
     def constrains(self) -> bool:
-        """Whether the server has shown that it takes Gemma's grammar; see `Dialect`."""
-        return False
+        """Whether the server has shown that it obeys Gemma's grammar; see `takes_grammar`."""
+        return bool(self._takes_grammar)
 
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Asks for one reply; see `Model.generate`."""
@@ -189,7 +192,7 @@ class VLLMModel:
             messages=language.encoder.encode(request.messages),
             declarations=language.dialect.declarations,
             stream=self._stream,
-            extra={},
+            extra=await self._constraint(request, language.dialect),
         )
         decoder = ReplyDecoder(request.settings.max_tokens)
         payloads = self._payloads(body, deadline)
@@ -204,6 +207,18 @@ class VLLMModel:
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
         yield ModelFinished(replace(response, message=message))
+
+    async def _constraint(self, request: ModelRequest, dialect: Dialect) -> JsonObject:
+        """The grammar of the request's calls, if the server takes one; found out once."""
+        given = request.settings.extra_body
+        if not request.tools or "structured_outputs" in given or "response_format" in given:
+            return {}
+        if self._takes_grammar is None:
+            self._takes_grammar = await takes_grammar(self._transport, self.name)
+            _log.info("server probed", takes_grammar=self._takes_grammar)
+        if not self._takes_grammar:
+            return {}
+        return {"structured_outputs": dialect.grammar(request.tool_choice)}
 
     async def _reread(
         self, reply: Reply, response: ModelResponse, dialect: Dialect, first_call: int

@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, Limits, ToolError, tool
+from agentkit import Agent, Limits, RunResult, ToolError, tool
 from agentkit.agent import Cancellation
 from agentkit.events import ApprovalNeeded, CallRepaired, Event, ModelEvent, ModelFinished
 from agentkit.messages import (
@@ -231,9 +231,11 @@ async def test_a_run_is_ended_from_outside_with_its_partial_result() -> None:
 
     model = ScriptedModel([calls(("add", {"a": 1, "b": 1}), ("wait", {}))])
     agent = Agent(model, tools=[add, wait], observers=())
+    results: list[RunResult[str]] = []
     async with anyio.create_task_group() as group:
         group.start_soon(end)
-        result = await agent.run("x", cancellation=cancellation)
+        results.append(await agent.run("x", cancellation=cancellation))
+    (result,) = results
     assert result.stop_reason == "cancelled"
     contents = [text_of(m.content) for m in result.messages if isinstance(m, ToolMessage)]
     assert contents == ["2", "Error: the run ended before this call did."]

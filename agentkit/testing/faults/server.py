@@ -17,6 +17,7 @@ from io import BufferedReader
 from typing import Any, Final, TypeAlias
 
 from agentkit.messages import JsonObject
+from agentkit.models.probe import PROBE
 from agentkit.testing.faults.catalogue import find_fault
 from agentkit.testing.faults.delivery import Delivery, deliver
 from agentkit.testing.faults.fault import Damaged, Fault
@@ -247,6 +248,8 @@ class FaultServer:
 
     def _next(self, body: JsonObject) -> Delivery:
         """What answers the next chat-completions request."""
+        if _is_probe(body):
+            return _error(400, "this server takes no structured_outputs")
         with self._lock:
             number = len(self.requests)
             self.requests.append(body)
@@ -297,6 +300,11 @@ class FaultServer:
             ids = tokenize(body["prompt"])
             return {"count": len(ids), "max_model_len": self.max_model_len, "tokens": ids}
         return {"count": prompt_tokens(body), "max_model_len": self.max_model_len, "tokens": []}
+
+
+def _is_probe(body: JsonObject) -> bool:
+    """Whether a client asks if this server obeys a grammar; that is not part of the script."""
+    return [tool["function"]["name"] for tool in body.get("tools") or ()] == [PROBE.name]
 
 
 def _json(value: JsonObject, status: int = 200) -> Delivery:
