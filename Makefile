@@ -17,6 +17,17 @@ $(READY): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
+# Through the environment, so that a question may hold any character.
+export Q PROJECT
+PROJECT ?= .
+
+demo: $(READY) ## An agent answers three questions about this repository; or make demo Q="..." PROJECT=DIR
+	@if [ -n "$$Q" ]; then printf '%s\n' "$$Q"; else cat examples/questions.txt; fi | \
+	while IFS= read -r question; do \
+	  printf '\n? %s\n' "$$question"; \
+	  $(BIN)/agentkit run "$$question" --project "$$PROJECT" --model tiny </dev/null || exit $$?; \
+	done
+
 test: lint types unit ## Check everything that needs no server: format, lint, types, layers, unit tests
 
 lint: $(READY)

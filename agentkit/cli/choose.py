@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agentkit.errors import AgentKitError
+from agentkit.messages import ModelSettings
 from agentkit.models import Model, VLLMModel
 from agentkit.toolset import Tool
 
@@ -23,7 +24,8 @@ def choose_model(model: str | None, name: str | None) -> Model:
     """The model of `--model`.
 
     Args:
-        model: A server's address; default: `AGENTKIT_BASE_URL`.
+        model: A server's address, or `tiny` for the bundled demonstration model; default:
+            `AGENTKIT_BASE_URL`.
         name: The served name.
 
     Raises:
@@ -32,13 +34,28 @@ def choose_model(model: str | None, name: str | None) -> Model:
     if not model and not os.environ.get("AGENTKIT_BASE_URL"):
         raise UsageError(
             "no model given. Name your vLLM server, --model http://localhost:8000/v1, "
-            "or set AGENTKIT_BASE_URL"
+            "or set AGENTKIT_BASE_URL; --model tiny is the bundled demonstration model"
         )
+    if model == "tiny":
+        return _tiny()
     if model and not model.startswith(("http://", "https://")):
         raise UsageError(
             f"--model {model}: not an address; it should look like http://localhost:8000/v1"
         )
     return VLLMModel(model, name)
+
+
+def _tiny() -> Model:
+    try:
+        from agentkit.models.embedded import EmbeddedModel  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--model tiny needs the extra `local` ({error.name} is missing): "
+            "pip install '.[local]'"
+        ) from None
+    return EmbeddedModel(
+        settings=ModelSettings(temperature=0.0)
+    )  # a demonstration is the same twice
 
 
 def project_tools(directory: Path) -> list[Tool[..., Any]]:

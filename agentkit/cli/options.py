@@ -23,7 +23,12 @@ Project: TypeAlias = Annotated[
 ]
 ModelUrl: TypeAlias = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Address of a vLLM server. [env: AGENTKIT_BASE_URL]"),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Address of a vLLM server, or tiny for the demonstration model. "
+        "[env: AGENTKIT_BASE_URL]",
+    ),
 ]
 ModelName: TypeAlias = Annotated[
     str | None, typer.Option(help="Served name; default: the server's first.")
