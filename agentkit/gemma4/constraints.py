@@ -221,15 +221,15 @@ class Constraints:
         low, high = lengths(node, "minLength", "maxLength")
         if high is not None and low > high:
             return None
-        body, carried = self._shaped(node, low, high) or self._sized(low, high)
+        opened, carried = self._shaped(node, low, high) or self._sized(low, high)
         self._mark(node, *carried)
-        return self._quoted(body)
+        return in_order((opened, literal(QUOTE)))
 
     def _quoted(self, body: str) -> str:
         return in_order((literal(QUOTE), body, literal(QUOTE)))
 
     def _shaped(self, node: Node, low: int, high: int | None) -> tuple[str, list[str]] | None:
-        """A string with a pattern or format that has a grammar."""
+        """A string with a pattern or format that has a grammar, without its closing quote."""
         patterns = node.all("pattern")
         if len(patterns) == 1 and isinstance(patterns[0].value, str):
             shape = translate(patterns[0].value, self._rules, low, high)
@@ -237,22 +237,27 @@ class Constraints:
                 fits = high is None or (shape.high is not None and shape.high <= high)
                 carried = ["pattern"]
                 carried += ["minLength"] if shape.low >= low else []
-                return self._rules.name(shape.ebnf), carried + (["maxLength"] if fits else [])
+                carried += ["maxLength"] if fits else []
+                return in_order((literal(QUOTE), self._rules.name(shape.ebnf))), carried
         formats = [fact.value for fact in node.all("format") if fact.value in FORMATS]
         if formats and not patterns and low == 0 and high is None:
-            return self._rules.name(FORMATS[formats[0]]), ["format", "minLength", "maxLength"]
+            form = self._rules.name(FORMATS[formats[0]])
+            return in_order((literal(QUOTE), form)), ["format", "minLength", "maxLength"]
         return None
 
     def _sized(self, low: int, high: int | None) -> tuple[str, list[str]]:
-        """A string of any text, its length in bounds where that is cheap."""
-        if high == 0:
-            return "", ["minLength", "maxLength"]
+        """A string of any text without its closing quote, its length bounded where that is cheap.
+
+        The rule that counts begins before the quote: xgrammar 0.2 lets one token run past the
+        count of a rule that begins inside it, and then refuses that token.
+        """
         if high is None:
-            return (self._filled() if low else self._text), ["minLength"] if low <= 1 else []
-        head = repeated("[^<]", low, low) if 0 < low <= COUNTED else ""
-        tail = self._rules.name(PLAIN_TEXT, at_most(high - (low if head else 0)))
+            text = self._filled() if low else self._text
+            return in_order((literal(QUOTE), text)), ["minLength"] if low <= 1 else []
         carried = ["maxLength", *(["minLength"] if low <= COUNTED else [])]
-        return in_order((head, tail if not head or high > low else "")), carried
+        head = repeated("[^<]", low, low) if 0 < low <= COUNTED else ""
+        counted = in_order((literal(QUOTE), head, PLAIN_TEXT if high else ""))
+        return self._rules.name(counted, at_most(len(QUOTE) + high)), carried
 
     def _filled(self) -> str:
         """A text that is not empty: a first character that begins no control literal, and more."""

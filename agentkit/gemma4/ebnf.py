@@ -222,7 +222,8 @@ def _natural(low: int, high: int, places: int, *, above: bool, below: bool) -> l
     if low > high:
         return []
     zeros = f'("." "0"{{1,{places}}})?'
-    some = f'"." [0-9]{{0,{places - 1}}} [1-9]'
+    half = places // 2
+    some = f'"." "0"{{0,{half}}} [1-9] [0-9]{{0,{half}}}'  # not all zeros
     if low == high:
         return [] if above or below else [f"{literal(str(low))} {zeros}"]
     alternatives = []

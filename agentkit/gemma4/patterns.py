@@ -160,8 +160,8 @@ class _Parser:
         """A repetition; a long one of a class is counted by xgrammar and not by the grammar."""
         if high is None or high - low <= _SHORT or not atom.ebnf.startswith("["):
             return repeated(atom.ebnf, low, high)
-        rest = self._rules.name(f"{atom.ebnf}*", f"[max_chars={high - low}]")
-        return in_order((repeated(atom.ebnf, low, low) if low else "", rest))
+        head = repeated(atom.ebnf, low, low) if low else ""
+        return self._rules.name(in_order((head, f"{atom.ebnf}*")), f"[max_chars={high}]")
 
     def _braces(self) -> tuple[int, int]:
         end = self._text.find("}", self._at)
