@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -42,9 +41,9 @@ from tests.live.constrained import (
 from tests.live.server import MODEL, checkpoint_folder, live_server
 from tests.schema.corpus import systematic
 
-_BATCHES = 46
-_AT_ONCE = 8
-_AUTO_SEEDS = 4
+_BATCHES = 50
+_AT_ONCE = 12
+_AUTO_SEEDS = 2
 _GIVE_UP = 5
 _TOKENS = 100
 _REPEATS = 12
@@ -82,12 +81,12 @@ def _checked(client: httpx2.Client, case: Case) -> Counter[str]:
 
 @cache
 def _tokenizer() -> Tokenizer:
-    return tokenizer_of(Path(os.environ["AGENTKIT_SOAK_CHECKPOINT"]))
+    return tokenizer_of(checkpoint_folder(os.environ["AGENTKIT_LIVE_CHECKPOINT"]))
 
 
 def _client() -> httpx2.Client:
-    headers = {"authorization": f"Bearer {os.environ['AGENTKIT_SOAK_KEY']}"}
-    url = os.environ["AGENTKIT_SOAK_URL"]
+    headers = {"authorization": f"Bearer {os.environ['AGENTKIT_LIVE_KEY']}"}
+    url = os.environ["AGENTKIT_LIVE_URL"]
     return httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=300.0)
 
 
@@ -136,16 +135,26 @@ def _seconds(client: httpx2.Client, fields: dict[str, Any], tokens: int, seed: i
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start a server of random weights and run the proof against it."""
-    checkpoint = checkpoint_folder(_CHECKPOINT)
-    with live_server(checkpoint) as server:
-        os.environ["AGENTKIT_SOAK_URL"] = server.url
-        os.environ["AGENTKIT_SOAK_KEY"] = server.api_key
-        os.environ["AGENTKIT_SOAK_CHECKPOINT"] = str(checkpoint)
-        code = prove("grammar", _BATCHES, batch, argv)
-        record = FOLDER / "grammar.json"
-        shown = json.loads(record.read_text())
-        shown |= {"weights": _CHECKPOINT, "costs": costs()}
+    """Run the proof against a server of random weights.
+
+    With AGENTKIT_LIVE_URL, AGENTKIT_LIVE_KEY and AGENTKIT_LIVE_CHECKPOINT set, against that one,
+    else against one that is started for it.
+    """
+    url = os.environ.get("AGENTKIT_LIVE_URL")
+    if url:
+        return _proved(url, os.environ["AGENTKIT_LIVE_KEY"], argv)
+    os.environ["AGENTKIT_LIVE_CHECKPOINT"] = _CHECKPOINT
+    with live_server(checkpoint_folder(_CHECKPOINT)) as server:
+        return _proved(server.url, server.api_key, argv)
+
+
+def _proved(url: str, key: str, argv: Sequence[str] | None) -> int:
+    os.environ |= {"AGENTKIT_LIVE_URL": url, "AGENTKIT_LIVE_KEY": key}
+    code = prove("grammar", _BATCHES, batch, argv)
+    record = FOLDER / "grammar.json"
+    shown = json.loads(record.read_text())
+    if code == 0:
+        shown |= {"weights": os.environ["AGENTKIT_LIVE_CHECKPOINT"], "costs": costs()}
         record.write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
     return code
 

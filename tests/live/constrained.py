@@ -273,7 +273,7 @@ class Case:
         if self.spelled:
             bias |= {str(IDS[CALL_OPEN]): -100.0}
         elif self.mode == "auto":
-            bias |= {str(IDS[CALL_OPEN]): 8.0}
+            bias |= {str(IDS[CALL_OPEN]): 12.0}
         if self.thinking and not self.after_result:
             # The model opens the thought itself, and vLLM waits for its end with the grammar.
             bias |= {str(IDS[CHANNEL_OPEN]): 12.0}
@@ -282,7 +282,7 @@ class Case:
             "messages": list(_messages(self.after_result)),
             "tools": [tool.wire for tool in self.tools],
             "tool_choice": "auto",
-            "max_tokens": 160 if self.mode == "auto" else 1_000,
+            "max_tokens": 100 if self.mode == "auto" else 1_000,
             "logit_bias": bias,
             "return_token_ids": True,
             "chat_template_kwargs": {"enable_thinking": self.thinking},
