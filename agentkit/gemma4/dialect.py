@@ -23,7 +23,7 @@ from agentkit.messages import (
     ToolChoice,
     ToolDefinition,
 )
-from agentkit.schema.lower import LoweredTool, lower
+from agentkit.schema.lower import lower
 
 __all__ = ["Dialect"]
 
@@ -43,7 +43,7 @@ class Dialect:
         self.declarations: list[JsonObject] = [
             {"name": t.name, "description": t.description, "parameters": t.parameters} for t in told
         ]
-        self._schemas = {name: _schema(lowered) for name, lowered in self._lowered.items()}
+        self._schemas = {name: each.native_schema for name, each in self._lowered.items()}
         self._grammars: dict[ToolChoice, JsonObject] = {}
 
     def outgoing(self, message: Message) -> Message:
@@ -107,8 +107,3 @@ class Dialect:
     def _restored(self, call: ToolCall) -> ToolCall:
         lowered = self._lowered.get(call.name)
         return replace(call, arguments=lowered.restore(call.arguments)) if lowered else call
-
-
-def _schema(lowered: LoweredTool) -> JsonObject:
-    """The schema to type values by: the original, unless its names are not the ones shown."""
-    return (lowered.declaration if lowered.aliases else lowered.definition).parameters
