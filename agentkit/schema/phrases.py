@@ -40,7 +40,7 @@ _FORMATS: Final[Mapping[str, str]] = {
     "ipv6": "an IPv6 address",
     "hostname": "a host name",
     "byte": "text in base64",
-    "binary": "text in base64",
+    "binary": "the content itself, as text",
     "regex": "a regular expression",
     "json-pointer": "a JSON pointer",
 }
