@@ -205,8 +205,8 @@ class Draw:
     def folder(self) -> str:
         """A folder's path."""
         parts = [self._folder_name() for _ in range(self.weighted({1: 5, 2: 3, 3: 1.5}))]
-        if self.chance(0.08):
-            a, b = self.letters(1, 2), self.letters(1, 2)
+        if self.chance(0.1):
+            a, b = self.pick([self.letters(1, 2), self.piece()]), self.letters(1, 2)
             parts = [self.pick([a, b, a + b]) for _ in range(self.between(2, 4))]
         return "/".join(parts)
 
@@ -229,8 +229,18 @@ class Draw:
         return f"{stem}.{self.pick(EXTENSIONS)}"
 
     def path(self) -> str:
-        """A file's path."""
+        """A file's path; in one of eight its parts repeat each other."""
+        if self.chance(0.12):
+            return self._repetitive_path()
         return self.file_name() if self.chance(0.25) else f"{self.folder()}/{self.file_name()}"
+
+    def _repetitive_path(self) -> str:
+        """`src/src/src.rs`, `pkg/pkg_pkg/pkg2.go`: what copying by the last token gets wrong."""
+        words = [self.piece() for _ in range(self.between(1, 2))]
+        one, other = words[0], words[-1]
+        pool = [one, other, one + other, f"{one}_{other}", f"{one}{self.between(1, 9)}"]
+        parts = [self.pick(pool) for _ in range(self.between(2, 4))]
+        return f"{'/'.join(parts)}.{self.pick(EXTENSIONS)}"
 
     def text(self) -> str:
         """Something to search a project for."""
@@ -280,6 +290,14 @@ class HeldOutDraw(Draw):
     def path(self) -> str:
         """A held-out path."""
         return self.pick(heldout()["paths"])
+
+    def _repetitive_path(self) -> str:
+        """`src/src/src.rs`, `pkg/pkg_pkg/pkg2.go`: what copying by the last token gets wrong."""
+        words = [self.piece() for _ in range(self.between(1, 2))]
+        one, other = words[0], words[-1]
+        pool = [one, other, one + other, f"{one}_{other}", f"{one}{self.between(1, 9)}"]
+        parts = [self.pick(pool) for _ in range(self.between(2, 4))]
+        return f"{'/'.join(parts)}.{self.pick(EXTENSIONS)}"
 
     def text(self) -> str:
         """A held-out text."""

@@ -177,13 +177,13 @@ def untrained_dialogue(draw: Draw) -> Dialogue:
 
 
 def evaluate(
-    decoder: Decoder, count: int, seed: int, report: Callable[[int], None]
+    decoder: Decoder, count: int, seed: int, say: Callable[[int], None] = lambda _: None
 ) -> dict[str, Score]:
     """Scores by kind; `untrained` holds the tools never seen, apart."""
     scores: dict[str, Score] = {}
     for at, made in enumerate(dialogues(seed, count), 1):
         run(decoder, made, scores.setdefault(made.kind, Score()))
-        report(at)
+        say(at)
     draw = HeldOutDraw(seed + 1)
     for _ in range(max(count // 10, 1)):
         run(decoder, untrained_dialogue(draw), scores.setdefault("untrained", Score()))
@@ -200,6 +200,32 @@ def total(scores: dict[str, Score]) -> Score:
     return whole
 
 
+def missed_bars(scores: dict[str, Score]) -> list[str]:
+    """The bars that were not reached."""
+    whole = total(scores)
+    return [what for what, bar in BARS.items() if whole.share(what) < bar]
+
+
+def progress(at: int) -> None:
+    """Says how far an evaluation is."""
+    if at % 100 == 0:
+        print(f"{at} dialogues", file=sys.stderr, flush=True)
+
+
+def report(scores: dict[str, Score], failures: int = 0) -> None:
+    """Prints the table, some of what went wrong, and each bar."""
+    print(f"{'kind':24}{'exact calls':>22}{'correct answers':>22}{'left alone':>22}")
+    for kind, score in [*sorted(scores.items()), ("all but untrained", total(scores))]:
+        print(f"{kind:24}" + "".join(f"{score.cell(what):>22}" for what in BARS))
+    for kind, score in scores.items():
+        for question, expected, reply in score.wrong[:failures]:
+            print(f"\n[{kind}] {question}\n  expected {expected}\n  got      {reply}")
+    missed = missed_bars(scores)
+    for what, bar in BARS.items():
+        verdict = "MISSED" if what in missed else "reached"
+        print(f"{what:10} {total(scores).share(what):.1%} (bar {bar:.0%}) {verdict}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Prints the table; 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -211,23 +237,9 @@ def main(argv: list[str] | None = None) -> int:
     decoder = Decoder(options.folder)
     assert decoder.tokenizer.token_to_id("<turn|>") == IDS["<turn|>"]
 
-    def report(at: int) -> None:
-        if at % 100 == 0:
-            print(f"{at} dialogues", file=sys.stderr, flush=True)
-
-    scores = evaluate(decoder, options.dialogues, options.seed, report)
-    print(f"{'kind':24}{'exact calls':>22}{'correct answers':>22}{'left alone':>22}")
-    for kind, score in [*sorted(scores.items()), ("all but untrained", total(scores))]:
-        print(f"{kind:24}" + "".join(f"{score.cell(what):>22}" for what in BARS))
-    for kind, score in scores.items():
-        for question, expected, reply in score.wrong[: options.failures]:
-            print(f"\n[{kind}] {question}\n  expected {expected}\n  got      {reply}")
-    whole = total(scores)
-    missed = [what for what, bar in BARS.items() if whole.share(what) < bar]
-    for what, bar in BARS.items():
-        verdict = "MISSED" if what in missed else "reached"
-        print(f"{what:10} {whole.share(what):.1%} (bar {bar:.0%}) {verdict}")
-    return 1 if missed else 0
+    scores = evaluate(decoder, options.dialogues, options.seed, progress)
+    report(scores, options.failures)
+    return 1 if missed_bars(scores) else 0
 
 
 if __name__ == "__main__":

@@ -266,7 +266,8 @@ def _two_skills(draw: Draw) -> Exchange:
     step = Step(
         one.steps[0].calls + two.steps[0].calls, one.steps[0].results + two.steps[0].results
     )
-    question = f"{one.question.rstrip('.')} {draw.pick(['And: ', 'Also: ', ''])}{two.question}"
+    first = one.question + ("" if one.question[-1] in ".?!" else ".")
+    question = f"{first} {draw.pick(['And: ', 'Also: ', 'Then: ', 'Next: '])}{two.question}"
     answer = f"{one.answer} {two.answer}"
     skills = one.skills + two.skills
     return Exchange("two calls at once", question, (step,), answer, skills=skills)
@@ -335,7 +336,7 @@ KINDS: dict[Callable[[Draw], Exchange], float] = {
     _wrong_then_right: 6,
     _outside: 1,
     _skill: 15,
-    _no_tool: 10,
+    _no_tool: 13,
 }
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from agentkit.models.decoder import Decoder
+from soak.tiny import write_record
 from training.tiny_gemma4 import evaluate
 from training.tiny_gemma4.draw import Draw, HeldOutDraw, mentions_heldout
 from training.tiny_gemma4.generate import sample
@@ -35,7 +39,7 @@ def test_the_total_leaves_the_untrained_tools_out() -> None:
 
 
 def test_the_shipped_weights_do_well_on_a_few_held_out_dialogues() -> None:
-    scores = evaluate.evaluate(Decoder(), 12, 5, lambda _: None)
+    scores = evaluate.evaluate(Decoder(), 12, 5)
     whole = evaluate.total(scores)
     assert whole.share("calls") >= 0.8
     assert whole.share("answers") >= 0.5
@@ -47,6 +51,15 @@ def test_a_missed_bar_is_a_failed_command(
     monkeypatch.setitem(evaluate.BARS, "calls", 1.01)
     assert evaluate.main(["--dialogues", "2"]) == 1
     assert "MISSED" in capsys.readouterr().out
+
+
+def test_the_record_says_what_was_counted(tmp_path: Path) -> None:
+    score = evaluate.Score()
+    score.count("calls", right=False)
+    write_record(tmp_path / "r.json", {"one call": score})
+    record = json.loads((tmp_path / "r.json").read_text())
+    assert record["kinds"] == {"one call": {"calls": "0.0% (0/1)"}}
+    assert record["result"] == "missed: ['calls']"
 
 
 def test_prompts_hold_held_out_names() -> None:
