@@ -23,6 +23,7 @@ from agentkit.testing.faults.delivery import Delivery, deliver
 from agentkit.testing.faults.fault import Damaged, Fault
 from agentkit.testing.faults.served import (
     Served,
+    ServedCall,
     detokenize,
     encode,
     prompt_tokens,
@@ -73,6 +74,8 @@ class FaultServer:
     Attributes:
         requests: The bodies of the chat-completions requests, in order.
         injected: Names of the faults that struck, in order.
+        takes_grammar: Whether the server claims to obey `structured_outputs`; what it then answers
+            is up to the script. A client asks once, before its first request.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class FaultServer:
     ) -> None:
         self.requests: list[JsonObject] = []
         self.injected: list[str] = []
+        self.takes_grammar = False
         self.model = "gemma-4-faulty"
         self.max_model_len = max_model_len
         self._script = list(script)
@@ -249,7 +253,7 @@ class FaultServer:
     def _next(self, body: JsonObject) -> Delivery:
         """What answers the next chat-completions request."""
         if _is_probe(body):
-            return _error(400, "this server takes no structured_outputs")
+            return self._probed(body)
         with self._lock:
             number = len(self.requests)
             self.requests.append(body)
@@ -266,6 +270,13 @@ class FaultServer:
             return damaged.delivery(
                 lambda reply: encode(reply, body, model=self.model, number=number), self._random
             )
+
+    def _probed(self, body: JsonObject) -> Delivery:
+        """Whether this server obeys a grammar, as a client finds it out."""
+        if not self.takes_grammar:
+            return _error(400, "this server takes no structured_outputs")
+        forced = Served(calls=(ServedCall(PROBE.name, "{}"),), finish_reason="tool_calls")
+        return Delivery(tuple(encode(forced, body, model=self.model, number=0)))
 
     def _perhaps(self, reply: Served) -> Served | Damaged:
         """The reply, or a damaged one, as chance has it."""

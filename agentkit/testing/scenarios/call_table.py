@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Final
 
+from agentkit.messages import JsonObject
 from agentkit.testing.faults import damaged
 from agentkit.testing.scenarios.scenario import Scenario, answers, stops
 from agentkit.testing.scenarios.world import CLOCK, ORDER, SEARCH, SUM
-from agentkit.testing.scripted import call, calls, say
+from agentkit.testing.scripted import Reply, call, calls, say
 
 __all__ = ["CALL_SCENARIOS"]
 
@@ -15,6 +18,17 @@ _ORDERED: Final = ("order(light blue paint, 3)",)
 _SEARCHED: Final = (f"search({SEARCH.arguments['pattern']})",)
 _MENDED: Final = "mended on the spot: no further model call"
 _TOLD: Final = "the model is told what is wrong and calls rightly"
+
+
+def _if_forced(reply: Reply) -> Callable[[JsonObject], Reply]:
+    """That reply to a request whose grammar forces a call; words to any other."""
+
+    def answer(request: JsonObject) -> Reply:
+        tag = json.loads(request["structured_outputs"]["structural_tag"])
+        return reply if tag["format"].get("at_least_one") else say("Nothing forced me.")
+
+    return answer
+
 
 NAMES: Final = (
     Scenario(
@@ -139,6 +153,25 @@ ARGUMENTS: Final = (
         ending=answers("text is text"),
         ran=("search(Größe 東京 🙂 <turn|>)", "add(4017, 258)"),
         calls=3,
+    ),
+    Scenario(
+        name="constrained_second_try",
+        what="JSON stops in the middle, at a server that obeys a grammar",
+        script=(damaged(SUM.call, "broken_arguments"), _if_forced(SUM.call)),
+        grammar=True,
+        ending=answers("asked again under the grammar of that one tool: the model sees no error"),
+        calls=3,
+    ),
+    Scenario(
+        name="constrained_second_try_in_vain",
+        what="the forced call is wrong as well",
+        script=(
+            damaged(SUM.call, "broken_arguments"),
+            _if_forced(call("add", a=1)),
+        ),
+        grammar=True,
+        ending=answers("one second try, then the model is told what is wrong"),
+        calls=4,
     ),
     Scenario(
         name="broken_arguments_for_ever",

@@ -124,6 +124,7 @@ class _Stage:
     async def play(self) -> Outcome:
         scenario, outcome = self.scenario, self.outcome
         server = FaultServer(scenario.script, then=scenario.afterwards, first=scenario.first)
+        server.takes_grammar = scenario.grammar
         async with server, self._model(server) as model:
             started = anyio.current_time()
             with self.scope:

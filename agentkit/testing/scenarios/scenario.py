@@ -72,6 +72,7 @@ class Scenario:
         whole_timeouts: Instead of `timeouts`, where replies are not streamed.
         limits: The run's.
         first: What other paths of the server answer before they behave.
+        grammar: Whether the server obeys a grammar.
         denied: Whether a person denies every call that asks.
         cancel: When the run is cancelled.
         pending: Why the scenario does not end so yet; a surprise in it is expected.
@@ -93,6 +94,7 @@ class Scenario:
     whole_timeouts: Timeouts | None = None
     limits: Limits = field(default_factory=lambda: Limits(steps=20))
     first: dict[str, tuple[Delivery, ...]] = field(default_factory=dict)
+    grammar: bool = False
     denied: bool = False
     cancel: CancelAt | None = None
     pending: str = ""

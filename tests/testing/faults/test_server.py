@@ -268,3 +268,17 @@ async def test_a_cancelled_request_leaves_nothing_running() -> None:
         with anyio.move_on_after(0.2):
             await Agent(model, observers=()).run("hi")
         assert await anyio.to_thread.run_sync(server.wait_idle, 5)
+
+
+@pytest.mark.anyio
+async def test_it_can_claim_to_obey_a_grammar() -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    for claims in (True, False):
+        scripted = FaultServer(then=say("hi"))
+        scripted.takes_grammar = claims
+        async with scripted as server, VLLMModel(server.url) as model:
+            await Agent(model, tools=[add], observers=()).run("hi")
+            assert model.constrains is claims
+        assert ("structured_outputs" in server.requests[0]) is claims
