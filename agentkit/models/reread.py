@@ -17,13 +17,16 @@ _THOUGHT_OPEN, _THOUGHT_CLOSE = IDS[CHANNEL_OPEN], IDS[CHANNEL_CLOSE]
 _CUE_TOKENS = 8  # the generation cue `<|channel>thought\n` and no more fits in these
 
 
-def has_calls(reply: Reply, response: ModelResponse) -> bool:
+def has_calls(reply: Reply, response: ModelResponse, *, constrained: bool = False) -> bool:
     """Whether the model made a call, as its tokens or its server have it.
 
     Where its tokens are known and none of them opens a call, a call in its text is spelled out: it
-    may be quoted.
+    may be quoted. Under a grammar it is not: the grammar works on characters, and what follows the
+    opening is held to be a call in either spelling.
     """
     if response.message.tool_calls or reply.finish == "tool_calls":
+        return True
+    if constrained and CALL_OPEN in (response.message.content or ""):
         return True
     return IDS[CALL_OPEN] in reply.token_ids
 

@@ -186,13 +186,14 @@ class VLLMModel:
         served = await self.served()
         request = replace(request, settings=self._complete(request, served))
         language = self._languages(_Same(request.tools))
+        constraint = await self._constraint(request, language.dialect)
         body = encode_request(
             request,
             model=served.name,
             messages=language.encoder.encode(request.messages),
             declarations=language.dialect.declarations,
             stream=self._stream,
-            extra=await self._constraint(request, language.dialect),
+            extra=constraint,
         )
         decoder = ReplyDecoder(request.settings.max_tokens)
         payloads = self._payloads(body, deadline)
@@ -202,7 +203,8 @@ class VLLMModel:
                     yield event
         first = count_calls(request.messages)
         response = decoder.finish(first)
-        response = await self._reread(decoder.reply, response, language.dialect, first)
+        calls = has_calls(decoder.reply, response, constrained=bool(constraint))
+        response = await self._reread(decoder.reply, response, language.dialect, first, calls)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
@@ -221,14 +223,19 @@ class VLLMModel:
         return {"structured_outputs": dialect.grammar(request.tool_choice)}
 
     async def _reread(
-        self, reply: Reply, response: ModelResponse, dialect: Dialect, first_call: int
+        self,
+        reply: Reply,
+        response: ModelResponse,
+        dialect: Dialect,
+        first_call: int,
+        calls: bool,
     ) -> ModelResponse:
         """The reply in the model's own words, where the server's reading may differ.
 
         vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
         call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
         """
-        if has_calls(reply, response) and (text := await self._own_words(reply)) is not None:
+        if calls and (text := await self._own_words(reply)) is not None:
             parsed = dialect.read(text, in_thought=in_thought(reply.prompt_token_ids))
             return reread(response, parsed, reply, first_call)
         response = without_thoughts(response)
