@@ -18,7 +18,15 @@ from agentkit.agent import Agent
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError
 from agentkit.executors import LocalExecutor
 from agentkit.mcp import McpToolset, callable_name, tame
-from agentkit.messages import ImagePart, ToolCall, ToolMessage, ToolResult
+from agentkit.messages import (
+    AssistantMessage,
+    ImagePart,
+    ModelSettings,
+    ToolCall,
+    ToolMessage,
+    ToolResult,
+)
+from agentkit.models.embedded import EmbeddedModel
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.toolset import RunContext, RunHandles, ToolContext, Toolset
 
@@ -245,6 +253,19 @@ async def test_an_agent_uses_a_server(url: str) -> None:
     assert result.output == "Found."
     answers = [m.content for m in result.messages if isinstance(m, ToolMessage)]
     assert answers == ["Turin: 1"]
+
+
+@one_backend
+async def test_the_embedded_model_uses_a_server(url: str) -> None:
+    only = McpToolset(url).filtered(lambda tool: tool.name in ("current_weather", "find"))
+    agent = Agent(EmbeddedModel(settings=ModelSettings(temperature=0)), toolsets=[only])
+    result = await agent.run("How is the weather in Turin?")
+    (asked,) = [c for m in result.messages if isinstance(m, AssistantMessage) for c in m.tool_calls]
+    assert (asked.name, asked.arguments) == ("current_weather", {"city": "Turin"})
+    (answer,) = [m.content for m in result.messages if isinstance(m, ToolMessage)]
+    assert answer == "5 degrees, sunny"
+    assert result.stop_reason == "answer"
+    assert "Turin" in result.output
 
 
 @pytest.mark.skipif(

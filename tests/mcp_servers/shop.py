@@ -31,6 +31,12 @@ def find(city: str, days: int = 1) -> str:
     return f"{city}: {days}"
 
 
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
+def current_weather(city: str) -> str:
+    """The weather of a city right now."""
+    return f"{len(city)} degrees, sunny"
+
+
 @server.tool(annotations=ToolAnnotations(idempotent_hint=True, open_world_hint=False))
 def refund(order_id: int, reason: Literal["damaged", "late"]) -> Receipt:
     """Refunds an order."""
