@@ -301,7 +301,7 @@ class FaultServer:
             case "POST", "/tokenize":
                 return _json(self._tokenize(request.body))
             case "POST", "/detokenize":
-                return _json({"prompt": detokenize(request.body["tokens"])})
+                return _detokenized(request.body.get("tokens") or [])
             case _:
                 return _json({"detail": "Not Found"}, 404)
 
@@ -316,6 +316,13 @@ class FaultServer:
 def _is_probe(body: JsonObject) -> bool:
     """Whether a client asks if this server obeys a grammar; that is not part of the script."""
     return [tool["function"]["name"] for tool in body.get("tools") or ()] == [PROBE.name]
+
+
+def _detokenized(ids: list[int]) -> Delivery:
+    try:
+        return _json({"prompt": detokenize(ids)})
+    except ValueError:  # ids of another vocabulary, as in a recorded reply
+        return _error(400, "token ids out of vocabulary")
 
 
 def _json(value: JsonObject, status: int = 200) -> Delivery:

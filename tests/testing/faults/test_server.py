@@ -109,6 +109,7 @@ def test_it_tokenizes_texts_and_counts_messages() -> None:
         assert made["count"] == 2
         back = httpx2.post(f"{root}/detokenize", json={"tokens": made["tokens"]}).json()
         assert back == {"prompt": "a<turn|>"}
+        assert httpx2.post(f"{root}/detokenize", json={"tokens": [7]}).status_code == 400
         short = httpx2.post(f"{root}/tokenize", json=QUESTION).json()["count"]
         longer = {"messages": QUESTION["messages"] * 2}
         assert httpx2.post(f"{root}/tokenize", json=longer).json()["count"] > short
