@@ -76,6 +76,7 @@ class Agent(Generic[OutputT]):
         limits: Bounds of each run.
         policy: Which calls run, which need a person. Default: all run.
         approve: Decides on calls that need a person; without it the run pauses.
+        ask: Puts a tool's question (`ToolContext.ask`) to a person and returns the answer.
         executor: Runs the tools; by default in this process.
         observers: Watch every run. Default: a JSONL file for each run (see `RunFiles`); pass `()`
             for none.
@@ -96,6 +97,7 @@ class Agent(Generic[OutputT]):
         limits: Limits | None = None,
         policy: Policy | None = None,
         approve: Approver | None = None,
+        ask: Callable[[str], Awaitable[str]] | None = None,
         executor: Executor | None = None,
         observers: Iterable[Observer] | None = None,
     ) -> None:
@@ -108,6 +110,7 @@ class Agent(Generic[OutputT]):
         self._limits = limits or Limits()
         self._policy = policy or Policy()
         self._approve = approve
+        self._ask = ask
         self._executor = executor or LocalExecutor()
         self._observers = tuple(_default_observers() if observers is None else observers)
 
@@ -328,6 +331,7 @@ class Agent(Generic[OutputT]):
                 policy=self._policy,
                 emit=_emitter(context.run_id, self._observers, listener),
                 approver=self._approve,
+                ask=self._ask,
                 answer=self._answer,
             )
             run = Run(wiring, messages, budget, decisions=decisions or {})

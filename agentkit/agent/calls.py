@@ -195,7 +195,7 @@ def _context(run: Run, call: ToolCall, position: int) -> ToolContext[Any]:
         step=run.step,
         call=call,
         index=position,
-        handles=RunHandles(report=partial(_report, run, call.id, run.step)),
+        handles=RunHandles(report=partial(_report, run, call.id, run.step), ask=run.wiring.ask),
     )
 
 

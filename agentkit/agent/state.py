@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,7 @@ class Wiring:
     policy: Policy
     emit: Callable[[Event], None]
     approver: Approver | None = None
+    ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
 
 

@@ -70,6 +70,7 @@ def chat(
             settings=ModelSettings(thinking=thinking),
             policy=Policy.ask("writes", "exec", "egress"),
             approve=talk.decide,
+            ask=talk.ask,
         )
         anyio.run(talk.run, agent)
     except AgentKitError as error:
@@ -131,6 +132,11 @@ class Chat:
                 self.messages = list(event.result.messages)
                 if event.result.stop_reason != "answer":
                     self._printer.line(f"no answer: {event.result.explanation}", "yellow")
+
+    async def ask(self, question: str) -> str:
+        """A person's answer to a tool's question."""
+        self._printer.line(f"? {question}", "bold")
+        return (await self._ask("  ")).strip()
 
     async def decide(self, approval: Approval) -> Decision:
         """Asks about one call."""

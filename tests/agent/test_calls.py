@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, Limits, RunResult, ToolError, tool
+from agentkit import Agent, Limits, RunResult, ToolContext, ToolError, tool
 from agentkit.agent import Cancellation
 from agentkit.events import ApprovalNeeded, CallRepaired, Event, ModelEvent, ModelFinished
 from agentkit.messages import (
@@ -212,6 +212,23 @@ async def test_malformed_arguments_never_run_and_are_explained() -> None:
     model = ScriptedModel([Reply(AssistantMessage(None, (broken,)), "tool_calls"), say("sorry")])
     await Agent(model, tools=[add], observers=()).run("x")
     assert "no JSON object" in results_of(model)[0]
+
+
+async def test_a_tool_may_ask_a_person_or_is_told_that_there_is_none() -> None:
+    @tool(effect="pure")
+    async def which(context: ToolContext[None]) -> str:
+        """Asks."""
+        return await context.ask("Which one?")
+
+    async def answer(question: str) -> str:
+        return f"{question} The red one."
+
+    model = ScriptedModel([call("which"), say("ok")])
+    await Agent(model, tools=[which], ask=answer, observers=()).run("x")
+    assert results_of(model) == ["Which one? The red one."]
+    alone = ScriptedModel([call("which"), say("ok")])
+    await Agent(alone, tools=[which], observers=()).run("x")
+    assert "nobody can be asked" in results_of(alone)[0]
 
 
 async def test_a_run_is_ended_from_outside_with_its_partial_result() -> None:
