@@ -16,14 +16,13 @@ from collections.abc import Sequence
 
 from agentkit.errors import ServerNotReadyError
 from tests.live.checkpoint import REPO
-from tests.live.server import TINY, checkpoint_folder, live_server
+from tests.live.server import checkpoint_folder, live_server
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the live tests; returns pytest's exit code, or 2 when no server could be started."""
     parser = argparse.ArgumentParser(prog="python -m tests.live", description=__doc__)
-    trained = (TINY / "config.json").exists()
-    parser.add_argument("--checkpoint", default="tiny" if trained else "random")
+    parser.add_argument("--checkpoint", default="tiny")
     options, pytest_arguments = parser.parse_known_args(arguments)
     if os.environ.get("AGENTKIT_LIVE_URL"):
         return _pytest(pytest_arguments, {})

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import struct
 import tempfile
@@ -25,11 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from agentkit.errors import ServerNotReadyError
 from agentkit.gemma4 import tokens
 
 REPO = Path(__file__).parents[2]
-SHIPPED_TEMPLATE = REPO / "agentkit" / "models" / "tiny" / "chat_template.jinja"
+TEMPLATE = REPO / "agentkit" / "models" / "tiny" / "chat_template.jinja"
 
 VOCABULARY = 1024
 SPECIAL_TOKENS = 120  # up to and beyond `<turn|>`, Gemma's last control token of text
@@ -108,7 +106,7 @@ def random_checkpoint(cache: Path, seed: int = 0) -> Path:
     Returns:
         Its folder, named after all that goes into it: this module, the template, the seed.
     """
-    template = chat_template()
+    template = TEMPLATE.read_bytes()
     content = hashlib.sha256(Path(__file__).read_bytes())
     content.update(template)
     content.update(str(seed).encode())
@@ -122,21 +120,6 @@ def random_checkpoint(cache: Path, seed: int = 0) -> Path:
         except OSError:  # another process was first
             shutil.rmtree(half_built)
     return folder
-
-
-def chat_template() -> bytes:
-    """The chat template that goes into the checkpoint: the project's own, or Google's.
-
-    Raises:
-        ServerNotReadyError: Neither is there.
-    """
-    official = Path(os.environ.get("AGENTKIT_TEMPLATES", REPO / ".." / "shared" / "templates"))
-    for path in (SHIPPED_TEMPLATE, official / "gemma4-canonical-2026-07-09-31b.jinja"):
-        if path.exists():
-            return path.read_bytes()
-    raise ServerNotReadyError(
-        f"no chat template: neither {SHIPPED_TEMPLATE} nor Google's in AGENTKIT_TEMPLATES"
-    )
 
 
 def _write(folder: Path, template: bytes, seed: int) -> None:
