@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from agentkit import Model, ModelSettings
 from agentkit.events import ModelEvent
-from agentkit.messages import AssistantMessage, ModelRequest
+from agentkit.messages import AssistantMessage, ModelRequest, ToolChoice
 from tests.live.client import BEGIN_CALL, SPELL_CALL, forced
 
 __all__ = ["Steered", "answering", "calling"]
 
 
 class Steered:
-    """Gives the n-th reply of a conversation the n-th settings; the last ones hold from there on.
+    """Asks for the n-th reply of a conversation with the n-th step; the last holds from there on.
 
     Args:
         model: The model that is really asked.
-        steps: Settings over those of the request.
+        steps: Settings over those of the request, or the choice of calls that agentkit's own
+            grammar is to enforce.
     """
 
-    def __init__(self, model: Model, *steps: ModelSettings) -> None:
+    def __init__(self, model: Model, *steps: ModelSettings | ToolChoice) -> None:
         self._model = model
         self._steps = steps
 
@@ -36,8 +37,10 @@ class Steered:
 
     def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         said = sum(isinstance(message, AssistantMessage) for message in request.messages)
-        settings = self._steps[min(said, len(self._steps) - 1)].over(request.settings)
-        return self._model.generate(replace(request, settings=settings))
+        step = self._steps[min(said, len(self._steps) - 1)]
+        if isinstance(step, ToolChoice):
+            return self._model.generate(replace(request, tool_choice=step))
+        return self._model.generate(replace(request, settings=step.over(request.settings)))
 
     async def aclose(self) -> None:
         await self._model.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from agentkit_tools import project_reader
@@ -24,8 +24,9 @@ from agentkit import (
     TextDelta,
     ToolFinished,
     VLLMModel,
+    tool,
 )
-from agentkit.messages import AssistantMessage, ToolMessage
+from agentkit.messages import AssistantMessage, ToolChoice, ToolMessage
 from examples.project_assistant import project_assistant
 from tests.live.client import KEY, URL, live, request, text_argument
 from tests.live.steered import Steered, answering, calling
@@ -150,6 +151,50 @@ def test_many_runs_share_one_agent() -> None:
     results = asyncio.run(together())
     assert [result.stop_reason for result in results] == ["answer"] * 8
     assert all(len(tool_messages(result)) == 1 for result in results)
+
+
+# --- calls under the grammar that agentkit makes of the tools themselves ------------------------
+
+
+@tool(effect="pure")
+def weigh(thing: Literal["feather", "brick"], grams: int, fragile: bool = False) -> str:
+    """Weigh a thing.
+
+    Args:
+        thing: What lies on the scales.
+        grams: Its weight.
+        fragile: Whether it may break.
+    """
+    return f"{thing} {grams} {fragile}"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_every_forced_call_is_valid_at_any_temperature(*, stream: bool) -> None:
+    one = ToolChoice("required", name="weigh", max_calls=1)
+    agent = Agent(Steered(vllm(stream=stream), one, one, one, answering()), tools=[weigh])
+    for seed in range(4):
+        settings = ModelSettings(temperature=2.0, seed=seed, max_tokens=400)
+        result = agent.run_sync("Weigh them.", settings=settings)
+        assert result.stop_reason == "answer"
+        messages = tool_messages(result)
+        assert [message.name for message in messages] == ["weigh"] * 3
+        for message in messages:
+            assert not message.is_error, message.content
+            # A repeated call gets its result again, with a note below it.
+            answered = str(message.content).splitlines()[0]
+            assert re.fullmatch(r"(feather|brick) -?\d+ (True|False)", answered)
+
+
+def test_a_forced_reply_has_no_more_calls_than_allowed() -> None:
+    counts = set()
+    for seed in range(4):
+        two = ToolChoice("required", max_calls=2)
+        agent = Agent(Steered(vllm(), two, answering()), tools=[weigh])
+        settings = ModelSettings(temperature=2.0, seed=seed, max_tokens=600)
+        result = agent.run_sync("Weigh them.", settings=settings)
+        assert result.stop_reason == "answer"
+        counts.add(len(tool_messages(result)))
+    assert counts <= {1, 2}
 
 
 # --- what goes wrong ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Generator
 
 import httpx2
 import pytest
@@ -23,9 +24,10 @@ pytestmark = live
 
 
 @pytest.fixture(scope="module")
-def client() -> httpx2.Client:
+def client() -> Generator[httpx2.Client]:
     headers = {"authorization": f"Bearer {KEY}"}
-    return httpx2.Client(base_url=URL, headers=headers, trust_env=False, timeout=200.0)
+    with httpx2.Client(base_url=URL, headers=headers, trust_env=False, timeout=200.0) as opened:
+        yield opened
 
 
 def checked(client: httpx2.Client, cases: list[Case]) -> Counter[str]:
