@@ -266,31 +266,38 @@ class Case:
             "several": ToolChoice("required", max_calls=3),
         }[self.mode]
 
+    def _biases(self) -> Iterator[tuple[str, float]]:
+        """What random weights need to begin a call, a thought, and to end a string."""
+        if self.unbounded:
+            yield QUOTE, 6.0
+        if self.spelled:
+            yield CALL_OPEN, -100.0
+        elif self.mode == "auto":
+            # A call begun inside the thought would end it, and vLLM's budget would then force the
+            # thought's end into the call.
+            yield CALL_OPEN, 2.0 if self.thinking else 12.0
+        if self.thinking and not self.after_result:
+            # The model opens the thought itself, and vLLM waits for its end with the grammar.
+            yield CHANNEL_OPEN, 12.0
+
     def body(self, model: str) -> dict[str, Any]:
         """The request's body."""
         grammar = compile_grammar([tool.grammar for tool in self.tools], self.choice)
-        bias: dict[str, float] = {str(IDS[QUOTE]): 6.0} if self.unbounded else {}
-        if self.spelled:
-            bias |= {str(IDS[CALL_OPEN]): -100.0}
-        elif self.mode == "auto":
-            bias |= {str(IDS[CALL_OPEN]): 12.0}
-        if self.thinking and not self.after_result:
-            # The model opens the thought itself, and vLLM waits for its end with the grammar.
-            bias |= {str(IDS[CHANNEL_OPEN]): 12.0}
         body: dict[str, Any] = {
             "model": model,
             "messages": list(_messages(self.after_result)),
             "tools": [tool.wire for tool in self.tools],
             "tool_choice": "auto",
             "max_tokens": 100 if self.mode == "auto" else 1_000,
-            "logit_bias": bias,
+            "logit_bias": {str(IDS[token]): bias for token, bias in self._biases()},
             "return_token_ids": True,
             "chat_template_kwargs": {"enable_thinking": self.thinking},
             "structured_outputs": grammar.structured_outputs,
         }
         if self.thinking:
             # Random weights would end the reply inside its thought: no stop token before a call.
-            body |= {"thinking_token_budget": _THOUGHT, "min_tokens": _THOUGHT + 4}
+            thought = _THOUGHT if self.mode != "auto" else 4
+            body |= {"thinking_token_budget": thought, "min_tokens": thought + 4}
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body
@@ -428,7 +435,7 @@ def forced_cases(seed: int) -> list[Case]:
 def auto_cases(seed: int) -> list[Case]:
     """Strict auto, with and without a thought, streamed and not."""
     return [
-        Case("auto", thinking, stream=stream, seed=seed)
+        Case("auto", thinking, after_result=thinking, stream=stream, seed=seed)
         for thinking in (False, True)
         for stream in (False, True)
     ]
