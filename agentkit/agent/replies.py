@@ -43,9 +43,14 @@ async def ask(run: Run) -> ModelResponse:
 
 
 async def ask_for(run: Run, tool: str) -> ModelResponse:
-    """A reply that is one call of one tool, as far as the model can be made to give one."""
+    """A reply that is one call of one tool, as far as the model can be made to give one.
+
+    Without a thought: vLLM lets a grammar begin where the thought ends, so a model that opens none
+    would be free.
+    """
     choice = ToolChoice("required", name=tool, max_calls=1)
-    return await _generate(run, _settings(run), choice, show=False)
+    settings = replace(_settings(run), thinking=False)
+    return await _generate(run, settings, choice, show=False)
 
 
 def _settings(run: Run) -> ModelSettings:
