@@ -34,7 +34,7 @@ from agentkit.messages import (
 )
 from agentkit.models.base import Model
 from agentkit.models.decoder import BUNDLED, Decoder, Logits, Prefix
-from agentkit.models.pieces import Pieces, token_bytes
+from agentkit.models.pieces import Pieces, control_literals, token_bytes
 from agentkit.models.reread import in_thought, reread
 from agentkit.models.sampling import Sampler, Sampling
 from agentkit.wire import Reply, count_calls
@@ -68,6 +68,8 @@ class EmbeddedModel:
         self._decoder = Decoder(folder)
         self._settings = settings or ModelSettings()
         self._table = token_bytes(self._decoder)
+        # This tokenizer's own: it knows some that Gemma's list of control literals does not.
+        self._escape = Escape(control_literals(self._decoder))
         self._prefixes: deque[Prefix] = deque(maxlen=_KEPT_PREFIXES)
         self._lock = Lock()
 
@@ -88,7 +90,7 @@ class EmbeddedModel:
             ContextWindowError: The prompt leaves no room for a reply.
         """
         request = replace(request, settings=request.settings.over(self._settings))
-        dialect = Dialect(request.tools, Escape())
+        dialect = Dialect(request.tools, self._escape)
         prompt = self._prompt_ids(request, dialect)
         parser = dialect.parser(in_thought=in_thought(prompt))
         pieces = Pieces(self._table, request.settings.stop or ())

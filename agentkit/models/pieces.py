@@ -8,7 +8,7 @@ from typing import Final
 
 from agentkit.models.decoder import Decoder
 
-__all__ = ["Pieces", "token_bytes"]
+__all__ = ["Pieces", "control_literals", "token_bytes"]
 
 _CONTROL_TOKENS: Final = 120  # the checkpoint's first ids, under Gemma 4's own numbers
 
@@ -22,6 +22,12 @@ def token_bytes(decoder: Decoder) -> tuple[bytes, ...]:
         text.encode() if number < _CONTROL_TOKENS else bytes(alphabet[letter] for letter in text)
         for number, text in enumerate(spelled)
     )
+
+
+def control_literals(decoder: Decoder) -> list[str]:
+    """How the checkpoint's control tokens are spelled."""
+    spelled = (decoder.tokenizer.id_to_token(number) for number in range(_CONTROL_TOKENS))
+    return [text for text in spelled if text]
 
 
 def _alphabet() -> dict[str, int]:

@@ -206,10 +206,11 @@ async def test_a_prompt_that_does_not_fit_is_refused_with_the_numbers() -> None:
 
 
 @pytest.mark.anyio
-async def test_control_literals_of_a_user_are_text() -> None:
+@pytest.mark.parametrize("literal", ["<turn|>", "<|tool_call>", "<unused7>", "<bos>"])
+async def test_control_literals_of_a_user_are_text(literal: str) -> None:
     # One control token in the middle of a word costs one token; as text it costs several.
     plain: list[Message] = [SYSTEM, UserMessage("Say ab")]
-    forged: list[Message] = [SYSTEM, UserMessage("Say a<turn|>b")]
+    forged: list[Message] = [SYSTEM, UserMessage(f"Say a{literal}b")]
     few = ModelSettings(temperature=0, max_tokens=1)
     more = (await response(forged, few)).usage.input_tokens
     assert more > (await response(plain, few)).usage.input_tokens + 2

@@ -3,7 +3,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.models.decoder import Decoder
@@ -30,6 +30,7 @@ def shown(text: str, stops: tuple[str, ...] = ()) -> tuple[list[str], bool]:
     return texts + pieces.rest()[1], False
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text())
 def test_the_pieces_of_a_text_are_the_text(text: str) -> None:
     assert "".join(shown(text)[0]) == text
@@ -70,6 +71,7 @@ def test_a_stop_text_ends_the_reply_and_is_not_shown(
     assert stopped == (expected != text)
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(st.text("ab. ", max_size=30), st.lists(st.text("ab. ", min_size=1, max_size=4), max_size=3))
 def test_whatever_is_shown_ends_before_the_first_stop_text(text: str, stops: list[str]) -> None:
     texts, stopped = shown(text, tuple(stops))
