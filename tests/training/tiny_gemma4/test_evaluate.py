@@ -41,8 +41,8 @@ def test_the_total_leaves_the_untrained_tools_out() -> None:
 def test_the_shipped_weights_do_well_on_a_few_held_out_dialogues() -> None:
     scores = evaluate.evaluate(Decoder(), 12, 5)
     whole = evaluate.total(scores)
-    assert whole.share("calls") >= 0.8
-    assert whole.share("answers") >= 0.5
+    assert whole.share("calls") >= 0.9
+    assert whole.share("answers") >= 0.8
 
 
 def test_a_missed_bar_is_a_failed_command(
