@@ -55,7 +55,9 @@ def _with_own_server(checkpoint: str, pytest_arguments: Sequence[str]) -> int:
 
 def _pytest(arguments: Sequence[str], environment: dict[str, str]) -> int:
     """pytest in a process of its own: whatever it dies of, the server is stopped here."""
-    command = [sys.executable, "-m", "pytest", "-m", "live", "tests/live", *arguments]
+    named = any(argument.startswith("tests/") for argument in arguments)
+    where = [] if named else ["tests/live"]
+    command = [sys.executable, "-m", "pytest", "-m", "live", *where, *arguments]
     return subprocess.run(
         command, cwd=REPO, env={**os.environ, **environment}, check=False
     ).returncode

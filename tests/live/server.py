@@ -68,13 +68,19 @@ def live_server(
     key = secrets.token_urlsafe(16)
     # float32: the same numbers as the embedded model, and no slower at this size.
     # Eager: compiling takes longer than all tests together.
+    # Room for several whole prompts at once: vLLM 0.32 on the CPU dies of a request with a seed
+    # whose prompt is read in parts (`Generator.set_offset` exists on GPUs only).
     command = api_server(
         python,
         checkpoint,
         served_model_name=MODEL,
         port=port,
         max_model_len=WINDOW,
-        extra=["--dtype", "float32", "--enforce-eager", *flags],
+        extra=[
+            *("--dtype", "float32", "--enforce-eager"),
+            *("--max-num-batched-tokens", str(4 * WINDOW)),
+            *flags,
+        ],
     )
     variables = {
         **SERVER_ENVIRONMENT,
