@@ -189,7 +189,7 @@ class RunResult(Generic[OutputT]):
         stop_reason: Why it ended.
         messages: The whole conversation, ready to be continued.
         usage: Tokens of all steps together.
-        steps: Model calls made.
+        steps: Steps made, those of sub-agents included.
         run_id: Names the run file.
         explanation: One sentence for a person when the stop needs one.
         paused: What `Agent.resume` goes on from, when `stop_reason` is `paused`: a

@@ -40,6 +40,7 @@ __all__ = [
     "VideoPart",
     "dump_messages",
     "load_messages",
+    "next_call_number",
     "text_of",
 ]
 
@@ -198,6 +199,23 @@ class ToolMessage:
 
 
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+def next_call_number(messages: Sequence[Message]) -> int:
+    """The number of a conversation's next call, whose id is `call_NUMBER`.
+
+    Beyond every number that is there, so that ids stay unique in a history whose beginning was
+    left out.
+    """
+    numbers = (
+        int(number)
+        for message in messages
+        if isinstance(message, AssistantMessage)
+        for call in message.tool_calls
+        if (number := call.id.removeprefix("call_")).isdecimal()
+    )
+    return 1 + max(numbers, default=-1)
+
 
 _MESSAGES: TypeAdapter[list[Message]] = TypeAdapter(
     list[Message], config={"defer_build": True, "ser_json_inf_nan": "constants"}

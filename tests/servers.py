@@ -120,8 +120,10 @@ class Server:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def got(self, request: Request) -> tuple[int, object]:
-        """The answer to a GET: the models; no version, so it is not asked for a grammar."""
-        if request.path == "/version":
+        """The answer to a GET: the models. It has no version, so it is not asked for a grammar,
+        and tells nothing of its tokenizer.
+        """
+        if request.path in ("/version", "/tokenizer_info"):
             return 404, {"detail": "Not Found"}
         self.model_requests.append(request)
         return 200, self.models

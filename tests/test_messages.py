@@ -22,6 +22,7 @@ from agentkit.messages import (
     VideoPart,
     dump_messages,
     load_messages,
+    next_call_number,
     text_of,
 )
 
@@ -113,3 +114,9 @@ def test_settings_that_say_nothing_change_nothing() -> None:
 
 def test_usage_adds_up_field_by_field() -> None:
     assert Usage(1, 2, 3, 4) + Usage(10, 20, 30, 40) == Usage(11, 22, 33, 44)
+
+
+def test_the_next_call_is_numbered_beyond_all_that_are_there() -> None:
+    two = AssistantMessage(None, (ToolCall("call_3", "a"), ToolCall("other", "b")))
+    assert next_call_number([UserMessage("x"), two]) == 4
+    assert next_call_number([UserMessage("x")]) == 0

@@ -81,6 +81,8 @@ class Replies:
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path.endswith("/models"):
             return httpx2.Response(200, json={"data": [{"id": MODEL, "max_model_len": 32768}]})
+        if request.method == "GET":  # it tells nothing else of itself
+            return httpx2.Response(404, json={"detail": "Not Found"})
         self.requests.append(request)
         self.times.append(anyio.current_time())
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]

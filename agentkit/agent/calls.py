@@ -24,11 +24,11 @@ from agentkit.agent.replies import ask_for
 from agentkit.agent.state import Run
 from agentkit.errors import ToolError
 from agentkit.events import ApprovalNeeded, CallRepaired, ToolFinished, ToolProgress, ToolStarted
-from agentkit.messages import ResultKind, ToolCall, ToolResult
+from agentkit.messages import AssistantMessage, ResultKind, TextPart, ToolCall, ToolResult
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
 
-__all__ = ["Outcome", "Prepared", "prepare", "run_calls"]
+__all__ = ["Outcome", "Prepared", "failed", "prepare", "run_calls"]
 
 Prepared = ValidatedCall | ToolResult
 
@@ -162,9 +162,23 @@ async def _run_one(run: Run, position: int, item: Prepared, outcome: Outcome) ->
         call, effect = item.call, cast("Effect | None", item.tool.effect)
         known = run.guard.known(call, item.tool.effect)
         result = known or await _execute(run, position, item)
-    result = run.guard.watch(call, result, effect)
+    result = run.guard.watch(call, _with_edit(run, position, call, result), effect)
     outcome.results[position] = result
     run.emit(ToolFinished(call, result, run.step))
+
+
+def _with_edit(run: Run, position: int, call: ToolCall, result: ToolResult) -> ToolResult:
+    """The result, saying so where a person changed what the history has as the model's call."""
+    message = run.messages[-1]
+    assert isinstance(message, AssistantMessage), "calls run right after the reply that holds them"
+    if message.tool_calls[position].arguments == call.arguments:
+        return result
+    made = json.dumps(call.arguments, ensure_ascii=False, default=str)
+    note = f"(A person changed the arguments to {made}.)"
+    content = result.content
+    if isinstance(content, str):
+        return replace(result, content=f"{note}\n{content}")
+    return replace(result, content=(TextPart(note), *content))
 
 
 async def _execute(run: Run, position: int, item: ValidatedCall) -> ToolResult:

@@ -34,7 +34,7 @@ from agentkit.events import RunFinished, RunResult, RunStarted
 from agentkit.messages import AssistantMessage, ModelResponse, ToolCall, ToolMessage
 from agentkit.policy import PausedRun, unusable
 
-__all__ = ["drive", "go_on"]
+__all__ = ["drive"]
 
 
 async def drive(
@@ -58,7 +58,7 @@ async def drive(
     try:
         with anyio.move_on_after(run.budget.seconds_left) as scope:
             cancellation.bind(scope)
-            result = await (_loop(run) if paused is None else go_on(run, paused))
+            result = await (_loop(run) if paused is None else _go_on(run, paused))
         if scope.cancelled_caught:
             result = _ended_early(run, cancellation)
     except AgentKitError as error:
@@ -112,7 +112,7 @@ async def _calls(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
     return await _run(run, final, prepared, Outcome([None] * len(final)))
 
 
-async def go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
+async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
     """The rest of a reply whose calls have waited for a person, and then the loop."""
     message = paused.messages[-1]
     assert isinstance(message, AssistantMessage), "a run pauses at a reply with calls"

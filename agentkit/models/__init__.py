@@ -2,6 +2,6 @@
 
 from agentkit.models.base import Model
 from agentkit.models.transport import Connection, Timeouts
-from agentkit.models.vllm import ServedModel, VLLMModel
+from agentkit.models.vllm import VLLMModel
 
-__all__ = ["Connection", "Model", "ServedModel", "Timeouts", "VLLMModel"]
+__all__ = ["Connection", "Model", "Timeouts", "VLLMModel"]

@@ -31,13 +31,14 @@ from agentkit.messages import (
     ModelSettings,
     ToolChoice,
     Usage,
+    next_call_number,
 )
 from agentkit.models.base import Model
 from agentkit.models.decoder import BUNDLED, Decoder, Logits, Prefix
 from agentkit.models.pieces import Pieces, control_literals, token_bytes
 from agentkit.models.reread import in_thought, reread
 from agentkit.models.sampling import Sampler, Sampling
-from agentkit.wire import Reply, count_calls
+from agentkit.wire import Reply
 
 __all__ = ["EmbeddedModel"]
 
@@ -108,7 +109,7 @@ class EmbeddedModel:
         usage = Usage(len(prompt), len(reply.token_ids), len(known.ids))
         whole = pieces.stopped or reply.token_ids[-1] in self._decoder.stop_ids
         response = ModelResponse(AssistantMessage(), "stop" if whole else "length", usage)
-        response = reread(response, parser.finish(), reply, count_calls(request.messages))
+        response = reread(response, parser.finish(), reply, next_call_number(request.messages))
         yield ModelFinished(replace(response, message=dialect.incoming(response.message)))
 
     async def aclose(self) -> None:

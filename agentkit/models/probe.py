@@ -38,7 +38,7 @@ async def takes_grammar(transport: Transport, model: str) -> bool:
         messages=MessageEncoder(dialect.outgoing).encode(request.messages),
         declarations=dialect.declarations,
         stream=False,
-        extra={"structured_outputs": dialect.grammar(request.tool_choice)},
+        grammar=dialect.grammar(request.tool_choice),
     )
     decoder = ReplyDecoder(_MAX_TOKENS)
     try:

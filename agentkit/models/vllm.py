@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import anyio
 import httpx2
-from pydantic_core import to_json
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -38,21 +37,34 @@ from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import GENERIC, profile_for
+from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import (
     JsonObject,
     ModelRequest,
     ModelResponse,
     ModelSettings,
     ToolDefinition,
+    next_call_number,
 )
 from agentkit.models.base import Model
 from agentkit.models.probe import takes_grammar
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.trace import get_logger
-from agentkit.wire import MessageEncoder, Reply, ReplyDecoder, count_calls, encode_request
+from agentkit.wire import (
+    MessageEncoder,
+    Reply,
+    ReplyDecoder,
+    ServedModel,
+    constrains_itself,
+    encode_detokenize,
+    encode_request,
+    read_models,
+    read_special_tokens,
+    read_text,
+)
 
-__all__ = ["DEFAULT_MAX_TOKENS", "ServedModel", "VLLMModel"]
+__all__ = ["DEFAULT_MAX_TOKENS", "VLLMModel"]
 
 DEFAULT_MAX_TOKENS = 8192
 """Tokens of one reply where nobody says otherwise: room for a long thought and an answer, and an
@@ -65,19 +77,6 @@ _FIRST_CONTACT = 2.0
 """Seconds that a connection to a server that has never answered is tried for."""
 
 _log = get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """What the server says of the model.
-
-    Attributes:
-        name: The served name, or the LoRA adapter's.
-        max_model_len: Tokens of the window, prompt and reply together.
-    """
-
-    name: str
-    max_model_len: int | None
 
 
 class VLLMModel:
@@ -128,7 +127,7 @@ class VLLMModel:
         self._settings = settings or ModelSettings()
         self._stream = stream
         self._served: ServedModel | None = None
-        self._languages = lru_cache(maxsize=_KEPT_LANGUAGES)(_Language)
+        self._languages: Callable[[_Same], _Language] | None = None
         self._detokenizes = True
         self._takes_grammar: bool | None = None
 
@@ -185,15 +184,15 @@ class VLLMModel:
     ) -> AsyncGenerator[ModelEvent, None]:
         served = await self.served()
         request = replace(request, settings=self._complete(request, served))
-        language = self._languages(_Same(request.tools))
-        constraint = await self._constraint(request, language.dialect)
+        language = await self._language(request.tools)
+        grammar = await self._grammar(request, language.dialect)
         body = encode_request(
             request,
             model=served.name,
             messages=language.encoder.encode(request.messages),
             declarations=language.dialect.declarations,
             stream=self._stream,
-            extra=constraint,
+            grammar=grammar,
         )
         decoder = ReplyDecoder(request.settings.max_tokens)
         payloads = self._payloads(body, deadline)
@@ -201,26 +200,37 @@ class VLLMModel:
             async for payload in payloads:
                 for event in decoder.feed(payload):
                     yield event
-        first = count_calls(request.messages)
+        first = next_call_number(request.messages)
         response = decoder.finish(first)
-        calls = has_calls(decoder.reply, response, constrained=bool(constraint))
+        calls = has_calls(decoder.reply, response, constrained=grammar is not None)
         response = await self._reread(decoder.reply, response, language.dialect, first, calls)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
         yield ModelFinished(replace(response, message=message))
 
-    async def _constraint(self, request: ModelRequest, dialect: Dialect) -> JsonObject:
+    async def _language(self, tools: Sequence[ToolDefinition]) -> _Language:
+        """The dialect of a set of tools; what must be escaped is what the served tokenizer knows,
+        where it can be asked (`--enable-tokenizer-info-endpoint`), and always what we know.
+        """
+        if self._languages is None:
+            try:
+                special = read_special_tokens(await self._transport.get("/tokenizer_info"))
+            except (ModelStatusError, ModelProtocolError):
+                special = []
+            literals = (text for text in special if text and not any(map(str.isspace, text)))
+            make = partial(_Language, Escape({*CONTROL_LITERALS, *literals}))
+            self._languages = lru_cache(maxsize=_KEPT_LANGUAGES)(make)
+        return self._languages(_Same(tools))
+
+    async def _grammar(self, request: ModelRequest, dialect: Dialect) -> JsonObject | None:
         """The grammar of the request's calls, if the server takes one; found out once."""
-        given = request.settings.extra_body
-        if not request.tools or "structured_outputs" in given or "response_format" in given:
-            return {}
+        if not request.tools or constrains_itself(request.settings):
+            return None
         if self._takes_grammar is None:
             self._takes_grammar = await takes_grammar(self._transport, self.name)
             _log.info("server probed", takes_grammar=self._takes_grammar)
-        if not self._takes_grammar:
-            return {}
-        return {"structured_outputs": dialect.grammar(request.tool_choice)}
+        return dialect.grammar(request.tool_choice) if self._takes_grammar else None
 
     async def _reread(
         self,
@@ -245,7 +255,7 @@ class VLLMModel:
         """What the model produced, control tokens spelled out; None if the server won't say."""
         if not (reply.token_ids and self._detokenizes):
             return None
-        body = to_json({"model": self.name, "tokens": reply.token_ids})
+        body = encode_detokenize(self.name, reply.token_ids)
         try:
             within = self._transport.timeouts.first_event
             answer = await self._transport.post("/detokenize", body, within=within)
@@ -255,8 +265,7 @@ class VLLMModel:
             self._detokenizes = not missing
             _log.info("reply not read again", error=str(error))
             return None
-        text = answer.get("prompt")
-        return text if isinstance(text, str) else None
+        return read_text(answer)
 
     async def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
@@ -278,7 +287,7 @@ class VLLMModel:
         """
         if self._served is None:
             listed = await self._transport.get("/v1/models")
-            self._served = _pick(listed.get("data"), self._model, self._transport.where)
+            self._served = _pick(read_models(listed), self._model, self._transport.where)
         return self._served
 
     def _complete(self, request: ModelRequest, served: ServedModel) -> ModelSettings:
@@ -328,8 +337,8 @@ class _Same:
 class _Language:
     """The dialect of one set of tools, and the messages that were encoded in it."""
 
-    def __init__(self, same: _Same) -> None:
-        self.dialect = Dialect(same.tools, Escape())
+    def __init__(self, escape: Escape, same: _Same) -> None:
+        self.dialect = Dialect(same.tools, escape)
         self.encoder = MessageEncoder(self.dialect.outgoing)
 
 
@@ -343,26 +352,15 @@ def _address(given: str | None) -> str:
     return url
 
 
-def _pick(models: object, wanted: str | None, where: str) -> ServedModel:
+def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> ServedModel:
     """The model of that name, or the first."""
-    served = [_served_model(model) for model in (models if isinstance(models, list) else [])]
-    for model in served:
-        if model is not None and wanted in (None, model.name):
+    for model in models:
+        if wanted in (None, model.name):
             return model
-    names = ", ".join(model.name for model in served if model is not None)
+    names = ", ".join(model.name for model in models)
     if not names:
         raise ServerNotReadyError(f"{where}/v1/models lists no model; is this a vLLM server?")
     raise ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {names}")
-
-
-def _served_model(listed: object) -> ServedModel | None:
-    match listed:
-        case {"id": str(name), "max_model_len": int(window)}:
-            return ServedModel(name, window)
-        case {"id": str(name)}:
-            return ServedModel(name, None)
-        case _:
-            return None
 
 
 # --- retries -----------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ class ProgressGuard:
         seen = self._seen.get(key)
         if seen is None or seen.digest != digest:
             self._seen[key] = _Seen(result, digest, 1, self._epoch)
+            self.change = False  # something new came of it: the way out is found
             return None
         seen.times += 1
         seen.epoch = self._epoch

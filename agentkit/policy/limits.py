@@ -33,7 +33,7 @@ class Limits:
     A run that serves as a tool of another spends from that one's limits as well as its own.
 
     Attributes:
-        steps: Model calls.
+        steps: Model calls; a second try at the same step is part of it.
         tool_calls: Calls asked for by the model.
         input_tokens: Prompt tokens over all steps, cached ones included.
         output_tokens: Tokens produced over all steps.

@@ -17,9 +17,9 @@ from agentkit.messages import (
     ModelResponse,
     ToolCall,
     Usage,
+    next_call_number,
 )
 from agentkit.models import Model
-from agentkit.wire import count_calls
 
 __all__ = ["Reply", "ScriptedModel", "call", "calls", "cut", "say"]
 
@@ -95,7 +95,7 @@ class ScriptedModel:
         if isinstance(step, Exception):
             raise step
         reply = step(request) if callable(step) else step
-        first = count_calls(request.messages)
+        first = next_call_number(request.messages)
         message = replace(
             reply.message,
             tool_calls=tuple(

@@ -1,1 +1,1 @@
-"""Multi-turn tool-use evaluation suites and their runner."""
+"""The import root of evaluation suites. Nothing is here yet."""

@@ -91,7 +91,10 @@ async def test_calls_that_share_a_lock_do_not_overlap() -> None:
     [
         (Approve(), "saved a"),
         (Deny("not today"), "Error: save was not run: a person said no: not today"),
-        (Edit({"text": "b"}), "saved b"),
+        (
+            Edit({"text": "b"}),
+            '(A person changed the arguments to {"text": "b"}.)\nsaved b',
+        ),
     ],
 )
 async def test_a_person_decides_from_code(decision: Decision, result: str) -> None:

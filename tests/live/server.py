@@ -79,6 +79,7 @@ def live_server(
         extra=[
             *("--dtype", "float32", "--enforce-eager"),
             *("--max-num-batched-tokens", str(4 * WINDOW)),
+            "--enable-tokenizer-info-endpoint",
             *flags,
         ],
     )

@@ -573,3 +573,26 @@ def test_requests_are_json_that_a_strict_reader_takes() -> None:
 
     content = json.loads(run_virtual(main).content)["messages"][0]["content"]
     assert content == "half ?, whole 😀, nul \x00"
+
+
+@pytest.mark.anyio
+async def test_what_the_served_tokenizer_knows_as_control_tokens_is_escaped_too() -> None:
+    added = {"7": {"content": "<special>", "special": True}}
+    sent: list[bytes] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/v1/models":
+            return httpx2.Response(200, json={"data": [{"id": MODEL}]})
+        if request.url.path == "/tokenizer_info":
+            return httpx2.Response(200, json={"added_tokens_decoder": added})
+        sent.append(request.content)
+        message = {"role": "assistant", "content": "ok"}
+        return httpx2.Response(
+            200, json={"choices": [{"message": message, "finish_reason": "stop"}]}
+        )
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(handle))
+    model = VLLMModel("http://server/v1", http_client=client, stream=False)
+    await response_of(model, ModelRequest([UserMessage("a <special> b <turn|> c")]))
+    assert b"<special>" not in sent[0]
+    assert b"<turn|>" not in sent[0]

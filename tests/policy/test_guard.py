@@ -42,6 +42,15 @@ def test_polling_something_that_changes_is_no_circle() -> None:
     assert guard.stop is None
 
 
+def test_a_change_that_led_out_of_the_circle_is_taken_back() -> None:
+    guard = ProgressGuard()
+    for _ in range(4):
+        watch(guard, "look", "x")
+    assert guard.change
+    watch(guard, "look", "y")
+    assert not guard.change
+
+
 def test_errors_in_a_row_are_warned_of_and_end_the_run_however_the_arguments_differ() -> None:
     guard = ProgressGuard()
     texts = [watch(guard, "save", f"Error: {n}", error=True) for n in range(8)]

@@ -1,207 +1,30 @@
-"""The OpenAI chat-completions wire as vLLM speaks it: the only file that spells its field names.
+"""What comes back: the JSON of a reply, whole or in chunks, as events and a `ModelResponse`.
 
-In: a `ModelRequest`. Out: the bytes of a request body; and from the decoded JSON of a reply, whole
-or in stream chunks, the events and the `ModelResponse` it amounts to. No I/O, no retries, no
-decisions about what to run. Field names and their meanings are vLLM 0.32's
-(`vllm/entrypoints/openai/chat_completion/protocol.py`).
+Nothing may run from what has been collected until the reply has said that it is whole.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from agentkit.errors import ModelProtocolError
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.gemma4.lexer import THOUGHT
-from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, IDS, STOP_IDS
+from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS
 from agentkit.messages import (
     AssistantMessage,
-    AudioPart,
-    Content,
     FinishReason,
-    ImagePart,
     JsonObject,
-    Message,
-    ModelRequest,
     ModelResponse,
-    ModelSettings,
-    Part,
-    TextPart,
     ToolCall,
-    ToolChoice,
-    ToolMessage,
     Usage,
-    VideoPart,
 )
 
-__all__ = ["MessageEncoder", "Reply", "ReplyDecoder", "encode_request"]
-
-
-# --- requests ----------------------------------------------------------------------------------
-
-
-class MessageEncoder:
-    """Messages to wire JSON, each encoded once however often it is sent.
-
-    A long run sends its whole history on every step; keeping the bytes of each message makes a
-    step cost what it adds.
-
-    Args:
-        escape: Makes every text of a message safe to stand in a prompt.
-        limit: Most messages kept.
-    """
-
-    def __init__(self, escape: Callable[[Message], Message], limit: int = 4096) -> None:
-        self._escape = escape
-        self._limit = limit
-        # Keyed by identity; holding the message keeps its identity from being used again.
-        self._known: OrderedDict[tuple[int, bool], tuple[Message, bytes]] = OrderedDict()
-
-    def encode(self, messages: Sequence[Message]) -> bytes:
-        """The `messages` array as JSON text."""
-        last_user = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1)
-        return (
-            b"["
-            + b",".join(self._one(m, keep_reasoning=i > last_user) for i, m in enumerate(messages))
-            + b"]"
-        )
-
-    def _one(self, message: Message, *, keep_reasoning: bool) -> bytes:
-        key = (id(message), keep_reasoning)
-        if (known := self._known.get(key)) is not None:
-            return known[1]
-        encoded = to_json(_plain(self._escape(message), keep_reasoning))
-        self._known[key] = (message, encoded)
-        if len(self._known) > self._limit:
-            self._known.popitem(last=False)
-        return encoded
-
-
-def _plain(message: Message, keep_reasoning: bool) -> JsonObject:
-    if isinstance(message, AssistantMessage):
-        return _assistant(message, keep_reasoning)
-    if isinstance(message, ToolMessage):
-        content = _content(message.content)
-        return {"role": "tool", "tool_call_id": message.call_id, "content": content}
-    return {"role": message.role, "content": _content(message.content)}
-
-
-def _assistant(message: AssistantMessage, keep_reasoning: bool) -> JsonObject:
-    """Text beside calls is not sent: the template would print it after the tools' answers and
-    end the turn there (vllm#39885).
-    """
-    wire: JsonObject = {"role": "assistant", "content": None}
-    if message.content is not None and not message.tool_calls:
-        wire["content"] = _text(message.content)
-    if message.reasoning and keep_reasoning:
-        wire["reasoning"] = _text(message.reasoning)
-    if message.tool_calls:
-        wire["tool_calls"] = [_call(call) for call in message.tool_calls]
-    return wire
-
-
-def _call(call: ToolCall) -> JsonObject:
-    arguments = _text(json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":")))
-    return {
-        "id": call.id,
-        "type": "function",
-        "function": {"name": _text(call.name), "arguments": arguments},
-    }
-
-
-def _content(content: Content) -> str | list[JsonObject]:
-    if isinstance(content, str):
-        return _text(content)
-    return [_part(part) for part in content]
-
-
-def _part(part: Part) -> JsonObject:
-    match part:
-        case TextPart(text=text):
-            return {"type": "text", "text": _text(text)}
-        case ImagePart(url=url):
-            return {"type": "image_url", "image_url": {"url": url}}
-        case AudioPart(data=data, format=kind):
-            return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
-        case VideoPart(url=url):
-            return {"type": "video_url", "video_url": {"url": url}}
-
-
-def _text(text: str) -> str:
-    """Undecodable bytes of a file name arrive as lone surrogates, which JSON cannot hold."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def encode_request(
-    request: ModelRequest,
-    *,
-    model: str,
-    messages: bytes,
-    declarations: Sequence[JsonObject],
-    stream: bool,
-    extra: JsonObject,
-) -> bytes:
-    """The body of a chat-completions request.
-
-    Args:
-        request: What to ask.
-        model: The served name, a LoRA adapter's included.
-        messages: The encoded `messages` array.
-        declarations: The tools' functions (`name`, `description`, `parameters`), as the model is
-            to see them.
-        stream: Whether the reply comes in chunks.
-        extra: Fields that the model adds, such as `structured_outputs`; `settings.extra_body`
-            wins over them.
-    """
-    body: JsonObject = {
-        "model": model,
-        # Sent always: `--override-generation-config` makes a server forget them (vllm#45591).
-        "stop_token_ids": list(STOP_IDS),
-        "return_token_ids": True,
-        **_settings(request.settings),
-        **_tools(declarations, request.tool_choice),
-    }
-    if stream:
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
-    body |= extra
-    body |= dict(request.settings.extra_body)
-    return b'{"messages":' + messages + b"," + to_json(body)[1:]
-
-
-def _settings(settings: ModelSettings) -> JsonObject:
-    sent = {
-        "max_tokens": settings.max_tokens,
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
-        "top_k": settings.top_k,
-        "seed": settings.seed,
-        "stop": list(settings.stop) if settings.stop else None,
-        "chat_template_kwargs": (
-            None if settings.thinking is None else {"enable_thinking": settings.thinking}
-        ),
-    }
-    return {name: value for name, value in sent.items() if value is not None}
-
-
-def _tools(declarations: Sequence[JsonObject], choice: ToolChoice) -> JsonObject:
-    """`tools` is never an empty list: vLLM answers 400 to that."""
-    if not declarations:
-        return {}
-    body: JsonObject = {"tools": [{"type": "function", "function": d} for d in declarations]}
-    if choice.mode == "none":
-        # The tools stay in the prompt, whose prefix is cached. vLLM would swallow a call made all
-        # the same and leave an empty answer, so the token that begins one is banned.
-        body |= {"tool_choice": "none", "logit_bias": {str(IDS[CALL_OPEN]): -100}}
-    return body
-
-
-# --- replies -----------------------------------------------------------------------------------
+__all__ = ["Reply", "ReplyDecoder", "read_call"]
 
 
 @dataclass(slots=True)
@@ -414,8 +237,3 @@ def _number(value: object) -> int:
     if value is None or isinstance(value, int):
         return value or 0
     raise TypeError(f"a whole number expected, not {value!r}")
-
-
-def count_calls(messages: Sequence[Message]) -> int:
-    """Calls in a conversation: the number of the next one."""
-    return sum(len(m.tool_calls) for m in messages if isinstance(m, AssistantMessage))

@@ -1,0 +1,28 @@
+"""The OpenAI chat-completions wire as vLLM speaks it: the only room that spells its field names.
+
+No I/O, no retries, no decisions about what to run. Field names and their meanings are vLLM 0.32's
+(`vllm/entrypoints/openai/chat_completion/protocol.py`).
+"""
+
+from agentkit.wire.replies import Reply, ReplyDecoder, read_call
+from agentkit.wire.requests import (
+    MessageEncoder,
+    constrains_itself,
+    encode_detokenize,
+    encode_request,
+)
+from agentkit.wire.server import ServedModel, read_models, read_special_tokens, read_text
+
+__all__ = [
+    "MessageEncoder",
+    "Reply",
+    "ReplyDecoder",
+    "ServedModel",
+    "constrains_itself",
+    "encode_detokenize",
+    "encode_request",
+    "read_call",
+    "read_models",
+    "read_special_tokens",
+    "read_text",
+]

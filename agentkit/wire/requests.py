@@ -1,0 +1,197 @@
+"""What goes to the server: a `ModelRequest` as the bytes of a request body."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from pydantic_core import to_json
+
+from agentkit.gemma4.tokens import CALL_OPEN, IDS, STOP_IDS
+from agentkit.messages import (
+    AssistantMessage,
+    AudioPart,
+    Content,
+    ImagePart,
+    JsonObject,
+    Message,
+    ModelRequest,
+    ModelSettings,
+    Part,
+    TextPart,
+    ToolCall,
+    ToolChoice,
+    ToolMessage,
+    VideoPart,
+)
+
+__all__ = ["MessageEncoder", "constrains_itself", "encode_detokenize", "encode_request"]
+
+
+class MessageEncoder:
+    """Messages to wire JSON, each encoded once however often it is sent.
+
+    A long run sends its whole history on every step; keeping the bytes of each message makes a
+    step cost what it adds.
+
+    Args:
+        escape: Makes every text of a message safe to stand in a prompt.
+        limit: Most messages kept.
+    """
+
+    def __init__(self, escape: Callable[[Message], Message], limit: int = 4096) -> None:
+        self._escape = escape
+        self._limit = limit
+        # Keyed by identity; holding the message keeps its identity from being used again.
+        self._known: OrderedDict[tuple[int, bool], tuple[Message, bytes]] = OrderedDict()
+
+    def encode(self, messages: Sequence[Message]) -> bytes:
+        """The `messages` array as JSON text."""
+        last_user = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1)
+        return (
+            b"["
+            + b",".join(self._one(m, keep_reasoning=i > last_user) for i, m in enumerate(messages))
+            + b"]"
+        )
+
+    def _one(self, message: Message, *, keep_reasoning: bool) -> bytes:
+        key = (id(message), keep_reasoning)
+        if (known := self._known.get(key)) is not None:
+            return known[1]
+        encoded = to_json(_plain(self._escape(message), keep_reasoning))
+        self._known[key] = (message, encoded)
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+        return encoded
+
+
+def _plain(message: Message, keep_reasoning: bool) -> JsonObject:
+    if isinstance(message, AssistantMessage):
+        return _assistant(message, keep_reasoning)
+    if isinstance(message, ToolMessage):
+        content = _content(message.content)
+        return {"role": "tool", "tool_call_id": message.call_id, "content": content}
+    return {"role": message.role, "content": _content(message.content)}
+
+
+def _assistant(message: AssistantMessage, keep_reasoning: bool) -> JsonObject:
+    """Text beside calls is not sent: the template would print it after the tools' answers and
+    end the turn there (vllm#39885).
+    """
+    wire: JsonObject = {"role": "assistant", "content": None}
+    if message.content is not None and not message.tool_calls:
+        wire["content"] = _text(message.content)
+    if message.reasoning and keep_reasoning:
+        wire["reasoning"] = _text(message.reasoning)
+    if message.tool_calls:
+        wire["tool_calls"] = [_call(call) for call in message.tool_calls]
+    return wire
+
+
+def _call(call: ToolCall) -> JsonObject:
+    arguments = _text(json.dumps(call.arguments, ensure_ascii=False, separators=(",", ":")))
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": _text(call.name), "arguments": arguments},
+    }
+
+
+def _content(content: Content) -> str | list[JsonObject]:
+    if isinstance(content, str):
+        return _text(content)
+    return [_part(part) for part in content]
+
+
+def _part(part: Part) -> JsonObject:
+    match part:
+        case TextPart(text=text):
+            return {"type": "text", "text": _text(text)}
+        case ImagePart(url=url):
+            return {"type": "image_url", "image_url": {"url": url}}
+        case AudioPart(data=data, format=kind):
+            return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
+        case VideoPart(url=url):
+            return {"type": "video_url", "video_url": {"url": url}}
+
+
+def _text(text: str) -> str:
+    """Undecodable bytes of a file name arrive as lone surrogates, which JSON cannot hold."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def encode_request(
+    request: ModelRequest,
+    *,
+    model: str,
+    messages: bytes,
+    declarations: Sequence[JsonObject],
+    stream: bool,
+    grammar: JsonObject | None = None,
+) -> bytes:
+    """The body of a chat-completions request.
+
+    Args:
+        request: What to ask.
+        model: The served name, a LoRA adapter's included.
+        messages: The encoded `messages` array.
+        declarations: The tools' functions (`name`, `description`, `parameters`), as the model is
+            to see them.
+        stream: Whether the reply comes in chunks.
+        grammar: What the reply is held to while it is decoded; `settings.extra_body` wins over
+            it, as over everything.
+    """
+    body: JsonObject = {
+        "model": model,
+        # Sent always: `--override-generation-config` makes a server forget them (vllm#45591).
+        "stop_token_ids": list(STOP_IDS),
+        "return_token_ids": True,
+        **_settings(request.settings),
+        **_tools(declarations, request.tool_choice),
+    }
+    if stream:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    if grammar is not None:
+        body["structured_outputs"] = grammar
+    body |= dict(request.settings.extra_body)
+    return b'{"messages":' + messages + b"," + to_json(body)[1:]
+
+
+def _settings(settings: ModelSettings) -> JsonObject:
+    sent = {
+        "max_tokens": settings.max_tokens,
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "top_k": settings.top_k,
+        "seed": settings.seed,
+        "stop": list(settings.stop) if settings.stop else None,
+        "chat_template_kwargs": (
+            None if settings.thinking is None else {"enable_thinking": settings.thinking}
+        ),
+    }
+    return {name: value for name, value in sent.items() if value is not None}
+
+
+def _tools(declarations: Sequence[JsonObject], choice: ToolChoice) -> JsonObject:
+    """`tools` is never an empty list: vLLM answers 400 to that."""
+    if not declarations:
+        return {}
+    body: JsonObject = {"tools": [{"type": "function", "function": d} for d in declarations]}
+    if choice.mode == "none":
+        # The tools stay in the prompt, whose prefix is cached. vLLM would swallow a call made all
+        # the same and leave an empty answer, so the token that begins one is banned.
+        body |= {"tool_choice": "none", "logit_bias": {str(IDS[CALL_OPEN]): -100}}
+    return body
+
+
+def constrains_itself(settings: ModelSettings) -> bool:
+    """Whether the caller's own fields hold the reply to something: a second constraint is refused,
+    and `response_format` would keep the model from calling tools (vllm#16313).
+    """
+    return not {"structured_outputs", "response_format"}.isdisjoint(settings.extra_body)
+
+
+def encode_detokenize(model: str, token_ids: Sequence[int]) -> bytes:
+    """The body of a request for the text of tokens."""
+    return to_json({"model": model, "tokens": token_ids})

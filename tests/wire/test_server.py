@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.wire import ServedModel, read_models, read_special_tokens, read_text
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(
+    st.sampled_from(["data", "prompt", "added_tokens_decoder", "x"]), JSON, max_size=3
+)
+
+
+def test_models_are_read_in_order_with_their_window_where_it_is_given() -> None:
+    listed = {"data": [{"id": "a", "max_model_len": 8192}, {"id": "lora"}, {"id": 5}, None]}
+    assert read_models(listed) == [ServedModel("a", 8192), ServedModel("lora", None)]
+
+
+def test_only_special_tokens_are_control_tokens() -> None:
+    added = {
+        "106": {"content": "<turn|>", "special": True},
+        "300": {"content": "  ", "special": False},
+    }
+    assert read_special_tokens({"added_tokens_decoder": added}) == ["<turn|>"]
+
+
+def test_text_of_tokens_is_text_or_nothing() -> None:
+    assert read_text({"prompt": "hi"}) == "hi"
+    assert read_text({"prompt": 5}) is None
+
+
+@given(OBJECTS)
+def test_whatever_a_server_answers_nothing_is_raised(answer: dict[str, object]) -> None:
+    read_models(answer)
+    read_special_tokens(answer)
+    read_text(answer)
