@@ -50,7 +50,7 @@ soak: $(READY) ## Run one proof in full: make soak PART=name
 
 lock: ## Resolve the development environment anew (needs uv)
 	uv pip compile --universal --generate-hashes --upgrade --group dev --extra cli --extra local --extra mcp \
-	  --no-annotate --no-header -q -o requirements-dev.lock pyproject.toml
+	  --extra tools --extra otel --extra ray --extra evals --no-annotate --no-header -q -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

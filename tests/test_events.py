@@ -49,3 +49,30 @@ def test_every_event_class_of_the_module_is_in_the_union() -> None:
     named = {getattr(events, name) for name in events.__all__} - {events.RunResult}
     classes = {kind for kind in named if isinstance(kind, type)}
     assert classes == {*get_args(Event), *get_args(ModelEvent)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(messages, calls, texts)
+def test_events_come_back_from_their_lines(message: Message, call: ToolCall, text: str) -> None:
+    result = ToolResult(call.id, text, data={"n": [1, None]})
+    finished: events.RunResult[str] = events.RunResult(text, "answer", (message,), Usage(1), 2, "r")
+    happened: list[Event] = [
+        events.RunStarted("r", "m", (message,), ("a", "b")),
+        events.StepFinished(message, "stop", Usage(1, 2, 3), 0.5, 1),
+        events.ToolFinished(call, result, 1),
+        events.CallRepaired(call, "name", text, 2),
+        events.ApprovalNeeded(call, "id", text, 2),
+    ]
+    for event in happened:
+        assert events.load_event(events.dump_event(event)) == event
+    line = events.dump_event(events.RunFinished(finished))
+    assert b"\n" not in line
+    back = events.load_event(line)
+    assert isinstance(back, events.RunFinished)
+    assert back.result == dataclasses.replace(finished, messages=())
+
+
+@pytest.mark.parametrize("line", ["", "[]", "{}", '{"event": "Other"}', '{"event": "StepStarted"}'])
+def test_other_lines_are_no_events(line: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        events.load_event(line)

@@ -7,14 +7,11 @@ leaves a file that is complete up to there. A disk that refuses never stops a ru
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
-
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from agentkit.events import (
     Event,
@@ -23,8 +20,8 @@ from agentkit.events import (
     RunStarted,
     TextDelta,
     ToolCallDelta,
+    dump_event,
 )
-from agentkit.messages import JsonObject
 from agentkit.trace.logs import get_logger
 
 __all__ = ["RunFiles", "runs_directory"]
@@ -91,27 +88,5 @@ class RunFiles:
 
 
 def _line(event: Event) -> bytes:
-    """The event as one line. `RunFinished` leaves out the messages: they are in the lines above."""
-    head = {"event": type(event).__name__, "time": round(time.time(), 6)}
-    if isinstance(event, RunFinished):
-        result = event.result
-        body = {
-            "output": result.output,
-            "stop_reason": result.stop_reason,
-            "usage": result.usage,
-            "steps": result.steps,
-            "explanation": result.explanation,
-        }
-        return _json(head | body)
-    fields = {name: getattr(event, name) for name in event.__dataclass_fields__}
-    return _json(head | fields)
-
-
-def _json(value: JsonObject) -> bytes:
-    try:
-        text = to_json(value, fallback=str, inf_nan_mode="constants")
-    except PydanticSerializationError:
-        # Half a surrogate pair, from the undecodable bytes of a file name or an argument.
-        plain = to_jsonable_python(value, fallback=str)
-        text = json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
-    return text + b"\n"
+    """The event and when it happened, in seconds since 1970."""
+    return dump_event(event)[:-1] + f',"time":{time.time():.6f}}}\n'.encode()
