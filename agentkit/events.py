@@ -20,16 +20,21 @@ from agentkit.messages import (
     JsonObject,
     Message,
     ModelResponse,
+    ModelSettings,
     StopReason,
     ToolCall,
+    ToolChoice,
+    ToolDefinition,
     ToolResult,
     Usage,
 )
 
 __all__ = [
+    "ApprovalDecided",
     "ApprovalNeeded",
     "CallRepaired",
     "Event",
+    "ModelCalled",
     "ModelEvent",
     "ModelFinished",
     "ReasoningDelta",
@@ -106,12 +111,23 @@ ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | StepRestart
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run begins with these messages."""
+    """A run begins with these messages.
+
+    Attributes:
+        run_id: Names the run.
+        model: What the model is called.
+        messages: The conversation so far; a paused run goes on from a reply with calls.
+        tools: Their names.
+        settings: Those that this run was given over the agent's.
+        limits: Those that this run was given instead of the agent's, as JSON.
+    """
 
     run_id: str
     model: str
     messages: tuple[Message, ...]
     tools: tuple[str, ...] = ()
+    settings: ModelSettings | None = None
+    limits: JsonObject | None = None
     step: int = 0
 
 
@@ -119,6 +135,40 @@ class RunStarted:
 class StepStarted:
     """The model is about to be called."""
 
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCalled:
+    """One model call that ended well, second tries included: what was asked, and the whole reply.
+
+    The request is told by what is new in it, so that a run's events grow with its conversation and
+    not with its square.
+
+    Attributes:
+        same: How many leading messages are those of the run's previous request; of `RunStarted`
+            for the first.
+        messages: The ones after them.
+        settings: As the agent asked; what the model adds of its own is not in it.
+        tool_choice: As the agent asked.
+        tools: The definitions; None when they are those of the previous request, or none so far.
+        response: The reply.
+        model: What the model is called, known for certain now.
+        constrains: `Model.constrains`, known for certain now.
+        seconds: Wall time of the call.
+        first_token: Seconds until something of the reply was there; None when it came whole.
+    """
+
+    same: int
+    messages: tuple[Message, ...]
+    settings: ModelSettings
+    tool_choice: ToolChoice
+    tools: tuple[ToolDefinition, ...] | None
+    response: ModelResponse
+    model: str
+    constrains: bool
+    seconds: float
+    first_token: float | None
     step: int
 
 
@@ -152,11 +202,19 @@ class ToolProgress:
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
-    """A call has its result; results stand in the history in call order, whichever ends first."""
+    """A call has its result; results stand in the history in call order, whichever ends first.
+
+    Attributes:
+        call: As it ran.
+        result: As the model reads it.
+        returned: What the executor returned, where the run has added something to it: that the
+            call repeats an earlier one, that a person changed its arguments.
+    """
 
     call: ToolCall
     result: ToolResult
     step: int
+    returned: ToolResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +242,24 @@ class ApprovalNeeded:
     id: str
     target: str
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalDecided:
+    """A person decided on a call, in this run or while it was paused.
+
+    Attributes:
+        id: Of the approval.
+        decision: What was decided.
+        reason: Of a `deny`.
+        arguments: Of an `edit`.
+    """
+
+    id: str
+    decision: Literal["approve", "deny", "edit"]
+    step: int
+    reason: str = ""
+    arguments: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,12 +304,14 @@ Event: TypeAlias = (
     | StepRestarted
     | RunStarted
     | StepStarted
+    | ModelCalled
     | StepFinished
     | ToolStarted
     | ToolProgress
     | ToolFinished
     | CallRepaired
     | ApprovalNeeded
+    | ApprovalDecided
     | RunFinished
 )
 
@@ -270,7 +348,7 @@ def load_event(line: bytes | str) -> Event:
     body = json.loads(line)
     kind = body.pop("event", None) if isinstance(body, dict) else None
     if kind == RunFinished.__name__:
-        return RunFinished(_adapter(RunResult).validate_python({**body, "messages": ()}))
+        return RunFinished(_adapter(RunResult[Any]).validate_python({**body, "messages": ()}))
     if kind not in _KINDS:
         raise ValueError(f"not an event of a run: {line[:80]!r}")
     event: Event = _adapter(_KINDS[kind]).validate_python(body)
@@ -282,6 +360,6 @@ _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 @cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     """Built at the first use: it costs more than importing this module."""
     return TypeAdapter(kind)

@@ -10,7 +10,17 @@ from pydantic import TypeAdapter
 
 from agentkit import events
 from agentkit.events import Event, ModelEvent
-from agentkit.messages import Message, ToolCall, ToolResult, Usage
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelResponse,
+    ModelSettings,
+    ToolCall,
+    ToolChoice,
+    ToolDefinition,
+    ToolResult,
+    Usage,
+)
 from tests.test_messages import calls, messages, texts
 
 _EITHER: TypeAdapter[list[events.StepFinished | events.ToolFinished]] = TypeAdapter(
@@ -62,6 +72,10 @@ def test_events_come_back_from_their_lines(message: Message, call: ToolCall, tex
         events.ToolFinished(call, result, 1),
         events.CallRepaired(call, "name", text, 2),
         events.ApprovalNeeded(call, "id", text, 2),
+        events.ApprovalDecided("id", "edit", 2, arguments={"text": text}),
+        events.ToolFinished(call, result, 1, ToolResult(call.id, "before")),
+        called(message, text),
+        events.RunStarted("r", "m", (), settings=ModelSettings(seed=1), limits={"steps": 3}),
     ]
     for event in happened:
         assert events.load_event(events.dump_event(event)) == event
@@ -70,6 +84,29 @@ def test_events_come_back_from_their_lines(message: Message, call: ToolCall, tex
     back = events.load_event(line)
     assert isinstance(back, events.RunFinished)
     assert back.result == dataclasses.replace(finished, messages=())
+
+
+def called(message: Message, text: str) -> events.ModelCalled:
+    return events.ModelCalled(
+        same=1,
+        messages=(message,),
+        settings=ModelSettings(stop=(text,)),
+        tool_choice=ToolChoice("required", "f", 1),
+        tools=(ToolDefinition("f", text, {"type": "object"}),),
+        response=ModelResponse(AssistantMessage(text), "stop", Usage(1, 2)),
+        model="m",
+        constrains=True,
+        seconds=0.5,
+        first_token=None,
+        step=1,
+    )
+
+
+def test_an_answer_of_any_type_comes_back_as_json() -> None:
+    finished: events.RunResult[object] = events.RunResult({"n": [1, 2.5, None]}, "answer", ())
+    back = events.load_event(events.dump_event(events.RunFinished(finished)))
+    assert isinstance(back, events.RunFinished)
+    assert back.result.output == {"n": [1, 2.5, None]}
 
 
 @pytest.mark.parametrize("line", ["", "[]", "{}", '{"event": "Other"}', '{"event": "StepStarted"}'])

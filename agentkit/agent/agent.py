@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
-import secrets
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias
 
 import anyio
-from anyio.from_thread import start_blocking_portal
 
 from agentkit.agent.answers import answer_tool
 from agentkit.agent.detached import Detached
 from agentkit.agent.loop import drive
-from agentkit.agent.state import Approver, Cancellation, Run, Wiring
+from agentkit.agent.state import Approver, Cancellation, Run, RunOptions, Wiring
+from agentkit.agent.surroundings import (
+    Observer,
+    default_observers,
+    emitter,
+    in_own_loop,
+    new_run_id,
+)
 from agentkit.errors import AgentKitError, ToolError
 from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor
@@ -34,28 +39,12 @@ from agentkit.toolset import (
     combined,
     make_tool,
 )
-from agentkit.trace import RunFiles, runs_directory
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
 """Text, or a function of the run's context, evaluated once a run so that the prompt's beginning
 (and with it the server's prefix cache) stays the same over all its steps."""
-
-Observer: TypeAlias = Callable[[str, Event], None]
-"""Called with the run's id and each of its events, in the run's own thread; must be quick."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What one run may set beside its input; see `Agent.run`."""
-
-    deps: Any = None
-    history: Sequence[Message] = ()
-    settings: ModelSettings | None = None
-    limits: Limits | None = None
-    run_id: str | None = None
-    cancellation: Cancellation | None = None
 
 
 _budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
@@ -112,7 +101,7 @@ class Agent(Generic[OutputT]):
         self._approve = approve
         self._ask = ask
         self._executor = executor or LocalExecutor()
-        self._observers = tuple(_default_observers() if observers is None else observers)
+        self._observers = tuple(default_observers() if observers is None else observers)
 
     async def run(
         self,
@@ -211,7 +200,7 @@ class Agent(Generic[OutputT]):
             finally:
                 await self._model.aclose()  # this event loop ends here
 
-        return _in_own_loop(main)
+        return in_own_loop(main)
 
     async def run_many(
         self,
@@ -294,6 +283,24 @@ class Agent(Generic[OutputT]):
         delegate.__doc__ = f"{description}\n\nArgs:\n    task: What to do, in full.\n"
         return make_tool(delegate, name=name, description=description)
 
+    def override(
+        self,
+        *,
+        model: Model | None = None,
+        executor: Executor | None = None,
+        observers: Iterable[Observer] | None = None,
+        approve: Approver | None = None,
+        ask: Callable[[str], Awaitable[str]] | None = None,
+    ) -> Agent[OutputT]:
+        """The same agent in other surroundings, for tests and replay; see the class for each."""
+        other = copy.copy(self)
+        other._model = model or self._model
+        other._executor = executor or self._executor
+        other._observers = self._observers if observers is None else tuple(observers)
+        other._approve = approve or self._approve
+        other._ask = ask or self._ask
+        return other
+
     async def aclose(self) -> None:
         """Closes what this event loop's runs hold open, such as connections."""
         await self._model.aclose()
@@ -304,7 +311,7 @@ class Agent(Generic[OutputT]):
         options: RunOptions,
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
-        options = replace(options, run_id=options.run_id or _new_run_id())
+        options = replace(options, run_id=options.run_id or new_run_id())
         context = RunContext(options.deps, options.run_id or "")
         history = await self._opening(context, options.history)
         messages = mended_history([*history, UserMessage(content)])
@@ -329,10 +336,11 @@ class Agent(Generic[OutputT]):
                 settings=(options.settings or ModelSettings()).over(self._settings),
                 context=context,
                 policy=self._policy,
-                emit=_emitter(context.run_id, self._observers, listener),
+                emit=emitter(context.run_id, self._observers, listener),
                 approver=self._approve,
                 ask=self._ask,
                 answer=self._answer,
+                options=options,
             )
             run = Run(wiring, messages, budget, decisions=decisions or {})
             token = _budget.set(budget)
@@ -351,39 +359,3 @@ class Agent(Generic[OutputT]):
             return list(history)
         rest = history[1:] if history and history[0].role == "system" else history
         return [SystemMessage(text), *rest]
-
-
-def _emitter(
-    run_id: str, observers: Sequence[Observer], listener: Callable[[Event], None] | None
-) -> Callable[[Event], None]:
-    def emit(event: Event) -> None:
-        for observer in observers:
-            observer(run_id, event)
-        if listener is not None:
-            listener(event)
-
-    return emit
-
-
-def _default_observers() -> list[Observer]:
-    directory = runs_directory()
-    return [RunFiles(directory)] if directory else []
-
-
-def _new_run_id() -> str:
-    """Sorts by time, and names a file on every system."""
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
-
-
-T = TypeVar("T")
-
-
-def _in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
-    """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
-    try:
-        anyio.get_current_task()
-    except (RuntimeError, anyio.NoEventLoopError):
-        return anyio.run(main)
-    # Ctrl-C leaves the block, which cancels the run and waits until it has ended.
-    with start_blocking_portal(name="agentkit-run-sync") as portal:
-        return portal.call(main)

@@ -23,7 +23,14 @@ from agentkit.agent.answers import AnswerTool
 from agentkit.agent.replies import ask_for
 from agentkit.agent.state import Run
 from agentkit.errors import ToolError
-from agentkit.events import ApprovalNeeded, CallRepaired, ToolFinished, ToolProgress, ToolStarted
+from agentkit.events import (
+    ApprovalDecided,
+    ApprovalNeeded,
+    CallRepaired,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
 from agentkit.messages import AssistantMessage, ResultKind, TextPart, ToolCall, ToolResult
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
@@ -137,7 +144,14 @@ async def _decide(run: Run, item: Prepared) -> Prepared | Approval:
             return approval
         answer = run.wiring.approver(approval)
         decision = cast("Decision", await answer if inspect.isawaitable(answer) else answer)
+    run.emit(_decided(run, approval, decision))
     return _apply(run, item, decision)
+
+
+def _decided(run: Run, approval: Approval, decision: Decision) -> ApprovalDecided:
+    reason = decision.reason if isinstance(decision, Deny) else ""
+    arguments = decision.arguments if isinstance(decision, Edit) else None
+    return ApprovalDecided(approval.id, decision.type, run.step, reason, arguments)
 
 
 def _apply(run: Run, item: ValidatedCall, decision: Decision) -> Prepared:
@@ -157,14 +171,14 @@ def _denied(call: ToolCall, why: str) -> ToolResult:
 
 async def _run_one(run: Run, position: int, item: Prepared, outcome: Outcome) -> None:
     if isinstance(item, ToolResult):
-        result, call, effect = item, _call_of(run, item), None
+        returned, call, effect = item, _call_of(run, item), None
     else:
         call, effect = item.call, cast("Effect | None", item.tool.effect)
         known = run.guard.known(call, item.tool.effect)
-        result = known or await _execute(run, position, item)
-    result = run.guard.watch(call, _with_edit(run, position, call, result), effect)
+        returned = known or await _execute(run, position, item)
+    result = run.guard.watch(call, _with_edit(run, position, call, returned), effect)
     outcome.results[position] = result
-    run.emit(ToolFinished(call, result, run.step))
+    run.emit(ToolFinished(call, result, run.step, None if result == returned else returned))
 
 
 def _with_edit(run: Run, position: int, call: ToolCall, result: ToolResult) -> ToolResult:

@@ -21,7 +21,7 @@ whatever ends it, each call in the history has its result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import anyio
@@ -31,7 +31,7 @@ from agentkit.agent.replies import ask, ask_for
 from agentkit.agent.state import Cancellation, Run
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished, RunResult, RunStarted
-from agentkit.messages import AssistantMessage, ModelResponse, ToolCall, ToolMessage
+from agentkit.messages import AssistantMessage, ModelRequest, ModelResponse, ToolCall, ToolMessage
 from agentkit.policy import PausedRun, unusable
 
 __all__ = ["drive"]
@@ -51,9 +51,7 @@ async def drive(
         AgentKitError: The model cannot be had. What was done so far is in the run file, and in
             the exception's `result`.
     """
-    wiring = run.wiring
-    names = tuple(tool.name for tool in wiring.toolset)
-    run.emit(RunStarted(wiring.context.run_id, wiring.model.name, tuple(run.messages), names))
+    run.emit(_started(run))
     result = run.end("cancelled", explanation="the run was cancelled")
     try:
         with anyio.move_on_after(run.budget.seconds_left) as scope:
@@ -73,6 +71,19 @@ async def drive(
     finally:
         run.emit(RunFinished(result))
     return result
+
+
+def _started(run: Run) -> RunStarted:
+    wiring, given = run.wiring, run.wiring.options
+    run.sent = ModelRequest(tuple(run.messages))
+    return RunStarted(
+        wiring.context.run_id,
+        wiring.model.name,
+        tuple(run.messages),
+        tuple(tool.name for tool in wiring.toolset),
+        given.settings,
+        asdict(given.limits) if given.limits is not None else None,
+    )
 
 
 async def _loop(run: Run) -> RunResult[Any]:

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from agentkit.agent.state import Run
-from agentkit.events import Event, ModelFinished, StepFinished, StepRestarted, StepStarted
-from agentkit.messages import ModelRequest, ModelResponse, ModelSettings, ToolChoice
+from agentkit.events import (
+    Event,
+    ModelCalled,
+    ModelFinished,
+    StepFinished,
+    StepRestarted,
+    StepStarted,
+)
+from agentkit.messages import Message, ModelRequest, ModelResponse, ModelSettings, ToolChoice
 from agentkit.policy import history_problems, second_try, unusable
 
 __all__ = ["ask", "ask_for"]
@@ -70,14 +78,49 @@ async def _generate(
     if _DEBUG and (problems := history_problems(request.messages)):
         raise AssertionError(f"the history is not valid: {'; '.join(problems)}")
     response: ModelResponse | None = None
+    started = time.monotonic()
+    first: float | None = None
     events = run.wiring.model.generate(request)
     async with aclosing(events):
         async for event in events:
             if isinstance(event, ModelFinished):
                 response = event.response
-            elif show:
+                continue
+            first = None if isinstance(event, StepRestarted) else first or time.monotonic()
+            if show:
                 shown: Event = replace(event, step=run.step)
                 run.emit(shown)
     assert response is not None, "a model ends with ModelFinished or raises"
+    first = None if first is None else round(first - started, 6)
+    run.emit(_called(run, request, response, round(time.monotonic() - started, 6), first))
     run.budget.spend(usage=response.usage)
     return response
+
+
+def _called(
+    run: Run, request: ModelRequest, response: ModelResponse, seconds: float, first: float | None
+) -> ModelCalled:
+    """The event of a model call; what it says of the request is what the last one did not."""
+    before, run.sent = run.sent, request
+    same = _leading(before.messages, request.messages)
+    return ModelCalled(
+        same=same,
+        messages=tuple(request.messages[same:]),
+        settings=request.settings,
+        tool_choice=request.tool_choice,
+        tools=None if request.tools == before.tools else tuple(request.tools),
+        response=response,
+        model=run.wiring.model.name,
+        constrains=run.wiring.model.constrains,
+        seconds=seconds,
+        first_token=first,
+        step=run.step,
+    )
+
+
+def _leading(before: Sequence[Message], now: Sequence[Message]) -> int:
+    """How many leading messages are equal; nearly always all that were there before."""
+    if before == now[: len(before)]:
+        return len(before)
+    pairs = enumerate(zip(before, now, strict=False))
+    return next((n for n, (old, new) in pairs if old != new), min(len(before), len(now)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +11,12 @@ import anyio
 from agentkit.agent.answers import AnswerTool
 from agentkit.events import Event, RunResult
 from agentkit.executors import Executor
-from agentkit.messages import Message, ModelSettings, StopReason
+from agentkit.messages import Message, ModelRequest, ModelSettings, StopReason
 from agentkit.models import Model
-from agentkit.policy import Approval, Budget, Decision, PausedRun, Policy, ProgressGuard
+from agentkit.policy import Approval, Budget, Decision, Limits, PausedRun, Policy, ProgressGuard
 from agentkit.toolset import RunContext, Toolset
 
-__all__ = ["Approver", "Cancellation", "Run", "Wiring"]
+__all__ = ["Approver", "Cancellation", "Run", "RunOptions", "Wiring"]
 
 Approver = Callable[[Approval], Any]
 """Decides on a call: returns a `Decision`, or an awaitable of one."""
@@ -45,6 +45,18 @@ class Cancellation:
             scope.cancel()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What one run may set beside its input; see `Agent.run`."""
+
+    deps: Any = None
+    history: Sequence[Message] = ()
+    settings: ModelSettings | None = None
+    limits: Limits | None = None
+    run_id: str | None = None
+    cancellation: Cancellation | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What a run works with; the same for all its steps."""
@@ -59,11 +71,16 @@ class Wiring:
     approver: Approver | None = None
     ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
+    options: RunOptions = RunOptions()
 
 
 @dataclass(slots=True)
 class Run:
-    """One run's state. Only the loop changes it."""
+    """One run's state. Only the loop changes it.
+
+    Attributes:
+        sent: The newest request; before the first, the messages that the run began with.
+    """
 
     wiring: Wiring
     messages: list[Message]
@@ -72,6 +89,7 @@ class Run:
     locks: dict[str, anyio.Lock] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
     output: list[Any] = field(default_factory=list)
+    sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
 
     @property
     def step(self) -> int:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import pytest
@@ -24,6 +24,7 @@ from agentkit import (
 )
 from agentkit.messages import AssistantMessage, Message, ToolMessage, text_of
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
+from agentkit.toolset import ValidatedCall
 
 pytestmark = pytest.mark.anyio
 
@@ -287,14 +288,14 @@ async def test_a_bug_in_the_model_raises_by_its_own_type_and_the_run_is_finished
 
 
 async def test_a_bug_while_calls_run_raises_by_its_own_type_and_history_stays_valid() -> None:
-    def broken(_run_id: str, event: Event) -> None:
-        if isinstance(event, ToolFinished):
-            raise LookupError("a bug")
+    class Broken:
+        async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> NoReturn:
+            raise LookupError(f"a bug {call.tool.name} {context.index}")
 
     watcher = Watcher()
     model = ScriptedModel([calls(("add", {"a": 1, "b": 2}), ("add", {"a": 2, "b": 2}))])
     with pytest.raises(LookupError, match="a bug"):
-        await Agent(model, tools=[add], observers=[watcher, broken]).run("go")
+        await Agent(model, tools=[add], executor=Broken(), observers=[watcher]).run("go")
     assert watcher.finished.stop_reason == "error"
     assert is_valid(watcher.finished.messages)
 
@@ -311,6 +312,7 @@ async def test_every_step_and_call_is_said_with_its_number() -> None:
         "StepStarted",
         "ToolCallDelta",
         "ToolCallDelta",
+        "ModelCalled",
         "StepFinished",
         "ToolStarted",
         "ToolStarted",
@@ -318,11 +320,12 @@ async def test_every_step_and_call_is_said_with_its_number() -> None:
         "ToolFinished",
         "StepStarted",
         "TextDelta",
+        "ModelCalled",
         "StepFinished",
         "RunFinished",
     ]
     steps = [event.step for event in watcher.events]
-    assert steps == [0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 0]
+    assert steps == [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 0]
 
 
 async def test_a_refused_call_is_finished_without_having_started() -> None:

@@ -57,10 +57,12 @@ async def test_a_run_leaves_a_line_for_each_event_but_no_deltas(tmp_path: Path) 
     assert kinds_of(files.path(result.run_id)) == [
         "RunStarted",
         "StepStarted",
+        "ModelCalled",
         "StepFinished",
         "ToolStarted",
         "ToolFinished",
         "StepStarted",
+        "ModelCalled",
         "StepFinished",
         "RunFinished",
     ]
@@ -243,10 +245,12 @@ def test_the_file_is_complete_up_to_the_moment_of_a_kill(tmp_path: Path) -> None
     assert kinds_of(tmp_path / "r.jsonl") == [
         "RunStarted",
         "StepStarted",
+        "ModelCalled",
         "StepFinished",
         "ToolStarted",
         "ToolFinished",
         "StepStarted",
+        "ModelCalled",
         "StepFinished",
         "ToolStarted",
     ]

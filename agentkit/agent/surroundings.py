@@ -1,0 +1,77 @@
+"""What surrounds a run: who watches it, what it is called, which event loop it has."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias, TypeVar
+
+import anyio
+from anyio.from_thread import start_blocking_portal
+
+from agentkit.events import Event
+from agentkit.trace import RunFiles, get_logger, runs_directory
+
+__all__ = ["Observer", "default_observers", "emitter", "in_own_loop", "new_run_id"]
+
+Observer: TypeAlias = Callable[[str, Event], None]
+"""Called with the run's id and each of its events, in the run's own thread; must be quick. One
+that raises is logged and left out of the rest of the run."""
+
+_log = get_logger()
+
+
+def emitter(
+    run_id: str, observers: Iterable[Observer], listener: Callable[[Event], None] | None
+) -> Callable[[Event], None]:
+    """Passes each event of a run to all who watch. Whoever watches cannot end it."""
+    watching = list(observers)
+
+    def emit(event: Event) -> None:
+        for broken in [each for each in watching if not _told(each, run_id, event)]:
+            watching.remove(broken)
+        if listener is not None:
+            listener(event)
+
+    return emit
+
+
+def _told(observer: Observer, run_id: str, event: Event) -> bool:
+    try:
+        observer(run_id, event)
+    except Exception as error:  # noqa: BLE001 - the boundary around observers, which are users' code
+        _log.warning(
+            "observer left out of the rest of this run",
+            observer=repr(observer),
+            run_id=run_id,
+            event_kind=type(event).__name__,
+            error=repr(error),
+        )
+        return False
+    return True
+
+
+def default_observers() -> list[Observer]:
+    """A JSONL file for each run, unless the environment says `off`."""
+    directory = runs_directory()
+    return [RunFiles(directory)] if directory else []
+
+
+def new_run_id() -> str:
+    """Sorts by time, and names a file on every system."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+
+
+T = TypeVar("T")
+
+
+def in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
+    """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
+    try:
+        anyio.get_current_task()
+    except (RuntimeError, anyio.NoEventLoopError):
+        return anyio.run(main)
+    # Ctrl-C leaves the block, which cancels the run and waits until it has ended.
+    with start_blocking_portal(name="agentkit-run-sync") as portal:
+        return portal.call(main)
