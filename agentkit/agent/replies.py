@@ -36,11 +36,12 @@ async def ask(run: Run) -> ModelResponse:
     run.emit(StepStarted(run.step))
     started = time.monotonic()
     settings = _settings(run)
-    response = await _generate(run, settings, ToolChoice(), show=True)
+    choice = (settings.tool_choice if run.step == 1 else None) or ToolChoice()
+    response = await _generate(run, settings, choice, show=True)
     if (problem := unusable(response)) is not None:
         run.emit(StepRestarted(problem[1], attempt=2, step=run.step))
         settings = second_try(response, settings)
-        response = await _generate(run, settings, ToolChoice(), show=True)
+        response = await _generate(run, settings, choice, show=True)
     seconds = round(time.monotonic() - started, 6)
     run.emit(
         StepFinished(

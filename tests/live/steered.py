@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentkit import Model, ModelSettings
 from agentkit.events import ModelEvent
+from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
 from agentkit.messages import AssistantMessage, ModelRequest, ToolChoice
 from tests.live.client import BEGIN_CALL, SPELL_CALL, forced
 
-__all__ = ["Steered", "answering", "calling"]
+__all__ = ["Steered", "answering", "calling", "calling_each"]
 
 
 class Steered:
     """Asks for the n-th reply of a conversation with the n-th step; the last holds from there on.
+
+    What the loop itself asks for, such as the one call that is a typed answer, passes through.
 
     Args:
         model: The model that is really asked.
@@ -36,6 +40,8 @@ class Steered:
         return self._model.constrains
 
     def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        if request.tool_choice.mode == "required":
+            return self._model.generate(request)
         said = sum(isinstance(message, AssistantMessage) for message in request.messages)
         step = self._steps[min(said, len(self._steps) - 1)]
         if isinstance(step, ToolChoice):
@@ -54,6 +60,22 @@ def calling(name: str, arguments: str) -> ModelSettings:
         arguments: Grammar (xgrammar's EBNF) of what stands between the braces.
     """
     return ModelSettings(extra_body={**forced(name, arguments), "logit_bias": BEGIN_CALL})
+
+
+def calling_each(*names: str) -> ModelSettings:
+    """The reply is one call of each of these tools without arguments, in this order."""
+    tags = [
+        {
+            "type": "tag",
+            "begin": f"{CALL_OPEN}call:{name}{{",
+            "content": {"type": "const_string", "value": "}"},
+            "end": CALL_CLOSE,
+        }
+        for name in names
+    ]
+    form = {"type": "structural_tag", "format": {"type": "sequence", "elements": tags}}
+    held = {"structured_outputs": {"structural_tag": json.dumps(form)}}
+    return ModelSettings(extra_body=held)
 
 
 def answering() -> ModelSettings:
