@@ -3,7 +3,7 @@
 The names below are the whole public API; everything else may change between versions.
 """
 
-from agentkit.agent import Agent
+from agentkit.agent import Agent, Cancellation
 from agentkit.errors import (
     AgentKitError,
     ContextWindowError,
@@ -19,6 +19,7 @@ from agentkit.errors import (
 )
 from agentkit.events import (
     Event,
+    PartialOutput,
     ReasoningDelta,
     RunFinished,
     RunResult,
@@ -33,9 +34,9 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.executors import Executor, LocalExecutor
-from agentkit.messages import ModelSettings, Usage, dump_messages, load_messages
+from agentkit.messages import ModelSettings, ToolChoice, Usage, dump_messages, load_messages
 from agentkit.models import Model, Timeouts, VLLMModel
-from agentkit.policy import Limits
+from agentkit.policy import Limits, Policy
 from agentkit.toolset import RunContext, Tool, ToolContext, Toolset, tool
 from agentkit.trace import RunFiles
 
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Agent",
     "AgentKitError",
+    "Cancellation",
     "ContextWindowError",
     "Event",
     "Executor",
@@ -57,6 +59,8 @@ __all__ = [
     "ModelSettings",
     "ModelStatusError",
     "ModelTimeoutError",
+    "PartialOutput",
+    "Policy",
     "ReasoningDelta",
     "RunContext",
     "RunFiles",
@@ -71,6 +75,7 @@ __all__ = [
     "Timeouts",
     "Tool",
     "ToolCallDelta",
+    "ToolChoice",
     "ToolContext",
     "ToolDefinitionError",
     "ToolError",

@@ -18,6 +18,7 @@ from typing_extensions import TypeVar
 from agentkit.messages import (
     FinishReason,
     JsonObject,
+    JsonValue,
     Message,
     ModelResponse,
     ModelSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "ModelCalled",
     "ModelEvent",
     "ModelFinished",
+    "PartialOutput",
     "ReasoningDelta",
     "RunFinished",
     "RunResult",
@@ -263,6 +265,19 @@ class ApprovalDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialOutput:
+    """What can be read of a typed answer while it is being written.
+
+    Attributes:
+        value: Plain JSON, not yet checked: objects lack what is still to come, the last text is
+            cut. Each replaces the one before it.
+    """
+
+    value: JsonValue
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult(Generic[OutputT]):
     """What a run came to.
 
@@ -312,6 +327,7 @@ Event: TypeAlias = (
     | CallRepaired
     | ApprovalNeeded
     | ApprovalDecided
+    | PartialOutput
     | RunFinished
 )
 

@@ -286,6 +286,9 @@ class ModelSettings:
         max_tokens: Most tokens of one reply, thoughts included. Always sent.
         stop: Texts that end a reply.
         thinking: Whether the model may think first; None leaves it to the model's profile.
+        thinking_tokens: Most tokens of a thought, counted as four characters each; a longer one is
+            given up in mid-stream, and the reply asked for without a thought. (A server's own
+            budget would write its closing token into a call, if the model opened no thought.)
         tool_choice: Which calls the first reply of a run may or must hold. Later ones are free: a
             model that has to call for ever cannot answer.
         extra_body: Further fields of the request, sent as they are.
@@ -298,6 +301,7 @@ class ModelSettings:
     max_tokens: int | None = None
     stop: tuple[str, ...] | None = None
     thinking: bool | None = None
+    thinking_tokens: int | None = None
     tool_choice: ToolChoice | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 

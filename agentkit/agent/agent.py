@@ -13,9 +13,11 @@ from typing import Any, Generic, TypeAlias
 
 import anyio
 
-from agentkit.agent.answers import answer_tool
+from agentkit.agent.answers import answer_tool, with_partial_output
+from agentkit.agent.delegation import delegate, fan_out
 from agentkit.agent.detached import Detached
 from agentkit.agent.loop import drive
+from agentkit.agent.planning import Planning, plan_tool, planned
 from agentkit.agent.state import Approver, Cancellation, Run, RunOptions, Wiring
 from agentkit.agent.surroundings import (
     Observer,
@@ -24,7 +26,7 @@ from agentkit.agent.surroundings import (
     in_own_loop,
     new_run_id,
 )
-from agentkit.errors import AgentKitError, ToolError
+from agentkit.errors import AgentKitError
 from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor
 from agentkit.messages import Content, Message, ModelSettings, SystemMessage, UserMessage
@@ -33,11 +35,9 @@ from agentkit.policy import Budget, Decision, Limits, PausedRun, Policy, mended_
 from agentkit.toolset import (
     RunContext,
     Tool,
-    ToolContext,
     Toolset,
     ToolSource,
     combined,
-    make_tool,
 )
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
@@ -45,7 +45,6 @@ __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
 """Text, or a function of the run's context, evaluated once a run so that the prompt's beginning
 (and with it the server's prefix cache) stays the same over all its steps."""
-
 
 _budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
 """The budget of the run whose tool is at work here: a sub-agent spends from it too."""
@@ -61,6 +60,7 @@ class Agent(Generic[OutputT]):
         toolsets: Sets of tools, fixed or made for each run.
         output_type: What an answer is: text, any type that pydantic knows, or a function that
             takes the answer and returns the output.
+        planning: Whether the model keeps a plan, through a tool `plan` of its own.
         settings: Defaults for each step.
         limits: Bounds of each run.
         policy: Which calls run, which need a person. Default: all run.
@@ -82,6 +82,7 @@ class Agent(Generic[OutputT]):
         tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
         toolsets: Iterable[ToolSource] = (),
         output_type: type[OutputT] | Callable[..., OutputT] = str,  # type: ignore[assignment]  # the TypeVar's default is str
+        planning: Planning = "off",
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         policy: Policy | None = None,
@@ -93,9 +94,10 @@ class Agent(Generic[OutputT]):
         self._model = model
         self._instructions = instructions
         self._answer = answer_tool(output_type)
-        own = Toolset([*tools, *([self._answer.tool] if self._answer else [])])
+        planner = [] if planning == "off" else [plan_tool()]
+        own = Toolset([*tools, *planner, *([self._answer.tool] if self._answer else [])])
         self._tools = combined(own, *toolsets)
-        self._settings = settings or ModelSettings()
+        self._settings = planned(planning, settings or ModelSettings())
         self._limits = limits or Limits()
         self._policy = policy or Policy()
         self._approve = approve
@@ -271,17 +273,20 @@ class Agent(Generic[OutputT]):
 
         It has its own window, limits and run file, and spends from the calling run's limits too.
         """
+        return delegate(self._start, name, description)
 
-        async def delegate(context: ToolContext[Any], task: str) -> Any:
-            key = context.idempotency_key[:8]
-            options = RunOptions(deps=context.deps, run_id=f"{context.run_id}.{name}-{key}")
-            result = await self._start(task, options)
-            if result.stop_reason == "answer":
-                return result.output
-            raise ToolError(f"{name} stopped without an answer: {result.explanation}")
+    def as_fan_out(self, name: str, description: str, *, at_once: int = 4) -> Tool[..., Any]:
+        """This agent as a tool that takes several tasks, works on them at the same time and joins
+        the answers in the tasks' order.
 
-        delegate.__doc__ = f"{description}\n\nArgs:\n    task: What to do, in full.\n"
-        return make_tool(delegate, name=name, description=description)
+        Each task is a run of its own, as with `as_tool`; one that fails says so in its place.
+
+        Args:
+            name: Of the tool.
+            description: When to use it.
+            at_once: Tasks at work at the same time.
+        """
+        return fan_out(self._start, name, description, at_once)
 
     def override(
         self,
@@ -336,7 +341,7 @@ class Agent(Generic[OutputT]):
                 settings=(options.settings or ModelSettings()).over(self._settings),
                 context=context,
                 policy=self._policy,
-                emit=emitter(context.run_id, self._observers, listener),
+                emit=self._emit(context.run_id, listener),
                 approver=self._approve,
                 ask=self._ask,
                 answer=self._answer,
@@ -348,6 +353,12 @@ class Agent(Generic[OutputT]):
                 return await drive(run, options.cancellation or Cancellation(), paused)
             finally:
                 _budget.reset(token)
+
+    def _emit(
+        self, run_id: str, listener: Callable[[Event], None] | None
+    ) -> Callable[[Event], None]:
+        emit = emitter(run_id, self._observers, listener)
+        return with_partial_output(self._answer, emit) if self._answer else emit
 
     async def _opening(self, context: RunContext[Any], history: Sequence[Message]) -> list[Message]:
         """The history with this run's instructions at its head."""

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from pydantic_core import from_json
+
+from agentkit.events import Event, PartialOutput, ToolCallDelta
 from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
 
-__all__ = ["AnswerTool", "OutputType", "answer_tool"]
+__all__ = ["AnswerTool", "OutputType", "answer_tool", "with_partial_output"]
 
 OutputType: TypeAlias = Any
 """A type that pydantic knows, or a function whose parameters are the answer and whose return value
@@ -29,6 +32,8 @@ class AnswerTool:
     """The tool by which the model answers."""
 
     tool: Tool[..., Any]
+    parameter: str | None = None
+    """The one parameter that is the answer; None where all of them are."""
 
     async def output(self, call: ValidatedCall, context: RunContext[Any]) -> Any:
         """The output that a checked answer amounts to.
@@ -51,9 +56,8 @@ def answer_tool(output_type: OutputType) -> AnswerTool | None:
     options = ToolOptions(effect="pure", approval="never")
     if inspect.isfunction(output_type) or inspect.ismethod(output_type):
         return AnswerTool(make_tool(output_type, options=options))
-    return AnswerTool(
-        make_tool(_identity(output_type), options=options, name=_NAME, description=_TOLD)
-    )
+    made = make_tool(_identity(output_type), options=options, name=_NAME, description=_TOLD)
+    return AnswerTool(made, "answer")
 
 
 def _identity(output_type: Any) -> Callable[..., Any]:
@@ -63,3 +67,39 @@ def _identity(output_type: Any) -> Callable[..., Any]:
     final_answer.__annotations__ = {"answer": output_type, "return": output_type}
     final_answer.__doc__ = f"{_TOLD}\n\nArgs:\n    answer: The answer.\n"
     return final_answer
+
+
+def with_partial_output(
+    answer: AnswerTool, emit: Callable[[Event], None]
+) -> Callable[[Event], None]:
+    """Passes events on, and after each piece of a typed answer what can be read of it so far.
+
+    A server whose pieces are not JSON text gives none.
+    """
+    text, shown = "", None
+
+    def watch(event: Event) -> None:
+        nonlocal text, shown
+        emit(event)
+        if not isinstance(event, ToolCallDelta):
+            return
+        if event.name:
+            text, shown = "", None
+        if event.name == answer.tool.name or text:
+            text += event.arguments
+            value = _readable(text, answer.parameter)
+            if value is not None and value != shown:
+                shown = value
+                emit(PartialOutput(value, event.step))
+
+    return watch
+
+
+def _readable(text: str, parameter: str | None) -> Any:
+    try:
+        value = from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    return value.get(parameter) if parameter else value

@@ -97,7 +97,7 @@ async def _loop(run: Run) -> RunResult[Any]:
             if run.wiring.answer is None:
                 run.messages.append(response.message)
                 return run.end("answer", response.message.content)
-            typed = await ask_for(run, run.wiring.answer.tool.name)
+            typed = await ask_for(run, run.wiring.answer.tool.name, show=True)
             if not typed.message.tool_calls or unusable(typed):
                 run.messages.append(response.message)
                 why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"

@@ -22,7 +22,7 @@ from agentkit.events import (
     StepStarted,
 )
 from agentkit.messages import Message, ModelRequest, ModelResponse, ModelSettings, ToolChoice
-from agentkit.policy import history_problems, second_try, unusable
+from agentkit.policy import bounded_thoughts, history_problems, second_try, unusable
 
 __all__ = ["ask", "ask_for"]
 
@@ -51,7 +51,7 @@ async def ask(run: Run) -> ModelResponse:
     return response
 
 
-async def ask_for(run: Run, tool: str) -> ModelResponse:
+async def ask_for(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
     """A reply that is one call of one tool, as far as the model can be made to give one.
 
     Without a thought: vLLM lets a grammar begin where the thought ends, so a model that opens none
@@ -59,7 +59,7 @@ async def ask_for(run: Run, tool: str) -> ModelResponse:
     """
     choice = ToolChoice("required", name=tool, max_calls=1)
     settings = replace(_settings(run), thinking=False)
-    return await _generate(run, settings, choice, show=False)
+    return await _generate(run, settings, choice, show=show)
 
 
 def _settings(run: Run) -> ModelSettings:
@@ -81,7 +81,7 @@ async def _generate(
     response: ModelResponse | None = None
     started = time.monotonic()
     first: float | None = None
-    events = run.wiring.model.generate(request)
+    events = bounded_thoughts(run.wiring.model.generate(request), settings.thinking_tokens)
     async with aclosing(events):
         async for event in events:
             if isinstance(event, ModelFinished):

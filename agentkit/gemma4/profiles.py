@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.gemma4.render import TemplateVariant
 from agentkit.gemma4.tokens import STOP_IDS
+from agentkit.messages import Message
 
 __all__ = ["GENERIC", "PROFILES", "Modality", "Profile", "profile_for"]
 
@@ -65,6 +66,18 @@ class Profile:
     def takes(self, modality: Modality) -> bool:
         """Whether the model understands this kind of input."""
         return modality in self.modalities
+
+    def refused(self, messages: Iterable[Message]) -> str | None:
+        """The sentence that says what of the messages the model cannot take; None if it can."""
+        for message in messages:
+            for part in message.content if isinstance(message.content, tuple) else ():
+                if part.type not in self.modalities:
+                    able = [p.name for p in PROFILES.values() if part.type in p.modalities]
+                    return (
+                        f"takes {', '.join(self.modalities)}, but a message holds {part.type}; "
+                        f"models that take it: {', '.join(able)}"
+                    )
+        return None
 
     def audio_tokens(self, seconds: float) -> int:
         """Tokens of a recording, wrapping included."""

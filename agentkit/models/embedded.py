@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from anyio.to_thread import run_sync
 
-from agentkit.errors import ContextWindowError
+from agentkit.errors import ContextWindowError, ServerNotReadyError
 from agentkit.events import ModelEvent, ModelFinished
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.profiles import PROFILES
 from agentkit.gemma4.render import Generation, render
 from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, CHANNEL_CLOSE, IDS
 from agentkit.messages import (
@@ -89,7 +90,10 @@ class EmbeddedModel:
 
         Raises:
             ContextWindowError: The prompt leaves no room for a reply.
+            ServerNotReadyError: A message holds an image, audio or video.
         """
+        if refusal := PROFILES["tiny"].refused(request.messages):
+            raise ServerNotReadyError(f"{_NAME} {refusal}")
         request = replace(request, settings=request.settings.over(self._settings))
         dialect = Dialect(request.tools, self._escape)
         prompt = self._prompt_ids(request, dialect)

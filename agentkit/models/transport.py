@@ -368,6 +368,8 @@ def _status_error(
             f"{where} was started without tool calling; restart it with "
             "--enable-auto-tool-choice --tool-call-parser gemma4 --reasoning-parser gemma4"
         )
+    if "multimodal" in lowered or "may be provided in one prompt" in lowered:
+        return ServerNotReadyError(f"{where}: {message} (see vLLM's --limit-mm-per-prompt)")
     return ModelStatusError(
         f"{where} answered {status}: {message}", status_code=status, retry_after=retry_after
     )

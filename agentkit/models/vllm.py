@@ -183,6 +183,9 @@ class VLLMModel:
         self, request: ModelRequest, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
         served = await self.served()
+        profile = profile_for(served.name)
+        if profile is not GENERIC and (refusal := profile.refused(request.messages)):
+            raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
         language = await self._language(request.tools)
         grammar = await self._grammar(request, language.dialect)

@@ -18,6 +18,7 @@ from agentkit.policy.guard import ProgressGuard
 from agentkit.policy.history import history_problems, mended_history
 from agentkit.policy.limits import Budget, Limits, Prices
 from agentkit.policy.second_try import second_try, unusable
+from agentkit.policy.thoughts import bounded_thoughts
 
 __all__ = [
     "Approval",
@@ -33,6 +34,7 @@ __all__ = [
     "ProgressGuard",
     "Rule",
     "Verdict",
+    "bounded_thoughts",
     "history_problems",
     "mended_history",
     "second_try",

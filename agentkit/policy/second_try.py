@@ -18,7 +18,7 @@ def unusable(response: ModelResponse) -> tuple[StopReason, str] | None:
     message = response.message
     if response.finish_reason == "length":
         part = "a call" if message.tool_calls else "the answer" if message.content else "a thought"
-        return "truncated", f"the reply was cut by max_tokens in {part}"
+        return "truncated", f"the reply was cut by its bound of tokens in {part}"
     if response.finish_reason == "repetition":
         return "loop", "the reply repeated itself without end"
     if not message.tool_calls and not (message.content or "").strip():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -117,7 +118,13 @@ def _deltas(message: AssistantMessage) -> Iterable[ModelEvent]:
     for word in re.findall(r"\S*\s*", message.content or "")[:-1]:
         yield TextDelta(word)
     for index, made in enumerate(message.tool_calls):
-        yield ToolCallDelta(index, made.name, str(made.arguments))
+        text = json.dumps(made.arguments, ensure_ascii=False, default=str)
+        for begin in range(0, len(text), _PIECE):
+            name = made.name if begin == 0 else ""
+            yield ToolCallDelta(index, name, text[begin : begin + _PIECE])
+
+
+_PIECE = 16  # characters of arguments that are streamed at a time
 
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from agentkit.events import (
     Event,
+    PartialOutput,
     ReasoningDelta,
     RunFinished,
     RunStarted,
@@ -27,7 +28,7 @@ from agentkit.trace.logs import get_logger
 __all__ = ["RunFiles", "runs_directory"]
 
 _log = get_logger()
-_DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta)
+_DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta, PartialOutput)
 
 
 def runs_directory() -> Path | None:

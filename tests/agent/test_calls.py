@@ -261,27 +261,6 @@ async def test_a_run_is_ended_from_outside_with_its_partial_result() -> None:
     assert contents == ["2", "Error: the run ended before this call did."]
 
 
-async def test_a_sub_agent_is_a_tool_with_its_own_conversation_and_a_shared_budget() -> None:
-    inner = ScriptedModel([call("add", a=1, b=1), say("two")])
-    helper = Agent(inner, tools=[add], observers=()).as_tool("helper", "Does sums.")
-    outer = ScriptedModel([call("helper", task="1+1"), say("It is two.")])
-    result = await Agent(outer, tools=[helper], observers=()).run("x")
-    assert result.output == "It is two."
-    assert results_of(outer) == ["two"]
-    assert result.steps == 4
-    short = ScriptedModel([call("helper", task="1+1"), say("never")])
-    inner_again = Agent(
-        ScriptedModel([call("add", a=1, b=1), say("two")]), tools=[add], observers=()
-    )
-    stopped = await Agent(
-        short,
-        tools=[inner_again.as_tool("helper", "Does sums.")],
-        limits=Limits(steps=2),
-        observers=(),
-    ).run("x")
-    assert stopped.stop_reason == "steps"
-
-
 async def test_the_time_limit_ends_a_model_that_hangs() -> None:
     class Hanging(ScriptedModel):
         async def generate(

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from agentkit.gemma4.profiles import GENERIC, PROFILES, profile_for
+from agentkit.messages import AudioPart, ImagePart, TextPart, ToolMessage, UserMessage
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,14 @@ def test_media_cost_what_the_processors_make_of_them() -> None:
     assert profile.audio_tokens(30) == profile.audio_tokens(90) == 752
     assert profile.audio_tokens(0.05) == 4
     assert profile.video_tokens == 2496
+
+
+def test_a_message_that_the_model_cannot_take_is_named_with_models_that_can() -> None:
+    spoken = [UserMessage("hi"), UserMessage((TextPart("What is said?"), AudioPart("UklG")))]
+    refusal = PROFILES["31B"].refused(spoken)
+    assert refusal == (
+        "takes text, image, video, but a message holds audio; models that take it: E2B, E4B, 12B"
+    )
+    assert PROFILES["E4B"].refused(spoken) is None
+    seen = ToolMessage("call_0", "chart", (ImagePart("data:,"),))
+    assert "holds image" in str(PROFILES["tiny"].refused([seen]))

@@ -12,10 +12,18 @@ import pytest
 from agentkit_tools import project_reader
 from pydantic import BaseModel, Field
 
-from agentkit import Agent, ModelSettings, RunResult, VLLMModel, tool
-from agentkit.agent import Cancellation
-from agentkit.messages import AssistantMessage, ToolChoice, ToolMessage
-from tests.live.client import KEY, URL, live, request, text_argument
+from agentkit import (
+    Agent,
+    Cancellation,
+    ModelSettings,
+    RunResult,
+    ServerNotReadyError,
+    ToolChoice,
+    VLLMModel,
+    tool,
+)
+from agentkit.messages import AssistantMessage, ImagePart, ToolMessage
+from tests.live.client import KEY, URL, live, model, request, text_argument
 from tests.live.steered import Steered, answering, calling, calling_each
 
 pytestmark = live
@@ -45,8 +53,8 @@ class Verdict(BaseModel):
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_typed_answer_comes_with_tools_present_and_after_their_use(*, stream: bool) -> None:
-    model = Steered(vllm(stream=stream), READ, answering())
-    agent = Agent(model, tools=project_reader(REPO), output_type=Verdict)
+    steered = Steered(vllm(stream=stream), READ, answering())
+    agent = Agent(steered, tools=project_reader(REPO), output_type=Verdict)
     for seed in range(3):
         settings = ModelSettings(temperature=1.5, seed=seed, max_tokens=300)
         result = agent.run_sync("Decide on order 17.", settings=settings)
@@ -93,8 +101,8 @@ def test_calls_of_one_reply_run_at_the_same_time_and_are_answered_in_order(strea
         await arrived["left"].wait()
         return "right is here"
 
-    model = Steered(vllm(stream=stream), calling_each("right", "left"), answering())
-    result = Agent(model, tools=[left, right]).run_sync("Meet.", settings=WARM)
+    steered = Steered(vllm(stream=stream), calling_each("right", "left"), answering())
+    result = Agent(steered, tools=[left, right]).run_sync("Meet.", settings=WARM)
     assert called(result) == [["right", "left"]]
     said = [str(m.content) for m in result.messages if isinstance(m, ToolMessage)]
     assert said == ["right is here", "left is here"]
@@ -108,16 +116,18 @@ def test_runs_cancelled_at_fifty_points_leave_the_server_idle_and_the_pool_usabl
 
 async def cancel_runs(times: int) -> int:
     random = Random(5)
-    model = vllm()
-    agent = Agent(Steered(model, READ, READ, READ, answering()), tools=project_reader(REPO))
+    server = vllm()
+    agent = Agent(Steered(server, READ, READ, READ, answering()), tools=project_reader(REPO))
     cancelled = 0
     for _ in range(times):
         cancellation = Cancellation()
         after = random.uniform(0, 0.5)
+        results: list[RunResult] = []
         async with anyio.create_task_group() as group:
             group.start_soon(cancel_after, after, cancellation)
-            result = await agent.run("hi", settings=WARM, cancellation=cancellation)
+            results.append(await agent.run("hi", settings=WARM, cancellation=cancellation))
             group.cancel_scope.cancel()
+        (result,) = results
         cancelled += result.stop_reason == "cancelled"
         calls = [call.id for m in result.messages for call in getattr(m, "tool_calls", ())]
         assert calls == [m.call_id for m in result.messages if isinstance(m, ToolMessage)]
@@ -141,3 +151,19 @@ def running_requests() -> float:
     found = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)$", text, re.M)
     assert len(found) >= 2, "the server's metrics name running and waiting requests"
     return sum(map(float, found))
+
+
+def test_an_image_is_refused_by_the_server_that_has_no_eyes() -> None:
+    """The checkpoint is text only, so live there is only the refusal to show."""
+    part = {"type": "image_url", "image_url": {"url": PIXEL}}
+    body = {"model": model(), "messages": [{"role": "user", "content": [part]}], "max_tokens": 5}
+    raw = request("POST", "/v1/chat/completions", json=body)
+    assert raw.status_code == 400
+    with pytest.raises(ServerNotReadyError, match="image"):
+        Agent(vllm()).run_sync((ImagePart(PIXEL),))
+
+
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGA"
+    "hKmMIQAAAABJRU5ErkJggg=="
+)

@@ -11,15 +11,17 @@ import pytest
 from agentkit_tools import project_reader
 
 from agentkit.agent import Agent
-from agentkit.errors import ContextWindowError
+from agentkit.errors import ContextWindowError, ServerNotReadyError
 from agentkit.events import ModelEvent, ModelFinished, ReasoningDelta, TextDelta
 from agentkit.messages import (
     AssistantMessage,
+    ImagePart,
     Message,
     ModelRequest,
     ModelResponse,
     ModelSettings,
     SystemMessage,
+    TextPart,
     ToolCall,
     ToolChoice,
     ToolMessage,
@@ -227,3 +229,10 @@ async def test_an_agent_answers_a_question_about_a_directory(tmp_path_factory: A
     result = await agent.run("Where is say_hello defined?")
     assert result.output == "`say_hello` is defined in lib/greet.py, line 4."
     assert result.steps == 2
+
+
+@pytest.mark.anyio
+async def test_an_image_is_refused_with_what_the_model_takes() -> None:
+    seen = UserMessage((TextPart("What is this?"), ImagePart("data:image/png;base64,AA==")))
+    with pytest.raises(ServerNotReadyError, match="takes text, but a message holds image"):
+        await response([seen])

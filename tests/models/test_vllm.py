@@ -22,10 +22,13 @@ from agentkit.errors import (
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.messages import (
     AssistantMessage,
+    AudioPart,
+    ImagePart,
     ModelRequest,
     ModelResponse,
     ModelSettings,
     SystemMessage,
+    TextPart,
     ToolCall,
     ToolDefinition,
     Usage,
@@ -34,6 +37,7 @@ from agentkit.messages import (
 from agentkit.models import Timeouts, VLLMModel
 from tests.models.cancelling import cancel_then_call
 from tests.servers import (
+    CHAT,
     MODEL,
     Exchange,
     asks,
@@ -596,3 +600,33 @@ async def test_what_the_served_tokenizer_knows_as_control_tokens_is_escaped_too(
     await response_of(model, ModelRequest([UserMessage("a <special> b <turn|> c")]))
     assert b"<special>" not in sent[0]
     assert b"<turn|>" not in sent[0]
+
+
+# --- images, sound, video ----------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_what_the_served_model_cannot_take_is_refused_before_it_is_sent() -> None:
+    spoken = UserMessage((TextPart("What is said?"), AudioPart("UklG")))
+    with serving(says("Hi.")) as server:
+        async with VLLMModel(server.url) as model:
+            with pytest.raises(ServerNotReadyError, match=r"26B-A4B-it takes .*audio.*E2B, E4B"):
+                await response_of(model, ModelRequest([spoken]))
+        assert not [r for r in server.requests if r.path == CHAT]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "words",
+    [
+        "custom is not a multimodal model",
+        "At most 0 image(s) may be provided in one prompt.",
+    ],
+)
+async def test_a_server_that_takes_no_image_is_told_apart_from_a_bad_request(words: str) -> None:
+    seen = UserMessage((ImagePart("data:image/png;base64,AA=="),))
+    with serving(fails(400, {"error": {"message": words}})) as server:
+        server.models = {"data": [{"id": "custom"}]}
+        async with VLLMModel(server.url) as model:
+            with pytest.raises(ServerNotReadyError, match="--limit-mm-per-prompt"):
+                await response_of(model, ModelRequest([seen]))
