@@ -247,7 +247,9 @@ class Agent(Generic[OutputT]):
         decisions: Mapping[str, Decision],
         *,
         deps: Any = None,
+        settings: ModelSettings | None = None,
         limits: Limits | None = None,
+        cancellation: Cancellation | None = None,
     ) -> RunResult[OutputT]:
         """Goes on where a run paused for a person, perhaps in another process.
 
@@ -256,12 +258,20 @@ class Agent(Generic[OutputT]):
             decisions: For each `Approval.id` of `paused.waiting`; each is used once. A call
                 without one waits again.
             deps: As for `run`: dependencies are not part of a paused run.
+            settings: Over the agent's.
             limits: Instead of the agent's; what the run spent before it paused counts.
+            cancellation: Ends the run from outside, with its partial result.
 
         Raises:
             AgentKitError: The model cannot be had.
         """
-        options = RunOptions(deps=deps, limits=limits, run_id=paused.run_id)
+        options = RunOptions(
+            deps=deps,
+            settings=settings,
+            limits=limits,
+            run_id=paused.run_id,
+            cancellation=cancellation,
+        )
         budget = Budget(limits or self._limits, _budget.get())
         budget.usage, budget.steps = paused.usage, paused.steps
         return await self._drive(

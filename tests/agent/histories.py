@@ -138,7 +138,9 @@ async def _one_run(
             result = await agent.run(rng.choice(TEXTS), history=history, cancellation=cancellation)
             while result.stop_reason == "paused" and rng.random() < 0.8:
                 paused = PausedRun.from_json(result.paused.to_json())
-                result = await agent.resume(paused, _decisions(paused, rng))
+                result = await agent.resume(
+                    paused, _decisions(paused, rng), cancellation=cancellation
+                )
             results.append(result)
         except AgentKitError as error:
             results.append(error.result)

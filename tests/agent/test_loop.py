@@ -9,8 +9,10 @@ import pytest
 
 from agentkit import (
     Agent,
+    Cancellation,
     Event,
     Limits,
+    Policy,
     RunFinished,
     RunResult,
     StepFinished,
@@ -23,6 +25,7 @@ from agentkit import (
     tool,
 )
 from agentkit.messages import AssistantMessage, Message, ToolMessage, text_of
+from agentkit.policy import Approve
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 from agentkit.toolset import ValidatedCall
 
@@ -362,3 +365,22 @@ async def test_usage_is_the_sum_of_what_each_step_says() -> None:
     result = await Agent(model, tools=[add], observers=[watcher]).run("go")
     steps = [event.usage for event in watcher.events if isinstance(event, StepFinished)]
     assert steps[0] + steps[1] == result.usage
+
+
+async def test_a_resumed_run_can_be_cancelled_as_well() -> None:
+    @tool(labels={"writes"})
+    async def hang() -> str:
+        """Waits for ever."""
+        cancellation.cancel()
+        await anyio.sleep_forever()
+        return ""
+
+    cancellation = Cancellation()
+    agent = Agent(
+        ScriptedModel([call("hang")]), tools=[hang], policy=Policy.ask("writes"), observers=()
+    )
+    paused = (await agent.run("x")).paused
+    decisions = {approval.id: Approve() for approval in paused.waiting}
+    result = await agent.resume(paused, decisions, cancellation=cancellation)
+    assert result.stop_reason == "cancelled"
+    assert "the run ended before this call did" in str(result.messages[-1].content)
