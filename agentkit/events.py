@@ -43,6 +43,7 @@ __all__ = [
     "RunFinished",
     "RunResult",
     "RunStarted",
+    "Spent",
     "StepFinished",
     "StepRestarted",
     "StepStarted",
@@ -119,6 +120,7 @@ class RunStarted:
         run_id: Names the run.
         model: What the model is called.
         messages: The conversation so far; a paused run goes on from a reply with calls.
+        instructed: Whether the first message holds the agent's own instructions.
         tools: Their names.
         settings: Those that this run was given over the agent's.
         limits: Those that this run was given instead of the agent's, as JSON.
@@ -128,6 +130,7 @@ class RunStarted:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[str, ...] = ()
+    instructed: bool = False
     settings: ModelSettings | None = None
     limits: JsonObject | None = None
     step: int = 0
@@ -203,6 +206,15 @@ class ToolProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What sub-agents spent for a call, out of the limits of the run that made it."""
+
+    steps: int
+    tool_calls: int
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class ToolFinished:
     """A call has its result; results stand in the history in call order, whichever ends first.
 
@@ -211,12 +223,14 @@ class ToolFinished:
         result: As the model reads it.
         returned: What the executor returned, where the run has added something to it: that the
             call repeats an earlier one, that a person changed its arguments.
+        spent: What sub-agents spent for it.
     """
 
     call: ToolCall
     result: ToolResult
     step: int
     returned: ToolResult | None = None
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True, slots=True)

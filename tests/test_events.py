@@ -56,7 +56,7 @@ def test_every_event_is_immutable_and_knows_its_step(kind: type) -> None:
 
 
 def test_every_event_class_of_the_module_is_in_the_union() -> None:
-    named = {getattr(events, name) for name in events.__all__} - {events.RunResult}
+    named = {getattr(events, name) for name in events.__all__} - {events.RunResult, events.Spent}
     classes = {kind for kind in named if isinstance(kind, type)}
     assert classes == {*get_args(Event), *get_args(ModelEvent)}
 
@@ -73,7 +73,9 @@ def test_events_come_back_from_their_lines(message: Message, call: ToolCall, tex
         events.CallRepaired(call, "name", text, 2),
         events.ApprovalNeeded(call, "id", text, 2),
         events.ApprovalDecided("id", "edit", 2, arguments={"text": text}),
-        events.ToolFinished(call, result, 1, ToolResult(call.id, "before")),
+        events.ToolFinished(
+            call, result, 1, ToolResult(call.id, "before"), events.Spent(1, 2, Usage(3))
+        ),
         called(message, text),
         events.RunStarted("r", "m", (), settings=ModelSettings(seed=1), limits={"steps": 3}),
     ]

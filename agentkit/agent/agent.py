@@ -6,7 +6,6 @@ import copy
 import inspect
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, TypeAlias
@@ -18,7 +17,7 @@ from agentkit.agent.delegation import delegate, fan_out
 from agentkit.agent.detached import Detached
 from agentkit.agent.loop import drive
 from agentkit.agent.planning import Planning, plan_tool, planned
-from agentkit.agent.state import Approver, Cancellation, Run, RunOptions, Wiring
+from agentkit.agent.state import Approver, Cancellation, Run, RunOptions, Wiring, current_budget
 from agentkit.agent.surroundings import (
     Observer,
     default_observers,
@@ -45,9 +44,6 @@ __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
 """Text, or a function of the run's context, evaluated once a run so that the prompt's beginning
 (and with it the server's prefix cache) stays the same over all its steps."""
-
-_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
-"""The budget of the run whose tool is at work here: a sub-agent spends from it too."""
 
 
 class Agent(Generic[OutputT]):
@@ -272,7 +268,7 @@ class Agent(Generic[OutputT]):
             run_id=paused.run_id,
             cancellation=cancellation,
         )
-        budget = Budget(limits or self._limits, _budget.get())
+        budget = Budget(limits or self._limits, current_budget.get())
         budget.usage, budget.steps = paused.usage, paused.steps
         return await self._drive(
             options, list(paused.messages), budget, None, paused, dict(decisions)
@@ -330,7 +326,7 @@ class Agent(Generic[OutputT]):
         context = RunContext(options.deps, options.run_id or "")
         history = await self._opening(context, options.history)
         messages = mended_history([*history, UserMessage(content)])
-        budget = Budget(options.limits or self._limits, _budget.get())
+        budget = Budget(options.limits or self._limits, current_budget.get())
         return await self._drive(options, messages, budget, listener)
 
     async def _drive(
@@ -357,12 +353,8 @@ class Agent(Generic[OutputT]):
                 answer=self._answer,
                 options=options,
             )
-            run = Run(wiring, messages, budget, decisions=decisions or {})
-            token = _budget.set(budget)
-            try:
-                return await drive(run, options.cancellation or Cancellation(), paused)
-            finally:
-                _budget.reset(token)
+            run = Run(wiring, messages, budget, budget.steps, decisions=decisions or {})
+            return await drive(run, options.cancellation or Cancellation(), paused)
 
     def _emit(
         self, run_id: str, listener: Callable[[Event], None] | None

@@ -21,23 +21,26 @@ import anyio.from_thread
 
 from agentkit.agent.answers import AnswerTool
 from agentkit.agent.replies import ask_for
-from agentkit.agent.state import Run
+from agentkit.agent.state import Run, current_budget
 from agentkit.errors import ToolError
 from agentkit.events import (
     ApprovalDecided,
     ApprovalNeeded,
     CallRepaired,
+    Spent,
     ToolFinished,
     ToolProgress,
     ToolStarted,
 )
 from agentkit.messages import AssistantMessage, ResultKind, TextPart, ToolCall, ToolResult
-from agentkit.policy import Approval, Approve, Decision, Deny, Edit
+from agentkit.policy import Approval, Approve, Budget, Decision, Deny, Edit, Limits
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
 
 __all__ = ["Outcome", "Prepared", "failed", "prepare", "run_calls"]
 
 Prepared = ValidatedCall | ToolResult
+
+_NO_LIMITS = Limits(steps=None)
 
 
 @dataclass(slots=True)
@@ -140,10 +143,10 @@ async def _decide(run: Run, item: Prepared) -> Prepared | Approval:
     decision = run.decisions.pop(approval.id, None)  # single use
     if decision is None:
         run.emit(ApprovalNeeded(item.call, approval.id, approval.target, run.step))
-        if run.wiring.approver is None:
-            return approval
-        answer = run.wiring.approver(approval)
-        decision = cast("Decision", await answer if inspect.isawaitable(answer) else answer)
+        answer = run.wiring.approver(approval) if run.wiring.approver else None
+        decision = cast("Decision | None", await answer if inspect.isawaitable(answer) else answer)
+    if decision is None:
+        return approval
     run.emit(_decided(run, approval, decision))
     return _apply(run, item, decision)
 
@@ -170,15 +173,25 @@ def _denied(call: ToolCall, why: str) -> ToolResult:
 
 
 async def _run_one(run: Run, position: int, item: Prepared, outcome: Outcome) -> None:
+    spent = Budget(_NO_LIMITS, run.budget)
     if isinstance(item, ToolResult):
         returned, call, effect = item, _call_of(run, item), None
     else:
+        current_budget.set(spent)  # this task is the call's own
         call, effect = item.call, cast("Effect | None", item.tool.effect)
         known = run.guard.known(call, item.tool.effect)
         returned = known or await _execute(run, position, item)
     result = run.guard.watch(call, _with_edit(run, position, call, returned), effect)
     outcome.results[position] = result
-    run.emit(ToolFinished(call, result, run.step, None if result == returned else returned))
+    run.emit(
+        ToolFinished(
+            call,
+            result,
+            run.step,
+            None if result == returned else returned,
+            Spent(spent.steps, spent.tool_calls, spent.usage) if spent.steps else None,
+        )
+    )
 
 
 def _with_edit(run: Run, position: int, call: ToolCall, result: ToolResult) -> ToolResult:

@@ -81,6 +81,7 @@ def _started(run: Run) -> RunStarted:
         wiring.model.name,
         tuple(run.messages),
         tuple(tool.name for tool in wiring.toolset),
+        run.messages[:1] != list(given.history[:1]) and run.messages[0].role == "system",
         given.settings,
         asdict(given.limits) if given.limits is not None else None,
     )

@@ -32,6 +32,7 @@ _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
 
 async def ask(run: Run) -> ModelResponse:
     """The step's reply: the first, or the second where that was cut or empty."""
+    run.step += 1
     run.budget.spend(steps=1)
     run.emit(StepStarted(run.step))
     started = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,13 @@ from agentkit.models import Model
 from agentkit.policy import Approval, Budget, Decision, Limits, PausedRun, Policy, ProgressGuard
 from agentkit.toolset import RunContext, Toolset
 
-__all__ = ["Approver", "Cancellation", "Run", "RunOptions", "Wiring"]
+__all__ = ["Approver", "Cancellation", "Run", "RunOptions", "Wiring", "current_budget"]
 
 Approver = Callable[[Approval], Any]
-"""Decides on a call: returns a `Decision`, or an awaitable of one."""
+"""Decides on a call: returns a `Decision`, or an awaitable of one; None lets the run pause."""
+
+current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
+"""What the call that is at work here spends from: a sub-agent spends from it too."""
 
 
 class Cancellation:
@@ -79,22 +83,19 @@ class Run:
     """One run's state. Only the loop changes it.
 
     Attributes:
+        step: The current step, from 1.
         sent: The newest request; before the first, the messages that the run began with.
     """
 
     wiring: Wiring
     messages: list[Message]
     budget: Budget
+    step: int = 0
     guard: ProgressGuard = field(default_factory=ProgressGuard)
     locks: dict[str, anyio.Lock] = field(default_factory=dict)
     decisions: dict[str, Decision] = field(default_factory=dict)
     output: list[Any] = field(default_factory=list)
     sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
-
-    @property
-    def step(self) -> int:
-        """The current step, from 1."""
-        return self.budget.steps
 
     def emit(self, event: Event) -> None:
         """Says what happens."""

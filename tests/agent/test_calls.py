@@ -10,9 +10,27 @@ import anyio.lowlevel
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, Limits, RunResult, ToolContext, ToolError, tool
-from agentkit.agent import Cancellation
-from agentkit.events import ApprovalNeeded, CallRepaired, Event, ModelEvent, ModelFinished
+from agentkit import (
+    Agent,
+    Limits,
+    RunResult,
+    StepFinished,
+    ToolContext,
+    ToolError,
+    ToolFinished,
+    Usage,
+    tool,
+)
+from agentkit.agent import Approver, Cancellation
+from agentkit.events import (
+    ApprovalDecided,
+    ApprovalNeeded,
+    CallRepaired,
+    Event,
+    ModelEvent,
+    ModelFinished,
+    Spent,
+)
 from agentkit.messages import (
     AssistantMessage,
     ModelRequest,
@@ -272,3 +290,52 @@ async def test_the_time_limit_ends_a_model_that_hangs() -> None:
 
     result = await Agent(Hanging([]), limits=Limits(seconds=0.01), observers=()).run("x")
     assert result.stop_reason == "seconds"
+
+
+async def test_what_a_sub_agent_spent_stands_at_the_call_and_steps_count_on_without_it() -> None:
+    inner = ScriptedModel([call("add", a=1, b=1), say("two")])
+    helper = Agent(inner, tools=[add], observers=()).as_tool("helper", "Does sums.")
+    outer = ScriptedModel([calls(("helper", {"task": "1+1"}), ("add", {"a": 1, "b": 2})), say("2")])
+    events = [event async for event in Agent(outer, tools=[helper, add], observers=()).stream("x")]
+    finished = {e.call.name: e for e in events if isinstance(e, ToolFinished)}
+    assert finished["helper"].spent == Spent(2, 1, Usage(20, 10))
+    assert finished["add"].spent is None
+    assert {e.step for e in finished.values()} == {1}
+    assert [event.step for event in events if isinstance(event, StepFinished)] == [1, 2]
+
+
+async def test_an_approver_that_decides_nothing_lets_the_run_pause() -> None:
+    model = ScriptedModel([call("add", a=1, b=1)])
+    agent = Agent(
+        model,
+        tools=[tool(labels={"writes"})(add.function)],
+        policy=Policy.ask("writes"),
+        approve=lambda _approval: None,
+        observers=(),
+    )
+    assert (await agent.run("x")).stop_reason == "paused"
+
+
+@pytest.mark.parametrize("decision", [Approve(), Deny("no"), Edit({"a": 2, "b": 2})])
+async def test_a_decision_is_an_event_whether_it_came_in_the_run_or_in_a_pause(
+    decision: Decision,
+) -> None:
+    def agent_of(approve: Approver | None) -> Agent:
+        return Agent(
+            ScriptedModel([call("add", a=1, b=1), say("done")]),
+            tools=[tool(labels={"writes"})(add.function)],
+            policy=Policy.ask("writes"),
+            approve=approve,
+            observers=[lambda _id, event: events.append(event)],
+        )
+
+    events: list[Event] = []
+    await agent_of(lambda _approval: decision).run("x")
+    (asked,) = [event for event in events if isinstance(event, ApprovalDecided)]
+    events.clear()
+    paused = await agent_of(None).run("x")
+    resumed = agent_of(None)
+    await resumed.resume(paused.paused, {asked.id: decision})
+    (given,) = [event for event in events if isinstance(event, ApprovalDecided)]
+    assert given == asked
+    assert asked.decision == decision.type
