@@ -54,7 +54,8 @@ class Printer:
                 arguments = ", ".join(f"{k}={_short(v)}" for k, v in call.arguments.items())
                 self.line(f"→ {call.name}({arguments})", "cyan")
             case ToolProgress(text=text):
-                self.line(f"  {text}", "dim")
+                for row in text.splitlines():
+                    self.line(f"  {row}", "dim")
             case ToolFinished(result=result):
                 style = "red" if result.is_error else "dim"
                 for row in _preview(text_of(result.content)):
