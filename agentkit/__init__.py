@@ -34,6 +34,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.executors import Executor, LocalExecutor
+from agentkit.journal import Journal, SQLiteJournal
 from agentkit.messages import ModelSettings, ToolChoice, Usage, dump_messages, load_messages
 from agentkit.models import Model, Timeouts, VLLMModel
 from agentkit.policy import Limits, Policy
@@ -49,6 +50,7 @@ __all__ = [
     "ContextWindowError",
     "Event",
     "Executor",
+    "Journal",
     "JournalError",
     "Limits",
     "LocalExecutor",
@@ -67,6 +69,7 @@ __all__ = [
     "RunFinished",
     "RunResult",
     "RunStarted",
+    "SQLiteJournal",
     "ServerNotReadyError",
     "StepFinished",
     "StepRestarted",

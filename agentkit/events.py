@@ -124,6 +124,7 @@ class RunStarted:
         tools: Their names.
         settings: Those that this run was given over the agent's.
         limits: Those that this run was given instead of the agent's, as JSON.
+        resumed: This is the rest of a run whose earlier events another process has shown.
     """
 
     run_id: str
@@ -134,6 +135,7 @@ class RunStarted:
     settings: ModelSettings | None = None
     limits: JsonObject | None = None
     step: int = 0
+    resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

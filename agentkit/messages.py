@@ -142,6 +142,7 @@ class ToolResult:
         attempts: How often the tool was started.
         for_user: What a person is shown instead of `content`.
         data: What the tool gives to programs, as JSON. Never sent to the model.
+        retry: The same call may succeed if tried again; a tool's `retries` go by it.
     """
 
     call_id: str
@@ -152,6 +153,7 @@ class ToolResult:
     attempts: int = 1
     for_user: str | None = None
     data: JsonValue = None
+    retry: bool = False
 
 
 # --- messages ----------------------------------------------------------------------------------

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic
 
 import anyio
 
 from agentkit.agent.answers import answer_tool, with_partial_output
 from agentkit.agent.delegation import delegate, fan_out
 from agentkit.agent.detached import Detached
+from agentkit.agent.journaling import RecordedDecisions, begun, continued, journaled
 from agentkit.agent.loop import drive
+from agentkit.agent.many import run_all
 from agentkit.agent.planning import Planning, plan_tool, planned
-from agentkit.agent.state import Approver, Cancellation, Run, RunOptions, Wiring, current_budget
+from agentkit.agent.state import (
+    Approver,
+    Cancellation,
+    Decisions,
+    Run,
+    RunOptions,
+    Wiring,
+    current_budget,
+)
 from agentkit.agent.surroundings import (
+    Instructions,
     Observer,
     default_observers,
     emitter,
     in_own_loop,
     new_run_id,
+    opening,
 )
-from agentkit.errors import AgentKitError
+from agentkit.errors import JournalError
 from agentkit.events import Event, OutputT, RunResult
-from agentkit.executors import Executor, LocalExecutor
-from agentkit.messages import Content, Message, ModelSettings, SystemMessage, UserMessage
+from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
+from agentkit.journal import Journal, JournaledRun, RunOpened
+from agentkit.messages import Content, Message, ModelSettings, UserMessage
 from agentkit.models import Model
 from agentkit.policy import Budget, Decision, Limits, PausedRun, Policy, mended_history
 from agentkit.toolset import (
@@ -40,10 +52,6 @@ from agentkit.toolset import (
 )
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
-
-Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
-"""Text, or a function of the run's context, evaluated once a run so that the prompt's beginning
-(and with it the server's prefix cache) stays the same over all its steps."""
 
 
 class Agent(Generic[OutputT]):
@@ -98,7 +106,7 @@ class Agent(Generic[OutputT]):
         self._policy = policy or Policy()
         self._approve = approve
         self._ask = ask
-        self._executor = executor or LocalExecutor()
+        self._executor = RetryingExecutor(executor or LocalExecutor())
         self._observers = tuple(default_observers() if observers is None else observers)
 
     async def run(
@@ -111,6 +119,7 @@ class Agent(Generic[OutputT]):
         limits: Limits | None = None,
         run_id: str | None = None,
         cancellation: Cancellation | None = None,
+        journal: Journal | None = None,
     ) -> RunResult[OutputT]:
         """Runs to the end.
 
@@ -122,12 +131,14 @@ class Agent(Generic[OutputT]):
             limits: Instead of the agent's.
             run_id: Names the run and its file; by default the time and some random digits.
             cancellation: Ends the run from outside, with its partial result.
+            journal: Keeps the run, so that `resume` can go on with it after a crash.
 
         Returns:
             The answer, or why there is none; reaching a limit is a result too.
 
         Raises:
             AgentKitError: The model cannot be had.
+            JournalError: What must be durable before the run goes on could not be made so.
         """
         options = RunOptions(
             deps=deps,
@@ -136,6 +147,7 @@ class Agent(Generic[OutputT]):
             limits=limits,
             run_id=run_id,
             cancellation=cancellation,
+            journal=journal,
         )
         return await self._start(input, options)
 
@@ -149,6 +161,7 @@ class Agent(Generic[OutputT]):
         limits: Limits | None = None,
         run_id: str | None = None,
         cancellation: Cancellation | None = None,
+        journal: Journal | None = None,
     ) -> AsyncGenerator[Event, None]:
         """The same run as `run`, as its events; the last is `RunFinished`.
 
@@ -161,6 +174,7 @@ class Agent(Generic[OutputT]):
             limits=limits,
             run_id=run_id,
             cancellation=cancellation,
+            journal=journal,
         )
         # Unbounded, so that the run never waits for who watches it; what it can hold is bounded
         # by max_tokens and the number of steps.
@@ -183,13 +197,19 @@ class Agent(Generic[OutputT]):
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         run_id: str | None = None,
+        journal: Journal | None = None,
     ) -> RunResult[OutputT]:
         """`run` for code that is not async; also works inside a running event loop, in a notebook.
 
         Arguments and exceptions are those of `run`.
         """
         options = RunOptions(
-            deps=deps, history=history, settings=settings, limits=limits, run_id=run_id
+            deps=deps,
+            history=history,
+            settings=settings,
+            limits=limits,
+            run_id=run_id,
+            journal=journal,
         )
 
         async def main() -> RunResult[OutputT]:
@@ -216,63 +236,52 @@ class Agent(Generic[OutputT]):
         Raises:
             ValueError: `concurrency` is below 1.
         """
-        if concurrency < 1:
-            raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
         options = RunOptions(deps=deps, settings=settings, limits=limits)
-        todo = list(inputs)
-        results: list[RunResult[OutputT] | None] = [None] * len(todo)
-        limiter = anyio.CapacityLimiter(concurrency)
-
-        async def one(position: int, text: Content) -> None:
-            async with limiter:
-                try:
-                    results[position] = await self._start(text, options)
-                except AgentKitError as error:
-                    # One that came before the run began, from the instructions say, has none.
-                    none: RunResult[Any] = RunResult("", "error", (), explanation=str(error))
-                    results[position] = error.result or none
-
-        async with anyio.create_task_group() as group:
-            for position, text in enumerate(todo):
-                group.start_soon(one, position, text)
-        return [result for result in results if result is not None]
+        return await run_all(self._start, inputs, options, concurrency)
 
     async def resume(
         self,
-        paused: PausedRun,
-        decisions: Mapping[str, Decision],
+        run: PausedRun | str,
+        decisions: Mapping[str, Decision] | None = None,
         *,
+        journal: Journal | None = None,
         deps: Any = None,
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         cancellation: Cancellation | None = None,
     ) -> RunResult[OutputT]:
-        """Goes on where a run paused for a person, perhaps in another process.
+        """Goes on with a run that paused for a person, died or stopped, perhaps in another process.
+
+        With a journal nothing that is recorded is asked or run again, and what a crash interrupted
+        is settled by the effect of its tool; a run that has ended gives its result again.
 
         Args:
-            paused: The `RunResult.paused` of the run.
-            decisions: For each `Approval.id` of `paused.waiting`; each is used once. A call
-                without one waits again.
-            deps: As for `run`: dependencies are not part of a paused run.
-            settings: Over the agent's.
-            limits: Instead of the agent's; what the run spent before it paused counts.
+            run: Its id in the journal, or the `RunResult.paused` of one.
+            decisions: For each `Approval.id` of a paused run; each is used once. A call without
+                one waits again.
+            journal: Where the run is kept.
+            deps: As for `run`: they are kept nowhere.
+            settings: Over the agent's, and over those that the journal holds.
+            limits: Instead of the agent's or the journal's; what the run spent before counts,
+                except for seconds.
             cancellation: Ends the run from outside, with its partial result.
 
         Raises:
             AgentKitError: The model cannot be had.
+            JournalError: The journal has no such run, or another process is at work on it.
         """
+        run_id = run if isinstance(run, str) else run.run_id
         options = RunOptions(
-            deps=deps,
-            settings=settings,
-            limits=limits,
-            run_id=paused.run_id,
-            cancellation=cancellation,
+            deps=deps, settings=settings, limits=limits, run_id=run_id, cancellation=cancellation
         )
+        decided = dict(decisions or {})
+        if journal is not None:
+            return await self._continue(journal, options, decided)
+        if isinstance(run, str):
+            raise JournalError(f"the run {run} can only be resumed from the journal that keeps it")
         budget = Budget(limits or self._limits, current_budget.get())
-        budget.usage, budget.steps = paused.usage, paused.steps
-        return await self._drive(
-            options, list(paused.messages), budget, None, paused, dict(decisions)
-        )
+        budget.usage, budget.steps = run.usage, run.steps
+        return await self._drive(options, list(run.messages), budget, None, run, decided)
 
     def as_tool(self, name: str, description: str) -> Tool[..., Any]:
         """This agent as a tool of another: one task in, its answer out.
@@ -306,7 +315,7 @@ class Agent(Generic[OutputT]):
         """The same agent in other surroundings, for tests and replay; see the class for each."""
         other = copy.copy(self)
         other._model = model or self._model
-        other._executor = executor or self._executor
+        other._executor = RetryingExecutor(executor) if executor else self._executor
         other._observers = self._observers if observers is None else tuple(observers)
         other._approve = approve or self._approve
         other._ask = ask or self._ask
@@ -324,10 +333,25 @@ class Agent(Generic[OutputT]):
     ) -> RunResult[OutputT]:
         options = replace(options, run_id=options.run_id or new_run_id())
         context = RunContext(options.deps, options.run_id or "")
-        history = await self._opening(context, options.history)
+        history = await opening(self._instructions, context, options.history)
         messages = mended_history([*history, UserMessage(content)])
         budget = Budget(options.limits or self._limits, current_budget.get())
-        return await self._drive(options, messages, budget, listener)
+        if options.journal is None:
+            return await self._drive(options, messages, budget, listener)
+        began = RunOpened(tuple(messages), self._model.name, options.settings, options.limits)
+        async with begun(options.journal, context.run_id, began) as record:
+            return await self._drive(options, messages, budget, listener, record=record)
+
+    async def _continue(
+        self, journal: Journal, options: RunOptions, decisions: Mapping[str, Decision]
+    ) -> RunResult[OutputT]:
+        async with continued(journal, options.run_id or "", decisions) as record:
+            began = record.opening
+            settings = (options.settings or ModelSettings()).over(began.settings or ModelSettings())
+            options = replace(options, settings=settings, limits=options.limits or began.limits)
+            budget = Budget(options.limits or self._limits, current_budget.get())
+            messages = list(began.messages)
+            return await self._drive(options, messages, budget, None, record=record)
 
     async def _drive(
         self,
@@ -336,7 +360,8 @@ class Agent(Generic[OutputT]):
         budget: Budget,
         listener: Callable[[Event], None] | None,
         paused: PausedRun | None = None,
-        decisions: dict[str, Decision] | None = None,
+        decisions: Decisions | None = None,
+        record: JournaledRun | None = None,
     ) -> RunResult[OutputT]:
         context = RunContext(options.deps, options.run_id or "")
         async with self._tools.for_run(context) as toolset:
@@ -353,6 +378,8 @@ class Agent(Generic[OutputT]):
                 answer=self._answer,
                 options=options,
             )
+            if record is not None:
+                wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
             run = Run(wiring, messages, budget, budget.steps, decisions=decisions or {})
             return await drive(run, options.cancellation or Cancellation(), paused)
 
@@ -361,14 +388,3 @@ class Agent(Generic[OutputT]):
     ) -> Callable[[Event], None]:
         emit = emitter(run_id, self._observers, listener)
         return with_partial_output(self._answer, emit) if self._answer else emit
-
-    async def _opening(self, context: RunContext[Any], history: Sequence[Message]) -> list[Message]:
-        """The history with this run's instructions at its head."""
-        text = self._instructions
-        if callable(text):
-            made = text(context)
-            text = await made if inspect.isawaitable(made) else made
-        if text is None:
-            return list(history)
-        rest = history[1:] if history and history[0].role == "system" else history
-        return [SystemMessage(text), *rest]

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
 from agentkit.agent.answers import AnswerTool
 from agentkit.events import Event, RunResult
 from agentkit.executors import Executor
+from agentkit.journal import Journal
 from agentkit.messages import Message, ModelRequest, ModelSettings, StopReason
 from agentkit.models import Model
 from agentkit.policy import Approval, Budget, Decision, Limits, PausedRun, Policy, ProgressGuard
 from agentkit.toolset import RunContext, Toolset
 
-__all__ = ["Approver", "Cancellation", "Run", "RunOptions", "Wiring", "current_budget"]
+__all__ = [
+    "Approver",
+    "Cancellation",
+    "Decisions",
+    "Run",
+    "RunOptions",
+    "Wiring",
+    "current_budget",
+]
 
 Approver = Callable[[Approval], Any]
 """Decides on a call: returns a `Decision`, or an awaitable of one; None lets the run pause."""
@@ -59,6 +68,15 @@ class RunOptions:
     limits: Limits | None = None
     run_id: str | None = None
     cancellation: Cancellation | None = None
+    journal: Journal | None = None
+
+
+class Decisions(Protocol):
+    """What people have decided already; a dict of them is one."""
+
+    def pop(self, approval: str, default: None, /) -> Decision | None:
+        """The decision on an approval, used up; None where there is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +111,7 @@ class Run:
     step: int = 0
     guard: ProgressGuard = field(default_factory=ProgressGuard)
     locks: dict[str, anyio.Lock] = field(default_factory=dict)
-    decisions: dict[str, Decision] = field(default_factory=dict)
+    decisions: Decisions = field(default_factory=dict[str, Decision])
     output: list[Any] = field(default_factory=list)
     sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
 

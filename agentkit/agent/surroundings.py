@@ -1,19 +1,34 @@
-"""What surrounds a run: who watches it, what it is called, which event loop it has."""
+"""What surrounds a run: its beginning, its name, who watches it, which event loop it has."""
 
 from __future__ import annotations
 
+import inspect
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import anyio
 from anyio.from_thread import start_blocking_portal
 
 from agentkit.events import Event
+from agentkit.messages import Message, SystemMessage
+from agentkit.toolset import RunContext
 from agentkit.trace import RunFiles, get_logger, runs_directory
 
-__all__ = ["Observer", "default_observers", "emitter", "in_own_loop", "new_run_id"]
+__all__ = [
+    "Instructions",
+    "Observer",
+    "default_observers",
+    "emitter",
+    "in_own_loop",
+    "new_run_id",
+    "opening",
+]
+
+Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
+"""Text, or a function of the run's context, evaluated once a run so that the prompt's beginning
+(and with it the server's prefix cache) stays the same over all its steps."""
 
 Observer: TypeAlias = Callable[[str, Event], None]
 """Called with the run's id and each of its events, in the run's own thread; must be quick. One
@@ -56,6 +71,20 @@ def default_observers() -> list[Observer]:
     """A JSONL file for each run, unless the environment says `off`."""
     directory = runs_directory()
     return [RunFiles(directory)] if directory else []
+
+
+async def opening(
+    instructions: Instructions | None, context: RunContext[Any], history: Sequence[Message]
+) -> list[Message]:
+    """The history with this run's instructions at its head."""
+    text = instructions
+    if callable(text):
+        made = text(context)
+        text = await made if inspect.isawaitable(made) else made
+    if text is None:
+        return list(history)
+    rest = history[1:] if history and history[0].role == "system" else history
+    return [SystemMessage(text), *rest]
 
 
 def new_run_id() -> str:

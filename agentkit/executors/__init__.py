@@ -1,6 +1,15 @@
-"""Where tool calls run: the `Executor` protocol and its kinds."""
+"""Where tool calls run: the `Executor` protocol, its kinds, and wrappers around any of them."""
 
 from agentkit.executors.base import Executor
+from agentkit.executors.journaled import JournaledExecutor
 from agentkit.executors.local import LocalExecutor
+from agentkit.executors.retrying import RetryingExecutor
+from agentkit.executors.routing import RoutingExecutor
 
-__all__ = ["Executor", "LocalExecutor"]
+__all__ = [
+    "Executor",
+    "JournaledExecutor",
+    "LocalExecutor",
+    "RetryingExecutor",
+    "RoutingExecutor",
+]

@@ -18,6 +18,7 @@ class Executor(Protocol):
 
         A tool's failure, whatever it is, comes back as a result with a kind. The only exceptions
         that leave are those of cancellation, and then nothing of the call is left running that
-        could have been stopped.
+        could have been stopped; and an `AgentKitError` where the call could not even be tried:
+        the tool cannot run there, or its intent could not be made durable.
         """
         ...

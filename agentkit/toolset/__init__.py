@@ -7,7 +7,15 @@ runs a tool or does I/O.
 
 from agentkit.toolset.context import RunContext, RunHandles, ToolContext, idempotency_key
 from agentkit.toolset.decorator import make_tool, tool
-from agentkit.toolset.options import ApprovalRule, Effect, Label, LockKey, ToolOptions
+from agentkit.toolset.options import (
+    ApprovalRule,
+    Effect,
+    Happened,
+    Label,
+    LockKey,
+    Probe,
+    ToolOptions,
+)
 from agentkit.toolset.results import (
     ToolOutput,
     audio_part,
@@ -24,8 +32,10 @@ __all__ = [
     "Arguments",
     "DynamicToolset",
     "Effect",
+    "Happened",
     "Label",
     "LockKey",
+    "Probe",
     "RunContext",
     "RunHandles",
     "Tool",

@@ -20,6 +20,7 @@ from agentkit.toolset.options import (
     Effect,
     Label,
     LockKey,
+    Probe,
     ToolOptions,
     problem_with,
 )
@@ -47,6 +48,7 @@ def tool(
     output_cap: int | None = None,
     examples: tuple[JsonObject, ...] = (),
     strict: bool = True,
+    probe: Probe | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -63,6 +65,7 @@ def tool(
     output_cap: int | None = None,
     examples: tuple[JsonObject, ...] = (),
     strict: bool = True,
+    probe: Probe | None = None,
 ) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
     """Makes a tool of a typed callable: a function, method, partial or object; sync or async.
 
@@ -80,6 +83,7 @@ def tool(
         output_cap: Most characters of a result that the model reads.
         examples: Arguments of good calls.
         strict: A parameter without annotation is an error; otherwise it takes any JSON.
+        probe: With `probed`: asked after a crash whether the call took effect; see `Probe`.
 
     Raises:
         ToolDefinitionError: The function cannot be called by a model, or the declarations
@@ -95,6 +99,7 @@ def tool(
         output_cap=output_cap,
         examples=examples,
         strict=strict,
+        probe=probe,
     )
     build = partial(make_tool, options=options, name=name, description=description)
     return build if function is None else build(function)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from agentkit.messages import JsonObject
 
-__all__ = ["ApprovalRule", "Effect", "Label", "LockKey", "ToolOptions", "problem_with"]
+__all__ = [
+    "ApprovalRule",
+    "Effect",
+    "Happened",
+    "Label",
+    "LockKey",
+    "Probe",
+    "ToolOptions",
+    "problem_with",
+]
 
 Effect: TypeAlias = Literal["pure", "idempotent", "probed", "once"]
 """What running a tool twice would do: nothing ever (`pure`), the same as once (`idempotent`),
@@ -29,6 +38,23 @@ parameter those with the same value of it (of whatever tool), a function those w
 result; its None locks nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What a probe returns for a call that took effect before the crash.
+
+    Attributes:
+        value: What the call would have returned.
+    """
+
+    value: Any
+
+
+Probe: TypeAlias = Callable[[Mapping[str, Any], Any], Happened | Awaitable[Happened | None] | None]
+"""Finds out what came of a call that a crash interrupted, from its checked arguments and its
+`ToolContext`: `Happened`, or None if it did not and is to run. A `ToolError` says that it cannot
+be known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOptions:
     """What a tool declares about itself.
@@ -44,6 +70,8 @@ class ToolOptions:
             is left out. None: all of it.
         examples: Arguments of good calls; each must fit the signature.
         strict: A parameter without annotation is an error; otherwise it takes any JSON.
+        probe: With `effect="probed"`: finds out what came of a call. Without one, what a crash
+            interrupted stays unknown, as with `once`.
     """
 
     effect: Effect = "once"
@@ -55,6 +83,7 @@ class ToolOptions:
     output_cap: int | None = None
     examples: tuple[JsonObject, ...] = ()
     strict: bool = True
+    probe: Probe | None = None
 
 
 def problem_with(options: ToolOptions) -> str | None:
@@ -70,6 +99,8 @@ def problem_with(options: ToolOptions) -> str | None:
             'effect "once" (the default) and retries contradict each other: a retry would start '
             'it twice; declare effect="idempotent" if that is safe, or drop the retries'
         )
+    if options.probe is not None and options.effect != "probed":
+        return f'a probe is asked only with effect="probed"; this tool is {options.effect!r}'
     if options.timeout is not None and not (0 < options.timeout < math.inf):
         return f"timeout is {options.timeout}; give seconds above 0, or None for no timeout"
     if options.output_cap is not None and options.output_cap < _LEAST_CAP:

@@ -100,19 +100,6 @@ def test_a_long_error_is_cut_in_the_middle() -> None:
     assert text.endswith("the end")
 
 
-@pytest.mark.parametrize("retries", [0, 2])
-def test_a_failure_is_tried_again_as_often_as_declared(retries: int) -> None:
-    seen: list[int] = []
-
-    def flaky(ctx: ToolContext[Any]) -> None:
-        seen.append(ctx.attempt)
-        raise ToolError("not yet", retry=True)
-
-    result = execute(flaky, ToolOptions(effect="pure", retries=retries))
-    assert seen == list(range(1, retries + 2))
-    assert (result.kind, result.attempts) == ("error", retries + 1)
-
-
 def test_a_sync_tool_can_see_that_its_time_is_over() -> None:
     stopped = threading.Event()
 

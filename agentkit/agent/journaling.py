@@ -1,0 +1,94 @@
+"""A run with a journal: the same stations, each wrapped by the run's record."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import cast
+
+from agentkit.agent.state import Approver, Wiring
+from agentkit.executors import JournaledExecutor
+from agentkit.journal import Journal, JournaledRun, RunOpened
+from agentkit.models.journaled import JournaledModel
+from agentkit.policy import Approval, Decision
+
+__all__ = ["RecordedDecisions", "begun", "continued", "journaled"]
+
+
+@asynccontextmanager
+async def begun(journal: Journal, run_id: str, opening: RunOpened) -> AsyncGenerator[JournaledRun]:
+    """A new run's record, for as long as the run is at work.
+
+    Raises:
+        JournalError: The name is taken, or nothing can be written.
+    """
+    lease = await journal.open(run_id, opening)
+    record = JournaledRun(journal, lease, [opening])
+    try:
+        yield record
+    finally:
+        await record.close()
+
+
+@asynccontextmanager
+async def continued(
+    journal: Journal, run_id: str, decisions: Mapping[str, Decision]
+) -> AsyncGenerator[JournaledRun]:
+    """The record of a run that ended or died before.
+
+    Args:
+        journal: Where it is kept.
+        run_id: Its name.
+        decisions: By `Approval.id`: what people decided since then.
+
+    Raises:
+        JournalError: There is no such run, or another process is at work on it.
+    """
+    lease = await journal.claim(run_id)
+    try:
+        record = JournaledRun(journal, lease, [each.entry for each in await journal.read(run_id)])
+    except BaseException:
+        await journal.release(lease)
+        raise
+    try:
+        for approval, decision in decisions.items():
+            await record.decided(approval, decision, ahead=True)
+        yield record
+    finally:
+        await record.close()
+
+
+def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
+    """The wiring with the record around its model, its executor, its approver and its events."""
+    return replace(
+        wiring,
+        model=JournaledModel(wiring.model, record),
+        executor=JournaledExecutor(wiring.executor, record),
+        emit=record.emitter(wiring.emit),
+        approver=None if wiring.approver is None else _recording(wiring.approver, record),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecisions:
+    """The decisions of a record, in the shape in which a run takes them."""
+
+    record: JournaledRun
+
+    def pop(self, approval: str, default: None, /) -> Decision | None:
+        """The next decision on an approval, used up; None where a person is to be asked."""
+        return self.record.recorded_decision(approval) or default
+
+
+def _recording(approver: Approver, record: JournaledRun) -> Approver:
+    async def decide(approval: Approval) -> Decision | None:
+        await record.keep()
+        answer = approver(approval)
+        decision = cast("Decision | None", await answer if inspect.isawaitable(answer) else answer)
+        if decision is not None:
+            await record.decided(approval.id, decision)
+        return decision
+
+    return decide

@@ -1,0 +1,193 @@
+"""What a journal holds: one entry for each thing that must outlive the process.
+
+```
+RunOpened ─┬─ ModelCalled ── CallIntended ── CallStarted ── CallDone ─┬─ RunFinished
+           ▲  (an event)     (durable before anything starts)        │  (an event)
+           └──────────────────────── each step ──────────────────────┘
+```
+
+Beside these a run's other events. Entries are data: JSON that pydantic checks when it comes back,
+never code. Of an event whose content stands in another entry it is kept only that it was shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, TypeAlias, get_args
+
+from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+
+from agentkit.errors import JournalError
+from agentkit.events import Event, dump_event, load_event
+from agentkit.messages import JsonValue, Message, ModelSettings, ToolCall, ToolResult
+from agentkit.policy import Decision, Limits
+from agentkit.toolset import Effect
+
+__all__ = [
+    "CallDone",
+    "CallIntended",
+    "CallStarted",
+    "Decided",
+    "Entry",
+    "Record",
+    "RunOpened",
+    "Shown",
+    "dump_entry",
+    "kind_of",
+    "load_entry",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOpened:
+    """The first entry of a run: what it began with.
+
+    Attributes:
+        messages: Instructions, history and what the user said.
+        model: Its name.
+        settings: Of this run, over the agent's.
+        limits: Of this run; None for the agent's.
+        labels: What the journal's owner wants to find it by.
+    """
+
+    messages: tuple[Message, ...]
+    model: str = ""
+    settings: ModelSettings | None = None
+    limits: Limits | None = None
+    labels: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallIntended:
+    """A tool call passed every check and will start; durable before it does.
+
+    Attributes:
+        key: `ToolContext.idempotency_key`.
+        call: What is to run.
+        effect: What a second run would do.
+        boot: Of the machine; see `agentkit.journal.owner.boot_id`.
+        step: That asked for it.
+    """
+
+    key: str
+    call: ToolCall
+    effect: Effect
+    boot: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The call starts now.
+
+    In the operating system's hands before the tool is, so it outlives the process; forced to the
+    disk only with the next entry, so it may not outlive the machine. That is why an intent alone
+    proves that nothing started only as long as the machine was not booted anew.
+    """
+
+    key: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallDone:
+    """The call has its result, also when that is `unknown`."""
+
+    key: str
+    result: ToolResult
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A person decided on a call.
+
+    Attributes:
+        approval: The `Approval.id`.
+        decision: What they said.
+        step: That asked for the call; 0 where a resumed run was given the decision.
+    """
+
+    approval: str
+    decision: Decision
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An event reached those who watch; its content stands in another entry."""
+
+    kind: str
+    step: int
+    call_id: str = ""
+
+
+Own: TypeAlias = RunOpened | CallIntended | CallStarted | CallDone | Decided | Shown
+Entry: TypeAlias = Own | Event
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An entry and where it stands.
+
+    Attributes:
+        seq: Its place in the run, from 1.
+        epoch: Of the owner who wrote it.
+        at: Seconds since 1970.
+        entry: What was written.
+    """
+
+    seq: int
+    epoch: int
+    at: float
+    entry: Entry
+
+
+def kind_of(entry: Entry) -> str:
+    """The name of an entry's kind."""
+    return type(entry).__name__
+
+
+def dump_entry(entry: Entry) -> str:
+    """The entry as JSON text; `load_entry` takes it back."""
+    if not isinstance(entry, get_args(Own)):
+        return dump_event(entry).decode()  # type: ignore[arg-type]  # get_args hides it: the rest of Entry
+    body = {"event": kind_of(entry)} | {
+        part.name: getattr(entry, part.name) for part in fields(entry)
+    }
+    try:
+        return to_json(body, fallback=str, inf_nan_mode="constants").decode()
+    except PydanticSerializationError:
+        # Half a surrogate pair, from the undecodable bytes of a file name or an argument.
+        plain = to_jsonable_python(body, fallback=str)
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+def load_entry(text: str) -> Entry:
+    """The entry that `dump_entry` wrote.
+
+    Raises:
+        JournalError: The text is not an entry of a journal.
+    """
+    try:
+        body = json.loads(text)
+        kind = body.pop("event", None) if isinstance(body, dict) else None
+        if kind in _KINDS:
+            entry: Entry = _adapter(_KINDS[kind]).validate_python(body)
+            return entry
+        return load_event(text)
+    except (ValueError, RecursionError) as error:
+        raise JournalError(f"not an entry of a journal: {text[:80]!r} ({error})") from error
+
+
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Own)}
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    """Built at the first use: it costs more than importing this module."""
+    return TypeAdapter(kind)

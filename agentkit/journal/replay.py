@@ -1,0 +1,234 @@
+"""One run as its journal knows it: what is recorded is given back, what is new is written down.
+
+A run is resumed by running it again from its beginning. Model replies, results and decisions come
+from the record until it ends, and from there on from the world. So there is no second way through
+the loop, and no state of a run that would have to be rebuilt by other means.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from agentkit.errors import JournalError
+from agentkit.events import (
+    Event,
+    ModelCalled,
+    ReasoningDelta,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ToolCallDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from agentkit.journal.base import Journal, Lease
+from agentkit.journal.entries import (
+    CallDone,
+    CallIntended,
+    CallStarted,
+    Decided,
+    Entry,
+    RunOpened,
+    Shown,
+    kind_of,
+)
+from agentkit.journal.owner import boot_id
+from agentkit.messages import ModelResponse, ToolCall, ToolChoice, ToolResult
+from agentkit.policy import Decision
+from agentkit.toolset import Effect
+
+__all__ = ["CallState", "JournaledRun"]
+
+Emit: TypeAlias = Callable[[Event], None]
+
+_FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress)
+"""Shown as they happen, never recorded: what they add up to is."""
+
+_HELD_ELSEWHERE = (StepStarted, StepFinished, ToolStarted, ToolFinished)
+"""Their content stands in `ModelCalled`, `CallIntended` and `CallDone`."""
+
+
+@dataclass(slots=True)
+class CallState:
+    """What is recorded of a call; at least its intent."""
+
+    intent: CallIntended
+    started: bool = False
+    result: ToolResult | None = None
+
+    @property
+    def may_have_started(self) -> bool:
+        """Whether the tool may have been reached; see `CallStarted`."""
+        return self.started or not self.intent.boot or self.intent.boot != boot_id()
+
+
+class JournaledRun:
+    """The record of one run, read and written by whoever holds its lease.
+
+    Args:
+        journal: Where it is kept.
+        lease: Of the run.
+        recorded: Its entries so far; the first is its `RunOpened`.
+
+    Raises:
+        JournalError: The record has no beginning.
+    """
+
+    def __init__(self, journal: Journal, lease: Lease, recorded: Sequence[Entry]) -> None:
+        if not recorded or not isinstance(recorded[0], RunOpened):
+            raise JournalError(f"the journal holds no beginning of the run {lease.run_id}")
+        self.opening = recorded[0]
+        self._journal = journal
+        self._lease = lease
+        self._calls: dict[str, CallState] = {}
+        self._replies: defaultdict[tuple[int, ToolChoice], deque[ModelResponse]] = defaultdict(
+            deque
+        )
+        self._decisions: defaultdict[str, deque[Decision]] = defaultdict(deque)
+        self._shown: Counter[Shown] = Counter()
+        self._pending: list[Entry] = []
+        self._resumed = len(recorded) > 1
+        self._ended = isinstance(recorded[-1], RunFinished)
+        self._step = 0
+        for entry in recorded[1:]:
+            self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        match entry:
+            case ModelCalled():
+                self._replies[entry.step, entry.tool_choice].append(entry.response)
+                self._shown[_identity(entry)] += 1
+            case Decided():
+                self._decisions[entry.approval].append(entry.decision)
+            case CallIntended():
+                self._calls.setdefault(entry.key, CallState(entry))
+            case CallStarted():
+                self._calls[entry.key].started = True
+            case CallDone():
+                self._calls[entry.key].result = entry.result
+            case Shown():
+                self._shown[entry] += 1
+            case RunOpened() | RunFinished():
+                pass
+            case _:
+                self._shown[_identity(entry)] += 1
+
+    # --- events --------------------------------------------------------------------------------
+
+    def emitter(self, emit: Emit) -> Emit:
+        """Passes on what is new, and keeps it; what was shown before the crash is not shown again.
+
+        The run's beginning and its end always pass, so that whoever watches sees a whole.
+        """
+
+        def passing(event: Event) -> None:
+            if isinstance(event, RunStarted):
+                emit(replace(event, resumed=self._resumed))
+            elif isinstance(event, RunFinished):
+                if self._pending or not self._ended:
+                    self._pending.append(event)
+                emit(event)
+            elif isinstance(event, _FLEETING) or self._is_new(event):
+                emit(event)
+
+        return passing
+
+    def _is_new(self, event: Event) -> bool:
+        self._step = event.step
+        identity = _identity(event)
+        if self._shown[identity] > 0:
+            self._shown[identity] -= 1
+            return False
+        held = isinstance(event, _HELD_ELSEWHERE)
+        if isinstance(event, ToolFinished) and not event.result.attempts:
+            held = False  # it was answered without being run
+        self._pending.append(identity if held else event)
+        return True
+
+    # --- the model -----------------------------------------------------------------------------
+
+    def recorded_reply(self, choice: ToolChoice) -> ModelResponse | None:
+        """The next reply that this step got under this choice, if it is recorded."""
+        replies = self._replies[self._step, choice]
+        return replies.popleft() if replies else None
+
+    async def keep(self) -> None:
+        """Hands what has happened to the operating system, before something that may take long."""
+        await self._flush(durable=False)
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def call(self, key: str) -> CallState | None:
+        """What is recorded of a call."""
+        return self._calls.get(key)
+
+    async def intend(self, key: str, call: ToolCall, effect: Effect) -> None:
+        """Makes durable that the call will start.
+
+        Raises:
+            JournalError: It could not be; the call must not start.
+        """
+        intent = CallIntended(key, call, effect, boot_id(), self._step)
+        await self._write(intent, durable=True)
+        self._calls[key] = CallState(intent)
+
+    async def start(self, key: str) -> None:
+        """Records that the call starts now. Raises as `intend`."""
+        if not self._calls[key].started:
+            await self._write(CallStarted(key, self._step), durable=False)
+            self._calls[key].started = True
+
+    async def done(self, key: str, result: ToolResult) -> None:
+        """Makes a result durable."""
+        await self._write(CallDone(key, result, self._step), durable=True)
+        self._calls[key].result = result
+
+    # --- decisions -----------------------------------------------------------------------------
+
+    def recorded_decision(self, approval: str) -> Decision | None:
+        """The next decision on an approval, if it is recorded."""
+        decisions = self._decisions[approval]
+        return decisions.popleft() if decisions else None
+
+    async def decided(self, approval: str, decision: Decision, *, ahead: bool = False) -> None:
+        """Records a decision.
+
+        Args:
+            approval: The `Approval.id`.
+            decision: What a person said.
+            ahead: It was made before the run asks for it again; it counts when it does.
+        """
+        await self._write(Decided(approval, decision, 0 if ahead else self._step), durable=True)
+        if ahead:
+            self._decisions[approval].append(decision)
+
+    # --- writing -------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Writes what is still to be written, and gives the lease back."""
+        try:
+            await self._flush(durable=True)
+        finally:
+            await self._journal.release(self._lease)
+
+    async def _write(self, entry: Entry, *, durable: bool) -> None:
+        self._pending.append(entry)
+        self._ended = False
+        await self._flush(durable=durable)
+
+    async def _flush(self, *, durable: bool) -> None:
+        batch, self._pending = self._pending, []
+        if batch:
+            await self._journal.append(self._lease, batch, durable=durable)
+
+
+def _identity(event: Entry) -> Shown:
+    call = getattr(event, "call", None)
+    step: int = getattr(event, "step", 0)
+    return Shown(kind_of(event), step, call.id if isinstance(call, ToolCall) else "")
