@@ -52,6 +52,7 @@ __all__ = [
     "ToolFinished",
     "ToolProgress",
     "ToolStarted",
+    "as_json",
     "dump_event",
     "load_event",
 ]
@@ -363,11 +364,16 @@ def dump_event(event: Event) -> bytes:
         body |= {name: getattr(result, name) for name in _OF_A_RESULT}
     else:
         body |= {part.name: getattr(event, part.name) for part in fields(event)}
+    return as_json(body)
+
+
+def as_json(value: object) -> bytes:
+    """Any part of an event as `dump_event` writes it."""
     try:
-        return to_json(body, fallback=str, inf_nan_mode="constants")
+        return to_json(value, fallback=str, inf_nan_mode="constants")
     except PydanticSerializationError:
         # Half a surrogate pair, from the undecodable bytes of a file name or an argument.
-        plain = to_jsonable_python(body, fallback=str)
+        plain = to_jsonable_python(value, fallback=str)
         return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
 
 

@@ -34,6 +34,7 @@ from agentkit.errors import (
 )
 from agentkit.messages import JsonObject
 from agentkit.stream import EventDecoder
+from agentkit.trace import keep_secret, secret_headers
 
 __all__ = ["Connection", "Timeouts", "Transport"]
 
@@ -89,6 +90,7 @@ class Connection:
         try:
             parts = urlsplit(self.base_url)
             whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+            keep_secret(self.api_key, parts.password, *secret_headers(self.headers or {}))
         except ValueError:  # a bracket that is not closed, a port that is no number
             whole = False
         if not whole:

@@ -1,16 +1,17 @@
 """The run file: one JSON line for each event of a run, written as it happens.
 
 An observer of events. It holds what happened, not what was streamed: deltas are left out, the
-messages they add up to are in. A line is written whole and flushed, so that a run that is killed
-leaves a file that is complete up to there. A disk that refuses never stops a run; it is said once.
+messages they add up to are in. So it is enough to replay the run offline (`agentkit.runtime`).
+A line is written whole and flushed, so that a run that is killed leaves a file that is complete up
+to there. A disk that refuses never stops a run; it is said once.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote
 
 from agentkit.events import (
@@ -24,8 +25,9 @@ from agentkit.events import (
     dump_event,
 )
 from agentkit.trace.logs import get_logger
+from agentkit.trace.redaction import without_secrets
 
-__all__ = ["RunFiles", "runs_directory"]
+__all__ = ["RunFiles", "run_file_name", "runs_directory"]
 
 _log = get_logger()
 _DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta, PartialOutput)
@@ -45,6 +47,11 @@ def runs_directory() -> Path | None:
     return Path(state) / "agentkit" / "runs"
 
 
+def run_file_name(run_id: str) -> str:
+    """The name of a run's file; whatever the id holds, it is a name and no path."""
+    return f"{quote(run_id, safe='')}.jsonl"
+
+
 class RunFiles:
     """Writes `DIRECTORY/RUN_ID.jsonl` for each run it observes.
 
@@ -54,11 +61,11 @@ class RunFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._open: dict[str, BinaryIO] = {}
+        self._open: dict[str, FileIO] = {}
 
     def path(self, run_id: str) -> Path:
         """The file of a run; whatever its id holds, the file lies in the directory."""
-        return self._directory / f"{quote(run_id, safe='')}.jsonl"
+        return self._directory / run_file_name(run_id)
 
     def __call__(self, run_id: str, event: Event) -> None:
         """Writes the event's line, if it is one that the file keeps."""
@@ -73,7 +80,8 @@ class RunFiles:
     def _write(self, run_id: str, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._open[run_id] = self.path(run_id).open("ab", buffering=0)
+            opened = self._open[run_id] = self.path(run_id).open("a+b", buffering=0)
+            _drop_cut_line(opened)
         file = self._open.get(run_id)
         if file is None:
             return
@@ -88,6 +96,15 @@ class RunFiles:
             file.close()
 
 
+def _drop_cut_line(file: FileIO) -> None:
+    """What a kill left of a line would spoil the next one."""
+    end = file.seek(0, os.SEEK_END)
+    if end == 0 or os.pread(file.fileno(), 1, end - 1) == b"\n":
+        return
+    file.seek(0)
+    file.truncate(file.readall().rfind(b"\n") + 1)
+
+
 def _line(event: Event) -> bytes:
-    """The event and when it happened, in seconds since 1970."""
-    return dump_event(event)[:-1] + f',"time":{time.time():.6f}}}\n'.encode()
+    """The event and when it happened, in seconds since 1970; no secret that was registered."""
+    return without_secrets(dump_event(event))[:-1] + f',"time":{time.time():.6f}}}\n'.encode()

@@ -1,0 +1,157 @@
+"""The first place where a replay is not what was recorded, as text that a person can read."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentkit.events import as_json
+from agentkit.messages import AssistantMessage, Message, ModelRequest, ToolDefinition, ToolMessage
+from agentkit.trace import without_secrets
+
+__all__ = ["Divergence", "difference", "request_difference", "same"]
+
+_CONTEXT = 2
+_LONGEST_LINE = 160
+_MOST_LINES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where a replay first differs.
+
+    Attributes:
+        step: From 1; 0 is before the first model call.
+        what: What differs, such as `settings of the model call`.
+        diff: A unified diff, from the record (`-`) to the replay (`+`).
+    """
+
+    step: int
+    what: str
+    diff: str
+
+    def __str__(self) -> str:
+        return f"step {self.step}: {self.what}\n{self.diff}"
+
+
+def same(recorded: object, replayed: object) -> bool:
+    """Whether two values are written alike in a run file, secrets left out."""
+    return recorded == replayed or _as_json(recorded) == _as_json(replayed)
+
+
+def difference(step: int, what: str, recorded: object, replayed: object) -> Divergence:
+    """The divergence of two values that are not the same."""
+    return Divergence(step, what, _diff(_lines(recorded), _lines(replayed)))
+
+
+def request_difference(
+    step: int, recorded: ModelRequest, replayed: ModelRequest, known: int
+) -> Divergence | None:
+    """The first difference of two requests; None if there is none.
+
+    Args:
+        step: That made them.
+        recorded: From the run file.
+        replayed: From the agent now.
+        known: How many leading messages need not be compared again.
+    """
+    return (
+        _tools(step, recorded.tools, replayed.tools)
+        or _field(step, "settings", recorded.settings, replayed.settings)
+        or _field(step, "tool choice", recorded.tool_choice, replayed.tool_choice)
+        or _messages(step, recorded.messages, replayed.messages, known)
+    )
+
+
+def _field(step: int, name: str, recorded: object, replayed: object) -> Divergence | None:
+    if same(recorded, replayed):
+        return None
+    return difference(step, f"{name} of the model call", recorded, replayed)
+
+
+def _tools(
+    step: int, recorded: Sequence[ToolDefinition], replayed: Sequence[ToolDefinition]
+) -> Divergence | None:
+    if same(tuple(recorded), tuple(replayed)):
+        return None
+    names = [tool.name for tool in recorded], [tool.name for tool in replayed]
+    if names[0] != names[1]:
+        what = "order of the tools" if sorted(names[0]) == sorted(names[1]) else "tools"
+        return Divergence(step, f"{what} of the model call", _diff(*names))
+    old, new = next(
+        pair for pair in zip(recorded, replayed, strict=True) if not same(pair[0], pair[1])
+    )
+    return difference(step, f"definition of the tool {old.name}", old, new)
+
+
+def _messages(
+    step: int, recorded: Sequence[Message], replayed: Sequence[Message], known: int
+) -> Divergence | None:
+    pairs = enumerate(zip(recorded, replayed, strict=False))
+    for number, (old, new) in pairs:
+        if number >= known and not same(old, new):
+            what = f"message {number + 1} of the model call ({_whose(old)})"
+            return difference(step, what, old, new)
+    if len(recorded) == len(replayed):
+        return None
+    shared = min(len(recorded), len(replayed))
+    old_rest, new_rest = recorded[shared:], replayed[shared:]
+    what = f"number of messages of the model call: {len(recorded)} became {len(replayed)}"
+    return difference(step, what, tuple(old_rest), tuple(new_rest))
+
+
+def _whose(message: Message) -> str:
+    return f"{message.role} {message.name}" if isinstance(message, ToolMessage) else message.role
+
+
+# --- as lines ----------------------------------------------------------------------------------
+
+
+def _as_json(value: object) -> Any:
+    return json.loads(without_secrets(as_json(value)))
+
+
+def _diff(recorded: list[str], replayed: list[str]) -> str:
+    lines = list(
+        difflib.unified_diff(
+            _short(recorded), _short(replayed), "recorded", "replayed", n=_CONTEXT, lineterm=""
+        )
+    )
+    more = len(lines) - _MOST_LINES
+    return "\n".join([*lines[:_MOST_LINES], *([f"… {more} more lines"] if more > 0 else [])])
+
+
+def _short(lines: list[str]) -> list[str]:
+    """Lines that a terminal can show, so that a change within a long one is seen."""
+    return [
+        line[start : start + _LONGEST_LINE]
+        for line in lines
+        for start in range(0, max(len(line), 1), _LONGEST_LINE)
+    ]
+
+
+def _lines(value: object) -> list[str]:
+    """A value as lines: text as it stands, everything else as indented JSON."""
+    if isinstance(value, str):
+        return without_secrets(value.encode("utf-8", "replace")).decode().splitlines() or [""]
+    if isinstance(value, tuple):
+        return [line for item in value for line in _lines(item)]
+    if isinstance(value, AssistantMessage | ToolMessage) and isinstance(value.content, str):
+        return _message_lines(value, value.content)
+    if getattr(value, "role", None) in ("system", "user"):
+        content = getattr(value, "content", "")
+        return _lines(content)
+    return json.dumps(_as_json(value), indent=2, ensure_ascii=False).splitlines()
+
+
+def _message_lines(message: AssistantMessage | ToolMessage, content: str) -> list[str]:
+    rest = {
+        name: part
+        for name, part in _as_json(message).items()
+        if name not in ("content", "role") and part
+    }
+    head = _lines(rest) if rest else []
+    return [*head, *_lines(content)]

@@ -1,0 +1,351 @@
+"""A recorded run that answers for model, tools and people, and notices the first difference."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from anyio.lowlevel import checkpoint
+
+from agentkit.agent.state import current_budget
+from agentkit.errors import ModelError
+from agentkit.events import (
+    ApprovalDecided,
+    ApprovalNeeded,
+    CallRepaired,
+    Event,
+    ModelEvent,
+    ModelFinished,
+    RunFinished,
+    RunResult,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolFinished,
+    ToolStarted,
+)
+from agentkit.executors import Executor
+from agentkit.messages import Message, ModelRequest, ModelResponse, ToolResult
+from agentkit.models import Model
+from agentkit.policy import Approval, Approve, Decision, Deny, Edit
+from agentkit.runtime.divergence import Divergence, difference, request_difference, same
+from agentkit.toolset import ToolContext, ValidatedCall
+from agentkit.trace import requests_of
+
+__all__ = ["EndOfTape", "ReplayExecutor", "ReplayModel", "Tape"]
+
+_Key: TypeAlias = tuple[str, int, str]
+
+
+class EndOfTape(Exception):  # noqa: N818 - nothing went wrong: there is no more to replay
+    """The replay cannot go on: it differs, or the record ends here."""
+
+
+class Tape:
+    """One part of a recorded run, from its `RunStarted` on.
+
+    Args:
+        events: The first is the `RunStarted`.
+    """
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        assert isinstance(events[0], RunStarted), "a part of a run begins with RunStarted"
+        self.started: RunStarted = events[0]
+        self.end: RunResult[Any] | None = None
+        if isinstance(events[-1], RunFinished):
+            self.end = events[-1].result
+        self.divergence: Divergence | None = None
+        self.notes: list[str] = []
+        self.model_calls = self.tool_calls = self.step = 0
+        self.constrains = False
+        self._calls = deque(requests_of(events))
+        self._expected: dict[_Key, Event] = {}
+        self._unseen: dict[int, dict[_Key, Event]] = defaultdict(dict)
+        for event in events:
+            if (key := _key(event)) is not None:
+                self._expected[key] = event
+                if not isinstance(event, RunFinished):
+                    self._unseen[event.step][key] = event
+        self._sent: Sequence[Message] = ()
+        self._decided = _decisions(events)
+        self._delegated: dict[str, None] = {}
+        self._finished = False
+
+    # --- what it serves ---
+
+    def reply(self, request: ModelRequest) -> ModelResponse:
+        """The recorded reply to a request that is the recorded one.
+
+        Raises:
+            EndOfTape: It is not, or the record ends here.
+            ModelError: The recorded model call failed.
+        """
+        if self.divergence is not None:
+            raise EndOfTape
+        if not self._calls or self._calls[0][1].step != self.step:
+            raise self._no_more("a model call that the record does not have", "", request)
+        recorded, called = self._calls.popleft()
+        self.divergence = request_difference(self.step, recorded, request, self._known(request))
+        if self.divergence is not None:
+            raise EndOfTape
+        self._sent = request.messages
+        self.constrains = called.constrains
+        self.model_calls += 1
+        return called.response
+
+    def result(self, call: ValidatedCall, step: int) -> ToolResult:
+        """The recorded result of a call.
+
+        Raises:
+            EndOfTape: The replay differs already, or the record ends before the result.
+            AgentKitError: So the recorded run ended.
+        """
+        if self.divergence is not None:
+            raise EndOfTape
+        found = self._expected.get(("ToolFinished", step, call.call.id))
+        if not isinstance(found, ToolFinished):
+            raise self._no_more(f"a result of {call.tool.name} that the record does not have")
+        self.tool_calls += 1
+        budget = current_budget.get()
+        if found.spent is not None and budget is not None:
+            spent = found.spent
+            budget.spend(usage=spent.usage, steps=spent.steps, tool_calls=spent.tool_calls)
+            self._delegated[call.tool.name] = None
+        return found.returned or found.result
+
+    def decision(self, approval: Approval) -> Decision | None:
+        """What a person said then; None where nobody did."""
+        decided = self._decided.get(("asked", approval.id))
+        return _decision(decided.popleft()) if decided else None
+
+    def decisions(self) -> dict[str, Decision]:
+        """What was decided while the run was paused."""
+        return {
+            name: _decision(decided[0])
+            for (when, name), decided in self._decided.items()
+            if when == "paused"
+        }
+
+    def failed(self, error: Exception) -> None:
+        """The replay ended with an exception; where the record did not, that is a divergence."""
+        recorded = self.end is not None and self.end.stop_reason == "error"
+        if self.divergence is None and not recorded:
+            what = f"the agent raised {type(error).__name__}"
+            self.divergence = difference(self.step, what, "", str(error))
+
+    def _known(self, request: ModelRequest) -> int:
+        """How many leading messages were compared at the step before."""
+        known = 0
+        for old, new in zip(self._sent, request.messages, strict=False):
+            if old is not new:
+                break
+            known += 1
+        return known
+
+    def _no_more(self, what: str, recorded: object = "", replayed: object = "") -> Exception:
+        """What to raise where the record has nothing to serve."""
+        if not self._calls and (self.end is None or self.end.stop_reason in _CUT_SHORT):
+            self._finished = True
+            return EndOfTape()
+        if self.end is not None and self.end.stop_reason == "error" and not self._calls:
+            return ModelError(self.end.explanation)
+        self.divergence = self.divergence or difference(self.step, what, recorded, replayed)
+        return EndOfTape()
+
+    # --- what it notices ---
+
+    def watch(self, _run_id: str, event: Event) -> None:
+        """An observer of the replayed run."""
+        if self.divergence is not None or self._finished:
+            return
+        over = 0.0  # the steps before this one must have happened as they are recorded
+        if isinstance(event, StepStarted):
+            over = self.step = event.step
+        elif isinstance(event, RunFinished):
+            over = math.inf
+        self.divergence = self._missing(before=over)
+        if self.divergence is None and (key := _key(event)) is not None:
+            self._compare(key, event)
+
+    def _compare(self, key: _Key, event: Event) -> None:
+        recorded = self._expected.get(key)
+        self._unseen[event.step].pop(key, None)
+        if recorded is None:
+            if self.end is None and not self._calls and not any(self._unseen.values()):
+                self._finished = True  # the process died here
+                return
+            what = f"{_said(event)}; the record does not have it"
+            self.divergence = difference(event.step, what, "", event)
+            return
+        for what, old, new in _aspects(recorded, event):
+            if not same(old, new):
+                self.divergence = difference(event.step or self.step, what, old, new)
+                return
+
+    def _missing(self, before: float) -> Divergence | None:
+        """What is recorded of the steps before and did not happen."""
+        for step in sorted(step for step in self._unseen if step < before):
+            for event in self._unseen.pop(step).values():
+                what = f"{_said(event)}; it did not happen in the replay"
+                return difference(step, what, event, "")
+        return None
+
+    def all_notes(self) -> list[str]:
+        """What the replay of this part does not cover."""
+        notes = list(self.notes)
+        if self._delegated:
+            names = ", ".join(self._delegated)
+            notes.append(
+                f"sub-agents ({names}) did not run again: their results are from the record, and "
+                f"their runs have files of their own ({self.started.run_id}.NAME-...)"
+            )
+        if self.end is None or self.end.stop_reason in _CUT_SHORT:
+            why = "the process died" if self.end is None else self.end.explanation
+            notes.append(f"the record ends in step {self.step} ({why}), and the replay there")
+        return notes
+
+
+_CUT_SHORT = ("cancelled", "seconds")
+"""Ends that came from outside, at a moment that no replay can repeat."""
+
+
+class ReplayModel:
+    """Gives the recorded replies to the recorded requests."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+
+    @property
+    def name(self) -> str:
+        """That of the recorded model."""
+        return self._tape.started.model
+
+    @property
+    def constrains(self) -> bool:
+        """As the recorded model did."""
+        return self._tape.constrains
+
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """The recorded reply, in one piece; see `Tape.reply` for what it raises."""
+        await checkpoint()
+        yield ModelFinished(self._tape.reply(request))
+
+    async def aclose(self) -> None:
+        """Holds nothing."""
+
+
+class ReplayExecutor:
+    """Gives the recorded results; runs nothing."""
+
+    def __init__(self, tape: Tape) -> None:
+        self._tape = tape
+
+    async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
+        """The recorded result; see `Tape.result` for what it raises."""
+        await checkpoint()
+        return self._tape.result(call, context.step)
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+def _key(event: Event) -> _Key | None:
+    """Which event of a run it is; None for those that a replay does not compare."""
+    match event:
+        case StepFinished() | RunFinished():
+            part = ""
+        case ToolStarted(call=call) | ToolFinished(call=call):
+            part = call.id
+        case CallRepaired(call=call, rung=rung):
+            part = f"{rung} {call.id}"
+        case ApprovalNeeded(id=part) | ApprovalDecided(id=part):
+            pass
+        case _:
+            return None
+    return type(event).__name__, event.step, part
+
+
+def _aspects(recorded: Event, replayed: Event) -> Iterator[tuple[str, object, object]]:
+    """What is compared of two events, and what to call it."""
+    match recorded, replayed:
+        case StepFinished() as old, StepFinished() as new:
+            yield "the model's reply", old.message, new.message
+            yield (
+                "how the reply ended",
+                [old.finish_reason, old.usage],
+                [
+                    new.finish_reason,
+                    new.usage,
+                ],
+            )
+        case ToolStarted() as old, ToolStarted() as new:
+            yield f"arguments of the call {old.call.name}", old.call, new.call
+        case ToolFinished() as old, ToolFinished() as new:
+            yield f"the call {old.call.name}", old.call, new.call
+            yield f"result of the call {old.call.name}", old.result, new.result
+        case RunFinished() as old, RunFinished() as new:
+            yield from _ends(old.result, new.result)
+        case _:
+            yield _said(recorded), recorded, replayed
+
+
+def _ends(old: RunResult[Any], new: RunResult[Any]) -> Iterator[tuple[str, object, object]]:
+    yield (
+        "how the run ended",
+        [old.stop_reason, old.explanation],
+        [
+            new.stop_reason,
+            new.explanation,
+        ],
+    )
+    yield "output of the run", old.output, new.output
+    yield "what the run spent", [old.steps, old.usage], [new.steps, new.usage]
+
+
+def _said(event: Event) -> str:
+    """An event in words."""
+    match event:
+        case StepFinished(step=step):
+            return f"step {step}"
+        case ToolStarted(call=call):
+            return f"the call {call.name} ran"
+        case ToolFinished(call=call):
+            return f"the call {call.name} had a result"
+        case CallRepaired(call=call):
+            return f"the call {call.name} was repaired"
+        case ApprovalNeeded(call=call):
+            return f"a person was asked about the call {call.name}"
+        case ApprovalDecided():
+            return "a person decided on a call"
+        case _:
+            return type(event).__name__
+
+
+def _decisions(events: Sequence[Event]) -> dict[tuple[str, str], deque[ApprovalDecided]]:
+    """What people decided, by whether they were asked in this part or while it was paused."""
+    asked: set[str] = set()
+    found: dict[tuple[str, str], deque[ApprovalDecided]] = defaultdict(deque)
+    for event in events:
+        if isinstance(event, ApprovalNeeded):
+            asked.add(event.id)
+        elif isinstance(event, ApprovalDecided):
+            found["asked" if event.id in asked else "paused", event.id].append(event)
+            asked.discard(event.id)
+    return found
+
+
+def _decision(event: ApprovalDecided) -> Decision:
+    match event.decision:
+        case "approve":
+            return Approve()
+        case "deny":
+            return Deny(event.reason)
+        case "edit":
+            return Edit(event.arguments or {})
+
+
+if TYPE_CHECKING:
+    _model: Model = ReplayModel(Tape([]))
+    _executor: Executor = ReplayExecutor(Tape([]))

@@ -1,0 +1,264 @@
+"""Run files read back: the one reader behind replay, the terminal and the page.
+
+A file holds one run, in parts: a run that paused, or whose process died, goes on in the same file
+with another `RunStarted`. A last line that was cut by a kill is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from agentkit.errors import AgentKitError
+from agentkit.events import (
+    ApprovalDecided,
+    ApprovalNeeded,
+    CallRepaired,
+    Event,
+    ModelCalled,
+    RunFinished,
+    RunResult,
+    RunStarted,
+    StepFinished,
+    StepRestarted,
+    StepStarted,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+    load_event,
+)
+from agentkit.messages import Message, ModelRequest, ToolCall, ToolDefinition, Usage
+from agentkit.trace.runfile import run_file_name, runs_directory
+
+__all__ = [
+    "Asked",
+    "Part",
+    "Ran",
+    "Step",
+    "Timed",
+    "TraceError",
+    "find_run",
+    "parts_of",
+    "read_events",
+    "requests_of",
+]
+
+
+class TraceError(AgentKitError):
+    """There is no such run file, or it is none; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """An event and when it happened, in seconds since 1970."""
+
+    event: Event
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One model call with its whole request."""
+
+    request: ModelRequest
+    called: ModelCalled
+    time: float
+
+
+@dataclass(slots=True)
+class Ran:
+    """One tool call: what became of it, and when.
+
+    Attributes:
+        call: As it ran; as the model meant it, where it did not run.
+        started: None for a call that did not run: refused, known already, a twin of another.
+        finished: None if the run ended first.
+    """
+
+    call: ToolCall
+    started: float | None = None
+    finished: float | None = None
+    end: ToolFinished | None = None
+    progress: list[str] = field(default_factory=list)
+    repairs: list[CallRepaired] = field(default_factory=list)
+    asked: ApprovalNeeded | None = None
+    decided: ApprovalDecided | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the model was told of an error, or nothing at all."""
+        return self.end is None or self.end.result.is_error
+
+
+@dataclass(slots=True)
+class Step:
+    """One step: the model calls that made its reply, and the tool calls that it asked for."""
+
+    number: int
+    began: float
+    asked: list[Asked] = field(default_factory=list)
+    restarts: list[StepRestarted] = field(default_factory=list)
+    finished: StepFinished | None = None
+    ran: dict[str, Ran] = field(default_factory=dict)
+    ended: float = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all its model calls."""
+        return sum((each.called.response.usage for each in self.asked), Usage())
+
+    @property
+    def failed(self) -> bool:
+        """Whether a call of it failed, or the reply never came."""
+        return self.finished is None or any(ran.failed for ran in self.ran.values())
+
+
+@dataclass(slots=True)
+class Part:
+    """What one process did of a run: from one `RunStarted` to its end, as far as it came.
+
+    Attributes:
+        result: Without messages; None if the process died.
+    """
+
+    started: RunStarted
+    began: float
+    steps: list[Step] = field(default_factory=list)
+    result: RunResult[Any] | None = None
+    ended: float = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of its own model calls; what sub-agents spent is in `result`."""
+        return sum((step.usage for step in self.steps), Usage())
+
+
+# --- finding and reading -----------------------------------------------------------------------
+
+
+def find_run(run: str, directory: Path | None = None) -> Path:
+    """The file of a run.
+
+    Args:
+        run: Its id, the path of its file, or `last` for the newest.
+        directory: Where run files are; default: `runs_directory()`.
+
+    Raises:
+        TraceError: There is none.
+    """
+    directory = directory or runs_directory()
+    if run != "last" and (path := Path(run)).is_file():
+        return path
+    if directory is None or not directory.is_dir():
+        raise TraceError(f"there is no run {run!r}: no directory of run files (AGENTKIT_RUNS)")
+    if run == "last":
+        files = sorted(directory.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns)
+        if not files:
+            raise TraceError(f"there is no run in {directory} yet")
+        return files[-1]
+    path = directory / run_file_name(run)
+    if not path.is_file():
+        raise TraceError(f"there is no run {run!r} in {directory}; `agentkit trace list` shows all")
+    return path
+
+
+def read_events(file: Path) -> list[Timed]:
+    """The events of a run file, in the order in which they happened.
+
+    Raises:
+        TraceError: The file cannot be read, or a line of it is no event.
+    """
+    try:
+        lines = file.read_bytes().split(b"\n")
+    except OSError as error:
+        raise TraceError(f"{file} cannot be read: {error.strerror}") from None
+    cut = lines.pop()  # empty, unless a kill cut the last line
+    events: list[Timed] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            events.append(Timed(load_event(line), float(from_json(line).get("time", 0.0))))
+        except ValueError as error:
+            first = str(error).splitlines()[0]
+            raise TraceError(f"{file}, line {number} is no event of a run: {first}") from None
+    if not events:
+        raise TraceError(f"{file} holds no event of a run{': its one line is cut' if cut else ''}")
+    return events
+
+
+def requests_of(events: Iterable[Event]) -> Iterator[tuple[ModelRequest, ModelCalled]]:
+    """Each model call with the request it answered, put together from what was new in each."""
+    messages: list[Message] = []
+    tools: tuple[ToolDefinition, ...] = ()
+    for event in events:
+        if isinstance(event, RunStarted):
+            messages, tools = list(event.messages), ()
+        elif isinstance(event, ModelCalled):
+            messages[event.same :] = event.messages
+            tools = tools if event.tools is None else event.tools
+            request = ModelRequest(tuple(messages), tools, event.settings, event.tool_choice)
+            yield request, event
+
+
+# --- told as steps -----------------------------------------------------------------------------
+
+
+def parts_of(events: Iterable[Timed]) -> list[Part]:
+    """The parts of a run, each as its steps."""
+    events = list(events)
+    requests = {id(called): request for request, called in requests_of(e.event for e in events)}
+    parts: list[Part] = []
+    for timed in events:
+        if isinstance(timed.event, RunStarted):
+            parts.append(Part(timed.event, timed.time, ended=timed.time))
+        if parts:
+            _add(parts[-1], timed, requests)
+    return parts
+
+
+def _add(part: Part, timed: Timed, requests: dict[int, ModelRequest]) -> None:
+    event, time = timed.event, timed.time
+    part.ended = time
+    if isinstance(event, RunStarted):
+        return
+    if isinstance(event, RunFinished):
+        part.result = event.result
+        return
+    if isinstance(event, StepStarted) or not part.steps:
+        part.steps.append(Step(event.step, time))  # a resumed part begins with calls, not a step
+    step = part.steps[-1]
+    step.ended = time
+    match event:
+        case ModelCalled():
+            step.asked.append(Asked(requests[id(event)], event, time))
+        case StepFinished():
+            step.finished = event
+        case StepRestarted():
+            step.restarts.append(event)
+        case _:
+            _add_call(step, event, time)
+
+
+def _add_call(step: Step, event: Event, time: float) -> None:
+    match event:
+        case ToolStarted(call=call):
+            ran = step.ran.setdefault(call.id, Ran(call))
+            ran.call, ran.started = call, time
+        case ToolFinished(call=call):
+            ran = step.ran.setdefault(call.id, Ran(call))
+            ran.call, ran.finished, ran.end = call, time, event
+        case CallRepaired(call=call):
+            step.ran.setdefault(call.id, Ran(call)).repairs.append(event)
+        case ApprovalNeeded(call=call):
+            step.ran.setdefault(call.id, Ran(call)).asked = event
+        case ApprovalDecided(id=asked):
+            for ran in step.ran.values():
+                if ran.asked is not None and ran.asked.id == asked:
+                    ran.decided = event
+        case ToolProgress(call_id=call_id, text=text) if call_id in step.ran:
+            step.ran[call_id].progress.append(text)
+        case _:
+            pass
