@@ -256,6 +256,8 @@ def _report(run: Run, call_id: str, step: int, text: str) -> None:
 
 def _twins(ready: dict[int, Prepared]) -> dict[int, int]:
     """Positions of calls that an earlier call of the reply makes needless, with that one's."""
+    if len(ready) < 2:
+        return {}
     first: dict[str, int] = {}
     twins: dict[int, int] = {}
     for position, item in ready.items():

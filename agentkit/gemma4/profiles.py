@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.gemma4.render import TemplateVariant
@@ -175,6 +176,7 @@ def profile_for(model_name: str, config: Mapping[str, Any] | None = None) -> Pro
     return profile.served(window if isinstance(window, int) else None)
 
 
+@lru_cache(maxsize=64)  # asked on every step, and the same each time
 def _by_name(model_name: str) -> Profile | None:
     name = model_name.lower()
     if "gemma" not in name or _OTHER_GENERATION.search(name):

@@ -148,6 +148,12 @@ class Transport:
         self._client: RunVar[httpx2.AsyncClient | None] = RunVar(
             f"agentkit-client-{next(_numbers)}"
         )
+        self._urls: dict[str, httpx2.URL] = {}
+        self._extensions = {"timeout": httpx2.Timeout(None, connect=timeouts.connect).as_dict()}
+        self._headers = {"accept": "*/*", "user-agent": "agentkit", **(connection.headers or {})}
+        if connection.api_key:
+            self._headers["authorization"] = f"Bearer {connection.api_key}"
+        self._headers_with_body = {**self._headers, "content-type": "application/json"}
 
     async def get(self, path: str) -> JsonObject:
         """The JSON object at a path below the server's root.
@@ -212,8 +218,8 @@ class Transport:
             ModelError: As `get`; also when a clock runs out between two payloads, and when the
                 server reports an error inside the stream.
         """
-        payloads = self._payloads(path, body)
-        async with aclosing(payloads):
+        arrivals = self._arrivals(path, body)
+        async with aclosing(arrivals):
             limit, what = self.timeouts.first_event, "begun to answer"
             while True:
                 left = deadline - anyio.current_time()
@@ -223,7 +229,7 @@ class Transport:
                     # The scope ends before anything is yielded: a cancel scope must not be open
                     # while the consumer runs.
                     with anyio.fail_after(limit):
-                        payload = await anext(payloads)
+                        payloads = await anext(arrivals)
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
@@ -232,21 +238,23 @@ class Transport:
                     ) from None
                 except (httpx2.HTTPError, httpx2.StreamError) as error:
                     self._raise_connection(error)
-                if payload.startswith(b'{"error"'):
-                    self._raise_stream_error(payload)
-                yield payload
+                for payload in payloads:
+                    if payload.startswith(b'{"error"'):
+                        self._raise_stream_error(payload)
+                    if payload != b"[DONE]":
+                        yield payload
                 limit, what = self.timeouts.idle, "sent anything"
 
-    async def _payloads(self, path: str, body: bytes) -> AsyncGenerator[bytes, None]:
+    async def _arrivals(self, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
+        """The payloads of a stream, as many as one read of the network brings, at least one."""
         response = await self._open().send(self._request("POST", path, body), stream=True)
         try:
             if response.status_code != HTTPStatus.OK:
                 self._raise_for_status(response, await response.aread())
             decoder = EventDecoder()
             async for chunk in response.aiter_bytes():
-                for payload in decoder.feed(chunk):
-                    if payload != b"[DONE]":
-                        yield payload
+                if payloads := decoder.feed(chunk):
+                    yield payloads
         finally:
             # Closing tells vLLM to abort; it must also happen when this run is cancelled.
             with anyio.CancelScope(shield=True), anyio.move_on_after(2):
@@ -293,19 +301,15 @@ class Transport:
         )
 
     def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
-        headers = {"accept": "*/*", "user-agent": "agentkit", **(self.connection.headers or {})}
-        if self.connection.api_key:
-            headers["authorization"] = f"Bearer {self.connection.api_key}"
-        if body is not None:
-            headers["content-type"] = "application/json"
-        timeout = httpx2.Timeout(None, connect=self.timeouts.connect).as_dict()
-        url = self.connection.root + path
+        headers = self._headers if body is None else self._headers_with_body
         try:
-            return httpx2.Request(
-                method, url, content=body, headers=headers, extensions={"timeout": timeout}
-            )
+            url = self._urls.get(path) or httpx2.URL(self.connection.root + path)
         except httpx2.InvalidURL as error:
             self._raise_connection(error)
+        self._urls[path] = url  # parsing an address costs as much as sending a small request
+        return httpx2.Request(
+            method, url, content=body, headers=headers, extensions=self._extensions
+        )
 
     def _raise_connection(self, error: Exception) -> NoReturn:
         if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):

@@ -9,23 +9,20 @@ name, the window) it learns once.
 from __future__ import annotations
 
 import os
+import random
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import count
 from typing import TYPE_CHECKING
 
 import anyio
 import httpx2
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception,
-    wait_random_exponential,
-)
 
 from agentkit.errors import (
+    AgentKitError,
     ContextWindowError,
     ModelConnectionError,
     ModelError,
@@ -72,6 +69,9 @@ end to a model that repeats itself."""
 
 _LONGEST_RETRY_AFTER = 60.0
 """Seconds of a `Retry-After` that we follow; a server that asks for more is asked sooner."""
+
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 20.0
+"""Seconds before the second attempt at most, and before any."""
 
 _FIRST_CONTACT = 2.0
 """Seconds that a connection to a server that has never answered is tried for."""
@@ -146,38 +146,35 @@ class VLLMModel:
         timeouts = self._transport.timeouts
         started = anyio.current_time()
         deadline = started + timeouts.total
-        retrying = AsyncRetrying(
-            stop=partial(self._give_up, started),
-            wait=_wait,
-            retry=retry_if_exception(_may_pass),
-            sleep=anyio.sleep,
-            before_sleep=_log_retry,
-            reraise=True,
-        )
-        failure: BaseException | None = None
-        async for attempt in retrying:
-            if failure is not None:
-                yield StepRestarted(str(failure), attempt.retry_state.attempt_number)
-            with attempt:
-                events = self._attempt(request, deadline)
-                async with aclosing(events):
+        for number in count(1):
+            try:
+                async with aclosing(self._attempt(request, deadline)) as events:
                     async for event in events:
                         yield event
-            outcome = attempt.retry_state.outcome
-            failure = outcome.exception() if outcome and outcome.failed else None
+                return
+            except AgentKitError as error:
+                pause = self._pause(error, number, started)
+                if pause is None:
+                    raise
+                failure = str(error)
+            _log.info("model call failed, trying again", attempt=number, error=failure)
+            await anyio.sleep(pause)
+            yield StepRestarted(failure, number + 1)
 
-    def _give_up(self, started: float, state: RetryCallState) -> bool:
-        """A server that was there may be restarting; one that never was is not there, or is
-        something else.
+    def _pause(self, error: AgentKitError, attempt: int, started: float) -> float | None:
+        """Seconds until the next attempt, None if there is none. A server that was there may be
+        restarting; one that never was is not there, or is something else.
         """
+        if not _may_pass(error):
+            return None
         timeouts = self._transport.timeouts
-        error = state.outcome.exception() if state.outcome else None
         unmet = self._served is None and isinstance(
             error, (ModelConnectionError, ModelProtocolError)
         )
         budget = min(timeouts.retry, timeouts.total)
-        next_attempt = anyio.current_time() - started + state.upcoming_sleep
-        return next_attempt >= (min(budget, _FIRST_CONTACT) if unmet else budget)
+        pause = _wait(error, attempt)
+        next_attempt = anyio.current_time() - started + pause
+        return None if next_attempt >= (min(budget, _FIRST_CONTACT) if unmet else budget) else pause
 
     async def _attempt(
         self, request: ModelRequest, deadline: float
@@ -376,20 +373,12 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, ModelError) and not isinstance(error, ContextWindowError)
 
 
-_backoff = wait_random_exponential(multiplier=0.5, max=20.0)
-
-
-def _wait(state: RetryCallState) -> float:
+def _wait(error: AgentKitError, attempt: int) -> float:
     """Seconds until the next attempt: what the server asked for, or full-jitter backoff."""
-    error = state.outcome.exception() if state.outcome else None
     if isinstance(error, ModelStatusError) and error.retry_after is not None:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
-    return _backoff(state)
-
-
-def _log_retry(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    _log.info("model call failed, trying again", attempt=state.attempt_number, error=str(error))
+    longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(attempt - 1, 16))
+    return random.uniform(0.0, longest)  # noqa: S311 - jitter, not a secret
 
 
 if TYPE_CHECKING:

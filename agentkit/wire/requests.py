@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import is_
 
 from pydantic_core import to_json
 
@@ -45,15 +47,24 @@ class MessageEncoder:
         self._limit = limit
         # Keyed by identity; holding the message keeps its identity from being used again.
         self._known: OrderedDict[tuple[int, bool], tuple[Message, bytes]] = OrderedDict()
+        self._newest = _Encoded((), (), -1)
 
     def encode(self, messages: Sequence[Message]) -> bytes:
         """The `messages` array as JSON text."""
-        last_user = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1)
-        return (
-            b"["
-            + b",".join(self._one(m, keep_reasoning=i > last_user) for i, m in enumerate(messages))
-            + b"]"
+        newest = self._newest  # once: another thread may replace it
+        known = newest.known(messages)
+        added = messages[known:]
+        user = max((i for i, m in enumerate(added, known) if m.role == "user"), default=-1)
+        if user >= 0:  # thoughts before what a user says are dropped from there on
+            known, added, last_user = 0, messages, user
+        else:
+            last_user = newest.last_user if known else -1
+        texts = (
+            *newest.texts[:known],
+            *(self._one(m, keep_reasoning=i > last_user) for i, m in enumerate(added, known)),
         )
+        self._newest = _Encoded(tuple(messages), texts, last_user)
+        return b"[" + b",".join(texts) + b"]"
 
     def _one(self, message: Message, *, keep_reasoning: bool) -> bytes:
         key = (id(message), keep_reasoning)
@@ -64,6 +75,20 @@ class MessageEncoder:
         if len(self._known) > self._limit:
             self._known.popitem(last=False)
         return encoded
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A history as it was sent; the next one mostly is the same and a little more."""
+
+    messages: tuple[Message, ...]
+    texts: tuple[bytes, ...]
+    last_user: int
+
+    def known(self, messages: Sequence[Message]) -> int:
+        """How many messages of another history begin it, if all of these do."""
+        same = len(messages) >= len(self.messages) and all(map(is_, self.messages, messages))
+        return len(self.messages) if same else 0
 
 
 def _plain(message: Message, keep_reasoning: bool) -> JsonObject:
