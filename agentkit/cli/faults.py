@@ -45,8 +45,12 @@ def run(
     modes = [(s, b) for s in ([True, False] if stream is None else [stream]) for b in backends]
     console = Console()
     started = time.monotonic()
-    outcomes = {mode: _play(chosen, *mode) for mode in modes}
-    console.print(_table(chosen, outcomes))
+    outcomes: _Outcomes = {}
+    with console.status("") as status:
+        for mode in modes:
+            status.update(f"{len(chosen)} scenarios, {_named(*mode)}")
+            outcomes[mode] = _play(chosen, *mode)
+    console.print(_table(chosen, outcomes, console.width))
     surprises = _surprises(outcomes, console)
     console.print(_summary(outcomes, time.monotonic() - started), highlight=False)
     raise typer.Exit(1 if surprises else 0)
@@ -96,6 +100,10 @@ def _choose(names: Sequence[str]) -> list[Scenario]:
     return [known[name] for name in names] or list(SCENARIOS)
 
 
+def _named(stream: bool, backend: str) -> str:
+    return f"{'streamed' if stream else 'whole'}, {backend}"
+
+
 def _play(scenarios: Sequence[Scenario], stream: bool, backend: str) -> list[Outcome]:
     async def main() -> list[Outcome]:
         return await play_all(scenarios, stream=stream)
@@ -103,19 +111,23 @@ def _play(scenarios: Sequence[Scenario], stream: bool, backend: str) -> list[Out
     return anyio.run(main, backend=backend)
 
 
-def _table(scenarios: Sequence[Scenario], outcomes: _Outcomes) -> Table:
+_WIDE = 120
+"""Columns of a terminal from which on the sentences of a scenario stand beside its name."""
+
+
+def _table(scenarios: Sequence[Scenario], outcomes: _Outcomes, width: int) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("scenario", no_wrap=True)
-    table.add_column("what happens", ratio=2)
     table.add_column("ending", no_wrap=True)
-    table.add_column("why it is right", ratio=2)
     table.add_column("")
+    if width >= _WIDE:
+        table.add_column("what happens", ratio=2)
+        table.add_column("why it is right", ratio=2)
     for position, scenario in enumerate(scenarios):
         played = [results[position] for results in outcomes.values()]
         ending = " | ".join(dict.fromkeys(str(scenario.ends(stream=s)) for s, _ in outcomes))
-        table.add_row(
-            scenario.name, Text(scenario.what), ending, Text(scenario.ending.why), _mark(played)
-        )
+        sentences = [Text(scenario.what), Text(scenario.ending.why)] if width >= _WIDE else []
+        table.add_row(scenario.name, ending, _mark(played), *sentences)
     return table
 
 
@@ -133,8 +145,8 @@ def _surprises(outcomes: _Outcomes, console: Console) -> int:
             scenario = outcome.scenario
             if outcome.problems and not scenario.pending:
                 surprised.add(scenario.name)
-                how = f"{'streamed' if stream else 'whole'}, {backend}"
-                console.print(Text(f"{scenario.name} ({how}): {'; '.join(outcome.problems)}"))
+                what = "; ".join(outcome.problems)
+                console.print(Text(f"{scenario.name} ({_named(stream, backend)}): {what}"))
     return len(surprised)
 
 
