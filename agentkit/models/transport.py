@@ -149,11 +149,11 @@ class Transport:
             f"agentkit-client-{next(_numbers)}"
         )
         self._urls: dict[str, httpx2.URL] = {}
-        self._extensions = {"timeout": httpx2.Timeout(None, connect=timeouts.connect).as_dict()}
-        self._headers = {"accept": "*/*", "user-agent": "agentkit", **(connection.headers or {})}
+        self._clocks = {"timeout": httpx2.Timeout(None, connect=timeouts.connect).as_dict()}
+        headers = {"accept": "*/*", "user-agent": "agentkit", **(connection.headers or {})}
         if connection.api_key:
-            self._headers["authorization"] = f"Bearer {connection.api_key}"
-        self._headers_with_body = {**self._headers, "content-type": "application/json"}
+            headers["authorization"] = f"Bearer {connection.api_key}"
+        self._headers = (headers, {**headers, "content-type": "application/json"})  # with a body
 
     async def get(self, path: str) -> JsonObject:
         """The JSON object at a path below the server's root.
@@ -226,16 +226,14 @@ class Transport:
                 if left < limit:
                     limit, what = max(left, 0), "finished its answer"
                 try:
-                    # The scope ends before anything is yielded: a cancel scope must not be open
-                    # while the consumer runs.
+                    # No scope is open while the consumer runs: it ends before anything is yielded.
                     with anyio.fail_after(limit):
                         payloads = await anext(arrivals)
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
-                    raise ModelTimeoutError(
-                        f"{self.where} has not {what} for {limit:g} s"
-                    ) from None
+                    why = f"{self.where} has not {what} for {limit:g} s"
+                    raise ModelTimeoutError(why) from None
                 except (httpx2.HTTPError, httpx2.StreamError) as error:
                     self._raise_connection(error)
                 for payload in payloads:
@@ -246,7 +244,7 @@ class Transport:
                 limit, what = self.timeouts.idle, "sent anything"
 
     async def _arrivals(self, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
-        """The payloads of a stream, as many as one read of the network brings, at least one."""
+        """The payloads that one read of the network brings, at least one."""
         response = await self._open().send(self._request("POST", path, body), stream=True)
         try:
             if response.status_code != HTTPStatus.OK:
@@ -301,15 +299,13 @@ class Transport:
         )
 
     def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
-        headers = self._headers if body is None else self._headers_with_body
         try:
             url = self._urls.get(path) or httpx2.URL(self.connection.root + path)
         except httpx2.InvalidURL as error:
-            self._raise_connection(error)
+            raise self.connection.not_an_address() from error
         self._urls[path] = url  # parsing an address costs as much as sending a small request
-        return httpx2.Request(
-            method, url, content=body, headers=headers, extensions=self._extensions
-        )
+        headers, clocks = self._headers[body is not None], self._clocks
+        return httpx2.Request(method, url, content=body, headers=headers, extensions=clocks)
 
     def _raise_connection(self, error: Exception) -> NoReturn:
         if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
