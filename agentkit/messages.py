@@ -293,7 +293,8 @@ class ModelSettings:
             budget would write its closing token into a call, if the model opened no thought.)
         tool_choice: Which calls the first reply of a run may or must hold. Later ones are free: a
             model that has to call for ever cannot answer.
-        extra_body: Further fields of the request, sent as they are.
+        extra_body: Further fields of the request, sent as they are; an object such as
+            `chat_template_kwargs` is joined with ours.
     """
 
     temperature: float | None = None

@@ -179,8 +179,13 @@ def encode_request(
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     if grammar is not None:
         body["structured_outputs"] = grammar
-    body |= dict(request.settings.extra_body)
+    for name, value in request.settings.extra_body.items():
+        body[name] = {**body.get(name, {}), **value} if name in _JOINED else value
     return b'{"messages":' + messages + b"," + to_json(body)[1:]
+
+
+_JOINED = frozenset({"chat_template_kwargs", "logit_bias", "stream_options"})
+"""Objects of which we write one field and a caller perhaps another."""
 
 
 def _settings(settings: ModelSettings) -> JsonObject:

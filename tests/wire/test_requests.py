@@ -124,6 +124,16 @@ def test_a_persons_extra_fields_win_over_the_models_own() -> None:
     assert sent["structured_outputs"] == {"json": {}}
 
 
+def test_a_persons_own_template_arguments_stand_beside_ours() -> None:
+    settings = ModelSettings(
+        thinking=True, extra_body={"chat_template_kwargs": {"preserve_thinking": True}}
+    )
+    assert body(settings)["chat_template_kwargs"] == {
+        "enable_thinking": True,
+        "preserve_thinking": True,
+    }
+
+
 def test_a_grammar_is_sent_beside_the_tools() -> None:
     assert body(grammar={"structural_tag": "x"})["structured_outputs"] == {"structural_tag": "x"}
 
