@@ -106,7 +106,7 @@ class Agent(Generic[OutputT]):
         self._policy = policy or Policy()
         self._approve = approve
         self._ask = ask
-        self._executor = RetryingExecutor(executor or LocalExecutor())
+        self._executor: Executor = RetryingExecutor(executor or LocalExecutor())
         self._observers = tuple(default_observers() if observers is None else observers)
 
     async def run(
@@ -312,10 +312,13 @@ class Agent(Generic[OutputT]):
         approve: Approver | None = None,
         ask: Callable[[str], Awaitable[str]] | None = None,
     ) -> Agent[OutputT]:
-        """The same agent in other surroundings, for tests and replay; see the class for each."""
+        """The same agent in other surroundings, for tests and replay; see the class for each.
+
+        An executor is used as it is here, without retries around it.
+        """
         other = copy.copy(self)
         other._model = model or self._model
-        other._executor = RetryingExecutor(executor) if executor else self._executor
+        other._executor = executor or self._executor
         other._observers = self._observers if observers is None else tuple(observers)
         other._approve = approve or self._approve
         other._ask = ask or self._ask

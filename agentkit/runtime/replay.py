@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from agentkit.agent import Agent
 from agentkit.agent.surroundings import in_own_loop
-from agentkit.events import Event, RunResult, RunStarted
+from agentkit.events import Event, ModelCalled, RunFinished, RunResult, RunStarted
 from agentkit.messages import Content, Message, UserMessage
 from agentkit.policy import Limits, PausedRun
 from agentkit.runtime.divergence import Divergence
@@ -89,7 +89,7 @@ async def replay(agent: Agent[Any], events: Iterable[Event], *, deps: Any = None
         if tape.divergence is not None or part is parts[-1]:
             break
         if paused is None:
-            tape.notes.append("the run was resumed after a crash; from there on it is not replayed")
+            tape.notes.append("another run of this name follows in the record; it is not replayed")
             break
     return ReplayReport(
         run_id=tapes[0].started.run_id,
@@ -122,16 +122,37 @@ def assert_replays(agent: Agent[Any], run: str | Path, *, deps: Any = None) -> N
 
 
 def _parts(events: Iterable[Event]) -> list[list[Event]]:
+    """The parts of a run that each began with messages; what a journal resumed is one part."""
     parts: list[list[Event]] = []
+    crashed = False
     for event in events:
+        if isinstance(event, RunStarted) and event.resumed and parts:
+            crashed = True  # only what is new follows
+            if isinstance(parts[-1][-1], RunFinished):
+                parts[-1].pop()
+            continue
         if isinstance(event, RunStarted):
             parts.append([])
         if not parts:
             raise TraceError("the record does not begin with the start of a run")
+        if crashed and isinstance(event, ModelCalled):
+            crashed = False
+            _take_back(parts[-1], event)
         parts[-1].append(event)
     if not parts:
         raise TraceError("the record is empty")
     return parts
+
+
+def _take_back(part: list[Event], again: ModelCalled) -> None:
+    """Drops the last model call if a crash lost its reply, so that the same was asked again."""
+    calls = [event for event in part if isinstance(event, ModelCalled)]
+    if calls and _asked(calls[-1]) == _asked(again):
+        part.remove(calls[-1])
+
+
+def _asked(event: ModelCalled) -> tuple[object, ...]:
+    return event.step, event.same, event.messages, event.settings, event.tool_choice
 
 
 async def _play(

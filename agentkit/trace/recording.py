@@ -195,7 +195,8 @@ def requests_of(events: Iterable[Event]) -> Iterator[tuple[ModelRequest, ModelCa
     tools: tuple[ToolDefinition, ...] = ()
     for event in events:
         if isinstance(event, RunStarted):
-            messages, tools = list(event.messages), ()
+            if not (event.resumed and messages):
+                messages, tools = list(event.messages), ()
         elif isinstance(event, ModelCalled):
             messages[event.same :] = event.messages
             tools = tools if event.tools is None else event.tools

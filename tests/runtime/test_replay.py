@@ -23,6 +23,8 @@ from agentkit import (
     tool,
 )
 from agentkit.agent import Cancellation
+from agentkit.events import ModelCalled
+from agentkit.journal import SQLiteJournal
 from agentkit.messages import SystemMessage, UserMessage
 from agentkit.policy import Approve, Deny, Edit, Policy
 from agentkit.runtime import ReplayReport, assert_replays, replay
@@ -267,6 +269,69 @@ async def test_a_run_that_was_cancelled_or_killed_replays_as_far_as_it_came(tmp_
         killed = await replayed(events[:length], options)
         assert killed.identical, killed
         assert "the process died" in killed.notes[0]
+
+
+class Killed(BaseException):
+    """Ends a run as abruptly as Python can."""
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 2, 3])
+@pytest.mark.parametrize("forgets", [0, 1])
+async def test_a_run_that_was_resumed_after_a_crash_replays_as_one(
+    tmp_path: Path, dies_at: int, forgets: int
+) -> None:
+    work: list[int] = []
+
+    @tool
+    async def step(number: int) -> str:
+        """Do a step."""
+        work.append(number)
+        if len(work) == dies_at + 1:
+            raise Killed
+        return f"did {number}"
+
+    options = {"tools": [step, price], "observers": [RunFiles(tmp_path)]}
+    script = [
+        calls(("step", {"number": 0}), ("price", {"item": "tea"})),
+        call("step", number=1),
+        calls(("step", {"number": 2}), ("step", {"number": 3})),
+        say("Done."),
+    ]
+    journal = SQLiteJournal(tmp_path / "runs.db")
+    first = agent_of(script, **options)
+    with suppress(Killed):
+        await first.run("Go.", journal=journal, run_id="r")
+    file = RunFiles(tmp_path).path("r")
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert b"RunFinished" in lines[-1]  # a real kill leaves none
+    file.write_bytes(b"".join(lines[:-1]))
+    asked = sum(b'"ModelCalled"' in line for line in lines)
+    await agent_of(script[asked:], **options).resume("r", journal=journal)
+    journal.close()
+    events = recorded(tmp_path)
+    if forgets:  # as if the journal had lost the newest reply, and the same was asked again
+        again = next(n for n, event in enumerate(events) if getattr(event, "resumed", False))
+        events.insert(again, next(e for e in events[again:] if isinstance(e, ModelCalled)))
+    report = await replayed(events, {"tools": [step, price]})
+    assert report.identical, report
+    assert (report.model_calls, report.notes) == (4, ())
+
+
+async def test_a_run_that_paused_in_a_journal_replays_as_one(tmp_path: Path) -> None:
+    guarded = {**SHOP, "policy": Policy.ask("writes")}
+    options = {**guarded, "observers": [RunFiles(tmp_path)]}
+    journal = SQLiteJournal(tmp_path / "runs.db")
+    paused = await agent_of([call("order", item="tea")], **options).run(
+        "Buy tea.", journal=journal, run_id="r"
+    )
+    (waiting,) = paused.paused.waiting
+    await agent_of([say("Done.")], **options).resume(
+        "r", {waiting.id: Edit({"item": "milk"})}, journal=journal
+    )
+    journal.close()
+    report = await replayed(recorded(tmp_path), guarded)
+    assert report.identical, report
+    assert report.model_calls == 2
 
 
 async def test_a_secret_in_the_prompt_is_no_difference(tmp_path: Path) -> None:
