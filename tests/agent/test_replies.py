@@ -89,7 +89,7 @@ async def test_what_a_run_was_given_of_its_own_is_told() -> None:
     assert isinstance(first, RunStarted)
     assert first.settings == ModelSettings(seed=3)
     assert first.limits is not None
-    assert Limits(**{**first.limits, "prices": Limits().prices}) == Limits(steps=4)
+    assert first.limits["steps"] == 4
     first, *_ = await watched(agent)
     assert isinstance(first, RunStarted)
     assert (first.settings, first.limits) == (None, None)
