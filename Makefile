@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit live soak lock clean
+.PHONY: help demo test lint types unit ray live soak lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -28,7 +28,7 @@ demo: $(READY) ## An agent answers three questions about this repository; or mak
 	  $(BIN)/agentkit run "$$question" --project "$$PROJECT" --model tiny </dev/null || exit $$?; \
 	done
 
-test: lint types unit ## Check everything that needs no server: format, lint, types, layers, unit tests
+test: lint types unit ray ## Check everything that needs no server: format, lint, types, layers, unit tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -40,7 +40,10 @@ types: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(READY)
-	$(BIN)/pytest -n 2 --dist worksteal -m "not live"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not live and not ray"
+
+ray: $(READY) ## Run the tests that need a Ray cluster, which they start
+	$(BIN)/pytest -m ray tests/executors
 
 live: $(READY) ## Run the live tests on a real vLLM, which it installs (once), starts and stops
 	$(BIN)/python -m tests.live $(ARGS)

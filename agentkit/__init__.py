@@ -33,7 +33,7 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.executors import Executor, LocalExecutor
+from agentkit.executors import Executor, LocalExecutor, ProcessExecutor, RoutingExecutor
 from agentkit.journal import Journal, SQLiteJournal
 from agentkit.messages import ModelSettings, ToolChoice, Usage, dump_messages, load_messages
 from agentkit.models import Model, Timeouts, VLLMModel
@@ -63,7 +63,9 @@ __all__ = [
     "ModelTimeoutError",
     "PartialOutput",
     "Policy",
+    "ProcessExecutor",
     "ReasoningDelta",
+    "RoutingExecutor",
     "RunContext",
     "RunFiles",
     "RunFinished",

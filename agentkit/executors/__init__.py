@@ -3,6 +3,7 @@
 from agentkit.executors.base import Executor
 from agentkit.executors.journaled import JournaledExecutor
 from agentkit.executors.local import LocalExecutor
+from agentkit.executors.process import ProcessExecutor
 from agentkit.executors.retrying import RetryingExecutor
 from agentkit.executors.routing import RoutingExecutor
 
@@ -10,6 +11,7 @@ __all__ = [
     "Executor",
     "JournaledExecutor",
     "LocalExecutor",
+    "ProcessExecutor",
     "RetryingExecutor",
     "RoutingExecutor",
 ]

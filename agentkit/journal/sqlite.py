@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -152,12 +152,13 @@ class SQLiteJournal:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: what a transaction has decided must reach the caller, and it is short.
+        made: list[T] = []
         with anyio.CancelScope(shield=True):
-            made = await anyio.to_thread.run_sync(work)
-        return made  # noqa: RET504 - inside, mypy would fear that the scope swallows
+            made.append(await anyio.to_thread.run_sync(work))
+        return made[0]
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> Generator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
