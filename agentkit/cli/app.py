@@ -6,6 +6,7 @@ ended without an answer (a limit, a cut or an empty reply), 130 stopped by Ctrl-
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated
 
 import typer
@@ -32,6 +33,18 @@ app.command()(chat)
 app.add_typer(tools, name="tools")
 app.add_typer(mcp, name="mcp")
 app.add_typer(faults, name="faults")
+
+
+def _add_installed(entry: EntryPoint) -> None:
+    """Adds the commands of a package beside the library; a broken one must not break the others."""
+    try:
+        app.add_typer(entry.load(), name=entry.name)
+    except ImportError as error:
+        typer.echo(f"agentkit: the command {entry.name} cannot be loaded: {error}", err=True)
+
+
+for _entry in entry_points(group="agentkit.commands"):
+    _add_installed(_entry)
 
 
 def _version(asked: bool) -> None:

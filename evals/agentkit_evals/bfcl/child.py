@@ -1,0 +1,246 @@
+"""The process in which `bfcl-eval` runs: executes calls and grades, bounded, without a network.
+
+    python -I -S child.py SUITE_FOLDER CATEGORY SCRATCH_FOLDER
+
+Standard library only, one JSON line in, one out. The package evaluates strings as Python; here a
+string is built only from a name that the case offers and the `repr` of JSON values, so no text of
+a model is ever evaluated. Its backends live in a module's globals under the model's name: every
+trial and every grading gets a name of its own, and leaves nothing behind.
+
+The protocol (which documents the model sees, when functions are held back, how a verdict is
+reached) is that of bfcl-eval 2026.3.23, `model_handler/base_handler.py` and
+`eval_checker/eval_runner.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import json
+import keyword
+import os
+import resource
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_MEMORY = 2 << 30  # bytes of address space; the backends need a few megabytes
+_SECONDS = 20  # of processor time for one answer
+_ADDED = "I have updated some more functions you can choose from. What about now?"
+_FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.")
+_NAMED = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.link", "os.symlink")
+
+_Json = dict[str, Any]
+
+
+class _Cases:
+    """The category's data, loaded once, through the package's own loaders."""
+
+    def __init__(self, category: str) -> None:
+        utils: Any = importlib.import_module("bfcl_eval.utils")
+        self.category = category
+        self.data = Path(utils.__file__).parent / "data"
+        entries = utils.load_dataset_entry(category)
+        answers = utils.load_ground_truth_entry(category)
+        self.entries = {entry["id"]: entry for entry in entries}
+        self.truth = {answer["id"]: answer["ground_truth"] for answer in answers}
+        if list(self.entries) != list(self.truth):
+            raise ValueError(f"questions and answers of {category} do not belong together")
+
+    def hashes(self) -> dict[str, str]:
+        name = f"BFCL_v4_{self.category}.json"
+        files = [self.data / name, self.data / "possible_answer" / name]
+        files += sorted((self.data / "multi_turn_func_doc").glob("*.json"))
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.read_bytes())
+        return {"data_sha256": digest.hexdigest()}
+
+
+class _Trial:
+    """One case being played."""
+
+    def __init__(self, cases: _Cases, case: str) -> None:
+        self.entry = cases.entries[case]
+        self.truth = cases.truth[case]
+        self.category = cases.category
+        self.name = f"trial_{uuid.uuid4().hex}"
+        self.offered: set[str] = {function["name"] for function in self.entry["function"]}
+        self.executed: list[list[str]] = []
+
+    def turns(self) -> list[_Json]:
+        """What the user says, and the functions that are new in each turn."""
+        held = self.entry.get("missed_function", {})
+        made = []
+        for number, messages in enumerate(self.entry["question"]):
+            new = held.get(str(number), [])
+            texts = [message["content"] for message in messages]
+            made.append({"text": "\n".join(texts) if texts else _ADDED, "new": new})
+        made[0]["new"] = self.entry["function"]
+        return made
+
+    def begin(self, turn: int) -> None:
+        """Turn `turn` begins: what was held back until then is on offer."""
+        self.executed.append([])
+        new = self.entry.get("missed_function", {}).get(str(turn), [])
+        self.offered |= {function["name"] for function in new}
+
+    def call(self, name: str, arguments: _Json) -> str:
+        if name not in self.offered:
+            return f"Error during execution: there is no function {name!r}"
+        for key in arguments:
+            if not key.isidentifier() or keyword.iskeyword(key):
+                return f"Error during execution: {key!r} is no name of an argument"
+        text = f"{name}({','.join(f'{key}={value!r}' for key, value in arguments.items())})"
+        self.executed[-1].append(text)
+        (result,) = self._execute([text])
+        return result
+
+    def _execute(self, calls: list[str]) -> list[str]:
+        results, _ = _utils().execute_multi_turn_func_call(
+            calls,
+            self.entry["initial_config"],
+            self.entry["involved_classes"],
+            self.name,
+            self.entry["id"],
+            long_context="long_context" in self.category,
+        )
+        made: list[str] = results
+        return made
+
+    def grade(self) -> _Json:
+        played = len(self.executed)
+        verdict: _Json = {"valid": False, "error_type": "multi_turn:force_terminated"}
+        if played == len(self.truth):
+            steps = [[[call] for call in turn] for turn in self.executed]
+            checker = importlib.import_module(
+                "bfcl_eval.eval_checker.multi_turn_eval.multi_turn_checker"
+            )
+            verdict = checker.multi_turn_checker(
+                steps, self.truth, self.entry, self.category, f"grading_{uuid.uuid4().hex}"
+            )
+        idle = [n for n, turn in enumerate(self.truth[:played]) if not turn]
+        return {
+            "valid": verdict["valid"],
+            "error_type": verdict.get("error_type"),
+            "executed": self.executed,
+            "idle_turns": len(idle),
+            "overcalled": sum(bool(self.executed[n]) for n in idle),
+        }
+
+
+def _gold(truth: list[list[str]], classes: list[str]) -> Iterator[list[Any]]:
+    """The gold calls with named arguments, as a model has to write them."""
+    backend = importlib.import_module("bfcl_eval.constants.executable_backend_config")
+    methods: _Json = {}
+    for name in classes:
+        module = importlib.import_module(backend.CLASS_FILE_PATH_MAPPING[name])
+        methods |= dict(inspect.getmembers(getattr(module, name), inspect.isfunction))
+    for turn in truth:
+        calls = []
+        for text in turn:
+            node = ast.parse(text, mode="eval").body
+            assert isinstance(node, ast.Call)
+            assert isinstance(node.func, ast.Name)
+            names = list(inspect.signature(methods[node.func.id]).parameters)[1:]
+            arguments = {k: ast.literal_eval(v) for k, v in zip(names, node.args, strict=False)}
+            arguments |= {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
+            calls.append([node.func.id, arguments])
+        yield calls
+
+
+def _utils() -> Any:
+    return importlib.import_module("bfcl_eval.eval_checker.multi_turn_eval.multi_turn_utils")
+
+
+def _forget() -> None:
+    """Drops the backends that the package keeps in its globals."""
+    kept = vars(_utils())
+    for name in [name for name in kept if name.startswith(("trial_", "grading_"))]:
+        del kept[name]
+
+
+# --- the conversation with the parent ----------------------------------------------------------
+
+
+class _Worker:
+    def __init__(self, category: str) -> None:
+        self.cases = _Cases(category)
+        self.trial: _Trial | None = None
+
+    def answer(self, question: _Json) -> _Json:
+        match question:
+            case {"do": "cases"}:
+                gold = {
+                    case: list(_gold(truth, self.cases.entries[case]["involved_classes"]))
+                    for case, truth in self.cases.truth.items()
+                }
+                return {"cases": gold, "about": self.cases.hashes()}
+            case {"do": "open", "case": str(case)}:
+                _forget()
+                self.trial = _Trial(self.cases, case)
+                return {"turns": self.trial.turns()}
+            case {"do": "turn", "turn": int(turn)} if self.trial:
+                self.trial.begin(turn)
+                return {}
+            case {"do": "call", "name": str(name), "arguments": dict(arguments)} if self.trial:
+                return {"result": self.trial.call(name, arguments)}
+            case {"do": "grade"} if self.trial:
+                verdict = self.trial.grade()
+                _forget()
+                return verdict
+            case _:
+                return {"error": "not a question"}
+
+
+def _bound(scratch: str) -> None:
+    """Limits for whatever comes; they cannot be taken back."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    home = os.path.realpath(scratch) + os.sep
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event.startswith(_FORBIDDEN):
+            raise PermissionError(f"{event} is not allowed here")
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & 3
+        if (writes or event in _NAMED) and not isinstance(arguments[0], int):
+            path = os.path.realpath(os.fsdecode(arguments[0]))
+            if not path.startswith(home) and path + os.sep != home:
+                raise PermissionError(f"{event} of {path!r} is not allowed here")
+
+    sys.addaudithook(hook)
+
+
+def _more_time() -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime) + _SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def main(folder: str, category: str, scratch: str) -> None:
+    """Answers until the parent closes the pipe."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what the package prints is no answer
+    os.environ["BFCL_PROJECT_ROOT"] = scratch  # it makes folders where this says
+    sys.path.insert(0, folder)
+    sys.dont_write_bytecode = True
+    _bound(scratch)
+    worker = _Worker(category)
+    for line in sys.stdin:
+        _more_time()
+        try:
+            answer = worker.answer(json.loads(line))
+        except Exception as error:  # noqa: BLE001 - the package's own failure; the parent is told
+            answer = {"error": f"{type(error).__name__}: {error}"[:1000]}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,52 @@
+"""The package `bfcl-eval`, in a folder of its own.
+
+Its declared dependencies are 150 packages with pins that fight vLLM's; what is used here needs two
+small ones. So it is installed without dependencies and imported in child processes only.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from agentkit.serving.environment import cache_folder, made_once
+from agentkit_evals.core import EvalError
+
+__all__ = ["VERSION", "install", "installed_folder"]
+
+VERSION: Final = "2026.3.23"
+_REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
+
+
+def installed_folder() -> Path | None:
+    """Where the package is, or None if it is not installed."""
+    folder = _folder()
+    return folder if (folder / "complete.json").exists() else None
+
+
+def install(progress: Callable[[str], None]) -> Path:
+    """Installs the package, unless that was done before; returns its folder.
+
+    Raises:
+        EvalError: pip failed; the message holds its last words.
+    """
+
+    def make(folder: Path) -> None:
+        progress(f"installing bfcl-eval {VERSION} into {folder}")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        command += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
+        command += ["--target", str(folder), "-r", str(_REQUIREMENTS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+        if done.returncode != 0:
+            words = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise EvalError(f"bfcl-eval {VERSION} could not be installed by pip: {words}")
+
+    made_once(_folder(), make, progress)
+    return _folder()
+
+
+def _folder() -> Path:
+    return cache_folder() / "suites" / f"bfcl-eval-{VERSION}"

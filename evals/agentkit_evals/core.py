@@ -1,0 +1,266 @@
+"""The plain data of an evaluation, and what a suite has to offer.
+
+```
+Suite.cases ─► Case ─► Suite.open ─► Session ─ next_turn ─► Turn ─► Agent.run ─┐
+                                        ▲                                      │
+                                        └────────────── Transcript ◄───────────┘
+                                        └─ grade ─► Grade        both ─► TrialResult ─► Store
+```
+A trial is one try at one case. Everything here is frozen and becomes JSON and back by pydantic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from agentkit import AgentKitError, Limits, Toolset, Usage
+from agentkit.messages import JsonObject, JsonValue, Message, ResultKind, StopReason
+
+__all__ = [
+    "CallRecord",
+    "Case",
+    "EvalError",
+    "GoldCall",
+    "Grade",
+    "Session",
+    "Suite",
+    "SuiteError",
+    "Transcript",
+    "Trial",
+    "TrialResult",
+    "Turn",
+    "TurnRecord",
+]
+
+
+class EvalError(AgentKitError):
+    """An evaluation cannot be made or read; the text says what to do."""
+
+
+class SuiteError(EvalError):
+    """A suite's own machinery failed in a trial: never the fault of the agent under test."""
+
+
+GoldCall: TypeAlias = tuple[str, JsonObject]
+"""A tool's name and arguments, as a right answer holds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One task of a suite.
+
+    Attributes:
+        id: Unique within the suite.
+        gold: The calls of a right answer, by turn, where the suite knows one: what the reference
+            subjects replay.
+    """
+
+    id: str
+    gold: tuple[tuple[GoldCall, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One try at one case.
+
+    Attributes:
+        case: Which case.
+        number: From 0.
+        seed: Sampling seed of the model, so that trials differ and can be repeated.
+    """
+
+    case: Case
+    number: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What the user says next, and what the agent has then.
+
+    Attributes:
+        text: The user's words.
+        tools: The tools of this turn.
+        instructions: The system text, where the suite prescribes one.
+        limits: Of this turn; reaching one ends the turn.
+    """
+
+    text: str
+    tools: Toolset
+    instructions: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """A call that the model made.
+
+    Attributes:
+        name: The tool, after repair.
+        arguments: As the model wrote them.
+        kind: How it ended.
+        fits: Whether the arguments obey the tool's declared schema as they were written.
+    """
+
+    name: str
+    arguments: JsonObject
+    kind: ResultKind
+    fits: bool
+
+    @property
+    def invalid(self) -> bool:
+        """Whether it named no tool, or its arguments did not fit."""
+        return not self.fits or self.kind in ("unknown_tool", "invalid_arguments")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """What came of one turn.
+
+    Attributes:
+        stop_reason: Why the agent's run ended.
+        output: Its answer, if there is one.
+        steps: Model calls.
+        usage: Tokens.
+        calls: In the order in which the model asked for them.
+        repairs: Calls whose name or arguments agentkit put right.
+        retries: Model calls that were made again.
+    """
+
+    stop_reason: StopReason
+    output: str
+    steps: int
+    usage: Usage
+    calls: tuple[CallRecord, ...] = ()
+    repairs: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """All that a trial was, as far as it got."""
+
+    turns: tuple[TurnRecord, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all turns."""
+        return sum((turn.usage for turn in self.turns), Usage())
+
+    @property
+    def steps(self) -> int:
+        """Model calls of all turns."""
+        return sum(turn.steps for turn in self.turns)
+
+    @property
+    def calls(self) -> tuple[CallRecord, ...]:
+        """Calls of all turns."""
+        return tuple(call for turn in self.turns for call in turn.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """A suite's verdict.
+
+    Attributes:
+        passed: Whether the case is solved.
+        error: The suite's own name of what is wrong.
+        idle_turns: Turns in which no call was wanted.
+        overcalled: Those of them in which the agent called all the same.
+        details: Further JSON of the suite, such as what was executed.
+    """
+
+    passed: bool
+    error: str | None = None
+    idle_turns: int = 0
+    overcalled: int = 0
+    details: JsonValue = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """One trial's line in the store.
+
+    Attributes:
+        case: `Case.id`.
+        trial: `Trial.number`.
+        status: `graded`, or `infrastructure` when server, suite or harness failed: neither a pass
+            nor a failure of the agent.
+        grade: The verdict, if there is one.
+        failure: What failed, where no verdict is the suite's own.
+        transcript: As far as it got.
+        seconds: Wall time; not part of what is compared.
+        worker: Who did it; not part of what is compared.
+    """
+
+    case: str
+    trial: int
+    status: Literal["graded", "infrastructure"]
+    grade: Grade | None = None
+    failure: str | None = None
+    transcript: Transcript = field(default_factory=Transcript)
+    seconds: float = 0.0
+    worker: str = ""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What names the trial within its run."""
+        return self.case, self.trial
+
+    @property
+    def passed(self) -> bool:
+        """Whether the suite said yes."""
+        return self.grade is not None and self.grade.passed
+
+
+class Session(Protocol):
+    """The world of one trial: says what comes next, and judges in the end."""
+
+    async def next_turn(self, transcript: Transcript) -> Turn | None:
+        """The next turn, or None when the conversation is over.
+
+        Raises:
+            SuiteError: The suite's machinery failed.
+        """
+        ...
+
+    async def grade(self, transcript: Transcript) -> Grade:
+        """The verdict on the state that the trial left.
+
+        Raises:
+            SuiteError: The suite's machinery failed.
+        """
+        ...
+
+
+class Suite(Protocol):
+    """Cases, the world each of them plays in, and a grader."""
+
+    @property
+    def name(self) -> str:
+        """Names suite and split, such as `bfcl:multi_turn_base`."""
+        ...
+
+    async def cases(self) -> Sequence[Case]:
+        """All cases, in the suite's order.
+
+        Raises:
+            EvalError: The suite is not installed.
+        """
+        ...
+
+    async def about(self) -> dict[str, str]:
+        """Versions and hashes of what the cases and the grader are made of; for the manifest."""
+        ...
+
+    def open(self, trial: Trial) -> AbstractAsyncContextManager[Session]:
+        """A fresh world for one trial; trials are independent of each other."""
+        ...
+
+    async def aclose(self) -> None:
+        """Gives back what the suite holds, such as worker processes."""
+        ...

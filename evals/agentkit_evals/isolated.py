@@ -1,0 +1,141 @@
+"""A child process that answers one JSON line with another: where code of others runs.
+
+The child bounds its own memory, time and files (see `bfcl/child.py`); here are the clock on the
+wall and the end of it. A child that does not answer in time is killed and never used again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from agentkit.messages import JsonObject
+from agentkit_evals.core import SuiteError
+
+__all__ = ["Child", "ChildPool"]
+
+_PATIENCE = 60.0
+"""Seconds on the wall for one answer; the child's own limit of processor time is lower."""
+
+_MOST_BYTES = 64 * 1024 * 1024
+"""Of one answer."""
+
+
+class Child:
+    """A running child; one question at a time.
+
+    Args:
+        command: What to run.
+        folder: Its working directory and home.
+    """
+
+    def __init__(self, command: Sequence[str], folder: str) -> None:
+        # Nothing of our environment: it may hold keys, and PYTHON* would change what is imported.
+        self._process = subprocess.Popen(  # noqa: S603 - a fixed command
+            list(command),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env={"PATH": os.defpath, "HOME": folder, "LC_ALL": "C.UTF-8"},
+        )
+        self._rest = b""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
+    async def ask(self, question: JsonObject) -> JsonObject:
+        """The child's answer.
+
+        Raises:
+            SuiteError: It answered with an error, died, or took too long.
+        """
+        try:
+            return await anyio.to_thread.run_sync(
+                partial(self._ask, question), abandon_on_cancel=True
+            )
+        except anyio.get_cancelled_exc_class():
+            self._process.kill()  # the thread's read ends with it
+            raise
+
+    def _ask(self, question: JsonObject) -> JsonObject:
+        line = json.dumps(question).encode() + b"\n"
+        try:
+            assert self._process.stdin is not None, "it was opened as a pipe"
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+            answer: JsonObject = json.loads(self._line(time.monotonic() + _PATIENCE))
+        except (OSError, ValueError) as error:
+            self._process.kill()
+            raise SuiteError(f"the suite's process was lost: {error}") from error
+        if "error" in answer:
+            raise SuiteError(f"the suite's process says: {answer['error']}")
+        return answer
+
+    def _line(self, deadline: float) -> bytes:
+        assert self._process.stdout is not None, "it was opened as a pipe"
+        file = self._process.stdout.fileno()
+        parts = [self._rest]
+        while b"\n" not in parts[-1]:
+            if not select.select([file], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                raise OSError(f"no answer within {_PATIENCE:g} seconds")
+            parts.append(os.read(file, 1 << 20))
+            if not parts[-1]:
+                raise OSError(f"it ended (exit code {self._process.wait()})")
+            if sum(map(len, parts)) > _MOST_BYTES:
+                raise OSError(f"its answer is longer than {_MOST_BYTES} bytes")
+        line, _, self._rest = b"".join(parts).partition(b"\n")
+        return line
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:  # what was still to be written has no reader any more
+                    continue
+
+
+class ChildPool:
+    """Children that are kept for the next trial, each serving one at a time.
+
+    Args:
+        make: Starts one.
+    """
+
+    def __init__(self, make: Callable[[], Child]) -> None:
+        self._make = make
+        self._idle: list[Child] = []
+
+    @asynccontextmanager
+    async def child(self) -> AsyncGenerator[Child]:
+        """A child for as long as the context is open; one that failed is not used again."""
+        child = self._idle.pop() if self._idle else self._make()
+        try:
+            yield child
+        except BaseException:
+            child.close()
+            raise
+        if child.alive:
+            self._idle.append(child)
+        else:
+            child.close()
+
+    def close(self) -> None:
+        """Ends those that nobody uses."""
+        while self._idle:
+            self._idle.pop().close()

@@ -1,0 +1,117 @@
+"""What a run of a suite is: everything that its results depend on, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from pydantic import TypeAdapter
+
+import agentkit
+from agentkit_evals.core import Case, EvalError, Suite, Trial
+from agentkit_evals.subject import Subject
+
+__all__ = ["RunManifest", "planned", "trials_of"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunManifest:
+    """Written beside the results; a run is resumed only with an equal one.
+
+    Attributes:
+        suite: What `load_suite` finds it by.
+        about: Versions and hashes of the suite's parts.
+        subject: What is under test.
+        cases: Which cases, in the suite's order.
+        trials: How often each case is tried.
+        seed: All sampling seeds are made of it.
+        agentkit: The library's version.
+    """
+
+    suite: str
+    about: Mapping[str, str]
+    subject: Subject
+    cases: tuple[str, ...]
+    trials: int = 1
+    seed: int = 0
+    agentkit: str = agentkit.__version__
+
+    def dump(self) -> bytes:
+        """As JSON text (UTF-8)."""
+        return _adapter().dump_json(self, indent=2) + b"\n"
+
+    @staticmethod
+    def load(text: bytes) -> RunManifest:
+        """The manifest that `dump` wrote.
+
+        Raises:
+            pydantic.ValidationError: The text is no manifest.
+        """
+        return _adapter().validate_json(text)
+
+
+@cache
+def _adapter() -> TypeAdapter[RunManifest]:
+    return TypeAdapter(RunManifest)
+
+
+async def planned(
+    suite: Suite,
+    target: str,
+    subject: Subject,
+    *,
+    limit: int | None = None,
+    only: Sequence[str] = (),
+    trials: int = 1,
+    seed: int = 0,
+) -> RunManifest:
+    """The manifest of a run.
+
+    Args:
+        suite: Whose cases.
+        target: What `load_suite` found it by.
+        subject: What is under test.
+        limit: Only so many cases, the first ones.
+        only: Only these cases.
+        trials: How often each case is tried.
+        seed: Of all sampling.
+
+    Raises:
+        EvalError: There is no such case, or none is left.
+    """
+    names = [case.id for case in await suite.cases()]
+    if unknown := [name for name in only if name not in names]:
+        raise EvalError(f"{suite.name} has no case {', '.join(unknown)}")
+    chosen = [name for name in names if name in only] if only else names
+    chosen = chosen[:limit]
+    if not chosen or trials < 1:
+        raise EvalError(f"nothing to do: {len(chosen)} cases of {suite.name}, {trials} trials each")
+    return RunManifest(
+        suite=target,
+        about=await suite.about(),
+        subject=subject,
+        cases=tuple(chosen),
+        trials=trials,
+        seed=seed,
+    )
+
+
+def trials_of(manifest: RunManifest, cases: Sequence[Case]) -> list[Trial]:
+    """All trials, in order: every case once, then every case again.
+
+    A run that is stopped early has then tried as many cases as it could.
+    """
+    by_id = {case.id: case for case in cases}
+    return [
+        Trial(by_id[name], number, _seed(manifest.seed, name, number))
+        for number in range(manifest.trials)
+        for name in manifest.cases
+    ]
+
+
+def _seed(seed: int, case: str, number: int) -> int:
+    """31 bits that depend on the trial alone, not on who plays it when."""
+    digest = hashlib.sha256(f"{seed}\0{case}\0{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

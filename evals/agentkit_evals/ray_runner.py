@@ -1,0 +1,172 @@
+"""The same run on a Ray cluster: warm actors, each with a suite and a model of its own.
+
+An actor writes each result to its own file of the store before it reports, so nothing is lost with
+an actor, the driver or the cluster; the folder must be one that all nodes see. The driver hands
+out one trial after another and replaces actors that died.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from agentkit_evals.core import EvalError, Trial, TrialResult
+from agentkit_evals.manifest import RunManifest
+from agentkit_evals.runner import Tally, Watcher, Worker, unfinished
+from agentkit_evals.store import Store
+
+__all__ = ["run_on_ray"]
+
+_LIVES: Final = 3
+"""Actors that one trial may cost before it is given up as infrastructure."""
+
+
+async def run_on_ray(
+    manifest: RunManifest,
+    store: Store,
+    *,
+    workers: int = 2,
+    concurrency: int = 4,
+    address: str | None = None,
+    watcher: Watcher | None = None,
+) -> None:
+    """Plays what is left of a run on Ray. Needs asyncio, as Ray does.
+
+    Args:
+        manifest: What to run; the store must hold the same run or none.
+        store: A folder that all nodes see.
+        workers: Actors; each takes one processor.
+        concurrency: Trials at a time in each.
+        address: Of a running cluster; by default one is started here for as long as this takes.
+        watcher: Told of each result.
+
+    Raises:
+        EvalError: As `run_local`; or Ray is not installed.
+    """
+    store = Store(store.folder.absolute())
+    store.begin(manifest)
+    with store.locked():
+        todo, done = await unfinished(manifest, store)
+        if not todo:
+            return
+        async with _cluster(workers, address) as ray:
+            crew = _Crew(ray, manifest, store, concurrency)
+            tally = Tally(len(todo) + len(done), done, watcher)
+            await crew.play(todo, min(workers, len(todo)), tally)
+
+
+@asynccontextmanager
+async def _cluster(workers: int, address: str | None) -> AsyncGenerator[Any]:
+    try:
+        import ray  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError:
+        raise EvalError("the Ray runner needs the extra `ray`: pip install '.[ray]'") from None
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
+    mine = not ray.is_initialized()
+    if mine:
+        ray.init(
+            address=address,
+            num_cpus=None if address else workers,
+            include_dashboard=False if address is None else None,
+            log_to_driver=False,
+            runtime_env=environment,
+        )
+    try:
+        yield ray
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+class RayWorker:
+    """What runs in an actor."""
+
+    def __init__(self, target: str, manifest: bytes, folder: str) -> None:
+        self._target = target
+        self._subject = RunManifest.load(manifest).subject
+        self._store = Store(Path(folder))
+        self._stack = AsyncExitStack()
+        self._worker: Worker | None = None
+        self._opening = asyncio.Lock()
+
+    async def play(self, trial: Trial) -> TrialResult:
+        """Plays and stores a trial."""
+        async with self._opening:
+            if self._worker is None:
+                opened = Worker.opened(self._target, self._subject, self._store)
+                self._worker = await self._stack.enter_async_context(opened)
+        return await self._worker.play(trial)
+
+    async def aclose(self) -> None:
+        """Ends what the worker holds."""
+        await self._stack.aclose()
+
+
+class _Crew:
+    """The driver's side."""
+
+    def __init__(self, ray: Any, manifest: RunManifest, store: Store, concurrency: int) -> None:
+        self._ray = ray
+        self._manifest = manifest
+        self._store = store
+        self._concurrency = concurrency
+
+    async def play(self, todo: list[Trial], workers: int, tally: Tally) -> None:
+        todo.reverse()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                seat = _Seat(self._hired())
+                for _ in range(self._concurrency):
+                    group.create_task(self._work(seat, todo, tally))
+
+    async def _work(self, seat: _Seat, todo: list[Trial], tally: Tally) -> None:
+        while todo:
+            tally.add(await self._one(seat, todo.pop()))
+
+    async def _one(self, seat: _Seat, trial: Trial) -> TrialResult:
+        for _ in range(_LIVES):
+            actor = seat.actor
+            try:
+                result: TrialResult = await actor.play.remote(trial)
+            except self._ray.exceptions.RayTaskError as error:
+                raise EvalError(str(error.cause)) from error  # what no other actor does better
+            except self._ray.exceptions.RayActorError:
+                # It may have stored the result before it died.
+                if (known := self._stored(trial)) is not None:
+                    return known
+                if seat.actor is actor:  # not yet replaced by another trial of the same seat
+                    seat.actor = self._hired()
+            else:
+                return result
+        return self._given_up(trial)
+
+    def _hired(self) -> Any:
+        remote = self._ray.remote(num_cpus=1, max_concurrency=self._concurrency)(RayWorker)
+        suite = self._manifest.suite
+        name, _, rest = suite.partition(":")
+        if name.endswith(".py"):  # an actor works in a folder of its own
+            suite = f"{Path(name).absolute()}:{rest}"
+        return remote.remote(suite, self._manifest.dump(), str(self._store.folder))
+
+    def _stored(self, trial: Trial) -> TrialResult | None:
+        return self._store.results().get((trial.case.id, trial.number))
+
+    def _given_up(self, trial: Trial) -> TrialResult:
+        return TrialResult(
+            case=trial.case.id,
+            trial=trial.number,
+            status="infrastructure",
+            failure=f"worker:RayActorError: {_LIVES} actors died of it",
+        )
+
+
+class _Seat:
+    """A place for an actor; whoever finds it dead puts a new one there."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor

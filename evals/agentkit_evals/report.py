@@ -1,0 +1,254 @@
+"""What a run came to, in numbers: summarised once, shown as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import mean
+
+from rich.table import Table
+from rich.text import Text
+
+from agentkit.messages import JsonObject, Usage
+from agentkit_evals.core import TrialResult
+from agentkit_evals.manifest import RunManifest
+from agentkit_evals.stats import Interval, bootstrap, pass_at_k, pass_hat_k, wilson
+from agentkit_evals.store import Store
+
+__all__ = ["Rate", "Report", "as_json", "as_table", "report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many of so many."""
+
+    count: int
+    of: int
+
+    @property
+    def share(self) -> float | None:
+        """As a fraction; None of nothing."""
+        return self.count / self.of if self.of else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A run's numbers. None where there is nothing to count from.
+
+    Attributes:
+        suite: Its name.
+        model: What was tested.
+        cases: In the run.
+        trials: Planned for each case.
+        graded: Trials with a verdict.
+        missing: Trials that were not played yet.
+        infrastructure: Trials without a verdict, by what failed; in no other number here.
+        passed: Trials that passed.
+        score: pass^1: the mean over cases of the share of passed trials, with its interval.
+        score_at_worst: The same if every trial without a verdict had failed.
+        pass_hat: pass^k for k = 1, 2, …, over the cases with so many verdicts.
+        pass_at: pass@k likewise.
+        floor: What an agent that does nothing reaches on the same cases.
+        errors: Trials that did not pass, by the suite's or the agent's name of what went wrong.
+        calls: Tool calls.
+        invalid_calls: Calls that named no tool or did not fit its schema.
+        overcalls: Turns with calls among those that wanted none.
+        repairs: Calls that agentkit put right.
+        retries: Model calls made again.
+        steps: Model calls a trial, on average.
+        usage: Tokens of all trials.
+    """
+
+    suite: str
+    model: str
+    cases: int
+    trials: int
+    graded: int
+    missing: int
+    infrastructure: Mapping[str, int]
+    passed: int
+    score: Interval | None
+    score_at_worst: float | None
+    pass_hat: Sequence[float]
+    pass_at: Sequence[float]
+    floor: Rate | None
+    errors: Mapping[str, int]
+    calls: int
+    invalid_calls: Rate
+    overcalls: Rate
+    repairs: int
+    retries: int
+    steps: float | None
+    usage: Usage
+
+    @property
+    def infrastructure_share(self) -> float:
+        """Trials without a verdict among those that were played."""
+        lost = sum(self.infrastructure.values())
+        return lost / (lost + self.graded) if lost else 0.0
+
+
+def report(store: Store) -> Report:
+    """The numbers of a run, finished or not.
+
+    Raises:
+        EvalError: There is no run, or scipy is missing.
+    """
+    manifest = store.manifest()
+    results = list(store.results().values())
+    graded = [result for result in results if result.status == "graded"]
+    lost = [result for result in results if result.status != "graded"]
+    by_case = _by_case(graded)
+    calls = [call for result in graded for call in result.transcript.calls]
+    grades = [result.grade for result in graded if result.grade is not None]
+    turns = [turn for result in graded for turn in result.transcript.turns]
+    planned = len(manifest.cases) * manifest.trials
+    passed = sum(result.passed for result in graded)
+    return Report(
+        suite=manifest.suite,
+        model=manifest.subject.model_name or manifest.subject.model,
+        cases=len(manifest.cases),
+        trials=manifest.trials,
+        graded=len(graded),
+        missing=planned - len(results),
+        infrastructure=_counted(_kind(result.failure) for result in lost),
+        passed=passed,
+        score=_score(manifest, by_case),
+        score_at_worst=passed / len(results) if results else None,
+        pass_hat=_over_cases(pass_hat_k, by_case, manifest.trials),
+        pass_at=_over_cases(pass_at_k, by_case, manifest.trials),
+        floor=_floor(store.floor()),
+        errors=_counted(_error(result) for result in graded if not result.passed),
+        calls=len(calls),
+        invalid_calls=Rate(sum(call.invalid for call in calls), len(calls)),
+        overcalls=Rate(
+            sum(grade.overcalled for grade in grades), sum(grade.idle_turns for grade in grades)
+        ),
+        repairs=sum(turn.repairs for turn in turns),
+        retries=sum(turn.retries for turn in turns),
+        steps=mean(result.transcript.steps for result in graded) if graded else None,
+        usage=sum((result.transcript.usage for result in graded), Usage()),
+    )
+
+
+_Verdicts = dict[str, list[bool]]
+
+
+def _by_case(graded: Iterable[TrialResult]) -> _Verdicts:
+    found: defaultdict[str, list[bool]] = defaultdict(list)
+    for result in graded:
+        found[result.case].append(result.passed)
+    return dict(found)
+
+
+def _score(manifest: RunManifest, by_case: _Verdicts) -> Interval | None:
+    """Wilson where trials are independent; else the cluster bootstrap, unless all cases are alike,
+    which it cannot judge: then Wilson over cases, the number of what is independent.
+    """
+    if not by_case:
+        return None
+    shares = [mean(verdicts) for verdicts in by_case.values()]
+    if manifest.trials == 1 or set(shares) in ({0.0}, {1.0}):
+        return wilson(sum(share == 1 for share in shares), len(shares))
+    return bootstrap(shares)
+
+
+def _over_cases(
+    estimate: Callable[[int, int, int], float], by_case: _Verdicts, most: int
+) -> list[float]:
+    found: list[float] = []
+    for k in range(1, most + 1):
+        enough = [verdicts for verdicts in by_case.values() if len(verdicts) >= k]
+        if enough:
+            found.append(mean(estimate(len(v), sum(v), k) for v in enough))
+    return found
+
+
+def _floor(store: Store) -> Rate | None:
+    if not store.exists:
+        return None
+    results = store.results().values()
+    return Rate(sum(result.passed for result in results), len(results))
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(names).most_common())
+
+
+def _error(result: TrialResult) -> str:
+    if result.grade is None:
+        return _kind(result.failure)
+    return result.grade.error or "failed"
+
+
+def _kind(failure: str | None) -> str:
+    """`server:ModelTimeoutError` of `server:ModelTimeoutError: no reply within 60 s`."""
+    return (failure or "unknown").partition(": ")[0]
+
+
+# --- shown -------------------------------------------------------------------------------------
+
+
+def as_json(found: Report) -> str:
+    """The report as JSON text, equal for equal results."""
+    body: JsonObject = asdict(found)
+    return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+def as_table(found: Report) -> Table:
+    """The report for a terminal."""
+    table = Table(
+        box=None, pad_edge=False, show_header=False, title=f"{found.suite}  {found.model}"
+    )
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    for name, text in _rows(found):
+        table.add_row(name, Text(text))
+    return table
+
+
+def _rows(found: Report) -> Iterable[tuple[str, str]]:
+    missing = f", {found.missing} not played yet" if found.missing else ""
+    yield "trials", f"{found.cases} cases x {found.trials}: {found.graded} graded{missing}"
+    if found.score is not None:
+        score = found.score
+        passed = f"{found.passed} of {found.graded}"
+        yield "pass^1", f"{_percent(score.value)}  [{_range(score)}]  {passed} trials passed"
+    if found.floor is not None:
+        floor = f"{found.floor.count} of {found.floor.of} cases"
+        yield "floor", f"{_percent(found.floor.share)}  {floor} pass when nothing is done"
+    for k in range(2, len(found.pass_hat) + 1):
+        hat, at = found.pass_hat[k - 1], found.pass_at[k - 1]
+        yield f"k = {k}", f"pass^{k} {_percent(hat)}   pass@{k} {_percent(at)}"
+    lost = sum(found.infrastructure.values())
+    if lost:
+        worst = _percent(found.score_at_worst)
+        kinds = ", ".join(f"{count} {name}" for name, count in found.infrastructure.items())
+        yield "no verdict", f"{lost} trials ({kinds}); with these as failures {worst}"
+    yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}"
+    yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"
+    yield "mended", f"{found.repairs} calls repaired, {found.retries} model calls made again"
+    if found.steps is not None:
+        yield "steps", f"{found.steps:.1f} a trial"
+    usage = found.usage
+    yield (
+        "tokens",
+        f"{usage.input_tokens:,} in ({usage.cached_input_tokens:,} cached), "
+        f"{usage.output_tokens:,} out",
+    )
+    for name, count in found.errors.items():
+        yield "not passed", f"{count:4} {name}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
+
+
+def _range(interval: Interval) -> str:
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}"
+
+
+def _rate(rate: Rate) -> str:
+    return f"{rate.count} of {rate.of} ({_percent(rate.share)})"

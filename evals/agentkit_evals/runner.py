@@ -1,0 +1,176 @@
+"""Runs what is not done yet: here, with so many trials at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from agentkit_evals.core import Suite, Trial, TrialResult
+from agentkit_evals.manifest import RunManifest, trials_of
+from agentkit_evals.store import Store, Writer
+from agentkit_evals.subject import AgentMaker, Subject
+from agentkit_evals.suites import load_suite
+from agentkit_evals.trial import run_trial
+
+__all__ = ["Progress", "Tally", "Watcher", "Worker", "run_local", "unfinished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        total: Trials of the whole run.
+        before: Trials that were done before it was begun this time.
+        done: Trials that are done, those included.
+        passed: How many of those passed.
+        infrastructure: How many of this time's have no verdict.
+        seconds: Since it was begun this time.
+    """
+
+    total: int
+    before: int
+    done: int
+    passed: int
+    infrastructure: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Trials a second."""
+        return (self.done - self.before) / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At this rate; None while there is none."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+Watcher = Callable[[Progress], None]
+
+
+class Tally:
+    """Counts results as they come, and tells a watcher.
+
+    Args:
+        total: Trials of the whole run.
+        before: Results that are there already.
+        watcher: Who is told.
+    """
+
+    def __init__(self, total: int, before: Sequence[TrialResult], watcher: Watcher | None) -> None:
+        self._total = total
+        self._before = len(before)
+        self._results = list(before)
+        self._watcher = watcher
+        self._started = time.monotonic()
+        self._tell()
+
+    def add(self, result: TrialResult) -> None:
+        """One more."""
+        self._results.append(result)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._watcher is None:
+            return
+        self._watcher(
+            Progress(
+                total=self._total,
+                before=self._before,
+                done=len(self._results),
+                passed=sum(result.passed for result in self._results),
+                infrastructure=sum(result.status != "graded" for result in self._results),
+                seconds=time.monotonic() - self._started,
+            )
+        )
+
+
+class Worker:
+    """Plays trials and stores them: the same work on this machine and on a Ray node.
+
+    Args:
+        suite: Whose cases.
+        make_agent: The subject.
+        writer: Where results go.
+    """
+
+    def __init__(self, suite: Suite, make_agent: AgentMaker, writer: Writer) -> None:
+        self._suite = suite
+        self._make_agent = make_agent
+        self._writer = writer
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, target: str, subject: Subject, store: Store) -> AsyncGenerator[Worker]:
+        """A worker with a suite, a model and a file of its own."""
+        suite, writer = load_suite(target), Writer(store)
+        try:
+            async with subject.opened() as make_agent:
+                yield cls(suite, make_agent, writer)
+        finally:
+            writer.close()
+            await suite.aclose()
+
+    async def play(self, trial: Trial) -> TrialResult:
+        """Plays a trial; its result is on the disk when this returns."""
+        result = await run_trial(self._suite, trial, self._make_agent, self._writer.name)
+        self._writer.append(result)
+        return result
+
+
+async def unfinished(manifest: RunManifest, store: Store) -> tuple[list[Trial], list[TrialResult]]:
+    """The trials that have no verdict yet, and the results of the others."""
+    suite = load_suite(manifest.suite)
+    try:
+        trials = trials_of(manifest, await suite.cases())
+    finally:
+        await suite.aclose()
+    graded = {key: result for key, result in store.results().items() if result.status == "graded"}
+    todo = [trial for trial in trials if (trial.case.id, trial.number) not in graded]
+    return todo, list(graded.values())
+
+
+async def run_local(
+    manifest: RunManifest, store: Store, *, concurrency: int = 8, watcher: Watcher | None = None
+) -> None:
+    """Plays what is left of a run, in this process.
+
+    Args:
+        manifest: What to run; the store must hold the same run or none.
+        store: Where results go, and where it is seen what is done.
+        concurrency: Trials at a time.
+        watcher: Told of each result.
+
+    Raises:
+        EvalError: The store holds another run, or somebody runs it; a suite is not installed.
+        ServerNotReadyError: The server cannot be used.
+    """
+    store.begin(manifest)
+    with store.locked():
+        todo, done = await unfinished(manifest, store)
+        tally = Tally(len(todo) + len(done), done, watcher)
+        todo.reverse()
+
+        async def work(worker: Worker) -> None:
+            while todo:
+                tally.add(await worker.play(todo.pop()))
+
+        async with Worker.opened(manifest.suite, manifest.subject, store) as worker:
+            try:
+                async with anyio.create_task_group() as group:
+                    for _ in range(min(concurrency, len(todo))):
+                        group.start_soon(work, worker)
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from None  # so that callers catch it by its own type
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,184 @@
+"""Where results are kept: lines that are only ever appended, each durable before it counts.
+
+```
+RUN/manifest.json       what the run is
+RUN/lock                held while somebody runs it
+RUN/trials/WRITER.jsonl one file for each process that ever wrote; one line a trial
+```
+A line is written with one `write` and synced before the trial counts as done, so whatever dies
+loses at most what it was doing. A torn last line is no line. Nobody writes to another's file, so
+workers on several machines can share a folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+
+from agentkit_evals.core import EvalError, TrialResult
+from agentkit_evals.manifest import RunManifest
+
+__all__ = ["Store", "Writer"]
+
+_VOLATILE = ("seconds", "worker")
+"""Fields that differ between two equal runs."""
+
+
+class Store:
+    """One run's folder.
+
+    Args:
+        folder: Made when something is first written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.folder / "manifest.json").exists()
+
+    def manifest(self) -> RunManifest:
+        """What the run is.
+
+        Raises:
+            EvalError: There is no run in this folder, or another version wrote it.
+        """
+        path = self.folder / "manifest.json"
+        try:
+            return RunManifest.load(path.read_bytes())
+        except FileNotFoundError:
+            raise EvalError(
+                f"{self.folder} holds no run; `agentkit eval list` shows them"
+            ) from None
+        except ValidationError as error:
+            raise EvalError(f"{path} cannot be read: {error.errors()[0]['msg']}") from error
+
+    def begin(self, manifest: RunManifest) -> None:
+        """Makes the folder, or finds the same run in it, to be gone on with.
+
+        Raises:
+            EvalError: Another run is in the folder.
+        """
+        if self.exists:
+            if self.manifest() != manifest:
+                raise EvalError(
+                    f"{self.folder} holds another run (its manifest.json differs); "
+                    "give this one another name"
+                )
+            return
+        (self.folder / "trials").mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f"manifest.{secrets.token_hex(4)}"
+        draft.write_bytes(manifest.dump())
+        draft.rename(self.folder / "manifest.json")
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Holds the run; the kernel lets go of it however the holder ends.
+
+        Raises:
+            EvalError: Somebody else is running it.
+        """
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise EvalError(f"{self.folder} is being run by another process") from None
+            yield
+
+    def lines(self) -> Iterator[TrialResult]:
+        """Every line that was ever written, in no particular order of time."""
+        for path in sorted((self.folder / "trials").glob("*.jsonl")):
+            for line in path.read_bytes().splitlines(keepends=True):
+                if line.endswith(b"\n"):
+                    yield _adapter().validate_json(line)
+
+    def results(self) -> dict[tuple[str, int], TrialResult]:
+        """The result of each trial, by case and number.
+
+        A verdict stands; an infrastructure failure gives way to a later verdict.
+        """
+        found: dict[tuple[str, int], TrialResult] = {}
+        for result in self.lines():
+            if result.key not in found or found[result.key].status != "graded":
+                found[result.key] = result
+        return found
+
+    def canonical(self) -> bytes:
+        """All results as sorted JSON lines, without what differs between equal runs."""
+        lines = []
+        for _, result in sorted(self.results().items()):
+            body = json.loads(_dumped(result))
+            for name in _VOLATILE:
+                del body[name]
+            lines.append(json.dumps(body, sort_keys=True, ensure_ascii=False) + "\n")
+        return "".join(lines).encode()
+
+    def floor(self) -> Store:
+        """Where the same cases are played by an agent that does nothing."""
+        return Store(self.folder / "floor")
+
+
+class Writer:
+    """Appends results to a file of its own.
+
+    Args:
+        store: Of a run that was begun.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._path = store.folder / "trials" / f"{self.name}.jsonl"
+        self._file: int | None = None
+
+    def append(self, result: TrialResult) -> None:
+        """Writes a line; it is on the disk when this returns."""
+        if self._file is None:  # a worker that never finishes a trial leaves no file
+            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            _sync_folder(self._path.parent)
+        line = _dumped(result) + b"\n"
+        written = os.write(self._file, line)
+        if written != len(line):
+            raise OSError(f"only {written} of {len(line)} bytes could be written to {self._path}")
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is durable only when its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _dumped(result: TrialResult) -> bytes:
+    try:
+        return to_json(result, inf_nan_mode="constants")
+    except PydanticSerializationError:
+        # Half a surrogate pair, in what a model wrote.
+        plain = to_jsonable_python(result)
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
+
+
+@cache
+def _adapter() -> TypeAdapter[TrialResult]:
+    """Built at the first use: it costs more than importing this module."""
+    return TypeAdapter(TrialResult)

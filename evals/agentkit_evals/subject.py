@@ -1,0 +1,145 @@
+"""What is under test: a model behind agentkit's own agent, or a reference that answers by rule.
+
+References prove the harness and show the floor: `gold` makes the calls of the right answer,
+`empty` makes none, `gold-without-last-call` all but the last.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from agentkit import Agent, Model, ModelSettings, VLLMModel
+from agentkit.testing import ScriptedModel, call, say
+from agentkit_evals.core import EvalError, GoldCall, Trial, Turn
+
+__all__ = ["REFERENCES", "AgentMaker", "Reference", "Subject", "replayed"]
+
+Reference: TypeAlias = Literal["gold", "empty", "gold-without-last-call"]
+
+REFERENCES: Final[tuple[Reference, ...]] = get_args(Reference)
+
+AgentMaker: TypeAlias = Callable[[Trial, int, Turn], Agent[Any]]
+"""Trial, number of the turn, the turn → the agent that takes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A description that every worker makes the same agents of.
+
+    Attributes:
+        model: A vLLM server's address, `tiny` for the demonstration model, or a reference.
+        model_name: The served name; default: the server's first.
+        settings: Of each step; the seed is the trial's.
+        agent: `module:function` that makes the agent of a model and a `Turn`; default: an `Agent`
+            with the turn's tools and instructions and nothing else.
+    """
+
+    model: str
+    model_name: str | None = None
+    settings: ModelSettings = field(default_factory=ModelSettings)
+    agent: str | None = None
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[AgentMaker]:
+        """Makes agents for as long as the context is open.
+
+        Raises:
+            EvalError: What `agent` names is not there, or `model` is nothing known.
+        """
+        if self.model in REFERENCES:
+            yield _reference(self.model)
+            return
+        make = _plain if self.agent is None else _found(self.agent)
+        model = self._model()
+
+        def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any]:  # noqa: ARG001 - a model is the same in all turns
+            return make(model, turn, replace(self.settings, seed=trial.seed))
+
+        try:
+            yield maker
+        finally:
+            await model.aclose()
+
+    def _model(self) -> Model:
+        if self.model == "tiny":
+            return _tiny()
+        if not self.model.startswith(("http://", "https://")):
+            known = ", ".join(REFERENCES)
+            raise EvalError(
+                f"no model {self.model!r}: name a server like http://localhost:8000/v1, "
+                f"tiny, or a reference ({known})"
+            )
+        return VLLMModel(self.model, self.model_name, api_key=os.environ.get("AGENTKIT_API_KEY"))
+
+
+_Make: TypeAlias = Callable[[Model, Turn, ModelSettings], Agent[Any]]
+
+
+def _plain(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any]:
+    return Agent(
+        model,
+        instructions=turn.instructions,
+        toolsets=[turn.tools],
+        settings=settings,
+        observers=(),
+    )
+
+
+def _found(target: str) -> _Make:
+    module, _, name = target.partition(":")
+    try:
+        make: _Make = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise EvalError(
+            f"--agent {target}: {error}; it names a function as module:function"
+        ) from error
+    return make
+
+
+def _tiny() -> Model:
+    try:
+        from agentkit.models.embedded import EmbeddedModel  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError as error:
+        raise EvalError(
+            f"the model tiny needs the extra `local` ({error.name} is missing): "
+            "pip install '.[local]'"
+        ) from None
+    return EmbeddedModel()
+
+
+# --- references --------------------------------------------------------------------------------
+
+
+def _reference(kind: Reference) -> AgentMaker:
+    def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any]:
+        turns = replayed(kind, trial.case.gold)
+        wanted = turns[number] if number < len(turns) else ()
+        script = [*(call(name, **arguments) for name, arguments in wanted), say("Done.")]
+        return _plain(ScriptedModel(script), turn, ModelSettings())
+
+    return maker
+
+
+def replayed(
+    kind: Reference, gold: Sequence[Sequence[GoldCall]] | None
+) -> list[tuple[GoldCall, ...]]:
+    """The calls that a reference makes, by turn.
+
+    Raises:
+        EvalError: The case has no gold calls.
+    """
+    if kind == "empty":
+        return []
+    if gold is None:
+        raise EvalError(f"this suite has no gold calls, so the reference {kind!r} cannot play")
+    turns = [tuple(turn) for turn in gold]
+    if kind == "gold-without-last-call":
+        last = max((n for n, turn in enumerate(turns) if turn), default=None)
+        if last is not None:
+            turns[last] = turns[last][:-1]
+    return turns

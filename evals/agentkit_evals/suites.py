@@ -1,0 +1,75 @@
+"""Finding suites: those that come along, those that are installed, and files of your own."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, TypeAlias, cast
+
+from agentkit_evals.bfcl import BfclSuite
+from agentkit_evals.core import EvalError, Suite
+from agentkit_evals.project import project_suite
+
+__all__ = ["SUITES", "load_suite"]
+
+SuiteFactory: TypeAlias = Callable[..., Suite]
+"""Makes a suite; takes the split, if one is given."""
+
+SUITES: Final[dict[str, SuiteFactory]] = {"bfcl": BfclSuite, "project": project_suite}
+"""The suites that come along. Packages add theirs by the entry point group `agentkit.suites`."""
+
+
+def load_suite(target: str) -> Suite:
+    """The suite of a name, a module or a file.
+
+    Args:
+        target: `bfcl`, `bfcl:multi_turn_miss_param`, `package.module:suite` or `file.py:suite`,
+            where `suite` is a suite or a function that makes one.
+
+    Raises:
+        EvalError: There is no such suite.
+    """
+    name, _, rest = target.partition(":")
+    factory = SUITES.get(name) or _installed(name)
+    if factory is not None:
+        return factory(*filter(None, [rest]))
+    found: Any = getattr(_module(name, target), rest or "suite", None)
+    if found is None:
+        raise EvalError(f"{name} has no {rest or 'suite'!r}")
+    return cast("Suite", found() if callable(found) else found)
+
+
+def _installed(name: str) -> SuiteFactory | None:
+    found = entry_points(group="agentkit.suites", name=name)
+    return next((cast("SuiteFactory", entry.load()) for entry in found), None)
+
+
+def _module(name: str, target: str) -> ModuleType:
+    if name.endswith(".py"):
+        return _from_file(Path(name).absolute())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        known = ", ".join(SUITES)
+        raise EvalError(
+            f"no suite {target!r} ({error}); there are {known}, and you can name your own as "
+            "module:object or file.py:object"
+        ) from None
+
+
+def _from_file(path: Path) -> ModuleType:
+    name = f"agentkit_suite_{path.stem}"
+    if (known := sys.modules.get(name)) is not None and known.__file__ == str(path):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise EvalError(f"there is no file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs: its dataclasses look themselves up
+    spec.loader.exec_module(module)
+    return module
