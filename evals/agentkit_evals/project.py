@@ -282,7 +282,7 @@ _TASKS: Final = (
     _task(
         "mend_total",
         (
-            "total in shop/cart.py leaves the first item out. Mend it.",
+            "total in shop/cart.py leaves the first item out. Mend that one line.",
             (
                 ("read_file", {"path": "shop/cart.py"}),
                 ("replace_text", {"path": "shop/cart.py", "old": "items[1:]", "new": "items"}),

@@ -80,6 +80,11 @@ class TaskSuite:
         """As given."""
         return self._name
 
+    @property
+    def tasks(self) -> Sequence[Task[Any]]:
+        """The tasks, in order."""
+        return tuple(self._tasks.values())
+
     async def cases(self) -> Sequence[Case]:
         """The tasks, in order."""
         return [Case(task.id, task.gold) for task in self._tasks.values()]

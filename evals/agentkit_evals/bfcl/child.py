@@ -15,6 +15,7 @@ reached) is that of bfcl-eval 2026.3.23, `model_handler/base_handler.py` and
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import importlib
 import inspect
@@ -38,18 +39,26 @@ _Json = dict[str, Any]
 
 
 class _Cases:
-    """The category's data, loaded once, through the package's own loaders."""
+    """The category's data, through the package's own loaders."""
 
     def __init__(self, category: str) -> None:
-        utils: Any = importlib.import_module("bfcl_eval.utils")
+        self._utils: Any = importlib.import_module("bfcl_eval.utils")
         self.category = category
-        self.data = Path(utils.__file__).parent / "data"
-        entries = utils.load_dataset_entry(category)
-        answers = utils.load_ground_truth_entry(category)
+        self.data = Path(str(self._utils.__file__)).parent / "data"
+        entries = self._utils.load_file(self.data / f"BFCL_v4_{category}.json")
+        answers = self._utils.load_ground_truth_entry(category)
         self.entries = {entry["id"]: entry for entry in entries}
         self.truth = {answer["id"]: answer["ground_truth"] for answer in answers}
         if list(self.entries) != list(self.truth):
             raise ValueError(f"questions and answers of {category} do not belong together")
+
+    def entry(self, case: str) -> _Json:
+        """A case with its functions: `load_dataset_entry`, which does all at once, for one."""
+        entries = [copy.deepcopy(self.entries[case])]
+        entries = self._utils.populate_test_cases_with_predefined_functions(entries)
+        (entry,) = self._utils.add_language_specific_hint_to_function_doc(entries)
+        made: _Json = entry
+        return made
 
     def hashes(self) -> dict[str, str]:
         name = f"BFCL_v4_{self.category}.json"
@@ -65,7 +74,7 @@ class _Trial:
     """One case being played."""
 
     def __init__(self, cases: _Cases, case: str) -> None:
-        self.entry = cases.entries[case]
+        self.entry = cases.entry(case)
         self.truth = cases.truth[case]
         self.category = cases.category
         self.name = f"trial_{uuid.uuid4().hex}"

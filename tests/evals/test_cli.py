@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from agentkit_evals.cli import app
+from typer.testing import CliRunner, Result
+
+from tests.servers import fails, serving
+
+
+def agentkit_eval(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AGENTKIT_EVALS", str(tmp_path / "runs"))
+    monkeypatch.delenv("AGENTKIT_BASE_URL", raising=False)
+    return tmp_path / "runs"
+
+
+def test_a_run_is_reported_listed_and_compared() -> None:
+    first = agentkit_eval("run", "project", "-m", "empty", "--name", "first")
+    assert first.exit_code == 0, first.output
+    assert "floor" in first.stdout
+    second = agentkit_eval("run", "project", "-m", "gold", "--name", "second", "--json")
+    assert json.loads(second.stdout)["passed"] == 9
+    listed = agentkit_eval("list").stdout
+    assert re.search(r"first +project +empty +9 of 9 +1", listed)
+    assert agentkit_eval("report", "second", "--json").stdout == second.stdout
+    compared = agentkit_eval("compare", "first", "second")
+    assert "the second is better" in compared.stdout
+    body = json.loads(agentkit_eval("compare", "first", "second", "--json").stdout)
+    assert body["winner"] == "second"
+
+
+def test_the_same_name_goes_on_and_another_run_is_refused(folder: Path) -> None:
+    options = ["run", "project", "-m", "gold", "--name", "a", "--limit", "3"]
+    assert agentkit_eval(*options).exit_code == 0
+    (written,) = (folder / "a" / "trials").glob("*.jsonl")
+    before = written.read_bytes()
+    assert agentkit_eval(*options).exit_code == 0
+    assert list((folder / "a" / "trials").glob("*.jsonl")) == [written]
+    assert written.read_bytes() == before
+    other = agentkit_eval(*options, "--seed", "1")
+    assert other.exit_code == 2
+    assert "give this one another name" in other.stderr
+
+
+def test_a_run_without_verdicts_ends_with_code_1_and_says_what_failed() -> None:
+    with serving(fails(400, {"error": {"message": "bad day", "code": 400}})) as server:
+        done = agentkit_eval("run", "project", "-m", server.url, "--limit", "2", "--name", "a")
+    assert done.exit_code == 1
+    assert "2 trials (2 server:ModelStatusError)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "project"], "name a server"),
+        (["run", "nothing", "-m", "gold"], "no suite 'nothing'"),
+        (["run", "project", "-m", "gold", "--case", "x"], "no case x"),
+        (["run", "project", "-m", "gold", "--name", "../x"], "no name of a run"),
+        (["report", "nothing"], "holds no run"),
+        (["compare", "x", "y"], "holds no run"),
+    ],
+)
+def test_wrong_usage_is_code_2_and_a_sentence(arguments: list[str], words: str) -> None:
+    done = agentkit_eval(*arguments)
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_suites_says_what_there_is_and_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_CACHE", str(tmp_path))
+    listed = agentkit_eval("suites").stdout
+    assert "not installed: agentkit eval suites install bfcl" in listed
+    done = agentkit_eval("run", "bfcl", "-m", "gold")
+    assert done.exit_code == 2
+    assert "agentkit eval suites install bfcl" in done.stderr

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import os
+import sys
+
+import anyio
+import pytest
+from agentkit_evals.core import SuiteError
+from agentkit_evals.isolated import Child, ChildPool
+
+pytestmark = pytest.mark.anyio
+
+ECHO = """
+import json, os, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked == {"do": "die"}:
+        os._exit(9)
+    if asked == {"do": "hang"}:
+        sys.stdin.read()
+    if asked == {"do": "chatter"}:
+        print("no json", flush=True)
+        continue
+    print(json.dumps({"pid": os.getpid(), "environment": dict(os.environ), **asked}), flush=True)
+"""
+
+
+def child() -> Child:
+    return Child([sys.executable, "-I", "-S", "-c", ECHO], os.getcwd())
+
+
+async def test_a_child_answers_and_sees_nothing_of_our_environment() -> None:
+    asked = child()
+    os.environ["AGENTKIT_API_KEY"] = "secret"
+    try:
+        first = await asked.ask({"n": 1})
+        second = await asked.ask({"long": "x" * 3_000_000})
+    finally:
+        del os.environ["AGENTKIT_API_KEY"]
+        asked.close()
+    assert first["n"] == 1
+    assert len(second["long"]) == 3_000_000
+    assert "secret" not in str(first["environment"])
+
+
+@pytest.mark.parametrize("do", ["die", "chatter"])
+async def test_a_child_that_fails_is_replaced(do: str) -> None:
+    pool = ChildPool(child)
+    async with pool.child() as first:
+        before = (await first.ask({}))["pid"]
+    async with pool.child() as again:
+        assert (await again.ask({}))["pid"] == before
+    with pytest.raises(SuiteError, match="was lost"):
+        async with pool.child() as failing:
+            await failing.ask({"do": do})
+    async with pool.child() as fresh:
+        assert (await fresh.ask({}))["pid"] != before
+    pool.close()
+
+
+async def test_an_error_of_the_child_is_told(anyio_backend_name: str) -> None:
+    del anyio_backend_name
+    asked = child()
+    with pytest.raises(SuiteError, match="the suite's process says: no"):
+        await asked.ask({"error": "no"})
+    asked.close()
+
+
+async def test_leaving_a_question_ends_the_child() -> None:
+    pool = ChildPool(child)
+    hanging: list[Child] = []
+    with anyio.move_on_after(0.3):
+        async with pool.child() as asked:
+            hanging.append(asked)
+            await asked.ask({"do": "hang"})
+    assert not hanging[0].alive
+    pool.close()

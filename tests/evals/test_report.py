@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from agentkit_evals.core import TrialResult
+from agentkit_evals.report import Rate, Report, as_json, as_table, report
+from agentkit_evals.runner import run_local
+from agentkit_evals.stats import wilson
+from agentkit_evals.store import Store, Writer
+from rich.console import Console
+
+from tests.evals.helpers import plan, ran
+from tests.evals.test_store import MANIFEST, line, lost, wrote
+
+pytestmark = pytest.mark.anyio
+
+
+async def filled(store: Store, *results: TrialResult, trials: int) -> Report:
+    manifest = await plan(trials=trials, only=("change_vat", "delete_one"))
+    store.begin(manifest)
+    writer = Writer(store)
+    for result in results:
+        writer.append(result)
+    writer.close()
+    return report(store)
+
+
+async def test_one_try_a_case_has_wilsons_interval(store: Store) -> None:
+    found = await filled(store, line("change_vat"), line("delete_one", passed=False), trials=1)
+    assert found.score == wilson(1, 2)
+    assert (found.graded, found.passed, found.missing) == (2, 1, 0)
+    assert found.errors == {"failed": 1}
+
+
+async def test_several_tries_are_counted_by_case(store: Store) -> None:
+    tries = [line("change_vat", n) for n in range(4)]
+    tries += [line("delete_one", n, passed=n > 0) for n in range(4)]
+    found = await filled(store, *tries, trials=4)
+    assert found.score is not None
+    assert found.score.value == 7 / 8
+    assert found.pass_hat == pytest.approx([7 / 8, 0.75, 0.625, 0.5])
+    assert found.pass_at == pytest.approx([7 / 8, 1, 1, 1])
+
+
+async def test_trials_without_a_verdict_are_apart_and_both_numbers_are_said(store: Store) -> None:
+    found = await filled(store, line("change_vat"), lost("delete_one"), trials=1)
+    assert found.score == wilson(1, 1)
+    assert found.score_at_worst == 0.5
+    assert found.infrastructure == {"server:ModelTimeoutError": 1}
+    assert found.infrastructure_share == 0.5
+    assert "1 trials (1 server:ModelTimeoutError); with these as failures 50.0 %" in shown(found)
+
+
+async def test_the_floor_stands_beside_the_score(store: Store) -> None:
+    await ran(store)
+    await ran(store.floor(), model="empty")
+    found = report(store)
+    assert found.floor == Rate(1, 9)
+    assert "11.1 %  1 of 9 cases pass when nothing is done" in shown(found)
+
+
+async def test_a_run_that_is_not_finished_can_be_looked_at(store: Store) -> None:
+    wrote(store)
+    found = report(store)
+    assert (found.graded, found.missing, found.score) == (0, 1, None)
+    assert "1 not played yet" in shown(found)
+    assert MANIFEST.cases == ("a",)
+
+
+async def test_equal_runs_give_equal_json(tmp_path_factory: pytest.TempPathFactory) -> None:
+    texts = []
+    for concurrency in (1, 5):
+        store = Store(tmp_path_factory.mktemp("run"))
+        await run_local(await plan(trials=2), store, concurrency=concurrency)
+        texts.append(as_json(report(store)))
+    assert texts[0] == texts[1]
+    body = json.loads(texts[0])
+    assert body["score"]["value"] == 1
+    assert body["usage"]["input_tokens"] > 0
+
+
+def shown(found: Report) -> str:
+    console = Console(width=120, force_terminal=False)
+    with console.capture() as captured:
+        console.print(as_table(found))
+    return captured.get()

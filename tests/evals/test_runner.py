@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from agentkit_evals.core import EvalError
+from agentkit_evals.manifest import trials_of
+from agentkit_evals.project import project_suite
+from agentkit_evals.runner import Progress, run_local
+from agentkit_evals.store import Store
+
+from tests.evals.helpers import plan, ran
+
+pytestmark = pytest.mark.anyio
+
+REPO = Path(__file__).parents[2]
+RUN = """
+import sys
+import anyio
+from pathlib import Path
+from agentkit_evals.runner import run_local
+from agentkit_evals.store import Store
+from tests.evals.helpers import plan
+
+async def main():
+    show = lambda progress: print(progress.done, flush=True)
+    await run_local(await plan(trials=10), Store(Path(sys.argv[1])), watcher=show)
+
+anyio.run(main)
+"""
+
+
+def killed_at(store: Store, done: int) -> None:
+    """A run in another process, killed as soon as it says that so many trials are done."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(store.folder)],
+        cwd=REPO,
+        env={"PYTHONPATH": "evals:tools:."},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process, process.stdout as lines:
+        for line in lines:
+            if int(line) >= done:
+                process.kill()
+                break
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the other process has its own
+async def test_kills_lose_nothing_and_nothing_is_graded_twice(tmp_path: Path) -> None:
+    broken, whole = Store(tmp_path / "broken"), Store(tmp_path / "whole")
+    seen = 0
+    for done in (12, 40):
+        killed_at(broken, done)
+        kept = len(broken.results())
+        assert done <= kept < 90
+        assert kept > seen
+        seen = kept
+    await ran(broken, trials=10)
+    await ran(whole, trials=10)
+    keys = [result.key for result in broken.lines()]
+    assert len(keys) == len(set(keys)) == 90
+    assert broken.canonical() == whole.canonical()
+
+
+async def test_progress_counts_what_was_there_before(store: Store) -> None:
+    await ran(store, limit=9)
+    seen: list[Progress] = []
+    await run_local(await plan(limit=9), store, watcher=seen.append)
+    assert [(p.total, p.before, p.done) for p in seen] == [(9, 9, 9)]
+
+
+async def test_progress_has_a_rate_and_an_end(store: Store) -> None:
+    seen: list[Progress] = []
+    await run_local(await plan(), store, concurrency=2, watcher=seen.append)
+    assert [p.done for p in seen] == list(range(10))
+    assert seen[-1].passed == 9
+    assert seen[0].seconds_left is None
+    assert seen[-1].rate > 0
+    assert seen[-1].seconds_left == 0
+
+
+async def test_any_concurrency_gives_the_same_results(tmp_path: Path) -> None:
+    found = []
+    for concurrency in (1, 7):
+        store = Store(tmp_path / str(concurrency))
+        await run_local(await plan(trials=2), store, concurrency=concurrency)
+        found.append(store.canonical())
+    assert found[0] == found[1]
+
+
+async def test_every_case_is_tried_once_before_any_is_tried_again() -> None:
+    manifest = await plan(trials=2, only=("delete_one", "answer_where"))
+    trials = trials_of(manifest, await project_suite().cases())
+    assert [(t.case.id, t.number) for t in trials] == [
+        ("answer_where", 0),
+        ("delete_one", 0),
+        ("answer_where", 1),
+        ("delete_one", 1),
+    ]
+    assert len({t.seed for t in trials}) == 4
+    assert all(0 <= t.seed < 2**31 for t in trials)
+
+
+async def test_a_case_that_is_not_there_is_named() -> None:
+    with pytest.raises(EvalError, match="project has no case nothing"):
+        await plan(only=("nothing",))

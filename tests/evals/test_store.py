@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from agentkit_evals.core import CallRecord, EvalError, Grade, Transcript, TrialResult, TurnRecord
+from agentkit_evals.manifest import RunManifest
+from agentkit_evals.store import Store, Writer
+from agentkit_evals.subject import Subject
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit import ModelSettings, Usage
+from agentkit.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
+from tests.evals.helpers import plan, ran
+
+pytestmark = pytest.mark.anyio
+
+MANIFEST = RunManifest(
+    suite="project", about={"v": "1"}, subject=Subject(model="gold"), cases=("a",)
+)
+TEXTS = st.text(st.characters())  # half surrogate pairs too: models are seen to write them
+
+
+def line(case: str = "a", trial: int = 0, *, passed: bool = True) -> TrialResult:
+    return TrialResult(case, trial, "graded", Grade(passed))
+
+
+def lost(case: str = "a", trial: int = 0) -> TrialResult:
+    return TrialResult(case, trial, "infrastructure", failure="server:ModelTimeoutError: late")
+
+
+def wrote(store: Store, *results: TrialResult) -> Writer:
+    store.begin(MANIFEST)
+    writer = Writer(store)
+    for result in results:
+        writer.append(result)
+    writer.close()
+    return writer
+
+
+def test_what_was_appended_is_there_and_sorted(store: Store) -> None:
+    wrote(store, line("b", 1), line("a"), line("b", 0))
+    assert sorted(store.results()) == [("a", 0), ("b", 0), ("b", 1)]
+    assert [json.loads(text)["case"] for text in store.canonical().splitlines()] == ["a", "b", "b"]
+
+
+def test_who_did_it_and_how_long_it_took_is_not_compared(tmp_path: Path) -> None:
+    one, other = Store(tmp_path / "1"), Store(tmp_path / "2")
+    wrote(one, line("a"), line("b"))
+    wrote(other, replace(line("b"), seconds=2.0, worker="w"), line("a"))
+    assert one.canonical() == other.canonical()
+
+
+def test_a_torn_last_line_is_no_line(store: Store) -> None:
+    writer = wrote(store, line("a"), line("b"))
+    path = store.folder / "trials" / f"{writer.name}.jsonl"
+    whole = path.read_bytes()
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        assert len(store.results()) == whole[:end].count(b"\n")
+
+
+def test_a_verdict_stands_and_a_failure_of_the_machinery_gives_way(store: Store) -> None:
+    wrote(store, lost())
+    assert store.results()["a", 0].status == "infrastructure"
+    wrote(store, line(passed=False))
+    wrote(store, lost())
+    wrote(store, lost())
+    assert store.results()["a", 0].status == "graded"
+
+
+def test_another_run_is_not_mixed_in(store: Store) -> None:
+    store.begin(MANIFEST)
+    store.begin(MANIFEST)
+    settings = ModelSettings(temperature=0.5)
+    for other in (
+        replace(MANIFEST, seed=1),
+        replace(MANIFEST, about={"v": "2"}),
+        replace(MANIFEST, subject=Subject(model="gold", settings=settings)),
+    ):
+        with pytest.raises(EvalError, match="holds another run"):
+            store.begin(other)
+
+
+def test_a_run_is_run_by_one_at_a_time(store: Store) -> None:
+    store.begin(MANIFEST)
+    with store.locked(), pytest.raises(EvalError, match="another process"), store.locked():
+        pass
+    with store.locked():
+        pass
+
+
+def test_an_empty_folder_is_no_run_and_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EvalError, match="holds no run"):
+        Store(tmp_path).manifest()
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(EvalError, match="cannot be read"):
+        Store(tmp_path).manifest()
+
+
+@given(text=TEXTS, value=st.none() | st.booleans() | st.integers() | st.floats() | TEXTS)
+def test_whatever_a_model_wrote_comes_back_or_is_replaced_by_marks(
+    tmp_path_factory: pytest.TempPathFactory, text: str, value: object
+) -> None:
+    store = Store(tmp_path_factory.mktemp("runs"))
+    call = ToolCall("call_0", text, {"x": value})
+    messages = (
+        UserMessage(text),
+        AssistantMessage(None, (call,), text),
+        ToolMessage("call_0", text, text),
+    )
+    turn = TurnRecord("answer", text, 1, Usage(1, 2), (CallRecord(text, {"x": value}, "ok", True),))
+    wrote(store, replace(line(), transcript=Transcript((turn,), messages)))
+    (result,) = store.results().values()
+    seen = text.encode("utf-8", "replace").decode()
+    assert result.transcript.turns[0].calls[0].name == seen
+    assert store.canonical() == store.canonical()
+
+
+async def test_a_manifest_comes_back_as_it_was() -> None:
+    manifest = await plan(trials=3)
+    assert RunManifest.load(manifest.dump()) == manifest
+
+
+async def test_a_finished_run_is_not_run_again(store: Store) -> None:
+    await ran(store)
+    before = list(store.lines())
+    await ran(store)
+    assert list(store.lines()) == before

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from agentkit_evals.core import Case, EvalError, GoldCall, Trial, Turn
+from agentkit_evals.subject import Subject, replayed
+
+from agentkit import Agent, Model, ModelSettings, Toolset
+from agentkit.testing import FaultServer, say
+from tests.evals.helpers import plan
+
+pytestmark = pytest.mark.anyio
+
+TRIAL = Trial(Case("a"), 0, 7)
+TURN = Turn(text="Go.", tools=Toolset(), instructions="Be brief.")
+
+
+def my_agent(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any]:
+    text = f"{settings.seed} {turn.text}"
+    return Agent(model, instructions=text, settings=settings, observers=())
+
+
+async def test_an_address_is_a_vllm_and_your_own_function_may_make_the_agent() -> None:
+    with FaultServer(then=say("Done.")) as server:
+        subject = Subject(model=server.url, agent=f"{__name__}:my_agent")
+        async with subject.opened() as make:
+            result = await make(TRIAL, 0, TURN).run("Go.")
+    assert result.output == "Done."
+    (request,) = server.requests
+    assert request["messages"][0]["content"] == "7 Go."
+    assert request["seed"] == 7
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        (Subject(model="gpt"), "no model 'gpt'"),
+        (Subject(model=""), "name a server"),
+        (Subject(model="tiny", agent="nowhere:make"), "--agent nowhere:make"),
+        (Subject(model="tiny", agent="json:nothing"), "module:function"),
+    ],
+)
+async def test_what_is_not_there_is_named(subject: Subject, message: str) -> None:
+    with pytest.raises(EvalError, match=message):
+        async with subject.opened():
+            pass
+
+
+def test_the_last_call_is_that_of_the_last_turn_that_has_one() -> None:
+    gold: tuple[tuple[GoldCall, ...], ...] = ((("a", {}), ("b", {})), (), (("c", {"x": 1}),), ())
+    assert replayed("gold-without-last-call", gold) == [(("a", {}), ("b", {})), (), (), ()]
+    assert replayed("gold", gold) == list(gold)
+    assert replayed("empty", gold) == []
+    assert replayed("gold-without-last-call", ((),)) == [()]
+    with pytest.raises(EvalError, match="no gold calls"):
+        replayed("gold", None)
+
+
+async def test_settings_are_part_of_what_a_run_is() -> None:
+    assert (await plan(model="gold")).subject != (await plan(model="empty")).subject

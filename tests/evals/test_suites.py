@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from agentkit_evals.core import EvalError
+from agentkit_evals.store import Store
+from agentkit_evals.suites import SUITES, load_suite
+
+from tests.evals.helpers import ran
+
+pytestmark = pytest.mark.anyio
+
+MINE = '''
+from agentkit_evals import Task, TaskSuite
+
+
+class Light:
+    def __init__(self):
+        self.on = False
+
+    def switch(self, on: bool) -> str:
+        """Switch the light.
+
+        Args:
+            on: Whether it shall be on.
+        """
+        self.on = on
+        return "ok"
+
+
+suite = TaskSuite(
+    "light",
+    [
+        Task(
+            id="on",
+            turns=("Turn the light on.",),
+            world=Light,
+            tools=lambda light: [light.switch],
+            check=lambda light: None if light.on else "light:off",
+            gold=((("switch", {"on": True}),),),
+        )
+    ],
+)
+'''
+
+
+async def test_a_file_is_a_suite(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "light.py"
+    path.write_text(MINE)
+    assert [result.passed for result in await ran(store, f"{path}:suite")] == [True]
+    assert load_suite(str(path)).name == "light"
+
+
+@pytest.mark.parametrize("name", [*SUITES, "agentkit_evals.project:project_suite"])
+def test_suites_are_found_by_name_and_by_module(name: str) -> None:
+    assert load_suite(name).name.startswith(("project", "bfcl"))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nothing", "there are bfcl, project"),
+        ("gone.py:suite", "there is no file"),
+        ("json:suite", "json has no 'suite'"),
+        ("bfcl:simple", "no category"),
+    ],
+)
+def test_what_is_not_there_is_named(target: str, message: str) -> None:
+    with pytest.raises(EvalError, match=message):
+        load_suite(target)

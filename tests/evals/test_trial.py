@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from agentkit_evals.core import Case, Suite, Trial, TrialResult
+from agentkit_evals.project import Project, project_suite
+from agentkit_evals.subject import AgentMaker
+from agentkit_evals.tasks import Task, TaskSuite
+from agentkit_evals.trial import run_trial
+
+from agentkit import ContextWindowError, ModelStatusError, ModelTimeoutError, ServerNotReadyError
+from agentkit.testing import call, calls, say
+from tests.evals.helpers import scripted
+
+pytestmark = pytest.mark.anyio
+
+
+async def played(
+    maker: AgentMaker, case: str = "change_vat", suite: Suite | None = None
+) -> TrialResult:
+    return await run_trial(suite or project_suite(), Trial(Case(case), 0, 1), maker, "here")
+
+
+def change(old: str = "vat = 0.07") -> dict[str, str]:
+    return {"path": "shop/settings.toml", "old": old, "new": "vat = 0.19"}
+
+
+async def test_the_state_decides_not_the_words() -> None:
+    talker = await played(scripted(say("I have set the vat to 0.19. All done!")))
+    assert not talker.passed
+    silent = await played(scripted(call("replace_text", **change()), say("No.")))
+    assert silent.passed
+    assert silent.status == talker.status == "graded"
+
+
+async def test_every_call_is_in_the_record_in_the_order_of_the_model() -> None:
+    result = await played(
+        scripted(
+            calls(("read_file", {"path": "README.md"}), ("nothing", {}), ("read_file", {})),
+            call("ReplaceText", **change()),
+            call("replace_text", **change()),
+            say("Done."),
+        )
+    )
+    (turn,) = result.transcript.turns
+    kinds = [(record.name, record.kind, record.invalid) for record in turn.calls]
+    assert kinds == [
+        ("read_file", "ok", False),
+        ("nothing", "unknown_tool", True),
+        ("read_file", "invalid_arguments", True),
+        ("ReplaceText", "unknown_tool", True),
+        ("replace_text", "ok", False),
+    ]
+    assert turn.steps == result.transcript.steps == 4
+    assert result.transcript.usage.input_tokens == 40
+
+
+async def test_a_mended_call_counts_as_invalid_and_as_repaired() -> None:
+    result = await played(scripted(call("Replace_Text", **change()), say("Done.")))
+    (turn,) = result.transcript.turns
+    assert result.passed
+    assert turn.repairs == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (ModelTimeoutError("late"), "server:ModelTimeoutError: late"),
+        (ModelStatusError("no", status_code=503), "server:ModelStatusError: no"),
+        (RuntimeError("a bug"), "harness:RuntimeError: a bug"),
+    ],
+)
+async def test_what_is_not_the_agents_fault_is_no_verdict(error: Exception, failure: str) -> None:
+    result = await played(scripted(call("read_file", path="README.md"), error))
+    assert (result.status, result.grade, result.failure) == ("infrastructure", None, failure)
+    assert not result.passed
+
+
+async def test_an_outgrown_window_is_the_agents_failure() -> None:
+    result = await played(scripted(ContextWindowError("8192 tokens")))
+    assert result.status == "graded"
+    assert not result.passed
+    assert result.failure == "agent:context_window: 8192 tokens"
+
+
+async def test_a_server_that_cannot_be_used_ends_the_run() -> None:
+    with pytest.raises(ServerNotReadyError):
+        await played(scripted(ServerNotReadyError("start it")))
+
+
+async def test_a_grader_that_fails_is_no_verdict_either() -> None:
+    def broken(_: Project) -> str | None:
+        raise KeyError("gone")
+
+    task = Task(id="t", turns=("Go.",), world=Project, tools=Project.tools, check=broken)
+    result = await played(scripted(say("Done.")), "t", TaskSuite("s", [task]))
+    assert result.status == "infrastructure"
+    assert result.failure == "suite:SuiteError: the check of t raised KeyError('gone')"
+
+
+async def test_an_agent_that_reaches_its_limit_fails_by_that_name() -> None:
+    task = Task(
+        id="t",
+        turns=("Go.",),
+        world=Project,
+        tools=Project.tools,
+        check=lambda project: None if project.answers else "answer:none",
+        steps=2,
+    )
+    script = [call("list_files"), call("read_file", path="README.md"), say("never said")]
+    result = await played(scripted(*script), "t", TaskSuite("s", [task]))
+    assert result.grade is not None
+    assert result.grade.error == "agent:steps"
