@@ -15,8 +15,10 @@ import agentkit
 from agentkit.cli.chat import chat
 from agentkit.cli.faults import faults
 from agentkit.cli.mcp import mcp
+from agentkit.cli.replay import replay
 from agentkit.cli.run import run
 from agentkit.cli.tools import tools
+from agentkit.cli.trace import trace
 
 __all__ = ["app"]
 
@@ -30,6 +32,8 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(chat)
+app.command()(replay)
+app.add_typer(trace, name="trace")
 app.add_typer(tools, name="tools")
 app.add_typer(mcp, name="mcp")
 app.add_typer(faults, name="faults")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.choose import UsageError
-from agentkit.cli.locate import opened
+from agentkit.cli.locate import load_file, opened
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.report import ToolReport, report
 from agentkit.messages import ToolDefinition
@@ -41,7 +39,7 @@ async def definitions_of(target: str) -> list[ToolDefinition]:
             return list(toolset.definitions)
     found: dict[str, ToolDefinition] = {}
     for file in files:
-        for definition in _in_module(_load(file), name):
+        for definition in _in_module(load_file(file), name):
             found.setdefault(f"{definition.name} {definition.parameters}", definition)
     if not found:
         raise UsageError(f"{target} holds no tools: no function marked @tool, no Toolset")
@@ -54,25 +52,6 @@ def _files(path: str) -> list[Path] | None:
     if folder.is_dir():
         return sorted(folder.rglob("*.py"))
     return [folder] if path.endswith(".py") else None
-
-
-def _load(file: Path) -> ModuleType:
-    """A module from its file, run as an import would run it."""
-    if not file.is_file():
-        raise UsageError(f"there is no file {file}")
-    spec = importlib.util.spec_from_file_location(f"agentkit_linted_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{file} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.parent))
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(f"importing {file} raised {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(file.parent))
-    return module
 
 
 def _in_module(module: ModuleType, name: str) -> Iterator[ToolDefinition]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agentkit.agent import Agent
 from agentkit.cli.choose import UsageError
 from agentkit.errors import AgentKitError
+from agentkit.models import Model
 from agentkit.toolset import RunContext, Tool, Toolset, ToolSource
 
-__all__ = ["find_source", "opened"]
+__all__ = ["find_agent", "find_source", "load_file", "opened"]
 
 
 def find_source(target: str) -> ToolSource:
@@ -36,6 +40,56 @@ def find_source(target: str) -> ToolSource:
         except AttributeError:
             raise UsageError(f"{name} has no {attribute!r}") from None
     return _source(found, target)
+
+
+def find_agent(target: str, model: Model, project: Path) -> Agent[Any]:
+    """The agent that `file.py:name` or `module:name` names; the name is `agent` by default.
+
+    Args:
+        target: It may name an agent, or a function `(model, project) -> Agent`.
+        model: For such a function.
+        project: For such a function: the directory that the agent works on.
+
+    Raises:
+        UsageError: There is no such agent.
+    """
+    path, _, name = target.partition(":")
+    module = load_file(Path(path)) if path.endswith(".py") else _module(path)
+    found: Any = getattr(module, name or "agent", None)
+    if callable(found) and not isinstance(found, Agent):
+        try:
+            found = found(model, project)
+        except Exception as error:
+            raise UsageError(f"{target} raised {type(error).__name__}: {error}") from error
+    if not isinstance(found, Agent):
+        raise UsageError(
+            f"{path} has no agent {name or 'agent'!r}: "
+            "name an Agent, or a function (model, project) -> Agent"
+        )
+    return found
+
+
+def load_file(file: Path) -> ModuleType:
+    """A module from its file, run as an import would run it.
+
+    Raises:
+        UsageError: There is no such file, or it cannot be imported.
+    """
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    spec = importlib.util.spec_from_file_location(f"agentkit_loaded_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.parent))
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"importing {file} raised {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(file.parent))
+    return module
 
 
 def _module(name: str) -> ModuleType:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from unicodedata import category
 
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +19,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.messages import text_of
+from agentkit.trace import printable
 
 __all__ = ["Printer"]
 
@@ -79,7 +79,7 @@ class Printer:
     def line(self, text: str, style: str = "") -> None:
         """A whole line on standard error."""
         self.end_line()
-        self._err.print(Text(_printable(text), style=style), soft_wrap=True)
+        self._err.print(Text(printable(text), style=style), soft_wrap=True)
 
     def end_line(self) -> None:
         """Ends a line that text has begun."""
@@ -91,9 +91,9 @@ class Printer:
         if self._open is not None and self._open is not console:
             self.end_line()
         if style:
-            console.print(Text(_printable(text), style=style), end="", soft_wrap=True)
+            console.print(Text(printable(text), style=style), end="", soft_wrap=True)
         else:
-            console.file.write(_printable(text))  # as it is: rich would turn tabs into spaces
+            console.file.write(printable(text))  # as it is: rich would turn tabs into spaces
         console.file.flush()
         self._open = None if text.endswith("\n") else console
         self._shown = True
@@ -110,18 +110,3 @@ def _preview(text: str) -> list[str]:
     if len(rows) > _PREVIEW_LINES:
         shown.append(f"… {len(rows) - _PREVIEW_LINES} more lines")
     return shown
-
-
-def _printable(text: str) -> str:
-    """Without the characters by which a model or a file could drive the terminal: controls, and
-    marks that turn the direction of writing. Spaces of every kind and joiners are text.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c in _HARMLESS or category(c) not in _DRIVING else "�" for c in text)
-
-
-_DRIVING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_HARMLESS = frozenset(
-    "\n\t\u200c\u200d\u00ad"
-)  # the joiners of Persian, Hindi and emoji; soft hyphen

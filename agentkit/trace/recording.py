@@ -6,12 +6,11 @@ with another `RunStarted`. A last line that was cut by a kill is left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from pydantic_core import from_json
 
 from agentkit.errors import AgentKitError
 from agentkit.events import (
@@ -32,7 +31,6 @@ from agentkit.events import (
     load_event,
 )
 from agentkit.messages import Message, ModelRequest, ToolCall, ToolDefinition, Usage
-from agentkit.trace.runfile import run_file_name, runs_directory
 
 __all__ = [
     "Asked",
@@ -41,11 +39,15 @@ __all__ = [
     "Step",
     "Timed",
     "TraceError",
-    "find_run",
+    "load_line",
     "parts_of",
     "read_events",
     "requests_of",
 ]
+
+
+_TIME = re.compile(rb'"time":\s*([\d.]+)\s*}\s*$')
+"""As `RunFiles` adds it, behind the event."""
 
 
 class TraceError(AgentKitError):
@@ -137,33 +139,7 @@ class Part:
         return sum((step.usage for step in self.steps), Usage())
 
 
-# --- finding and reading -----------------------------------------------------------------------
-
-
-def find_run(run: str, directory: Path | None = None) -> Path:
-    """The file of a run.
-
-    Args:
-        run: Its id, the path of its file, or `last` for the newest.
-        directory: Where run files are; default: `runs_directory()`.
-
-    Raises:
-        TraceError: There is none.
-    """
-    directory = directory or runs_directory()
-    if run != "last" and (path := Path(run)).is_file():
-        return path
-    if directory is None or not directory.is_dir():
-        raise TraceError(f"there is no run {run!r}: no directory of run files (AGENTKIT_RUNS)")
-    if run == "last":
-        files = sorted(directory.glob("*.jsonl"), key=lambda file: file.stat().st_mtime_ns)
-        if not files:
-            raise TraceError(f"there is no run in {directory} yet")
-        return files[-1]
-    path = directory / run_file_name(run)
-    if not path.is_file():
-        raise TraceError(f"there is no run {run!r} in {directory}; `agentkit trace list` shows all")
-    return path
+# --- reading -----------------------------------------------------------------------------------
 
 
 def read_events(file: Path) -> list[Timed]:
@@ -180,13 +156,23 @@ def read_events(file: Path) -> list[Timed]:
     events: list[Timed] = []
     for number, line in enumerate(lines, 1):
         try:
-            events.append(Timed(load_event(line), float(from_json(line).get("time", 0.0))))
+            events.append(load_line(line))
         except ValueError as error:
             first = str(error).splitlines()[0]
             raise TraceError(f"{file}, line {number} is no event of a run: {first}") from None
     if not events:
         raise TraceError(f"{file} holds no event of a run{': its one line is cut' if cut else ''}")
     return events
+
+
+def load_line(line: bytes) -> Timed:
+    """One line of a run file.
+
+    Raises:
+        ValueError: It is none.
+    """
+    time = _TIME.search(line)
+    return Timed(load_event(line), float(time[1]) if time else 0.0)
 
 
 def requests_of(events: Iterable[Event]) -> Iterator[tuple[ModelRequest, ModelCalled]]:

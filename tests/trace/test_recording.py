@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from agentkit import Agent, RunFiles, ToolContext, tool
 from agentkit.messages import AssistantMessage
 from agentkit.policy import Approve, Policy
 from agentkit.testing import Reply, ScriptedModel, call, calls, say
-from agentkit.trace import TraceError, find_run, parts_of, read_events
+from agentkit.trace import TraceError, parts_of, read_events
 
 pytestmark = pytest.mark.anyio
 
@@ -81,27 +80,7 @@ async def test_a_pause_and_what_came_after_are_two_parts(tmp_path: Path) -> None
     assert after.result.stop_reason == "answer"
 
 
-# --- finding and reading -----------------------------------------------------------------------
-
-
-async def test_a_run_is_found_by_id_by_path_and_as_the_last(tmp_path: Path) -> None:
-    old = await record(tmp_path, say("a"), run_id="a/b")
-    new = await record(tmp_path, say("b"), run_id="new")
-    os.utime(old, (1, 1))
-    assert find_run("a/b", tmp_path) == old
-    assert find_run(str(old), tmp_path) == old
-    assert find_run("last", tmp_path) == new
-
-
-def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(TraceError, match="no run 'x' in"):
-        find_run("x", tmp_path)
-    with pytest.raises(TraceError, match="no run in"):
-        find_run("last", tmp_path)
-    with pytest.raises(TraceError, match="no directory of run files"):
-        find_run("x", tmp_path / "gone")
-    with pytest.raises(TraceError, match="cannot be read"):
-        read_events(tmp_path / "gone.jsonl")
+# --- reading -----------------------------------------------------------------------------------
 
 
 async def test_a_line_that_a_kill_cut_is_left_out(tmp_path: Path) -> None:
@@ -136,3 +115,8 @@ async def test_a_line_that_is_no_event_is_named(tmp_path: Path, line: str) -> No
     file.write_bytes(file.read_bytes() + line.encode() + b"\n")
     with pytest.raises(TraceError, match="line 6 is no event of a run"):
         read_events(file)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"gone\.jsonl cannot be read: No such file"):
+        read_events(tmp_path / "gone.jsonl")

@@ -1,0 +1,163 @@
+"""A recorded run told in the terminal, step by step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from agentkit.messages import Usage, UserMessage, text_of
+from agentkit.trace import Part, Ran, Step, printable
+
+__all__ = ["tell"]
+
+_LINES = 3
+_COLUMNS = 160
+
+
+def tell(parts: Sequence[Part], console: Console, *, full: bool) -> None:
+    """Prints a run: its head, what failed, then every step.
+
+    Args:
+        parts: Of the run.
+        console: Where to.
+        full: Everything in full, not only the beginnings.
+    """
+    story = _Story(console, full=full)
+    story.head(parts)
+    story.failures(parts)
+    for part in parts:
+        if part is not parts[0]:
+            story.line("── the run goes on ──", "bold")
+        for step in part.steps:
+            story.step(step)
+    story.end(parts[-1])
+
+
+class _Story:
+    def __init__(self, console: Console, *, full: bool) -> None:
+        self._console = console
+        self._full = full
+
+    def line(self, text: str, style: str = "", indent: int = 0) -> None:
+        shown = Text(" " * indent + printable(text), style=style)
+        self._console.print(shown, soft_wrap=True)
+
+    def text(self, text: str, style: str, indent: int) -> None:
+        """A text, cut to its beginning unless all is wanted."""
+        lines = text.splitlines() or [""]
+        shown = lines if self._full else [line[:_COLUMNS] for line in lines[:_LINES]]
+        for line in shown:
+            self.line(line, style, indent)
+        if len(shown) < len(lines):
+            self.line(f"… {len(lines) - len(shown)} more lines", "dim", indent)
+
+    # --- the run ---
+
+    def head(self, parts: Sequence[Part]) -> None:
+        first = parts[0]
+        when = datetime.fromtimestamp(first.began).strftime("%Y-%m-%d %H:%M:%S")
+        seconds = sum(part.ended - part.began for part in parts)
+        self.line(first.started.run_id, "bold cyan")
+        self.line(f"{when}   {seconds:.2f} s   {_model(parts)}")
+        usage = sum((part.usage for part in parts), Usage())
+        self.line(f"{sum(len(part.steps) for part in parts)} steps   {_tokens(usage)}")
+        asked = [m for m in first.started.messages if isinstance(m, UserMessage)][-1:]
+        for message in asked:
+            self.text(f"? {text_of(message.content)}", "bold", 0)
+
+    def failures(self, parts: Sequence[Part]) -> None:
+        found = [each for part in parts for step in part.steps for each in _failures(step)]
+        if found:
+            self.line("")
+            self.line(f"{len(found)} went wrong:", "bold red")
+        for step, what in found:
+            self.line(f"step {step}: {what}", "red", 2)
+
+    def end(self, part: Part) -> None:
+        self.line("")
+        result = part.result
+        if result is None:
+            self.line("the record ends here: the run was killed, or is still at work", "yellow")
+            return
+        good = result.stop_reason == "answer"
+        self.line(f"end: {result.stop_reason} {result.explanation}", "green" if good else "red")
+        output = result.output
+        text = output if isinstance(output, str) else _value(output)
+        if text:
+            self.text(text, "", 2)
+
+    # --- a step ---
+
+    def step(self, step: Step) -> None:
+        self.line("")
+        seconds = sum(asked.called.seconds for asked in step.asked)
+        first = step.asked[0].called.first_token if step.asked else None
+        times = f"{seconds:.2f} s" + (f" (first token {first:.2f} s)" if first is not None else "")
+        tokens = f"   {_tokens(step.usage)}" if step.asked else ""
+        self.line(f"step {step.number}   {times}{tokens}", "bold")
+        for restart in step.restarts:
+            self.line(f"↻ {restart.reason}", "yellow", 2)
+        if step.finished is None:
+            self.line("no reply", "red", 2)
+        else:
+            message = step.finished.message
+            if getattr(message, "reasoning", None):
+                self.text(str(getattr(message, "reasoning", "")), "dim italic", 2)
+            if message.content:
+                self.text(text_of(message.content), "", 2)
+        for ran in step.ran.values():
+            self.call(ran)
+
+    def call(self, ran: Ran) -> None:
+        for repair in ran.repairs:
+            self.line(f"⚒ repaired ({repair.rung}): {repair.was}", "yellow", 2)
+        arguments = ", ".join(f"{k}={_value(v)}" for k, v in ran.call.arguments.items())
+        self.text(f"→ {ran.call.name}({arguments})", "cyan", 2)
+        if ran.asked is not None:
+            said = ran.decided.decision if ran.decided is not None else "nobody decided"
+            reason = f": {ran.decided.reason}" if ran.decided and ran.decided.reason else ""
+            self.line(f"a person was asked: {said}{reason}", "yellow", 4)
+        for text in ran.progress if self._full else ran.progress[-1:]:
+            self.text(text, "dim", 4)
+        if ran.end is None:
+            self.line("no result", "red", 4)
+            return
+        result, spent = ran.end.result, ran.end.spent
+        notes = [result.kind, f"{result.seconds:.3f} s" if ran.started else "not run"]
+        notes += [f"{result.attempts} attempts"] if result.attempts > 1 else []
+        if spent is not None:
+            notes.append(f"sub-agents: {spent.steps} steps, {_tokens(spent.usage)}")
+        style = "red" if result.is_error else "green"
+        self.line(f"← {', '.join(notes)}", style, 4)
+        self.text(text_of(result.content), "red" if result.is_error else "dim", 6)
+
+
+def _failures(step: Step) -> Iterator[tuple[int, str]]:
+    for restart in step.restarts:
+        yield step.number, restart.reason
+    for ran in step.ran.values():
+        if ran.end is None:
+            yield step.number, f"{ran.call.name} has no result"
+        elif ran.end.result.is_error:
+            first = next(iter(text_of(ran.end.result.content).splitlines()), "")
+            yield step.number, f"{ran.call.name} ({ran.end.result.kind}): {first[:_COLUMNS]}"
+
+
+def _model(parts: Sequence[Part]) -> str:
+    names = [asked.called.model for part in parts for step in part.steps for asked in step.asked]
+    return names[0] if names else parts[0].started.model
+
+
+def _tokens(usage: Usage) -> str:
+    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    thought = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
+    return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{thought}"
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from agentkit import Agent, ToolError, tool
+from agentkit.cli.app import app
+from agentkit.policy import Approve, Policy
+from agentkit.testing import ScriptedModel, call, calls, cut, say
+
+AGENT = '''
+from agentkit import Agent, tool
+from agentkit.policy import Approve, Policy
+
+@tool(labels={"writes"})
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    raise AssertionError("a replay runs no tool")
+
+def agent(model, project):
+    return Agent(
+        model,
+        instructions=f"Add for {project.name}.",
+        tools=[add],
+        policy=Policy.ask("writes"),
+        observers=(),
+    )
+
+number = 3
+
+def broken(model, project):
+    return 1 / 0
+'''
+
+
+@pytest.fixture(autouse=True)
+def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_RUNS", str(tmp_path / "runs"))
+    (tmp_path / "adder.py").write_text(AGENT)
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def record(*script: Any, run_id: str = "sum", **options: Any) -> None:
+    @tool(labels={"writes"})
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        if a == 7:
+            raise ToolError("no sevens")
+        return a + b
+
+    Agent(
+        ScriptedModel(script),
+        instructions="Add for shop.",
+        tools=[add],
+        policy=Policy.ask("writes"),
+        **{"approve": lambda _approval: Approve(), **options},
+    ).run_sync("What is 1 + 2?", run_id=run_id)
+
+
+SCRIPT = [
+    calls(("Add", {"a": 1, "b": 2}), ("add", {"a": 7, "b": 0}), reasoning="Think.\n" * 9),
+    cut(say("It")),
+    say("It is 3."),
+]
+
+
+# --- list and show -----------------------------------------------------------------------------
+
+
+def test_the_list_has_a_line_for_each_run() -> None:
+    record(say("Hi."), run_id="first")
+    record(*SCRIPT, run_id="second")
+    record(call("add", a=1, b=1), run_id="third", approve=None)
+    listed = run("trace", "list")
+    assert listed.exit_code == 0
+    lines = listed.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["run", "third", "second", "first"]
+    assert "answer" in lines[2]
+    assert "paused" in lines[1]
+    assert lines[2].endswith("What is 1 + 2?")
+    short = run("trace", "list", "-n", "1").stdout
+    assert "and 2 older" in short
+    assert "third" in short
+    assert "first" not in short
+
+
+def test_a_file_that_is_no_run_file_is_listed_as_such(tmp_path: Path) -> None:
+    record(say("Hi."))
+    (tmp_path / "runs" / "odd.jsonl").write_text("{}\n")
+    listed = run("trace", "list")
+    assert listed.exit_code == 0
+    assert "odd.jsonl is no run file" in listed.stdout
+
+
+def test_show_tells_what_failed_first_and_then_each_step() -> None:
+    record(*SCRIPT)
+    shown = run("trace", "show", "sum")
+    assert shown.exit_code == 0
+    text = shown.stdout
+    wrong = text.index("2 went wrong:")
+    assert text.index("step 1: add (error): Error: no sevens") > wrong
+    first, second = text.index("\nstep 1 "), text.index("\nstep 2 ")
+    assert wrong < first < second
+    for said in (
+        "→ add(a=1, b=2)",
+        "⚒ repaired (name): Add",
+        "a person was asked: approve",
+        "← ok",
+        "← error",
+        "… 6 more lines",
+    ):
+        assert first < text.index(said) < second, said
+    assert second < text.index("↻ the reply was cut") < text.index("end: answer")
+    assert text.count("Think.") == 3
+    assert run("trace", "show", "last", "--full").stdout.count("Think.") == 9
+
+
+def test_show_says_that_a_run_was_killed(tmp_path: Path) -> None:
+    record(*SCRIPT)
+    file = tmp_path / "runs" / "sum.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-1]))
+    assert "was killed, or is still at work" in run("trace", "show", str(file)).stdout
+
+
+def test_no_control_character_of_a_run_reaches_the_terminal() -> None:
+    record(say("\x1b]0;title\x07 and \x9b2J and \u202e"))
+    shown = run("trace", "show", "sum", "--full").stdout
+    assert not any(c in shown for c in "\x1b\x07\x9b\u202e")
+
+
+@pytest.mark.parametrize("command", [("trace", "show", "x"), ("trace", "list")])
+def test_what_is_not_there_is_said(command: tuple[str, ...]) -> None:
+    ended = run(*command)
+    assert ended.exit_code == 2
+    assert "there are no run files" in ended.stderr
+
+
+# --- replay ------------------------------------------------------------------------------------
+
+
+def test_replay_of_a_run_says_that_it_is_identical(tmp_path: Path) -> None:
+    record(*SCRIPT)
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    ended = run("replay", "sum", "--agent", "adder.py:agent", "--project", str(shop))
+    assert ended.stdout == "sum: 3 model calls and 2 tool calls from the record, identical\n"
+    assert ended.exit_code == 0
+    assert run("replay", "last", "--agent", "adder.py", "--project", str(shop)).exit_code == 0
+
+
+def test_replay_shows_the_first_difference_and_ends_with_1() -> None:
+    record(*SCRIPT)
+    ended = run("replay", "sum", "--agent", "adder.py:agent", "--project", "/bakery")
+    assert ended.exit_code == 1
+    assert "step 1: message 1 of the model call (system)" in ended.stdout
+    assert "-Add for shop.\n+Add for bakery.\n" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("adder.py:nobody", "has no agent 'nobody'"),
+        ("adder.py:number", "has no agent 'number'"),
+        ("adder.py:broken", "adder.py:broken raised ZeroDivisionError"),
+        ("gone.py", "there is no file gone.py"),
+        ("no_such_module:agent", "there is no module 'no_such_module'"),
+    ],
+)
+def test_replay_names_what_is_wrong_with_the_agent(target: str, why: str) -> None:
+    record(*SCRIPT)
+    ended = run("replay", "sum", "--agent", target)
+    assert ended.exit_code == 2
+    assert why in ended.stderr
+
+
+def test_replay_of_no_run_ends_with_2() -> None:
+    record(*SCRIPT)
+    ended = run("replay", "other", "--agent", "adder.py")
+    assert ended.exit_code == 2
+    assert "there is no run 'other'" in ended.stderr
