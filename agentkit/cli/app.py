@@ -13,6 +13,7 @@ import typer
 
 import agentkit
 from agentkit.cli.chat import chat
+from agentkit.cli.doctor import doctor
 from agentkit.cli.faults import faults
 from agentkit.cli.mcp import mcp
 from agentkit.cli.replay import replay
@@ -34,6 +35,7 @@ app.command()(run)
 app.command()(chat)
 app.command()(replay)
 app.add_typer(trace, name="trace")
+app.command()(doctor)
 app.add_typer(tools, name="tools")
 app.add_typer(mcp, name="mcp")
 app.add_typer(faults, name="faults")

@@ -1,0 +1,103 @@
+"""`agentkit doctor`: is this server right for agents, and what to change if not."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated
+
+import anyio
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from agentkit.cli.options import ModelName
+from agentkit.errors import AgentKitError
+from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine
+
+__all__ = ["doctor", "examined"]
+
+_STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
+_WIDTH = max(len(probe.name) for probe in PROBES) + 2
+
+
+def doctor(
+    url: Annotated[
+        str | None,
+        typer.Argument(help="Address of the server. [env: AGENTKIT_BASE_URL]", show_default=False),
+    ] = None,
+    model_name: ModelName = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")
+    ] = False,
+) -> None:
+    """Ask a live server everything that agents rely on, and say what to change.
+
+    Some fifty short requests: they cost seconds, and nothing on the server changes. The key of a
+    guarded server is read from AGENTKIT_API_KEY.
+
+    Exit codes: 0 nothing failed, 1 something did, 2 wrong usage, 3 no server answers.
+    """
+    address = url or os.environ.get("AGENTKIT_BASE_URL")
+    console = Console(stderr=as_json)
+    if not address:
+        console.print(
+            "agentkit: name a server, such as agentkit doctor http://localhost:8000/v1",
+            style="red",
+            highlight=False,
+        )
+        raise typer.Exit(2)
+    try:
+        diagnosis = anyio.run(examined, address, model_name, console)
+    except AgentKitError as error:
+        console.print(Text(f"agentkit: {error}", "red"), soft_wrap=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        typer.echo(json.dumps(diagnosis.to_json(), indent=2))
+    raise typer.Exit(diagnosis.exit_code)
+
+
+async def examined(url: str, model: str | None, console: Console) -> Diagnosis:
+    """Examines a server and prints each finding as it is made.
+
+    Args:
+        url: Its address.
+        model: The served name; default: its first.
+        console: Where to.
+
+    Raises:
+        ServerNotReadyError: The address is none.
+    """
+    asks = {probe.name: probe.asks for probe in PROBES}
+    names = list(asks)
+    with console.status("Is there a server?") as status:
+
+        def tell(found: Finding) -> None:
+            console.print(_line(found), soft_wrap=True)
+            if found.remedy and found.verdict != "pass":
+                console.print(Text(f"{'':{6 + _WIDTH}}{found.remedy}", "cyan"), soft_wrap=True)
+            following = names.index(found.probe) + 1 if found.probe in asks else 0
+            status.update(asks[names[following]] if following < len(names) else "")
+
+        key = os.environ.get("AGENTKIT_API_KEY")
+        diagnosis = await examine(url, model=model, api_key=key, tell=tell)
+    console.print(_summary(diagnosis), soft_wrap=True)
+    return diagnosis
+
+
+def _line(found: Finding) -> Text:
+    line = Text(f"{found.verdict:6}", _STYLES[found.verdict])
+    return line.append(f"{found.probe:{_WIDTH}}", "bold").append(found.says, "default not bold")
+
+
+def _summary(diagnosis: Diagnosis) -> Text:
+    if not diagnosis.reachable:
+        return Text(f"\nNo server answers at {diagnosis.url}.", "bold red")
+    counted = [found.verdict for found in diagnosis.findings]
+    said = ", ".join(f"{counted.count(v)} {v}" for v in ("pass", "warn", "fail"))
+    verdict = {
+        "pass": "ready for agents",
+        "warn": "usable; agentkit works around what it warns of",
+        "fail": "agents will suffer from what failed",
+    }[diagnosis.verdict]
+    return Text(f"\n{diagnosis.url}: {said}: {verdict}.", _STYLES[diagnosis.verdict])

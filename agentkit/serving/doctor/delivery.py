@@ -1,0 +1,107 @@
+"""How replies arrive: streamed as whole, in time, from the prefix cache, and ended in time."""
+
+from __future__ import annotations
+
+import secrets
+
+from agentkit.gemma4.tokens import EOS, IDS, RESPONSE_OPEN, TURN_CLOSE
+from agentkit.messages import ToolChoice
+from agentkit.serving.doctor.finding import Finding, failed, passed, warned
+from agentkit.serving.doctor.subject import NATIVE_BIAS, REPORT, Exchange, Subject, bias
+
+__all__ = ["prefix_cache", "stop_tokens", "streaming"]
+
+_FORCED = ToolChoice("required", max_calls=1)
+_LONG_REPLY = 48
+_FASTEST = 0.0003
+"""Seconds for one token of one reply: no Gemma 4 on any GPU decodes faster, so tokens that come
+closer together have waited somewhere."""
+
+
+async def streaming(subject: Subject) -> Finding:
+    """A streamed reply must be the whole one, and must come as it is produced."""
+    if subject.grammar:
+        whole, streamed = [
+            await subject.ask(tools=(REPORT,), choice=_FORCED, stream=s, extra=NATIVE_BIAS)
+            for s in (False, True)
+        ]
+        if whole.calls and (whole.calls != streamed.calls or streamed.text):
+            return failed(
+                f"a call comes whole as {whole.calls}, streamed as {streamed.calls} "
+                f"beside the text {streamed.text!r}",
+                "take a vLLM whose parser streams right, or VLLMModel(..., stream=False)",
+            )
+    long = [await _long_reply(subject) for _ in range(2)]
+    if not all(asked.usage for asked in long):
+        return failed(
+            "streams come without usage: tokens cannot be counted, limits cannot hold",
+            "no proxy may drop `stream_options` from requests or the last event from streams",
+        )
+    if all(map(_in_one_burst, long)):
+        return failed(
+            "a streamed reply comes all at once, at its end: something holds it back",
+            "switch off buffering in the proxy before the server (nginx: proxy_buffering off)",
+        )
+    return passed("streamed replies equal whole ones, and come as they are produced")
+
+
+async def _long_reply(subject: Subject) -> Exchange:
+    return await subject.ask(
+        "Count from one to a thousand, in words.",
+        stream=True,
+        max_tokens=_LONG_REPLY,
+        extra={"min_tokens": _LONG_REPLY},
+    )
+
+
+def _in_one_burst(asked: Exchange) -> bool:
+    tokens = asked.response.usage.output_tokens
+    return tokens >= _LONG_REPLY and asked.arrivals[-1] - asked.arrivals[0] < tokens * _FASTEST
+
+
+async def prefix_cache(subject: Subject) -> Finding:
+    """The second of two equal prompts must come from the cache, and the reply must say so."""
+    words = min(600, (subject.window or 4096) // 8)
+    text = f"{secrets.token_hex(8)} " + "the quick brown fox " * (words // 4)
+    first, second = [await subject.ask(text, max_tokens=1) for _ in range(2)]
+    details = second.usage.get("prompt_tokens_details")
+    if not details:
+        says = "replies do not say how much of a prompt came from the cache"
+        if not subject.is_vllm:
+            return warned(says)
+        return failed(says, "--enable-prompt-tokens-details")
+    cached = second.response.usage.cached_input_tokens
+    if not cached:
+        return failed(
+            f"of a prompt of {second.response.usage.input_tokens} tokens that was just read, none "
+            "came from the cache: each step will read the whole history again",
+            "--enable-prefix-caching (on by default: look for --no-enable-prefix-caching)",
+        )
+    before = first.response.usage.cached_input_tokens
+    return passed(
+        f"{cached} of {second.response.usage.input_tokens} tokens cached, {before} before"
+    )
+
+
+async def stop_tokens(subject: Subject) -> Finding:
+    """Each of the three tokens that end a reply must end it."""
+    runs_on: list[str] = []
+    unsure: list[str] = []
+    for literal in (TURN_CLOSE, RESPONSE_OPEN, EOS):
+        asked = await subject.ask("Say hello.", max_tokens=4, extra=bias(literal))
+        produced = asked.usage.get("completion_tokens") or len(asked.reply.token_ids)
+        if produced == 1 and asked.response.finish_reason != "length":
+            continue
+        began = asked.reply.token_ids[:1]
+        (runs_on if began == [IDS[literal]] else unsure).append(literal)
+    if runs_on:
+        return failed(
+            f"replies run on after {', '.join(runs_on)}",
+            "serve without --override-generation-config, which forgets them (vllm#45591), and "
+            "no proxy may drop `stop_token_ids` or add `ignore_eos`",
+        )
+    if unsure:
+        return warned(
+            f"could not be told of {', '.join(unsure)}: no such token came when asked for"
+        )
+    return passed("replies end at <turn|>, <|tool_response> and <eos>")

@@ -1,0 +1,116 @@
+"""What a probe says, and all probes together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from agentkit.errors import AgentKitError
+from agentkit.messages import JsonObject
+
+__all__ = ["Diagnosis", "Finding", "Probe", "Verdict", "failed", "passed", "warned"]
+
+Verdict: TypeAlias = Literal["pass", "warn", "fail"]
+"""`warn` is what agentkit works around, or what could not be told."""
+
+_ORDER: tuple[Verdict, ...] = ("pass", "warn", "fail")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one probe found.
+
+    Attributes:
+        verdict: Whether it is as it should be.
+        says: What was seen, in a sentence.
+        remedy: What to change: the flag of the server, the file, the setting.
+        probe: The probe's name.
+    """
+
+    verdict: Verdict
+    says: str
+    remedy: str = ""
+    probe: str = ""
+
+
+def passed(says: str) -> Finding:
+    """It is as it should be."""
+    return Finding("pass", says)
+
+
+def warned(says: str, remedy: str = "") -> Finding:
+    """Something is missing that agentkit can do without, or it could not be told."""
+    return Finding("warn", says, remedy)
+
+
+def failed(says: str, remedy: str) -> Finding:
+    """Agents will suffer from it."""
+    return Finding("fail", says, remedy)
+
+
+SubjectT = TypeVar("SubjectT")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Generic[SubjectT]):
+    """One question to a server.
+
+    Attributes:
+        name: Two or three words.
+        asks: The question, as a person would put it.
+        ask: Finds out.
+    """
+
+    name: str
+    asks: str
+    ask: Callable[[SubjectT], Awaitable[Finding]]
+
+    async def __call__(self, subject: SubjectT) -> Finding:
+        """The finding; a server that refuses to be asked is a finding too."""
+        try:
+            found = await self.ask(subject)
+        except AgentKitError as error:
+            found = failed(f"could not be asked: {error}", "look into the server's log")
+        return replace(found, probe=self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All that was found out about a server.
+
+    Attributes:
+        url: Its address, without a key.
+        model: The served name; empty if there is none.
+        version: Of vLLM; empty for another server.
+        window: Tokens of prompt and reply together, if it says.
+        reachable: Whether it answered at all.
+        findings: In the order in which they were asked.
+    """
+
+    url: str
+    model: str = ""
+    version: str = ""
+    window: int | None = None
+    reachable: bool = True
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings."""
+        return max((found.verdict for found in self.findings), key=_ORDER.index, default="pass")
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing failed, 1 something did, 3 there is no server."""
+        if not self.reachable:
+            return 3
+        return int(self.verdict == "fail")
+
+    def to_json(self) -> JsonObject:
+        """For other programs."""
+        return {
+            **asdict(self),
+            "verdict": self.verdict,
+            "findings": list(map(asdict, self.findings)),
+        }

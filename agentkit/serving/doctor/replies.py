@@ -1,0 +1,160 @@
+"""What the server makes of a model's words: calls, thoughts, grammars, cuts."""
+
+from __future__ import annotations
+
+from agentkit.errors import ServerNotReadyError
+from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN
+from agentkit.messages import JsonObject, ToolChoice, ToolDefinition
+from agentkit.serving.doctor.finding import Finding, failed, passed, warned
+from agentkit.serving.doctor.subject import (
+    CITY,
+    NATIVE_BIAS,
+    REPORT,
+    TOOL_FLAGS,
+    Exchange,
+    Subject,
+    bias,
+)
+
+__all__ = ["cut_replies", "grammar", "own_tokens", "reasoning_parser", "tool_parser"]
+
+_FORCED = ToolChoice("required", max_calls=1)
+_WANTED = [(REPORT.name, {"city": CITY})]
+_OTHER = ToolDefinition(
+    "stay_idle",
+    "Does nothing.",
+    {"type": "object", "properties": {}, "additionalProperties": False},
+)
+_PROXY = "let the proxy before the server pass requests and replies as they are"
+
+
+async def tool_parser(subject: Subject) -> Finding:
+    """A call that the model makes must come back as a call."""
+    try:
+        forced = await subject.ask(tools=(REPORT,), choice=_FORCED, extra=NATIVE_BIAS)
+    except ServerNotReadyError as error:
+        subject.tools = False
+        return failed(str(error), TOOL_FLAGS)
+    subject.tools = True
+    if forced.calls == _WANTED:
+        return passed("a native call comes back as a call")
+    freely = await subject.ask(tools=(REPORT,))
+    for asked in (forced, freely):
+        words = await subject.words(asked) or asked.text
+        if not asked.calls and (CALL_OPEN in words or f"call:{REPORT.name}" in asked.text):
+            return failed(
+                "calls come back as text: the server's tool parser does not read them", TOOL_FLAGS
+            )
+    own = await subject.own_calls(forced, (REPORT,))
+    if forced.calls and own == _WANTED:
+        return failed(f"a call comes back changed: {forced.calls}", TOOL_FLAGS)
+    if any(name == REPORT.name for name, _ in freely.calls):
+        return passed("a call that the model made of itself comes back as a call")
+    return warned("could not be told: the model was asked for a call and made none")
+
+
+async def grammar(subject: Subject) -> Finding:
+    """Required, named and free calls must keep to their schema while they are decoded."""
+    if not subject.tools or not subject.is_vllm:
+        why = "the server takes no tools" if subject.is_vllm else "this is no vLLM"
+        return warned(f"not asked: {why}; agentkit checks and repairs calls instead")
+    tools = (_OTHER, REPORT)
+    named = ToolChoice("required", name=REPORT.name, max_calls=1)
+    free = ToolChoice("auto", max_calls=1)
+    ignored = []
+    for kind, choice in (("required", _FORCED), ("named", named), ("strict auto", free)):
+        asked = await subject.ask(tools=tools, choice=choice, extra=NATIVE_BIAS)
+        made = await subject.own_calls(asked, tools)
+        allowed = [*_WANTED, *([(_OTHER.name, {})] if choice is not named else [])]
+        if len(made) != 1 or made[0] not in allowed:
+            ignored.append(kind)
+    subject.grammar = not ignored
+    if ignored:
+        return failed(
+            f"calls are not held to their schema ({', '.join(ignored)}): the server ignores "
+            "`structured_outputs`",
+            "--structured-outputs-config.backend xgrammar, and " + _PROXY,
+        )
+    return passed("required, named and free calls keep to their schema")
+
+
+_THOUGHT = "ready"
+_ANSWER = "Fine."
+
+
+async def reasoning_parser(subject: Subject) -> Finding:
+    """A thought must come back as a thought, not as part of the answer."""
+    told = f"{CHANNEL_OPEN}thought\n{_THOUGHT}{CHANNEL_CLOSE}{_ANSWER}"
+    held: JsonObject = {"structured_outputs": {"choice": [told]}}
+    forced = await subject.ask(
+        "Think, then answer.", extra={**held, **bias(CHANNEL_OPEN, CHANNEL_CLOSE)}
+    )
+    freely = forced
+    if not await _thought(subject, forced):
+        freely = await subject.ask("Is 91 a prime? Think first.", thinking=True, max_tokens=256)
+    for asked in (forced, freely):
+        words = await _thought(subject, asked)
+        if asked.reasoning:
+            return passed("thoughts come back apart from the answer")
+        if words:
+            return failed("thoughts come back as part of the answer", "--reasoning-parser gemma4")
+    return warned("could not be told: the model was asked for a thought and had none")
+
+
+async def _thought(subject: Subject, asked: Exchange) -> bool:
+    """Whether the model had a thought, by its own words."""
+    words = await subject.words(asked) or asked.text
+    return bool(asked.reasoning) or CHANNEL_OPEN in words or words.startswith("thought\n")
+
+
+async def own_tokens(subject: Subject) -> Finding:
+    """The model's own tokens: with them a call that the server garbled can be read again."""
+    asked = await subject.ask("Say hello.", max_tokens=8)
+    produced, ids = asked.usage.get("completion_tokens"), asked.reply.token_ids
+    if not ids or await subject.words(asked) is None:
+        says = (
+            "replies come without the model's own tokens: calls that are garbled on the way stay so"
+        )
+        return failed(says, _PROXY) if subject.is_vllm else warned(says)
+    if len(ids) != produced:
+        return failed(f"{len(ids)} tokens came, {produced} are counted", _PROXY)
+    return passed("replies come with the model's own tokens, and they are counted right")
+
+
+_LONG = ToolDefinition(
+    "write_text",
+    "Writes a text.",
+    {
+        "type": "object",
+        "properties": {"text": {"type": "string", "enum": [f"{CITY} " * 60]}},
+        "required": ["text"],
+    },
+)
+_CUT_AT = 16
+
+
+async def cut_replies(subject: Subject) -> Finding:
+    """A reply that ran out of room must be seen as cut, a call above all: it would run in part."""
+    wrong = []
+    for stream in (False, True):
+        way = "streamed" if stream else "whole"
+        text = await subject.ask(
+            "Count from one to a thousand, in words.",
+            stream=stream,
+            max_tokens=_CUT_AT,
+            extra={"min_tokens": _CUT_AT},
+        )
+        if text.response.finish_reason != "length":
+            wrong.append(f"{way} text")
+        if subject.grammar:
+            call = await subject.ask(
+                tools=(_LONG,), choice=_FORCED, stream=stream, max_tokens=_CUT_AT, extra=NATIVE_BIAS
+            )
+            if call.response.finish_reason != "length":
+                wrong.append(f"{way} calls")
+    if not wrong:
+        return passed("replies that ran out of room are seen as cut")
+    says = f"{', '.join(wrong)} that ran out of room look finished"
+    if not subject.is_vllm:
+        return warned(f"{says}, if the model wrote that much")
+    return failed(says, f"{_PROXY}: `finish_reason`, `usage` and `token_ids` tell")

@@ -1,0 +1,265 @@
+"""The server under examination: asked as agentkit's own requests ask, answers kept raw as well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Final
+
+import anyio
+
+from agentkit.errors import ModelProtocolError, ModelStatusError
+from agentkit.gemma4.dialect import Dialect
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.profiles import GENERIC, Profile, profile_for
+from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, IDS, QUOTE
+from agentkit.messages import (
+    JsonObject,
+    Message,
+    ModelRequest,
+    ModelResponse,
+    ModelSettings,
+    ToolChoice,
+    ToolDefinition,
+    UserMessage,
+)
+from agentkit.models.transport import Transport
+from agentkit.wire import (
+    MessageEncoder,
+    Reply,
+    ReplyDecoder,
+    encode_detokenize,
+    encode_request,
+    read_text,
+)
+
+__all__ = ["CITY", "NATIVE_BIAS", "REPORT", "TOOL_FLAGS", "Exchange", "Subject", "bias"]
+
+TOOL_FLAGS: Final = "--enable-auto-tool-choice --tool-call-parser gemma4"
+
+CITY: Final = "Turin"
+
+REPORT: Final = ToolDefinition(
+    "report_weather",
+    "Reports the weather of a city.",
+    {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "enum": [CITY], "description": "Name of the city."}
+        },
+        "required": ["city"],
+    },
+)
+"""A tool that allows one call only, so that under its grammar every model says the same."""
+
+
+def bias(*literals: str) -> JsonObject:
+    """The request field under which control tokens come wherever a grammar allows them.
+
+    Random or badly trained weights would spell them in ordinary tokens, which a streaming parser
+    does not see.
+    """
+    return {"logit_bias": {str(IDS[literal]): 100 for literal in literals}}
+
+
+NATIVE_BIAS: Final = bias(CALL_OPEN, CALL_CLOSE, QUOTE)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request's reply.
+
+    Attributes:
+        reply: The fields of the reply as they came.
+        response: What agentkit makes of them.
+        usage: The server's `usage` as it came; empty if it sent none.
+        arrivals: Seconds at which the pieces of a stream came, from the request on.
+    """
+
+    reply: Reply
+    response: ModelResponse
+    usage: JsonObject = field(default_factory=dict)
+    arrivals: tuple[float, ...] = ()
+
+    @property
+    def calls(self) -> list[tuple[str, JsonObject]]:
+        """Name and arguments of the calls that the server found."""
+        return [(call.name, call.arguments) for call in self.response.message.tool_calls]
+
+    @property
+    def text(self) -> str:
+        """All that came as answer text."""
+        return "".join(self.reply.text)
+
+    @property
+    def reasoning(self) -> str:
+        """All that came as thought."""
+        return "".join(self.reply.reasoning)
+
+
+@dataclass
+class Subject:
+    """A server, and what the probes have learned of it so far.
+
+    Attributes:
+        transport: Asks it.
+        model: The served name.
+        window: Tokens of prompt and reply together, if it says.
+        version: Of vLLM; empty for another server.
+        template: Which chat template it uses, once known.
+        tools: Whether it takes requests with tools; None until asked.
+        grammar: Whether it obeys a grammar; None until asked.
+    """
+
+    transport: Transport
+    model: str = ""
+    window: int | None = None
+    version: str = ""
+    template: str = "unknown"
+    tools: bool | None = None
+    grammar: bool | None = None
+
+    @property
+    def is_vllm(self) -> bool:
+        """Whether it says so."""
+        return bool(self.version)
+
+    @property
+    def profile(self) -> Profile:
+        """What is known of the model."""
+        return profile_for(self.model)
+
+    @property
+    def known_model(self) -> bool:
+        """Whether the name says which Gemma 4 it is."""
+        return self.profile is not GENERIC
+
+    async def get(self, path: str) -> JsonObject | None:
+        """The JSON at a path; None where the server has no such path."""
+        try:
+            return await self.transport.get(path)
+        except (ModelStatusError, ModelProtocolError):
+            return None
+
+    async def post(self, path: str, body: JsonObject) -> JsonObject | None:
+        """The JSON that answers a body; None where the server has no such path."""
+        content = json.dumps({"model": self.model, **body}).encode()
+        within = self.transport.timeouts.first_event
+        try:
+            return await self.transport.post(path, content, within=within)
+        except (ModelStatusError, ModelProtocolError):
+            return None
+
+    async def ask(
+        self,
+        text: str = f"What is the weather in {CITY}? Call the tool.",
+        *,
+        tools: Sequence[ToolDefinition] = (),
+        choice: ToolChoice | None = None,
+        stream: bool = False,
+        max_tokens: int = 64,
+        thinking: bool = False,
+        extra: JsonObject | None = None,
+    ) -> Exchange:
+        """One chat request as agentkit makes it, without sampling.
+
+        Args:
+            text: What the user says.
+            tools: On offer.
+            choice: With it the request brings the grammar of the tools along.
+            stream: Whether the reply is to come in pieces.
+            max_tokens: Of the reply.
+            thinking: Whether the model is to think first.
+            extra: Further fields of the request, over its own.
+        """
+        settings = ModelSettings(
+            max_tokens=max_tokens, temperature=0.0, thinking=thinking, extra_body=extra or {}
+        )
+        request = ModelRequest((UserMessage(text),), tools, settings, choice or ToolChoice())
+        dialect = Dialect(tools, Escape())
+        body = encode_request(
+            request,
+            model=self.model,
+            messages=MessageEncoder(dialect.outgoing).encode(request.messages),
+            declarations=dialect.declarations,
+            stream=stream,
+            grammar=dialect.grammar(choice) if choice else None,
+        )
+        return await self._exchange(body, max_tokens, stream=stream)
+
+    async def _exchange(self, body: bytes, most: int, *, stream: bool) -> Exchange:
+        decoder = ReplyDecoder(most)
+        arrivals: list[float] = []
+        usage: JsonObject = {}
+        started = anyio.current_time()
+
+        def take(payload: bytes) -> None:
+            decoder.feed(payload)
+            arrivals.append(anyio.current_time() - started)
+            usage.update(json.loads(payload).get("usage") or {})
+
+        clocks = self.transport.timeouts
+        if stream:
+            payloads = self.transport.stream(_CHAT, body, deadline=started + clocks.total)
+            async with aclosing(payloads):
+                async for payload in payloads:
+                    take(payload)
+        else:
+            take(await self.transport.post_raw(_CHAT, body, within=clocks.first_event))
+        return Exchange(decoder.reply, decoder.finish(0), usage, tuple(arrivals))
+
+    async def words(self, exchange: Exchange) -> str | None:
+        """What the model itself produced, control tokens spelled out; None if nobody says."""
+        if not exchange.reply.token_ids:
+            return None
+        body: JsonObject = json.loads(encode_detokenize(self.model, exchange.reply.token_ids))
+        answer = await self.post("/detokenize", body)
+        return read_text(answer) if answer else None
+
+    async def own_calls(
+        self, exchange: Exchange, tools: Sequence[ToolDefinition]
+    ) -> list[tuple[str, JsonObject]]:
+        """The calls in the model's own words; those that the server found where it hides them."""
+        words = await self.words(exchange)
+        if words is None:
+            return exchange.calls
+        parsed = Dialect(tools, Escape()).read(words, in_thought=False)
+        return [(call.name, call.arguments) for call in parsed.calls if call.malformed is None]
+
+    async def prompt(
+        self, messages: Sequence[Message], tools: Sequence[ToolDefinition]
+    ) -> tuple[str, list[int]] | None:
+        """The prompt that the template makes of messages as they are; None if nobody says."""
+        functions = [
+            {"name": t.name, "description": t.description, "parameters": t.parameters}
+            for t in tools
+        ]
+        body: JsonObject = {
+            "messages": json.loads(MessageEncoder(_unchanged).encode(messages)),
+            "add_generation_prompt": True,
+            "chat_template_kwargs": {"enable_thinking": False},
+        }
+        if functions:
+            body["tools"] = [{"type": "function", "function": f} for f in functions]
+        answer = await self.post("/tokenize", body)
+        ids = (answer or {}).get("tokens")
+        if not isinstance(ids, list) or not ids:
+            return None
+        told = await self.post("/detokenize", {"tokens": ids})
+        text = read_text(told) if told else None
+        return None if text is None else (text, ids)
+
+    async def tokens(self, text: str) -> list[int] | None:
+        """The ids of a text; None if nobody says."""
+        answer = await self.post("/tokenize", {"prompt": text, "add_special_tokens": False})
+        ids = (answer or {}).get("tokens")
+        return ids if isinstance(ids, list) else None
+
+
+_CHAT = "/v1/chat/completions"
+
+
+def _unchanged(message: Message) -> Message:
+    return message

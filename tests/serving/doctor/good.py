@@ -1,0 +1,149 @@
+"""A vLLM made of plain functions that does all that agentkit relies on, behind a planted fault."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx2
+
+from agentkit.gemma4 import tokens
+from agentkit.gemma4.render import Generation, render
+from agentkit.messages import load_messages
+from agentkit.testing.faults.served import Served, ServedCall, detokenize, encode, tokenize
+from tests.serving.doctor.planted import Json, Planted
+from tests.virtual import Script
+
+__all__ = ["MODEL", "client_of", "good"]
+
+MODEL = "gemma-4-26b-a4b-it"
+WINDOW = 131_072
+PAUSE = 0.02
+"""Seconds between two events of a stream: fifty tokens a second."""
+
+
+def good(path: str, body: Json, state: Json) -> tuple[int, Any]:
+    """What vLLM answers: a status, and JSON or the pieces of a stream."""
+    match path:
+        case "/v1/models":
+            return 200, {"data": [{"id": MODEL, "max_model_len": WINDOW}]}
+        case "/version":
+            return 200, {"version": "0.32.0"}
+        case "/tokenize":
+            ids = tokenize(body["prompt"] if "prompt" in body else _prompt(body))
+            return 200, {"count": len(ids), "max_model_len": WINDOW, "tokens": ids}
+        case "/detokenize":
+            return 200, {"prompt": detokenize(body["tokens"])}
+        case "/v1/chat/completions":
+            return 200, _chat(body, state)
+        case _:
+            return 404, {"detail": "Not Found"}
+
+
+def _prompt(body: Json) -> str:
+    messages = [_message(m) for m in body["messages"]]
+    functions = [tool["function"] for tool in body.get("tools") or ()]
+    thinking = bool((body.get("chat_template_kwargs") or {}).get("enable_thinking"))
+    return render(load_messages(json.dumps(messages)), functions, Generation(thinking=thinking))
+
+
+def _message(wire: Json) -> Json:
+    if wire["role"] == "tool":
+        return {
+            "role": "tool",
+            "call_id": wire["tool_call_id"],
+            "name": "probe",
+            "content": wire["content"],
+        }
+    calls = [
+        {
+            "id": call["id"],
+            "name": call["function"]["name"],
+            "arguments": json.loads(call["function"]["arguments"]),
+        }
+        for call in wire.get("tool_calls") or ()
+    ]
+    return {**wire, "tool_calls": calls} if wire["role"] == "assistant" else wire
+
+
+def _chat(body: Json, state: Json) -> Any:
+    prompt = _prompt(body)
+    salted = f"{body.get('cache_salt', '')}{prompt}"
+    cached = len(tokenize(prompt)) // 128 * 128 if salted in state.setdefault("seen", set()) else 0
+    state["seen"].add(salted)
+    pieces = encode(_reply(body), body, model=MODEL, number=0)
+    usage = {"prompt_tokens": len(tokenize(prompt))}
+    return [_counted(piece, usage, cached) for piece in pieces]
+
+
+def _counted(piece: bytes, usage: Json, cached: int) -> bytes:
+    text = piece.decode()
+    event = text.startswith("data: ")
+    if text.startswith("data: [DONE]"):
+        return piece
+    value = json.loads(text.removeprefix("data: "))
+    if value.get("usage"):
+        value["usage"] |= {**usage, "prompt_tokens_details": {"cached_tokens": cached}}
+    return f"data: {json.dumps(value)}\n\n".encode() if event else json.dumps(value).encode()
+
+
+def _reply(body: Json) -> Served:
+    """What a model says that can do nothing but what it is held to."""
+    held = body.get("structured_outputs") or {}
+    offered = [tool["function"]["name"] for tool in body.get("tools") or ()]
+    ends = [i for i in map(int, body.get("logit_bias") or {}) if i in tokens.STOP_IDS]
+    if ends and not held:
+        return _ended(body, ends[0])
+    if "structural_tag" in held and "write_text" in offered:
+        cut = '<|tool_call>call:write_text{text:<|"|>Turin Tu'
+        call = ServedCall("write_text", '{"text":"Turin Tu"}')
+        return Served(calls=(call,), finish_reason="length", cut=True, native=cut)
+    if "structural_tag" in held:
+        call = ServedCall("report_weather", '{"city":"Turin"}')
+        return Served(calls=(call,), finish_reason="tool_calls")
+    if "choice" in held:
+        return Served(text="Fine.", reasoning="ready")
+    if wanted := body.get("min_tokens"):
+        words = ("one two three four five six " * wanted)[:wanted]
+        return Served(text=words, finish_reason="length", cut=True)
+    return Served(text="Hello.")
+
+
+def _ended(body: Json, stop: int) -> Served:
+    literal = next(text for text, number in tokens.IDS.items() if number == stop)
+    if body.get("ignore_eos"):
+        again = literal * body["max_tokens"]
+        return Served(text="", finish_reason="length", cut=True, native=again)
+    return Served(text="", native=literal)
+
+
+def client_of(planted: Planted | None = None) -> httpx2.AsyncClient:
+    """A client whose requests reach the good server through the fault."""
+    state: Json = {}
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        path, body = request.url.path, json.loads(request.content or b"{}")
+        if planted is not None:
+            if refusal := planted.refuses(path, body):
+                return httpx2.Response(400, json={"error": {"message": refusal, "code": 400}})
+            body = planted.request(path, body)
+        status, answer = good(path, body, state)
+        pieces = answer if isinstance(answer, list) else [json.dumps(answer).encode()]
+        passed = [_through(planted, path, piece) for piece in pieces]
+        if not body.get("stream"):
+            return httpx2.Response(status, content=passed[0])
+        if planted is not None and planted.buffers:
+            return httpx2.Response(status, content=b"".join(passed))
+        steps = [step for piece in passed for step in (PAUSE, piece)]
+        return httpx2.Response(status, stream=Script(*steps))
+
+    return httpx2.AsyncClient(transport=httpx2.MockTransport(handle))
+
+
+def _through(planted: Planted | None, path: str, piece: bytes) -> bytes:
+    text = piece.decode()
+    if planted is None or text.startswith("data: [DONE]"):
+        return piece
+    event = text.startswith("data: ")
+    changed = planted.reply(path, json.loads(text.removeprefix("data: ")))
+    return f"data: {json.dumps(changed)}\n\n".encode() if event else json.dumps(changed).encode()

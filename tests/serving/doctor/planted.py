@@ -1,0 +1,219 @@
+"""Servers with a fault in them: what a proxy changes on the way to and from a good one.
+
+The same table serves the unit tests, before a server made of plain functions, and the live tests,
+before a real vLLM.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+__all__ = ["PLANTED", "Planted"]
+
+Json: TypeAlias = dict[str, Any]
+Change: TypeAlias = Callable[[str, Json], Json]
+"""Path and body → the body to pass on."""
+
+CHAT = "/v1/chat/completions"
+
+
+def _same(_path: str, body: Json) -> Json:
+    return body
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault.
+
+    Attributes:
+        name: What is wrong.
+        found_by: The probes that fail of it, and no others.
+        told: What must stand in what they say or advise.
+        request: What becomes of a request.
+        reply: What becomes of a reply, and of each event of a stream.
+        refuses: The message of a 400 that answers a request, if it is refused.
+        buffers: Whether streams are held back until their end.
+    """
+
+    name: str
+    found_by: frozenset[str]
+    told: str
+    request: Change = _same
+    reply: Change = _same
+    refuses: Callable[[str, Json], str | None] = lambda _path, _body: None
+    buffers: bool = False
+
+
+def _refuses_tools(_path: str, body: Json) -> str | None:
+    if body.get("tools") and _path == CHAT:
+        return (
+            '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
+        )
+    return None
+
+
+def _message(reply: Json) -> Json:
+    choices = reply.get("choices") or [{}]
+    found: Json = choices[0].get("message") or choices[0].get("delta") or {}
+    return found
+
+
+def _calls_as_text(_path: str, reply: Json) -> Json:
+    message = _message(reply)
+    for call in message.pop("tool_calls", None) or ():
+        function = call["function"]
+        text = f"<|tool_call>call:{function.get('name', '')}{{{function.get('arguments', '')}}}"
+        message["content"] = (message.get("content") or "") + text
+    return reply
+
+
+def _thoughts_as_text(_path: str, reply: Json) -> Json:
+    message = _message(reply)
+    if thought := message.pop("reasoning", None):
+        message["content"] = f"thought\n{thought}{message.get('content') or ''}"
+    return reply
+
+
+def _april_prompts(path: str, reply: Json) -> Json:
+    if path == "/detokenize" and "declaration:probe" in reply.get("prompt", ""):
+        told = reply["prompt"].replace("flag:null", "flag:None")
+        reply["prompt"] = told.replace("A name of JSON Schema itself.", "")
+    return reply
+
+
+def _without_usage(*names: str) -> Change:
+    def change(_path: str, reply: Json) -> Json:
+        for name in names:
+            (reply.get("usage") or {}).pop(name, None)
+        return reply
+
+    return change
+
+
+def _without_ids(_path: str, reply: Json) -> Json:
+    for choice in reply.get("choices") or ():
+        choice.pop("token_ids", None)
+    return reply
+
+
+def _without_request(*names: str) -> Change:
+    def change(path: str, body: Json) -> Json:
+        return {k: v for k, v in body.items() if path != CHAT or k not in names}
+
+    return change
+
+
+def _salted(path: str, body: Json) -> Json:
+    return body | ({"cache_salt": secrets.token_hex()} if path == CHAT else {})
+
+
+def _never_ending(path: str, body: Json) -> Json:
+    body = {k: v for k, v in body.items() if k != "stop_token_ids"}
+    return body | ({"ignore_eos": True} if path == CHAT else {})
+
+
+def _another_system(path: str, body: Json) -> Json:
+    if path != CHAT:
+        return body
+    told = {"role": "system", "content": "You are the assistant of Example Corporation."}
+    return body | {"messages": [told, *body["messages"]]}
+
+
+def _window_of(tokens: int) -> Change:
+    def change(path: str, reply: Json) -> Json:
+        for card in (reply.get("data") or ()) if path == "/v1/models" else ():
+            card["max_model_len"] = tokens
+        return reply
+
+    return change
+
+
+def _version_of(version: str) -> Change:
+    def change(path: str, reply: Json) -> Json:
+        return {"version": version} if path == "/version" else reply
+
+    return change
+
+
+def _always_finished(_path: str, reply: Json) -> Json:
+    reply.pop("usage", None)
+    for choice in reply.get("choices") or ():
+        choice.pop("token_ids", None)
+        if choice.get("finish_reason") == "length":
+            choice["finish_reason"] = "stop"
+    return reply
+
+
+PLANTED = (
+    Planted(
+        "no tool parser",
+        frozenset({"tool parser"}),
+        "--tool-call-parser gemma4",
+        refuses=_refuses_tools,
+    ),
+    Planted(
+        "another model's tool parser",
+        frozenset({"tool parser"}),
+        "--tool-call-parser gemma4",
+        reply=_calls_as_text,
+    ),
+    Planted(
+        "no reasoning parser",
+        frozenset({"reasoning parser"}),
+        "--reasoning-parser gemma4",
+        reply=_thoughts_as_text,
+    ),
+    Planted(
+        "April's template", frozenset({"chat template"}), "--chat-template", reply=_april_prompts
+    ),
+    Planted(
+        "no details of prompt tokens",
+        frozenset({"prefix cache"}),
+        "--enable-prompt-tokens-details",
+        reply=_without_usage("prompt_tokens_details"),
+    ),
+    Planted("no prefix cache", frozenset({"prefix cache"}), "prefix-caching", request=_salted),
+    Planted("a tiny window", frozenset({"window"}), "--max-model-len", reply=_window_of(2048)),
+    Planted("an old vLLM", frozenset({"version"}), "0.24", reply=_version_of("0.20.1")),
+    Planted(
+        "a proxy that drops token ids",
+        frozenset({"own tokens"}),
+        "requests and replies as they are",
+        reply=_without_ids,
+    ),
+    Planted(
+        "a proxy that drops the grammar",
+        frozenset({"grammar"}),
+        "structured_outputs",
+        request=_without_request("structured_outputs"),
+    ),
+    Planted(
+        "a proxy that drops stream options",
+        frozenset({"streaming"}),
+        "stream_options",
+        request=_without_request("stream_options"),
+    ),
+    Planted("a proxy that buffers", frozenset({"streaming"}), "buffering", buffers=True),
+    Planted(
+        "stop tokens forgotten",
+        frozenset({"stop tokens"}),
+        "stop_token_ids",
+        request=_never_ending,
+    ),
+    Planted(
+        "a proxy with a system prompt of its own",
+        frozenset({"token counts"}),
+        "changes requests",
+        request=_another_system,
+    ),
+    Planted(
+        "replies that never say they were cut",
+        frozenset({"cut replies", "own tokens", "token counts", "streaming", "prefix cache"}),
+        "finish_reason",
+        reply=_always_finished,
+    ),
+)
+"""Each is told apart by the set of probes that fail."""

@@ -1,0 +1,36 @@
+"""A good server passes; each planted fault is found, by the probe that is about it and no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from agentkit.serving.doctor import PROBES, Diagnosis, examine
+from tests.serving.doctor.good import client_of
+from tests.serving.doctor.planted import PLANTED, Planted
+from tests.virtual import run_virtual
+
+URL = "http://server:8000/v1"
+
+
+def examined(planted: Planted | None = None) -> Diagnosis:
+    async def main() -> Diagnosis:
+        async with client_of(planted) as client:
+            return await examine(URL, http_client=client)
+
+    return run_virtual(main)
+
+
+def test_a_good_server_passes_every_probe() -> None:
+    diagnosis = examined()
+    assert [f"{f.probe}: {f.says}" for f in diagnosis.findings if f.verdict != "pass"] == []
+    assert [f.probe for f in diagnosis.findings] == ["reachable", *(p.name for p in PROBES)]
+    assert diagnosis.exit_code == 0
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.name)
+def test_a_planted_fault_is_found_by_the_probes_that_are_about_it(planted: Planted) -> None:
+    diagnosis = examined(planted)
+    failed = [found for found in diagnosis.findings if found.verdict == "fail"]
+    assert {found.probe for found in failed} == planted.found_by, failed
+    assert any(planted.told in f"{found.says} {found.remedy}" for found in failed), failed
+    assert diagnosis.exit_code == 1
