@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 import anyio.to_thread
 import typer
-from prompt_toolkit import PromptSession
-from prompt_toolkit.history import FileHistory
 from pydantic import ValidationError
 from rich.console import Console
 
 from agentkit.agent import Agent, Cancellation
 from agentkit.cli.choose import UsageError, choose_model, project_tools
-from agentkit.cli.options import ModelName, ModelUrl, Project, Thinking
-from agentkit.cli.run import INSTRUCTIONS
+from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
+from agentkit.cli.people import Ask, Person, asker
+from agentkit.cli.run import instructions_for
 from agentkit.cli.show import Printer
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished
 from agentkit.messages import Message, ModelSettings, dump_messages, load_messages
-from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Policy
+from agentkit.policy import preset
 from agentkit.trace import runs_directory
 
 __all__ = ["Chat", "chat"]
@@ -39,38 +35,38 @@ HELP = """\
 /save FILE       a copy of the conversation as JSON
 /exit            leave (also Ctrl-D); Ctrl-C stops an answer"""
 
-Ask = Callable[[str], Awaitable[str]]
-"""Shows a prompt and returns the line that is typed; EOFError when there is no more."""
-
 
 def chat(
     project: Project = Path(),
     model: ModelUrl = None,
     model_name: ModelName = None,
     thinking: Thinking = None,
+    allow: Allow = "read-only",
     resume: Annotated[
         str | None, typer.Option(help='A saved conversation to go on with, or "last".')
     ] = None,
 ) -> None:
     """Talk with an agent over a project directory.
 
-    Thoughts are dim, tool calls are shown as they run, and a call that writes or executes asks
-    first. The conversation is saved after each answer; --resume goes on with one.
+    Thoughts are dim, tool calls are shown as they run, and with --allow ask a call that writes or
+    executes asks first. The conversation is saved after each answer; --resume goes on with one.
     """
     printer = Printer(Console(), Console(stderr=True))
     try:
         folder = _folder()
         messages = _load(folder, resume) if resume else []
-        talk = Chat(_asker(folder), printer, folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json")
+        lines = asker(folder / "typed.txt")
+        person = Person(lines, printer)
+        talk = Chat(lines, printer, folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json")
         talk.messages = messages
         agent = Agent(
-            choose_model(model, model_name),
-            instructions=INSTRUCTIONS,
-            tools=project_tools(project),
+            choose_model(model, model_name, allow),
+            instructions=instructions_for(allow),
+            tools=project_tools(project, allow),
             settings=ModelSettings(thinking=thinking),
-            policy=Policy.ask("writes", "exec", "egress"),
-            approve=talk.decide,
-            ask=talk.ask,
+            policy=preset(allow),
+            approve=person.decide,
+            ask=person.answer,
         )
         anyio.run(talk.run, agent)
     except AgentKitError as error:
@@ -133,32 +129,6 @@ class Chat:
                 if event.result.stop_reason != "answer":
                     self._printer.line(f"no answer: {event.result.explanation}", "yellow")
 
-    async def ask(self, question: str) -> str:
-        """A person's answer to a tool's question."""
-        self._printer.line(f"? {question}", "bold")
-        return (await self._ask("  ")).strip()
-
-    async def decide(self, approval: Approval) -> Decision:
-        """Asks about one call."""
-        call = approval.call
-        shown = f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}"
-        self._printer.line(
-            f"? {shown}{'  on ' if approval.target else ''}{approval.target}", "bold"
-        )
-        while True:
-            try:
-                reply = (await self._ask("  run it? [y]es, [n]o REASON, [e]dit JSON: ")).strip()
-            except (EOFError, KeyboardInterrupt):
-                return Deny("nobody answered")
-            word, _, rest = reply.partition(" ")
-            if word in ("y", "yes"):
-                return Approve()
-            if word in ("n", "no"):
-                return Deny(rest.strip())
-            if word in ("e", "edit") and (edited := _object(rest)) is not None:
-                return Edit(edited)
-            self._printer.line('Type y, n with a reason, or e with JSON, as in: e {"a": 1}', "dim")
-
     def _command(self, line: str) -> bool:
         """Obeys a command; False ends the chat."""
         word, _, rest = line.partition(" ")
@@ -192,14 +162,6 @@ async def _cancel_on_interrupt(cancellation: Cancellation) -> None:
             cancellation.cancel()
 
 
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _folder() -> Path:
     runs = runs_directory()
     folder = (runs.parent if runs else Path.home() / ".local" / "state" / "agentkit") / "chats"
@@ -228,22 +190,3 @@ def _load(folder: Path, name: str) -> list[Message]:
         raise UsageError(f"--resume: {error}") from None
     except ValidationError:
         raise UsageError(f"--resume: {file} is not a saved conversation") from None
-
-
-def _asker(folder: Path) -> Ask:
-    """Lines from the terminal, with editing and history; from a pipe as they are."""
-    if sys.stdin.isatty():
-        session: PromptSession[str] = PromptSession(history=FileHistory(str(folder / "typed.txt")))
-
-        async def from_terminal(prompt: str) -> str:
-            return str(await session.prompt_async(prompt))
-
-        return from_terminal
-
-    async def from_pipe(_prompt: str) -> str:
-        line: str = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-        if not line:
-            raise EOFError
-        return line
-
-    return from_pipe

@@ -11,6 +11,7 @@ from typing import Any
 from agentkit.errors import AgentKitError
 from agentkit.messages import ModelSettings
 from agentkit.models import Model, VLLMModel
+from agentkit.policy import Preset
 from agentkit.toolset import Tool
 
 __all__ = ["UsageError", "choose_model", "project_tools"]
@@ -20,22 +21,25 @@ class UsageError(AgentKitError):
     """The command was used wrongly; its text says how to mend it."""
 
 
-def choose_model(model: str | None, name: str | None) -> Model:
+def choose_model(model: str | None, name: str | None, allow: Preset = "read-only") -> Model:
     """The model of `--model`.
 
     Args:
         model: A server's address, or `tiny` for the bundled demonstration model; default:
             `AGENTKIT_BASE_URL`.
         name: The served name.
+        allow: What it is to do; the demonstration model only reads.
 
     Raises:
-        UsageError: No model is given: there is no silent default.
+        UsageError: No model is given: there is no silent default; or it cannot do that.
     """
     if not model and not os.environ.get("AGENTKIT_BASE_URL"):
         raise UsageError(
             "no model given. Name your vLLM server, --model http://localhost:8000/v1, "
             "or set AGENTKIT_BASE_URL; --model tiny is the bundled demonstration model"
         )
+    if model == "tiny" and allow != "read-only":
+        raise UsageError(f"--model tiny only reads; --allow {allow} needs a Gemma 4 that you serve")
     if model == "tiny":
         return _tiny()
     if model and not model.startswith(("http://", "https://")):
@@ -58,13 +62,20 @@ def _tiny() -> Model:
     )  # a demonstration is the same twice
 
 
-def project_tools(directory: Path) -> list[Tool[..., Any]]:
-    """The installed read-only tools over a directory (entry point group `agentkit.toolsets`).
+def project_tools(directory: Path, allow: Preset = "read-only") -> list[Tool[..., Any]]:
+    """The installed tools over a directory (entry point group `agentkit.toolsets`).
+
+    Args:
+        directory: The project.
+        allow: `read-only` takes the tools that only read (entry point `project`), otherwise all
+            (entry point `workspace`).
 
     Raises:
         UsageError: The directory is missing, or no such tools are installed.
+        AgentKitError: There is no sandbox for the tools that need one.
     """
-    found = entry_points(group="agentkit.toolsets", name="project")
+    name = "project" if allow == "read-only" else "workspace"
+    found = entry_points(group="agentkit.toolsets", name=name)
     if not found:
         raise UsageError("no project tools are installed; install agentkit with its tools")
     make: Callable[[Path], Iterable[Tool[..., Any]]] = next(iter(found)).load()

@@ -7,7 +7,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from agentkit.policy import Preset
+
 __all__ = [
+    "Allow",
     "MaxSteps",
     "MaxTokens",
     "ModelName",
@@ -18,6 +21,13 @@ __all__ = [
     "Thinking",
 ]
 
+Allow: TypeAlias = Annotated[
+    Preset,
+    typer.Option(
+        help="read-only: tools that read. ask: also tools that write and run commands in a "
+        "sandbox, each call decided by you. full: the same without asking."
+    ),
+]
 Project: TypeAlias = Annotated[
     Path, typer.Option("--project", "-p", help="The directory to work over.")
 ]

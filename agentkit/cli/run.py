@@ -12,6 +12,7 @@ from rich.console import Console
 from agentkit.agent import Agent
 from agentkit.cli.choose import UsageError, choose_model, project_tools
 from agentkit.cli.options import (
+    Allow,
     MaxSteps,
     MaxTokens,
     ModelName,
@@ -21,19 +22,31 @@ from agentkit.cli.options import (
     Temperature,
     Thinking,
 )
+from agentkit.cli.people import Person, asker
 from agentkit.cli.show import Printer
 from agentkit.errors import AgentKitError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted
 from agentkit.messages import ModelSettings
-from agentkit.policy import Limits
+from agentkit.policy import Limits, Preset, preset
 from agentkit.trace import RunFiles, runs_directory
 
-__all__ = ["INSTRUCTIONS", "run"]
+__all__ = ["INSTRUCTIONS", "instructions_for", "run"]
 
 INSTRUCTIONS = (
     "You answer questions about the files of a project. "
     "Look things up with the tools before you answer."
 )
+
+_CHANGING = (
+    "You work on the files of a project. Look things up with the tools before you change anything, "
+    "change only what the task needs, and check the result, for example by running the tests. "
+    "At the end say in short what you did."
+)
+
+
+def instructions_for(allow: Preset) -> str:
+    """What the model is told of its work: the demonstration model knows only the first text."""
+    return INSTRUCTIONS if allow == "read-only" else _CHANGING
 
 
 def run(
@@ -46,8 +59,9 @@ def run(
     seed: Seed = None,
     max_tokens: MaxTokens = None,
     max_steps: MaxSteps = 30,
+    allow: Allow = "read-only",
 ) -> None:
-    """Answer a question with read-only tools over a project directory.
+    """Answer a question or do a task over a project directory, by default with read-only tools.
 
     The answer goes to standard output; thoughts, tool calls and notices to standard error.
     The key of a guarded server is read from AGENTKIT_API_KEY.
@@ -63,13 +77,17 @@ def run(
     files = RunFiles(directory) if directory else None
     watched = _Watched()
     code = 1
+    person = Person(asker(), printer) if allow == "ask" else None
     try:
         agent = Agent(
-            choose_model(model, model_name),
-            instructions=INSTRUCTIONS,
-            tools=project_tools(project),
+            choose_model(model, model_name, allow),
+            instructions=instructions_for(allow),
+            tools=project_tools(project, allow),
             settings=settings,
             limits=Limits(steps=max_steps),
+            policy=preset(allow),
+            approve=person.decide if person else None,
+            ask=person.answer if person else None,
             observers=[watched, *([files] if files else [])],
         )
         result = anyio.run(_show, agent, question, printer)

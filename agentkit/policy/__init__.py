@@ -17,6 +17,7 @@ from agentkit.policy.approval import (
 from agentkit.policy.guard import ProgressGuard
 from agentkit.policy.history import history_problems, mended_history
 from agentkit.policy.limits import Budget, Limits, Prices
+from agentkit.policy.presets import Preset, preset
 from agentkit.policy.second_try import second_try, unusable
 from agentkit.policy.thoughts import bounded_thoughts
 
@@ -30,6 +31,7 @@ __all__ = [
     "Limits",
     "PausedRun",
     "Policy",
+    "Preset",
     "Prices",
     "ProgressGuard",
     "Rule",
@@ -37,6 +39,7 @@ __all__ = [
     "bounded_thoughts",
     "history_problems",
     "mended_history",
+    "preset",
     "second_try",
     "unusable",
 ]

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from agentkit import Agent, tool
 from agentkit.cli.chat import Chat
+from agentkit.cli.people import Person
 from agentkit.cli.show import Printer
 from agentkit.messages import load_messages, text_of
 from agentkit.policy import Policy
@@ -46,10 +47,17 @@ class Lines:
             raise EOFError from None
 
 
-def chat_of(lines: Iterable[str], file: Path) -> tuple[Chat, io.StringIO]:
+def talking(lines: Iterable[str], file: Path) -> tuple[Chat, io.StringIO, Person]:
+    """A chat and the person who types its lines and decides."""
     out = io.StringIO()
-    console = Console(file=out, width=200)
-    return Chat(Lines(lines), Printer(console, console), file), out
+    printer = Printer(Console(file=out, width=200), Console(file=out, width=200))
+    typed = Lines(lines)
+    return Chat(typed, printer, file), out, Person(typed, printer)
+
+
+def chat_of(lines: Iterable[str], file: Path) -> tuple[Chat, io.StringIO]:
+    chat, out, _ = talking(lines, file)
+    return chat, out
 
 
 async def test_a_conversation_remembers_what_was_said_and_is_saved(tmp_path: Path) -> None:
@@ -77,9 +85,9 @@ async def test_a_call_that_writes_is_approved_denied_or_edited(
     tmp_path: Path, typed: str, seen: str
 ) -> None:
     model = ScriptedModel([call("note", text="milk"), say("ok")])
-    chat, _ = chat_of(["do it", "what?", typed], tmp_path / "c.json")
+    chat, _, person = talking(["do it", "what?", typed], tmp_path / "c.json")
     agent = Agent(
-        model, tools=[note], policy=Policy.ask("writes"), approve=chat.decide, observers=()
+        model, tools=[note], policy=Policy.ask("writes"), approve=person.decide, observers=()
     )
     await chat.run(agent)
     assert seen in text_of(model.requests[1].messages[-1].content)

@@ -14,7 +14,7 @@ __all__ = ["Diagnosis", "Finding", "Probe", "Verdict", "failed", "passed", "warn
 Verdict: TypeAlias = Literal["pass", "warn", "fail"]
 """`warn` is what agentkit works around, or what could not be told."""
 
-_WORST_FIRST: tuple[Verdict, ...] = ("fail", "warn", "pass")
+_ORDER: tuple[Verdict, ...] = ("pass", "warn", "fail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,7 @@ class Diagnosis:
     @property
     def verdict(self) -> Verdict:
         """The worst of the findings."""
-        found = {finding.verdict for finding in self.findings}
-        return next((verdict for verdict in _WORST_FIRST if verdict in found), "pass")
+        return max((found.verdict for found in self.findings), key=_ORDER.index, default="pass")
 
     @property
     def exit_code(self) -> int:

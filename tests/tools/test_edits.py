@@ -1,0 +1,170 @@
+"""Edits as models make them: applied in the right place, or refused with what leads there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from agentkit_tools.edits import Edit, applied, difference, is_done, lines_of
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from agentkit import ToolError
+
+CODE = "def f(x):\n    if x:\n        return 1\n    return 2\n\n\ndef g(x):\n    return 1\n"
+
+
+def edited(text: str, *pairs: tuple[str, str]) -> str:
+    return applied(text, [Edit(old, new) for old, new in pairs], "a.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "after"),
+    [
+        ("a b c", "b", "x", "a x c"),
+        (CODE, "    return 2\n", "    return 3\n", CODE.replace("return 2", "return 3")),
+        ("a\nb\nc\n", "b", "", "a\n\nc\n"),
+        ("a\nb\nc\n", "b\n", "", "a\nc\n"),
+        # a model that saw line numbers
+        ("a\nb\nc\n", "   1| a\n   2| b", "   1| a\n   2| x", "a\nx\nc\n"),
+        # line endings
+        ("a\r\nb\r\nc\r\n", "a\nb\n", "a\nx\ny\n", "a\r\nx\r\ny\r\nc\r\n"),
+        ("a\r\nb\r\n", "b", "x\ny", "a\r\nx\r\ny\r\n"),
+        # space at the ends
+        ("a  \nb\t\nc\n", "a\nb\nc\n", "x\n", "x\n"),
+        ("a\nb\n", "a  \nb  ", "x", "x\n"),
+        # indentation left out, or another one
+        (CODE, "if x:\n    return 1", "if x:\n    return 7", CODE.replace("1", "7", 1)),
+        (CODE, "return 2", "return 3", CODE.replace("2", "3")),
+        (
+            "class A:\n    def f(self):\n        pass\n",
+            "def f(self):\n    pass\n",
+            "def f(self):\n    if 1:\n        pass\n",
+            "class A:\n    def f(self):\n        if 1:\n            pass\n",
+        ),
+        (
+            "\tif a:\n\t\tb()\n",
+            "    if a:\n        b()\n",
+            "    if a:\n        if c:\n            b()\n",
+            "\tif a:\n\t\tif c:\n\t\t\tb()\n",
+        ),
+        (
+            "if a:\n  b()\n",
+            "if a:\n    b()\n",
+            "if a:\n    c()\n    b()\n",
+            "if a:\n  c()\n  b()\n",
+        ),
+        # no line break at the end of the file
+        ("a\n  b", "b  ", "c", "a\n  c"),
+        # blank lines around
+        (" a\n b\nc\n", "\na\nb\n", "\nx\n", " x\nc\n"),
+        (" a\n\n\n b\nc", "a\n\n\nb", "a\n\nb", " a\n\n b\nc"),
+    ],
+)
+def test_a_piece_remembered_nearly_right_is_replaced_in_its_place(
+    text: str, old: str, new: str, after: str
+) -> None:
+    assert edited(text, (old, new)) == after
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "said"),
+    [
+        (CODE, "return 1", "2 times, at lines 3, 8"),
+        ("  a\n    a\n", "a ", "2 times, at lines 1, 2"),
+        ("a\n" * 9, "a", "9 times, at lines 1, 2, 3, 4, 5 and others"),
+        (CODE, "    if y:\n        return 1", "The nearest lines are:\n   1| def f(x):\n   2|"),
+        (CODE, "retrun 2", "The nearest lines are:\n   3|         return 1\n   4|     return 2"),
+        ("", "a", "not in a.py. Nothing was changed. Read the file first"),
+        (CODE, " \n", '"old" text of an edit of a.py is empty'),
+        ("a\n b\n", "a\nb\n", "Copy these lines with their indentation:\n   1| a\n   2|  b"),
+        ("if a:\n\tb\n  c\n", "if a:\n    b\n    c", "Copy these lines with their indentation"),
+    ],
+)
+def test_what_is_absent_or_ambiguous_is_refused_with_what_to_send_instead(
+    text: str, old: str, said: str
+) -> None:
+    with pytest.raises(ToolError, match=re.escape(said)):
+        edited(text, (old, "x"))
+
+
+def test_several_edits_are_all_done_or_none() -> None:
+    assert edited("a b c", ("c", "3"), ("a", "1")) == "1 b 3"
+    with pytest.raises(ToolError, match="not in"):
+        edited("a b c", ("c", "3"), ("z", "1"))
+    with pytest.raises(ToolError, match="overlap at line 1"):
+        edited("a b c", ("a b", "1"), ("b c", "2"))
+    with pytest.raises(ToolError, match="no edits"):
+        edited("a b c")
+    with pytest.raises(ToolError, match="the same"):
+        edited("a b c", ("a", "a"))
+
+
+def test_each_edit_is_looked_for_in_the_text_as_it_was() -> None:
+    assert edited("a b", ("a", "b"), ("b", "a")) == "b a"
+
+
+# --- properties --------------------------------------------------------------------------------
+
+_line = st.text(alphabet="ab(): \t", max_size=6)
+_texts = st.lists(_line, min_size=1, max_size=12).map("\n".join)
+
+
+def reindented(text: str) -> str:
+    return re.sub(r"(?m)^(?=.*\S)", "  ", text)
+
+
+def trailing(text: str) -> str:
+    return re.sub(r"(?m)$", "  ", text)
+
+
+def crlf(text: str) -> str:
+    return text.replace("\n", "\r\n")
+
+
+@settings(max_examples=150, deadline=None)
+@given(_texts, st.data(), st.sampled_from([str, reindented, trailing, crlf]))
+def test_an_edit_changes_nothing_outside_of_lines_that_equal_the_old_text(
+    text: str, data: st.DataObject, blur: Callable[[str], str]
+) -> None:
+    lines = lines_of(text)
+    assume(lines)
+    first = data.draw(st.integers(0, len(lines) - 1))
+    last = data.draw(st.integers(first + 1, len(lines)))
+    old = blur("".join(lines[first:last]).rstrip("\n"))
+    try:
+        after = edited(text, (old, "NEW"))
+    except ToolError:
+        return
+    before, _, rest = after.partition("NEW")
+    gone = text.removeprefix(before.removesuffix(before[len(before.rstrip(" \t")) :]))
+    assert text.startswith(before.rstrip(" \t"))
+    assert text.endswith(rest)
+    replaced = gone.removesuffix(rest) if rest else gone
+    assert "".join(replaced.split()) == "".join(old.split())
+
+
+@settings(max_examples=200, deadline=None)
+@given(_texts, _line, _line)
+def test_after_a_crash_the_text_is_never_taken_for_what_it_is_not(
+    text: str, old: str, new: str
+) -> None:
+    try:
+        after = edited(text, (old, new))
+    except ToolError:
+        return
+    edits = [Edit(old, new)]
+    assert is_done(text, edits) in (False, None)
+    assert is_done(after, edits) in (True, None)
+
+
+def test_a_text_tells_whether_a_replacement_was_done() -> None:
+    assert is_done("a x c", [Edit("b", "x")]) is True
+    assert is_done("a b c", [Edit("b", "x")]) is False
+    assert is_done("a bb c", [Edit("b", "bb")]) is None
+
+
+def test_a_difference_is_short() -> None:
+    lines = difference("", "x\n" * 100).splitlines()
+    assert lines[-1] == "(61 more lines)"

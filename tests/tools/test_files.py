@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agentkit_tools import ProjectFiles
+from agentkit_tools.edits import Edit
+
+from agentkit import Agent, ToolContext, ToolError
+from agentkit.testing import ScriptedModel, call, say
+
+CONTEXT: ToolContext[Any] = ToolContext(None, "run")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    base = tmp_path / "shop"
+    (base / "src").mkdir(parents=True)
+    (base / "src" / "shop.py").write_text("class Shop:\n    price = 3\n\n    tax = 1\n")
+    (base / "README.md").write_text("# Shop\n")
+    (base / ".git").mkdir()
+    (base / ".git" / "config").write_text("[core]\n")
+    (base / ".gitignore").write_text("*.log\n/out/\n!keep.log\n")
+    (base / "out").mkdir()
+    (base / "out" / "made.txt").write_text("x")
+    (base / "a.log").write_text("x")
+    (base / "src" / "keep.log").write_text("x")
+    return base
+
+
+def run(root: Path, name: str, *arguments: Any, **named: Any) -> str:
+    tool = ProjectFiles(root).get(name)
+    assert tool is not None
+    if name in ("write_file", "edit_file"):
+        arguments = (CONTEXT, *arguments)
+    return str(tool(*arguments, **named))
+
+
+def edit(root: Path, path: str, old: str, new: str) -> str:
+    from_model = {"path": path, "edits": [{"old": old, "new": new}]}
+    agent = Agent(
+        ScriptedModel([call("edit_file", **from_model), say("done")]),
+        toolsets=[ProjectFiles(root)],
+        observers=(),
+    )
+    message = agent.run_sync("?").messages[-2]
+    assert message.role == "tool"
+    return str(message.content)
+
+
+def test_the_tools_say_what_they_do(root: Path) -> None:
+    declared = {tool.name: (tool.effect, set(tool.options.labels)) for tool in ProjectFiles(root)}
+    reads = ("pure", {"reads_private", "reads_untrusted"})
+    assert declared == {
+        "list_files": reads,
+        "read_file": reads,
+        "write_file": ("probed", {"writes"}),
+        "edit_file": ("probed", {"writes"}),
+    }
+
+
+# --- list and read -----------------------------------------------------------------------------
+
+
+def test_a_small_project_is_listed_whole_without_what_git_ignores(root: Path) -> None:
+    assert run(root, "list_files") == ("4 files\n.gitignore\nREADME.md\nsrc/keep.log\nsrc/shop.py")
+    assert run(root, "list_files", "src") == "2 files\nsrc/keep.log\nsrc/shop.py"
+
+
+def test_a_large_project_is_listed_by_folder(root: Path) -> None:
+    for number in range(70):
+        (root / "src" / f"m{number:02}.py").touch()
+    assert run(root, "list_files") == "74 files\n.gitignore\nREADME.md\nsrc/ (72 files)"
+    head, *names = run(root, "list_files", "src").splitlines()
+    assert head == "72 files, first 60 of 72 entries shown"
+    assert names[0] == "keep.log"
+
+
+def test_a_file_is_read_with_line_numbers_and_in_parts(root: Path) -> None:
+    assert run(root, "read_file", "src/shop.py", 2, 3) == (
+        "   2|     price = 3\n   3|\n(lines 2 to 3 of 4; go on with first_line=4)"
+    ).replace("3|\n", "3| \n")
+    assert run(root, "read_file", "src/shop.py", 4) == "   4|     tax = 1\n(lines 4 to 4 of 4)"
+
+
+def test_a_long_file_is_shown_two_hundred_lines_at_a_time(root: Path) -> None:
+    (root / "long.txt").write_text("x\n" * 450)
+    lines = run(root, "read_file", "long.txt").splitlines()
+    assert len(lines) == 201
+    assert lines[-1] == "(lines 1 to 200 of 450; go on with first_line=201)"
+    with pytest.raises(ToolError, match="has only 450 lines"):
+        run(root, "read_file", "long.txt", 451)
+
+
+def test_what_is_not_there_or_no_text_is_said_with_a_hint(root: Path) -> None:
+    (root / "data.bin").write_bytes(b"\0\1")
+    with (root / "huge.txt").open("wb") as huge:
+        huge.truncate(10_000_001)
+    with pytest.raises(ToolError, match=r'no file "src/shp.py".*Did you mean "src/shop.py"'):
+        run(root, "read_file", "src/shp.py")
+    with pytest.raises(ToolError, match=r'no folder "scr".*Did you mean "src"'):
+        run(root, "list_files", "scr")
+    with pytest.raises(ToolError, match="is a folder"):
+        run(root, "read_file", "src")
+    with pytest.raises(ToolError, match="not a text file"):
+        run(root, "read_file", "data.bin")
+    with pytest.raises(ToolError, match="larger than"):
+        run(root, "read_file", "huge.txt")
+
+
+def test_an_empty_file_and_an_endless_line_are_shown_as_such(root: Path) -> None:
+    (root / "empty").touch()
+    (root / "min.js").write_text("x" * 100_000)
+    assert run(root, "read_file", "empty") == "(the file is empty)"
+    assert run(root, "read_file", "min.js").endswith("… (100000 characters)")
+
+
+# --- write -------------------------------------------------------------------------------------
+
+
+def test_a_file_is_written_with_the_folders_it_needs(root: Path) -> None:
+    assert (
+        run(root, "write_file", "a/b/new.txt", "one\ntwo\n")
+        == "Wrote a/b/new.txt, 2 lines, a new file."
+    )
+    assert (root / "a" / "b" / "new.txt").read_text() == "one\ntwo\n"
+    again = run(root, "write_file", "a/b/new.txt", "x")
+    assert again == "Wrote a/b/new.txt, 1 lines; it had 2."
+
+
+def test_a_write_keeps_the_mode_and_leaves_nothing_beside(root: Path) -> None:
+    script = root / "src" / "shop.py"
+    script.chmod(0o751)
+    run(root, "write_file", "src/shop.py", "new")
+    assert stat.S_IMODE(script.stat().st_mode) == 0o751
+    assert sorted(os.listdir(root / "src")) == ["keep.log", "shop.py"]
+
+
+def test_a_write_cuts_a_hard_link_rather_than_writing_through_it(root: Path) -> None:
+    outside = root.parent / "outside.txt"
+    outside.write_text("precious")
+    os.link(outside, root / "linked.txt")
+    run(root, "write_file", "linked.txt", "new")
+    assert edit(root, "linked.txt", "new", "newer").startswith("Edited linked.txt")
+    assert outside.read_text() == "precious"
+    assert (root / "linked.txt").read_text() == "newer"
+
+
+def test_nothing_is_written_outside_or_where_git_would_run_it(root: Path) -> None:
+    (root / "link").symlink_to("../victim")
+    for path in ("../victim", "link", ".git/hooks/pre-commit", "/etc/agentkit-test"):
+        with pytest.raises(ToolError):
+            run(root, "write_file", path, "x")
+        assert "Error" in edit(root, path, "a", "b")
+    assert not (root.parent / "victim").exists()
+
+
+def test_a_full_disk_leaves_the_old_content(root: Path) -> None:
+    """As near as can be had without one: the new file cannot be made."""
+    name = "x" * 255
+    (root / name).write_text("old")
+    run(root, "write_file", name, "new")  # a longest name still has one to be written beside it
+    assert (root / name).read_text() == "new"
+    with pytest.raises(ToolError, match="File name too long"):
+        run(root, "write_file", "y" * 256, "new")
+    assert sorted(path.name for path in root.iterdir() if path.name.endswith(".tmp")) == []
+
+
+# --- edit --------------------------------------------------------------------------------------
+
+
+def test_an_edit_shows_what_changed(root: Path) -> None:
+    assert edit(root, "src/shop.py", "price = 3", "price = 4") == (
+        "Edited src/shop.py:\n@@ -1,3 +1,3 @@\n class Shop:\n-    price = 3\n+    price = 4\n "
+    )
+    assert (root / "src" / "shop.py").read_text() == "class Shop:\n    price = 4\n\n    tax = 1\n"
+
+
+def probed(root: Path, name: str, run_id: str, **arguments: Any) -> object:
+    """What the tool's probe says of a call after a crash: its result, or None if it is to run."""
+    tool = ProjectFiles(root).get(name)
+    assert tool is not None
+    probe = tool.options.probe
+    assert probe is not None
+    found = probe(arguments, ToolContext(None, run_id))
+    return getattr(found, "value", None)
+
+
+def test_after_a_crash_a_write_is_known_by_its_content(root: Path) -> None:
+    new = {"path": "README.md", "content": "# Tea\n"}
+    assert probed(root, "write_file", "run", **new) is None
+    run(root, "write_file", **new)
+    assert probed(root, "write_file", "run", **new) == "Wrote README.md, 1 lines."
+    assert probed(root, "write_file", "run", path="gone", content="") is None
+
+
+def test_after_a_crash_an_insertion_is_known_by_the_mark_that_its_call_left(root: Path) -> None:
+    insertion = {"path": "README.md", "edits": [Edit("# Shop", "# Shop\n# Shop")]}
+    assert probed(root, "edit_file", "run", **insertion) is None
+    run(root, "edit_file", **insertion)
+    assert probed(root, "edit_file", "run", **insertion) == "Edited README.md."
+    with pytest.raises(ToolError, match=r"Read README.md to see"):
+        probed(root, "edit_file", "another run", **insertion)
+
+
+def test_an_edit_of_a_file_that_is_no_utf8_is_refused(root: Path) -> None:
+    (root / "latin.txt").write_bytes("Café".encode("latin-1"))
+    assert "is not UTF-8" in edit(root, "latin.txt", "Caf", "Tee")
+    assert (root / "latin.txt").read_bytes() == "Café".encode("latin-1")

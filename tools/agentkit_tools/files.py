@@ -1,0 +1,271 @@
+"""Files of a project: list, read, write, edit.
+
+In: paths and texts that a model made up. Out: short text. Every path goes through `Root`; a write
+is a new file moved into place, so that a crash leaves the old content or the new, a hard link to
+something outside is cut rather than written through, and nothing special is ever opened.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import posixpath
+import secrets
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from agentkit import ToolContext, ToolError, Toolset, tool
+from agentkit.toolset import Happened, Label
+from agentkit_tools.edits import Edit, applied, difference, is_done, lines_of
+from agentkit_tools.paths import Root
+from agentkit_tools.tree import files_of
+
+__all__ = ["ProjectFiles"]
+
+LARGEST: Final = 10_000_000  # bytes of a file that is read or edited
+_SHOWN_ENTRIES = 60
+_SHOWN_LINES = 200
+_SHOWN_COLUMNS = 500
+_READS: frozenset[Label] = frozenset({"reads_private", "reads_untrusted"})
+_WRITES: frozenset[Label] = frozenset({"writes"})
+_MARK = "user.agentkit.call"
+"""Extended attribute of a written file: the key of the call that wrote it. It comes into place with
+the content, so that after a crash the file itself says whether the call took effect."""
+
+
+class ProjectFiles(Toolset):
+    """Tools that list, read, write and edit the files of a directory.
+
+    Args:
+        root: The directory; nothing outside it can be reached.
+
+    Raises:
+        NotADirectoryError: There is no such directory.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        files = _Files(Root(root))
+        reads = tool(effect="pure", labels=_READS)
+        writes = partial(tool, effect="probed", labels=_WRITES, lock="path")
+        super().__init__(
+            [
+                reads(files.list_files),
+                reads(files.read_file),
+                writes(probe=files.written)(files.write_file),
+                writes(probe=files.edited)(files.edit_file),
+            ]
+        )
+
+
+class _Files:
+    def __init__(self, root: Root) -> None:
+        self._root = root
+
+    def list_files(self, folder: str = ".") -> str:
+        """List the files of a folder; of a small one, with all folders inside.
+
+        Args:
+            folder: Folder inside the project; "." is the top.
+        """
+        try:
+            os.close(self._root.open_directory(folder))
+        except FileNotFoundError:
+            raise ToolError(self._missing("folder", folder)) from None
+        names = list(files_of(self._root, folder))
+        if len(names) > _SHOWN_ENTRIES:
+            return _by_folder(names, self._root.relative(folder))
+        count = "1 file" if len(names) == 1 else f"{len(names)} files"
+        return "\n".join([count, *names])
+
+    def read_file(
+        self,
+        path: str,
+        first_line: Annotated[int, Field(ge=1)] = 1,
+        last_line: Annotated[int | None, Field(ge=1)] = None,
+    ) -> str:
+        """Read a text file of the project, at most 200 lines at a time.
+
+        Args:
+            path: Path of the file inside the project.
+            first_line: Number of the first line to show.
+            last_line: Number of the last line to show.
+        """
+        lines = lines_of(self._text(path))
+        if first_line > max(len(lines), 1):
+            raise ToolError(f'"{path}" has only {len(lines)} lines.')
+        last = min(last_line or len(lines), len(lines), first_line + _SHOWN_LINES - 1)
+        body = [
+            f"{number:4}| {_at_most(line.rstrip(), _SHOWN_COLUMNS)}"
+            for number, line in enumerate(lines[first_line - 1 : last], first_line)
+        ]
+        if first_line > 1 or last < len(lines):
+            more = f"; go on with first_line={last + 1}" if last < len(lines) else ""
+            body.append(f"(lines {first_line} to {last} of {len(lines)}{more})")
+        return "\n".join(body) if body else "(the file is empty)"
+
+    def write_file(self, context: ToolContext[Any], path: str, content: str) -> str:
+        """Write a whole file, new or instead of the old one.
+
+        Args:
+            context: Of the call.
+            path: Path of the file inside the project.
+            content: All of its text.
+        """
+        old = self._content(path)
+        with self._root.parent(path, create=True) as (folder, name):
+            _replace(folder, name, content.encode("utf-8", "replace"), context.idempotency_key)
+        done = f"Wrote {self._root.relative(path)}, {len(lines_of(content))} lines"
+        if old is None:
+            return f"{done}, a new file."
+        return f"{done}; it had {len(lines_of(old.decode('utf-8', 'replace')))}."
+
+    def written(self, arguments: Mapping[str, Any], _context: ToolContext[Any]) -> Happened | None:
+        """Whether a write took effect before a crash: by the hash of what is there."""
+        wanted = hashlib.sha256(arguments["content"].encode("utf-8", "replace")).digest()
+        there = self._content(arguments["path"])
+        if there is None or hashlib.sha256(there).digest() != wanted:
+            return None
+        lines = len(lines_of(arguments["content"]))
+        return Happened(f"Wrote {self._root.relative(arguments['path'])}, {lines} lines.")
+
+    def edit_file(self, context: ToolContext[Any], path: str, edits: list[Edit]) -> str:
+        """Replace pieces of a text file. Each old text must be in the file exactly once.
+
+        Args:
+            context: Of the call.
+            path: Path of the file inside the project.
+            edits: The replacements; all are done, or none.
+        """
+        text = self._text(path, strict=True)
+        shown = self._root.relative(path)
+        changed = applied(text, edits, shown)
+        with self._root.parent(path) as (folder, name):
+            _replace(folder, name, changed.encode(), context.idempotency_key)
+        return f"Edited {shown}:\n{difference(text, changed)}"
+
+    def edited(self, arguments: Mapping[str, Any], context: ToolContext[Any]) -> Happened | None:
+        """Whether an edit took effect before a crash: by the mark of the call that wrote the file.
+
+        Raises:
+            ToolError: There is no mark, and the text does not tell.
+        """
+        path, edits = arguments["path"], arguments["edits"]
+        happened = Happened(f"Edited {self._root.relative(path)}.")
+        if self._mark(path) == context.idempotency_key:
+            return happened
+        done = is_done(self._text(path, strict=True), edits)
+        if done is None:
+            raise ToolError(f"Read {path} to see whether the edit is in it.")
+        return happened if done else None
+
+    def _mark(self, path: str) -> str | None:
+        try:
+            descriptor = self._root.open(path)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor), suppress(OSError, AttributeError):
+            return os.getxattr(descriptor, _MARK).decode("ascii", "replace")
+        return None
+
+    def _content(self, path: str) -> bytes | None:
+        try:
+            return _read(self._root.open(path))
+        except FileNotFoundError:
+            return None
+
+    def _text(self, path: str, *, strict: bool = False) -> str:
+        try:
+            content = _read(self._root.open(path))
+        except FileNotFoundError:
+            raise ToolError(self._missing("file", path)) from None
+        if len(content) > LARGEST:
+            raise ToolError(f'"{path}" is larger than {LARGEST:,} bytes; search in it instead.')
+        if b"\0" in content[:_LOOKED_AT]:
+            raise ToolError(f'"{path}" is not a text file.')
+        try:
+            return content.decode("utf-8", "strict" if strict else "replace")
+        except UnicodeDecodeError:
+            raise ToolError(f'"{path}" is not UTF-8: it can be written anew, not edited.') from None
+
+    def _missing(self, kind: str, path: str) -> str:
+        known: Iterable[str] = files_of(self._root)
+        if kind == "folder":
+            known = {posixpath.dirname(name) or "." for name in known}
+        text = f'no {kind} "{path}" in the project.'
+        close = difflib.get_close_matches(path, list(known), n=1)
+        return f'{text} Did you mean "{close[0]}"?' if close else text
+
+
+_LOOKED_AT = 8_000  # bytes: where git, too, looks for a zero byte to call a file binary
+
+
+def _by_folder(names: Sequence[str], folder: str) -> str:
+    """The files right in a folder, and how many there are in each folder of it."""
+    counts: dict[str, int] = {}
+    for name in names:
+        head, slash, _ = posixpath.relpath(name, folder).partition("/")
+        counts[head + slash] = counts.get(head + slash, 0) + 1
+    shown = [
+        f"{name} ({count} files)" if name.endswith("/") else name for name, count in counts.items()
+    ]
+    head = f"{len(names)} files"
+    if len(shown) > _SHOWN_ENTRIES:
+        head += f", first {_SHOWN_ENTRIES} of {len(shown)} entries shown"
+    return "\n".join([head, *shown[:_SHOWN_ENTRIES]])
+
+
+def _at_most(line: str, columns: int) -> str:
+    return line if len(line) <= columns else f"{line[:columns]}… ({len(line)} characters)"
+
+
+def _read(descriptor: int) -> bytes:
+    """The content, at most one byte more than is taken; closes the descriptor."""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(LARGEST + 1)
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def _replace(folder: int, name: str, content: bytes, key: str) -> None:
+    """Puts a file in place as a whole, on the disk when it returns."""
+    old = _status(folder, name)
+    beside = f".{name[:100]}.{secrets.token_hex(6)}.agentkit.tmp"
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(beside, flags, 0o666, dir_fd=folder)
+        with os.fdopen(descriptor, "wb") as file:
+            if old is not None:
+                _take_over(descriptor, old)
+            with suppress(OSError, AttributeError):  # not every file system and system has them
+                os.setxattr(descriptor, _MARK, key.encode())
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        os.rename(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(beside, dir_fd=folder)
+        raise ToolError(f'"{name}" cannot be written: {error.strerror}.') from None
+
+
+def _status(folder: int, name: str) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def _take_over(descriptor: int, old: os.stat_result) -> None:
+    """Mode and, where that is allowed, owner of the file that is replaced; no set-uid bits."""
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode) & 0o777)
+    with suppress(PermissionError):
+        os.fchown(descriptor, old.st_uid, old.st_gid)

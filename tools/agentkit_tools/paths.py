@@ -1,0 +1,356 @@
+"""Every path a model names, opened beneath one root or not at all.
+
+A `Root` holds one descriptor of the project's directory. Each path is made relative in plain text,
+then opened by the kernel itself: by `openat2` with RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS and
+RESOLVE_NO_SYMLINKS on Linux (openat2(2), kernel 5.6), elsewhere by a walk that opens one component
+after the other with O_NOFOLLOW. There is no check that a race could get behind, and no comparison
+of path prefixes.
+
+A symbolic link is never followed by the kernel. For reading, its target is read and opened in the
+same way, so a link inside the project works and one that leads out does not; for writing, a link
+is refused and its target named, so that what a person approved is what is written.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import posixpath
+import stat
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from agentkit import ToolError
+
+__all__ = ["PROTECTED", "Root", "is_protected"]
+
+PROTECTED = frozenset({".git", ".agentkit"})
+"""Never written, at any depth: what git runs by itself (hooks, filters, fsmonitor) and what an
+agent could use to change its own rules."""
+
+_MOST_LINKS = 8
+_OPENAT2 = 437  # the same number on every architecture since it is one of the newer calls
+_RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS, NO_SYMLINKS, BENEATH, of <linux/openat2.h>
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+
+
+class _How(ctypes.Structure):
+    """`struct open_how` of <linux/openat2.h>."""
+
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+class Root:
+    """A directory, and nothing outside it.
+
+    Args:
+        path: The directory. It is opened once; moving it away later changes nothing.
+        walk: Open component by component although `openat2` is there: for tests.
+
+    Raises:
+        NotADirectoryError: There is no such directory.
+    """
+
+    def __init__(self, path: str | Path, *, walk: bool = False) -> None:
+        try:
+            self.path = Path(path).resolve(strict=True)
+            self._fd = os.open(self.path, _DIRECTORY | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            raise NotADirectoryError(f"there is no directory {str(path)!r}") from None
+        self._open_beneath = _walked if walk or not _has_openat2(self._fd) else _openat2
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):
+            os.close(self._fd)
+
+    @property
+    def descriptor(self) -> int:
+        """Of the directory, open as long as this object lives."""
+        return self._fd
+
+    def relative(self, path: str) -> str:
+        """A model's path as one relative to the root, without `.` and `..`.
+
+        Raises:
+            ToolError: It is no path, or lies outside.
+        """
+        text = path.strip() or "."
+        if "\0" in text or not _is_name(text):
+            raise ToolError(f"{_short(path)} is not a path.")
+        if posixpath.isabs(text):
+            text = posixpath.relpath(text, self.path)
+        text = posixpath.normpath(text)
+        if text == ".." or text.startswith("../"):
+            raise self._outside(path)
+        return text
+
+    def open(self, path: str) -> int:
+        """A descriptor for reading a regular file; the caller closes it.
+
+        Raises:
+            ToolError: It lies outside, or is no regular file.
+            FileNotFoundError: There is no such file.
+        """
+        return self._opened(path, os.O_RDONLY | os.O_NONBLOCK, stat.S_ISREG)
+
+    def open_directory(self, path: str) -> int:
+        """A descriptor of a directory; the caller closes it.
+
+        Raises:
+            ToolError: It lies outside, or is no directory.
+            FileNotFoundError: There is no such directory.
+        """
+        return self._opened(path, _DIRECTORY, stat.S_ISDIR)
+
+    def open_any(self, path: str) -> int:
+        """A descriptor of a regular file or directory, for binding it; no link is followed.
+
+        Raises:
+            ToolError: It lies outside, is a link or something special.
+            FileNotFoundError: There is nothing of that name.
+        """
+        descriptor = self._no_link(self.relative(path), os.O_RDONLY | os.O_NONBLOCK)
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            return descriptor
+        os.close(descriptor)
+        raise ToolError(f"{_short(path)} is {_kind(mode)}.")
+
+    @contextmanager
+    def parent(self, path: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+        """The directory that a file to be written stands in, as a descriptor, and the file's name.
+
+        Args:
+            path: Of the file, which need not exist.
+            create: Make the directories that are missing.
+
+        Raises:
+            ToolError: The path is protected, goes through a link or lies outside.
+            FileNotFoundError: A directory is missing.
+        """
+        relative = self.relative(path)
+        if relative == ".":
+            raise ToolError(f"{_short(path)} is the project's directory, not a file.")
+        if is_protected(relative):
+            raise ToolError(f"{_short(path)} is protected: git's own files are not written here.")
+        folder, name = posixpath.split(relative)
+        descriptor = self._made(folder) if create else self._no_link(folder or ".", _DIRECTORY)
+        try:
+            self._refuse_special(descriptor, name, relative)
+            yield descriptor, name
+        finally:
+            os.close(descriptor)
+
+    def _opened(self, path: str, flags: int, wanted: Callable[[int], bool]) -> int:
+        relative = self.relative(path)
+        for _ in range(_MOST_LINKS):
+            try:
+                descriptor = self._open_beneath(self._fd, relative, flags)
+            except OSError as error:
+                link = self._first_link(relative) if error.errno in _LINKED else None
+                if link is None:
+                    raise self._refusal(error, path) from None
+                relative = self._behind(relative, link, path)
+            else:
+                mode = os.fstat(descriptor).st_mode
+                if wanted(mode):
+                    return descriptor
+                os.close(descriptor)
+                raise ToolError(f"{_short(path)} is {_kind(mode)}.")
+        raise ToolError(f"{_short(path)} is a link that leads in circles.")
+
+    def _no_link(self, relative: str, flags: int) -> int:
+        try:
+            return self._open_beneath(self._fd, relative, flags)
+        except OSError as error:
+            if error.errno in _LINKED and (link := self._first_link(relative)) is not None:
+                raise self._link_refused(link) from None
+            raise self._refusal(error, relative) from None
+
+    def _made(self, folder: str) -> int:
+        """The directory, made where it is missing."""
+        descriptor = os.dup(self._fd)
+        done = ""
+        for part in filter(None, folder.split("/")):
+            done = posixpath.join(done, part)
+            try:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=descriptor)
+                deeper = self._no_link(done, _DIRECTORY)
+            except OSError as error:
+                raise self._refusal(error, done) from None
+            finally:
+                os.close(descriptor)
+            descriptor = deeper
+        return descriptor
+
+    def _refuse_special(self, descriptor: int, name: str, relative: str) -> None:
+        try:
+            mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._refusal(error, relative) from None
+        if stat.S_ISLNK(mode):
+            raise self._link_refused(relative)
+        if not stat.S_ISREG(mode):
+            raise ToolError(f"{_short(relative)} is {_kind(mode)}, not a file.")
+
+    def _first_link(self, relative: str) -> str | None:
+        """The first component that is a symbolic link, as a path; a hint, never a permission."""
+        done = ""
+        for part in relative.split("/"):
+            folder, done = done or ".", posixpath.join(done, part)
+            try:
+                descriptor = self._open_beneath(self._fd, folder, _DIRECTORY)
+            except OSError:
+                return None
+            try:
+                found = os.stat(part, dir_fd=descriptor, follow_symlinks=False)
+            except OSError:
+                return None
+            finally:
+                os.close(descriptor)
+            if stat.S_ISLNK(found.st_mode):
+                return done
+        return None
+
+    def _target(self, link: str) -> str | None:
+        """Where a link leads, relative to the root; None if it leads out or is none any more."""
+        folder, name = posixpath.split(link)
+        try:
+            descriptor = self._open_beneath(self._fd, folder or ".", _DIRECTORY)
+        except OSError:
+            return None
+        try:
+            target = posixpath.join(folder, os.readlink(name, dir_fd=descriptor))
+            return self.relative(target)
+        except (OSError, ToolError):
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _behind(self, relative: str, link: str, asked: str) -> str:
+        target = self._target(link)
+        if target is None:
+            raise self._outside(asked)
+        return posixpath.normpath(posixpath.join(target, relative[len(link) :].lstrip("/")))
+
+    def _link_refused(self, link: str) -> ToolError:
+        target = self._target(link)
+        leads = "out of the project" if target is None else f"to {_short(target)}: write there"
+        return ToolError(f"{_short(link)} is a link that leads {leads}.")
+
+    def _outside(self, path: str) -> ToolError:
+        return ToolError(f"the path {_short(path)} is outside the project.")
+
+    def _refusal(self, error: OSError, path: str) -> Exception:
+        """What a kernel's refusal means for a model; a missing file stays what it is."""
+        if isinstance(error, FileNotFoundError):
+            return FileNotFoundError(path)
+        if error.errno in (errno.EXDEV, errno.EAGAIN):
+            return self._outside(path)
+        if error.errno in _LINKED:  # swapped while it was looked at
+            return ToolError(f"{_short(path)} goes through something that is no directory.")
+        return ToolError(f"{_short(path)}: {os.strerror(error.errno or errno.EIO)}.")
+
+
+_LONGEST_PATH = 4096  # PATH_MAX
+_LINKED = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+"""What O_NOFOLLOW and RESOLVE_NO_SYMLINKS say of a link: ELOOP, ENOTDIR where a directory was
+asked for, EMLINK on some BSDs."""
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return len(os.fsencode(text)) <= _LONGEST_PATH
+    except UnicodeEncodeError:
+        return False
+
+
+def is_protected(relative: str) -> bool:
+    """Whether a relative path goes through a protected name.
+
+    Compared as file systems that fold names would: without case, and without the invisible
+    characters that HFS+ ignores (CVE-2014-9390).
+    """
+    return any(_folded(part) in PROTECTED for part in relative.split("/"))
+
+
+def _folded(name: str) -> str:
+    normal = unicodedata.normalize("NFKC", name)
+    return "".join(c for c in normal if unicodedata.category(c) != "Cf").casefold().rstrip(". ")
+
+
+def _short(path: str) -> str:
+    shown = path if len(path) <= 100 else f"{path[:100]}…"
+    return f'"{shown}"'
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFREG: "a file",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+# --- two ways to open --------------------------------------------------------------------------
+
+
+def _openat2(root: int, relative: str, flags: int) -> int:
+    how = _How(flags | os.O_CLOEXEC, 0, _RESOLVE)
+    name = os.fsencode(relative)
+    while True:
+        opened: int = _libc().syscall(
+            ctypes.c_long(_OPENAT2),
+            ctypes.c_int(root),
+            ctypes.c_char_p(name),
+            ctypes.byref(how),
+            ctypes.c_size_t(ctypes.sizeof(how)),
+        )
+        if opened >= 0:
+            return opened
+        code = ctypes.get_errno()
+        if code not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: something was renamed meanwhile
+            raise OSError(code, os.strerror(code), relative)
+
+
+def _walked(root: int, relative: str, flags: int) -> int:
+    descriptor = os.dup(root)
+    *folders, name = relative.split("/")
+    try:
+        for part in folders:
+            deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = deeper
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _libc() -> ctypes.CDLL:
+    global _loaded  # noqa: PLW0603 - one handle for the process
+    if _loaded is None:
+        _loaded = ctypes.CDLL(None, use_errno=True)
+    return _loaded
+
+
+_loaded: ctypes.CDLL | None = None
+
+
+def _has_openat2(root: int) -> bool:
+    """Whether the kernel knows the call and lets this process make it (a container may not)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        os.close(_openat2(root, ".", _DIRECTORY))
+    except OSError:
+        return False
+    return True

