@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -21,10 +21,12 @@ from agentkit.trace import (
     run_files,
     summary_of,
 )
+from agentkit.trace.page import page_of
 
 __all__ = ["trace"]
 
 trace = typer.Typer(help="Look at runs that were recorded.", no_args_is_help=True)
+
 
 _ASKED = 60
 """Characters of the question that the list shows."""
@@ -33,7 +35,9 @@ _UNCUT = 200
 _NUMBERS = ("steps", "in", "cached", "out", "seconds")
 _COLUMNS = ("run", "began", "end", *_NUMBERS)
 
-RunName = Annotated[str, typer.Argument(help="A run's id, the path of its file, or `last`.")]
+RunName: TypeAlias = Annotated[
+    str, typer.Argument(help="A run's id, the path of its file, or `last`.")
+]
 
 
 @trace.command("list")
@@ -85,6 +89,29 @@ def show(
     except TraceError as error:
         raise _refused(error) from None
     tell(parts, Console(), full=full)
+
+
+@trace.command()
+def view(
+    run: RunName,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: RUN.html in this directory.")
+    ] = None,
+) -> None:
+    """Write a run as one HTML file that needs no network: time, tokens, messages, calls.
+
+    Exit codes: 0 written, 2 no such run, or the file cannot be written.
+    """
+    try:
+        file = find_run(run)
+        page = page_of(parts_of(read_events(file)))
+        target = output or Path(f"{file.stem}.html")
+        target.write_text(page, "utf-8")
+    except TraceError as error:
+        raise _refused(error) from None
+    except OSError as error:
+        raise _refused(TraceError(f"{error.filename}: {error.strerror}")) from None
+    typer.echo(target)
 
 
 def _row(file: Path) -> list[Text]:

@@ -13,10 +13,17 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(c if c in _HARMLESS or category(c) not in _DRIVING else "�" for c in text)
+    return "\n".join(
+        line if line.isprintable() else "".join(map(_harmless, line)) for line in text.split("\n")
+    )
+
+
+def _harmless(character: str) -> str:
+    if character in _HARMLESS or category(character) not in _DRIVING:
+        return character
+    return "�"
 
 
 _DRIVING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_HARMLESS = frozenset(
-    "\n\t\u200c\u200d\u00ad"
-)  # the joiners of Persian, Hindi and emoji; soft hyphen
+_HARMLESS = frozenset("\t\u200c\u200d\u00ad")
+"""The tab, the joiners of Persian, Hindi and emoji, the soft hyphen."""

@@ -1,0 +1,141 @@
+"""A recorded run as one HTML file that needs no network.
+
+Whatever a model, a tool or a file said is text in it: all of it is escaped (`html`), and a content
+security policy of hashes lets the browser run this page's own script and style, and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from importlib.resources import files
+
+from agentkit.messages import Usage, UserMessage, text_of
+from agentkit.trace.page.charts import Placed, place, timeline, token_chart
+from agentkit.trace.page.html import Html, el, join, text
+from agentkit.trace.page.steps import failures_of, json_of, step_section
+from agentkit.trace.recording import Part
+
+__all__ = ["page_of"]
+
+_OPEN_ALL = 12
+"""Steps that a page shows opened; of more it shows the list."""
+
+
+def page_of(parts: Sequence[Part]) -> str:
+    """The page of a run.
+
+    Args:
+        parts: Of the run, as `parts_of` reads them.
+    """
+    placed = place(parts)
+    style, script = _resource("page.css"), _resource("page.js")
+    title = f"{parts[0].started.run_id} · agentkit"
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    head = [
+        Html('<meta charset="utf-8">'),
+        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{text(policy)}">'),
+        Html('<meta name="referrer" content="no-referrer">'),
+        el("title", title),
+        Html(f"<style>{style}</style>"),
+    ]
+    body = [*_body(parts, placed), Html(f"<script>{script}</script>")]
+    page = el("html", el("head", *head), el("body", *body), lang="en")
+    return f"<!doctype html>\n{page}\n"
+
+
+def _body(parts: Sequence[Part], placed: Sequence[Placed]) -> Iterator[Html]:
+    yield _header(parts)
+    failures = [(each.anchor, what) for each in placed for what in failures_of(each.step)]
+    yield _facts(parts, placed, len(failures))
+    if failures:
+        rows = [el("li", el("a", what, href=f"#{anchor}")) for anchor, what in failures]
+        yield el("h2", "What went wrong")
+        yield el("ul", *rows, id="failures")
+    yield el("h2", "Time", id="time")
+    yield timeline(parts, placed)
+    yield _key(("model", "model"), ("tool", "tool"), ("failed", "tool that failed"))
+    yield el("h2", "Tokens", id="tokens")
+    yield token_chart(placed)
+    yield _key(("cached", "prompt, cached"), ("fresh", "prompt, read anew"), ("out", "reply"))
+    yield el("h2", "Steps", id="steps")
+    for number, each in enumerate(placed):
+        if number and each.part != placed[number - 1].part:
+            yield el("p", "The run went on here.", cls="soft")
+        yield step_section(each, open_=len(placed) <= _OPEN_ALL)
+    yield _end(parts[-1])
+    yield _footer()
+
+
+def _header(parts: Sequence[Part]) -> Html:
+    started = parts[0].started
+    when = datetime.fromtimestamp(parts[0].began).strftime("%Y-%m-%d %H:%M:%S")
+    names = [a.called.model for part in parts for s in part.steps for a in s.asked]
+    asked = [m for m in started.messages if isinstance(m, UserMessage)][-1:]
+    return el(
+        "header",
+        el("h1", started.run_id),
+        el("p", f"{when} · {(names or [started.model])[0]}", cls="soft"),
+        *(el("pre", text_of(message.content)) for message in asked),
+    )
+
+
+def _facts(parts: Sequence[Part], placed: Sequence[Placed], failures: int) -> Html:
+    usage = sum((part.usage for part in parts), Usage())
+    result = parts[-1].result
+    seconds = sum(part.ended - part.began for part in parts)
+    calls = sum(len(each.step.ran) for each in placed)
+    cached = usage.cached_input_tokens / usage.input_tokens if usage.input_tokens else 0.0
+    facts = [
+        ("end", result.stop_reason if result is not None else "unfinished", ""),
+        ("steps", f"{len(placed):,}", ""),
+        ("tool calls", f"{calls:,}", f"{failures:,} failures" if failures else ""),
+        ("seconds", f"{seconds:.1f}", ""),
+        ("tokens in", f"{usage.input_tokens:,}", f"{cached:.0%} cached"),
+        ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of thought"),
+    ]
+    return el(
+        "dl",
+        *(
+            el("div", el("dt", name), el("dd", value, " ", el("small", more)))
+            for name, value, more in facts
+        ),
+        cls="facts",
+    )
+
+
+def _key(*entries: tuple[str, str]) -> Html:
+    return el("p", *(join([el("i", cls=c), name]) for c, name in entries), cls="soft key")
+
+
+def _end(part: Part) -> Html:
+    result = part.result
+    if result is None:
+        why = "The record ends here: the run was killed, or was still at work."
+        return el("p", why, cls="soft")
+    output = result.output if isinstance(result.output, str) else json_of(result.output)
+    said = f"{result.stop_reason} {result.explanation}".strip()
+    return el("section", el("h2", "End"), el("p", said), el("pre", output) if output else None)
+
+
+def _footer() -> Html:
+    keys = (("j", "next step"), ("k", "step before"), ("e", "next failure"))
+    more = (("o", "open or close all"), ("t", "thoughts"))
+    shown = [join([el("kbd", key), f" {what}  "]) for key, what in (*keys, *more)]
+    return el("footer", el("p", *shown))
+
+
+def _resource(name: str) -> str:
+    return (files(__package__) / name).read_text("utf-8")
+
+
+def _hash(content: str) -> str:
+    """As a content security policy names an inline style or script (CSP Level 3)."""
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

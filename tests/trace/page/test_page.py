@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentkit import Agent, Limits, ModelSettings, RunFiles, ToolContext, ToolError, tool
+from agentkit.policy import Approve, Deny, Policy
+from agentkit.testing import ScriptedModel, call, calls, cut, say
+from agentkit.trace import parts_of, read_events
+from agentkit.trace.page import page_of
+
+HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&amp;<!--\u202eevil"
+
+
+class Read(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.raw: dict[str, str] = {}
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self._open == [], "every element is closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] in ("script", "style"):
+            self.raw[self._open[-1]] = data
+        else:
+            self.texts.append(data)
+
+    def having(self, cls: str) -> list[dict[str, str | None]]:
+        return [a for _, a in self.tags if cls in (a.get("class") or "").split()]
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+
+def page_with(directory: Path, text: str) -> str:
+    """The page of a run that says a text wherever a model, a tool or a person can."""
+
+    @tool(name="speak", labels={"writes"})
+    async def speak(context: ToolContext[Any], words: str, loud: bool = False) -> str:
+        """Speak."""
+        context.report(text)
+        if loud:
+            raise ToolError(text)
+        return text
+
+    script = [
+        cut(say(text)),
+        calls(
+            ("Speak", {"words": text}),
+            ("speak", {"words": f"2{text}", "loud": True}),
+            ("speak", {"words": f"3{text}"}),
+            (f"no{text}", {text: text}),
+            reasoning=text,
+        ),
+        say(f"{text}.", reasoning=text),
+    ]
+    decisions = iter([Approve(), Approve(), Deny(text)])
+    agent = Agent(
+        ScriptedModel(script),
+        instructions=f"i{text}",
+        tools=[speak],
+        settings=ModelSettings(stop=(text,)),
+        policy=Policy.ask("writes"),
+        approve=lambda _approval: next(decisions),
+        observers=[RunFiles(directory)],
+    )
+    agent.run_sync(text, run_id=f"r{text}"[:60])
+    return page_of(parts_of(read_events(RunFiles(directory).path(f"r{text}"[:60]))))
+
+
+# --- nothing but our own markup ----------------------------------------------------------------
+
+OURS = set(
+    re.findall(
+        r"\w+",
+        "html head meta title style body header h1 h2 h3 p pre dl div dt dd small ul li a svg g "
+        "rect i span details summary b code section footer kbd script",
+    )
+)
+
+
+def test_what_models_tools_and_people_say_is_text_and_nothing_else(tmp_path: Path) -> None:
+    page = Read(page_with(tmp_path, HOSTILE))
+    assert {tag for tag, _ in page.tags} <= OURS
+    assert sum(tag == "script" for tag, _ in page.tags) == 1
+    shown = HOSTILE.replace("\u202e", "�")
+    assert page.text.count(shown) >= 12
+    assert "\u202e" not in page.text
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.text(max_size=40))
+def test_any_text_leaves_the_markup_as_it_is(text: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        page = Read(page_with(Path(directory), text))
+    assert {tag for tag, _ in page.tags} <= OURS
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_the_browser_may_run_our_script_and_style_and_nothing_else(tmp_path: Path) -> None:
+    text = page_with(tmp_path, HOSTILE)
+    page = Read(text)
+    (policy,) = [
+        str(attributes["content"])
+        for _, attributes in page.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    for kind in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(page.raw[kind].encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert not any("style" in attributes for _, attributes in page.tags)
+    links = {a[name] or "" for _, a in page.tags for name in ("href", "src") if name in a}
+    assert all(link.startswith("#s") for link in links)
+    assert not re.search(r"https?://|url\(|@import", page.raw["style"] + page.raw["script"])
+
+
+# --- what it shows -----------------------------------------------------------------------------
+
+
+def test_every_step_and_failure_can_be_reached(tmp_path: Path) -> None:
+    page = Read(page_with(tmp_path, "words"))
+    anchors = [a["id"] for a in page.having("step")]
+    assert anchors == ["s1", "s2"]
+    assert {a.get("href") for tag, a in page.tags if tag == "a"} == {"#s1", "#s2"}
+    for said in (
+        "Step 1: the reply was cut",
+        "Step 1: speak: Error: words",
+        "asked 2 times",
+        "1 repaired",
+        "3 failed",
+        "a person was asked: deny: words",
+        "not run",
+        "2 messages sent, 2 of them new",
+        "7 messages sent, 5 of them new",
+    ):
+        assert said in page.text, said
+
+
+def test_thoughts_are_folded_and_bars_stand_for_calls(tmp_path: Path) -> None:
+    page = Read(page_with(tmp_path, "words"))
+    thoughts = page.having("thoughts")
+    assert len(thoughts) == 2
+    assert not any("open" in attributes for attributes in thoughts)
+    bars = [a.get("class") for tag, a in page.tags if tag == "rect"]
+    assert (bars.count("model"), bars.count("tool"), bars.count("failed")) == (3, 1, 1)
+
+
+def test_a_long_run_is_folded_and_grows_with_its_length(tmp_path: Path) -> None:
+    @tool(effect="pure")
+    async def look(number: int) -> str:
+        """Look."""
+        return f"{number} " * 50
+
+    sizes: list[int] = []
+    for steps in (60, 120):
+        script = [*(call("look", number=n) for n in range(steps)), say("Done.")]
+        files = RunFiles(tmp_path)
+        agent = Agent(ScriptedModel(script), tools=[look], observers=[files])
+        agent.run_sync("go", run_id=f"n{steps}", limits=Limits(steps=200))
+        text = page_of(parts_of(read_events(files.path(f"n{steps}"))))
+        sizes.append(len(text))
+        page = Read(text)
+        assert len(page.having("step")) == steps + 1
+        assert not any("open" in attributes for attributes in page.having("step"))
+    assert sizes[1] < 2.1 * sizes[0]
+
+
+def test_a_run_that_was_killed_has_a_page_too(tmp_path: Path) -> None:
+    page_with(tmp_path, "words")
+    events = read_events(RunFiles(tmp_path).path("rwords"))
+    for length in range(1, len(events)):
+        text = Read(page_of(parts_of(events[:length]))).text
+        assert "the run was killed, or was still at work" in text
+
+
+def test_a_very_long_text_is_cut_and_says_so(tmp_path: Path) -> None:
+    page = page_with(tmp_path, "x" * 250_000)
+    assert "… 50,000 more characters; the run file has them" in page
