@@ -1,0 +1,144 @@
+"""Verdicts by `bfcl-eval`'s own runner, on what our agents said: `multi_turn_runner`, unchanged.
+
+Run as a script it is a process of its own: the runner imports every vendor's library, so what is
+not installed is stood in for by modules that hold anything; none of them has a part in a verdict.
+What it judges is made from the messages of a transcript, not from what our suite says was executed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import types
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+Verdict = tuple[bool, str | None]
+"""Whether a case is passed, and upstream's name of what is wrong."""
+
+
+def upstream_verdicts(
+    folder: Path, category: str, played: Sequence[tuple[str, Sequence[Any]]]
+) -> list[Verdict]:
+    """Upstream's verdicts on transcripts, each of them judged as a run of its own.
+
+    Args:
+        folder: Where the package is.
+        category: Of the cases.
+        played: Case and messages of each transcript.
+    """
+    asked = [{"id": case, "result": _result(messages)} for case, messages in played]
+    with tempfile.TemporaryDirectory() as scratch:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", __file__, str(folder), category, scratch],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [(valid, error) for valid, error in json.loads(done.stdout.splitlines()[-1])]
+
+
+def _result(messages: Sequence[Any]) -> list[list[Any]]:
+    """Turns → steps → calls or text, as a handler of upstream's would have recorded them."""
+    turns: list[list[Any]] = []
+    for message in messages:
+        if message.role == "user":
+            turns.append([])
+        elif message.role == "assistant":
+            calls = [{call.name: json.dumps(call.arguments)} for call in message.tool_calls]
+            turns[-1].append(calls or message.content)
+    return turns
+
+
+# --- the other process -------------------------------------------------------------------------
+
+
+class _Anything(types.ModuleType):
+    """A module, a class, a function, a decorator: whatever is asked of it."""
+
+    def __init__(self, name: str = "anything") -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Anything(name)
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def __mro_entries__(self, _: Any) -> tuple[type, ...]:
+        return ()
+
+
+class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Comes last, so it finds what nothing else has found."""
+
+    def find_spec(self, name: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
+        if name.startswith("bfcl_eval") and not name.endswith("model_config"):
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return _Anything(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+class _Handler:
+    """How upstream reads the calls of a model that takes OpenAI's format."""
+
+    def __init__(self, read: Any) -> None:
+        self._read = read
+
+    def decode_execute(self, result: Any, *, has_tool_call_tag: bool) -> Any:
+        assert not has_tool_call_tag
+        if isinstance(result, str):
+            raise TypeError("a text holds no calls")
+        return self._read(result)
+
+
+def _judge(category: str, asked: list[dict[str, Any]], scratch: Path) -> list[Verdict]:
+    runner: Any = importlib.import_module("bfcl_eval.eval_checker.eval_runner")
+    utils: Any = importlib.import_module("bfcl_eval.utils")
+    reader: Any = importlib.import_module("bfcl_eval.model_handler.utils")
+    handler = _Handler(reader.convert_to_function_call)
+    truth = {entry["id"]: entry for entry in utils.load_ground_truth_entry(category)}
+    found: list[Verdict] = []
+    for one in asked:
+        (prompt,) = [e for e in utils.load_dataset_entry(category) if e["id"] == one["id"]]
+        name = f"judged_{uuid.uuid4().hex}"  # its worlds are kept under this name
+        answers = [truth[one["id"]]]
+        runner.multi_turn_runner(handler, [one], [prompt], answers, name, category, scratch)
+        (score,) = (scratch / name).rglob("*_score.json")
+        head, *failed = [json.loads(line) for line in score.read_text().splitlines()]
+        error = failed[0]["error"]["error_type"] if failed else None
+        found.append((head["correct_count"] == 1, error))
+    return found
+
+
+def _main(folder: str, category: str, scratch: str) -> None:
+    os.environ["BFCL_PROJECT_ROOT"] = scratch
+    sys.path.insert(0, folder)
+    sys.dont_write_bytecode = True
+    stand_ins = _StandIns()
+    config = "bfcl_eval.constants.model_config"  # a table of vendors' handlers
+    sys.modules[config] = _Anything(config)
+    sys.meta_path.append(stand_ins)
+    sys.stdout.write(json.dumps(_judge(category, json.load(sys.stdin), Path(scratch))) + "\n")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
