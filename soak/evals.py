@@ -146,7 +146,7 @@ async def _ran(store: Store, cases: Iterable[Case], subject: Subject) -> list[Tr
 
 
 def _judged(store: Store) -> bool:
-    """Whether each trial has a verdict; a machine at its end may have refused a thread or socket."""
+    """Whether each trial has a verdict; a busy machine may have refused a thread or a socket."""
     return all(result.status == "graded" for result in store.results().values())
 
 
