@@ -43,7 +43,7 @@ unit: $(READY)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not live and not ray"
 
 ray: $(READY) ## Run the tests that need a Ray cluster, which they start
-	$(BIN)/pytest -m ray tests/executors
+	$(BIN)/pytest -m ray tests/executors tests/evals
 
 live: $(READY) ## Run the live tests on a real vLLM, which it installs (once), starts and stops
 	$(BIN)/python -m tests.live $(ARGS)

@@ -8,6 +8,7 @@ out one trial after another and replaces actors that died.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,9 @@ from agentkit_evals.runner import Tally, Watcher, Worker, unfinished
 from agentkit_evals.store import Store
 
 __all__ = ["run_on_ray"]
+
+_OBJECTS: Final = 80 * 1024 * 1024
+"""Bytes of Ray's object store, near the least it takes: results are small."""
 
 _LIVES: Final = 3
 """Actors that one trial may cost before it is given up as infrastructure."""
@@ -69,12 +73,17 @@ async def _cluster(workers: int, address: str | None) -> AsyncGenerator[Any]:
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
     mine = not ray.is_initialized()
     if mine:
+        small: dict[str, Any] = {
+            "num_cpus": workers,
+            "include_dashboard": False,
+            "object_store_memory": _OBJECTS,
+            "_node_ip_address": "127.0.0.1",  # reachable from here only
+        }
         ray.init(
-            address=address,
-            num_cpus=None if address else workers,
-            include_dashboard=False if address is None else None,
             log_to_driver=False,
+            logging_level=logging.ERROR,
             runtime_env=environment,
+            **({"address": address} if address else small),
         )
     try:
         yield ray

@@ -1,0 +1,68 @@
+"""`make ray` runs these: they start a Ray cluster, which takes some ten seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agentkit_evals.core import TrialResult
+from agentkit_evals.ray_runner import run_on_ray
+from agentkit_evals.report import as_json, report
+from agentkit_evals.runner import Progress
+from agentkit_evals.store import Store
+
+from tests.evals.helpers import plan, ran
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.ray,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),  # Ray's own
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray: Any = pytest.importorskip("ray")
+    here = Path(__file__).parents[2]
+    paths = os.pathsep.join(str(here / name) for name in ("evals", "tools", "."))
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_a_run_on_ray_is_the_local_run_to_the_byte(tmp_path: Path) -> None:
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    await ran(here, trials=3)
+    await run_on_ray(await plan(trials=3), there, workers=2, concurrency=3)
+    assert there.canonical() == here.canonical()
+    assert as_json(report(there)) == as_json(report(here))
+    assert len({result.worker for result in there.lines()}) == 2
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_an_actor_that_dies_is_replaced_and_nothing_is_played_twice(store: Store) -> None:
+    killed: list[str] = []
+
+    def kill(progress: Progress) -> None:
+        if progress.done == 10 and not killed:
+            killed.append(next(store.lines()).worker)
+            os.kill(int(killed[0].rsplit("-", 2)[1]), signal.SIGKILL)
+
+    await run_on_ray(await plan(trials=5), store, workers=1, concurrency=2, watcher=kill)
+    results: list[TrialResult] = list(store.lines())
+    assert len({result.key for result in results}) == len(results) == 45
+    assert all(result.passed for result in results)
+    assert len({result.worker for result in results}) == 2
+    await run_on_ray(await plan(trials=5), store, workers=1)
+    assert list(store.lines()) == results
