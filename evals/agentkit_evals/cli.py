@@ -242,11 +242,13 @@ class _Hands:
 
 async def _run(target: str, subject: Subject, store: Store, scope: _Scope, hands: _Hands) -> None:
     suite = load_suite(target)
+    if target.partition(":")[0] in SUITES:
+        target = suite.name  # `bfcl` is its first category
     try:
         manifest = await planned(
             suite,
             target,
-            subject,
+            await subject.pinned(),
             limit=scope.limit,
             only=scope.only,
             trials=scope.trials,

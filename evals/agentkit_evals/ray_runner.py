@@ -11,14 +11,14 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from agentkit_evals.core import EvalError, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
-from agentkit_evals.runner import Tally, Watcher, Worker, unfinished
-from agentkit_evals.store import Store
+from agentkit_evals.runner import Tally, Watcher, Worker, first_error, unfinished
+from agentkit_evals.store import Store, Writer
 
 __all__ = ["run_on_ray"]
 
@@ -79,12 +79,9 @@ async def _cluster(workers: int, address: str | None) -> AsyncGenerator[Any]:
             "object_store_memory": _OBJECTS,
             "_node_ip_address": "127.0.0.1",  # reachable from here only
         }
-        ray.init(
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=environment,
-            **({"address": address} if address else small),
-        )
+        options: dict[str, Any] = {"address": address} if address else small
+        options |= {"log_to_driver": False, "logging_level": logging.ERROR}
+        ray.init(runtime_env=environment, **options)
     try:
         yield ray
     finally:
@@ -127,11 +124,16 @@ class _Crew:
 
     async def play(self, todo: list[Trial], workers: int, tally: Tally) -> None:
         todo.reverse()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                seat = _Seat(self._hired())
-                for _ in range(self._concurrency):
+        seats = [_Seat(self._hired()) for _ in range(workers)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for seat in seats * self._concurrency:
                     group.create_task(self._work(seat, todo, tally))
+        except BaseExceptionGroup as errors:
+            raise first_error(errors) from None  # so that callers catch it by its own type
+        for seat in seats:
+            with suppress(self._ray.exceptions.RayActorError):
+                await seat.actor.aclose.remote()
 
     async def _work(self, seat: _Seat, todo: list[Trial], tally: Tally) -> None:
         while todo:
@@ -166,12 +168,16 @@ class _Crew:
         return self._store.results().get((trial.case.id, trial.number))
 
     def _given_up(self, trial: Trial) -> TrialResult:
-        return TrialResult(
+        result = TrialResult(
             case=trial.case.id,
             trial=trial.number,
             status="infrastructure",
             failure=f"worker:RayActorError: {_LIVES} actors died of it",
         )
+        writer = Writer(self._store)
+        writer.append(result)
+        writer.close()
+        return result
 
 
 class _Seat:

@@ -16,7 +16,7 @@ from agentkit_evals.subject import AgentMaker, Subject
 from agentkit_evals.suites import load_suite
 from agentkit_evals.trial import run_trial
 
-__all__ = ["Progress", "Tally", "Watcher", "Worker", "run_local", "unfinished"]
+__all__ = ["Progress", "Tally", "Watcher", "Worker", "first_error", "run_local", "unfinished"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +166,11 @@ async def run_local(
                     for _ in range(min(concurrency, len(todo))):
                         group.start_soon(work, worker)
             except BaseExceptionGroup as errors:
-                raise _first(errors) from None  # so that callers catch it by its own type
+                raise first_error(errors) from None  # so that callers catch it by its own type
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first exception in a group of groups."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

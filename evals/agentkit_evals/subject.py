@@ -23,6 +23,8 @@ Reference: TypeAlias = Literal["gold", "empty", "gold-without-last-call"]
 
 REFERENCES: Final[tuple[Reference, ...]] = get_args(Reference)
 
+_ADDRESS: Final = ("http://", "https://")
+
 AgentMaker: TypeAlias = Callable[[Trial, int, Turn], Agent[Any]]
 """Trial, number of the turn, the turn → the agent that takes it."""
 
@@ -65,10 +67,25 @@ class Subject:
         finally:
             await model.aclose()
 
+    async def pinned(self) -> Subject:
+        """With the served name of its model: an address may serve another one tomorrow.
+
+        Raises:
+            ModelError: The server cannot be reached.
+            ServerNotReadyError: It serves no such model.
+        """
+        model = self._model() if self.model.startswith(_ADDRESS) else None
+        if not isinstance(model, VLLMModel):
+            return self
+        try:
+            return replace(self, model_name=(await model.served()).name)
+        finally:
+            await model.aclose()
+
     def _model(self) -> Model:
         if self.model == "tiny":
             return _tiny()
-        if not self.model.startswith(("http://", "https://")):
+        if not self.model.startswith(_ADDRESS):
             known = ", ".join(REFERENCES)
             raise EvalError(
                 f"no model {self.model!r}: name a server like http://localhost:8000/v1, "

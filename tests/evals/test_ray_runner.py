@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agentkit_evals.core import TrialResult
+from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.ray_runner import run_on_ray
 from agentkit_evals.report import as_json, report
 from agentkit_evals.runner import Progress
@@ -66,3 +66,42 @@ async def test_an_actor_that_dies_is_replaced_and_nothing_is_played_twice(store:
     assert len({result.worker for result in results}) == 2
     await run_on_ray(await plan(trials=5), store, workers=1)
     assert list(store.lines()) == results
+
+
+DEADLY = """
+import os
+from agentkit_evals import Task, TaskSuite
+
+def die() -> str:
+    os._exit(1)
+
+suite = TaskSuite("deadly", [
+    Task(
+        id=name,
+        turns=("Go.",),
+        world=dict,
+        tools=lambda world, tool=tool: [tool],
+        check=lambda world: None,
+        gold=(((tool.__name__, {}),),),
+    )
+    for name, tool in [("kills", die)]
+])
+"""
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_a_trial_that_kills_every_actor_is_given_up_without_a_verdict(
+    tmp_path: Path, store: Store
+) -> None:
+    path = tmp_path / "deadly.py"
+    path.write_text(DEADLY)
+    await run_on_ray(await plan(f"{path}:suite"), store, workers=1, concurrency=1)
+    (result,) = store.lines()
+    assert (result.case, result.status) == ("kills", "infrastructure")
+    assert result.failure == "worker:RayActorError: 3 actors died of it"
+
+
+@pytest.mark.usefixtures("cluster")
+async def test_what_no_actor_can_do_ends_the_run_with_its_own_words(store: Store) -> None:
+    with pytest.raises(EvalError, match="no model 'gpt'"):
+        await run_on_ray(await plan(model="gpt"), store, workers=1, concurrency=2)

@@ -32,6 +32,13 @@ async def test_an_address_is_a_vllm_and_your_own_function_may_make_the_agent() -
     assert request["seed"] == 7
 
 
+async def test_a_run_names_the_model_that_was_served() -> None:
+    with FaultServer(then=say("Done.")) as server:
+        pinned = await Subject(model=server.url).pinned()
+    assert pinned == Subject(model=server.url, model_name="gemma-4-faulty")
+    assert await Subject(model="gold").pinned() == Subject(model="gold")
+
+
 @pytest.mark.parametrize(
     ("subject", "message"),
     [

@@ -68,7 +68,7 @@ class _Anything(types.ModuleType):
 
     def __init__(self, name: str = "anything") -> None:
         super().__init__(name)
-        self.__path__: list[str] = []
+        self.__path__ = []
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
