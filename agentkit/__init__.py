@@ -4,6 +4,7 @@ The names below are the whole public API; everything else may change between ver
 """
 
 from agentkit.agent import Agent, Cancellation
+from agentkit.context import Context
 from agentkit.errors import (
     AgentKitError,
     ContextWindowError,
@@ -18,6 +19,7 @@ from agentkit.errors import (
     ToolError,
 )
 from agentkit.events import (
+    ContextCompacted,
     Event,
     PartialOutput,
     ReasoningDelta,
@@ -47,6 +49,8 @@ __all__ = [
     "Agent",
     "AgentKitError",
     "Cancellation",
+    "Context",
+    "ContextCompacted",
     "ContextWindowError",
     "Event",
     "Executor",

@@ -7,6 +7,7 @@ of them. Events carry the step they belong to, counted from 1; 0 is the run itse
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Generic, Literal, TypeAlias, get_args
@@ -34,11 +35,14 @@ __all__ = [
     "ApprovalDecided",
     "ApprovalNeeded",
     "CallRepaired",
+    "ContextCompacted",
+    "ContextUse",
     "Event",
     "ModelCalled",
     "ModelEvent",
     "ModelFinished",
     "PartialOutput",
+    "PromptTokens",
     "ReasoningDelta",
     "RunFinished",
     "RunResult",
@@ -107,7 +111,29 @@ class ModelFinished:
     step: int = 0
 
 
-ModelEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | StepRestarted | ModelFinished
+@dataclass(frozen=True, slots=True)
+class ContextCompacted:
+    """Less of the conversation is sent from here on; all of it stays in the run's messages.
+
+    Attributes:
+        before: Tokens of the prompt as it would have been.
+        after: Tokens of the prompt that is sent.
+        cleared: Ids of the calls whose results are short stubs now.
+        dropped: Messages that are left out now.
+        reason: Why, for a person.
+    """
+
+    before: int
+    after: int
+    cleared: tuple[str, ...]
+    dropped: int
+    reason: str
+    step: int = 0
+
+
+ModelEvent: TypeAlias = (
+    TextDelta | ReasoningDelta | ToolCallDelta | StepRestarted | ContextCompacted | ModelFinished
+)
 
 
 # --- from the loop -----------------------------------------------------------------------------
@@ -295,6 +321,56 @@ class PartialOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """The prompt of one model call.
+
+    Attributes:
+        step: Of the call.
+        foreseen: Tokens, as known before it was sent.
+        exact: Whether that is a count, not an estimate on the safe side.
+        counted: Tokens, as the server counted them; 0 where it did not say.
+        cached: How many of them came out of its prefix cache.
+    """
+
+    step: int
+    foreseen: int
+    exact: bool
+    counted: int
+    cached: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContextUse:
+    """What fills a model's window, and what is left out of it.
+
+    Attributes:
+        window: Tokens of prompt and reply together; None where nobody knows.
+        compact_at: Tokens of prompt from which on old results are cleared; None for never.
+        parts: Tokens of the newest prompt by part: `instructions`, `tools`, `user`, `assistant`,
+            `results`, and `format` for what only the template writes.
+        shortened: Ids of the calls whose results are sent as previews.
+        cleared: Ids of the calls whose results are sent as stubs.
+        dropped: Messages that are not sent.
+        compactions: How often it was compacted.
+        prompts: Of each model call.
+    """
+
+    window: int | None = None
+    compact_at: int | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+    shortened: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+    dropped: int = 0
+    compactions: int = 0
+    prompts: tuple[PromptTokens, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the newest prompt."""
+        return self.prompts[-1].foreseen if self.prompts else 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult(Generic[OutputT]):
     """What a run came to.
 
@@ -309,6 +385,7 @@ class RunResult(Generic[OutputT]):
         explanation: One sentence for a person when the stop needs one.
         paused: What `Agent.resume` goes on from, when `stop_reason` is `paused`: a
             `agentkit.policy.PausedRun`.
+        context: What filled the model's window, call by call.
     """
 
     output: OutputT
@@ -319,6 +396,7 @@ class RunResult(Generic[OutputT]):
     run_id: str = ""
     explanation: str = ""
     paused: Any = None
+    context: ContextUse = field(default_factory=ContextUse, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +423,7 @@ Event: TypeAlias = (
     | ApprovalNeeded
     | ApprovalDecided
     | PartialOutput
+    | ContextCompacted
     | RunFinished
 )
 
@@ -393,7 +472,7 @@ def load_event(line: bytes | str) -> Event:
     return event
 
 
-_OF_A_RESULT = ("output", "stop_reason", "usage", "steps", "run_id", "explanation")
+_OF_A_RESULT = ("output", "stop_reason", "usage", "steps", "run_id", "explanation", "context")
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
 
 

@@ -35,13 +35,15 @@ from agentkit.agent.surroundings import (
     in_own_loop,
     new_run_id,
     opening,
+    repeatable,
 )
+from agentkit.context import Context, ContextWindow
 from agentkit.errors import JournalError
 from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.messages import Content, Message, ModelSettings, UserMessage
-from agentkit.models import Model
+from agentkit.models import Model, WindowedModel
 from agentkit.policy import Budget, Decision, Limits, PausedRun, Policy, mended_history
 from agentkit.toolset import (
     RunContext,
@@ -67,6 +69,7 @@ class Agent(Generic[OutputT]):
         planning: Whether the model keeps a plan, through a tool `plan` of its own.
         settings: Defaults for each step.
         limits: Bounds of each run.
+        context: How much of a conversation is sent; default: what the model's profile says.
         policy: Which calls run, which need a person. Default: all run.
         approve: Decides on calls that need a person; without it the run pauses.
         ask: Puts a tool's question (`ToolContext.ask`) to a person and returns the answer.
@@ -89,6 +92,7 @@ class Agent(Generic[OutputT]):
         planning: Planning = "off",
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
+        context: Context | None = None,
         policy: Policy | None = None,
         approve: Approver | None = None,
         ask: Callable[[str], Awaitable[str]] | None = None,
@@ -103,6 +107,7 @@ class Agent(Generic[OutputT]):
         self._tools = combined(own, *toolsets)
         self._settings = planned(planning, settings or ModelSettings())
         self._limits = limits or Limits()
+        self._context = context
         self._policy = policy or Policy()
         self._approve = approve
         self._ask = ask
@@ -368,8 +373,9 @@ class Agent(Generic[OutputT]):
     ) -> RunResult[OutputT]:
         context = RunContext(options.deps, options.run_id or "")
         async with self._tools.for_run(context) as toolset:
+            window = ContextWindow(self._context, repeatable=repeatable(toolset))
             wiring = Wiring(
-                model=self._model,
+                model=WindowedModel(self._model, window),
                 toolset=toolset,
                 executor=self._executor,
                 settings=(options.settings or ModelSettings()).over(self._settings),
@@ -380,6 +386,7 @@ class Agent(Generic[OutputT]):
                 ask=self._ask,
                 answer=self._answer,
                 options=options,
+                window=window,
             )
             if record is not None:
                 wiring, decisions = journaled(wiring, record), RecordedDecisions(record)

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from agentkit.agent.state import Run
 from agentkit.events import (
+    ContextCompacted,
     Event,
     ModelCalled,
     ModelFinished,
@@ -87,6 +88,9 @@ async def _generate(
         async for event in events:
             if isinstance(event, ModelFinished):
                 response = event.response
+                continue
+            if isinstance(event, ContextCompacted):
+                run.emit(replace(event, step=run.step))
                 continue
             first = None if isinstance(event, StepRestarted) else first or time.monotonic()
             if show:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import anyio
 
 from agentkit.agent.answers import AnswerTool
+from agentkit.context import ContextWindow
 from agentkit.events import Event, RunResult
 from agentkit.executors import Executor
 from agentkit.journal import Journal
@@ -94,6 +95,7 @@ class Wiring:
     ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
     options: RunOptions = RunOptions()
+    window: ContextWindow = field(default_factory=ContextWindow)
 
 
 @dataclass(slots=True)
@@ -136,4 +138,5 @@ class Run:
             run_id=self.wiring.context.run_id,
             explanation=explanation,
             paused=paused,
+            context=self.wiring.window.use(),
         )

@@ -13,7 +13,7 @@ from anyio.from_thread import start_blocking_portal
 
 from agentkit.events import Event
 from agentkit.messages import Message, SystemMessage
-from agentkit.toolset import RunContext
+from agentkit.toolset import RunContext, Tool
 from agentkit.trace import RunFiles, get_logger, runs_directory
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "in_own_loop",
     "new_run_id",
     "opening",
+    "repeatable",
 ]
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
@@ -85,6 +86,11 @@ async def opening(
         return list(history)
     rest = history[1:] if history and history[0].role == "system" else history
     return [SystemMessage(text), *rest]
+
+
+def repeatable(tools: Iterable[Tool[..., Any]]) -> frozenset[str]:
+    """Names of the tools whose calls may simply be made again."""
+    return frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
 
 
 def new_run_id() -> str:

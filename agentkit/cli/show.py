@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.events import (
+    ContextCompacted,
     Event,
     ReasoningDelta,
     StepRestarted,
@@ -60,13 +61,19 @@ class Printer:
                 style = "red" if result.is_error else "dim"
                 for row in _preview(text_of(result.content)):
                     self.line(f"  {row}", style)
-            case StepRestarted(reason=reason):
-                self._restarted(reason)
+            case StepRestarted() | ContextCompacted():
+                self._notice(event)
             case StepStarted():
                 self.end_line()
                 self._began, self._shown = time.monotonic(), False
             case _:
                 pass
+
+    def _notice(self, event: StepRestarted | ContextCompacted) -> None:
+        if isinstance(event, StepRestarted):
+            self._restarted(event.reason)
+        else:
+            self.line(_compacted(event), "yellow")
 
     def _restarted(self, reason: str) -> None:
         """Takes back what was shown; a short hiccup before that concerns nobody."""
@@ -97,6 +104,15 @@ class Printer:
         console.file.flush()
         self._open = None if text.endswith("\n") else console
         self._shown = True
+
+
+def _compacted(event: ContextCompacted) -> str:
+    gone = [
+        (len(event.cleared), "old results cleared"),
+        (event.dropped, "old messages left out"),
+    ]
+    what = ", ".join(f"{number} {words}" for number, words in gone if number) or "results shortened"
+    return f"▤ context {event.before} → {event.after} tokens: {what}"
 
 
 def _short(value: Any) -> str:

@@ -53,7 +53,10 @@ from agentkit.messages import (
 __all__ = [
     "Declaration",
     "Generation",
+    "Place",
     "TemplateVariant",
+    "Turn",
+    "cue",
     "extends",
     "render",
     "render_call",
@@ -61,6 +64,10 @@ __all__ = [
     "render_system",
     "render_turn",
     "render_value",
+    "split_system",
+    "system_pieces",
+    "turn_pieces",
+    "turns_of",
 ]
 
 TemplateVariant: TypeAlias = Literal["large", "small"]
@@ -102,18 +109,19 @@ def render(
 
     Media appear as their placeholders (`<|image|>`); the server replaces each by its embeddings.
     """
-    system, rest = _split_system(messages)
+    system, rest = split_system(messages)
     parts = [BOS]
     if generation.thinking or tools or system is not None:
         parts.append(render_system(system, tools, thinking=generation.thinking))
-    turns = _turns(rest, preserve_thinking=generation.preserve_thinking)
+    turns = turns_of(rest, preserve_thinking=generation.preserve_thinking)
     parts += [render_turn(turn.message, turn.results, turn.place) for turn in turns]
     if generation.prompt:
-        parts.append(_cue(turns[-1] if turns else None, generation))
+        parts.append(cue(turns[-1] if turns else None, generation))
     return "".join(parts)
 
 
-def _split_system(messages: Sequence[Message]) -> tuple[str | None, Sequence[Message]]:
+def split_system(messages: Sequence[Message]) -> tuple[str | None, Sequence[Message]]:
+    """The instructions, and the messages after them."""
     if messages and isinstance(messages[0], SystemMessage):
         return messages[0].content, messages[1:]
     return None, messages
@@ -123,11 +131,19 @@ def render_system(
     instructions: str | None, tools: Iterable[Declaration] = (), *, thinking: bool = False
 ) -> str:
     """The first turn: the thinking switch, the instructions, the tools."""
+    return "".join(system_pieces(instructions, tools, thinking=thinking))
+
+
+def system_pieces(
+    instructions: str | None, tools: Iterable[Declaration] = (), *, thinking: bool = False
+) -> list[str]:
+    """The first turn as its instructions, each of the tools, and its end; each piece begins with a
+    control token, so a tokenizer sees the same in the pieces as in the whole.
+    """
     switch = f"{THINK}\n" if thinking else ""
     # As a list of parts, which is how vLLM passes it, each text gets a space behind it.
     text = "" if instructions is None else f"{instructions.strip()} "
-    declarations = "".join(map(render_declaration, tools))
-    return f"{TURN_OPEN}system\n{switch}{text}{declarations}{_END_OF_TURN}"
+    return [f"{TURN_OPEN}system\n{switch}{text}", *map(render_declaration, tools), _END_OF_TURN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +162,25 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class Turn:
+    """A message, the tool answers behind it, and its place among the others."""
+
     message: SystemMessage | UserMessage | AssistantMessage
     results: tuple[ToolMessage, ...]
     place: Place
 
 
-def _turns(messages: Sequence[Message], *, preserve_thinking: bool) -> list[_Turn]:
-    """Each message with the tool answers behind it and its place among the others."""
+def turns_of(
+    messages: Sequence[Message], *, preserve_thinking: bool = False, after: Message | None = None
+) -> list[Turn]:
+    """Each message with the tool answers behind it and its place among the others.
+
+    Args:
+        messages: Without the instructions.
+        preserve_thinking: See `Generation`.
+        after: What stands before them, tool answers aside, where they are the end of a longer
+            conversation whose last user message is in front of them or among them.
+    """
     groups: list[tuple[SystemMessage | UserMessage | AssistantMessage, list[ToolMessage]]] = []
     for message in messages:
         if not isinstance(message, ToolMessage):
@@ -161,12 +188,13 @@ def _turns(messages: Sequence[Message], *, preserve_thinking: bool) -> list[_Tur
         elif groups:  # the template drops an answer that follows nothing
             groups[-1][1].append(message)
     last_user = max((at for at, (m, _) in enumerate(groups) if m.role == "user"), default=-1)
+    before = [after, *(message for message, _ in groups)]
     return [
-        _Turn(
+        Turn(
             message,
             tuple(results),
             Place(
-                continues=at > 0 and groups[at - 1][0].role == "assistant",
+                continues=(previous := before[at]) is not None and previous.role == "assistant",
                 followed_by=groups[at + 1][0].role if at + 1 < len(groups) else None,
                 reasoning=at > last_user
                 or (
@@ -180,7 +208,7 @@ def _turns(messages: Sequence[Message], *, preserve_thinking: bool) -> list[_Tur
     ]
 
 
-def _cue(last: _Turn | None, generation: Generation) -> str:
+def cue(last: Turn | None, generation: Generation) -> str:
     """What makes the model go on."""
     if last and isinstance(last.message, AssistantMessage) and last.message.tool_calls:
         return _THOUGHT if last.results and generation.thinking else ""
@@ -211,9 +239,23 @@ def render_turn(
     Whether the turn is closed follows the template, oddities included: with text *and* calls the
     text comes after the answers, and calls without answers leave `<|tool_response>` open.
     """
+    own, answers, end = turn_pieces(message, results, place)
+    return "".join([own, *answers, end])
+
+
+def turn_pieces(
+    message: SystemMessage | UserMessage | AssistantMessage,
+    results: Sequence[ToolMessage] = (),
+    place: Place = Place(),  # frozen, so one for all is safe
+) -> tuple[str, list[str], str]:
+    """`render_turn` in pieces: what comes before the tools' answers, each of these, what follows.
+
+    Each piece is empty or begins with a control token, but for the text of a model's message that
+    goes on after another one.
+    """
     if not isinstance(message, AssistantMessage):
         content = _content(message.content)
-        return f"{TURN_OPEN}{message.role}\n{content}{_END_OF_TURN}"
+        return f"{TURN_OPEN}{message.role}\n{content}{_END_OF_TURN}", [], ""
     calls = message.tool_calls
     results = results if calls else ()
     text = _strip_thoughts(message.content or "")
@@ -222,9 +264,11 @@ def render_turn(
         parts.append(f"{_THOUGHT}{message.reasoning}\n{CHANNEL_CLOSE}")
     parts += [render_call(call.name, call.arguments) for call in calls]
     names = {call.id: call.name for call in calls}
-    parts += [_result(names.get(r.call_id, r.name or "unknown"), r.content) for r in results]
-    parts += [text, _closing(place, has_calls=bool(calls), answered=bool(results), text=text)]
-    return "".join(parts)
+    answers = [_result(names.get(r.call_id, r.name or "unknown"), r.content) for r in results]
+    closing = _closing(place, has_calls=bool(calls), answered=bool(results), text=text)
+    if not calls:
+        return "".join([*parts, text, closing]), [], ""
+    return "".join(parts), answers, text + closing
 
 
 def _closing(place: Place, *, has_calls: bool, answered: bool, text: str) -> str:

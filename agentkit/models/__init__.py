@@ -1,7 +1,8 @@
 """What produces tokens: the `Model` protocol and its kinds."""
 
-from agentkit.models.base import Model
+from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.transport import Connection, Timeouts
 from agentkit.models.vllm import VLLMModel
+from agentkit.models.windowed import WindowedModel
 
-__all__ = ["Connection", "Model", "Timeouts", "VLLMModel"]
+__all__ = ["Connection", "CountsPrompts", "Model", "Timeouts", "VLLMModel", "WindowedModel"]

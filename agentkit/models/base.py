@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol, runtime_checkable
 
+from agentkit.context import Count, PromptForm
 from agentkit.events import ModelEvent
 from agentkit.messages import ModelRequest
 
-__all__ = ["Model"]
+__all__ = ["CountsPrompts", "Model"]
 
 
 class Model(Protocol):
@@ -38,4 +39,20 @@ class Model(Protocol):
 
     async def aclose(self) -> None:
         """Gives back what this event loop's requests hold, such as connections."""
+        ...
+
+
+@runtime_checkable
+class CountsPrompts(Protocol):
+    """What a model offers as well if it knows its window and can count: see `agentkit.context`.
+
+    Of any other model the prompts are estimated.
+    """
+
+    async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
+        """What it makes of such a request; None where it is to get the request as it is."""
+        ...
+
+    async def count(self, wanted: Count) -> Sequence[int] | None:
+        """The tokens of each text, or of the one prompt; None if nobody can tell."""
         ...

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from anyio.to_thread import run_sync
 
+from agentkit.context import Count, CountTexts, PromptForm, TokenCounts
 from agentkit.errors import ContextWindowError, ServerNotReadyError
 from agentkit.events import ModelEvent, ModelFinished
 from agentkit.gemma4.dialect import Dialect
@@ -31,10 +32,11 @@ from agentkit.messages import (
     ModelResponse,
     ModelSettings,
     ToolChoice,
+    ToolDefinition,
     Usage,
     next_call_number,
 )
-from agentkit.models.base import Model
+from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.decoder import BUNDLED, Decoder, Logits, Prefix
 from agentkit.models.pieces import Pieces, control_literals, token_bytes
 from agentkit.models.reread import in_thought, reread
@@ -74,6 +76,8 @@ class EmbeddedModel:
         self._escape = Escape(control_literals(self._decoder))
         self._prefixes: deque[Prefix] = deque(maxlen=_KEPT_PREFIXES)
         self._lock = Lock()
+        self._counted = TokenCounts()
+        self._said: tuple[Sequence[ToolDefinition], Dialect] | None = None
 
     @property
     def name(self) -> str:
@@ -115,6 +119,28 @@ class EmbeddedModel:
         response = ModelResponse(AssistantMessage(), "stop" if whole else "length", usage)
         response = reread(response, parser.finish(), reply, next_call_number(request.messages))
         yield ModelFinished(replace(response, message=dialect.incoming(response.message)))
+
+    async def prompt_form(self, request: ModelRequest) -> PromptForm:
+        """What this model makes of such a request; counted here, to the token."""
+        if self._said is None or self._said[0] is not request.tools:
+            self._said = (request.tools, Dialect(request.tools, self._escape))
+        dialect = self._said[1]
+        thinking = bool(request.settings.over(self._settings).thinking)
+        return PromptForm(
+            declarations=dialect.declarations,
+            outgoing=dialect.outgoing,
+            generation=Generation(thinking=thinking),
+            profile=PROFILES["tiny"].served(self._decoder.window),
+            reply_tokens=_MOST_TOKENS,
+            counting="pieces",
+            known=self._counted,
+        )
+
+    async def count(self, wanted: Count) -> Sequence[int] | None:
+        """The tokens of each text; see `CountsPrompts.count`."""
+        if not isinstance(wanted, CountTexts):
+            return None
+        return [len(self._decoder.encode(text)) for text in wanted.texts]
 
     async def aclose(self) -> None:
         """Forgets the prefixes it kept."""
@@ -219,3 +245,4 @@ def _opening(choice: ToolChoice) -> str:
 
 if TYPE_CHECKING:
     _: Model = EmbeddedModel()
+    _counts: CountsPrompts = EmbeddedModel()

@@ -11,16 +11,17 @@ from __future__ import annotations
 import os
 import random
 import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from functools import lru_cache, partial
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import httpx2
 
+from agentkit.context import Count, CountTexts, PromptForm
 from agentkit.errors import (
     AgentKitError,
     ContextWindowError,
@@ -32,24 +33,22 @@ from agentkit.errors import (
 )
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.gemma4.dialect import Dialect
-from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import GENERIC, profile_for
-from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import (
     JsonObject,
     ModelRequest,
     ModelResponse,
     ModelSettings,
-    ToolDefinition,
     next_call_number,
 )
-from agentkit.models.base import Model
+from agentkit.models.base import CountsPrompts, Model
+from agentkit.models.counting import PromptCounter
+from agentkit.models.language import Languages
 from agentkit.models.probe import takes_grammar
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.trace import get_logger
 from agentkit.wire import (
-    MessageEncoder,
     Reply,
     ReplyDecoder,
     ServedModel,
@@ -57,7 +56,6 @@ from agentkit.wire import (
     encode_detokenize,
     encode_request,
     read_models,
-    read_special_tokens,
     read_text,
 )
 
@@ -95,6 +93,8 @@ class VLLMModel:
         timeouts: The clocks of a call.
         settings: Defaults for each request.
         stream: False asks for whole replies; everything else stays the same.
+        tokenizer: The checkpoint's `tokenizer.json`, where there is a copy at hand: prompts are
+            then counted here (extra `local`), otherwise the server is asked.
 
     Raises:
         ServerNotReadyError: Neither an address nor `AGENTKIT_BASE_URL` is given.
@@ -113,6 +113,7 @@ class VLLMModel:
         timeouts: Timeouts | None = None,
         settings: ModelSettings | None = None,
         stream: bool = True,
+        tokenizer: Path | None = None,
     ) -> None:
         connection = Connection(
             base_url=_address(base_url),
@@ -127,7 +128,8 @@ class VLLMModel:
         self._settings = settings or ModelSettings()
         self._stream = stream
         self._served: ServedModel | None = None
-        self._languages: Callable[[_Same], _Language] | None = None
+        self._languages = Languages(self._transport)
+        self._counter = PromptCounter(self._transport, tokenizer)
         self._detokenizes = True
         self._takes_grammar: bool | None = None
 
@@ -184,7 +186,7 @@ class VLLMModel:
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
-        language = await self._language(request.tools)
+        language = await self._languages.of(request.tools)
         grammar = await self._grammar(request, language.dialect)
         body = encode_request(
             request,
@@ -209,19 +211,33 @@ class VLLMModel:
         message = language.dialect.incoming(response.message)
         yield ModelFinished(replace(response, message=message))
 
-    async def _language(self, tools: Sequence[ToolDefinition]) -> _Language:
-        """The dialect of a set of tools; what must be escaped is what the served tokenizer knows,
-        where it can be asked (`--enable-tokenizer-info-endpoint`), and always what we know.
-        """
-        if self._languages is None:
-            try:
-                special = read_special_tokens(await self._transport.get("/tokenizer_info"))
-            except (ModelStatusError, ModelProtocolError):
-                special = []
-            literals = (text for text in special if text and not any(map(str.isspace, text)))
-            make = partial(_Language, Escape({*CONTROL_LITERALS, *literals}))
-            self._languages = lru_cache(maxsize=_KEPT_LANGUAGES)(make)
-        return self._languages(_Same(tools))
+    async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
+        """What the served model makes of such a request; None while the server cannot be asked."""
+        try:
+            served = await self.served()
+            language = await self._languages.of(request.tools)
+        except ModelError:
+            return None  # `generate` tries longer, and says what is wrong
+        profile = profile_for(served.name).served(served.max_model_len)
+        settings = self._complete(request, served)
+        return await self._counter.form(served.name, language, profile, settings)
+
+    async def count(self, wanted: Count) -> Sequence[int] | None:
+        """Tokens, by the server or by the tokenizer that was given; see `CountsPrompts.count`."""
+        if isinstance(wanted, CountTexts):
+            return await self._counter.texts(self.name, wanted.texts)
+        language = await self._languages.of(wanted.request.tools)
+        settings = self._complete(wanted.request, await self.served())
+        tokens = await self._counter.whole(
+            encode_request(
+                replace(wanted.request, settings=settings),
+                model=self.name,
+                messages=language.encoder.encode(wanted.request.messages),
+                declarations=language.dialect.declarations,
+                stream=False,
+            )
+        )
+        return None if tokens is None else [tokens]
 
     async def _grammar(self, request: ModelRequest, dialect: Dialect) -> JsonObject | None:
         """The grammar of the request's calls, if the server takes one; found out once."""
@@ -316,30 +332,6 @@ class VLLMModel:
 
 
 _CHAT = "/v1/chat/completions"
-_KEPT_LANGUAGES = 16  # sets of tools whose declarations and encoded messages are kept
-
-
-class _Same:
-    """A set of tools as a key: the same object is the same set. `Toolset.definitions` is one tuple
-    for all steps, and comparing schemas on every step would cost what keeping them saves.
-    """
-
-    def __init__(self, tools: Sequence[ToolDefinition]) -> None:
-        self.tools = tools
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.tools is self.tools
-
-    def __hash__(self) -> int:
-        return id(self.tools)
-
-
-class _Language:
-    """The dialect of one set of tools, and the messages that were encoded in it."""
-
-    def __init__(self, escape: Escape, same: _Same) -> None:
-        self.dialect = Dialect(same.tools, escape)
-        self.encoder = MessageEncoder(self.dialect.outgoing)
 
 
 def _address(given: str | None) -> str:
@@ -383,3 +375,4 @@ def _wait(error: AgentKitError, attempt: int) -> float:
 
 if TYPE_CHECKING:
     _: Model = VLLMModel("http://localhost:8000/v1")
+    _counts: CountsPrompts = VLLMModel("http://localhost:8000/v1")

@@ -10,8 +10,15 @@ from agentkit.wire.requests import (
     constrains_itself,
     encode_detokenize,
     encode_request,
+    encode_tokenize,
 )
-from agentkit.wire.server import ServedModel, read_models, read_special_tokens, read_text
+from agentkit.wire.server import (
+    ServedModel,
+    read_models,
+    read_special_tokens,
+    read_text,
+    read_tokens,
+)
 
 __all__ = [
     "MessageEncoder",
@@ -21,8 +28,10 @@ __all__ = [
     "constrains_itself",
     "encode_detokenize",
     "encode_request",
+    "encode_tokenize",
     "read_call",
     "read_models",
     "read_special_tokens",
     "read_text",
+    "read_tokens",
 ]

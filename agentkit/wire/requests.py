@@ -28,7 +28,13 @@ from agentkit.messages import (
     VideoPart,
 )
 
-__all__ = ["MessageEncoder", "constrains_itself", "encode_detokenize", "encode_request"]
+__all__ = [
+    "MessageEncoder",
+    "constrains_itself",
+    "encode_detokenize",
+    "encode_request",
+    "encode_tokenize",
+]
 
 
 class MessageEncoder:
@@ -225,3 +231,8 @@ def constrains_itself(settings: ModelSettings) -> bool:
 def encode_detokenize(model: str, token_ids: Sequence[int]) -> bytes:
     """The body of a request for the text of tokens."""
     return to_json({"model": model, "tokens": token_ids})
+
+
+def encode_tokenize(model: str, text: str) -> bytes:
+    """The body of a request for the tokens of a text, as it stands in a prompt."""
+    return to_json({"model": model, "prompt": _text(text), "add_special_tokens": False})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agentkit.errors import ModelProtocolError
 from agentkit.messages import JsonObject
 
-__all__ = ["ServedModel", "read_models", "read_special_tokens", "read_text"]
+__all__ = ["ServedModel", "read_models", "read_special_tokens", "read_text", "read_tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,18 @@ def read_text(answer: JsonObject) -> str | None:
     """The text of `/detokenize`, control tokens spelled out."""
     text = answer.get("prompt")
     return text if isinstance(text, str) else None
+
+
+def read_tokens(answer: JsonObject) -> list[int]:
+    """The token ids of `/tokenize`.
+
+    Raises:
+        ModelProtocolError: There are none.
+    """
+    tokens = answer.get("tokens")
+    if isinstance(tokens, list) and (tokens or not answer.get("count")):
+        return tokens
+    raise ModelProtocolError(f"/tokenize answered without token ids: {str(answer)[:200]}")
 
 
 def read_special_tokens(answer: JsonObject) -> list[str]:

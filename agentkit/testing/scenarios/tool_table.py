@@ -77,7 +77,6 @@ TOOLS: Final = (
         tools=("add", "floods"),
         ending=answers("the model gets head and tail and is told so; the request stays small"),
         ran=("floods()", _ADDED),
-        pending="results are not clipped yet",
     ),
     Scenario(
         name="tool_returns_odd_things",

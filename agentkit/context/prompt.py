@@ -1,0 +1,265 @@
+"""The tokens of a prompt, piece by piece, kept up to date as the conversation grows.
+
+A tokenizer splits a text at its control tokens before anything else, so pieces that begin with one
+can be counted apart, and the sum is the count of the whole. What was counted is not counted, nor
+rendered, again: a step costs what it adds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from agentkit.context.form import CountTexts, PromptForm, Steps, estimated_tokens
+from agentkit.gemma4.profiles import GENERIC, Profile
+from agentkit.gemma4.render import Turn, cue, split_system, system_pieces, turn_pieces, turns_of
+from agentkit.gemma4.tokens import BOS
+from agentkit.messages import (
+    AssistantMessage,
+    Content,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    text_of,
+)
+
+__all__ = ["Prompt", "PromptPart", "result_text_of", "tokens_of"]
+
+PromptPart: TypeAlias = Literal["instructions", "tools", "user", "assistant", "results", "format"]
+
+
+@dataclass(slots=True)
+class _Piece:
+    """A piece of the prompt.
+
+    Attributes:
+        part: What it is.
+        text: As the template writes it; dropped once it is counted.
+        at: Place of its message among those that are sent; -1 for the frame around them.
+        media: Tokens of images and sounds, which the text only has a placeholder for.
+        tokens: All of them.
+        exact: Whether they are a count.
+    """
+
+    part: PromptPart
+    text: str
+    at: int = -1
+    media: int = 0
+    tokens: int = 0
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A message with the answers to its calls.
+
+    Attributes:
+        start: Its place among the messages after the instructions.
+        turn: Rendered.
+        pieces: Counted.
+        glued: Its text goes on right after the text of the group before, in one piece with it.
+    """
+
+    start: int
+    turn: Turn
+    pieces: list[_Piece]
+    glued: bool
+
+
+class Prompt:
+    """One conversation's prompt, counted."""
+
+    def __init__(self) -> None:
+        self._form: PromptForm | None = None
+        self._system: str | None = None
+        self._messages: list[Message] = []
+        self._groups: list[_Group] = []
+        self._head: list[_Piece] = []
+        self._cue: list[_Piece] = []
+        self._offset = 0  # place of the first message after the instructions
+        self._inexact = 0  # pieces that are estimated
+        self.parts: Counter[PromptPart] = Counter()
+
+    @property
+    def tokens(self) -> int:
+        """Of the whole prompt."""
+        return self.parts.total()
+
+    @property
+    def exact(self) -> bool:
+        """Whether all of it was counted."""
+        return not self._inexact
+
+    def by_message(self) -> Counter[int]:
+        """Tokens of each message, by its place among those that are sent."""
+        tokens: Counter[int] = Counter()
+        for group in self._groups:
+            for piece in group.pieces:
+                tokens[piece.at] += piece.tokens
+        return tokens
+
+    def update(self, messages: Sequence[Message], form: PromptForm) -> Steps[None]:
+        """Counts what is new in these messages.
+
+        Args:
+            messages: All that are sent, the instructions included.
+            form: What the model makes of them.
+        """
+        system, rest = split_system(messages)
+        pieces = self._new_head(system, form) if self._changed_head(system, form) else []
+        self._form, self._system, self._offset = form, system, len(messages) - len(rest)
+        keep = self._kept(rest)
+        pieces += self._new_groups(rest, keep, form)
+        last = self._groups[-1].turn if self._groups else None
+        self._book(self._cue, -1)
+        self._cue = [_Piece("format", cue(last, form.generation))]
+        pieces += self._cue
+        yield from _counted(pieces, form)
+        self._book(pieces, 1)
+
+    def _book(self, pieces: Iterable[_Piece], sign: int) -> None:
+        for piece in pieces:
+            self.parts[piece.part] += sign * piece.tokens
+            self._inexact += 0 if piece.exact else sign
+
+    # --- the head ------------------------------------------------------------------------------
+
+    def _changed_head(self, system: str | None, form: PromptForm) -> bool:
+        old = self._form
+        return (
+            old is None
+            or system != self._system
+            or form.declarations is not old.declarations
+            or form.generation != old.generation
+        )
+
+    def _new_head(self, system: str | None, form: PromptForm) -> list[_Piece]:
+        self._book(self._head, -1)
+        self._head = [_Piece("format", BOS)]
+        thinking = form.generation.thinking
+        if thinking or form.declarations or system is not None:
+            told = None if system is None else text_of(form.outgoing(SystemMessage(system)).content)
+            first, *tools, end = system_pieces(told, form.declarations, thinking=thinking)
+            own: PromptPart = "instructions" if system is not None else "format"
+            self._head.append(_Piece(own, first, 0 if system is not None else -1))
+            self._head += [_Piece("tools", tool) for tool in tools]
+            self._head.append(_Piece("format", end))
+        return list(self._head)
+
+    # --- the messages --------------------------------------------------------------------------
+
+    def _kept(self, rest: Sequence[Message]) -> int:
+        """How many groups stay as they are. The last one never does: what follows it closes it."""
+        known = len(self._messages)
+        if self._messages != list(rest[:known]) or any(m.role == "user" for m in rest[known:]):
+            return 0  # a new user message takes the thoughts out of the finished turns
+        keep = max(len(self._groups) - 1, 0)
+        while keep and self._groups[keep].glued:
+            keep -= 1
+        return keep
+
+    def _new_groups(self, rest: Sequence[Message], keep: int, form: PromptForm) -> list[_Piece]:
+        gone = self._groups[keep:]
+        del self._groups[keep:]
+        for group in gone:
+            self._book(group.pieces, -1)
+        start = gone[0].start if gone and keep else 0
+        after = self._groups[-1].turn.message if self._groups else None
+        sent = [_without_text_beside_calls(form.outgoing(message)) for message in rest[start:]]
+        turns = turns_of(sent, preserve_thinking=form.generation.preserve_thinking, after=after)
+        at = start + next((n for n, m in enumerate(sent) if m.role != "tool"), 0)
+        new: list[_Piece] = []
+        for turn in turns:
+            group = self._group(turn, at, form)
+            self._groups.append(group)
+            new += group.pieces
+            at += 1 + len(turn.results)
+        self._messages = list(rest)
+        return new
+
+    def _group(self, turn: Turn, start: int, form: PromptForm) -> _Group:
+        message, profile = turn.message, form.profile or GENERIC
+        own, answers, end = turn_pieces(message, turn.results, turn.place)
+        at = self._offset + start
+        glued = self._goes_on(turn)
+        part: PromptPart = "assistant" if message.role == "assistant" else "user"
+        pieces: list[_Piece] = []
+        if glued:
+            before = next(group.pieces for group in reversed(self._groups) if group.pieces)
+            before[-1].text += own
+        elif own:
+            pieces.append(_Piece(part, own, at, _media(message.content, profile)))
+        for n, (text, result) in enumerate(zip(answers, turn.results, strict=False)):
+            pieces.append(_Piece("results", text, at + 1 + n, _media(result.content, profile)))
+        if end:
+            pieces.append(_Piece("format", end))
+        return _Group(start, turn, pieces, glued)
+
+    def _goes_on(self, turn: Turn) -> bool:
+        """Whether it is text right behind other text of the model, no token between."""
+        message = turn.message
+        if not self._groups or not isinstance(message, AssistantMessage) or message.tool_calls:
+            return False
+        before = self._groups[-1].turn.message
+        opens = message.reasoning and turn.place.reasoning
+        return isinstance(before, AssistantMessage) and not before.tool_calls and not opens
+
+
+def _without_text_beside_calls(message: Message) -> Message:
+    """What the wire leaves out of a message is not in the prompt."""
+    if isinstance(message, AssistantMessage) and message.tool_calls and message.content:
+        return AssistantMessage(None, message.tool_calls, message.reasoning)
+    return message
+
+
+def _media(content: Content | None, profile: Profile) -> int:
+    """Most tokens of images, sounds and videos beyond their placeholders."""
+    if content is None or isinstance(content, str):
+        return 0
+    costs = {
+        "text": 1,
+        "image": profile.image_tokens,
+        "audio": profile.audio_tokens(profile.audio_seconds),
+        "video": profile.video_tokens,
+    }
+    return sum(costs[part.type] - 1 for part in content)
+
+
+# --- counting ----------------------------------------------------------------------------------
+
+
+def _counted(pieces: Sequence[_Piece], form: PromptForm) -> Steps[None]:
+    """Fills in the tokens of each piece."""
+    counts, exact = yield from tokens_of([piece.text for piece in pieces], form)
+    for piece, tokens in zip(pieces, counts, strict=True):
+        piece.tokens = tokens + piece.media
+        piece.exact = exact and not piece.media
+
+
+def tokens_of(texts: Sequence[str], form: PromptForm) -> Steps[tuple[list[int], bool]]:
+    """The tokens of each text, and whether they are counts; what is known is not asked for."""
+    if form.counting == "estimate":
+        return [estimated_tokens(text) for text in texts], False
+    clean = [text.encode("utf-8", "replace").decode() for text in texts]  # as the wire sends it
+    found = {text: 0 if not text else form.known.get(text) for text in clean}
+    unknown = tuple(text for text, tokens in found.items() if tokens is None)
+    if unknown:
+        counts = yield CountTexts(unknown)
+        if counts is None:
+            return [estimated_tokens(text) for text in texts], False
+        for text, tokens in zip(unknown, counts, strict=True):
+            form.known.put(text, tokens)
+            found[text] = tokens
+    return [found[text] or 0 for text in clean], True
+
+
+def result_text_of(message: ToolMessage, form: PromptForm) -> str:
+    """What the prompt holds for a result."""
+    call = form.outgoing(AssistantMessage(None, (ToolCall(message.call_id, message.name),)))
+    shown = form.outgoing(message)
+    assert isinstance(call, AssistantMessage)
+    assert isinstance(shown, ToolMessage)
+    return turn_pieces(call, [shown])[1][0]

@@ -1,0 +1,88 @@
+"""What a user may say about the context, and the limits that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from agentkit.context.form import PromptForm
+from agentkit.messages import ModelSettings
+
+__all__ = ["Context", "Room", "room_for"]
+
+_LEAST_RESULT: Final = 100
+"""Tokens: below this a preview would hold little but the remark that it is one."""
+
+_MOST_RESULT: Final = 8_000
+"""Tokens of one result where nobody says otherwise: a file of about 800 lines."""
+
+_TARGET: Final = 0.6
+"""Share of the limit that a compaction leaves. The prefix cache is lost from the first change on,
+so it is done seldom and then thoroughly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """How much of a conversation is sent to the model.
+
+    Attributes:
+        compact_at: Tokens of prompt from which on old results are cleared and old exchanges are
+            dropped; default: what the model's profile says, within the window that is served.
+        result_tokens: Most tokens of one tool result; the middle of a longer one is left out.
+            Default: an eighth of `compact_at`, 8,000 at most.
+
+    Raises:
+        ValueError: A number is too small to work with.
+    """
+
+    compact_at: int | None = None
+    result_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("compact_at", "result_tokens"):
+            given = getattr(self, name)
+            if given is not None and given < _LEAST_RESULT:
+                raise ValueError(f"{name} is {given}; give at least {_LEAST_RESULT} tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Limits in tokens; None where nobody knows.
+
+    Attributes:
+        window: Prompt and reply together.
+        soft: Of the prompt: beyond it a compaction is due.
+        hard: Of the prompt: beyond it there is no room for a reply.
+        target: Of the prompt after a compaction.
+        result: Of one tool result.
+    """
+
+    window: int | None
+    soft: int | None
+    hard: int | None
+    target: int
+    result: int
+
+
+def room_for(
+    context: Context, form: PromptForm, settings: ModelSettings, ceiling: int | None
+) -> Room:
+    """The limits of one request.
+
+    Args:
+        context: What the user says.
+        form: What the model says.
+        settings: Of the request.
+        ceiling: Most tokens of a prompt, learned from a server that refused more.
+    """
+    window = form.profile.context_window if form.profile else None
+    point = context.compact_at or (form.profile.compaction_point if form.profile else None)
+    reply = settings.max_tokens or form.reply_tokens
+    hard = None if window is None else window - max(1, min(reply, window // 8))
+    hard, soft = _least(hard, ceiling), _least(point, hard, ceiling)
+    result = context.result_tokens or min(_MOST_RESULT, max((soft or 64_000) // 8, _LEAST_RESULT))
+    return Room(window, soft, hard, int((soft or 0) * _TARGET), result)
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -1,0 +1,299 @@
+"""`ContextWindow`: what is sent of one run's conversation, and how many tokens that is.
+
+```
+ history ──► enter ── over-long results become previews
+               │
+               ▼
+             count ── the tokens of what is new
+               │
+               ▼
+             fits? ──no──► compact: old results become stubs, then old exchanges are dropped,
+               │             │      in one batch, well below the limit
+               │             └──► still too much: the newest results are cut shorter
+               ▼
+             request, with max_tokens that fit what is left
+```
+Between two compactions a request only adds to the one before. The history is never touched, and
+nothing here does I/O: `fit` asks for counts on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from agentkit.context.compaction import Stub, level, plan
+from agentkit.context.entries import Entries
+from agentkit.context.form import CountPrompt, PromptForm, Steps
+from agentkit.context.prompt import Prompt, result_text_of, tokens_of
+from agentkit.context.settings import Context, Room, room_for
+from agentkit.context.shortened import preview, stub
+from agentkit.errors import ContextWindowError
+from agentkit.events import ContextCompacted, ContextUse, PromptTokens
+from agentkit.messages import (
+    Message,
+    ModelRequest,
+    ModelSettings,
+    SystemMessage,
+    ToolMessage,
+    Usage,
+    text_of,
+)
+
+__all__ = ["ContextWindow", "Fitted"]
+
+_CHARACTERS: Final = 16
+"""Most characters of a token that are worth counting: no text that is read has more."""
+
+_WORTH_IT: Final = 8
+"""A compaction that frees less than an eighth of the limit is put off while there is room: each
+costs the server's prefix cache."""
+
+_LEAST_PREVIEW: Final = 64
+"""Tokens: what is left of a result that has to make room, at least."""
+
+_REMEDIES: Final[Mapping[str, str]] = {
+    "instructions": "shorten them, or serve the model with a larger window",
+    "tools": "offer fewer of them, or describe them in fewer words",
+    "user": "say less at once, or put the text where a tool can read it in parts",
+    "assistant": "the model's last reply itself is too long: lower max_tokens",
+    "results": "lower Context(result_tokens=...), or let the tool return less",
+    "format": "serve the model with a larger window",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A request that fits.
+
+    Attributes:
+        request: To send.
+        tokens: Of its prompt.
+        exact: Whether they are a count.
+        compacted: What was left out for it, if anything was.
+    """
+
+    request: ModelRequest
+    tokens: int
+    exact: bool
+    compacted: ContextCompacted | None = None
+
+
+class ContextWindow:
+    """One run's window.
+
+    Args:
+        context: What the user says of it.
+        repeatable: Tools whose calls may simply be made again.
+    """
+
+    def __init__(
+        self, context: Context | None = None, *, repeatable: Container[str] = frozenset()
+    ) -> None:
+        self._context = context or Context()
+        self._repeatable = repeatable
+        self._entries = Entries()
+        self._prompt = Prompt()
+        self._system: list[Message] = []
+        self._room = Room(None, None, None, 0, 0)
+        self._ceiling: int | None = None
+        self._doubt = 0  # 1: the pieces did not add up, the whole is asked for; 2: it is wrong too
+        self._anchor: tuple[int, int] | None = None  # (our sum, the server's) of the last prompt
+        self._now: Fitted | None = None
+        self._compactions = 0
+        self._prompts: list[PromptTokens] = []
+
+    # --- before a request ----------------------------------------------------------------------
+
+    def fit(self, request: ModelRequest, form: PromptForm) -> Steps[Fitted]:
+        """The request that is sent for this one.
+
+        Args:
+            request: With the whole history.
+            form: What the model makes of it.
+
+        Raises:
+            ContextWindowError: What must be kept does not fit; it names the largest parts.
+        """
+        room = self._room = room_for(self._context, form, request.settings, self._ceiling)
+        yield from self._enter(request.messages, form)
+        tokens, exact = yield from self._count(request, form)
+        before, compacted = tokens, None
+        if room.soft is not None and tokens > room.soft:
+            changed = yield from self._compact(tokens, form)
+            if changed:
+                self._compactions += 1
+                self._anchor = None
+                tokens, exact = yield from self._count(request, form)
+                compacted = replace(changed, before=before, after=tokens)
+        if exact and room.hard is not None and tokens > room.hard:
+            raise ContextWindowError(self._too_big(tokens, room))
+        settings = self._bounded(request.settings, form, tokens, exact=exact)
+        sent = replace(request, messages=tuple(self._view()), settings=settings)
+        self._now = Fitted(sent, tokens, exact, compacted)
+        return self._now
+
+    def _view(self) -> list[Message]:
+        return [*self._system, *self._entries.sent]
+
+    def _enter(self, messages: Sequence[Message], form: PromptForm) -> Steps[None]:
+        head = 1 if messages and isinstance(messages[0], SystemMessage) else 0
+        self._system = list(messages[:head])
+        for message in self._entries.news(messages[head:]):
+            sent = message
+            if isinstance(message, ToolMessage):
+                sent = yield from self._short(message, self._room.result, form)
+            self._entries.add(message, sent)
+
+    def _short(self, message: ToolMessage, most: int, form: PromptForm) -> Steps[ToolMessage]:
+        """The result, or a preview of so many tokens."""
+        length = len(text_of(message.content))
+        if length * 4 <= most:  # four bytes make a character, and a token is a byte or more
+            return message
+        characters = min(length, most * _CHARACTERS)
+        sent = message if characters == length else preview(message, characters)
+        while characters > 1:
+            (tokens,), _ = yield from tokens_of([result_text_of(sent, form)], form)
+            if tokens <= most:
+                break
+            characters = min(characters * most * 9 // (tokens * 10), characters - 1)
+            sent = preview(message, characters)
+        return sent
+
+    def _count(self, request: ModelRequest, form: PromptForm) -> Steps[tuple[int, bool]]:
+        """Tokens of the prompt as it is now, and whether that is certain."""
+        yield from self._prompt.update(self._view(), form)
+        total, exact = self._prompt.tokens, self._prompt.exact and not self._doubt
+        if form.counting == "whole" or (form.counting == "pieces" and self._doubt == 1):
+            answer = yield CountPrompt(replace(request, messages=tuple(self._view())))
+            if answer:
+                return answer[0], self._doubt < 2
+            exact = False
+        if not exact and self._anchor is not None:
+            ours, counted = self._anchor
+            return counted + max(total - ours, 0), False
+        return total, exact
+
+    def _bounded(
+        self, settings: ModelSettings, form: PromptForm, tokens: int, *, exact: bool
+    ) -> ModelSettings:
+        """Settings that ask for no longer a reply than there is room for."""
+        window = self._room.window
+        asked = settings.max_tokens or form.reply_tokens
+        if window is None or not asked:
+            return settings
+        # An estimate is on the safe side, which must not cut a reply that has room.
+        left = window - tokens if exact else max(window - tokens, window // 4)
+        return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
+
+    # --- when it does not fit ------------------------------------------------------------------
+
+    def _compact(self, tokens: int, form: PromptForm) -> Steps[ContextCompacted | None]:
+        """Leaves out what is old; None if that would gain too little."""
+        room, entries = self._room, self._entries
+        sizes = self._sizes()
+        stubs = yield from self._stubs(sizes, form)
+        chosen = plan(entries, sizes, stubs, tokens=tokens, target=room.target)
+        must = room.hard is not None and tokens > room.hard
+        if not must and (tokens - chosen.tokens) * _WORTH_IT < (room.soft or 0):
+            return None
+        for at, stubbed in chosen.clear.items():
+            entries.all[at].sent, entries.all[at].state = stubbed, "cleared"
+        for at in chosen.drop:
+            entries.all[at].state = "dropped"
+        shorter = False
+        if room.hard is not None and chosen.tokens > room.hard:
+            shorter = yield from self._squeeze(chosen.tokens - room.hard, sizes, form)
+        entries.rebuild()
+        ids = tuple(stubbed.call_id for stubbed in chosen.clear.values())
+        changed = bool(chosen.clear or chosen.drop or shorter)
+        return ContextCompacted(0, 0, ids, len(chosen.drop), self._why(), 0) if changed else None
+
+    def _sizes(self) -> dict[int, int]:
+        """Tokens of each entry as it is sent, by its place in the conversation."""
+        by_place = self._prompt.by_message()
+        head = len(self._system)
+        return {at: by_place[head + place] for at, place in self._entries.places().items()}
+
+    def _stubs(self, sizes: Mapping[int, int], form: PromptForm) -> Steps[dict[int, Stub]]:
+        """What each old result may become."""
+        made: dict[int, ToolMessage] = {}
+        for at in self._entries.clearable():
+            message = self._entries.all[at].message
+            assert isinstance(message, ToolMessage)
+            again = message.name in self._repeatable
+            made[at] = stub(message, sizes[at], repeatable=again)
+        texts = [result_text_of(each, form) for each in made.values()]
+        counts, _ = yield from tokens_of(texts, form)
+        pairs = zip(made.items(), counts, strict=True)
+        return {at: Stub(message, tokens) for (at, message), tokens in pairs}
+
+    def _squeeze(self, excess: int, sizes: Mapping[int, int], form: PromptForm) -> Steps[bool]:
+        """Cuts the newest results shorter, the longest ones first; whether any was."""
+        entries = self._entries.all
+        newest = range(self._entries.newest(), len(entries))
+        results = [at for at in newest if isinstance(entries[at].message, ToolMessage)]
+        most = max(level((sizes[at] for at in results), excess), _LEAST_PREVIEW)
+        longest = [at for at in results if sizes[at] > most]
+        for at in longest:
+            message = entries[at].message
+            assert isinstance(message, ToolMessage)
+            entries[at].sent = yield from self._short(message, most, form)
+            entries[at].state = "shortened"
+        return bool(longest)
+
+    def _why(self) -> str:
+        if self._ceiling is not None:
+            return "the server took the prompt for too long"
+        return f"the prompt would have passed {self._room.soft} tokens"
+
+    def _too_big(self, tokens: int, room: Room) -> str:
+        """The sentence for a prompt that cannot be made to fit: what is largest in it."""
+        listed = ", ".join(
+            f"{part} {count}" for part, count in self._prompt.parts.most_common() if count > 0
+        )
+        (largest, _), *_ = self._prompt.parts.most_common(1)
+        return (
+            f"the prompt needs {tokens} tokens, and at most {room.hard} of the window's "
+            f"{room.window} are for it; nothing more can be left out. By part: {listed}. "
+            f"The largest is {largest}: {_REMEDIES[largest]}"
+        )
+
+    # --- after a reply -------------------------------------------------------------------------
+
+    def observe(self, usage: Usage) -> None:
+        """What the server counted for the newest request."""
+        if self._now is None:
+            return
+        tokens, exact, counted = self._now.tokens, self._now.exact, usage.input_tokens
+        self._prompts.append(
+            PromptTokens(len(self._prompts) + 1, tokens, exact, counted, usage.cached_input_tokens)
+        )
+        if not counted:
+            return
+        self._anchor = (self._prompt.tokens, counted)
+        if exact and counted != tokens:
+            self._doubt += 1
+
+    def refused(self) -> None:
+        """The server took the newest request for too long: from now on less has to do."""
+        if self._now is not None:
+            self._ceiling = self._now.tokens * 3 // 4
+
+    def _ids(self, state: Literal["shortened", "cleared"]) -> tuple[str, ...]:
+        messages = (entry.message for entry in self._entries.of(state))
+        return tuple(message.call_id for message in messages if isinstance(message, ToolMessage))
+
+    def use(self) -> ContextUse:
+        """What fills the window now."""
+        return ContextUse(
+            window=self._room.window,
+            compact_at=self._room.soft,
+            parts={part: tokens for part, tokens in self._prompt.parts.items() if tokens},
+            shortened=self._ids("shortened"),
+            cleared=self._ids("cleared"),
+            dropped=len(self._entries.of("dropped")),
+            compactions=self._compactions,
+            prompts=tuple(self._prompts),
+        )

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.agent.test_histories import rendered_check
+from tests.context.histories import check_history
+from tests.gemma4.official import needs_templates
+
+
+def test_random_histories_keep_every_promise_of_the_window() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(25):
+        counts += check_history(seed)
+    assert counts["histories"] == 25
+    assert counts["compactions"] > 10
+    assert counts["cleared results"] > 10
+    assert counts["dropped messages"] > 10
+    assert counts["typed stops"] < 5
+
+
+@needs_templates
+@pytest.mark.parametrize("seed", range(100, 103))
+def test_what_is_sent_is_valid_for_all_official_templates(seed: int) -> None:
+    check_history(seed, rendered_check)
