@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -31,6 +31,8 @@ from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 
 __all__ = ["ProcessExecutor"]
+
+T = TypeVar("T")
 
 _PATIENCE = 10.0
 """Seconds until a supervisor that was told to end is killed itself; it needs milliseconds."""
@@ -69,12 +71,10 @@ class ProcessExecutor:
             started = time.monotonic()
             result: ToolResult | None = None
             try:
+                await _in_thread(worker.greet)
+                started = time.monotonic()
                 with anyio.move_on_after(call.tool.timeout):
-                    ask = partial(worker.ask, request, context.report)
-                    thread = anyio.CapacityLimiter(1)  # one that waits for nobody else's
-                    answer = await anyio.to_thread.run_sync(
-                        ask, abandon_on_cancel=True, limiter=thread
-                    )
+                    answer = await _in_thread(partial(worker.ask, request, context.report))
                     result = _result(call, worker, answer)
             finally:
                 await self._give_back(worker, clean=result is not None and worker.alive)
@@ -131,6 +131,7 @@ class _Worker:
         lifeline, self._lifeline = os.pipe()
         theirs, self._channel = socket.socketpair()
         self._lines = self._channel.makefile("rb")
+        self._ready = False
         self._ended = threading.Lock()
         command = [sys.executable, "-I", supervisor.__file__]
         try:
@@ -143,6 +144,13 @@ class _Worker:
         finally:
             os.close(lifeline)
             theirs.close()
+
+    def greet(self) -> None:
+        """Returns when a new worker has imported what it needs, or is gone."""
+        if not self._ready:
+            with contextlib.suppress(OSError):
+                self._lines.readline()
+            self._ready = True
 
     @property
     def alive(self) -> bool:
@@ -175,6 +183,12 @@ class _Worker:
             self._lines.close()
             self._channel.close()
             return code
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """In a thread that waits for nobody else's, and that nobody waits for after a cancellation."""
+    limiter = anyio.CapacityLimiter(1)
+    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 
 
 def _result(call: ValidatedCall, worker: _Worker, answer: bytes) -> ToolResult:

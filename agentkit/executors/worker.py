@@ -10,10 +10,10 @@ import threading
 from agentkit.executors.remote import dump_result, perform
 from agentkit.executors.supervisor import adopt_orphans, end_descendants
 
-__all__ = ["PROGRESS", "RESULT", "UNABLE", "serve"]
+__all__ = ["PROGRESS", "READY", "RESULT", "UNABLE", "serve"]
 
-RESULT, PROGRESS, UNABLE = b"R", b"P", b"U"
-"""How a line begins that holds a result, a tool's progress, or why a call cannot be run here."""
+READY, RESULT, PROGRESS, UNABLE = b"H", b"R", b"P", b"U"
+"""How a line begins: the worker is ready, a result, progress, why a call cannot run here."""
 
 
 def serve(channel: int) -> None:
@@ -33,6 +33,7 @@ def serve(channel: int) -> None:
         def report(text: str) -> None:
             send(PROGRESS, json.dumps(text).encode())
 
+        send(READY, b"")
         for request in lines:
             try:
                 kind, answer = RESULT, dump_result(perform(request, report))
