@@ -301,6 +301,7 @@ def race(case: Case) -> Counter[str]:
     folder, diary = case.folder, case.folder / "diary"
     old = start(replace(case, lease=0.2), Bomb())
     while not diary.exists():
+        assert os.waitpid(old, os.WNOHANG)[0] == 0, f"{case}: the first owner did not begin"
         time.sleep(0.001)
     time.sleep(random.Random(case.seed).random() * 0.03)
     os.kill(old, signal.SIGSTOP)
