@@ -17,7 +17,9 @@ from agentkit.cli.doctor import doctor
 from agentkit.cli.faults import faults
 from agentkit.cli.mcp import mcp
 from agentkit.cli.replay import replay
+from agentkit.cli.resume import resume
 from agentkit.cli.run import run
+from agentkit.cli.runs import runs
 from agentkit.cli.tools import tools
 from agentkit.cli.trace import trace
 
@@ -33,7 +35,9 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(chat)
+app.command()(resume)
 app.command()(replay)
+app.add_typer(runs, name="runs")
 app.add_typer(trace, name="trace")
 app.command()(doctor)
 app.add_typer(tools, name="tools")

@@ -18,7 +18,7 @@ from agentkit.agent import Agent, Cancellation
 from agentkit.cli.choose import UsageError, choose_model, project_tools
 from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
 from agentkit.cli.people import Ask, Person, asker
-from agentkit.cli.run import instructions_for
+from agentkit.cli.project import instructions_for
 from agentkit.cli.show import Printer
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished

@@ -11,6 +11,7 @@ from agentkit.policy import Preset
 
 __all__ = [
     "Allow",
+    "JournalFile",
     "MaxSteps",
     "MaxTokens",
     "ModelName",
@@ -50,3 +51,11 @@ Temperature: TypeAlias = Annotated[float | None, typer.Option(min=0, help="0 is 
 Seed: TypeAlias = Annotated[int | None, typer.Option(help="The same seed, the same reply.")]
 MaxTokens: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Most tokens of a reply.")]
 MaxSteps: TypeAlias = Annotated[int, typer.Option(min=1, help="Most model calls.")]
+JournalFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal",
+        help="File in which runs are kept, so that they can be resumed. "
+        "[default: journal.db beside the run files]",
+    ),
+]

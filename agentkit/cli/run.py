@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,11 @@ import anyio
 import typer
 from rich.console import Console
 
-from agentkit.agent import Agent
-from agentkit.cli.choose import UsageError, choose_model, project_tools
+from agentkit.agent import Agent, Observer
+from agentkit.cli.choose import UsageError
 from agentkit.cli.options import (
     Allow,
+    JournalFile,
     MaxSteps,
     MaxTokens,
     ModelName,
@@ -22,31 +24,15 @@ from agentkit.cli.options import (
     Temperature,
     Thinking,
 )
-from agentkit.cli.people import Person, asker
+from agentkit.cli.project import Assignment, default_journal
 from agentkit.cli.show import Printer
-from agentkit.errors import AgentKitError
+from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted
+from agentkit.journal import SQLiteJournal
 from agentkit.messages import ModelSettings
-from agentkit.policy import Limits, Preset, preset
 from agentkit.trace import RunFiles, runs_directory
 
-__all__ = ["INSTRUCTIONS", "instructions_for", "run"]
-
-INSTRUCTIONS = (
-    "You answer questions about the files of a project. "
-    "Look things up with the tools before you answer."
-)
-
-_CHANGING = (
-    "You work on the files of a project. Look things up with the tools before you change anything, "
-    "change only what the task needs, and check the result, for example by running the tests. "
-    "At the end say in short what you did."
-)
-
-
-def instructions_for(allow: Preset) -> str:
-    """What the model is told of its work: the demonstration model knows only the first text."""
-    return INSTRUCTIONS if allow == "read-only" else _CHANGING
+__all__ = ["Watched", "conclude", "perform", "run"]
 
 
 def run(
@@ -60,38 +46,64 @@ def run(
     max_tokens: MaxTokens = None,
     max_steps: MaxSteps = 30,
     allow: Allow = "read-only",
+    journal: JournalFile = None,
 ) -> None:
     """Answer a question or do a task over a project directory, by default with read-only tools.
 
     The answer goes to standard output; thoughts, tool calls and notices to standard error.
-    The key of a guarded server is read from AGENTKIT_API_KEY.
+    The key of a guarded server is read from AGENTKIT_API_KEY. The run is kept in a journal; if it
+    does not come to its end, `agentkit resume` goes on with it.
 
     Exit codes: 0 answered, 1 the server failed, 2 wrong usage, 3 ended without an answer,
     130 stopped by Ctrl-C.
     """
     printer = Printer(Console(), Console(stderr=True))
-    settings = ModelSettings(
-        temperature=temperature, seed=seed, max_tokens=max_tokens, thinking=thinking
+    assignment = Assignment(
+        project=project.absolute(),
+        model=model,
+        model_name=model_name,
+        settings=ModelSettings(
+            temperature=temperature, seed=seed, max_tokens=max_tokens, thinking=thinking
+        ),
+        max_steps=max_steps,
+        allow=allow,
     )
-    directory = runs_directory()
-    files = RunFiles(directory) if directory else None
-    watched = _Watched()
+    watched = Watched()
+
+    async def work() -> RunResult:
+        agent = assignment.agent(watched.observers, printer)
+        kept = _kept(journal, assignment, printer)
+        watched.resumable = kept is not None
+        return await _show(agent, question, printer, kept)
+
+    raise typer.Exit(perform(work, watched, printer))
+
+
+class Watched:
+    """Writes the run file, and remembers the run's id, also of a run that did not end well."""
+
+    def __init__(self) -> None:
+        directory = runs_directory()
+        self.files = RunFiles(directory) if directory else None
+        self.run_id = ""
+        self.resumable = False
+
+    @property
+    def observers(self) -> list[Observer]:
+        """Of the run."""
+        return [self, *([self.files] if self.files else [])]
+
+    def __call__(self, run_id: str, event: Event) -> None:
+        """Takes an event."""
+        if isinstance(event, RunStarted):
+            self.run_id = run_id
+
+
+def perform(work: Callable[[], Awaitable[RunResult]], watched: Watched, printer: Printer) -> int:
+    """Runs to the end and says what is to be said; the exit code."""
     code = 1
-    person = Person(asker(), printer) if allow == "ask" else None
     try:
-        agent = Agent(
-            choose_model(model, model_name, allow),
-            instructions=instructions_for(allow),
-            tools=project_tools(project, allow),
-            settings=settings,
-            limits=Limits(steps=max_steps),
-            policy=preset(allow),
-            approve=person.decide if person else None,
-            ask=person.answer if person else None,
-            observers=[watched, *([files] if files else [])],
-        )
-        result = anyio.run(_show, agent, question, printer)
-        code = _conclude(result, printer)
+        code = conclude(anyio.run(work), printer)
     except UsageError as error:
         printer.line(f"agentkit: {error}", "red")
         code = 2
@@ -100,24 +112,32 @@ def run(
     except KeyboardInterrupt:
         printer.line("agentkit: stopped", "yellow")
         code = 130
-    if files and watched.run_id:
-        printer.line(f"run file: {files.path(watched.run_id)}", "dim")
-    raise typer.Exit(code)
+    if watched.files and watched.run_id:
+        printer.line(f"run file: {watched.files.path(watched.run_id)}", "dim")
+    if code and watched.resumable and watched.run_id:
+        printer.line(f"go on with: agentkit resume {watched.run_id}", "dim")
+    return code
 
 
-class _Watched:
-    """Remembers the run's id, also of a run that did not end well."""
+def _kept(path: Path | None, assignment: Assignment, printer: Printer) -> SQLiteJournal | None:
+    """The journal: the named one must work, the default one would only be nice to have."""
+    chosen = path or default_journal()
+    if chosen is None:
+        return None
+    try:
+        return SQLiteJournal(chosen, labels=assignment.labels())
+    except JournalError as error:
+        if path is not None:
+            raise
+        printer.line(f"agentkit: this run cannot be resumed: {error}", "yellow")
+        return None
 
-    run_id = ""
 
-    def __call__(self, run_id: str, event: Event) -> None:
-        if isinstance(event, RunStarted):
-            self.run_id = run_id
-
-
-async def _show(agent: Agent, question: str, printer: Printer) -> RunResult:
+async def _show(
+    agent: Agent, question: str, printer: Printer, journal: SQLiteJournal | None
+) -> RunResult:
     result: RunResult | None = None
-    async for event in agent.stream(question):
+    async for event in agent.stream(question, journal=journal):
         printer(event)
         if isinstance(event, RunFinished):
             result = event.result
@@ -126,7 +146,8 @@ async def _show(agent: Agent, question: str, printer: Printer) -> RunResult:
     return result
 
 
-def _conclude(result: RunResult, printer: Printer) -> int:
+def conclude(result: RunResult, printer: Printer) -> int:
+    """Says why there is no answer, if there is none; the exit code."""
     printer.end_line()
     if result.stop_reason == "answer":
         return 0

@@ -15,7 +15,7 @@ from agentkit.journal.entries import (
 )
 from agentkit.journal.replay import CallState, JournaledRun
 from agentkit.journal.sqlite import SQLiteJournal
-from agentkit.journal.views import summary
+from agentkit.journal.views import events_of, summary
 
 __all__ = [
     "CallDone",
@@ -34,6 +34,7 @@ __all__ = [
     "SQLiteJournal",
     "Shown",
     "dump_entry",
+    "events_of",
     "load_entry",
     "summary",
 ]

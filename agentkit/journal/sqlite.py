@@ -7,6 +7,7 @@ sqlite.org/pragma.html). Not on a network file system: WAL needs shared memory
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -89,6 +90,8 @@ class SQLiteJournal:
         self._heart: threading.Thread | None = None
         with self._errors():
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # For its owner alone: it holds all that was said. SQLite's other files follow its mode.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
             self.connection = sqlite3.connect(
                 self.path, timeout=10.0, isolation_level=None, check_same_thread=False
             )

@@ -52,7 +52,7 @@ def agentkit(*arguments: object) -> Result:
 
 def run_file(tmp_path: Path) -> list[dict[str, Any]]:
     """The lines of the one run file, each of them whole."""
-    (file,) = (tmp_path / "runs").iterdir()
+    (file,) = (tmp_path / "runs").glob("*.jsonl")
     content = file.read_bytes()
     assert content.endswith(b"\n")
     return [json.loads(line) for line in content.splitlines()]
@@ -61,7 +61,8 @@ def run_file(tmp_path: Path) -> list[dict[str, Any]]:
 def complaint(result: Result) -> str:
     """The one line that a failed command has to say, beside where the run file is."""
     assert isinstance(result.exception, SystemExit | None), "no traceback"
-    (said,) = [line for line in result.stderr.splitlines() if not line.startswith("run file: ")]
+    beside = ("run file: ", "go on with: ")
+    (said,) = [line for line in result.stderr.splitlines() if not line.startswith(beside)]
     assert said.startswith("agentkit: ")
     return said
 
@@ -79,7 +80,7 @@ def test_the_answer_goes_to_standard_output_and_all_else_to_standard_error(
     assert "→ find_definition(name='Shop')" in result.stderr
     assert "shop.py:1: class Shop: ..." in result.stderr
     assert [line["event"] for line in run_file(tmp_path)][-1] == "RunFinished"
-    assert str(next((tmp_path / "runs").iterdir())) in result.stderr.replace("\n", "")
+    assert str(next((tmp_path / "runs").glob("*.jsonl"))) in result.stderr.replace("\n", "")
 
 
 def test_the_options_reach_the_server(project: Path) -> None:

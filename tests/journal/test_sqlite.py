@@ -186,6 +186,14 @@ def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path, journals: Journ
         SQLiteJournal(file)
 
 
+def test_a_journal_is_for_its_owner_alone(journals: Journals) -> None:
+    journal = journals()
+    journal.connection.execute("BEGIN IMMEDIATE")
+    journal.connection.execute("ROLLBACK")
+    files = [journal.path, journal.path.with_name("runs.db-wal")]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match="file/runs"):
