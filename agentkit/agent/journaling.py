@@ -6,13 +6,15 @@ import inspect
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
-from agentkit.agent.state import Approver, Wiring
-from agentkit.executors import JournaledExecutor
+from agentkit.agent.state import Approver, Wiring, current_budget
+from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
+from agentkit.messages import ToolResult
 from agentkit.models.journaled import JournaledModel
 from agentkit.policy import Approval, Decision
+from agentkit.toolset import ToolContext, ValidatedCall
 
 __all__ = ["RecordedDecisions", "begun", "continued", "journaled"]
 
@@ -65,10 +67,25 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
     return replace(
         wiring,
         model=JournaledModel(wiring.model, record),
-        executor=JournaledExecutor(wiring.executor, record),
+        executor=_SpendingAgain(JournaledExecutor(wiring.executor, record), record),
         emit=record.emitter(wiring.emit),
         approver=None if wiring.approver is None else _recording(wiring.approver, record),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _SpendingAgain:
+    """Books what a recorded call cost: a sub-agent that is not run again does not do it itself."""
+
+    inner: Executor
+    record: JournaledRun
+
+    async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
+        spent = self.record.spent(context.step, call.call.id)
+        budget = current_budget.get()
+        if spent is not None and budget is not None:
+            budget.spend(usage=spent.usage, steps=spent.steps, tool_calls=spent.tool_calls)
+        return await self.inner.execute(call, context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from agentkit.events import (
     ReasoningDelta,
     RunFinished,
     RunStarted,
+    Spent,
     StepFinished,
     StepStarted,
     TextDelta,
@@ -92,6 +93,7 @@ class JournaledRun:
         )
         self._decisions: defaultdict[str, deque[Decision]] = defaultdict(deque)
         self._shown: Counter[Shown] = Counter()
+        self._spent: dict[tuple[int, str], Spent] = {}
         self._pending: list[Entry] = []
         self._resumed = len(recorded) > 1
         self._ended = isinstance(recorded[-1], RunFinished)
@@ -116,6 +118,9 @@ class JournaledRun:
                 self._shown[entry] += 1
             case RunOpened() | RunFinished():
                 pass
+            case ToolFinished(spent=Spent() as spent):
+                self._spent[entry.step, entry.call.id] = spent
+                self._shown[_identity(entry)] += 1
             case _:
                 self._shown[_identity(entry)] += 1
 
@@ -146,8 +151,8 @@ class JournaledRun:
             self._shown[identity] -= 1
             return False
         held = isinstance(event, _HELD_ELSEWHERE)
-        if isinstance(event, ToolFinished) and not event.result.attempts:
-            held = False  # it was answered without being run
+        if isinstance(event, ToolFinished) and (event.spent or not event.result.attempts):
+            held = False  # it says more than the result: what it cost, or that nothing ran
         self._pending.append(identity if held else event)
         return True
 
@@ -167,6 +172,10 @@ class JournaledRun:
     def call(self, key: str) -> CallState | None:
         """What is recorded of a call."""
         return self._calls.get(key)
+
+    def spent(self, step: int, call_id: str) -> Spent | None:
+        """What a recorded call cost its run, where it was itself a run."""
+        return self._spent.get((step, call_id))
 
     async def intend(self, key: str, call: ToolCall, effect: Effect) -> None:
         """Makes durable that the call will start.

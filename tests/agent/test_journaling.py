@@ -325,3 +325,22 @@ def test_every_attempt_after_a_crash_has_the_same_key(tmp_path: Path) -> None:
     assert len(keys) == 2
     assert keys[0] == keys[1]
     journal.close()
+
+
+def test_what_a_sub_agent_has_spent_counts_after_a_crash(tmp_path: Path) -> None:
+    helper = Agent(ScriptedModel([say("Helped.")]), observers=())
+    journal = SQLiteJournal(tmp_path / "runs.db")
+    first: list[Any] = [call("help", task="Think."), ModelConnectionError("gone")]
+    tools = [helper.as_tool("help", "Helps.")]
+
+    async def main() -> RunResult:
+        with pytest.raises(ModelConnectionError):
+            await Agent(ScriptedModel(first), tools=tools, observers=()).run(
+                "Go.", journal=journal, run_id="r"
+            )
+        again = Agent(ScriptedModel([say("Done.")]), tools=tools, observers=())
+        return await again.resume("r", journal=journal)
+
+    result = anyio.run(main)
+    assert (result.output, result.usage.output_tokens) == ("Done.", 15)
+    journal.close()
