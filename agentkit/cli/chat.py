@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio
-import anyio.to_thread
 import typer
 from pydantic import ValidationError
 from rich.console import Console

@@ -55,12 +55,13 @@ def record(*script: Any, run_id: str = "sum", **options: Any) -> None:
             raise ToolError("no sevens")
         return a + b
 
+    chosen: dict[str, Any] = {"approve": lambda _approval: Approve(), **options}
     Agent(
         ScriptedModel(script),
         instructions="Add for shop.",
         tools=[add],
         policy=Policy.ask("writes"),
-        **{"approve": lambda _approval: Approve(), **options},
+        **chosen,
     ).run_sync("What is 1 + 2?", run_id=run_id)
 
 

@@ -76,7 +76,8 @@ SHOP: dict[str, Any] = {
 
 
 def agent_of(script: Sequence[Any] = (), **options: Any) -> Agent[Any]:
-    return Agent(ScriptedModel(script), **{"observers": (), **options})
+    chosen: dict[str, Any] = {"observers": (), **options}
+    return Agent(ScriptedModel(script), **chosen)
 
 
 def recorded(files: Path, run_id: str = "r") -> list[Event]:
@@ -536,7 +537,7 @@ async def test_a_run_file_makes_a_regression_test(tmp_path: Path) -> None:
     file = RunFiles(tmp_path).path("r")
     assert_replays(agent_of(**SHOP), file)
     with pytest.raises(AssertionError, match=r"step 1: settings of the model call"):
-        assert_replays(agent_of(**{**SHOP, "settings": ModelSettings()}), file)
+        assert_replays(agent_of((), **SHOP | {"settings": ModelSettings()}), file)
     with pytest.raises(TraceError, match="no run"):
         assert_replays(agent_of(**SHOP), tmp_path / "other.jsonl")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ _PATIENCE = 2.0  # seconds until the kernel has let go of ended processes
 
 
 @contextmanager
-def capped(processes: int) -> Iterator[Sequence[str]]:
+def capped(processes: int) -> Generator[Sequence[str]]:
     """What to put before a command, so that it and what it starts are at most so many processes."""
     group = _made(processes) if os.geteuid() == 0 else None
     if group is None:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -100,7 +100,7 @@ def run(
 
 
 @contextmanager
-def _started(sandbox: Sandbox, line: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def _started(sandbox: Sandbox, line: str) -> Generator[tuple[subprocess.Popen[bytes], int]]:
     """The running sandbox and its first process's number; afterwards nothing of it is left."""
     with capped(sandbox.bounds.processes + _OWN) as joining:
         yield from _running(sandbox, line, joining)

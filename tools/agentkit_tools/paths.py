@@ -20,7 +20,7 @@ import posixpath
 import stat
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -121,7 +121,7 @@ class Root:
         raise ToolError(f"{_short(path)} is {_kind(mode)}.")
 
     @contextmanager
-    def parent(self, path: str, *, create: bool = False) -> Iterator[tuple[int, str]]:
+    def parent(self, path: str, *, create: bool = False) -> Generator[tuple[int, str]]:
         """The directory that a file to be written stands in, as a descriptor, and the file's name.
 
         Args:

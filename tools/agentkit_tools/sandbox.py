@@ -26,7 +26,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -81,7 +81,7 @@ class Sandbox:
     visible: tuple[Path, ...]
 
     @contextlib.contextmanager
-    def command(self, bwrap: str, line: str, info: int) -> Iterator[tuple[list[str], list[int]]]:
+    def command(self, bwrap: str, line: str, info: int) -> Generator[tuple[list[str], list[int]]]:
         """The argument vector that runs a line in the sandbox, and the descriptors it needs.
 
         Args:
@@ -273,7 +273,7 @@ def _protected(root: Root, stack: contextlib.ExitStack) -> Iterator[tuple[str, i
 
 
 @contextlib.contextmanager
-def _readable(content: bytes) -> Iterator[int]:
+def _readable(content: bytes) -> Generator[int]:
     descriptor = os.memfd_create("agentkit")
     try:
         os.write(descriptor, content)

@@ -102,16 +102,17 @@ async def _in_thread(sandbox: Sandbox, command: str, seconds: float) -> Outcome:
         finally:
             cancelled.set()
 
-    outcome: Outcome | SandboxError
+    outcomes: list[Outcome | SandboxError] = []
     async with anyio.create_task_group() as group:
         group.start_soon(wait)
         try:
-            outcome = await anyio.to_thread.run_sync(
-                run, sandbox, command, seconds, cancelled.is_set
+            outcomes.append(
+                await anyio.to_thread.run_sync(run, sandbox, command, seconds, cancelled.is_set)
             )
-        except SandboxError as error:
-            outcome = error
+        except SandboxError as error:  # not out of the group, which would wrap it
+            outcomes.append(error)
         group.cancel_scope.cancel()
+    (outcome,) = outcomes
     if isinstance(outcome, SandboxError):
         raise outcome
     return outcome

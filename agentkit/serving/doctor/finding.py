@@ -98,7 +98,8 @@ class Diagnosis:
     @property
     def verdict(self) -> Verdict:
         """The worst of the findings."""
-        return max((found.verdict for found in self.findings), key=_ORDER.index, default="pass")
+        found: list[Verdict] = ["pass", *(finding.verdict for finding in self.findings)]
+        return max(found, key=_ORDER.index)
 
     @property
     def exit_code(self) -> int:

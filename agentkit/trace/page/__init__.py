@@ -132,7 +132,7 @@ def _footer() -> Html:
 
 
 def _resource(name: str) -> str:
-    return (files(__package__) / name).read_text("utf-8")
+    return (files(__name__) / name).read_text("utf-8")
 
 
 def _hash(content: str) -> str:
