@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.docs_runner import blocks_of, missing_links, run_page
-from tests.servers import asks, says, serving
 
 REPO = Path(__file__).parents[1]
 PAGES = [REPO / "README.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
+PAGES += sorted((REPO / "examples").glob("**/README.md"))
 NAMES = [str(page.relative_to(REPO)) for page in PAGES]
 
 
@@ -64,36 +61,3 @@ def test_a_link_to_nowhere_or_out_of_the_project_is_found(tmp_path: Path) -> Non
     page = tmp_path / "page.md"
     page.write_text("[a](gone.md) [b](page.md#top) [c](https://x.invalid) [d](../up) [e](#here)")
     assert missing_links(page, tmp_path) == ["gone.md", "../up"]
-
-
-# --- examples ----------------------------------------------------------------------------------
-
-
-def example(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(REPO), str(REPO / "tools")])
-    return subprocess.run(
-        [sys.executable, str(REPO / "examples" / name), *arguments],
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_the_project_assistant_shows_what_it_does(tmp_path: Path) -> None:
-    (tmp_path / "shop.py").write_text("class Shop: ...\n")
-    with serving(asks("find_definition", name="Shop"), says("In shop.py.")) as server:
-        done = example("project_assistant.py", server.url, str(tmp_path), "Where is Shop?")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "-> find_definition {'name': 'Shop'}",
-        "<- 1 result",
-        "In shop.py.",
-    ]
-
-
-def test_the_project_assistant_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
-    done = example("project_assistant.py", "http://127.0.0.1:1/v1", str(tmp_path / "no"), "?")
-    assert done.returncode == 1
-    assert done.stderr.startswith("project_assistant: there is no directory")
-    assert len(done.stderr.splitlines()) == 1

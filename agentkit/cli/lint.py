@@ -27,7 +27,7 @@ async def definitions_of(target: str) -> list[ToolDefinition]:
 
     Args:
         target: `module:object`, a Python file, `file.py:name`, or a directory, whose files are
-            all imported; each tool once.
+            imported if they mention agentkit; each tool once.
 
     Raises:
         UsageError: There is nothing there, or it holds no tools.
@@ -50,7 +50,7 @@ def _files(path: str) -> list[Path] | None:
     """The Python files that a path names; None if it is the name of a module."""
     folder = Path(path)
     if folder.is_dir():
-        return sorted(folder.rglob("*.py"))
+        return sorted(file for file in folder.rglob("*.py") if b"agentkit" in file.read_bytes())
     return [folder] if path.endswith(".py") else None
 
 

@@ -275,3 +275,47 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(
             err = process.stderr.read()
     assert "Traceback" not in err
     assert process.returncode != 0
+
+
+# --- what it may do ----------------------------------------------------------------------------
+
+
+def offered(body: dict[str, Any]) -> set[str]:
+    return {tool["function"]["name"] for tool in body["tools"]}
+
+
+def test_by_default_nothing_that_writes_or_executes_is_offered(project: Path) -> None:
+    with serving(says("Yes.")) as server:
+        agentkit("run", "?", "-p", project, "-m", server.url)
+    assert offered(server.requests[0].body) == {
+        "find_definition",
+        "search_text",
+        "list_files",
+        "read_file",
+    }
+
+
+@pytest.mark.parametrize(("typed", "written"), [("y\n", True), ("n not now\n", False), ("", False)])
+def test_with_ask_a_person_decides_on_each_call_that_writes(
+    project: Path, typed: str, written: bool
+) -> None:
+    with serving(asks("write_file", path="new.txt", content="tea"), says("Done.")) as server:
+        arguments = ["run", "Write it", "-p", str(project), "-m", server.url, "--allow", "ask"]
+        result = CliRunner().invoke(app, arguments, input=typed)
+    assert result.exit_code == 0, result.output
+    assert '? write_file {"path": "new.txt", "content": "tea"}' in result.stderr
+    assert (project / "new.txt").exists() is written
+    assert "run_command" in offered(server.requests[0].body)
+
+
+def test_with_full_nobody_is_asked(project: Path) -> None:
+    with serving(asks("run_command", command="echo tea > new.txt"), says("Done.")) as server:
+        result = agentkit("run", "?", "-p", project, "-m", server.url, "--allow", "full")
+    assert result.exit_code == 0, result.output
+    assert (project / "new.txt").read_text() == "tea\n"
+
+
+def test_the_demonstration_model_only_reads(project: Path) -> None:
+    result = agentkit("run", "?", "-p", project, "-m", "tiny", "--allow", "full")
+    assert result.exit_code == 2
+    assert "--model tiny only reads" in complaint(result)

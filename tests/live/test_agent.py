@@ -27,7 +27,7 @@ from agentkit import (
     tool,
 )
 from agentkit.messages import AssistantMessage, ToolChoice, ToolMessage
-from examples.project_assistant import project_assistant
+from examples.project_assistant.main import agent as project_assistant
 from tests.live.client import KEY, URL, live, request, text_argument
 from tests.live.steered import Steered, answering, calling
 
@@ -45,7 +45,7 @@ def vllm(*, stream: bool = True, name: str | None = None) -> VLLMModel:
 
 
 def assistant(*steps: ModelSettings, stream: bool = True) -> Agent:
-    return project_assistant(Steered(vllm(stream=stream), *steps), str(REPO))
+    return project_assistant(Steered(vllm(stream=stream), *steps), REPO)
 
 
 def run(agent: Agent, *, seed: int = 1) -> RunResult:
@@ -231,6 +231,6 @@ def test_a_call_that_is_cut_is_not_run() -> None:
     cut = calling("read_file", text_argument("path", "[a-z]{300,400}"))
     for stream in (True, False):
         model = Steered(vllm(stream=stream), cut.over(ModelSettings(max_tokens=40)), answering())
-        result = project_assistant(model, str(REPO)).run_sync("hi")
+        result = project_assistant(model, REPO).run_sync("hi")
         assert result.stop_reason == "truncated"
         assert tool_messages(result) == []

@@ -75,8 +75,9 @@ def test_a_question_is_asked_of_the_real_model_and_the_run_is_kept(tmp_path: Pat
 
 
 def test_the_example_runs_over_this_repository(tmp_path: Path) -> None:
+    example = "examples/project_assistant/main.py"
     done = subprocess.run(
-        [sys.executable, "examples/project_assistant.py", URL, ".", QUESTION],
+        [sys.executable, example, "--model", URL, "--project", ".", QUESTION],
         env=environment(tmp_path),
         cwd=REPO,
         capture_output=True,

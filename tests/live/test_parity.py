@@ -21,7 +21,7 @@ from agentkit.messages import AssistantMessage
 from agentkit.models import Model
 from agentkit.models.decoder import Decoder
 from agentkit.models.embedded import EmbeddedModel
-from examples.project_assistant import project_assistant
+from examples.project_assistant.main import agent as project_assistant
 from tests.live.client import KEY, URL, live, model, request
 from training.tiny_gemma4 import evaluate, generate
 
@@ -141,7 +141,7 @@ def test_both_make_the_same_calls_for_the_demonstrations_questions(
 
 def made_calls(model: Model, project: Path, question: str) -> list[tuple[str, Any]]:
     """Names and arguments of the calls of a greedy run."""
-    agent: Agent[str] = project_assistant(model, str(project))
+    agent: Agent[str] = project_assistant(model, project)
     result = agent.run_sync(question, settings=ModelSettings(temperature=0, thinking=False))
     assert result.stop_reason == "answer"
     replies = [m for m in result.messages if isinstance(m, AssistantMessage)]

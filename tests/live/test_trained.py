@@ -10,7 +10,7 @@ from agentkit_tools import project_reader
 
 from agentkit import ModelSettings, VLLMModel
 from agentkit.messages import AssistantMessage, ToolCall
-from examples.project_assistant import project_assistant
+from examples.project_assistant.main import agent as project_assistant
 from tests.live.client import KEY, URL, live
 
 pytestmark = [
@@ -28,7 +28,7 @@ NAMES = ("LocalExecutor", "VLLMModel", "EventDecoder", "MessageEncoder", "RunFil
 @pytest.mark.parametrize("stream", [True, False])
 def test_it_finds_definitions_in_this_repository_and_says_where(stream: bool) -> None:
     """Most, not all: two million parameters are allowed a slip."""
-    agent = project_assistant(VLLMModel(URL, api_key=KEY, stream=stream), str(REPO))
+    agent = project_assistant(VLLMModel(URL, api_key=KEY, stream=stream), REPO)
     find = {tool.name: tool for tool in project_reader(REPO)}["find_definition"]
     right = 0
     for name in NAMES:
