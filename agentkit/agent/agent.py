@@ -35,9 +35,9 @@ from agentkit.agent.surroundings import (
     in_own_loop,
     new_run_id,
     opening,
-    repeatable,
+    window_for,
 )
-from agentkit.context import Context, ContextWindow
+from agentkit.context import Context
 from agentkit.errors import JournalError
 from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
@@ -373,7 +373,7 @@ class Agent(Generic[OutputT]):
     ) -> RunResult[OutputT]:
         context = RunContext(options.deps, options.run_id or "")
         async with self._tools.for_run(context) as toolset:
-            window = ContextWindow(self._context, repeatable=repeatable(toolset))
+            window = window_for(self._context, toolset)
             wiring = Wiring(
                 model=WindowedModel(self._model, window),
                 toolset=toolset,

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias, TypeVar
 import anyio
 from anyio.from_thread import start_blocking_portal
 
+from agentkit.agent.planning import PLAN
+from agentkit.context import Context, ContextWindow
 from agentkit.events import Event
 from agentkit.messages import Message, SystemMessage
 from agentkit.toolset import RunContext, Tool
@@ -24,7 +26,7 @@ __all__ = [
     "in_own_loop",
     "new_run_id",
     "opening",
-    "repeatable",
+    "window_for",
 ]
 
 Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
@@ -88,9 +90,10 @@ async def opening(
     return [SystemMessage(text), *rest]
 
 
-def repeatable(tools: Iterable[Tool[..., Any]]) -> frozenset[str]:
-    """Names of the tools whose calls may simply be made again."""
-    return frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
+def window_for(context: Context | None, tools: Iterable[Tool[..., Any]]) -> ContextWindow:
+    """A run's window: it knows which calls may simply be made again, and keeps the plan in view."""
+    again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
+    return ContextWindow(context, repeatable=again, kept=frozenset({PLAN}))
 
 
 def new_run_id() -> str:

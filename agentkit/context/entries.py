@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -30,9 +30,14 @@ class Entry:
 
 
 class Entries:
-    """All messages but the instructions, with what is sent of each."""
+    """All messages but the instructions, with what is sent of each.
 
-    def __init__(self) -> None:
+    Args:
+        kept: Names of tools whose newest result stays, call and all.
+    """
+
+    def __init__(self, kept: Container[str] = frozenset()) -> None:
+        self._kept = kept
         self.all: list[Entry] = []
         self._messages: list[Message] = []
         self._sent: list[Message] = []
@@ -89,16 +94,27 @@ class Entries:
 
     def clearable(self) -> list[int]:
         """Results that may become stubs, oldest first."""
+        kept = self._kept_result()
         return [
             at
             for at, entry in enumerate(self.all[: self.newest()])
-            if isinstance(entry.message, ToolMessage) and entry.state in ("whole", "shortened")
+            if isinstance(entry.message, ToolMessage)
+            and entry.state in ("whole", "shortened")
+            and at != kept
         ]
+
+    def _kept_result(self) -> int | None:
+        for at in range(len(self.all) - 1, -1, -1):
+            message = self.all[at].message
+            if isinstance(message, ToolMessage) and message.name in self._kept:
+                return at
+        return None
 
     def droppable(self) -> list[list[int]]:
         """Exchanges that may be left out, oldest first; each is a group that stays together.
 
-        The first and the last thing that the user said stay, and so does the newest exchange.
+        The first and the last thing that the user said stay, and so do the newest exchange and the
+        one whose result is kept.
         """
         rounds: list[tuple[int | None, list[list[int]]]] = [(None, [])]
         for at, entry in enumerate(self.all[: self.newest()]):
@@ -112,9 +128,11 @@ class Entries:
 
     def _of_round(self, question: int | None, groups: list[list[int]]) -> list[list[int]]:
         """A round's groups that are still there; its question goes with the last of them."""
-        live = [group for group in groups if self.all[group[0]].state != "dropped"]
+        result = self._kept_result()
+        there = [group for group in groups if self.all[group[0]].state != "dropped"]
+        live = [group for group in there if result not in group]
         kept = (None, self._first_user(), self._last_user())
-        if question in kept or self.all[question or 0].state == "dropped":
+        if question in kept or len(live) < len(there) or self.all[question or 0].state == "dropped":
             return live
         return [*live[:-1], [question or 0, *(live[-1] if live else [])]]
 

@@ -86,14 +86,19 @@ class ContextWindow:
     Args:
         context: What the user says of it.
         repeatable: Tools whose calls may simply be made again.
+        kept: Tools whose newest result stays in view.
     """
 
     def __init__(
-        self, context: Context | None = None, *, repeatable: Container[str] = frozenset()
+        self,
+        context: Context | None = None,
+        *,
+        repeatable: Container[str] = frozenset(),
+        kept: Container[str] = frozenset(),
     ) -> None:
         self._context = context or Context()
         self._repeatable = repeatable
-        self._entries = Entries()
+        self._entries = Entries(kept)
         self._prompt = Prompt()
         self._system: list[Message] = []
         self._room = Room(None, None, None, 0, 0)
