@@ -3,7 +3,7 @@
 A run is a forked process with a journal on disk. Its tools write down that they begin and that they
 end, in a file of their own; afterwards that file, the journal and the final history must agree.
 
-`python -m tests.journal.crashing random|named|races SEED RUNS` prints what it counted, as JSON.
+`python -m tests.journal.crashing random|named|races|refusals SEED RUNS` prints its counts as JSON.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import sqlite3
 import sys
@@ -195,12 +196,20 @@ def victim(case: Case, bomb: Bomb) -> None:
     (folder / "told").write_text(json.dumps(told))
 
 
-def start(case: Case, bomb: Bomb) -> int:
-    """The number of a process that runs `victim`; exit code 0 if it came to the end."""
+def start(case: Case, bomb: Bomb, *, file_size: int | None = None) -> int:
+    """The number of a process that runs `victim`; exit code 0 if it came to the end.
+
+    Args:
+        case: The run.
+        bomb: Of the process.
+        file_size: Bytes that no file of it may exceed, as if the disk were full.
+    """
     pid = os.fork()
     if pid == 0:
         code = 1
         with suppress(BaseException):
+            if file_size is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
             victim(case, bomb)
             code = 0
         os._exit(code)
@@ -321,6 +330,23 @@ def race(case: Case) -> Counter[str]:
     return counts + Counter(races=1, stale_owners_refused=bool(late))
 
 
+def refuse(case: Case) -> Counter[str]:
+    """The disk is full in mid-run; later there is room again."""
+    size = random.Random(case.seed).randint(_LEAST_JOURNAL, 250_000)
+    status = os.waitpid(start(case, Bomb(), file_size=size), 0)[1]
+    intents = {entry.key for entry in _entries(case.folder) if isinstance(entry, CallIntended)}
+    begun = set(Diary(case.folder / "diary").keys("begin"))
+    assert begun <= intents, f"{case}: tools began without an intent: {begun - intents}"
+    finished = _results(case.folder)
+    assert os.waitpid(start(case, Bomb()), 0)[1] == 0, f"{case}: it does not come to its end"
+    counts = Counter(tries=1, runs_that_met_a_full_disk=bool(status), calls_begun_before=len(begun))
+    return counts + check(case, finished)
+
+
+_LEAST_JOURNAL = 36_000
+"""Bytes: SQLite's shared-memory file has 32 KiB before anything is written."""
+
+
 def _locked(folder: Path) -> bool:
     with closing(sqlite3.connect(folder / "runs.db", timeout=0.05, isolation_level=None)) as file:
         try:
@@ -349,6 +375,15 @@ def races(seed: int, number: int) -> dict[str, int]:
     return dict(counts)
 
 
+def refusals(seed: int, number: int) -> dict[str, int]:
+    """Plays so many runs of ten calls that meet a full disk."""
+    counts: Counter[str] = Counter()
+    for each in range(number):
+        with tempfile.TemporaryDirectory() as folder:
+            counts += refuse(Case(Path(folder), seed * 1000 + each))
+    return dict(counts)
+
+
 def named(seed: int, runs: int, points: Sequence[str] = POINTS) -> dict[str, int]:
     """Plays so many runs for each of the points, killed there: more often if there are many."""
     counts: Counter[str] = Counter()
@@ -362,6 +397,7 @@ if __name__ == "__main__":
         "random": batch,
         "named": named,
         "races": races,
+        "refusals": refusals,
     }
     kind, first, how_many = sys.argv[1:]
     sys.stdout.write(json.dumps(plays[kind](int(first), int(how_many))))

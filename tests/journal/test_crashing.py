@@ -41,6 +41,12 @@ def test_runs_killed_at_every_named_point_repeat_and_lose_nothing() -> None:
     assert counts["unknown_reported"] > 0
 
 
+def test_no_tool_begins_without_its_intent_when_the_disk_is_full() -> None:
+    counts = counted("refusals", 4, 8)
+    assert counts["tries"] == 8
+    assert counts["runs_that_met_a_full_disk"] > 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="owners are told apart by /proc")
 def test_an_owner_that_was_stopped_writes_nothing_when_it_wakes_up() -> None:
     counts = counted("races", 3, 2)
