@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from agentkit.trace.redaction import without_secrets
+from agentkit.trace.redaction import redacted
 
 __all__ = ["get_logger"]
 
@@ -34,7 +34,7 @@ def _to_record(
     _logger: WrappedLogger, _method: str, event: EventDict
 ) -> tuple[tuple[str], dict[str, Any]]:
     """Event and fields as the arguments of a `logging` call."""
-    text = _without_secrets(str(event.pop("event", "")))
+    text = redacted(str(event.pop("event", "")))
     exc_info = event.pop("exc_info", None)
     event = {key: _hidden(value) for key, value in event.items()}
     line = " ".join([text, *(f"{key}={value!r}" for key, value in event.items())])
@@ -42,8 +42,4 @@ def _to_record(
 
 
 def _hidden(value: Any) -> Any:
-    return _without_secrets(value) if isinstance(value, str) else value
-
-
-def _without_secrets(text: str) -> str:
-    return without_secrets(text.encode("utf-8", "replace")).decode()
+    return redacted(value) if isinstance(value, str) else value

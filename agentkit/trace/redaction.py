@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-__all__ = ["keep_secret", "secret_headers", "without_secrets"]
+__all__ = ["keep_secret", "redacted", "secret_headers", "without_secrets"]
 
 HIDDEN = b"[secret]"
 _SHORTEST = 8
@@ -66,6 +66,11 @@ def without_secrets(text: bytes) -> bytes:
     """The text with every registered value replaced."""
     pattern = _SECRETS.pattern
     return text if pattern is None else pattern.sub(HIDDEN, text)
+
+
+def redacted(text: str) -> str:
+    """The text with every registered value replaced, and nothing that UTF-8 cannot hold."""
+    return without_secrets(text.encode("utf-8", "replace")).decode()
 
 
 def _forms(value: str) -> Iterator[bytes]:
