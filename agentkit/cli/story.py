@@ -102,6 +102,9 @@ class _Story:
         self.line(f"step {step.number}   {times}{tokens}", "bold")
         for restart in step.restarts:
             self.line(f"↻ {restart.reason}", "yellow", 2)
+        for compacted in step.compacted:
+            tokens = f"{compacted.before:,} → {compacted.after:,} tokens"
+            self.line(f"context compacted, {tokens}: {compacted.reason}", "yellow", 2)
         if step.finished is None:
             self.line("no reply", "red", 2)
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from anyio.lowlevel import checkpoint
 
 from agentkit.agent.state import current_budget
+from agentkit.context import Count, PromptForm
 from agentkit.errors import ModelError
 from agentkit.events import (
     ApprovalDecided,
@@ -28,7 +29,7 @@ from agentkit.events import (
 )
 from agentkit.executors import Executor
 from agentkit.messages import Message, ModelRequest, ModelResponse, ToolResult
-from agentkit.models import Model
+from agentkit.models import CountsPrompts, Model
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit
 from agentkit.runtime.divergence import Divergence, difference, request_difference, same
 from agentkit.toolset import ToolContext, ValidatedCall
@@ -212,7 +213,11 @@ _CUT_SHORT = ("cancelled", "seconds")
 
 
 class ReplayModel:
-    """Gives the recorded replies to the recorded requests."""
+    """Gives the recorded replies to the recorded requests.
+
+    A record holds what the agent asked. What its context left out of that to fit the model's
+    window depended on the server's counts, so the request is wanted as it is.
+    """
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -231,6 +236,14 @@ class ReplayModel:
         """The recorded reply, in one piece; see `Tape.reply` for what it raises."""
         await checkpoint()
         yield ModelFinished(self._tape.reply(request))
+
+    async def prompt_form(self, request: ModelRequest) -> PromptForm | None:  # noqa: ARG002 - of any
+        """None: the request is to come as it is."""
+        return None
+
+    async def count(self, wanted: Count) -> Sequence[int] | None:  # noqa: ARG002 - of none
+        """None: nobody can tell."""
+        return None
 
     async def aclose(self) -> None:
         """Holds nothing."""
@@ -348,4 +361,5 @@ def _decision(event: ApprovalDecided) -> Decision:
 
 if TYPE_CHECKING:
     _model: Model = ReplayModel(Tape([]))
+    _counts: CountsPrompts = ReplayModel(Tape([]))
     _executor: Executor = ReplayExecutor(Tape([]))

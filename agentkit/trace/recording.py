@@ -17,6 +17,7 @@ from agentkit.events import (
     ApprovalDecided,
     ApprovalNeeded,
     CallRepaired,
+    ContextCompacted,
     Event,
     ModelCalled,
     RunFinished,
@@ -104,6 +105,7 @@ class Step:
     began: float
     asked: list[Asked] = field(default_factory=list)
     restarts: list[StepRestarted] = field(default_factory=list)
+    compacted: list[ContextCompacted] = field(default_factory=list)
     finished: StepFinished | None = None
     ran: dict[str, Ran] = field(default_factory=dict)
     ended: float = 0.0
@@ -225,6 +227,8 @@ def _add(part: Part, timed: Timed, requests: dict[int, ModelRequest]) -> None:
             step.finished = event
         case StepRestarted():
             step.restarts.append(event)
+        case ContextCompacted():
+            step.compacted.append(event)
         case _:
             _add_call(step, event, time)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from agentkit import (
     RunFiles,
     ToolContext,
     ToolError,
+    Usage,
     tool,
 )
 from agentkit.agent import Cancellation
-from agentkit.events import ModelCalled
+from agentkit.context import Context
+from agentkit.events import ContextCompacted, ModelCalled
 from agentkit.journal import SQLiteJournal
 from agentkit.messages import SystemMessage, UserMessage
 from agentkit.policy import Approve, Deny, Edit, Policy
@@ -270,6 +273,23 @@ async def test_a_run_that_was_cancelled_or_killed_replays_as_far_as_it_came(tmp_
         killed = await replayed(events[:length], options)
         assert killed.identical, killed
         assert "the process died" in killed.notes[0]
+
+
+async def test_what_the_context_left_out_does_not_disturb_a_replay(tmp_path: Path) -> None:
+    @tool(effect="pure")
+    async def read(page: int) -> str:
+        """Read a page."""
+        return f"page {page} " * 200
+
+    tight: dict[str, Any] = {"tools": [read], "context": Context(compact_at=1_500)}
+    asked = [
+        replace(call("read", page=page), usage=Usage(200 * (page + 1), 5)) for page in range(12)
+    ]
+    events = await record(tmp_path, [*asked, say("Read.")], tight)
+    assert any(isinstance(event, ContextCompacted) for event in events)
+    for context in (tight["context"], Context()):
+        report = await replayed(events, {**tight, "context": context})
+        assert report.identical, report
 
 
 class Killed(BaseException):

@@ -90,6 +90,10 @@ def _marks(step: Step) -> Iterator[Html]:
 
 
 def _inside(step: Step, *, first: bool) -> Iterator[Html]:
+    for compacted in step.compacted:
+        tokens = f"{compacted.before:,} → {compacted.after:,} tokens"
+        tag = el("span", f"context compacted: {tokens}", cls="tag warn")
+        yield el("p", tag, f" {compacted.reason}")
     reasons = [restart.reason for restart in step.restarts]
     for number, asked in enumerate(step.asked):
         if number and number <= len(reasons):
