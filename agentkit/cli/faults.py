@@ -134,7 +134,7 @@ def _table(scenarios: Sequence[Scenario], outcomes: _Outcomes, width: int) -> Ta
 def _mark(outcomes: Sequence[Outcome]) -> Text:
     if not any(outcome.problems for outcome in outcomes):
         return Text("ok", "green")
-    return Text("pending", "yellow") if outcomes[0].scenario.pending else Text("SURPRISE", "red")
+    return Text("SURPRISE", "red")
 
 
 def _surprises(outcomes: _Outcomes, console: Console) -> int:
@@ -142,11 +142,10 @@ def _surprises(outcomes: _Outcomes, console: Console) -> int:
     surprised: set[str] = set()
     for (stream, backend), results in outcomes.items():
         for outcome in results:
-            scenario = outcome.scenario
-            if outcome.problems and not scenario.pending:
-                surprised.add(scenario.name)
-                what = "; ".join(outcome.problems)
-                console.print(Text(f"{scenario.name} ({_named(stream, backend)}): {what}"))
+            if outcome.problems:
+                name, what = outcome.scenario.name, "; ".join(outcome.problems)
+                surprised.add(name)
+                console.print(Text(f"{name} ({_named(stream, backend)}): {what}"))
     return len(surprised)
 
 

@@ -75,7 +75,6 @@ class Scenario:
         grammar: Whether the server obeys a grammar.
         denied: Whether a person denies every call that asks.
         cancel: When the run is cancelled.
-        pending: Why the scenario does not end so yet; a surprise in it is expected.
     """
 
     name: str
@@ -97,7 +96,6 @@ class Scenario:
     grammar: bool = False
     denied: bool = False
     cancel: CancelAt | None = None
-    pending: str = ""
 
     @property
     def afterwards(self) -> ServerStep:
