@@ -20,6 +20,7 @@ from agentkit.cli.replay import replay
 from agentkit.cli.resume import resume
 from agentkit.cli.run import run
 from agentkit.cli.runs import runs
+from agentkit.cli.serve import serve
 from agentkit.cli.tools import tools
 from agentkit.cli.trace import trace
 
@@ -40,6 +41,7 @@ app.command()(replay)
 app.add_typer(runs, name="runs")
 app.add_typer(trace, name="trace")
 app.command()(doctor)
+app.command()(serve)
 app.add_typer(tools, name="tools")
 app.add_typer(mcp, name="mcp")
 app.add_typer(faults, name="faults")

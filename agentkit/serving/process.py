@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +32,14 @@ class RunningServer:
         pid: The process that guards it; every process of the server is below it.
         log: File with what the server prints.
         seconds: Wall time from start to the first healthy answer.
+        exit_code: Asks whether it has ended by itself: its exit code, or None while it runs.
     """
 
     url: str
     pid: int
     log: Path
     seconds: float
+    exit_code: Callable[[], int | None]
 
 
 def free_port() -> int:
@@ -93,7 +95,7 @@ def running_server(
         )
     try:
         _await_health(process, url, log, started + deadline, progress)
-        yield RunningServer(url, process.pid, log, time.monotonic() - started)
+        yield RunningServer(url, process.pid, log, time.monotonic() - started, process.poll)
     finally:
         _stop(process, grace)
 

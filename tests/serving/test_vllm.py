@@ -3,7 +3,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from agentkit.serving.vllm import OLDEST_VLLM, REQUIRED_FLAGS, TESTED_VLLM, api_server
+from agentkit.serving.vllm import OLDEST_VLLM, REQUIRED_FLAGS, TESTED_VLLM, api_program
 
 REPO = Path(__file__).parents[2]
 
@@ -28,11 +28,6 @@ def test_the_tested_version_is_in_the_supported_range() -> None:
     assert [int(part) for part in TESTED_VLLM.split(".")] >= oldest
 
 
-def test_the_command_serves_on_loopback_with_the_gemma4_parsers() -> None:
-    command = api_server(
-        Path("python"), Path("/ckpt"), served_model_name="m", port=1, max_model_len=2, extra=["-x"]
-    )
-    assert " ".join(command) == (
-        "python -m vllm.entrypoints.openai.api_server --model /ckpt --served-model-name m "
-        f"--host 127.0.0.1 --port 1 --max-model-len 2 {' '.join(REQUIRED_FLAGS)} -x"
-    )
+def test_the_cpu_build_is_started_by_its_module() -> None:
+    program = " ".join(api_program(Path("python")))
+    assert program == "python -m vllm.entrypoints.openai.api_server --model"

@@ -90,7 +90,8 @@ def _rendered(text: str, tools: Sequence[ToolDefinition], generation: str) -> st
 async def control_tokens(subject: Subject) -> Finding:
     """Whether text from outside that spells control tokens stays text."""
     told = await subject.get("/tokenizer_info")
-    literals = {*CONTROL_LITERALS, *(read_special_tokens(told) if told else ())}
+    listed = read_special_tokens(told) if told else []
+    literals = {*CONTROL_LITERALS, *listed}
     literals = {text for text in literals if text and not any(map(str.isspace, text))}
     escape = Escape(literals)
     spelled = " ".join(sorted(literals))
@@ -109,5 +110,5 @@ async def control_tokens(subject: Subject) -> Finding:
             f"{len(forged)} control tokens can be forged by text, though it is escaped",
             "serve the checkpoint with its own tokenizer, and report this to agentkit",
         )
-    where = "the served tokenizer" if told else "Gemma 4"
+    where = "the served tokenizer" if listed else "Gemma 4"
     return passed(f"none of {len(control)} control tokens of {where} can be forged by text")

@@ -155,12 +155,6 @@ PLANTED = (
         refuses=_refuses_tools,
     ),
     Planted(
-        "another model's tool parser",
-        frozenset({"tool parser"}),
-        "--tool-call-parser gemma4",
-        reply=_calls_as_text,
-    ),
-    Planted(
         "no reasoning parser",
         frozenset({"reasoning parser"}),
         "--reasoning-parser gemma4",
@@ -177,6 +171,19 @@ PLANTED = (
     ),
     Planted("no prefix cache", frozenset({"prefix cache"}), "prefix-caching", request=_salted),
     Planted("a tiny window", frozenset({"window"}), "--max-model-len", reply=_window_of(2048)),
+    Planted(
+        "a proxy that drops the grammar",
+        frozenset({"grammar"}),
+        "structured_outputs",
+        request=_without_request("structured_outputs"),
+    ),
+    Planted("a proxy that buffers", frozenset({"streaming"}), "buffering", buffers=True),
+    Planted(
+        "another model's tool parser",
+        frozenset({"tool parser"}),
+        "--tool-call-parser gemma4",
+        reply=_calls_as_text,
+    ),
     Planted("an old vLLM", frozenset({"version"}), "0.24", reply=_version_of("0.20.1")),
     Planted(
         "a proxy that drops token ids",
@@ -185,18 +192,11 @@ PLANTED = (
         reply=_without_ids,
     ),
     Planted(
-        "a proxy that drops the grammar",
-        frozenset({"grammar"}),
-        "structured_outputs",
-        request=_without_request("structured_outputs"),
-    ),
-    Planted(
         "a proxy that drops stream options",
         frozenset({"streaming"}),
         "stream_options",
         request=_without_request("stream_options"),
     ),
-    Planted("a proxy that buffers", frozenset({"streaming"}), "buffering", buffers=True),
     Planted(
         "stop tokens forgotten",
         frozenset({"stop tokens"}),
@@ -216,4 +216,4 @@ PLANTED = (
         reply=_always_finished,
     ),
 )
-"""Each is told apart by the set of probes that fail."""
+"""Each with the probes that fail of it; the first eight are also planted in `make live`."""

@@ -1,0 +1,111 @@
+"""The right command for each model, and what is said of the parts that nobody tried."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from agentkit.gemma4.profiles import PROFILES
+from agentkit.serving.plan import ServePlan, Wish, plan
+from agentkit.serving.vllm import REQUIRED_FLAGS
+
+MODELS = {
+    "E2B": "google/gemma-4-E2B-it",
+    "E4B": "google/gemma-4-E4B-it",
+    "12B": "google/gemma-4-12B-it",
+    "26B-A4B": "google/gemma-4-26B-A4B-it",
+    "31B": "google/gemma-4-31B-it",
+}
+
+
+def value(made: ServePlan, flag: str) -> str:
+    """What follows a flag, the last one of its name."""
+    at = len(made.command) - 1 - made.command[::-1].index(flag)
+    return made.command[at + 1]
+
+
+@pytest.mark.parametrize(("size", "model"), MODELS.items())
+def test_each_size_gets_the_parsers_a_window_with_room_and_its_media(size: str, model: str) -> None:
+    made, profile = plan(model, Wish()), PROFILES[size]
+    assert made.command[:3] == ("vllm", "serve", model)
+    assert " ".join(REQUIRED_FLAGS) in " ".join(made.command)
+    window = int(value(made, "--max-model-len"))
+    assert profile.compaction_point + 8192 <= window <= profile.context_window
+    limits = json.loads(value(made, "--limit-mm-per-prompt"))
+    assert {"text", *limits} == set(profile.modalities)
+    assert any(size in part and "GPU" in part for part in made.unverified)
+
+
+def test_what_the_user_says_wins(tmp_path: Path) -> None:
+    wish = Wish(
+        served_name="mine",
+        host="0.0.0.0",
+        port=9,
+        window=1000,
+        gpus=4,
+        chat_template=tmp_path / "t.jinja",
+        extra=("--max-model-len", "2000"),
+    )
+    made = plan(MODELS["31B"], wish)
+    assert value(made, "--served-model-name") == made.name == "mine"
+    assert value(made, "--host") == "0.0.0.0"
+    assert made.url == "http://127.0.0.1:9"
+    assert value(made, "--chat-template") == str(tmp_path / "t.jinja")
+    assert value(made, "--tensor-parallel-size") == "4"
+    assert value(made, "--max-model-len") == "2000"
+    assert made.command.index("1000") < made.command.index("2000")
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "flags"),
+    [
+        ("google/gemma-4-31B-it-qat-w4a16-ct", 4, ""),
+        ("someone/gemma-4-26B-A4B-it-FP8-dynamic", 8, ""),
+        ("unsloth/gemma-4-E4B-it-bnb-4bit", 4, "--quantization bitsandbytes"),
+    ],
+)
+def test_a_quantised_reupload_is_recognised_by_its_name(name: str, bits: int, flags: str) -> None:
+    made = plan(name, Wish())
+    assert any(f"({bits} bits a weight)" in part for part in made.unverified)
+    assert ("--quantization" in made.command) == bool(flags)
+    assert flags in " ".join(made.command)
+
+
+def test_a_reupload_is_told_of_old_templates_and_googles_own_is_not() -> None:
+    assert any("--chat-template" in note for note in plan("x/gemma-4-31B-it", Wish()).notes)
+    assert not any("--chat-template" in note for note in plan(MODELS["31B"], Wish()).notes)
+
+
+def test_a_folder_is_served_offline_by_its_own_config_under_its_own_name(tmp_path: Path) -> None:
+    folder = tmp_path / "my-tune"
+    folder.mkdir()
+    text = {"model_type": "gemma4_text", "num_hidden_layers": 60, "max_position_embeddings": 32768}
+    (folder / "config.json").write_text(json.dumps(text))
+    made = plan(str(folder), Wish())
+    assert made.name == "my-tune"
+    assert made.environment["HF_HUB_OFFLINE"] == "1"
+    assert value(made, "--max-model-len") == "32768"
+    assert "--limit-mm-per-prompt" not in made.command, "a checkpoint of text only"
+    assert "HF_HUB_OFFLINE" not in plan(MODELS["31B"], Wish()).environment
+
+
+def test_on_the_cpu_nothing_of_gpus_is_said() -> None:
+    made = plan("tiny", Wish(cpu=True, served_name="tiny-gemma4"), ("python", "-m", "vllm"))
+    assert made.command[:4] == ("python", "-m", "vllm", "tiny")
+    assert "--gpu-memory-utilization" not in made.command
+    assert value(made, "--dtype") == "float32"
+    assert made.unverified == ()
+
+
+def test_a_name_that_says_nothing_is_said_to_be_a_guess() -> None:
+    assert any("guess" in note for note in plan("someone/my-model", Wish()).notes)
+
+
+def test_the_shown_command_is_the_one_for_a_shell() -> None:
+    made = plan("google/gemma-4-E2B-it", Wish(served_name="it's mine"))
+    words = shlex.split(made.shown().replace("\\\n", " "))
+    variables = [f"{name}={text}" for name, text in made.environment.items()]
+    assert words == [*variables, *made.command]
