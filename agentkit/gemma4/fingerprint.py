@@ -13,6 +13,7 @@ from agentkit.messages import (
     AssistantMessage,
     ModelRequest,
     ModelSettings,
+    SystemMessage,
     ToolCall,
     ToolDefinition,
     ToolMessage,
@@ -26,6 +27,8 @@ TemplateGeneration: TypeAlias = Literal["canonical", "canonical-small", "april",
 
 PROBE: Final = ModelRequest(
     messages=(
+        # Followed by a space where the server passes content as lists of parts, as vLLM does.
+        SystemMessage("Probe."),
         UserMessage("ping"),
         AssistantMessage(tool_calls=(ToolCall("probe-1", "probe", {"flag": None}),)),
         ToolMessage("probe-1", "probe", "pong"),

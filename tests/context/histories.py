@@ -84,7 +84,7 @@ def random_history(seed: int) -> list[list[Message]]:
     requests: list[list[Message]] = []
     for _ in range(rng.choice([1, 1, 2, 4])):
         messages = [*messages, UserMessage(f"task {_text(rng, rng.choice([3, 60]))}")]
-        for _ in range(rng.randint(0, 12)):
+        for _ in range(rng.randint(0, 9)):
             requests.append(messages)
             messages = [*messages, *_step(rng, len(messages), biggest)]
         requests.append(messages)

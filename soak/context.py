@@ -1,0 +1,41 @@
+"""20,000 random conversations that outgrow their windows, against every promise of the window."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from soak.proof import prove
+from tests.agent.test_histories import rendered_check
+from tests.context.histories import check_history
+from tests.gemma4.official import FILES, TEMPLATES
+
+_BATCHES = 400
+_HISTORIES = 50
+_RENDERED = 2
+"""Of each batch, so many are rendered by all three official templates too."""
+
+
+def batch(number: int) -> dict[str, int]:
+    """So many conversations, all promises checked at each request."""
+    counts: Counter[str] = Counter()
+    for seed in range(number * _HISTORIES, (number + 1) * _HISTORIES):
+        if seed % _HISTORIES < _RENDERED:
+            counts += check_history(seed, rendered_check)
+            counts["histories rendered by 3 templates"] += 1
+        else:
+            counts += check_history(seed)
+    return counts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the proof; the templates must be there."""
+    if not (TEMPLATES / FILES["large"]).is_file():
+        print(f"no templates in {TEMPLATES}; AGENTKIT_TEMPLATES names their folder")
+        return 1
+    return prove("context", _BATCHES, batch, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
