@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import shlex
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ def live_server(
     checkpoint: Path,
     *,
     flags: Sequence[str] = (),
+    without: str = "",
     environment: Mapping[str, str] | None = None,
     log: Path | None = None,
 ) -> Generator[LiveServer]:
@@ -61,6 +63,7 @@ def live_server(
     Args:
         checkpoint: Folder of the checkpoint.
         flags: Further flags of the server.
+        without: Words of the right command that are left out, to start a server wrongly.
         environment: Further variables of the server.
         log: Where its output goes; by default a file in the cache folder.
     """
@@ -79,13 +82,14 @@ def live_server(
         ),
         api_program(python),
     )
+    command = shlex.split(shlex.join(served.command).replace(without, ""))
     variables = {
         **served.environment,
         "VLLM_API_KEY": key,  # not a flag: those show in the process list
         **(environment or {}),
     }
     with running_server(
-        served.command,
+        command,
         url=served.url,
         log=log or cache_folder() / "logs" / f"vllm-{time.strftime('%Y%m%d-%H%M%S')}-{port}.log",
         environment=variables,

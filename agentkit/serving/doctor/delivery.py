@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from agentkit.gemma4.tokens import EOS, IDS, RESPONSE_OPEN, TURN_CLOSE
+from agentkit.gemma4.tokens import CALL_OPEN, EOS, IDS, RESPONSE_OPEN, TURN_CLOSE
 from agentkit.messages import ToolChoice
 from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import NATIVE_BIAS, REPORT, Exchange, Subject, bias
@@ -13,6 +13,9 @@ __all__ = ["prefix_cache", "stop_tokens", "streaming"]
 
 _FORCED = ToolChoice("required", max_calls=1)
 _LONG_REPLY = 48
+_TRIES = 4
+"""A machine under load may let pieces pile up too, but hardly every time."""
+
 _FASTEST = 0.0003
 """Seconds for one token of one reply: no Gemma 4 on any GPU decodes faster, so tokens that come
 closer together have waited somewhere."""
@@ -25,19 +28,23 @@ async def streaming(subject: Subject) -> Finding:
             await subject.ask(tools=(REPORT,), choice=_FORCED, stream=s, extra=NATIVE_BIAS)
             for s in (False, True)
         ]
-        if whole.calls and (whole.calls != streamed.calls or streamed.text):
+        leaked = CALL_OPEN in streamed.text
+        if whole.calls and (whole.calls != streamed.calls or leaked):
             return failed(
                 f"a call comes whole as {whole.calls}, streamed as {streamed.calls} "
                 f"beside the text {streamed.text!r}",
                 "take a vLLM whose parser streams right, or VLLMModel(..., stream=False)",
             )
-    long = [await _long_reply(subject) for _ in range(2)]
-    if not all(asked.usage for asked in long):
-        return failed(
-            "streams come without usage: tokens cannot be counted, limits cannot hold",
-            "no proxy may drop `stream_options` from requests or the last event from streams",
-        )
-    if all(map(_in_one_burst, long)):
+    for _ in range(_TRIES):
+        long = await _long_reply(subject)
+        if not long.usage:
+            return failed(
+                "streams come without usage: tokens cannot be counted, limits cannot hold",
+                "no proxy may drop `stream_options` from requests or the last event from streams",
+            )
+        if not _in_one_burst(long):
+            break
+    else:
         return failed(
             "a streamed reply comes all at once, at its end: something holds it back",
             "switch off buffering in the proxy before the server (nginx: proxy_buffering off)",

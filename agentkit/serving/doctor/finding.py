@@ -14,7 +14,7 @@ __all__ = ["Diagnosis", "Finding", "Probe", "Verdict", "failed", "passed", "warn
 Verdict: TypeAlias = Literal["pass", "warn", "fail"]
 """`warn` is what agentkit works around, or what could not be told."""
 
-_ORDER: tuple[Verdict, ...] = ("pass", "warn", "fail")
+_WORST_FIRST: tuple[Verdict, ...] = ("fail", "warn", "pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ class Diagnosis:
     @property
     def verdict(self) -> Verdict:
         """The worst of the findings."""
-        found: list[Verdict] = ["pass", *(finding.verdict for finding in self.findings)]
-        return max(found, key=_ORDER.index)
+        found = {finding.verdict for finding in self.findings}
+        return next((verdict for verdict in _WORST_FIRST if verdict in found), "pass")
 
     @property
     def exit_code(self) -> int:

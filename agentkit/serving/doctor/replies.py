@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentkit.errors import ServerNotReadyError
-from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN
+from agentkit.gemma4.tokens import CHANNEL_CLOSE, CHANNEL_OPEN
 from agentkit.messages import JsonObject, ToolChoice, ToolDefinition
 from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import (
@@ -38,16 +38,15 @@ async def tool_parser(subject: Subject) -> Finding:
     subject.tools = True
     if forced.calls == _WANTED:
         return passed("a native call comes back as a call")
-    freely = await subject.ask(tools=(REPORT,))
-    for asked in (forced, freely):
-        words = await subject.words(asked) or asked.text
-        if not asked.calls and (CALL_OPEN in words or f"call:{REPORT.name}" in asked.text):
-            return failed(
-                "calls come back as text: the server's tool parser does not read them", TOOL_FLAGS
-            )
     own = await subject.own_calls(forced, (REPORT,))
     if forced.calls and own == _WANTED:
         return failed(f"a call comes back changed: {forced.calls}", TOOL_FLAGS)
+    freely = await subject.ask(tools=(REPORT,))
+    for asked in (forced, freely):
+        made = await subject.own_calls(asked, (REPORT,)) or f"call:{REPORT.name}{{" in asked.text
+        if made and not asked.calls:
+            says = "calls come back as text: the server's tool parser does not read them"
+            return failed(says, TOOL_FLAGS)
     if any(name == REPORT.name for name, _ in freely.calls):
         return passed("a call that the model made of itself comes back as a call")
     return warned("could not be told: the model was asked for a call and made none")
@@ -90,21 +89,20 @@ async def reasoning_parser(subject: Subject) -> Finding:
         "Think, then answer.", extra={**held, **bias(CHANNEL_OPEN, CHANNEL_CLOSE)}
     )
     freely = forced
-    if not await _thought(subject, forced):
+    if not (forced.reasoning or await _had_thought(subject, forced)):
         freely = await subject.ask("Is 91 a prime? Think first.", thinking=True, max_tokens=256)
     for asked in (forced, freely):
-        words = await _thought(subject, asked)
         if asked.reasoning:
             return passed("thoughts come back apart from the answer")
-        if words:
+        if await _had_thought(subject, asked):
             return failed("thoughts come back as part of the answer", "--reasoning-parser gemma4")
     return warned("could not be told: the model was asked for a thought and had none")
 
 
-async def _thought(subject: Subject, asked: Exchange) -> bool:
-    """Whether the model had a thought, by its own words."""
+async def _had_thought(subject: Subject, asked: Exchange) -> bool:
+    """Whether the model had a thought, by its own words or by what leaked of it."""
     words = await subject.words(asked) or asked.text
-    return bool(asked.reasoning) or CHANNEL_OPEN in words or words.startswith("thought\n")
+    return f"{CHANNEL_OPEN}thought\n" in words or words.startswith("thought\n")
 
 
 async def own_tokens(subject: Subject) -> Finding:

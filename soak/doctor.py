@@ -1,0 +1,102 @@
+"""The doctor before vLLMs that were really started wrongly, and behind every planted fault.
+
+Each batch starts a server: two good ones, of trained and of random weights, of which nothing may be
+said (before the first all faults are planted as well); then one wrong start after the other, whose
+probe must fail and no other.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from agentkit.serving.doctor import Diagnosis, examine
+from soak.proof import prove
+from tests.gemma4.official import FILES, TEMPLATES
+from tests.live.planted import planted_before
+from tests.live.server import checkpoint_folder, live_server
+from tests.serving.doctor.planted import PLANTED
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How a server is started, and the probes that must fail of it."""
+
+    what: str
+    fails: frozenset[str] = frozenset()
+    without: str = ""
+    flags: tuple[str, ...] = ()
+    checkpoint: str = "tiny"
+
+
+_PARSER = "--enable-auto-tool-choice --tool-call-parser gemma4"
+_STARTS = (
+    _Start("a good server"),
+    _Start("a good server of random weights", checkpoint="random"),
+    _Start("no tool parser", frozenset({"tool parser"}), without=_PARSER),
+    _Start(
+        "another model's tool parser",
+        frozenset({"tool parser"}),
+        flags=("--tool-call-parser", "hermes"),
+    ),
+    _Start(
+        "no reasoning parser",
+        frozenset({"reasoning parser"}),
+        without="--reasoning-parser gemma4",
+    ),
+    _Start(
+        "April's template",
+        frozenset({"chat template"}),
+        flags=("--chat-template", str(TEMPLATES / FILES["april"])),
+    ),
+    _Start(
+        "no details of prompt tokens",
+        frozenset({"prefix cache"}),
+        without="--enable-prompt-tokens-details",
+    ),
+    _Start("no prefix cache", frozenset({"prefix cache"}), flags=("--no-enable-prefix-caching",)),
+    _Start("a tiny window", frozenset({"window"}), flags=("--max-model-len", "2048")),
+)
+
+
+def batch(number: int) -> dict[str, int]:
+    """One server, examined."""
+    start = _STARTS[number]
+    with live_server(
+        checkpoint_folder(start.checkpoint), flags=start.flags, without=start.without
+    ) as server:
+        counts = {"servers examined": 1, "probes asked": _check(server.url, server.api_key, start)}
+        counts["wrong starts found and named"] = int(bool(start.fails))
+        if number == 0:
+            for planted in PLANTED:
+                with planted_before(server.url, planted) as url:
+                    _check(url, server.api_key, _Start(planted.name, planted.found_by))
+            counts["planted faults found and named"] = len(PLANTED)
+        return counts
+
+
+def _check(url: str, key: str, start: _Start) -> int:
+    """The number of probes asked; raises where what fails is not what must."""
+
+    async def main() -> Diagnosis:
+        return await examine(url, api_key=key)
+
+    findings = anyio.run(main).findings
+    failed = {found.probe for found in findings if found.verdict == "fail"}
+    told = "; ".join(f"{f.probe}: {f.says}" for f in findings if f.verdict != "pass")
+    if failed != start.fails or (not start.fails and told):
+        raise AssertionError(f"{start.what}: {sorted(start.fails)} should fail, but {told}")
+    return len(findings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the proof: one server at a time."""
+    given = sys.argv[1:] if argv is None else argv
+    return prove("doctor", len(_STARTS), batch, ["--jobs", "1", *given])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
