@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from agentkit.errors import JournalError
+
 __all__ = ["Owner", "boot_id"]
 
 _PROC = Path("/proc")
@@ -63,12 +65,12 @@ class Owner:
         """What `to_json` wrote.
 
         Raises:
-            ValueError: The text is something else.
+            JournalError: The text is something else.
         """
         try:
             return Owner(**json.loads(text))
-        except TypeError as error:
-            raise ValueError(f"not an owner: {text[:80]!r}") from error
+        except (TypeError, ValueError) as error:
+            raise JournalError(f"not an owner of a run: {text[:80]!r}") from error
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"

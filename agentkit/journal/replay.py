@@ -78,7 +78,7 @@ class JournaledRun:
         recorded: Its entries so far; the first is its `RunOpened`.
 
     Raises:
-        JournalError: The record has no beginning.
+        JournalError: The record has no beginning, or a call without its intent.
     """
 
     def __init__(self, journal: Journal, lease: Lease, recorded: Sequence[Entry]) -> None:
@@ -111,9 +111,9 @@ class JournaledRun:
             case CallIntended():
                 self._calls.setdefault(entry.key, CallState(entry))
             case CallStarted():
-                self._calls[entry.key].started = True
+                self._intended(entry.key).started = True
             case CallDone():
-                self._calls[entry.key].result = entry.result
+                self._intended(entry.key).result = entry.result
             case Shown():
                 self._shown[entry] += 1
             case RunOpened() | RunFinished():
@@ -123,6 +123,11 @@ class JournaledRun:
                 self._shown[_identity(entry)] += 1
             case _:
                 self._shown[_identity(entry)] += 1
+
+    def _intended(self, key: str) -> CallState:
+        if (state := self._calls.get(key)) is None:
+            raise JournalError(f"the record of {self._lease.run_id} lacks the intent of a call")
+        return state
 
     # --- events --------------------------------------------------------------------------------
 

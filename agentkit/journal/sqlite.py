@@ -156,15 +156,21 @@ class SQLiteJournal:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: what a transaction has decided must reach the caller, and it is short.
         made: list[T] = []
+
+        def guarded() -> None:
+            with self._errors():
+                made.append(work())
+
         with anyio.CancelScope(shield=True):
-            made.append(await anyio.to_thread.run_sync(work))
+            await anyio.to_thread.run_sync(guarded)
         return made[0]
 
     @contextmanager
     def _errors(self) -> Generator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+            # SQLite gives back whatever stands in a damaged file: bytes for a number, say.
             raise JournalError(f"the journal {self.path} cannot be used: {error}") from error
 
     @contextmanager

@@ -314,6 +314,7 @@ def race(case: Case) -> Counter[str]:
         time.sleep(0.001)
     time.sleep(random.Random(case.seed).random() * 0.03)
     os.kill(old, signal.SIGSTOP)
+    os.waitpid(old, os.WUNTRACED)  # all of its threads stand still now
     if _locked(folder):  # stopped within a transaction: such an owner is waited for
         os.kill(old, signal.SIGKILL)
         os.waitpid(old, 0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from agentkit.errors import JournalError
 from agentkit.journal.owner import Owner, boot_id
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -47,5 +48,5 @@ def test_an_owner_comes_back_from_its_text() -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"host": 1}', "null"])
 def test_a_text_that_is_no_owner_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r".*"):
+    with pytest.raises(JournalError, match="not an owner of a run"):
         Owner.from_json(text)

@@ -1,0 +1,101 @@
+"""A journal that was damaged, or forged, is refused or read; it never does anything else."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import anyio
+import pytest
+
+from agentkit import Agent, SQLiteJournal
+from agentkit.errors import JournalError
+from agentkit.testing import ScriptedModel, say
+from agentkit.toolset import Tool, make_tool
+from tests.journal.golden_runs import DIED, ENDED
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("format-*.db"))[-1]
+
+
+def tools(ran: list[int]) -> list[Tool[..., None]]:
+    """The golden runs' tools, harmless."""
+
+    def look(where: str) -> None:
+        """Looks."""
+
+    def pay(amount: int) -> None:
+        """Pays."""
+        ran.append(amount)
+
+    return [make_tool(look), make_tool(pay)]
+
+
+def look_at(file: Path) -> list[int]:
+    """Lists the runs and resumes them, if the file lets it; what was paid.
+
+    Raises:
+        Exception: None but a `JournalError`, which is caught.
+    """
+    ran: list[int] = []
+
+    async def main() -> None:
+        journal = SQLiteJournal(file)
+        try:
+            await journal.runs()
+            for run in (ENDED, DIED):
+                model = ScriptedModel([say("Done.")] * 9)
+                agent = Agent(model, tools=tools(ran), observers=())
+                with suppress(JournalError):
+                    await agent.resume(run, journal=journal)
+        finally:
+            journal.close()
+
+    with suppress(JournalError):
+        anyio.run(main)
+    return ran
+
+
+def test_whatever_byte_is_damaged_the_errors_are_the_journals_own(tmp_path: Path) -> None:
+    content = GOLDEN.read_bytes()
+    for seed in range(60):
+        rng = random.Random(seed)
+        damaged = bytearray(content)
+        for _ in range(rng.choice((1, 20))):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        file = tmp_path / f"{seed}.db"
+        file.write_bytes(damaged[: rng.choice((len(damaged), rng.randrange(len(damaged))))])
+        look_at(file)
+
+
+def test_whatever_entry_is_damaged_the_errors_are_the_journals_own(tmp_path: Path) -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        file = Path(shutil.copy(GOLDEN, tmp_path / f"{seed}.db"))
+        with closing(sqlite3.connect(file, isolation_level=None)) as editing:
+            rows = editing.execute("SELECT rowid, body FROM events").fetchall()
+            number, body = rng.choice(rows)
+            at = rng.randrange(len(body))
+            text = body[:at] + rng.choice(("", '"', "0", "}", "null", "\ufffd")) + body[at + 3 :]
+            if rng.random() < 0.3:
+                editing.execute("DELETE FROM events WHERE rowid = ?", (number,))
+            else:
+                editing.execute("UPDATE events SET body = ? WHERE rowid = ?", (text, number))
+        look_at(file)
+
+
+def test_what_was_done_is_not_done_again_from_a_whole_one(tmp_path: Path) -> None:
+    assert look_at(Path(shutil.copy(GOLDEN, tmp_path))) == []
+
+
+@pytest.mark.parametrize("body", ['{"event": "CallDone"}', "[]", "", '{"event": "os.system"}'])
+def test_a_forged_entry_is_refused(tmp_path: Path, body: str) -> None:
+    file = Path(shutil.copy(GOLDEN, tmp_path))
+    with closing(sqlite3.connect(file, isolation_level=None)) as editing:
+        editing.execute("UPDATE events SET body = ? WHERE seq = 2", (body,))
+    journal = SQLiteJournal(file)
+    with pytest.raises(JournalError, match="not an entry of a journal"):
+        anyio.run(journal.read, DIED)
+    journal.close()
