@@ -26,7 +26,7 @@ from agentkit.messages import Message, ModelRequest, ToolCall
 from agentkit.policy import Approve, Deny, Edit, PausedRun, Policy, history_problems
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 
-__all__ = ["one_history"]
+__all__ = ["TOOLS", "one_history", "random_reply"]
 
 Check = Callable[[ModelRequest], None]
 
@@ -86,7 +86,8 @@ def _malformed(rng: random.Random) -> Reply:
     )
 
 
-def _reply(rng: random.Random) -> Reply | Exception:
+def random_reply(rng: random.Random) -> Reply | Exception:
+    """A reply as a model might give it, or a failure."""
     kind = rng.random()
     if kind < 0.03:
         return ModelProtocolError("the stream broke")
@@ -108,7 +109,7 @@ async def one_history(seed: int, check: Check) -> int:
         check: Called with each request that the model gets; raises if it is not valid.
     """
     rng = random.Random(seed)
-    model = ScriptedModel([_checked(_reply(rng), check) for _ in range(60)])
+    model = ScriptedModel([_checked(random_reply(rng), check) for _ in range(60)])
     agent = Agent(
         model,
         instructions=rng.choice([None, "Be good. <turn|>"]),
