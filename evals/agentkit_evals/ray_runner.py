@@ -19,6 +19,7 @@ from agentkit_evals.core import EvalError, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.runner import Tally, Watcher, Worker, first_error, unfinished
 from agentkit_evals.store import Store, Writer
+from agentkit_evals.suites import load_suite
 
 __all__ = ["run_on_ray"]
 
@@ -54,7 +55,11 @@ async def run_on_ray(
     store = Store(store.folder.absolute())
     store.begin(manifest)
     with store.locked():
-        todo, done = await unfinished(manifest, store)
+        suite = load_suite(manifest.suite)
+        try:
+            todo, done = await unfinished(manifest, store, suite)
+        finally:
+            await suite.aclose()
         if not todo:
             return
         async with _cluster(workers, address) as ray:

@@ -97,10 +97,13 @@ class Worker:
         suite: Whose cases.
         make_agent: The subject.
         writer: Where results go.
+
+    Attributes:
+        suite: As given.
     """
 
     def __init__(self, suite: Suite, make_agent: AgentMaker, writer: Writer) -> None:
-        self._suite = suite
+        self.suite = suite
         self._make_agent = make_agent
         self._writer = writer
 
@@ -118,18 +121,16 @@ class Worker:
 
     async def play(self, trial: Trial) -> TrialResult:
         """Plays a trial; its result is on the disk when this returns."""
-        result = await run_trial(self._suite, trial, self._make_agent, self._writer.name)
+        result = await run_trial(self.suite, trial, self._make_agent, self._writer.name)
         self._writer.append(result)
         return result
 
 
-async def unfinished(manifest: RunManifest, store: Store) -> tuple[list[Trial], list[TrialResult]]:
+async def unfinished(
+    manifest: RunManifest, store: Store, suite: Suite
+) -> tuple[list[Trial], list[TrialResult]]:
     """The trials that have no verdict yet, and the results of the others."""
-    suite = load_suite(manifest.suite)
-    try:
-        trials = trials_of(manifest, await suite.cases())
-    finally:
-        await suite.aclose()
+    trials = trials_of(manifest, await suite.cases())
     graded = {key: result for key, result in store.results().items() if result.status == "graded"}
     todo = [trial for trial in trials if (trial.case.id, trial.number) not in graded]
     return todo, list(graded.values())
@@ -152,19 +153,19 @@ async def run_local(
     """
     store.begin(manifest)
     with store.locked():
-        todo, done = await unfinished(manifest, store)
-        tally = Tally(len(todo) + len(done), done, watcher)
-        todo.reverse()
-
-        async def work(worker: Worker) -> None:
-            while todo:
-                tally.add(await worker.play(todo.pop()))
-
         async with Worker.opened(manifest.suite, manifest.subject, store) as worker:
+            todo, done = await unfinished(manifest, store, worker.suite)
+            tally = Tally(len(todo) + len(done), done, watcher)
+            todo.reverse()
+
+            async def work() -> None:
+                while todo:
+                    tally.add(await worker.play(todo.pop()))
+
             try:
                 async with anyio.create_task_group() as group:
                     for _ in range(min(concurrency, len(todo))):
-                        group.start_soon(work, worker)
+                        group.start_soon(work)
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from None  # so that callers catch it by its own type
 

@@ -43,7 +43,7 @@ async def ran(
     only: Sequence[str] = (),
 ) -> list[TrialResult]:
     manifest = await plan(target, model, trials=trials, limit=limit, only=only)
-    await run_local(manifest, store, concurrency=4)
+    await run_local(manifest, store, concurrency=2)
     return [result for _, result in sorted(store.results().items())]
 
 

@@ -26,6 +26,7 @@ import resource
 import sys
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,22 +145,29 @@ class _Trial:
 
 def _gold(truth: list[list[str]], classes: list[str]) -> Iterator[list[Any]]:
     """The gold calls with named arguments, as a model has to write them."""
-    backend = importlib.import_module("bfcl_eval.constants.executable_backend_config")
-    methods: _Json = {}
+    named: dict[str, list[str]] = {}
     for name in classes:
-        module = importlib.import_module(backend.CLASS_FILE_PATH_MAPPING[name])
-        methods |= dict(inspect.getmembers(getattr(module, name), inspect.isfunction))
+        named |= _parameters(name)
     for turn in truth:
         calls = []
         for text in turn:
             node = ast.parse(text, mode="eval").body
             assert isinstance(node, ast.Call)
             assert isinstance(node.func, ast.Name)
-            names = list(inspect.signature(methods[node.func.id]).parameters)[1:]
-            arguments = {k: ast.literal_eval(v) for k, v in zip(names, node.args, strict=False)}
+            values = zip(named[node.func.id], node.args, strict=False)
+            arguments = {key: ast.literal_eval(value) for key, value in values}
             arguments |= {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
             calls.append([node.func.id, arguments])
         yield calls
+
+
+@cache
+def _parameters(name: str) -> dict[str, list[str]]:
+    """The methods of one of the package's backends, each with its parameters."""
+    backend = importlib.import_module("bfcl_eval.constants.executable_backend_config")
+    module = importlib.import_module(backend.CLASS_FILE_PATH_MAPPING[name])
+    methods = inspect.getmembers(getattr(module, name), inspect.isfunction)
+    return {method: list(inspect.signature(f).parameters)[1:] for method, f in methods}
 
 
 def _utils() -> Any:

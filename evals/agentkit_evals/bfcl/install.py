@@ -36,7 +36,7 @@ def install(progress: Callable[[str], None]) -> Path:
 
     def make(folder: Path) -> None:
         progress(f"installing bfcl-eval {VERSION} into {folder}")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
         command += ["--disable-pip-version-check", "--require-hashes", "--only-binary=:all:"]
         command += ["--target", str(folder), "-r", str(_REQUIREMENTS)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command

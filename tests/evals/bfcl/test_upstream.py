@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 async def test_upstreams_own_runner_gives_the_same_verdicts(bfcl_installed: Path) -> None:
     suite = BfclSuite()
     played, ours = [], []
-    for case in (await suite.cases())[3:5]:
+    for case in (await suite.cases())[3:4]:
         for kind in range(len(MUTATIONS)):
             maker = mutated(case, kind, seed=1)
             result = await run_trial(suite, Trial(case, 0, 1), maker, "here")
