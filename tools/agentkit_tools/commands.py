@@ -119,6 +119,7 @@ def _running(
                 stderr=subprocess.STDOUT,
                 pass_fds=passed,
                 env=sandbox.environment(),
+                cwd="/",
                 bufsize=0,
             )
     except BaseException:

@@ -50,8 +50,8 @@ class ProjectFiles(Toolset):
         NotADirectoryError: There is no such directory.
     """
 
-    def __init__(self, root: str | Path) -> None:
-        files = _Files(Root(root))
+    def __init__(self, root: str | Path | Root) -> None:
+        files = _Files(Root.of(root))
         reads = tool(effect="pure", labels=_READS)
         writes = partial(tool, effect="probed", labels=_WRITES, lock="path")
         super().__init__(

@@ -63,6 +63,11 @@ class Root:
             raise NotADirectoryError(f"there is no directory {str(path)!r}") from None
         self._open_beneath = _walked if walk or not _has_openat2(self._fd) else _openat2
 
+    @classmethod
+    def of(cls, root: str | Path | Root) -> Root:
+        """A root as it is, or of the directory of that name."""
+        return root if isinstance(root, Root) else cls(root)
+
     def __del__(self) -> None:
         with suppress(AttributeError, OSError):
             os.close(self._fd)

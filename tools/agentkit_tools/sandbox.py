@@ -128,7 +128,7 @@ class Sandbox:
         folders = [f"{folder}/bin" for folder in self.visible]
         path = ":".join([*folders, "/usr/local/bin", "/usr/bin", "/bin"])
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        return {"LANG": "C.UTF-8", **kept, **_FIXED, "PATH": path, "PWD": str(self.root.path)}
+        return {"LANG": "C.UTF-8", **kept, **_FIXED, "PATH": path}
 
 
 _KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ")

@@ -50,8 +50,8 @@ class Search(Toolset):
         NotADirectoryError: There is no such directory.
     """
 
-    def __init__(self, root: str | Path, *, ripgrep: str | None = "rg") -> None:
-        search = _Search(Root(root), _found(ripgrep))
+    def __init__(self, root: str | Path | Root, *, ripgrep: str | None = "rg") -> None:
+        search = _Search(Root.of(root), _found(ripgrep))
         reads = tool(effect="pure", labels=_LABELS, timeout=2 * _SECONDS)
         super().__init__([reads(search.search_text), reads(search.find_files)])
 

@@ -40,7 +40,7 @@ class Shell(Toolset):
 
     def __init__(
         self,
-        root: str | Path,
+        root: str | Path | Root,
         *,
         sandbox: Literal["required"] = "required",
         bounds: Bounds | None = None,
@@ -49,7 +49,7 @@ class Shell(Toolset):
         if sandbox != "required":
             raise ValueError(f"sandbox is {sandbox!r}; commands run in a sandbox or not at all")
         folders = python_folders() if visible is None else tuple(visible)
-        self._sandbox = Sandbox(Root(root), bounds or Bounds(), folders)
+        self._sandbox = Sandbox(Root.of(root), bounds or Bounds(), folders)
         runner = _Runner(self._sandbox)
         super().__init__([tool(effect="once", labels=_LABELS)(runner.run_command)])
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from agentkit import Tool
 from agentkit_tools.files import ProjectFiles
+from agentkit_tools.paths import Root
 from agentkit_tools.search import Search
 from agentkit_tools.shell import Shell
 
@@ -23,6 +24,7 @@ def project_workspace(root: str | Path) -> list[Tool[..., Any]]:
         NotADirectoryError: There is no such directory.
         SandboxError: Commands cannot be run in a sandbox here.
     """
-    shell = Shell(root)
+    opened = Root(root)
+    shell = Shell(opened)
     shell.check()
-    return [*ProjectFiles(root), *Search(root), *shell]
+    return [*ProjectFiles(opened), *Search(opened), *shell]
