@@ -133,7 +133,7 @@ def main() -> None:
     except AgentKitError as error:
         sys.exit(f"data_analyst: {error}")
     print(f"run: {result.run_id}, ended by {result.stop_reason}", file=sys.stderr)
-    if result.output is None:
+    if result.stop_reason != "answer":
         sys.exit(f"data_analyst: no answer: {result.explanation}")
     print(result.output.model_dump_json(indent=2))
 

@@ -15,7 +15,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import files
@@ -79,7 +79,7 @@ class World:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
+def world(folder: Path) -> Generator[World]:
     """Everything that the attempts are about, made in a folder that this user may write to."""
     canary, mark = f"canary-{secrets.token_hex(8)}", secrets.token_hex(4)
     project, outside = folder / "project", folder / "outside"
@@ -111,7 +111,7 @@ def world(folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def _victim() -> Iterator[subprocess.Popen[bytes]]:
+def _victim() -> Generator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "3600"]) as process:
         try:
             yield process
@@ -120,7 +120,7 @@ def _victim() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def _sockets(outside: Path, mark: str) -> Iterator[Sequence[socket.socket]]:
+def _sockets(outside: Path, mark: str) -> Generator[Sequence[socket.socket]]:
     with ExitStack() as stack:
         made: list[socket.socket] = []
         here = os.getcwd()
@@ -242,7 +242,7 @@ def _emptied(project: Path) -> None:
 
 
 @contextmanager
-def open_folder(uid: int) -> Iterator[Path]:
+def open_folder(uid: int) -> Generator[Path]:
     """A folder that a user may write to, with a sandbox that the user may start."""
     with tempfile.TemporaryDirectory(prefix="agentkit-escapes-") as name:
         folder = Path(name)

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -97,7 +97,7 @@ def _tool(tools: Toolset, name: str) -> Tool[..., Any]:
 
 
 @contextmanager
-def _swapping(folder: Path) -> Iterator[None]:
+def _swapping(folder: Path) -> Generator[None]:
     command = [sys.executable, "-IS", str(_SWAPPER), str(folder / "project")]
     with subprocess.Popen(command) as swapper:
         try:
