@@ -41,15 +41,15 @@ def resume(
     watched, shown = Watched(), _Shown(printer)
 
     async def work() -> RunResult:
-        kept = open_journal(journal)
-        run_id, opening = await named(kept, run)
-        assignment = Assignment.from_labels(opening.labels)
-        if model or model_name:
-            assignment = replace(assignment, model=model, model_name=model_name)
-        watched.resumable = True
-        agent = assignment.agent([*watched.observers, shown], printer)
-        limits = Limits(steps=max_steps) if max_steps else None
-        result = await agent.resume(run_id, journal=kept, limits=limits)
+        with open_journal(journal) as kept:
+            run_id, opening = await named(kept, run)
+            assignment = Assignment.from_labels(opening.labels)
+            if model or model_name:
+                assignment = replace(assignment, model=model, model_name=model_name)
+            watched.resumable = True
+            agent = assignment.agent([*watched.observers, shown], printer)
+            limits = Limits(steps=max_steps) if max_steps else None
+            result = await agent.resume(run_id, journal=kept, limits=limits)
         if not shown.answered and result.stop_reason == "answer":  # it was recorded already
             out.print(result.output, markup=False, highlight=False, soft_wrap=True)
         await agent.aclose()

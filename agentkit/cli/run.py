@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -72,9 +73,9 @@ def run(
 
     async def work() -> RunResult:
         agent = assignment.agent(watched.observers, printer)
-        kept = _kept(journal, assignment, printer)
-        watched.resumable = kept is not None
-        return await _show(agent, question, printer, kept)
+        with _kept(journal, assignment, printer) or nullcontext() as kept:
+            watched.resumable = kept is not None
+            return await _show(agent, question, printer, kept)
 
     raise typer.Exit(perform(work, watched, printer))
 

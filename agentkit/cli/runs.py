@@ -42,8 +42,8 @@ def list_runs(
     Exit codes: 0 listed, 1 the journal cannot be read, 2 there is none.
     """
     try:
-        kept = open_journal(journal)
-        found = anyio.run(kept.runs, limit)
+        with open_journal(journal) as kept:
+            found = anyio.run(kept.runs, limit)
     except AgentKitError as error:
         raise refused(error) from None
     console = Console()
@@ -87,8 +87,8 @@ def show(
     Exit codes: 0 shown, 1 the journal cannot be read, 2 no such run.
     """
     try:
-        kept = open_journal(journal)
-        run_id, records = anyio.run(_records, kept, run)
+        with open_journal(journal) as kept:
+            run_id, records = anyio.run(_records, kept, run)
         tell(
             parts_of(Timed(event, at) for at, event in events_of(run_id, records)),
             Console(),

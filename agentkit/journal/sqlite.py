@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -151,6 +152,17 @@ class SQLiteJournal:
         with self._lock:
             self.connection.close()
 
+    def __enter__(self) -> SQLiteJournal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
     # --- inside: each of these runs in a thread ------------------------------------------------
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -260,22 +272,28 @@ class SQLiteJournal:
     # --- leases --------------------------------------------------------------------------------
 
     def _hold(self, lease: Lease) -> Lease:
-        self._held[lease.run_id] = lease
-        if self._heart is None:
-            self._heart = threading.Thread(target=self._beat, name="agentkit-lease", daemon=True)
-            self._heart.start()
+        with self._lock:
+            self._held[lease.run_id] = lease
+            if self._heart is None:
+                self._heart = threading.Thread(
+                    target=self._beat, name="agentkit-lease", daemon=True
+                )
+                self._heart.start()
         return lease
 
     def _beat(self) -> None:
         """Renews what is held, from a thread of its own: a busy event loop is no dead owner."""
         while not self._closed.wait(self._seconds / 3):
-            if held := list(self._held.values()):
-                with suppress(JournalError), self._transaction(durable=False) as connection:
-                    until = time.time() + self._seconds
-                    connection.executemany(
-                        "UPDATE runs SET lease_until = ? WHERE run_id = ? AND epoch = ?",
-                        [(until, lease.run_id, lease.epoch) for lease in held],
-                    )
+            with self._lock:
+                if not (held := list(self._held.values())):
+                    self._heart = None
+                    return
+            with suppress(JournalError), self._transaction(durable=False) as connection:
+                until = time.time() + self._seconds
+                connection.executemany(
+                    "UPDATE runs SET lease_until = ? WHERE run_id = ? AND epoch = ?",
+                    [(until, lease.run_id, lease.epoch) for lease in held],
+                )
 
 
 def _row(connection: sqlite3.Connection, run_id: str) -> tuple[int, str, float] | None:
