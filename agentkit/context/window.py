@@ -63,6 +63,11 @@ _REMEDIES: Final[Mapping[str, str]] = {
 }
 
 
+_CREDIBLE: Final = 4
+"""A server's count is believed down to so small a part of our estimate: below it `usage` is not of
+the prompt, as behind some proxies."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fitted:
     """A request that fits.
@@ -175,10 +180,15 @@ class ContextWindow:
             if answer:
                 return answer[0], self._doubt < 2
             exact = False
-        if not exact and self._anchor is not None:
-            ours, counted = self._anchor
-            return counted + max(total - ours, 0), False
-        return total, exact
+        return (total, True) if exact else (self._estimate(total), False)
+
+    def _estimate(self, total: int) -> int:
+        """What the server counted last, and our own sum of what came since, on the safe side."""
+        if self._anchor is None:
+            return total
+        ours, counted = self._anchor
+        least = total if self._doubt else total // _CREDIBLE  # a count against a count: the larger
+        return max(counted + max(total - ours, 0), least)
 
     def _bounded(
         self, settings: ModelSettings, form: PromptForm, tokens: int, *, exact: bool

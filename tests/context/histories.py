@@ -63,7 +63,7 @@ def _step(rng: random.Random, number: int, biggest: int) -> list[Message]:
         for n in range(rng.choice([1, 1, 1, 2, 3]))
     )
     thought = rng.choice([None, None, _text(rng, 20)])
-    sizes = [rng.choice([3, 30, 200, biggest]) for _ in calls]
+    sizes = [rng.choice([3, 100, 200, biggest]) for _ in calls]
     results = [
         ToolMessage(call.id, call.name, _content(rng, size), rng.random() < 0.1)
         for call, size in zip(calls, sizes, strict=True)
@@ -79,12 +79,12 @@ def _content(rng: random.Random, size: int) -> str | tuple[TextPart, ...]:
 def random_history(seed: int) -> list[list[Message]]:
     """The conversation at each of its requests: every list goes on from the one before."""
     rng = random.Random(seed)
-    biggest = rng.choice([300, 800, 3000])
+    biggest = rng.choice([200, 600, 1500])
     messages: list[Message] = [SystemMessage(_text(rng, 30))] if rng.random() < 0.8 else []
     requests: list[list[Message]] = []
-    for _ in range(rng.choice([1, 1, 2, 4])):
+    for _ in range(rng.choice([1, 1, 2, 3])):
         messages = [*messages, UserMessage(f"task {_text(rng, rng.choice([3, 60]))}")]
-        for _ in range(rng.randint(0, 9)):
+        for _ in range(rng.randint(1, 8)):
             requests.append(messages)
             messages = [*messages, *_step(rng, len(messages), biggest)]
         requests.append(messages)
@@ -112,8 +112,8 @@ def check_history(
     generation = Generation(
         thinking=rng.random() < 0.3, variant="large" if rng.random() < 0.7 else "small"
     )
-    form = form_of(TOOLS, window=rng.choice([1500, 2500, 4096]), generation=generation)
-    context = Context(compact_at=rng.choice([None, None, 700, 1200]))
+    form = form_of(TOOLS, window=rng.choice([1200, 2500, 4096]), generation=generation)
+    context = Context(compact_at=rng.choice([None, None, 600, 900]))
     window, twin = (ContextWindow(context, repeatable={"read", "list"}) for _ in range(2))
     counts: Counter[str] = Counter(histories=1)
     before: _Before | None = None

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from agentkit.context import Context, ContextWindow, Count, CountPrompt, PromptForm
+from agentkit.errors import ContextWindowError
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelRequest,
+    ModelSettings,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+    text_of,
+)
+from tests.context.driving import driven, encoded, form_of, prompt_text, tokens
+
+
+def steps(number: int, size: int) -> list[Message]:
+    messages: list[Message] = []
+    for n in range(number):
+        call = ToolCall(f"call_{n}", "read", {"path": f"file {n}"})
+        text = f"result {n} " + "word " * size
+        messages += [AssistantMessage(None, (call,)), ToolMessage(call.id, "read", text)]
+    return messages
+
+
+def asked(messages: list[Message], max_tokens: int | None = None) -> ModelRequest:
+    return ModelRequest(tuple(messages), (), ModelSettings(max_tokens=max_tokens))
+
+
+TASK: list[Message] = [SystemMessage("Be brief."), UserMessage("Read all of it.")]
+
+
+def test_what_fits_is_sent_as_it_is() -> None:
+    messages = [*TASK, *steps(3, 20)]
+    fitted = driven(ContextWindow().fit(asked(messages), form_of()))
+    assert list(fitted.request.messages) == messages
+    assert fitted.exact
+    assert fitted.compacted is None
+
+
+def test_a_long_result_is_sent_as_a_preview_of_so_many_tokens() -> None:
+    messages = [*TASK, *steps(1, 8000)]
+    form = form_of()
+    fitted = driven(ContextWindow(Context(result_tokens=300)).fit(asked(messages), form))
+    shown = text_of(fitted.request.messages[-1].content)
+    assert "characters are left out" in shown
+    assert shown.startswith("result 0 word")
+    assert 150 < fitted.tokens - tokens(prompt_text(messages[:-1], form)) <= 300
+    assert len(text_of(messages[-1].content)) > 40_000
+
+
+def test_a_compaction_goes_well_below_the_limit_and_leaves_alone_what_is_new() -> None:
+    window, form = ContextWindow(repeatable={"read"}), form_of(window=4096)
+    fitted = driven(window.fit(asked(TASK), form))
+    compactions: list[int] = []
+    for n in range(1, 40):
+        fitted = driven(window.fit(asked([*TASK, *steps(n, 60)]), form))
+        assert fitted.tokens <= 3072
+        if fitted.compacted is not None:
+            compactions.append(n)
+            assert fitted.tokens <= 3072 * 0.62
+            assert fitted.compacted.before > 3072
+    assert len(compactions) >= 2
+    assert min(b - a for a, b in pairwise(compactions)) >= 3
+    use = window.use()
+    assert use.compactions == len(compactions)
+    assert use.dropped + len(use.cleared) > 10
+    assert sum(use.parts.values()) == fitted.tokens
+
+
+def test_several_long_results_at_once_are_cut_until_they_fit_together() -> None:
+    calls = tuple(ToolCall(f"c{n}", "read") for n in range(6))
+    results = [ToolMessage(f"c{n}", "read", f"{n} " + "word " * 3000) for n in range(6)]
+    messages = [*TASK, AssistantMessage(None, calls), *results]
+    fitted = driven(
+        ContextWindow(Context(result_tokens=900)).fit(asked(messages), form_of(window=2500))
+    )
+    assert fitted.tokens <= 2500 - 256
+    assert [m.role for m in fitted.request.messages] == [m.role for m in messages]
+
+
+def test_what_must_be_kept_and_does_not_fit_is_a_typed_stop_that_names_it() -> None:
+    long = "word " * 5000
+    too_long: dict[str, list[Message]] = {
+        "user": [UserMessage(long)],
+        "instructions": [SystemMessage(long), UserMessage("go")],
+    }
+    for part, messages in too_long.items():
+        with pytest.raises(ContextWindowError, match=f"window's 4096.*The largest is {part}: "):
+            driven(ContextWindow().fit(asked(messages), form_of(window=4096)))
+
+
+def test_max_tokens_is_fitted_to_what_is_left() -> None:
+    messages = [*TASK, *steps(4, 60)]
+    form = form_of(window=2048)
+    fitted = driven(ContextWindow().fit(asked(messages, max_tokens=4000), form))
+    assert fitted.request.settings.max_tokens == 2048 - fitted.tokens
+    assert driven(ContextWindow().fit(asked(TASK, max_tokens=50), form)).request.settings == (
+        ModelSettings(max_tokens=50)
+    )
+    long = replace(form, reply_tokens=2048)
+    fitted = driven(ContextWindow().fit(asked(TASK), long))
+    assert fitted.request.settings.max_tokens == 2048 - fitted.tokens
+
+
+def test_a_server_that_is_stricter_gets_less_the_second_time() -> None:
+    window, form = ContextWindow(repeatable={"read"}), form_of()
+    messages = [*TASK, *steps(8, 100)]
+    first = driven(window.fit(asked(messages), form))
+    window.refused()
+    second = driven(window.fit(asked(messages), form))
+    assert second.tokens <= first.tokens * 3 // 4
+    assert second.compacted is not None
+    assert "server" in second.compacted.reason
+
+
+def test_a_count_that_turns_out_wrong_makes_it_ask_for_the_whole() -> None:
+    window, form = ContextWindow(), form_of()
+    whole: list[ModelRequest] = []
+
+    def answer(wanted: Count) -> list[int] | None:
+        if isinstance(wanted, CountPrompt):
+            whole.append(wanted.request)
+            return [777]
+        return encoded(wanted)
+
+    messages = [*TASK, *steps(1, 10)]
+    first = driven(window.fit(asked(TASK), form), answer)
+    window.observe(Usage(input_tokens=first.tokens + 5))
+    second = driven(window.fit(asked(messages), form), answer)
+    assert [list(request.messages) for request in whole] == [messages]
+    assert (second.tokens, second.exact) == (777, True)
+    window.observe(Usage(input_tokens=770))
+    third = driven(window.fit(asked(messages), form), answer)
+    assert (third.tokens >= tokens(prompt_text(messages, form)), third.exact) == (True, False)
+    wrong = [(p.foreseen, p.counted, p.exact) for p in window.use().prompts]
+    assert wrong == [(first.tokens, first.tokens + 5, True), (777, 770, True)]
+
+
+def test_another_template_is_asked_for_the_whole_prompt() -> None:
+    form = replace(form_of(), counting="whole")
+    fitted = driven(
+        ContextWindow().fit(asked(TASK), form),
+        lambda wanted: [123] if isinstance(wanted, CountPrompt) else encoded(wanted),
+    )
+    assert (fitted.tokens, fitted.exact) == (123, True)
+
+
+def test_an_estimate_stands_on_what_the_server_counted_last() -> None:
+    window = ContextWindow()
+    form = PromptForm()
+    first = driven(window.fit(asked(TASK), form))
+    assert not first.exact
+    window.observe(Usage(input_tokens=first.tokens // 2))
+    again = driven(window.fit(asked(TASK), form))
+    assert again.tokens == first.tokens // 2
+    more = driven(window.fit(asked([*TASK, *steps(1, 10)]), form))
+    assert more.tokens > first.tokens // 2
+
+
+def test_a_count_that_cannot_be_the_prompts_is_not_believed() -> None:
+    window = ContextWindow()
+    messages = [*TASK, *steps(3, 300)]
+    first = driven(window.fit(asked(messages), PromptForm()))
+    window.observe(Usage(input_tokens=10))
+    assert driven(window.fit(asked(messages), PromptForm())).tokens == first.tokens // 4
+
+
+def test_an_estimate_alone_never_refuses_a_prompt() -> None:
+    form = replace(form_of(window=1024), counting="estimate")
+    messages: list[Message] = [UserMessage("word " * 900)]
+    fitted = driven(ContextWindow().fit(asked(messages), form))
+    assert fitted.tokens > 1024
+    assert not fitted.exact
+
+
+def test_a_history_that_is_another_one_begins_anew() -> None:
+    window, form = ContextWindow(), form_of()
+    driven(window.fit(asked([*TASK, *steps(3, 20)]), form))
+    other: list[Message] = [UserMessage("Something else.")]
+    fitted = driven(window.fit(asked(other), form))
+    assert list(fitted.request.messages) == other
+    assert fitted.tokens == tokens(prompt_text(other, form))
