@@ -76,7 +76,8 @@ async def test_what_is_not_the_agents_fault_is_no_verdict(error: Exception, fail
 
 
 async def test_an_outgrown_window_is_the_agents_failure() -> None:
-    result = await played(scripted(ContextWindowError("8192 tokens")))
+    refused = [ContextWindowError("8192 tokens")] * 9  # however often the agent makes it smaller
+    result = await played(scripted(*refused))
     assert result.status == "graded"
     assert not result.passed
     assert result.failure == "agent:context_window: 8192 tokens"
