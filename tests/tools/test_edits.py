@@ -163,6 +163,7 @@ def test_a_text_tells_whether_a_replacement_was_done() -> None:
     assert is_done("a x c", [Edit("b", "x")]) is True
     assert is_done("a b c", [Edit("b", "x")]) is False
     assert is_done("a bb c", [Edit("b", "bb")]) is None
+    assert is_done(":", [Edit(": ", "")]) is None
 
 
 def test_a_difference_is_short() -> None:

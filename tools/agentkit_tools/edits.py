@@ -80,16 +80,18 @@ def is_done(text: str, edits: Sequence[Edit]) -> bool | None:
     """Whether the edits are in the text, as far as a text can tell; None where it cannot.
 
     It can tell where only one of both pieces is there. A new piece that holds the old one (an
-    insertion) may have been there before: then it cannot.
+    insertion) may have been there before, and a deletion leaves nothing: then it cannot.
     """
     found = {_is_in(text, edit) for edit in edits}
     return found.pop() if len(found) == 1 else None
 
 
 def _is_in(text: str, edit: Edit) -> bool | None:
+    if not edit.new.strip():
+        return None  # what is left around a deletion may look like the old piece again
     old_is_there = bool(_matches(text, edit))
-    alike = _by_lines(text, Edit(edit.new, ""), str.strip) if edit.new.strip() else ()
-    new_is_there = bool(edit.new) and (edit.new in text or any(True for _ in alike))
+    alike = _by_lines(text, Edit(edit.new, ""), str.strip)
+    new_is_there = edit.new in text or any(True for _ in alike)
     return None if old_is_there == new_is_there else new_is_there
 
 
