@@ -100,8 +100,10 @@ async def _second_try(run: Run, call: ToolCall, checked: ToolResult) -> tuple[To
 async def run_calls(run: Run, prepared: Sequence[Prepared], outcome: Outcome) -> None:
     """Fills the outcome: decisions first, one after another; then all that may run, at once.
 
-    A call that is identical to an earlier one of the same reply is not run again. When the run is
-    cancelled the outcome holds what was finished by then.
+    A call that is identical to an earlier one of the same reply is not run again. What needs no
+    running is answered first, in call order, so that what the progress guard makes of a reply does
+    not depend on which task came first. When the run is cancelled the outcome holds what was
+    finished by then.
     """
     ready: dict[int, Prepared] = {}
     for position, item in enumerate(prepared):
@@ -112,11 +114,12 @@ async def run_calls(run: Run, prepared: Sequence[Prepared], outcome: Outcome) ->
             else:
                 ready[position] = decided
     twins = _twins(ready)
+    first_ones = {position: item for position, item in ready.items() if position not in twins}
+    to_run = _answer_at_once(run, first_ones, outcome)
     try:
         async with anyio.create_task_group() as group:
-            for position, item in ready.items():
-                if position not in twins:
-                    group.start_soon(_run_one, run, position, item, outcome)
+            for position, call in to_run.items():
+                group.start_soon(_run_one, run, position, call, outcome)
     except BaseExceptionGroup as errors:
         raise _first(errors) from None  # so that callers catch it by its own type
     for position, first in twins.items():
@@ -172,26 +175,44 @@ def _denied(call: ToolCall, why: str) -> ToolResult:
     return ToolResult(call.id, text, is_error=True, kind="denied")
 
 
-async def _run_one(run: Run, position: int, item: Prepared, outcome: Outcome) -> None:
-    spent = Budget(_NO_LIMITS, run.budget)
-    if isinstance(item, ToolResult):
-        returned, call, effect = item, _call_of(run, item), None
-    else:
-        current_budget.set(spent)  # this task is the call's own
-        call, effect = item.call, cast("Effect | None", item.tool.effect)
-        known = run.guard.known(call, item.tool.effect)
-        returned = known or await _execute(run, position, item)
+def _answer_at_once(
+    run: Run, ready: dict[int, Prepared], outcome: Outcome
+) -> dict[int, ValidatedCall]:
+    """Gives the results that are there already; returns the calls that must run."""
+    to_run: dict[int, ValidatedCall] = {}
+    for position, item in ready.items():
+        if isinstance(item, ToolResult):
+            outcome.results[position] = _finish(run, position, _call_of(run, item), item, None)
+        elif (known := run.guard.known(item.call, item.tool.effect)) is not None:
+            effect = item.tool.effect
+            outcome.results[position] = _finish(run, position, item.call, known, effect)
+        else:
+            to_run[position] = item
+    return to_run
+
+
+async def _run_one(run: Run, position: int, item: ValidatedCall, outcome: Outcome) -> None:
+    budget = Budget(_NO_LIMITS, run.budget)
+    current_budget.set(budget)  # this task is the call's own
+    returned = await _execute(run, position, item)
+    spent = Spent(budget.steps, budget.tool_calls, budget.usage) if budget.steps else None
+    effect = item.tool.effect
+    outcome.results[position] = _finish(run, position, item.call, returned, effect, spent)
+
+
+def _finish(
+    run: Run,
+    position: int,
+    call: ToolCall,
+    returned: ToolResult,
+    effect: Effect | None,
+    spent: Spent | None = None,
+) -> ToolResult:
+    """The result as the model will read it."""
     result = run.guard.watch(call, _with_edit(run, position, call, returned), effect)
-    outcome.results[position] = result
-    run.emit(
-        ToolFinished(
-            call,
-            result,
-            run.step,
-            None if result == returned else returned,
-            Spent(spent.steps, spent.tool_calls, spent.usage) if spent.steps else None,
-        )
-    )
+    was = None if result == returned else returned
+    run.emit(ToolFinished(call, result, run.step, was, spent))
+    return result
 
 
 def _with_edit(run: Run, position: int, call: ToolCall, result: ToolResult) -> ToolResult:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import checkpoint
 
@@ -13,31 +13,25 @@ from agentkit.agent.state import current_budget
 from agentkit.context import Count, PromptForm
 from agentkit.errors import ModelError
 from agentkit.events import (
-    ApprovalDecided,
-    ApprovalNeeded,
-    CallRepaired,
     Event,
     ModelEvent,
     ModelFinished,
     RunFinished,
     RunResult,
     RunStarted,
-    StepFinished,
     StepStarted,
     ToolFinished,
-    ToolStarted,
 )
 from agentkit.executors import Executor
 from agentkit.messages import Message, ModelRequest, ModelResponse, ToolResult
 from agentkit.models import CountsPrompts, Model
-from agentkit.policy import Approval, Approve, Decision, Deny, Edit
+from agentkit.policy import Approval, Decision
+from agentkit.runtime.compared import Key, aspects, decision_of, decisions_of, key_of, said
 from agentkit.runtime.divergence import Divergence, difference, request_difference, same
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import requests_of
 
 __all__ = ["EndOfTape", "ReplayExecutor", "ReplayModel", "Tape"]
-
-_Key: TypeAlias = tuple[str, int, str]
 
 
 class EndOfTape(Exception):  # noqa: N818 - nothing went wrong: there is no more to replay
@@ -62,15 +56,18 @@ class Tape:
         self.model_calls = self.tool_calls = self.step = 0
         self.constrains = False
         self._calls = deque(requests_of(events))
-        self._expected: dict[_Key, Event] = {}
-        self._unseen: dict[int, dict[_Key, Event]] = defaultdict(dict)
+        self._expected: dict[Key, Event] = {}
+        self._unseen: dict[int, dict[Key, Event]] = defaultdict(dict)
+        self._turns: dict[int, list[str]] = defaultdict(list)
         for event in events:
-            if (key := _key(event)) is not None:
+            if (key := key_of(event)) is not None:
                 self._expected[key] = event
                 if not isinstance(event, RunFinished):
                     self._unseen[event.step][key] = event
+            if isinstance(event, ToolFinished):
+                self._turns[event.step].append(event.call.id)
         self._sent: Sequence[Message] = ()
-        self._decided = _decisions(events)
+        self._decided = decisions_of(events)
         self._delegated: dict[str, None] = {}
         self._finished = False
 
@@ -96,6 +93,11 @@ class Tape:
         self.model_calls += 1
         return called.response
 
+    def is_next(self, call: ValidatedCall, step: int) -> bool:
+        """Whether the call is the next one whose result came; one without a result comes last."""
+        turns = self._turns[step]
+        return self.divergence is not None or not turns or turns[0] == call.call.id
+
     def result(self, call: ValidatedCall, step: int) -> ToolResult:
         """The recorded result of a call.
 
@@ -119,12 +121,12 @@ class Tape:
     def decision(self, approval: Approval) -> Decision | None:
         """What a person said then; None where nobody did."""
         decided = self._decided.get(("asked", approval.id))
-        return _decision(decided.popleft()) if decided else None
+        return decision_of(decided.popleft()) if decided else None
 
     def decisions(self) -> dict[str, Decision]:
         """What was decided while the run was paused."""
         return {
-            name: _decision(decided[0])
+            name: decision_of(decided[0])
             for (when, name), decided in self._decided.items()
             if when == "paused"
         }
@@ -161,26 +163,28 @@ class Tape:
         """An observer of the replayed run."""
         if self.divergence is not None or self._finished:
             return
+        if isinstance(event, ToolFinished) and event.call.id in self._turns[event.step]:
+            self._turns[event.step].remove(event.call.id)
         over = 0.0  # the steps before this one must have happened as they are recorded
         if isinstance(event, StepStarted):
             over = self.step = event.step
         elif isinstance(event, RunFinished):
             over = math.inf
         self.divergence = self._missing(before=over)
-        if self.divergence is None and (key := _key(event)) is not None:
+        if self.divergence is None and (key := key_of(event)) is not None:
             self._compare(key, event)
 
-    def _compare(self, key: _Key, event: Event) -> None:
+    def _compare(self, key: Key, event: Event) -> None:
         recorded = self._expected.get(key)
         self._unseen[event.step].pop(key, None)
         if recorded is None:
             if self.end is None and not self._calls and not any(self._unseen.values()):
                 self._finished = True  # the process died here
                 return
-            what = f"{_said(event)}; the record does not have it"
+            what = f"{said(event)}; the record does not have it"
             self.divergence = difference(event.step, what, "", event)
             return
-        for what, old, new in _aspects(recorded, event):
+        for what, old, new in aspects(recorded, event):
             if not same(old, new):
                 self.divergence = difference(event.step or self.step, what, old, new)
                 return
@@ -189,7 +193,7 @@ class Tape:
         """What is recorded of the steps before and did not happen."""
         for step in sorted(step for step in self._unseen if step < before):
             for event in self._unseen.pop(step).values():
-                what = f"{_said(event)}; it did not happen in the replay"
+                what = f"{said(event)}; it did not happen in the replay"
                 return difference(step, what, event, "")
         return None
 
@@ -210,6 +214,11 @@ class Tape:
 
 _CUT_SHORT = ("cancelled", "seconds")
 """Ends that came from outside, at a moment that no replay can repeat."""
+
+
+_PATIENCE = 1_000
+"""Turns of the event loop that a call waits for its own. One that holds a lock which the call
+before it needs would wait for ever."""
 
 
 class ReplayModel:
@@ -256,107 +265,15 @@ class ReplayExecutor:
         self._tape = tape
 
     async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
-        """The recorded result; see `Tape.result` for what it raises."""
-        await checkpoint()
+        """The recorded result, in its turn; see `Tape.result` for what it raises.
+
+        The turn matters: what the progress guard says of a result depends on those before it.
+        """
+        for _ in range(_PATIENCE):
+            await checkpoint()
+            if self._tape.is_next(call, context.step):
+                break
         return self._tape.result(call, context.step)
-
-
-# --- events ------------------------------------------------------------------------------------
-
-
-def _key(event: Event) -> _Key | None:
-    """Which event of a run it is; None for those that a replay does not compare."""
-    match event:
-        case StepFinished() | RunFinished():
-            part = ""
-        case ToolStarted(call=call) | ToolFinished(call=call):
-            part = call.id
-        case CallRepaired(call=call, rung=rung):
-            part = f"{rung} {call.id}"
-        case ApprovalNeeded(id=part) | ApprovalDecided(id=part):
-            pass
-        case _:
-            return None
-    return type(event).__name__, event.step, part
-
-
-def _aspects(recorded: Event, replayed: Event) -> Iterator[tuple[str, object, object]]:
-    """What is compared of two events, and what to call it."""
-    match recorded, replayed:
-        case StepFinished() as old, StepFinished() as new:
-            yield "the model's reply", old.message, new.message
-            yield (
-                "how the reply ended",
-                [old.finish_reason, old.usage],
-                [
-                    new.finish_reason,
-                    new.usage,
-                ],
-            )
-        case ToolStarted() as old, ToolStarted() as new:
-            yield f"arguments of the call {old.call.name}", old.call, new.call
-        case ToolFinished() as old, ToolFinished() as new:
-            yield f"the call {old.call.name}", old.call, new.call
-            yield f"result of the call {old.call.name}", old.result, new.result
-        case RunFinished() as old, RunFinished() as new:
-            yield from _ends(old.result, new.result)
-        case _:
-            yield _said(recorded), recorded, replayed
-
-
-def _ends(old: RunResult[Any], new: RunResult[Any]) -> Iterator[tuple[str, object, object]]:
-    yield (
-        "how the run ended",
-        [old.stop_reason, old.explanation],
-        [
-            new.stop_reason,
-            new.explanation,
-        ],
-    )
-    yield "output of the run", old.output, new.output
-    yield "what the run spent", [old.steps, old.usage], [new.steps, new.usage]
-
-
-def _said(event: Event) -> str:
-    """An event in words."""
-    match event:
-        case StepFinished(step=step):
-            return f"step {step}"
-        case ToolStarted(call=call):
-            return f"the call {call.name} ran"
-        case ToolFinished(call=call):
-            return f"the call {call.name} had a result"
-        case CallRepaired(call=call):
-            return f"the call {call.name} was repaired"
-        case ApprovalNeeded(call=call):
-            return f"a person was asked about the call {call.name}"
-        case ApprovalDecided():
-            return "a person decided on a call"
-        case _:
-            return type(event).__name__
-
-
-def _decisions(events: Sequence[Event]) -> dict[tuple[str, str], deque[ApprovalDecided]]:
-    """What people decided, by whether they were asked in this part or while it was paused."""
-    asked: set[str] = set()
-    found: dict[tuple[str, str], deque[ApprovalDecided]] = defaultdict(deque)
-    for event in events:
-        if isinstance(event, ApprovalNeeded):
-            asked.add(event.id)
-        elif isinstance(event, ApprovalDecided):
-            found["asked" if event.id in asked else "paused", event.id].append(event)
-            asked.discard(event.id)
-    return found
-
-
-def _decision(event: ApprovalDecided) -> Decision:
-    match event.decision:
-        case "approve":
-            return Approve()
-        case "deny":
-            return Deny(event.reason)
-        case "edit":
-            return Edit(event.arguments or {})
 
 
 if TYPE_CHECKING:

@@ -339,3 +339,19 @@ async def test_a_decision_is_an_event_whether_it_came_in_the_run_or_in_a_pause(
     (given,) = [event for event in events if isinstance(event, ApprovalDecided)]
     assert given == asked
     assert asked.decision == decision.type
+
+
+@pytest.mark.parametrize("first", ["slow", "fast"])
+async def test_what_needs_no_running_is_answered_first_and_in_call_order(first: str) -> None:
+    @tool(effect="pure")
+    async def slow() -> str:
+        """Takes a while."""
+        await anyio.lowlevel.checkpoint()
+        return "done"
+
+    names = ["slow", "nope", "gone"] if first == "slow" else ["nope", "slow", "gone"]
+    model = ScriptedModel([calls(*[(name, {}) for name in names]), say("ok")])
+    events = [event async for event in Agent(model, tools=[slow], observers=()).stream("x")]
+    finished = [event.call.name for event in events if isinstance(event, ToolFinished)]
+    assert finished == ["nope", "gone", "slow"]
+    assert [text.split()[0] for text in results_of(model)].index("done") == names.index("slow")
