@@ -24,7 +24,7 @@ from agentkit.cli.serve import serve
 from agentkit.cli.tools import tools
 from agentkit.cli.trace import trace
 
-__all__ = ["app"]
+__all__ = ["add_installed", "app"]
 
 app = typer.Typer(
     name="agentkit",
@@ -47,7 +47,7 @@ app.add_typer(mcp, name="mcp")
 app.add_typer(faults, name="faults")
 
 
-def _add_installed(entry: EntryPoint) -> None:
+def add_installed(entry: EntryPoint) -> None:
     """Adds the commands of a package beside the library; a broken one must not break the others."""
     try:
         app.add_typer(entry.load(), name=entry.name)
@@ -56,7 +56,7 @@ def _add_installed(entry: EntryPoint) -> None:
 
 
 for _entry in entry_points(group="agentkit.commands"):
-    _add_installed(_entry)
+    add_installed(_entry)
 
 
 def _version(asked: bool) -> None:

@@ -183,10 +183,10 @@ def list_suites(context: typer.Context) -> None:
     """List the suites that come along, and whether what they need is installed."""
     if context.invoked_subcommand is not None:
         return
-    installed = installed_folder() or "not installed: agentkit eval suites install bfcl"
-    typer.echo(f"project  jobs on the files of a sample project ({', '.join(SUITES)} by name)")
+    ready = "ready" if installed_folder() else "not installed: agentkit eval suites install bfcl"
+    typer.echo(f"{'project':28}  jobs on the files of a sample project; ready")
     for category in CATEGORIES:
-        typer.echo(f"bfcl:multi_turn_{category}  bfcl-eval {VERSION}, {installed}")
+        typer.echo(f"{f'bfcl:multi_turn_{category}':28}  bfcl-eval {VERSION}; {ready}")
 
 
 @suites.command("install")

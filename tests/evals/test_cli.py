@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from agentkit_evals.cli import app
 from typer.testing import CliRunner, Result
 
+from agentkit.cli.app import add_installed
 from tests.servers import fails, serving
+
+_GROUP = "agentkit.commands"
 
 
 def agentkit_eval(*arguments: str) -> Result:
@@ -72,6 +77,16 @@ def test_wrong_usage_is_code_2_and_a_sentence(arguments: list[str], words: str) 
     done = agentkit_eval(*arguments)
     assert done.exit_code == 2
     assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_the_package_adds_its_command_and_a_broken_package_breaks_no_other(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    ((name, target),) = project["project"]["entry-points"][_GROUP].items()
+    assert EntryPoint(name, target, _GROUP).load() is app
+    add_installed(EntryPoint("broken", "no_such_module:app", _GROUP))
+    assert "the command broken cannot be loaded: No module named" in capsys.readouterr().err
 
 
 def test_suites_says_what_there_is_and_how_to_get_it(
