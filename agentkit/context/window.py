@@ -187,7 +187,7 @@ class ContextWindow:
         if self._anchor is None:
             return total
         ours, counted = self._anchor
-        least = total if self._doubt else total // _CREDIBLE  # a count against a count: the larger
+        least = total if self._doubt else 0  # a count against a count: the larger
         return max(counted + max(total - ours, 0), least)
 
     def _bounded(
@@ -287,7 +287,8 @@ class ContextWindow:
         )
         if not counted:
             return
-        self._anchor = (self._prompt.tokens, counted)
+        if counted >= self._prompt.tokens // _CREDIBLE:
+            self._anchor = (self._prompt.tokens, counted)
         if exact and counted != tokens:
             self._doubt += 1
 
