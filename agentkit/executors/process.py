@@ -159,13 +159,15 @@ class _Worker:
 
     def ask(self, request: bytes, report: Callable[[str], None]) -> bytes:
         """Sends a call and returns the line that answers it; empty if the worker died."""
-        try:
+        line = b""
+        with contextlib.suppress(OSError):
             self._channel.sendall(request + b"\n")
-            while (line := self._lines.readline()).startswith(PROGRESS):
+            while _is_whole(line := self._lines.readline()) and line.startswith(PROGRESS):
                 report(json.loads(line[1:]))
-        except OSError:
-            return b""
-        return line
+        if _is_whole(line):
+            return line
+        self.end()  # here, where nobody is kept from anything until it is gone
+        return b""
 
     def end(self) -> int:
         """Ends it and all its processes; returns when they are gone, with its exit code."""
@@ -189,6 +191,11 @@ async def _in_thread(work: Callable[[], T]) -> T:
     """In a thread that waits for nobody else's, and that nobody waits for after a cancellation."""
     limiter = anyio.CapacityLimiter(1)
     return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line has its end: a worker may die in the middle of one."""
+    return line.endswith(b"\n")
 
 
 def _result(call: ValidatedCall, worker: _Worker, answer: bytes) -> ToolResult:
