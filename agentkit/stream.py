@@ -44,6 +44,8 @@ class EventDecoder:
         """
         if not chunk:
             return []
+        if self._is_one_event(chunk):
+            return [chunk[6:-2]]
         if self._skip_lf:
             chunk = chunk.removeprefix(b"\n")
         events: list[bytes] = []
@@ -58,6 +60,19 @@ class EventDecoder:
         self._check_size()
         self._skip_lf = chunk.endswith(b"\r")
         return events
+
+    def _is_one_event(self, chunk: bytes) -> bool:
+        """Whether nothing is pending and the chunk is one event of one line, as vLLM sends them:
+        nearly every chunk is, and none of the work below is needed then.
+        """
+        return (
+            not (self._pending or self._data or self._skip_lf or self._first)
+            and chunk.startswith(b"data: ")
+            and chunk.endswith(b"\n\n")
+            and chunk.count(b"\n") == 2
+            and b"\r" not in chunk
+            and len(chunk) < self._max
+        )
 
     def _line(self, line: bytes, events: list[bytes]) -> None:
         if self._first:

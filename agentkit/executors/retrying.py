@@ -45,15 +45,19 @@ class RetryingExecutor:
             attempts += 1
             return await self._inner.execute(call, replace(context, attempt=attempts))
 
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(1 + _retries(call)),
-            wait=wait_random_exponential(multiplier=0.1, max=5.0),
-            retry=retry_if_result(lambda made: made.retry),
-            sleep=anyio.sleep,
-            retry_error_callback=_last_result,
-        )
-        result: ToolResult = await retrying(attempt)
+        # Most tools declare no retries, and tenacity's setting up costs more than a small tool.
+        result = await (_retrying(call)(attempt) if _retries(call) else attempt())
         return replace(result, seconds=round(time.monotonic() - started, 6), attempts=attempts)
+
+
+def _retrying(call: ValidatedCall) -> AsyncRetrying:
+    return AsyncRetrying(
+        stop=stop_after_attempt(1 + _retries(call)),
+        wait=wait_random_exponential(multiplier=0.1, max=5.0),
+        retry=retry_if_result(lambda made: made.retry),
+        sleep=anyio.sleep,
+        retry_error_callback=_last_result,
+    )
 
 
 def _retries(call: ValidatedCall) -> int:

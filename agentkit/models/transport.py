@@ -222,20 +222,20 @@ class Transport:
         async with aclosing(arrivals):
             limit, what = self.timeouts.first_event, "begun to answer"
             while True:
-                left = deadline - anyio.current_time()
-                if left < limit:
-                    limit, what = max(left, 0), "finished its answer"
+                now = anyio.current_time()
+                if deadline - now < limit:
+                    limit, what = max(deadline - now, 0), "finished its answer"
+                payloads: list[bytes] = []
                 try:
                     # No scope is open while the consumer runs: it ends before anything is yielded.
-                    with anyio.fail_after(limit):
+                    with anyio.CancelScope(deadline=now + limit):
                         payloads = await anext(arrivals)
                 except StopAsyncIteration:
                     return
-                except TimeoutError:
-                    why = f"{self.where} has not {what} for {limit:g} s"
-                    raise ModelTimeoutError(why) from None
                 except (httpx2.HTTPError, httpx2.StreamError) as error:
                     self._raise_connection(error)
+                if not payloads:
+                    raise ModelTimeoutError(f"{self.where} has not {what} for {limit:g} s")
                 for payload in payloads:
                     if payload.startswith(b'{"error"'):
                         self._raise_stream_error(payload)

