@@ -166,6 +166,24 @@ def test_a_text_tells_whether_a_replacement_was_done() -> None:
     assert is_done(":", [Edit(": ", "")]) is None
 
 
+@settings(max_examples=200, deadline=None)
+@given(_texts, _texts)
+def test_a_difference_leads_from_the_one_text_to_the_other(before: str, after: str) -> None:
+    old, new = before.split("\n"), after.split("\n")
+    lines = difference("\n".join(old) + "\n", "\n".join(new) + "\n").split("\n")
+    assume(len(lines) <= 40)
+    made, at = [], 0
+    for line in lines:
+        if begin := re.fullmatch(r"@@ -(\d+),\d+ \+\d+,\d+ @@", line):
+            made += old[at : int(begin[1]) - 1]
+            at = int(begin[1]) - 1
+        elif line:
+            assert line[0] == "+" or line[1:] == old[at], "the old lines are those of the text"
+            at += line[0] in " -"
+            made += [line[1:]] * (line[0] in " +")
+    assert made + old[at:] == new
+
+
 def test_a_difference_is_short() -> None:
     lines = difference("", "x\n" * 100).splitlines()
     assert lines[-1] == "(61 more lines)"

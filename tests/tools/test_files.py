@@ -11,6 +11,7 @@ from agentkit_tools.edits import Edit
 
 from agentkit import Agent, ToolContext, ToolError
 from agentkit.testing import ScriptedModel, call, say
+from tests.tools.writing import killed_writers
 
 CONTEXT: ToolContext[Any] = ToolContext(None, "run")
 
@@ -167,6 +168,10 @@ def test_a_full_disk_leaves_the_old_content(root: Path) -> None:
     with pytest.raises(ToolError, match="File name too long"):
         run(root, "write_file", "y" * 256, "new")
     assert sorted(path.name for path in root.iterdir() if path.name.endswith(".tmp")) == []
+
+
+def test_a_write_that_is_killed_leaves_the_old_content_or_the_new(tmp_path: Path) -> None:
+    killed_writers(tmp_path, kills=20, seed=1)
 
 
 # --- edit --------------------------------------------------------------------------------------

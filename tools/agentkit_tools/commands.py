@@ -208,8 +208,9 @@ class _Watch:
         ready, _, _ = select.select([self._pipe], [], [], wait)
         data = os.read(self._pipe, _CHUNK) if ready else b""
         output.add(data)
-        if ready and not data:
-            time.sleep(wait)  # it closed its output and goes on
+        if ready and not data and wait:  # it has closed its output: it ends, or goes on silently
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(wait)
         return bool(data)
 
     def _drain(self, output: Output) -> None:

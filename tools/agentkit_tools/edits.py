@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Annotated, TypeAlias
 
 from pydantic import Field
@@ -69,11 +69,37 @@ def applied(text: str, edits: Sequence[Edit], path: str) -> str:
 def difference(before: str, after: str) -> str:
     """What changed, as a unified diff without its head, at most 40 lines."""
     old, new = ([line.rstrip("\r\n") for line in lines_of(text)] for text in (before, after))
-    lines = list(difflib.unified_diff(old, new, lineterm="", n=1))[2:]
+    same = _alike(zip(old, new, strict=False))  # comparing the rest takes long
+    skipped = max(same - 1, 0)
+    tail = _alike(zip(reversed(old[same:]), reversed(new[same:]), strict=False))
+    kept = max(tail - 1, 0)
+    lines = list(_hunks(old[: len(old) - kept], new[: len(new) - kept], skipped))
     shown = [line[:_SHOWN_COLUMNS] for line in lines[:_SHOWN_LINES]]
     if len(lines) > _SHOWN_LINES:
         shown.append(f"({len(lines) - _SHOWN_LINES} more lines)")
     return "\n".join(shown)
+
+
+def _alike(pairs: Iterable[tuple[str, str]]) -> int:
+    """How many of the first pairs are of the same lines."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _hunks(old: list[str], new: list[str], skipped: int) -> Iterator[str]:
+    """The hunks of a unified diff with one line around, given how many first lines are the same."""
+    matcher = difflib.SequenceMatcher(None, old[skipped:], new[skipped:], autojunk=False)
+    for group in matcher.get_grouped_opcodes(1):
+        (_, begin, _, begin_new, _), (*_, end, _, end_new) = group[0], group[-1]
+        yield (
+            f"@@ -{skipped + begin + 1},{end - begin} +{skipped + begin_new + 1},"
+            f"{end_new - begin_new} @@"
+        )
+        for kind, i1, i2, j1, j2 in group:
+            if kind == "equal":
+                yield from (f" {line}" for line in old[skipped + i1 : skipped + i2])
+            else:
+                yield from (f"-{line}" for line in old[skipped + i1 : skipped + i2])
+                yield from (f"+{line}" for line in new[skipped + j1 : skipped + j2])
 
 
 def is_done(text: str, edits: Sequence[Edit]) -> bool | None:

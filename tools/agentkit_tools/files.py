@@ -25,7 +25,7 @@ from agentkit import ToolContext, ToolError, Toolset, tool
 from agentkit.toolset import Happened, Label
 from agentkit_tools.edits import Edit, applied, difference, is_done, lines_of
 from agentkit_tools.paths import Root
-from agentkit_tools.tree import files_of
+from agentkit_tools.tree import LEFT_OVER, files_of
 
 __all__ = ["ProjectFiles"]
 
@@ -237,7 +237,7 @@ def _read(descriptor: int) -> bytes:
 def _replace(folder: int, name: str, content: bytes, key: str) -> None:
     """Puts a file in place as a whole, on the disk when it returns."""
     old = _status(folder, name)
-    beside = f".{name[:100]}.{secrets.token_hex(6)}.agentkit.tmp"
+    beside = f".{name[:100]}.{secrets.token_hex(6)}{LEFT_OVER}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(beside, flags, 0o666, dir_fd=folder)

@@ -24,7 +24,7 @@ from agentkit import ToolError, Toolset, tool
 from agentkit.toolset import Label
 from agentkit_tools.edits import lines_of
 from agentkit_tools.paths import Root
-from agentkit_tools.tree import SKIPPED, files_of
+from agentkit_tools.tree import LEFT_OVER, SKIPPED, files_of
 
 __all__ = ["Search"]
 
@@ -153,6 +153,7 @@ class _Search:
         assert self._ripgrep is not None, "asked by the caller"
         command = [self._ripgrep, *_RIPGREP, *([] if regex else ["--fixed-strings"])]
         command += [f"--glob=!**/{name}/**" for name in sorted(SKIPPED)]
+        command.append(f"--glob=!*{LEFT_OVER}")
         with subprocess.Popen(  # noqa: S603 - a fixed program; what the model says comes after --
             [*command, "--", text, f"./{start}"],
             stdin=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from typing import Protocol
 from agentkit import ToolError
 from agentkit_tools.paths import Root
 
-__all__ = ["SKIPPED", "files_of"]
+__all__ = ["LEFT_OVER", "SKIPPED", "files_of"]
 
 SKIPPED = frozenset(
     {
@@ -29,6 +29,9 @@ SKIPPED = frozenset(
     }
 )
 """Folders that nobody writes by hand, skipped also where no .gitignore says so."""
+
+LEFT_OVER = ".agentkit.tmp"
+"""End of the name of a file that is being written; a crash may leave one behind."""
 
 _MOST_FILES = 100_000
 _MOST_LEVELS = 40
@@ -82,7 +85,11 @@ def _walk(root: Root, folder: _Folder, level: int) -> Iterator[str]:
         if stat.S_ISDIR(mode):
             if name not in SKIPPED and level < _MOST_LEVELS and not here.ignores(path, folder=True):
                 yield from _walk(root, _Folder(path, here.specs), level + 1)
-        elif stat.S_ISREG(mode) and not here.ignores(path, folder=False):
+        elif (
+            stat.S_ISREG(mode)
+            and not name.endswith(LEFT_OVER)
+            and not here.ignores(path, folder=False)
+        ):
             yield path
 
 
