@@ -32,7 +32,9 @@ from agentkit.wire import (
     ReplyDecoder,
     encode_detokenize,
     encode_request,
+    encode_tokenize,
     read_text,
+    read_tokens,
 )
 
 __all__ = ["CITY", "NATIVE_BIAS", "REPORT", "TOOL_FLAGS", "Exchange", "Subject", "bias"]
@@ -143,12 +145,11 @@ class Subject:
         except (ModelStatusError, ModelProtocolError):
             return None
 
-    async def post(self, path: str, body: JsonObject) -> JsonObject | None:
+    async def post(self, path: str, body: bytes) -> JsonObject | None:
         """The JSON that answers a body; None where the server has no such path."""
-        content = json.dumps({"model": self.model, **body}).encode()
         within = self.transport.timeouts.first_event
         try:
-            return await self.transport.post(path, content, within=within)
+            return await self.transport.post(path, body, within=within)
         except (ModelStatusError, ModelProtocolError):
             return None
 
@@ -214,9 +215,7 @@ class Subject:
         """What the model itself produced, control tokens spelled out; None if nobody says."""
         if not exchange.reply.token_ids:
             return None
-        body: JsonObject = json.loads(encode_detokenize(self.model, exchange.reply.token_ids))
-        answer = await self.post("/detokenize", body)
-        return read_text(answer) if answer else None
+        return await self._text_of(exchange.reply.token_ids)
 
     async def own_calls(
         self, exchange: Exchange, tools: Sequence[ToolDefinition]
@@ -232,30 +231,35 @@ class Subject:
         self, messages: Sequence[Message], tools: Sequence[ToolDefinition]
     ) -> tuple[str, list[int]] | None:
         """The prompt that the template makes of messages as they are; None if nobody says."""
-        functions = [
-            {"name": t.name, "description": t.description, "parameters": t.parameters}
-            for t in tools
-        ]
-        body: JsonObject = {
-            "messages": json.loads(MessageEncoder(_unchanged).encode(messages)),
-            "add_generation_prompt": True,
-            "chat_template_kwargs": {"enable_thinking": False},
-        }
-        if functions:
-            body["tools"] = [{"type": "function", "function": f} for f in functions]
-        answer = await self.post("/tokenize", body)
-        ids = (answer or {}).get("tokens")
-        if not isinstance(ids, list) or not ids:
-            return None
-        told = await self.post("/detokenize", {"tokens": ids})
-        text = read_text(told) if told else None
-        return None if text is None else (text, ids)
+        request = ModelRequest(messages, tools, ModelSettings(thinking=False))
+        body = encode_request(
+            request,
+            model=self.model,
+            messages=MessageEncoder(_unchanged).encode(messages),
+            declarations=[
+                {"name": t.name, "description": t.description, "parameters": t.parameters}
+                for t in tools
+            ],
+            stream=False,
+        )
+        ids = _ids(await self.post("/tokenize", body))
+        text = await self._text_of(ids) if ids else None
+        return None if text is None else (text, ids or [])
 
     async def tokens(self, text: str) -> list[int] | None:
         """The ids of a text; None if nobody says."""
-        answer = await self.post("/tokenize", {"prompt": text, "add_special_tokens": False})
-        ids = (answer or {}).get("tokens")
-        return ids if isinstance(ids, list) else None
+        return _ids(await self.post("/tokenize", encode_tokenize(self.model, text)))
+
+    async def _text_of(self, ids: Sequence[int]) -> str | None:
+        answer = await self.post("/detokenize", encode_detokenize(self.model, ids))
+        return read_text(answer) if answer else None
+
+
+def _ids(answer: JsonObject | None) -> list[int] | None:
+    try:
+        return None if answer is None else read_tokens(answer)
+    except ModelProtocolError:
+        return None
 
 
 _CHAT = "/v1/chat/completions"
