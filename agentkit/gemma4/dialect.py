@@ -27,6 +27,8 @@ from agentkit.schema.lower import lower
 
 __all__ = ["Dialect"]
 
+_KEPT = 4096  # messages whose escaped form is kept
+
 
 class Dialect:
     """The language of one conversation.
@@ -45,9 +47,20 @@ class Dialect:
         ]
         self._schemas = {name: each.native_schema for name, each in self._lowered.items()}
         self._grammars: dict[ToolChoice, JsonObject] = {}
+        # By identity, and with the message itself, so that its identity is not used again.
+        self._outgoing: dict[int, tuple[Message, Message]] = {}
 
     def outgoing(self, message: Message) -> Message:
-        """A message as the model may see it."""
+        """A message as the model may see it; it is counted and sent, but made once."""
+        if (known := self._outgoing.get(id(message))) is not None:
+            return known[1]
+        if len(self._outgoing) >= _KEPT:
+            self._outgoing.clear()
+        made = self._escaped(message)
+        self._outgoing[id(message)] = (message, made)
+        return made
+
+    def _escaped(self, message: Message) -> Message:
         if isinstance(message, AssistantMessage) and message.tool_calls:
             calls = tuple(self._aliased(call) for call in message.tool_calls)
             message = replace(message, tool_calls=calls)
@@ -102,8 +115,12 @@ class Dialect:
 
     def _aliased(self, call: ToolCall) -> ToolCall:
         lowered = self._lowered.get(call.name)
-        return replace(call, arguments=lowered.rename(call.arguments)) if lowered else call
+        if lowered is None or not lowered.aliases:
+            return call
+        return replace(call, arguments=lowered.rename(call.arguments))
 
     def _restored(self, call: ToolCall) -> ToolCall:
         lowered = self._lowered.get(call.name)
-        return replace(call, arguments=lowered.restore(call.arguments)) if lowered else call
+        if lowered is None or not lowered.aliases:
+            return call
+        return replace(call, arguments=lowered.restore(call.arguments))

@@ -180,6 +180,8 @@ def _map_assistant(message: AssistantMessage, content: _Change, other: _Change) 
 
 def _map_call(call: ToolCall, change: _Change) -> ToolCall:
     arguments: JsonObject = _over_json(call.arguments, change)
+    if arguments == call.arguments and change(call.name) == call.name:
+        return call
     return replace(call, name=change(call.name), arguments=arguments)
 
 
