@@ -81,7 +81,8 @@ def main(argv: list[str] | None = None) -> int:
         commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
         record = {"part": "imports", "commit": commit, "processes": options.processes}
         versions = {"python": platform.python_version()}
-        RECORD.write_text(json.dumps({**record, "versions": versions, "figures": table}, indent=2))
+        whole = {**record, "versions": versions, "figures": table}
+        RECORD.write_text(json.dumps(whole, indent=2) + "\n")
         print(f"written: {RECORD.relative_to(ROOT)}")
     return 0
 
