@@ -85,7 +85,7 @@ def _check(url: str, key: str, start: _Start) -> int:
         return await examine(url, api_key=key)
 
     findings = anyio.run(main).findings
-    failed = {found.probe for found in findings if found.verdict == "fail"}
+    failed = frozenset(found.probe for found in findings if found.verdict == "fail")
     told = "; ".join(f"{f.probe}: {f.says}" for f in findings if f.verdict != "pass")
     if failed != start.fails or (not start.fails and told):
         raise AssertionError(f"{start.what}: {sorted(start.fails)} should fail, but {told}")

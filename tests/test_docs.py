@@ -7,8 +7,12 @@ import pytest
 from tests.docs_runner import blocks_of, missing_links, run_page
 
 REPO = Path(__file__).parents[1]
-PAGES = [REPO / "README.md", REPO / "CHANGELOG.md", *sorted((REPO / "docs").rglob("*.md"))]
-PAGES += sorted((REPO / "examples").glob("**/README.md"))
+PAGES = [
+    REPO / "README.md",
+    REPO / "CHANGELOG.md",
+    *sorted((REPO / "docs").rglob("*.md")),
+    *sorted((REPO / "examples").glob("**/README.md")),
+]
 NAMES = [str(page.relative_to(REPO)) for page in PAGES]
 
 

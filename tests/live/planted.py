@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._pass_on(self.fault.request(self.path, body))
 
-    def log_message(self, *_args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base
         """Nothing: the server's own log tells."""
 
     def _pass_on(self, body: dict[str, Any] | None) -> None:

@@ -99,7 +99,8 @@ class Diagnosis:
     def verdict(self) -> Verdict:
         """The worst of the findings."""
         found = {finding.verdict for finding in self.findings}
-        return next((verdict for verdict in _WORST_FIRST if verdict in found), "pass")
+        best: Verdict = "pass"
+        return next((verdict for verdict in _WORST_FIRST if verdict in found), best)
 
     @property
     def exit_code(self) -> int:
