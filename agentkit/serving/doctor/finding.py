@@ -98,9 +98,8 @@ class Diagnosis:
     @property
     def verdict(self) -> Verdict:
         """The worst of the findings."""
-        found = {finding.verdict for finding in self.findings}
-        best: Verdict = "pass"
-        return next((verdict for verdict in _WORST_FIRST if verdict in found), best)
+        found: set[Verdict] = {finding.verdict for finding in self.findings}
+        return next((verdict for verdict in _WORST_FIRST if verdict in found), "pass")
 
     @property
     def exit_code(self) -> int:
