@@ -14,8 +14,6 @@ __all__ = ["Diagnosis", "Finding", "Probe", "Verdict", "failed", "passed", "warn
 Verdict: TypeAlias = Literal["pass", "warn", "fail"]
 """`warn` is what agentkit works around, or what could not be told."""
 
-_WORST_FIRST: tuple[Verdict, ...] = ("fail", "warn", "pass")
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -98,8 +96,10 @@ class Diagnosis:
     @property
     def verdict(self) -> Verdict:
         """The worst of the findings."""
-        found: set[Verdict] = {finding.verdict for finding in self.findings}
-        return next((verdict for verdict in _WORST_FIRST if verdict in found), "pass")
+        found = {finding.verdict for finding in self.findings}
+        if "fail" in found:
+            return "fail"
+        return "warn" if "warn" in found else "pass"
 
     @property
     def exit_code(self) -> int:
