@@ -256,6 +256,15 @@ class ToolDefinition:
     description: str
     parameters: JsonObject
 
+    @property
+    def declaration(self) -> JsonObject:
+        """The three as a JSON object: what a chat template is given of a tool."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "parameters": self.parameters,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:

@@ -42,9 +42,7 @@ class Dialect:
         self._escape = escape
         self._lowered = {tool.name: lower(tool) for tool in tools}
         told = [escape.escape_tool(lowered.declaration) for lowered in self._lowered.values()]
-        self.declarations: list[JsonObject] = [
-            {"name": t.name, "description": t.description, "parameters": t.parameters} for t in told
-        ]
+        self.declarations: list[JsonObject] = [t.declaration for t in told]
         self._schemas = {name: each.native_schema for name, each in self._lowered.items()}
         self._grammars: dict[ToolChoice, JsonObject] = {}
         # By identity, and with the message itself, so that its identity is not used again.

@@ -71,8 +71,5 @@ def fingerprint(prompt: str) -> TemplateGeneration:
 
 
 def _expected(variant: TemplateVariant) -> str:
-    declarations = [
-        {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-        for tool in PROBE.tools
-    ]
+    declarations = [tool.declaration for tool in PROBE.tools]
     return render(PROBE.messages, declarations, Generation(variant=variant))

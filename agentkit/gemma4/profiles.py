@@ -72,7 +72,7 @@ class Profile:
         """The sentence that says what of the messages the model cannot take; None if it can."""
         for message in messages:
             for part in message.content if isinstance(message.content, tuple) else ():
-                if part.type not in self.modalities:
+                if not self.takes(part.type):
                     able = [p.name for p in PROFILES.values() if part.type in p.modalities]
                     return (
                         f"takes {', '.join(self.modalities)}, but a message holds {part.type}; "

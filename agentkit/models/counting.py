@@ -91,10 +91,7 @@ class PromptCounter:
 
     async def _find_template(self, model: str) -> TemplateGeneration:
         """By its fingerprint. What has no `/version` is no vLLM, and not asked."""
-        declarations = [
-            {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-            for tool in PROBE.tools
-        ]
+        declarations = [tool.declaration for tool in PROBE.tools]
         messages = MessageEncoder(_as_it_is).encode(PROBE.messages)
         body = encode_request(
             PROBE, model=model, messages=messages, declarations=declarations, stream=False

@@ -79,10 +79,7 @@ class WindowedModel:
         """The tools as they are: the same object while they are the same."""
         if self._tools is not request.tools:
             self._tools = request.tools
-            self._declarations = [
-                {"name": t.name, "description": t.description, "parameters": t.parameters}
-                for t in request.tools
-            ]
+            self._declarations = [t.declaration for t in request.tools]
         return self._declarations
 
     async def _form(self, request: ModelRequest) -> PromptForm | None:

@@ -142,12 +142,6 @@ class Tool(Generic[P, R]):
             function = getattr(function, "__call__", function)  # noqa: B004 - a callable object
         return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
-    @property
-    def undescribed(self) -> tuple[str, ...]:
-        """Arguments that say nothing about themselves: what a lint warns of."""
-        properties = self.definition.parameters.get("properties", {})
-        return tuple(name for name, schema in properties.items() if not schema.get("description"))
-
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function itself."""
         return self.function(*args, **kwargs)

@@ -128,9 +128,7 @@ def escaped(request: Request, escape: Escape) -> Request:
 
 def prompt_of(request: Request) -> str:
     messages, tools = request
-    declarations: Sequence[Declaration] = [
-        {"name": t.name, "description": t.description, "parameters": t.parameters} for t in tools
-    ]
+    declarations: Sequence[Declaration] = [t.declaration for t in tools]
     return render(messages, declarations, Generation())
 
 

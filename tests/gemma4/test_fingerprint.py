@@ -12,10 +12,7 @@ from tests.gemma4.official import needs_templates, official
     [("large", "canonical"), ("small", "canonical-small"), ("april", "april")],
 )
 def test_each_official_template_is_recognised(name: str, generation: str) -> None:
-    tools = [
-        {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-        for tool in PROBE.tools
-    ]
+    tools = [tool.declaration for tool in PROBE.tools]
     assert fingerprint(official(name, PROBE.messages, tools)) == generation
 
 

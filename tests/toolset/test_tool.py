@@ -120,18 +120,6 @@ def test_a_name_no_model_can_call_is_refused(name: str) -> None:
             tool(name=name)(plain)
 
 
-def test_parameters_without_a_description_can_be_listed() -> None:
-    @tool
-    def find(city: str, days: int) -> None:
-        """Finds.
-
-        Args:
-            city: Where.
-        """
-
-    assert find.undescribed == ("days",)
-
-
 # --- methods -----------------------------------------------------------------------------------
 
 

@@ -81,9 +81,7 @@ async def token_counts(subject: Subject) -> Finding:
 
 def _rendered(text: str, tools: Sequence[ToolDefinition], generation: str) -> str:
     variant: TemplateVariant = "small" if generation == "canonical-small" else "large"
-    functions = [
-        {"name": t.name, "description": t.description, "parameters": t.parameters} for t in tools
-    ]
+    functions = [t.declaration for t in tools]
     return render((UserMessage(text),), functions, Generation(variant=variant))
 
 

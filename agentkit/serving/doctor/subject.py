@@ -236,10 +236,7 @@ class Subject:
             request,
             model=self.model,
             messages=MessageEncoder(_unchanged).encode(messages),
-            declarations=[
-                {"name": t.name, "description": t.description, "parameters": t.parameters}
-                for t in tools
-            ],
+            declarations=[t.declaration for t in tools],
             stream=False,
         )
         ids = _ids(await self.post("/tokenize", body))
