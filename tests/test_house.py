@@ -16,7 +16,6 @@ LONGEST_FILE = 400
 LONGER_FILES = {
     "training/tiny_gemma4/generate.py": "one kind of dialogue after the other, each a few lines",
     "training/tiny_gemma4/skills.py": "one tool of the dialogues after the other: a table",
-    "agentkit/events.py": "one event after the other, each a few lines",
     "agentkit/gemma4/constraints.py": "one rule of the grammar for each keyword of JSON Schema",
 }
 """Looked at again, and one thing all the same; a file of this list may be shorter."""

@@ -19,10 +19,9 @@ from functools import cache
 from typing import Any, TypeAlias, get_args
 
 from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from agentkit.errors import JournalError
-from agentkit.events import Event, dump_event, load_event
+from agentkit.events import Event, as_json, dump_event, load_event
 from agentkit.messages import JsonValue, Message, ModelSettings, ToolCall, ToolResult
 from agentkit.policy import Decision, Limits
 from agentkit.toolset import Effect
@@ -159,12 +158,7 @@ def dump_entry(entry: Entry) -> str:
     body = {"event": kind_of(entry)} | {
         part.name: getattr(entry, part.name) for part in fields(entry)
     }
-    try:
-        return to_json(body, fallback=str, inf_nan_mode="constants").decode()
-    except PydanticSerializationError:
-        # Half a surrogate pair, from the undecodable bytes of a file name or an argument.
-        plain = to_jsonable_python(body, fallback=str)
-        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return as_json(body).decode()
 
 
 def load_entry(text: str) -> Entry:

@@ -1,21 +1,20 @@
-"""What happens in a run, as data: the loop says it, everything else watches.
-
-The terminal, the run file, tracing and tests are observers of these events; the loop knows none
-of them. Events carry the step they belong to, counted from 1; 0 is the run itself.
-"""
+"""What happens in a run, and what it comes to."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import Any, Generic, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeAlias
 
-from pydantic import TypeAdapter
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 from typing_extensions import TypeVar
 
+from agentkit.events.model import (
+    ContextCompacted,
+    ReasoningDelta,
+    StepRestarted,
+    TextDelta,
+    ToolCallDelta,
+)
 from agentkit.messages import (
     FinishReason,
     JsonObject,
@@ -35,108 +34,25 @@ __all__ = [
     "ApprovalDecided",
     "ApprovalNeeded",
     "CallRepaired",
-    "ContextCompacted",
     "ContextUse",
     "Event",
     "ModelCalled",
-    "ModelEvent",
-    "ModelFinished",
+    "OutputT",
     "PartialOutput",
     "PromptTokens",
-    "ReasoningDelta",
     "RunFinished",
     "RunResult",
     "RunStarted",
     "Spent",
     "StepFinished",
-    "StepRestarted",
     "StepStarted",
-    "TextDelta",
-    "ToolCallDelta",
     "ToolFinished",
     "ToolProgress",
     "ToolStarted",
-    "as_json",
-    "dump_event",
-    "load_event",
 ]
 
 
 OutputT = TypeVar("OutputT", default=str)
-
-
-# --- from a model call -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class TextDelta:
-    """A piece of the answer."""
-
-    text: str
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ReasoningDelta:
-    """A piece of a thought; never part of the answer."""
-
-    text: str
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCallDelta:
-    """A piece of a call, for display only: nothing may run from it."""
-
-    index: int
-    name: str
-    arguments: str
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class StepRestarted:
-    """The call is made again: what was shown of this step is void."""
-
-    reason: str
-    attempt: int
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFinished:
-    """The last event of a model call that ended well."""
-
-    response: ModelResponse
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ContextCompacted:
-    """Less of the conversation is sent from here on; all of it stays in the run's messages.
-
-    Attributes:
-        before: Tokens of the prompt as it would have been.
-        after: Tokens of the prompt that is sent.
-        cleared: Ids of the calls whose results are short stubs now.
-        dropped: Messages that are left out now.
-        reason: Why, for a person.
-    """
-
-    before: int
-    after: int
-    cleared: tuple[str, ...]
-    dropped: int
-    reason: str
-    step: int = 0
-
-
-ModelEvent: TypeAlias = (
-    TextDelta | ReasoningDelta | ToolCallDelta | StepRestarted | ContextCompacted | ModelFinished
-)
-
-
-# --- from the loop -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,57 +342,3 @@ Event: TypeAlias = (
     | ContextCompacted
     | RunFinished
 )
-
-
-# --- as JSON -----------------------------------------------------------------------------------
-
-
-def dump_event(event: Event) -> bytes:
-    """The event as one line of JSON, without its line break; `event` names its kind.
-
-    The messages of `RunFinished` are left out: the events before it hold them. Values that JSON
-    does not know, in an answer of the user's own type say, become their text.
-    """
-    body: JsonObject = {"event": type(event).__name__}
-    if isinstance(event, RunFinished):
-        result = event.result
-        body |= {name: getattr(result, name) for name in _OF_A_RESULT}
-    else:
-        body |= {part.name: getattr(event, part.name) for part in fields(event)}
-    return as_json(body)
-
-
-def as_json(value: object) -> bytes:
-    """Any part of an event as `dump_event` writes it."""
-    try:
-        return to_json(value, fallback=str, inf_nan_mode="constants")
-    except PydanticSerializationError:
-        # Half a surrogate pair, from the undecodable bytes of a file name or an argument.
-        plain = to_jsonable_python(value, fallback=str)
-        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
-
-
-def load_event(line: bytes | str) -> Event:
-    """The event that `dump_event` wrote; a `RunFinished` comes back without messages.
-
-    Raises:
-        ValueError: The line is not such an event.
-    """
-    body = json.loads(line)
-    kind = body.pop("event", None) if isinstance(body, dict) else None
-    if kind == RunFinished.__name__:
-        return RunFinished(_adapter(RunResult[Any]).validate_python({**body, "messages": ()}))
-    if kind not in _KINDS:
-        raise ValueError(f"not an event of a run: {line[:80]!r}")
-    event: Event = _adapter(_KINDS[kind]).validate_python(body)
-    return event
-
-
-_OF_A_RESULT = ("output", "stop_reason", "usage", "steps", "run_id", "explanation", "context")
-_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Built at the first use: it costs more than importing this module."""
-    return TypeAdapter(kind)

@@ -1,0 +1,71 @@
+"""Events as lines of JSON, and back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+
+from agentkit.events.run import Event, RunFinished, RunResult
+from agentkit.messages import JsonObject
+
+__all__ = [
+    "as_json",
+    "dump_event",
+    "load_event",
+]
+
+
+def dump_event(event: Event) -> bytes:
+    """The event as one line of JSON, without its line break; `event` names its kind.
+
+    The messages of `RunFinished` are left out: the events before it hold them. Values that JSON
+    does not know, in an answer of the user's own type say, become their text.
+    """
+    body: JsonObject = {"event": type(event).__name__}
+    if isinstance(event, RunFinished):
+        result = event.result
+        body |= {name: getattr(result, name) for name in _OF_A_RESULT}
+    else:
+        body |= {part.name: getattr(event, part.name) for part in fields(event)}
+    return as_json(body)
+
+
+def as_json(value: object) -> bytes:
+    """Any part of an event as `dump_event` writes it."""
+    try:
+        return to_json(value, fallback=str, inf_nan_mode="constants")
+    except PydanticSerializationError:
+        # Half a surrogate pair, from the undecodable bytes of a file name or an argument.
+        plain = to_jsonable_python(value, fallback=str)
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def load_event(line: bytes | str) -> Event:
+    """The event that `dump_event` wrote; a `RunFinished` comes back without messages.
+
+    Raises:
+        ValueError: The line is not such an event.
+    """
+    body = json.loads(line)
+    kind = body.pop("event", None) if isinstance(body, dict) else None
+    if kind == RunFinished.__name__:
+        return RunFinished(_adapter(RunResult[Any]).validate_python({**body, "messages": ()}))
+    if kind not in _KINDS:
+        raise ValueError(f"not an event of a run: {line[:80]!r}")
+    event: Event = _adapter(_KINDS[kind]).validate_python(body)
+    return event
+
+
+_OF_A_RESULT = ("output", "stop_reason", "usage", "steps", "run_id", "explanation", "context")
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Built at the first use: it costs more than importing this module."""
+    return TypeAdapter(kind)

@@ -1,0 +1,86 @@
+"""What comes of one model call, piece by piece."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from agentkit.messages import ModelResponse
+
+__all__ = [
+    "ContextCompacted",
+    "ModelEvent",
+    "ModelFinished",
+    "ReasoningDelta",
+    "StepRestarted",
+    "TextDelta",
+    "ToolCallDelta",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer."""
+
+    text: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of a thought; never part of the answer."""
+
+    text: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a call, for display only: nothing may run from it."""
+
+    index: int
+    name: str
+    arguments: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepRestarted:
+    """The call is made again: what was shown of this step is void."""
+
+    reason: str
+    attempt: int
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFinished:
+    """The last event of a model call that ended well."""
+
+    response: ModelResponse
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContextCompacted:
+    """Less of the conversation is sent from here on; all of it stays in the run's messages.
+
+    Attributes:
+        before: Tokens of the prompt as it would have been.
+        after: Tokens of the prompt that is sent.
+        cleared: Ids of the calls whose results are short stubs now.
+        dropped: Messages that are left out now.
+        reason: Why, for a person.
+    """
+
+    before: int
+    after: int
+    cleared: tuple[str, ...]
+    dropped: int
+    reason: str
+    step: int = 0
+
+
+ModelEvent: TypeAlias = (
+    TextDelta | ReasoningDelta | ToolCallDelta | StepRestarted | ContextCompacted | ModelFinished
+)
