@@ -96,7 +96,7 @@ async def stop_tokens(subject: Subject) -> Finding:
     unsure: list[str] = []
     for literal in (TURN_CLOSE, RESPONSE_OPEN, EOS):
         asked = await subject.ask("Say hello.", max_tokens=4, extra=bias(literal))
-        produced = asked.usage.get("completion_tokens") or len(asked.reply.token_ids)
+        produced = asked.response.usage.output_tokens or len(asked.reply.token_ids)
         if produced == 1 and asked.response.finish_reason != "length":
             continue
         began = asked.reply.token_ids[:1]

@@ -61,7 +61,7 @@ async def token_counts(subject: Subject) -> Finding:
     tools = () if subject.tools is False else (REPORT,)
     told = await subject.prompt((UserMessage(text),), tools)
     reply = await subject.ask(text, tools=tools, max_tokens=1)
-    used = reply.usage.get("prompt_tokens")
+    used = reply.response.usage.input_tokens
     if told is None:
         return warned(f"{_NOT_TOLD}; prompts are counted by estimate", _SERVE_DIRECTLY)
     if not used:

@@ -108,7 +108,7 @@ async def _had_thought(subject: Subject, asked: Exchange) -> bool:
 async def own_tokens(subject: Subject) -> Finding:
     """The model's own tokens: with them a call that the server garbled can be read again."""
     asked = await subject.ask("Say hello.", max_tokens=8)
-    produced, ids = asked.usage.get("completion_tokens"), asked.reply.token_ids
+    produced, ids = asked.response.usage.output_tokens, asked.reply.token_ids
     if not ids or await subject.words(asked) is None:
         says = (
             "replies come without the model's own tokens: calls that are garbled on the way stay so"
