@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import ExitStack
 
 import pytest
 
 from agentkit.testing import block_network
+
+# A shell's background jobs inherit an ignored SIGINT, and Python leaves it ignored: what a test then
+# interrupts would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _runs = tempfile.mkdtemp(prefix="agentkit-runs-")
 os.environ["AGENTKIT_RUNS"] = _runs
