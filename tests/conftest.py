@@ -12,7 +12,7 @@ import pytest
 
 from agentkit.testing import block_network
 
-# A shell's background jobs inherit an ignored SIGINT, and Python leaves it ignored: what a test then
+# Background jobs of a shell inherit an ignored SIGINT, and Python leaves it so: what a test then
 # interrupts would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
