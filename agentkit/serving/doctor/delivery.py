@@ -12,9 +12,9 @@ from agentkit.serving.doctor.subject import NATIVE_BIAS, REPORT, Exchange, Subje
 __all__ = ["prefix_cache", "stop_tokens", "streaming"]
 
 _FORCED = ToolChoice("required", max_calls=1)
-_LONG_REPLY = 48
-_TRIES = 4
-"""A machine under load may let pieces pile up too, but hardly every time."""
+_LONG_REPLIES = (48, 96, 192, 384)
+"""Tokens of each try. On a machine under load pieces pile up too, but hardly all of ever longer
+replies; a proxy that holds a stream back does so whatever its length."""
 
 _FASTEST = 0.0003
 """Seconds for one token of one reply: no Gemma 4 on any GPU decodes faster, so tokens that come
@@ -35,14 +35,14 @@ async def streaming(subject: Subject) -> Finding:
                 f"beside the text {streamed.text!r}",
                 "take a vLLM whose parser streams right, or VLLMModel(..., stream=False)",
             )
-    for _ in range(_TRIES):
-        long = await _long_reply(subject)
+    for tokens in _LONG_REPLIES:
+        long = await _long_reply(subject, tokens)
         if not long.usage:
             return failed(
                 "streams come without usage: tokens cannot be counted, limits cannot hold",
                 "no proxy may drop `stream_options` from requests or the last event from streams",
             )
-        if not _in_one_burst(long):
+        if not _in_one_burst(long, tokens):
             break
     else:
         return failed(
@@ -52,18 +52,18 @@ async def streaming(subject: Subject) -> Finding:
     return passed("streamed replies equal whole ones, and come as they are produced")
 
 
-async def _long_reply(subject: Subject) -> Exchange:
+async def _long_reply(subject: Subject, tokens: int) -> Exchange:
     return await subject.ask(
         "Count from one to a thousand, in words.",
         stream=True,
-        max_tokens=_LONG_REPLY,
-        extra={"min_tokens": _LONG_REPLY},
+        max_tokens=tokens,
+        extra={"min_tokens": tokens},
     )
 
 
-def _in_one_burst(asked: Exchange) -> bool:
-    tokens = asked.response.usage.output_tokens
-    return tokens >= _LONG_REPLY and asked.arrivals[-1] - asked.arrivals[0] < tokens * _FASTEST
+def _in_one_burst(asked: Exchange, tokens: int) -> bool:
+    produced = asked.response.usage.output_tokens
+    return produced >= tokens and asked.arrivals[-1] - asked.arrivals[0] < produced * _FASTEST
 
 
 async def prefix_cache(subject: Subject) -> Finding:
