@@ -153,6 +153,11 @@ class Tape:
             self._finished = True
             return EndOfTape()
         if self.end is not None and self.end.stop_reason == "error" and not self._calls:
+            if isinstance(replayed, ModelRequest):
+                self.notes.append(
+                    f"the model call of step {self.step} failed, and a record holds no request "
+                    "without a reply: what it asked is not compared"
+                )
             return ModelError(self.end.explanation)
         self.divergence = self.divergence or difference(self.step, what, recorded, replayed)
         return EndOfTape()

@@ -230,10 +230,14 @@ async def test_a_system_message_of_the_history_is_not_taken_for_the_agents(tmp_p
     assert report.divergence.step == 1
 
 
-async def test_a_run_that_failed_fails_again(tmp_path: Path) -> None:
+async def test_a_run_that_failed_fails_again_and_says_what_no_record_can_tell(
+    tmp_path: Path,
+) -> None:
     script = [call("price", item="tea"), ModelConnectionError("the server is gone")]
     report = await replayed(await record(tmp_path, script, SHOP), SHOP)
     assert report.identical, report
+    (note,) = report.notes
+    assert note.startswith("the model call of step 2 failed")
 
 
 async def test_a_sub_agents_work_is_served_and_its_cost_counts(tmp_path: Path) -> None:
