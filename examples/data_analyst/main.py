@@ -48,18 +48,37 @@ class Analysis(BaseModel):
     sql: str
 
 
+class NoTablesError(AgentKitError):
+    """A folder has no tables to ask."""
+
+
 class Tables:
-    """The CSV files of a folder as tables in memory, which can be read and not changed."""
+    """The CSV files of a folder as tables in memory, which can be read and not changed.
+
+    Raises:
+        NoTablesError: There are none, or a file is no table; the message names it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._db = sqlite3.connect(":memory:", check_same_thread=False)
         self._described: list[str] = []
         for file in sorted(folder.glob("*.csv")):
-            with file.open(newline="", encoding="utf-8") as rows:
-                self._load(file.stem, *csv.reader(rows))
+            try:
+                with file.open(newline="", encoding="utf-8") as rows:
+                    self._load(file.stem, *filter(None, csv.reader(rows)))
+            except (OSError, ValueError, csv.Error, sqlite3.Error) as error:
+                raise NoTablesError(f"{file} is no table: {error}") from error
+        if not self._described:
+            raise NoTablesError(f"there is no CSV file in {folder}")
         self._db.set_authorizer(_only_reads)
 
-    def _load(self, name: str, head: list[str], *body: list[str]) -> None:
+    def _load(self, name: str, *rows: list[str]) -> None:
+        if not rows:
+            raise ValueError("it is empty")
+        head, *body = rows
+        for row in body:
+            if len(row) != len(head):
+                raise ValueError(f"a row has {len(row)} values for {len(head)} columns: {row}")
         columns = ", ".join(f"{_quoted(column)} NUMERIC" for column in head)
         marks = ", ".join("?" * len(head))
         self._db.execute(f"CREATE TABLE {_quoted(name)} ({columns})")
@@ -125,10 +144,14 @@ def main() -> None:
     parser.add_argument("--project", type=Path, default=SAMPLE, help="default: the sample")
     options = parser.parse_args()
     scripted = options.model == "scripted"
+    if not options.project.is_dir():
+        parser.error(f"there is no directory {options.project}")
+    if scripted and not options.project.samefile(SAMPLE):
+        parser.error("--model scripted knows the sample only")
     said = ", a fixed script and no language model: it answers one question" * scripted
     print(f"model: {options.model}{said}", file=sys.stderr)
-    model: Model = script() if scripted else VLLMModel(options.model)
     try:
+        model: Model = script() if scripted else VLLMModel(options.model)
         result = agent(model, options.project).run_sync(options.question)
     except AgentKitError as error:
         sys.exit(f"data_analyst: {error}")

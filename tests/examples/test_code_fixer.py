@@ -51,3 +51,12 @@ def test_without_a_yes_nothing_is_changed_and_the_verdict_is_red(tmp_path: Path)
     done = run_example("code_fixer", tmp_path / "runs", *options)
     assert done.code != 0
     assert contents(project) == contents(SAMPLE)
+    assert "nobody answered" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    done = run_example("code_fixer", tmp_path, "--model", "scripted", "--project", nowhere)
+    assert done.code == 2
+    assert done.err.endswith(f"there is no directory {nowhere}\n")

@@ -9,7 +9,7 @@ import pytest
 
 from agentkit import ToolError
 from agentkit.testing import ScriptedModel, call
-from examples.data_analyst.main import Analysis, Figure, Tables, agent
+from examples.data_analyst.main import Analysis, Figure, NoTablesError, Tables, agent
 from tests.examples.running import REPO, replayed, run_example, tool_errors
 
 SAMPLE = REPO / "examples" / "data_analyst" / "sample"
@@ -77,3 +77,38 @@ def test_the_tables_are_described() -> None:
         '["customers(id, name, town): 8 rows", '
         '"orders(id, customer_id, day, tea, grams, cents): 60 rows"]'
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "t.csv is no table: it is empty"),
+        (b"a,b\n1\n", "a row has 1 values for 2 columns"),
+        (b"a,a\n1,2\n", "duplicate column name"),
+        (b"\xff\xfe\n", "can't decode"),
+        (None, "there is no CSV file in"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named_with_the_reason(
+    tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(NoTablesError, match=words):
+        Tables(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--model", "nonsense", "?"), 1, "is no address of a server"),
+        (("--model", "scripted", "--project", "nowhere", "?"), 2, "there is no directory nowhere"),
+        (("--model", "scripted", "--project", REPO, "?"), 2, "knows the sample only"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = run_example("data_analyst", tmp_path, *arguments)
+    assert done.code == code
+    assert words in done.err.splitlines()[-1]
