@@ -44,9 +44,7 @@ app.add_typer(suites, name="suites")
 
 Folder: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--folder", help="Where runs are kept. [env: AGENTKIT_EVALS]  Default: ./eval-runs"
-    ),
+    typer.Option("--folder", help="Where runs are kept. Default: AGENTKIT_EVALS, or ./eval-runs."),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 RunName: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="Its name; see `list`.")]
@@ -67,7 +65,7 @@ def run(
             "--model",
             "-m",
             help=f"A vLLM server's address, tiny, or a reference: {', '.join(REFERENCES)}. "
-            "[env: AGENTKIT_BASE_URL]",
+            "Default: AGENTKIT_BASE_URL.",
         ),
     ] = None,
     model_name: Annotated[str | None, typer.Option(help="Served name.")] = None,
@@ -109,7 +107,8 @@ def run(
     settings = ModelSettings(temperature=temperature, max_tokens=max_tokens, thinking=thinking)
     model = model or os.environ.get("AGENTKIT_BASE_URL") or ""
     subject = Subject(model=model, model_name=model_name, settings=settings, agent=agent)
-    store = _store(folder, name or f"{suite.replace(':', '-')}-{time.strftime('%Y%m%d-%H%M%S')}")
+    plain = suite.rpartition("/")[2].replace(":", "-")  # lamp.py-suite of folder/lamp.py:suite
+    store = _store(folder, name or f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}")
     scope = _Scope(limit, tuple(case or ()), trials, seed)
     hands = _Hands(runner, workers, concurrency)
 
@@ -157,7 +156,7 @@ def show_comparison(
 
 @app.command("list")
 def list_runs(folder: Folder = None) -> None:
-    """List the runs that are kept.
+    """List the runs that are kept; one that cannot be read is said beside them.
 
     Exit code 0.
     """
@@ -166,7 +165,11 @@ def list_runs(folder: Folder = None) -> None:
         table.add_column(heading, no_wrap=heading == "run")
     for path in sorted(_folder(folder).glob("*/manifest.json")):
         store = Store(path.parent)
-        manifest, results = store.manifest(), store.results().values()
+        try:
+            manifest, results = store.manifest(), store.results().values()
+        except EvalError as error:
+            _say(f"agentkit eval: {error}")
+            continue
         planned_trials = len(manifest.cases) * manifest.trials
         table.add_row(
             path.parent.name,

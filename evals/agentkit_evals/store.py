@@ -12,6 +12,7 @@ workers on several machines can share a folder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -69,7 +70,7 @@ class Store:
         """Makes the folder, or finds the same run in it, to be gone on with.
 
         Raises:
-            EvalError: Another run is in the folder.
+            EvalError: Another run is in the folder, or it cannot be written.
         """
         if self.exists:
             if self.manifest() != manifest:
@@ -78,10 +79,13 @@ class Store:
                     "give this one another name"
                 )
             return
-        (self.folder / "trials").mkdir(parents=True, exist_ok=True)
-        draft = self.folder / f"manifest.{secrets.token_hex(4)}"
-        draft.write_bytes(manifest.dump())
-        draft.rename(self.folder / "manifest.json")
+        try:
+            (self.folder / "trials").mkdir(parents=True, exist_ok=True)
+            draft = self.folder / f"manifest.{secrets.token_hex(4)}"
+            draft.write_bytes(manifest.dump())
+            draft.rename(self.folder / "manifest.json")
+        except OSError as error:
+            raise EvalError(f"{self.folder} cannot be written: {error.strerror}") from error
 
     @contextmanager
     def locked(self) -> Generator[None]:
@@ -98,11 +102,22 @@ class Store:
             yield
 
     def lines(self) -> Iterator[TrialResult]:
-        """Every line that was ever written, in no particular order of time."""
+        """Every line that was ever written, in no particular order of time.
+
+        Raises:
+            EvalError: A line was damaged.
+        """
         for path in sorted((self.folder / "trials").glob("*.jsonl")):
-            for line in path.read_bytes().splitlines(keepends=True):
-                if line.endswith(b"\n"):
+            for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+                if not line.endswith(b"\n"):
+                    continue
+                try:
                     yield _adapter().validate_json(line)
+                except ValidationError as error:
+                    raise EvalError(
+                        f"{path}, line {number} is no result: {error.errors()[0]['msg']}; "
+                        "without the line its trial is played again"
+                    ) from error
 
     def results(self) -> dict[tuple[str, int], TrialResult]:
         """The result of each trial, by case and number.
@@ -143,14 +158,25 @@ class Writer:
         self._file: int | None = None
 
     def append(self, result: TrialResult) -> None:
-        """Writes a line; it is on the disk when this returns."""
+        """Writes a line; it is on the disk when this returns.
+
+        Raises:
+            EvalError: It cannot be written.
+        """
+        try:
+            self._write(_dumped(result) + b"\n")
+        except OSError as error:
+            raise EvalError(
+                f"a result cannot be written to {self._path}: {error.strerror}; "
+                "what was written before is kept, and the same run can be gone on with"
+            ) from error
+
+    def _write(self, line: bytes) -> None:
         if self._file is None:  # a worker that never finishes a trial leaves no file
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             _sync_folder(self._path.parent)
-        line = _dumped(result) + b"\n"
-        written = os.write(self._file, line)
-        if written != len(line):
-            raise OSError(f"only {written} of {len(line)} bytes could be written to {self._path}")
+        if os.write(self._file, line) != len(line):  # as on a disk that is nearly full
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._file)
 
     def close(self) -> None:

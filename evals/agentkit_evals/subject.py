@@ -56,7 +56,7 @@ class Subject:
         if self.model in REFERENCES:
             yield _reference(self.model)
             return
-        make = _plain if self.agent is None else _found(self.agent)
+        make = self._make()
         model = self._model()
 
         def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any]:  # noqa: ARG001 - a model is the same in all turns
@@ -71,24 +71,34 @@ class Subject:
         """With the served name of its model: an address may serve another one tomorrow.
 
         Raises:
+            EvalError: As `opened`, or a reference is to play an agent, which it cannot.
             ModelError: The server cannot be reached.
             ServerNotReadyError: It serves no such model.
         """
-        model = self._model() if self.model.startswith(_ADDRESS) else None
-        if not isinstance(model, VLLMModel):
+        if self.model in REFERENCES:
+            if self.agent is not None:
+                raise EvalError(f"{self.model} goes by a rule: it cannot play --agent {self.agent}")
             return self
+        self._make()
+        model = self._model()
         try:
-            return replace(self, model_name=(await model.served()).name)
+            if isinstance(model, VLLMModel):
+                return replace(self, model_name=(await model.served()).name)
+            return self
         finally:
             await model.aclose()
+
+    def _make(self) -> _Make:
+        return _plain if self.agent is None else _found(self.agent)
 
     def _model(self) -> Model:
         if self.model == "tiny":
             return _tiny()
         if not self.model.startswith(_ADDRESS):
             known = ", ".join(REFERENCES)
+            wrong = f"no model {self.model!r}" if self.model else "no model given"
             raise EvalError(
-                f"no model {self.model!r}: name a server like http://localhost:8000/v1, "
+                f"{wrong}: name a server like http://localhost:8000/v1, "
                 f"tiny, or a reference ({known})"
             )
         return VLLMModel(self.model, self.model_name, api_key=os.environ.get("AGENTKIT_API_KEY"))

@@ -13,6 +13,30 @@ from typer.testing import CliRunner, Result
 from agentkit.cli.app import add_installed
 from tests.servers import fails, serving
 
+LAMP = '''
+from agentkit_evals import Task, TaskSuite
+
+
+class Lamp:
+    on = False
+
+    def switch(self, on: bool) -> str:
+        """Switch the lamp."""
+        self.on = on
+        return "Done."
+
+
+task = Task(
+    id="light",
+    turns=("It is dark here.",),
+    world=Lamp,
+    tools=lambda lamp: [lamp.switch],
+    check=lambda lamp: None if lamp.on else "lamp:off",
+    gold=((("switch", {"on": True}),),),
+)
+suite = TaskSuite("lamp", [task])
+'''
+
 _GROUP = "agentkit.commands"
 
 
@@ -77,6 +101,32 @@ def test_wrong_usage_is_code_2_and_a_sentence(arguments: list[str], words: str) 
     done = agentkit_eval(*arguments)
     assert done.exit_code == 2
     assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_what_cannot_be_run_leaves_no_run(folder: Path) -> None:
+    assert agentkit_eval("run", "project", "-m", "gpt").exit_code == 2
+    assert agentkit_eval("run", "project").exit_code == 2
+    assert not folder.exists()
+
+
+def test_a_suite_of_a_file_anywhere_gets_a_name(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "lamp.py").write_text(LAMP)
+    done = agentkit_eval("run", f"{tmp_path}/lamp.py:suite", "-m", "gold")
+    assert done.exit_code == 0, done.output
+    (run,) = folder.iterdir()
+    assert run.name.startswith("lamp.py-suite-")
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(folder: Path) -> None:
+    assert (
+        agentkit_eval("run", "project", "-m", "gold", "--limit", "1", "--name", "a").exit_code == 0
+    )
+    (folder / "b").mkdir()
+    (folder / "b" / "manifest.json").write_text("{")
+    listed = agentkit_eval("list")
+    assert listed.exit_code == 0
+    assert re.search(r"a +project +gold +1 of 1 +1", listed.stdout)
+    assert "b/manifest.json cannot be read" in listed.stderr
 
 
 def test_the_package_adds_its_command_and_a_broken_package_breaks_no_other(

@@ -72,6 +72,27 @@ def test_a_verdict_stands_and_a_failure_of_the_machinery_gives_way(store: Store)
     assert store.results()["a", 0].status == "graded"
 
 
+def test_a_damaged_line_is_named_with_what_to_do(store: Store) -> None:
+    writer = wrote(store, line("a"), line("b"))
+    path = store.folder / "trials" / f"{writer.name}.jsonl"
+    path.write_bytes(b"garbage\n" + path.read_bytes())
+    with pytest.raises(EvalError, match=r"jsonl, line 1 is no result: .*played again"):
+        store.results()
+
+
+def test_a_folder_that_takes_no_files_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a-file").touch()
+    with pytest.raises(EvalError, match="a-file/run cannot be written: "):
+        Store(tmp_path / "a-file" / "run").begin(MANIFEST)
+
+
+def test_a_result_that_cannot_be_written_is_an_error_that_names_its_file(store: Store) -> None:
+    store.begin(MANIFEST)
+    (store.folder / "trials").rmdir()
+    with pytest.raises(EvalError, match=r"a result cannot be written to .*jsonl: No such file"):
+        Writer(store).append(line())
+
+
 def test_another_run_is_not_mixed_in(store: Store) -> None:
     store.begin(MANIFEST)
     store.begin(MANIFEST)

@@ -43,7 +43,7 @@ async def test_a_run_names_the_model_that_was_served() -> None:
     ("subject", "message"),
     [
         (Subject(model="gpt"), "no model 'gpt'"),
-        (Subject(model=""), "name a server"),
+        (Subject(model=""), "no model given: name a server"),
         (Subject(model="tiny", agent="nowhere:make"), "--agent nowhere:make"),
         (Subject(model="tiny", agent="json:nothing"), "module:function"),
     ],
@@ -52,6 +52,13 @@ async def test_what_is_not_there_is_named(subject: Subject, message: str) -> Non
     with pytest.raises(EvalError, match=message):
         async with subject.opened():
             pass
+    with pytest.raises(EvalError, match=message):
+        await subject.pinned()
+
+
+async def test_a_reference_goes_by_its_rule_and_takes_no_agent() -> None:
+    with pytest.raises(EvalError, match="gold goes by a rule"):
+        await Subject(model="gold", agent=f"{__name__}:my_agent").pinned()
 
 
 def test_the_last_call_is_that_of_the_last_turn_that_has_one() -> None:
