@@ -40,13 +40,16 @@ def serve(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Served name; default: the model's.")] = None,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="TCP port to listen on.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port to listen on.")] = 8000,
     window: Annotated[
         int | None, typer.Option(min=1, help="Tokens of prompt and reply; default: by the model.")
     ] = None,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs that share the model.")] = 1,
     chat_template: Annotated[
-        Path | None, typer.Option(help="A template file instead of the checkpoint's own.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="A template file instead of the checkpoint's own."
+        ),
     ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="On the CPU, with a vLLM of our own.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command only.")] = False,
@@ -77,6 +80,7 @@ def serve(
     )
     console = Console(stderr=True)
     try:
+        _refuse_what_is_no_model(model)
         made = plan(str(_TINY) if tiny else model, wish, _program(cpu=wish.cpu, dry=dry_run))
         _show(made, console)
         if not dry_run:
@@ -89,6 +93,22 @@ def serve(
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         console.print(Text("\nstopped; nothing of the server is left", "yellow"))
+
+
+def _refuse_what_is_no_model(model: str) -> None:
+    """VLLM would look for minutes, on the hub, for a folder that is spelled wrongly.
+
+    Raises:
+        UsageError: It is a path, and no checkpoint is there; or it is nothing.
+    """
+    path = Path(model)
+    if not model or (model[0] in "./~" and not path.exists()):
+        raise UsageError(
+            f"there is no {model or 'model given'}: name the folder of a checkpoint, or a Hugging "
+            "Face id such as google/gemma-4-26B-A4B-it"
+        )
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise UsageError(f"{model} holds no checkpoint: there is no config.json in it")
 
 
 def _program(*, cpu: bool, dry: bool) -> Sequence[str]:

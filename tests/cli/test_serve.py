@@ -88,6 +88,25 @@ def test_a_dry_run_of_the_demonstration_model_names_its_folder_and_installs_noth
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["./nowhere"], "there is no ./nowhere: name the folder"),
+        (["."], "holds no checkpoint: there is no config.json"),
+        ([""], "there is no model given"),
+        ([MODEL, "--port", "99999"], "--port"),
+        ([MODEL, "--chat-template", "nowhere.jinja"], "nowhere.jinja"),
+    ],
+)
+def test_what_vllm_would_stumble_over_later_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["serve", "--dry-run", *arguments])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_without_a_vllm_it_says_where_one_comes_from(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["serve", MODEL], env={"PATH": str(tmp_path)})
     assert done.exit_code == 2
