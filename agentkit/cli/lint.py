@@ -143,4 +143,7 @@ def served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
             answer = client.post("/detokenize", json={"tokens": tokens}).raise_for_status()
             return str(answer.json()["prompt"])
     except (httpx2.HTTPError, KeyError, ValueError) as error:
-        raise UsageError(f"{url} does not say what its template prints: {error}") from error
+        why = str(error)
+        if isinstance(error, httpx2.HTTPStatusError):  # its own text has two lines and a link
+            why = f"it answered {error.response.status_code} to {error.request.url.path}"
+        raise UsageError(f"{url} does not say what its template prints: {why}") from error

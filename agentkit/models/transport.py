@@ -382,10 +382,10 @@ def _error_message(content: bytes) -> str:
     try:
         value: Any = from_json(content)
         value = value.get("error", value) if isinstance(value, dict) else value
-        value = value.get("message", value) if isinstance(value, dict) else value
-        text = value if isinstance(value, str) else str(value)
+        text = str(value.get("message", value) if isinstance(value, dict) else value)
     except ValueError:
-        text = content.decode("utf-8", "replace")
+        page = content.lstrip().startswith(b"<")
+        text = "a web page, not vLLM's JSON" if page else content.decode("utf-8", "replace")
     return " ".join(text.split())[:500] or "no message"
 
 

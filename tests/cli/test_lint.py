@@ -122,4 +122,6 @@ def test_a_server_that_cannot_be_asked_is_wrong_usage(tmp_path: Path) -> None:
         target = str(written(tmp_path, good=GOOD) / "good.py")
         result = run("lint", target, "--model", server.url)
     assert result.exit_code == 2
-    assert "does not say what its template prints" in result.stderr
+    assert result.stderr.endswith(
+        "does not say what its template prints: it answered 404 to /tokenize\n"
+    )
