@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 __all__ = ["main"]
 
@@ -18,4 +19,10 @@ def main() -> None:
     """Entry point of the `agentkit` command."""
     if app is None:
         sys.exit("agentkit: the command line needs the extra `cli`: pip install '.[cli]'")
-    app()
+    try:
+        app()
+    except OSError as error:  # a full disk below standard output, a folder that takes no files
+        at = f"{error.filename}: " if error.filename else ""
+        with suppress(OSError, ValueError):
+            sys.stdout.close()  # what is left in it would fail once more, when Python ends
+        sys.exit(f"agentkit: {at}{error.strerror or error}")

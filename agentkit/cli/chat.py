@@ -125,7 +125,7 @@ class Chat:
             self._printer(event)
             if isinstance(event, RunFinished):
                 self.messages = list(event.result.messages)
-                if event.result.stop_reason != "answer":
+                if event.result.stop_reason not in ("answer", "error"):  # an error is raised too
                     self._printer.line(f"no answer: {event.result.explanation}", "yellow")
 
     def _command(self, line: str) -> bool:
@@ -186,6 +186,8 @@ def _load(folder: Path, name: str) -> list[Message]:
     try:
         return load_messages(file.read_bytes())
     except OSError as error:
-        raise UsageError(f"--resume: {error}") from None
+        raise UsageError(
+            f"--resume {name}: {error.strerror}; name a file that /save wrote, or one in {folder}"
+        ) from None
     except ValidationError:
         raise UsageError(f"--resume: {file} is not a saved conversation") from None

@@ -42,10 +42,10 @@ def choose_model(model: str | None, name: str | None, allow: Preset = "read-only
         raise UsageError(f"--model tiny only reads; --allow {allow} needs a Gemma 4 that you serve")
     if model == "tiny":
         return _tiny()
-    if model and not model.startswith(("http://", "https://")):
-        raise UsageError(
-            f"--model {model}: not an address; it should look like http://localhost:8000/v1"
-        )
+    address = model or os.environ["AGENTKIT_BASE_URL"]
+    if not address.startswith(("http://", "https://")):
+        said = f"--model {address}" if model else f"AGENTKIT_BASE_URL={address}"
+        raise UsageError(f"{said}: not an address; it should look like http://localhost:8000/v1")
     return VLLMModel(model, name)
 
 

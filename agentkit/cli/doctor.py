@@ -24,7 +24,9 @@ _WIDTH = max(len(probe.name) for probe in PROBES) + 2
 def doctor(
     url: Annotated[
         str | None,
-        typer.Argument(help="Address of the server. [env: AGENTKIT_BASE_URL]", show_default=False),
+        typer.Argument(
+            help="Address of the server. Default: AGENTKIT_BASE_URL.", show_default=False
+        ),
     ] = None,
     model_name: ModelName = None,
     as_json: Annotated[

@@ -38,7 +38,7 @@ ModelUrl: TypeAlias = Annotated[
         "--model",
         "-m",
         help="Address of a vLLM server, or tiny for the demonstration model. "
-        "[env: AGENTKIT_BASE_URL]",
+        "Default: AGENTKIT_BASE_URL.",
     ),
 ]
 ModelName: TypeAlias = Annotated[
@@ -56,6 +56,6 @@ JournalFile: TypeAlias = Annotated[
     typer.Option(
         "--journal",
         help="File in which runs are kept, so that they can be resumed. "
-        "[default: journal.db beside the run files]",
+        "Default: journal.db beside the run files.",
     ),
 ]

@@ -74,6 +74,13 @@ def asker(history: Path | None = None) -> Ask:
     Args:
         history: File of what was typed before.
     """
+    if sys.stdin is None:  # closed by whoever started the command
+
+        async def from_nobody(_prompt: str) -> str:
+            raise EOFError
+
+        return from_nobody
+
     if sys.stdin.isatty():
         kept = FileHistory(str(history)) if history else None
         session: PromptSession[str] = PromptSession(history=kept)

@@ -36,9 +36,8 @@ def resume(
     Exit codes: 0 answered, 1 the server or the journal failed, 2 wrong usage, 3 ended without an
     answer, 130 stopped by Ctrl-C.
     """
-    out = Console()
-    printer = Printer(out, Console(stderr=True))
-    watched, shown = Watched(), _Shown(printer)
+    printer = Printer(Console(), Console(stderr=True))
+    watched, shown = Watched(journal), _Shown(printer)
 
     async def work() -> RunResult:
         with open_journal(journal) as kept:
@@ -51,7 +50,8 @@ def resume(
             limits = Limits(steps=max_steps) if max_steps else None
             result = await agent.resume(run_id, journal=kept, limits=limits)
         if not shown.answered and result.stop_reason == "answer":  # it was recorded already
-            out.print(result.output, markup=False, highlight=False, soft_wrap=True)
+            printer(TextDelta(str(result.output)))
+            printer.end_line()
         await agent.aclose()
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -69,7 +70,7 @@ def run(
         max_steps=max_steps,
         allow=allow,
     )
-    watched = Watched()
+    watched = Watched(journal)
 
     async def work() -> RunResult:
         agent = assignment.agent(watched.observers, printer)
@@ -81,9 +82,14 @@ def run(
 
 
 class Watched:
-    """Writes the run file, and remembers the run's id, also of a run that did not end well."""
+    """Writes the run file, and remembers the run's id, also of a run that did not end well.
 
-    def __init__(self) -> None:
+    Args:
+        journal: As `--journal`.
+    """
+
+    def __init__(self, journal: Path | None = None) -> None:
+        self.journal = journal
         directory = runs_directory()
         self.files = RunFiles(directory) if directory else None
         self.run_id = ""
@@ -113,10 +119,11 @@ def perform(work: Callable[[], Awaitable[RunResult]], watched: Watched, printer:
     except KeyboardInterrupt:
         printer.line("agentkit: stopped", "yellow")
         code = 130
-    if watched.files and watched.run_id:
-        printer.line(f"run file: {watched.files.path(watched.run_id)}", "dim")
+    if watched.files and watched.run_id and (file := watched.files.path(watched.run_id)).is_file():
+        printer.line(f"run file: {file}", "dim")
     if code and watched.resumable and watched.run_id:
-        printer.line(f"go on with: agentkit resume {watched.run_id}", "dim")
+        where = f" --journal {shlex.quote(str(watched.journal))}" if watched.journal else ""
+        printer.line(f"go on with: agentkit resume {watched.run_id}{where}", "dim")
     return code
 
 

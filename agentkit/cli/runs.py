@@ -50,13 +50,15 @@ def list_runs(
     if not console.is_terminal:
         console = Console(width=_UNCUT)  # a pipe has no edge
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", "began", "state"):
-        table.add_column(name, no_wrap=True)
-    for name in ("steps", "calls", "unknown"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = [_row(run) for run in found]
+    for number, name in enumerate(("run", "began", "state", "steps", "calls", "unknown")):
+        least = max([len(name), *(row[number].cell_len for row in rows)])  # an id is to be copied
+        table.add_column(
+            name, justify="right" if number > 2 else "left", no_wrap=True, min_width=least
+        )
     table.add_column("asked", no_wrap=True, overflow="ellipsis")
-    for run in found:
-        table.add_row(*_row(run))
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
 
 

@@ -19,6 +19,7 @@ from agentkit.errors import AgentKitError
 from agentkit.executors import LocalExecutor
 from agentkit.messages import TextPart, ToolCall, ToolResult
 from agentkit.toolset import RunHandles, Tool, ToolContext
+from agentkit.trace import printable
 
 __all__ = ["tools"]
 
@@ -142,7 +143,7 @@ async def _call(target: str, name: str, arguments: str) -> int:
         checked = toolset.validate(call)
         if isinstance(checked, ToolResult):
             return _show(checked)
-        handles = RunHandles(report=partial(typer.echo, err=True), ask=_ask)
+        handles = RunHandles(report=_report, ask=_ask)
         context: ToolContext[Any] = ToolContext(None, "command-line", 1, call, handles=handles)
         return _show(await LocalExecutor().execute(checked, context))
 
@@ -157,6 +158,10 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
+def _report(text: str) -> None:
+    typer.echo(printable(text), err=True)
+
+
 async def _ask(question: str) -> str:
     return await anyio.to_thread.run_sync(partial(typer.prompt, question, err=True))
 
@@ -165,7 +170,7 @@ def _show(result: ToolResult) -> int:
     content = result.content
     parts = (TextPart(content),) if isinstance(content, str) else content
     for part in parts:
-        typer.echo(part.text if isinstance(part, TextPart) else f"[{part.type}]")
+        typer.echo(printable(part.text) if isinstance(part, TextPart) else f"[{part.type}]")
     if not result.is_error:
         return 0
     return 2 if result.kind in ("unknown_tool", "invalid_arguments") else 1

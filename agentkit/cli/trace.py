@@ -105,12 +105,13 @@ def view(
     try:
         file = find_run(run)
         page = page_of(parts_of(read_events(file)))
-        target = output or Path(f"{file.stem}.html")
-        target.write_text(page, "utf-8")
     except TraceError as error:
         raise _refused(error) from None
+    target = output or Path(f"{file.stem}.html")
+    try:
+        target.write_text(page, "utf-8")
     except OSError as error:
-        raise _refused(TraceError(f"{error.filename}: {error.strerror}")) from None
+        raise _refused(TraceError(f"{target} cannot be written: {error.strerror}")) from None
     typer.echo(target)
 
 

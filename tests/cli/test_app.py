@@ -25,6 +25,28 @@ def test_help_names_the_commands(option: str) -> None:
     assert "run" in result.stdout
 
 
+@pytest.mark.parametrize("command", ["run", "chat", "resume", "doctor"])
+def test_help_names_the_variable_that_is_the_default(command: str) -> None:
+    assert "AGENTKIT_BASE_URL" in CliRunner().invoke(app, [command, "--help"]).stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [["--help"], ["faults", "list"]])
+def test_an_output_that_takes_nothing_ends_the_command_with_a_sentence(
+    arguments: list[str],
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "agentkit", *arguments],
+            cwd=REPO,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "agentkit: No space left on device\n")
+
+
 def test_a_command_that_does_not_exist_is_wrong_usage() -> None:
     result = CliRunner().invoke(app, ["frobnicate"])
     assert result.exit_code == 2

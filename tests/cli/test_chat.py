@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from agentkit import Agent, tool
+from agentkit.cli.app import app
 from agentkit.cli.chat import Chat
 from agentkit.cli.people import Person
 from agentkit.cli.show import Printer
+from agentkit.errors import ModelConnectionError
 from agentkit.messages import load_messages, text_of
 from agentkit.policy import Policy
 from agentkit.testing import ScriptedModel, call, say
@@ -91,6 +97,37 @@ async def test_a_call_that_writes_is_approved_denied_or_edited(
     )
     await chat.run(agent)
     assert seen in text_of(model.requests[1].messages[-1].content)
+
+
+async def test_a_server_that_fails_is_told_once_and_the_chat_goes_on(tmp_path: Path) -> None:
+    model = ScriptedModel([ModelConnectionError("the server is gone"), say("Here again.")])
+    chat, out = chat_of(["hi", "still there?"], tmp_path / "c.json")
+    await chat.run(Agent(model, observers=()))
+    assert out.getvalue().count("the server is gone") == 1
+    assert "Here again." in out.getvalue()
+
+
+def test_a_conversation_that_is_not_there_is_named_with_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_RUNS", str(tmp_path / "runs"))
+    done = CliRunner().invoke(app, ["chat", "-m", "http://127.0.0.1:1", "--resume", "nope"])
+    assert done.exit_code == 2
+    assert "--resume nope: No such file" in done.stderr
+    assert str(tmp_path / "chats") in done.stderr
+
+
+def test_with_its_input_closed_the_chat_ends_at_once(tmp_path: Path) -> None:
+    code = "import os, sys; os.close(0); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-m", "agentkit", "chat", "-m", "http://127.0.0.1:1"],
+        env={**os.environ, "AGENTKIT_RUNS": str(tmp_path / "runs")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 async def test_new_forgets_and_help_tells(tmp_path: Path) -> None:

@@ -74,6 +74,23 @@ def test_a_killed_run_is_listed_told_and_goes_on(project: Path, tmp_path: Path) 
     assert (again.exit_code, again.stdout) == (0, "In shop.py.\n"), "nobody is asked again"
 
 
+def test_a_recorded_answer_cannot_drive_the_terminal(project: Path) -> None:
+    with serving(says("\x1b]0;title\x07Yes.")) as server:
+        agentkit("run", "?", "-p", project, "-m", server.url)
+        again = agentkit("resume", "last")
+    assert again.exit_code == 0
+    assert again.stdout.endswith("Yes.\n")
+    assert not any(c in again.stdout for c in "\x1b\x07")
+
+
+def test_an_id_is_whole_in_a_narrow_terminal(project: Path) -> None:
+    with serving(says("Yes.")) as server:
+        agentkit("run", "?", "-p", project, "-m", server.url)
+    (wide,) = agentkit("runs", "list").stdout.splitlines()[1:]
+    narrow = CliRunner().invoke(app, ["runs", "list"], env={"COLUMNS": "40", "TTY_COMPATIBLE": "1"})
+    assert wide.split()[0] in narrow.stdout
+
+
 def test_the_options_of_the_run_are_kept(project: Path, tmp_path: Path) -> None:
     journal = tmp_path / "elsewhere.db"
     with serving(fails(400, {"error": {"message": "no"}})) as server:
@@ -81,9 +98,9 @@ def test_the_options_of_the_run_are_kept(project: Path, tmp_path: Path) -> None:
         failed = agentkit("run", "?", "-p", project, "-m", server.url, *options)
         assert failed.exit_code == 1
         (hint,) = [line for line in failed.stderr.splitlines() if line.startswith("go on with: ")]
-        run_id = hint.split()[-1]
+        said = hint.removeprefix("go on with: agentkit ").split()
     with serving(says("Yes.")) as server:
-        resumed = agentkit("resume", run_id, "--journal", journal, "-m", server.url)
+        resumed = agentkit(*said, "-m", server.url)
     assert (resumed.exit_code, resumed.stdout) == (0, "Yes.\n")
     body = server.requests[0].body
     assert (body["temperature"], body["seed"]) == (0.0, 7)

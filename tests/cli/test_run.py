@@ -168,6 +168,15 @@ def test_no_model_given_says_how_to_give_one(project: Path) -> None:
     assert "AGENTKIT_BASE_URL" in complaint(result)
 
 
+def test_a_variable_that_holds_no_address_is_named(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGENTKIT_BASE_URL", "localhost:8000")
+    result = agentkit("run", "?", "--project", project)
+    assert result.exit_code == 2
+    assert "AGENTKIT_BASE_URL=localhost:8000: not an address" in complaint(result)
+
+
 @pytest.mark.parametrize("address", ["localhost:8000", "http://[::1", "http://h:99999/v1", "gemma"])
 def test_an_address_that_is_none_says_how_it_should_look(project: Path, address: str) -> None:
     result = agentkit("run", "?", "-p", project, "-m", address)
@@ -275,6 +284,17 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_traceback(
             err = process.stderr.read()
     assert "Traceback" not in err
     assert process.returncode != 0
+
+
+def test_a_run_file_that_could_not_be_written_is_not_named(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("AGENTKIT_RUNS", str(tmp_path / "a-file"))
+    with serving(says("Yes.")) as server:
+        result = agentkit("run", "?", "-p", project, "-m", server.url)
+    assert (result.exit_code, result.stdout) == (0, "Yes.\n")
+    assert "run file: " not in result.stderr
 
 
 # --- what it may do ----------------------------------------------------------------------------

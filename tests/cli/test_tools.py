@@ -130,6 +130,12 @@ def test_progress_is_shown_beside_the_result() -> None:
     assert agentkit("tools", "call", "toolshop", "count", '{"n": 2}').stderr == "0 \n1 \n"
 
 
+def test_what_a_tool_returns_cannot_drive_the_terminal() -> None:
+    shown = agentkit("tools", "call", "toolshop", "find", '{"city": "\\u001b]0;x\\u0007"}')
+    assert shown.exit_code == 0
+    assert not any(c in shown.stdout for c in "\x1b\x07")
+
+
 def test_a_tool_run_by_hand_can_ask() -> None:
     result = agentkit("tools", "call", "toolshop", "confirm", answer="certainly\n")
     assert result.stdout.endswith("certainly\n")

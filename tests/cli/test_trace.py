@@ -144,6 +144,13 @@ def test_what_is_not_there_is_said(command: tuple[str, ...]) -> None:
     assert "there are no run files" in ended.stderr
 
 
+def test_a_page_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    record(say("Hi."))
+    ended = run("trace", "view", "sum", "--output", str(tmp_path))
+    assert ended.exit_code == 2
+    assert f"{tmp_path} cannot be written: " in ended.stderr
+
+
 # --- replay ------------------------------------------------------------------------------------
 
 
