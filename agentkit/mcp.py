@@ -49,9 +49,7 @@ try:
     from mcp import Client, MCPError, StdioServerParameters, stdio_client
     from mcp.client.streamable_http import streamable_http_client
 except ImportError as error:
-    raise ImportError(
-        "MCP needs the extra `mcp`: pip install 'agentkit-gemma[mcp]'", name=error.name
-    ) from error
+    raise ImportError("MCP needs the extra `mcp`: pip install '.[mcp]'", name=error.name) from error
 
 __all__ = ["McpToolset", "callable_name", "tame"]
 

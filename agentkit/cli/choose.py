@@ -52,11 +52,8 @@ def choose_model(model: str | None, name: str | None, allow: Preset = "read-only
 def _tiny() -> Model:
     try:
         from agentkit.models.embedded import EmbeddedModel  # noqa: PLC0415 - an optional extra
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"--model tiny needs the extra `local` ({error.name} is missing): "
-            "pip install '.[local]'"
-        ) from None
+    except ImportError as error:  # its own text names what is missing, and the extra
+        raise UsageError(f"--model tiny: {error}") from None
     return EmbeddedModel(
         settings=ModelSettings(temperature=0.0)
     )  # a demonstration is the same twice

@@ -21,8 +21,8 @@ try:
     from tokenizers import Tokenizer
 except ImportError as error:  # an optional extra
     raise ImportError(
-        f"the bundled model needs {error.name}: install agentkit with its extra `local`, "
-        'such as `pip install ".[local]"`'
+        f"the demonstration model needs the extra `local` ({error.name} is missing): "
+        "pip install '.[local]'"
     ) from error
 
 __all__ = ["BUNDLED", "Decoder", "Logits", "Prefix"]

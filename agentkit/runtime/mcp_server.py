@@ -35,9 +35,7 @@ try:
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import Server
 except ImportError as error:
-    raise ImportError(
-        "MCP needs the extra `mcp`: pip install 'agentkit-gemma[mcp]'", name=error.name
-    ) from error
+    raise ImportError("MCP needs the extra `mcp`: pip install '.[mcp]'", name=error.name) from error
 
 __all__ = ["mcp_server", "serve"]
 

@@ -131,11 +131,8 @@ def _found(target: str) -> _Make:
 def _tiny() -> Model:
     try:
         from agentkit.models.embedded import EmbeddedModel  # noqa: PLC0415 - an optional extra
-    except ModuleNotFoundError as error:
-        raise EvalError(
-            f"the model tiny needs the extra `local` ({error.name} is missing): "
-            "pip install '.[local]'"
-        ) from None
+    except ImportError as error:  # its own text names what is missing, and the extra
+        raise EvalError(f"--model tiny: {error}") from None
     return EmbeddedModel()
 
 

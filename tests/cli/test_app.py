@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,29 @@ def test_help_names_the_commands(option: str) -> None:
     result = CliRunner().invoke(app, [option])
     assert result.exit_code == 0
     assert "run" in result.stdout
+
+
+@pytest.mark.parametrize("missing", ["onnxruntime", "tokenizers", "numpy"])
+@pytest.mark.parametrize(
+    "arguments", [["run", "?", "-m", "tiny"], ["eval", "run", "project", "-m", "tiny"]]
+)
+def test_without_its_extra_the_demonstration_model_says_how_to_install_it(
+    tmp_path: Path, arguments: list[str], missing: str
+) -> None:
+    hidden = f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {arguments!r}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", hidden + "from agentkit.cli import main; main()"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "tools")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        f"--model tiny: the demonstration model needs the extra `local` ({missing} is missing): "
+        "pip install '.[local]'\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "chat", "resume", "doctor"])
