@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agentkit_tools import ProjectFiles, Search
+from agentkit_tools import ProjectFiles, Search, project_reader
 from agentkit_tools.edits import Edit
 from agentkit_tools.paths import Root
 
@@ -84,6 +84,12 @@ def _tries(project: Path) -> Iterator[tuple[str, _Try, int]]:
             for edit in edits:
                 yield "edit", partial(_tool(files, "edit_file"), context, path, edit), 2
         yield "list", partial(_tool(files, "list_files"), "dir"), 4
+    reader = Toolset(project_reader(project))
+    for path in ("dir/file", "file"):
+        yield "read", partial(_tool(reader, "read_file"), path), 8
+    yield "list", partial(_tool(reader, "list_files"), "dir"), 4
+    for text in (_INSIDE, "canary"):
+        yield "search", partial(_tool(reader, "search_text"), text), 4
     for ripgrep, weight in ((None, 4), ("rg", 1)):
         for text in (_INSIDE, "canary"):
             search = _tool(Search(project, ripgrep=ripgrep), "search_text")

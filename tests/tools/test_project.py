@@ -99,6 +99,14 @@ def test_hidden_and_generated_folders_are_skipped(root: Path) -> None:
     assert tool_of(root, "list_files")() == "2 entries\nREADME.md\nsrc/"
 
 
+def test_what_gitignore_leaves_out_is_not_searched(root: Path) -> None:
+    (root / ".gitignore").write_text("*.log\n/made/\n")
+    (root / "made").mkdir()
+    for name in ("made/a.txt", "src/run.log", "src/notes.txt"):
+        (root / name).write_text("Earl Grey")
+    assert tool_of(root, "search_text")("Earl Grey") == "1 result\nsrc/notes.txt:1: Earl Grey"
+
+
 def test_a_folder_lists_its_files_in_order(root: Path) -> None:
     listing = tool_of(root, "list_files")("src")
     assert listing == "4 entries\ncart.js\nlib.rs\nmain.go\nshop.py"

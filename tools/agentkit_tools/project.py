@@ -1,7 +1,7 @@
 """Reading a project directory: find, search, list, read. Nothing here writes.
 
-In: paths and names that a model made up. Out: short text, the same for the same files. A path that
-leads outside the directory, by `..`, by being absolute or through a symbolic link, is refused.
+In: paths and names that a model made up. Out: short text, the same for the same files. A path is
+opened beneath the directory or not at all (`agentkit_tools.paths`).
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from agentkit import Tool, ToolError, tool
+from agentkit_tools.paths import Root
+from agentkit_tools.tree import files_of
 
 __all__ = ["project_reader"]
 
@@ -39,7 +40,7 @@ _DEFINES = (
 )
 
 
-def project_reader(root: str | Path) -> list[Tool[..., str]]:
+def project_reader(root: str | Path | Root) -> list[Tool[..., str]]:
     """Read-only tools over a directory.
 
     Args:
@@ -48,7 +49,7 @@ def project_reader(root: str | Path) -> list[Tool[..., str]]:
     Raises:
         NotADirectoryError: There is no such directory.
     """
-    reader = _Reader(Path(root))
+    reader = _Reader(Root.of(root))
     pure = tool(effect="pure")
     return [
         pure(reader.find_definition),
@@ -59,10 +60,8 @@ def project_reader(root: str | Path) -> list[Tool[..., str]]:
 
 
 class _Reader:
-    def __init__(self, root: Path) -> None:
-        if not root.is_dir():
-            raise NotADirectoryError(f"there is no directory {str(root)!r}")
-        self._root = root.resolve()
+    def __init__(self, root: Root) -> None:
+        self._root = root
 
     def find_definition(self, name: str) -> str:
         """Find where a function, class or constant is defined.
@@ -92,14 +91,16 @@ class _Reader:
         Args:
             folder: Folder inside the project; "." is the top.
         """
-        path = self._inside(folder)
-        if not os.path.isdir(path):
-            raise ToolError(self._missing("folder", folder))
-        names = [
-            f"{entry.name}/" if entry.is_dir() else entry.name
-            for entry in sorted(path.iterdir(), key=lambda e: e.name)
-            if not _is_skipped(entry.name)
-        ]
+        try:
+            descriptor = self._root.open_directory(folder)
+        except FileNotFoundError:
+            raise ToolError(self._missing("folder", folder)) from None
+        try:
+            with os.scandir(descriptor) as found:
+                entries = sorted((entry.name, _is_folder(entry)) for entry in found)
+        finally:
+            os.close(descriptor)
+        names = [f"{name}/" if folds else name for name, folds in entries if not _is_skipped(name)]
         shown = names[:_SHOWN_ENTRIES]
         head = "1 entry" if len(names) == 1 else f"{len(names)} entries"
         if len(shown) < len(names):
@@ -112,10 +113,10 @@ class _Reader:
         Args:
             path: Path of the file inside the project.
         """
-        file = self._inside(path)
-        if not os.path.isfile(file):  # False, not an error, for a name that is too long
-            raise ToolError(self._missing("file", path))
-        text = _read(file)
+        try:
+            text = _read(self._root.open(path))
+        except FileNotFoundError:
+            raise ToolError(self._missing("file", path)) from None
         if text is None:
             raise ToolError(f'"{path}" is not a text file of at most {_LARGEST:,} bytes.')
         lines = text.splitlines()
@@ -127,56 +128,50 @@ class _Reader:
             body.append(f"({_SHOWN_LINES} of {len(lines)} lines shown)")
         return "\n".join(body)
 
-    def _inside(self, path: str) -> Path:
-        """The real path, if it lies in the project."""
-        try:
-            real = (self._root / path).resolve()
-        except (OSError, ValueError, RuntimeError):
-            raise ToolError(f'"{path}" is not a path.') from None
-        if not real.is_relative_to(self._root):
-            raise ToolError(f'the path "{path}" is outside the project.')
-        return real
-
     def _missing(self, kind: str, path: str) -> str:
-        known = [self._relative(file) for file in self._files()]
+        known = list(self._files())
         if kind == "folder":
             known = sorted({str(Path(name).parent) for name in known})
         text = f'no {kind} "{path}" in the project.'
         close = difflib.get_close_matches(path, known, n=1)
         return f'{text} Did you mean "{close[0]}"?' if close else text
 
-    def _files(self) -> Iterator[Path]:
-        for folder, folders, files in os.walk(self._root):
-            folders[:] = sorted(name for name in folders if not _is_skipped(name))
-            for name in sorted(files):
-                path = Path(folder, name)
-                if not _is_skipped(name) and not path.is_symlink():
-                    yield path
+    def _files(self) -> Iterator[str]:
+        for path in files_of(self._root):
+            if not any(map(_is_skipped, path.split("/"))):
+                yield path
 
     def _matching(self, pattern: re.Pattern[str]) -> Iterator[str]:
-        for file in self._files():
-            for number, line in enumerate((_read(file) or "").splitlines(), 1):
+        for path in self._files():
+            for number, line in enumerate(self._lines(path), 1):
                 if pattern.search(line):
-                    shown = line.strip()[:_SHOWN_COLUMNS]
-                    yield f"{self._relative(file)}:{number}: {shown}"
+                    yield f"{path}:{number}: {line.strip()[:_SHOWN_COLUMNS]}"
 
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+    def _lines(self, path: str) -> list[str]:
+        try:
+            text = _read(self._root.open(path))
+        except (OSError, ToolError):
+            return []  # gone meanwhile, or not ours to read
+        return (text or "").splitlines()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in circles
+        return False
 
 
 def _is_skipped(name: str) -> bool:
     return name.startswith(".") or name in _SKIPPED
 
 
-def _read(file: Path) -> str | None:
-    """The text of a file; None for one that is large, binary or not ours to read."""
-    try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-            return None  # reading a named pipe would wait for ever
-        content = file.read_bytes()
-    except OSError:
-        return None
+def _read(descriptor: int) -> str | None:
+    """The text of an open file, which is closed; None for one that is large or binary."""
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_size > _LARGEST:
+            return None
+        content = file.read(_LARGEST + 1)
     return None if b"\0" in content else content.decode("utf-8", "replace")
 
 
