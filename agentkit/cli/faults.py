@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Literal
 
 import anyio
 import typer
@@ -32,7 +32,8 @@ def run(
         bool | None, typer.Option("--stream/--whole", help="Only streamed, or only whole replies.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="Only asyncio, or only trio; default: what is installed.")
+        Literal["asyncio", "trio"] | None,
+        typer.Option(help="Only this; default: what is installed."),
     ] = None,
 ) -> None:
     """Play the scenario table: every bad day with the ending it is to have.
@@ -41,7 +42,10 @@ def run(
     streamed and not, on asyncio and on trio. Exit code 1 when one does not end as the table says.
     """
     chosen = _choose(names or [])
-    backends = [backend] if backend else ["asyncio", *(["trio"] if find_spec("trio") else [])]
+    installed = ["asyncio", *(["trio"] if find_spec("trio") else [])]
+    if backend and backend not in installed:
+        raise typer.BadParameter("trio is not installed: pip install trio")
+    backends = [backend] if backend else installed
     modes = [(s, b) for s in ([True, False] if stream is None else [stream]) for b in backends]
     console = Console()
     started = time.monotonic()

@@ -25,14 +25,15 @@ def find_source(target: str) -> ToolSource:
 
     Args:
         target: The object may be a toolset, a source of one, a tool, a function, or several of
-            the latter two. The working directory is searched first, as `python -m` does.
+            the latter two. The module may be a Python file; a name is searched in the working
+            directory first, as `python -m` does.
 
     Raises:
         UsageError: There is no such module or object, or it holds no tools.
         ToolDefinitionError: A function cannot be a tool.
     """
     name, _, attribute = target.partition(":")
-    module = _module(name)
+    module = _named(name)
     found: Any = module
     for part in filter(None, attribute.split(".")):
         try:
@@ -54,7 +55,7 @@ def find_agent(target: str, model: Model, project: Path) -> Agent[Any]:
         UsageError: There is no such agent.
     """
     path, _, name = target.partition(":")
-    module = load_file(Path(path)) if path.endswith(".py") else _module(path)
+    module = _named(path)
     found: Any = getattr(module, name or "agent", None)
     if callable(found) and not isinstance(found, Agent):
         try:
@@ -85,11 +86,15 @@ def load_file(file: Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that runs when it is imported
         raise UsageError(f"importing {file} raised {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(file.parent))
     return module
+
+
+def _named(name: str) -> ModuleType:
+    return load_file(Path(name)) if name.endswith(".py") else _module(name)
 
 
 def _module(name: str) -> ModuleType:
@@ -103,7 +108,7 @@ def _module(name: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise UsageError(f"{name} imports {error.name}, which is not installed") from error
         raise UsageError(f"there is no module {name!r} here; write it as module:object") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"importing {name} raised {type(error).__name__}: {error}") from error
 
 

@@ -24,7 +24,11 @@ def _group() -> None:
 def serve_tools(
     target: Annotated[
         str,
-        typer.Argument(metavar="MODULE:OBJECT", help="A toolset, a function, a list, a module."),
+        typer.Argument(
+            metavar="TARGET",
+            help="module:object or file.py:object: a toolset, a function, a list; "
+            "or all of a module.",
+        ),
     ],
     port: Annotated[
         int | None,
@@ -34,16 +38,22 @@ def serve_tools(
 ) -> None:
     """Publish a toolset as an MCP server until the client goes or Ctrl-C.
 
-    Exit codes: 0 the client went, 2 there are no such tools, 130 stopped by Ctrl-C.
+    Exit codes: 0 the client went, 2 there are no such tools or the port is taken, 130 stopped by
+    Ctrl-C.
     """
     code = 0
     try:
         from agentkit.runtime.mcp_server import serve  # noqa: PLC0415 - an extra, and half a second
 
         source = find_source(target)
+        if port is not None:
+            typer.echo(f"tools at http://127.0.0.1:{port}/mcp until Ctrl-C", err=True)
         anyio.run(lambda: serve(source, name=name, port=port))
     except (ImportError, AgentKitError) as error:
         typer.echo(f"agentkit: {error}", err=True)
+        code = 2
+    except OSError as error:
+        typer.echo(f"agentkit: --port {port}: {error.strerror}", err=True)
         code = 2
     except KeyboardInterrupt:
         code = 130

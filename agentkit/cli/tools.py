@@ -26,7 +26,11 @@ __all__ = ["tools"]
 tools = typer.Typer(help="Look at tools, and run one by hand.", no_args_is_help=True)
 
 Target: TypeAlias = Annotated[
-    str, typer.Argument(metavar="MODULE:OBJECT", help="A toolset, a function, a list, a module.")
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        help="module:object or file.py:object: a toolset, a function, a list; or all of a module.",
+    ),
 ]
 LintTarget: TypeAlias = Annotated[
     str,

@@ -8,6 +8,7 @@ server's annotations, progress becomes progress notifications.
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ async def serve(
         name: What the server calls itself.
         port: On 127.0.0.1, path `/mcp`; None speaks stdio.
         deps: Reaches the tools through their context.
+
+    Raises:
+        OSError: The port is taken.
     """
     context: RunContext[Any] = RunContext(deps, f"mcp-{secrets.token_hex(4)}")
     async with source.for_run(context) as toolset:
@@ -60,10 +64,9 @@ async def serve(
             async with stdio_server() as (incoming, outgoing):
                 await server.run(incoming, outgoing, server.create_initialization_options())
         else:
-            config = uvicorn.Config(
-                server.streamable_http_app(), host="127.0.0.1", port=port, log_level="warning"
-            )
-            await uvicorn.Server(config).serve()
+            config = uvicorn.Config(server.streamable_http_app(), log_level="warning")
+            with socket.create_server(("127.0.0.1", port)) as listening:
+                await uvicorn.Server(config).serve(sockets=[listening])
 
 
 def mcp_server(

@@ -28,6 +28,12 @@ def test_one_mode_alone_can_be_asked_for() -> None:
     assert "1 scenarios, 1 runs" in result.output
 
 
+def test_an_unknown_backend_is_wrong_usage() -> None:
+    result = CliRunner().invoke(app, ["faults", "run", "--backend", "curio"], env=TERMINAL)
+    assert result.exit_code == 2
+    assert "curio" in result.output
+
+
 def test_an_unknown_scenario_is_named() -> None:
     result = CliRunner().invoke(app, ["faults", "run", "nonsense"], env=TERMINAL)
     assert result.exit_code == 2

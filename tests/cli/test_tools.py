@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,7 @@ number = 3
 def _shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "toolshop.py").write_text(SHOP)
     (tmp_path / "broken_shop.py").write_text("import no_such_library\n")
+    (tmp_path / "leaving_shop.py").write_text("import sys; sys.exit(4)\n")
     (tmp_path / "raising_shop.py").write_text("1 / 0\n")
     monkeypatch.chdir(tmp_path)
     yield
@@ -81,6 +83,8 @@ def test_tools_are_listed_with_what_they_declare() -> None:
         ("toolshop:plain", ["plain"]),
         ("toolshop:several", ["find", "plain"]),
         ("toolshop:later", ["p_plain"]),
+        ("toolshop.py:several", ["find", "plain"]),
+        ("toolshop.py", ["find", "refund", "count", "confirm", "fail"]),
     ],
 )
 def test_tools_are_found_however_a_module_holds_them(target: str, names: list[str]) -> None:
@@ -95,6 +99,8 @@ def test_tools_are_found_however_a_module_holds_them(target: str, names: list[st
         ("toolshop:tolset", "toolshop has no 'tolset'"),
         ("toolshop:number", "toolshop:number holds no tools"),
         ("broken_shop:x", "broken_shop imports no_such_library, which is not installed"),
+        ("nowhere.py:x", "there is no file nowhere.py"),
+        ("leaving_shop:x", "importing leaving_shop raised SystemExit: 4"),
         ("raising_shop:x", "importing raising_shop raised ZeroDivisionError: division by zero"),
     ],
 )
@@ -155,6 +161,14 @@ async def test_a_toolset_is_served_over_mcp(tmp_path: Path) -> None:
         assert [t.name for t in (await shop.list_tools()).tools] == ["find", "refund"]
         found = await shop.call_tool("find", {"city": "Turin"})
         assert found.content[0].model_dump()["text"] == '{"Turin": 1}'
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = agentkit("mcp", "serve", "toolshop:toolset", "--port", port)
+    assert result.exit_code == 2
+    assert f"\nagentkit: --port {port}: Address already in use" in result.stderr
 
 
 def test_serving_what_is_not_there_is_said_in_a_sentence() -> None:
