@@ -74,7 +74,10 @@ def run(
     ] = None,
     agent: Annotated[
         str | None,
-        typer.Option(help="module:function of (model, turn, settings) that makes your agent."),
+        typer.Option(
+            help="module:function, or file.py:function, of (model, turn, settings) that makes "
+            "your agent."
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first cases.")] = None,
     case: Annotated[list[str] | None, typer.Option(help="Only this case; may be repeated.")] = None,

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.messages import JsonObject, Usage
+from agentkit.trace import printable
 from agentkit_evals.core import TrialResult
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import Interval, bootstrap, pass_at_k, pass_hat_k, wilson
@@ -45,6 +46,7 @@ class Report:
         graded: Trials with a verdict.
         missing: Trials that were not played yet.
         infrastructure: Trials without a verdict, by what failed; in no other number here.
+        infrastructure_words: Of each kind of these, what one of them said.
         passed: Trials that passed.
         score: pass^1: the mean over cases of the share of passed trials, with its interval.
         score_at_worst: The same if every trial without a verdict had failed.
@@ -68,6 +70,7 @@ class Report:
     graded: int
     missing: int
     infrastructure: Mapping[str, int]
+    infrastructure_words: Mapping[str, str]
     passed: int
     score: Interval | None
     score_at_worst: float | None
@@ -114,6 +117,7 @@ def report(store: Store) -> Report:
         graded=len(graded),
         missing=planned - len(results),
         infrastructure=_counted(_kind(result.failure) for result in lost),
+        infrastructure_words=_words(result.failure for result in lost),
         passed=passed,
         score=_score(manifest, by_case),
         score_at_worst=passed / len(results) if results else None,
@@ -188,6 +192,11 @@ def _kind(failure: str | None) -> str:
     return (failure or "unknown").partition(": ")[0]
 
 
+def _words(failures: Iterable[str | None]) -> dict[str, str]:
+    """One failure of each kind, the same one for the same results in any order."""
+    return {_kind(failure): failure for failure in sorted(filter(None, failures), reverse=True)}
+
+
 # --- shown -------------------------------------------------------------------------------------
 
 
@@ -227,6 +236,8 @@ def _rows(found: Report) -> Iterable[tuple[str, str]]:
         worst = _percent(found.score_at_worst)
         kinds = ", ".join(f"{count} {name}" for name, count in found.infrastructure.items())
         yield "no verdict", f"{lost} trials ({kinds}); with these as failures {worst}"
+        for words in found.infrastructure_words.values():
+            yield "", printable(words)
     yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}"
     yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"
     yield "mended", f"{found.repairs} calls repaired, {found.retries} model calls made again"

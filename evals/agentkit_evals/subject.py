@@ -6,7 +6,6 @@ References prove the harness and show the floor: `gold` makes the calls of the r
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from agentkit import Agent, Model, ModelSettings, VLLMModel
 from agentkit.testing import ScriptedModel, call, say
 from agentkit_evals.core import EvalError, GoldCall, Trial, Turn
+from agentkit_evals.modules import module_named
 
 __all__ = ["REFERENCES", "AgentMaker", "Reference", "Subject", "replayed"]
 
@@ -37,8 +37,8 @@ class Subject:
         model: A vLLM server's address, `tiny` for the demonstration model, or a reference.
         model_name: The served name; default: the server's first.
         settings: Of each step; the seed is the trial's.
-        agent: `module:function` that makes the agent of a model and a `Turn`; default: an `Agent`
-            with the turn's tools and instructions and nothing else.
+        agent: `module:function`, or `file.py:function`, that makes the agent of a model and a
+            `Turn`; default: an `Agent` with the turn's tools and instructions and nothing else.
     """
 
     model: str
@@ -120,10 +120,10 @@ def _plain(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any]:
 def _found(target: str) -> _Make:
     module, _, name = target.partition(":")
     try:
-        make: _Make = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        make: _Make = getattr(module_named(module), name)
+    except (EvalError, AttributeError) as error:
         raise EvalError(
-            f"--agent {target}: {error}; it names a function as module:function"
+            f"--agent {target}: {error}; it names a function as module:function or file.py:function"
         ) from error
     return make
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeAlias, cast
 
 from agentkit_evals.bfcl import BfclSuite
 from agentkit_evals.core import EvalError, Suite
+from agentkit_evals.modules import module_named
 from agentkit_evals.project import project_suite
 
 __all__ = ["SUITES", "load_suite"]
@@ -51,25 +48,12 @@ def _installed(name: str) -> SuiteFactory | None:
 
 def _module(name: str, target: str) -> ModuleType:
     if name.endswith(".py"):
-        return _from_file(Path(name).absolute())
+        return module_named(name)
     try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
+        return module_named(name)
+    except EvalError as error:
         known = ", ".join(SUITES)
         raise EvalError(
             f"no suite {target!r} ({error}); there are {known}, and you can name your own as "
             "module:object or file.py:object"
         ) from None
-
-
-def _from_file(path: Path) -> ModuleType:
-    name = f"agentkit_suite_{path.stem}"
-    if (known := sys.modules.get(name)) is not None and known.__file__ == str(path):
-        return known
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise EvalError(f"there is no file {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module

@@ -48,6 +48,9 @@ async def test_trials_without_a_verdict_are_apart_and_both_numbers_are_said(stor
     assert found.score == wilson(1, 1)
     assert found.score_at_worst == 0.5
     assert found.infrastructure == {"server:ModelTimeoutError": 1}
+    assert found.infrastructure_words == {
+        "server:ModelTimeoutError": "server:ModelTimeoutError: late"
+    }
     assert found.infrastructure_share == 0.5
     assert "1 trials (1 server:ModelTimeoutError); with these as failures 50.0 %" in shown(found)
 

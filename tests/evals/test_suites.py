@@ -52,6 +52,33 @@ async def test_a_file_is_a_suite(tmp_path: Path, store: Store) -> None:
     assert load_suite(str(path)).name == "light"
 
 
+def test_a_module_of_the_working_directory_is_a_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "light_in_the_hall.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    assert load_suite("light_in_the_hall:suite").name == "light"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def (", "raised SyntaxError"),
+        ("1 / 0", "raised ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(3)", "raised SystemExit: 3"),
+        ("import no_such_library", "No module named 'no_such_library'"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_named_each_time(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    path = tmp_path / "dark.py"
+    path.write_text(text)
+    for _ in range(2):
+        with pytest.raises(EvalError, match=words):
+            load_suite(str(path))
+
+
 @pytest.mark.parametrize("name", [*SUITES, "agentkit_evals.project:project_suite"])
 def test_suites_are_found_by_name_and_by_module(name: str) -> None:
     assert load_suite(name).name.startswith(("project", "bfcl"))
