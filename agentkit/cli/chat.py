@@ -114,7 +114,7 @@ class Chat:
         except* AgentKitError as errors:
             self._printer.line(str(errors.exceptions[0]), "red")
         self._printer.end_line()
-        _save(self._file, self.messages)
+        self._saved(self._file)
 
     async def _show(self, agent: Agent[str], line: str, cancellation: Cancellation) -> None:
         settings = ModelSettings(thinking=self._thinking)
@@ -140,18 +140,20 @@ class Chat:
         elif word == "/thinking" and rest in ("on", "off"):
             self._thinking = rest == "on"
         elif word == "/save" and rest:
-            self._copy(Path(rest))
+            if self._saved(Path(rest)):
+                self._printer.line(f"saved to {rest}", "dim")
         else:
             self._printer.line(HELP)
         return True
 
-    def _copy(self, target: Path) -> None:
+    def _saved(self, target: Path) -> bool:
+        """Whether the conversation could be kept; a full disk does not end it."""
         try:
             _save(target, self.messages)
         except OSError as error:
             self._printer.line(f"not saved: {error}", "red")
-        else:
-            self._printer.line(f"saved to {target}", "dim")
+            return False
+        return True
 
 
 async def _cancel_on_interrupt(cancellation: Cancellation) -> None:

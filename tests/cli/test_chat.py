@@ -130,6 +130,14 @@ def test_with_its_input_closed_the_chat_ends_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+async def test_a_conversation_that_cannot_be_saved_goes_on_and_says_so(tmp_path: Path) -> None:
+    model = ScriptedModel([say("1"), say("2")])
+    chat, out = chat_of(["a", "b"], tmp_path / "nowhere" / "c.json")
+    await chat.run(Agent(model, observers=()))
+    assert out.getvalue().count("not saved: ") == 2
+    assert len(chat.messages) == 4
+
+
 async def test_new_forgets_and_help_tells(tmp_path: Path) -> None:
     model = ScriptedModel([say("1"), say("2")])
     chat, out = chat_of(["a", "/new", "/help", "b", "/exit", "never asked"], tmp_path / "c.json")
