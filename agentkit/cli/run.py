@@ -93,6 +93,7 @@ class Watched:
         directory = runs_directory()
         self.files = RunFiles(directory) if directory else None
         self.run_id = ""
+        self.more_steps = 0
         self.resumable = False
 
     @property
@@ -100,10 +101,17 @@ class Watched:
         """Of the run."""
         return [self, *([self.files] if self.files else [])]
 
+    def options(self) -> str:
+        """What `agentkit resume` needs to find the run, and to come further than it did."""
+        where = f" --journal {shlex.quote(str(self.journal))}" if self.journal else ""
+        return where + (f" --max-steps {self.more_steps}" if self.more_steps else "")
+
     def __call__(self, run_id: str, event: Event) -> None:
         """Takes an event."""
         if isinstance(event, RunStarted):
             self.run_id = run_id
+        if isinstance(event, RunFinished) and event.result.stop_reason == "steps":
+            self.more_steps = 2 * event.result.steps
 
 
 def perform(work: Callable[[], Awaitable[RunResult]], watched: Watched, printer: Printer) -> int:
@@ -122,8 +130,7 @@ def perform(work: Callable[[], Awaitable[RunResult]], watched: Watched, printer:
     if watched.files and watched.run_id and (file := watched.files.path(watched.run_id)).is_file():
         printer.line(f"run file: {file}", "dim")
     if code and watched.resumable and watched.run_id:
-        where = f" --journal {shlex.quote(str(watched.journal))}" if watched.journal else ""
-        printer.line(f"go on with: agentkit resume {watched.run_id}{where}", "dim")
+        printer.line(f"go on with: agentkit resume {watched.run_id}{watched.options()}", "dim")
     return code
 
 

@@ -111,7 +111,9 @@ def test_a_limit_can_be_raised(project: Path) -> None:
     look = asks("find_definition", name="Shop")
     with serving(look, says("In shop.py.")) as server:
         arguments = ("-p", project, "-m", server.url, "--max-steps", 1)
-        assert agentkit("run", "Where is Shop?", *arguments).exit_code == 3
+        ended = agentkit("run", "Where is Shop?", *arguments)
+        assert ended.exit_code == 3
+        assert ended.stderr.splitlines()[-1].endswith(" --max-steps 2"), "the hint leads further"
         assert agentkit("resume", "last").exit_code == 3
         resumed = agentkit("resume", "last", "--max-steps", 5)
     assert (resumed.exit_code, resumed.stdout) == (0, "In shop.py.\n")
