@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from agentkit.agent.state import Approver, Wiring, current_budget
+from agentkit.errors import JournalError
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
-from agentkit.messages import ToolResult
+from agentkit.messages import ToolResult, text_of
 from agentkit.models.journaled import JournaledModel
 from agentkit.policy import Approval, Decision
 from agentkit.toolset import ToolContext, ValidatedCall
@@ -63,7 +64,20 @@ async def continued(
 
 
 def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
-    """The wiring with the record around its model, its executor, its approver and its events."""
+    """The wiring with the record around its model, its executor, its approver and its events.
+
+    Raises:
+        JournalError: The record holds a call that these tools do not take. The loop would answer
+            it itself, and what had happened, or might have, would be told to nobody.
+    """
+    for call in record.calls():
+        refused = wiring.toolset.validate(call)
+        if isinstance(refused, ToolResult):
+            raise JournalError(
+                f"the run {wiring.context.run_id} called {call.name}, and the tools of this agent do "
+                f"not take that call ({text_of(refused.content)}); resume it with the agent that "
+                "began it"
+            )
     return replace(
         wiring,
         model=JournaledModel(wiring.model, record),

@@ -13,7 +13,7 @@ from agentkit.executors.base import Executor
 from agentkit.executors.outcome import lost
 from agentkit.journal import CallState, JournaledRun
 from agentkit.messages import ToolResult
-from agentkit.toolset import ToolContext, ValidatedCall
+from agentkit.toolset import Effect, ToolContext, ValidatedCall
 
 __all__ = ["JournaledExecutor"]
 
@@ -21,7 +21,8 @@ __all__ = ["JournaledExecutor"]
 class JournaledExecutor:
     """Runs a call only after its intent is on the disk, and never again once it has a result.
 
-    What a crash left half done is settled by the tool's effect: `pure` and `idempotent` run again
+    What a crash left half done is settled by the tool's effect (where it was another one then, by
+    the graver of the two): `pure` and `idempotent` run again
     (with the same `ToolContext.idempotency_key`), `probed` asks the tool's probe, and `once` is
     told to the model as `unknown`.
 
@@ -62,11 +63,12 @@ async def _settled(
     """The result of a call that a crash interrupted; None if it is to run."""
     if state is None or not state.may_have_started:
         return None
-    if call.tool.effect in ("pure", "idempotent"):
+    effects: set[Effect] = {state.intent.effect, call.tool.effect}
+    if effects <= {"pure", "idempotent"}:
         return None
     unknown = lost(call, "the process that ran this died")
     probe = call.tool.options.probe
-    if call.tool.effect != "probed" or probe is None:
+    if "once" in effects or probe is None:
         return replace(unknown, retry=False)
     try:
         found = probe(call.arguments, context)

@@ -178,6 +178,10 @@ class JournaledRun:
         """What is recorded of a call."""
         return self._calls.get(key)
 
+    def calls(self) -> list[ToolCall]:
+        """All that were to run, with or without a result."""
+        return [state.intent.call for state in self._calls.values()]
+
     def spent(self, step: int, call_id: str) -> Spent | None:
         """What a recorded call cost its run, where it was itself a run."""
         return self._spent.get((step, call_id))

@@ -302,6 +302,53 @@ def test_a_run_is_resumed_only_from_where_it_is_kept(tmp_path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.parametrize("dies_at", [1, 2])
+def test_an_agent_without_the_tools_of_the_record_does_not_go_on_with_it(
+    tmp_path: Path, dies_at: int
+) -> None:
+    desk = Desk(dies_at)
+    script = [call("pay", number=1), call("pay", number=2), say("Done.")]
+    journal = SQLiteJournal(tmp_path / "runs.db")
+
+    async def main() -> None:
+        with pytest.raises(Killed):
+            await Agent(ScriptedModel(script), tools=desk.tools(), observers=()).run(
+                "Go.", journal=journal, run_id="r"
+            )
+        other = Agent(ScriptedModel(script[dies_at:]), tools=desk.tools()[1:], observers=())
+        with pytest.raises(JournalError, match=r"the run r called pay.* no tool.*began it"):
+            await other.resume("r", journal=journal)
+        again = Agent(ScriptedModel(script[dies_at:]), tools=desk.tools(), observers=())
+        assert (await again.resume("r", journal=journal)).output == "Done."
+
+    anyio.run(main)
+    assert desk.ran.count(dies_at) == 1
+    journal.close()
+
+
+def test_a_crashed_call_is_settled_by_the_graver_of_its_effects_then_and_now(
+    tmp_path: Path,
+) -> None:
+    desk = Desk(1)
+    looks = {"pure": tool(effect="pure", name="look"), "once": tool(effect="once", name="look")}
+    journal = SQLiteJournal(tmp_path / "runs.db")
+
+    def agent(effect: str, *script: Any) -> Agent[str]:
+        return Agent(ScriptedModel(script), tools=[looks[effect](desk._do)], observers=())
+
+    async def main() -> None:
+        for run_id, then, now in (("a", "once", "pure"), ("b", "pure", "once")):
+            desk.dies_at = 1
+            with pytest.raises(Killed):
+                await agent(then, call("look", number=1)).run("Go.", journal=journal, run_id=run_id)
+            result = await agent(now, say("Done.")).resume(run_id, journal=journal)
+            assert "may or may not have taken effect" in read(result)["call_0"]
+
+    anyio.run(main)
+    assert desk.ran == [1, 1]
+    journal.close()
+
+
 def test_every_attempt_after_a_crash_has_the_same_key(tmp_path: Path) -> None:
     keys: list[str] = []
 
