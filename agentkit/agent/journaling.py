@@ -74,9 +74,9 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
         refused = wiring.toolset.validate(call)
         if isinstance(refused, ToolResult):
             raise JournalError(
-                f"the run {wiring.context.run_id} called {call.name}, and the tools of this agent do "
-                f"not take that call ({text_of(refused.content)}); resume it with the agent that "
-                "began it"
+                f"the run {wiring.context.run_id} called {call.name}, and this agent's tools do not "
+                f"take that call ({text_of(refused.content)}); resume it with the agent that began "
+                "it"
             )
     return replace(
         wiring,
