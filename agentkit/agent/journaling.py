@@ -74,7 +74,7 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
         refused = wiring.toolset.validate(call)
         if isinstance(refused, ToolResult):
             raise JournalError(
-                f"the run {wiring.context.run_id} called {call.name}, and this agent's tools do not "
+                f"the run {wiring.context.run_id} called {call.name}, and the agent's tools do not "
                 f"take that call ({text_of(refused.content)}); resume it with the agent that began "
                 "it"
             )
