@@ -32,21 +32,21 @@ class Desk:
         @tool
         def pay(number: int) -> str:
             """Pays once."""
-            return self._do(number)
+            return self.do(number)
 
         @tool(effect="pure")
         def look(number: int) -> str:
             """Looks."""
-            return self._do(number)
+            return self.do(number)
 
         @tool(effect="probed", probe=lambda arguments, _ctx: self._probe(arguments["number"]))
         def write(number: int) -> str:
             """Writes."""
-            return self._do(number)
+            return self.do(number)
 
         return [pay, look, write]
 
-    def _do(self, number: int) -> str:
+    def do(self, number: int) -> str:
         if number == self.dies_at:
             self.dies_at = None
             self.ran.append(number)
@@ -334,7 +334,7 @@ def test_a_crashed_call_is_settled_by_the_graver_of_its_effects_then_and_now(
     journal = SQLiteJournal(tmp_path / "runs.db")
 
     def agent(effect: str, *script: Any) -> Agent[str]:
-        return Agent(ScriptedModel(script), tools=[looks[effect](desk._do)], observers=())
+        return Agent(ScriptedModel(script), tools=[looks[effect](desk.do)], observers=())
 
     async def main() -> None:
         for run_id, then, now in (("a", "once", "pure"), ("b", "pure", "once")):
