@@ -1,4 +1,4 @@
-"""500 held-out dialogues against the bundled checkpoint: see `training.tiny_gemma4.evaluate`."""
+"""2,000 held-out dialogues against the bundled checkpoint: see `training.tiny_gemma4.evaluate`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from training.tiny_gemma4.evaluate import (
     total,
 )
 
-_DIALOGUES = 500
+_DIALOGUES = 2_000
 _SEED = 2026
 
 
