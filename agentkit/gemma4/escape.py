@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeAlias, TypeVar
 
 from agentkit.gemma4.tokens import CONTROL_LITERALS
@@ -196,7 +197,10 @@ def _without_mark(found: re.Match[str]) -> str:
     return found[0][:-1]
 
 
-def _marking(literals: Iterable[str], *, open_end: bool) -> tuple[re.Pattern[str], re.Pattern[str]]:
+@lru_cache(maxsize=16)  # each model makes its own, nearly always of the same literals
+def _marking(
+    literals: tuple[str, ...], *, open_end: bool
+) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Two patterns for the first character of each literal and its run of marks.
 
     Both look ahead through a trie of the literals in which marks may stand anywhere, so they see
