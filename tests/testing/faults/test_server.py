@@ -15,10 +15,14 @@ from agentkit.testing import Delivery, FaultServer, Served, call, damaged, say
 from agentkit.testing.faults import FAULTS, served
 
 QUESTION = {"messages": [{"role": "user", "content": "hi"}]}
+CLIENT = httpx2.Client(
+    verify=False,  # no TLS is spoken here, and reading the certificates takes longer than a test
+    limits=httpx2.Limits(max_keepalive_connections=0),  # each request on a connection of its own
+)
 
 
 def ask(server: FaultServer, **fields: Any) -> httpx2.Response:
-    return httpx2.post(f"{server.url}/chat/completions", json=QUESTION | fields)
+    return CLIENT.post(f"{server.url}/chat/completions", json=QUESTION | fields)
 
 
 def text(response: httpx2.Response) -> str:
@@ -95,29 +99,29 @@ async def test_the_missing_reply_ends_an_agent_at_once() -> None:
 def test_it_tells_its_version_model_and_health() -> None:
     with FaultServer(max_model_len=4096) as server:
         root = server.url.removesuffix("/v1")
-        assert httpx2.get(f"{root}/version").json() == {"version": "0.32.0"}
-        assert httpx2.get(f"{root}/health").status_code == 200
-        (card,) = httpx2.get(f"{server.url}/models").json()["data"]
+        assert CLIENT.get(f"{root}/version").json() == {"version": "0.32.0"}
+        assert CLIENT.get(f"{root}/health").status_code == 200
+        (card,) = CLIENT.get(f"{server.url}/models").json()["data"]
         assert (card["id"], card["max_model_len"]) == (server.model, 4096)
-        assert httpx2.get(f"{root}/nothing").status_code == 404
+        assert CLIENT.get(f"{root}/nothing").status_code == 404
 
 
 def test_it_tokenizes_texts_and_counts_messages() -> None:
     with FaultServer() as server:
         root = server.url.removesuffix("/v1")
-        made = httpx2.post(f"{root}/tokenize", json={"prompt": "a<turn|>"}).json()
+        made = CLIENT.post(f"{root}/tokenize", json={"prompt": "a<turn|>"}).json()
         assert made["count"] == 2
-        back = httpx2.post(f"{root}/detokenize", json={"tokens": made["tokens"]}).json()
+        back = CLIENT.post(f"{root}/detokenize", json={"tokens": made["tokens"]}).json()
         assert back == {"prompt": "a<turn|>"}
-        assert httpx2.post(f"{root}/detokenize", json={"tokens": [7]}).status_code == 400
-        short = httpx2.post(f"{root}/tokenize", json=QUESTION).json()["count"]
+        assert CLIENT.post(f"{root}/detokenize", json={"tokens": [7]}).status_code == 400
+        short = CLIENT.post(f"{root}/tokenize", json=QUESTION).json()["count"]
         longer = {"messages": QUESTION["messages"] * 2}
-        assert httpx2.post(f"{root}/tokenize", json=longer).json()["count"] > short
+        assert CLIENT.post(f"{root}/tokenize", json=longer).json()["count"] > short
 
 
 def test_other_paths_can_misbehave_first() -> None:
     with FaultServer(first={"/v1/models": [Delivery((b"no",), 503, {})]}) as server:
-        statuses = [httpx2.get(f"{server.url}/models").status_code for _ in range(2)]
+        statuses = [CLIENT.get(f"{server.url}/models").status_code for _ in range(2)]
     assert statuses == [503, 200]
 
 
