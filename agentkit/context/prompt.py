@@ -203,9 +203,13 @@ class Prompt:
         message = turn.message
         if not self._groups or not isinstance(message, AssistantMessage) or message.tool_calls:
             return False
-        before = self._groups[-1].turn.message
+        group = self._groups[-1]
+        before = group.turn.message
+        if not isinstance(before, AssistantMessage) or before.tool_calls:
+            return False
         opens = message.reasoning and turn.place.reasoning
-        return isinstance(before, AssistantMessage) and not before.tool_calls and not opens
+        # An empty message right behind calls has no text to go on from: before it stands a token.
+        return bool(group.pieces or group.glued) and not opens
 
 
 def _without_text_beside_calls(message: Message) -> Message:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,21 @@ TALK: list[Message] = [
     AssistantMessage(None, (CALL,), "a thought"),
     ToolMessage("c", "read", "text"),
 ]
+
+
+@pytest.mark.parametrize(
+    "results", [(), (ToolMessage("c", "read", "text"),)], ids=["open", "answered"]
+)
+def test_text_behind_calls_and_an_empty_message_is_counted(
+    results: tuple[ToolMessage, ...],
+) -> None:
+    call, empty = AssistantMessage(None, (CALL,)), AssistantMessage(None)
+    one = AssistantMessage("One.")
+    messages: list[Message] = [UserMessage("Look."), call, *results, empty, one, empty]
+    form, prompt = form_of(), Prompt()
+    for length in range(len(messages) + 1):
+        driven(prompt.update(messages[:length], form))
+        assert prompt.tokens == tokens(prompt_text(messages[:length], form))
 
 
 def test_only_what_is_new_is_asked_for() -> None:
