@@ -17,6 +17,9 @@ $(READY): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
+# Images of containers like to set it; then every test process compiles all of the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Through the environment, so that a question may hold any character.
 export Q PROJECT
 PROJECT ?= .
@@ -40,7 +43,7 @@ types: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(READY)
-	$(BIN)/pytest -n 2 --dist worksteal -m "not live and not ray"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not live and not ray"
 
 ray: $(READY) ## Run the tests that need a Ray cluster, which they start
 	$(BIN)/pytest -m ray tests/executors tests/evals
