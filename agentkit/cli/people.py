@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory
 
 from agentkit.cli.show import Printer
+from agentkit.messages import JsonValue
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit
 
 __all__ = ["Ask", "Person", "asker"]
@@ -39,12 +40,20 @@ class Person:
         return (await self._ask("  ")).strip()
 
     async def decide(self, approval: Approval) -> Decision:
-        """The decision on one call."""
-        call = approval.call
-        shown = f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}"
-        self._printer.line(
-            f"? {shown}{'  on ' if approval.target else ''}{approval.target}", "bold"
-        )
+        """The decision on one call: shown is what it would touch, then all that it would be given.
+
+        Nothing is cut: what is approved has been shown.
+        """
+        call, target = approval.call, approval.target
+        self._printer.line(f"? {call.name}", "bold")
+        self._printer.block(target, "bold yellow")
+        for name, value in _leaves("", call.arguments):
+            if value and isinstance(value, str) and value != target:
+                self._printer.line(f"  {name}:", "dim")
+                self._printer.block(value)
+            else:
+                shown = "as above" if value and value == target else json.dumps(value)
+                self._printer.line(f"  {name}: {shown}", "dim")
         while True:
             try:
                 reply = (await self._ask("  run it? [y]es, [n]o REASON, [e]dit JSON: ")).strip()
@@ -58,6 +67,19 @@ class Person:
             if word in ("e", "edit") and (edited := _object(rest)) is not None:
                 return Edit(edited)
             self._printer.line('Type y, n with a reason, or e with JSON, as in: e {"a": 1}', "dim")
+
+
+def _leaves(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    """Each text and number of a call's arguments with its place, such as `edits[0].old`."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            said = key if key.isidentifier() else json.dumps(key)
+            yield from _leaves(f"{name}.{said}" if name else said, inner)
+    elif isinstance(value, list) and value:
+        for number, inner in enumerate(value):
+            yield from _leaves(f"{name}[{number}]", inner)
+    elif name:
+        yield name, value
 
 
 def _object(text: str) -> dict[str, Any] | None:

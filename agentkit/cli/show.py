@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
@@ -26,6 +27,8 @@ __all__ = ["Printer"]
 
 _PREVIEW_LINES = 4
 _PREVIEW_COLUMNS = 110
+_RULE = "  │ "
+_TAB = 4
 _PATIENCE = 3.0  # seconds of a failing server before a person is told
 
 
@@ -87,6 +90,15 @@ class Printer:
         """A whole line on standard error."""
         self.end_line()
         self._err.print(Text(printable(text), style=style), soft_wrap=True)
+
+    def block(self, text: str, style: str = "") -> None:
+        """A text that others wrote, on standard error behind a rule: none of its lines, not even
+        where the terminal breaks one, can be taken for a line of ours.
+        """
+        room = max(self._err.width - len(_RULE), 1)
+        for line in printable(text).expandtabs(_TAB).split("\n") if text else ():
+            for piece in chop_cells(line, room) or [""]:
+                self.line(f"{_RULE}{piece}", style)
 
     def end_line(self) -> None:
         """Ends a line that text has begun."""

@@ -68,7 +68,7 @@ class Approval:
     Attributes:
         id: Hash of tool, canonical arguments and target; a decision names it.
         call: What the model asked for.
-        target: What the call would really touch, where a rule resolved it.
+        target: What the call would really touch, where its tool or the policy says.
     """
 
     id: str
@@ -124,11 +124,12 @@ class Policy:
 
     Args:
         rules: The first opinion counts.
-        target: What a call would really touch, for people to read and for the hash.
+        target: What a call would really touch, for people to read and for the hash; by default
+            what the tool declares.
     """
 
     def __init__(
-        self, *rules: Rule, target: Callable[[ValidatedCall], str] = lambda _call: ""
+        self, *rules: Rule, target: Callable[[ValidatedCall], str] = lambda call: call.target
     ) -> None:
         self._rules = rules
         self._target = target

@@ -14,6 +14,7 @@ from agentkit.toolset.options import (
     Label,
     LockKey,
     Probe,
+    TargetOf,
     ToolOptions,
 )
 from agentkit.toolset.results import (
@@ -38,6 +39,7 @@ __all__ = [
     "Probe",
     "RunContext",
     "RunHandles",
+    "TargetOf",
     "Tool",
     "ToolContext",
     "ToolOptions",

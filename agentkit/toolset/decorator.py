@@ -21,6 +21,7 @@ from agentkit.toolset.options import (
     Label,
     LockKey,
     Probe,
+    TargetOf,
     ToolOptions,
     problem_with,
 )
@@ -45,6 +46,7 @@ def tool(
     labels: AbstractSet[Label] = frozenset(),
     lock: LockKey = False,
     approval: ApprovalRule = "policy",
+    target: TargetOf = None,
     output_cap: int | None = None,
     examples: tuple[JsonObject, ...] = (),
     strict: bool = True,
@@ -62,6 +64,7 @@ def tool(
     labels: AbstractSet[Label] = frozenset(),
     lock: LockKey = False,
     approval: ApprovalRule = "policy",
+    target: TargetOf = None,
     output_cap: int | None = None,
     examples: tuple[JsonObject, ...] = (),
     strict: bool = True,
@@ -80,6 +83,8 @@ def tool(
         labels: What it can reach: `reads_private`, `reads_untrusted`, `writes`, `egress`, `exec`.
         lock: Which calls must not run at the same time: the name of a parameter, True for all.
         approval: Whether a call needs a person: by policy, `always`, `never`, or by its arguments.
+        target: What a call would really touch, for a person who is asked: the name of a parameter,
+            or a function of the checked arguments.
         output_cap: Most characters of a result that the model reads.
         examples: Arguments of good calls.
         strict: A parameter without annotation is an error; otherwise it takes any JSON.
@@ -96,6 +101,7 @@ def tool(
         labels=frozenset(labels),
         lock=lock,
         approval=approval,
+        target=target,
         output_cap=output_cap,
         examples=examples,
         strict=strict,
@@ -152,8 +158,9 @@ def _check(
             f"{definition.name!r} is no name a model can call; give one with @tool(name=…): "
             "a letter or _, then letters, digits, _ . or -, at most 64"
         )
-    elif isinstance(options.lock, str) and options.lock not in signature.schema["properties"]:
-        problem = f"lock={options.lock!r} names no parameter; name one, or give a function"
+    for name, chosen in (("lock", options.lock), ("target", options.target)):
+        if isinstance(chosen, str) and chosen not in signature.schema["properties"]:
+            problem = f"{name}={chosen!r} names no parameter; name one, or give a function"
     if problem is not None:
         raise ToolDefinitionError(f"{place}: {problem}")
     for example in options.examples:

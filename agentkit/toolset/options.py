@@ -17,6 +17,7 @@ __all__ = [
     "Label",
     "LockKey",
     "Probe",
+    "TargetOf",
     "ToolOptions",
     "problem_with",
 ]
@@ -36,6 +37,10 @@ LockKey: TypeAlias = bool | str | Callable[[Mapping[str, Any]], str | None]
 """Which calls must not run at the same time: False none, True all calls of the tool, the name of a
 parameter those with the same value of it (of whatever tool), a function those with the same
 result; its None locks nothing."""
+
+TargetOf: TypeAlias = str | Callable[[Mapping[str, Any]], str] | None
+"""What a call would really touch: the name of the parameter that says it, or a function of the
+checked arguments. A person who is asked reads it, and an approval is bound to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ class ToolOptions:
         labels: What it can reach.
         lock: Which calls must not run at the same time.
         approval: Whether a call needs a person.
+        target: What a call would really touch, for whoever is asked.
         output_cap: Most characters of a result that the model reads; the middle of a longer one
             is left out. None: all of it.
         examples: Arguments of good calls; each must fit the signature.
@@ -80,6 +86,7 @@ class ToolOptions:
     labels: AbstractSet[Label] = frozenset()
     lock: LockKey = False
     approval: ApprovalRule = "policy"
+    target: TargetOf = None
     output_cap: int | None = None
     examples: tuple[JsonObject, ...] = ()
     strict: bool = True

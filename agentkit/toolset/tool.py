@@ -81,6 +81,14 @@ class ValidatedCall:
         return f"{lock}:{value}"
 
     @property
+    def target(self) -> str:
+        """What the call would really touch, as its tool says; empty where it does not say."""
+        told = self.tool.options.target
+        if callable(told):
+            return told(self.arguments)
+        return "" if told is None else str(self.arguments.get(told, ""))
+
+    @property
     def approval(self) -> Literal["policy", "always", "never"]:
         """Who decides on this call: the policy, a person (`always`), or nobody (`never`)."""
         rule = self.tool.options.approval

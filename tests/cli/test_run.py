@@ -323,7 +323,7 @@ def test_with_ask_a_person_decides_on_each_call_that_writes(
         arguments = ["run", "Write it", "-p", str(project), "-m", server.url, "--allow", "ask"]
         result = CliRunner().invoke(app, arguments, input=typed)
     assert result.exit_code == 0, result.output
-    assert '? write_file {"path": "new.txt", "content": "tea"}' in result.stderr
+    assert "? write_file\n  │ new.txt\n  path: as above\n  content:\n  │ tea\n" in result.stderr
     assert (project / "new.txt").exists() is written
     assert "run_command" in offered(server.requests[0].body)
 

@@ -26,7 +26,19 @@ def log(text: str) -> str:
     return text
 
 
-TOOLS = Toolset([save, spend, log])
+@tool(target="text")
+def erase(text: str) -> str:
+    """Erases."""
+    return text
+
+
+@tool(target=lambda values: f"/attic/{values['text']}")
+def store(text: str) -> str:
+    """Stores."""
+    return text
+
+
+TOOLS = Toolset([save, spend, log, erase, store])
 
 
 def checked(name: str, **arguments: object) -> ValidatedCall:
@@ -55,6 +67,14 @@ def test_an_approval_is_bound_to_tool_arguments_and_target() -> None:
     elsewhere = Policy(target=lambda _call: "/etc/passwd").approval(checked("save", text="x"))
     assert elsewhere.id != one.id
     assert elsewhere.target == "/etc/passwd"
+
+
+def test_a_tool_says_what_its_call_would_touch_unless_the_policy_does() -> None:
+    assert Policy().approval(checked("save", text="x")).target == ""
+    assert Policy().approval(checked("erase", text="x")).target == "x"
+    assert Policy().approval(checked("store", text="x")).target == "/attic/x"
+    policy = Policy(target=lambda _call: "elsewhere")
+    assert policy.approval(checked("store", text="x")).target == "elsewhere"
 
 
 def test_a_paused_run_is_plain_json_and_comes_back_equal() -> None:

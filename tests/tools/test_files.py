@@ -10,7 +10,9 @@ from agentkit_tools import ProjectFiles
 from agentkit_tools.edits import Edit
 
 from agentkit import Agent, ToolContext, ToolError
+from agentkit.messages import ToolCall
 from agentkit.testing import ScriptedModel, call, say
+from agentkit.toolset import ValidatedCall
 from tests.tools.writing import killed_writers
 
 CONTEXT: ToolContext[Any] = ToolContext(None, "run")
@@ -50,6 +52,28 @@ def edit(root: Path, path: str, old: str, new: str) -> str:
     message = agent.run_sync("?").messages[-2]
     assert message.role == "tool"
     return str(message.content)
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("src/shop.py", "src/shop.py"),
+        (" ./src/../src/shop.py", "src/shop.py"),
+        ("../elsewhere.py", 'the path "../elsewhere.py" is outside the project.'),
+    ],
+)
+def test_whoever_is_asked_about_a_write_reads_which_file_it_is(
+    root: Path, path: str, target: str
+) -> None:
+    checked = ProjectFiles(root).validate(
+        ToolCall("1", "write_file", {"path": path, "content": ""})
+    )
+    assert isinstance(checked, ValidatedCall)
+    assert checked.target == target
+    inside = ToolCall("2", "edit_file", {"path": str(root / "a.py"), "edits": []})
+    checked = ProjectFiles(root).validate(inside)
+    assert isinstance(checked, ValidatedCall)
+    assert checked.target == "a.py"
 
 
 def test_the_tools_say_what_they_do(root: Path) -> None:

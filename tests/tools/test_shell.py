@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import Agent
+from agentkit.messages import ToolCall
 from agentkit.testing import ScriptedModel, call, say
+from agentkit.toolset import ValidatedCall
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="commands run in a sandbox of Linux"
@@ -46,6 +48,12 @@ def processes(mark: str) -> list[str]:
             if mark in line:
                 found.append(line)
     return found
+
+
+def test_whoever_is_asked_about_a_command_reads_its_line(tmp_path: Path) -> None:
+    checked = Shell(tmp_path).validate(ToolCall("1", "run_command", {"command": "rm -r out"}))
+    assert isinstance(checked, ValidatedCall)
+    assert checked.target == "rm -r out"
 
 
 # --- results -----------------------------------------------------------------------------------

@@ -94,7 +94,8 @@ def plain(path: str) -> None: ...
         (ToolOptions(timeout=0), "give seconds above 0"),
         (ToolOptions(timeout=float("nan")), "give seconds above 0"),
         (ToolOptions(output_cap=5), "give at least 100 characters"),
-        (ToolOptions(lock="file"), "names no parameter"),
+        (ToolOptions(lock="file"), "lock='file' names no parameter"),
+        (ToolOptions(target="file"), "target='file' names no parameter"),
         (ToolOptions(effect="safe"), "choose one of pure, idempotent, probed, once"),  # type: ignore[arg-type] # the point
         (ToolOptions(labels=frozenset({"network"})), "reads_private, reads_untrusted"),  # type: ignore[arg-type] # the point
         (ToolOptions(examples=({"file": "a"},)), "did you mean"),

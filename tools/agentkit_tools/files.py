@@ -53,7 +53,7 @@ class ProjectFiles(Toolset):
     def __init__(self, root: str | Path | Root) -> None:
         files = _Files(Root.of(root))
         reads = tool(effect="pure", labels=_READS)
-        writes = partial(tool, effect="probed", labels=_WRITES, lock="path")
+        writes = partial(tool, effect="probed", labels=_WRITES, lock="path", target=files.target)
         super().__init__(
             [
                 reads(files.list_files),
@@ -125,6 +125,13 @@ class _Files:
         if old is None:
             return f"{done}, a new file."
         return f"{done}; it had {len(lines_of(old.decode('utf-8', 'replace')))}."
+
+    def target(self, arguments: Mapping[str, Any]) -> str:
+        """The file that a call would write, or why it will not, for whoever is asked."""
+        try:
+            return self._root.relative(arguments["path"])
+        except ToolError as refusal:
+            return str(refusal)
 
     def written(self, arguments: Mapping[str, Any], _context: ToolContext[Any]) -> Happened | None:
         """Whether a write took effect before a crash: by the hash of what is there."""

@@ -51,7 +51,9 @@ class Shell(Toolset):
         folders = python_folders() if visible is None else tuple(visible)
         self._sandbox = Sandbox(Root.of(root), bounds or Bounds(), folders)
         runner = _Runner(self._sandbox)
-        super().__init__([tool(effect="once", labels=_LABELS)(runner.run_command)])
+        super().__init__(
+            [tool(effect="once", labels=_LABELS, target="command")(runner.run_command)]
+        )
 
     def check(self) -> None:
         """Makes sure that commands can be run here.
