@@ -107,7 +107,7 @@ class Agent(Generic[OutputT]):
         self._tools = combined(own, *toolsets)
         self._settings = planned(planning, settings or ModelSettings())
         self._limits = limits or Limits()
-        self._context = context
+        self.context = context
         self._policy = policy or Policy()
         self._approve = approve
         self._ask = ask
@@ -373,7 +373,7 @@ class Agent(Generic[OutputT]):
     ) -> RunResult[OutputT]:
         context = RunContext(options.deps, options.run_id or "")
         async with self._tools.for_run(context) as toolset:
-            window = window_for(self._context, toolset)
+            window = window_for(self.context, toolset)
             wiring = Wiring(
                 model=WindowedModel(self._model, window),
                 toolset=toolset,

@@ -18,6 +18,7 @@ from agentkit.events import (
     Event,
     ModelCalled,
     ModelFinished,
+    PromptFitted,
     StepFinished,
     StepRestarted,
     StepStarted,
@@ -83,11 +84,15 @@ async def _generate(
     response: ModelResponse | None = None
     started = time.monotonic()
     first: float | None = None
+    fitted: PromptFitted | None = None
     events = bounded_thoughts(run.wiring.model.generate(request), settings.thinking_tokens)
     async with aclosing(events):
         async for event in events:
             if isinstance(event, ModelFinished):
                 response = event.response
+                continue
+            if isinstance(event, PromptFitted):
+                fitted = replace(event, step=run.step)
                 continue
             if isinstance(event, ContextCompacted):
                 run.emit(replace(event, step=run.step))
@@ -98,7 +103,8 @@ async def _generate(
                 run.emit(shown)
     assert response is not None, "a model ends with ModelFinished or raises"
     first = None if first is None else round(first - started, 6)
-    run.emit(_called(run, request, response, round(time.monotonic() - started, 6), first))
+    called = _called(run, request, response, round(time.monotonic() - started, 6), first)
+    run.emit(replace(called, fitted=fitted))
     run.budget.spend(usage=response.usage)
     return response
 

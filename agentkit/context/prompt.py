@@ -101,6 +101,17 @@ class Prompt:
                 tokens[piece.at] += piece.tokens
         return tokens
 
+    def longest_result(self, newest: int) -> int:
+        """Tokens of the longest result among so many newest messages."""
+        longest = 0
+        for group in reversed(self._groups):
+            if newest <= 0:
+                break
+            newest -= 1 + len(group.turn.results)
+            sizes = (piece.tokens for piece in group.pieces if piece.part == "results")
+            longest = max(longest, *sizes, 0)
+        return longest
+
     def update(self, messages: Sequence[Message], form: PromptForm) -> Steps[None]:
         """Counts what is new in these messages.
 

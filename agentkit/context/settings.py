@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from agentkit.context.form import PromptForm
+from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 
-__all__ = ["Context", "Room", "room_for"]
+__all__ = ["Context", "Room", "room_for", "under"]
 
 _LEAST_RESULT: Final = 100
 """Tokens: below this a preview would hold little but the remark that it is one."""
@@ -51,6 +52,7 @@ class Room:
 
     Attributes:
         window: Prompt and reply together.
+        point: Of the prompt: where the model's profile says that a compaction is due.
         soft: Of the prompt: beyond it a compaction is due.
         hard: Of the prompt: beyond it there is no room for a reply.
         target: Of the prompt after a compaction.
@@ -58,6 +60,7 @@ class Room:
     """
 
     window: int | None
+    point: int | None
     soft: int | None
     hard: int | None
     target: int
@@ -76,12 +79,25 @@ def room_for(
         ceiling: Most tokens of a prompt, learned from a server that refused more.
     """
     window = form.profile.context_window if form.profile else None
-    point = context.compact_at or (form.profile.compaction_point if form.profile else None)
+    point = form.profile.compaction_point if form.profile else None
     reply = settings.max_tokens or form.reply_tokens
     hard = None if window is None else window - max(1, min(reply, window // 8))
-    hard, soft = _least(hard, ceiling), _least(point, hard, ceiling)
+    hard = _least(hard, ceiling)
+    soft, result = _chosen(context, point, hard)
+    return Room(window, point, soft, hard, int((soft or 0) * _TARGET), result)
+
+
+def under(context: Context, fitted: PromptFitted) -> PromptFitted:
+    """The same prompt's limits if this had been the context."""
+    soft, result = _chosen(context, fitted.profile_at, fitted.most)
+    return replace(fitted, compact_at=soft, result_tokens=result)
+
+
+def _chosen(context: Context, point: int | None, hard: int | None) -> tuple[int | None, int]:
+    """Where a compaction is due, and the most of one result."""
+    soft = _least(context.compact_at or point, hard)
     result = context.result_tokens or min(_MOST_RESULT, max((soft or 64_000) // 8, _LEAST_RESULT))
-    return Room(window, soft, hard, int((soft or 0) * _TARGET), result)
+    return soft, result
 
 
 def _least(*limits: int | None) -> int | None:

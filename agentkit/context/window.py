@@ -30,7 +30,7 @@ from agentkit.context.prompt import Prompt, result_text_of, tokens_of
 from agentkit.context.settings import Context, Room, room_for
 from agentkit.context.shortened import preview, stub
 from agentkit.errors import ContextWindowError
-from agentkit.events import ContextCompacted, ContextUse, PromptTokens
+from agentkit.events import ContextCompacted, ContextUse, PromptFitted, PromptTokens
 from agentkit.messages import (
     Message,
     ModelRequest,
@@ -76,12 +76,14 @@ class Fitted:
         request: To send.
         tokens: Of its prompt.
         exact: Whether they are a count.
+        within: What decided that it is sent so.
         compacted: What was left out for it, if anything was.
     """
 
     request: ModelRequest
     tokens: int
     exact: bool
+    within: PromptFitted
     compacted: ContextCompacted | None = None
 
 
@@ -106,7 +108,7 @@ class ContextWindow:
         self._entries = Entries(kept)
         self._prompt = Prompt()
         self._system: list[Message] = []
-        self._room = Room(None, None, None, 0, 0)
+        self._room = Room(None, None, None, None, 0, 0)
         self._ceiling: int | None = None
         self._doubt = 0  # 1: the pieces did not add up, the whole is asked for; 2: it is wrong too
         self._anchor: tuple[int, int] | None = None  # (our sum, the server's) of the last prompt
@@ -127,8 +129,12 @@ class ContextWindow:
             ContextWindowError: What must be kept does not fit; it names the largest parts.
         """
         room = self._room = room_for(self._context, form, request.settings, self._ceiling)
-        yield from self._enter(request.messages, form)
+        new, shortened = yield from self._enter(request.messages, form)
         tokens, exact = yield from self._count(request, form)
+        longest = self._prompt.longest_result(new)
+        within = PromptFitted(
+            tokens, longest, shortened, room.soft, room.result, room.point, room.hard
+        )
         before, compacted = tokens, None
         if room.soft is not None and tokens > room.soft:
             changed = yield from self._compact(tokens, form)
@@ -141,20 +147,24 @@ class ContextWindow:
             raise ContextWindowError(self._too_big(tokens, room))
         settings = self._bounded(request.settings, form, tokens, exact=exact)
         sent = replace(request, messages=tuple(self._view()), settings=settings)
-        self._now = Fitted(sent, tokens, exact, compacted)
+        self._now = Fitted(sent, tokens, exact, within, compacted)
         return self._now
 
     def _view(self) -> list[Message]:
         return [*self._system, *self._entries.sent]
 
-    def _enter(self, messages: Sequence[Message], form: PromptForm) -> Steps[None]:
+    def _enter(self, messages: Sequence[Message], form: PromptForm) -> Steps[tuple[int, bool]]:
+        """Takes in what is new: how many messages, and whether a result of them is shortened."""
         head = 1 if messages and isinstance(messages[0], SystemMessage) else 0
         self._system = list(messages[:head])
-        for message in self._entries.news(messages[head:]):
+        news, shortened = self._entries.news(messages[head:]), False
+        for message in news:
             sent = message
             if isinstance(message, ToolMessage):
                 sent = yield from self._short(message, self._room.result, form)
             self._entries.add(message, sent)
+            shortened = shortened or sent is not message
+        return len(news), shortened
 
     def _short(self, message: ToolMessage, most: int, form: PromptForm) -> Steps[ToolMessage]:
         """The result, or a preview of so many tokens."""

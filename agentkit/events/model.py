@@ -11,6 +11,7 @@ __all__ = [
     "ContextCompacted",
     "ModelEvent",
     "ModelFinished",
+    "PromptFitted",
     "ReasoningDelta",
     "StepRestarted",
     "TextDelta",
@@ -81,6 +82,37 @@ class ContextCompacted:
     step: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class PromptFitted:
+    """What was known when it was decided how much of a conversation is sent. All in tokens; None
+    where nobody knows.
+
+    Attributes:
+        tokens: Of the prompt before anything old was left out of it.
+        longest: Of the longest result that is new in it, as it is sent.
+        shortened: Whether a new result is sent as a preview.
+        compact_at: Beyond which old results are cleared.
+        result_tokens: Most of one result.
+        profile_at: Where the model's profile would set `compact_at`.
+        most: Of a prompt that leaves room for a reply.
+    """
+
+    tokens: int
+    longest: int
+    shortened: bool
+    compact_at: int | None
+    result_tokens: int
+    profile_at: int | None
+    most: int | None
+    step: int = 0
+
+
 ModelEvent: TypeAlias = (
-    TextDelta | ReasoningDelta | ToolCallDelta | StepRestarted | ContextCompacted | ModelFinished
+    TextDelta
+    | ReasoningDelta
+    | ToolCallDelta
+    | StepRestarted
+    | ContextCompacted
+    | PromptFitted
+    | ModelFinished
 )

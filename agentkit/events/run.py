@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 
 from agentkit.events.model import (
     ContextCompacted,
+    PromptFitted,
     ReasoningDelta,
     StepRestarted,
     TextDelta,
@@ -107,6 +108,7 @@ class ModelCalled:
         constrains: `Model.constrains`, known for certain now.
         seconds: Wall time of the call.
         first_token: Seconds until something of the reply was there; None when it came whole.
+        fitted: What decided how much of the request was sent; None where that was not known.
     """
 
     same: int
@@ -120,6 +122,7 @@ class ModelCalled:
     seconds: float
     first_token: float | None
     step: int
+    fitted: PromptFitted | None = None
 
 
 @dataclass(frozen=True, slots=True)

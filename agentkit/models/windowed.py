@@ -60,6 +60,7 @@ class WindowedModel:
         refusal: ContextWindowError | None = None
         while True:
             fitted = await self._fitted(request, form, refusal)
+            yield fitted.within
             if fitted.compacted is not None:
                 yield fitted.compacted
             try:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentkit.events import as_json
+from agentkit.context import Context
+from agentkit.context.settings import under
+from agentkit.events import PromptFitted, as_json
 from agentkit.messages import AssistantMessage, Message, ModelRequest, ToolDefinition, ToolMessage
 from agentkit.trace import without_secrets
 
-__all__ = ["Divergence", "difference", "request_difference", "same"]
+__all__ = ["Divergence", "context_difference", "difference", "request_difference", "same"]
 
 _CONTEXT = 2
 _LONGEST_LINE = 160
@@ -64,6 +67,34 @@ def request_difference(
         or _field(step, "tool choice", recorded.tool_choice, replayed.tool_choice)
         or _messages(step, recorded.messages, replayed.messages, known)
     )
+
+
+def context_difference(
+    step: int, recorded: PromptFitted | None, context: Context
+) -> Divergence | None:
+    """Whether another context would have sent something else of the same request.
+
+    Until the first difference the prompts are the same, so what was known then decides again. That
+    both would have compacted, but to other sizes, is a difference whatever came of it.
+
+    Args:
+        step: That made the request.
+        recorded: What was known; None where it was not.
+        context: Of the agent now.
+    """
+    if recorded is None:
+        return None
+    now = under(context, recorded)
+    old, new = recorded.result_tokens, now.result_tokens
+    if old != new and (recorded.shortened or recorded.longest > new):
+        what = "how much of a long result the context lets be sent"
+        return difference(step, what, {"result_tokens": old}, {"result_tokens": new})
+    at, new_at = recorded.compact_at, now.compact_at
+    least = min(math.inf if at is None else at, math.inf if new_at is None else new_at)
+    if at != new_at and recorded.tokens > least:
+        what = f"when the context is compacted, at a prompt of {recorded.tokens} tokens"
+        return difference(step, what, {"compact_at": at}, {"compact_at": new_at})
+    return None
 
 
 def _field(step: int, name: str, recorded: object, replayed: object) -> Divergence | None:

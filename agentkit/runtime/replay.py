@@ -82,7 +82,7 @@ async def replay(agent: Agent[Any], events: Iterable[Event], *, deps: Any = None
     paused: PausedRun | None = None
     tapes: list[Tape] = []
     for part in parts:
-        tape = Tape(part)
+        tape = Tape(part, agent.context)
         tapes.append(tape)
         result = await _play(agent, tape, paused, deps)
         paused = result.paused if result is not None else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anyio.lowlevel import checkpoint
 
 from agentkit.agent.state import current_budget
-from agentkit.context import Count, PromptForm
+from agentkit.context import Context, Count, PromptForm
 from agentkit.errors import ModelError
 from agentkit.events import (
     Event,
@@ -27,7 +27,13 @@ from agentkit.messages import Message, ModelRequest, ModelResponse, ToolResult
 from agentkit.models import CountsPrompts, Model
 from agentkit.policy import Approval, Decision
 from agentkit.runtime.compared import Key, aspects, decision_of, decisions_of, key_of, said
-from agentkit.runtime.divergence import Divergence, difference, request_difference, same
+from agentkit.runtime.divergence import (
+    Divergence,
+    context_difference,
+    difference,
+    request_difference,
+    same,
+)
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import requests_of
 
@@ -43,9 +49,10 @@ class Tape:
 
     Args:
         events: The first is the `RunStarted`.
+        context: Of the agent, as it is today.
     """
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], context: Context | None = None) -> None:
         assert isinstance(events[0], RunStarted), "a part of a run begins with RunStarted"
         self.started: RunStarted = events[0]
         self.end: RunResult[Any] | None = None
@@ -66,6 +73,7 @@ class Tape:
                     self._unseen[event.step][key] = event
             if isinstance(event, ToolFinished):
                 self._turns[event.step].append(event.call.id)
+        self._context = context or Context()
         self._sent: Sequence[Message] = ()
         self._decided = decisions_of(events)
         self._delegated: dict[str, None] = {}
@@ -85,7 +93,9 @@ class Tape:
         if not self._calls or self._calls[0][1].step != self.step:
             raise self._no_more("a model call that the record does not have", "", request)
         recorded, called = self._calls.popleft()
-        self.divergence = request_difference(self.step, recorded, request, self._known(request))
+        self.divergence = request_difference(
+            self.step, recorded, request, self._known(request)
+        ) or context_difference(self.step, called.fitted, self._context)
         if self.divergence is not None:
             raise EndOfTape
         self._sent = request.messages
@@ -230,7 +240,8 @@ class ReplayModel:
     """Gives the recorded replies to the recorded requests.
 
     A record holds what the agent asked. What its context left out of that to fit the model's
-    window depended on the server's counts, so the request is wanted as it is.
+    window depended on the server's counts, which are not to be had again, so the request is wanted
+    as it is. What was known for that decision is in the record: see `context_difference`.
     """
 
     def __init__(self, tape: Tape) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from agentkit.context import Context, PromptForm
-from agentkit.context.settings import room_for
+from agentkit.context.settings import room_for, under
+from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 from tests.context.driving import form_of
 
@@ -36,6 +37,17 @@ def test_of_an_unknown_model_only_what_the_user_says_is_a_limit() -> None:
 def test_a_server_that_refused_is_believed() -> None:
     room = room_for(Context(), form_of(), ModelSettings(), 1000)
     assert (room.soft, room.hard) == (1000, 1000)
+
+
+@pytest.mark.parametrize(
+    "context", [Context(), Context(compact_at=900), Context(compact_at=64_000, result_tokens=500)]
+)
+def test_what_was_known_of_a_prompt_gives_the_limits_of_any_context(context: Context) -> None:
+    room = room_for(Context(compact_at=2_000), form_of(), ModelSettings(), 7_000)
+    known = PromptFitted(50, 0, False, room.soft, room.result, room.point, room.hard)
+    wanted = room_for(context, form_of(), ModelSettings(), 7_000)
+    now = under(context, known)
+    assert (now.compact_at, now.result_tokens) == (wanted.soft, wanted.result)
 
 
 @pytest.mark.parametrize("name", ["compact_at", "result_tokens"])

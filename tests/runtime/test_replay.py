@@ -279,20 +279,59 @@ async def test_a_run_that_was_cancelled_or_killed_replays_as_far_as_it_came(tmp_
         assert "the process died" in killed.notes[0]
 
 
-async def test_what_the_context_left_out_does_not_disturb_a_replay(tmp_path: Path) -> None:
-    @tool(effect="pure")
-    async def read(page: int) -> str:
-        """Read a page."""
-        return f"page {page} " * 200
+@tool(effect="pure")
+async def read(page: int) -> str:
+    """Read a page."""
+    return f"page {page} " * 50
 
-    tight: dict[str, Any] = {"tools": [read], "context": Context(compact_at=1_500)}
+
+async def reading(tmp_path: Path, context: Context, pages: int = 9) -> list[Event]:
+    """A run that reads pages of 200 tokens, as they are estimated, under this context."""
     asked = [
-        replace(call("read", page=page), usage=Usage(200 * (page + 1), 5)) for page in range(12)
+        replace(call("read", page=page), usage=Usage(250 * (page + 1), 5)) for page in range(pages)
     ]
-    events = await record(tmp_path, [*asked, say("Read.")], tight)
+    return await record(tmp_path, [*asked, say("Read.")], {"tools": [read], "context": context})
+
+
+async def test_what_the_context_left_out_does_not_disturb_a_replay(tmp_path: Path) -> None:
+    context = Context(compact_at=1_500)
+    events = await reading(tmp_path, context)
     assert any(isinstance(event, ContextCompacted) for event in events)
-    for context in (tight["context"], Context()):
-        report = await replayed(events, {**tight, "context": context})
+    report = await replayed(events, {"tools": [read], "context": context})
+    assert report.identical, report
+
+
+@pytest.mark.parametrize("now", [Context(compact_at=900), Context(compact_at=90_000), Context()])
+async def test_a_context_that_compacts_elsewhere_is_seen_where_that_begins(
+    tmp_path: Path, now: Context
+) -> None:
+    events = await reading(tmp_path, Context(compact_at=1_500, result_tokens=8_000))
+    sizes = {e.step: e.fitted.tokens for e in events if isinstance(e, ModelCalled) and e.fitted}
+    least = min(now.compact_at or 90_000, 1_500)
+    report = await replayed(events, {"tools": [read], "context": replace(now, result_tokens=8_000)})
+    assert report.divergence is not None
+    assert report.divergence.step == min(step for step, size in sizes.items() if size > least)
+    assert "when the context is compacted" in report.divergence.what
+    assert '-  "compact_at": 1500' in report.divergence.diff
+
+
+async def test_a_context_that_sends_less_or_more_of_a_long_result_is_seen_there(
+    tmp_path: Path,
+) -> None:
+    for then, now in ((500, 150), (150, 500)):
+        events = await reading(tmp_path / str(then), Context(result_tokens=then))
+        report = await replayed(events, {"tools": [read], "context": Context(result_tokens=now)})
+        assert report.divergence is not None
+        assert report.divergence.step == 2, "the first result is in the second request"
+        assert f'-  "result_tokens": {then}' in report.divergence.diff
+
+
+async def test_another_context_that_would_have_sent_the_same_is_no_difference(
+    tmp_path: Path,
+) -> None:
+    events = await reading(tmp_path, Context(compact_at=80_000))
+    for now in (Context(), Context(compact_at=10_000), Context(result_tokens=600)):
+        report = await replayed(events, {"tools": [read], "context": now})
         assert report.identical, report
 
 
