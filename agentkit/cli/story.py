@@ -124,11 +124,13 @@ class _Story:
         if ran.asked is not None:
             said = ran.decided.decision if ran.decided is not None else "nobody decided"
             reason = f": {ran.decided.reason}" if ran.decided and ran.decided.reason else ""
-            self.line(f"a person was asked: {said}{reason}", "yellow", 4)
+            target = f" on {ran.asked.target}" if ran.asked.target else ""
+            self.line(f"a person was asked{target}: {said}{reason}", "yellow", 4)
         for text in ran.progress if self._full else ran.progress[-1:]:
             self.text(text, "dim", 4)
         if ran.end is None:
-            self.line("no result", "red", 4)
+            if not ran.waits:
+                self.line("no result", "red", 4)
             return
         result, spent = ran.end.result, ran.end.spent
         notes = [result.kind, f"{result.seconds:.3f} s" if ran.started else "not run"]
@@ -144,9 +146,9 @@ def _failures(step: Step) -> Iterator[tuple[int, str]]:
     for restart in step.restarts:
         yield step.number, restart.reason
     for ran in step.ran.values():
-        if ran.end is None:
+        if ran.end is None and ran.failed:
             yield step.number, f"{ran.call.name} has no result"
-        elif ran.end.result.is_error:
+        elif ran.end is not None and ran.failed:
             first = next(iter(text_of(ran.end.result.content).splitlines()), "")
             yield step.number, f"{ran.call.name} ({ran.end.result.kind}): {first[:_COLUMNS]}"
 

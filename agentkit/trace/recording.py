@@ -31,7 +31,14 @@ from agentkit.events import (
     ToolStarted,
     load_event,
 )
-from agentkit.messages import Message, ModelRequest, ToolCall, ToolDefinition, Usage
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelRequest,
+    ToolCall,
+    ToolDefinition,
+    Usage,
+)
 
 __all__ = [
     "Asked",
@@ -92,9 +99,14 @@ class Ran:
     decided: ApprovalDecided | None = None
 
     @property
+    def waits(self) -> bool:
+        """Whether the run ended before a person decided on it."""
+        return self.end is None and self.asked is not None and self.decided is None
+
+    @property
     def failed(self) -> bool:
         """Whether the model was told of an error, or nothing at all."""
-        return self.end is None or self.end.result.is_error
+        return not self.waits if self.end is None else self.end.result.is_error
 
 
 @dataclass(slots=True)
@@ -205,7 +217,18 @@ def parts_of(events: Iterable[Timed]) -> list[Part]:
             parts.append(Part(timed.event, timed.time, ended=timed.time))
         if parts:
             _add(parts[-1], timed, requests)
+    for part in parts:
+        for step in part.steps:
+            _in_call_order(step)
     return parts
+
+
+def _in_call_order(step: Step) -> None:
+    """Puts the calls as the model wrote them; the events are in the order in which they ended."""
+    message = step.finished.message if step.finished else None
+    made = message.tool_calls if isinstance(message, AssistantMessage) else ()
+    order = {call.id: number for number, call in enumerate(made)}
+    step.ran = dict(sorted(step.ran.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def _add(part: Part, timed: Timed, requests: dict[int, ModelRequest]) -> None:

@@ -54,6 +54,7 @@ def _body(parts: Sequence[Part], placed: Sequence[Placed]) -> Iterator[Html]:
     yield _header(parts)
     failures = [(each.anchor, what) for each in placed for what in failures_of(each.step)]
     yield _facts(parts, placed, len(failures))
+    yield _end(parts[-1])
     if failures:
         rows = [el("li", el("a", what, href=f"#{anchor}")) for anchor, what in failures]
         yield el("h2", "What went wrong")
@@ -69,7 +70,6 @@ def _body(parts: Sequence[Part], placed: Sequence[Placed]) -> Iterator[Html]:
         if number and each.part != placed[number - 1].part:
             yield el("p", "The run went on here.", cls="soft")
         yield step_section(each, open_=len(placed) <= _OPEN_ALL)
-    yield _end(parts[-1])
     yield _footer()
 
 
@@ -95,7 +95,11 @@ def _facts(parts: Sequence[Part], placed: Sequence[Placed], failures: int) -> Ht
     facts = [
         ("end", result.stop_reason if result is not None else "unfinished", ""),
         ("steps", f"{len(placed):,}", ""),
-        ("tool calls", f"{calls:,}", f"{failures:,} failures" if failures else ""),
+        (
+            "tool calls",
+            f"{calls:,}",
+            f"{failures:,} failure{'s' * (failures > 1)}" if failures else "",
+        ),
         ("seconds", f"{seconds:.1f}", ""),
         ("tokens in", f"{usage.input_tokens:,}", f"{cached:.0%} cached"),
         ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of thought"),
@@ -118,10 +122,17 @@ def _end(part: Part) -> Html:
     result = part.result
     if result is None:
         why = "The record ends here: the run was killed, or was still at work."
-        return el("p", why, cls="soft")
+        return el("section", el("h2", "End"), el("p", why), cls="end warn")
     output = result.output if isinstance(result.output, str) else json_of(result.output)
-    said = f"{result.stop_reason} {result.explanation}".strip()
-    return el("section", el("h2", "End"), el("p", said), el("pre", output) if output else None)
+    good = result.stop_reason == "answer"
+    style = "" if good else " warn" if result.stop_reason == "paused" else " bad"
+    return el(
+        "section",
+        el("h2", "Answer" if good else f"No answer: {result.stop_reason}"),
+        el("p", result.explanation) if result.explanation else None,
+        el("pre", output) if output else None,
+        cls=f"end{style}",
+    )
 
 
 def _footer() -> Html:

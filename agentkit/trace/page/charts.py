@@ -12,7 +12,8 @@ __all__ = ["Placed", "place", "timeline", "token_chart"]
 
 _WIDTH = 1000.0
 _LANE = 14.0
-_MOST_LANES = 8
+_MOST_LANES = 16
+_LEAST_COLUMNS = 12  # so that a short run does not look like a heavy one
 _TOKENS_HEIGHT = 90.0
 
 
@@ -83,7 +84,7 @@ def token_chart(placed: Sequence[Placed]) -> Html:
     most = max(
         (u.input_tokens + u.output_tokens for u in (p.step.usage for p in placed)), default=0
     )
-    width = _WIDTH / max(len(placed), 1)
+    width = _WIDTH / max(len(placed), _LEAST_COLUMNS)
     columns = [_column(each, n * width, width, most or 1) for n, each in enumerate(placed)]
     picture = el(
         "svg",
@@ -153,7 +154,7 @@ def _bar(bar: _Bar, lane: int, scale: float) -> Html:
 
 def _column(each: Placed, x: float, width: float, most: int) -> Html:
     usage = each.step.usage
-    fresh = usage.input_tokens - usage.cached_input_tokens
+    cached = min(usage.cached_input_tokens, usage.input_tokens)  # a proxy may say anything
     title = (
         f"step {each.step.number}: {usage.input_tokens:,} in ({usage.cached_input_tokens:,} cached)"
         f", {usage.output_tokens:,} out"
@@ -161,8 +162,8 @@ def _column(each: Placed, x: float, width: float, most: int) -> Html:
     bottom = _TOKENS_HEIGHT
     boxes: list[Html] = [el("title", title)]
     for cls, tokens in (
-        ("cached", usage.cached_input_tokens),
-        ("fresh", fresh),
+        ("cached", cached),
+        ("fresh", usage.input_tokens - cached),
         ("out", usage.output_tokens),
     ):
         height = tokens / most * _TOKENS_HEIGHT

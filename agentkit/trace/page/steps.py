@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -13,6 +14,7 @@ from agentkit.messages import (
     Message,
     ModelSettings,
     TextPart,
+    ToolCall,
     ToolMessage,
     Usage,
     text_of,
@@ -36,9 +38,9 @@ def failures_of(step: Step) -> Iterator[str]:
     for restart in step.restarts:
         yield f"Step {step.number}: {restart.reason}"
     for ran in step.ran.values():
-        if ran.end is None:
+        if ran.end is None and ran.failed:
             yield f"Step {step.number}: {ran.call.name} has no result"
-        elif ran.end.result.is_error:
+        elif ran.end is not None and ran.failed:
             first = next(iter(text_of(ran.end.result.content).splitlines()), "")
             yield f"Step {step.number}: {ran.call.name}: {first[:_SHORT]}"
 
@@ -72,15 +74,30 @@ def _summary(step: Step) -> Html:
 
 
 def _headline(step: Step) -> str:
-    names = ", ".join(ran.call.name for ran in step.ran.values())
-    if names or step.finished is None:
-        return names or "no reply"
+    counts = Counter(ran.call.name for ran in step.ran.values())
+    calls = ", ".join(
+        f"{ran.call.name}({_arguments(ran.call)})"
+        if counts[ran.call.name] == 1
+        else f"{ran.call.name} {counts[ran.call.name]} times"
+        for ran in {ran.call.name: ran for ran in step.ran.values()}.values()
+    )
+    if calls or step.finished is None:
+        return calls[:_SHORT] or "no reply"
     return " ".join(text_of(step.finished.message.content)[:_SHORT].split())
+
+
+def _arguments(call: ToolCall) -> str:
+    return ", ".join(
+        f"{name}={json.dumps(value, ensure_ascii=False, default=str)[:_SHORT]}"
+        for name, value in call.arguments.items()
+    )
 
 
 def _marks(step: Step) -> Iterator[Html]:
     if len(step.asked) > 1:
         yield el("span", f"asked {len(step.asked)} times", cls="tag warn")
+    if step.compacted:
+        yield el("span", "compacted", cls="tag warn")
     repaired = sum(bool(ran.repairs) for ran in step.ran.values())
     if repaired:
         yield el("span", f"{repaired} repaired", cls="tag warn")
@@ -111,7 +128,8 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
 def _sent(asked: Asked, *, whole: bool) -> Html:
     called = asked.called
     new = asked.request.messages if whole else asked.request.messages[called.same :]
-    told = f"{len(asked.request.messages)} messages sent, {len(new)} of them new"
+    count = len(asked.request.messages)
+    told = f"{count} message{'s' * (count != 1)} sent, {len(new)} new"
     parts = [el("summary", told, cls="soft"), _settings(asked)]
     if called.tools:
         names = f"{len(called.tools)} tools"
@@ -206,7 +224,8 @@ def _call(ran: Ran) -> Html:
 
 def _call_marks(ran: Ran) -> Iterator[Html]:
     if ran.end is None:
-        yield el("span", "no result", cls="tag bad")
+        if not ran.waits:
+            yield el("span", "no result", cls="tag bad")
         return
     result, spent = ran.end.result, ran.end.spent
     yield el("span", result.kind, cls="tag bad" if result.is_error else "tag")
@@ -221,10 +240,10 @@ def _call_marks(ran: Ran) -> Iterator[Html]:
 
 def _decision(ran: Ran) -> Sequence[Html | str]:
     decided = ran.decided
-    if decided is None:
-        return [el("span", "a person was asked; nobody decided", cls="tag warn")]
-    reason = f": {decided.reason}" if decided.reason else ""
-    return [el("span", f"a person was asked: {decided.decision}", cls="tag warn"), reason]
+    said = decided.decision if decided else "nobody decided"
+    reason = f": {decided.reason}" if decided and decided.reason else ""
+    target = [" on ", el("code", ran.asked.target)] if ran.asked and ran.asked.target else []
+    return [el("span", f"a person was asked: {said}", cls="tag warn"), reason, *target]
 
 
 def _tokens(usage: Usage) -> str:

@@ -3,17 +3,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
+import subprocess
 import tempfile
+from contextlib import suppress
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit import Agent, Limits, ModelSettings, RunFiles, ToolContext, ToolError, tool
+from agentkit.messages import ModelRequest, Usage
 from agentkit.policy import Approve, Deny, Policy
-from agentkit.testing import ScriptedModel, call, calls, cut, say
+from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 from agentkit.trace import parts_of, read_events
 from agentkit.trace.page import page_of
 
@@ -139,6 +145,31 @@ def test_the_browser_may_run_our_script_and_style_and_nothing_else(tmp_path: Pat
     assert not re.search(r"https?://|url\(|@import", page.raw["style"] + page.raw["script"])
 
 
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+QUIET = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --enable-logging=stderr"
+)
+
+
+@pytest.mark.skipif(not BROWSER, reason="there is no Chromium to open a page in")
+def test_a_browser_finds_nothing_to_complain_of_and_runs_nothing_that_was_said(
+    tmp_path: Path,
+) -> None:
+    text = "</pre></script><script>document.title = 'mine'</script><img src=x onerror=alert(1)>"
+    file = tmp_path / "page.html"
+    file.write_text(page_with(tmp_path, text), "utf-8")
+    command = [BROWSER, *QUIET.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    shown = subprocess.run(
+        [*command, f"{file.as_uri()}#s2"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "<title>r&lt;/pre&gt;" in shown.stdout
+    assert 'class="step here" id="s2"' in shown.stdout, "our own script has run"
+    assert "CONSOLE" not in shown.stderr
+
+
 # --- what it shows -----------------------------------------------------------------------------
 
 
@@ -155,10 +186,85 @@ def test_every_step_and_failure_can_be_reached(tmp_path: Path) -> None:
         "3 failed",
         "a person was asked: deny: words",
         "not run",
-        "2 messages sent, 2 of them new",
-        "7 messages sent, 5 of them new",
+        "2 messages sent, 2 new",
+        "7 messages sent, 5 new",
     ):
         assert said in page.text, said
+
+
+def test_the_calls_of_a_step_stand_as_the_model_wrote_them_with_what_a_person_was_asked(
+    tmp_path: Path,
+) -> None:
+    @tool(target="name", labels={"writes"})
+    async def fetch(name: str) -> str:
+        """Fetch."""
+        return name
+
+    reply = calls(("fetch", {"name": "a"}), ("nothing", {}), ("fetch", {"name": "c"}))
+    files = RunFiles(tmp_path)
+    agent = Agent(
+        ScriptedModel([reply, call("fetch", name="d"), say("Done.")]),
+        tools=[fetch],
+        policy=Policy.ask("writes"),
+        approve=lambda _approval: Approve(),
+        observers=[files],
+    )
+    agent.run_sync("go", run_id="run")
+    text = Read(page_of(parts_of(read_events(files.path("run"))))).text
+    assert "fetch 2 times, nothing()" in text
+    assert 'fetch(name="d")' in text
+    places = [text.index(part) for part in ('"name": "a"', "unknown_tool", '"name": "c"')]
+    assert places == sorted(places)
+    assert "a person was asked: approve on c" in text
+
+
+def test_how_a_run_ended_stands_before_its_charts(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+
+    def page(run_id: str, reply: object) -> Read:
+        agent = Agent(ScriptedModel([reply]), observers=[files])  # type: ignore[list-item] # the point
+        with suppress(RuntimeError):
+            agent.run_sync("go", run_id=run_id)
+        return Read(page_of(parts_of(read_events(files.path(run_id)))))
+
+    def bug(_request: ModelRequest) -> Reply:
+        raise RuntimeError("the shop burns")
+
+    good, bad = page("good", say("Tea.")), page("bad", bug)
+    assert good.text.index("AnswerTea.") < good.text.index("Time")
+    end = "No answer: errorRuntimeError: the shop burns"
+    assert bad.text.index(end) < bad.text.index("Time")
+    assert [a.get("class") for a in (*good.having("end"), *bad.having("end"))] == ["end", "end bad"]
+
+
+def test_a_call_that_waits_for_a_person_has_not_failed(tmp_path: Path) -> None:
+    @tool
+    async def fetch(name: str) -> str:
+        """Fetch."""
+        return name
+
+    files = RunFiles(tmp_path)
+    agent = Agent(
+        ScriptedModel([call("fetch", name="a")]),
+        tools=[fetch],
+        policy=Policy(lambda _call: "ask"),
+        observers=[files],
+    )
+    agent.run_sync("go", run_id="run")
+    text = Read(page_of(parts_of(read_events(files.path("run"))))).text
+    assert "No answer: paused" in text
+    assert "a person was asked: nobody decided" in text
+    assert "fail" not in text.replace("tool that failed", "").replace("next failure", "")
+    assert "What went wrong" not in text
+
+
+def test_columns_of_tokens_have_a_height_whatever_a_server_counts(tmp_path: Path) -> None:
+    files = RunFiles(tmp_path)
+    reply = replace(say("Tea."), usage=Usage(10, 5, cached_input_tokens=90))
+    Agent(ScriptedModel([reply]), observers=[files]).run_sync("go", run_id="run")
+    page = Read(page_of(parts_of(read_events(files.path("run")))))
+    heights = [float(a["height"] or "") for tag, a in page.tags if tag == "rect"]
+    assert min(heights) >= 0
 
 
 def test_thoughts_are_folded_and_bars_stand_for_calls(tmp_path: Path) -> None:
