@@ -113,7 +113,8 @@ class Chat:
                 group.cancel_scope.cancel()
         except* AgentKitError as errors:
             self._printer.line(str(errors.exceptions[0]), "red")
-        self._printer.end_line()
+        finally:
+            self._printer.end_line()
         self._saved(self._file)
 
     async def _show(self, agent: Agent[str], line: str, cancellation: Cancellation) -> None:

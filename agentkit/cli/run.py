@@ -127,6 +127,8 @@ def perform(work: Callable[[], Awaitable[RunResult]], watched: Watched, printer:
     except KeyboardInterrupt:
         printer.line("agentkit: stopped", "yellow")
         code = 130
+    finally:
+        printer.end_line()
     if watched.files and watched.run_id and (file := watched.files.path(watched.run_id)).is_file():
         printer.line(f"run file: {file}", "dim")
     if code and watched.resumable and watched.run_id:

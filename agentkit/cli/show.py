@@ -9,6 +9,7 @@ from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.cli.waiting import Waiting
 from agentkit.events import (
     ContextCompacted,
     Event,
@@ -46,6 +47,7 @@ class Printer:
         self._open: Console | None = None  # the console whose line has not ended
         self._began = time.monotonic()  # of the step
         self._shown = False  # whether anything of the step stands on the terminal
+        self._waiting = Waiting(err)
 
     def __call__(self, event: Event) -> None:
         """Shows one event."""
@@ -66,9 +68,11 @@ class Printer:
                     self.line(f"  {row}", style)
             case StepRestarted() | ContextCompacted():
                 self._notice(event)
+                self._waiting.begin(self._began)
             case StepStarted():
                 self.end_line()
                 self._began, self._shown = time.monotonic(), False
+                self._waiting.begin(self._began)
             case _:
                 pass
 
@@ -101,12 +105,14 @@ class Printer:
                 self.line(f"{_RULE}{piece}", style)
 
     def end_line(self) -> None:
-        """Ends a line that text has begun."""
+        """Ends a line that text has begun, and takes away the one that says it is waited."""
+        self._waiting.end()
         if self._open is not None:
             self._open.print()
             self._open = None
 
     def _write(self, console: Console, text: str, style: str) -> None:
+        self._waiting.end()
         if self._open is not None and self._open is not console:
             self.end_line()
         if style:

@@ -19,9 +19,14 @@ from agentkit.events import (
 from agentkit.messages import ToolCall, ToolResult
 
 
-def shown(*events: Event) -> tuple[str, str]:
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(*events: Event, err: io.StringIO | None = None) -> tuple[str, str]:
     """What stands on standard output and on standard error."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), err or io.StringIO()
     printer = Printer(Console(file=out, width=80), Console(file=err, width=80))
     for event in events:
         printer(event)
@@ -62,6 +67,28 @@ def test_a_restart_takes_back_what_was_shown() -> None:
 def test_a_short_hiccup_before_anything_was_shown_is_not_worth_a_line() -> None:
     out, err = shown(StepStarted(1), StepRestarted("busy", 2, 1), TextDelta("Hi."))
     assert (out, err) == ("Hi.\n", "")
+
+
+WAITED = "waiting for the model"
+
+
+@pytest.mark.parametrize("came", [TextDelta("Hi."), ToolStarted(ToolCall("call_0", "read", {}), 1)])
+def test_a_terminal_shows_that_the_model_is_waited_for_until_the_first_text_or_call(
+    monkeypatch: pytest.MonkeyPatch, came: Event
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    _, waiting = shown(StepStarted(1), err=Terminal())
+    assert WAITED in waiting
+    out, err = shown(StepStarted(1), came, ToolProgress("call_0", "half way", 1), err=Terminal())
+    assert WAITED not in out
+    assert "half way" in err[err.rindex(WAITED) :]
+
+
+def test_after_a_restart_the_model_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    restarted = StepRestarted("the stream was cut", 2, 1)
+    _, err = shown(StepStarted(1), TextDelta("Half"), restarted, err=Terminal())
+    assert WAITED in err[err.index("void") :]
 
 
 @pytest.mark.parametrize(
