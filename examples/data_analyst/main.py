@@ -15,6 +15,8 @@ import csv
 import json
 import sqlite3
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +33,9 @@ INSTRUCTIONS = (
     "You answer questions about tables. Look at the tables first, then query them: let SQL do "
     "the counting and adding. Report only figures that a query returned."
 )
+
+
+_STEPS = 10_000  # of SQLite's machine between two looks at the clock: about a millisecond
 
 
 class Figure(BaseModel):
@@ -55,11 +60,17 @@ class NoTablesError(AgentKitError):
 class Tables:
     """The CSV files of a folder as tables in memory, which can be read and not changed.
 
+    Args:
+        folder: Where they are.
+        seconds: Most time of a query; a join without a condition would take days.
+
     Raises:
         NoTablesError: There are none, or a file is no table; the message names it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, seconds: float = 20.0) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()  # calls come from several threads, the clock is of one query
         self._db = sqlite3.connect(":memory:", check_same_thread=False)
         self._described: list[str] = []
         for file in sorted(folder.glob("*.csv")):
@@ -89,12 +100,23 @@ class Tables:
         """What a query returns.
 
         Raises:
-            ToolError: It is wrong, or would change something.
+            ToolError: It is wrong, would change something, or took too long and was ended.
         """
-        try:
-            return self._db.execute(sql).fetchmany(200)
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            raise ToolError(f"SQLite says: {error}.") from None
+        with self._lock:
+            until = time.monotonic() + self._seconds
+            self._db.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+            try:
+                return self._db.execute(sql).fetchmany(200)
+            except (sqlite3.Error, sqlite3.Warning) as error:
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                    raise ToolError(self._too_long()) from None
+                raise ToolError(f"SQLite says: {error}.") from None
+
+    def _too_long(self) -> str:
+        return (
+            f"The query was ended after {self._seconds:g} seconds: "
+            "join tables on their keys, or select fewer rows."
+        )
 
     @tool(effect="pure")
     def tables(self) -> list[str]:

@@ -72,6 +72,14 @@ def test_a_query_can_only_select(sql: str) -> None:
     assert len(tables.rows("SELECT * FROM orders")) == 60
 
 
+def test_a_query_that_takes_too_long_is_ended_and_the_next_one_runs() -> None:
+    tables = Tables(SAMPLE, seconds=0.02)
+    days_of_work = f"SELECT count(*) FROM {', '.join(f'orders AS o{n}' for n in range(8))}"
+    with pytest.raises(ToolError, match=r"ended after 0\.02 seconds: join tables on their keys"):
+        tables.rows(days_of_work)
+    assert tables.rows("SELECT count(*) FROM orders") == [(60,)]
+
+
 def test_the_tables_are_described() -> None:
     assert json.dumps(Tables(SAMPLE).tables()) == (
         '["customers(id, name, town): 8 rows", '
