@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -207,7 +208,8 @@ def _result(call: ValidatedCall, worker: _Worker, answer: bytes) -> ToolResult:
             f"{json.loads(answer[1:])}"
         )
     code = worker.end()
-    how = f"signal {code - 128}" if code > 128 else f"exit code {code}"
+    killed = code - 128 in signal.valid_signals()
+    how = f"signal {code - 128}" if killed else f"exit code {code}"
     return lost(call, f"its process ended ({how})")
 
 

@@ -100,7 +100,7 @@ def _watch(worker: int, lifeline: int, woken: int) -> int:
         if lifeline in select.select([lifeline, woken], [], [])[0]:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(worker, signal.SIGKILL)
-            return signal.SIGKILL
+            return os.waitpid(worker, 0)[1]  # its own code, if it was ending by itself already
         os.read(woken, 64)
     return ended[worker]
 

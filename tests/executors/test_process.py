@@ -45,6 +45,21 @@ def test_a_worker_is_kept_warm_for_the_next_call(executor: ProcessExecutor) -> N
     assert first == second != str(os.getpid())
 
 
+@tool
+def leaves(code: int) -> None:
+    """Ends its process."""
+    os._exit(code)
+
+
+@pytest.mark.parametrize("code", [0, 3, 250])
+def test_a_tool_that_ends_its_process_is_told_by_its_own_exit_code(
+    executor: ProcessExecutor, code: int
+) -> None:
+    result = run(executor, leaves, code=code)
+    assert result.kind == "unknown"
+    assert f"its process ended (exit code {code}) while leaves was running" in str(result.content)
+
+
 @linux
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_timeout_leaves_no_process_behind(
