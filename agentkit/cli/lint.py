@@ -7,19 +7,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-import httpx2
 from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.choose import UsageError
 from agentkit.cli.locate import load_file, opened
+from agentkit.errors import AgentKitError
+from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.report import ToolReport, report
-from agentkit.messages import ToolDefinition
-from agentkit.schema.lower import lower
+from agentkit.messages import ModelRequest, ToolDefinition, UserMessage
+from agentkit.models import Connection, Timeouts
+from agentkit.models.prompts import prompt_of
+from agentkit.models.transport import Transport
 from agentkit.toolset import Tool, Toolset
+from agentkit.wire import read_models
 
 __all__ = ["definitions_of", "lint", "served_prompt", "show"]
+
+_PATIENCE = Timeouts(first_event=30.0)
 
 
 async def definitions_of(target: str) -> list[ToolDefinition]:
@@ -115,7 +121,7 @@ def _print(one: ToolReport, console: Console) -> None:
         console.print(Text(line, style), soft_wrap=True)
 
 
-def served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
+async def served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
     """What a vLLM's chat template makes of the tools, by asking it.
 
     Args:
@@ -125,25 +131,16 @@ def served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
     Raises:
         UsageError: The server cannot be asked.
     """
-    base = url.rstrip("/").removesuffix("/v1")
-    key = os.environ.get("AGENTKIT_API_KEY")
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    shown = [Escape().escape_tool(lower(definition).declaration) for definition in definitions]
-    functions = [
-        {"name": d.name, "description": d.description, "parameters": d.parameters} for d in shown
-    ]
-    body = {
-        "messages": [{"role": "user", "content": "x"}],
-        "tools": [{"type": "function", "function": function} for function in functions],
-        "add_generation_prompt": True,
-    }
     try:
-        with httpx2.Client(base_url=base, headers=headers, timeout=30.0) as client:
-            tokens = client.post("/tokenize", json=body).raise_for_status().json()["tokens"]
-            answer = client.post("/detokenize", json={"tokens": tokens}).raise_for_status()
-            return str(answer.json()["prompt"])
-    except (httpx2.HTTPError, KeyError, ValueError) as error:
-        why = str(error)
-        if isinstance(error, httpx2.HTTPStatusError):  # its own text has two lines and a link
-            why = f"it answered {error.response.status_code} to {error.request.url.path}"
-        raise UsageError(f"{url} does not say what its template prints: {why}") from error
+        key = os.environ.get("AGENTKIT_API_KEY") or None
+        transport = Transport(Connection(base_url=url, api_key=key), _PATIENCE)
+        try:
+            models = read_models(await transport.get("/v1/models"))
+            request = ModelRequest((UserMessage("x"),), definitions)
+            dialect = Dialect(definitions, Escape())
+            name = models[0].name if models else ""
+            return await prompt_of(transport, name, request, dialect.declarations)
+        finally:
+            await transport.aclose()
+    except AgentKitError as error:
+        raise UsageError(f"what the server's template prints is not to be had: {error}") from error

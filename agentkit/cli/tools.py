@@ -111,7 +111,7 @@ async def _show_seen(target: str) -> int:
 
 async def _lint(target: str, model: str | None) -> int:
     definitions = await definitions_of(target)
-    prompt = served_prompt(model, definitions) if model else None
+    prompt = await served_prompt(model, definitions) if model else None
     return lint(definitions, Console(), prompt)
 
 

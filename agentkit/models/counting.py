@@ -18,18 +18,12 @@ from agentkit.gemma4.fingerprint import PROBE, TemplateGeneration, fingerprint
 from agentkit.gemma4.profiles import Profile
 from agentkit.gemma4.render import Generation, TemplateVariant
 from agentkit.gemma4.tokens import EOS, IDS
-from agentkit.messages import Message, ModelSettings
+from agentkit.messages import ModelSettings
 from agentkit.models.language import Language
+from agentkit.models.prompts import prompt_of
 from agentkit.models.transport import Transport
 from agentkit.trace import get_logger
-from agentkit.wire import (
-    MessageEncoder,
-    encode_detokenize,
-    encode_request,
-    encode_tokenize,
-    read_text,
-    read_tokens,
-)
+from agentkit.wire import encode_tokenize, read_tokens
 
 __all__ = ["PromptCounter"]
 
@@ -92,19 +86,14 @@ class PromptCounter:
     async def _find_template(self, model: str) -> TemplateGeneration:
         """By its fingerprint. What has no `/version` is no vLLM, and not asked."""
         declarations = [tool.declaration for tool in PROBE.tools]
-        messages = MessageEncoder(_as_it_is).encode(PROBE.messages)
-        body = encode_request(
-            PROBE, model=model, messages=messages, declarations=declarations, stream=False
-        )
         try:
             await self._transport.get("/version")
-            ids = await self._ask(body)
-            answer = await self._post("/detokenize", encode_detokenize(model, ids))
+            prompt = await prompt_of(self._transport, model, PROBE, declarations)
         except ModelError as error:
             self._answers = False
             _log.info("prompts cannot be counted by the server", error=str(error))
             return "unknown"
-        found = fingerprint(read_text(answer) or "")
+        found = fingerprint(prompt)
         _log.info("server probed", template=found)
         return found
 
@@ -142,15 +131,8 @@ class PromptCounter:
             return None
 
     async def _ask(self, body: bytes) -> list[int]:
-        return read_tokens(await self._post("/tokenize", body))
-
-    async def _post(self, path: str, body: bytes) -> dict[str, Any]:
         within = self._transport.timeouts.first_event
-        return await self._transport.post(path, body, within=within)
-
-
-def _as_it_is(message: Message) -> Message:
-    return message
+        return read_tokens(await self._transport.post("/tokenize", body, within=within))
 
 
 def _between(ids: Sequence[int]) -> list[int]:
