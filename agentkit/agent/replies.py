@@ -103,14 +103,19 @@ async def _generate(
                 run.emit(shown)
     assert response is not None, "a model ends with ModelFinished or raises"
     first = None if first is None else round(first - started, 6)
-    called = _called(run, request, response, round(time.monotonic() - started, 6), first)
-    run.emit(replace(called, fitted=fitted))
+    seconds = round(time.monotonic() - started, 6)
+    run.emit(_called(run, request, response, seconds, first, fitted))
     run.budget.spend(usage=response.usage)
     return response
 
 
 def _called(
-    run: Run, request: ModelRequest, response: ModelResponse, seconds: float, first: float | None
+    run: Run,
+    request: ModelRequest,
+    response: ModelResponse,
+    seconds: float,
+    first: float | None,
+    fitted: PromptFitted | None,
 ) -> ModelCalled:
     """The event of a model call; what it says of the request is what the last one did not."""
     before, run.sent = run.sent, request
@@ -127,6 +132,7 @@ def _called(
         seconds=seconds,
         first_token=first,
         step=run.step,
+        fitted=fitted,
     )
 
 
