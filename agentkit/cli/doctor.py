@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.cli.layout import print_hanging
 from agentkit.cli.options import ModelName
 from agentkit.errors import AgentKitError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine
@@ -19,6 +20,7 @@ __all__ = ["doctor", "examined"]
 
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 _WIDTH = max(len(probe.name) for probe in PROBES) + 2
+_INDENT = 6 + _WIDTH
 
 
 def doctor(
@@ -75,9 +77,9 @@ async def examined(url: str, model: str | None, console: Console) -> Diagnosis:
     with console.status("Is there a server?") as status:
 
         def tell(found: Finding) -> None:
-            console.print(_line(found), soft_wrap=True)
+            print_hanging(console, _line(found), _INDENT)
             if found.remedy and found.verdict != "pass":
-                console.print(Text(f"{'':{6 + _WIDTH}}{found.remedy}", "cyan"), soft_wrap=True)
+                print_hanging(console, Text(f"{'':{_INDENT}}{found.remedy}", "cyan"), _INDENT)
             following = names.index(found.probe) + 1 if found.probe in asks else 0
             status.update(asks[names[following]] if following < len(names) else "")
 

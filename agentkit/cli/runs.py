@@ -8,10 +8,10 @@ from typing import Annotated, TypeAlias
 import anyio
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.choose import UsageError
+from agentkit.cli.layout import print_rows
 from agentkit.cli.options import JournalFile
 from agentkit.cli.project import open_journal, refused
 from agentkit.cli.story import tell
@@ -26,10 +26,8 @@ runs = typer.Typer(help="Look at the runs that a journal keeps.", no_args_is_hel
 
 RunName: TypeAlias = Annotated[str, typer.Argument(help="A run's id, or `last`.")]
 
-_QUESTION = 60
-"""Characters of it that the list shows."""
-
-_UNCUT = 200
+_NUMBERS = ("steps", "calls", "unknown")
+_COLUMNS = ("run", "began", "state", *_NUMBERS, "asked")
 
 
 @runs.command("list")
@@ -46,20 +44,7 @@ def list_runs(
             found = anyio.run(kept.runs, limit)
     except AgentKitError as error:
         raise refused(error) from None
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_UNCUT)  # a pipe has no edge
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    rows = [_row(run) for run in found]
-    for number, name in enumerate(("run", "began", "state", "steps", "calls", "unknown")):
-        least = max([len(name), *(row[number].cell_len for row in rows)])  # an id is to be copied
-        table.add_column(
-            name, justify="right" if number > 2 else "left", no_wrap=True, min_width=least
-        )
-    table.add_column("asked", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    print_rows(Console(), _COLUMNS, [_row(run) for run in found], numbers=_NUMBERS)
 
 
 def _row(run: RunSummary) -> list[Text]:
@@ -72,7 +57,7 @@ def _row(run: RunSummary) -> list[Text]:
         Text(str(run.steps)),
         Text(str(run.calls)),
         Text(str(run.unknown), style="red" if run.unknown else ""),
-        Text(printable(" ".join(run.question.split()))[:_QUESTION]),
+        Text(printable(" ".join(run.question.split()))),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.cli.layout import print_hanging
 from agentkit.messages import Usage, UserMessage, text_of
 from agentkit.trace import Part, Ran, Step, printable
 
@@ -17,6 +18,7 @@ __all__ = ["tell"]
 
 _LINES = 3
 _COLUMNS = 160
+_MARKS = ("? ", "→ ", "← ", "↻ ", "⚒ ", "… ")
 
 
 def tell(parts: Sequence[Part], console: Console, *, full: bool) -> None:
@@ -44,8 +46,8 @@ class _Story:
         self._full = full
 
     def line(self, text: str, style: str = "", indent: int = 0) -> None:
-        shown = Text(" " * indent + printable(text), style=style)
-        self._console.print(shown, soft_wrap=True)
+        begins = indent + (2 if text[:2] in _MARKS else 0)
+        print_hanging(self._console, Text(" " * indent + printable(text), style=style), begins)
 
     def text(self, text: str, style: str, indent: int) -> None:
         """A text, cut to its beginning unless all is wanted."""

@@ -8,9 +8,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from agentkit.cli.layout import print_rows
 from agentkit.cli.story import tell
 from agentkit.trace import (
     TraceError,
@@ -28,12 +28,8 @@ __all__ = ["trace"]
 trace = typer.Typer(help="Look at runs that were recorded.", no_args_is_help=True)
 
 
-_ASKED = 60
-"""Characters of the question that the list shows."""
-
-_UNCUT = 200
 _NUMBERS = ("steps", "in", "cached", "out", "seconds")
-_COLUMNS = ("run", "began", "end", *_NUMBERS)
+_COLUMNS = ("run", "began", "end", *_NUMBERS, "asked")
 
 RunName: TypeAlias = Annotated[
     str, typer.Argument(help="A run's id, the path of its file, or `last`.")
@@ -52,23 +48,8 @@ def list_runs(
         files = run_files()
     except TraceError as error:
         raise _refused(error) from None
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_UNCUT)  # a pipe has no edge
     rows = [_row(file) for file in files[:limit]]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(_COLUMNS):
-        least = max((row[number].cell_len for row in rows), default=0)
-        table.add_column(
-            name,
-            justify="right" if name in _NUMBERS else "left",
-            no_wrap=True,
-            min_width=max(least, len(name)),
-        )
-    table.add_column("asked", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    print_rows(Console(), _COLUMNS, rows, numbers=_NUMBERS)
     if len(files) > limit:
         typer.echo(f"… and {len(files) - limit} older; --limit shows more")
 
@@ -119,7 +100,7 @@ def _row(file: Path) -> list[Text]:
     try:
         run = summary_of(file)
     except TraceError as error:
-        nothing = [Text() for _ in _COLUMNS[1:]]
+        nothing = [Text() for _ in _COLUMNS[2:]]
         return [Text(printable(file.stem), style="red"), *nothing, Text(str(error), style="red")]
     usage, result = run.usage, run.result
     end = "unfinished" if result is None else result.stop_reason
@@ -132,7 +113,7 @@ def _row(file: Path) -> list[Text]:
         Text("" if result is None else str(result.steps)),
         *(Text("" if result is None else f"{number:,}") for number in numbers),
         Text(f"{run.seconds:.1f}"),
-        Text(printable(" ".join(run.asked.split()))[:_ASKED]),
+        Text(printable(" ".join(run.asked.split()))),
     ]
 
 
