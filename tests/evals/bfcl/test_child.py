@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 CHILD = Path(suite_module.__file__).with_name("child.py")
 TRY = """
 import sys, runpy
+sys.stdin.readline()  # who asks must not find the process gone
 child = runpy.run_path(sys.argv[1])
 child["_bound"](sys.argv[2])
 try:
