@@ -9,12 +9,17 @@ import tempfile
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from agentkit.testing import block_network
 
 # Background jobs of a shell inherit an ignored SIGINT, and Python leaves it so: what a test then
 # interrupts would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# On a busy machine any example may take a second: that says nothing about what is tested.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 _runs = tempfile.mkdtemp(prefix="agentkit-runs-")
 os.environ["AGENTKIT_RUNS"] = _runs
