@@ -73,6 +73,8 @@ def run(
     watched = Watched(journal)
 
     async def work() -> RunResult:
+        if not question.strip():
+            raise UsageError("the question is empty; say what to find out or do")
         agent = assignment.agent(watched.observers, printer)
         with _kept(journal, assignment, printer) or nullcontext() as kept:
             watched.resumable = kept is not None

@@ -168,6 +168,15 @@ def test_no_model_given_says_how_to_give_one(project: Path) -> None:
     assert "AGENTKIT_BASE_URL" in complaint(result)
 
 
+@pytest.mark.parametrize("question", ["", " \n\t"])
+def test_an_empty_question_is_refused_and_nobody_is_asked(project: Path, question: str) -> None:
+    with serving(says("Yes.")) as server:
+        result = agentkit("run", question, "-p", project, "-m", server.url)
+    assert result.exit_code == 2
+    assert complaint(result) == "agentkit: the question is empty; say what to find out or do"
+    assert server.requests == []
+
+
 def test_a_variable_that_holds_no_address_is_named(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
