@@ -128,6 +128,8 @@ def test_what_is_not_there_or_no_text_is_said_with_a_hint(root: Path) -> None:
         run(root, "read_file", "src/shp.py")
     with pytest.raises(ToolError, match=r'no folder "scr".*Did you mean "src"'):
         run(root, "list_files", "scr")
+    with pytest.raises(ToolError, match=r'"README.md" is a file, not a folder: read it instead'):
+        run(root, "list_files", "README.md")
     with pytest.raises(ToolError, match="is a folder"):
         run(root, "read_file", "src")
     with pytest.raises(ToolError, match="not a text file"):

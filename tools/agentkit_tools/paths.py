@@ -157,6 +157,9 @@ class Root:
                 descriptor = self._open_beneath(self._fd, relative, flags)
             except OSError as error:
                 link = self._first_link(relative) if error.errno in _LINKED else None
+                if link is None and flags == _DIRECTORY and self._is_file(relative):
+                    told = f"{_short(path)} is a file, not a folder: read it instead."
+                    raise ToolError(told) from None
                 if link is None:
                     raise self._refusal(error, path) from None
                 relative = self._behind(relative, link, path)
@@ -204,6 +207,17 @@ class Root:
             raise self._link_refused(relative)
         if not stat.S_ISREG(mode):
             raise ToolError(f"{_short(relative)} is {_kind(mode)}, not a file.")
+
+    def _is_file(self, relative: str) -> bool:
+        """A hint for the words of a refusal, never a permission."""
+        try:
+            descriptor = self._open_beneath(self._fd, relative, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            return stat.S_ISREG(os.fstat(descriptor).st_mode)
+        finally:
+            os.close(descriptor)
 
     def _first_link(self, relative: str) -> str | None:
         """The first component that is a symbolic link, as a path; a hint, never a permission."""
