@@ -1,11 +1,11 @@
-"""The run files of a directory: finding one, and what each came to without reading it whole."""
+"""The run files of a directory: finding one, and what each came to without parsing it whole."""
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from agentkit.events import RunFinished, RunResult, RunStarted
 from agentkit.messages import Usage, UserMessage, text_of
@@ -14,8 +14,8 @@ from agentkit.trace.runfile import run_file_name, runs_directory
 
 __all__ = ["RunSummary", "find_run", "run_files", "summary_of"]
 
-_TAIL = 1 << 16
-"""Bytes in which the last line is looked for first."""
+_START = b'{"event":"RunStarted"'
+"""How a part of a run begins: as `dump_event` writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class RunSummary:
         run_id: Its id.
         asked: What the user said last.
         began: Seconds since 1970.
-        seconds: Wall time, up to its last event.
+        seconds: Wall time of all its parts; not the time in which nobody was at work on it.
         result: Without messages; None if it has not ended.
     """
 
@@ -78,35 +78,43 @@ def find_run(run: str, directory: Path | None = None) -> Path:
 
 
 def summary_of(file: Path) -> RunSummary:
-    """What a run came to, from the first and the last line of its file.
+    """What a run came to, from the first and the last line of each part of its file.
 
     Raises:
         TraceError: It is no run file.
     """
     try:
         with file.open("rb") as lines:
-            first = load_line(lines.readline())
-            last = load_line(_last_line(lines))
+            ends = [load_line(line) for line in _ends(lines)]
     except (OSError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise TraceError(f"{file} is no run file: {why}") from None
+    first, last = ends[0], ends[-1]
     if not isinstance(first.event, RunStarted):
         raise TraceError(f"{file} does not begin with the start of a run")
     result = last.event.result if isinstance(last.event, RunFinished) else None
     messages = reversed(first.event.messages)
     asked = next((text_of(m.content) for m in messages if isinstance(m, UserMessage)), "")
-    return RunSummary(first.event.run_id, asked, first.time, last.time - first.time, result)
+    seconds = sum(end.time - start.time for start, end in zip(ends[::2], ends[1::2], strict=True))
+    return RunSummary(first.event.run_id, asked, first.time, seconds, result)
 
 
-def _last_line(file: BinaryIO) -> bytes:
-    """The last line that is whole."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TAIL))
-    lines = file.read().split(b"\n")[:-1]
-    if len(lines) < 2:  # what there is of it may lack its beginning
-        file.seek(0)
-        lines = file.read().split(b"\n")[:-1]
-    return lines[-1] if lines else b""
+def _ends(lines: Iterable[bytes]) -> list[bytes]:
+    """The first and the last line of each part, one after the other; a line that was cut is none.
+
+    Only these are to be parsed: the lines between them hold all that was said.
+    """
+    ends: list[bytes] = []
+    last = b""
+    for line in lines:
+        if not line.endswith(b"\n"):
+            break
+        if ends and line.startswith(_START):
+            ends += [last, line]
+        elif not ends:
+            ends.append(line)
+        last = line
+    return [*(ends or [last]), last]
 
 
 def _changed(file: Path) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -44,7 +45,7 @@ async def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 300_000])
-async def test_a_run_is_summed_up_from_its_first_and_last_line(tmp_path: Path, size: int) -> None:
+async def test_a_run_is_summed_up_whatever_its_lines_hold(tmp_path: Path, size: int) -> None:
     file = await record(tmp_path, cut(say("x" * size)), say("y" * size), text="Say y.")
     summary = summary_of(file)
     assert (summary.run_id, summary.asked) == ("r", "Say y.")
@@ -53,6 +54,18 @@ async def test_a_run_is_summed_up_from_its_first_and_last_line(tmp_path: Path, s
     assert summary.usage.input_tokens == 20
     assert 0 <= summary.seconds < 60
     assert summary.began > 1_700_000_000
+
+
+async def test_the_time_between_the_parts_of_a_run_is_not_counted(tmp_path: Path) -> None:
+    file = await record(tmp_path, say("a"))
+    events = [json.loads(line) for line in file.read_bytes().splitlines()]
+    first = [{**event, "time": 1000.0 + n} for n, event in enumerate(events)]
+    again = [{**event, "time": 5000.0 + n} for n, event in enumerate(events)]
+    lines = [json.dumps(event, separators=(",", ":")) for event in [*first[:-1], *again]]
+    file.write_text("\n".join([*lines, ""]))
+    summary = summary_of(file)
+    assert summary.began == 1000.0
+    assert summary.seconds == len(first[:-1]) - 1 + len(again) - 1
 
 
 async def test_a_run_that_was_killed_has_no_result_in_its_summary(tmp_path: Path) -> None:
