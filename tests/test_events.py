@@ -112,6 +112,23 @@ def test_an_answer_of_any_type_comes_back_as_json() -> None:
     assert back.result.output == {"n": [1, 2.5, None]}
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"event": "StepStarted"}', r"StepStarted\.step: Field required"),
+        (
+            '{"event": "StepStarted", "step": "x"}',
+            r"StepStarted\.step: Input should be a valid int",
+        ),
+        ('{"event": "RunFinished", "output": 1}', r"RunResult\.stop_reason: Field required"),
+    ],
+)
+def test_a_field_that_is_missing_or_wrong_is_named(line: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        events.load_event(line)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize("line", ["", "[]", "{}", '{"event": "Other"}', '{"event": "StepStarted"}'])
 def test_other_lines_are_no_events(line: str) -> None:
     with pytest.raises(ValueError, match=r"."):

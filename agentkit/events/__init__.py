@@ -4,7 +4,7 @@ The terminal, the run file, tracing and tests are observers of these events; the
 of them. Events carry the step they belong to, counted from 1; 0 is the run itself.
 """
 
-from agentkit.events.lines import as_json, dump_event, load_event
+from agentkit.events.lines import as_json, dump_event, load_event, validated
 from agentkit.events.model import (
     ContextCompacted,
     ModelEvent,
@@ -66,4 +66,5 @@ __all__ = [
     "as_json",
     "dump_event",
     "load_event",
+    "validated",
 ]

@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, get_args
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from agentkit.events.run import Event, RunFinished, RunResult
@@ -17,6 +17,7 @@ __all__ = [
     "as_json",
     "dump_event",
     "load_event",
+    "validated",
 ]
 
 
@@ -49,16 +50,31 @@ def load_event(line: bytes | str) -> Event:
     """The event that `dump_event` wrote; a `RunFinished` comes back without messages.
 
     Raises:
-        ValueError: The line is not such an event.
+        ValueError: The line is not such an event; it says which field is wrong.
     """
     body = json.loads(line)
     kind = body.pop("event", None) if isinstance(body, dict) else None
     if kind == RunFinished.__name__:
-        return RunFinished(_adapter(RunResult[Any]).validate_python({**body, "messages": ()}))
+        return RunFinished(validated(RunResult[Any], {**body, "messages": ()}))
     if kind not in _KINDS:
         raise ValueError(f"not an event of a run: {line[:80]!r}")
-    event: Event = _adapter(_KINDS[kind]).validate_python(body)
+    event: Event = validated(_KINDS[kind], body)
     return event
+
+
+def validated(kind: Any, body: JsonObject) -> Any:
+    """The value of a kind whose fields were written as JSON.
+
+    Raises:
+        ValueError: A field is missing, unknown or wrong; the first one is named, in one line.
+    """
+    try:
+        return _adapter(kind).validate_python(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        where = f"{kind.__name__}.{field}" if field else kind.__name__
+        raise ValueError(f"{where}: {first['msg']}") from error
 
 
 _OF_A_RESULT = ("output", "stop_reason", "usage", "steps", "run_id", "explanation", "context")

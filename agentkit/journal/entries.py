@@ -15,13 +15,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from typing import Any, TypeAlias, get_args
 
-from pydantic import TypeAdapter
-
 from agentkit.errors import JournalError
-from agentkit.events import Event, as_json, dump_event, load_event
+from agentkit.events import Event, as_json, dump_event, load_event, validated
 from agentkit.messages import JsonValue, Message, ModelSettings, ToolCall, ToolResult
 from agentkit.policy import Decision, Limits
 from agentkit.toolset import Effect
@@ -171,17 +168,11 @@ def load_entry(text: str) -> Entry:
         body = json.loads(text)
         kind = body.pop("event", None) if isinstance(body, dict) else None
         if kind in _KINDS:
-            entry: Entry = _adapter(_KINDS[kind]).validate_python(body)
+            entry: Entry = validated(_KINDS[kind], body)
             return entry
         return load_event(text)
     except (ValueError, RecursionError) as error:
-        raise JournalError(f"not an entry of a journal: {text[:80]!r} ({error})") from error
+        raise JournalError(f"what is no entry of a journal: {error}: {text[:80]!r}") from error
 
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Own)}
-
-
-@cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    """Built at the first use: it costs more than importing this module."""
-    return TypeAdapter(kind)

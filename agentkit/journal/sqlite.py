@@ -52,6 +52,9 @@ PRAGMA user_version = {FORMAT};
 COMMIT;
 """
 
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_REMEDY = "if the file is damaged, move it away with its -wal and -shm, and a new one is begun"
+
 _LEASE = 30.0
 """Seconds. Only for owners whose death cannot be proved: stopped ones, and those elsewhere."""
 
@@ -183,7 +186,14 @@ class SQLiteJournal:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             # SQLite gives back whatever stands in a damaged file: bytes for a number, say.
-            raise JournalError(f"the journal {self.path} cannot be used: {error}") from error
+            damaged = (
+                not isinstance(error, (sqlite3.Error, OSError))
+                or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+            )
+            remedy = f"; {_REMEDY}" if damaged else ""
+            raise JournalError(
+                f"the journal {self.path} cannot be used: {error}{remedy}"
+            ) from error
 
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
@@ -247,7 +257,16 @@ class SQLiteJournal:
             rows = self.connection.execute(
                 "SELECT seq, epoch, at, body FROM events WHERE run_id = ? ORDER BY seq", (run_id,)
             ).fetchall()
-        return [Record(seq, epoch, at, load_entry(body)) for seq, epoch, at, body in rows]
+        records: list[Record] = []
+        for seq, epoch, at, body in rows:
+            try:
+                records.append(Record(seq, epoch, at, load_entry(body)))
+            except JournalError as error:
+                raise JournalError(
+                    f"the journal {self.path} has in entry {seq} of the run {run_id} {error}; "
+                    f"{_REMEDY}"
+                ) from error
+        return records
 
     def _release(self, lease: Lease) -> None:
         self._held.pop(lease.run_id, None)

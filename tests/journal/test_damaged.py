@@ -17,6 +17,7 @@ from agentkit.testing import ScriptedModel, say
 from agentkit.toolset import Tool, make_tool
 from tests.journal.golden_runs import DIED, ENDED
 
+REMEDY = "if the file is damaged, move it away with its -wal and -shm"
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("format-*.db"))[-1]
 
 
@@ -96,6 +97,31 @@ def test_a_forged_entry_is_refused(tmp_path: Path, body: str) -> None:
     with closing(sqlite3.connect(file, isolation_level=None)) as editing:
         editing.execute("UPDATE events SET body = ? WHERE seq = 2", (body,))
     journal = SQLiteJournal(file)
-    with pytest.raises(JournalError, match="not an entry of a journal"):
+    with pytest.raises(JournalError, match="no entry of a journal") as caught:
         anyio.run(journal.read, DIED)
     journal.close()
+    assert f"the journal {file} has in entry 2 of the run {DIED}" in str(caught.value)
+    assert REMEDY in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"no database at all", GOLDEN.read_bytes()[:5000]])
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "damaged.db"
+    file.write_bytes(content)
+
+    async def opened() -> None:
+        with SQLiteJournal(file) as journal:
+            await journal.runs()
+
+    with pytest.raises(
+        JournalError, match=r"damaged\.db cannot be used: .*malformed|not a data"
+    ) as caught:
+        anyio.run(opened)
+    assert REMEDY in str(caught.value)
+
+
+def test_a_place_that_cannot_be_written_is_no_damage(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match="cannot be used") as caught:
+        SQLiteJournal(tmp_path / "file" / "runs.db")
+    assert REMEDY not in str(caught.value)
