@@ -17,7 +17,7 @@ from agentkit.agent.detached import Detached
 from agentkit.agent.journaling import RecordedDecisions, begun, continued, journaled
 from agentkit.agent.loop import drive
 from agentkit.agent.many import run_all
-from agentkit.agent.planning import Planning, plan_tool, planned
+from agentkit.agent.planning import Planning, plan_tools, planned
 from agentkit.agent.state import (
     Approver,
     Cancellation,
@@ -45,13 +45,7 @@ from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.messages import Content, Message, ModelSettings, UserMessage
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import Budget, Decision, Limits, PausedRun, Policy, mended_history
-from agentkit.toolset import (
-    RunContext,
-    Tool,
-    Toolset,
-    ToolSource,
-    combined,
-)
+from agentkit.toolset import RunContext, Tool, Toolset, ToolSource, combined
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
 
@@ -79,6 +73,7 @@ class Agent(Generic[OutputT]):
 
     Raises:
         ToolDefinitionError: A function cannot be a tool, or two tools share a name.
+        ValueError: `planning` is no such word.
     """
 
     def __init__(
@@ -102,8 +97,8 @@ class Agent(Generic[OutputT]):
         self._model = model
         self._instructions = instructions
         self._answer = answer_tool(output_type)
-        planner = [] if planning == "off" else [plan_tool()]
-        own = Toolset([*tools, *planner, *([self._answer.tool] if self._answer else [])])
+        answers = [self._answer.tool] if self._answer else []
+        own = Toolset([*tools, *plan_tools(planning), *answers])
         self._tools = combined(own, *toolsets)
         self._settings = planned(planning, settings or ModelSettings())
         self._limits = limits or Limits()

@@ -7,7 +7,7 @@ reads it where it looks anyway, in the newest results.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ from agentkit.errors import ToolError
 from agentkit.messages import ModelSettings, ToolChoice
 from agentkit.toolset import Tool, ToolContext, ToolOptions, make_tool
 
-__all__ = ["PLAN", "Planning", "plan_tool", "planned"]
+__all__ = ["PLAN", "Planning", "plan_tools", "planned"]
 
 Planning: TypeAlias = Literal["off", "auto", "always"]
 """`auto` offers the tool, `always` makes the first reply of each run a plan."""
@@ -34,11 +34,18 @@ Steps = Annotated[list[Step], Field(min_length=1, max_length=_MOST_STEPS)]
 Done = Annotated[int, Field(ge=0, le=_MOST_STEPS)]
 
 
-def plan_tool() -> Tool[..., Any]:
-    """The tool; whoever watches the run is shown each state of the plan as progress."""
-    return make_tool(
-        _plan, options=ToolOptions(effect="pure", approval="never"), name=PLAN, description=_TOLD
-    )
+def plan_tools(planning: Planning) -> list[Tool[..., Any]]:
+    """The tool, unless it is off; whoever watches the run is shown each state of the plan.
+
+    Raises:
+        ValueError: `planning` is no such word.
+    """
+    if planning not in (known := get_args(Planning)):
+        raise ValueError(f"planning is {planning!r}; it is one of {', '.join(known)}")
+    if planning == "off":
+        return []
+    options = ToolOptions(effect="pure", approval="never")
+    return [make_tool(_plan, options=options, name=PLAN, description=_TOLD)]
 
 
 def planned(planning: Planning, settings: ModelSettings) -> ModelSettings:

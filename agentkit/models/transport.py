@@ -33,32 +33,13 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.messages import JsonObject
+from agentkit.models.timeouts import Timeouts
 from agentkit.stream import EventDecoder
 from agentkit.trace import keep_secret, secret_headers
 
-__all__ = ["Connection", "Timeouts", "Transport"]
+__all__ = ["Connection", "Transport"]
 
 _numbers = count()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """The clocks of one model call, in seconds.
-
-    Attributes:
-        connect: To a TCP (and TLS) connection.
-        first_event: From the request to the first data event: queueing and prefill.
-        idle: Between two data events. Comments (keep-alives) do not count.
-        total: The whole call, all attempts and waits together.
-        retry: As long as this after the first attempt began, a new one may begin. A vLLM that
-            restarts needs minutes.
-    """
-
-    connect: float = 5.0
-    first_event: float = 120.0
-    idle: float = 60.0
-    total: float = 1800.0
-    retry: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,8 @@ from agentkit.models.counting import PromptCounter
 from agentkit.models.language import Languages
 from agentkit.models.probe import takes_grammar
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
-from agentkit.models.transport import Connection, Timeouts, Transport
+from agentkit.models.timeouts import Timeouts
+from agentkit.models.transport import Connection, Transport
 from agentkit.trace import get_logger
 from agentkit.wire import (
     Reply,

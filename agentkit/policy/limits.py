@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from agentkit.messages import StopReason, Usage
 
@@ -12,11 +12,21 @@ __all__ = ["Budget", "Limits", "Prices"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """What a million tokens cost, in whatever currency the limit is meant in."""
+    """What a million tokens cost, in whatever currency the limit is meant in.
+
+    Raises:
+        ValueError: A price is below 0.
+    """
 
     input: float = 0.0
     output: float = 0.0
     cached_input: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("input", "output", "cached_input"):
+            given = getattr(self, name)
+            if given is not None and not given >= 0:
+                raise ValueError(f"the price {name} is {given}; give 0 or more")
 
     def of(self, usage: Usage) -> float:
         """The price of so many tokens."""
@@ -40,6 +50,9 @@ class Limits:
         seconds: Wall time; what runs when it is over is cancelled.
         cost: In the currency of `prices`.
         prices: What tokens cost.
+
+    Raises:
+        ValueError: A bound is below 0; 0 is a bound that is reached before anything is done.
     """
 
     steps: int | None = 50
@@ -49,6 +62,12 @@ class Limits:
     seconds: float | None = None
     cost: float | None = None
     prices: Prices = field(default_factory=Prices)
+
+    def __post_init__(self) -> None:
+        for bound in fields(self):
+            given = getattr(self, bound.name)
+            if isinstance(given, int | float) and not given >= 0:
+                raise ValueError(f"{bound.name} is {given}; give 0 or more, or None for no limit")
 
 
 class Budget:

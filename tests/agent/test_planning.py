@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agentkit import (
@@ -105,3 +107,9 @@ def test_a_tool_of_the_same_name_is_refused_when_the_agent_is_made() -> None:
 
     with pytest.raises(ToolDefinitionError, match="two tools are named 'plan'"):
         Agent(ScriptedModel([]), tools=[plan], planning="auto")
+
+
+def test_a_word_that_is_no_way_of_planning_is_refused_when_the_agent_is_made() -> None:
+    word: Any = "nope"
+    with pytest.raises(ValueError, match="planning is 'nope'; it is one of off, auto, always"):
+        Agent(ScriptedModel([]), planning=word)

@@ -22,7 +22,8 @@ from agentkit.errors import (
     ModelTimeoutError,
     ServerNotReadyError,
 )
-from agentkit.models.transport import Connection, Timeouts, Transport
+from agentkit.models.timeouts import Timeouts
+from agentkit.models.transport import Connection, Transport
 from tests.servers import cuts, says, serving, stalls
 from tests.virtual import Replies, Script, event, refuses, replies_with, run_virtual
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import pytest
+
 from agentkit.messages import Usage
 from agentkit.policy import Budget, Limits, Prices
 
@@ -21,6 +26,28 @@ def test_each_limit_ends_a_run_with_its_own_reason() -> None:
         over = budget.over()
         assert over is not None
         assert over[0] == reason
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"),
+    [
+        *(("steps", -1), ("tool_calls", -1), ("input_tokens", -1), ("output_tokens", -5)),
+        *(("seconds", -0.1), ("seconds", math.nan), ("cost", -1.0)),
+    ],
+)
+def test_a_bound_below_nothing_is_refused_where_it_is_made(bound: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{bound} is {value}; give 0 or more, or None"):
+        Limits(**{bound: value})
+
+
+def test_a_bound_of_nothing_is_reached_before_anything_is_done() -> None:
+    assert Budget(Limits(steps=0)).over() == ("steps", "stopped after 0 steps; the limit is 0")
+
+
+@pytest.mark.parametrize("name", ["input", "output", "cached_input"])
+def test_a_price_below_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"the price {name} is -1"):
+        Prices(**{name: -1})
 
 
 def test_what_a_sub_agent_spends_counts_above_too() -> None:

@@ -34,6 +34,13 @@ def answer(root: Path, command: str, *, bounds: Bounds | None = None, seconds: i
     return str(message.content)
 
 
+@pytest.mark.parametrize("bound", ["seconds", "memory", "processes", "output"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_bound_that_leaves_a_command_nothing_is_refused(bound: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"^{bound} is {value}; give a number above 0"):
+        Bounds(**{bound: value})
+
+
 def processes(mark: str) -> list[str]:
     """Command lines of running processes that hold a mark."""
     found: list[str] = []

@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -55,6 +55,9 @@ class Bounds:
         scratch: Bytes in /tmp and in /dev/shm.
         processes: How many at a time.
         output: Bytes of output that are kept: a third from its beginning, the rest from its end.
+
+    Raises:
+        ValueError: A bound leaves a command nothing to work with.
     """
 
     seconds: float = 300.0
@@ -64,6 +67,11 @@ class Bounds:
     scratch: int = 512 << 20
     processes: int = 512
     output: int = 8_000
+
+    def __post_init__(self) -> None:
+        for bound in fields(self):
+            if not (given := getattr(self, bound.name)) > 0:
+                raise ValueError(f"{bound.name} is {given}; give a number above 0")
 
 
 @dataclass(frozen=True, slots=True)

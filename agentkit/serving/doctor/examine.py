@@ -8,7 +8,8 @@ from typing import Final
 import httpx2
 
 from agentkit.errors import AgentKitError, ModelConnectionError, ModelTimeoutError
-from agentkit.models.transport import Connection, Timeouts, Transport
+from agentkit.models.timeouts import Timeouts
+from agentkit.models.transport import Connection, Transport
 from agentkit.serving.doctor import delivery, identity, prompts, replies
 from agentkit.serving.doctor.finding import Diagnosis, Finding, Probe
 from agentkit.serving.doctor.subject import Subject

@@ -94,13 +94,19 @@ async def play_all(
     return [outcomes[scenario.name] for scenario in todo]
 
 
-async def play(scenario: Scenario, *, stream: bool) -> Outcome:
-    """Plays one scenario and lists what is not as the table has it."""
+async def play(scenario: Scenario, *, stream: bool, grace: float = _GRACE) -> Outcome:
+    """Plays one scenario and lists what is not as the table has it.
+
+    Args:
+        scenario: What to play.
+        stream: Whether replies are streamed.
+        grace: Seconds over its deadline that a run may take.
+    """
     if scenario.cancel != "await":
-        return await _Stage(scenario, stream).play()
+        return await _Stage(scenario, stream, grace).play()
     outcome = Outcome(scenario)
     for number in range(1, 10_000):
-        latest = await _Stage(scenario, stream, cancel_await=number).play()
+        latest = await _Stage(scenario, stream, grace, cancel_await=number).play()
         if latest.stop == "answer":  # it ended before its n-th await
             break
         outcome = replace(latest, problems=[*outcome.problems, *latest.problems])
@@ -110,9 +116,12 @@ async def play(scenario: Scenario, *, stream: bool) -> Outcome:
 class _Stage:
     """One playing of a scenario."""
 
-    def __init__(self, scenario: Scenario, stream: bool, cancel_await: int = 0) -> None:
+    def __init__(
+        self, scenario: Scenario, stream: bool, grace: float, cancel_await: int = 0
+    ) -> None:
         self.scenario = scenario
         self.stream = stream
+        self.grace = grace
         self.cancel_await = cancel_await
         self.timeouts = scenario.clocks(stream=stream)
         self.world = World()
@@ -196,7 +205,7 @@ class _Stage:
             problems.append(f"ran {_short(outcome.ran)}, not {_short(scenario.ran)}")
         if outcome.requests > scenario.calls:
             problems.append(f"{outcome.requests} model calls, more than {scenario.calls}")
-        if outcome.seconds > self.timeouts.total + _GRACE:
+        if outcome.seconds > self.timeouts.total + self.grace:
             problems.append(f"took {outcome.seconds:.1f} s, longer than its deadline")
         return problems
 
