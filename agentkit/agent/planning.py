@@ -13,6 +13,7 @@ from pydantic import Field
 
 from agentkit.errors import ToolError
 from agentkit.messages import ModelSettings, ToolChoice
+from agentkit.schema.phrases import many
 from agentkit.toolset import Tool, ToolContext, ToolOptions, make_tool
 
 __all__ = ["PLAN", "Planning", "plan_tools", "planned"]
@@ -65,7 +66,7 @@ async def _plan(context: ToolContext[Any], steps: Steps, done: Done = 0) -> str:
         done: How many of them, from the first, are finished.
     """
     if done > len(steps):
-        raise ToolError(f"done is {done}, but the plan has {len(steps)} steps")
+        raise ToolError(f"done is {done}, but the plan has {many(len(steps), 'step')}")
     lines = [
         f"{number}. [{'x' if number <= done else ' '}] {step}"
         for number, step in enumerate(steps, 1)

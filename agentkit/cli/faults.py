@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agentkit.schema.phrases import many
 from agentkit.testing.faults import FAULTS, FaultServer, find_fault
 from agentkit.testing.scenarios import SCENARIOS, Outcome, Scenario, play_all
 from agentkit.testing.scripted import say
@@ -52,7 +53,7 @@ def run(
     outcomes: _Outcomes = {}
     with console.status("") as status:
         for mode in modes:
-            status.update(f"{len(chosen)} scenarios, {_named(*mode)}")
+            status.update(f"{many(len(chosen), 'scenario')}, {_named(*mode)}")
             outcomes[mode] = _play(chosen, *mode)
     console.print(_table(chosen, outcomes, console.width))
     surprises = _surprises(outcomes, console)
@@ -91,7 +92,7 @@ def serve(
         try:
             anyio.run(anyio.sleep_forever)
         except KeyboardInterrupt:
-            typer.echo(f"{len(server.requests)} requests, {dict(Counter(server.injected))}")
+            typer.echo(f"{many(len(server.requests), 'request')}, {dict(Counter(server.injected))}")
 
 
 _Outcomes = dict[tuple[bool, str], list[Outcome]]
@@ -163,6 +164,6 @@ def _summary(outcomes: _Outcomes, seconds: float) -> str:
     )
     runs = sum(map(len, outcomes.values()))
     return (
-        f"{len(first)} scenarios, {runs} runs in {seconds:.0f} s: "
+        f"{many(len(first), 'scenario')}, {many(runs, 'run')} in {seconds:.0f} s: "
         f"{right} end in the right answer, the others in a typed stop or error"
     )

@@ -22,6 +22,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.messages import text_of
+from agentkit.schema.phrases import many
 from agentkit.trace import printable
 
 __all__ = ["Printer"]
@@ -126,10 +127,10 @@ class Printer:
 
 def _compacted(event: ContextCompacted) -> str:
     gone = [
-        (len(event.cleared), "old results cleared"),
-        (event.dropped, "old messages left out"),
+        (len(event.cleared), "old result", "cleared"),
+        (event.dropped, "old message", "left out"),
     ]
-    what = ", ".join(f"{number} {words}" for number, words in gone if number) or "results shortened"
+    what = ", ".join(f"{many(n, noun)} {how}" for n, noun, how in gone if n) or "results shortened"
     return f"▤ context {event.before} → {event.after} tokens: {what}"
 
 
@@ -142,5 +143,5 @@ def _preview(text: str) -> list[str]:
     rows = text.splitlines() or [""]
     shown = [row[:_PREVIEW_COLUMNS] for row in rows[:_PREVIEW_LINES]]
     if len(rows) > _PREVIEW_LINES:
-        shown.append(f"… {len(rows) - _PREVIEW_LINES} more lines")
+        shown.append(f"… {many(len(rows) - _PREVIEW_LINES, 'more line')}")
     return shown

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from agentkit.cli.layout import print_hanging
 from agentkit.messages import Usage, UserMessage, text_of
+from agentkit.schema.phrases import many
 from agentkit.trace import Part, Ran, Step, printable
 
 __all__ = ["tell"]
@@ -56,7 +57,7 @@ class _Story:
         for line in shown:
             self.line(line, style, indent)
         if len(shown) < len(lines):
-            self.line(f"… {len(lines) - len(shown)} more lines", "dim", indent)
+            self.line(f"… {many(len(lines) - len(shown), 'more line')}", "dim", indent)
 
     # --- the run ---
 
@@ -67,7 +68,8 @@ class _Story:
         self.line(first.started.run_id, "bold cyan")
         self.line(f"{when}   {seconds:.2f} s   {_model(parts)}")
         usage = sum((part.usage for part in parts), Usage())
-        self.line(f"{sum(len(part.steps) for part in parts)} steps   {_tokens(usage)}")
+        steps = many(sum(len(part.steps) for part in parts), "step")
+        self.line(f"{steps}   {_tokens(usage)}")
         asked = [m for m in first.started.messages if isinstance(m, UserMessage)][-1:]
         for message in asked:
             self.text(f"? {text_of(message.content)}", "bold", 0)
@@ -138,7 +140,7 @@ class _Story:
         notes = [result.kind, f"{result.seconds:.3f} s" if ran.started else "not run"]
         notes += [f"{result.attempts} attempts"] if result.attempts > 1 else []
         if spent is not None:
-            notes.append(f"sub-agents: {spent.steps} steps, {_tokens(spent.usage)}")
+            notes.append(f"sub-agents: {many(spent.steps, 'step')}, {_tokens(spent.usage)}")
         style = "red" if result.is_error else "green"
         self.line(f"← {', '.join(notes)}", style, 4)
         self.text(text_of(result.content), "red" if result.is_error else "dim", 6)

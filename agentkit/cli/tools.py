@@ -137,7 +137,7 @@ def _declared(tool: Tool[..., Any]) -> str:
     if tool.timeout is not None:
         words.append(f"{tool.timeout:g} s")
     if tool.retries:
-        words.append(f"{tool.retries} retries")
+        words.append("1 retry" if tool.retries == 1 else f"{tool.retries} retries")
     return ", ".join(words)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentkit.errors import ToolError
 from agentkit.messages import ToolResult
+from agentkit.schema.phrases import many
 from agentkit.toolset import ValidatedCall, result_content
 
 __all__ = ["failed", "lost", "timed_out"]
@@ -32,7 +33,8 @@ def timed_out(call: ValidatedCall, *, ended: bool) -> ToolResult:
         call: The call.
         ended: Whether its work certainly ended with it.
     """
-    text = f"Error: {call.tool.name} did not finish within {call.tool.timeout:g} seconds."
+    within = many(call.tool.timeout or 0, "second")
+    text = f"Error: {call.tool.name} did not finish within {within}."
     if not ended:
         text += " It may still complete: check before you call it again."
     return ToolResult(call.call.id, text, is_error=True, kind="timeout")

@@ -234,7 +234,7 @@ class SQLiteJournal:
             if _is_taken(owner, until, now):
                 raise JournalError(
                     f"the run {run_id} is at work in {Owner.from_json(owner)}; it can be taken "
-                    f"over when that ends, or does not stir for {until - now:.0f} more seconds"
+                    f"over when that ends, or does not stir for {until - now:.0f} s more"
                 )
             lease = Lease(run_id, epoch + 1)
             connection.execute(

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, fields
 
 from agentkit.messages import StopReason, Usage
+from agentkit.schema.phrases import many
 
 __all__ = ["Budget", "Limits", "Prices"]
 
@@ -107,13 +108,14 @@ class Budget:
         """The limit that is reached, here or above, and the sentence that says so."""
         limits, usage = self.limits, self.usage
         spent: tuple[tuple[StopReason, float | None, float, str], ...] = (
-            ("steps", limits.steps, self.steps, "steps"),
-            ("tool_calls", limits.tool_calls, self.tool_calls, "tool calls"),
-            ("tokens", limits.input_tokens, usage.input_tokens, "input tokens"),
-            ("tokens", limits.output_tokens, usage.output_tokens, "output tokens"),
-            ("cost", limits.cost, limits.prices.of(usage), "of cost"),
+            ("steps", limits.steps, self.steps, "step"),
+            ("tool_calls", limits.tool_calls, self.tool_calls, "tool call"),
+            ("tokens", limits.input_tokens, usage.input_tokens, "input token"),
+            ("tokens", limits.output_tokens, usage.output_tokens, "output token"),
+            ("cost", limits.cost, limits.prices.of(usage), ""),
         )
         for reason, limit, value, what in spent:
             if limit is not None and value >= limit:
-                return reason, f"stopped after {value:g} {what}; the limit is {limit:g}"
+                spent_of_it = many(value, what) if what else f"{value:g} of cost"
+                return reason, f"stopped after {spent_of_it}; the limit is {limit}"
         return self.parent.over() if self.parent is not None else None

@@ -13,6 +13,7 @@ from agentkit.context import Context
 from agentkit.context.settings import under
 from agentkit.events import PromptFitted, as_json
 from agentkit.messages import AssistantMessage, Message, ModelRequest, ToolDefinition, ToolMessage
+from agentkit.schema.phrases import many
 from agentkit.trace import without_secrets
 
 __all__ = ["Divergence", "context_difference", "difference", "request_difference", "same"]
@@ -152,7 +153,9 @@ def _diff(recorded: list[str], replayed: list[str]) -> str:
         )
     )
     more = len(lines) - _MOST_LINES
-    return "\n".join([*lines[:_MOST_LINES], *([f"… {more} more lines"] if more > 0 else [])])
+    return "\n".join(
+        [*lines[:_MOST_LINES], *([f"… {many(more, 'more line')}"] if more > 0 else [])]
+    )
 
 
 def _short(lines: list[str]) -> list[str]:

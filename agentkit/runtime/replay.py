@@ -29,6 +29,7 @@ from agentkit.messages import Content, Message, UserMessage
 from agentkit.policy import Limits, PausedRun
 from agentkit.runtime.divergence import Divergence
 from agentkit.runtime.tape import EndOfTape, ReplayExecutor, ReplayModel, Tape
+from agentkit.schema.phrases import many
 from agentkit.trace import TraceError, find_run, read_events
 
 __all__ = ["ReplayExecutor", "ReplayModel", "ReplayReport", "assert_replays", "replay"]
@@ -58,7 +59,7 @@ class ReplayReport:
         return self.divergence is None
 
     def __str__(self) -> str:
-        served = f"{self.model_calls} model calls and {self.tool_calls} tool calls"
+        served = f"{many(self.model_calls, 'model call')} and {many(self.tool_calls, 'tool call')}"
         head = f"{self.run_id}: {served} from the record, "
         end = "identical" if self.divergence is None else f"not identical\n{self.divergence}"
         return "\n".join([head + end, *(f"note: {note}" for note in self.notes)])

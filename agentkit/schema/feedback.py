@@ -21,6 +21,7 @@ from agentkit.schema.mending import locate
 __all__ = [
     "MAX_FEEDBACK",
     "Problem",
+    "agreeing",
     "describe",
     "feedback",
     "field_path",
@@ -203,8 +204,13 @@ def _want(detail: ErrorDetails) -> str:
     if kind in ("value_error", "assertion_error"):
         return f"another value: {context.get('error', detail['msg'])}"
     if kind in _WANTS:
-        return _WANTS[kind].format(**context)
+        return agreeing(_WANTS[kind].format(**context))
     return re.sub(r"^(Input|Value) should (be|have) ", "", detail["msg"]).lower()
+
+
+def agreeing(words: str) -> str:
+    """Our own words with the singular after 1, as in `at least 1 item`."""
+    return re.sub(r"\b1 (character|item)s\b", r"1 \1", words)
 
 
 def _choice(expected: str, value: object) -> str:

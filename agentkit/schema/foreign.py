@@ -16,7 +16,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 
 from agentkit.messages import JsonObject
-from agentkit.schema.feedback import Problem, describe, field_path, shown, unknown_key
+from agentkit.schema.feedback import Problem, agreeing, describe, field_path, shown, unknown_key
 
 __all__ = ["ForeignArguments", "why_unusable"]
 
@@ -170,5 +170,6 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
             want = describe({error.validator: value})
             yield Problem(field_path(path), shown(instance), want or "something else")
         case keyword:
-            want = _WANTS.get(str(keyword), f"what {keyword} allows").format(value)
+            want = _WANTS.get(str(keyword), f"what {keyword} allows")
+            want = agreeing(want.format(value))
             yield Problem(field_path(path), shown(instance), want)

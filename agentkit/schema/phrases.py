@@ -19,6 +19,7 @@ __all__ = [
     "joined",
     "json_text",
     "listed",
+    "many",
     "multiple",
     "number_range",
     "texts",
@@ -160,14 +161,16 @@ def counted(node: Node, keywords: tuple[str, str], noun: str, least_one: str = "
     if high is None:
         if low <= 1 and least_one:
             return Phrase(least_one if low else "", facts if low else ())
-        return Phrase(f"at least {_many(low, noun)}" if low else "", facts)
+        return Phrase(f"at least {many(low, noun)}" if low else "", facts)
     if low == high:
-        return Phrase(f"exactly {_many(high, noun)}", facts)
-    return Phrase(f"{low} to {_many(high, noun)}" if low else f"at most {_many(high, noun)}", facts)
+        return Phrase(f"exactly {many(high, noun)}", facts)
+    return Phrase(f"{low} to {many(high, noun)}" if low else f"at most {many(high, noun)}", facts)
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def many(count: float, noun: str) -> str:
+    """`1 step`, `2 steps`, `0.5 seconds`."""
+    number = str(count) if isinstance(count, int) else f"{count:g}"
+    return f"{number} {noun}" if count == 1 else f"{number} {noun}s"
 
 
 def texts(node: Node) -> Iterator[Phrase]:

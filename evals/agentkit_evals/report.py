@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.messages import JsonObject, Usage
+from agentkit.schema.phrases import many
 from agentkit.trace import printable
 from agentkit_evals.core import TrialResult
 from agentkit_evals.manifest import RunManifest
@@ -235,12 +236,13 @@ def _rows(found: Report) -> Iterable[tuple[str, str]]:
     if lost:
         worst = _percent(found.score_at_worst)
         kinds = ", ".join(f"{count} {name}" for name, count in found.infrastructure.items())
-        yield "no verdict", f"{lost} trials ({kinds}); with these as failures {worst}"
+        yield "no verdict", f"{many(lost, 'trial')} ({kinds}); with these as failures {worst}"
         for words in found.infrastructure_words.values():
             yield "", printable(words)
     yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}"
     yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"
-    yield "mended", f"{found.repairs} calls repaired, {found.retries} model calls made again"
+    repaired, again = many(found.repairs, "call"), many(found.retries, "model call")
+    yield "mended", f"{repaired} repaired, {again} made again"
     if found.steps is not None:
         yield "steps", f"{found.steps:.1f} a trial"
     usage = found.usage

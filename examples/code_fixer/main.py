@@ -68,7 +68,7 @@ async def repair(fixer: Agent) -> None:
             case ToolFinished(result=result):
                 print("\n".join(f"   {line}" for line in str(result.content).splitlines()[:12]))
             case RunFinished(result=result):
-                print(f"\nended by {result.stop_reason} after {result.steps} steps")
+                print(f"\nended by {result.stop_reason} after step {result.steps}")
                 print(f"run: {result.run_id}")
             case _:
                 pass

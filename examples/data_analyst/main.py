@@ -94,7 +94,9 @@ class Tables:
         marks = ", ".join("?" * len(head))
         self._db.execute(f"CREATE TABLE {_quoted(name)} ({columns})")
         self._db.executemany(f"INSERT INTO {_quoted(name)} VALUES ({marks})", body)  # noqa: S608 - quoted
-        self._described.append(f"{name}({', '.join(head)}): {len(body)} rows")
+        self._described.append(
+            f"{name}({', '.join(head)}): {len(body)} row{'s' * (len(body) != 1)}"
+        )
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """What a query returns.

@@ -25,7 +25,7 @@ def test_a_scenario_that_ends_as_the_table_says_is_ok() -> None:
 def test_one_mode_alone_can_be_asked_for() -> None:
     arguments = ["faults", "run", "unknown_tool", "--whole", "--backend", "trio"]
     result = CliRunner().invoke(app, arguments, env=TERMINAL)
-    assert "1 scenarios, 1 runs" in result.output
+    assert "1 scenario, 1 run in" in result.output
 
 
 def test_an_unknown_backend_is_wrong_usage() -> None:
@@ -55,7 +55,7 @@ def test_serve_serves_faults_until_it_is_stopped() -> None:
         server.send_signal(signal.SIGINT)
         last = server.stdout.read()
     assert response.status_code == 500
-    assert "1 requests, {'internal_error': 1}" in last
+    assert "1 request, {'internal_error': 1}" in last
 
 
 def test_serve_refuses_an_unknown_fault() -> None:

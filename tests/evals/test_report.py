@@ -52,7 +52,7 @@ async def test_trials_without_a_verdict_are_apart_and_both_numbers_are_said(stor
         "server:ModelTimeoutError": "server:ModelTimeoutError: late"
     }
     assert found.infrastructure_share == 0.5
-    assert "1 trials (1 server:ModelTimeoutError); with these as failures 50.0 %" in shown(found)
+    assert "1 trial (1 server:ModelTimeoutError); with these as failures 50.0 %" in shown(found)
 
 
 async def test_the_floor_stands_beside_the_score(store: Store) -> None:

@@ -40,6 +40,15 @@ def test_a_bound_below_nothing_is_refused_where_it_is_made(bound: str, value: An
         Limits(**{bound: value})
 
 
+def test_the_limit_that_is_reached_is_said_in_words_that_agree() -> None:
+    once = Budget(Limits(steps=1))
+    once.spend(steps=1)
+    assert once.over() == ("steps", "stopped after 1 step; the limit is 1")
+    long = Budget(Limits(steps=None, input_tokens=2_000_000))
+    long.spend(usage=Usage(2_500_000, 1))
+    assert long.over() == ("tokens", "stopped after 2500000 input tokens; the limit is 2000000")
+
+
 def test_a_bound_of_nothing_is_reached_before_anything_is_done() -> None:
     assert Budget(Limits(steps=0)).over() == ("steps", "stopped after 0 steps; the limit is 0")
 

@@ -289,3 +289,16 @@ def test_a_message_stays_short_with_a_long_field_and_a_long_choice() -> None:
 
     text = _message(f, {"k" * 500: "v" * 500})
     assert len(text) < 300
+
+
+def test_after_one_comes_the_singular() -> None:
+    def f(
+        names: Annotated[list[str], Field(min_length=1)],
+        code: Annotated[str, Field(min_length=1)],
+        long: Annotated[str, Field(min_length=11)],
+    ) -> None: ...
+
+    text = _message(f, {"names": [], "code": "", "long": "x"})
+    assert "at least 1 item," in text
+    assert "at least 1 character." in text
+    assert "at least 11 characters" in text

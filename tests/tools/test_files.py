@@ -155,7 +155,7 @@ def test_a_file_is_written_with_the_folders_it_needs(root: Path) -> None:
     )
     assert (root / "a" / "b" / "new.txt").read_text() == "one\ntwo\n"
     again = run(root, "write_file", "a/b/new.txt", "x")
-    assert again == "Wrote a/b/new.txt, 1 lines; it had 2."
+    assert again == "Wrote a/b/new.txt, 1 line; it had 2."
 
 
 def test_a_write_keeps_the_mode_and_leaves_nothing_beside(root: Path) -> None:
@@ -224,7 +224,7 @@ def test_after_a_crash_a_write_is_known_by_its_content(root: Path) -> None:
     new = {"path": "README.md", "content": "# Tea\n"}
     assert probed(root, "write_file", "run", **new) is None
     run(root, "write_file", **new)
-    assert probed(root, "write_file", "run", **new) == "Wrote README.md, 1 lines."
+    assert probed(root, "write_file", "run", **new) == "Wrote README.md, 1 line."
     assert probed(root, "write_file", "run", path="gone", content="") is None
 
 

@@ -117,7 +117,7 @@ def test_what_is_no_command_is_refused(tmp_path: Path, command: str) -> None:
 
 def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
     text = answer(tmp_path, "echo begun; setsid sleep 4321 & sleep 4321", seconds=1)
-    assert text.startswith("stopped: it ran longer than 1 seconds (1.")
+    assert text.startswith("stopped: it ran longer than 1 second (1.")
     assert text.endswith("begun")
     assert processes("sleep 4321") == []
 

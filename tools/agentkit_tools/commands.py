@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from agentkit.schema.phrases import many
 from agentkit_tools.cgroup import capped
 from agentkit_tools.sandbox import Sandbox, SandboxError, working_bwrap
 
@@ -195,7 +196,7 @@ class _Watch:
                 looked = now
                 stopped = "it was cancelled" if cancelled() else self._excess()
             if now - started >= seconds:
-                stopped = stopped or f"it ran longer than {seconds:g} seconds"
+                stopped = stopped or f"it ran longer than {many(seconds, 'second')}"
         if stopped is not None:
             self._process.kill()
         taken = time.monotonic() - started

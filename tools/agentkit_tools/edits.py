@@ -18,6 +18,7 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from agentkit import ToolError
+from agentkit.schema.phrases import many
 
 __all__ = ["Edit", "applied", "difference", "is_done", "lines_of"]
 
@@ -76,7 +77,7 @@ def difference(before: str, after: str) -> str:
     lines = list(_hunks(old[: len(old) - kept], new[: len(new) - kept], skipped))
     shown = [line[:_SHOWN_COLUMNS] for line in lines[:_SHOWN_LINES]]
     if len(lines) > _SHOWN_LINES:
-        shown.append(f"({len(lines) - _SHOWN_LINES} more lines)")
+        shown.append(f"({many(len(lines) - _SHOWN_LINES, 'more line')})")
     return "\n".join(shown)
 
 

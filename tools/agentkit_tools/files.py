@@ -22,6 +22,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from agentkit import ToolContext, ToolError, Toolset, tool
+from agentkit.schema.phrases import many
 from agentkit.toolset import Happened, Label
 from agentkit_tools.edits import Edit, applied, difference, is_done, lines_of
 from agentkit_tools.paths import Root
@@ -81,8 +82,7 @@ class _Files:
         names = list(files_of(self._root, folder))
         if len(names) > _SHOWN_ENTRIES:
             return _by_folder(names, self._root.relative(folder))
-        count = "1 file" if len(names) == 1 else f"{len(names)} files"
-        return "\n".join([count, *names])
+        return "\n".join([many(len(names), "file"), *names])
 
     def read_file(
         self,
@@ -99,7 +99,7 @@ class _Files:
         """
         lines = lines_of(self._text(path))
         if first_line > max(len(lines), 1):
-            raise ToolError(f'"{path}" has only {len(lines)} lines.')
+            raise ToolError(f'"{path}" has only {many(len(lines), "line")}.')
         last = min(last_line or len(lines), len(lines), first_line + _SHOWN_LINES - 1)
         body = [
             f"{number:4}| {_at_most(line.rstrip(), _SHOWN_COLUMNS)}"
@@ -121,7 +121,7 @@ class _Files:
         old = self._content(path)
         with self._root.parent(path, create=True) as (folder, name):
             _replace(folder, name, content.encode("utf-8", "replace"), context.idempotency_key)
-        done = f"Wrote {self._root.relative(path)}, {len(lines_of(content))} lines"
+        done = f"Wrote {self._root.relative(path)}, {many(len(lines_of(content)), 'line')}"
         if old is None:
             return f"{done}, a new file."
         return f"{done}; it had {len(lines_of(old.decode('utf-8', 'replace')))}."
@@ -139,8 +139,8 @@ class _Files:
         there = self._content(arguments["path"])
         if there is None or hashlib.sha256(there).digest() != wanted:
             return None
-        lines = len(lines_of(arguments["content"]))
-        return Happened(f"Wrote {self._root.relative(arguments['path'])}, {lines} lines.")
+        lines = many(len(lines_of(arguments["content"])), "line")
+        return Happened(f"Wrote {self._root.relative(arguments['path'])}, {lines}.")
 
     def edit_file(self, context: ToolContext[Any], path: str, edits: list[Edit]) -> str:
         """Replace pieces of a text file. Each old text must be in the file exactly once.
@@ -220,7 +220,8 @@ def _by_folder(names: Sequence[str], folder: str) -> str:
         head, slash, _ = posixpath.relpath(name, folder).partition("/")
         counts[head + slash] = counts.get(head + slash, 0) + 1
     shown = [
-        f"{name} ({count} files)" if name.endswith("/") else name for name, count in counts.items()
+        f"{name} ({many(count, 'file')})" if name.endswith("/") else name
+        for name, count in counts.items()
     ]
     head = f"{len(names)} files"
     if len(shown) > _SHOWN_ENTRIES:

@@ -16,6 +16,7 @@ from agentkit.events import Event, RunFinished, RunResult, StepRestarted, TextDe
 from agentkit.messages import JsonObject, Message, StopReason
 from agentkit.models import VLLMModel
 from agentkit.policy import Deny
+from agentkit.schema.phrases import many
 from agentkit.testing.faults import FaultServer
 from agentkit.testing.scenarios.scenario import Scenario
 from agentkit.testing.scenarios.validity import history_problems, request_problems, shows_syntax
@@ -222,7 +223,7 @@ class _Stage:
         if self.result.stop_reason == "answer" and not _is_quoted(output) and shows_syntax(output):
             problems.append("control tokens in the answer")
         if not await anyio.to_thread.run_sync(server.wait_idle, _GRACE):
-            problems.append(f"the server still works on {server.running} requests")
+            problems.append(f"the server still works on {many(server.running, 'request')}")
         if self.result.stop_reason == "cancelled":
             problems += await self._go_on(server, model, self.result.messages)
         return problems

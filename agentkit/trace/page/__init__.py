@@ -13,6 +13,7 @@ from datetime import datetime
 from importlib.resources import files
 
 from agentkit.messages import Usage, UserMessage, text_of
+from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed, place, timeline, token_chart
 from agentkit.trace.page.html import Html, el, join, text
 from agentkit.trace.page.steps import failures_of, json_of, step_section
@@ -95,11 +96,7 @@ def _facts(parts: Sequence[Part], placed: Sequence[Placed], failures: int) -> Ht
     facts = [
         ("end", result.stop_reason if result is not None else "unfinished", ""),
         ("steps", f"{len(placed):,}", ""),
-        (
-            "tool calls",
-            f"{calls:,}",
-            f"{failures:,} failure{'s' * (failures > 1)}" if failures else "",
-        ),
+        ("tool calls", f"{calls:,}", many(failures, "failure") if failures else ""),
         ("seconds", f"{seconds:.1f}", ""),
         ("tokens in", f"{usage.input_tokens:,}", f"{cached:.0%} cached"),
         ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of thought"),

@@ -19,6 +19,7 @@ from agentkit.messages import (
     Usage,
     text_of,
 )
+from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed
 from agentkit.trace.page.html import Html, el
 from agentkit.trace.recording import Asked, Ran, Step
@@ -128,11 +129,10 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
 def _sent(asked: Asked, *, whole: bool) -> Html:
     called = asked.called
     new = asked.request.messages if whole else asked.request.messages[called.same :]
-    count = len(asked.request.messages)
-    told = f"{count} message{'s' * (count != 1)} sent, {len(new)} new"
+    told = f"{many(len(asked.request.messages), 'message')} sent, {len(new)} new"
     parts = [el("summary", told, cls="soft"), _settings(asked)]
     if called.tools:
-        names = f"{len(called.tools)} tools"
+        names = many(len(called.tools), "tool")
         tools = [
             el(
                 "details",
@@ -215,7 +215,7 @@ def _call(ran: Ran) -> Html:
     if ran.asked is not None:
         parts.append(el("p", *_decision(ran)))
     if ran.progress:
-        progress = el("summary", f"{len(ran.progress)} reports", cls="soft")
+        progress = el("summary", many(len(ran.progress), "report"), cls="soft")
         parts.append(el("details", progress, el("pre", "\n".join(ran.progress))))
     if ran.end is not None:
         parts.append(el("pre", _content(ran.end.result.content)))
@@ -234,7 +234,7 @@ def _call_marks(ran: Ran) -> Iterator[Html]:
     if result.attempts > 1:
         yield el("span", f"{result.attempts} attempts", cls="tag warn")
     if spent is not None:
-        told = f" sub-agents: {spent.steps} steps, {_tokens(spent.usage)}"
+        told = f" sub-agents: {many(spent.steps, 'step')}, {_tokens(spent.usage)}"
         yield el("span", told, cls="number")
 
 
