@@ -43,6 +43,7 @@ def planted_before(url: str, planted: Planted) -> Generator[str]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the kernel itself holds a stream's small pieces back
     fault: Planted
     upstream: httpx2.Client
 
