@@ -26,8 +26,9 @@ def test_the_good_server_passes_every_probe() -> None:
     assert diagnosis.exit_code == 0
 
 
-# The others before a real vLLM: `make soak PART=doctor`.
-@pytest.mark.parametrize("planted", PLANTED[:8], ids=lambda planted: planted.name)
+# The others before a real vLLM: `make soak PART=doctor`. One that buffers is not among these: on a
+# machine that is too busy to tell, the doctor only warns.
+@pytest.mark.parametrize("planted", PLANTED[:7], ids=lambda planted: planted.name)
 def test_a_planted_fault_is_found_and_nothing_else_is_blamed(planted: Planted) -> None:
     with planted_before(URL, planted) as url:
         diagnosis = examined(url)
