@@ -71,6 +71,9 @@ class Agent(Generic[OutputT]):
         observers: Watch every run. Default: a JSONL file for each run (see `RunFiles`); pass `()`
             for none.
 
+    Attributes:
+        context: As it was given.
+
     Raises:
         ToolDefinitionError: A function cannot be a tool, or two tools share a name.
         ValueError: `planning` is no such word.
