@@ -167,7 +167,7 @@ HEAVY = (
     _shell("a full memory of files", "head -c 900M /dev/zero > /tmp/fill && echo {token}"),
     _shell(
         "processes that stay",
-        "setsid sh -c 'sleep 7654 & sleep 7654' & (trap '' TERM; nohup sleep 7654 &) & sleep 0.1",
+        "setsid sh -c 'sleep {nap} & sleep {nap}' & (trap '' TERM; nohup sleep {nap} &) & sleep .1",
     ),
 )
 """Each uses something up."""

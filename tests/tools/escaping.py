@@ -105,6 +105,7 @@ def world(folder: Path) -> Generator[World]:
             "unix": "../outside/sock",
             "abstract": abstract.getsockname()[1:].decode(),
             "token": f"token-{secrets.token_hex(8)}",
+            "nap": str(10_000 + secrets.randbelow(10**9)),  # seconds; tells our processes apart
         }
         sockets = (tcp, udp, unix, abstract)
         yield World(project, outside, names, canary, sockets, victim, _kernel())
@@ -222,7 +223,7 @@ def try_heavy(there: World) -> dict[str, list[str]]:
         if found:
             signs[attempt.name] = found
         _emptied(there.project)
-    if left := processes_with("sleep 7654".replace(" ", "\0")):
+    if left := processes_with(f"sleep\0{there.names['nap']}"):
         signs["processes that stay"] = [f"{left} are left"]
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
     if grown > _MOST_MEMORY:
