@@ -64,6 +64,7 @@ _STARTS = (
 
 def batch(number: int) -> dict[str, int]:
     """One server, examined."""
+    assert TEMPLATES.is_dir(), f"no official templates at {TEMPLATES}: set AGENTKIT_TEMPLATES"
     start = _STARTS[number]
     with live_server(
         checkpoint_folder(start.checkpoint), flags=start.flags, without=start.without
