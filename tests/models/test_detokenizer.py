@@ -104,7 +104,8 @@ async def test_what_is_known_is_not_asked_for() -> None:
 
 
 async def test_a_control_token_is_known_by_its_id_and_text_that_spells_one_by_its_tokens() -> None:
-    word = [FALLBACK.token_to_id(part) for part in ("<", "eos", ">")]
+    vocabulary = FALLBACK.get_vocab()
+    word = [vocabulary[part] for part in ("<", "eos", ">")]
     ids = [IDS[CALL_OPEN], *word, IDS[QUOTE]]
     assert await Detokenizer(Decoding(FALLBACK)).pieces(ids) == [CALL_OPEN, "<", "eos", ">", QUOTE]
 
