@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 from agentkit.gemma4.tokens import IDS
 from tests.gemma4.vocabulary import SIZE, Kind, real_size_tokenizer
 
-TEXT = 'if a <b && c: return "<p class=\\"x\\">";\n\t<|turn>user Ωmega Привет שלום 日本語 한국 é 😀 \U0001f9ff'
+TEXT = 'if a <b && c: return "<p class=\\"x\\">";\n\t<|turn>user Привет שלום 日本語 한국 😀'
 
 
 @pytest.mark.parametrize("kind", [None, "synthetic"])
