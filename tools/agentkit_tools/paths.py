@@ -20,13 +20,13 @@ import posixpath
 import stat
 import sys
 import unicodedata
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentkit import ToolError
 
-__all__ = ["PROTECTED", "Root", "is_protected"]
+__all__ = ["PROTECTED", "Root", "folded", "is_environment", "is_git_directory", "is_protected"]
 
 PROTECTED = frozenset({".git", ".agentkit"})
 """Never written, at any depth: what git runs by itself (hooks, filters, fsmonitor) and what an
@@ -112,7 +112,7 @@ class Root:
         return self._opened(path, _DIRECTORY, stat.S_ISDIR)
 
     def open_any(self, path: str) -> int:
-        """A descriptor of a regular file or directory, for binding it; no link is followed.
+        """A descriptor of a regular file or directory; no link is followed.
 
         Raises:
             ToolError: It lies outside, is a link or something special.
@@ -124,6 +124,15 @@ class Root:
             return descriptor
         os.close(descriptor)
         raise ToolError(f"{_short(path)} is {_kind(mode)}.")
+
+    def open_path(self, path: str) -> int:
+        """A descriptor that only stands for a place, whoever may read it, to bind it (`O_PATH`).
+
+        Raises:
+            ToolError: It lies outside, or is a link.
+            FileNotFoundError: There is nothing of that name.
+        """
+        return self._no_link(self.relative(path), os.O_PATH)
 
     @contextmanager
     def parent(self, path: str, *, create: bool = False) -> Generator[tuple[int, str]]:
@@ -297,10 +306,24 @@ def is_protected(relative: str) -> bool:
     Compared as file systems that fold names would: without case, and without the invisible
     characters that HFS+ ignores (CVE-2014-9390).
     """
-    return any(_folded(part) in PROTECTED for part in relative.split("/"))
+    return any(folded(part) in PROTECTED for part in relative.split("/"))
 
 
-def _folded(name: str) -> str:
+def is_git_directory(names: Container[str]) -> bool:
+    """Whether git would take a folder for a repository, by what is in it (gitrepository-layout(5)).
+
+    So it is with a bare one, with what a `.git` file points to, and with a linked working tree's.
+    """
+    return "HEAD" in names and ("commondir" in names or ("objects" in names and "refs" in names))
+
+
+def is_environment(names: Container[str]) -> bool:
+    """Whether a folder is an environment of Python, by what is in it: venv or conda."""
+    return "pyvenv.cfg" in names or "conda-meta" in names
+
+
+def folded(name: str) -> str:
+    """A name as file systems see it that fold names."""
     normal = unicodedata.normalize("NFKC", name)
     return "".join(c for c in normal if unicodedata.category(c) != "Cf").casefold().rstrip(". ")
 
