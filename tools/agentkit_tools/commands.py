@@ -15,10 +15,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentkit.schema.phrases import many
 from agentkit_tools.cgroup import capped
+from agentkit_tools.disarm import disarmed
 from agentkit_tools.guarded import Guarded
 from agentkit_tools.sandbox import Sandbox, SandboxError
 from agentkit_tools.tryout import check_sandbox
@@ -40,12 +41,14 @@ class Outcome:
         seconds: Wall time.
         output: What it wrote to standard output and error, as they came.
         stopped: Why it was stopped, as the end of a sentence; None if it ended by itself.
+        set_aside: What git would have run of the git directories that it made (`disarm`).
     """
 
     exit_code: int | None
     seconds: float
     output: str
     stopped: str | None
+    set_aside: tuple[str, ...] = ()
 
 
 class Output:
@@ -98,8 +101,14 @@ def run(
         SandboxError: It could not be run in a sandbox, and so it was not run.
     """
     bwrap = check_sandbox(sandbox)
-    with _started(sandbox, bwrap, line, sandbox.guarded()) as (process, inside):
-        return _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
+    closed = sandbox.guarded()
+    aside: list[str] = []
+    try:
+        with _started(sandbox, bwrap, line, closed) as (process, inside):
+            outcome = _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
+    finally:
+        aside += disarmed(sandbox.root, closed, sandbox.guarded())
+    return replace(outcome, set_aside=tuple(aside))
 
 
 @contextmanager

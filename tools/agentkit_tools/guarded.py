@@ -31,23 +31,18 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 
 from agentkit import ToolError
 from agentkit.toolset.launched import launched
 from agentkit.trace import runs_directory
 from agentkit_tools.paths import PROTECTED, Root, folded, is_environment, is_git_directory
 
-__all__ = ["DeepTreeError", "Guarded", "folders_in", "guarded", "trail"]
+__all__ = ["Guarded", "folders_in", "guarded", "trail", "why_not_written"]
 
 _MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
 _DEEPEST = 200  # levels of folders
 _LONGEST_SETTINGS = 1 << 20  # bytes of a git configuration file
 _EXTENSIONS = tuple(suffix.lstrip(".") for suffix in EXTENSION_SUFFIXES)
-
-
-class DeepTreeError(Exception):
-    """The project is nested so deeply that it cannot be looked through."""
 
 
 @dataclass(slots=True)
@@ -94,17 +89,44 @@ def guarded(root: Root, *, environments: bool = True) -> Guarded:
     Args:
         root: Of the project.
         environments: False leaves virtual environments, and modules in them, open to commands.
-
-    Raises:
-        DeepTreeError: The project is nested too deeply to be looked through.
     """
     search = _Search(root, environments=environments)
     search.look_through()
-    for path, why in chain(_programs(), _import_folders()):
+    for path, why in chain(_programs(), _launched(), _import_folders()):
         if environments or not search.is_in_environment(path):
             search.rely_on(path, why)
     search.close_packages()
     return search.found
+
+
+def why_not_written(root: Root, relative: str) -> str | None:
+    """Why even a tool that writes files must leave a path alone: it would run without a sandbox.
+
+    A project's own code is not among it, also where the agent imports it: to change it is the work
+    of such a tool, and who decides about that is the policy.
+
+    Args:
+        root: Of the project.
+        relative: The file, without links.
+    """
+    name = posixpath.basename(relative)
+    if name.startswith(("sitecustomize.", "usercustomize.")):
+        return "every Python runs it by itself"
+    if name == "pyvenv.cfg":
+        return "it tells Python where its libraries are"
+    if any(part.endswith((".egg-info", ".dist-info")) for part in relative.split("/")):
+        return "it says what Python is to load"
+    here, new = str(root.path / relative), not os.path.lexists(root.path / relative)
+    for path, why in _programs():
+        _, end = trail(path)
+        inside = end != str(root.path) and Path(end).is_relative_to(root.path)
+        if inside and (here == end or here.startswith(f"{end}/")):
+            return why
+    if new and name.partition(".")[0] in _findable_names(tuple(sys.path)):
+        for folder, _ in _import_folders():
+            if trail(folder)[1] == posixpath.dirname(here):
+                return "it would be imported instead of the module of that name"
+    return None
 
 
 class _Search:
@@ -169,9 +191,8 @@ class _Search:
         while pending:
             folder = pending.pop()
             if folder.count("/") > _DEEPEST:
-                raise DeepTreeError(
-                    f"{folder[:60]}… is nested more than {_DEEPEST} folders deep: remove it"
-                )
+                self.found.locked.setdefault(folder, "too deep to be looked through")
+                continue
             try:
                 entries = _entries(self._root, folder)
             except FileNotFoundError:
@@ -418,11 +439,14 @@ def _programs() -> Iterator[tuple[str, str]]:
                 yield path, f"named by {name}"
     for path in filter(os.path.isdir, os.get_exec_path()):
         yield path, "a folder of PATH"
+    if (runs := runs_directory()) is not None:
+        yield str(runs), "records of runs"
+
+
+def _launched() -> Iterator[tuple[str, str]]:
     for launch in launched():
         for path in _launched_files(launch.command, launch.folder):
             yield path, f"started outside the sandbox ({launch.command[0]})"
-    if (runs := runs_directory()) is not None:
-        yield str(runs), "records of runs"
 
 
 def _launched_files(command: tuple[str, ...], folder: str) -> Iterator[str]:
@@ -450,9 +474,8 @@ def _import_folders() -> Iterator[tuple[str, str]]:
     if sys.pycache_prefix:
         folders.setdefault(sys.pycache_prefix, "compiled modules")
     for name, module in list(sys.modules.items()):
-        if isinstance(module, ModuleType):
-            for folder in _folders_of(name, vars(module)):
-                folders.setdefault(folder, f"the agent imports {name.partition('.')[0]} from here")
+        for folder in _folders_of(name, getattr(module, "__dict__", {})):
+            folders.setdefault(folder, f"the agent imports {name.partition('.')[0]} from here")
     return iter(folders.items())
 
 

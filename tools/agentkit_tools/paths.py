@@ -152,6 +152,7 @@ class Root:
         if is_protected(relative):
             raise ToolError(f"{_short(path)} is protected: git's own files are not written here.")
         folder, name = posixpath.split(relative)
+        self._refuse_closed(folder, path)
         descriptor = self._made(folder) if create else self._no_link(folder or ".", _DIRECTORY)
         try:
             self._refuse_special(descriptor, name, relative)
@@ -204,6 +205,27 @@ class Root:
                 os.close(descriptor)
             descriptor = deeper
         return descriptor
+
+    def _refuse_closed(self, folder: str, path: str) -> None:
+        """Refuses a folder that lies in a git directory or an environment, whatever its name."""
+        parts = folder.split("/") if folder else []
+        for depth in range(len(parts) + 1):
+            above = "/".join(parts[:depth])
+            try:
+                descriptor = self._open_beneath(self._fd, above or ".", _DIRECTORY)
+            except OSError:
+                return  # missing, and so all below; or told by whoever opens it
+            try:
+                names = _Names(descriptor)
+                if is_git_directory(names):
+                    kind = "in a git directory"
+                elif is_environment(names) and (above or parts[:1] in (["bin"], ["lib"])):
+                    kind = "in a virtual environment"
+                else:
+                    continue
+            finally:
+                os.close(descriptor)
+            raise ToolError(f"{_short(path)} is {kind}, which is not written here.")
 
     def _refuse_special(self, descriptor: int, name: str, relative: str) -> None:
         try:
@@ -307,6 +329,20 @@ def is_protected(relative: str) -> bool:
     characters that HFS+ ignores (CVE-2014-9390).
     """
     return any(folded(part) in PROTECTED for part in relative.split("/"))
+
+
+class _Names:
+    """The names in a directory, asked for one by one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            os.stat(str(name), dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
 
 def is_git_directory(names: Container[str]) -> bool:

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from agentkit import AgentKitError, ToolError
-from agentkit_tools.guarded import DeepTreeError, Guarded, folders_in, guarded
+from agentkit_tools.guarded import Guarded, folders_in, guarded
 from agentkit_tools.helpers import BUBBLEWRAP, candidates
 from agentkit_tools.paths import Root
 from agentkit_tools.seccomp import MACHINES, filter_program
@@ -92,15 +92,8 @@ class Sandbox:
     environments: bool = True
 
     def guarded(self) -> Guarded:
-        """What is closed to a command that would be run now.
-
-        Raises:
-            SandboxError: The project cannot be looked through.
-        """
-        try:
-            return guarded(self.root, environments=self.environments)
-        except DeepTreeError as error:
-            raise SandboxError(f"no command is run: {error}") from None
+        """What is closed to a command that would be run now."""
+        return guarded(self.root, environments=self.environments)
 
     @contextlib.contextmanager
     def command(

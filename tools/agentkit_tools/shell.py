@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias, get_args
 
@@ -15,6 +15,7 @@ from pydantic import Field
 from agentkit import ToolError, Toolset, tool
 from agentkit.toolset import Label, ToolOutput
 from agentkit_tools.commands import Outcome, run
+from agentkit_tools.disarm import ASIDE
 from agentkit_tools.paths import Root
 from agentkit_tools.sandbox import Bounds, Sandbox, SandboxError, python_folders
 from agentkit_tools.tryout import check_sandbox
@@ -81,11 +82,7 @@ class Shell(Toolset):
         check_sandbox(self._sandbox)
 
     def read_only(self) -> dict[str, str]:
-        """What of the project commands cannot change now: path → why.
-
-        Raises:
-            SandboxError: The project cannot be looked through.
-        """
+        """What of the project commands cannot change now: path → why."""
         return self._sandbox.guarded().named()
 
 
@@ -116,13 +113,18 @@ class _Runner:
             "seconds": outcome.seconds,
             "stopped": outcome.stopped,
         }
-        return ToolOutput(_text(outcome) + self._hint(outcome), data=data)
+        return ToolOutput("\n".join([_text(outcome), *self._hints(outcome)]), data=data)
 
-    def _hint(self, outcome: Outcome) -> str:
-        """What is read-only, for a model whose command ran into it."""
-        if _READ_ONLY not in outcome.output:
-            return ""
-        return f"\n(read-only to commands: {', '.join(self._sandbox.guarded().named())})"
+    def _hints(self, outcome: Outcome) -> Iterator[str]:
+        """What a model needs to know of what its command ran into."""
+        if _READ_ONLY in outcome.output:
+            closed = ", ".join(self._sandbox.guarded().named())
+            yield f"(read-only to commands: {closed})"
+        if outcome.set_aside:
+            yield (
+                f"(set aside, since git would run what is in it: {', '.join(outcome.set_aside)}; "
+                f"the names now end with {ASIDE})"
+            )
 
 
 async def _in_thread(sandbox: Sandbox, command: str, seconds: float) -> Outcome:
