@@ -41,10 +41,9 @@ async def _play(number: int, answers: int) -> dict[str, int]:
         counts["calls run"] += len(told.ran)
         counts["other text given out"] += len(told.problems) - len(told.ran)
         if told.problems:
+            where = {**kind, "shape": shape, "batch": number, "case": n}
             note_miss(
-                {"problems": told.problems, "way": mention.way, "text": mention.text}
-                | {"shape": shape, "batch": number, "case": n}
-                | kind
+                {"problems": told.problems, "text": mention.text, "way": mention.way, **where}
             )
     return dict(counts)
 
