@@ -43,6 +43,7 @@ from agentkit.messages import (
 )
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
+from agentkit.models.detokenizer import Detokenizer, on_server
 from agentkit.models.language import Languages
 from agentkit.models.probe import takes_grammar
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
@@ -54,10 +55,8 @@ from agentkit.wire import (
     ReplyDecoder,
     ServedModel,
     constrains_itself,
-    encode_detokenize,
     encode_request,
     read_models,
-    read_text,
 )
 
 __all__ = ["DEFAULT_MAX_TOKENS", "VLLMModel"]
@@ -131,6 +130,7 @@ class VLLMModel:
         self._served: ServedModel | None = None
         self._languages = Languages(self._transport)
         self._counter = PromptCounter(self._transport, tokenizer)
+        self._detokenizer: Detokenizer | None = None
         self._detokenizes = True
         self._takes_grammar: bool | None = None
 
@@ -262,27 +262,26 @@ class VLLMModel:
         vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
         call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
         """
-        if calls and (text := await self._own_words(reply)) is not None:
-            parsed = dialect.read(text, in_thought=in_thought(reply.prompt_token_ids))
+        if calls and (pieces := await self._pieces(reply)) is not None:
+            parsed = dialect.read("".join(pieces), in_thought=in_thought(reply.prompt_token_ids))
             return reread(response, parsed, reply, first_call)
         response = without_thoughts(response)
         return with_leaks(response, dialect.leaked(response.message.content or "", first_call))
 
-    async def _own_words(self, reply: Reply) -> str | None:
-        """What the model produced, control tokens spelled out; None if the server won't say."""
+    async def _pieces(self, reply: Reply) -> list[str] | None:
+        """The text of each of the reply's tokens; None if nobody can tell."""
         if not (reply.token_ids and self._detokenizes):
             return None
-        body = encode_detokenize(self.name, reply.token_ids)
+        if self._detokenizer is None:
+            self._detokenizer = Detokenizer(on_server(self._transport, self.name))
         try:
-            within = self._transport.timeouts.first_event
-            answer = await self._transport.post("/detokenize", body, within=within)
+            return await self._detokenizer.pieces(reply.token_ids)
         except ModelError as error:
             # The reply is whole without this. Only a server without such a path is left alone.
             missing = isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501)
             self._detokenizes = not missing
             _log.info("reply not read again", error=str(error))
             return None
-        return read_text(answer)
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
