@@ -20,26 +20,20 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import shutil
-import site
 import stat
-import sys
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from itertools import chain
 from pathlib import Path
 
 from agentkit import ToolError
-from agentkit.toolset.launched import launched
-from agentkit.trace import runs_directory
 from agentkit_tools.paths import PROTECTED, Root, folded, is_environment, is_git_directory
+from agentkit_tools.relied import import_folders, module_names, programs, started, trail
 
-__all__ = ["Guarded", "folders_in", "guarded", "trail", "why_not_written"]
+__all__ = ["Guarded", "folders_in", "guarded", "why_not_written"]
 
-_MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
 _DEEPEST = 200  # levels of folders
 _LONGEST_SETTINGS = 1 << 20  # bytes of a git configuration file
 _EXTENSIONS = tuple(suffix.lstrip(".") for suffix in EXTENSION_SUFFIXES)
@@ -92,41 +86,11 @@ def guarded(root: Root, *, environments: bool = True) -> Guarded:
     """
     search = _Search(root, environments=environments)
     search.look_through()
-    for path, why in chain(_programs(), _launched(), _import_folders()):
+    for path, why in chain(programs(), started(), import_folders()):
         if environments or not search.is_in_environment(path):
             search.rely_on(path, why)
     search.close_packages()
     return search.found
-
-
-def why_not_written(root: Root, relative: str) -> str | None:
-    """Why even a tool that writes files must leave a path alone: it would run without a sandbox.
-
-    A project's own code is not among it, also where the agent imports it: to change it is the work
-    of such a tool, and who decides about that is the policy.
-
-    Args:
-        root: Of the project.
-        relative: The file, without links.
-    """
-    name = posixpath.basename(relative)
-    if name.startswith(("sitecustomize.", "usercustomize.")):
-        return "every Python runs it by itself"
-    if name == "pyvenv.cfg":
-        return "it tells Python where its libraries are"
-    if any(part.endswith((".egg-info", ".dist-info")) for part in relative.split("/")):
-        return "it says what Python is to load"
-    here, new = str(root.path / relative), not os.path.lexists(root.path / relative)
-    for path, why in _programs():
-        _, end = trail(path)
-        inside = end != str(root.path) and Path(end).is_relative_to(root.path)
-        if inside and (here == end or here.startswith(f"{end}/")):
-            return why
-    if new and name.partition(".")[0] in _findable_names(tuple(sys.path)):
-        for folder, _ in _import_folders():
-            if trail(folder)[1] == posixpath.dirname(here):
-                return "it would be imported instead of the module of that name"
-    return None
 
 
 class _Search:
@@ -391,127 +355,6 @@ def _named_in_settings(text: str) -> Iterator[str]:
             yield match[1].strip('"')
 
 
-def trail(path: str) -> tuple[list[str], str]:
-    """Follows a path as the kernel would.
-
-    Returns:
-        Every link on the way, and where the way ends: absolute paths that go through no link. The
-        end need not exist.
-    """
-    pending = os.path.join(os.getcwd(), path).split("/")[::-1]
-    links: list[str] = []
-    here = ""
-    while pending:
-        name = pending.pop()
-        if name in ("", "."):
-            continue
-        if name == "..":
-            here = posixpath.dirname(here).rstrip("/")
-            continue
-        here = f"{here}/{name}"
-        try:
-            target = os.readlink(here)
-        except OSError:
-            continue  # no link, or nothing
-        if len(links) == _MOST_LINKS:
-            break
-        links.append(here)
-        pending += target.split("/")[::-1]
-        here = "" if target.startswith("/") else posixpath.dirname(here).rstrip("/")
-    return links, here or "/"
-
-
-# --- what is relied on -------------------------------------------------------------------------
-
-_LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GCONV_PATH", "OPENSSL_CONF")
-"""Variables by which ld.so(8) and the libraries of Python find code."""
-
-
-def _programs() -> Iterator[tuple[str, str]]:
-    """Paths of programs that run outside, and why they count."""
-    for prefix in dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix)):
-        for path in (prefix, f"{prefix}/bin", f"{prefix}/lib"):  # if the project is the prefix
-            yield path, "the Python that runs the agent"
-    yield sys.executable, "the Python that runs the agent"
-    for name in _LOADER:
-        for path in re.split(r"[:;\s]+", os.environ.get(name, "")):
-            if path:
-                yield path, f"named by {name}"
-    for path in filter(os.path.isdir, os.get_exec_path()):
-        yield path, "a folder of PATH"
-    if (runs := runs_directory()) is not None:
-        yield str(runs), "records of runs"
-
-
-def _launched() -> Iterator[tuple[str, str]]:
-    for launch in launched():
-        for path in _launched_files(launch.command, launch.folder):
-            yield path, f"started outside the sandbox ({launch.command[0]})"
-
-
-def _launched_files(command: tuple[str, ...], folder: str) -> Iterator[str]:
-    """The files that a command line names, and the folders in which scripts look around."""
-    if (program := shutil.which(command[0], path=os.environ.get("PATH"))) is not None:
-        yield os.path.join(folder, program)
-    for word in command:
-        path = os.path.join(folder, word.rpartition("=")[2])
-        if os.path.isfile(path):
-            yield path
-            if path.endswith(_SCRIPTS):
-                yield posixpath.dirname(path)
-
-
-_SCRIPTS = (".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".pl", ".sh")
-
-
-def _import_folders() -> Iterator[tuple[str, str]]:
-    """Where this Python looks for modules, and where it has found those that it uses."""
-    folders: dict[str, str] = {}
-    for entry in sys.path:
-        folders.setdefault(entry or os.getcwd(), "Python looks for modules here")
-    if site.ENABLE_USER_SITE:
-        folders.setdefault(site.getusersitepackages(), "Python looks for modules here")
-    if sys.pycache_prefix:
-        folders.setdefault(sys.pycache_prefix, "compiled modules")
-    for name, module in list(sys.modules.items()):
-        for folder in _folders_of(name, getattr(module, "__dict__", {})):
-            folders.setdefault(folder, f"the agent imports {name.partition('.')[0]} from here")
-    return iter(folders.items())
-
-
-def _folders_of(name: str, module: Mapping[str, object]) -> Iterator[str]:
-    """The folder in which a loaded module's outermost package was looked for."""
-    file, depth = module.get("__file__"), name.count(".")
-    if isinstance(file, str):
-        if posixpath.basename(file).startswith("__init__."):
-            depth += 1
-        yield _up(posixpath.dirname(os.path.join(os.getcwd(), file)), depth)
-    elif "__path__" in module:  # a package without a file of its own
-        for folder in _texts(module["__path__"]):
-            yield _up(folder, depth + 1)
-    if name.startswith("__editable__"):  # how setuptools finds what is installed for editing
-        mapping = module.get("MAPPING")
-        if isinstance(mapping, dict):
-            yield from _texts(mapping.values())
-        spaces = module.get("NAMESPACES")
-        for paths in spaces.values() if isinstance(spaces, dict) else ():
-            yield from _texts(paths)
-
-
-def _texts(found: object) -> Iterator[str]:
-    if isinstance(found, Iterable):
-        yield from (item for item in found if isinstance(item, str))
-
-
-def _up(folder: str, levels: int) -> str:
-    for _ in range(levels):
-        folder = posixpath.dirname(folder)
-    return folder
-
-
-# --- what stays writable in a sealed folder -----------------------------------------------------
-
-
 def is_importable(name: str, entries: Container[str]) -> bool:
     """Whether a folder in a sealed one may hold what Python imports.
 
@@ -521,20 +364,34 @@ def is_importable(name: str, entries: Container[str]) -> bool:
     """
     if any(f"__init__.{end}" in entries for end in ("py", "pyc", *_EXTENSIONS)):
         return True
-    return name.endswith((".egg-info", ".dist-info", ".egg")) or name in _module_names()
+    return name.endswith((".egg-info", ".dist-info", ".egg")) or name in module_names()
 
 
-def _module_names() -> frozenset[str]:
-    loaded = {name.partition(".")[0] for name in list(sys.modules)}
-    return frozenset({"__pycache__", *loaded}) | _findable_names(tuple(sys.path))
+def why_not_written(root: Root, relative: str) -> str | None:
+    """Why even a tool that writes files must leave a path alone: it would run without a sandbox.
 
+    A project's own code is not among it, also where the agent imports it: to change it is the work
+    of such a tool, and who decides about that is the policy.
 
-@cache
-def _findable_names(path: tuple[str, ...]) -> frozenset[str]:
-    """Every module that may be imported one day, by its outermost name."""
-    names = {"sitecustomize", "usercustomize", *sys.stdlib_module_names}
-    for folder in map(Path, path):
-        if folder.name in ("site-packages", "dist-packages"):
-            with suppress(OSError):
-                names |= {entry.partition(".")[0] for entry in os.listdir(folder)}
-    return frozenset(names)
+    Args:
+        root: Of the project.
+        relative: The file, without links.
+    """
+    name = posixpath.basename(relative)
+    if name.startswith(("sitecustomize.", "usercustomize.")):
+        return "every Python runs it by itself"
+    if name == "pyvenv.cfg":
+        return "it tells Python where its libraries are"
+    if any(part.endswith((".egg-info", ".dist-info")) for part in relative.split("/")):
+        return "it says what Python is to load"
+    here, new = str(root.path / relative), not os.path.lexists(root.path / relative)
+    for path, why in programs():
+        _, end = trail(path)
+        inside = end != str(root.path) and Path(end).is_relative_to(root.path)
+        if inside and (here == end or here.startswith(f"{end}/")):
+            return why
+    if new and name.partition(".")[0] in module_names():
+        for folder, _ in import_folders():
+            if trail(folder)[1] == posixpath.dirname(here):
+                return "it would be imported instead of the module of that name"
+    return None

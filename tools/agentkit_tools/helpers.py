@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from agentkit_tools.guarded import trail
+from agentkit_tools.relied import trail
 
 __all__ = ["BUBBLEWRAP", "RIPGREP", "Helper", "candidates", "found"]
 

@@ -13,18 +13,17 @@ is refused and its target named, so that what a person approved is what is writt
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import posixpath
 import stat
-import sys
 import unicodedata
 from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentkit import ToolError
+from agentkit_tools.beneath import has_openat2, openat2, walked
 
 __all__ = ["PROTECTED", "Root", "folded", "is_environment", "is_git_directory", "is_protected"]
 
@@ -33,15 +32,7 @@ PROTECTED = frozenset({".git", ".agentkit"})
 agent could use to change its own rules."""
 
 _MOST_LINKS = 8
-_OPENAT2 = 437  # the same number on every architecture since it is one of the newer calls
-_RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS, NO_SYMLINKS, BENEATH, of <linux/openat2.h>
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-
-
-class _How(ctypes.Structure):
-    """`struct open_how` of <linux/openat2.h>."""
-
-    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
 class Root:
@@ -61,7 +52,7 @@ class Root:
             self._fd = os.open(self.path, _DIRECTORY | os.O_CLOEXEC)
         except (OSError, ValueError):
             raise NotADirectoryError(f"there is no directory {str(path)!r}") from None
-        self._open_beneath = _walked if walk or not _has_openat2(self._fd) else _openat2
+        self._open_beneath = walked if walk or not has_openat2(self._fd) else openat2
 
     @classmethod
     def of(cls, root: str | Path | Root) -> Root:
@@ -377,58 +368,3 @@ def _kind(mode: int) -> str:
         stat.S_IFSOCK: "a socket",
     }
     return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-# --- two ways to open --------------------------------------------------------------------------
-
-
-def _openat2(root: int, relative: str, flags: int) -> int:
-    how = _How(flags | os.O_CLOEXEC, 0, _RESOLVE)
-    name = os.fsencode(relative)
-    while True:
-        opened: int = _libc().syscall(
-            ctypes.c_long(_OPENAT2),
-            ctypes.c_int(root),
-            ctypes.c_char_p(name),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
-        if opened >= 0:
-            return opened
-        code = ctypes.get_errno()
-        if code not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: something was renamed meanwhile
-            raise OSError(code, os.strerror(code), relative)
-
-
-def _walked(root: int, relative: str, flags: int) -> int:
-    descriptor = os.dup(root)
-    *folders, name = relative.split("/")
-    try:
-        for part in folders:
-            deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = deeper
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _libc() -> ctypes.CDLL:
-    global _loaded  # noqa: PLW0603 - one handle for the process
-    if _loaded is None:
-        _loaded = ctypes.CDLL(None, use_errno=True)
-    return _loaded
-
-
-_loaded: ctypes.CDLL | None = None
-
-
-def _has_openat2(root: int) -> bool:
-    """Whether the kernel knows the call and lets this process make it (a container may not)."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        os.close(_openat2(root, ".", _DIRECTORY))
-    except OSError:
-        return False
-    return True
