@@ -6,10 +6,10 @@ async with McpToolset(["uvx", "mcp-server-time"]) as clock:
 ```
 
 A server is a stranger: its descriptions are cut and stripped of invisible characters, and schemas
-that refer outside of themselves are refused. What it says of calling its tools twice is believed only
-if you say so (`trusted=True`); what it says of their reach can add to your labels, never take away.
-Its tools are listed anew at the beginning of each run and stay the same until it ends. A connection
-that breaks is opened again; a call is repeated only where its effect allows it.
+that refer outside of themselves are refused. What it says of calling its tools twice is believed
+only if you say so (`trusted=True`); what it says of their reach adds to your labels, and takes none
+away. Its tools are listed anew at the beginning of each run and stay the same until it ends. A
+connection that breaks is opened again; a call is repeated only where its effect allows it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from agentkit.toolset import (
     ToolSource,
     known_labels,
 )
+from agentkit.toolset.launched import note_launch
 
 try:
     import httpx2
@@ -109,6 +110,7 @@ class McpToolset(ToolSource):
             parameters = StdioServerParameters(
                 command=server[0], args=list(server[1:]), env=dict(env or {}), cwd=cwd
             )
+            note_launch(server, cwd)
             self._connect = partial(_over_stdio, parameters)
         self._name = name or (server if isinstance(server, str) else shlex.join(server))
         self._trusted = trusted

@@ -73,8 +73,8 @@ class _ByLabel:
         return self.of(call.tool)
 
     def of(self, tool: Tool[..., Any]) -> Verdict | None:
-        said = [self.verdicts[label] for label in tool.labels if label in self.verdicts]
-        return _strictest(said) if said else None
+        said = self.verdicts.keys() & tool.labels
+        return _strictest(self.verdicts[label] for label in said) if said else None
 
 
 class Policy:
@@ -103,7 +103,7 @@ class Policy:
             raise ValueError(f"tainted is {tainted!r}; it is one of {', '.join(_STRICTNESS)}")
         self._rules = rules
         self._target = target
-        self._tainted = tainted
+        self._tainted: Verdict | None = tainted
 
     @classmethod
     def ask(cls, *labels: Label) -> Policy:
@@ -125,7 +125,7 @@ class Policy:
 
     def __add__(self, other: Policy) -> Policy:
         """The rules of both, these first."""
-        tainted: Verdict | None = self._tainted or other._tainted
+        tainted = self._tainted or other._tainted
         return Policy(*self._rules, *other._rules, target=self._target, tainted=tainted)
 
     def verdict(self, call: ValidatedCall, taint: AbstractSet[Label] = frozenset()) -> Verdict:
