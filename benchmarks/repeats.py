@@ -19,9 +19,15 @@ from tokenizers import Tokenizer
 from agentkit.models.repeats import Repeats
 from tests.gemma4.vocabulary import real_size_tokenizer
 
-KINDS = frozenset({".c", ".conf", ".css", ".csv", ".dat", ".h", ".html", ".js", ".json", ".map"})
-KINDS |= {".md", ".pem", ".pl", ".pm", ".po", ".py", ".rst", ".sh", ".sql", ".svg", ".tex", ".toml"}
-KINDS |= {".ts", ".tsv", ".txt", ".xml", ".yaml", ".yml"}
+KINDS = frozenset(
+    f".{kind}"
+    for kinds in (
+        ("c", "conf", "css", "csv", "dat", "h", "html", "js", "json", "map", "md", "pem", "pl"),
+        ("pm", "po", "py", "rst", "sh", "sql", "svg", "tex", "toml", "ts", "tsv", "txt", "xml"),
+        ("yaml", "yml"),
+    )
+    for kind in kinds
+)
 CHARACTERS, TOKENS = 40_000, 8_192
 """Of a file, at most: the second is the bound of a reply."""
 
