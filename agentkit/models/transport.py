@@ -433,7 +433,7 @@ def _cut(chunk: bytes) -> Iterator[bytes]:
 
 
 def _inflated(chunk: bytes, inflate: _Inflate) -> Iterator[bytes]:
-    while chunk:
+    while chunk and not inflate.eof:  # what follows the end is no part of the answer
         try:
             piece = inflate.decompress(chunk, _PIECE)
         except zlib.error as error:
@@ -446,7 +446,15 @@ def _inflated(chunk: bytes, inflate: _Inflate) -> Iterator[bytes]:
 class _Inflate(Protocol):
     """What `zlib.decompressobj` makes; zlib does not export its type."""
 
-    unconsumed_tail: bytes
+    @property
+    def unconsumed_tail(self) -> bytes:
+        """What of the data was not looked at yet."""
+        ...
+
+    @property
+    def eof(self) -> bool:
+        """Whether the compressed data has come to its end."""
+        ...
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         """At most so many decoded bytes; what is left of the data stays in `unconsumed_tail`."""

@@ -6,7 +6,7 @@ a whole agent in a process of its own, so that the highest memory that it ever t
     python -m tests.models.hostile NAME ...
 
 prints a line of JSON for each: the error, the seconds, the growth in bytes, the longest delay of
-the event loop. Servers run as a second process (`serve NAME`), which tells its port.
+the event loop. The servers run in a second process (`serve`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -30,12 +31,37 @@ from typing import Any, TypeAlias
 import anyio
 
 from agentkit import Agent, ModelSettings, VLLMModel
+from agentkit.errors import (
+    ContextWindowError,
+    ModelConnectionError,
+    ModelProtocolError,
+    ModelResponseTooLargeError,
+    ModelStatusError,
+    ModelTimeoutError,
+    ServerNotReadyError,
+)
 from agentkit.models.timeouts import Timeouts
 from tests.ticking import ticking
 
 CLOCKS = Timeouts(connect=1.0, first_event=1.0, idle=1.0, total=4.0, retry=0.0)
-SLACK = 3.0
-"""Seconds beyond the clocks of the requests of one step, on a busy machine."""
+SLACK = 5.0
+"""Seconds beyond the clocks, on a busy machine."""
+
+MOST_GROWTH = 64 * 1024 * 1024
+"""Bytes of memory above the start, whatever comes."""
+
+TYPED = frozenset(
+    {
+        *(kind.__name__ for kind in (ModelConnectionError, ModelTimeoutError, ModelStatusError)),
+        *(kind.__name__ for kind in (ModelProtocolError, ModelResponseTooLargeError)),
+        *(kind.__name__ for kind in (ServerNotReadyError, ContextWindowError)),
+        "ended: answer",  # what came was whole after all
+        "ended: empty",
+        "ended: truncated",
+        "ended: loop",
+    }
+)
+"""How a run may end: by an error of ours, or by a reason to stop."""
 
 Write: TypeAlias = Callable[[bytes], None]
 Server: TypeAlias = Callable[[Write], None]
@@ -79,13 +105,14 @@ def endless(block: bytes, *, first: bytes | None = None) -> Server:
     return write_all
 
 
-def slowly(data: bytes, pause: float = 0.1) -> Server:
-    """A byte at a time, for ever."""
+def slowly(data: bytes, *, first: bytes = b"") -> Server:
+    """A byte each tenth of a second, for ever."""
 
     def write_all(write: Write) -> None:
+        write(first)
         for at in count():
             write(data[at % len(data) :][:1])
-            time.sleep(pause)
+            time.sleep(0.1)
 
     return write_all
 
@@ -178,7 +205,7 @@ CHAT: dict[str, Server] = {
     "usage of a million digits": once(
         head(), b'data: {"choices": [], "usage": {"prompt_tokens": ' + b"9" * 1_000_000 + b"}}\n\n"
     ),
-    "events by the byte": lambda write: (write(head()), slowly(_STOP)(write))[1],
+    "events by the byte": slowly(_STOP, first=head()),
     "cut in the middle": once(head(), delta(content="half an ans")),
     "reset in the middle": once(head(), delta(content="half an ans"), _RESET),
     "chunks of a broken size": once(
@@ -195,22 +222,19 @@ CHAT: dict[str, Server] = {
     "compressed in another way": once(head(content_encoding="br"), b"\x0b\x02\x80" * 1_000),
     "a refusal without end": endless(b"no ", first=head(400)),
     "a failure without end": endless(b"no ", first=head(500)),
-    "a refusal by the byte": lambda write: (write(head(400)), slowly(b"no ")(write))[1],
+    "a refusal by the byte": slowly(b"no ", first=head(400)),
     "a million bytes of error in the stream": once(
         head(), event({"error": {"message": "no " * 300_000, "code": 500}})
     ),
     "sent on for ever": once(head(302, location="/v1/chat/completions")),
 }
-"""By what they do to a request for a reply; every other request of the client they answer well."""
+"""By what they do to every request but that for the list of models, which they answer well."""
 
 LISTS: dict[str, Server] = {
     "a list of models without end": endless(b"[", first=head(200, "application/json")),
     "a bomb for a list of models": zipped(b" ", 2_000),
     "a deep list of models": once(whole(b'{"data": ' + _NEST + b"}")),
-    "a list of models by the byte": lambda write: (
-        write(head(200, "application/json")),
-        slowly(b" ")(write),
-    )[1],
+    "a list of models by the byte": slowly(b" ", first=head(200, "application/json")),
 }
 """By what they do to the first request, for the list of models."""
 
@@ -227,13 +251,19 @@ NAMES = (*CHAT, *LISTS, *TLS)
 # --- the server's process ----------------------------------------------------------------------
 
 
-def serve(name: str) -> None:
-    """Serves until its input closes; prints its port first."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        sys.stdout.write(f"{listener.getsockname()[1]}\n")
-        sys.stdout.flush()
+def serve() -> None:
+    """Serves all of them until its input closes; prints its ports first, by name, as JSON.
+
+    Which one a request is for, stands before `/v1` in its path; those that want TLS have ports of
+    their own.
+    """
+    listeners = {name: socket.create_server(("127.0.0.1", 0)) for name in ("", *TLS)}
+    for name, listener in listeners.items():
         threading.Thread(target=_accept, args=(listener, name), daemon=True).start()
-        sys.stdin.read()
+    ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+    sys.stdout.write(json.dumps(ports) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
 
 
 def _accept(listener: socket.socket, name: str) -> None:
@@ -248,7 +278,8 @@ def _answer(link: socket.socket, name: str) -> None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(_KEY)
             link = context.wrap_socket(link, server_side=True)
-        path = _request(link)
+        slug, _, path = _request(link).removeprefix("/").partition("/")
+        name = name or slug.replace("-", " ")
         hostile = TLS.get(name) or (LISTS if "models" in path else CHAT).get(name)
         (hostile or _well(path))(lambda data: _send(link, data))
 
@@ -275,28 +306,33 @@ def _send(link: socket.socket, data: bytes) -> None:
 
 
 def _well(path: str) -> Server:
-    if path == "/v1/models":
+    if path == "v1/models":
         card = {"id": MODEL, "max_model_len": 32_768}
         return once(whole(json.dumps({"data": [card]}).encode()))
     return once(head(404, "application/json", content_length="0"))
 
 
 @contextmanager
-def served(name: str) -> Iterator[str]:
-    """The address of such a server, while it runs in a process of its own."""
-    command = [sys.executable, "-m", __name__ if __name__ != "__main__" else _MODULE, "serve", name]
+def serving() -> Iterator[Callable[[str], str]]:
+    """The addresses of the servers by name, while they run in a process of their own."""
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-m", "tests.models.hostile", "serve"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     ) as process:
         assert process.stdout is not None
         try:
-            scheme = "https" if name in TLS else "http"
-            yield f"{scheme}://127.0.0.1:{process.stdout.readline().strip()}/v1"
+            ports = json.loads(process.stdout.readline())
+            yield (
+                lambda name: (
+                    f"https://127.0.0.1:{ports[name]}/v1"
+                    if name in TLS
+                    else f"http://127.0.0.1:{ports['']}/{name.replace(' ', '-')}/v1"
+                )
+            )
         finally:
             process.kill()
-
-
-_MODULE = "tests.models.hostile"
 
 
 # --- the client's process ----------------------------------------------------------------------
@@ -337,19 +373,44 @@ def _peak() -> int:
 def main(argv: list[str]) -> int:
     """Serves, or asks servers one after another and prints what came of each."""
     if argv[0] == "serve":
-        serve(argv[1])
+        serve()
         return 0
-    with served("cut in the middle") as url:  # what any run loads is not the servers' doing
-        anyio.run(lambda: _ask(url, stream=True))
-    start = _peak()
-    for name in argv:
-        for stream in (True, False):
-            with served(name) as url:
-                seen = anyio.run(lambda url=url, stream=stream: _ask(url, stream=stream))
-            line = {"name": name, "stream": stream, "growth": _peak() - start, **seen}
-            sys.stdout.write(json.dumps(line) + "\n")
-            sys.stdout.flush()
+    with serving() as url_of:
+        for url in (url_of("cut in the middle"), url_of("no TLS")):
+            anyio.run(partial(_ask, url, stream=True))  # what any run loads is not their doing
+        start = _peak()
+        for name in argv:
+            for stream in (True, False):
+                seen = anyio.run(partial(_ask, url_of(name), stream=stream))
+                line = {"name": name, "stream": stream, "growth": _peak() - start, **seen}
+                sys.stdout.write(json.dumps(line) + "\n")
+                sys.stdout.flush()
     return 0
+
+
+def client(names: Sequence[str]) -> list[dict[str, Any]]:
+    """What came of each of these servers, asked by a process that has done nothing before."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.models.hostile", *names],
+        stdout=subprocess.PIPE,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def faults_of(seen: Mapping[str, Any]) -> list[str]:
+    """What is wrong with how a client came out of it."""
+    name, wrong = seen["name"], []
+    if seen["growth"] > MOST_GROWTH:
+        wrong.append(f"{name}: {seen['growth']:,} bytes above the start")
+    if seen["ended"] not in TYPED:
+        wrong.append(f"{name}: ended as {seen['ended']}")
+    if seen["seconds"] > 2 * CLOCKS.total + SLACK:  # two requests: the models, and the reply
+        wrong.append(f"{name}: took {seen['seconds']} s")
+    if seen["ran"]:
+        wrong.append(f"{name}: a tool ran")
+    return wrong
 
 
 if __name__ == "__main__":
