@@ -118,7 +118,7 @@ async def _run(text: str, *observers: Any) -> None:
             raise ToolError(f"no: {what}")
         return what
 
-    script = [
+    script: list[Any] = [
         call("say_it", what=text, reasoning=f"I think {text}"),
         call("say_it", what=f"{text}!"),
         call("say_it", wrong=text),
