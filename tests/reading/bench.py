@@ -26,6 +26,7 @@ asked again; it is gone without a word; its text was given out as the answer."""
 
 _OFFERED: Final = 8
 _SETS: Final = 12
+_TRIES: Final = 40
 _PAIRS: Final = tuple(
     [pair for pair in combinations(KINDS, 2) if possible(pair)]
     + [("opening quote", "opening quote"), ("comma", "comma"), ("brace", "brace")]
@@ -92,13 +93,18 @@ class Bench:
     def draw(self, number: int) -> tuple[int, Case]:
         """Which set of tools is offered, and a reply; the damage goes round with the number."""
         source = self.source
-        chosen = source.randrange(_SETS)
-        offered = self._sets[chosen]
-        units = [self._whole(offered) for _ in range(source.choice((0, 0, 1, 1, 2)))]
-        if number % 20:
-            units.insert(source.randint(0, len(units)), self._damaged(number, offered))
-        elif not units:
-            units.append(self._whole(offered))
+        while True:
+            chosen = source.randrange(_SETS)
+            offered = self._sets[chosen]
+            units = [self._whole(offered) for _ in range(source.choice((0, 0, 1, 1, 2)))]
+            if number % 20:
+                broken = self._damaged(number, offered)
+                if broken is None:
+                    continue  # no tool of this set takes such damage
+                units.insert(source.randint(0, len(units)), broken)
+            elif not units:
+                units.append(self._whole(offered))
+            break
         thought = ""
         if source.random() < 0.2:
             thought = f"{THOUGHT_OPEN}thought\nI should call it.{THOUGHT_CLOSE}"
@@ -110,15 +116,16 @@ class Bench:
         tool = self.source.choice(offered)
         return whole(Meant(tool.name, tool.arguments(self.source)))
 
-    def _damaged(self, number: int, offered: Sequence[SchemaTool]) -> Unit:
+    def _damaged(self, number: int, offered: Sequence[SchemaTool]) -> Unit | None:
         alone = number % 2 == 1
         kinds: tuple[Kind, ...]
         kinds = (KINDS[number // 2 % len(KINDS)],) if alone else _PAIRS[number // 2 % len(_PAIRS)]
-        while True:
+        for _ in range(_TRIES):
             tool = self.source.choice(offered)
             other = tool if self.source.random() < 0.3 else self.source.choice(offered)
             if (unit := damaged(tool, [other], kinds, self.source)) is not None:
                 return unit
+        return None
 
     def offered(self, chosen: int) -> dict[str, SchemaTool]:
         """The tools of a set by name."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from soak.mutants import Trial, mutants_of, wilson
+from soak.mutants import Trial, wilson
+from soak.mutations import mutants_of
 
 SEED = 17
 """Of a sample that holds one mutant that the tests below notice, and one that they do not."""
