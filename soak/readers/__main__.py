@@ -22,7 +22,7 @@ from agentkit.serving.vllm import TESTED_VLLM
 from soak.proof import FOLDER, ROOT
 from soak.readers.cases import MAY_RUN, MENTIONS, Case, cases, full_key
 from soak.readers.environments import CLIENTS, client_python
-from soak.readers.served import Cases, serving
+from soak.readers.served import DONE, Cases, serving
 from tests.reading.as_vllm import Read, read_as_vllm
 from tests.reading.damage import whole
 from tests.reading.tokens import RESPONSE, control_ids, encode, texts_of, vocabulary
@@ -79,7 +79,7 @@ def _replies(case: Case) -> list[str]:
     """The case's reply, and every correction of it."""
     calls = [whole(call).written for call in case.meant]
     corrections = ["".join(calls), *calls] if calls else []
-    return [case.written, *(text + RESPONSE for text in corrections)]
+    return [case.written, DONE, *(text + RESPONSE for text in corrections)]
 
 
 def agreement(known: Sequence[Case], read: dict[str, Read]) -> str:
