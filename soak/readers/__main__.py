@@ -45,8 +45,8 @@ def _say(text: str) -> None:
 # --- the parser --------------------------------------------------------------------------------
 
 
-def readings(known: Sequence[Case], folder: Path) -> dict[str, Read]:
-    """What vLLM's parser makes of every reply that the server may send."""
+def readings(known: Sequence[Case], folder: Path) -> dict[tuple[str, bool], Read]:
+    """What vLLM's parser makes of every reply that the server may send, streamed and not."""
     replies = sorted({text for case in known for text in _replies(case)})
     offered = known[0].offered
     lines = [json.dumps({"controls": control_ids(), "texts": vocabulary()})]
@@ -66,12 +66,13 @@ def readings(known: Sequence[Case], folder: Path) -> dict[str, Read]:
         )
     answers = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     return {
-        text: Read(
-            answer["whole"]["text"],
-            answer["whole"]["reasoning"],
-            tuple((name, arguments) for name, arguments in answer["whole"]["calls"]),
+        (text, streamed): Read(
+            said["text"],
+            said["reasoning"],
+            tuple((name, arguments) for name, arguments in said["calls"]),
         )
         for text, answer in zip(replies, answers, strict=True)
+        for streamed, said in ((False, answer["whole"]), (True, answer["streamed"]))
     }
 
 
@@ -82,12 +83,15 @@ def _replies(case: Case) -> list[str]:
     return [case.written, DONE, *(text + RESPONSE for text in corrections)]
 
 
-def agreement(known: Sequence[Case], read: dict[str, Read]) -> str:
+def agreement(known: Sequence[Case], read: dict[tuple[str, bool], Read]) -> str:
     """How often the stand-in of the other proofs reads as the real parser does."""
     schemas = {
         tool["function"]["name"]: tool["function"]["parameters"] for tool in known[0].offered
     }
-    same = sum(_calls(read_as_vllm(c.written, schemas)) == _calls(read[c.written]) for c in known)
+    same = sum(
+        _calls(read_as_vllm(case.written, schemas)) == _calls(read[case.written, False])
+        for case in known
+    )
     return f"{same} of {len(known)}"
 
 
@@ -99,7 +103,7 @@ def _calls(read: Read) -> list[tuple[str, object]]:
 
 
 def play(
-    client: str, known: Sequence[Case], read: Callable[[str], Read], folder: Path
+    client: str, known: Sequence[Case], read: Callable[[str, bool], Read], folder: Path
 ) -> Counter[tuple[str, str]]:
     """How many cases of each kind came to what, with one client."""
     out = folder / f"{client}.jsonl"
@@ -173,11 +177,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     read = readings(known, folder)
     agreed = agreement(known, read)
     _say(f"the stand-in for vLLM's parser agrees with it on the calls of {agreed} replies")
-    counts = {client: play(client, known, read.__getitem__, folder) for client in options.clients}
+
+    def parsed(text: str, streamed: bool) -> Read:
+        return read[text, streamed]
+
+    counts = {client: play(client, known, parsed, folder) for client in options.clients}
     kinds = list(dict.fromkeys(case.kind for case in known))
     page = table(counts, kinds)
     _say(page)
-    problems = missed(counts["agentkit"], len(known)) if "agentkit" in counts else []
+    problems = [
+        f"{name}: {problem}"
+        for name, each in counts.items()
+        if name.startswith("agentkit")
+        for problem in missed(each, len(known))
+    ]
     if options.share == 1:
         _write(page, counts, len(known), agreed, problems)
     _say("\n".join([*problems, f"readers: {'failed' if problems else 'passed'}"]))

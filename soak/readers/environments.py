@@ -28,7 +28,8 @@ class Client:
 
 
 CLIENTS: Final = {
-    "agentkit": Client(("-m", "soak.readers.with_agentkit")),
+    "agentkit": Client(("-m", "soak.readers.with_agentkit", "stream")),
+    "agentkit, not streamed": Client(("-m", "soak.readers.with_agentkit", "whole")),
     "pydantic-ai": Client(
         ("-m", "soak.readers.with_pydantic_ai"), ("pydantic-ai-slim[openai]==2.68.0",)
     ),

@@ -73,16 +73,20 @@ def _ran(result: str) -> str:
 
 @contextmanager
 def serving(
-    known: Sequence[Case], read: Callable[[str], Read]
+    known: Sequence[Case], read: Callable[[str, bool], Read]
 ) -> Generator[tuple[str, Cases], None, None]:
     """The address of a running server, and its model.
 
     Args:
         known: The cases.
-        read: What the server's parser makes of a reply.
+        read: What the server's parser makes of a reply, streamed or not.
     """
     model = Cases(known)
-    answering = Server(model, source=random.Random(5), read=lambda wrote, _: read(wrote.text))
+
+    def parsed(wrote: Wrote, body: dict[str, Any]) -> Read:
+        return read(wrote.text, bool(body.get("stream")))
+
+    answering = Server(model, source=random.Random(5), read=parsed)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

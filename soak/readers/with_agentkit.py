@@ -11,11 +11,12 @@ from agentkit import Agent, VLLMModel
 from soak.readers import tools
 
 
-async def run(url: str, cases: int) -> str:
-    """Runs every case; a line for each."""
-    async with VLLMModel(url, api_key="none") as model:
+async def run(mode: str, url: str, cases: int) -> str:
+    """Runs every case, streamed or not; a line for each."""
+    async with VLLMModel(url, api_key="none", stream=mode == "stream") as model:
         return await tools.record(Agent(model, tools=tools.ALL, observers=()).run, cases)
 
 
 if __name__ == "__main__":
-    Path(sys.argv[3]).write_text(anyio.run(run, sys.argv[1], int(sys.argv[2])), encoding="utf-8")
+    lines = anyio.run(run, sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    Path(sys.argv[4]).write_text(lines, encoding="utf-8")

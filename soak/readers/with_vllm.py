@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest  # pyright: ignore[reportMissingImports] - in its own environment
-from vllm.parser.gemma4 import Gemma4Parser  # pyright: ignore[reportMissingImports] - in its own environment
+from vllm.parser.parser_manager import ParserManager  # pyright: ignore[reportMissingImports] - in its own environment
 
 
 class Vocabulary:
@@ -37,9 +37,13 @@ class Vocabulary:
         return "".join(self._texts[str(number)] for number in ids)
 
 
+PARSER: Any = ParserManager.get_parser("gemma4", "gemma4", enable_auto_tools=True)
+"""What `--tool-call-parser gemma4 --reasoning-parser gemma4` gives a server."""
+
+
 def whole(tokenizer: Vocabulary, request: Any, ids: list[int], text: str) -> dict[str, Any]:
     """A reply that is read at once."""
-    parser = Gemma4Parser(tokenizer, request.tools)
+    parser = PARSER(tokenizer, request.tools)
     reasoning, content, calls = parser.parse(
         text, request, enable_auto_tools=True, model_output_token_ids=ids
     )
@@ -49,13 +53,12 @@ def whole(tokenizer: Vocabulary, request: Any, ids: list[int], text: str) -> dic
 
 def streamed(tokenizer: Vocabulary, request: Any, ids: list[int], texts: list[str]) -> Any:
     """A reply that is read token by token, its deltas joined."""
-    parser = Gemma4Parser(tokenizer, request.tools)
-    parser.initialize_streaming()
+    parser = PARSER(tokenizer, request.tools)
     reasoning, content = "", ""
     calls: dict[int, list[str]] = {}
     for at, (number, piece) in enumerate(zip(ids, texts, strict=True)):
         last = at == len(ids) - 1
-        delta = parser.parse_delta(piece, [number], request, finished=last)
+        delta = parser.parse_delta(piece, [number], request, [], finished=last)
         if delta is None:
             continue
         reasoning += delta.reasoning or ""

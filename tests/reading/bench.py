@@ -41,6 +41,12 @@ class Case:
     text: str
     parses: bool
     stream: bool
+    by_ids: bool
+
+    @property
+    def wrote(self) -> Wrote:
+        """What the server makes of it."""
+        return Wrote(self.text, parses=self.parses, by_ids=self.by_ids)
 
     @property
     def damaged(self) -> Unit | None:
@@ -110,7 +116,8 @@ class Bench:
             thought = f"{THOUGHT_OPEN}thought\nI should call it.{THOUGHT_CLOSE}"
         gap = source.choice(("", "", "", "\n"))
         text = thought + gap.join(unit.written for unit in units) + RESPONSE
-        return chosen, Case(tuple(units), text, source.random() < 0.5, source.random() < 0.5)
+        parses, stream, by_ids = (source.random() < 0.5 for _ in range(3))
+        return chosen, Case(tuple(units), text, parses, stream, by_ids)
 
     def _whole(self, offered: Sequence[SchemaTool]) -> Unit:
         tool = self.source.choice(offered)
@@ -135,7 +142,7 @@ class Bench:
 
     async def play(self, chosen: int, case: Case) -> Verdict:
         """What would run of a reply, and what that makes of each unit."""
-        self._answers = [Wrote(case.text, parses=case.parses)]
+        self._answers = [case.wrote]
         toolset = self._toolsets[chosen]
         request = ModelRequest(
             (UserMessage("go"),), toolset.definitions, ModelSettings(thinking=False)
@@ -163,7 +170,7 @@ class Bench:
 
     async def _through_agent(self, chosen: int, case: Case) -> Verdict:
         """The same reply in a run of an agent, which then hears a plain answer."""
-        self._answers = [Wrote(case.text, parses=case.parses), *[Wrote("Done.")] * 3]
+        self._answers = [case.wrote, *[Wrote("Done.")] * 3]
         self._ran.clear()
         agent = Agent(self._models[case.stream], toolsets=[self._toolsets[chosen]], observers=())
         result = await agent.run("go")

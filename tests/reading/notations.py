@@ -183,7 +183,8 @@ class NotationBench:
         is_call = notation in NOTATIONS
         text = NOTATIONS[notation](meant) if is_call else NOTHING[notation]
         parses = self._ids and self.source.random() < 0.5
-        first = Wrote(text + TURN_END, parses=parses)
+        ending = "" if text.endswith(RESPONSE) else TURN_END
+        first = Wrote(text + ending, parses=parses, by_ids=self.source.random() < 0.5)
         again = {"call": whole(meant).written + RESPONSE, "prose": PROSE + TURN_END}
         then = Wrote(again[second]) if second in again else first
         self._script = [first, then]

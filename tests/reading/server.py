@@ -37,11 +37,13 @@ class Wrote:
     Attributes:
         text: With private characters for control tokens, its stop token included.
         parses: The server reads calls and thoughts as vLLM does; otherwise all is `content`.
+        by_ids: It takes real control tokens only, as vLLM does in a stream; not their spelling.
         finish: `finish_reason`; by default what vLLM would say.
     """
 
     text: str
     parses: bool = True
+    by_ids: bool = False
     finish: str | None = None
 
 
@@ -61,8 +63,12 @@ def _json(value: object, status: int = 200) -> Answer:
     return Answer(json.dumps(value).encode(), status=status)
 
 
-def _as_vllm(wrote: Wrote, schemas: JsonObject) -> Read:
-    return read_as_vllm(wrote.text, schemas)
+def _as_vllm(wrote: Wrote, body: JsonObject) -> Read:
+    schemas = {
+        tool["function"]["name"]: tool["function"].get("parameters", {})
+        for tool in body.get("tools") or ()
+    }
+    return read_as_vllm(wrote.text, schemas, by_ids=wrote.by_ids)
 
 
 @dataclass
@@ -74,7 +80,7 @@ class Server:
         source: Of the cuts and pieces.
         ids: Whether token ids are given.
         grammar: Whether a grammar is obeyed; the script must then keep to it.
-        read: What the server makes of a reply, given the schemas of the tools on offer.
+        read: What the server makes of a reply, given the request.
 
     Attributes:
         requests: The chat requests so far.
@@ -137,12 +143,8 @@ class Server:
 
     def _reply(self, body: JsonObject, wrote: Wrote) -> Answer:
         ids = encode(wrote.text, self.source)
-        schemas = {
-            tool["function"]["name"]: tool["function"].get("parameters", {})
-            for tool in body.get("tools") or ()
-        }
         shown = _shown_without_stop(spelled(wrote.text))
-        read = self.read(wrote, schemas) if wrote.parses else Read(shown)
+        read = self.read(wrote, body) if wrote.parses else Read(shown)
         finish = wrote.finish or ("tool_calls" if read.calls else "stop")
         number = len(self.requests)
         sent = ids if self.ids and body.get("return_token_ids") else []
