@@ -9,7 +9,7 @@ import inspect
 import json
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 RAN: list[tuple[str, dict[str, Any]]] = []
 """Names and arguments of the calls that ran, in order."""
@@ -45,13 +45,13 @@ def weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius", days:
     return _ran("weather", {"city": city, "unit": unit, "days": days})
 
 
-def book_table(restaurant: str, people: int, when: str, note: Optional[str] = None) -> str:  # noqa: UP045 - some clients resolve hints on older Pythons
+def book_table(restaurant: str, people: int, when: str, note: str | None = None) -> str:
     """Book a table."""
     given = {"restaurant": restaurant, "people": people, "when": when, "note": note}
     return _ran("book_table", given)
 
 
-def refund(order: int, reason: str, amount: Optional[float] = None) -> str:  # noqa: UP045
+def refund(order: int, reason: str, amount: float | None = None) -> str:
     """Pay money back."""
     return _ran("refund", {"order": order, "reason": reason, "amount": amount})
 
@@ -71,7 +71,7 @@ def translate(text: str, target: str, formal: bool = False) -> str:
     return _ran("translate", {"text": text, "target": target, "formal": formal})
 
 
-def play(song: str, artist: Optional[str] = None, volume: float = 0.5) -> str:  # noqa: UP045
+def play(song: str, artist: str | None = None, volume: float = 0.5) -> str:
     """Play a song."""
     return _ran("play", {"song": song, "artist": artist, "volume": volume})
 

@@ -182,7 +182,7 @@ def random_mention(number: int, source: random.Random) -> Mention:
     ways = [*WAYS, *ALONE]
     way = ways[number % len(ways)]
     tool: SchemaTool = source.choice(MENTIONED)
-    call = Meant(tool.name, tool.arguments(source))
+    call = Meant(tool.name, tool.plain_arguments(source))
     text = source.choice(NOTATIONS)(call)
     if way in ALONE:
         return Mention(way, ALONE[way](text), alone=True)

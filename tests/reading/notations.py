@@ -88,6 +88,9 @@ NOTATIONS: Final[dict[str, Callable[[Meant], str]]] = {
 }
 """A call → the whole of a reply. Private characters stand for control tokens."""
 
+OPENED: Final = ("unclosed",)
+"""Their opening token is real: that such a call was not run may also be told as its result."""
+
 NOTHING: Final[dict[str, str]] = {
     "nothing": "",
     "white space": " \n\t",
@@ -125,6 +128,9 @@ class Asked:
         expected = [self.meant.key] if self.second == "call" else []
         if [call.key for call in self.ran] != expected:
             found.append(f"ran {[call.key for call in self.ran]}")
+        if self.notation in OPENED:
+            shown = self.result.stop_reason == "answer" and self.result.output == spelled(self.text)
+            return [*found, "given out as the answer"] if shown else found
         asked = 3 if self.second == "call" else 2
         if len(self.requests) != asked:
             found.append(f"{len(self.requests)} requests instead of {asked}")
@@ -179,7 +185,7 @@ class NotationBench:
     async def play(self, notation: str, second: Second) -> Asked:
         """One run whose model begins in a wrong notation, or with nothing."""
         tool = self.source.choice(_CALLED)
-        meant = Meant(tool.name, tool.arguments(self.source))
+        meant = Meant(tool.name, tool.plain_arguments(self.source))
         is_call = notation in NOTATIONS
         text = NOTATIONS[notation](meant) if is_call else NOTHING[notation]
         parses = self._ids and self.source.random() < 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -123,6 +124,16 @@ class SchemaTool:
         if source.random() < 0.3:
             source.shuffle(chosen)
         return {name: self.members[name].draw(source) for name in chosen}
+
+    def plain_arguments(self, source: random.Random) -> JsonObject:
+        """Arguments in which nothing is spelled like a control token."""
+        while True:
+            arguments = self.arguments(source)
+            text = json.dumps(arguments, ensure_ascii=False)
+            if not any(
+                literal.split("thought")[0] in text.replace('\\"', '"') for literal in SPELLED
+            ):
+                return arguments
 
     def fits(self, arguments: JsonObject) -> bool:
         """Whether arguments fit, as another implementation of JSON Schema has it."""
