@@ -91,9 +91,13 @@ class Sandbox:
     visible: tuple[Path, ...]
     environments: bool = True
 
-    def guarded(self) -> Guarded:
-        """What is closed to a command that would be run now."""
-        return guarded(self.root, environments=self.environments)
+    def guarded(self, before: Guarded | None = None) -> Guarded:
+        """What is closed to a command that would be run now.
+
+        Args:
+            before: What was closed to one that has just run.
+        """
+        return guarded(self.root, environments=self.environments, before=before)
 
     @contextlib.contextmanager
     def command(
