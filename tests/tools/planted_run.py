@@ -1,7 +1,7 @@
 """One run of an agent over a project that holds its own Python; run by that Python, see `planting`.
 
-PYTHON planted_run.py PROJECT < calls.json     runs each call in the sandbox, and prints what it said
-PYTHON planted_run.py PROJECT later            what any later run does: imports, searches, commands
+PYTHON planted_run.py PROJECT < calls.json   runs each call in the sandbox, prints what it said
+PYTHON planted_run.py PROJECT later          what any later run does: imports, searches, commands
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 def main(project: Path, later: bool) -> None:
     """Begins as an agent would, then runs calls or does what later runs do."""
     _loaded(project / "agents" / "agent.py")
-    from agentkit.toolset.launched import note_launch  # noqa: PLC0415 - found as the project has it
     from agentkit_tools import Bounds, Search, Shell  # noqa: PLC0415 - found as the project has it
     from agentkit_tools.commands import run  # noqa: PLC0415 - found as the project has it
     from agentkit_tools.paths import Root  # noqa: PLC0415 - found as the project has it
     from agentkit_tools.sandbox import Sandbox, python_folders  # noqa: PLC0415 - as above
+
+    from agentkit.toolset.launched import note_launch  # noqa: PLC0415 - found as the project has it
 
     note_launch(["python3", "servers/server.py"], project)
     if not later:

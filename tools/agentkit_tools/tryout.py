@@ -43,7 +43,7 @@ def _own(namespace: str) -> str:
 
 
 PROMISES: Final = (
-    Promise("project", "a command writes in the project", "echo x > made && mkdir -p new/folder"),
+    Promise("changes", "a command writes in the project", "echo x > made && mkdir -p new/folder"),
     Promise("reading", "it sees nothing outside", '[ ! -e "$outside" ]'),
     Promise(
         "writing",
@@ -51,8 +51,8 @@ PROMISES: Final = (
         "! { echo x > $outside/made; } && ! { : >> /usr/bin/env; } && ! { : > /etc/made; }",
     ),
     Promise(
-        "git directories",
-        "they are read-only, wherever they lie",
+        "repositories",
+        "git directories are read-only, wherever they lie",
         "! { echo x >> .git/config; } && ! { echo x >> deep/sub/.git/config; } && "
         "! { echo x >> bare/config; }",
     ),
