@@ -7,6 +7,7 @@ PYTHON planted_run.py PROJECT later          what any later run does: imports, s
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import importlib.util
 import json
@@ -35,6 +36,8 @@ def main(project: Path, later: bool) -> None:
     for name in ("shop", "shop.cart", "lonely", "zipped", "zlib", "colorsys", "colorsys_not_there"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libnote.so")
     for entry in entry_points(group="agentkit.toolsets"):
         with contextlib.suppress(ImportError, AttributeError):
             entry.load()

@@ -1,6 +1,6 @@
 """Projects that hold what runs outside the sandbox, attempts to change it, and what runs later.
 
-    python -m tests.tools.planting UID FOLDER WITHOUT|WITHIN|AT-ONCE PYTHON [NAME …]
+    python -m tests.tools.planting UID FOLDER NAME …      prints as JSON what ran, as that user
 
 A project has an environment of its own with agentkit in it, an agent's file, code that is installed
 for editing, and a git directory in every form, made by git. After an attempt the same Python makes
@@ -26,7 +26,18 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from tests.tools.plants import PLANTS, PRELUDE, Plant
 
-__all__ = ["KINDS", "Kind", "Template", "at_once", "each", "template", "usable"]
+__all__ = [
+    "KINDS",
+    "Kind",
+    "Template",
+    "as_user",
+    "at_once",
+    "each",
+    "system_python",
+    "template",
+    "together",
+    "usable",
+]
 
 Kind: TypeAlias = Literal["usual", "linked", "missing", "flat", "module"]
 """How a project stands to Python: nothing special; its environment behind a link; a folder on the
@@ -149,7 +160,7 @@ def install():
 
 def _make_code(project: Path) -> None:
     texts = {
-        "agents/agent.py": "import beside\n",
+        "agents/agent.py": "import beside\nimport colorsys\n",
         "agents/beside.py": "",
         "editable/shop/__init__.py": "",
         "editable/shop/cart.py": "",
@@ -404,6 +415,56 @@ def each(made: Template, plants: Iterable[Plant], *, within: bool) -> dict[str, 
     return found
 
 
+def together(made: Template, plants: Sequence[Plant]) -> list[str]:
+    """Tries plants in the sandbox, one call after the other, in a world for each kind of project.
+
+    Returns:
+        What ran outside.
+
+    Raises:
+        AssertionError: The run in the sandbox did not come to its end.
+    """
+    ran: list[str] = []
+    for kind in KINDS:
+        if of_kind := [plant for plant in plants if plant.world == kind]:
+            with _world(made, kind) as there:
+                lines = [line for plant in of_kind for line in there.filled(plant)]
+                _carry_out(there, lines, within=True)
+                there.come_later(of_kind)
+                ran += there.ran()
+    return ran
+
+
+def as_user(uid: int, plants: Iterable[Plant]) -> list[str]:
+    """What `together` returns as another user, with the system's Python; root only.
+
+    Raises:
+        AssertionError: It did not come to its end.
+    """
+    with tempfile.TemporaryDirectory(prefix="agentkit-planting-") as folder:
+        os.chown(folder, uid, uid)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "tests.tools.planting", str(uid), folder),
+                *(plant.name for plant in plants),
+            ],
+            env={**os.environ, "PYTHONPATH": f"{REPO}:{REPO / 'tools'}"},
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        _opened(Path(folder))
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def system_python() -> str | None:
+    """A Python that every user may start and that can load what this one has installed."""
+    path = f"/usr/bin/python3.{sys.version_info.minor}"
+    return path if os.access(path, os.X_OK) else None
+
+
 def at_once(made: Template, kind: Kind) -> list[str]:
     """Tries all of one kind of project in one world and a few calls, which is quick.
 
@@ -433,3 +494,21 @@ def _carry_out(there: _World, lines: list[str], *, within: bool) -> None:
         return
     for line in lines:
         _quiet(["bash", "-c", line], there.project, {**os.environ, **_git(there.outside)})
+
+
+def main() -> None:
+    """As another user."""
+    uid, folder, names = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    python = system_python()
+    assert python is not None, "asked before"
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    os.environ["HOME"] = tempfile.tempdir = folder
+    with template(python) as made:
+        ran = together(made, [plant for plant in usable(made) if plant.name in names])
+    sys.stdout.write(json.dumps(ran))
+
+
+if __name__ == "__main__":
+    main()

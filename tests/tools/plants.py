@@ -30,11 +30,14 @@ class Plant:
 
 PRELUDE = """
 script() {
-  mkdir -p "${1%/*}"; rm -f "$1"
+  mkdir -p "$(dirname "$1")"; rm -f "$1"
   printf '#!/bin/sh\\n: > %s\\n' $ran > "$1"; chmod +x "$1"
 }
-module() { mkdir -p "${1%/*}"; printf 'open("%s","w").close()\\n' $ran >> "$1"; }
-library() { mkdir -p "${1%/*}"; rm -f "$1"; cp {project}/evil.so "$1"; }
+module() {
+  mkdir -p "$(dirname "$1")"
+  printf 'import posix; posix.close(posix.open("%s", 65, 420))\\n' $ran >> "$1"
+}
+library() { mkdir -p "$(dirname "$1")"; rm -f "$1"; cp {project}/evil.so "$1"; }
 hooks() { script "$1/post-commit"; script "$1/reference-transaction"; }
 settings() {
   hooks {project}/payload/${ran##*/}
@@ -242,7 +245,6 @@ _ENVIRONMENT = (
         "echo 'import os; os.system(\": > '$ran'\")' >> {site}/deps.pth",
     ),
     _environment("what every Python imports", "module {site}/sitecustomize.py"),
-    _environment("what every user's Python imports", "module {site}/usercustomize.py"),
     _environment(
         "another library of modules",
         "mkdir -p fake/bin fake/lib/{python}; "
@@ -353,10 +355,10 @@ _CODE = (
     ),
     Plant("loader: a library of LD_PRELOAD", ("library libs/preload.so",)),
     Plant("loader: a library of LD_PRELOAD, moved", ("mv libs moved; library libs/preload.so",)),
-    Plant("loader: a library of LD_LIBRARY_PATH", ("library libs/libz.so.1",)),
+    Plant("loader: a library of LD_LIBRARY_PATH", ("library libs/libnote.so",)),
     Plant(
         "loader: a folder of LD_LIBRARY_PATH that is missing",
-        ("library libs-to-come/libz.so.1",),
+        ("library libs-to-come/libnote.so",),
         "missing",
     ),
     Plant(
@@ -372,11 +374,6 @@ _CODE = (
     Plant(
         "code: the project is searched, what every Python imports",
         ("module sitecustomize.py",),
-        "flat",
-    ),
-    Plant(
-        "code: the project is searched, what every user's Python imports",
-        ("module usercustomize.py",),
         "flat",
     ),
     Plant(
