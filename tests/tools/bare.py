@@ -31,13 +31,13 @@ set -e
 T=$1; shift
 mount --make-rprivate /
 mount -t tmpfs none "$T"
-mkdir "$T/upper" "$T/work" "$T/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$T/upper,workdir=$T/work" "$T/root"
-mount -t proc proc "$T/root/proc"
-mount --rbind /sys "$T/root/sys"
-mount --rbind /dev "$T/root/dev"
+mkdir "$T/upper" "$T/work" "$T/top"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$T/upper,workdir=$T/work" "$T/top"
+mount -t proc proc "$T/top/proc"
+mount --rbind /sys "$T/top/sys"
+mount --rbind /dev "$T/top/dev"
 ip link set lo up && ip address add 192.0.2.1 dev lo || true
-cd "$T/root" && mkdir old && pivot_root . old && umount -l old
+cd "$T/top" && mkdir old && pivot_root . old && umount -l old
 exec "$@"
 """
 
