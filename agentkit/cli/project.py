@@ -11,7 +11,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from agentkit.agent import Agent, Observer
-from agentkit.cli.choose import UsageError, choose_model, project_tools
+from agentkit.cli.choose import UsageError, choose_model, project_tools, start_notices
 from agentkit.cli.people import Person, asker
 from agentkit.cli.show import Printer
 from agentkit.journal import SQLiteJournal
@@ -78,6 +78,8 @@ class Assignment:
             UsageError: The model or the project is not to be had.
             AgentKitError: There is no sandbox for the tools that need one.
         """
+        for line in start_notices(self.project, self.allow):
+            printer.line(line, "dim")
         person = Person(asker(), printer) if self.allow != "read-only" else None
         return Agent(
             choose_model(self.model, self.model_name, self.allow),
