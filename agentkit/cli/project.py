@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from agentkit.cli.show import Printer
 from agentkit.journal import SQLiteJournal
 from agentkit.messages import JsonValue, ModelSettings
 from agentkit.policy import Limits, Preset, preset
+from agentkit.redaction import public_address
 from agentkit.trace import runs_directory
 
 __all__ = [
@@ -93,8 +94,9 @@ class Assignment:
         )
 
     def labels(self) -> dict[str, JsonValue]:
-        """As a run's labels."""
-        return {LABEL: _adapter().dump_python(self, mode="json")}
+        """As a run's labels; without what an address holds of secrets."""
+        shown = public_address(self.model) if self.model else None
+        return {LABEL: _adapter().dump_python(replace(self, model=shown), mode="json")}
 
     @staticmethod
     def from_labels(labels: Mapping[str, Any]) -> Assignment:
