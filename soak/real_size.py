@@ -16,7 +16,6 @@ import json
 import math
 import os
 import random
-import re
 import statistics
 import sys
 import time
@@ -47,32 +46,36 @@ from tests.live.constrained import (
     forced_cases,
     tokenizer_of,
 )
-from tests.live.server import MODEL, REAL_SIZE_WINDOW, checkpoint_folder, live_server
+from tests.live.server import (
+    MODEL,
+    REAL_SIZE_WINDOW,
+    checkpoint_folder,
+    live_server,
+    requests_in,
+)
 
 _CHECKPOINT: Final = "real-size"
 _BATCHES: Final = 20
-"""Each with 16 forced calls and 4 in strict auto."""
+"""Each with 16 forced calls, 4 in strict auto, and a conversation."""
 
 _AT_ONCE: Final = 4
 _GIVE_UP: Final = 5
 _ROUNDS: Final = 24
 _TOKENS: Final = 60
-_STEPS: Final = 500
 
 
 def batch(number: int) -> dict[str, int]:
-    """Half of the forced modes, and every one of strict auto."""
+    """Half of the forced modes, every one of strict auto, and one conversation."""
     cases = [*forced_cases(number // 2)[number % 2 :: 2], *auto_cases(number)]
     closing = closing_tokens(_tokenizer())
+    made = [replace(case, closing=closing) for case in cases]
     counts: Counter[str] = Counter()
     with _client() as client, ThreadPoolExecutor(_AT_ONCE) as threads:
-        made = [replace(case, closing=closing) for case in cases]
-        for case, one in zip(
-            made, threads.map(lambda each: _checked(client, each), made), strict=True
-        ):
+        checked = threads.map(partial(_checked, client), made)
+        for case, one in zip(made, checked, strict=True):
             group = "auto" if case.mode == "auto" else "forced"
             counts.update({f"{group} {what}": count for what, count in one.items()})
-    return counts
+    return counts + conversation(number)
 
 
 def _checked(client: httpx2.Client, case: Case) -> Counter[str]:
@@ -162,28 +165,21 @@ def _reply(client: httpx2.Client, fields: dict[str, Any]) -> None:
 # --- conversations -----------------------------------------------------------------------------
 
 
-def conversations(log: Path) -> dict[str, int]:
-    """500 steps or more in many scripts, and what the server's log says was asked for them."""
+def conversation(number: int) -> Counter[str]:
+    """One of 20 to 40 steps in many scripts, and what the server's log says was asked for it."""
     from tests.live.test_context import converse  # noqa: PLC0415 - it reads the server's address
 
-    steps, foreseen, exact, seed = 0, 0, 0, 0
-    before = len(log.read_text(encoding="utf-8", errors="replace"))
-    while steps < _STEPS:
-        results, _ = anyio.run(partial(converse, seed, tokenizer=False, runs=1))
-        prompts = [prompt for result in results for prompt in result.context.prompts]
-        steps += len(prompts)
-        exact += sum(prompt.exact for prompt in prompts)
-        foreseen += sum(prompt.foreseen == prompt.counted for prompt in prompts)
-        seed += 1
-    return {"steps": steps, "exact": exact, "foreseen": foreseen, "conversations": seed} | {
-        f"requests of {path}": count for path, count in requests(log, before).items()
-    }
-
-
-def requests(log: Path, start: int) -> Counter[str]:
-    """How often each path was asked for since a place in the server's log."""
-    text = log.read_text(encoding="utf-8", errors="replace")[start:]
-    return Counter(re.findall(r'"(?:GET|POST) (\S+) HTTP', text))
+    log = Path(os.environ["AGENTKIT_LIVE_LOG"])
+    start = log.stat().st_size
+    results, _ = anyio.run(partial(converse, number, tokenizer=False, runs=1))
+    prompts = [prompt for result in results for prompt in result.context.prompts]
+    assert all(prompt.exact for prompt in prompts)
+    wrong = [prompt for prompt in prompts if prompt.foreseen != prompt.counted]
+    assert not wrong, f"conversation {number}: {wrong}"
+    asked = {f"requests of {path}": count for path, count in requests_in(log, start).items()}
+    compactions = sum(result.context.compactions for result in results)
+    steps = {"conversations": 1, "steps foreseen to the token": len(prompts)}
+    return Counter(steps | {"compactions": compactions} | asked)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -202,11 +198,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _proved(argv: Sequence[str] | None) -> int:
-    code = prove("real_size", _BATCHES, batch, argv)
+    given = sys.argv[1:] if argv is None else argv
+    # One process: a conversation's requests are told from others' by their place in the log.
+    code = prove("real_size", _BATCHES, batch, [*given, "--jobs", "1"])
     record = FOLDER / "real_size.json"
     if code == 0:
         shown = json.loads(record.read_text(encoding="utf-8"))
-        shown["conversations"] = conversations(Path(os.environ["AGENTKIT_LIVE_LOG"]))
         shown["speed, bounded texts against any text"] = {
             f"{at_once} at once": speeds(at_once) for at_once in (1, 8)
         }
