@@ -13,12 +13,13 @@ import os
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 
 import pytest
 
 _LOADED = (
-    *("anyio", "docstring_parser", "httpx2", "hypothesis", "hypothesis_jsonschema", "jsonschema"),
+    *("anyio", "docstring_parser", "httpx2", "hypothesis", "jsonschema"),
     *("pydantic", "referencing", "structlog", "tenacity", "trio", "xdist", "pytest_timeout"),
 )
 """Libraries that the tests of agentkit use; one that is missing is not needed."""
@@ -46,10 +47,12 @@ def _test(arguments: list[str], output: str) -> None:
     code = 3
     try:
         code = int(pytest.main(arguments))
-    finally:
-        with suppress(Exception):
-            sys.stdout.flush()
-        os._exit(code)
+    except BaseException:  # noqa: BLE001 - the process ends here, and its last words are kept
+        traceback.print_exc()
+    with suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _wait(child: int, seconds: float) -> str:
