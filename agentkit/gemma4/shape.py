@@ -104,7 +104,7 @@ class Shape:
         if self is ANYTHING:
             return 0
         kind = _TYPE_OF.get(type(value))
-        if kind is None or not self.allows(kind):
+        if kind is None or not self.allows(kind) or not self._is_listed(value):
             return 1
         if isinstance(value, list):
             return sum(self.item(at).misfit(item) for at, item in enumerate(value))
@@ -115,6 +115,14 @@ class Shape:
         unknown = sum(1 for key in value if closed and key not in names)
         children = sum(self.property(key).misfit(item) for key, item in value.items())
         return unknown + children + self._missing(value)
+
+    def _is_listed(self, value: object) -> bool:
+        """Whether an `enum` or `const` that binds every alternative has the value."""
+        binding = self.nodes[: 2 if "$ref" in self.nodes[0] else 1] if self.nodes else ()
+        lists = [listed for node in binding if (listed := _enumerated(node))]
+        return all(value in listed for listed in lists) or (
+            value is None and any(node.get("nullable") is True for node in binding)
+        )
 
     def _missing(self, value: Mapping[str, Any]) -> int:
         required = [

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,9 +44,10 @@ from agentkit.messages import (
 )
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
+from agentkit.models.detokenizer import Detokenizer, on_server
+from agentkit.models.evidence import Evidence, believed, may_hold_calls
 from agentkit.models.language import Languages
 from agentkit.models.probe import takes_grammar
-from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.timeouts import Timeouts
 from agentkit.models.transport import Connection, Transport
 from agentkit.trace import get_logger
@@ -54,10 +56,8 @@ from agentkit.wire import (
     ReplyDecoder,
     ServedModel,
     constrains_itself,
-    encode_detokenize,
     encode_request,
     read_models,
-    read_text,
 )
 
 __all__ = ["DEFAULT_MAX_TOKENS", "VLLMModel"]
@@ -131,7 +131,8 @@ class VLLMModel:
         self._served: ServedModel | None = None
         self._languages = Languages(self._transport)
         self._counter = PromptCounter(self._transport, tokenizer)
-        self._detokenizes = True
+        self._spells_tokens: bool | None = None
+        self._gemmas_ids = True
         self._takes_grammar: bool | None = None
 
     @property
@@ -204,9 +205,10 @@ class VLLMModel:
                 for event in decoder.feed(payload):
                     yield event
         first = next_call_number(request.messages)
-        response = decoder.finish(first)
-        calls = has_calls(decoder.reply, response, constrained=grammar is not None)
-        response = await self._reread(decoder.reply, response, language.dialect, first, calls)
+        forced = grammar is not None and request.tool_choice.mode == "required"
+        server = decoder.finish(first)
+        evidence = await self._evidence(decoder.reply, server, forced, first)
+        response = believed(server, evidence, language.dialect)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
@@ -249,40 +251,33 @@ class VLLMModel:
             _log.info("server probed", takes_grammar=self._takes_grammar)
         return dialect.grammar(request.tool_choice) if self._takes_grammar else None
 
-    async def _reread(
-        self,
-        reply: Reply,
-        response: ModelResponse,
-        dialect: Dialect,
-        first_call: int,
-        calls: bool,
-    ) -> ModelResponse:
-        """The reply in the model's own words, where the server's reading may differ.
+    async def _evidence(
+        self, reply: Reply, server: ModelResponse, forced: bool, first_call: int
+    ) -> Evidence:
+        """What is known of a reply beside the server's reading of it."""
+        if not reply.token_ids or not may_hold_calls(reply, server, forced=forced):
+            return Evidence(reply, forced, first_call=first_call)
+        pieces = None
+        if self._spells_tokens is not False:
+            try:
+                pieces = await self._detokenizer.pieces(reply.token_ids)
+                self._spells_tokens = True
+            except ModelError as error:
+                # The reply is whole without this. Only a server without such a path is left alone.
+                if isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501):
+                    self._spells_tokens = False
+                elif isinstance(error, ModelProtocolError):
+                    self._spells_tokens = False
+                    self._gemmas_ids = False
+                _log.info("the reply's tokens cannot be read", error=str(error))
+        known = self._gemmas_ids and (pieces is not None or profile_for(self.name) is not GENERIC)
+        if not known:  # ids of another vocabulary say nothing
+            reply = replace(reply, token_ids=[], prompt_token_ids=[])
+        return Evidence(reply, forced, pieces, first_call)
 
-        vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
-        call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
-        """
-        if calls and (text := await self._own_words(reply)) is not None:
-            parsed = dialect.read(text, in_thought=in_thought(reply.prompt_token_ids))
-            return reread(response, parsed, reply, first_call)
-        response = without_thoughts(response)
-        return with_leaks(response, dialect.leaked(response.message.content or "", first_call))
-
-    async def _own_words(self, reply: Reply) -> str | None:
-        """What the model produced, control tokens spelled out; None if the server won't say."""
-        if not (reply.token_ids and self._detokenizes):
-            return None
-        body = encode_detokenize(self.name, reply.token_ids)
-        try:
-            within = self._transport.timeouts.first_event
-            answer = await self._transport.post("/detokenize", body, within=within)
-        except ModelError as error:
-            # The reply is whole without this. Only a server without such a path is left alone.
-            missing = isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501)
-            self._detokenizes = not missing
-            _log.info("reply not read again", error=str(error))
-            return None
-        return read_text(answer)
+    @cached_property
+    def _detokenizer(self) -> Detokenizer:
+        return Detokenizer(on_server(self._transport, self.name))
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from agentkit.errors import ToolDefinitionError
+from agentkit.gemma4.names import resolve_name
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest, shown
 from agentkit.toolset.context import RunContext
@@ -129,20 +130,9 @@ class Toolset(ToolSource):
     def resolve_name(self, name: str) -> str | None:
         """The tool that was certainly meant by a name that is not quite one.
 
-        Undoes what models are seen to add or change: space, quotes, a namespace (`functions.x`,
-        `tool:x`), parentheses, case, and `-` for `_`. None if no tool, or more than one, fits.
+        See `agentkit.gemma4.names`. None if no tool, or more than one, fits.
         """
-        if name in self._tools:
-            return name
-        bare = name.strip().strip("\"'`").removesuffix("()").strip()
-        last = bare.replace("/", ":").replace(".", ":").rpartition(":")[2]
-        for candidate in (bare, last):
-            if candidate in self._tools:
-                return candidate
-            alike = [known for known in self._tools if _folded(known) == _folded(candidate)]
-            if len(alike) == 1:
-                return alike[0]
-        return None
+        return resolve_name(name, self._tools)
 
     def _unknown(self, name: str) -> str:
         close = self.resolve_name(name) or nearest(name, self._tools)
@@ -196,10 +186,6 @@ def _changed(
         description=tool.definition.description if description is None else description,
     )
     return replace(tool, definition=definition)
-
-
-def _folded(name: str) -> str:
-    return name.casefold().replace("-", "_")
 
 
 # --- sources -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agentkit.messages import ToolDefinition
 from agentkit.schema.lower import lower
-from agentkit.schema.names import aliases_of, renamed_schema
+from agentkit.schema.names import aliases_of, with_both_names
 from agentkit.schema.read import read
 
 names = st.sampled_from(["type", "type_", "required", "a:b", "a_b", "plain", "x y", "", "{", "é"])
@@ -54,7 +54,7 @@ def test_a_schema_is_renamed_where_it_names_members_and_nowhere_else() -> None:
         "required": ["type"],
         "$defs": {"type": {"type": "string"}},
     }
-    renamed = renamed_schema(schema, {"type": "type_", "properties": "properties_"})
+    renamed = with_both_names(schema, {"type": "type_", "properties": "properties_"})
     assert renamed == {
         "type": "object",
         "properties": {
