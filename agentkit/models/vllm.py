@@ -45,7 +45,10 @@ from agentkit.messages import (
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.detokenizer import Detokenizer, on_server
+<<<<<<< HEAD
 from agentkit.models.evidence import Evidence, believed, may_hold_calls
+=======
+>>>>>>> main
 from agentkit.models.language import Languages
 from agentkit.models.probe import takes_grammar
 from agentkit.models.timeouts import Timeouts
@@ -131,8 +134,13 @@ class VLLMModel:
         self._served: ServedModel | None = None
         self._languages = Languages(self._transport)
         self._counter = PromptCounter(self._transport, tokenizer)
+<<<<<<< HEAD
         self._spells_tokens: bool | None = None
         self._gemmas_ids = True
+=======
+        self._detokenizer: Detokenizer | None = None
+        self._detokenizes = True
+>>>>>>> main
         self._takes_grammar: bool | None = None
 
     @property
@@ -275,9 +283,35 @@ class VLLMModel:
             reply = replace(reply, token_ids=[], prompt_token_ids=[])
         return Evidence(reply, forced, pieces, first_call)
 
+<<<<<<< HEAD
     @cached_property
     def _detokenizer(self) -> Detokenizer:
         return Detokenizer(on_server(self._transport, self.name))
+=======
+        vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
+        call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
+        """
+        if calls and (pieces := await self._pieces(reply)) is not None:
+            parsed = dialect.read("".join(pieces), in_thought=in_thought(reply.prompt_token_ids))
+            return reread(response, parsed, reply, first_call)
+        response = without_thoughts(response)
+        return with_leaks(response, dialect.leaked(response.message.content or "", first_call))
+
+    async def _pieces(self, reply: Reply) -> list[str] | None:
+        """The text of each of the reply's tokens; None if nobody can tell."""
+        if not (reply.token_ids and self._detokenizes):
+            return None
+        if self._detokenizer is None:
+            self._detokenizer = Detokenizer(on_server(self._transport, self.name))
+        try:
+            return await self._detokenizer.pieces(reply.token_ids)
+        except ModelError as error:
+            # The reply is whole without this. Only a server without such a path is left alone.
+            missing = isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501)
+            self._detokenizes = not missing
+            _log.info("reply not read again", error=str(error))
+            return None
+>>>>>>> main
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
