@@ -25,7 +25,7 @@ from agentkit.events import (
     StepRestarted,
     StepStarted,
 )
-<<<<<<< HEAD
+from agentkit.exact import text_of_inexact, why_inexact
 from agentkit.messages import (
     Message,
     ModelRequest,
@@ -34,12 +34,7 @@ from agentkit.messages import (
     StopReason,
     ToolChoice,
 )
-from agentkit.policy import bounded_thoughts, history_problems, reminder, second_try, unusable
-=======
-from agentkit.exact import text_of_inexact, why_inexact
-from agentkit.messages import Message, ModelRequest, ModelResponse, ModelSettings, ToolChoice
-from agentkit.policy import bounded_thoughts, history_problems, second_try, unusable
->>>>>>> main
+from agentkit.policy import bounded_thoughts, history_problems, reminded, second_try, unusable
 
 __all__ = ["Problem", "ask", "ask_for", "problem_of"]
 
@@ -63,8 +58,10 @@ async def ask(run: Run) -> tuple[ModelResponse, Problem | None]:
         run.emit(StepRestarted(problem[1], attempt=2, step=run.step))
         given_up = response
         again = second_try(response, settings)
-        note = () if problem[0] != "malformed_call" else _note(run, response)
-        response = await _generate(run, again, choice, show=True, note=note)
+        messages = tuple(run.messages)
+        if problem[0] == "malformed_call" and not run.wiring.model.constrains:
+            messages = reminded(messages)  # no grammar holds the model to its format
+        response = await _generate(run, again, choice, show=True, messages=messages)
         problem = problem_of(run, response)
         run.emit(_asked_again(run, given_up, response, problem))
     seconds = round(time.monotonic() - started, 6)
@@ -80,11 +77,6 @@ def problem_of(run: Run, response: ModelResponse) -> Problem | None:
     """Why a reply is no step forward: a stop reason and a sentence."""
     recovers = run.wiring.settings.recovery is not False
     return unusable(response, [tool.name for tool in run.wiring.toolset] if recovers else ())
-
-
-def _note(run: Run, response: ModelResponse) -> tuple[Message, ...]:
-    """The reminder, for a model that no grammar holds to its format."""
-    return () if run.wiring.model.constrains or not response.message.content else reminder(response)
 
 
 def _asked_again(
@@ -121,10 +113,11 @@ async def _generate(
     choice: ToolChoice,
     *,
     show: bool,
-    note: tuple[Message, ...] = (),
+    messages: tuple[Message, ...] | None = None,
 ) -> ModelResponse:
-    """One model call. `note` is said to the model behind the history, in this request alone."""
-    messages = (*run.messages, *note)
+    """One model call, over the run's history where no other messages are given."""
+    if messages is None:
+        messages = tuple(run.messages)
     request = ModelRequest(messages, run.wiring.toolset.definitions, settings, tool_choice=choice)
     if _DEBUG and (problems := history_problems(request.messages)):
         raise AssertionError(f"the history is not valid: {'; '.join(problems)}")

@@ -100,7 +100,6 @@ def read_calls(body: Iterable[str], tools: Schemas, *, closed: bool) -> list[Cal
 _HEADER: Final = re.compile(r"\s*+call\s*+:\s*+([^{}(),:'\"\s]++(?::[^{}(),:'\"\s]++)*+)\s*+\{")
 _LOOSE_HEADER: Final = re.compile(r"\s*+(?:call\b)?+\s*+:?+\s*+([^{(\[<]*+)([{(])")
 _NEXT: Final = re.compile(r"[\s,;]*+(?=call:)")
-_SURPLUS: Final = re.compile(r"[\s})\]]*+")
 
 
 class _Reader:
@@ -137,25 +136,28 @@ class _Reader:
         for head in self._heads.finditer(text, 1):
             part = text[: head.start()].rstrip(" \t\r\n,;")
             reading = self._only(part, base | {"shared pair"})
-            between = part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")")
+            apart = part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")")
             if reading is not None:
                 return reading, text[head.start() :]
-            if between:
+            if apart:
                 return self._malformed(part), text[head.start() :]
         return self._malformed(text), ""
 
     @property
     def _heads(self) -> re.Pattern[str]:
+        """Where a further call of a known tool may begin."""
         names = "|".join(map(re.escape, self._tools)) or "(?!)"
-        return re.compile(rf"\bcall:(?:{names})\s*+[{{(]")
+        return re.compile(rf"(?:\bcall:|:|\b)(?:{names})\s*+[{{(]|\{{\s*+[\"']name[\"']\s*+:")
 
     def _only(self, text: str, base: frozenset[Damage]) -> CallReading | None:
         """The reading of this text as one call, if there is one and no other."""
         found: dict[str, CallReading] = {}
+        raw = self._spelled(text)
+        if (call := self._as_json(text)) is not None:
+            return CallReading(*call, raw, damage=base | _JSON)
         try:
             for name, arguments, undone in self._readings(text, base):
                 key = json.dumps([resolve_name(name, self._tools), arguments], sort_keys=True)
-                raw = self._spelled(text)
                 found.setdefault(key, CallReading(name, arguments, raw, damage=undone))
                 if len(found) > 1:
                     return None
@@ -168,17 +170,14 @@ class _Reader:
     ) -> Iterator[tuple[str, JsonObject, frozenset[Damage]]]:
         for name, start, closers, damage in self._beginnings(text, base):
             shape = self._shape(name)
-            for arguments, end, undone in Readings(text, self._quote, shape, damage).of(
-                start, closers
-            ):
-                surplus = _SURPLUS.match(text, end)
-                if surplus and surplus.end() == len(text):
-                    more: frozenset[Damage] = frozenset(["brace"] if surplus[0].strip() else [])
-                    everything = undone | more
-                    if len(everything) <= MOST_DAMAGE:
-                        yield name, arguments, everything
-        if (call := self._as_json(text)) is not None and base <= {"JSON"}:
-            yield *call, frozenset(["JSON"])
+            readings = Readings(text, self._quote, shape, damage)
+            for arguments, end, undone in readings.of(start, closers):
+                behind = text[end:].strip()
+                more: frozenset[Damage] = frozenset()
+                if behind != ("}" if "JSON" in damage else ""):
+                    more = frozenset(["brace"])
+                if len(undone | more) <= MOST_DAMAGE and not behind.strip("})] \t\r\n"):
+                    yield name, arguments, undone | more
 
     def _beginnings(
         self, text: str, base: frozenset[Damage]
@@ -188,11 +187,16 @@ class _Reader:
         Yields:
             The tool's name, the place in the text, what closes the arguments, what is undone.
         """
+        if header := _JSON_HEADER.match(text):
+            other: frozenset[Damage] = frozenset(["single quotes"] if header[1] == "'" else [])
+            if len(base | other) < MOST_DAMAGE and resolve_name(header[2], self._tools):
+                yield header[2], header.end(), "}", base | other | _JSON
+            return
         word = _CALL_WORD.match(text)
         unworded: frozenset[Damage] = base if word else base | {"header"}
         if header := _LOOSE_HEADER.match(text):
             name = header[1].strip().strip("\"'`" + self._quote).strip()
-            called: frozenset[Damage] = frozenset(["keywords"]) if header[2] == "(" else frozenset()
+            called: frozenset[Damage] = frozenset(["keywords"] if header[2] == "(" else [])
             damage = unworded | called
             if len(damage) <= MOST_DAMAGE and resolve_name(name, self._tools) is not None:
                 yield name, header.end(), ")}" if called else "}", damage
@@ -240,6 +244,11 @@ class _Reader:
         return text.replace(self._quote, QUOTE)
 
 
+_JSON: Final[frozenset[Damage]] = frozenset(["JSON"])
+_JSON_HEADER: Final = re.compile(
+    r"\s*+(?:call\s*+:\s*+)?\{\s*+([\"'])name\1\s*+:\s*+\1([\w.\-/: ]++)\1\s*+,"
+    r"\s*+\1(?:arguments|parameters)\1\s*+:\s*+\{"
+)
 _CALL_WORD: Final = re.compile(r"\s*+call\s*+:\s*+")
 _BEGUN: Final = re.compile(r"[\w.\-/]++(?::[\w.\-/]++)*+")
 

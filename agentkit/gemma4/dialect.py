@@ -114,8 +114,11 @@ class Dialect:
 
     def fits(self, name: str, arguments: JsonObject) -> bool:
         """Whether arguments, under the names the model is shown, fit the tool of that name."""
-        known = resolve_name(name, self._schemas)
-        return known is not None and not Shape.of(self._schemas[known]).misfit(arguments)
+        lowered = self._lowered.get(resolve_name(name, self._lowered) or "")
+        if lowered is None:
+            return False
+        schema = Shape.of(lowered.definition.parameters)
+        return not schema.misfit(lowered.restore(arguments))
 
     def _aliased(self, call: ToolCall) -> ToolCall:
         lowered = self._lowered.get(call.name)

@@ -8,8 +8,8 @@ that undoes at most two kinds of damage is offered, each of them, and the caller
 it is the only one that fits the tool's schema.
 
 Two things bound what a reading may be. A quote token is never part of a value: it is where a string
-begins or ends. And a value never holds a piece of the call's own syntax, such as another parameter's
-name with its colon behind a comma: such a text is two values that have lost what was between them.
+begins or ends. And a value never holds a piece of the call's own syntax, such as another parameter
+with its colon behind a comma: such a text is two values, and what was between them is lost.
 """
 
 from __future__ import annotations
@@ -49,9 +49,11 @@ _STEPS: Final = 4_000
 """Places that are tried in one call; a text with more is not read, so time stays in bounds."""
 
 _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
+_CALL: Final = re.compile(r"\bcall:\w")
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
-_CONSTANT: Final = re.compile(r"(?i:true|false|null|none)(?!\w)")
+_CONSTANT: Final = re.compile(r"(?i:true|false|null|none)")
+_BEFORE_COMMA: Final = re.compile(rf"(?:{LITERAL.pattern})\s*+,")
 _BARE_NAME: Final = re.compile(r"[^\W\d][\w.\-$@]*+")
 
 
@@ -70,12 +72,12 @@ class Readings:
         self._quote = quote
         self._shape = shape
         self._undone = undone
-        self._names = _names(shape.root)
-        alternatives = "|".join(map(re.escape, sorted(self._names, key=len, reverse=True)))
+        names, self._takes_others = _names(shape.root)
+        alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         self._declared = re.compile(alternatives or "(?!)")
         key = rf"(?:{alternatives or '(?!)'})[\"']?\s*+[:=]"
         # A parameter's name with its colon where a member could begin, or the head of a call.
-        self._syntax = re.compile(rf"(?:[,{{(\[\"']|\A)\s*+{key}|\bcall:\w")
+        self._syntax = re.compile(rf"(?:[,{{(\[\"']|\A)\s*+{key}")
         self._anywhere = re.compile(rf"{key}|\bcall:\w")
         self._steps = _STEPS
 
@@ -150,7 +152,7 @@ class Readings:
         if self._text[at : at + 1] == "]":
             yield before, at + 1, undone
             return
-        if at == len(self._text):
+        if self._text[at : at + 1] in ("", "}", ")"):
             yield from self._unclosed(before, at, undone)
             return
         for value, end, then in self._value(start, shape.item(len(before)), undone, depth + 1):
@@ -203,19 +205,20 @@ class Readings:
         self, at: int, shape: Shape, undone: _Damages
     ) -> Iterator[tuple[str, int, _Damages]]:
         mark = self._text[at]
-        names = shape.names
+        names, takes_others = shape.names, shape.takes_others
         if mark == self._quote or mark in _QUOTES:
             so_far = undone if mark == self._quote else self._with(undone, _QUOTES[mark])
             end = self._text.find(mark, at + 1)
             key = self._text[at + 1 : end]
-            if end > 0 and so_far is not None and (key in names or not names):
+            if end > 0 and so_far is not None and (key in names or takes_others):
                 yield key, end + 1, so_far
             return
+        found = _BARE_NAME.match(self._text, at) if takes_others else None
+        if found and found[0] not in names:
+            yield found[0], found.end(), undone
         for name in names:
             if self._text.startswith(name, at):
                 yield name, at + len(name), undone
-        if not names and (found := _BARE_NAME.match(self._text, at)):
-            yield found[0], found.end(), undone
 
     # --- values ----------------------------------------------------------------------------
 
@@ -241,7 +244,10 @@ class Readings:
             return
         else:
             yield from self._bare(at, shape, undone)
-        if start == at and shape.allows("string"):
+        # White space may be the text's own, except in JSON as people lay it out. And right behind a
+        # closing quote token, it may as well be that one which is missing elsewhere.
+        begins = (start == at or "JSON" in undone) and self._text[at - 1] != self._quote
+        if begins and shape.allows("string") and not _BEFORE_COMMA.match(self._text, at):
             yield from self._without_opening(at, shape, undone)
 
     def _bare(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
@@ -249,7 +255,8 @@ class Readings:
             yield bare_value(literal[0], shape), literal.end(), undone
             return
         constant = self._with(undone, "constant")
-        if (found := _CONSTANT.match(self._text, at)) and constant is not None:
+        found = _CONSTANT.match(self._text, at)
+        if found and constant is not None and self._stands_alone(found.end()):
             value = _CONSTANTS[found[0].lower()]
             if shape.allows("null" if value is None else "boolean"):
                 yield value, found.end(), constant
@@ -280,47 +287,64 @@ class Readings:
     def _without_opening(
         self, at: int, shape: Shape, undone: _Damages
     ) -> Iterator[tuple[Any, int, _Damages]]:
-        """A string whose opening quote token is missing: it goes on to the closing one."""
-        end = self._text.find(self._quote, at)
+        """A string whose opening quote is missing: it goes on to the closing one."""
         so_far = self._with(undone, "opening quote")
-        if end <= at or so_far is None:
+        if so_far is None:
             return
+        end = self._text.find(self._quote, at)
         text = self._text[at:end]
-        self._step(len(text))
-        if not self._syntax.search(text):
-            yield quoted_value(text, shape), end + 1, so_far
+        if end > at:
+            self._step(len(text))
+            if not self._syntax.search(text) and not _CALL.search(text):
+                yield quoted_value(text, shape), end + 1, so_far
+            return
+        for mark, damage in _QUOTES.items():
+            if (both := self._with(so_far, damage)) is not None:
+                yield from self._up_to(mark, at, shape, both)
 
     def _in_other_quotes(
         self, at: int, shape: Shape, undone: _Damages
     ) -> Iterator[tuple[Any, int, _Damages]]:
-        """A string in `'` or `"`: it ends at one of them behind which the call can go on."""
+        """A string in `'` or `"`."""
         mark = self._text[at]
-        if (so_far := self._with(undone, _QUOTES[mark])) is None:
-            return
-        apart = re.compile(rf"{mark}\s*+,\s*+{mark}")  # two strings, not one
-        end = self._text.find(mark, at + 1)
+        if (so_far := self._with(undone, _QUOTES[mark])) is not None:
+            yield from self._up_to(mark, at + 1, shape, so_far)
+
+    def _up_to(
+        self, mark: str, start: int, shape: Shape, undone: _Damages
+    ) -> Iterator[tuple[Any, int, _Damages]]:
+        """Texts that end at a `'` or `"` behind which the call can go on."""
+        quoted = _BESIDE_SYNTAX[mark]
+        end = self._text.find(mark, start)
         while end >= 0:
-            self._step((end - at) // 8)
-            if self._goes_on(end + 1):
-                text = self._text[at + 1 : end]
+            self._step((end - start) // 8)
+            text = self._text[start:end]
+            escaped = (len(text) - len(text.rstrip("\\"))) % 2
+            if not escaped and self._goes_on(end + 1):
+                if quoted.search(text) or self._syntax.search(text):
+                    return  # and so would every longer one
                 for read in _unescaped(text, mark):
-                    if not self._syntax.search(read) and not apart.search(read):
-                        yield quoted_value(read, shape), end + 1, so_far
+                    yield quoted_value(read, shape), end + 1, undone
             end = self._text.find(mark, end + 1)
 
     # --- looking ahead ---------------------------------------------------------------------
 
+    def _stands_alone(self, end: int) -> bool:
+        """Whether a word ends here, or a key begins for which the comma is missing."""
+        return not re.match(r"\w", self._text[end : end + 1]) or self._key_at(end)
+
     def _goes_on(self, at: int) -> bool:
         """Whether an element can end here."""
         at = self._skip(at)
-        return at == len(self._text) or self._text[at] in ",}])" or self._key_at(at)
+        return at == len(self._text) or self._text[at] in ",}])\"'{[" or self._key_at(at)
 
     def _key_at(self, at: int) -> bool:
         """Whether a declared name begins here, quoted or not."""
         if self._text[at : at + 1] in (self._quote, "'", '"'):
             at += 1
-        found = self._declared.match(self._text, at)
-        return found is not None and bool(_KEY_END.match(self._text, found.end()))
+        names = (self._declared, _BARE_NAME) if self._takes_others else (self._declared,)
+        found = (name.match(self._text, at) for name in names)
+        return any(name and _KEY_END.match(self._text, name.end()) for name in found)
 
     def _skip(self, at: int) -> int:
         space = SPACE.match(self._text, at)
@@ -328,6 +352,8 @@ class Readings:
 
     def _with(self, undone: _Damages, damage: Damage) -> _Damages | None:
         """What was undone with this too; None if that is too much."""
+        if damage == "JSON quotes" and "JSON" in undone:
+            return undone
         both = undone | {damage}
         return both if len(both) <= MOST_DAMAGE else None
 
@@ -344,11 +370,21 @@ _CONSTANTS: Final[Mapping[str, bool | None]] = {
     "null": None,
     "none": None,
 }
+_ITSELF: Final = re.compile(r"\A[A-Za-z]:\\\w|\\[bf]")
+_BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
+    mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}]|[,:{{\[(=]\s*+{mark}") for mark in _QUOTES
+}
+"""A quote beside a mark of syntax, inside a text: that text is two, and what was between them."""
 _KEY_END: Final = re.compile("[\"'\ufdd0-\ufdef]?\\s*+[:=]")
 
 
 def _unescaped(text: str, mark: str) -> set[str]:
-    """The text as it stands, and with its escapes undone: nobody can tell which was meant."""
+    r"""What a text between other quotes may say.
+
+    In JSON's quotes its escapes are JSON's. Two kinds of text look as if they had some and mean
+    themselves: a path of Windows, and a pattern with `\b`. There, and between single quotes, nobody
+    can tell which was meant, so both are readings.
+    """
     if "\\" not in text:
         return {text}
     try:
@@ -357,12 +393,14 @@ def _unescaped(text: str, mark: str) -> set[str]:
         read.encode()  # "\\ud800" is valid JSON and no valid text
     except ValueError:
         return {text}
-    return {text, read}
+    certain = mark == '"' and not _ITSELF.search(text)
+    return {read} if certain else {text, read}
 
 
-def _names(schema: object) -> frozenset[str]:
-    """The names of all members that a schema declares, however deep."""
+def _names(schema: object) -> tuple[frozenset[str], bool]:
+    """The names of all members that a schema declares, however deep; whether it takes others."""
     found: set[str] = set()
+    takes_others = False
     waiting: list[object] = [schema]
     while waiting:
         node = waiting.pop()
@@ -370,7 +408,10 @@ def _names(schema: object) -> frozenset[str]:
             properties = node.get("properties")
             if isinstance(properties, Mapping):
                 found.update(name for name in properties if name)
+            takes_others |= bool(node.get("additionalProperties")) or (
+                node.get("type") == "object" and not properties
+            )
             waiting.extend(node.values())
         elif isinstance(node, list):
             waiting.extend(node)
-    return frozenset(found)
+    return frozenset(found), takes_others

@@ -60,6 +60,11 @@ class Shape:
             name for node in self.nodes for name in _mapping(node.get("properties")) if name
         )
 
+    @property
+    def takes_others(self) -> bool:
+        """Whether members that are not declared may be given."""
+        return not self.names or any(node.get("additionalProperties") for node in self.nodes)
+
     def property(self, name: str) -> Shape:
         """What the value under this key may be."""
         if not self.nodes:
@@ -110,8 +115,7 @@ class Shape:
             return sum(self.item(at).misfit(item) for at, item in enumerate(value))
         if not isinstance(value, dict):
             return 0
-        names = self.names
-        closed = names and not any(node.get("additionalProperties") for node in self.nodes)
+        names, closed = self.names, not self.takes_others
         unknown = sum(1 for key in value if closed and key not in names)
         children = sum(self.property(key).misfit(item) for key, item in value.items())
         return unknown + children + self._missing(value)

@@ -58,16 +58,21 @@ def wrong_form(text: str, names: Collection[str]) -> str | None:
     if not names:
         return None
     found: str | None = None
-    rest = text
-    while rest := _BETWEEN.sub("", rest, count=1):
+    rest = _after_space(text)
+    while rest:
         for notation, end_of in _NOTATIONS.items():
             if end := end_of(rest, names):
                 found = found or notation
-                rest = rest[end:]
+                rest = _after_space(rest[end:])
                 break
         else:
             return None
     return found
+
+
+def _after_space(text: str) -> str:
+    between = _BETWEEN.match(text)
+    return text[between.end() :] if between else text
 
 
 _CONTROL: Final = re.compile("|".join(map(re.escape, CONTROL_LITERALS)))
@@ -80,9 +85,9 @@ def _shows(character: str) -> bool:
     return category[0] not in "ZC" and category != "Mn" and character not in _EMPTY_LETTERS
 
 
-_BETWEEN: Final = re.compile(
-    rf"(?:[\s,;\u200b-\u200f\ufeff]|{'|'.join(re.escape(c) for c in CONTROL_LITERALS if c not in (CALL_OPEN, QUOTE))})+"
-)
+_STRAY: Final = [each for each in CONTROL_LITERALS if each not in (CALL_OPEN, QUOTE)]
+_BETWEEN: Final = re.compile(rf"(?:[\s,;\u200b-\u200f\ufeff]|{'|'.join(map(re.escape, _STRAY))})+")
+"""What may stand between two calls, and around them."""
 
 # --- notations ---------------------------------------------------------------------------------
 
@@ -234,9 +239,10 @@ _CALL_TAG: Final = re.compile(
     re.IGNORECASE,
 )
 _OTHER_TOKENS: Final = re.compile(
-    r"\[TOOL_(?:CALLS?|REQUEST)\]|<\|python_tag\|>|<[|｜]tool[▁_]calls?(?:[▁_]section)?[▁_]begin[|｜]>"
-    r"|<\|action_start\|>|<\|channel\|>\s*commentary|functools\[|✿FUNCTION✿|<\|tool_call\|>"
-    r"|(?:assistant\s*)?(?:commentary\s+)?to=functions\."
+    r"\[TOOL_(?:CALLS?|REQUEST)\]|<\|python_tag\|>|<\|action_start\|>|<\|tool_call\|>|functools\["
+    r"|<[|\uff5c]tool[_\u2581]calls?(?:[_\u2581]section)?[_\u2581]begin[|\uff5c]>"
+    r"|<\|channel\|>\s*commentary|(?:assistant\s*)?(?:commentary\s+)?to=functions\."
+    r"|\u273fFUNCTION\u273f"
 )
 _PYTHON_HEAD: Final = re.compile(r"(?:tool_code\s+)?(?:[A-Za-z_]\w*\s*=\s*)?(?:await\s+)?")
 _PYTHON_CALL: Final = re.compile(rf"\s*({_NAME})\s*\(")
@@ -246,16 +252,19 @@ _ACTION: Final = re.compile(
 )
 _THOUGHTS: Final = ("Thought", "Question", "**Thought", "thought", "Reasoning")
 _LABEL: Final = re.compile(
-    rf"(?:-\s*)?(?:tool|function|tool[ _]?name|tool[ _]?call|function[ _]?call|name|calling(?: tool)?|use tool)"
+    r"(?:-\s*)?(?:(?:tool|function)(?:[ _]?(?:name|call))?|name|calling(?: tool)?|use tool)"
     rf"\s*[:=]\s*[\"'`]?({_NAME})[\"'`]?[ \t]*",
     re.IGNORECASE,
 )
 _LABELLED_LINE: Final = re.compile(
-    r"\n?[ \t]*(?:[-{}\[\]()]+[ \t]*|[\"']?[\w.\- ]{1,40}[\"']?[ \t]*[:=][^\n]*|\([^\n]*\))(?=\n|\Z)|\n[ \t]*(?=\n|\Z)"
+    r"\n?[ \t]*"
+    r"(?:[-{}\[\]()]+[ \t]*|[\"']?[\w.\- ]{1,40}[\"']?[ \t]*[:=][^\n]*|\([^\n]*\))(?=\n|\Z)"
+    r"|\n[ \t]*(?=\n|\Z)"
 )
 _DECODER: Final = json.JSONDecoder(strict=False)
 _BRACKETS: Final = re.compile(
-    rf"{re.escape(QUOTE)}.*?(?:{re.escape(QUOTE)}|\Z)|\"(?:[^\"\\\n]|\\.)*\"|(?<![\w])'(?:[^'\\\n]|\\.)*'|[{{}}()\[\]]",
+    rf"{re.escape(QUOTE)}.*?(?:{re.escape(QUOTE)}|\Z)"
+    r"|\"(?:[^\"\\\n]|\\.)*\"|(?<!\w)'(?:[^'\\\n]|\\.)*'|[{}()\[\]]",
     re.DOTALL,
 )
 

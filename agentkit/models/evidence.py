@@ -3,9 +3,9 @@
 A reply can hold the text of a call without being one: it quotes a file, explains a tool, or repeats
 what somebody wants to be run. Only the token that opens a call is beyond doubt, so:
 
-1. Where the server gives the reply's token ids, a call begins at the id of `<|tool_call>` and nowhere
-   else. A call that the server returned and the ids do not show is text: its parser goes by the
-   spelling (vLLM 0.32, `parser/gemma4.py`). In an open thought the token begins no call.
+1. Where the server gives the reply's token ids, a call begins at the id of `<|tool_call>` and
+   nowhere else. A call that the server returned and the ids do not show is text: its parser goes by
+   the spelling (vLLM 0.32, `parser/gemma4.py`). In an open thought the token begins no call.
 2. Where it gives none, a call is what the server returned as one, or a whole reply that is nothing
    but calls in Gemma's full form, exactly.
 3. A reply that a grammar held to calls and nothing else is a call in either spelling: the grammar
@@ -19,6 +19,7 @@ all the same and says something else, neither is believed and the call comes bac
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -142,8 +143,8 @@ def _without_ids(server: ModelResponse, evidence: Evidence, dialect: Dialect) ->
 
 
 def _without_pieces(server: ModelResponse, evidence: Evidence) -> ModelResponse:
-    """Rules 1 and 3 where the ids are known and their text is not: the ids tell how many calls there
-    are, and only the server can tell what is in them.
+    """Rules 1 and 3 where the ids are known and their text is not: the ids tell how many calls
+    there are, and only the server can tell what is in them.
     """
     calls = server.message.tool_calls
     opened = evidence.reply.token_ids.count(_CALL)
@@ -200,9 +201,11 @@ def _agreed(parsed: ParsedReply, server: ModelResponse, dialect: Dialect) -> Par
 
 
 def _unless_they_differ(ours: ParsedCall, theirs: ToolCall, dialect: Dialect) -> ParsedCall:
-    if not ours.damage or theirs.malformed is not None or theirs.arguments == ours.arguments:
+    if not ours.damage or theirs.malformed is not None:
         return ours
-    if any(map(_holds_syntax, _texts(theirs.arguments))):
+    if _leaves(theirs.arguments) == _leaves(ours.arguments):
+        return ours
+    if any(_SYNTAX.search(text) for _, text in _leaves(theirs.arguments)):
         return ours
     if not dialect.fits(theirs.name, theirs.arguments):
         return ours
@@ -210,19 +213,17 @@ def _unless_they_differ(ours: ParsedCall, theirs: ToolCall, dialect: Dialect) ->
 
 
 _SYNTAX: Final = re.compile(
-    rf"\s*(?:[\"'].*[\"']|None|True|False|NULL|null|true|false)\s*\Z|.*(?:{'|'.join(map(re.escape, CONTROL_LITERALS))})",
-    re.DOTALL,
+    r"\A\s*[\"'(\[{]|[\"')\]}]\s*\Z|\A(?:none|true|false|null)\Z|"
+    + "|".join(map(re.escape, CONTROL_LITERALS)),
+    re.IGNORECASE,
 )
+"""Marks on a text that the server's parser should have taken off, so that it read it wrong."""
 
 
-def _holds_syntax(text: str) -> bool:
-    """Whether a text still has the marks on it that the server's parser should have taken off."""
-    return _SYNTAX.match(text) is not None
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
+def _leaves(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """The scalars of a value, each with its place; 5 and "5" are one, for types are ours to give."""
     if isinstance(value, Mapping):
-        return [*map(str, value), *(text for item in value.values() for text in _texts(item))]
-    return [text for item in value for text in _texts(item)] if isinstance(value, list) else []
+        return [leaf for key in sorted(value) for leaf in _leaves(value[key], f"{path}.{key}")]
+    if isinstance(value, list):
+        return [leaf for at, item in enumerate(value) for leaf in _leaves(item, f"{path}.{at}")]
+    return [(path, value if isinstance(value, str) else json.dumps(value))]

@@ -45,10 +45,7 @@ from agentkit.messages import (
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.detokenizer import Detokenizer, on_server
-<<<<<<< HEAD
 from agentkit.models.evidence import Evidence, believed, may_hold_calls
-=======
->>>>>>> main
 from agentkit.models.language import Languages
 from agentkit.models.probe import takes_grammar
 from agentkit.models.timeouts import Timeouts
@@ -134,13 +131,7 @@ class VLLMModel:
         self._served: ServedModel | None = None
         self._languages = Languages(self._transport)
         self._counter = PromptCounter(self._transport, tokenizer)
-<<<<<<< HEAD
-        self._spells_tokens: bool | None = None
-        self._gemmas_ids = True
-=======
-        self._detokenizer: Detokenizer | None = None
-        self._detokenizes = True
->>>>>>> main
+        self._spells_tokens = True
         self._takes_grammar: bool | None = None
 
     @property
@@ -266,52 +257,22 @@ class VLLMModel:
         if not reply.token_ids or not may_hold_calls(reply, server, forced=forced):
             return Evidence(reply, forced, first_call=first_call)
         pieces = None
-        if self._spells_tokens is not False:
+        if self._spells_tokens:
             try:
                 pieces = await self._detokenizer.pieces(reply.token_ids)
-                self._spells_tokens = True
             except ModelError as error:
                 # The reply is whole without this. Only a server without such a path is left alone.
-                if isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501):
-                    self._spells_tokens = False
-                elif isinstance(error, ModelProtocolError):
-                    self._spells_tokens = False
-                    self._gemmas_ids = False
+                missing = isinstance(error, ModelStatusError) and error.status_code in _NO_PATH
+                self._spells_tokens = not missing
                 _log.info("the reply's tokens cannot be read", error=str(error))
-        known = self._gemmas_ids and (pieces is not None or profile_for(self.name) is not GENERIC)
-        if not known:  # ids of another vocabulary say nothing
+        if pieces is None and profile_for(self.name) is GENERIC:
+            # Nothing says that the ids are those of Gemma's vocabulary, so they say nothing.
             reply = replace(reply, token_ids=[], prompt_token_ids=[])
         return Evidence(reply, forced, pieces, first_call)
 
-<<<<<<< HEAD
     @cached_property
     def _detokenizer(self) -> Detokenizer:
         return Detokenizer(on_server(self._transport, self.name))
-=======
-        vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
-        call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
-        """
-        if calls and (pieces := await self._pieces(reply)) is not None:
-            parsed = dialect.read("".join(pieces), in_thought=in_thought(reply.prompt_token_ids))
-            return reread(response, parsed, reply, first_call)
-        response = without_thoughts(response)
-        return with_leaks(response, dialect.leaked(response.message.content or "", first_call))
-
-    async def _pieces(self, reply: Reply) -> list[str] | None:
-        """The text of each of the reply's tokens; None if nobody can tell."""
-        if not (reply.token_ids and self._detokenizes):
-            return None
-        if self._detokenizer is None:
-            self._detokenizer = Detokenizer(on_server(self._transport, self.name))
-        try:
-            return await self._detokenizer.pieces(reply.token_ids)
-        except ModelError as error:
-            # The reply is whole without this. Only a server without such a path is left alone.
-            missing = isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501)
-            self._detokenizes = not missing
-            _log.info("reply not read again", error=str(error))
-            return None
->>>>>>> main
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
@@ -361,6 +322,8 @@ class VLLMModel:
 
 
 _CHAT = "/v1/chat/completions"
+_NO_PATH = frozenset({404, 405, 501})
+"""Statuses of a path that the server does not have."""
 
 
 def _address(given: str | None) -> str:

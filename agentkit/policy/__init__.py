@@ -18,7 +18,7 @@ from agentkit.policy.guard import ProgressGuard
 from agentkit.policy.history import history_problems, mended_history
 from agentkit.policy.limits import Budget, Limits, Prices
 from agentkit.policy.presets import Preset, preset
-from agentkit.policy.second_try import reminder, second_try, unusable
+from agentkit.policy.second_try import reminded, second_try, unusable
 from agentkit.policy.thoughts import bounded_thoughts
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
     "history_problems",
     "mended_history",
     "preset",
-    "reminder",
+    "reminded",
     "second_try",
     "unusable",
 ]

@@ -4,20 +4,22 @@ form that cannot be run.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Final
 
 from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import (
-    AssistantMessage,
     Message,
     ModelResponse,
     ModelSettings,
     StopReason,
+    TextPart,
+    ToolMessage,
     UserMessage,
 )
 
-__all__ = ["reminder", "second_try", "unusable"]
+__all__ = ["reminded", "second_try", "unusable"]
 
 
 def unusable(response: ModelResponse, tools: Collection[str] = ()) -> tuple[StopReason, str] | None:
@@ -78,13 +80,22 @@ def second_try(response: ModelResponse, settings: ModelSettings) -> ModelSetting
     return replace(settings, thinking=not in_thought and not settings.thinking)
 
 
-def reminder(response: ModelResponse) -> tuple[Message, ...]:
-    """What stands behind the history while a call in a wrong form is asked for again.
+def reminded(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The conversation for asking again for a call that was in a wrong form, with a note.
 
-    It is part of that request alone: the history goes on without it.
+    The note stands at the end of what was said last: a message of its own would void the server's
+    prefix cache and take the model's earlier thoughts from it. It is part of one request alone.
     """
-    note = (
-        "That was not run: it is not a tool call. Call the tool in your own format, or answer in "
-        "words."
-    )
-    return (AssistantMessage(response.message.content), UserMessage(note))
+    *before, last = messages
+    if isinstance(last, (UserMessage, ToolMessage)):
+        content = last.content
+        if isinstance(content, str):
+            return (*before, replace(last, content=f"{content}\n\n{_NOTE}"))
+        return (*before, replace(last, content=(*content, TextPart(f"\n\n{_NOTE}"))))
+    return tuple(messages)
+
+
+_NOTE: Final = (
+    "(Your last reply was a tool call in a wrong form, so nothing was run. Call the tool in your own "
+    "tool call format, or answer in words.)"
+)

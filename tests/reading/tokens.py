@@ -99,7 +99,7 @@ def decode(ids: Sequence[int]) -> str:
     Raises:
         KeyError: One of them is not in the vocabulary.
     """
-    return b"".join(_TEXTS[number] for number in ids).decode("utf-8", "replace")
+    return b"".join(_TEXTS.get(number, b"") for number in ids).decode("utf-8", "replace")
 
 
 def encode_prompt(text: str) -> list[int]:
