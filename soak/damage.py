@@ -8,15 +8,13 @@ of every tenth, 95 % run at the first reply.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import anyio
 
+from soak.misses import note_miss
 from soak.proof import prove
 from tests.reading.bench import Bench, count, described
 
@@ -40,18 +38,11 @@ async def _play(number: int, cases: int) -> dict[str, int]:
         examined = bench.source.randrange(_EVERY) == 0
         counts += count(bench, chosen, case, verdict, enumerate_=examined)
         if verdict.lost or verdict.outcome in ("wrong", "lost", "shown"):
-            _note(described(case, verdict) | {"batch": number, "case": n})
+            note_miss(described(case, verdict) | {"batch": number, "case": n})
     return dict(counts)
 
 
-def _note(miss: Mapping[str, object]) -> None:
-    """Keeps a miss where somebody wants to look at it."""
-    if path := os.environ.get("AGENTKIT_SOAK_MISSES"):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(miss, ensure_ascii=False) + "\n")
-
-
-def failures(counts: Mapping[str, int]) -> list[str]:
+def missed(counts: Mapping[str, int]) -> list[str]:
     """The bars that were missed."""
     found = [
         f"{counts.get(name, 0)} {name}"
@@ -68,7 +59,7 @@ def failures(counts: Mapping[str, int]) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the proof."""
-    return prove("damage", _BATCHES, batch, argv, failures)
+    return prove("damage", _BATCHES, batch, argv, missed)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ _SYNTAX: Final = re.compile(
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """The scalars of a value, each with its place; 5 and "5" are one, for types are ours to give."""
+    """The scalars of a value, each with its place; 5 and "5" are one: types are ours to give."""
     if isinstance(value, Mapping):
         return [leaf for key in sorted(value) for leaf in _leaves(value[key], f"{path}.{key}")]
     if isinstance(value, list):

@@ -96,6 +96,6 @@ def reminded(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 _NOTE: Final = (
-    "(Your last reply was a tool call in a wrong form, so nothing was run. Call the tool in your own "
-    "tool call format, or answer in words.)"
+    "(Your last reply was a tool call in a wrong form, so nothing was run. Call the tool in your "
+    "own tool call format, or answer in words.)"
 )

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final, Literal, TypeAlias
 
-from agentkit import Agent, ModelSettings, Tool, Toolset, VLLMModel
+from agentkit import Agent, ModelSettings, VLLMModel
 from agentkit.events import ModelFinished
-from agentkit.messages import ModelRequest, ToolCall, ToolDefinition, ToolResult, UserMessage
-from agentkit.schema.foreign import ForeignArguments
-from agentkit.toolset import ToolOptions
+from agentkit.messages import ModelRequest, ToolCall, ToolResult, UserMessage
 from tests.reading.damage import KINDS, Kind, Meant, Unit, damaged, possible, whole
+from tests.reading.playing import recording
 from tests.reading.readings import readings
 from tests.reading.schemas import TOOLS, SchemaTool
 from tests.reading.server import URL, Server, Wrote
@@ -83,23 +82,10 @@ class Bench:
         tools = list(TOOLS.values())
         self._sets = [self.source.sample(tools, _OFFERED) for _ in range(_SETS)]
         self._ran: list[Meant] = []
-        self._toolsets = [Toolset(self._tool(tool) for tool in one) for one in self._sets]
+        self._toolsets = [recording(one, self._ran) for one in self._sets]
 
     def _next(self, _: object) -> Wrote:
         return self._answers.pop(0)
-
-    def _tool(self, tool: SchemaTool) -> Tool[..., Any]:
-        def function(context: object, /, **arguments: Any) -> str:
-            del context
-            self._ran.append(Meant(tool.name, arguments))
-            return "done"
-
-        return Tool(
-            ToolDefinition(tool.name, f"Does {tool.name}.", tool.schema),
-            function,
-            ToolOptions(effect="pure"),
-            ForeignArguments(tool.schema),
-        )
 
     # --- cases -----------------------------------------------------------------------------
 

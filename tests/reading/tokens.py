@@ -46,9 +46,17 @@ _IDS: Final = {
     EOS: 1,
     PAD: 0,
 }
-_OTHER_IDS: Final = {"<bos>": 2, "<unk>": 3, "<|tool>": 46, "<tool|>": 47, "<tool_response|>": 51}
+_OTHER_IDS: Final = {
+    "<mask>": 4,
+    "<bos>": 2,
+    "<unk>": 3,
+    "<|tool>": 46,
+    "<tool|>": 47,
+    "<tool_response|>": 51,
+}
 _MORE_IDS: Final = {"<|think|>": 98, "<|turn>": 105}
 
+VOCABULARY: Final = 262_144
 BYTES_FROM: Final = 1000
 PIECES_FROM: Final = 2000
 _PIECES: Final = re.findall(
@@ -97,9 +105,12 @@ def decode(ids: Sequence[int]) -> str:
     """The text of ids, control tokens spelled out, as `/detokenize` gives it.
 
     Raises:
-        KeyError: One of them is not in the vocabulary.
+        ValueError: One of them is not in the vocabulary.
     """
-    return b"".join(_TEXTS.get(number, b"") for number in ids).decode("utf-8", "replace")
+    if any(not 0 <= number < VOCABULARY for number in ids):
+        raise ValueError("token ids out of vocabulary")
+    unused = ((_TEXTS.get(number) or f"<unused{number}>".encode()) for number in ids)
+    return b"".join(unused).decode("utf-8", "replace")
 
 
 def encode_prompt(text: str) -> list[int]:
