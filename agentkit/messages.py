@@ -304,6 +304,8 @@ class ModelSettings:
             model that has to call for ever cannot answer.
         recovery: Whether a reply that is nothing but a call in a wrong form is asked for again;
             without it the text of such a reply is the answer. On where nobody says otherwise.
+        grammar: Whether calls are held to their tools' schemas while they are written, by a server
+            that can; None for yes.
         extra_body: Further fields of the request, sent as they are; an object such as
             `chat_template_kwargs` is joined with ours.
     """
@@ -318,6 +320,7 @@ class ModelSettings:
     thinking_tokens: int | None = None
     tool_choice: ToolChoice | None = None
     recovery: bool | None = None
+    grammar: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def over(self, base: ModelSettings) -> ModelSettings:

@@ -77,8 +77,9 @@ class Agent(Generic[OutputT]):
     Args:
         model: Produces the replies.
         instructions: The system text.
-        tools: Functions or tools.
-        toolsets: Sets of tools, fixed or made for each run.
+        tools: Functions or tools, offered in the order of their names: the same ones, however they
+            are listed, share a server's prefix cache.
+        toolsets: Sets of tools, fixed or made for each run. A `Toolset` keeps its own order.
         output_type: What an answer is: text, any type that pydantic knows, or a function that
             takes the answer and returns the output.
         planning: Whether the model keeps a plan, through a tool `plan` of its own.
@@ -125,14 +126,12 @@ class Agent(Generic[OutputT]):
         self._instructions = instructions
         self._answer = answer_tool(output_type)
         answers = [self._answer.tool] if self._answer else []
-        own = Toolset([*tools, *plan_tools(planning), *answers])
+        own = Toolset.by_name([*tools, *plan_tools(planning), *answers])
         self._tools = combined(own, *toolsets)
         self._settings = planned(planning, settings or ModelSettings())
         self._limits = limits or Limits()
         self.context = context
-        self._policy = preset(policy) if isinstance(policy, str) else policy
-        if isinstance(self._tools, Toolset):
-            self._check_policy(self._tools)
+        self._govern(policy)
         self._used = _USED
         self._approve = approve
         self._ask = ask
@@ -341,6 +340,7 @@ class Agent(Generic[OutputT]):
         self,
         *,
         model: Model | None = None,
+        policy: Policy | Preset | None = None,
         executor: Executor | None = None,
         observers: Iterable[Observer] | None = None,
         approve: Approver | None = None,
@@ -352,6 +352,7 @@ class Agent(Generic[OutputT]):
         """
         other = copy.copy(self)
         other._model = model or self._model
+        other._govern(policy or self._policy)
         if executor is not None:  # what happens there has not happened here
             other._executor, other._used = executor, UsedDecisions()
         other._observers = self._observers if observers is None else tuple(observers)
@@ -364,6 +365,11 @@ class Agent(Generic[OutputT]):
         if not isinstance(self._tools, Toolset):
             return READS
         return READS & frozenset(label for tool in self._tools for label in tool.labels)
+
+    def _govern(self, policy: Policy | Preset | None) -> None:
+        self._policy = preset(policy) if isinstance(policy, str) else policy
+        if isinstance(self._tools, Toolset):
+            self._check_policy(self._tools)
 
     def _check_policy(self, tools: Toolset) -> None:
         problem = self._policy.problem_with(tools) if self._policy is not None else None

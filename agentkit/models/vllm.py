@@ -27,6 +27,7 @@ from agentkit.errors import (
     ModelConnectionError,
     ModelError,
     ModelProtocolError,
+    ModelResponseTooLargeError,
     ModelStatusError,
     ServerNotReadyError,
 )
@@ -44,9 +45,11 @@ from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.evidence import Evidence, believed, may_hold_calls
 from agentkit.models.language import Languages
+from agentkit.models.repeats import RepeatWatch
 from agentkit.models.server import Server
 from agentkit.models.timeouts import Timeouts
 from agentkit.models.transport import Connection, Transport
+from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.trace import get_logger
 from agentkit.wire import (
     Reply,
@@ -90,6 +93,8 @@ class VLLMModel:
         timeouts: The clocks of a call.
         settings: Defaults for each request.
         stream: False asks for whole replies; everything else stays the same.
+        max_response_bytes: Most bytes, decoded, of one answer of the server: of a body, of one
+            event of a stream, and of what a reply says.
         tokenizer: The checkpoint's `tokenizer.json`, or the folder that holds it; default: the one
             in the server's own model folder or in a hub's cache, where that is on this machine.
             With a tokenizer at hand (extra `local`) a step is one request: prompts are counted
@@ -114,6 +119,7 @@ class VLLMModel:
         timeouts: Timeouts | None = None,
         settings: ModelSettings | None = None,
         stream: bool = True,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
         tokenizer: Path | None = None,
     ) -> None:
         connection = Connection(
@@ -124,7 +130,7 @@ class VLLMModel:
             proxy=proxy,
             http_client=http_client,
         )
-        self._transport = Transport(connection, timeouts or Timeouts())
+        self._transport = Transport(connection, timeouts or Timeouts(), max_response_bytes)
         self._model = model
         self._settings = settings or ModelSettings()
         self._stream = stream
@@ -197,12 +203,17 @@ class VLLMModel:
             stream=self._stream,
             grammar=grammar,
         )
-        decoder = ReplyDecoder(request.settings.max_tokens)
+        decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
+        watch = RepeatWatch()
         payloads = self._payloads(body, deadline)
         async with aclosing(payloads):
             async for payload in payloads:
-                for event in decoder.feed(payload):
+                events = decoder.feed(payload)
+                for event in events:
                     yield event
+                if watch.sees_loop(decoder.reply, events):
+                    decoder.give_up()
+                    break
         first = next_call_number(request.messages)
         forced = grammar is not None and request.tool_choice.mode == "required"
         server = decoder.finish(first)
@@ -242,7 +253,8 @@ class VLLMModel:
 
     async def _grammar(self, request: ModelRequest, dialect: Dialect) -> JsonObject | None:
         """The grammar of the request's calls, if the server takes one; found out once."""
-        if not request.tools or constrains_itself(request.settings):
+        settings = request.settings
+        if not request.tools or settings.grammar is False or constrains_itself(settings):
             return None
         try:
             takes_grammar = await self._server.takes_grammar.get()
@@ -337,7 +349,8 @@ def _may_pass(error: BaseException) -> bool:
     """A model call has no side effect, so whatever a second try might mend is tried again."""
     if isinstance(error, ModelStatusError):
         return error.status_code in (408, 429) or error.status_code >= 500
-    return isinstance(error, ModelError) and not isinstance(error, ContextWindowError)
+    lasting = (ContextWindowError, ModelResponseTooLargeError)
+    return isinstance(error, ModelError) and not isinstance(error, lasting)
 
 
 def _wait(error: AgentKitError, attempt: int) -> float:
