@@ -130,6 +130,8 @@ class _Exact:
             found = self._key.match(self.text, self.at)
             key = found[0].strip() if found else ""
             self.at = found.end() if found else self.at
+            if len(key) > 1 and key[0] == key[-1] == "'":  # another language's quotes
+                raise _NotExactError
         if not self._takes(":"):
             raise self._cut_or_wrong("key")
         return key
@@ -164,4 +166,4 @@ class _Exact:
 
 @cache
 def _bare_key(quote: str) -> re.Pattern[str]:
-    return re.compile(rf"[^,:={{}}\[\]\"'{quote}]*+")
+    return re.compile(rf"[^,:={{}}\[\]\"{quote}]*+")
