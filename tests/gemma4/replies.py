@@ -217,3 +217,22 @@ def _check_result(text: str, events: list[ParserEvent], reply: ParsedReply) -> N
         json.dumps(call.arguments)
         assert call.raw.startswith(CALL_OPEN), (text, call)
     assert (reply.cut_call is None) or reply.truncated is not None
+
+
+_TOKENS: Final = re.compile(r'<\|"\|>.*?<\|"\|>|[{}\[\],]|[^{}\[\],]+', re.DOTALL)
+
+
+def repeats_a_key(call: str) -> bool:
+    """Whether an object in a native call has one key twice, which no grammar can rule out."""
+    objects: list[set[str] | None] = []
+    for token in _TOKENS.findall(call):
+        if token in "{[":
+            objects.append(set() if token == "{" else None)
+        elif token in "}]":
+            objects.pop()
+        elif ":" in token and objects and (keys := objects[-1]) is not None:
+            key = token.partition(":")[0].strip()
+            if key in keys:
+                return True
+            keys.add(key)
+    return False
