@@ -49,7 +49,10 @@ _STEPS: Final = 4_000
 """Places that are tried in one call; a text with more is not read, so time stays in bounds."""
 
 _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
-_CALL: Final = re.compile(r"\bcall:\w")
+_MARKS: Final = re.compile(r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|,\s*+\Z|\bcall:\w")
+"""What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, a
+comma at its end, the head of a call. It is as likely the rest of another value."""
+_PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
 _CONSTANT: Final = re.compile(r"(?i:true|false|null|none)")
@@ -251,7 +254,8 @@ class Readings:
             yield from self._without_opening(at, shape, undone)
 
     def _bare(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
-        if literal := LITERAL.match(self._text, at):
+        literal = LITERAL.match(self._text, at)
+        if literal and self._goes_on(literal.end()):
             yield bare_value(literal[0], shape), literal.end(), undone
             return
         constant = self._with(undone, "constant")
@@ -281,7 +285,8 @@ class Readings:
             comma = self._text.find(",", comma + 1, limit)
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
-        if text and text == text.strip() and not self._anywhere.search(text):
+        marked = self._anywhere.search(text) or _MARKS.search(text) or _PAIR.match(text)
+        if text and text == text.strip() and not marked:
             yield text, end, undone
 
     def _without_opening(
@@ -295,12 +300,14 @@ class Readings:
         text = self._text[at:end]
         if end > at:
             self._step(len(text))
-            if not self._syntax.search(text) and not _CALL.search(text):
+            if not self._syntax.search(text) and not _MARKS.search(text):
                 yield quoted_value(text, shape), end + 1, so_far
             return
         for mark, damage in _QUOTES.items():
             if (both := self._with(so_far, damage)) is not None:
-                yield from self._up_to(mark, at, shape, both)
+                for read, behind, undone in self._up_to(mark, at, shape, both):
+                    if not _MARKS.search(self._text[at : behind - 1]):
+                        yield read, behind, undone
 
     def _in_other_quotes(
         self, at: int, shape: Shape, undone: _Damages
@@ -336,7 +343,8 @@ class Readings:
     def _goes_on(self, at: int) -> bool:
         """Whether an element can end here."""
         at = self._skip(at)
-        return at == len(self._text) or self._text[at] in ",}])\"'{[" or self._key_at(at)
+        marks = f",}}])\"'{{[{self._quote}"
+        return at == len(self._text) or self._text[at] in marks or self._key_at(at)
 
     def _key_at(self, at: int) -> bool:
         """Whether a declared name begins here, quoted or not."""

@@ -183,12 +183,21 @@ def _pythonic(text: str, names: _Names) -> int:
 
 
 def _react(text: str, names: _Names) -> int:
-    """`Thought: …` / `Action: find` / `Action Input: …`, to the end of what the model made up."""
+    """`Thought: …` / `Action: find` / `Action Input: …`, and what the model made up behind it."""
     action = _ACTION.search(text)
     if action is None or not resolve_name(action[1], names):
         return 0
     before = text[: action.start()].strip()
-    return len(text) if not before or before.startswith(_THOUGHTS) else 0
+    if before and not before.startswith(_THOUGHTS):
+        return 0
+    at = action.end()
+    if given := _ACTION_INPUT.match(text, at):
+        line = text.find("\n", given.end())
+        at = len(text) if line < 0 else line
+        if text[given.end() : given.end() + 1] in ("{", "["):
+            at = _closing(text, given.end())
+    rest = text[at:].lstrip(" \t\n`")
+    return len(text) if not rest or rest.startswith(_MADE_UP) else 0
 
 
 def _labelled(text: str, names: _Names) -> int:
@@ -248,8 +257,12 @@ _PYTHON_HEAD: Final = re.compile(r"(?:tool_code\s+)?(?:[A-Za-z_]\w*\s*=\s*)?(?:a
 _PYTHON_CALL: Final = re.compile(rf"\s*({_NAME})\s*\(")
 _PRINT: Final = re.compile(r"(?:print|return)\s*\(")
 _ACTION: Final = re.compile(
-    rf"^[ \t>*#]*Action[ \t*]*:[ \t*`]*({_NAME})", re.MULTILINE | re.IGNORECASE
+    rf"^[ \t*]*Action[ \t*]*:[ \t*`]*({_NAME})", re.MULTILINE | re.IGNORECASE
 )
+_ACTION_INPUT: Final = re.compile(
+    r"[^\n]*\n\s*\**(?:Action[ _])?(?:Input|Arguments)\**\s*:\s*(?:`+\w*\s*)?", re.IGNORECASE
+)
+_MADE_UP: Final = ("Observation", "Thought", "Action", "Final Answer", "PAUSE")
 _THOUGHTS: Final = ("Thought", "Question", "**Thought", "thought", "Reasoning")
 _LABEL: Final = re.compile(
     r"(?:-\s*)?(?:(?:tool|function)(?:[ _]?(?:name|call))?|name|calling(?: tool)?|use tool)"

@@ -24,6 +24,7 @@ from agentkit.gemma4.parse import ParsedReply, parse
 from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN, IDS, QUOTE, STOP_IDS
 from agentkit.messages import ToolChoice, ToolDefinition
 from agentkit.schema.lower import LoweredTool, lower
+from tests.gemma4.replies import repeats_a_key
 from tests.schema.validity import broken
 
 TEXT: Final = {"type": "string", "maxLength": 12}
