@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import os
 import socket
 import subprocess
@@ -116,6 +118,40 @@ def test_where_python_searches_the_project_itself_packages_are_closed_and_the_re
     assert {"shop", "json", "shop.egg-info"} <= named
     assert "docs" not in named
     assert command(tmp_path, "echo x > docs/x && ! touch new.py").exit_code == 0
+
+
+def test_a_project_that_is_a_package_of_what_is_imported_is_closed_where_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python searches the folder above it, which is not the project's."""
+    files(tmp_path, "outer/inner/__init__.py", "outer/inner/deep/part.py", "outer/inner/docs/x")
+    for file in ("inner/__init__.py", "inner/deep/part.py"):
+        (tmp_path / "outer" / file).write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path / "outer"))
+    importlib.import_module("inner")
+    line = "echo x > docs/x && ! { echo x > __init__.py; } && ! { echo x > deep/part.py; }"
+    assert command(tmp_path / "outer" / "inner", line).exit_code == 0
+
+
+def test_a_second_name_of_a_loaded_file_is_closed(tmp_path: Path) -> None:
+    files(tmp_path, "outside/second_name_of_this.py")
+    source = tmp_path / "outside" / "second_name_of_this.py"
+    source.write_text("")
+    project = tmp_path / "project"
+    (project / "vendor").mkdir(parents=True)
+    os.link(source, project / "vendor" / "copied.py")
+    spec = importlib.util.spec_from_file_location("second_name_of_this", source)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        assert closed(project) == {"vendor/copied.py"}
+        line = "! { echo x > vendor/copied.py; } && rm -rf vendor; echo x > vendor/copied.py"
+        command(project, line)
+    finally:
+        del sys.modules[spec.name]
+    assert source.read_text() == ""
 
 
 def test_a_socket_that_somebody_outside_listens_at_cannot_be_reached(tmp_path: Path) -> None:

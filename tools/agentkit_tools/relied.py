@@ -20,7 +20,7 @@ from pathlib import Path
 from agentkit.toolset.launched import launched
 from agentkit.trace import runs_directory
 
-__all__ = ["import_folders", "module_names", "programs", "started", "trail"]
+__all__ = ["import_folders", "linked_files", "module_names", "programs", "started", "trail"]
 
 _MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
 
@@ -113,15 +113,15 @@ def import_folders() -> Iterator[tuple[str, str]]:
 
 
 def _folders_of(name: str, module: Mapping[str, object]) -> Iterator[str]:
-    """The folder in which a loaded module's outermost package was looked for."""
+    """The folder of a loaded module, of its packages, and where the outermost was looked for."""
     file, depth = module.get("__file__"), name.count(".")
     if isinstance(file, str):
         if posixpath.basename(file).startswith("__init__."):
             depth += 1
-        yield _up(posixpath.dirname(os.path.join(os.getcwd(), file)), depth)
+        yield from _upwards(posixpath.dirname(os.path.join(os.getcwd(), file)), depth)
     elif "__path__" in module:  # a package without a file of its own
         for folder in _texts(module["__path__"]):
-            yield _up(folder, depth + 1)
+            yield from _upwards(folder, depth + 1)
     if name.startswith("__editable__"):  # how setuptools finds what is installed for editing
         mapping = module.get("MAPPING")
         if isinstance(mapping, dict):
@@ -136,10 +136,34 @@ def _texts(found: object) -> Iterator[str]:
         yield from (item for item in found if isinstance(item, str))
 
 
-def _up(folder: str, levels: int) -> str:
+def _upwards(folder: str, levels: int) -> Iterator[str]:
+    yield folder
     for _ in range(levels):
-        folder = posixpath.dirname(folder)
-    return folder
+        yield (folder := posixpath.dirname(folder))
+
+
+def linked_files() -> frozenset[int]:
+    """Inodes of loaded files and of helpers that have a second name: some tools install by links.
+
+    Another name of such a file may lie anywhere, also where commands write.
+    """
+    found: set[int] = set()
+    for module in list(sys.modules.values()):
+        for attribute in ("__file__", "__cached__"):
+            file = getattr(module, "__dict__", {}).get(attribute)
+            if isinstance(file, str):
+                found.update(_linked(file))
+    for launch in launched():
+        found.update(_linked(os.path.join(launch.folder, launch.command[0])))
+    return frozenset(found)
+
+
+@cache
+def _linked(file: str) -> tuple[int, ...]:
+    with suppress(OSError):
+        status = os.stat(file)
+        return (status.st_ino,) if status.st_nlink > 1 else ()
+    return ()
 
 
 def module_names() -> frozenset[str]:
