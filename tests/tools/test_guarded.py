@@ -22,6 +22,7 @@ from agentkit_tools.sandbox import Bounds, Sandbox
 from agentkit_tools.shell import Environments
 
 from agentkit import ToolContext, ToolError
+from agentkit.mcp import McpToolset
 from agentkit.toolset.launched import note_launch
 
 pytestmark = pytest.mark.skipif(
@@ -95,6 +96,12 @@ def test_what_this_process_starts_is_closed_with_what_lies_beside_a_script(
     files(tmp_path, "servers/one.py", "data/words.txt")
     note_launch(["python3", "servers/one.py", "--words=data/words.txt"], tmp_path)
     assert closed(tmp_path) == {"servers", "data/words.txt"}
+
+
+def test_an_mcp_server_that_is_started_from_the_project_is_closed(tmp_path: Path) -> None:
+    files(tmp_path, "servers/clock.py")
+    McpToolset([sys.executable, "servers/clock.py"], cwd=tmp_path)
+    assert closed(tmp_path) == {"servers"}
 
 
 def test_a_folder_that_the_path_of_python_names_is_closed_also_when_it_is_missing(
