@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from types import ModuleType
+from typing import ClassVar, get_args
 
 import anyio
 import pytest
@@ -79,6 +80,14 @@ def test_what_settings_name_is_closed(tmp_path: Path) -> None:
     assert closed(tmp_path) == {".git", "hooks", "more/settings"}
 
 
+def test_a_program_of_the_project_that_settings_start_is_closed(tmp_path: Path) -> None:
+    files(tmp_path, ".git/config", "scripts/clean.sh", "scripts/other.sh")
+    (tmp_path / ".git" / "config").write_text(
+        '[filter "tidy"]\n\tclean = sh ./scripts/clean.sh %f\n[remote "o"]\n\turl = scripts\n'
+    )
+    assert closed(tmp_path) == {".git", "scripts/clean.sh"}
+
+
 def test_environments_are_found_by_what_is_in_them(tmp_path: Path) -> None:
     files(tmp_path, "a/env/pyvenv.cfg", "b/conda-meta/history")
     assert closed(tmp_path) == {"a/env", "b"}
@@ -96,6 +105,37 @@ def test_what_this_process_starts_is_closed_with_what_lies_beside_a_script(
     files(tmp_path, "servers/one.py", "data/words.txt")
     note_launch(["python3", "servers/one.py", "--words=data/words.txt"], tmp_path)
     assert closed(tmp_path) == {"servers", "data/words.txt"}
+
+
+def test_packages_of_a_server_written_for_node_are_closed(tmp_path: Path) -> None:
+    files(tmp_path, "servers/a/main.mjs", "servers/node_modules/m/index.js", "node_modules/n.js")
+    note_launch(["node", "servers/a/main.mjs"], tmp_path)
+    assert closed(tmp_path) == {"servers/a", "servers/node_modules", "node_modules"}
+
+
+@pytest.mark.parametrize("form", ["module", "class", "object"])
+def test_what_is_installed_for_editing_is_closed_in_every_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    files(tmp_path, "code/shop/__init__.py", "docs/x")
+    mapping = {"shop": str(tmp_path / "code" / "shop" / "__init__.py")}
+
+    class Finder:
+        known: ClassVar[dict[str, str]] = mapping if form == "class" else {}
+
+        def __init__(self) -> None:
+            self.sources = mapping if form == "object" else {}
+
+        def find_spec(self, *_: object) -> None:
+            return None
+
+    Finder.__module__ = "editing"
+    editing = ModuleType("editing")
+    if form == "module":
+        vars(editing)["MAPPING"] = mapping
+    monkeypatch.setitem(sys.modules, "editing", editing)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
+    assert closed(tmp_path) == {"code/shop"}
 
 
 def test_an_mcp_server_that_is_started_from_the_project_is_closed(tmp_path: Path) -> None:

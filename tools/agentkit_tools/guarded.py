@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -29,6 +28,7 @@ from itertools import chain
 from pathlib import Path
 
 from agentkit import ToolError
+from agentkit_tools.gitfiles import named_in_settings, pointed_to
 from agentkit_tools.paths import PROTECTED, Root, folded, is_environment, is_git_directory
 from agentkit_tools.relied import (
     import_folders,
@@ -239,7 +239,7 @@ class _Search:
             self.rely_on(f"{self._home}/{path}", "the agent's own folder")
         elif stat.S_ISREG(mode):
             self.found.locked.setdefault(path, "a pointer to a git directory")
-            if pointer := _pointer(self._text(path)):
+            if pointer := pointed_to(self._text(path)):
                 self._close_git_at(posixpath.join(self._home, folder, pointer), folder)
         else:
             self._close_git_at(f"{self._home}/{path}", folder)
@@ -279,9 +279,9 @@ class _Search:
         if common := self._text(f"{folder}/commondir").strip():
             self._close_git_at(posixpath.join(here, common), tree)
         for settings in ("config", "config.worktree"):
-            for base in (here, posixpath.join(self._home, tree)):
-                for named in _named_in_settings(self._text(f"{folder}/{settings}")):
-                    self.rely_on(posixpath.join(base, named), "named by git's settings")
+            text = self._text(f"{folder}/{settings}")
+            for path in named_in_settings(text, (here, posixpath.join(self._home, tree))):
+                self.rely_on(path, "named by git's settings")
 
     def _close_unreadable(self, folder: str) -> None:
         """Closes a folder that cannot be looked into; a command could open it again."""
@@ -363,24 +363,6 @@ def _type(entry: os.DirEntry[str]) -> int:
         return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return 0
-
-
-def _pointer(text: str) -> str | None:
-    """Where a file named `.git` points; see gitrepository-layout(5)."""
-    head, _, path = text.partition(":")
-    return path.strip() or None if head.strip() == "gitdir" else None
-
-
-_SETTING = re.compile(
-    r"^\s*(?:\[[^\]]*\]\s*)?(?:path|hookspath|worktree)\s*=\s*(.+?)\s*$", re.I | re.M
-)
-
-
-def _named_in_settings(text: str) -> Iterator[str]:
-    """Folders of hooks and included files, by git-config(1); a worktree's own is not among them."""
-    for match in _SETTING.finditer(text):
-        if not match[0].lstrip().lower().startswith("worktree"):
-            yield match[1].strip('"')
 
 
 def _names_code(name: str) -> bool:

@@ -92,6 +92,15 @@ def _launched_files(command: tuple[str, ...], folder: str) -> Iterator[str]:
             yield path
             if path.endswith(_SCRIPTS):
                 yield posixpath.dirname(path)
+                yield from _node_modules(posixpath.dirname(path))
+    yield from _node_modules(folder)
+
+
+def _node_modules(folder: str) -> Iterator[str]:
+    """Where Node.js looks for packages from a folder on; see its documentation of modules."""
+    while folder != (folder := posixpath.dirname(above := folder)):
+        if os.path.isdir(path := f"{above}/node_modules"):
+            yield path
 
 
 _SCRIPTS = (".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".pl", ".sh")
@@ -109,6 +118,8 @@ def import_folders() -> Iterator[tuple[str, str]]:
     for name, module in list(sys.modules.items()):
         for folder in _folders_of(name, getattr(module, "__dict__", {})):
             folders.setdefault(folder, f"the agent imports {name.partition('.')[0]} from here")
+    for folder in _named_by_finders():
+        folders.setdefault(folder, "installed for editing")
     return iter(folders.items())
 
 
@@ -122,18 +133,36 @@ def _folders_of(name: str, module: Mapping[str, object]) -> Iterator[str]:
     elif "__path__" in module:  # a package without a file of its own
         for folder in _texts(module["__path__"]):
             yield from _upwards(folder, depth + 1)
-    if name.startswith("__editable__"):  # how setuptools finds what is installed for editing
-        mapping = module.get("MAPPING")
-        if isinstance(mapping, dict):
-            yield from _texts(mapping.values())
-        spaces = module.get("NAMESPACES")
-        for paths in spaces.values() if isinstance(spaces, dict) else ():
-            yield from _texts(paths)
 
 
-def _texts(found: object) -> Iterator[str]:
-    if isinstance(found, Iterable):
-        yield from (item for item in found if isinstance(item, str))
+def _named_by_finders() -> Iterator[str]:
+    """Absolute paths in what an editable install adds to `sys.meta_path`, or in its module.
+
+    Each tool that makes such installs has a form of its own: setuptools maps names in its module,
+    editables in a class, scikit-build-core in an object.
+    """
+    for finder in sys.meta_path:
+        own = finder if isinstance(finder, type) else type(finder)
+        if own.__module__.partition(".")[0].lstrip("_") in ("frozen_importlib", "importlib"):
+            continue
+        module = sys.modules.get(own.__module__)
+        for holder in (finder, own, module):
+            for value in list(getattr(holder, "__dict__", {}).values()):
+                for path in _texts(value, levels=3):
+                    if os.path.isabs(path):
+                        yield posixpath.dirname(path) if os.path.isfile(path) else path
+
+
+def _texts(found: object, levels: int = 1) -> Iterator[str]:
+    """The texts in a value, and in what it holds, so many levels down."""
+    if isinstance(found, str | Path):
+        yield str(found)
+    elif levels and isinstance(found, Mapping):
+        for item in list(found.values()):
+            yield from _texts(item, levels - 1)
+    elif levels and isinstance(found, Iterable) and not isinstance(found, bytes | Iterator):
+        for item in found:
+            yield from _texts(item, levels - 1)
 
 
 def _upwards(folder: str, levels: int) -> Iterator[str]:
