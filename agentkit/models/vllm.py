@@ -211,7 +211,7 @@ class VLLMModel:
                 events = decoder.feed(payload)
                 for event in events:
                     yield event
-                if watch.sees_loop(decoder.reply, events):
+                if watch.sees_loop(decoder.reply, events) and not decoder.ended:
                     decoder.give_up()
                     break
         first = next_call_number(request.messages)
