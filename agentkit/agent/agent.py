@@ -68,8 +68,8 @@ class Agent(Generic[OutputT]):
         approve: Decides on calls that need a person; without it the run pauses.
         ask: Puts a tool's question (`ToolContext.ask`) to a person and returns the answer.
         executor: Runs the tools; by default in this process.
-        observers: Watch every run. Default: a JSONL file for each run (see `RunFiles`); pass `()`
-            for none.
+        observers: Watch every run. Default: a JSONL file for each run that no journal keeps (see
+            `RunFiles`); pass `()` for none.
 
     Attributes:
         context: As it was given.
@@ -110,7 +110,8 @@ class Agent(Generic[OutputT]):
         self._approve = approve
         self._ask = ask
         self._executor: Executor = RetryingExecutor(executor or LocalExecutor())
-        self._observers = tuple(default_observers() if observers is None else observers)
+        self._observers = tuple(observers or ())
+        self._files = tuple(default_observers() if observers is None else ())
 
     async def run(
         self,
@@ -322,7 +323,8 @@ class Agent(Generic[OutputT]):
         other = copy.copy(self)
         other._model = model or self._model
         other._executor = executor or self._executor
-        other._observers = self._observers if observers is None else tuple(observers)
+        if observers is not None:
+            other._observers, other._files = tuple(observers), ()
         other._approve = approve or self._approve
         other._ask = ask or self._ask
         return other
@@ -379,7 +381,7 @@ class Agent(Generic[OutputT]):
                 settings=(options.settings or ModelSettings()).over(self._settings),
                 context=context,
                 policy=self._policy,
-                emit=self._emit(context.run_id, listener),
+                emit=self._emit(context.run_id, listener, kept=record is not None),
                 approver=self._approve,
                 ask=self._ask,
                 answer=self._answer,
@@ -392,7 +394,8 @@ class Agent(Generic[OutputT]):
             return await drive(run, options.cancellation or Cancellation(), paused)
 
     def _emit(
-        self, run_id: str, listener: Callable[[Event], None] | None
+        self, run_id: str, listener: Callable[[Event], None] | None, *, kept: bool
     ) -> Callable[[Event], None]:
-        emit = emitter(run_id, self._observers, listener)
+        watching = self._observers if kept else (*self._observers, *self._files)
+        emit = emitter(run_id, watching, listener)
         return with_partial_output(self._answer, emit) if self._answer else emit

@@ -1,4 +1,4 @@
-"""The agent that works over a project: made for `agentkit run`, and again for `agentkit resume`."""
+"""The agent that works over a project: made for `agentkit run`, and again for `agentkit runs resume`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
 from pydantic import TypeAdapter, ValidationError
 
 from agentkit.agent import Agent, Observer
@@ -17,7 +16,7 @@ from agentkit.cli.show import Printer
 from agentkit.journal import SQLiteJournal
 from agentkit.messages import JsonValue, ModelSettings
 from agentkit.policy import Limits, Preset, preset
-from agentkit.trace import runs_directory
+from agentkit.trace import JOURNAL, runs_directory
 
 __all__ = [
     "INSTRUCTIONS",
@@ -26,7 +25,6 @@ __all__ = [
     "default_journal",
     "instructions_for",
     "open_journal",
-    "refused",
 ]
 
 INSTRUCTIONS = (
@@ -117,7 +115,7 @@ def _adapter() -> TypeAdapter[Assignment]:
 def default_journal() -> Path | None:
     """Beside the run files; None where these are turned off."""
     directory = runs_directory()
-    return directory / "journal.db" if directory else None
+    return directory / JOURNAL if directory else None
 
 
 def open_journal(path: Path | None) -> SQLiteJournal:
@@ -133,9 +131,3 @@ def open_journal(path: Path | None) -> SQLiteJournal:
     if not chosen.is_file():
         raise UsageError(f"there is no journal {chosen}; agentkit run --journal PATH writes one")
     return SQLiteJournal(chosen)
-
-
-def refused(error: Exception) -> typer.Exit:
-    """Says what is wrong and how to mend it."""
-    typer.echo(f"agentkit: {error}", err=True)
-    return typer.Exit(2 if isinstance(error, UsageError) else 1)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.layout import print_hanging
+from agentkit.journal import Damage
 from agentkit.messages import Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
 from agentkit.trace import Part, Ran, Step, printable
@@ -19,19 +20,23 @@ __all__ = ["tell"]
 
 _LINES = 3
 _COLUMNS = 160
-_MARKS = ("? ", "→ ", "← ", "↻ ", "⚒ ", "… ")
+_MARKS = ("! ", "? ", "→ ", "← ", "↻ ", "⚒ ", "… ")
 
 
-def tell(parts: Sequence[Part], console: Console, *, full: bool) -> None:
-    """Prints a run: its head, what failed, then every step.
+def tell(
+    parts: Sequence[Part], console: Console, *, damage: Sequence[Damage] = (), full: bool
+) -> None:
+    """Prints a run: its head, what is lost of it, what failed, then every step.
 
     Args:
         parts: Of the run.
         console: Where to.
+        damage: Of its record.
         full: Everything in full, not only the beginnings.
     """
     story = _Story(console, full=full)
     story.head(parts)
+    story.damage(damage)
     story.failures(parts)
     for part in parts:
         if part is not parts[0]:
@@ -73,6 +78,10 @@ class _Story:
         asked = [m for m in first.started.messages if isinstance(m, UserMessage)][-1:]
         for message in asked:
             self.text(f"? {text_of(message.content)}", "bold", 0)
+
+    def damage(self, damage: Sequence[Damage]) -> None:
+        for each in damage:
+            self.line(f"! {each}", "bold red" if each.lost else "yellow")
 
     def failures(self, parts: Sequence[Part]) -> None:
         found = [each for part in parts for step in part.steps for each in _failures(step)]

@@ -4,7 +4,7 @@ The terminal, the run file, tracing and tests are observers of these events; the
 of them. Events carry the step they belong to, counted from 1; 0 is the run itself.
 """
 
-from agentkit.events.lines import as_json, dump_event, load_event, validated
+from agentkit.events.lines import as_json, dump_event, event_of, load_event, validated
 from agentkit.events.model import (
     ContextCompacted,
     ModelEvent,
@@ -35,6 +35,7 @@ from agentkit.events.run import (
     ToolProgress,
     ToolStarted,
 )
+from agentkit.events.values import Values
 
 __all__ = [
     "ApprovalDecided",
@@ -63,8 +64,10 @@ __all__ = [
     "ToolFinished",
     "ToolProgress",
     "ToolStarted",
+    "Values",
     "as_json",
     "dump_event",
+    "event_of",
     "load_event",
     "validated",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-from agentkit.trace.redaction import redacted
+from agentkit.redaction import redacted
 
 __all__ = ["get_logger"]
 

@@ -22,7 +22,7 @@ from agentkit.messages import (
 from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed
 from agentkit.trace.page.html import Html, el
-from agentkit.trace.recording import Asked, Ran, Step
+from agentkit.trace.steps import Asked, Ran, Step
 
 __all__ = ["failures_of", "json_of", "step_section"]
 

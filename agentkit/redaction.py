@@ -10,10 +10,18 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote
 
-__all__ = ["keep_secret", "redacted", "secret_headers", "without_secrets"]
+__all__ = [
+    "HIDDEN",
+    "hiding",
+    "keep_secret",
+    "redacted",
+    "secret_headers",
+    "secret_places",
+    "without_secrets",
+]
 
 HIDDEN = b"[secret]"
 _SHORTEST = 8
@@ -66,6 +74,24 @@ def without_secrets(text: bytes) -> bytes:
     """The text with every registered value replaced."""
     pattern = _SECRETS.pattern
     return text if pattern is None else pattern.sub(HIDDEN, text)
+
+
+def secret_places(text: bytes) -> list[tuple[int, int]]:
+    """Where registered values stand in a text: the beginning and the end of each, in bytes.
+
+    For a record that has to keep them: whoever shows it later has not registered them.
+    """
+    pattern = _SECRETS.pattern
+    return [] if pattern is None else [found.span() for found in pattern.finditer(text)]
+
+
+def hiding(secrets: Iterable[bytes]) -> Callable[[bytes], bytes] | None:
+    """Replaces these values and those that are registered; None where there are none."""
+    longest_first = sorted(filter(None, secrets), key=len, reverse=True)
+    if not longest_first:
+        return None if _SECRETS.pattern is None else without_secrets
+    pattern = re.compile(b"|".join(map(re.escape, longest_first)))
+    return lambda text: without_secrets(pattern.sub(HIDDEN, text))
 
 
 def redacted(text: str) -> str:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from agentkit import Agent, ToolError, tool
+from agentkit import Agent, SQLiteJournal, ToolError, tool
 from agentkit.cli.app import app
 from agentkit.policy import Approve, Policy
 from agentkit.testing import ScriptedModel, call, calls, cut, say
@@ -47,7 +49,9 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
-def record(*script: Any, run_id: str = "sum", **options: Any) -> None:
+def record(
+    *script: Any, run_id: str = "sum", journal: SQLiteJournal | None = None, **options: Any
+) -> None:
     @tool(labels={"writes"})
     def add(a: int, b: int) -> int:
         """Add two numbers."""
@@ -62,7 +66,7 @@ def record(*script: Any, run_id: str = "sum", **options: Any) -> None:
         tools=[add],
         policy=Policy.ask("writes"),
         **chosen,
-    ).run_sync("What is 1 + 2?", run_id=run_id)
+    ).run_sync("What is 1 + 2?", run_id=run_id, journal=journal)
 
 
 SCRIPT = [
@@ -79,15 +83,15 @@ def test_the_list_has_a_line_for_each_run() -> None:
     record(say("Hi."), run_id="first")
     record(*SCRIPT, run_id="second")
     record(call("add", a=1, b=1), run_id="third", approve=None)
-    listed = run("trace", "list")
+    listed = run("runs", "list")
     assert listed.exit_code == 0
     lines = listed.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["run", "third", "second", "first"]
     assert "answer" in lines[2]
     assert "paused" in lines[1]
     assert lines[2].endswith("What is 1 + 2?")
-    short = run("trace", "list", "-n", "1").stdout
-    assert "and 2 older" in short
+    short = run("runs", "list", "-n", "1").stdout
+    assert "… and older ones" in short
     assert "third" in short
     assert "first" not in short
 
@@ -95,14 +99,14 @@ def test_the_list_has_a_line_for_each_run() -> None:
 def test_a_file_that_is_no_run_file_is_listed_as_such(tmp_path: Path) -> None:
     record(say("Hi."))
     (tmp_path / "runs" / "odd.jsonl").write_text("{}\n")
-    listed = run("trace", "list")
+    listed = run("runs", "list")
     assert listed.exit_code == 0
-    assert "odd.jsonl is no run file" in listed.stdout
+    assert "damaged: what is no entry" in listed.stdout
 
 
 def test_show_tells_what_failed_first_and_then_each_step() -> None:
     record(*SCRIPT)
-    shown = run("trace", "show", "sum")
+    shown = run("runs", "show", "sum")
     assert shown.exit_code == 0
     text = shown.stdout
     wrong = text.index("2 went wrong:")
@@ -120,7 +124,7 @@ def test_show_tells_what_failed_first_and_then_each_step() -> None:
         assert first < text.index(said) < second, said
     assert second < text.index("↻ the reply was cut") < text.index("end: answer")
     assert text.count("Think.") == 3
-    assert run("trace", "show", "last", "--full").stdout.count("Think.") == 9
+    assert run("runs", "show", "last", "--full").stdout.count("Think.") == 9
 
 
 def test_show_says_that_a_run_was_killed(tmp_path: Path) -> None:
@@ -128,25 +132,25 @@ def test_show_says_that_a_run_was_killed(tmp_path: Path) -> None:
     file = tmp_path / "runs" / "sum.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:-1]))
-    assert "was killed, or is still at work" in run("trace", "show", str(file)).stdout
+    assert "was killed, or is still at work" in run("runs", "show", str(file)).stdout
 
 
 def test_no_control_character_of_a_run_reaches_the_terminal() -> None:
     record(say("\x1b]0;title\x07 and \x9b2J and \u202e"))
-    shown = run("trace", "show", "sum", "--full").stdout
+    shown = run("runs", "show", "sum", "--full").stdout
     assert not any(c in shown for c in "\x1b\x07\x9b\u202e")
 
 
-@pytest.mark.parametrize("command", [("trace", "show", "x"), ("trace", "list")])
+@pytest.mark.parametrize("command", [("runs", "show", "x"), ("runs", "list")])
 def test_what_is_not_there_is_said(command: tuple[str, ...]) -> None:
     ended = run(*command)
     assert ended.exit_code == 2
-    assert "there are no run files" in ended.stderr
+    assert re.search(r"there are no runs in|there is no run 'x'", ended.stderr)
 
 
 def test_a_page_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     record(say("Hi."))
-    ended = run("trace", "view", "sum", "--output", str(tmp_path))
+    ended = run("runs", "view", "sum", "--output", str(tmp_path))
     assert ended.exit_code == 2
     assert f"{tmp_path} cannot be written: " in ended.stderr
 
@@ -158,15 +162,17 @@ def test_replay_of_a_run_says_that_it_is_identical(tmp_path: Path) -> None:
     record(*SCRIPT)
     shop = tmp_path / "shop"
     shop.mkdir()
-    ended = run("replay", "sum", "--agent", "adder.py:agent", "--project", str(shop))
+    ended = run("runs", "replay", "sum", "--agent", "adder.py:agent", "--project", str(shop))
     assert ended.stdout == "sum: 3 model calls and 2 tool calls from the record, identical\n"
     assert ended.exit_code == 0
-    assert run("replay", "last", "--agent", "adder.py", "--project", str(shop)).exit_code == 0
+    assert (
+        run("runs", "replay", "last", "--agent", "adder.py", "--project", str(shop)).exit_code == 0
+    )
 
 
 def test_replay_shows_the_first_difference_and_ends_with_1() -> None:
     record(*SCRIPT)
-    ended = run("replay", "sum", "--agent", "adder.py:agent", "--project", "/bakery")
+    ended = run("runs", "replay", "sum", "--agent", "adder.py:agent", "--project", "/bakery")
     assert ended.exit_code == 1
     assert "step 1: message 1 of the model call (system)" in ended.stdout
     assert "-Add for shop.\n+Add for bakery.\n" in ended.stdout
@@ -184,13 +190,66 @@ def test_replay_shows_the_first_difference_and_ends_with_1() -> None:
 )
 def test_replay_names_what_is_wrong_with_the_agent(target: str, why: str) -> None:
     record(*SCRIPT)
-    ended = run("replay", "sum", "--agent", target)
+    ended = run("runs", "replay", "sum", "--agent", target)
     assert ended.exit_code == 2
     assert why in ended.stderr
 
 
 def test_replay_of_no_run_ends_with_2() -> None:
     record(*SCRIPT)
-    ended = run("replay", "other", "--agent", "adder.py")
+    ended = run("runs", "replay", "other", "--agent", "adder.py")
     assert ended.exit_code == 2
     assert "there is no run 'other'" in ended.stderr
+
+
+# --- export, delete, and the names of before ---------------------------------------------------
+
+
+def test_an_export_replays_and_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with SQLiteJournal(tmp_path / "runs" / "journal.db") as journal:
+        record(*SCRIPT, journal=journal)
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    exported = run("runs", "export", "last")
+    assert (exported.exit_code, exported.stdout) == (0, "sum.jsonl\n")
+    assert (tmp_path / "sum.jsonl").stat().st_mode & 0o777 == 0o600
+    kinds = [
+        json.loads(line)["event"] for line in (tmp_path / "sum.jsonl").read_text().splitlines()
+    ]
+    assert (kinds[0], kinds[-1]) == ("RunStarted", "RunFinished")
+    for name in ("sum", "sum.jsonl"):
+        ended = run("runs", "replay", name, "--agent", "adder.py", "--project", str(shop))
+        assert "3 model calls and 2 tool calls from the record, identical" in ended.stdout
+    told = run("runs", "show", "sum").stdout
+    assert run("runs", "show", "sum.jsonl").stdout.splitlines()[3:] == told.splitlines()[3:]
+
+
+def test_a_run_is_deleted_when_that_is_confirmed(tmp_path: Path) -> None:
+    record(say("Hi."))
+    assert run("runs", "delete", "sum").exit_code == 1, "nobody said yes"
+    assert run("runs", "show", "sum").exit_code == 0
+    deleted = run("runs", "delete", "sum", "--yes")
+    assert deleted.stdout == f"deleted sum from {tmp_path / 'runs' / 'sum.jsonl'}\n"
+    assert run("runs", "delete", "sum", "--yes").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (("trace", "list"), ("runs", "list")),
+        (("trace", "show", "last"), ("runs", "show", "last")),
+        (("trace", "view", "last"), ("runs", "view", "last")),
+        (("replay", "last", "-a", "adder.py"), ("runs", "replay", "last", "-a", "adder.py")),
+        (("resume", "last"), ("runs", "resume", "last")),
+    ],
+)
+def test_the_names_of_before_do_the_same_and_say_the_new_one(
+    old: tuple[str, ...], new: tuple[str, ...]
+) -> None:
+    record(say("Hi."))
+    before, now = run(*old), run(*new)
+    assert (before.exit_code, before.stdout) == (now.exit_code, now.stdout)
+    first, *rest = before.stderr.splitlines()
+    words = " ".join(word for word in new if word not in ("last", "-a", "adder.py"))
+    assert f"is now agentkit {words}; the old name goes with the next version" in first
+    assert rest == now.stderr.splitlines()
