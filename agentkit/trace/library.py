@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class Library:
         return removed
 
     @contextmanager
-    def _store(self) -> Iterator[Store | None]:
+    def _store(self) -> Generator[Store | None]:
         """The journal, if there is one."""
         if self.journal is None or not self.journal.is_file():
             if self._named:

@@ -3,19 +3,26 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from agentkit import Agent, RunFiles, SQLiteJournal, tool
 from agentkit.errors import JournalError
 from agentkit.events import RunFinished, ToolFinished
-from agentkit.journal import RunSummary
+from agentkit.journal import RunOpened, RunSummary
 from agentkit.testing import Reply, ScriptedModel, call, cut, say
 from agentkit.trace import Library, TraceError, keep_secret, open_run
 
 pytestmark = pytest.mark.anyio
+Record = Callable[..., Awaitable[Any]]
 
 
 @tool
@@ -92,7 +99,6 @@ async def test_a_run_with_a_journal_leaves_no_file(
 async def test_a_run_is_summed_up_whatever_it_holds(
     tmp_path: Path, size: int, record: object
 ) -> None:
-    assert callable(record)
     script = (
         call("look", where='"step":99,"usage":{},"kind":"unknown"'),
         cut(say("x" * size)),
@@ -162,23 +168,21 @@ async def test_what_the_model_read_of_a_result_is_told_beside_what_was_returned(
     assert "You have made this call before" in str(again.result.content)
 
 
-async def test_a_secret_of_the_run_is_not_shown_by_a_process_that_does_not_know_it(
+def test_a_secret_of_the_run_is_not_shown_by_a_process_that_does_not_know_it(
     tmp_path: Path,
 ) -> None:
     keep_secret("hunter2-hunter2")
-    await in_journal(tmp_path, call("look", where="hunter2-hunter2 " * 40), say("Done."))
+    script = [call("look", where="hunter2-hunter2 " * 40), say("Done.")]
+    anyio.run(partial(in_journal, tmp_path, *script))
     with closing(sqlite3.connect(tmp_path / "journal.db")) as kept:
         assert "hunter2" in "".join(row[0] for row in kept.execute("SELECT body FROM events"))
         places = [row[0] for row in kept.execute("SELECT hidden FROM events") if row[0]]
     assert places
-    from agentkit import redaction  # noqa: PLC0415 - its registry stands for that of another process
-
-    before = redaction._SECRETS.pattern
-    try:
-        redaction._SECRETS.pattern = None
-        shown = repr(open_run("r", tmp_path))
-    finally:
-        redaction._SECRETS.pattern = before
+    look_at_it = "import sys; from agentkit.trace import open_run; print(open_run(sys.argv[1]))"
+    environment = {**os.environ, "AGENTKIT_RUNS": str(tmp_path)}
+    shown = subprocess.check_output(
+        [sys.executable, "-c", look_at_it, "r"], env=environment, text=True
+    )
     assert "hunter2" not in shown
     assert "[secret] [secret]" in shown
 
@@ -200,8 +204,6 @@ async def test_a_run_is_deleted_wherever_it_is(tmp_path: Path) -> None:
 
 
 async def test_a_run_at_work_is_not_deleted(tmp_path: Path) -> None:
-    from agentkit.journal import RunOpened  # noqa: PLC0415 - of this test alone
-
     with SQLiteJournal(tmp_path / "journal.db") as journal:
         await journal.open("r", RunOpened(()))
         with pytest.raises(JournalError, match="the run r is at work in process"):
