@@ -42,6 +42,7 @@ from agentkit.toolset import (
     Toolset,
     ToolSource,
 )
+from agentkit.toolset.launched import note_launch
 
 try:
     import httpx2
@@ -96,6 +97,7 @@ class McpToolset(ToolSource):
             parameters = StdioServerParameters(
                 command=server[0], args=list(server[1:]), env=dict(env or {}), cwd=cwd
             )
+            note_launch(server, cwd)
             self._connect = partial(_over_stdio, parameters)
         self._name = name or (server if isinstance(server, str) else shlex.join(server))
         self._trusted = trusted

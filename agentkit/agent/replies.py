@@ -23,6 +23,7 @@ from agentkit.events import (
     StepRestarted,
     StepStarted,
 )
+from agentkit.exact import text_of_inexact, why_inexact
 from agentkit.messages import Message, ModelRequest, ModelResponse, ModelSettings, ToolChoice
 from agentkit.policy import bounded_thoughts, history_problems, second_try, unusable
 
@@ -89,7 +90,7 @@ async def _generate(
     async with aclosing(events):
         async for event in events:
             if isinstance(event, ModelFinished):
-                response = event.response
+                response = _kept(event.response)
                 continue
             if isinstance(event, PromptFitted):
                 fitted = replace(event, step=run.step)
@@ -107,6 +108,24 @@ async def _generate(
     run.emit(_called(run, request, response, seconds, first, fitted))
     run.budget.spend(usage=response.usage)
     return response
+
+
+def _kept(response: ModelResponse) -> ModelResponse:
+    """The reply, with a call whose arguments cannot be kept exactly as one that is malformed.
+
+    Here every model's replies come in, before anything of them is recorded: a record would hold
+    other arguments, which a resumed run might take.
+    """
+    calls = response.message.tool_calls
+    if all(why_inexact(call.arguments) is None for call in calls):
+        return response
+    kept = tuple(
+        call
+        if why_inexact(call.arguments) is None
+        else replace(call, arguments={}, malformed=text_of_inexact(call.arguments))
+        for call in calls
+    )
+    return replace(response, message=replace(response.message, tool_calls=kept))
 
 
 def _called(

@@ -1,4 +1,4 @@
-"""The agent that works over a project: made for `agentkit run`, and again for `agentkit runs resume`."""
+"""The agent that works over a project: made for `agentkit run`, and again to go on with a run."""
 
 from __future__ import annotations
 

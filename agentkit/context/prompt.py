@@ -101,16 +101,20 @@ class Prompt:
                 tokens[piece.at] += piece.tokens
         return tokens
 
-    def longest_result(self, newest: int) -> int:
-        """Tokens of the longest result among so many newest messages."""
-        longest = 0
+    def newest_results(self, newest: int) -> dict[int, int]:
+        """Tokens of each result among so many newest messages, by how far from the end it stands:
+        1 is the last message.
+        """
+        tokens: dict[int, int] = {}
+        total = len(self._messages) + self._offset
         for group in reversed(self._groups):
             if newest <= 0:
                 break
             newest -= 1 + len(group.turn.results)
-            sizes = (piece.tokens for piece in group.pieces if piece.part == "results")
-            longest = max(longest, *sizes, 0)
-        return longest
+            for piece in group.pieces:
+                if piece.part == "results":
+                    tokens[total - piece.at] = piece.tokens
+        return tokens
 
     def update(self, messages: Sequence[Message], form: PromptForm) -> Steps[None]:
         """Counts what is new in these messages.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -9,13 +10,21 @@ from agentkit.context.form import PromptForm
 from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 
-__all__ = ["Context", "Room", "room_for", "under"]
+__all__ = ["UNKNOWN_WINDOW", "Context", "Room", "fair_share", "room_for", "under"]
 
 _LEAST_RESULT: Final = 100
 """Tokens: below this a preview would hold little but the remark that it is one."""
 
-_MOST_RESULT: Final = 8_000
-"""Tokens of one result where nobody says otherwise: a file of about 800 lines."""
+_ALWAYS: Final = 8_000
+"""Tokens of one result for which older ones make room, however full the window is: a file of about
+800 lines."""
+
+UNKNOWN_WINDOW: Final = 64_000
+"""Tokens that are taken for a window's where nobody knows it."""
+
+_LIKE_IT: Final = 2
+"""Results as long as the longest new one for which there must be room beside it: a model that reads
+one file mostly reads another."""
 
 _TARGET: Final = 0.6
 """Share of the limit that a compaction leaves. The prefix cache is lost from the first change on,
@@ -30,7 +39,8 @@ class Context:
         compact_at: Tokens of prompt from which on old results are cleared and old exchanges are
             dropped; default: what the model's profile says, within the window that is served.
         result_tokens: Most tokens of one tool result; the middle of a longer one is left out.
-            Default: an eighth of `compact_at`, 8,000 at most.
+            Default: whatever fits what is left of the window, with room for the reply and for two
+            more results like it.
 
     Raises:
         ValueError: A number is too small to work with.
@@ -56,7 +66,8 @@ class Room:
         soft: Of the prompt: beyond it a compaction is due.
         hard: Of the prompt: beyond it there is no room for a reply.
         target: Of the prompt after a compaction.
-        result: Of one tool result.
+        result: Of one tool result: the most, where the user says so, else what every result may
+            have, however full the window is.
     """
 
     window: int | None
@@ -90,14 +101,34 @@ def room_for(
 def under(context: Context, fitted: PromptFitted) -> PromptFitted:
     """The same prompt's limits if this had been the context."""
     soft, result = _chosen(context, fitted.profile_at, fitted.most)
-    return replace(fitted, compact_at=soft, result_tokens=result)
+    most = context.result_tokens or max(result, fitted.fair)
+    return replace(fitted, compact_at=soft, result_tokens=most)
+
+
+def fair_share(sizes: Sequence[int], left: int) -> int:
+    """The most tokens of one new result, so that all fit and there is room for more like them.
+
+    Args:
+        sizes: Tokens of the new results.
+        left: Tokens of the window that nothing else takes.
+    """
+    longest = max(sizes, default=0)
+    low, high = 0, longest
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(min(size, middle) for size in sizes) + _LIKE_IT * middle <= left:
+            low = middle
+        else:
+            high = middle - 1
+    alone = max(left, 0) // (1 + _LIKE_IT)
+    return max(low, alone) if low == longest else low
 
 
 def _chosen(context: Context, point: int | None, hard: int | None) -> tuple[int | None, int]:
-    """Where a compaction is due, and the most of one result."""
+    """Where a compaction is due, and `Room.result`."""
     soft = _least(context.compact_at or point, hard)
-    result = context.result_tokens or min(_MOST_RESULT, max((soft or 64_000) // 8, _LEAST_RESULT))
-    return soft, result
+    always = min(_ALWAYS, max((soft or UNKNOWN_WINDOW) // 8, _LEAST_RESULT))
+    return soft, context.result_tokens or always
 
 
 def _least(*limits: int | None) -> int | None:

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import Any, Final
 
-from agentkit.messages import Content, TextPart, ToolMessage, UserMessage, text_of
+from agentkit.messages import (
+    Content,
+    JsonObject,
+    TextPart,
+    ToolDefinition,
+    ToolMessage,
+    UserMessage,
+    text_of,
+)
 
-__all__ = ["preview", "stub", "with_note"]
+__all__ = ["ask_for_less", "preview", "stub", "with_note"]
 
 _LEAST = 40
 """Characters of a result that a preview shows at least, however little room there is."""
 
 
-def preview(message: ToolMessage, characters: int) -> ToolMessage:
+_ANY_TOOL: Final = "Ask for a smaller part of it if you need what is missing."
+
+
+def preview(message: ToolMessage, characters: int, remedy: str = _ANY_TOOL) -> ToolMessage:
     """A result with the middle of its text left out, which it says.
 
     Args:
         message: The whole result.
         characters: Of its text that are kept, about: two thirds from the beginning, the rest from
             the end, cut between lines where one ends nearby.
+        remedy: How to ask for what is left out; see `ask_for_less`.
     """
     content = message.content
     if isinstance(content, str):
-        return replace(message, content=_cut(content, characters))
+        return replace(message, content=_cut(content, characters, remedy))
     whole = max(len(text_of(content)), 1)
     parts = (
-        TextPart(_cut(part.text, characters * len(part.text) // whole))
+        TextPart(_cut(part.text, characters * len(part.text) // whole, remedy))
         if isinstance(part, TextPart)
         else part
         for part in content
@@ -33,7 +47,7 @@ def preview(message: ToolMessage, characters: int) -> ToolMessage:
     return replace(message, content=tuple(parts))
 
 
-def _cut(text: str, characters: int) -> str:
+def _cut(text: str, characters: int, remedy: str) -> str:
     characters = max(characters, _LEAST)
     if len(text) <= characters:
         return text
@@ -43,9 +57,40 @@ def _cut(text: str, characters: int) -> str:
         return text
     note = (
         f"[… {tail - head} of {len(text)} characters are left out here: the result is too long to "
-        "be read at once. Ask for a smaller part of it if you need what is missing. …]"
+        f"be read at once. {remedy} …]"
     )
     return f"{text[:head]}\n{note}\n{text[tail:]}"
+
+
+def ask_for_less(tool: ToolDefinition | None) -> str:
+    """How the rest of a long result can be asked for, by the parameters that its tool has.
+
+    Args:
+        tool: As the model is told of it; None where it is not offered any more.
+    """
+    if tool is None:
+        return _ANY_TOOL
+    properties: JsonObject = tool.parameters.get("properties") or {}
+    ranges = [name for name, schema in properties.items() if _is_range(name, schema)]
+    if ranges:
+        return f"Call {tool.name} again with {' and '.join(ranges)} set to what is missing."
+    if properties:
+        names = " or ".join(properties)
+        return f"If you need what is missing, call {tool.name} for less at once, by its {names}."
+    return f"{tool.name} takes no arguments: what is missing cannot be asked for."
+
+
+_RANGE_WORDS: Final = re.compile(
+    r"begin|chunk|count|cursor|end|first|from|head|index|last|length|limit|lines?|max|n|number"
+    r"|offset|page|part|position|range|size|skip|start|tail|to|top"
+)
+
+
+def _is_range(name: str, schema: Any) -> bool:
+    """Whether a parameter chooses a part of something: a number with such a name."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_")
+    numeric = isinstance(schema, dict) and re.search(r"'(integer|number)'", str(schema)[:1_000])
+    return bool(numeric) and any(_RANGE_WORDS.fullmatch(word) for word in words)
 
 
 def _line_end(text: str, position: int) -> int:

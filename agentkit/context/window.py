@@ -1,11 +1,11 @@
 """`ContextWindow`: what is sent of one run's conversation, and how many tokens that is.
 
 ```
- history ──► enter ── over-long results become previews
+ history ──► enter ── what is new
                │
                ▼
-             count ── the tokens of what is new
-               │
+             count ── the tokens of what is new; a new result that does not fit what is left of the
+               │      window, with room for the reply and for more like it, becomes a preview
                ▼
              fits? ──no──► compact: old results become stubs, then old exchanges are dropped,
                │             │      in one batch, well below the limit
@@ -27,8 +27,8 @@ from agentkit.context.compaction import Stub, level, plan
 from agentkit.context.entries import Entries
 from agentkit.context.form import CountPrompt, PromptForm, Steps
 from agentkit.context.prompt import Prompt, result_text_of, tokens_of
-from agentkit.context.settings import Context, Room, room_for
-from agentkit.context.shortened import preview, stub
+from agentkit.context.settings import UNKNOWN_WINDOW, Context, Room, fair_share, room_for
+from agentkit.context.shortened import ask_for_less, preview, stub
 from agentkit.errors import ContextWindowError
 from agentkit.events import ContextCompacted, ContextUse, PromptFitted, PromptTokens
 from agentkit.messages import (
@@ -36,6 +36,7 @@ from agentkit.messages import (
     ModelRequest,
     ModelSettings,
     SystemMessage,
+    ToolDefinition,
     ToolMessage,
     Usage,
     text_of,
@@ -49,6 +50,9 @@ _CHARACTERS: Final = 16
 _WORTH_IT: Final = 8
 """A compaction that frees less than an eighth of the limit is put off while there is room: each
 costs the server's prefix cache."""
+
+_STUB: Final = 48
+"""Tokens of the line that stands for an old result, about."""
 
 _LEAST_PREVIEW: Final = 64
 """Tokens: what is left of a result that has to make room, at least."""
@@ -108,6 +112,7 @@ class ContextWindow:
         self._entries = Entries(kept)
         self._prompt = Prompt()
         self._system: list[Message] = []
+        self._tools: Mapping[str, ToolDefinition] = {}
         self._room = Room(None, None, None, None, 0, 0)
         self._ceiling: int | None = None
         self._doubt = 0  # 1: the pieces did not add up, the whole is asked for; 2: it is wrong too
@@ -129,11 +134,17 @@ class ContextWindow:
             ContextWindowError: What must be kept does not fit; it names the largest parts.
         """
         room = self._room = room_for(self._context, form, request.settings, self._ceiling)
-        new, shortened = yield from self._enter(request.messages, form)
+        self._tools = {tool.name: tool for tool in request.tools}
+        new = yield from self._enter(request.messages, form)
         tokens, exact = yield from self._count(request, form)
-        longest = self._prompt.longest_result(new)
+        fair, cut = yield from self._cut_new(new, tokens, form)
+        if cut:
+            tokens, exact = yield from self._count(request, form)
+        longest = max(self._prompt.newest_results(new).values(), default=0)
+        shortened = any(entry.state == "shortened" for entry in self._entries.all[-new:] if new)
+        limit = self._context.result_tokens or max(room.result, fair)
         within = PromptFitted(
-            tokens, longest, shortened, room.soft, room.result, room.point, room.hard
+            tokens, longest, shortened, room.soft, limit, room.point, room.hard, fair=fair
         )
         before, compacted = tokens, None
         if room.soft is not None and tokens > room.soft:
@@ -153,18 +164,55 @@ class ContextWindow:
     def _view(self) -> list[Message]:
         return [*self._system, *self._entries.sent]
 
-    def _enter(self, messages: Sequence[Message], form: PromptForm) -> Steps[tuple[int, bool]]:
-        """Takes in what is new: how many messages, and whether a result of them is shortened."""
+    def _enter(self, messages: Sequence[Message], form: PromptForm) -> Steps[int]:
+        """Takes in what is new: how many messages."""
         head = 1 if messages and isinstance(messages[0], SystemMessage) else 0
         self._system = list(messages[:head])
-        news, shortened = self._entries.news(messages[head:]), False
+        news = self._entries.news(messages[head:])
+        most = self._context.result_tokens or self._room.hard or UNKNOWN_WINDOW
         for message in news:
             sent = message
             if isinstance(message, ToolMessage):
-                sent = yield from self._short(message, self._room.result, form)
+                sent = yield from self._short(message, most, form)
             self._entries.add(message, sent)
-            shortened = shortened or sent is not message
-        return len(news), shortened
+        return len(news)
+
+    def _cut_new(self, new: int, tokens: int, form: PromptForm) -> Steps[tuple[int, bool]]:
+        """Makes previews of those new results that are longer than their fair share.
+
+        Args:
+            new: So many messages are.
+            tokens: Of the prompt with all of them.
+            form: What the model makes of it.
+
+        Returns:
+            That share, and whether any result was longer.
+        """
+        count = len(self._entries.all)
+        within = min(new, count - self._entries.newest())
+        sizes = {count - n: size for n, size in self._prompt.newest_results(within).items()}
+        left = (self._room.hard or UNKNOWN_WINDOW) - tokens + sum(sizes.values())
+        fair = fair_share(list(sizes.values()), left)
+        if self._context.result_tokens is not None or not sizes:
+            return fair, False
+        if max(sizes.values()) > fair:  # older results can make room
+            all_sizes = self._sizes()
+            left += sum(max(all_sizes[at] - _STUB, 0) for at in self._entries.clearable())
+            fair = fair_share(list(sizes.values()), left)
+        most = max(fair, self._room.result)
+        longer = [at for at, size in sizes.items() if size > most]
+        yield from self._shorten(longer, most, form)
+        if longer:
+            self._entries.rebuild()
+        return fair, bool(longer)
+
+    def _shorten(self, places: Sequence[int], most: int, form: PromptForm) -> Steps[None]:
+        """Sends these results as previews of so many tokens."""
+        for at in places:
+            entry = self._entries.all[at]
+            assert isinstance(entry.message, ToolMessage)
+            entry.sent = yield from self._short(entry.message, most, form)
+            entry.state = "shortened"
 
     def _short(self, message: ToolMessage, most: int, form: PromptForm) -> Steps[ToolMessage]:
         """The result, or a preview of so many tokens."""
@@ -172,13 +220,14 @@ class ContextWindow:
         if length * 4 <= most:  # four bytes make a character, and a token is a byte or more
             return message
         characters = min(length, most * _CHARACTERS)
-        sent = message if characters == length else preview(message, characters)
+        remedy = ask_for_less(self._tools.get(message.name))
+        sent = message if characters == length else preview(message, characters, remedy)
         while characters > 1:
             (tokens,), _ = yield from tokens_of([result_text_of(sent, form)], form)
             if tokens <= most:
                 break
             characters = min(characters * most * 9 // (tokens * 10), characters - 1)
-            sent = preview(message, characters)
+            sent = preview(message, characters, remedy)
         return sent
 
     def _count(self, request: ModelRequest, form: PromptForm) -> Steps[tuple[int, bool]]:
@@ -261,11 +310,7 @@ class ContextWindow:
         results = [at for at in newest if isinstance(entries[at].message, ToolMessage)]
         most = max(level((sizes[at] for at in results), excess), _LEAST_PREVIEW)
         longest = [at for at in results if sizes[at] > most]
-        for at in longest:
-            message = entries[at].message
-            assert isinstance(message, ToolMessage)
-            entries[at].sent = yield from self._short(message, most, form)
-            entries[at].state = "shortened"
+        yield from self._shorten(longest, most, form)
         return bool(longest)
 
     def _why(self) -> str:

@@ -95,6 +95,8 @@ class PromptFitted:
         result_tokens: Most of one result.
         profile_at: Where the model's profile would set `compact_at`.
         most: Of a prompt that leaves room for a reply.
+        fair: Of one new result, by what was left of the window; what decides where the user did
+            not.
     """
 
     tokens: int
@@ -105,6 +107,7 @@ class PromptFitted:
     profile_at: int | None
     most: int | None
     step: int = 0
+    fair: int = 0
 
 
 ModelEvent: TypeAlias = (

@@ -1,4 +1,4 @@
-"""The tokens of prompts on a vLLM server: by a tokenizer of our own, or by asking `/tokenize`.
+"""The tokens of prompts on a vLLM server: by its tokenizer at hand, or by asking `/tokenize`.
 
 Which chat template the server has decides how: where it is one that we render byte for byte, only
 new pieces are counted; any other template is asked for the tokens of the whole prompt.
@@ -7,20 +7,17 @@ new pieces are counted; any other template is asked for the tokens of the whole 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
-
-import anyio.to_thread
 
 from agentkit.context import Counting, PromptForm, TokenCounts
 from agentkit.errors import ModelError
-from agentkit.gemma4.fingerprint import PROBE, TemplateGeneration, fingerprint
+from agentkit.gemma4.fingerprint import TemplateGeneration
 from agentkit.gemma4.profiles import Profile
 from agentkit.gemma4.render import Generation, TemplateVariant
 from agentkit.gemma4.tokens import EOS, IDS
 from agentkit.messages import ModelSettings
 from agentkit.models.language import Language
-from agentkit.models.prompts import prompt_of
+from agentkit.models.server import Server
 from agentkit.models.transport import Transport
 from agentkit.trace import get_logger
 from agentkit.wire import encode_tokenize, read_tokens
@@ -33,6 +30,9 @@ _SHAPING: Final = frozenset(
 )
 """Fields of a request, beside the ones that we write, that change its prompt."""
 
+_RENDERED: Final = ("canonical", "canonical-small")
+"""The templates that we render byte for byte."""
+
 _log = get_logger()
 
 
@@ -41,28 +41,26 @@ class PromptCounter:
 
     Args:
         transport: To the server.
-        tokenizer: The checkpoint's `tokenizer.json`, where there is a copy at hand.
-
-    Raises:
-        ImportError: A tokenizer is given and the extra `local` is not installed.
+        server: What is known of it.
     """
 
-    def __init__(self, transport: Transport, tokenizer: Path | None) -> None:
+    def __init__(self, transport: Transport, server: Server) -> None:
         self._transport = transport
-        self._tokenizer = None if tokenizer is None else _load(tokenizer)
-        self._template: TemplateGeneration | None = None  # not asked yet
-        self._answers = True  # whether the server has /tokenize
+        self._server = server
         self._known = TokenCounts()
 
     async def form(
-        self, model: str, language: Language, profile: Profile, settings: ModelSettings
+        self, language: Language, profile: Profile, settings: ModelSettings
     ) -> PromptForm:
-        """What the served model makes of a request with these settings."""
-        if self._template is None:
-            self._template = await self._find_template(model)
+        """What the served model makes of a request with these settings.
+
+        Raises:
+            ModelError: The server is away.
+        """
+        template = await self._server.template.get()
         variant: TemplateVariant = profile.template
-        if self._template in ("canonical", "canonical-small"):
-            variant = "large" if self._template == "canonical" else "small"
+        if template in _RENDERED:
+            variant = "large" if template == "canonical" else "small"
         kwargs: Mapping[str, Any] = settings.extra_body.get("chat_template_kwargs") or {}
         thinking = kwargs.get("enable_thinking", settings.thinking)
         return PromptForm(
@@ -72,40 +70,26 @@ class PromptCounter:
             generation=Generation(thinking=bool(thinking), variant=variant),
             profile=profile,
             reply_tokens=settings.max_tokens or 0,
-            counting=self._counting(settings, kwargs),
+            counting=await self._counting(template, settings, kwargs),
             known=self._known,
         )
 
-    def _counting(self, settings: ModelSettings, kwargs: Mapping[str, Any]) -> Counting:
-        if not self._answers:
-            return "estimate" if self._tokenizer is None else "pieces"
-        ours = self._template in ("canonical", "canonical-small")
+    async def _counting(
+        self,
+        template: TemplateGeneration | None,
+        settings: ModelSettings,
+        kwargs: Mapping[str, Any],
+    ) -> Counting:
+        if template is None:
+            return "pieces" if await self._server.tokenizer.get() else "estimate"
         plain = _SHAPING.isdisjoint(settings.extra_body) and set(kwargs) <= {"enable_thinking"}
-        return "pieces" if ours and plain else "whole"
-
-    async def _find_template(self, model: str) -> TemplateGeneration:
-        """By its fingerprint. What has no `/version` is no vLLM, and not asked."""
-        declarations = [tool.declaration for tool in PROBE.tools]
-        try:
-            await self._transport.get("/version")
-            prompt = await prompt_of(self._transport, model, PROBE, declarations)
-        except ModelError as error:
-            self._answers = False
-            _log.info("prompts cannot be counted by the server", error=str(error))
-            return "unknown"
-        found = fingerprint(prompt)
-        _log.info("server probed", template=found)
-        return found
+        return "pieces" if template in _RENDERED and plain else "whole"
 
     async def texts(self, model: str, texts: Sequence[str]) -> list[int] | None:
         """The tokens of each text; None if nobody can tell."""
-        if self._tokenizer is not None:
-            encode = self._tokenizer.encode_batch_fast
-            encoded = await anyio.to_thread.run_sync(
-                lambda: encode(list(texts), add_special_tokens=False)
-            )
-            return [len(one.ids) for one in encoded]
-        if not self._answers:
+        if (tokenizer := await self._server.tokenizer.get()) is not None:
+            return await tokenizer.counts(texts)
+        if self._server.template.known is None:
             return None
         try:
             counts = _between(await self._ask(encode_tokenize(model, EOS.join(texts))))
@@ -122,7 +106,7 @@ class PromptCounter:
         Args:
             body: Of the chat-completions request; `/tokenize` reads the same fields.
         """
-        if not self._answers:
+        if self._server.template.known is None:
             return None
         try:
             return len(await self._ask(body))
@@ -144,14 +128,3 @@ def _between(ids: Sequence[int]) -> list[int]:
         else:
             counts[-1] += 1
     return counts
-
-
-def _load(file: Path) -> Any:
-    try:
-        from tokenizers import Tokenizer  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ImportError(
-            "a tokenizer of your own needs `tokenizers`: install agentkit with its extra `local`, "
-            'such as `pip install ".[local]"`'
-        ) from error
-    return Tokenizer.from_file(str(file))

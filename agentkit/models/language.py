@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
-from agentkit.errors import ModelProtocolError, ModelStatusError
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import ToolDefinition
-from agentkit.models.transport import Transport
-from agentkit.wire import MessageEncoder, read_special_tokens
+from agentkit.models.server import Server
+from agentkit.wire import MessageEncoder
 
 __all__ = ["Language", "Languages"]
 
@@ -45,23 +44,20 @@ class Languages:
     """What a server's tokenizer knows decides what must be escaped.
 
     Args:
-        transport: To the server.
+        server: Whose.
     """
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._made: Callable[[_Same], Language] | None = None
 
     async def of(self, tools: Sequence[ToolDefinition]) -> Language:
         """The language of a set of tools; what must be escaped is what the served tokenizer knows,
-        where it can be asked (`--enable-tokenizer-info-endpoint`), and always what we know.
+        where a copy is at hand or it can be asked (`--enable-tokenizer-info-endpoint`), and always
+        what we know.
         """
         if self._made is None:
-            try:
-                special = read_special_tokens(await self._transport.get("/tokenizer_info"))
-            except (ModelStatusError, ModelProtocolError):
-                special = []
-            literals = (text for text in special if text and not any(map(str.isspace, text)))
-            make = partial(Language, Escape({*CONTROL_LITERALS, *literals}))
+            literals = {*CONTROL_LITERALS, *await self._server.special.get()}
+            make = partial(Language, Escape(literals))
             self._made = lru_cache(maxsize=_KEPT)(make)
         return self._made(_Same(tools))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agentkit.errors import AgentKitError
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.messages import ModelRequest, ModelSettings, ToolChoice, ToolDefinition, UserMessage
@@ -22,8 +21,10 @@ _MAX_TOKENS = 64  # the forced call, spelled in whatever tokens the model likes
 async def takes_grammar(transport: Transport, model: str) -> bool:
     """Forces one call of a tool that has no arguments, and looks whether it comes back.
 
-    Servers ignore fields that they do not know, so only the reply tells. One that has no
-    `/version` is no vLLM and is not asked.
+    Servers ignore fields that they do not know, so only the reply tells.
+
+    Raises:
+        AgentKitError: The request is refused, or no reply came.
     """
     request = ModelRequest(
         [UserMessage("Call the tool.")],
@@ -41,14 +42,6 @@ async def takes_grammar(transport: Transport, model: str) -> bool:
         grammar=dialect.grammar(request.tool_choice),
     )
     decoder = ReplyDecoder(_MAX_TOKENS)
-    try:
-        await transport.get("/version")
-        decoder.feed(
-            await transport.post_raw(
-                "/v1/chat/completions", body, within=transport.timeouts.first_event
-            )
-        )
-        calls = decoder.finish(0).message.tool_calls
-    except AgentKitError:
-        return False
-    return [call.name for call in calls] == [PROBE.name]
+    within = transport.timeouts.first_event
+    decoder.feed(await transport.post_raw("/v1/chat/completions", body, within=within))
+    return [call.name for call in decoder.finish(0).message.tool_calls] == [PROBE.name]

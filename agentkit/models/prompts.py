@@ -14,7 +14,7 @@ from agentkit.wire import (
     read_tokens,
 )
 
-__all__ = ["prompt_of"]
+__all__ = ["prompt_ids", "prompt_of", "spelled"]
 
 
 async def prompt_of(
@@ -32,7 +32,15 @@ async def prompt_of(
         ModelError: The server does not say.
         ServerNotReadyError: The address is none.
     """
-    within = transport.timeouts.first_event
+    return await spelled(
+        transport, model, await prompt_ids(transport, model, request, declarations)
+    )
+
+
+async def prompt_ids(
+    transport: Transport, model: str, request: ModelRequest, declarations: Sequence[JsonObject]
+) -> list[int]:
+    """The tokens of the prompt; arguments and exceptions are those of `prompt_of`."""
     body = encode_request(
         request,
         model=model,
@@ -40,9 +48,19 @@ async def prompt_of(
         declarations=declarations,
         stream=False,
     )
-    ids = read_tokens(await transport.post("/tokenize", body, within=within))
-    spelled = encode_detokenize(model, ids)
-    return read_text(await transport.post("/detokenize", spelled, within=within)) or ""
+    within = transport.timeouts.first_event
+    return read_tokens(await transport.post("/tokenize", body, within=within))
+
+
+async def spelled(transport: Transport, model: str, ids: Sequence[int]) -> str:
+    """The text of tokens, control tokens spelled out; empty if the answer holds none.
+
+    Raises:
+        ModelError: The server does not say.
+    """
+    body = encode_detokenize(model, ids)
+    within = transport.timeouts.first_event
+    return read_text(await transport.post("/detokenize", body, within=within)) or ""
 
 
 def _as_it_is(message: Message) -> Message:

@@ -2,8 +2,7 @@
 
 In: a `ModelRequest`. Out: its events as they arrive, and one `ModelFinished` when the reply is
 whole. It keeps no conversation. A failed attempt is made again within a wall-time budget, and
-`StepRestarted` takes back what had been shown of it. What it learns of the server (the served
-name, the window) it learns once.
+`StepRestarted` takes back what had been shown of it. What it learns of the server it learns once.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ from agentkit.messages import (
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.language import Languages
-from agentkit.models.probe import takes_grammar
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
+from agentkit.models.server import Server
 from agentkit.models.timeouts import Timeouts
 from agentkit.models.transport import Connection, Transport
 from agentkit.trace import get_logger
@@ -54,10 +53,7 @@ from agentkit.wire import (
     ReplyDecoder,
     ServedModel,
     constrains_itself,
-    encode_detokenize,
     encode_request,
-    read_models,
-    read_text,
 )
 
 __all__ = ["DEFAULT_MAX_TOKENS", "VLLMModel"]
@@ -94,11 +90,15 @@ class VLLMModel:
         timeouts: The clocks of a call.
         settings: Defaults for each request.
         stream: False asks for whole replies; everything else stays the same.
-        tokenizer: The checkpoint's `tokenizer.json`, where there is a copy at hand: prompts are
-            then counted here (extra `local`), otherwise the server is asked.
+        tokenizer: The checkpoint's `tokenizer.json`, or the folder that holds it; default: the one
+            in the server's own model folder or in a hub's cache, where that is on this machine.
+            With a tokenizer at hand (extra `local`) a step is one request: prompts are counted
+            and replies are read here. Otherwise the server is asked.
 
     Raises:
         ServerNotReadyError: Neither an address nor `AGENTKIT_BASE_URL` is given.
+        ImportError: A tokenizer is given and the extra `local` is not installed.
+        FileNotFoundError: There is no such tokenizer.
     """
 
     def __init__(
@@ -128,21 +128,21 @@ class VLLMModel:
         self._model = model
         self._settings = settings or ModelSettings()
         self._stream = stream
-        self._served: ServedModel | None = None
-        self._languages = Languages(self._transport)
-        self._counter = PromptCounter(self._transport, tokenizer)
+        self._server = Server(self._transport, model, tokenizer)
+        self._languages = Languages(self._server)
+        self._counter = PromptCounter(self._transport, self._server)
         self._detokenizes = True
-        self._takes_grammar: bool | None = None
 
     @property
     def name(self) -> str:
         """The served name; the server's address until it is known."""
-        return self._served.name if self._served else self._model or self._transport.where
+        served = self._server.served.known
+        return served.name if served else self._model or self._transport.where
 
     @property
     def constrains(self) -> bool:
         """Whether the server has shown that it obeys Gemma's grammar; see `takes_grammar`."""
-        return bool(self._takes_grammar)
+        return bool(self._server.takes_grammar.known)
 
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Asks for one reply; see `Model.generate`."""
@@ -171,7 +171,7 @@ class VLLMModel:
         if not _may_pass(error):
             return None
         timeouts = self._transport.timeouts
-        unmet = self._served is None and isinstance(
+        unmet = self._server.served.known is None and isinstance(
             error, (ModelConnectionError, ModelProtocolError)
         )
         budget = min(timeouts.retry, timeouts.total)
@@ -217,11 +217,10 @@ class VLLMModel:
         try:
             served = await self.served()
             language = await self._languages.of(request.tools)
+            profile = profile_for(served.name).served(served.max_model_len)
+            return await self._counter.form(language, profile, self._complete(request, served))
         except ModelError:
             return None  # `generate` tries longer, and says what is wrong
-        profile = profile_for(served.name).served(served.max_model_len)
-        settings = self._complete(request, served)
-        return await self._counter.form(served.name, language, profile, settings)
 
     async def count(self, wanted: Count) -> Sequence[int] | None:
         """Tokens, by the server or by the tokenizer that was given; see `CountsPrompts.count`."""
@@ -244,10 +243,11 @@ class VLLMModel:
         """The grammar of the request's calls, if the server takes one; found out once."""
         if not request.tools or constrains_itself(request.settings):
             return None
-        if self._takes_grammar is None:
-            self._takes_grammar = await takes_grammar(self._transport, self.name)
-            _log.info("server probed", takes_grammar=self._takes_grammar)
-        return dialect.grammar(request.tool_choice) if self._takes_grammar else None
+        try:
+            takes_grammar = await self._server.takes_grammar.get()
+        except ModelError:
+            return None  # the server is away; asked again with the next request
+        return dialect.grammar(request.tool_choice) if takes_grammar else None
 
     async def _reread(
         self,
@@ -262,27 +262,25 @@ class VLLMModel:
         vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
         call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
         """
-        if calls and (text := await self._own_words(reply)) is not None:
-            parsed = dialect.read(text, in_thought=in_thought(reply.prompt_token_ids))
+        if calls and (pieces := await self._pieces(reply)) is not None:
+            parsed = dialect.read("".join(pieces), in_thought=in_thought(reply.prompt_token_ids))
             return reread(response, parsed, reply, first_call)
         response = without_thoughts(response)
         return with_leaks(response, dialect.leaked(response.message.content or "", first_call))
 
-    async def _own_words(self, reply: Reply) -> str | None:
-        """What the model produced, control tokens spelled out; None if the server won't say."""
+    async def _pieces(self, reply: Reply) -> list[str] | None:
+        """The text of each of the reply's tokens; None if nobody can tell."""
         if not (reply.token_ids and self._detokenizes):
             return None
-        body = encode_detokenize(self.name, reply.token_ids)
         try:
-            within = self._transport.timeouts.first_event
-            answer = await self._transport.post("/detokenize", body, within=within)
+            detokenizer = await self._server.detokenizer.get()
+            return await detokenizer.pieces(reply.token_ids)
         except ModelError as error:
             # The reply is whole without this. Only a server without such a path is left alone.
             missing = isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501)
             self._detokenizes = not missing
             _log.info("reply not read again", error=str(error))
             return None
-        return read_text(answer)
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
@@ -301,10 +299,7 @@ class VLLMModel:
             ModelError: The server cannot be reached.
             ServerNotReadyError: It serves no model of that name.
         """
-        if self._served is None:
-            listed = await self._transport.get("/v1/models")
-            self._served = _pick(read_models(listed), self._model, self._transport.where)
-        return self._served
+        return await self._server.served.get()
 
     def _complete(self, request: ModelRequest, served: ServedModel) -> ModelSettings:
         settings = request.settings.over(self._settings)
@@ -342,17 +337,6 @@ def _address(given: str | None) -> str:
             "or set AGENTKIT_BASE_URL"
         )
     return url
-
-
-def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> ServedModel:
-    """The model of that name, or the first."""
-    for model in models:
-        if wanted in (None, model.name):
-            return model
-    names = ", ".join(model.name for model in models)
-    if not names:
-        raise ServerNotReadyError(f"{where}/v1/models lists no model; is this a vLLM server?")
-    raise ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {names}")
 
 
 # --- retries -----------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import TypeAdapter
 
+from agentkit.exact import why_inexact
 from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
 from agentkit.toolset import Label, ValidatedCall
 
@@ -52,10 +53,20 @@ class Deny:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Run it with these arguments instead; they are checked like the model's."""
+    """Run it with these arguments instead; they are checked like the model's.
+
+    Raises:
+        ValueError: The arguments cannot be kept exactly (`agentkit.exact`), so a record of the
+            decision would be of another one.
+    """
 
     arguments: JsonObject = field(default_factory=dict)
     type: Literal["edit"] = "edit"
+
+    def __post_init__(self) -> None:
+        """Refuses what no record can hold."""
+        if (why := why_inexact(self.arguments)) is not None:
+            raise ValueError(f"these arguments cannot be kept: {why}")
 
 
 Decision: TypeAlias = Approve | Deny | Edit

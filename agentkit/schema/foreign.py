@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 
+from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject
 from agentkit.schema.feedback import Problem, agreeing, describe, field_path, shown, unknown_key
 
@@ -127,8 +128,8 @@ def _readings(text: str) -> Iterator[Any]:
     """Other values that the same characters may have been meant as."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         yield text[1:-1]
-    with contextlib.suppress(ValueError, RecursionError):
-        yield json.loads(text.lower() if text in ("True", "False", "None") else text)
+    with contextlib.suppress(InexactError):
+        yield read_exact(text.lower() if text in ("True", "False", "None") else text)
 
 
 # --- words -------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias, cast
 
 from pydantic_core import ErrorDetails, from_json, to_json
 
+from agentkit.exact import InexactError, read_exact
+
 __all__ = ["Keys", "is_doubtful", "json_text", "locate", "mended"]
 
 Keys: TypeAlias = tuple[str | int, ...]
@@ -112,8 +114,8 @@ def _is_quoted(text: str) -> bool:
 
 def _parsed(text: str, *wanted: type) -> object:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = read_exact(text)
+    except InexactError:
         return _NOT_GIVEN
     good = isinstance(found, (*wanted, str)) if dict in wanted else isinstance(found, wanted)
     return found if good and not isinstance(found, bool) else _NOT_GIVEN

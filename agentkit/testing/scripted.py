@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from anyio.lowlevel import checkpoint
 
 from agentkit.events import ModelEvent, ModelFinished, ReasoningDelta, TextDelta, ToolCallDelta
+from agentkit.exact import text_of_inexact, why_inexact
 from agentkit.messages import (
     AssistantMessage,
     FinishReason,
@@ -118,12 +119,14 @@ def _deltas(message: AssistantMessage) -> Iterable[ModelEvent]:
     for word in re.findall(r"\S*\s*", message.content or "")[:-1]:
         yield TextDelta(word)
     for index, made in enumerate(message.tool_calls):
-        text = json.dumps(made.arguments, ensure_ascii=False, default=str)
+        exact = why_inexact(made.arguments) is None
+        text = _written(made.arguments) if exact else text_of_inexact(made.arguments)
         for begin in range(0, len(text), _PIECE):
             name = made.name if begin == 0 else ""
             yield ToolCallDelta(index, name, text[begin : begin + _PIECE])
 
 
+_written = json.JSONEncoder(ensure_ascii=False).encode
 _PIECE = 16  # characters of arguments that are streamed at a time
 
 

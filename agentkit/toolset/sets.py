@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from agentkit.errors import ToolDefinitionError
+from agentkit.exact import InexactError, NotJsonError, read_exact
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest, shown
 from agentkit.toolset.context import RunContext
@@ -119,11 +120,9 @@ class Toolset(ToolSource):
         if found is None:
             return ToolResult(call.id, self._unknown(call.name), True, "unknown_tool")
         if call.malformed is not None:
-            text = (
-                f"Error: {call.name} was not run. Its arguments are no JSON object: "
-                f"{shown(call.malformed)}. Call it again with an object."
+            return ToolResult(
+                call.id, _unread(call.name, call.malformed), True, "invalid_arguments"
             )
-            return ToolResult(call.id, text, True, "invalid_arguments")
         return found.validate(call)
 
     def resolve_name(self, name: str) -> str | None:
@@ -196,6 +195,26 @@ def _changed(
         description=tool.definition.description if description is None else description,
     )
     return replace(tool, definition=definition)
+
+
+def _unread(name: str, text: str) -> str:
+    """What the model is told of arguments that could not be taken as the JSON object they should
+    be: the reason where the text has one, the text itself where it is something else.
+    """
+    try:
+        read_exact(text)
+    except NotJsonError:
+        pass
+    except InexactError as why:
+        return _untaken(name, str(why))
+    return (
+        f"Error: {name} was not run. Its arguments are no JSON object: {shown(text)}. "
+        "Call it again with an object."
+    )
+
+
+def _untaken(name: str, why: str) -> str:
+    return f"Error: {name} was not run. Its arguments were not taken: {why}. Call it again."
 
 
 def _folded(name: str) -> str:

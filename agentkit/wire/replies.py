@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from agentkit.errors import ModelProtocolError
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
+from agentkit.exact import InexactError, read_exact
 from agentkit.gemma4.lexer import THOUGHT
 from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS
 from agentkit.messages import (
@@ -179,7 +180,8 @@ class ReplyDecoder:
 
 
 def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
-    """A call from its argument text; text that is no JSON object is kept as `malformed`.
+    """A call from its argument text; text that is no JSON object that can be kept exactly (see
+    `agentkit.exact`) is kept as `malformed`.
 
     One code fence and one further layer of JSON are taken off, since both are certain. Broken
     JSON is never completed: what a guess makes of a cut call mostly is another call.
@@ -190,10 +192,10 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
     if not text:
         return ToolCall(call_id, name)
     try:
-        value = from_json(text, allow_inf_nan=False)
+        value = read_exact(text)
         if isinstance(value, str):
-            value = from_json(value, allow_inf_nan=False)
-    except ValueError:
+            value = read_exact(value)
+    except InexactError:
         return ToolCall(call_id, name, malformed=arguments)
     if value is None:
         return ToolCall(call_id, name)

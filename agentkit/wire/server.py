@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentkit.errors import ModelProtocolError
@@ -17,27 +18,35 @@ class ServedModel:
     Attributes:
         name: The served name, or a LoRA adapter's.
         max_model_len: Tokens of the window, prompt and reply together.
+        roots: What its weights were loaded as: the path of a folder or a name at a hub. A LoRA
+            adapter has its own and that of its base.
     """
 
     name: str
     max_model_len: int | None
+    roots: tuple[str, ...] = ()
 
 
 def read_models(answer: JsonObject) -> list[ServedModel]:
     """The models of `/v1/models`, in the server's order; what is no model is left out."""
     listed = answer.get("data")
-    found = [_model(card) for card in (listed if isinstance(listed, list) else [])]
-    return [model for model in found if model is not None]
+    cards = [card for card in (listed if isinstance(listed, list) else []) if _names(card)]
+    by_name = {card["id"]: card for card in reversed(cards)}
+    return [_model(card, by_name) for card in cards]
 
 
-def _model(card: object) -> ServedModel | None:
-    match card:
-        case {"id": str(name), "max_model_len": int(window)}:
-            return ServedModel(name, window)
-        case {"id": str(name)}:
-            return ServedModel(name, None)
-        case _:
-            return None
+def _names(card: object) -> bool:
+    return isinstance(card, dict) and isinstance(card.get("id"), str)
+
+
+def _model(card: JsonObject, by_name: Mapping[str, JsonObject]) -> ServedModel:
+    window, base = card.get("max_model_len"), by_name.get(str(card.get("parent")), {})
+    roots = (card.get("root"), base.get("root"))
+    return ServedModel(
+        card["id"],
+        window if isinstance(window, int) else None,
+        tuple(root for root in roots if isinstance(root, str)),
+    )
 
 
 def read_text(answer: JsonObject) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agentkit.context import Context, ContextWindow, Fitted, PromptForm
@@ -154,6 +154,24 @@ def _check(
     tail = messages[newest:]
     assert [m.role for m in sent[len(sent) - len(tail) :]] == [m.role for m in tail]
     assert tail[0] == sent[len(sent) - len(tail)] or tail[0].role == "user"
+    if fitted.compacted is None:
+        _check_late_cut(sent, tail[1:], form, window - min(200, window // 8))
     if before and fitted.compacted is None and len(users) == before.users:
         assert extends(before.text, text), "a request only adds to the one before"
     return _Before(fitted, text, len(users))
+
+
+def _check_late_cut(
+    sent: Sequence[Message], results: Sequence[Message], form: PromptForm, most: int
+) -> None:
+    """New results stand whole where they fit with two more like the longest."""
+    if not results:
+        return
+    rest = sent[: len(sent) - len(results)]
+    whole = tokens(prompt_text([*rest, *results], form))
+    sizes = [
+        tokens(prompt_text([*rest, result], form)) - tokens(prompt_text(rest, form))
+        for result in results
+    ]
+    if whole + 2 * max(sizes) <= most:
+        assert list(sent[len(rest) :]) == list(results), "cut only when it does not fit"

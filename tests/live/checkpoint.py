@@ -17,6 +17,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,41 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from agentkit.gemma4 import tokens
+from tests.gemma4.vocabulary import SIZE, real_size_tokenizer
 
 REPO = Path(__file__).parents[2]
 TEMPLATE = REPO / "agentkit" / "models" / "tiny" / "chat_template.jinja"
 
-VOCABULARY = 1024
 SPECIAL_TOKENS = 120  # up to and beyond `<turn|>`, Gemma's last control token of text
 LAYER_TYPES = ("sliding_attention", "full_attention") * 2  # the last must be a full one
-HIDDEN, MLP, HEADS, KV_HEADS, HEAD_DIM = 192, 512, 4, 2, 64
+MLP, HEADS, KV_HEADS, HEAD_DIM = 512, 4, 2, 64
 
-CONFIG: dict[str, Any] = {
+
+@dataclass(frozen=True)
+class Size:
+    """How large a checkpoint is.
+
+    Attributes:
+        vocabulary: Tokens.
+        hidden: Numbers of a token's vector. Next to a real Gemma's vocabulary everything else is
+            small: 64 of them make 67 MB.
+        tokenizer: Folder of the `tokenizer.json`; None to make one.
+    """
+
+    vocabulary: int = 1024
+    hidden: int = 192
+    tokenizer: Path | None = None
+
+
+def real_size() -> Size:
+    """As many tokens as a real Gemma has, with its own tokenizer where that can be had."""
+    return Size(SIZE, 64, real_size_tokenizer())
+
+
+_CONFIG: dict[str, Any] = {
     "architectures": ["Gemma4ForCausalLM"],
     "model_type": "gemma4_text",
     "dtype": "float32",
-    "vocab_size": VOCABULARY,
-    "vocab_size_per_layer_input": VOCABULARY,
-    "hidden_size": HIDDEN,
     "hidden_size_per_layer_input": 0,
     "intermediate_size": MLP,
     "num_hidden_layers": len(LAYER_TYPES),
@@ -96,25 +116,27 @@ TOKENIZER_CONFIG: dict[str, Any] = {
 }
 
 
-def random_checkpoint(cache: Path, seed: int = 0) -> Path:
+def random_checkpoint(cache: Path, seed: int = 0, size: Size | None = None) -> Path:
     """The checkpoint of that seed, made if the cache folder does not hold it.
 
     Args:
         cache: Folder of checkpoints.
         seed: Of the weights.
+        size: None for the small one.
 
     Returns:
         Its folder, named after all that goes into it: this module, the template, the seed.
     """
+    size = size or Size()
     template = TEMPLATE.read_bytes()
     content = hashlib.sha256(Path(__file__).read_bytes())
     content.update(template)
-    content.update(str(seed).encode())
+    content.update(f"{seed} {size}".encode())
     folder = cache / f"random-{content.hexdigest()[:16]}"
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
         half_built = Path(tempfile.mkdtemp(prefix="building-", dir=cache))
-        _write(half_built, template, seed)
+        _write(half_built, template, seed, size)
         try:
             half_built.rename(folder)  # whole or not at all
         except OSError:  # another process was first
@@ -122,25 +144,33 @@ def random_checkpoint(cache: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _write(folder: Path, template: bytes, seed: int) -> None:
+def _write(folder: Path, template: bytes, seed: int, size: Size) -> None:
     def write_json(name: str, value: dict[str, Any]) -> None:
         (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
-    write_json("config.json", CONFIG)
+    sizes = {
+        "vocab_size": size.vocabulary,
+        "vocab_size_per_layer_input": size.vocabulary,
+        "hidden_size": size.hidden,
+    }
+    write_json("config.json", {**_CONFIG, **sizes})
     write_json("generation_config.json", GENERATION_CONFIG)
     write_json("tokenizer_config.json", TOKENIZER_CONFIG)
     (folder / "chat_template.jinja").write_bytes(template)
-    _tokenizer().save(str(folder / "tokenizer.json"))
-    _write_safetensors(folder / "model.safetensors", _weights(seed))
+    if size.tokenizer is None:
+        _tokenizer(size.vocabulary).save(str(folder / "tokenizer.json"))
+    else:
+        shutil.copyfile(size.tokenizer / "tokenizer.json", folder / "tokenizer.json")
+    _write_safetensors(folder / "model.safetensors", _weights(seed, size))
 
 
-def _tokenizer() -> Any:
+def _tokenizer(vocabulary: int) -> Any:
     """Byte-level BPE over the licence's text: it can spell anything, and never changes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=_special_tokens(),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -154,8 +184,9 @@ def _special_tokens() -> list[str]:
     return [names.get(number, f"<unused{number}>") for number in range(SPECIAL_TOKENS)]
 
 
-def _weights(seed: int) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+def _weights(seed: int, size: Size) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     random = np.random.default_rng(seed)
+    hidden = size.hidden
 
     def matrix(rows: int, columns: int) -> npt.NDArray[np.float32]:
         return random.standard_normal((rows, columns), dtype=np.float32) * np.float32(0.02)
@@ -163,21 +194,21 @@ def _weights(seed: int) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     def ones(size: int) -> npt.NDArray[np.float32]:
         return np.ones(size, dtype=np.float32)
 
-    yield "model.embed_tokens.weight", matrix(VOCABULARY, HIDDEN)
+    yield "model.embed_tokens.weight", matrix(size.vocabulary, hidden)
     for number in range(len(LAYER_TYPES)):
         layer = f"model.layers.{number}"
         yield f"{layer}.layer_scalar", ones(1)
         for norm in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
-            yield f"{layer}.{norm}_layernorm.weight", ones(HIDDEN)
+            yield f"{layer}.{norm}_layernorm.weight", ones(hidden)
         for name, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
-            yield f"{layer}.self_attn.{name}_proj.weight", matrix(heads * HEAD_DIM, HIDDEN)
-        yield f"{layer}.self_attn.o_proj.weight", matrix(HIDDEN, HEADS * HEAD_DIM)
+            yield f"{layer}.self_attn.{name}_proj.weight", matrix(heads * HEAD_DIM, hidden)
+        yield f"{layer}.self_attn.o_proj.weight", matrix(hidden, HEADS * HEAD_DIM)
         for name in ("q", "k"):
             yield f"{layer}.self_attn.{name}_norm.weight", ones(HEAD_DIM)
-        yield f"{layer}.mlp.gate_proj.weight", matrix(MLP, HIDDEN)
-        yield f"{layer}.mlp.up_proj.weight", matrix(MLP, HIDDEN)
-        yield f"{layer}.mlp.down_proj.weight", matrix(HIDDEN, MLP)
-    yield "model.norm.weight", ones(HIDDEN)
+        yield f"{layer}.mlp.gate_proj.weight", matrix(MLP, hidden)
+        yield f"{layer}.mlp.up_proj.weight", matrix(MLP, hidden)
+        yield f"{layer}.mlp.down_proj.weight", matrix(hidden, MLP)
+    yield "model.norm.weight", ones(hidden)
 
 
 def _write_safetensors(path: Path, tensors: Iterator[tuple[str, npt.NDArray[np.float32]]]) -> None:

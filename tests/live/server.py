@@ -15,12 +15,14 @@ from agentkit.serving.plan import TINY_NAME, Wish, plan
 from agentkit.serving.process import RunningServer, free_port, running_server
 from agentkit.serving.progress import progress_line
 from agentkit.serving.vllm import api_program
-from tests.live.checkpoint import REPO, random_checkpoint
+from tests.live.checkpoint import REPO, random_checkpoint, real_size
 
-__all__ = ["MODEL", "WINDOW", "LiveServer", "checkpoint_folder", "live_server"]
+__all__ = ["MODEL", "WINDOW", "LiveServer", "checkpoint_folder", "live_server", "window_of"]
 
 MODEL = TINY_NAME
-WINDOW = 8192
+WINDOW, REAL_SIZE_WINDOW = 8192, 32_768
+"""Tokens that a server takes: of the small checkpoints, and of the real-size one."""
+
 TINY = REPO / "agentkit" / "models" / "tiny"
 
 
@@ -40,19 +42,30 @@ class LiveServer:
 
 
 def checkpoint_folder(name: str) -> Path:
-    """The folder of a checkpoint: `random`, `random:SEED`, `tiny`, or a path."""
+    """The folder of a checkpoint: `tiny`, `random`, `real-size`, or a path. The two in the middle
+    have random weights, of `random:SEED`; the last of them has a real Gemma's vocabulary.
+    """
     if name == "tiny":
         return TINY
     kind, _, seed = name.partition(":")
+    folder = cache_folder() / "checkpoints"
     if kind == "random":
-        return random_checkpoint(cache_folder() / "checkpoints", int(seed or 0))
+        return random_checkpoint(folder, int(seed or 0))
+    if kind == "real-size":
+        return random_checkpoint(folder, int(seed or 0), real_size())
     return Path(name)
+
+
+def window_of(name: str) -> int:
+    """Tokens of the window that a checkpoint is served with."""
+    return REAL_SIZE_WINDOW if name.startswith("real-size") else WINDOW
 
 
 @contextlib.contextmanager
 def live_server(
     checkpoint: Path,
     *,
+    window: int = WINDOW,
     flags: Sequence[str] = (),
     without: str = "",
     environment: Mapping[str, str] | None = None,
@@ -62,6 +75,7 @@ def live_server(
 
     Args:
         checkpoint: Folder of the checkpoint.
+        window: Tokens of a prompt and its reply.
         flags: Further flags of the server.
         without: Words of the right command that are left out, to start a server wrongly.
         environment: Further variables of the server.
@@ -75,7 +89,7 @@ def live_server(
         Wish(
             served_name=MODEL,
             port=port,
-            window=WINDOW,
+            window=window,
             cpu=True,
             # float32: the same numbers as the embedded model, and no slower at this size.
             extra=("--dtype", "float32", *flags),

@@ -14,7 +14,8 @@ import pytest
 from agentkit import ModelSettings, VLLMModel
 from agentkit.context import CountPrompt, CountTexts, PromptForm
 from agentkit.context.prompt import Prompt
-from agentkit.gemma4.tokens import BOS
+from agentkit.gemma4.parse import parse
+from agentkit.gemma4.tokens import BOS, IDS, RESPONSE_OPEN, TURN_CLOSE
 from agentkit.messages import (
     AssistantMessage,
     JsonObject,
@@ -27,6 +28,7 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.models.decoder import BUNDLED
+from agentkit.models.probe import PROBE
 from tests.context.driving import TOKENIZER, tokens
 from tests.gemma4.official import TEMPLATES, compiled, needs_templates
 
@@ -50,33 +52,78 @@ TALK: list[Message] = [
 class TemplateServer:
     """A vLLM as far as prompts go: its template, `/tokenize` and `/detokenize`.
 
+    Args:
+        template: Its chat template.
+        missing: Paths that it does not have.
+        root: What its weights were loaded as.
+        replies: What the model writes, one after another, control tokens spelled out.
+
     Attributes:
         asked: The path of each request so far.
         missing: Paths that it does not have.
+        away: Whether nobody listens.
     """
 
-    def __init__(self, template: Path, *, missing: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        template: Path,
+        *,
+        missing: Sequence[str] = (),
+        root: str = "somewhere/else",
+        replies: Sequence[str] = (),
+    ) -> None:
         self._template = compiled(template)
+        self._root = root
+        self._replies = list(replies)
         self.missing = list(missing)
+        self.away = False
         self.asked: list[str] = []
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
+        if self.away:
+            raise httpx2.ConnectError("refused", request=request)
         self.asked.append(path)
         if path in self.missing or path == "/tokenizer_info":
             return httpx2.Response(404, json={"detail": "Not Found"})
         if path == "/v1/models":
-            card = {"id": "tiny-gemma4", "max_model_len": 8192}
+            card = {"id": "tiny-gemma4", "max_model_len": 8192, "root": self._root}
             return httpx2.Response(200, json={"data": [card]})
         if path == "/version":
             return httpx2.Response(200, json={"version": "0.32.0"})
         body = json.loads(request.content)
+        if path == "/v1/chat/completions":
+            return httpx2.Response(200, json=self._reply(body))
         if path == "/detokenize":
             text = TOKENIZER.decode(body["tokens"], skip_special_tokens=False)
             return httpx2.Response(200, json={"prompt": text})
         text = body["prompt"] if "prompt" in body else self.rendered(body)
-        ids = TOKENIZER.encode(text, add_special_tokens=False).ids
+        ids = encode(text)
         return httpx2.Response(200, json={"tokens": ids, "count": len(ids)})
+
+    def _reply(self, body: JsonObject) -> JsonObject:
+        probe = [tool["function"]["name"] for tool in body.get("tools", ())] == [PROBE.name]
+        written = (
+            f"<|tool_call>call:{PROBE.name}{{}}<tool_call|>" if probe else self._replies.pop(0)
+        )
+        calls = [
+            {"id": "x", "type": "function", "function": {"name": call.name, "arguments": "{}"}}
+            for call in parse(written).calls
+        ]
+        message = {"role": "assistant", "content": None if calls else written, "tool_calls": calls}
+        ids = encode(written)
+        prompt = len(encode(self.rendered(body)))
+        return {
+            "choices": [
+                {
+                    "index": 0,
+                    "message": message,
+                    "finish_reason": "tool_calls" if calls else "stop",
+                    "token_ids": [*ids, IDS[RESPONSE_OPEN if calls else TURN_CLOSE]],
+                }
+            ],
+            "usage": {"prompt_tokens": prompt, "completion_tokens": len(ids) + 1},
+        }
 
     def rendered(self, body: JsonObject) -> str:
         """The prompt of a chat request, fed as vLLM feeds it."""
@@ -92,7 +139,13 @@ class TemplateServer:
     def model(self, tokenizer: Path | None = None) -> VLLMModel:
         """A model whose every request comes here."""
         client = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
-        return VLLMModel("http://server", http_client=client, tokenizer=tokenizer)
+        return VLLMModel("http://server", http_client=client, tokenizer=tokenizer, stream=False)
+
+
+def encode(text: str) -> list[int]:
+    """The ids of a text in the tiny checkpoint's vocabulary."""
+    ids: list[int] = TOKENIZER.encode(text, add_special_tokens=False).ids
+    return ids
 
 
 def _refuse(why: str) -> None:
@@ -171,7 +224,8 @@ async def test_a_tokenizer_at_hand_is_used_instead_of_the_server() -> None:
     server = TemplateServer(TINY)
     _, pieces, whole = await form_and_count(server, tokenizer=BUNDLED / "tokenizer.json")
     assert pieces == whole
-    assert server.asked.count("/tokenize") == 2  # the probe and the whole
+    assert server.asked.count("/tokenize") == 3  # is it the server's, the probe, the whole
+    assert "/detokenize" not in server.asked
 
 
 @pytest.mark.anyio

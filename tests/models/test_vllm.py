@@ -20,6 +20,7 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
+from agentkit.gemma4.tokens import IDS
 from agentkit.messages import (
     AssistantMessage,
     AudioPart,
@@ -291,8 +292,16 @@ async def test_a_call_is_read_and_numbered() -> None:
 def with_tokens(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The chunks with the token ids that a real server returns."""
     last = next(piece for piece in reversed(chunks) if piece["choices"])
-    last["choices"][0]["token_ids"] = [48, 7, 49, 50]
+    last["choices"][0]["token_ids"] = [48, 7, 52, 8, 52, 9, 49, 50]
     return chunks
+
+
+def spells(exchange: Exchange) -> None:
+    """Answers `/detokenize` with a vocabulary of three words; other ids have no text."""
+    words = {number: literal for literal, number in IDS.items()}
+    words |= {7: "call:read{path:", 8: "b.py", 9: "}"}
+    text = "".join(words.get(number, "") for number in exchange.request.body["tokens"])
+    exchange.answer(200, {"prompt": text})
 
 
 async def detokenizing(
@@ -315,10 +324,10 @@ async def detokenizing(
 
 @pytest.mark.anyio
 async def test_a_call_is_read_from_the_models_own_words_where_the_server_gives_them() -> None:
-    words = '<|tool_call>call:read{path:<|"|>b.py<|"|>}<tool_call|><|tool_response>'
-    (reply,), asked = await detokenizing(lambda e: e.answer(200, {"prompt": words}), calls=1)
-    assert reply.message.tool_calls == (ToolCall("call_0", "read", {"path": "b.py"}),)
-    assert asked == 1
+    replies, asked = await detokenizing(spells, calls=3)
+    call = ToolCall("call_0", "read", {"path": "b.py"})
+    assert [reply.message.tool_calls for reply in replies] == [(call,)] * 3
+    assert asked == 1, "the words are learned once"
 
 
 @pytest.mark.anyio

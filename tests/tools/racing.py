@@ -91,7 +91,7 @@ def _tries(project: Path) -> Iterator[tuple[str, _Try, int]]:
     yield "list", partial(_tool(reader, "list_files"), "dir"), 4
     for text in (_INSIDE, "canary"):
         yield "search", partial(_tool(reader, "search_text"), text), 4
-    for ripgrep, weight in ((None, 4), ("rg", 1)):
+    for ripgrep, weight in ((False, 4), (True, 1)):
         for text in (_INSIDE, "canary"):
             search = _tool(Search(project, ripgrep=ripgrep), "search_text")
             yield "search", partial(search, text), weight

@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
     return base
 
 
-@pytest.fixture(params=["rg", None], ids=["ripgrep", "python"])
+@pytest.fixture(params=[True, False], ids=["ripgrep", "python"])
 def search(request: pytest.FixtureRequest, root: Path) -> Search:
     return Search(root, ripgrep=request.param)
 
@@ -48,7 +48,7 @@ def run(search: Search, name: str, *arguments: Any) -> str:
 
 def test_ripgrep_is_part_of_the_environment_so_that_both_ways_are_tested(root: Path) -> None:
     with pytest.raises(ToolError, match="need ripgrep"):
-        run(Search(root, ripgrep=None), "search_text", "Shop|Till", ".", True)
+        run(Search(root, ripgrep=False), "search_text", "Shop|Till", ".", True)
     assert "result" in run(Search(root), "search_text", "Shop|Till", ".", True)
 
 

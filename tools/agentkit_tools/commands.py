@@ -15,11 +15,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agentkit.schema.phrases import many
 from agentkit_tools.cgroup import capped
-from agentkit_tools.sandbox import Sandbox, SandboxError, working_bwrap
+from agentkit_tools.disarm import disarmed
+from agentkit_tools.guarded import Guarded
+from agentkit_tools.sandbox import Sandbox, SandboxError
+from agentkit_tools.tryout import check_sandbox
 
 __all__ = ["Outcome", "Output", "run"]
 
@@ -38,12 +41,14 @@ class Outcome:
         seconds: Wall time.
         output: What it wrote to standard output and error, as they came.
         stopped: Why it was stopped, as the end of a sentence; None if it ended by itself.
+        set_aside: What git would have run of the git directories that it made (`disarm`).
     """
 
     exit_code: int | None
     seconds: float
     output: str
     stopped: str | None
+    set_aside: tuple[str, ...] = ()
 
 
 class Output:
@@ -95,24 +100,32 @@ def run(
     Raises:
         SandboxError: It could not be run in a sandbox, and so it was not run.
     """
-    sandbox.check()
-    with _started(sandbox, line) as (process, inside):
-        return _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
+    bwrap = check_sandbox(sandbox)
+    closed = sandbox.guarded()
+    aside: list[str] = []
+    try:
+        with _started(sandbox, bwrap, line, closed) as (process, inside):
+            outcome = _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
+    finally:
+        aside += disarmed(sandbox.root, closed, sandbox.guarded())
+    return replace(outcome, set_aside=tuple(aside))
 
 
 @contextmanager
-def _started(sandbox: Sandbox, line: str) -> Generator[tuple[subprocess.Popen[bytes], int]]:
+def _started(
+    sandbox: Sandbox, bwrap: str, line: str, closed: Guarded
+) -> Generator[tuple[subprocess.Popen[bytes], int]]:
     """The running sandbox and its first process's number; afterwards nothing of it is left."""
     with capped(sandbox.bounds.processes + _OWN) as joining:
-        yield from _running(sandbox, line, joining)
+        yield from _running(sandbox, bwrap, line, closed, joining)
 
 
 def _running(
-    sandbox: Sandbox, line: str, joining: Sequence[str]
+    sandbox: Sandbox, bwrap: str, line: str, closed: Guarded, joining: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     told, tell = os.pipe()
     try:
-        with sandbox.command(working_bwrap(), line, tell) as (argv, passed):
+        with sandbox.command(bwrap, line, tell, closed) as (argv, passed):
             process = subprocess.Popen(  # noqa: S603 - in a sandbox, which is the point
                 [*joining, *argv],
                 stdin=subprocess.DEVNULL,

@@ -25,6 +25,7 @@ from agentkit import ToolContext, ToolError, Toolset, tool
 from agentkit.schema.phrases import many
 from agentkit.toolset import Happened, Label
 from agentkit_tools.edits import Edit, applied, difference, is_done, lines_of
+from agentkit_tools.guarded import why_not_written
 from agentkit_tools.paths import Root
 from agentkit_tools.tree import LEFT_OVER, files_of
 
@@ -118,6 +119,7 @@ class _Files:
             path: Path of the file inside the project.
             content: All of its text.
         """
+        self._refuse_programs(path)
         old = self._content(path)
         with self._root.parent(path, create=True) as (folder, name):
             _replace(folder, name, content.encode("utf-8", "replace"), context.idempotency_key)
@@ -152,6 +154,7 @@ class _Files:
         """
         text = self._text(path, strict=True)
         shown = self._root.relative(path)
+        self._refuse_programs(path)
         changed = applied(text, edits, shown)
         with self._root.parent(path) as (folder, name):
             _replace(folder, name, changed.encode(), context.idempotency_key)
@@ -171,6 +174,11 @@ class _Files:
         if done is None:
             raise ToolError(f"Read {path} to see whether the edit is in it.")
         return happened if done else None
+
+    def _refuse_programs(self, path: str) -> None:
+        relative = self._root.relative(path)
+        if (why := why_not_written(self._root, relative)) is not None:
+            raise ToolError(f'"{relative}" is not written here: {why}.')
 
     def _mark(self, path: str) -> str | None:
         try:

@@ -13,35 +13,26 @@ is refused and its target named, so that what a person approved is what is writt
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import posixpath
 import stat
-import sys
 import unicodedata
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentkit import ToolError
+from agentkit_tools.beneath import has_openat2, openat2, walked
 
-__all__ = ["PROTECTED", "Root", "is_protected"]
+__all__ = ["PROTECTED", "Root", "folded", "is_environment", "is_git_directory", "is_protected"]
 
 PROTECTED = frozenset({".git", ".agentkit"})
 """Never written, at any depth: what git runs by itself (hooks, filters, fsmonitor) and what an
 agent could use to change its own rules."""
 
 _MOST_LINKS = 8
-_OPENAT2 = 437  # the same number on every architecture since it is one of the newer calls
-_RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS, NO_SYMLINKS, BENEATH, of <linux/openat2.h>
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-
-
-class _How(ctypes.Structure):
-    """`struct open_how` of <linux/openat2.h>."""
-
-    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
 
 
 class Root:
@@ -61,7 +52,7 @@ class Root:
             self._fd = os.open(self.path, _DIRECTORY | os.O_CLOEXEC)
         except (OSError, ValueError):
             raise NotADirectoryError(f"there is no directory {str(path)!r}") from None
-        self._open_beneath = _walked if walk or not _has_openat2(self._fd) else _openat2
+        self._open_beneath = walked if walk or not has_openat2(self._fd) else openat2
 
     @classmethod
     def of(cls, root: str | Path | Root) -> Root:
@@ -112,7 +103,7 @@ class Root:
         return self._opened(path, _DIRECTORY, stat.S_ISDIR)
 
     def open_any(self, path: str) -> int:
-        """A descriptor of a regular file or directory, for binding it; no link is followed.
+        """A descriptor of a regular file or directory; no link is followed.
 
         Raises:
             ToolError: It lies outside, is a link or something special.
@@ -124,6 +115,15 @@ class Root:
             return descriptor
         os.close(descriptor)
         raise ToolError(f"{_short(path)} is {_kind(mode)}.")
+
+    def open_path(self, path: str) -> int:
+        """A descriptor that only stands for a place, whoever may read it, to bind it (`O_PATH`).
+
+        Raises:
+            ToolError: It lies outside, or is a link.
+            FileNotFoundError: There is nothing of that name.
+        """
+        return self._no_link(self.relative(path), os.O_PATH)
 
     @contextmanager
     def parent(self, path: str, *, create: bool = False) -> Generator[tuple[int, str]]:
@@ -143,6 +143,7 @@ class Root:
         if is_protected(relative):
             raise ToolError(f"{_short(path)} is protected: git's own files are not written here.")
         folder, name = posixpath.split(relative)
+        self._refuse_closed(folder, path)
         descriptor = self._made(folder) if create else self._no_link(folder or ".", _DIRECTORY)
         try:
             self._refuse_special(descriptor, name, relative)
@@ -195,6 +196,27 @@ class Root:
                 os.close(descriptor)
             descriptor = deeper
         return descriptor
+
+    def _refuse_closed(self, folder: str, path: str) -> None:
+        """Refuses a folder that lies in a git directory or an environment, whatever its name."""
+        parts = folder.split("/") if folder else []
+        for depth in range(len(parts) + 1):
+            above = "/".join(parts[:depth])
+            try:
+                descriptor = self._open_beneath(self._fd, above or ".", _DIRECTORY)
+            except OSError:
+                return  # missing, and so all below; or told by whoever opens it
+            try:
+                names = _Names(descriptor)
+                if is_git_directory(names):
+                    kind = "in a git directory"
+                elif is_environment(names) and (above or parts[:1] in (["bin"], ["lib"])):
+                    kind = "in a virtual environment"
+                else:
+                    continue
+            finally:
+                os.close(descriptor)
+            raise ToolError(f"{_short(path)} is {kind}, which is not written here.")
 
     def _refuse_special(self, descriptor: int, name: str, relative: str) -> None:
         try:
@@ -297,10 +319,38 @@ def is_protected(relative: str) -> bool:
     Compared as file systems that fold names would: without case, and without the invisible
     characters that HFS+ ignores (CVE-2014-9390).
     """
-    return any(_folded(part) in PROTECTED for part in relative.split("/"))
+    return any(folded(part) in PROTECTED for part in relative.split("/"))
 
 
-def _folded(name: str) -> str:
+class _Names:
+    """The names in a directory, asked for one by one."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            os.stat(str(name), dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+
+def is_git_directory(names: Container[str]) -> bool:
+    """Whether git would take a folder for a repository, by what is in it (gitrepository-layout(5)).
+
+    So it is with a bare one, with what a `.git` file points to, and with a linked working tree's.
+    """
+    return "HEAD" in names and ("commondir" in names or ("objects" in names and "refs" in names))
+
+
+def is_environment(names: Container[str]) -> bool:
+    """Whether a folder is an environment of Python, by what is in it: venv or conda."""
+    return "pyvenv.cfg" in names or "conda-meta" in names
+
+
+def folded(name: str) -> str:
+    """A name as file systems see it that fold names."""
     normal = unicodedata.normalize("NFKC", name)
     return "".join(c for c in normal if unicodedata.category(c) != "Cf").casefold().rstrip(". ")
 
@@ -318,58 +368,3 @@ def _kind(mode: int) -> str:
         stat.S_IFSOCK: "a socket",
     }
     return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-# --- two ways to open --------------------------------------------------------------------------
-
-
-def _openat2(root: int, relative: str, flags: int) -> int:
-    how = _How(flags | os.O_CLOEXEC, 0, _RESOLVE)
-    name = os.fsencode(relative)
-    while True:
-        opened: int = _libc().syscall(
-            ctypes.c_long(_OPENAT2),
-            ctypes.c_int(root),
-            ctypes.c_char_p(name),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
-        if opened >= 0:
-            return opened
-        code = ctypes.get_errno()
-        if code not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: something was renamed meanwhile
-            raise OSError(code, os.strerror(code), relative)
-
-
-def _walked(root: int, relative: str, flags: int) -> int:
-    descriptor = os.dup(root)
-    *folders, name = relative.split("/")
-    try:
-        for part in folders:
-            deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = deeper
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _libc() -> ctypes.CDLL:
-    global _loaded  # noqa: PLW0603 - one handle for the process
-    if _loaded is None:
-        _loaded = ctypes.CDLL(None, use_errno=True)
-    return _loaded
-
-
-_loaded: ctypes.CDLL | None = None
-
-
-def _has_openat2(root: int) -> bool:
-    """Whether the kernel knows the call and lets this process make it (a container may not)."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        os.close(_openat2(root, ".", _DIRECTORY))
-    except OSError:
-        return False
-    return True

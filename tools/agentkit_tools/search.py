@@ -11,9 +11,7 @@ import fnmatch
 import os
 import posixpath
 import re
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
@@ -23,6 +21,7 @@ from typing import TypeAlias
 from agentkit import ToolError, Toolset, tool
 from agentkit.toolset import Label
 from agentkit_tools.edits import lines_of
+from agentkit_tools.helpers import RIPGREP, found
 from agentkit_tools.paths import Root
 from agentkit_tools.tree import LEFT_OVER, SKIPPED, files_of
 
@@ -44,24 +43,18 @@ class Search(Toolset):
 
     Args:
         root: The directory; nothing outside it can be reached.
-        ripgrep: The program `rg`; None searches in Python. By default it is looked for.
+        ripgrep: Search with the program `rg`, where there is one that no command can have put
+            there (`helpers`); False searches in Python.
 
     Raises:
         NotADirectoryError: There is no such directory.
     """
 
-    def __init__(self, root: str | Path | Root, *, ripgrep: str | None = "rg") -> None:
-        search = _Search(Root.of(root), _found(ripgrep))
+    def __init__(self, root: str | Path | Root, *, ripgrep: bool = True) -> None:
+        opened = Root.of(root)
+        search = _Search(opened, found(RIPGREP, opened.path) if ripgrep else None)
         reads = tool(effect="pure", labels=_LABELS, timeout=2 * _SECONDS)
         super().__init__([reads(search.search_text), reads(search.find_files)])
-
-
-def _found(program: str | None) -> str | None:
-    """Where a program is: beside this Python, whose environment may not be on PATH, or on PATH."""
-    if program is None:
-        return None
-    beside = os.path.dirname(sys.executable)
-    return shutil.which(program, path=beside) or shutil.which(program)
 
 
 class _Search:
@@ -87,10 +80,10 @@ class _Search:
             raise ToolError("regular expressions need ripgrep, which is not installed here.")
         text = text.strip("\n")
         start = self._start(folder)
-        found = (
+        every = (
             self._by_ripgrep(text, start, regex) if self._ripgrep else self._by_hand(text, start)
         )
-        places = list(islice(found, _MOST_FOUND + 1))
+        places = list(islice(every, _MOST_FOUND + 1))
         return _listing(self._lines(places[:_SHOWN_RESULTS]), len(places), "result")
 
     def find_files(self, name: str) -> str:
@@ -105,8 +98,8 @@ class _Search:
         if not any(c in wanted for c in "*?["):
             wanted = f"*{wanted}*"
         pattern = re.compile(fnmatch.translate(f"*/{wanted}".casefold()))
-        found = [path for path in files_of(self._root) if pattern.match(f"/{path}".casefold())]
-        return _listing(found[:_SHOWN_RESULTS], len(found), "file")
+        names = [path for path in files_of(self._root) if pattern.match(f"/{path}".casefold())]
+        return _listing(names[:_SHOWN_RESULTS], len(names), "file")
 
     def _start(self, folder: str) -> str:
         """Where to begin, which must be there."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import anyio
 import anyio.to_thread
@@ -15,24 +15,36 @@ from pydantic import Field
 from agentkit import ToolError, Toolset, tool
 from agentkit.toolset import Label, ToolOutput
 from agentkit_tools.commands import Outcome, run
+from agentkit_tools.disarm import ASIDE
 from agentkit_tools.paths import Root
 from agentkit_tools.sandbox import Bounds, Sandbox, SandboxError, python_folders
+from agentkit_tools.tryout import check_sandbox
 
-__all__ = ["Shell"]
+__all__ = ["Environments", "Shell"]
 
+_READ_ONLY = "Read-only file system"  # what the C library calls EROFS
 _LABELS: frozenset[Label] = frozenset({"exec", "writes", "reads_private", "reads_untrusted"})
+
+
+Environments: TypeAlias = Literal[
+    "read-only", "writable, so what commands leave there runs outside the sandbox"
+]
+"""Whether commands may change virtual environments: the words name the danger."""
 
 
 class Shell(Toolset):
     """A tool that runs commands in a project's directory, in a bubblewrap sandbox.
 
-    Where no sandbox can be had, every command is refused; `check` tells beforehand.
+    Where no sandbox can be had, every command is refused; `check` tells beforehand. What of the
+    project runs outside the sandbox is read-only to commands; `read_only` names it.
 
     Args:
         root: The project: what commands may change.
         sandbox: `required`: there is no other way to run a command.
         bounds: What a command may use.
         visible: Further folders that commands may read; by default the Python that runs this.
+        environments: Commands change no virtual environment of the project, unless you say so:
+            what they put there, you and the agent's next run execute without a sandbox.
 
     Raises:
         NotADirectoryError: There is no such directory.
@@ -45,11 +57,17 @@ class Shell(Toolset):
         sandbox: Literal["required"] = "required",
         bounds: Bounds | None = None,
         visible: Iterable[Path] | None = None,
+        environments: Environments = "read-only",
     ) -> None:
         if sandbox != "required":
             raise ValueError(f"sandbox is {sandbox!r}; commands run in a sandbox or not at all")
+        if environments not in get_args(Environments):
+            choices = " or ".join(map(repr, get_args(Environments)))
+            raise ValueError(f"environments is {environments!r}; it can be {choices}")
         folders = python_folders() if visible is None else tuple(visible)
-        self._sandbox = Sandbox(Root.of(root), bounds or Bounds(), folders)
+        self._sandbox = Sandbox(
+            Root.of(root), bounds or Bounds(), folders, environments == "read-only"
+        )
         runner = _Runner(self._sandbox)
         super().__init__(
             [tool(effect="once", labels=_LABELS, target="command")(runner.run_command)]
@@ -61,7 +79,11 @@ class Shell(Toolset):
         Raises:
             SandboxError: They cannot; the message says the remedy.
         """
-        self._sandbox.check()
+        check_sandbox(self._sandbox)
+
+    def read_only(self) -> dict[str, str]:
+        """What of the project commands cannot change now: path → why."""
+        return self._sandbox.guarded().named()
 
 
 class _Runner:
@@ -91,7 +113,18 @@ class _Runner:
             "seconds": outcome.seconds,
             "stopped": outcome.stopped,
         }
-        return ToolOutput(_text(outcome), data=data)
+        return ToolOutput("\n".join([_text(outcome), *self._hints(outcome)]), data=data)
+
+    def _hints(self, outcome: Outcome) -> Iterator[str]:
+        """What a model needs to know of what its command ran into."""
+        if _READ_ONLY in outcome.output:
+            closed = ", ".join(self._sandbox.guarded().named())
+            yield f"(read-only to commands: {closed})"
+        if outcome.set_aside:
+            yield (
+                f"(set aside, since git would run what is in it: {', '.join(outcome.set_aside)}; "
+                f"the names now end with {ASIDE})"
+            )
 
 
 async def _in_thread(sandbox: Sandbox, command: str, seconds: float) -> Outcome:

@@ -1,0 +1,157 @@
+"""JSON from outside that can be kept exactly: read strictly, or refused with a reason.
+
+A call is written down before it runs and read back after a crash, and only if what comes back is
+what was written can "it runs once" be kept. Some values are lost on that way, so they are refused
+as arguments, before anything is recorded as intended:
+
+| value | why it cannot be kept |
+|---|---|
+| half of a surrogate pair | no UTF-8 can carry it (RFC 3629, section 3) |
+| a whole number of more than 4,300 digits | Python does not convert it back (`sys.int_info`) |
+| `NaN`, `Infinity`, `1e999` | JSON has no such numbers (RFC 8259, section 6) |
+| lists and objects nested beyond `MAX_DEPTH` | readers of JSON give up, each at another depth |
+| a key that stands twice in one object | what it means differs from reader to reader (section 4) |
+| a key that is no text, an object of Python | it comes back as something else |
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_DIGITS",
+    "InexactError",
+    "NotJsonError",
+    "read_exact",
+    "text_of_inexact",
+    "why_inexact",
+]
+
+MAX_DIGITS = 4_300
+"""Digits of a whole number: what Python converts from text by default, and pydantic too."""
+
+MAX_DEPTH = 128
+"""Lists and objects within each other, the outermost counted. pydantic gives up at 200, and writes
+255, in which an entry of a journal takes a dozen itself."""
+
+_TOO_LARGE = 10**MAX_DIGITS
+_TOO_DEEP = f"lists and objects are nested more than {MAX_DEPTH} deep"
+_TOO_LONG = f"a whole number has more than {MAX_DIGITS:,} digits; give it as text"
+
+
+class InexactError(ValueError):
+    """A value cannot be kept exactly; the message is the reason, a clause."""
+
+
+class NotJsonError(InexactError):
+    """A text is no JSON at all."""
+
+
+def read_exact(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        NotJsonError: The text is none.
+        InexactError: The value cannot be kept exactly.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise NotJsonError(f"{error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise InexactError(_TOO_DEEP) from None
+    except InexactError:
+        raise
+    except ValueError:  # Python's own limit to the digits of a number
+        raise InexactError(_TOO_LONG) from None
+    if (why := why_inexact(value)) is not None:
+        raise InexactError(why)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise InexactError(f"the key {json.dumps(twice)} stands twice in one object")
+    return made
+
+
+def _no_number(name: str) -> float:
+    raise InexactError(f"{name} is no number of JSON; give a finite one, or null")
+
+
+def why_inexact(value: object) -> str | None:
+    """Why a JSON value cannot be kept exactly, as a clause; None where it can.
+
+    Walks without recursion, so that no depth is too much for it.
+    """
+    level, depth = [value], 0
+    while level:
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.keys()
+                inner += item.values()
+                if not all(isinstance(key, str) for key in item):
+                    return "an object has a key that is no text"
+            elif isinstance(item, list | tuple):
+                inner += item
+            elif (why := _why_scalar(item)) is not None:
+                return why
+        depth += any(isinstance(item, dict | list | tuple) for item in level)
+        if depth > MAX_DEPTH:
+            return _TOO_DEEP
+        level = inner
+    return None
+
+
+def _why_scalar(value: object) -> str | None:
+    if isinstance(value, str):
+        if value.isascii():
+            return None
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(value[error.start]):04x}"
+            return f"a text holds {half}, half of a surrogate pair, which is no character"
+        return None
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return _TOO_LONG if abs(value) >= _TOO_LARGE else None
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return None
+        return f"{json.dumps(value)} is no number of JSON; give a finite one, or null"
+    return f"a {type(value).__name__} is no value of JSON"
+
+
+def text_of_inexact(value: object) -> str:
+    """A value that cannot be kept, as a text in which the reason can still be read.
+
+    Only what lies too deep to matter is left out.
+    """
+    return _written(value, MAX_DEPTH + 1)
+
+
+def _written(value: object, levels: int) -> str:
+    if isinstance(value, dict):
+        inner = (f"{_key(k)}: {_written(v, levels - 1)}" for k, v in value.items())
+        return f"{{{', '.join(inner) if levels else ''}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_written(v, levels - 1) for v in value) if levels else ''}]"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(Decimal(value))  # which has no limit to its digits
+    if value is None or isinstance(value, str | float | bool):
+        return json.dumps(value)
+    return f"<{type(value).__name__}>"
+
+
+def _key(key: object) -> str:
+    return json.dumps(key) if isinstance(key, str) else f"<{type(key).__name__}>"

@@ -1,0 +1,147 @@
+"""A result is cut only where it does not fit what is left of the window."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentkit.context import ContextWindow, PromptForm
+from agentkit.context.settings import fair_share
+from agentkit.context.shortened import ask_for_less
+from agentkit.gemma4.profiles import PROFILES
+from agentkit.messages import (
+    AssistantMessage,
+    JsonObject,
+    Message,
+    ModelRequest,
+    ModelSettings,
+    SystemMessage,
+    ToolCall,
+    ToolDefinition,
+    ToolMessage,
+    UserMessage,
+    text_of,
+)
+from tests.context.driving import driven, form_of, prompt_text, tokens
+
+WORDS = ["handle", "return", "value", "self.total", "=", "0", "(x, y)", "# why", "import", "None"]
+
+
+def file_of(rng: random.Random, characters: int) -> str:
+    lines: list[str] = []
+    while sum(map(len, lines)) + len(lines) < characters:
+        lines.append("    " + " ".join(rng.choices(WORDS, k=rng.randint(3, 9))))
+    lines[len(lines) // 2] = f"    the answer is {rng.randint(1000, 9999)}"
+    return "\n".join(lines)
+
+
+def asked(*messages: Message, tools: tuple[ToolDefinition, ...] = ()) -> ModelRequest:
+    return ModelRequest(messages, tools, ModelSettings(max_tokens=1024))
+
+
+def read(number: int, text: str) -> list[Message]:
+    call = ToolCall(f"call_{number}", "read_file", {"path": f"{number}.py"})
+    return [AssistantMessage(None, (call,)), ToolMessage(call.id, "read_file", text)]
+
+
+def task(words: int) -> list[Message]:
+    return [SystemMessage("Look. " * words), UserMessage("What is the answer in the file?")]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_file_of_two_thousand_characters_stands_whole_in_an_empty_window(seed: int) -> None:
+    rng = random.Random(seed)
+    text = file_of(rng, rng.randint(1700, 2300))
+    form = form_of(window=8192)
+    messages = [*task(380), *read(0, text)]
+    fitted = driven(ContextWindow().fit(asked(*messages), form))
+    assert 800 < tokens(prompt_text(messages[:2], form)) < 2_000
+    assert text_of(fitted.request.messages[-1].content) == text
+
+
+@pytest.mark.parametrize("name", [None, *sorted(PROFILES)])
+def test_where_tokens_can_only_be_estimated_the_window_counts_not_a_share(name: str | None) -> None:
+    form = PromptForm(counting="estimate", reply_tokens=8192)
+    if name is not None:
+        profile = replace(PROFILES[name], context_window=131_072)
+        form = replace(form, profile=profile.served(131_072))
+    text = file_of(random.Random(0), 5_200)
+    fitted = driven(ContextWindow().fit(asked(*task(10), *read(0, text)), form))
+    assert text_of(fitted.request.messages[-1].content) == text
+
+
+def test_older_results_make_room_for_a_new_one_before_it_is_cut() -> None:
+    rng, window, form = random.Random(3), ContextWindow(), form_of(window=8192)
+    messages: list[Message] = task(20)
+    for number in range(12):
+        messages += read(number, file_of(rng, 2_000))
+        fitted = driven(window.fit(asked(*messages), form))
+        assert fitted.request.messages[-1] == messages[-1]
+        assert fitted.tokens <= 8192 - 1024
+    assert window.use().compactions
+
+
+def test_results_that_fit_together_all_stand_whole() -> None:
+    calls = tuple(ToolCall(f"c{n}", "read_file") for n in range(4))
+    texts = [file_of(random.Random(n), 1_500) for n in range(4)]
+    results = [ToolMessage(f"c{n}", "read_file", text) for n, text in enumerate(texts)]
+    messages = [*task(10), AssistantMessage(None, calls), *results]
+    fitted = driven(ContextWindow().fit(asked(*messages), form_of(window=8192)))
+    assert [text_of(m.content) for m in fitted.request.messages[-4:]] == texts
+
+
+def test_a_result_that_leaves_no_room_for_more_like_it_is_cut_to_its_share() -> None:
+    text, form = file_of(random.Random(1), 40_000), form_of(window=8192)
+    messages = [*task(10), *read(0, text)]
+    fitted = driven(ContextWindow().fit(asked(*messages), form))
+    rest = tokens(prompt_text(messages[:-1], form))
+    assert (7168 - rest) / 3 * 0.7 < fitted.tokens - rest <= (7168 - rest) / 3
+    assert "are left out here" in text_of(fitted.request.messages[-1].content)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(1, 5_000), min_size=1, max_size=6), st.integers(-100, 20_000))
+def test_a_share_is_the_largest_that_leaves_room_for_two_more(sizes: list[int], left: int) -> None:
+    share = fair_share(sizes, left)
+
+    def fits(most: int) -> bool:
+        cut = [min(size, most) for size in sizes]
+        return sum(cut) + 2 * max(cut) <= left
+
+    assert share == 0 or fits(share)
+    assert fits(share + 1) == fits(share) or share < max(sizes)
+
+
+@pytest.mark.parametrize(
+    ("properties", "wanted"),
+    [
+        (
+            {"path": {"type": "string"}, "first_line": {"type": "integer"}},
+            "Call look again with first_line set to what is missing.",
+        ),
+        (
+            {
+                "offset": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+                "maxItems": {"type": "number"},
+            },
+            "Call look again with offset and maxItems set to what is missing.",
+        ),
+        (
+            {"query": {"type": "string"}, "user_id": {"type": "integer"}},
+            "If you need what is missing, call look for less at once, by its query or user_id.",
+        ),
+        ({}, "look takes no arguments: what is missing cannot be asked for."),
+    ],
+)
+def test_what_is_cut_says_how_to_ask_for_the_rest(properties: JsonObject, wanted: str) -> None:
+    definition = ToolDefinition("look", "", {"type": "object", "properties": properties})
+    assert ask_for_less(definition) == wanted
+    call = ToolCall("c", "look")
+    text = "word " * 20_000
+    messages = [*task(1), AssistantMessage(None, (call,)), ToolMessage("c", "look", text)]
+    fitted = driven(ContextWindow().fit(asked(*messages, tools=(definition,)), form_of()))
+    assert wanted in text_of(fitted.request.messages[-1].content)

@@ -1,0 +1,397 @@
+"""What commands must leave as it is in a project, because something outside the sandbox runs it.
+
+Three things count, wherever in the project they lie:
+
+- programs: the Python that runs this and its libraries, every virtual environment, helpers such as
+  ripgrep, servers that this process starts, and what the loader of programs is told to use;
+- modules: each folder of the project in which this Python looks for modules or has found one;
+- git directories in every form, with the hooks and settings that they name.
+
+They are looked for before every command, since a command, a person or a program may have made new
+ones. What is found is closed in two ways. `locked` is read-only with all that is in it. `sealed` is
+a folder in which nothing is made, renamed, removed or changed, while folders in it stay writable:
+for a name that is missing, a link that could be exchanged, and a project whose own folder Python
+searches. Folders on the way are held in place by the sandbox, so that none can be exchanged as a
+whole (`sandbox.mounts`).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import stat
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.machinery import EXTENSION_SUFFIXES
+from itertools import chain
+from pathlib import Path
+
+from agentkit import ToolError
+from agentkit_tools.paths import PROTECTED, Root, folded, is_environment, is_git_directory
+from agentkit_tools.relied import import_folders, module_names, programs, started, trail
+
+__all__ = ["Guarded", "folders_in", "guarded", "why_not_written"]
+
+_DEEPEST = 200  # levels of folders
+_LONGEST_SETTINGS = 1 << 20  # bytes of a git configuration file
+_EXTENSIONS = tuple(suffix.lstrip(".") for suffix in EXTENSION_SUFFIXES)
+
+
+@dataclass(slots=True)
+class Guarded:
+    """What of a project is closed to commands; every key is a path relative to its root.
+
+    Attributes:
+        locked: Read-only with all that is in it → why.
+        sealed: A folder whose own entries stay as they are → why.
+        masked: Sockets and pipes that somebody outside may listen at.
+        git: Git directories → their identity, device and inode.
+    """
+
+    locked: dict[str, str] = field(default_factory=dict)
+    sealed: dict[str, str] = field(default_factory=dict)
+    masked: set[str] = field(default_factory=set)
+    git: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def covers(self, relative: str) -> bool:
+        """Whether a path lies in something locked."""
+        parts = relative.split("/")
+        return any("/".join(parts[:n]) in self.locked for n in range(1, len(parts) + 1))
+
+    def named(self) -> dict[str, str]:
+        """What a person is told: the outermost paths → why, in order."""
+        told = {path: why for path, why in self.locked.items() if not _is_inside_of(path, self)}
+        for path, why in self.sealed.items():
+            if not self.covers(path):
+                told[_entries_of(path)] = why
+        return dict(sorted(told.items()))
+
+
+def _is_inside_of(path: str, closed: Guarded) -> bool:
+    return closed.covers(posixpath.dirname(path) or ".")
+
+
+def _entries_of(folder: str) -> str:
+    return "the files right in the project's folder" if folder == "." else f"{folder}/*"
+
+
+def guarded(root: Root, *, environments: bool = True) -> Guarded:
+    """Looks for everything that commands must leave as it is.
+
+    Args:
+        root: Of the project.
+        environments: False leaves virtual environments, and modules in them, open to commands.
+    """
+    search = _Search(root, environments=environments)
+    search.look_through()
+    for path, why in chain(programs(), started(), import_folders()):
+        if environments or not search.is_in_environment(path):
+            search.rely_on(path, why)
+    search.close_packages()
+    return search.found
+
+
+class _Search:
+    """Fills a `Guarded`."""
+
+    def __init__(self, root: Root, *, environments: bool) -> None:
+        self._root = root
+        self._home = str(root.path)
+        self._closes_environments = environments
+        self._environments: list[str] = []
+        self.found = Guarded()
+
+    def is_in_environment(self, path: str) -> bool:
+        """Whether a path leads into a virtual environment of the project."""
+        _, end = trail(path)
+        inside = self._relative(end)
+        return inside is not None and any(
+            inside == found or inside.startswith(f"{found}/") for found in self._environments
+        )
+
+    def rely_on(self, path: str, why: str) -> None:
+        """Closes a path of this machine, as far as it leads through the project."""
+        links, end = trail(path)
+        for link in links:
+            if (inside := self._relative(link)) is not None:
+                self.found.sealed.setdefault(posixpath.dirname(inside) or ".", why)
+        inside = self._relative(end)
+        if inside is None:
+            return
+        if inside == ".":
+            self.found.sealed.setdefault(".", why)
+        elif os.path.lexists(end):
+            self.found.locked.setdefault(inside, why)
+        else:
+            self.found.sealed.setdefault(self._existing_folder(inside), f"{why} ({inside})")
+
+    def _relative(self, path: str) -> str | None:
+        if path == self._home:
+            return "."
+        prefix = self._home.rstrip("/") + "/"
+        return path[len(prefix) :] if path.startswith(prefix) else None
+
+    def _existing_folder(self, relative: str) -> str:
+        """The innermost folder on the way to something missing that is there."""
+        while relative and not os.path.isdir(f"{self._home}/{relative}"):
+            relative = posixpath.dirname(relative)
+        return relative or "."
+
+    def close_packages(self) -> None:
+        """Closes the folders in sealed ones that Python could import."""
+        for folder in list(self.found.sealed):
+            for name in folders_in(self._root, folder):
+                path = _joined(folder, name)
+                if is_importable(name, _names(self._root, path)):
+                    self.found.locked.setdefault(path, "Python could import it")
+
+    # --- the tree ------------------------------------------------------------------------------
+
+    def look_through(self) -> None:
+        """Walks the whole project, without what is closed already."""
+        pending = ["."]
+        while pending:
+            folder = pending.pop()
+            if folder.count("/") > _DEEPEST:
+                self.found.locked.setdefault(folder, "too deep to be looked through")
+                continue
+            try:
+                entries = _entries(self._root, folder)
+            except FileNotFoundError:
+                continue  # gone meanwhile
+            except (OSError, ToolError):
+                self._close_unreadable(folder)
+                continue
+            if not self._is_closed(folder, entries):
+                pending += self._deeper(folder, entries)
+
+    def _is_closed(self, folder: str, entries: Mapping[str, int]) -> bool:
+        """Closes a folder that is a git directory or an environment as a whole."""
+        if is_git_directory(entries):
+            self._close_git(folder, posixpath.dirname(folder))
+        elif is_environment(entries):
+            self._environments.append(folder)
+            if not self._closes_environments:
+                return False
+            self._close_environment(folder, entries)
+        else:
+            return False
+        return folder != "."
+
+    def _close_environment(self, folder: str, entries: Mapping[str, int]) -> None:
+        why = "a virtual environment"
+        if folder != ".":
+            self.found.locked.setdefault(folder, why)
+            return
+        self.found.sealed.setdefault(".", why)  # the project itself is one
+        for name in entries:
+            if folded(name) in _OF_ENVIRONMENTS:
+                self.found.locked.setdefault(name, why)
+
+    def _deeper(self, folder: str, entries: Mapping[str, int]) -> Iterator[str]:
+        for name, mode in entries.items():
+            path = _joined(folder, name)
+            if folded(name) in PROTECTED:
+                self._close_protected(path, folder, mode)
+            elif stat.S_ISDIR(mode):
+                yield path
+            elif stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
+                self.found.masked.add(path)
+
+    def _close_protected(self, path: str, folder: str, mode: int) -> None:
+        if folded(posixpath.basename(path)) != ".git":
+            self.rely_on(f"{self._home}/{path}", "the agent's own folder")
+        elif stat.S_ISREG(mode):
+            self.found.locked.setdefault(path, "a pointer to a git directory")
+            if pointer := _pointer(self._text(path)):
+                self._close_git_at(posixpath.join(self._home, folder, pointer), folder)
+        else:
+            self._close_git_at(f"{self._home}/{path}", folder)
+
+    def _close_git_at(self, path: str, tree: str) -> None:
+        """Closes a git directory that is named by a path, which may lead out of the project."""
+        self.rely_on(path, "a git directory")
+        _, end = trail(path)
+        if (inside := self._relative(end)) is not None and inside != ".":
+            self._close_git(inside, tree)
+
+    def _close_git(self, folder: str, tree: str) -> None:
+        """Closes a git directory, and what its settings name.
+
+        Args:
+            folder: The directory.
+            tree: Where the files lie that it keeps.
+        """
+        if folder in self.found.git:
+            return
+        try:
+            status = os.stat(f"{self._home}/{folder}")
+        except OSError:
+            return
+        self.found.git[folder] = (status.st_dev, status.st_ino)
+        if folder == ".":
+            for name, _ in self._listed("."):
+                if name in _OF_GIT:
+                    self.found.locked.setdefault(name, "a git directory")
+            self.found.sealed.setdefault(".", "a git directory")
+        else:
+            self.found.locked.setdefault(folder, "a git directory")
+        self.found.masked.update(
+            _joined(folder, name) for name, mode in self._listed(folder) if stat.S_ISSOCK(mode)
+        )
+        here = posixpath.join(self._home, folder)
+        if common := self._text(f"{folder}/commondir").strip():
+            self._close_git_at(posixpath.join(here, common), tree)
+        for settings in ("config", "config.worktree"):
+            for base in (here, posixpath.join(self._home, tree)):
+                for named in _named_in_settings(self._text(f"{folder}/{settings}")):
+                    self.rely_on(posixpath.join(base, named), "named by git's settings")
+
+    def _close_unreadable(self, folder: str) -> None:
+        """Closes a folder that cannot be looked into; a command could open it again."""
+        if folder == ".":
+            self.found.sealed.setdefault(".", "it cannot be read")
+            return
+        why = "it cannot be read"
+        try:
+            os.close(self._root.open_path(folder))
+        except (OSError, ToolError):
+            folder = posixpath.dirname(folder)
+        if folder:
+            self.found.locked.setdefault(folder, why)
+        else:
+            self.found.sealed.setdefault(".", why)
+
+    def _listed(self, folder: str) -> Iterable[tuple[str, int]]:
+        with suppress(OSError, ToolError):
+            return _entries(self._root, folder).items()
+        return ()
+
+    def _text(self, path: str) -> str:
+        """The text of a small file; empty if it cannot be read."""
+        try:
+            descriptor = self._root.open(path)
+        except (OSError, ToolError):
+            return ""
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(_LONGEST_SETTINGS).decode("utf-8", "surrogateescape")
+
+
+_OF_ENVIRONMENTS = frozenset(
+    {"bin", "lib", "lib64", "include", "share", "etc", "scripts", "pyvenv.cfg", "conda-meta"}
+)
+_OF_GIT = frozenset(
+    {
+        "HEAD",
+        "config",
+        "config.worktree",
+        "hooks",
+        "info",
+        "objects",
+        "refs",
+        "modules",
+        "worktrees",
+    }
+)
+
+
+def folders_in(root: Root, folder: str) -> list[str]:
+    """The names of the folders right in a folder."""
+    with suppress(OSError, ToolError):
+        return [name for name, mode in _entries(root, folder).items() if stat.S_ISDIR(mode)]
+    return []
+
+
+def _names(root: Root, folder: str) -> Container[str]:
+    with suppress(OSError, ToolError):
+        return _entries(root, folder)
+    return ("__init__.py",)  # who knows: it cannot be read
+
+
+def _joined(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
+
+
+def _entries(root: Root, folder: str) -> dict[str, int]:
+    """The names in a folder with their types, as the bits of a mode."""
+    descriptor = root.open_directory(folder)
+    try:
+        with os.scandir(descriptor) as found:
+            return {entry.name: _type(entry) for entry in found}
+    finally:
+        os.close(descriptor)
+
+
+def _type(entry: os.DirEntry[str]) -> int:
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    try:
+        return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return 0
+
+
+def _pointer(text: str) -> str | None:
+    """Where a file named `.git` points; see gitrepository-layout(5)."""
+    head, _, path = text.partition(":")
+    return path.strip() or None if head.strip() == "gitdir" else None
+
+
+_SETTING = re.compile(
+    r"^\s*(?:\[[^\]]*\]\s*)?(?:path|hookspath|worktree)\s*=\s*(.+?)\s*$", re.I | re.M
+)
+
+
+def _named_in_settings(text: str) -> Iterator[str]:
+    """Folders of hooks and included files, by git-config(1); a worktree's own is not among them."""
+    for match in _SETTING.finditer(text):
+        if not match[0].lstrip().lower().startswith("worktree"):
+            yield match[1].strip('"')
+
+
+def is_importable(name: str, entries: Container[str]) -> bool:
+    """Whether a folder in a sealed one may hold what Python imports.
+
+    Args:
+        name: Of the folder.
+        entries: What is in it.
+    """
+    if any(f"__init__.{end}" in entries for end in ("py", "pyc", *_EXTENSIONS)):
+        return True
+    return name.endswith((".egg-info", ".dist-info", ".egg")) or name in module_names()
+
+
+def why_not_written(root: Root, relative: str) -> str | None:
+    """Why even a tool that writes files must leave a path alone: it would run without a sandbox.
+
+    A project's own code is not among it, also where the agent imports it: to change it is the work
+    of such a tool, and who decides about that is the policy.
+
+    Args:
+        root: Of the project.
+        relative: The file, without links.
+    """
+    name = posixpath.basename(relative)
+    if name.startswith(("sitecustomize.", "usercustomize.")):
+        return "every Python runs it by itself"
+    if name == "pyvenv.cfg":
+        return "it tells Python where its libraries are"
+    if any(part.endswith((".egg-info", ".dist-info")) for part in relative.split("/")):
+        return "it says what Python is to load"
+    here, new = str(root.path / relative), not os.path.lexists(root.path / relative)
+    for path, why in programs():
+        _, end = trail(path)
+        inside = end != str(root.path) and Path(end).is_relative_to(root.path)
+        if inside and (here == end or here.startswith(f"{end}/")):
+            return why
+    if new and name.partition(".")[0] in module_names():
+        for folder, _ in import_folders():
+            if trail(folder)[1] == posixpath.dirname(here):
+                return "it would be imported instead of the module of that name"
+    return None

