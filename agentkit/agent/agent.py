@@ -396,6 +396,5 @@ class Agent(Generic[OutputT]):
     def _emit(
         self, run_id: str, listener: Callable[[Event], None] | None, *, kept: bool
     ) -> Callable[[Event], None]:
-        watching = self._observers if kept else (*self._observers, *self._files)
-        emit = emitter(run_id, watching, listener)
+        emit = emitter(run_id, (*self._observers, *(() if kept else self._files)), listener)
         return with_partial_output(self._answer, emit) if self._answer else emit

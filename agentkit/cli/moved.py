@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import typer
 
 __all__ = ["moved"]
 
 
-def moved(command: Callable[..., Any], old: str, new: str) -> Callable[..., Any]:
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def moved(command: Callable[P, T], old: str, new: str) -> Callable[P, T]:
     """The command, which first says its new name on standard error.
 
     Args:
@@ -21,7 +25,7 @@ def moved(command: Callable[..., Any], old: str, new: str) -> Callable[..., Any]
     """
 
     @functools.wraps(command)
-    def under_its_old_name(*arguments: Any, **options: Any) -> Any:
+    def under_its_old_name(*arguments: P.args, **options: P.kwargs) -> T:
         typer.echo(f"{old} is now {new}; the old name goes with the next version", err=True)
         return command(*arguments, **options)
 

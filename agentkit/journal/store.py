@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sqlite3
 import threading
 import time
@@ -32,6 +31,7 @@ from agentkit.journal.base import Lease, RunSummary
 from agentkit.journal.chain import Chain, lost_run, missing_at_the_end, seal, secrets_in
 from agentkit.journal.damage import Damage
 from agentkit.journal.entries import Entry, Raw, Record, RunOpened, dump_entry, kind_of
+from agentkit.journal.leases import RunRow, is_at_work, lease_end, row_of, seconds_left
 from agentkit.journal.owner import Owner, boot_id
 from agentkit.journal.summary import summary_of
 from agentkit.journal.witness import Testimony, Witness, first, key_of
@@ -206,7 +206,7 @@ class Store:
     def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
         with self._transaction() as connection:
-            if _row(connection, run_id) is not None:
+            if row_of(connection, run_id) is not None:
                 raise JournalError(
                     f"the journal {self.path} has a run {run_id} already: "
                     "resume it, or choose another run_id"
@@ -218,7 +218,7 @@ class Store:
                     f"({lost}); choose another run_id, or forget it: agentkit runs delete {run_id}"
                 )
             owner = Owner.this_process().to_json()
-            row = (run_id, 1, owner, time.monotonic() + self._seconds, time.time(), "", 1)
+            row = (run_id, 1, owner, lease_end(self._seconds), time.time(), "", 1)
             connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             lease = Lease(run_id, 1)
             hand = _Hand(0, b"", first(run_id), Values())
@@ -236,11 +236,11 @@ class Store:
         """Takes a run over; see `Journal.claim`."""
         refusal: str | None = None
         with self._transaction() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             if row is None:
                 raise self._no_run(run_id)
             lease = Lease(run_id, row.epoch + 1)
-            left = self._left(row, connection)
+            left = seconds_left(row, self._seconds, connection)
             if left > 0:
                 refusal = (
                     f"the run {run_id} is at work in {Owner.from_json(row.owner)}; it can be taken "
@@ -250,7 +250,7 @@ class Store:
                 connection.execute(
                     "UPDATE runs SET epoch = ?, owner = ?, lease_until = ?, observed = '', "
                     "witnessed = 1 WHERE run_id = ?",
-                    (lease.epoch, Owner.this_process().to_json(), self._until(), run_id),
+                    (lease.epoch, Owner.this_process().to_json(), lease_end(self._seconds), run_id),
                 )
         if refusal is not None:
             raise JournalError(refusal)
@@ -282,7 +282,7 @@ class Store:
         run_id = lease.run_id
         with self._lock, self.errors():
             with self._committed(durable=durable) as connection:
-                row = _row(connection, run_id)
+                row = row_of(connection, run_id)
                 hand = self._hands.get(run_id)
                 if row is None or row.epoch != lease.epoch or hand is None:
                     raise JournalError(f"the run {run_id} was taken over by another process")
@@ -344,7 +344,7 @@ class Store:
         with self._transaction(durable=False) as connection:
             connection.executemany(
                 "UPDATE runs SET lease_until = ? WHERE run_id = ? AND epoch = ?",
-                [(self._until(), lease.run_id, lease.epoch) for lease in leases],
+                [(lease_end(self._seconds), lease.run_id, lease.epoch) for lease in leases],
             )
 
     def delete(self, run_id: str) -> bool:
@@ -355,10 +355,10 @@ class Store:
             JournalError: A living process is at work on it.
         """
         with self._transaction() as connection:
-            row = _row(connection, run_id)
+            row = row_of(connection, run_id)
             if row is None and self._witness.of(run_id) is None:
                 return False
-            if row is not None and self._left(row, connection) > 0:
+            if row is not None and seconds_left(row, self._seconds, connection) > 0:
                 raise JournalError(
                     f"the run {run_id} is at work in {Owner.from_json(row.owner)}; end that first"
                 )
@@ -367,38 +367,6 @@ class Store:
                 connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - of a constant
             self._witness.forget(run_id)
         return True
-
-    # --- leases --------------------------------------------------------------------------------
-
-    def _until(self) -> float:
-        """When a lease that begins now ends, by the clock that no one can set (monotonic, and the
-        same for all processes of a boot: clock_gettime(2)).
-        """
-        return time.monotonic() + self._seconds
-
-    def _left(self, row: _Row, connection: sqlite3.Connection) -> float:
-        """Seconds for which a run's owner still counts as living; 0 if it does not.
-
-        An owner of another boot of this machine died with it: SQLite's WAL binds all who use a file
-        to one kernel. Elsewhere its clock says nothing here. It has to be seen not to stir for as
-        long as a lease lasts, by the clock of whoever looks; when that began is kept.
-        """
-        if not row.owner:
-            return 0.0
-        owner, now = Owner.from_json(row.owner), time.monotonic()
-        if owner.is_dead or _booted_anew(owner):
-            return 0.0
-        if owner.boot and owner.boot == boot_id():
-            return max(row.until - now, 0.0)
-        seen = [row.owner, row.until, boot_id()]
-        began = _observed(row.observed, seen)
-        if began is None or began > now:
-            began = now
-            connection.execute(
-                "UPDATE runs SET observed = ? WHERE run_id = ?",
-                (json.dumps([seen, now]), row.run_id),
-            )
-        return max(began + self._seconds - now, 0.0)
 
     # --- reading -------------------------------------------------------------------------------
 
@@ -432,7 +400,7 @@ class Store:
     def _examine(self, run_id: str, *, public: bool = False) -> tuple[Examined, bytes]:
         with self._lock, self.errors():
             rows, failure = self._rows(run_id)
-            row = _row(self.connection, run_id)
+            row = row_of(self.connection, run_id)
             testimony = self._witness.of(run_id)
         chain = Chain(run_id, testimony, hiding(secrets_in(rows)) if public else None)
         for each in rows:
@@ -487,30 +455,19 @@ class Store:
                 "SELECT run_id, epoch, owner, lease_until, created, observed, witnessed FROM runs "
                 "ORDER BY created DESC LIMIT ?"
             )
-            rows = [_Row(*row) for row in self.connection.execute(query, (limit,))]
+            rows = [RunRow(*row) for row in self.connection.execute(query, (limit,))]
         found = [self._summary(row) for row in rows]
         return [*found, *self._gone()][:limit] if len(found) < limit else found
 
-    def _summary(self, row: _Row) -> RunSummary:
+    def _summary(self, row: RunRow) -> RunSummary:
         try:
-            with self._lock, self.errors():
-                taken = self._seen_at_work(row)
-            summary = summary_of(row.run_id, self.raw(row.run_id), taken=taken)
+            summary = summary_of(row.run_id, self.raw(row.run_id), taken=is_at_work(row))
             damage = self._missing(row)
         except (JournalError, ValueError, TypeError, AttributeError) as error:
             return RunSummary(str(row.run_id), "damaged", damage=str(error))
         return replace(summary, damage=damage)
 
-    def _seen_at_work(self, row: _Row) -> bool:
-        """Whether someone is at work on a run, as far as it can be known without waiting."""
-        if not row.owner:
-            return False
-        owner = Owner.from_json(row.owner)
-        same = bool(owner.boot) and owner.boot == boot_id()
-        dead = owner.is_dead or _booted_anew(owner)
-        return not dead and (not same or row.until > time.monotonic())
-
-    def _missing(self, row: _Row) -> str:
+    def _missing(self, row: RunRow) -> str:
         """What the witness knows to be missing at the end of a run."""
         with self._lock, self.errors():
             testimony = self._witness.of(row.run_id)
@@ -537,46 +494,6 @@ class Store:
                 f"the journal {self.path} has lost the run {run_id}: {lost_run(testimony)}"
             )
         return JournalError(f"the journal {self.path} has no run {run_id}")
-
-
-# --- rows --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A run's row; `until` is of its owner's monotonic clock."""
-
-    run_id: str
-    epoch: int
-    owner: str
-    until: float
-    created: float
-    observed: str
-    witnessed: int
-
-
-def _row(connection: sqlite3.Connection, run_id: str) -> _Row | None:
-    query = (
-        "SELECT run_id, epoch, owner, lease_until, created, observed, witnessed FROM runs "
-        "WHERE run_id = ?"
-    )
-    row = connection.execute(query, (run_id,)).fetchone()
-    return None if row is None else _Row(*row)
-
-
-def _booted_anew(owner: Owner) -> bool:
-    """Whether the machine was booted since an owner began."""
-    boots = bool(owner.boot and boot_id() and owner.boot != boot_id())
-    return boots and owner.host == socket.gethostname()
-
-
-def _observed(text: str, seen: list[Any]) -> float | None:
-    """When somebody of this boot first saw an owner as it is now."""
-    try:
-        what, when = json.loads(text)
-    except (ValueError, TypeError):
-        return None
-    return float(when) if what == seen else None
 
 
 def _values(raw: Raw) -> tuple[Any, ...]:
