@@ -5,11 +5,11 @@ async with McpToolset(["uvx", "mcp-server-time"]) as clock:
     agent = Agent(model, toolsets=[clock.prefixed("clock_")])
 ```
 
-A server is a stranger: its descriptions are cut and stripped of invisible characters, schemas that
-refer outside of themselves are refused, and what it says about its own tools' safety is believed
-only if you say so (`trusted=True`). Its tools are listed anew at the beginning of each run and stay
-the same until it ends. A connection that breaks is opened again; a call is repeated only where its
-effect allows it.
+A server is a stranger: its descriptions are cut and stripped of invisible characters, and schemas
+that refer outside of themselves are refused. What it says of calling its tools twice is believed
+only if you say so (`trusted=True`); what it says of their reach adds to your labels, and takes none
+away. Its tools are listed anew at the beginning of each run and stay the same until it ends. A
+connection that breaks is opened again; a call is repeated only where its effect allows it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from __future__ import annotations
 import shlex
 import tempfile
 import unicodedata
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -32,6 +40,7 @@ from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.messages import AudioPart, ImagePart, JsonObject, Part, TextPart, ToolDefinition
 from agentkit.schema.foreign import ForeignArguments, why_unusable
 from agentkit.toolset import (
+    UNLABELLED,
     Effect,
     Label,
     RunContext,
@@ -41,6 +50,7 @@ from agentkit.toolset import (
     ToolOutput,
     Toolset,
     ToolSource,
+    known_labels,
 )
 from agentkit.toolset.launched import note_launch
 
@@ -74,9 +84,11 @@ class McpToolset(ToolSource):
         headers: Sent with each HTTP request.
         env: Added to the few variables that a started server inherits (HOME, PATH, USER …).
         cwd: Where a started server runs.
-        trusted: Believe the server's annotations (`readOnlyHint`, `idempotentHint`,
-            `openWorldHint`). The MCP specification asks clients to treat them as untrusted
-            otherwise; each tool is then taken to write, to reach the network and to act `once`.
+        trusted: Believe the server's annotations (`readOnlyHint`, `idempotentHint`) as to what
+            calling a tool twice would do. The MCP specification asks clients to treat them as
+            untrusted otherwise; each tool is then taken to act `once`.
+        labels: What its tools can reach, by your own knowledge. Annotations that say more add to
+            it. Without any, its tools count as having every label; see `ToolOptions`.
         timeout: Seconds for one call; None waits as long as it takes.
     """
 
@@ -89,6 +101,7 @@ class McpToolset(ToolSource):
         env: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         trusted: bool = False,
+        labels: Iterable[Label] | None = None,
         timeout: float | None = None,
     ) -> None:
         if isinstance(server, str):
@@ -101,6 +114,7 @@ class McpToolset(ToolSource):
             self._connect = partial(_over_stdio, parameters)
         self._name = name or (server if isinstance(server, str) else shlex.join(server))
         self._trusted = trusted
+        self._labels = None if labels is None else known_labels(labels)
         self._timeout = timeout
         self._shared: _Link | None = None
         self._stack = AsyncExitStack()
@@ -161,7 +175,9 @@ class McpToolset(ToolSource):
         place = f"{remote.name!r} of the MCP server {self._name}"
         if (problem := why_unusable(remote.input_schema)) is not None:
             raise ToolDefinitionError(f"{place}: {problem}")
-        effect, labels = _declared(remote.annotations if self._trusted else None)
+        hints = remote.annotations or mcp_types.ToolAnnotations()
+        effect = _effect(hints) if self._trusted else "once"
+        labels = UNLABELLED if self._labels is None else self._labels | _admitted(hints)
         schema: JsonObject = tame(remote.input_schema)
         again = effect in ("pure", "idempotent")
         return Tool(
@@ -173,15 +189,21 @@ class McpToolset(ToolSource):
         )
 
 
-def _declared(hints: mcp_types.ToolAnnotations | None) -> tuple[Effect, frozenset[Label]]:
-    """Effect and labels by the server's annotations, with the defaults of the MCP specification."""
-    hints = hints or mcp_types.ToolAnnotations()
-    labels: set[Label] = set()
-    if hints.open_world_hint is not False:
-        labels |= {"egress", "reads_untrusted"}
+def _effect(hints: mcp_types.ToolAnnotations) -> Effect:
+    """What the server says that calling a tool twice would do."""
     if hints.read_only_hint:
-        return "pure", frozenset(labels)
-    return "idempotent" if hints.idempotent_hint else "once", frozenset({*labels, "writes"})
+        return "pure"
+    return "idempotent" if hints.idempotent_hint else "once"
+
+
+def _admitted(hints: mcp_types.ToolAnnotations) -> frozenset[Label]:
+    """The reach that a server admits outright; the specification's defaults admit nothing."""
+    labels: set[Label] = set()
+    if hints.open_world_hint:
+        labels |= {"egress", "reads_untrusted"}
+    if hints.read_only_hint is False or hints.destructive_hint:
+        labels.add("writes")
+    return frozenset(labels)
 
 
 def callable_name(name: str) -> str:

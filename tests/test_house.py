@@ -12,7 +12,7 @@ import pytest
 
 REPO = Path(__file__).parents[1]
 SOURCES = ("agentkit", "tools", "evals", "examples", "benchmarks", "soak", "training")
-LONGEST_FILE = 400
+LONGEST_FILE = 600
 LONGER_FILES = {
     "agentkit/journal/store.py": "all that touches a journal's file, under its one lock",
     "training/tiny_gemma4/generate.py": "one kind of dialogue after the other, each a few lines",

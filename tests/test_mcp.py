@@ -28,7 +28,7 @@ from agentkit.messages import (
 )
 from agentkit.models.embedded import EmbeddedModel
 from agentkit.testing import ScriptedModel, call, say
-from agentkit.toolset import RunContext, RunHandles, ToolContext, Toolset
+from agentkit.toolset import LABELS, RunContext, RunHandles, ToolContext, Toolset
 
 SHOP = Path(__file__).parent / "mcp_servers" / "shop.py"
 STDIO = [sys.executable, str(SHOP)]
@@ -139,20 +139,33 @@ async def test_a_stranger_is_not_believed_to_be_harmless(url: str) -> None:
     async with McpToolset(url).for_run(RUN) as shop:
         find = shop.get("find")
         assert find is not None
-        assert (find.effect, find.options.labels) == (
-            "once",
-            {"writes", "egress", "reads_untrusted"},
-        )
+        assert (find.effect, find.labels) == ("once", LABELS)
 
 
-async def test_a_trusted_servers_annotations_become_effect_and_labels(url: str) -> None:
+async def test_a_trusted_servers_annotations_become_the_effect_and_nothing_else(url: str) -> None:
     async with McpToolset(url, trusted=True, timeout=30).for_run(RUN) as shop:
-        declared = {t.name: (t.effect, set(t.options.labels)) for t in shop}
-        assert declared["find"] == ("pure", set())
-        assert declared["refund"] == ("idempotent", {"writes"})
-        assert declared["process_id"] == ("pure", {"egress", "reads_untrusted"})
-        assert declared["slow"] == ("once", {"writes", "egress", "reads_untrusted"})
+        effects = {t.name: t.effect for t in shop}
+        assert effects["find"] == effects["process_id"] == "pure"
+        assert (effects["refund"], effects["slow"]) == ("idempotent", "once")
+        assert {t.labels for t in shop} == {LABELS}, "a server cannot say that it is harmless"
         assert {t.timeout for t in shop} == {30}
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_annotations_add_to_the_labels_that_a_user_gives_and_take_none_away(
+    url: str, trusted: bool
+) -> None:
+    server = McpToolset(url, trusted=trusted, labels={"reads_private"})
+    async with server.for_run(RUN) as shop:
+        labels = {t.name: t.labels for t in shop}
+        assert labels["find"] == {"reads_private"}
+        assert labels["danger"] == {"reads_private", "writes", "egress", "reads_untrusted"}
+    named = server.labelled({"find": set()})
+    async with named.for_run(RUN) as shop:
+        assert shop.get("find") is not None
+        assert {t.labels for t in shop if t.name == "find"} == {frozenset()}
+    with pytest.raises(ValueError, match="there is no label 'read'"):
+        McpToolset(url, labels={"read"})  # type: ignore[arg-type]  # a typo
 
 
 def test_texts_of_a_stranger_are_cut_and_stripped_of_what_nobody_sees() -> None:

@@ -12,6 +12,14 @@ from typing import Any, Generic
 import anyio
 
 from agentkit.agent.answers import answer_tool, with_partial_output
+from agentkit.agent.approvals import (
+    Approver,
+    Decisions,
+    GivenDecisions,
+    UsedDecisions,
+    checked_decisions,
+    taint_of,
+)
 from agentkit.agent.delegation import delegate, fan_out
 from agentkit.agent.detached import Detached
 from agentkit.agent.journaling import RecordedDecisions, begun, continued, journaled
@@ -19,13 +27,12 @@ from agentkit.agent.loop import drive
 from agentkit.agent.many import run_all
 from agentkit.agent.planning import Planning, plan_tools, planned
 from agentkit.agent.state import (
-    Approver,
     Cancellation,
-    Decisions,
     Run,
     RunOptions,
     Wiring,
     current_budget,
+    current_run,
 )
 from agentkit.agent.surroundings import (
     Instructions,
@@ -38,16 +45,30 @@ from agentkit.agent.surroundings import (
     window_for,
 )
 from agentkit.context import Context
-from agentkit.errors import JournalError
+from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.messages import Content, Message, ModelSettings, UserMessage
 from agentkit.models import Model, WindowedModel
-from agentkit.policy import Budget, Decision, Limits, PausedRun, Policy, mended_history
-from agentkit.toolset import RunContext, Tool, Toolset, ToolSource, combined
+from agentkit.policy import (
+    READS,
+    Authority,
+    Budget,
+    Decision,
+    Limits,
+    PausedRun,
+    Policy,
+    Preset,
+    mended_history,
+    preset,
+)
+from agentkit.toolset import Label, RunContext, Tool, Toolset, ToolSource, combined
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
+
+_USED = UsedDecisions()
+"""Of all runs of this process that no journal keeps."""
 
 
 class Agent(Generic[OutputT]):
@@ -64,7 +85,9 @@ class Agent(Generic[OutputT]):
         settings: Defaults for each step.
         limits: Bounds of each run.
         context: How much of a conversation is sent; default: what the model's profile says.
-        policy: Which calls run, which need a person. Default: all run.
+        policy: Which calls run, which need a person; a `Policy` or the name of a preset. Default:
+            all run, but for those whose tool wants a person. A run that serves a call of another
+            run is bound by that one's policy as well.
         approve: Decides on calls that need a person; without it the run pauses.
         ask: Puts a tool's question (`ToolContext.ask`) to a person and returns the answer.
         executor: Runs the tools; by default in this process.
@@ -75,8 +98,9 @@ class Agent(Generic[OutputT]):
         context: As it was given.
 
     Raises:
-        ToolDefinitionError: A function cannot be a tool, or two tools share a name.
-        ValueError: `planning` is no such word.
+        ToolDefinitionError: A function cannot be a tool, two tools share a name, or the policy
+            says nothing of tools that together could send private data to strangers.
+        ValueError: `planning` or `policy` is no such word.
     """
 
     def __init__(
@@ -91,7 +115,7 @@ class Agent(Generic[OutputT]):
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         context: Context | None = None,
-        policy: Policy | None = None,
+        policy: Policy | Preset | None = None,
         approve: Approver | None = None,
         ask: Callable[[str], Awaitable[str]] | None = None,
         executor: Executor | None = None,
@@ -106,7 +130,10 @@ class Agent(Generic[OutputT]):
         self._settings = planned(planning, settings or ModelSettings())
         self._limits = limits or Limits()
         self.context = context
-        self._policy = policy or Policy()
+        self._policy = preset(policy) if isinstance(policy, str) else policy
+        if isinstance(self._tools, Toolset):
+            self._check_policy(self._tools)
+        self._used = _USED
         self._approve = approve
         self._ask = ask
         self._executor: Executor = RetryingExecutor(executor or LocalExecutor())
@@ -261,8 +288,9 @@ class Agent(Generic[OutputT]):
 
         Args:
             run: Its id in the journal, or the `RunResult.paused` of one.
-            decisions: For each `Approval.id` of a paused run; each is used once. A call without
-                one waits again.
+            decisions: For each `Approval.id` of a paused run; each is used once, by the call
+                that it was made for. A call without one waits again, and so does one whose
+                decision an earlier resumption has used.
             journal: Where the run is kept.
             deps: As for `run`: they are kept nowhere.
             settings: Over the agent's, and over those that the journal holds.
@@ -273,26 +301,29 @@ class Agent(Generic[OutputT]):
         Raises:
             AgentKitError: The model cannot be had.
             JournalError: The journal has no such run, or another process is at work on it.
+            TypeError: A decision is none.
         """
         run_id = run if isinstance(run, str) else run.run_id
         options = RunOptions(
             deps=deps, settings=settings, limits=limits, run_id=run_id, cancellation=cancellation
         )
-        decided = dict(decisions or {})
+        decided = checked_decisions(decisions)
         if journal is not None:
             return await self._continue(journal, options, decided)
         if isinstance(run, str):
             raise JournalError(f"the run {run} can only be resumed from the journal that keeps it")
         budget = Budget(limits or self._limits, current_budget.get())
         budget.usage, budget.steps = run.usage, run.steps
-        return await self._drive(options, list(run.messages), budget, None, run, decided)
+        given = GivenDecisions(self._used, decided, run.waiting)
+        return await self._drive(options, list(run.messages), budget, None, run, given)
 
     def as_tool(self, name: str, description: str) -> Tool[..., Any]:
         """This agent as a tool of another: one task in, its answer out.
 
         It has its own window, limits and run file, and spends from the calling run's limits too.
+        Each of its calls is decided by the calling run's policy as well as by its own.
         """
-        return delegate(self._start, name, description)
+        return delegate(self._start, name, description, self._reads())
 
     def as_fan_out(self, name: str, description: str, *, at_once: int = 4) -> Tool[..., Any]:
         """This agent as a tool that takes several tasks, works on them at the same time and joins
@@ -305,7 +336,7 @@ class Agent(Generic[OutputT]):
             description: When to use it.
             at_once: Tasks at work at the same time.
         """
-        return fan_out(self._start, name, description, at_once)
+        return fan_out(self._start, name, description, at_once, self._reads())
 
     def override(
         self,
@@ -322,12 +353,24 @@ class Agent(Generic[OutputT]):
         """
         other = copy.copy(self)
         other._model = model or self._model
-        other._executor = executor or self._executor
+        if executor is not None:  # what happens there has not happened here
+            other._executor, other._used = executor, UsedDecisions()
         if observers is not None:
             other._observers, other._files = tuple(observers), ()
         other._approve = approve or self._approve
         other._ask = ask or self._ask
         return other
+
+    def _reads(self) -> frozenset[Label]:
+        """What an answer of this agent may tell of; all, where its tools depend on the run."""
+        if not isinstance(self._tools, Toolset):
+            return READS
+        return READS & frozenset(label for tool in self._tools for label in tool.labels)
+
+    def _check_policy(self, tools: Toolset) -> None:
+        problem = self._policy.problem_with(tools) if self._policy is not None else None
+        if problem is not None:
+            raise ToolDefinitionError(f"the policy of this agent leaves a hole: {problem}")
 
     async def aclose(self) -> None:
         """Closes what this event loop's runs hold open, such as connections."""
@@ -372,7 +415,11 @@ class Agent(Generic[OutputT]):
         record: JournaledRun | None = None,
     ) -> RunResult[OutputT]:
         context = RunContext(options.deps, options.run_id or "")
+        caller = current_run.get()
         async with self._tools.for_run(context) as toolset:
+            self._check_policy(toolset)
+            above = caller.wiring.authority if caller is not None else None
+            grants = list(paused.grants) if paused is not None else []
             window = window_for(self.context, toolset)
             wiring = Wiring(
                 model=WindowedModel(self._model, window),
@@ -380,9 +427,8 @@ class Agent(Generic[OutputT]):
                 executor=self._executor,
                 settings=(options.settings or ModelSettings()).over(self._settings),
                 context=context,
-                policy=self._policy,
+                authority=Authority(self._policy, self._approve, above, grants),
                 emit=self._emit(context.run_id, listener, kept=record is not None),
-                approver=self._approve,
                 ask=self._ask,
                 answer=self._answer,
                 options=options,
@@ -390,7 +436,11 @@ class Agent(Generic[OutputT]):
             )
             if record is not None:
                 wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
-            run = Run(wiring, messages, budget, budget.steps, decisions=decisions or {})
+            run = Run(wiring, messages, budget, decisions=decisions or GivenDecisions(self._used))
+            run.step = budget.steps if paused is None or paused.step is None else paused.step
+            known = paused.taint if paused is not None else None
+            run.taint = taint_of(messages, toolset) if known is None else known
+            run.taint |= caller.taint if caller is not None else frozenset()
             return await drive(run, options.cancellation or Cancellation(), paused)
 
     def _emit(

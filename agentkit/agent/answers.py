@@ -53,7 +53,7 @@ def answer_tool(output_type: OutputType) -> AnswerTool | None:
     """
     if output_type is str:
         return None
-    options = ToolOptions(effect="pure", approval="never")
+    options = ToolOptions(effect="pure", labels=frozenset())
     if inspect.isfunction(output_type) or inspect.ismethod(output_type):
         return AnswerTool(make_tool(output_type, options=options))
     made = make_tool(_identity(output_type), options=options, name=_NAME, description=_TOLD)

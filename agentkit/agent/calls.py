@@ -8,32 +8,24 @@ of a cut reply comes here.
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import anyio.from_thread
 
 from agentkit.agent.answers import AnswerTool
+from agentkit.agent.approvals import Approved, decide, denied
 from agentkit.agent.replies import ask_for
-from agentkit.agent.state import Run, current_budget
+from agentkit.agent.state import Run, current_budget, current_run
 from agentkit.errors import ToolError
-from agentkit.events import (
-    ApprovalDecided,
-    ApprovalNeeded,
-    CallRepaired,
-    Spent,
-    ToolFinished,
-    ToolProgress,
-    ToolStarted,
-)
+from agentkit.events import CallRepaired, Spent, ToolFinished, ToolProgress, ToolStarted
 from agentkit.messages import AssistantMessage, ResultKind, TextPart, ToolCall, ToolResult
-from agentkit.policy import Approval, Approve, Budget, Decision, Deny, Edit, Limits
+from agentkit.policy import READS, Approval, Budget, Limits
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
 
 __all__ = ["Outcome", "Prepared", "failed", "prepare", "run_calls"]
@@ -45,10 +37,17 @@ _NO_LIMITS = Limits(steps=None)
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a reply's calls."""
+    """What came of a reply's calls, by their places.
+
+    Attributes:
+        results: None for a call that has none yet.
+        waiting: The questions to people that nobody has answered.
+        approved: The ids of the questions that were answered with yes.
+    """
 
     results: list[ToolResult | None]
     waiting: dict[int, Approval] = field(default_factory=dict)
+    approved: dict[int, str] = field(default_factory=dict)
 
 
 # --- before: repair and check ------------------------------------------------------------------
@@ -100,20 +99,23 @@ async def _second_try(run: Run, call: ToolCall, checked: ToolResult) -> tuple[To
 async def run_calls(run: Run, prepared: Sequence[Prepared], outcome: Outcome) -> None:
     """Fills the outcome: decisions first, one after another; then all that may run, at once.
 
-    A call that is identical to an earlier one of the same reply is not run again. What needs no
-    running is answered first, in call order, so that what the progress guard makes of a reply does
-    not depend on which task came first. When the run is cancelled the outcome holds what was
-    finished by then.
+    A call that is identical to an earlier one of the same reply is not run again, unless a person
+    said yes to each of them. What needs no running is answered first, in call order, so that what
+    the progress guard makes of a reply does not depend on which task came first. When the run is
+    cancelled the outcome holds what was finished by then.
     """
     ready: dict[int, Prepared] = {}
     for position, item in enumerate(prepared):
         if outcome.results[position] is None:
-            decided = await _decide(run, item)
+            decided = await decide(run, position, item)
             if isinstance(decided, Approval):
                 outcome.waiting[position] = decided
+            elif isinstance(decided, Approved):
+                outcome.approved[position] = decided.id
+                ready[position] = decided.call
             else:
                 ready[position] = decided
-    twins = _twins(ready)
+    twins = _twins(ready, outcome)
     first_ones = {position: item for position, item in ready.items() if position not in twins}
     to_run = _answer_at_once(run, first_ones, outcome)
     try:
@@ -122,6 +124,11 @@ async def run_calls(run: Run, prepared: Sequence[Prepared], outcome: Outcome) ->
                 group.start_soon(_run_one, run, position, call, outcome)
     except BaseExceptionGroup as errors:
         raise _first(errors) from None  # so that callers catch it by its own type
+    finally:
+        # Only now: no call of this reply was written in the knowledge of another one's result.
+        run.taint |= READS & frozenset(
+            label for call in to_run.values() for label in call.tool.labels
+        )
     for position, first in twins.items():
         outcome.results[position] = _twin_result(run, prepared[position], outcome.results[first])
 
@@ -133,48 +140,6 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-async def _decide(run: Run, item: Prepared) -> Prepared | Approval:
-    """Whether a call may run: by policy, by a decision that came before, or by asking."""
-    if isinstance(item, ToolResult):
-        return item
-    verdict = run.wiring.policy.verdict(item)
-    if verdict == "allow":
-        return item
-    if verdict == "deny":
-        return _denied(item.call, "the policy of this run does not allow it")
-    approval = run.wiring.policy.approval(item)
-    decision = run.decisions.pop(approval.id, None)  # single use
-    if decision is None:
-        run.emit(ApprovalNeeded(item.call, approval.id, approval.target, run.step))
-        answer = run.wiring.approver(approval) if run.wiring.approver else None
-        decision = cast("Decision | None", await answer if inspect.isawaitable(answer) else answer)
-    if decision is None:
-        return approval
-    run.emit(_decided(run, approval, decision))
-    return _apply(run, item, decision)
-
-
-def _decided(run: Run, approval: Approval, decision: Decision) -> ApprovalDecided:
-    reason = decision.reason if isinstance(decision, Deny) else ""
-    arguments = decision.arguments if isinstance(decision, Edit) else None
-    return ApprovalDecided(approval.id, decision.type, run.step, reason, arguments)
-
-
-def _apply(run: Run, item: ValidatedCall, decision: Decision) -> Prepared:
-    match decision:
-        case Approve():
-            return item
-        case Edit(arguments=arguments):
-            return run.wiring.toolset.validate(replace(item.call, arguments=arguments))
-        case Deny(reason=reason):
-            return _denied(item.call, f"a person said no{': ' if reason else ''}{reason}")
-
-
-def _denied(call: ToolCall, why: str) -> ToolResult:
-    text = f"Error: {call.name} was not run: {why}. Go on without it."
-    return ToolResult(call.id, text, is_error=True, kind="denied")
-
-
 def _answer_at_once(
     run: Run, ready: dict[int, Prepared], outcome: Outcome
 ) -> dict[int, ValidatedCall]:
@@ -183,7 +148,10 @@ def _answer_at_once(
     for position, item in ready.items():
         if isinstance(item, ToolResult):
             outcome.results[position] = _finish(run, position, _call_of(run, item), item, None)
-        elif (known := run.guard.known(item.call, item.tool.effect)) is not None:
+        elif (
+            position not in outcome.approved
+            and (known := run.guard.known(item.call, item.tool.effect)) is not None
+        ):
             effect = item.tool.effect
             outcome.results[position] = _finish(run, position, item.call, known, effect)
         else:
@@ -194,7 +162,8 @@ def _answer_at_once(
 async def _run_one(run: Run, position: int, item: ValidatedCall, outcome: Outcome) -> None:
     budget = Budget(_NO_LIMITS, run.budget)
     current_budget.set(budget)  # this task is the call's own
-    returned = await _execute(run, position, item)
+    current_run.set(run)
+    returned = await _execute(run, position, item, outcome.approved.get(position))
     spent = Spent(budget.steps, budget.tool_calls, budget.usage) if budget.steps else None
     effect = item.tool.effect
     outcome.results[position] = _finish(run, position, item.call, returned, effect, spent)
@@ -229,13 +198,18 @@ def _with_edit(run: Run, position: int, call: ToolCall, result: ToolResult) -> T
     return replace(result, content=(TextPart(note), *content))
 
 
-async def _execute(run: Run, position: int, item: ValidatedCall) -> ToolResult:
+async def _execute(
+    run: Run, position: int, item: ValidatedCall, approval: str | None
+) -> ToolResult:
     answer = run.wiring.answer
     if answer is not None and item.tool is answer.tool:
         return await _accept(run, answer, item)
     async with AsyncExitStack() as stack:
         if (key := item.lock_key) is not None:
             await stack.enter_async_context(run.locks.setdefault(key, anyio.Lock()))
+        if approval is not None and not run.decisions.use(approval):
+            why = "another resumption of this run has used the decision on it already"
+            return replace(denied(item.call, why), attempts=0)
         run.emit(ToolStarted(item.call, run.step))
         return await run.wiring.executor.execute(item, _context(run, item.call, position))
 
@@ -275,7 +249,7 @@ def _report(run: Run, call_id: str, step: int, text: str) -> None:
 # --- after -------------------------------------------------------------------------------------
 
 
-def _twins(ready: dict[int, Prepared]) -> dict[int, int]:
+def _twins(ready: dict[int, Prepared], outcome: Outcome) -> dict[int, int]:
     """Positions of calls that an earlier call of the reply makes needless, with that one's."""
     if len(ready) < 2:
         return {}
@@ -284,7 +258,7 @@ def _twins(ready: dict[int, Prepared]) -> dict[int, int]:
     for position, item in ready.items():
         if isinstance(item, ValidatedCall):
             key = item.call.name + json.dumps(item.call.arguments, sort_keys=True, default=str)
-            if key in first:
+            if key in first and position not in outcome.approved:
                 twins[position] = first[key]
             first.setdefault(key, position)
     return twins

@@ -11,7 +11,7 @@ from pydantic import Field
 from agentkit.agent.state import RunOptions
 from agentkit.errors import AgentKitError, ToolError
 from agentkit.events import RunResult
-from agentkit.toolset import Tool, ToolContext, make_tool
+from agentkit.toolset import Label, Tool, ToolContext, ToolOptions, make_tool
 
 __all__ = ["delegate", "fan_out"]
 
@@ -23,8 +23,15 @@ _MOST_TASKS = 16
 Tasks = Annotated[list[str], Field(min_length=1, max_length=_MOST_TASKS)]
 
 
-def delegate(start: Start, name: str, description: str) -> Tool[..., Any]:
-    """A tool that gives one task to an agent and returns its answer."""
+def delegate(start: Start, name: str, description: str, reads: frozenset[Label]) -> Tool[..., Any]:
+    """A tool that gives one task to an agent and returns its answer.
+
+    Args:
+        start: Begins the run.
+        name: Of the tool.
+        description: When to use it.
+        reads: What an answer may tell of. What the agent does besides is decided call by call.
+    """
 
     async def one(context: ToolContext[Any], task: str) -> Any:
         result = await start(task, _options(context, name, ""))
@@ -33,10 +40,12 @@ def delegate(start: Start, name: str, description: str) -> Tool[..., Any]:
         raise ToolError(f"{name} stopped without an answer: {result.explanation}")
 
     one.__doc__ = f"{description}\n\nArgs:\n    task: What to do, in full.\n"
-    return make_tool(one, name=name, description=description)
+    return make_tool(one, name=name, description=description, options=ToolOptions(labels=reads))
 
 
-def fan_out(start: Start, name: str, description: str, at_once: int) -> Tool[..., Any]:
+def fan_out(
+    start: Start, name: str, description: str, at_once: int, reads: frozenset[Label]
+) -> Tool[..., Any]:
     """A tool that gives each of several tasks to a run of its own and joins the answers.
 
     Raises:
@@ -72,7 +81,7 @@ def fan_out(start: Start, name: str, description: str, at_once: int) -> Tool[...
         return f"Error: stopped without an answer: {result.explanation}"
 
     several.__doc__ = f"{description}\n\nArgs:\n    tasks: What to do, each task in full.\n"
-    return make_tool(several, name=name, description=description)
+    return make_tool(several, name=name, description=description, options=ToolOptions(labels=reads))
 
 
 def _options(context: ToolContext[Any], name: str, suffix: str) -> RunOptions:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
-from agentkit.agent.state import Approver, Wiring, current_budget
+from agentkit.agent.state import Wiring, current_budget
 from agentkit.errors import JournalError
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
@@ -64,7 +63,7 @@ async def continued(
 
 
 def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
-    """The wiring with the record around its model, its executor, its approver and its events.
+    """The wiring with the record around its model, its executor and its events.
 
     Raises:
         JournalError: The record holds a call that these tools do not take. The loop would answer
@@ -83,7 +82,6 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
         model=JournaledModel(wiring.model, record),
         executor=_SpendingAgain(JournaledExecutor(wiring.executor, record), record),
         emit=record.emitter(wiring.emit),
-        approver=None if wiring.approver is None else _recording(wiring.approver, record),
     )
 
 
@@ -104,22 +102,28 @@ class _SpendingAgain:
 
 @dataclass(frozen=True, slots=True)
 class RecordedDecisions:
-    """The decisions of a record, in the shape in which a run takes them."""
+    """The decisions that a journal keeps: a run there has one life, so each has one call."""
 
     record: JournaledRun
 
-    def pop(self, approval: str, default: None, /) -> Decision | None:
-        """The next decision on an approval, used up; None where a person is to be asked."""
-        return self.record.recorded_decision(approval) or default
+    def question(self, approval: Approval) -> Approval:
+        """The question as it is: its id depends on what the journal makes unique."""
+        return approval
 
+    def take(self, approval: str, /) -> Decision | None:
+        """The recorded decision on a question, if there is one."""
+        return self.record.recorded_decision(approval)
 
-def _recording(approver: Approver, record: JournaledRun) -> Approver:
-    async def decide(approval: Approval) -> Decision | None:
-        await record.keep()
-        answer = approver(approval)
-        decision = cast("Decision | None", await answer if inspect.isawaitable(answer) else answer)
+    async def ask(
+        self, approval: Approval, person: Callable[[], Awaitable[Decision | None]], /
+    ) -> Decision | None:
+        """Has a person asked, and makes durable what they decide before it counts."""
+        await self.record.keep()
+        decision = await person()
         if decision is not None:
-            await record.decided(approval.id, decision)
+            await self.record.decided(approval.id, decision)
         return decision
 
-    return decide
+    def use(self, approval: str, /) -> bool:  # noqa: ARG002 - no other run can have used it
+        """True: the record of the call itself keeps it from running again."""
+        return True

@@ -26,6 +26,7 @@ from typing import Any
 
 import anyio
 
+from agentkit.agent.approvals import taint_of_calls
 from agentkit.agent.calls import Outcome, Prepared, failed, prepare, run_calls
 from agentkit.agent.replies import ask, ask_for
 from agentkit.agent.state import Cancellation, Run
@@ -133,13 +134,14 @@ async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
     outcome = Outcome([by_id.get(call.id) for call in calls])
     prepared = [run.wiring.toolset.validate(call) for call in calls]
     result = await _run(run, calls, prepared, outcome)
+    run.taint |= taint_of_calls(run.wiring.toolset, calls, paused.done)
     return await _loop(run) if result is None else result
 
 
 async def _run(
     run: Run, calls: Sequence[ToolCall], prepared: Sequence[Prepared], outcome: Outcome
 ) -> RunResult[Any] | None:
-    before = tuple(run.messages)
+    before, taint = tuple(run.messages), run.taint
     try:
         await run_calls(run, prepared, outcome)
     finally:
@@ -149,7 +151,17 @@ async def _run(
         done = tuple(result for result in outcome.results if result is not None)
         waiting = tuple(outcome.waiting.values())
         budget, run_id = run.budget, run.wiring.context.run_id
-        paused = PausedRun(run_id, before, done, waiting, budget.usage, budget.steps)
+        paused = PausedRun(
+            run_id,
+            before,
+            done,
+            waiting,
+            budget.usage,
+            budget.steps,
+            step=run.step,
+            taint=taint,
+            grants=tuple(run.wiring.authority.grants),
+        )
         names = ", ".join(approval.call.name for approval in waiting)
         return run.end("paused", explanation=f"a person must decide on: {names}", paused=paused)
     if run.output:

@@ -45,7 +45,7 @@ def plan_tools(planning: Planning) -> list[Tool[..., Any]]:
         raise ValueError(f"planning is {planning!r}; it is one of {', '.join(known)}")
     if planning == "off":
         return []
-    options = ToolOptions(effect="pure", approval="never")
+    options = ToolOptions(effect="pure", labels=frozenset())
     return [make_tool(_plan, options=options, name=PLAN, description=_TOLD)]
 
 

@@ -5,35 +5,28 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
 from agentkit.agent.answers import AnswerTool
+from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
 from agentkit.context import ContextWindow
 from agentkit.events import Event, RunResult
 from agentkit.executors import Executor
 from agentkit.journal import Journal
 from agentkit.messages import Message, ModelRequest, ModelSettings, StopReason
 from agentkit.models import Model
-from agentkit.policy import Approval, Budget, Decision, Limits, PausedRun, Policy, ProgressGuard
-from agentkit.toolset import RunContext, Toolset
+from agentkit.policy import Authority, Budget, Limits, PausedRun, ProgressGuard
+from agentkit.toolset import Label, RunContext, Toolset
 
-__all__ = [
-    "Approver",
-    "Cancellation",
-    "Decisions",
-    "Run",
-    "RunOptions",
-    "Wiring",
-    "current_budget",
-]
-
-Approver = Callable[[Approval], Any]
-"""Decides on a call: returns a `Decision`, or an awaitable of one; None lets the run pause."""
+__all__ = ["Cancellation", "Run", "RunOptions", "Wiring", "current_budget", "current_run"]
 
 current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
 """What the call that is at work here spends from: a sub-agent spends from it too."""
+
+current_run: ContextVar[Run | None] = ContextVar("agentkit_run", default=None)
+"""The run whose call is at work here: a run that begins here serves it, and is never freer."""
 
 
 class Cancellation:
@@ -72,14 +65,6 @@ class RunOptions:
     journal: Journal | None = None
 
 
-class Decisions(Protocol):
-    """What people have decided already; a dict of them is one."""
-
-    def pop(self, approval: str, default: None, /) -> Decision | None:
-        """The decision on an approval, used up; None where there is none."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Wiring:
     """What a run works with; the same for all its steps."""
@@ -89,9 +74,8 @@ class Wiring:
     executor: Executor
     settings: ModelSettings
     context: RunContext[Any]
-    policy: Policy
+    authority: Authority
     emit: Callable[[Event], None]
-    approver: Approver | None = None
     ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
     options: RunOptions = RunOptions()
@@ -104,6 +88,7 @@ class Run:
 
     Attributes:
         step: The current step, from 1.
+        taint: What the conversation holds: labels out of `policy.READS`. It only grows.
         sent: The newest request; before the first, the messages that the run began with.
     """
 
@@ -113,7 +98,8 @@ class Run:
     step: int = 0
     guard: ProgressGuard = field(default_factory=ProgressGuard)
     locks: dict[str, anyio.Lock] = field(default_factory=dict)
-    decisions: Decisions = field(default_factory=dict[str, Decision])
+    decisions: Decisions = field(default_factory=lambda: GivenDecisions(UsedDecisions()))
+    taint: frozenset[Label] = frozenset()
     output: list[Any] = field(default_factory=list)
     sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
 

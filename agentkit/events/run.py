@@ -200,12 +200,20 @@ class CallRepaired:
 
 @dataclass(frozen=True, slots=True)
 class ApprovalNeeded:
-    """A call waits for a person; the run goes on when it is decided, or pauses."""
+    """A call waits for a person; the run goes on when it is decided, or pauses.
+
+    Attributes:
+        call: As the model asked for it.
+        id: Of the question; a decision names it.
+        target: What the call would really touch.
+        why: What the person should know beside the call.
+    """
 
     call: ToolCall
     id: str
     target: str
     step: int
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +225,7 @@ class ApprovalDecided:
         decision: What was decided.
         reason: Of a `deny`.
         arguments: Of an `edit`.
+        grant: The rule that came with an `approve`: which further calls need no question.
     """
 
     id: str
@@ -224,6 +233,7 @@ class ApprovalDecided:
     step: int
     reason: str = ""
     arguments: JsonObject | None = None
+    grant: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from typing import TypeAlias
 
 from agentkit.errors import JournalError
 from agentkit.events import (
+    ApprovalDecided,
+    ApprovalNeeded,
     Event,
     ModelCalled,
     ReasoningDelta,
@@ -91,7 +93,9 @@ class JournaledRun:
         self._replies: defaultdict[tuple[int, ToolChoice], deque[ModelResponse]] = defaultdict(
             deque
         )
-        self._decisions: defaultdict[str, deque[Decision]] = defaultdict(deque)
+        self._decisions: dict[str, Decision] = {}
+        self._asked: set[str] = set()
+        self._applied: set[str] = set()
         self._shown: Counter[Shown] = Counter()
         self._spent: dict[tuple[int, str], Spent] = {}
         self._pending: list[Entry] = []
@@ -107,7 +111,7 @@ class JournaledRun:
                 self._replies[entry.step, entry.tool_choice].append(entry.response)
                 self._shown[_identity(entry)] += 1
             case Decided():
-                self._decisions[entry.approval].append(entry.decision)
+                self._decided(entry)
             case CallIntended():
                 self._calls.setdefault(entry.key, CallState(entry))
             case CallStarted():
@@ -122,7 +126,14 @@ class JournaledRun:
                 self._spent[entry.step, entry.call.id] = spent
                 self._shown[_identity(entry)] += 1
             case _:
-                self._shown[_identity(entry)] += 1
+                self._take_event(entry)
+
+    def _take_event(self, event: Event) -> None:
+        if isinstance(event, ApprovalNeeded):
+            self._asked.add(event.id)
+        elif isinstance(event, ApprovalDecided):
+            self._applied.add(event.id)
+        self._shown[_identity(event)] += 1
 
     def _intended(self, key: str) -> CallState:
         if (state := self._calls.get(key)) is None:
@@ -210,9 +221,8 @@ class JournaledRun:
     # --- decisions -----------------------------------------------------------------------------
 
     def recorded_decision(self, approval: str) -> Decision | None:
-        """The next decision on an approval, if it is recorded."""
-        decisions = self._decisions[approval]
-        return decisions.popleft() if decisions else None
+        """The decision on a question, if it is recorded."""
+        return self._decisions.get(approval)
 
     async def decided(self, approval: str, decision: Decision, *, ahead: bool = False) -> None:
         """Records a decision.
@@ -220,11 +230,20 @@ class JournaledRun:
         Args:
             approval: The `Approval.id`.
             decision: What a person said.
-            ahead: It was made before the run asks for it again; it counts when it does.
+            ahead: It was made before the run comes to its question again. One on a question that
+                this run has not asked, or whose call has had its decision, is left out: it is for
+                another call, or comes too late.
         """
-        await self._write(Decided(approval, decision, 0 if ahead else self._step), durable=True)
-        if ahead:
-            self._decisions[approval].append(decision)
+        if ahead and (approval not in self._asked or approval in self._applied):
+            return
+        entry = Decided(approval, decision, 0 if ahead else self._step)
+        await self._write(entry, durable=True)
+        self._decided(entry)
+
+    def _decided(self, entry: Decided) -> None:
+        """The newest decision counts until the call has had one: then that was it."""
+        if entry.approval not in self._applied:
+            self._decisions[entry.approval] = entry.decision
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -247,6 +266,8 @@ class JournaledRun:
 
 
 def _identity(event: Entry) -> Shown:
-    call = getattr(event, "call", None)
     step: int = getattr(event, "step", 0)
+    if isinstance(event, ApprovalDecided):
+        return Shown(kind_of(event), step, event.id)
+    call = getattr(event, "call", None)
     return Shown(kind_of(event), step, call.id if isinstance(call, ToolCall) else "")

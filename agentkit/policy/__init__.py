@@ -9,25 +9,38 @@ from agentkit.policy.approval import (
     Decision,
     Deny,
     Edit,
+    Grant,
     PausedRun,
-    Policy,
-    Rule,
-    Verdict,
+    approval_id,
 )
 from agentkit.policy.guard import ProgressGuard
 from agentkit.policy.history import history_problems, mended_history
 from agentkit.policy.limits import Budget, Limits, Prices
-from agentkit.policy.presets import Preset, preset
+from agentkit.policy.rules import (
+    PRESETS,
+    READS,
+    Authority,
+    Policy,
+    Preset,
+    Rule,
+    Ruling,
+    Verdict,
+    preset,
+)
 from agentkit.policy.second_try import second_try, unusable
 from agentkit.policy.thoughts import bounded_thoughts
 
 __all__ = [
+    "PRESETS",
+    "READS",
     "Approval",
     "Approve",
+    "Authority",
     "Budget",
     "Decision",
     "Deny",
     "Edit",
+    "Grant",
     "Limits",
     "PausedRun",
     "Policy",
@@ -35,7 +48,9 @@ __all__ = [
     "Prices",
     "ProgressGuard",
     "Rule",
+    "Ruling",
     "Verdict",
+    "approval_id",
     "bounded_thoughts",
     "history_problems",
     "mended_history",

@@ -1,15 +1,15 @@
-"""Who may say yes to a call: rules, decisions, and a run that waits for a person.
+"""What a person is asked, what they may answer, and a run that waits for them.
 
-An approval is bound to what it was given for, by a hash over the tool, the canonical arguments and
-the resolved target, and it is used once.
+A decision is for one call of one step of one run: it is used once, and it dies with the call. What
+is to hold for further calls is no decision but a rule, a `Grant`, and is kept as one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Literal, TypeAlias
 
@@ -19,27 +19,50 @@ from agentkit.exact import why_inexact
 from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
 from agentkit.toolset import Label, ValidatedCall
 
-__all__ = [
-    "Approval",
-    "Approve",
-    "Decision",
-    "Deny",
-    "Edit",
-    "PausedRun",
-    "Policy",
-    "Rule",
-    "Verdict",
-]
+__all__ = ["Approval", "Approve", "Decision", "Deny", "Edit", "Grant", "PausedRun", "approval_id"]
 
-Verdict: TypeAlias = Literal["allow", "ask", "deny"]
-Rule: TypeAlias = Callable[[ValidatedCall], Verdict | None]
-"""An opinion on a call; None leaves it to the next rule."""
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A broader permission: calls of a tool that need not be asked about any more.
+
+    It is a rule: a person gives one with `Approve(grant=...)` for the rest of the run, a program
+    writes one into its policy, `Policy(Grant("write_file", "docs/*")) + preset("ask")`. Given by a
+    person it lifts what the policy would ask, never what it refuses, never what the tool itself
+    always asks, and never the question that is due because of what the run has read.
+
+    Attributes:
+        tool: Name of the tool.
+        target: What calls may touch: a text, with `*` for any characters, `/` among them. Of a tool
+            that executes only the very text, or `*` alone: a command that begins harmlessly need
+            not end so.
+    """
+
+    tool: str
+    target: str = "*"
+
+    def __call__(self, call: ValidatedCall) -> Literal["allow"] | None:
+        """The grant as a rule of a policy."""
+        return "allow" if self.covers(call, call.target) else None
+
+    def covers(self, call: ValidatedCall, target: str) -> bool:
+        """Whether the call, which would touch that, is one of those meant."""
+        if call.tool.name != self.tool:
+            return False
+        if "exec" in call.tool.labels:
+            return self.target in ("*", target)
+        return fnmatchcase(target, self.target.replace("[", "[[]").replace("?", "[?]"))
 
 
 @dataclass(frozen=True, slots=True)
 class Approve:
-    """Run it as it is."""
+    """Run it as it is.
 
+    Attributes:
+        grant: Calls that are not to be asked about for the rest of the run.
+    """
+
+    grant: Grant | None = None
     type: Literal["approve"] = "approve"
 
 
@@ -77,14 +100,22 @@ class Approval:
     """A call that waits for a decision.
 
     Attributes:
-        id: Hash of tool, canonical arguments and target; a decision names it.
+        id: Names this call of this step of this run, and what it would touch; no other call has it.
         call: What the model asked for.
         target: What the call would really touch, where its tool or the policy says.
+        why: What is to be known beside the call itself; empty where there is nothing.
     """
 
     id: str
     call: ToolCall
     target: str = ""
+    why: str = ""
+
+
+def approval_id(run_id: str, step: int, index: int, call: ToolCall, target: str) -> str:
+    """32 hex digits for one call of one step of one run, with its arguments and its target."""
+    bound = json.dumps([run_id, step, index, call.name, call.arguments, target], sort_keys=True)
+    return hashlib.sha256(bound.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +129,9 @@ class PausedRun:
         waiting: The calls that need a decision.
         usage: Tokens so far.
         steps: Model calls so far.
+        step: Number of the step that waits.
+        taint: What the run has read so far; None where an older version wrote it.
+        grants: Broader permissions that people gave in this run.
     """
 
     run_id: str
@@ -106,6 +140,9 @@ class PausedRun:
     waiting: tuple[Approval, ...]
     usage: Usage
     steps: int
+    step: int | None = None
+    taint: frozenset[Label] | None = None
+    grants: tuple[Grant, ...] = ()
 
     def to_json(self) -> str:
         """As JSON text."""
@@ -125,55 +162,3 @@ class PausedRun:
 def _adapter() -> TypeAdapter[PausedRun]:
     """Built at the first use: it costs more than importing this module."""
     return TypeAdapter(PausedRun)
-
-
-class Policy:
-    """Which calls run, which need a person, which never run.
-
-    A tool's own approval rule comes first; then the rules in order; a call without any opinion
-    runs.
-
-    Args:
-        rules: The first opinion counts.
-        target: What a call would really touch, for people to read and for the hash; by default
-            what the tool declares.
-    """
-
-    def __init__(
-        self, *rules: Rule, target: Callable[[ValidatedCall], str] = lambda call: call.target
-    ) -> None:
-        self._rules = rules
-        self._target = target
-
-    @classmethod
-    def ask(cls, *labels: Label) -> Policy:
-        """A person decides on every call of a tool with one of these labels."""
-        wanted = frozenset(labels)
-        return cls(lambda call: "ask" if wanted & call.tool.options.labels else None)
-
-    @classmethod
-    def deny(cls, *labels: Label) -> Policy:
-        """No tool with one of these labels runs."""
-        unwanted = frozenset(labels)
-        return cls(lambda call: "deny" if unwanted & call.tool.options.labels else None)
-
-    def __add__(self, other: Policy) -> Policy:
-        """The rules of both, these first."""
-        return Policy(*self._rules, *other._rules, target=self._target)
-
-    def verdict(self, call: ValidatedCall) -> Verdict:
-        """What is to happen with a call."""
-        if call.approval == "always":
-            return "ask"
-        if call.approval == "never":
-            return "allow"
-        for rule in self._rules:
-            if (opinion := rule(call)) is not None:
-                return opinion
-        return "allow"
-
-    def approval(self, call: ValidatedCall) -> Approval:
-        """The question that a person is asked."""
-        target = self._target(call)
-        bound = json.dumps([call.tool.name, call.call.arguments, target], sort_keys=True)
-        return Approval(hashlib.sha256(bound.encode()).hexdigest()[:32], call.call, target)

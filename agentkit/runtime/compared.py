@@ -17,7 +17,7 @@ from agentkit.events import (
     ToolFinished,
     ToolStarted,
 )
-from agentkit.policy import Approve, Decision, Deny, Edit
+from agentkit.policy import Approve, Decision, Deny, Edit, Grant
 
 __all__ = ["Key", "aspects", "decision_of", "decisions_of", "key_of", "said"]
 
@@ -30,11 +30,11 @@ def key_of(event: Event) -> Key | None:
     match event:
         case StepFinished() | RunFinished():
             part = ""
-        case ToolStarted(call=call) | ToolFinished(call=call):
+        case ToolStarted(call=call) | ToolFinished(call=call) | ApprovalNeeded(call=call):
             part = call.id
         case CallRepaired(call=call, rung=rung):
             part = f"{rung} {call.id}"
-        case ApprovalNeeded(id=part) | ApprovalDecided(id=part):
+        case ApprovalDecided(id=part):
             pass
         case _:
             return None
@@ -59,6 +59,8 @@ def aspects(recorded: Event, replayed: Event) -> Iterator[tuple[str, object, obj
         case ToolFinished() as old, ToolFinished() as new:
             yield f"the call {old.call.name}", old.call, new.call
             yield f"result of the call {old.call.name}", old.result, new.result
+        case ApprovalNeeded() as old, ApprovalNeeded() as new:
+            yield said(old), [old.call, old.target], [new.call, new.target]
         case RunFinished() as old, RunFinished() as new:
             yield from _ends(old.result, new.result)
         case _:
@@ -114,7 +116,7 @@ def decision_of(event: ApprovalDecided) -> Decision:
     """The decision that an event tells of."""
     match event.decision:
         case "approve":
-            return Approve()
+            return Approve(None if event.grant is None else Grant(**event.grant))
         case "deny":
             return Deny(event.reason)
         case "edit":

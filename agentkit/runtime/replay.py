@@ -82,8 +82,9 @@ async def replay(agent: Agent[Any], events: Iterable[Event], *, deps: Any = None
     parts = _parts(events)
     paused: PausedRun | None = None
     tapes: list[Tape] = []
+    ids: dict[str, str] = {}
     for part in parts:
-        tape = Tape(part, agent.context)
+        tape = Tape(part, agent.context, ids)
         tapes.append(tape)
         result = await _play(agent, tape, paused, deps)
         paused = result.paused if result is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyio.lowlevel import checkpoint
@@ -13,6 +14,8 @@ from agentkit.agent.state import current_budget
 from agentkit.context import Context, Count, PromptForm
 from agentkit.errors import ModelError
 from agentkit.events import (
+    ApprovalDecided,
+    ApprovalNeeded,
     Event,
     ModelEvent,
     ModelFinished,
@@ -50,9 +53,16 @@ class Tape:
     Args:
         events: The first is the `RunStarted`.
         context: Of the agent, as it is today.
+        ids: The recorded id of each question of the replay: what makes an id its own is not in a
+            record. Shared by the parts of a run.
     """
 
-    def __init__(self, events: Sequence[Event], context: Context | None = None) -> None:
+    def __init__(
+        self,
+        events: Sequence[Event],
+        context: Context | None = None,
+        ids: dict[str, str] | None = None,
+    ) -> None:
         assert isinstance(events[0], RunStarted), "a part of a run begins with RunStarted"
         self.started: RunStarted = events[0]
         self.end: RunResult[Any] | None = None
@@ -76,6 +86,7 @@ class Tape:
         self._context = context or Context()
         self._sent: Sequence[Message] = ()
         self._decided = decisions_of(events)
+        self._ids = {} if ids is None else ids
         self._delegated: dict[str, None] = {}
         self._finished = False
 
@@ -130,13 +141,14 @@ class Tape:
 
     def decision(self, approval: Approval) -> Decision | None:
         """What a person said then; None where nobody did."""
-        decided = self._decided.get(("asked", approval.id))
+        decided = self._decided.get(("asked", self._ids.get(approval.id, approval.id)))
         return decision_of(decided.popleft()) if decided else None
 
     def decisions(self) -> dict[str, Decision]:
-        """What was decided while the run was paused."""
+        """What was decided while the run was paused, by the ids of the replay."""
+        asked = {recorded: replayed for replayed, recorded in self._ids.items()}
         return {
-            name: decision_of(decided[0])
+            asked.get(name, name): decision_of(decided[0])
             for (when, name), decided in self._decided.items()
             if when == "paused"
         }
@@ -180,6 +192,7 @@ class Tape:
             return
         if isinstance(event, ToolFinished) and event.call.id in self._turns[event.step]:
             self._turns[event.step].remove(event.call.id)
+        event = self._as_recorded(event)
         over = 0.0  # the steps before this one must have happened as they are recorded
         if isinstance(event, StepStarted):
             over = self.step = event.step
@@ -188,6 +201,16 @@ class Tape:
         self.divergence = self._missing(before=over)
         if self.divergence is None and (key := key_of(event)) is not None:
             self._compare(key, event)
+
+    def _as_recorded(self, event: Event) -> Event:
+        """The event with the id that its question has in the record."""
+        if isinstance(event, ApprovalDecided):
+            return replace(event, id=self._ids.get(event.id, event.id))
+        if isinstance(event, ApprovalNeeded):
+            recorded = self._expected.get(("ApprovalNeeded", event.step, event.call.id))
+            if isinstance(recorded, ApprovalNeeded):
+                self._ids[event.id] = recorded.id
+        return event
 
     def _compare(self, key: Key, event: Event) -> None:
         recorded = self._expected.get(key)

@@ -8,6 +8,8 @@ runs a tool or does I/O.
 from agentkit.toolset.context import RunContext, RunHandles, ToolContext, idempotency_key
 from agentkit.toolset.decorator import make_tool, tool
 from agentkit.toolset.options import (
+    LABELS,
+    UNLABELLED,
     ApprovalRule,
     Effect,
     Happened,
@@ -16,6 +18,7 @@ from agentkit.toolset.options import (
     Probe,
     TargetOf,
     ToolOptions,
+    known_labels,
 )
 from agentkit.toolset.results import (
     ToolOutput,
@@ -29,6 +32,8 @@ from agentkit.toolset.sets import DynamicToolset, Toolset, ToolSource, combined,
 from agentkit.toolset.tool import Arguments, Tool, ValidatedCall
 
 __all__ = [
+    "LABELS",
+    "UNLABELLED",
     "ApprovalRule",
     "Arguments",
     "DynamicToolset",
@@ -52,6 +57,7 @@ __all__ = [
     "dynamic",
     "idempotency_key",
     "image_part",
+    "known_labels",
     "make_tool",
     "result_content",
     "result_text",

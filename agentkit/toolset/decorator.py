@@ -16,6 +16,7 @@ from agentkit.schema.annotations import definition_of, place_of
 from agentkit.schema.signature import Signature, signature_of
 from agentkit.toolset.context import RunContext, ToolContext
 from agentkit.toolset.options import (
+    UNLABELLED,
     ApprovalRule,
     Effect,
     Label,
@@ -43,7 +44,7 @@ def tool(
     effect: Effect = "once",
     timeout: float | None = None,
     retries: int = 0,
-    labels: AbstractSet[Label] = frozenset(),
+    labels: AbstractSet[Label] = UNLABELLED,
     lock: LockKey = False,
     approval: ApprovalRule = "policy",
     target: TargetOf = None,
@@ -61,7 +62,7 @@ def tool(
     effect: Effect = "once",
     timeout: float | None = None,
     retries: int = 0,
-    labels: AbstractSet[Label] = frozenset(),
+    labels: AbstractSet[Label] = UNLABELLED,
     lock: LockKey = False,
     approval: ApprovalRule = "policy",
     target: TargetOf = None,
@@ -80,9 +81,11 @@ def tool(
         effect: What running it twice would do: `pure`, `idempotent`, `probed` or `once`.
         timeout: Seconds for one attempt.
         retries: Further attempts after a failure that may pass; not with `once`.
-        labels: What it can reach: `reads_private`, `reads_untrusted`, `writes`, `egress`, `exec`.
+        labels: What it can reach: `reads_private`, `reads_untrusted`, `writes`, `egress`, `exec`;
+            an empty set for nothing. Without labels it counts as having them all under a policy.
         lock: Which calls must not run at the same time: the name of a parameter, True for all.
-        approval: Whether a call needs a person: by policy, `always`, `never`, or by its arguments.
+        approval: Whether a call needs a person: by policy, `always`, by its arguments, or `never`,
+            which no policy heeds.
         target: What a call would really touch, for a person who is asked: the name of a parameter,
             or a function of the checked arguments.
         output_cap: Most characters of a result that the model reads.
@@ -98,7 +101,7 @@ def tool(
         effect=effect,
         timeout=timeout,
         retries=retries,
-        labels=frozenset(labels),
+        labels=labels,
         lock=lock,
         approval=approval,
         target=target,

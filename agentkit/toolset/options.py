@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from agentkit.messages import JsonObject
 
 __all__ = [
+    "LABELS",
+    "UNLABELLED",
     "ApprovalRule",
     "Effect",
     "Happened",
@@ -19,6 +22,7 @@ __all__ = [
     "Probe",
     "TargetOf",
     "ToolOptions",
+    "known_labels",
     "problem_with",
 ]
 
@@ -27,11 +31,41 @@ Effect: TypeAlias = Literal["pure", "idempotent", "probed", "once"]
 something the tool can find out beforehand (`probed`), or damage (`once`, what we assume)."""
 
 Label: TypeAlias = Literal["reads_private", "reads_untrusted", "writes", "egress", "exec"]
-"""What a tool can reach. A policy decides from these what needs a person's approval."""
+"""What a tool can reach. A policy decides from these what runs and what needs a person."""
+
+LABELS: Final[frozenset[Label]] = frozenset(get_args(Label))
+"""All there are."""
+
+
+class Unlabelled(frozenset[Label]):
+    """The labels of a tool that was given none: an empty set, but no promise of harmlessness.
+
+    `set()` says that a tool touches nothing. This says nothing, and counts as all labels.
+    """
+
+
+UNLABELLED: Final = Unlabelled()
+
+
+def known_labels(labels: Iterable[str]) -> frozenset[Label]:
+    """The labels as a set.
+
+    Raises:
+        ValueError: One of them is no label; the message names the one that was probably meant.
+    """
+    given = set(labels)
+    for unknown in sorted(given - LABELS):
+        close = difflib.get_close_matches(unknown, sorted(LABELS), 1, 0.5)
+        guess = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"there is no label {unknown!r}.{guess} There are {', '.join(_ORDER)}.")
+    return cast("frozenset[Label]", frozenset(given))
+
+
+_ORDER: Final = get_args(Label)
 
 ApprovalRule: TypeAlias = Literal["policy", "always", "never"] | Callable[[Mapping[str, Any]], bool]
-"""Who decides whether a call needs a person: the run's policy, nobody, or a function of the
-checked arguments (True asks)."""
+"""Who decides whether a call needs a person: the run's policy, a person always, or a function of
+the checked arguments (True asks). `never` is for runs without a policy: it overrides none."""
 
 LockKey: TypeAlias = bool | str | Callable[[Mapping[str, Any]], str | None]
 """Which calls must not run at the same time: False none, True all calls of the tool, the name of a
@@ -68,7 +102,8 @@ class ToolOptions:
         effect: What a second run would do; decides retries and recovery after a crash.
         timeout: Seconds for one attempt; None waits as long as it takes.
         retries: Further attempts after a failure that may pass. Not with `effect="once"`.
-        labels: What it can reach.
+        labels: What it can reach; an empty set says that it touches nothing. Without any, a
+            policy counts it as having every label.
         lock: Which calls must not run at the same time.
         approval: Whether a call needs a person.
         target: What a call would really touch, for whoever is asked.
@@ -83,7 +118,7 @@ class ToolOptions:
     effect: Effect = "once"
     timeout: float | None = None
     retries: int = 0
-    labels: AbstractSet[Label] = frozenset()
+    labels: AbstractSet[Label] = UNLABELLED
     lock: LockKey = False
     approval: ApprovalRule = "policy"
     target: TargetOf = None
@@ -97,8 +132,14 @@ def problem_with(options: ToolOptions) -> str | None:
     """What makes no sense in the options, with the remedy; None if nothing."""
     if options.effect not in get_args(Effect):
         return f"effect is {options.effect!r}; choose one of {', '.join(get_args(Effect))}"
-    if unknown := sorted(set(options.labels) - set(get_args(Label))):
-        return f"labels hold {unknown}; there are {', '.join(get_args(Label))}"
+    if isinstance(options.labels, str):
+        return f"labels is a text; write {{{options.labels!r}}}, a set"
+    try:
+        known_labels(options.labels)
+    except ValueError as error:
+        return f"labels: {error}"
+    if not callable(options.approval) and options.approval not in _APPROVALS:
+        return f"approval is {options.approval!r}; choose one of {', '.join(_APPROVALS)}"
     if options.retries < 0:
         return f"retries is {options.retries}; 0 means one attempt"
     if options.effect == "once" and options.retries:
@@ -114,6 +155,8 @@ def problem_with(options: ToolOptions) -> str | None:
         return f"output_cap is {options.output_cap}; give at least {_LEAST_CAP} characters"
     return None
 
+
+_APPROVALS: Final = ("policy", "always", "never")
 
 _LEAST_CAP = 100
 """Below this the note that something was left out would itself not fit."""

@@ -19,6 +19,7 @@ from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest, shown
 from agentkit.toolset.context import RunContext
 from agentkit.toolset.decorator import make_tool
+from agentkit.toolset.options import Label, known_labels
 from agentkit.toolset.tool import Tool, ValidatedCall
 
 __all__ = ["DynamicToolset", "ToolSource", "Toolset", "combined", "dynamic"]
@@ -54,6 +55,10 @@ class ToolSource:
     def described(self, descriptions: Mapping[str, str]) -> ToolSource:
         """Some tools with other descriptions, by name."""
         return _Derived(self, lambda tools: tools.described(descriptions))
+
+    def labelled(self, labels: Mapping[str, Iterable[Label]]) -> ToolSource:
+        """Some tools with other labels, by name: what you say that they can reach."""
+        return _Derived(self, lambda tools: tools.labelled(labels))
 
     def __add__(self, other: ToolSource) -> ToolSource:
         return combined(self, other)
@@ -178,6 +183,15 @@ class Toolset(ToolSource):
         self._must_have(descriptions)
         return Toolset(_changed(t, description=descriptions.get(t.name)) for t in self)
 
+    def labelled(self, labels: Mapping[str, Iterable[Label]]) -> Toolset:
+        """Some tools with other labels, by name: what you say that they can reach.
+
+        Raises:
+            ToolDefinitionError: There is no tool of a name, or no such label.
+        """
+        self._must_have(labels)
+        return Toolset(_labelled(t, labels.get(t.name)) for t in self)
+
     def _must_have(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self._tools:
@@ -195,6 +209,15 @@ def _changed(
         description=tool.definition.description if description is None else description,
     )
     return replace(tool, definition=definition)
+
+
+def _labelled(tool: Tool[..., Any], labels: Iterable[Label] | None) -> Tool[..., Any]:
+    if labels is None:
+        return tool
+    try:
+        return replace(tool, options=replace(tool.options, labels=known_labels(labels)))
+    except ValueError as error:
+        raise ToolDefinitionError(f"{tool.place}: labels: {error}") from None
 
 
 def _unread(name: str, text: str) -> str:

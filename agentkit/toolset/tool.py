@@ -15,10 +15,7 @@ from agentkit.messages import JsonObject, ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import Problem, feedback
 from agentkit.toolset.context import ToolContext
 from agentkit.toolset.finish import finish, finish_async
-from agentkit.toolset.options import (
-    Effect,
-    ToolOptions,
-)
+from agentkit.toolset.options import LABELS, Effect, Label, ToolOptions, Unlabelled
 from agentkit.toolset.results import tool_result
 
 __all__ = ["Arguments", "Tool", "ValidatedCall"]
@@ -90,7 +87,9 @@ class ValidatedCall:
 
     @property
     def approval(self) -> Literal["policy", "always", "never"]:
-        """Who decides on this call: the policy, a person (`always`), or nobody (`never`)."""
+        """What the tool itself wants: the policy to decide, a person (`always`), or nobody to
+        (`never`).
+        """
         rule = self.tool.options.approval
         if callable(rule):
             return "always" if rule(self.arguments) else "never"
@@ -129,6 +128,12 @@ class Tool(Generic[P, R]):
     def effect(self) -> Effect:
         """What a second run would do."""
         return self.options.effect
+
+    @property
+    def labels(self) -> frozenset[Label]:
+        """What it can reach; everything, where it does not say."""
+        said = self.options.labels
+        return LABELS if isinstance(said, Unlabelled) else frozenset(said)
 
     @property
     def timeout(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Literal
 
 import anyio
@@ -45,7 +46,7 @@ from agentkit.testing import Reply, ScriptedModel, call, calls, say
 pytestmark = pytest.mark.anyio
 
 
-@tool(effect="pure")
+@tool(effect="pure", labels=set())
 async def add(a: int, b: int) -> int:
     """Adds."""
     return a + b
@@ -333,11 +334,10 @@ async def test_a_decision_is_an_event_whether_it_came_in_the_run_or_in_a_pause(
     await agent_of(lambda _approval: decision).run("x")
     (asked,) = [event for event in events if isinstance(event, ApprovalDecided)]
     events.clear()
-    paused = await agent_of(None).run("x")
-    resumed = agent_of(None)
-    await resumed.resume(paused.paused, {asked.id: decision})
+    paused = (await agent_of(None).run("x")).paused
+    await agent_of(None).resume(paused, {paused.waiting[0].id: decision})
     (given,) = [event for event in events if isinstance(event, ApprovalDecided)]
-    assert given == asked
+    assert given == replace(asked, id=paused.waiting[0].id), "each run has its own questions"
     assert asked.decision == decision.type
 
 

@@ -245,7 +245,7 @@ def test_a_persons_decision_is_asked_for_once(tmp_path: Path) -> None:
         return Approve()
 
     def agent(script: Sequence[Any]) -> Agent:
-        policy = Policy(lambda call: "ask" if call.tool.name == "pay" else None)
+        policy = Policy(lambda call: "ask" if call.tool.name == "pay" else None, tainted="allow")
         return Agent(
             ScriptedModel(script),
             tools=desk.tools(),

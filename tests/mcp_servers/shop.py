@@ -43,6 +43,12 @@ def refund(order_id: int, reason: Literal["damaged", "late"]) -> Receipt:
     return Receipt(order_id=order_id, reason=reason)
 
 
+@server.tool(annotations=ToolAnnotations(destructive_hint=True, open_world_hint=True))
+def danger() -> str:
+    """Does what its annotations say."""
+    return "done"
+
+
 @server.tool()
 def picture() -> Image:
     """Draws."""

@@ -1,29 +1,13 @@
-"""Who may say yes, and to what."""
+"""What a person is asked and may answer."""
 
 from __future__ import annotations
 
+import pytest
+
 from agentkit import Toolset, tool
 from agentkit.messages import ToolCall, ToolResult, Usage, UserMessage
-from agentkit.policy import PausedRun, Policy
+from agentkit.policy import Approval, Authority, Grant, PausedRun, Policy, approval_id
 from agentkit.toolset import ValidatedCall
-
-
-@tool(labels={"writes"})
-def save(text: str) -> str:
-    """Saves."""
-    return text
-
-
-@tool(effect="pure", approval="always")
-def spend(amount: int) -> str:
-    """Spends."""
-    return str(amount)
-
-
-@tool(labels={"writes"}, approval="never")
-def log(text: str) -> str:
-    """Logs."""
-    return text
 
 
 @tool(target="text")
@@ -32,13 +16,25 @@ def erase(text: str) -> str:
     return text
 
 
-@tool(target=lambda values: f"/attic/{values['text']}")
+@tool(labels={"writes"}, target=lambda values: f"/attic/{values['text']}")
 def store(text: str) -> str:
     """Stores."""
     return text
 
 
-TOOLS = Toolset([save, spend, log, erase, store])
+@tool(labels={"exec"}, target="command")
+def start(command: str) -> str:
+    """Starts."""
+    return command
+
+
+@tool(labels={"writes"})
+def save(text: str) -> str:
+    """Saves."""
+    return text
+
+
+TOOLS = Toolset([erase, store, start, save])
 
 
 def checked(name: str, **arguments: object) -> ValidatedCall:
@@ -47,38 +43,80 @@ def checked(name: str, **arguments: object) -> ValidatedCall:
     return found
 
 
-def test_labels_decide_unless_the_tool_has_decided_itself() -> None:
-    policy = Policy.ask("writes")
-    assert policy.verdict(checked("save", text="x")) == "ask"
-    assert policy.verdict(checked("spend", amount=1)) == "ask"
-    assert policy.verdict(checked("log", text="x")) == "allow"
-    assert Policy().verdict(checked("save", text="x")) == "allow"
+def test_a_question_has_an_id_that_no_other_call_has() -> None:
+    call = ToolCall("1", "save", {"text": "x"})
+    one = approval_id("run", 1, 0, call, "")
+    assert one == approval_id("run", 1, 0, ToolCall("other id", "save", {"text": "x"}), "")
+    others = {
+        approval_id("another", 1, 0, call, ""),
+        approval_id("run", 2, 0, call, ""),
+        approval_id("run", 1, 1, call, ""),
+        approval_id("run", 1, 0, ToolCall("1", "save", {"text": "y"}), ""),
+        approval_id("run", 1, 0, ToolCall("1", "erase", {"text": "x"}), ""),
+        approval_id("run", 1, 0, call, "/etc/passwd"),
+    }
+    assert len(others | {one}) == 7
 
 
-def test_the_first_opinion_counts() -> None:
-    both = Policy.deny("writes") + Policy.ask("writes")
-    assert both.verdict(checked("save", text="x")) == "deny"
+def test_a_tool_says_what_its_call_would_touch_unless_a_policy_does() -> None:
+    assert Authority().target(checked("save", text="x")) == ""
+    assert Authority().target(checked("erase", text="x")) == "x"
+    assert Authority(Policy()).target(checked("store", text="x")) == "/attic/x"
+    elsewhere = Authority(Policy(target=lambda _call: "elsewhere"))
+    assert elsewhere.target(checked("store", text="x")) == "elsewhere"
+    assert Authority(above=elsewhere).target(checked("store", text="x")) == "elsewhere"
 
 
-def test_an_approval_is_bound_to_tool_arguments_and_target() -> None:
-    one = Policy().approval(checked("save", text="x"))
-    assert Policy().approval(checked("save", text="x")).id == one.id
-    assert Policy().approval(checked("save", text="y")).id != one.id
-    elsewhere = Policy(target=lambda _call: "/etc/passwd").approval(checked("save", text="x"))
-    assert elsewhere.id != one.id
-    assert elsewhere.target == "/etc/passwd"
+@pytest.mark.parametrize(
+    ("grant", "text", "covered"),
+    [
+        (Grant("store"), "a", True),
+        (Grant("store", "/attic/a"), "a", True),
+        (Grant("store", "/attic/*"), "b/c", True),
+        (Grant("store", "/attic/b*"), "a", False),
+        (Grant("store", "/attic/?"), "a", False),
+        (Grant("store", "/attic/[ab]"), "a", False),
+        (Grant("store", "/attic/[ab]"), "[ab]", True),
+        (Grant("save"), "a", False),
+    ],
+)
+def test_a_grant_covers_a_tool_and_what_matches_its_pattern(
+    grant: Grant, text: str, covered: bool
+) -> None:
+    call = checked("store", text=text)
+    assert grant.covers(call, call.target) is covered
+    assert (grant(call) == "allow") is covered
 
 
-def test_a_tool_says_what_its_call_would_touch_unless_the_policy_does() -> None:
-    assert Policy().approval(checked("save", text="x")).target == ""
-    assert Policy().approval(checked("erase", text="x")).target == "x"
-    assert Policy().approval(checked("store", text="x")).target == "/attic/x"
-    policy = Policy(target=lambda _call: "elsewhere")
-    assert policy.approval(checked("store", text="x")).target == "elsewhere"
+@pytest.mark.parametrize(
+    ("target", "covered"),
+    [("make test", True), ("*", True), ("make *", False), ("make tes*", False)],
+)
+def test_a_command_is_granted_whole_or_not_at_all(target: str, covered: bool) -> None:
+    assert (
+        Grant("start", target).covers(checked("start", command="make test"), "make test") is covered
+    )
 
 
 def test_a_paused_run_is_plain_json_and_comes_back_equal() -> None:
-    waiting = (Policy().approval(checked("save", text="x")),)
+    waiting = (Approval("a", ToolCall("1", "save", {"text": "x"}), "x", "because"),)
     done = (ToolResult("2", "ok"),)
-    paused = PausedRun("run", (UserMessage("u"),), done, waiting, Usage(1, 2), 3)
+    paused = PausedRun(
+        "run",
+        (UserMessage("u"),),
+        done,
+        waiting,
+        Usage(1, 2),
+        3,
+        step=2,
+        taint=frozenset({"reads_private"}),
+        grants=(Grant("save", "docs/*"),),
+    )
     assert PausedRun.from_json(paused.to_json()) == paused
+
+
+def test_a_paused_run_of_an_older_version_can_be_read() -> None:
+    paused = PausedRun("run", (UserMessage("u"),), (), (), Usage(1, 2), 3)
+    text = paused.to_json().replace(',"step":null,"taint":null,"grants":[]', "")
+    assert "grants" not in text
+    assert PausedRun.from_json(text) == paused

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.anyio
 RAN: list[str] = []
 
 
-@tool(effect="pure")
+@tool(effect="pure", labels=set())
 def price(item: str) -> float:
     """Price of an item.
 

@@ -50,7 +50,7 @@ def project_reader(root: str | Path | Root) -> list[Tool[..., str]]:
         NotADirectoryError: There is no such directory.
     """
     reader = _Reader(Root.of(root))
-    pure = tool(effect="pure")
+    pure = tool(effect="pure", labels={"reads_private", "reads_untrusted"})
     return [
         pure(reader.find_definition),
         pure(reader.search_text),

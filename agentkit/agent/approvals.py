@@ -1,0 +1,302 @@
+"""Whether a call may run: by policy, by a decision that came before, or by asking a person.
+
+In: a checked call and its place in the step. Out: the call, a result that says why not, or the
+question that the run waits with. A decision is found by the id of its question, which names one
+call of one step of one run, and it is used up when the call starts.
+"""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+import threading
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+from agentkit.events import ApprovalDecided, ApprovalNeeded
+from agentkit.messages import Message, ToolCall, ToolMessage, ToolResult
+from agentkit.policy import (
+    READS,
+    Approval,
+    Approve,
+    Decision,
+    Deny,
+    Edit,
+    Ruling,
+    approval_id,
+)
+from agentkit.toolset import LABELS, Label, Toolset, ValidatedCall
+
+if TYPE_CHECKING:
+    from agentkit.agent.state import Run
+
+__all__ = [
+    "Approved",
+    "Approver",
+    "Decisions",
+    "GivenDecisions",
+    "UsedDecisions",
+    "checked_decisions",
+    "decide",
+    "denied",
+    "taint_of",
+    "taint_of_calls",
+]
+
+Approver: TypeAlias = Callable[[Approval], Any]
+"""Decides on a call: returns a `Decision`, or an awaitable of one; None lets the run pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A call that a person said yes to, perhaps with other arguments.
+
+    Attributes:
+        call: As it is to run.
+        id: Of the question that was answered.
+    """
+
+    call: ValidatedCall
+    id: str
+
+
+async def decide(
+    run: Run, position: int, item: ValidatedCall | ToolResult
+) -> ValidatedCall | ToolResult | Approved | Approval:
+    """What becomes of one call of the newest reply; an `Approval` is one that has to wait."""
+    if isinstance(item, ToolResult):
+        return item
+    ruling = run.wiring.authority.ruling(item, run.taint)
+    if ruling.verdict == "allow":
+        return item
+    if ruling.verdict == "deny":
+        return denied(item.call, "the policy of this run does not allow it")
+    approval = run.decisions.question(_question(run, position, item, ruling))
+    decision = run.decisions.take(approval.id)
+    if decision is None:
+        run.emit(ApprovalNeeded(item.call, approval.id, approval.target, run.step, approval.why))
+        decision = await run.decisions.ask(approval, partial(_ask, ruling, approval))
+    elif isinstance(decision, Approve) and decision.grant is not None:
+        run.wiring.authority.grants.append(decision.grant)
+    if decision is None:
+        return approval
+    run.emit(_decided(run, approval, decision))
+    return _apply(run, item, approval, decision)
+
+
+def _question(run: Run, position: int, item: ValidatedCall, ruling: Ruling) -> Approval:
+    target = run.wiring.authority.target(item)
+    named = approval_id(run.wiring.context.run_id, run.step, position, item.call, target)
+    return Approval(named, item.call, target, ruling.why)
+
+
+async def _ask(ruling: Ruling, approval: Approval) -> Decision | None:
+    """Asks each level that wants a person: its own, or else the next one above that has any.
+
+    All must say yes; each is shown the arguments as the one before it left them.
+    """
+    decision: Decision = Approve()
+    asked: list[object] = []
+    for level in ruling.asked_by:
+        owner = next((each for each in level.levels() if each.approver is not None), None)
+        if owner is None or owner.approver is None:
+            return None
+        if any(owner is each for each in asked):
+            continue
+        asked.append(owner)
+        answer = owner.approver(approval)
+        answer = _checked(await answer if inspect.isawaitable(answer) else answer)
+        if answer is None or isinstance(answer, Deny):
+            return answer
+        if isinstance(answer, Edit):
+            approval = replace(approval, call=replace(approval.call, arguments=answer.arguments))
+            decision = answer
+        elif answer.grant is not None:
+            owner.grants.append(answer.grant)
+            decision = answer if isinstance(decision, Approve) else decision
+    return decision
+
+
+def _checked(answer: object) -> Decision | None:
+    if answer is None or isinstance(answer, Approve | Deny | Edit):
+        return answer
+    raise TypeError(
+        f"approve= returned {answer!r}; return Approve(), Deny(reason) or Edit(arguments) "
+        "of agentkit.policy, or None to let the run pause"
+    )
+
+
+def checked_decisions(decisions: Mapping[str, Decision] | None) -> dict[str, Decision]:
+    """The decisions that `Agent.resume` was given.
+
+    Raises:
+        TypeError: One of them is something else.
+    """
+    given: dict[str, Decision] = dict(decisions or {})
+    for name, decision in given.items():
+        if not isinstance(decision, Approve | Deny | Edit):
+            raise TypeError(
+                f"the decision on {name} is {decision!r}; give Approve(), Deny(reason) or "
+                "Edit(arguments) of agentkit.policy"
+            )
+    return given
+
+
+def _decided(run: Run, approval: Approval, decision: Decision) -> ApprovalDecided:
+    reason = decision.reason if isinstance(decision, Deny) else ""
+    arguments = decision.arguments if isinstance(decision, Edit) else None
+    grant = decision.grant if isinstance(decision, Approve) else None
+    given = None if grant is None else asdict(grant)
+    return ApprovalDecided(approval.id, decision.type, run.step, reason, arguments, given)
+
+
+def _apply(
+    run: Run, item: ValidatedCall, approval: Approval, decision: Decision
+) -> ToolResult | Approved:
+    if isinstance(decision, Approve):
+        return Approved(item, approval.id)
+    if isinstance(decision, Edit):
+        edited = run.wiring.toolset.validate(replace(item.call, arguments=decision.arguments))
+        if isinstance(edited, ValidatedCall):
+            if run.wiring.authority.ruling(edited, run.taint).verdict != "deny":
+                return Approved(edited, approval.id)
+            edited = denied(item.call, "the policy does not allow what a person made of it")
+        run.decisions.use(approval.id)
+        return edited
+    run.decisions.use(approval.id)
+    reason = decision.reason
+    return denied(item.call, f"a person said no{': ' if reason else ''}{reason}")
+
+
+def denied(call: ToolCall, why: str) -> ToolResult:
+    """The result of a call that may not run."""
+    text = f"Error: {call.name} was not run: {why}. Go on without it."
+    return ToolResult(call.id, text, is_error=True, kind="denied")
+
+
+def taint_of(messages: Iterable[Message], toolset: Toolset) -> frozenset[Label]:
+    """What a conversation holds of private data and of text of strangers, by who said it."""
+    return _read(toolset, (m.name for m in messages if isinstance(m, ToolMessage)))
+
+
+def taint_of_calls(
+    toolset: Toolset, calls: Iterable[ToolCall], results: Iterable[ToolResult]
+) -> frozenset[Label]:
+    """What those of the calls have read that have such a result and have run."""
+    ran = {result.call_id for result in results if result.kind not in _NOT_RUN}
+    return _read(toolset, (call.name for call in calls if call.id in ran))
+
+
+_NOT_RUN: Final = ("denied", "invalid_arguments", "unknown_tool")
+
+
+def _read(toolset: Toolset, names: Iterable[str]) -> frozenset[Label]:
+    """What tools of these names read; one that is not there any more may have read anything."""
+    taint: frozenset[Label] = frozenset()
+    for name in names:
+        tool = toolset.get(name)
+        taint |= READS & (LABELS if tool is None else tool.labels)
+    return taint
+
+
+# --- where decisions come from -----------------------------------------------------------------
+
+
+class Decisions(Protocol):
+    """What people have decided on a run's calls, and where it is kept."""
+
+    def question(self, approval: Approval) -> Approval:
+        """The question under an id that no other question has."""
+        ...
+
+    def take(self, approval: str, /) -> Decision | None:
+        """The decision on a question that came before it was asked here; None if none did."""
+        ...
+
+    async def ask(
+        self, approval: Approval, person: Callable[[], Awaitable[Decision | None]], /
+    ) -> Decision | None:
+        """Has a person asked, and keeps what they decide."""
+        ...
+
+    def use(self, approval: str, /) -> bool:
+        """Uses a decision up, once its call starts or is refused; False if it was used already."""
+        ...
+
+
+@dataclass(slots=True)
+class UsedDecisions:
+    """The questions that were asked in this process, and those whose decision is used up.
+
+    It is what makes a decision count once where no journal keeps the run. Another process that
+    holds a copy of the paused run cannot know of it.
+    """
+
+    _asked: set[str] = field(default_factory=set)
+    _used: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def asked_first(self, approval: str) -> bool:
+        """Whether a question of this id was not asked before; from now on it was."""
+        with self._lock:
+            first = approval not in self._asked
+            self._asked.add(approval)
+            return first
+
+    def is_used(self, approval: str) -> bool:
+        """Whether the decision on a question is used up."""
+        return approval in self._used
+
+    def use(self, approval: str) -> bool:
+        """Uses it up; False if it was already."""
+        with self._lock:
+            first = approval not in self._used
+            self._used.add(approval)
+            return first
+
+
+@dataclass(slots=True)
+class GivenDecisions:
+    """Decisions of a run that no journal keeps.
+
+    Attributes:
+        used: Of the process.
+        given: By the ids of the questions in `waiting`.
+        waiting: The questions that the run paused with. Where one of them was answered and used
+            before, this is another run from the same pause, and its call a question of its own.
+    """
+
+    used: UsedDecisions
+    given: dict[str, Decision] = field(default_factory=dict)
+    waiting: Iterable[Approval] = ()
+
+    def question(self, approval: Approval) -> Approval:
+        """The question under the id that it had before the pause, unless that is used up."""
+        for before in self.waiting:
+            if (before.call, before.target) == (approval.call, approval.target):
+                if self.used.is_used(before.id):
+                    break
+                return replace(approval, id=before.id)
+        else:
+            if self.used.asked_first(approval.id):
+                return approval
+        return replace(approval, id=secrets.token_hex(16))
+
+    def take(self, approval: str, /) -> Decision | None:
+        """The decision that was given; each once."""
+        return self.given.pop(approval, None)
+
+    async def ask(
+        self,
+        approval: Approval,  # noqa: ARG002 - nothing is kept of it
+        person: Callable[[], Awaitable[Decision | None]],
+        /,
+    ) -> Decision | None:
+        """Has a person asked."""
+        return await person()
+
+    def use(self, approval: str, /) -> bool:
+        """Uses it up for the whole process."""
+        return self.used.use(approval)

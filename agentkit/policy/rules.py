@@ -1,0 +1,330 @@
+"""Which calls run, which need a person, which never run: the one place that decides.
+
+```
+ a call ── labels of its tool ────► rules of the policy, the first opinion ─┐
+        ── wish of its tool ──────► "always" asks                           ├─ the strictest
+        ── what the run has read ─► could it send that out?                 │  counts
+        ── whose run it is ───────► the same for every run above this one ──┘
+```
+
+A tool without labels counts as having them all. Reading is remembered: once a run has read private
+data and text of strangers, whoever wrote that text may be the one who speaks through the model, so
+a call that sends something out needs a person, whatever other rules say (the "lethal trifecta",
+https://simonwillison.net/2025/Jun/16/the-lethal-trifecta/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from agentkit.policy.approval import Approval, Grant
+from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
+
+__all__ = [
+    "PRESETS",
+    "READS",
+    "Authority",
+    "Policy",
+    "Preset",
+    "Rule",
+    "Ruling",
+    "Verdict",
+    "preset",
+]
+
+Verdict: TypeAlias = Literal["allow", "ask", "deny"]
+Rule: TypeAlias = Callable[[ValidatedCall], Verdict | None]
+"""An opinion on a call; None leaves it to the next rule."""
+
+_STRICTNESS: Final[tuple[Verdict, ...]] = get_args(Verdict)
+
+READS: Final[frozenset[Label]] = frozenset({"reads_private", "reads_untrusted"})
+"""The labels whose use a run remembers."""
+
+_LEAK: Final = (
+    "it can send data out, and this run has read text of strangers, who may speak through the "
+    "model, and can reach private data"
+)
+
+
+def _strictest(verdicts: Iterable[Verdict]) -> Verdict:
+    return max(verdicts, key=_STRICTNESS.index)
+
+
+def _could_leak(tool: Tool[..., Any], taint: AbstractSet[Label]) -> bool:
+    """Whether a call can send private data out at the wish of a stranger.
+
+    What the call itself reads of strangers comes too late: its arguments are written by then.
+    """
+    reach = tool.labels
+    return "egress" in reach and "reads_untrusted" in taint and "reads_private" in (reach | taint)
+
+
+@dataclass(frozen=True, slots=True)
+class _ByLabel:
+    """One verdict for each label; the strictest of a tool's labels is the opinion."""
+
+    verdicts: Mapping[Label, Verdict]
+
+    def __call__(self, call: ValidatedCall) -> Verdict | None:
+        return self.of(call.tool)
+
+    def of(self, tool: Tool[..., Any]) -> Verdict | None:
+        said = self.verdicts.keys() & tool.labels
+        return _strictest(self.verdicts[label] for label in said) if said else None
+
+
+class Policy:
+    """Which calls run, which need a person, which never run.
+
+    The rules are asked in order and the first opinion counts; a call without any runs. On top of it
+    a tool that always wants a person gets one, and what could send private data out at the wish of
+    a stranger is handled as `tainted` says. The strictest of these counts, and it covers every tool
+    of a run and of the runs that it starts.
+
+    Args:
+        rules: Functions of a checked call, or `Grant`s.
+        target: What a call would really touch, for people to read; by default what the tool says.
+        tainted: What becomes of a call that can send data out once the run has read text of
+            strangers and can reach private data. None, the default, asks; but an agent is refused
+            where it can be seen beforehand that nothing else would stop such a call.
+    """
+
+    def __init__(
+        self,
+        *rules: Rule,
+        target: Callable[[ValidatedCall], str] = lambda call: call.target,
+        tainted: Verdict | None = None,
+    ) -> None:
+        if tainted is not None and tainted not in _STRICTNESS:
+            raise ValueError(f"tainted is {tainted!r}; it is one of {', '.join(_STRICTNESS)}")
+        self._rules = rules
+        self._target = target
+        self._tainted: Verdict | None = tainted
+
+    @classmethod
+    def ask(cls, *labels: Label) -> Policy:
+        """A person decides on every call of a tool with one of these labels.
+
+        Raises:
+            ValueError: There is no such label, or none is named.
+        """
+        return cls(_one_verdict("ask", labels))
+
+    @classmethod
+    def deny(cls, *labels: Label) -> Policy:
+        """No tool with one of these labels runs.
+
+        Raises:
+            ValueError: There is no such label, or none is named.
+        """
+        return cls(_one_verdict("deny", labels))
+
+    def __add__(self, other: Policy) -> Policy:
+        """The rules of both, these first."""
+        tainted = self._tainted or other._tainted
+        return Policy(*self._rules, *other._rules, target=self._target, tainted=tainted)
+
+    def verdict(self, call: ValidatedCall, taint: AbstractSet[Label] = frozenset()) -> Verdict:
+        """What is to happen with a call.
+
+        Args:
+            call: The call.
+            taint: What its run has read so far: labels out of `READS`.
+        """
+        return Authority(self).ruling(call, taint).verdict
+
+    def target(self, call: ValidatedCall) -> str:
+        """What the call would really touch, as this policy sees it."""
+        return self._target(call)
+
+    def judge(
+        self, call: ValidatedCall, taint: AbstractSet[Label], grants: Sequence[Grant] = ()
+    ) -> Verdict:
+        """The verdict of the rules and of what the run has read; the tool's wish is not heard.
+
+        Args:
+            call: The call.
+            taint: What its run has read so far.
+            grants: Lift what the rules would ask.
+
+        Raises:
+            ValueError: A rule answers with something that is no verdict.
+        """
+        opinion = self._opinion(call)
+        if opinion == "ask" and any(grant.covers(call, self._target(call)) for grant in grants):
+            opinion = "allow"
+        leak: Verdict = "allow"
+        if _could_leak(call.tool, taint):
+            leak = self._tainted or "ask"
+        return _strictest([opinion, leak])
+
+    def _opinion(self, call: ValidatedCall) -> Verdict:
+        for rule in self._rules:
+            opinion = rule(call)
+            if opinion is None:
+                continue
+            if opinion not in _STRICTNESS:
+                raise ValueError(
+                    f"the rule {rule!r} says {opinion!r} of {call.tool.name}; "
+                    f"a rule returns {', '.join(_STRICTNESS)} or None"
+                )
+            return opinion
+        return "allow"
+
+    def problem_with(self, tools: Iterable[Tool[..., Any]]) -> str | None:
+        """What this policy should have said of these tools and does not; None if nothing."""
+        tools = list(tools)
+        reach = frozenset[Label]().union(*(tool.labels for tool in tools))
+        if self._tainted is not None or not reach >= READS | {"egress"}:
+            return None
+        free = [t.name for t in tools if "egress" in t.labels and self._foreseen(t) == "allow"]
+        if not free:
+            return None
+        return (
+            f"the tools can read private data and text of strangers, and {', '.join(free)} can "
+            "send it out without anybody's yes. Label them with what they can reach "
+            '(@tool(labels=...)), add Policy.ask("egress") or Policy.deny("egress"), or say '
+            'Policy(tainted="ask"), "deny" or "allow"'
+        )
+
+    def _foreseen(self, tool: Tool[..., Any]) -> Verdict | None:
+        """What is known of all calls of a tool beforehand; None where it depends on the call."""
+        if tool.options.approval == "always":
+            return "ask"
+        for rule in self._rules:
+            if not isinstance(rule, _ByLabel):
+                return None
+            if (opinion := rule.of(tool)) is not None:
+                return opinion
+        return "allow"
+
+
+def _one_verdict(verdict: Verdict, labels: Sequence[Label]) -> _ByLabel:
+    if not labels:
+        raise ValueError(f"Policy.{verdict} needs the labels that it is about")
+    return _ByLabel(dict.fromkeys(known_labels(labels), verdict))
+
+
+# --- presets -----------------------------------------------------------------------------------
+
+Preset: TypeAlias = Literal["read-only", "ask", "auto-edit", "full"]
+"""`read-only` runs what only reads; `ask` lets a person decide on the rest; `auto-edit` asks only
+before something is executed or sent; `full` asks only before private data could leak."""
+
+PRESETS: Final[Mapping[Preset, Mapping[Label | Literal["tainted"], Verdict]]] = {
+    "read-only": {
+        "reads_private": "allow",
+        "reads_untrusted": "allow",
+        "writes": "deny",
+        "exec": "deny",
+        "egress": "deny",
+        "tainted": "deny",
+    },
+    "ask": {
+        "reads_private": "allow",
+        "reads_untrusted": "allow",
+        "writes": "ask",
+        "exec": "ask",
+        "egress": "ask",
+        "tainted": "ask",
+    },
+    "auto-edit": {
+        "reads_private": "allow",
+        "reads_untrusted": "allow",
+        "writes": "allow",
+        "exec": "ask",
+        "egress": "ask",
+        "tainted": "ask",
+    },
+    "full": {
+        "reads_private": "allow",
+        "reads_untrusted": "allow",
+        "writes": "allow",
+        "exec": "allow",
+        "egress": "allow",
+        "tainted": "ask",
+    },
+}
+"""The table: what each preset makes of each label. A tool gets the strictest verdict of its labels,
+and one without labels of them all."""
+
+
+def preset(name: Preset, *, tainted: Verdict | None = None) -> Policy:
+    """The policy of that name.
+
+    Args:
+        name: Of the preset.
+        tainted: Instead of what the table says of calls that could leak; see `Policy`.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
+    row = PRESETS[name]
+    by_label: dict[Label, Verdict] = {label: row[label] for label in LABELS}
+    return Policy(_ByLabel(by_label), tainted=tainted or row["tainted"])
+
+
+# --- whose run it is ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What is to happen with a call.
+
+    Attributes:
+        verdict: The strictest of all levels.
+        asked_by: The levels that want a person, from the run itself upwards.
+        why: What a person should know beside the call.
+    """
+
+    verdict: Verdict
+    asked_by: tuple[Authority, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Who governs a run: its own policy, and those of the runs whose calls it serves.
+
+    Attributes:
+        policy: None for an agent that has none: only the tools' own wishes count.
+        approver: Whom this level asks; None for nobody.
+        above: Of the run that this one serves.
+        grants: What people have permitted at this level since the run began.
+    """
+
+    policy: Policy | None = None
+    approver: Callable[[Approval], Any] | None = None
+    above: Authority | None = None
+    grants: list[Grant] = field(default_factory=list)
+
+    def ruling(self, call: ValidatedCall, taint: AbstractSet[Label]) -> Ruling:
+        """What is to happen with a call of this run, which has read so much."""
+        verdicts: list[Verdict] = ["allow"]
+        asking: list[Authority] = []
+        for level in self.levels():
+            verdict: Verdict = "allow"
+            if level.policy is not None:
+                verdict = level.policy.judge(call, taint, level.grants)
+            if level is self and call.approval == "always":
+                verdict = _strictest([verdict, "ask"])
+            verdicts.append(verdict)
+            if verdict == "ask":
+                asking.append(level)
+        why = _LEAK if _could_leak(call.tool, taint) else ""
+        return Ruling(_strictest(verdicts), tuple(asking), why)
+
+    def levels(self) -> list[Authority]:
+        """This run's own level, and those above it, upwards."""
+        return [self, *(self.above.levels() if self.above is not None else [])]
+
+    def target(self, call: ValidatedCall) -> str:
+        """What the call would really touch, as the nearest policy sees it."""
+        policies = [level.policy for level in self.levels() if level.policy is not None]
+        return policies[0].target(call) if policies else call.target
