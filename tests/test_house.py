@@ -14,7 +14,6 @@ REPO = Path(__file__).parents[1]
 SOURCES = ("agentkit", "tools", "evals", "examples", "benchmarks", "soak", "training")
 LONGEST_FILE = 600
 LONGER_FILES = {
-    "agentkit/journal/store.py": "all that touches a journal's file, under its one lock",
     "training/tiny_gemma4/generate.py": "one kind of dialogue after the other, each a few lines",
     "training/tiny_gemma4/skills.py": "one tool of the dialogues after the other: a table",
     "agentkit/gemma4/constraints.py": "one rule of the grammar for each keyword of JSON Schema",

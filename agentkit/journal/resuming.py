@@ -95,6 +95,8 @@ class JournaledRun:
         )
         self._decisions: dict[str, Decision] = {}
         self._asked: set[str] = set()
+        self._questions: dict[str, ApprovalNeeded] = {}  # by the call that they are about
+        self._names: dict[str, str] = {}  # of the newest question that is recorded under an id
         self._applied: set[str] = set()
         self._shown: Counter[Shown] = Counter()
         self._spent: dict[tuple[int, str], Spent] = {}
@@ -111,7 +113,8 @@ class JournaledRun:
                 self._replies[entry.step, entry.tool_choice].append(entry.response)
                 self._shown[_identity(entry)] += 1
             case Decided():
-                self._decided(entry)
+                name = self._names.get(entry.approval, entry.approval)
+                self._decided(replace(entry, approval=name))
             case CallIntended():
                 self._calls.setdefault(entry.key, CallState(entry))
             case CallStarted():
@@ -130,8 +133,14 @@ class JournaledRun:
 
     def _take_event(self, event: Event) -> None:
         if isinstance(event, ApprovalNeeded):
-            self._asked.add(event.id)
+            name = event.id
+            if name in self._asked:  # version 0.1.0 named a question by what it was about
+                name = f"{event.id}.{event.call.id}"
+            self._names[event.id] = name
+            self._questions[event.call.id] = replace(event, id=name)
+            self._asked.add(name)
         elif isinstance(event, ApprovalDecided):
+            event = replace(event, id=self._names.get(event.id, event.id))
             self._applied.add(event.id)
         self._shown[_identity(event)] += 1
 
@@ -219,6 +228,13 @@ class JournaledRun:
         self._calls[key].result = result
 
     # --- decisions -----------------------------------------------------------------------------
+
+    def asked_as(self, call: ToolCall, target: str) -> str | None:
+        """The id under which the record has the question about a call, if it was asked before."""
+        asked = self._questions.get(call.id)
+        if asked is None or (asked.call, asked.target) != (call, target):
+            return None
+        return asked.id
 
     def recorded_decision(self, approval: str) -> Decision | None:
         """The decision on a question, if it is recorded."""

@@ -44,7 +44,7 @@ QUESTION = "What is in the shop?"
 # --- tools -------------------------------------------------------------------------------------
 
 
-@tool(effect="pure")
+@tool(effect="pure", labels={"reads_private"})
 def look(where: str) -> str:
     """Looks somewhere."""
     return f"{where}: {'nothing ' * 5}"
