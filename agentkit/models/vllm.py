@@ -27,6 +27,7 @@ from agentkit.errors import (
     ModelConnectionError,
     ModelError,
     ModelProtocolError,
+    ModelResponseTooLargeError,
     ModelStatusError,
     ServerNotReadyError,
 )
@@ -47,6 +48,7 @@ from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, wi
 from agentkit.models.server import Server
 from agentkit.models.timeouts import Timeouts
 from agentkit.models.transport import Connection, Transport
+from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.trace import get_logger
 from agentkit.wire import (
     Reply,
@@ -90,6 +92,8 @@ class VLLMModel:
         timeouts: The clocks of a call.
         settings: Defaults for each request.
         stream: False asks for whole replies; everything else stays the same.
+        max_response_bytes: Most bytes, decoded, of one answer of the server: of a body, of one
+            event of a stream, and of what a reply says.
         tokenizer: The checkpoint's `tokenizer.json`, or the folder that holds it; default: the one
             in the server's own model folder or in a hub's cache, where that is on this machine.
             With a tokenizer at hand (extra `local`) a step is one request: prompts are counted
@@ -114,6 +118,7 @@ class VLLMModel:
         timeouts: Timeouts | None = None,
         settings: ModelSettings | None = None,
         stream: bool = True,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
         tokenizer: Path | None = None,
     ) -> None:
         connection = Connection(
@@ -124,7 +129,7 @@ class VLLMModel:
             proxy=proxy,
             http_client=http_client,
         )
-        self._transport = Transport(connection, timeouts or Timeouts())
+        self._transport = Transport(connection, timeouts or Timeouts(), max_response_bytes)
         self._model = model
         self._settings = settings or ModelSettings()
         self._stream = stream
@@ -197,7 +202,7 @@ class VLLMModel:
             stream=self._stream,
             grammar=grammar,
         )
-        decoder = ReplyDecoder(request.settings.max_tokens)
+        decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         payloads = self._payloads(body, deadline)
         async with aclosing(payloads):
             async for payload in payloads:
@@ -346,7 +351,8 @@ def _may_pass(error: BaseException) -> bool:
     """A model call has no side effect, so whatever a second try might mend is tried again."""
     if isinstance(error, ModelStatusError):
         return error.status_code in (408, 429) or error.status_code >= 500
-    return isinstance(error, ModelError) and not isinstance(error, ContextWindowError)
+    lasting = (ContextWindowError, ModelResponseTooLargeError)
+    return isinstance(error, ModelError) and not isinstance(error, lasting)
 
 
 def _wait(error: AgentKitError, attempt: int) -> float:
