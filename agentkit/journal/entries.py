@@ -49,6 +49,7 @@ class RunOpened:
         settings: Of this run, over the agent's.
         limits: Of this run; None for the agent's.
         labels: What the journal's owner wants to find it by.
+        versions: As `RunStarted.versions`.
     """
 
     messages: tuple[Message, ...]
@@ -56,6 +57,7 @@ class RunOpened:
     settings: ModelSettings | None = None
     limits: Limits | None = None
     labels: Mapping[str, JsonValue] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from agentkit.messages import (
 )
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
+from agentkit.models.exchange import tell_received, tell_sent
 from agentkit.models.language import Languages
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.server import Server
@@ -189,20 +190,24 @@ class VLLMModel:
         request = replace(request, settings=self._complete(request, served))
         language = await self._languages.of(request.tools)
         grammar = await self._grammar(request, language.dialect)
+        messages = language.encoder.encode(request.messages)
         body = encode_request(
             request,
             model=served.name,
-            messages=language.encoder.encode(request.messages),
+            messages=messages,
             declarations=language.dialect.declarations,
             stream=self._stream,
             grammar=grammar,
         )
         decoder = ReplyDecoder(request.settings.max_tokens)
-        payloads = self._payloads(body, deadline)
-        async with aclosing(payloads):
-            async for payload in payloads:
-                for event in decoder.feed(payload):
-                    yield event
+        tell_sent(body, messages)
+        try:
+            async with aclosing(self._payloads(body, deadline)) as payloads:
+                async for payload in payloads:
+                    for event in decoder.feed(payload):
+                        yield event
+        finally:
+            tell_received(decoder.reply)
         first = next_call_number(request.messages)
         response = decoder.finish(first)
         calls = has_calls(decoder.reply, response, constrained=grammar is not None)
