@@ -7,6 +7,7 @@ AgentKitError
 │  ├─ ModelTimeoutError       retried
 │  ├─ ModelStatusError        .status_code; 429 and 5xx retried, other 4xx not
 │  ├─ ModelProtocolError      malformed SSE or JSON, a stream without a finish reason; retried
+│  │  └─ ModelResponseTooLargeError  more bytes than the client takes; not retried
 │  └─ ContextWindowError      the newest exchange alone does not fit
 ├─ ToolDefinitionError        the programmer's mistake, raised where the tool is registered
 ├─ JournalError               an intent could not be made durable: the tool did not start
@@ -32,6 +33,7 @@ __all__ = [
     "ModelConnectionError",
     "ModelError",
     "ModelProtocolError",
+    "ModelResponseTooLargeError",
     "ModelStatusError",
     "ModelTimeoutError",
     "ServerNotReadyError",
@@ -83,6 +85,12 @@ class ModelStatusError(ModelError):
 
 class ModelProtocolError(ModelError):
     """The reply is not what the protocol allows: bad SSE, bad JSON, or no finish reason."""
+
+
+class ModelResponseTooLargeError(ModelProtocolError):
+    """The server sent more than `max_response_bytes`; the same question would bring as much again,
+    so it is not retried.
+    """
 
 
 class ContextWindowError(ModelError):

@@ -12,6 +12,7 @@ as arguments, before anything is recorded as intended:
 | lists and objects nested beyond `MAX_DEPTH` | readers of JSON give up, each at another depth |
 | a key that stands twice in one object | what it means differs from reader to reader (section 4) |
 | a key that is no text, an object of Python | it comes back as something else |
+| more than 200,000 values, 4,000,000 characters | no model writes it, and reading takes too long |
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ MAX_DEPTH = 128
 """Lists and objects within each other, the outermost counted. pydantic gives up at 200, and writes
 255, in which an entry of a journal takes a dozen itself."""
 
+MAX_VALUES = 200_000
+"""Values of one text: each takes a token or more, and a window holds 262,144 of them."""
+
+MAX_CHARACTERS = 4_000_000
+"""Of one text: four times what a window of tokens can spell."""
+
 _TOO_LARGE = 10**MAX_DIGITS
 _TOO_DEEP = f"lists and objects are nested more than {MAX_DEPTH} deep"
 _TOO_LONG = f"a whole number has more than {MAX_DIGITS:,} digits; give it as text"
@@ -57,8 +64,12 @@ def read_exact(text: str) -> Any:
 
     Raises:
         NotJsonError: The text is none.
-        InexactError: The value cannot be kept exactly.
+        InexactError: The value cannot be kept exactly, or reading it would take too long.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise InexactError(f"they are longer than {MAX_CHARACTERS:,} characters")
+    if len(text) > MAX_VALUES and sum(map(text.count, ",[{")) > MAX_VALUES:
+        raise InexactError(f"they have more than {MAX_VALUES:,} values")
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
     except json.JSONDecodeError as error:

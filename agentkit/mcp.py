@@ -180,11 +180,14 @@ class McpToolset(ToolSource):
         labels = UNLABELLED if self._labels is None else self._labels | _admitted(hints)
         schema: JsonObject = tame(remote.input_schema)
         again = effect in ("pure", "idempotent")
+        arguments = ForeignArguments(schema)
+        if arguments.unchecked:  # the server checks again, so the tool is offered all the same
+            _LOG.warning("mcp_schema_not_checked", tool=place, what=arguments.unchecked)
         return Tool(
             ToolDefinition(callable_name(remote.name), tame(remote.description or ""), schema),
             partial(_call, link, remote.name, again),
             ToolOptions(effect=effect, labels=labels, timeout=self._timeout),
-            ForeignArguments(schema),
+            arguments,
             place,
         )
 

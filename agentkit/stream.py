@@ -1,4 +1,4 @@
-"""Server-sent events, sans-I/O: bytes in, data payloads out.
+"""What a server sends, sans-I/O and bounded: bytes in, data payloads of its events out, JSON read.
 
 The format is the WHATWG HTML standard's `text/event-stream` (section 9.2). Only what a model server
 uses is kept: `data` fields. Comments (`: ping`) and other fields yield nothing, so a caller that
@@ -8,14 +8,44 @@ clocks the payloads cannot be kept waiting by a server that sends keep-alives on
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from agentkit.errors import ModelProtocolError
+from pydantic_core import from_json
 
-__all__ = ["MAX_EVENT_BYTES", "EventDecoder"]
+from agentkit.errors import ModelResponseTooLargeError
 
-MAX_EVENT_BYTES = 64 * 1024 * 1024
-"""Most bytes that one event may hold. A whole 256K-token reply is about 1 MiB, so more than this
-is a broken or hostile server, and memory stays bounded whatever it sends."""
+__all__ = ["MAX_EVENT_BYTES", "MAX_RESPONSE_BYTES", "EventDecoder", "read_json"]
+
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+"""Most bytes, decoded, of one JSON text and of what a reply says, where a user sets no other. A
+whole reply of 256K tokens takes some 3 MiB with its token ids, so more than this is a broken or
+hostile server, and memory stays bounded whatever it sends."""
+
+MAX_EVENT_BYTES = MAX_RESPONSE_BYTES
+"""Most bytes that one event may hold: it is one JSON text."""
+
+_MOST_VALUES = 700_000
+"""Lists, objects and commas of one JSON text: Python takes some 70 bytes for each, so that a few
+megabytes of `[],[],` would be hundreds. A prompt and a reply of 256K token ids have 530,000."""
+
+_LARGE = 65_536  # bytes: below this a text cannot hold enough to matter
+
+_LINE_MEMORY = 48  # bytes that Python takes for a line beside what it holds
+
+
+def read_json(payload: bytes) -> Any:
+    """The value of a JSON text that a server sent.
+
+    Raises:
+        ModelResponseTooLargeError: It would take too much memory.
+        ValueError: It is no JSON.
+    """
+    if len(payload) > _LARGE and sum(map(payload.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise ModelResponseTooLargeError(
+            f"the server sent a JSON text of more than {_MOST_VALUES:,} values"
+        )
+    return from_json(payload)
+
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -32,7 +62,7 @@ class EventDecoder:
         self._max = max_event_bytes
         self._pending = bytearray()  # a line that has not ended yet
         self._data: list[bytes] = []  # the data lines of the event that has not ended yet
-        self._size = 0  # bytes of those data lines, each with its line end
+        self._size = 0  # bytes that those data lines take in memory
         self._skip_lf = False  # the last line ended with CR, so a leading LF belongs to it
         self._first = True
 
@@ -40,7 +70,7 @@ class EventDecoder:
         """Takes the next bytes; returns the payloads of the events that they complete.
 
         Raises:
-            ModelProtocolError: One event is larger than `max_event_bytes`.
+            ModelResponseTooLargeError: One event is larger than `max_event_bytes`.
         """
         if not chunk:
             return []
@@ -88,12 +118,12 @@ class EventDecoder:
             if field == b"data":
                 value = value.removeprefix(b" ")
                 self._data.append(value)
-                self._size += len(value) + 1  # empty lines take memory too
+                self._size += len(value) + _LINE_MEMORY * bool(self._data[1:])
                 self._check_size()
 
     def _check_size(self) -> None:
         if self._size + len(self._pending) > self._max:
-            raise ModelProtocolError(
+            raise ModelResponseTooLargeError(
                 f"the server sent one event of more than {self._max:,} bytes; "
                 "is this really a chat-completions stream?"
             )

@@ -131,9 +131,7 @@ class Agent(Generic[OutputT]):
         self._settings = planned(planning, settings or ModelSettings())
         self._limits = limits or Limits()
         self.context = context
-        self._policy = preset(policy) if isinstance(policy, str) else policy
-        if isinstance(self._tools, Toolset):
-            self._check_policy(self._tools)
+        self._govern(policy)
         self._used = _USED
         self._approve = approve
         self._ask = ask
@@ -343,6 +341,7 @@ class Agent(Generic[OutputT]):
         self,
         *,
         model: Model | None = None,
+        policy: Policy | Preset | None = None,
         executor: Executor | None = None,
         observers: Iterable[Observer] | None = None,
         approve: Approver | None = None,
@@ -354,6 +353,7 @@ class Agent(Generic[OutputT]):
         """
         other = copy.copy(self)
         other._model = model or self._model
+        other._govern(policy or self._policy)
         if executor is not None:  # what happens there has not happened here
             other._executor, other._used = executor, UsedDecisions()
         if observers is not None:
@@ -367,6 +367,11 @@ class Agent(Generic[OutputT]):
         if not isinstance(self._tools, Toolset):
             return READS
         return READS & frozenset(label for tool in self._tools for label in tool.labels)
+
+    def _govern(self, policy: Policy | Preset | None) -> None:
+        self._policy = preset(policy) if isinstance(policy, str) else policy
+        if isinstance(self._tools, Toolset):
+            self._check_policy(self._tools)
 
     def _check_policy(self, tools: Toolset) -> None:
         problem = self._policy.problem_with(tools) if self._policy is not None else None

@@ -89,7 +89,7 @@ async def decide(
 def _question(run: Run, position: int, item: ValidatedCall, ruling: Ruling) -> Approval:
     target = run.wiring.authority.target(item)
     named = approval_id(run.wiring.context.run_id, run.step, position, item.call, target)
-    return Approval(named, item.call, target, ruling.why)
+    return Approval(named, item.call, target, ruling.why, tuple(sorted(item.tool.labels)))
 
 
 async def _ask(ruling: Ruling, approval: Approval) -> Decision | None:

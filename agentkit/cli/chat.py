@@ -22,7 +22,7 @@ from agentkit.cli.show import Printer
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished
 from agentkit.messages import Message, ModelSettings, dump_messages, load_messages
-from agentkit.policy import preset
+from agentkit.policy import Grant, Policy, preset
 from agentkit.trace import runs_directory
 
 __all__ = ["Chat", "chat"]
@@ -48,7 +48,8 @@ def chat(
     """Talk with an agent over a project directory.
 
     Thoughts are dim, tool calls are shown as they run, and with --allow ask a call that writes or
-    executes asks first. The conversation is saved after each answer; --resume goes on with one.
+    executes asks first; what you permit for further calls holds until /new. The conversation is
+    saved after each answer; --resume goes on with one.
     """
     printer = Printer(Console(), Console(stderr=True))
     try:
@@ -67,6 +68,7 @@ def chat(
             approve=person.decide,
             ask=person.answer,
         )
+        talk.policy, talk.grants = preset(allow), person.grants
         anyio.run(talk.run, agent)
     except AgentKitError as error:
         printer.line(f"agentkit: {error}", "red")
@@ -80,6 +82,11 @@ class Chat:
         ask: Where lines come from.
         printer: Where everything goes.
         file: Where the conversation is kept.
+
+    Attributes:
+        messages: Of the conversation so far.
+        policy: What the agent goes by; None for its own.
+        grants: What the person has permitted beyond it, for the rest of the conversation.
     """
 
     def __init__(self, ask: Ask, printer: Printer, file: Path) -> None:
@@ -87,6 +94,8 @@ class Chat:
         self._printer = printer
         self._file = file
         self.messages: list[Message] = []
+        self.policy: Policy | None = None
+        self.grants: list[Grant] = []
         self._thinking: bool | None = None
 
     async def run(self, agent: Agent[str]) -> None:
@@ -119,6 +128,8 @@ class Chat:
 
     async def _show(self, agent: Agent[str], line: str, cancellation: Cancellation) -> None:
         settings = ModelSettings(thinking=self._thinking)
+        if self.policy is not None:
+            agent = agent.override(policy=Policy(*self.grants) + self.policy)
         events = agent.stream(
             line, history=self.messages, settings=settings, cancellation=cancellation
         )
@@ -137,6 +148,7 @@ class Chat:
             return False
         if word == "/new":
             self.messages = []
+            self.grants.clear()
             self._file = self._file.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}.json")
         elif word == "/thinking" and rest in ("on", "off"):
             self._thinking = rest == "on"

@@ -30,7 +30,8 @@ Allow: TypeAlias = Annotated[
     Preset,
     typer.Option(
         help="read-only: tools that read. ask: also tools that write and run commands in a "
-        "sandbox, each call decided by you. full: the same without asking."
+        "sandbox, each call decided by you. auto-edit: writes without asking. full: asks only "
+        "before private data could be sent to strangers."
     ),
 ]
 Project: TypeAlias = Annotated[

@@ -69,13 +69,13 @@ class Assignment:
     allow: Preset = "read-only"
 
     def agent(self, observers: Iterable[Observer], printer: Printer) -> Agent[str]:
-        """The agent; with `ask` it asks whoever sits at the terminal.
+        """The agent; unless it only reads, it asks whoever sits at the terminal.
 
         Raises:
             UsageError: The model or the project is not to be had.
             AgentKitError: There is no sandbox for the tools that need one.
         """
-        person = Person(asker(), printer) if self.allow == "ask" else None
+        person = Person(asker(), printer) if self.allow != "read-only" else None
         return Agent(
             choose_model(self.model, self.model_name, self.allow),
             instructions=instructions_for(self.allow),

@@ -96,14 +96,28 @@ class Printer:
         self.end_line()
         self._err.print(Text(printable(text), style=style), soft_wrap=True)
 
-    def block(self, text: str, style: str = "") -> None:
-        """A text that others wrote, on standard error behind a rule: none of its lines, not even
-        where the terminal breaks one, can be taken for a line of ours.
+    def quoted(self, text: str, head: str = _RULE) -> list[str]:
+        """The lines of a text that others wrote, each behind a rule: none of them, not even where
+        the terminal breaks one, can be taken for a line of ours.
+
+        Args:
+            text: Of any length.
+            head: Stands before the first line instead of the rule.
         """
         room = max(self._err.width - len(_RULE), 1)
-        for line in printable(text).expandtabs(_TAB).split("\n") if text else ():
-            for piece in chop_cells(line, room) or [""]:
-                self.line(f"{_RULE}{piece}", style)
+        lines = printable(text).expandtabs(_TAB).split("\n") if text else []
+        pieces = [piece for line in lines for piece in chop_cells(line, room) or [""]]
+        return [f"{head if n == 0 else _RULE}{piece}" for n, piece in enumerate(pieces)]
+
+    @property
+    def height(self) -> int:
+        """Lines of the terminal, or of what is taken for one."""
+        return self._err.height
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody sits there who can leaf through a text."""
+        return self._err.is_terminal
 
     def end_line(self) -> None:
         """Ends a line that text has begun, and takes away the one that says it is waited."""

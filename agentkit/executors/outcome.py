@@ -56,7 +56,7 @@ def log_failure(
     meant = isinstance(error, ToolError) or f"{ToolError.__name__}: " in last
     log = _log.info if meant else _log.warning
     if error is not None:
-        log("tool failed", **call, exc_info=error)
+        log("tool failed", **call, exc_info=(type(error), error, _frames(error)))
     elif result.traceback:
         log("tool failed", **call, exception=result.traceback)
 
@@ -70,11 +70,8 @@ _OURS: Final = (str(Path(__file__).parents[1]), "/anyio/", "/asyncio/", "/trio/"
 
 def _traceback(error: BaseException) -> str:
     """Where it was raised, from the tool's own first frame on."""
-    frames: TracebackType | None = error.__traceback__
-    while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in _OURS):
-        frames = frames.tb_next
     try:
-        lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
+        lines = traceback.format_exception(type(error), error, _frames(error))
     except Exception as broken:  # noqa: BLE001 - an exception's own text may raise
         return f"(a traceback that cannot be written: {type(broken).__name__})"
     text = "".join(lines)
@@ -82,6 +79,13 @@ def _traceback(error: BaseException) -> str:
         return text
     head = _LONGEST // 4
     return f"{text[:head]}\n[…]\n{text[head - _LONGEST :]}"
+
+
+def _frames(error: BaseException) -> TracebackType | None:
+    frames: TracebackType | None = error.__traceback__
+    while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in _OURS):
+        frames = frames.tb_next
+    return frames or error.__traceback__
 
 
 def timed_out(call: ValidatedCall, *, ended: bool) -> ToolResult:

@@ -74,7 +74,7 @@ def translate(
         more = max(low - free.low, 0)
         room = None if high is None else high - free.low
         return _Parser(pattern, rules, more, room).whole()
-    except _UntranslatableError:
+    except (_UntranslatableError, RecursionError):  # groups may be nested without end
         return None
 
 

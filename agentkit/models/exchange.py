@@ -22,18 +22,23 @@ from agentkit.events import ReplyReceived, RequestSent
 from agentkit.messages import JsonObject
 from agentkit.wire import Reply
 
-__all__ = ["Exchanges", "tell_received", "tell_sent"]
+__all__ = ["Exchanges", "tell_sent"]
 
 Told: TypeAlias = Callable[[RequestSent | ReplyReceived], None]
 
 
 class Exchanges:
-    """The requests of one run, each told by what is new in it."""
+    """The requests of one run, each told by what is new in it.
+
+    Attributes:
+        open: What comes of the newest request, until it has ended.
+    """
 
     def __init__(self) -> None:
         self._messages = b"[]"
         self._count = 0
         self._fields: JsonObject = {}
+        self.open: Reply | None = None
 
     @contextmanager
     def told_to(self, told: Told) -> Generator[None]:
@@ -43,6 +48,13 @@ class Exchanges:
             yield
         finally:
             _listening.reset(token)
+            self.ended(told)
+
+    def ended(self, told: Told) -> None:
+        """Tells what came of the request that is open, whole or not."""
+        reply, self.open = self.open, None
+        if reply is not None:
+            told(ReplyReceived(_as_json(reply)))
 
     def news(self, messages: bytes, fields: bytes) -> RequestSent:
         """What is new in a request.
@@ -76,26 +88,26 @@ _listening: ContextVar[tuple[Exchanges, Told] | None] = ContextVar(
 )
 
 
-def tell_sent(body: bytes, messages: bytes) -> None:
+def tell_sent(body: bytes, messages: bytes, reply: Reply) -> None:
     """Says that a request goes out.
 
     Args:
         body: Of the request: a JSON object whose first member is `messages`.
         messages: That member's JSON text.
+        reply: What comes of it, filled as it comes.
     """
     if (listening := _listening.get()) is not None:
         exchanges, told = listening
+        exchanges.ended(told)  # of an attempt before this one
         told(exchanges.news(messages, b"{" + body[len(b'{"messages":') + len(messages) + 1 :]))
+        exchanges.open = reply
 
 
-def tell_received(reply: Reply) -> None:
-    """Says what came of a reply, whole or not."""
-    if (listening := _listening.get()) is not None:
-        calls = [["".join(name), "".join(text)] for _, (name, text) in sorted(reply.calls.items())]
-        told: JsonObject = {
-            "text": "".join(reply.text),
-            "reasoning": "".join(reply.reasoning),
-            "calls": calls,
-            "finish": reply.finish,
-        }
-        listening[1](ReplyReceived(told))
+def _as_json(reply: Reply) -> JsonObject:
+    calls = [["".join(name), "".join(text)] for _, (name, text) in sorted(reply.calls.items())]
+    return {
+        "text": "".join(reply.text),
+        "reasoning": "".join(reply.reasoning),
+        "calls": calls,
+        "finish": reply.finish,
+    }

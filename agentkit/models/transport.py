@@ -8,33 +8,34 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncGenerator, Mapping
+import zlib
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from ipaddress import ip_address
 from itertools import count
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import anyio
 import httpx2
-from anyio.lowlevel import RunVar
-from pydantic_core import from_json
+from anyio.lowlevel import RunVar, checkpoint
 
 from agentkit.errors import (
     AgentKitError,
     ContextWindowError,
     ModelConnectionError,
     ModelProtocolError,
+    ModelResponseTooLargeError,
     ModelStatusError,
     ModelTimeoutError,
     ServerNotReadyError,
 )
 from agentkit.messages import JsonObject
 from agentkit.models.timeouts import Timeouts
-from agentkit.stream import EventDecoder
+from agentkit.stream import MAX_RESPONSE_BYTES, EventDecoder, read_json
 from agentkit.trace import keep_secret, secret_headers
 
 __all__ = ["Connection", "Transport"]
@@ -121,17 +122,33 @@ class Transport:
     """Requests to one server, from any number of event loops and threads.
 
     Each event loop has a client of its own, since a connection belongs to the loop that opened it.
+
+    Args:
+        connection: How to reach the server.
+        timeouts: The clocks.
+        max_bytes: Most bytes, decoded, of a body and of one event; see `MAX_RESPONSE_BYTES`.
     """
 
-    def __init__(self, connection: Connection, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        timeouts: Timeouts,
+        max_bytes: int = MAX_RESPONSE_BYTES,
+    ) -> None:
         self.connection = connection
         self.timeouts = timeouts
+        self.max_bytes = max_bytes
         self._client: RunVar[httpx2.AsyncClient | None] = RunVar(
             f"agentkit-client-{next(_numbers)}"
         )
         self._urls: dict[str, httpx2.URL] = {}
         self._clocks = {"timeout": httpx2.Timeout(None, connect=timeouts.connect).as_dict()}
-        headers = {"accept": "*/*", "user-agent": "agentkit", **(connection.headers or {})}
+        headers = {
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "user-agent": "agentkit",
+            **(connection.headers or {}),
+        }
         if connection.api_key:
             headers["authorization"] = f"Bearer {connection.api_key}"
         self._headers = (headers, {**headers, "content-type": "application/json"})  # with a body
@@ -164,18 +181,46 @@ class Transport:
     async def _body(self, method: str, path: str, body: bytes | None, within: float) -> bytes:
         try:
             with anyio.fail_after(within):
-                response = await self._open().send(self._request(method, path, body))
+                response = await self._send(method, path, body)
+                try:
+                    return await self._whole(response, self.max_bytes)
+                finally:
+                    await _close(response)
         except TimeoutError:
             raise ModelTimeoutError(f"{self.where} gave no answer within {within:g} s") from None
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             self._raise_connection(error)
+
+    async def _send(self, method: str, path: str, body: bytes | None) -> httpx2.Response:
+        """A response with the status 200, its body not read yet.
+
+        Raises:
+            AgentKitError: It has another status.
+        """
+        response = await self._open().send(self._request(method, path, body), stream=True)
         if response.status_code != HTTPStatus.OK:
-            self._raise_for_status(response, response.content)
-        return response.content
+            try:
+                words = await _beginning(response, _MOST_ERROR)
+            finally:
+                await _close(response)
+            self._raise_for_status(response, words)
+        return response
+
+    async def _whole(self, response: httpx2.Response, most: int) -> bytes:
+        content = await _beginning(response, most + 1)
+        if len(content) > most:
+            raise self._too_large(most)
+        return content
+
+    def _too_large(self, most: int) -> ModelResponseTooLargeError:
+        return ModelResponseTooLargeError(
+            f"{self.where} sent more than {most:,} bytes in one answer; if that is right, raise "
+            "max_response_bytes"
+        )
 
     def _object(self, path: str, content: bytes) -> JsonObject:
         try:
-            value = from_json(content)
+            value = read_json(content)
         except ValueError:
             value = None
         if not isinstance(value, dict):
@@ -226,18 +271,19 @@ class Transport:
 
     async def _arrivals(self, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
         """The payloads that one read of the network brings, at least one."""
-        response = await self._open().send(self._request("POST", path, body), stream=True)
+        response = await self._send("POST", path, body)
         try:
-            if response.status_code != HTTPStatus.OK:
-                self._raise_for_status(response, await response.aread())
-            decoder = EventDecoder()
-            async for chunk in response.aiter_bytes():
-                if payloads := decoder.feed(chunk):
-                    yield payloads
+            decoder = EventDecoder(self.max_bytes)
+            left = self.max_bytes * _STREAMED
+            async with aclosing(_pieces(response)) as pieces:
+                async for piece in pieces:
+                    left -= len(piece)
+                    if left < 0:
+                        raise self._too_large(self.max_bytes * _STREAMED)
+                    if payloads := decoder.feed(piece):
+                        yield payloads
         finally:
-            # Closing tells vLLM to abort; it must also happen when this run is cancelled.
-            with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-                await response.aclose()
+            await _close(response)
 
     async def aclose(self) -> None:
         """Closes this event loop's client."""
@@ -318,7 +364,7 @@ class Transport:
     def _raise_stream_error(self, payload: bytes) -> NoReturn:
         """VLLM reports a failure after the first byte as an event in the stream."""
         try:
-            error = from_json(payload).get("error")
+            error = read_json(payload).get("error")
         except ValueError as cause:
             raise ModelProtocolError(f"{self.where} sent an error that is not JSON") from cause
         code = error.get("code") if isinstance(error, dict) else None
@@ -330,6 +376,95 @@ class Transport:
         """Gateways like to repeat the key that they refuse."""
         key = self.connection.api_key
         return message.replace(key, "[the key]") if key else message
+
+
+# --- bodies ------------------------------------------------------------------------------------
+
+_MOST_ERROR = 65_536
+"""Bytes of an answer with an error status that are read: its words are shown to 500 characters."""
+
+_STREAMED = 32
+"""A stream may be so many times as long as a whole body: it spells each token in some 300 bytes."""
+
+_PIECE = 16_384
+"""Bytes that are decoded, or searched for line ends, without letting others have their turn."""
+
+
+async def _beginning(response: httpx2.Response, most: int) -> bytes:
+    """The first bytes of a body, decoded; the rest is not read."""
+    content = bytearray()
+    async with aclosing(_pieces(response)) as pieces:
+        async for piece in pieces:
+            content += piece[: most - len(content)]
+            if len(content) >= most:
+                break
+    return bytes(content)
+
+
+async def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    """The bytes of a body, decoded, in small pieces.
+
+    Nothing but `identity` is asked for. A gateway that compresses all the same is understood where
+    Python itself can decode in bounded steps; httpx2 would make one piece of whatever a chunk
+    holds, and 64 KiB of gzip can hold 64 MiB.
+
+    Raises:
+        ModelProtocolError: The body is compressed in another way, or its compression is broken.
+    """
+    if response.is_stream_consumed:  # a client of the user's own that reads by itself
+        yield response.content
+        return
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise ModelProtocolError(
+            f"the server compressed its answer ({coding[:40]}), although it was asked not to"
+        )
+    inflate = None if coding in ("", "identity") else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    async for chunk in response.aiter_raw():
+        pieces = _cut(chunk) if inflate is None else _inflated(chunk, inflate)
+        for number, piece in enumerate(pieces):
+            if number:
+                await checkpoint()
+            yield piece
+
+
+def _cut(chunk: bytes) -> Iterator[bytes]:
+    return (chunk[at : at + _PIECE] for at in range(0, len(chunk), _PIECE))
+
+
+def _inflated(chunk: bytes, inflate: _Inflate) -> Iterator[bytes]:
+    while chunk and not inflate.eof:  # what follows the end is no part of the answer
+        try:
+            piece = inflate.decompress(chunk, _PIECE)
+        except zlib.error as error:
+            raise ModelProtocolError(f"the server's compression is broken: {error}") from error
+        chunk = inflate.unconsumed_tail
+        if piece:
+            yield piece
+
+
+class _Inflate(Protocol):
+    """What `zlib.decompressobj` makes; zlib does not export its type."""
+
+    @property
+    def unconsumed_tail(self) -> bytes:
+        """What of the data was not looked at yet."""
+        ...
+
+    @property
+    def eof(self) -> bool:
+        """Whether the compressed data has come to its end."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """At most so many decoded bytes; what is left of the data stays in `unconsumed_tail`."""
+        ...
+
+
+async def _close(response: httpx2.Response) -> None:
+    """Closes, which tells vLLM to abort; it must also happen when this run is cancelled."""
+    with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+        await response.aclose()
 
 
 # --- errors ------------------------------------------------------------------------------------
@@ -361,10 +496,10 @@ def _status_error(
 def _error_message(content: bytes) -> str:
     """The server's words, at most 500 characters: JSON in vLLM's shape, or whatever came."""
     try:
-        value: Any = from_json(content)
+        value: Any = read_json(content)
         value = value.get("error", value) if isinstance(value, dict) else value
         text = str(value.get("message", value) if isinstance(value, dict) else value)
-    except ValueError:
+    except (ValueError, ModelResponseTooLargeError):
         page = content.lstrip().startswith(b"<")
         text = "a web page, not vLLM's JSON" if page else content.decode("utf-8", "replace")
     return " ".join(text.split())[:500] or "no message"

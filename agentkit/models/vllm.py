@@ -27,6 +27,7 @@ from agentkit.errors import (
     ModelConnectionError,
     ModelError,
     ModelProtocolError,
+    ModelResponseTooLargeError,
     ModelStatusError,
     ServerNotReadyError,
 )
@@ -42,12 +43,13 @@ from agentkit.messages import (
 )
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
-from agentkit.models.exchange import tell_received, tell_sent
+from agentkit.models.exchange import tell_sent
 from agentkit.models.language import Languages
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.server import Server
 from agentkit.models.timeouts import Timeouts
 from agentkit.models.transport import Connection, Transport
+from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.trace import get_logger
 from agentkit.wire import (
     Reply,
@@ -91,6 +93,8 @@ class VLLMModel:
         timeouts: The clocks of a call.
         settings: Defaults for each request.
         stream: False asks for whole replies; everything else stays the same.
+        max_response_bytes: Most bytes, decoded, of one answer of the server: of a body, of one
+            event of a stream, and of what a reply says.
         tokenizer: The checkpoint's `tokenizer.json`, or the folder that holds it; default: the one
             in the server's own model folder or in a hub's cache, where that is on this machine.
             With a tokenizer at hand (extra `local`) a step is one request: prompts are counted
@@ -115,6 +119,7 @@ class VLLMModel:
         timeouts: Timeouts | None = None,
         settings: ModelSettings | None = None,
         stream: bool = True,
+        max_response_bytes: int = MAX_RESPONSE_BYTES,
         tokenizer: Path | None = None,
     ) -> None:
         connection = Connection(
@@ -125,7 +130,7 @@ class VLLMModel:
             proxy=proxy,
             http_client=http_client,
         )
-        self._transport = Transport(connection, timeouts or Timeouts())
+        self._transport = Transport(connection, timeouts or Timeouts(), max_response_bytes)
         self._model = model
         self._settings = settings or ModelSettings()
         self._stream = stream
@@ -199,15 +204,13 @@ class VLLMModel:
             stream=self._stream,
             grammar=grammar,
         )
-        decoder = ReplyDecoder(request.settings.max_tokens)
-        tell_sent(body, messages)
-        try:
-            async with aclosing(self._payloads(body, deadline)) as payloads:
-                async for payload in payloads:
-                    for event in decoder.feed(payload):
-                        yield event
-        finally:
-            tell_received(decoder.reply)
+        decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
+        tell_sent(body, messages, decoder.reply)
+        payloads = self._payloads(body, deadline)
+        async with aclosing(payloads):
+            async for payload in payloads:
+                for event in decoder.feed(payload):
+                    yield event
         first = next_call_number(request.messages)
         response = decoder.finish(first)
         calls = has_calls(decoder.reply, response, constrained=grammar is not None)
@@ -351,7 +354,8 @@ def _may_pass(error: BaseException) -> bool:
     """A model call has no side effect, so whatever a second try might mend is tried again."""
     if isinstance(error, ModelStatusError):
         return error.status_code in (408, 429) or error.status_code >= 500
-    return isinstance(error, ModelError) and not isinstance(error, ContextWindowError)
+    lasting = (ContextWindowError, ModelResponseTooLargeError)
+    return isinstance(error, ModelError) and not isinstance(error, lasting)
 
 
 def _wait(error: AgentKitError, attempt: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
@@ -47,9 +48,13 @@ class Grant:
 
     def covers(self, call: ValidatedCall, target: str) -> bool:
         """Whether the call, which would touch that, is one of those meant."""
-        if call.tool.name != self.tool:
+        return self.fits(call.tool.name, call.tool.labels, target)
+
+    def fits(self, tool: str, labels: Collection[Label], target: str) -> bool:
+        """Whether a call of such a tool, which would touch that, is one of those meant."""
+        if tool != self.tool:
             return False
-        if "exec" in call.tool.labels:
+        if "exec" in labels:
             return self.target in ("*", target)
         return fnmatchcase(target, self.target.replace("[", "[[]").replace("?", "[?]"))
 
@@ -104,12 +109,14 @@ class Approval:
         call: What the model asked for.
         target: What the call would really touch, where its tool or the policy says.
         why: What is to be known beside the call itself; empty where there is nothing.
+        labels: What its tool can reach.
     """
 
     id: str
     call: ToolCall
     target: str = ""
     why: str = ""
+    labels: tuple[Label, ...] = ()
 
 
 def approval_id(run_id: str, step: int, index: int, call: ToolCall, target: str) -> str:

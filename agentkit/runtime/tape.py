@@ -109,7 +109,7 @@ class Tape:
             raise self._no_more("a model call that the record does not have", "", request)
         recorded, called = self._calls.popleft()
         self.divergence = request_difference(
-            self.step, recorded, request, self._known(request)
+            self.step, self._in_order(recorded, request), request, self._known(request)
         ) or context_difference(self.step, called.fitted, self._context)
         if self.divergence is not None:
             raise EndOfTape
@@ -173,6 +173,16 @@ class Tape:
         if self.divergence is None and not recorded:
             what = f"the agent raised {type(error).__name__}"
             self.divergence = difference(self.step, what, "", str(error))
+
+    def _in_order(self, recorded: ModelRequest, request: ModelRequest) -> ModelRequest:
+        """The recorded request, with its tools as they stand today in one of version 0.1.0: that
+        left them as they were given, where today they stand in the order of their names.
+        """
+        names = {tool.name: tool for tool in recorded.tools}
+        today = [tool.name for tool in request.tools]
+        if self.started.versions or sorted(names) != today:
+            return recorded
+        return replace(recorded, tools=tuple(names[name] for name in today))
 
     def _known(self, request: ModelRequest) -> int:
         """How many leading messages were compared at the step before."""

@@ -6,18 +6,23 @@ reported at once and briefly. The values stay plain JSON.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject
+from agentkit.schema.bounded import BoundedValidator, bounded
 from agentkit.schema.feedback import Problem, agreeing, describe, field_path, shown, unknown_key
+from agentkit.schema.linear import linear_pattern
 
 __all__ = ["ForeignArguments", "why_unusable"]
 
@@ -51,33 +56,41 @@ def _references(schema: object) -> Iterator[str]:
 
 
 class ForeignArguments:
-    """Checks arguments against a JSON Schema (draft 2020-12).
+    """Checks arguments against a JSON Schema (draft 2020-12), as far as that takes bounded time.
+
+    A stranger's schema can ask for more work than there is time: patterns that explode, references
+    in circles, unions of unions. What cannot be checked, or not within the bounds, counts as right:
+    the server that wrote the schema checks again.
 
     Args:
         schema: Of the arguments object; see `why_unusable`.
+
+    Attributes:
+        unchecked: What of the schema is never checked here, for people.
     """
 
     def __init__(self, schema: JsonObject) -> None:
         self._properties: Mapping[str, Any] = schema.get("properties", {})
         self._closed = not {"additionalProperties", "patternProperties"} & schema.keys()
-        self._validator = Draft202012Validator(schema, registry=Registry())
+        self._validator = BoundedValidator(schema, registry=Registry())
+        self.unchecked = tuple(_unchecked(schema, schema))
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
         """The arguments, mended where that is certain; or all that is wrong."""
-        try:
-            value: dict[str, Any] = json.loads(json.dumps(arguments))
-        except RecursionError:
-            return [Problem("arguments", None, "are nested too deeply")]
-        errors = list(self._validator.iter_errors(value))
-        for _ in range(_ROUNDS):
-            if not [error for error in errors if self._mend(value, error)]:
-                break
-            errors = list(self._validator.iter_errors(value))
+        value: dict[str, Any] = json.loads(json.dumps(arguments))
+        errors: list[ValidationError] = []
+        with suppress(RecursionError), bounded():
+            errors = list(islice(self._validator.iter_errors(value), _MOST_ERRORS))
+            for _ in range(_ROUNDS):
+                if not [error for error in errors if self._mend(value, error)]:
+                    break
+                errors = list(islice(self._validator.iter_errors(value), _MOST_ERRORS))
         problems = list(dict.fromkeys(p for error in errors for p in _problems(error)))
         if self._closed and self._properties:
             known = tuple(self._properties)
             strangers = [key for key in value if key not in self._properties]
-            problems += [Problem(key, None, unknown_key(key, known)) for key in strangers]
+            told = strangers[:_MOST_ERRORS]
+            problems += [Problem(key, None, unknown_key(key, known)) for key in told]
         return problems or value
 
     def call_arguments(
@@ -118,6 +131,9 @@ class ForeignArguments:
         return True
 
 
+_MOST_ERRORS = 50
+"""Of one call: what the model is told has room for a few."""
+
 _ROUNDS = 4
 """As for our own types: JSON text in JSON text; more layers are no accident."""
 
@@ -128,8 +144,31 @@ def _readings(text: str) -> Iterator[Any]:
     """Other values that the same characters may have been meant as."""
     if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
         yield text[1:-1]
-    with contextlib.suppress(InexactError):
+    with suppress(InexactError):
         yield read_exact(text.lower() if text in ("True", "False", "None") else text)
+
+
+def _unchecked(schema: object, root: JsonObject) -> Iterator[str]:
+    """What of a schema cannot be checked, each in a few words."""
+    if isinstance(schema, list):
+        for item in schema:
+            yield from _unchecked(item, root)
+    elif isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "pattern" and isinstance(value, str) and linear_pattern(value) is None:
+                yield f"the pattern {shown(value)}"
+            elif key == "$ref" and isinstance(value, str) and not _resolves(value, root):
+                yield f"the reference {shown(value)}, which leads nowhere"
+            else:
+                yield from _unchecked(value, root)
+
+
+def _resolves(reference: str, root: JsonObject) -> bool:
+    try:
+        Registry().with_resource("", DRAFT202012.create_resource(root)).resolver().lookup(reference)
+    except Unresolvable:
+        return False
+    return True
 
 
 # --- words -------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -53,9 +54,11 @@ def _exception(given: object, text: str) -> tuple[object, str]:
     """
     if not given:
         return None, redacted(text.rstrip())
-    error = given if isinstance(given, BaseException) else sys.exc_info()[1]
+    error, frames = _shown(given)
+    if error is None:
+        return None, ""
     try:
-        formatted = "".join(traceback.format_exception(error)).rstrip()
+        formatted = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
     except Exception as broken:  # noqa: BLE001 - an exception's own text may raise
         return None, f"(a traceback that cannot be written: {type(broken).__name__})"
     hidden = redacted(formatted)
@@ -64,3 +67,12 @@ def _exception(given: object, text: str) -> tuple[object, str]:
 
 def _hidden(value: Any) -> Any:
     return redacted(value) if isinstance(value, str) else value
+
+
+def _shown(given: object) -> tuple[BaseException | None, TracebackType | None]:
+    """The exception that is meant, as `logging` takes it, and from where on it is shown."""
+    if isinstance(given, tuple):
+        _, error, frames = given
+        return error, frames
+    error = given if isinstance(given, BaseException) else sys.exc_info()[1]
+    return error, None if error is None else error.__traceback__

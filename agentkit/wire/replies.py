@@ -9,9 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pydantic_core import from_json
-
-from agentkit.errors import ModelProtocolError
+from agentkit.errors import ModelProtocolError, ModelResponseTooLargeError
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
 from agentkit.gemma4.lexer import THOUGHT
@@ -24,6 +22,7 @@ from agentkit.messages import (
     ToolCall,
     Usage,
 )
+from agentkit.stream import MAX_RESPONSE_BYTES, read_json
 
 __all__ = ["Reply", "ReplyDecoder", "read_call"]
 
@@ -56,10 +55,16 @@ class ReplyDecoder:
 
     Nothing may run from what has been collected until `finish` has returned: a reply without a
     finish reason, or one that was cut, looks whole up to its last byte.
+
+    Args:
+        max_tokens: Most tokens that were asked for.
+        max_bytes: Most bytes of what it says, thought and calls included, each token id taken as
+            eight.
     """
 
-    def __init__(self, max_tokens: int | None = None) -> None:
+    def __init__(self, max_tokens: int | None = None, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
         self.reply = Reply()
+        self._most = self._left = max_bytes
         self._max_tokens = max_tokens
         self._shown = 0  # characters of the text that were given out
         self._held = ""  # what follows them, as long as it could begin a call
@@ -70,9 +75,10 @@ class ReplyDecoder:
 
         Raises:
             ModelProtocolError: It is not JSON, or not a chat completion.
+            ModelResponseTooLargeError: The reply says more than `max_bytes`.
         """
         try:
-            chunk = from_json(payload)
+            chunk = read_json(payload)
             return list(self._chunk(chunk))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             shown = payload[:200].decode("utf-8", "replace")
@@ -81,30 +87,54 @@ class ReplyDecoder:
     def _chunk(self, chunk: JsonObject) -> Iterator[ModelEvent]:
         if usage := chunk.get("usage"):
             self.reply.usage = _usage(usage)
-        if ids := chunk.get("prompt_token_ids"):
-            self.reply.prompt_token_ids = list(ids)
+        if ids := _ids(chunk.get("prompt_token_ids")):
+            self.reply.prompt_token_ids = ids
         for choice in chunk["choices"][:1]:
-            self.reply.token_ids.extend(choice.get("token_ids") or ())
+            ids = _ids(choice.get("token_ids"))
+            self._take(_ID_BYTES * len(ids))
+            self.reply.token_ids.extend(ids)
             yield from self._delta(choice.get("delta") or choice.get("message") or {})
             if finish := _string(choice.get("finish_reason")):
                 self.reply.finish = finish
 
     def _delta(self, delta: JsonObject) -> Iterator[ModelEvent]:
         if thought := _string(delta.get("reasoning") or delta.get("reasoning_content")):
-            self.reply.reasoning.append(thought)
+            self._keep(thought, self.reply.reasoning)
             yield ReasoningDelta(thought)
         if text := _string(delta.get("content")):
-            self.reply.text.append(text)
+            self._keep(text, self.reply.text)
             if shown := self._showable(text):
                 yield TextDelta(shown)
         for position, piece in enumerate(delta.get("tool_calls") or ()):
             index = _number(piece.get("index", position))
             function = piece.get("function") or {}
             name, arguments = _string(function.get("name")), _string(function.get("arguments"))
+            if index not in self.reply.calls:
+                self._take(_CALL_BYTES)
             names, texts = self.reply.calls.setdefault(index, ([], []))
-            names.append(name)
-            texts.append(arguments)
+            self._keep(name, names)
+            self._keep(arguments, texts)
+            if len(names) > 1:  # so that the name of each delta is there at once
+                names[:] = ["".join(names)]
+                if len(names[0]) > _LONGEST_NAME:
+                    raise ModelProtocolError(f"a call's name is {names[0][:40]!r}… without end")
             yield ToolCallDelta(index, "".join(names), arguments)
+
+    def _keep(self, piece: str, pieces: list[str]) -> None:
+        """Adds a piece of text; many small ones become one, since each takes 50 bytes by itself."""
+        if piece:
+            self._take(len(piece) if piece.isascii() else len(piece.encode("utf-8", "replace")))
+            pieces.append(piece)
+            if len(pieces) >= _MOST_PIECES:
+                pieces[:] = ["".join(pieces)]
+
+    def _take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise ModelResponseTooLargeError(
+                f"the reply says more than {self._most:,} bytes; if that is right, raise "
+                "max_response_bytes"
+            )
 
     def _showable(self, text: str) -> str:
         """What may be shown of further text: not what is, or could become, a call or a thought that
@@ -214,6 +244,21 @@ def _overlap(text: str, literal: str) -> int:
     """How much of the end of a text could be the beginning of a literal."""
     longest = min(len(text), len(literal) - 1)
     return next((n for n in range(longest, 0, -1) if literal.startswith(text[-n:])), 0)
+
+
+_ID_BYTES, _CALL_BYTES = 8, 512
+"""What a token id, and a call without its text, are taken to be long."""
+
+_MOST_PIECES = 4_096
+_LONGEST_NAME = 1_000  # characters; a server takes 64
+
+
+def _ids(value: object) -> list[int]:
+    """Token ids, or nothing."""
+    ids: list[int] = value if isinstance(value, list) else []
+    if (value and not ids) or not all(type(number) is int for number in ids):
+        raise TypeError("token ids are whole numbers")
+    return ids
 
 
 def _usage(wire: JsonObject) -> Usage:

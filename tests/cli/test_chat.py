@@ -20,7 +20,7 @@ from agentkit.cli.people import Person
 from agentkit.cli.show import Printer
 from agentkit.errors import ModelConnectionError
 from agentkit.messages import load_messages, text_of
-from agentkit.policy import Policy
+from agentkit.policy import Policy, preset
 from agentkit.testing import ScriptedModel, call, say
 
 pytestmark = pytest.mark.anyio
@@ -144,3 +144,20 @@ async def test_new_forgets_and_help_tells(tmp_path: Path) -> None:
     await chat.run(Agent(model, observers=()))
     assert len(model.requests[1].messages) == 1
     assert "/thinking" in out.getvalue()
+
+
+async def test_what_a_person_permits_holds_for_the_rest_of_the_conversation(tmp_path: Path) -> None:
+    noted = [call("note", text="milk"), say("ok"), call("note", text="tea"), say("ok")]
+    model = ScriptedModel([*noted, call("note", text="rice"), say("ok")])
+    chat, _, person = talking(
+        ["do it", "a *", "again", "/new", "once more", "n no more"], tmp_path / "c.json"
+    )
+    agent = Agent(model, tools=[note], policy="ask", approve=person.decide, observers=())
+    chat.policy, chat.grants = preset("ask"), person.grants
+    await chat.run(agent)
+    results = [text_of(r.messages[-1].content) for r in model.requests[1::2]]
+    assert [result.split(":")[0] for result in results] == [
+        "noted milk",
+        "noted tea",
+        "Error",
+    ]

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
+import zlib
+from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -18,6 +21,7 @@ from agentkit.errors import (
     ModelConnectionError,
     ModelError,
     ModelProtocolError,
+    ModelResponseTooLargeError,
     ModelStatusError,
     ModelTimeoutError,
     ServerNotReadyError,
@@ -550,3 +554,46 @@ async def test_leaving_a_stream_closes_its_connection() -> None:
             assert json.loads(await anext(payloads)) == {"a": 1}
         assert await anyio.to_thread.run_sync(server.left.wait, 10)
         await transport.aclose()
+
+
+# --- bounded bodies ----------------------------------------------------------------------------
+
+
+def zipped(text: bytes, coding: str = "gzip") -> httpx2.MockTransport:
+    packed = gzip.compress(text) if coding == "gzip" else zlib.compress(text)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield packed
+
+    return httpx2.MockTransport(
+        lambda _request: httpx2.Response(
+            200, headers={"content-encoding": coding}, content=pieces()
+        )
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_gateway_that_compresses_unasked_is_understood(coding: str) -> None:
+    body = b'{"a": "%s"}' % (b"x" * 99_999)
+    async with httpx2.AsyncClient(transport=zipped(body, coding)) as client:
+        answer = await transport_to(client).get("/v1/models")
+    assert answer == {"a": "x" * 99_999}
+
+
+@pytest.mark.anyio
+async def test_the_limit_counts_decoded_bytes_and_a_user_sets_it() -> None:
+    async with httpx2.AsyncClient(transport=zipped(b'{"a": "%s"}' % (b"x" * 5_000))) as client:
+        connection = Connection(base_url="http://gemma.invalid/v1", http_client=client)
+        with pytest.raises(ModelResponseTooLargeError, match=r"2,000 bytes.*max_response_bytes"):
+            await Transport(connection, Timeouts(), max_bytes=2_000).get("/v1/models")
+        assert await Transport(connection, Timeouts(), max_bytes=6_000).get("/v1/models")
+
+
+@pytest.mark.anyio
+async def test_nothing_but_plain_bytes_is_asked_for() -> None:
+    with serving(says("x")) as server:
+        transport = Transport(Connection(base_url=server.url), Timeouts())
+        await transport.get("/v1/models")
+        await transport.aclose()
+    assert server.model_requests[0].headers["accept-encoding"] == "identity"

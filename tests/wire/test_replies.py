@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.errors import ModelProtocolError
+from agentkit.errors import ModelProtocolError, ModelResponseTooLargeError
 from agentkit.events import ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.messages import (
     AssistantMessage,
@@ -338,3 +338,50 @@ def shown_while_streaming(*pieces: str) -> str:
 )
 def test_what_may_be_a_leak_is_not_shown_while_it_streams(pieces: list[str], shown: str) -> None:
     assert shown_while_streaming(*pieces) == shown
+
+
+# --- size --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "x" * 100},
+        {"reasoning": "x" * 100},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "x" * 100}}]},
+        {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "é" * 50}}]},
+    ],
+)
+def test_what_a_reply_says_is_bounded_in_bytes_reasoning_and_calls_too(delta: JsonObject) -> None:
+    decoder = ReplyDecoder(max_bytes=2_000)
+    payload = json.dumps({"choices": [{"delta": delta}]}).encode()
+    for _ in range(14):  # a call has a price of its own
+        decoder.feed(payload)
+    with pytest.raises(ModelResponseTooLargeError, match="more than 2,000 bytes"):
+        _feed_often(decoder, payload, 7)
+
+
+def _feed_often(decoder: ReplyDecoder, payload: bytes, times: int) -> None:
+    for _ in range(times):
+        decoder.feed(payload)
+
+
+def test_token_ids_count_too() -> None:
+    decoder = ReplyDecoder(max_bytes=2_000)
+    with pytest.raises(ModelResponseTooLargeError):
+        decoder.feed(json.dumps({"choices": [{"token_ids": list(range(251))}]}).encode())
+
+
+def test_many_small_pieces_add_up_to_the_same_text() -> None:
+    decoder = ReplyDecoder()
+    for n in range(10_000):
+        decoder.feed(json.dumps({"choices": [{"delta": {"content": f"{n},"}}]}).encode())
+    decoder.feed(b'{"choices": [{"finish_reason": "stop"}]}')
+    assert decoder.finish(0).message.content == "".join(f"{n}," for n in range(10_000))
+    assert len(decoder.reply.text) < 4_200
+
+
+@pytest.mark.parametrize("ids", [[{}], ["1"], "12", [True], {"a": 1}])
+def test_token_ids_that_are_none_are_no_chat_completion(ids: object) -> None:
+    with pytest.raises(ModelProtocolError, match="no chat completion"):
+        ReplyDecoder().feed(json.dumps({"choices": [{"token_ids": ids}]}).encode())
