@@ -42,8 +42,9 @@ from agentkit.models import Model, Timeouts, VLLMModel
 from agentkit.policy import Limits, Policy
 from agentkit.toolset import RunContext, Tool, ToolContext, Toolset, tool
 from agentkit.trace import RunFiles
+from agentkit.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Agent",

@@ -42,6 +42,7 @@ from agentkit.agent.surroundings import (
     in_own_loop,
     new_run_id,
     opening,
+    versions,
     window_for,
 )
 from agentkit.context import Context
@@ -395,7 +396,13 @@ class Agent(Generic[OutputT]):
         budget = Budget(options.limits or self._limits, current_budget.get())
         if options.journal is None:
             return await self._drive(options, messages, budget, listener)
-        began = RunOpened(tuple(messages), self._model.name, options.settings, options.limits)
+        began = RunOpened(
+            tuple(messages),
+            self._model.name,
+            options.settings,
+            options.limits,
+            versions=versions(),
+        )
         async with begun(options.journal, context.run_id, began) as record:
             return await self._drive(options, messages, budget, listener, record=record)
 

@@ -18,7 +18,7 @@ from agentkit.cli.replay import replay
 from agentkit.cli.resume import resume
 from agentkit.cli.story import tell
 from agentkit.errors import AgentKitError
-from agentkit.events import Values
+from agentkit.events.values import Values
 from agentkit.journal import RunSummary
 from agentkit.trace import Library, Recording, TraceError, parts_of, printable, run_file_name
 from agentkit.trace.page import page_of

@@ -25,6 +25,9 @@ from agentkit.events.run import (
     OutputT,
     PartialOutput,
     PromptTokens,
+    ReplyInterrupted,
+    ReplyReceived,
+    RequestSent,
     RunFinished,
     RunResult,
     RunStarted,
@@ -35,7 +38,6 @@ from agentkit.events.run import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.events.values import Values
 
 __all__ = [
     "ApprovalDecided",
@@ -52,6 +54,9 @@ __all__ = [
     "PromptFitted",
     "PromptTokens",
     "ReasoningDelta",
+    "ReplyInterrupted",
+    "ReplyReceived",
+    "RequestSent",
     "RunFinished",
     "RunResult",
     "RunStarted",
@@ -64,7 +69,6 @@ __all__ = [
     "ToolFinished",
     "ToolProgress",
     "ToolStarted",
-    "Values",
     "as_json",
     "dump_event",
     "event_of",

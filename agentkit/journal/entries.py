@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias, get_args
 
 from agentkit.errors import JournalError
-from agentkit.events import Event, Values, as_json, dump_event, event_of, validated
+from agentkit.events import Event, as_json, dump_event, event_of, validated
+from agentkit.events.values import Values
 from agentkit.messages import JsonValue, Message, ModelSettings, ToolCall, ToolResult
 from agentkit.policy import Decision, Limits
 from agentkit.toolset import Effect
@@ -49,6 +50,7 @@ class RunOpened:
         settings: Of this run, over the agent's.
         limits: Of this run; None for the agent's.
         labels: What the journal's owner wants to find it by.
+        versions: As `RunStarted.versions`.
     """
 
     messages: tuple[Message, ...]
@@ -56,6 +58,7 @@ class RunOpened:
     settings: ModelSettings | None = None
     limits: Limits | None = None
     labels: Mapping[str, JsonValue] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from agentkit.events import (
     Event,
     ModelCalled,
     ReasoningDelta,
+    ReplyInterrupted,
+    ReplyReceived,
+    RequestSent,
     RunFinished,
     RunStarted,
     Spent,
@@ -52,6 +55,9 @@ Emit: TypeAlias = Callable[[Event], None]
 
 _FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress)
 """Shown as they happen, never recorded: what they add up to is."""
+
+_ALWAYS_NEW = (RequestSent, ReplyReceived, ReplyInterrupted)
+"""Of a model call that was really made: one that is in the record is not made again."""
 
 _HELD_ELSEWHERE = (StepStarted, StepFinished, ToolStarted, ToolFinished)
 """Their content stands in `ModelCalled`, `CallIntended` and `CallDone`."""
@@ -171,13 +177,19 @@ class JournaledRun:
 
     def _is_new(self, event: Event) -> bool:
         self._step = event.step
+        if isinstance(event, _ALWAYS_NEW):
+            self._pending.append(event)
+            return True
         identity = _identity(event)
         if self._shown[identity] > 0:
             self._shown[identity] -= 1
             return False
         held = isinstance(event, _HELD_ELSEWHERE)
-        if isinstance(event, ToolFinished) and (event.spent or not event.result.attempts):
-            held = False  # it says more than the result: what it cost, or that nothing ran
+        if isinstance(event, ToolFinished) and (
+            event.spent or event.returned or not event.result.attempts
+        ):
+            # It says more than the result: what it cost, what the run added, that nothing ran.
+            held = False
         self._pending.append(identity if held else event)
         return True
 

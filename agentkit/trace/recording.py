@@ -20,8 +20,8 @@ from agentkit.events import (
     StepStarted,
     ToolFinished,
     ToolStarted,
-    Values,
 )
+from agentkit.events.values import Values
 from agentkit.journal import (
     CallDone,
     CallIntended,
@@ -237,8 +237,14 @@ class _View:
     def event(self, entry: Entry) -> Event | None:
         match entry:
             case RunOpened(messages, model, settings, limits):
-                given = None if limits is None else asdict(limits)
-                return RunStarted(self.run_id, model, messages, settings=settings, limits=given)
+                return RunStarted(
+                    self.run_id,
+                    model,
+                    messages,
+                    settings=settings,
+                    limits=None if limits is None else asdict(limits),
+                    versions=entry.versions,
+                )
             case Shown():
                 return self._shown(entry)
             case CallIntended() | CallStarted() | CallDone() | Decided():

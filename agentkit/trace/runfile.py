@@ -23,9 +23,9 @@ from agentkit.events import (
     RunStarted,
     TextDelta,
     ToolCallDelta,
-    Values,
     dump_event,
 )
+from agentkit.events.values import Values
 from agentkit.redaction import without_secrets
 from agentkit.trace.logs import get_logger
 

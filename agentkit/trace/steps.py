@@ -13,6 +13,9 @@ from agentkit.events import (
     ContextCompacted,
     Event,
     ModelCalled,
+    ReplyInterrupted,
+    ReplyReceived,
+    RequestSent,
     RunFinished,
     RunResult,
     RunStarted,
@@ -70,13 +73,22 @@ class Ran:
 
 @dataclass(slots=True)
 class Step:
-    """One step: the model calls that made its reply, and the tool calls that it asked for."""
+    """One step: the model calls that made its reply, and the tool calls that it asked for.
+
+    Attributes:
+        sent: What went to the server, attempts that failed included; where the model tells.
+        received: What came back for each.
+        interrupted: Replies that did not come to their end.
+    """
 
     number: int
     began: float
     asked: list[Asked] = field(default_factory=list)
     restarts: list[StepRestarted] = field(default_factory=list)
     compacted: list[ContextCompacted] = field(default_factory=list)
+    sent: list[RequestSent] = field(default_factory=list)
+    received: list[ReplyReceived] = field(default_factory=list)
+    interrupted: list[ReplyInterrupted] = field(default_factory=list)
     finished: StepFinished | None = None
     ran: dict[str, Ran] = field(default_factory=dict)
     ended: float = 0.0
@@ -148,17 +160,30 @@ def _add(part: Part, timed: Timed, requests: dict[int, ModelRequest]) -> None:
         part.steps.append(Step(event.step, time))  # a resumed part begins with calls, not a step
     step = part.steps[-1]
     step.ended = time
+    if isinstance(event, ModelCalled):
+        step.asked.append(Asked(requests[id(event)], event, time))
+    elif not _add_reply(step, event):
+        _add_call(step, event, time)
+
+
+def _add_reply(step: Step, event: Event) -> bool:
+    """Books what tells of the reply; False for other events."""
     match event:
-        case ModelCalled():
-            step.asked.append(Asked(requests[id(event)], event, time))
         case StepFinished():
             step.finished = event
         case StepRestarted():
             step.restarts.append(event)
         case ContextCompacted():
             step.compacted.append(event)
+        case RequestSent():
+            step.sent.append(event)
+        case ReplyReceived():
+            step.received.append(event)
+        case ReplyInterrupted():
+            step.interrupted.append(event)
         case _:
-            _add_call(step, event, time)
+            return False
+    return True
 
 
 def _add_call(step: Step, event: Event, time: float) -> None:

@@ -84,12 +84,14 @@ def _body(
 def _header(parts: Sequence[Part]) -> Html:
     started = parts[0].started
     when = datetime.fromtimestamp(parts[0].began).strftime("%Y-%m-%d %H:%M:%S")
+    versions = " · ".join(f"{name} {version}" for name, version in started.versions.items())
     names = [a.called.model for part in parts for s in part.steps for a in s.asked]
     asked = [m for m in started.messages if isinstance(m, UserMessage)][-1:]
     return el(
         "header",
         el("h1", started.run_id),
         el("p", f"{when} · {(names or [started.model])[0]}", cls="soft"),
+        el("p", versions, cls="soft") if versions else None,
         *(el("pre", text_of(message.content)) for message in asked),
     )
 

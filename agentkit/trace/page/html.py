@@ -27,7 +27,7 @@ def text(value: str) -> Html:
     """Text as HTML: nothing in it is markup, and nothing turns the direction of writing."""
     cut = len(value) - _MOST_TEXT
     if cut > 0:
-        value = f"{value[:_MOST_TEXT]}\n… {cut:,} more characters; its record has them"
+        value = f"{value[:_MOST_TEXT]}\n… {cut:,} more characters; the run file has them"
     return Html(html.escape(printable(value.replace("\r\n", "\n")), quote=True))
 
 
