@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -20,7 +19,15 @@ from agentkit.cli.story import tell
 from agentkit.errors import AgentKitError
 from agentkit.events.values import Values
 from agentkit.journal import RunSummary
-from agentkit.trace import Library, Recording, TraceError, parts_of, printable, run_file_name
+from agentkit.trace import (
+    Library,
+    Recording,
+    TraceError,
+    moment,
+    parts_of,
+    printable,
+    run_file_name,
+)
 from agentkit.trace.page import page_of
 from agentkit.trace.runfile import line_of, open_private
 
@@ -70,7 +77,7 @@ def _row(run: RunSummary) -> list[Text]:
         asked = Text(printable(f"damaged: {run.damage}"), style="red")
     return [
         Text(printable(run.run_id), style="cyan"),
-        Text(_when(run.created, "%m-%d %H:%M"), style="dim"),
+        Text(moment(run.created, "%m-%d %H:%M"), style="dim"),
         Text(state, style="green" if good else "red" if bad else "yellow"),
         Text(str(run.steps)),
         Text(str(run.calls)),
@@ -79,13 +86,6 @@ def _row(run: RunSummary) -> list[Text]:
         Text(f"{run.seconds:.1f}"),
         asked,
     ]
-
-
-def _when(seconds: float, form: str) -> str:
-    try:
-        return datetime.fromtimestamp(seconds).strftime(form) if seconds else ""
-    except (OverflowError, OSError, ValueError):  # of a damaged record
-        return ""
 
 
 @runs.command()

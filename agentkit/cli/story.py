@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +14,7 @@ from agentkit.events import ContextCompacted, ReplyInterrupted
 from agentkit.journal import Damage
 from agentkit.messages import AssistantMessage, Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
-from agentkit.trace import Part, Ran, Step, printable
+from agentkit.trace import Part, Ran, Step, moment, printable
 
 __all__ = ["tell"]
 
@@ -69,7 +68,7 @@ class _Story:
 
     def head(self, parts: Sequence[Part]) -> None:
         first = parts[0]
-        when = datetime.fromtimestamp(first.began).strftime("%Y-%m-%d %H:%M:%S")
+        when = moment(first.began)
         seconds = sum(part.ended - part.began for part in parts)
         self.line(first.started.run_id, "bold cyan")
         self.line(f"{when}   {seconds:.2f} s   {_model(parts)}")

@@ -14,7 +14,7 @@ writes to a record (`runs delete` removes one whole).
 from agentkit.redaction import keep_secret, secret_headers, without_secrets
 from agentkit.trace.library import JOURNAL, Library, open_run
 from agentkit.trace.logs import get_logger
-from agentkit.trace.printable import printable
+from agentkit.trace.printable import moment, printable
 from agentkit.trace.recording import (
     Recording,
     Timed,
@@ -38,6 +38,7 @@ __all__ = [
     "TraceError",
     "get_logger",
     "keep_secret",
+    "moment",
     "open_run",
     "parts_of",
     "printable",

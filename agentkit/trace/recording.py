@@ -195,6 +195,8 @@ def events_of(run_id: str, records: Sequence[Record]) -> Iterator[Timed]:
     """
     view = _View.of(run_id, [record.entry for record in records])
     epoch = records[0].epoch if records else 0
+    if records and not isinstance(records[0].entry, RunOpened | RunStarted):  # that is lost
+        yield Timed(RunStarted(run_id, "", ()), records[0].at)
     for record in records:
         if record.epoch != epoch:
             epoch = record.epoch

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from importlib.resources import files
 
 from agentkit.journal import Damage
@@ -18,6 +17,7 @@ from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed, place, timeline, token_chart
 from agentkit.trace.page.html import Html, el, join, text
 from agentkit.trace.page.steps import failures_of, json_of, step_section
+from agentkit.trace.printable import moment
 from agentkit.trace.steps import Part
 
 __all__ = ["page_of"]
@@ -83,7 +83,7 @@ def _body(
 
 def _header(parts: Sequence[Part]) -> Html:
     started = parts[0].started
-    when = datetime.fromtimestamp(parts[0].began).strftime("%Y-%m-%d %H:%M:%S")
+    when = moment(parts[0].began)
     versions = " · ".join(f"{name} {version}" for name, version in started.versions.items())
     names = [a.called.model for part in parts for s in part.steps for a in s.asked]
     asked = [m for m in started.messages if isinstance(m, UserMessage)][-1:]
