@@ -42,7 +42,7 @@ from agentkit.models import Model, Timeouts, VLLMModel
 from agentkit.policy import Limits, Policy
 from agentkit.toolset import RunContext, Tool, ToolContext, Toolset, tool
 from agentkit.trace import RunFiles
-from agentkit.version import VERSION as __version__
+from agentkit.version import __version__ as __version__
 
 __all__ = [
     "Agent",

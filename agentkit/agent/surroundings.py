@@ -18,7 +18,7 @@ from agentkit.events import Event
 from agentkit.messages import Message, SystemMessage
 from agentkit.toolset import RunContext, Tool
 from agentkit.trace import RunFiles, get_logger, runs_directory
-from agentkit.version import VERSION
+from agentkit.version import __version__
 
 __all__ = [
     "Instructions",
@@ -102,7 +102,7 @@ def window_for(context: Context | None, tools: Iterable[Tool[..., Any]]) -> Cont
 def versions() -> dict[str, str]:
     """Of agentkit and of what it runs on, for the record of a run."""
     python = ".".join(map(str, sys.version_info[:3]))
-    return {"agentkit": VERSION, "python": python, "platform": sys.platform}
+    return {"agentkit": __version__, "python": python, "platform": sys.platform}
 
 
 def new_run_id() -> str:
