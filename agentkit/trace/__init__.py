@@ -11,9 +11,9 @@ registered when the run was recorded, never takes a part of a record for the who
 writes to a record (`runs delete` removes one whole).
 """
 
+from agentkit.logs import get_logger
 from agentkit.redaction import keep_secret, secret_headers, without_secrets
 from agentkit.trace.library import JOURNAL, Library, open_run
-from agentkit.trace.logs import get_logger
 from agentkit.trace.printable import moment, printable
 from agentkit.trace.recording import (
     Recording,

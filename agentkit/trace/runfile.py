@@ -26,8 +26,8 @@ from agentkit.events import (
     dump_event,
 )
 from agentkit.events.values import Values
+from agentkit.logs import get_logger
 from agentkit.redaction import without_secrets
-from agentkit.trace.logs import get_logger
 
 __all__ = ["RunFiles", "line_of", "open_private", "run_file_name", "runs_directory"]
 
