@@ -24,8 +24,14 @@ __all__ = ["Values"]
 _LEAST = 256
 """Characters. A mark takes some 40."""
 
+_WORTH_IT = 1_000
+"""Bytes of a line that is looked through: in a shorter one there is little to gain."""
+
 _SAME, _AS_IS = "$same", "$as_is"
 _MARKED = (f'"{_SAME}"'.encode(), f'"{_AS_IS}"'.encode())
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+"""A string of JSON text, quotes included."""
+
 _DIGEST = re.compile(r"[A-Za-z0-9_-]{24}")
 
 
@@ -43,8 +49,28 @@ class Values:
 
     def pack(self, line: bytes) -> bytes:
         """The line with a mark for each long text that was packed before."""
-        if len(line) < _LEAST and not any(mark in line for mark in _MARKED):
+        if any(mark in line for mark in _MARKED):
+            return self._pack_whole(line)
+        if len(line) < _WORTH_IT:
             return line
+        pieces: list[bytes] = []
+        begin = 0
+        for found in _STRING.finditer(line):
+            start, end = found.span()
+            if end - start < _LEAST or line[end : end + 1] == b":":  # short, or a member's name
+                continue
+            text = from_json(found[0])
+            if len(text) < _LEAST:
+                continue
+            digest = _digest(text)
+            if digest in self._written:
+                pieces += [line[begin:start], f'{{"{_SAME}":"{digest}"}}'.encode()]
+                begin = end
+            self._written.add(digest)
+        return b"".join([*pieces, line[begin:]]) if pieces else line
+
+    def _pack_whole(self, line: bytes) -> bytes:
+        """The same for a line that holds what looks like a mark."""
         try:
             body = from_json(line)
             packed = self._pack(body)

@@ -64,7 +64,14 @@ def log_failure(
 _LONGEST: Final = 20_000
 """Characters of a traceback; of a longer one the middle is left out."""
 
-_OURS: Final = (str(Path(__file__).parents[1]), "/anyio/", "/asyncio/", "/trio/", "/concurrent/")
+_OURS: Final = (
+    str(Path(__file__).parents[1]),
+    "/anyio/",
+    "/asyncio/",
+    "/trio/",
+    "/outcome/",
+    "/concurrent/",
+)
 """Where the frames between the loop and a tool are: they say nothing about its failure."""
 
 

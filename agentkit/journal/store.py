@@ -282,9 +282,10 @@ class Store:
         run_id = lease.run_id
         with self._lock, self.errors():
             with self._committed(durable=durable) as connection:
-                row = row_of(connection, run_id)
+                query = "SELECT epoch FROM runs WHERE run_id = ?"
+                row = connection.execute(query, (run_id,)).fetchone()
                 hand = self._hands.get(run_id)
-                if row is None or row.epoch != lease.epoch or hand is None:
+                if row is None or row[0] != lease.epoch or hand is None:
                     raise JournalError(f"the run {run_id} was taken over by another process")
                 query = "SELECT coalesce(max(seq), 0) FROM events WHERE run_id = ?"
                 seq: int = connection.execute(query, (run_id,)).fetchone()[0]

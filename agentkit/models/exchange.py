@@ -37,7 +37,7 @@ class Exchanges:
     def __init__(self) -> None:
         self._messages = b"[]"
         self._count = 0
-        self._fields: JsonObject = {}
+        self._fields = b"{}"
         self.open: Reply | None = None
 
     @contextmanager
@@ -73,14 +73,13 @@ class Exchanges:
             same = next((at for at, (a, b) in pairs if a != b), min(len(old), len(now)))
             new = now[same:]
         self._messages, self._count = messages, same + len(new)
-        body, known = from_json(fields), self._fields
-        self._fields = body
-        return RequestSent(
-            same=same,
-            messages=tuple(new),
-            fields={name: value for name, value in body.items() if known.get(name) != value},
-            gone=tuple(name for name in known if name not in body),
-        )
+        before, self._fields = self._fields, fields
+        if fields == before:
+            return RequestSent(same, tuple(new), {})
+        body, known = from_json(fields), from_json(before)
+        changed = {name: value for name, value in body.items() if known.get(name) != value}
+        gone = tuple(name for name in known if name not in body)
+        return RequestSent(same, tuple(new), changed, gone)
 
 
 _listening: ContextVar[tuple[Exchanges, Told] | None] = ContextVar(
