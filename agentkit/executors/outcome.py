@@ -8,10 +8,10 @@ from types import TracebackType
 from typing import Any, Final
 
 from agentkit.errors import ToolError
+from agentkit.logs import get_logger
 from agentkit.messages import ToolResult
 from agentkit.schema.phrases import many
 from agentkit.toolset import ToolContext, ValidatedCall, result_content
-from agentkit.trace import get_logger
 
 __all__ = ["failed", "log_failure", "lost", "timed_out"]
 
