@@ -179,7 +179,8 @@ class _Story:
             self.text(text, "dim", 4)
         if ran.end is None:
             if not ran.waits:
-                self.line("no result", "red", 4)
+                begun = ": it had begun, and may have taken effect" if ran.started else ""
+                self.line(f"no result{begun}", "red", 4)
             return
         result, spent = ran.end.result, ran.end.spent
         notes = [result.kind, f"{result.seconds:.3f} s" if ran.started else "not run"]

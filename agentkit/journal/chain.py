@@ -62,11 +62,12 @@ class Chain:
         self._seq = seq
         raw = Raw(seq, epoch, at, kind, body)
         problem = self._changed(raw, digest)
-        if not problem:
-            try:
-                self.records.append(Record(seq, epoch, at, raw.load(self._values, self._hide)))
-            except JournalError as error:
-                problem = f"holds {error}"
+        try:
+            record = Record(seq, epoch, at, raw.load(self._values, self._hide))
+        except JournalError as error:
+            problem = f"{problem}{', and ' if problem else ''}holds {error}"
+        else:
+            self.records += [] if problem else [record]
         if problem:
             name = kind if kind.isidentifier() else "of an unknown kind"
             self._lost(f"entry {seq}", f"({name}) {problem}", cost_of(kind))

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from typer.testing import CliRunner, Result
 
-from agentkit import Agent, SQLiteJournal, ToolError, tool
+from agentkit import Agent, Limits, ReasoningDelta, SQLiteJournal, TextDelta, ToolError, tool
 from agentkit.cli.app import app
+from agentkit.messages import ModelRequest
 from agentkit.policy import Approve, Policy
 from agentkit.testing import ScriptedModel, call, calls, cut, say
 
@@ -253,3 +256,58 @@ def test_the_names_of_before_do_the_same_and_say_the_new_one(
     words = " ".join(word for word in new if word not in ("last", "-a", "adder.py"))
     assert f"is now agentkit {words}; the old name goes with the next version" in first
     assert rest == now.stderr.splitlines()
+
+
+# --- what a person looks for -------------------------------------------------------------------
+
+
+def shown_and_viewed(run_id: str) -> tuple[str, str]:
+    """What `runs show` says of a run, and its page."""
+    shown = run("runs", "show", run_id)
+    viewed = run("runs", "view", run_id, "--output", "page.html")
+    assert (shown.exit_code, viewed.exit_code) == (0, 0)
+    return shown.stdout, Path("page.html").read_text()
+
+
+def test_of_a_run_that_failed_in_a_tool_the_place_is_shown() -> None:
+    @tool
+    def divide(a: int, b: int) -> float:
+        """Divides."""
+        return a / b
+
+    model = ScriptedModel([call("divide", a=1, b=0), say("It cannot be.")])
+    Agent(model, tools=[divide]).run_sync("What is 1 / 0?", run_id="failed")
+    shown, page = shown_and_viewed("failed")
+    assert "step 1: divide (error): Error: ZeroDivisionError: division by zero" in shown
+    assert re.search(r'File ".*test_runs\.py", line \d+, in divide', shown)
+    assert "return a / b" in page
+    assert "return a / b" in run("runs", "show", "failed", "--full").stdout
+
+
+def test_of_a_run_that_was_cancelled_in_mid_answer_what_it_had_said_is_shown() -> None:
+    class Stops(ScriptedModel):
+        async def generate(self, request: ModelRequest) -> Any:  # noqa: ARG002 - of any
+            yield ReasoningDelta("Let me see. ")
+            yield TextDelta("The answer ")
+            await anyio.sleep_forever()
+
+    Agent(Stops([])).run_sync("Tell me.", run_id="cancelled", limits=Limits(seconds=0.2))
+    shown, page = shown_and_viewed("cancelled")
+    for said in ("Let me see.", "The answer", "interrupted after", "end: seconds"):
+        assert said in shown
+    for said in ("Let me see.", "The answer", "interrupted after", "No answer: seconds"):
+        assert said in page
+
+
+def test_of_a_run_that_was_killed_in_mid_call_it_is_said_that_it_may_have_taken_effect(
+    tmp_path: Path,
+) -> None:
+    golden = Path(__file__).parents[1] / "golden" / "0.1.0" / "journal.db"
+    journal = Path(shutil.copy(golden, tmp_path))
+    shown = run("runs", "show", "died", "--journal", str(journal)).stdout
+    viewed = run("runs", "view", "died", "--journal", str(journal), "-o", "page.html")
+    assert viewed.exit_code == 0
+    told = "it had begun, and may have taken effect"
+    assert f"no result: {told}" in shown
+    assert "the run was killed, or is still at work" in shown
+    assert told in (tmp_path / "page.html").read_text()

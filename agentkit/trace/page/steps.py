@@ -265,6 +265,8 @@ def _call_marks(ran: Ran) -> Iterator[Html]:
     if ran.end is None:
         if not ran.waits:
             yield el("span", "no result", cls="tag bad")
+            if ran.started is not None:
+                yield el("span", " it had begun, and may have taken effect", cls="number")
         return
     result, spent = ran.end.result, ran.end.spent
     yield el("span", result.kind, cls="tag bad" if result.is_error else "tag")
