@@ -34,6 +34,7 @@ from agentkit.messages import (
 __all__ = [
     "ApprovalDecided",
     "ApprovalNeeded",
+    "AskedAgain",
     "CallRepaired",
     "ContextUse",
     "Event",
@@ -179,6 +180,24 @@ class ReplyInterrupted:
     calls: tuple[tuple[str, str], ...]
     why: str
     seconds: float
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """A reply could not be used, and the second one is there; both count in the run's usage.
+
+    Attributes:
+        reason: Why the first could not be used.
+        text: Its answer text, which nobody was given as an answer and nothing ran from.
+        usage: What it cost, in tokens.
+        became: What the second reply is; `nothing` ends the run.
+    """
+
+    reason: str
+    text: str
+    usage: Usage
+    became: Literal["call", "answer", "nothing"]
     step: int
 
 
@@ -400,6 +419,7 @@ Event: TypeAlias = (
     | StepRestarted
     | RunStarted
     | StepStarted
+    | AskedAgain
     | ModelCalled
     | RequestSent
     | ReplyReceived
