@@ -106,6 +106,11 @@ class RecordedDecisions:
 
     record: JournaledRun
 
+    @property
+    def pending(self) -> bool:
+        """Whether the record holds any decision."""
+        return self.record.has_decisions
+
     def question(self, approval: Approval) -> Approval:
         """The question under the id that it was recorded with; else as it is, since that id depends
         on what the journal makes unique.
