@@ -191,6 +191,6 @@ def _refuse(error: AgentKitError) -> NoReturn:
 
 runs.command("resume")(resume)
 runs.command("replay")(replay)
-for _name, _command in (("list", list_runs), ("show", show), ("view", view)):
-    _moved = moved(_command, f"agentkit trace {_name}", f"agentkit runs {_name}")
-    trace.command(_name)(_moved)
+trace.command("list")(moved(list_runs, "agentkit trace list", "agentkit runs list"))
+trace.command("show")(moved(show, "agentkit trace show", "agentkit runs show"))
+trace.command("view")(moved(view, "agentkit trace view", "agentkit runs view"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Stops(ScriptedModel):
         self._last, self._error = last, error
         self.stopped = anyio.Event()
 
-    async def generate(self, request: ModelRequest) -> Any:
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         if len(self.requests) < len(self._script):
             async for event in super().generate(request):
                 yield event
@@ -172,7 +173,7 @@ async def test_a_typed_answer_that_was_cut_is_no_output() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(cancel)
         result = await agent.run("go", cancellation=cancellation)
-    assert str(result.output) != "The shelf is"
+        assert str(result.output) != "The shelf is"
 
 
 # --- what goes over the wire -------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from agentkit import Agent, Limits, ReasoningDelta, SQLiteJournal, TextDelta, ToolError, tool
 from agentkit.cli.app import app
+from agentkit.events import ModelEvent
 from agentkit.messages import ModelRequest
 from agentkit.policy import Approve, Policy
 from agentkit.testing import ScriptedModel, call, calls, cut, say
@@ -286,7 +288,8 @@ def test_of_a_run_that_failed_in_a_tool_the_place_is_shown() -> None:
 
 def test_of_a_run_that_was_cancelled_in_mid_answer_what_it_had_said_is_shown() -> None:
     class Stops(ScriptedModel):
-        async def generate(self, request: ModelRequest) -> Any:  # noqa: ARG002 - of any
+        async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+            self.requests.append(request)
             yield ReasoningDelta("Let me see. ")
             yield TextDelta("The answer ")
             await anyio.sleep_forever()
