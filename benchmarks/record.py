@@ -86,7 +86,7 @@ async def measure(
             lambda sql: modes.update([sql.split()[-1]] if "synchronous" in sql else [])
         )
         if not witness:
-            store: Any = journal._store  # a part is left out to see what it costs
+            store: Any = vars(journal)["_store"]  # a part is left out to see what it costs
             store._witness = _Silent(store._witness)
     observers = [RunFiles(folder)] if twice else []
     agent = Agent(model, tools=[get_weather], limits=Limits(steps=STEPS), observers=observers)

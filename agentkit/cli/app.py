@@ -37,9 +37,8 @@ app = typer.Typer(
 app.command()(run)
 app.command()(chat)
 app.add_typer(runs, name="runs")
-for _old in (resume, replay):
-    _name = _old.__name__
-    app.command(_name, hidden=True)(moved(_old, f"agentkit {_name}", f"agentkit runs {_name}"))
+app.command("resume", hidden=True)(moved(resume, "agentkit resume", "agentkit runs resume"))
+app.command("replay", hidden=True)(moved(replay, "agentkit replay", "agentkit runs replay"))
 app.add_typer(trace, name="trace", hidden=True)
 app.command()(doctor)
 app.command()(serve)
