@@ -1,4 +1,4 @@
-"""The small form of `soak/damage.py`."""
+"""The small form of `soak/losses.py`."""
 
 from __future__ import annotations
 
