@@ -1,4 +1,4 @@
-"""Calls that are spelled in ordinary tokens, on a real vLLM: only a form held to calls makes one."""
+"""Spelled calls on a real vLLM: only a form that is held to calls makes one of them run."""
 
 from __future__ import annotations
 
