@@ -53,7 +53,6 @@ from agentkit.models.transport import Connection, Transport
 from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.trace import get_logger
 from agentkit.wire import (
-    Reply,
     ReplyDecoder,
     ServedModel,
     constrains_itself,
@@ -218,9 +217,14 @@ class VLLMModel:
                     decoder.give_up()
                     break
         first = next_call_number(request.messages)
-        forced = grammar is not None and request.tool_choice.mode == "required"
         server = decoder.finish(first)
-        evidence = await self._evidence(decoder.reply, server, forced, first)
+        evidence = Evidence(
+            decoder.reply,
+            forced=grammar is not None and request.tool_choice.mode == "required",
+            constrained=grammar is not None or constrains_itself(request.settings),
+            first_call=first,
+        )
+        evidence = await self._with_pieces(evidence, server)
         response = believed(server, evidence, language.dialect)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
@@ -265,12 +269,11 @@ class VLLMModel:
             return None  # the server is away; asked again with the next request
         return dialect.grammar(request.tool_choice) if takes_grammar else None
 
-    async def _evidence(
-        self, reply: Reply, server: ModelResponse, forced: bool, first_call: int
-    ) -> Evidence:
-        """What is known of a reply beside the server's reading of it."""
-        if not reply.token_ids or not may_hold_calls(reply, server, forced=forced):
-            return Evidence(reply, forced, first_call=first_call)
+    async def _with_pieces(self, evidence: Evidence, server: ModelResponse) -> Evidence:
+        """The evidence with the text of each token, where that is needed and can be had."""
+        reply = evidence.reply
+        if not reply.token_ids or not may_hold_calls(reply, server, forced=evidence.forced):
+            return evidence
         pieces = None
         if self._spells_tokens:
             try:
@@ -284,7 +287,7 @@ class VLLMModel:
         if pieces is None and profile_for(self.name) is GENERIC:
             # Nothing says that the ids are those of Gemma's vocabulary, so they say nothing.
             reply = replace(reply, token_ids=[], prompt_token_ids=[])
-        return Evidence(reply, forced, pieces, first_call)
+        return replace(evidence, reply=reply, pieces=pieces)
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
