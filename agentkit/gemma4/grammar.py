@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agentkit.gemma4.constraints import Constraints
@@ -38,12 +38,14 @@ class ToolGrammar:
         arguments: EBNF expression for the arguments, without the braces around them.
         rules: The rules it refers to: name → line of EBNF.
         carried: (JSON pointer, keyword) of the source's limits that it enforces.
+        nearly: Those that it enforces in part → how far, in words; the rest is validation's.
     """
 
     name: str
     arguments: str
     rules: Mapping[str, str]
     carried: frozenset[tuple[str, str]]
+    nearly: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def compile_tool(tool: LoweredTool, *, escape: Callable[[str], str] = _escape) -
     constraints = Constraints(tool.aliases, escape)
     arguments = constraints.arguments(tool.root)
     name = escape(tool.definition.name)
-    return ToolGrammar(name, arguments, constraints.rules, constraints.carried)
+    return ToolGrammar(name, arguments, constraints.rules, constraints.carried, constraints.nearly)
 
 
 def compile_grammar(tools: Sequence[ToolGrammar], choice: ToolChoice) -> Grammar:
@@ -113,7 +115,7 @@ def answer_grammar(schema: object, *, escape: Callable[[str], str] = _escape) ->
     constraints = Constraints({}, escape)
     value = constraints.value(read(schema))
     ebnf = _grammar(value, constraints.rules)
-    tool = ToolGrammar("", value, constraints.rules, constraints.carried)
+    tool = ToolGrammar("", value, constraints.rules, constraints.carried, constraints.nearly)
     return Grammar(_structural({"type": "grammar", "grammar": ebnf}), ebnf, (tool,))
 
 
