@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit ray live soak mutants lock clean
+.PHONY: help demo test lint types unit ray live soak mutants bench-grammar lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ soak: $(READY) ## Run one proof in full: make soak PART=name
 
 mutants: $(READY) ## Plant faults in a module and see how many the tests notice: make mutants MODULE=name
 	$(BIN)/python -m soak.mutants $(MODULE) $(ARGS)
+
+bench-grammar: $(READY) ## Measure the grammar on a vocabulary of Gemma's size, against its budget
+	$(BIN)/python -m benchmarks.grammar $(ARGS)
 
 lock: ## Resolve the development environment anew (needs uv)
 	uv pip compile --universal --generate-hashes --upgrade --group dev --extra cli --extra local --extra mcp \

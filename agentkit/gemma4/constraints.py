@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final
 
 from agentkit.gemma4.bounds import (
@@ -27,17 +29,17 @@ from agentkit.gemma4.bounds import (
     whole_bounds,
 )
 from agentkit.gemma4.ebnf import Rules, any_of, in_order, integer, literal, number, repeated
-from agentkit.gemma4.patterns import translate
+from agentkit.gemma4.patterns import Translation, translate
 from agentkit.gemma4.render import render_value
 from agentkit.gemma4.texts import (
-    ANY_TEXT,
     COUNTED,
+    EXACT,
     FORMATS,
     FREE_KEY,
-    MAX_KEY,
-    PLAIN_TEXT,
+    LOOSE_FORMATS,
     at_most,
-    beginnings,
+    bound_above,
+    free_text,
     listed,
     other_than,
     stands_bare,
@@ -48,6 +50,7 @@ from agentkit.schema.nodes import ANY, NULL_TYPE, Node, limits, same
 __all__ = ["Constraints"]
 
 _ANYTHING: Final = "anything"
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
@@ -74,11 +77,12 @@ class Constraints:
         self._done: dict[int, tuple[Node, str | None]] = {}
         self._carried: set[tuple[str, str]] = set()
         self._dropped: set[tuple[str, str]] = set()
+        self._nearly: dict[tuple[str, str], str] = {}
 
     @property
     def _text(self) -> str:
-        """Any text without a control literal."""
-        return self._rules.name(ANY_TEXT)
+        """Any text that ends where a reader sees its end."""
+        return free_text(self._rules)
 
     def arguments(self, root: Node) -> str:
         """The expression for a whole arguments object, without its braces; may be empty.
@@ -108,15 +112,28 @@ class Constraints:
         """(JSON pointer, keyword) of every limit that the grammar enforces wherever it stands."""
         return frozenset(self._carried - self._dropped)
 
-    def _mark(self, node: Node, *carried: str) -> None:
+    @property
+    def nearly(self) -> Mapping[tuple[str, str], str]:
+        """(JSON pointer, keyword) of limits that it holds in part → how far, in words."""
+        return {key: words for key, words in self._nearly.items() if key in self._dropped}
+
+    def _mark(self, node: Node, *carried: str, nearly: Mapping[str, str] = _NOTHING) -> None:
         """Records the fate of a node's limits: carried are those named, the rest is not.
 
         A type always is, and so is a union, unless its branches overlap (see `_united`).
+
+        Args:
+            node: The place.
+            carried: The keywords that the grammar holds exactly.
+            nearly: Keywords that it holds in part → how far, in words.
         """
         for fact in node.facts:
             if limits(fact):
+                key = (fact.path, fact.keyword)
                 kept = fact.keyword in carried or fact.keyword in ("type", "anyOf", "oneOf")
-                (self._carried if kept else self._dropped).add((fact.path, fact.keyword))
+                (self._carried if kept else self._dropped).add(key)
+                if not kept and fact.keyword in nearly:
+                    self._nearly.setdefault(key, nearly[fact.keyword])
 
     def _united(self, node: Node) -> list[Node]:
         """A node's alternatives without unions. That only one branch fits is not enforced."""
@@ -186,7 +203,7 @@ class Constraints:
 
     @property
     def _free_key(self) -> str:
-        return self._rules.name(FREE_KEY, at_most(MAX_KEY))
+        return self._rules.name(FREE_KEY)
 
     # --- scalars ------------------------------------------------------------------------------
 
@@ -207,62 +224,81 @@ class Constraints:
     def _number(self, node: Node) -> str | None:
         low, above = strictest(node, "minimum", "exclusiveMinimum", max)
         high, below = strictest(node, "maximum", "exclusiveMaximum", min)
-        bounds = [bound for bound in (low, high) if bound is not None]
-        if all(float(bound).is_integer() for bound in bounds):
-            whole = number(_int(low), _int(high), above=above, below=below)
-            if whole is not None:
-                self._mark(node, *_BOUNDS)
-                return whole
-        self._mark(node)
-        least = 0 if low is not None and low >= 0 else None
-        return number(least, None, above=False, below=False)
+        held = number(_exact(low), _exact(high), above=above, below=below)
+        self._mark(node, *_BOUNDS)
+        return held
 
     def _string(self, node: Node) -> str | None:
         low, high = lengths(node, "minLength", "maxLength")
         if high is not None and low > high:
             return None
-        opened, carried = self._shaped(node, low, high) or self._sized(low, high)
-        self._mark(node, *carried)
-        return in_order((opened, literal(QUOTE)))
+        shaped = self._shaped(node, low, high)
+        return self._sized(node, low, high) if shaped is None else shaped
 
     def _quoted(self, body: str) -> str:
         return in_order((literal(QUOTE), body, literal(QUOTE)))
 
-    def _shaped(self, node: Node, low: int, high: int | None) -> tuple[str, list[str]] | None:
-        """A string with a pattern or format that has a grammar, without its closing quote."""
+    def _shaped(self, node: Node, low: int, high: int | None) -> str | None:
+        """A string with a pattern or format that has a grammar."""
         patterns = node.all("pattern")
         if len(patterns) == 1 and isinstance(patterns[0].value, str):
             shape = translate(patterns[0].value, self._rules, low, high)
             if shape is not None:
-                fits = high is None or (shape.high is not None and shape.high <= high)
-                carried = ["pattern"]
-                carried += ["minLength"] if shape.low >= low else []
-                carried += ["maxLength"] if fits else []
-                return in_order((literal(QUOTE), self._rules.name(shape.ebnf))), carried
+                return self._patterned(node, shape, low, high)
         formats = [fact.value for fact in node.all("format") if fact.value in FORMATS]
         if formats and not patterns and low == 0 and high is None:
-            form = self._rules.name(FORMATS[formats[0]])
-            return in_order((literal(QUOTE), form)), ["format", "minLength", "maxLength"]
+            loose = LOOSE_FORMATS.get(formats[0])
+            self._mark(
+                node,
+                *("minLength", "maxLength", *([] if loose else ["format"])),
+                nearly={"format": loose} if loose else _NOTHING,
+            )
+            return self._rules.name(self._quoted(FORMATS[formats[0]]))
         return None
 
-    def _sized(self, low: int, high: int | None) -> tuple[str, list[str]]:
-        """A string of any text without its closing quote, its length bounded where that is cheap.
+    def _patterned(self, node: Node, shape: Translation, low: int, high: int | None) -> str:
+        short = high is None or (shape.high is not None and shape.high <= high)
+        carried = ["pattern"] if shape.exact else []
+        carried += ["minLength"] if shape.low >= low else []
+        carried += ["maxLength"] if short and shape.exact else []
+        nearly = {}
+        longest = shape.high if high is None or short else high
+        bound = None if longest is None or (short and shape.exact) else bound_above(longest)
+        if not shape.exact:
+            nearly["pattern"] = "but for its long counts"
+        if bound is not None and "maxLength" not in carried:
+            nearly["maxLength"] = f"up to {bound} characters"
+        self._mark(node, *carried, nearly=nearly)
+        if bound is None:
+            return self._rules.name(self._quoted(shape.ebnf))
+        return self._counted(shape.ebnf, bound)
+
+    def _sized(self, node: Node, low: int, high: int | None) -> str:
+        """A string of any text. Least lengths are counted, the greatest is a bound above it."""
+        carried, nearly = [], {}
+        if low <= EXACT:
+            carried.append("minLength")
+        else:
+            nearly["minLength"] = f"up to {COUNTED} characters, {EXACT} behind an early <"
+        if high == 0:
+            self._mark(node, "minLength", "maxLength")
+            return self._quoted("")
+        bound = None if high is None else bound_above(high)
+        if bound is not None:
+            nearly["maxLength"] = f"up to {bound} characters"
+        self._mark(node, *carried, nearly=nearly)
+        text = free_text(self._rules, low)
+        return self._quoted(text) if bound is None else self._counted(text, bound)
+
+    def _counted(self, text: str, bound: int) -> str:
+        """A string with a bound on its length.
 
         The rule that counts begins before the quote: xgrammar 0.2 lets one token run past the
-        count of a rule that begins inside it, and then refuses that token.
+        count of a rule that begins inside it, and then refuses that token. The text is a rule of
+        its own, so that strings of other lengths share what it costs to compile.
         """
-        if high is None:
-            text = self._filled() if low else self._text
-            return in_order((literal(QUOTE), text)), ["minLength"] if low <= 1 else []
-        carried = ["maxLength", *(["minLength"] if low <= COUNTED else [])]
-        head = repeated("[^<]", low, low) if 0 < low <= COUNTED else ""
-        counted = in_order((literal(QUOTE), head, PLAIN_TEXT if high else ""))
-        return self._rules.name(counted, at_most(len(QUOTE) + high)), carried
-
-    def _filled(self) -> str:
-        """A text that is not empty: a first character that begins no control literal, and more."""
-        starts, short = beginnings()
-        return self._rules.name(any_of([*(f"{start} {self._text}" for start in starts), *short]))
+        counted = self._rules.name(in_order((literal(QUOTE), text)), at_most(len(QUOTE) + bound))
+        return in_order((counted, literal(QUOTE)))
 
     # --- arrays -------------------------------------------------------------------------------
 
@@ -398,8 +434,9 @@ class Constraints:
         return shape.ebnf
 
 
-def _int(bound: float | None) -> int | None:
-    return None if bound is None else int(bound)
+def _exact(bound: float | None) -> Decimal | None:
+    """A bound as it is written: the double 0.1 is the decimal 0.1."""
+    return None if bound is None else Decimal(repr(bound))
 
 
 def _escaped_json(value: Any, escape: Callable[[str], str]) -> Any:

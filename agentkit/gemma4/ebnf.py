@@ -8,7 +8,9 @@ contain certain strings. Every function returns an expression that can stand in 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 __all__ = [
@@ -46,9 +48,14 @@ class Rules:
     def name(self, body: str, attribute: str = "") -> str:
         """The name of a rule with this body."""
         text = f"{attribute} ::= {body}"
-        name = f"r{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+        name = self.called(text)
         self.lines[name] = f"{name}{text}"
         return name
+
+    @staticmethod
+    def called(text: str) -> str:
+        """A name that is the same for the same text and for no other."""
+        return f"r{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
 def literal(text: str) -> str:
@@ -65,8 +72,28 @@ def _escaped(character: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+LAST: Final = 0x10FFFF
+"""The last code point of Unicode."""
+
+
+def without(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """All code points but those of the given ranges."""
+    kept: list[tuple[int, int]] = []
+    start = 0
+    for low, high in sorted(ranges):
+        if start < low:
+            kept.append((start, low - 1))
+        start = max(start, high + 1)
+    if start <= LAST:
+        kept.append((start, LAST))
+    return kept
+
+
 def character_class(ranges: Iterable[tuple[int, int]], *, negated: bool = False) -> str:
     """One character from (or not from) the given ranges of code points."""
+    ranges = list(ranges)
+    if any(high == LAST for _, high in ranges):  # shorter told by what is left out
+        ranges, negated = without(ranges), not negated
     inside = "".join(
         _class_member(low) if low == high else f"{_class_member(low)}-{_class_member(high)}"
         for low, high in ranges
@@ -98,6 +125,10 @@ def repeated(expression: str, low: int, high: int | None) -> str:
         return expression
     if high == 0:
         return ""
+    if (low, high) == (1, None) and expression.startswith("["):
+        # Not `[…]+`: a rule that is nothing else takes a path of xgrammar 0.2.8 that caches no
+        # mask, and costs a hundred times as much a token.
+        return f"{expression} {expression}*"
     grouped = f"({expression})"
     if (low, high) in ((0, None), (1, None), (0, 1)):
         return grouped + ("?" if high else "+" if low else "*")
@@ -176,8 +207,8 @@ def _same_length(low: str, high: str) -> list[str]:
     return alternatives
 
 
-def number(low: int | None, high: int | None, *, above: bool, below: bool) -> str | None:
-    """A number between two whole bounds; None if the grammar cannot hold them.
+def number(low: Decimal | None, high: Decimal | None, *, above: bool, below: bool) -> str | None:
+    """A number between two bounds; None if there is none, or the grammar cannot hold them.
 
     Args:
         low: The lower bound, or None.
@@ -190,50 +221,113 @@ def number(low: int | None, high: int | None, *, above: bool, below: bool) -> st
         exponent = "([eE] [+\\-]? [0-9] [0-9]?)?"
         return f'"-"? {whole} ("." [0-9]{{1,{_FRACTION}}})? {exponent}'
     bounds = [bound for bound in (low, high) if bound is not None]
-    if (above or below) and max(map(abs, bounds)) > _MAX_OPEN:
-        return None
+    longest = max(len(_parts(abs(bound))[1]) for bound in bounds)
     places = _OPEN_FRACTION if above or below else _FRACTION
-    most = 10**MAX_DIGITS - 1
-    upper = _natural(
-        max(low or 0, 0),
-        most if high is None else high,
-        places,
-        above=above and low is not None and low >= 0,
-        below=below and high is not None,
-    )
-    if high is not None and high < 0:
-        upper = []
-    lower: list[str] = []
-    if low is None or low < 0:
-        top = max(-high, 0) if high is not None else 0
-        lower = _natural(
-            top,
-            most if low is None else -low,
-            places,
-            above=below and high is not None and high <= 0,
-            below=above and low is not None,
-        )
-    alternatives = [*(f'"-" {any_of(lower)}' for _ in lower[:1]), *upper]
+    if longest > places or ((above or below) and max(map(abs, bounds)) > _MAX_OPEN):
+        return None
+    most = Decimal(10**MAX_DIGITS - 1)
+    low, high = -most if low is None else low, most if high is None else high
+    alternatives: list[str] = []
+    if low < 0:
+        lower = _Span(max(-high, Decimal(0)), -low, below and high <= 0, above, places)
+        alternatives += [f'"-" {any_of(found)}' for found in [lower.numbers()] if found]
+    if high >= 0:
+        upper = _Span(max(low, Decimal(0)), high, above and low >= 0, below, places)
+        alternatives += upper.numbers()
     return any_of(alternatives) if alternatives else None
 
 
-def _natural(low: int, high: int, places: int, *, above: bool, below: bool) -> list[str]:
-    """Alternatives for the numbers without a sign between two natural numbers."""
-    if low > high:
-        return []
-    zeros = f'("." "0"{{1,{places}}})?'
-    half = places // 2
-    some = f'"." "0"{{0,{half}}} [1-9] [0-9]{{0,{half}}}'  # not all zeros
-    if low == high:
-        return [] if above or below else [f"{literal(str(low))} {zeros}"]
-    alternatives = []
-    start = low
-    if above:
-        alternatives.append(f"{literal(str(low))} {some}")
-        start = low + 1
-    if start <= high - 1:
-        whole = any_of(_digits(start, high - 1))
-        alternatives.append(f'{whole} ("." [0-9]{{1,{places}}})?')
-    if not below:
-        alternatives.append(f"{literal(str(high))} {zeros}")
-    return alternatives
+def _parts(value: Decimal) -> tuple[int, str]:
+    """The whole part of a number and its fraction's digits, without zeros at their end."""
+    whole, _, fraction = f"{value:f}".partition(".")
+    return int(whole), fraction.rstrip("0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The decimal numbers without a sign between two bounds.
+
+    A decimal is held digit by digit. Rounding to a double keeps the order of numbers, so a text
+    within closed bounds is a double within them.
+
+    Attributes:
+        low: The lower bound.
+        high: The upper bound.
+        above: The lower bound itself is left out.
+        below: The upper bound itself is left out.
+        places: Digits behind the point at most.
+    """
+
+    low: Decimal
+    high: Decimal
+    above: bool
+    below: bool
+    places: int
+
+    def numbers(self) -> list[str]:
+        """Alternatives for the numbers; none if there are none."""
+        if self.low > self.high:
+            return []
+        (first, low), (last, high) = _parts(self.low), _parts(self.high)
+        if first == last:
+            return self._with_fraction([literal(str(first))], low, high)
+        return [
+            *self._with_fraction([literal(str(first))], low, None),
+            *self._with_fraction(_digits(first + 1, last - 1), None, None),
+            *self._with_fraction([literal(str(last))], None, high),
+        ]
+
+    def _with_fraction(self, wholes: list[str], low: str | None, high: str | None) -> list[str]:
+        digits = self._further(low, high, self.places)
+        fraction = f'"." {any_of(digits)}' if digits else ""
+        if not wholes or not (fraction or self._may_end(low, high)):
+            return []
+        if fraction and self._may_end(low, high):
+            fraction = f"({fraction})?"
+        return [in_order((any_of(wholes), fraction))]
+
+    def _may_end(self, low: str | None, high: str | None) -> bool:
+        """Whether nothing but zeros may follow: `low` and `high` are what the bounds go on with."""
+        enough = low is None or not (low or self.above)
+        return enough and (high is None or bool(high) or not self.below)
+
+    def _further(self, low: str | None, high: str | None, places: int) -> list[str]:
+        """Alternatives for one digit or more that stay within the bounds' own next digits."""
+        if places == 0 or (high == "" and (self.below or low)):
+            return []
+        if high is None and (low is None or (low == "" and not self.above)):
+            return [repeated("[0-9]", 1, places)]
+        if low is None and high == "":
+            return [repeated('"0"', 1, places)]
+        if low == "" and high is None:  # more than zeros
+            half = places // 2
+            return [f'"0"{{0,{half}}} [1-9] [0-9]{{0,{half}}}']
+        least = int(low[:1] or "0") if low is not None else 0
+        most = int(high[:1] or "0") if high is not None else 9
+        found: list[str] = []
+        for first, last in _edges(least, most, low is not None, high is not None):
+            below = low[1:] if low is not None and first == least else None
+            top = high[1:] if high is not None and last == most else None
+            digit = literal(str(first)) if first == last else f"[{first}-{last}]"
+            rest = self._further(below, top, places - 1)
+            if self._may_end(below, top):
+                found.append(f"{digit} ({any_of(rest)})?" if rest else digit)
+            elif rest:
+                found.append(f"{digit} {any_of(rest)}")
+        return found
+
+
+def _edges(least: int, most: int, held_below: bool, held_above: bool) -> Iterator[tuple[int, int]]:
+    """Ranges of digits that go on alike: the one at each bound alone, those between together."""
+    if least > most:
+        return
+    if least == most and (held_below or held_above):
+        yield least, most
+        return
+    start, end = least + held_below, most - held_above
+    if held_below:
+        yield least, least
+    if start <= end:
+        yield start, end
+    if held_above:
+        yield most, most

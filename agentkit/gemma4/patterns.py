@@ -2,9 +2,13 @@ r"""Simple regular expressions → EBNF, so that a decoder can obey `pattern`.
 
 Translated are literals, classes, groups, alternatives, counts, and anchors at the ends. What
 looks around, refers back or changes modes is not, and stays with validation. Every translation is
-sound: whatever it accepts matches the pattern, in Python's dialect and in ECMA's. It may accept
-less: `\d` and `\w` mean ASCII, and no class of characters holds a `<`, because every control
-token of Gemma 4 begins with one.
+sound: whatever it accepts matches the pattern, in Python's dialect and in ECMA's, but for counts
+that are left open (`Translation.exact`). It may accept less: `\d` and `\w` mean ASCII.
+
+A class may hold a `<`, with which a control literal begins. Where texts of such a class have no
+end, they become an automaton that spells none (`text_of`); where they have one, or where what
+follows could complete a literal that they began, the pattern stays with validation, so that it
+never keeps a `<` out of a text.
 """
 
 from __future__ import annotations
@@ -12,20 +16,32 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentkit.gemma4.ebnf import Rules, any_of, character_class, in_order, literal, repeated
+from agentkit.gemma4.ebnf import (
+    Rules,
+    any_of,
+    character_class,
+    in_order,
+    literal,
+    repeated,
+    without,
+)
+from agentkit.gemma4.texts import ESSENTIAL, EXACT, RISKY, Ranges, free_text, text_of
 
 __all__ = ["Translation", "translate"]
 
 _LESS: Final = ord("<")
 _MAX_COUNT: Final = 2_000
 _SHORT: Final = 8
-"""Counts that are spelled out: each costs a pass over the vocabulary when it is compiled."""
+"""Counts of wide classes that are spelled out. Each costs a pass over the vocabulary when it is
+compiled, and masks that try every token longer than what is left of the count."""
+_NARROW: Final = 22
+"""Characters of a class whose counts are always spelled out: digits and hexadecimal ones, of which
+few tokens are made."""
 _DIGIT: Final = ((0x30, 0x39),)
 _WORD: Final = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
 _SPACE: Final = ((0x09, 0x0A), (0x0D, 0x0D), (0x20, 0x20))
 _CLASSES: Final = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
 _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
-_ANYTHING: Final = character_class(((_LESS, _LESS),), negated=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +54,22 @@ class Translation:
         high: The longest, or None without end.
         loops: How many counts without end it holds, each over single characters; a higher number
             than that stands for one that cannot be bounded.
+        exact: Whether all counts are held; else some long ones have no upper end.
+        ranges: The characters, where it is a single one from a class.
+        less: Whether it may end in what begins a control literal.
+        first: Characters of control literals (`RISKY`) that it may begin with.
+        risky: All of those that it may hold.
     """
 
     ebnf: str
     low: int
     high: int | None
     loops: int = 0
+    exact: bool = True
+    ranges: Ranges = ()
+    less: bool = False
+    first: frozenset[str] = frozenset()
+    risky: frozenset[str] = frozenset()
 
 
 class _UntranslatableError(Exception):
@@ -108,7 +134,7 @@ class _Parser:
         start = self._taken("^")
         parts = self._sequence()
         end = self._taken("$")
-        loose = self._counted(Translation(_ANYTHING, 1, 1), 0, None)
+        loose = Translation(free_text(self._rules), 0, None, 2, less=True, first=RISKY, risky=RISKY)
         before = [] if start else [loose]
         return _row([*before, *parts, *([] if end else [loose])])
 
@@ -154,14 +180,30 @@ class _Parser:
             loops += 2
         longest = None if high is None or atom.high is None else atom.high * high
         longest = 0 if high == 0 else longest
-        return Translation(self._repeated(atom, low, high), atom.low * low, longest, loops)
+        ebnf, exact = self._repeated(atom, low, high)
+        return replace(
+            atom,
+            ebnf=ebnf,
+            low=atom.low * low,
+            high=longest,
+            loops=loops,
+            exact=atom.exact and exact,
+            ranges=(),
+        )
 
-    def _repeated(self, atom: Translation, low: int, high: int | None) -> str:
-        """A repetition; a long one of a class is counted by xgrammar and not by the grammar."""
-        if high is None or high - low <= _SHORT or not atom.ebnf.startswith("["):
-            return repeated(atom.ebnf, low, high)
-        head = repeated(atom.ebnf, low, low) if low else ""
-        return self._rules.name(in_order((head, f"{atom.ebnf}*")), f"[max_chars={high}]")
+    def _repeated(self, atom: Translation, low: int, high: int | None) -> tuple[str, bool]:
+        """A repetition, and whether it holds its count."""
+        if high in (0, 1):
+            return repeated(atom.ebnf, low, high), True
+        if atom.less and atom.risky >= ESSENTIAL:
+            if not atom.ranges:
+                raise _UntranslatableError
+            text = text_of(self._rules, atom.ranges, min(low, EXACT))
+            return text, high is None and low <= EXACT
+        wide = sum(last - first + 1 for first, last in atom.ranges) > _NARROW
+        if high is None or high - low <= _SHORT or not wide:
+            return repeated(atom.ebnf, low, high), True
+        return in_order((repeated(atom.ebnf, low, low) if low else "", f"{atom.ebnf}*")), False
 
     def _braces(self) -> tuple[int, int]:
         end = self._text.find("}", self._at)
@@ -183,7 +225,7 @@ class _Parser:
         if character == "[":
             return self._class()
         if character == ".":
-            return _one(character_class(((10, 10), (_LESS, _LESS)), negated=True))
+            return _one(without(((10, 10),)))
         if character == "\\":
             return self._escape()
         if character in "^*+?{":
@@ -201,10 +243,9 @@ class _Parser:
     def _escape(self) -> Translation:
         character = self._next()
         if character in _CLASSES:
-            return _one(character_class(_CLASSES[character]))
+            return _one(_CLASSES[character])
         if character.lower() in _CLASSES:
-            ranges = (*_CLASSES[character.lower()], (_LESS, _LESS))
-            return _one(character_class(ranges, negated=True))
+            return _one(without(_CLASSES[character.lower()]))
         return _plain(self._escaped(character))
 
     def _escaped(self, character: str) -> str:
@@ -238,12 +279,7 @@ class _Parser:
             else:
                 ranges.append((low, low))
         self._at += 1
-        if negated:
-            return _one(character_class((*ranges, (_LESS, _LESS)), negated=True))
-        kept = [part for low, high in ranges for part in _without_less(low, high)]
-        if not kept:
-            raise _UntranslatableError
-        return _one(character_class(kept))
+        return _one(without(ranges) if negated else ranges)
 
     def _class_member(self) -> int | tuple[tuple[int, int], ...]:
         character = self._next()
@@ -277,36 +313,70 @@ class _Parser:
         return True
 
 
-def _one(ebnf: str) -> Translation:
-    return Translation(ebnf, 1, 1)
+def _one(ranges: Ranges) -> Translation:
+    """One character of a class."""
+    codes = {ord(letter): letter for letter in RISKY}
+    held = frozenset(
+        letter for code, letter in codes.items() if any(a <= code <= b for a, b in ranges)
+    )
+    less = any(low <= _LESS <= high for low, high in ranges)
+    return Translation(
+        character_class(ranges), 1, 1, ranges=ranges, less=less, first=held, risky=held
+    )
 
 
 def _plain(character: str) -> Translation:
-    if character == "<":
-        raise _UntranslatableError
-    return _one(literal(character))
-
-
-def _without_less(low: int, high: int) -> list[tuple[int, int]]:
-    """A range of code points, the less-than sign left out."""
-    if not low <= _LESS <= high:
-        return [(low, high)]
-    return [part for part in ((low, _LESS - 1), (_LESS + 1, high)) if part[0] <= part[1]]
+    code = ord(character)
+    return replace(_one(((code, code),)), ebnf=literal(character))
 
 
 def _row(parts: list[Translation]) -> Translation:
-    longest = 0
+    """One after the other.
+
+    Raises:
+        _UntranslatableError: A control literal could begin in one part and end in the next ones.
+    """
+    for index, part in enumerate(parts):
+        if part.less and ">" in _reached(parts[index + 1 :]):
+            raise _UntranslatableError
+    highs = [part.high for part in parts]
+    bounded = [high for high in highs if high is not None]
+    return Translation(
+        in_order(part.ebnf for part in parts),
+        sum(part.low for part in parts),
+        sum(bounded) if len(bounded) == len(highs) else None,
+        sum(part.loops for part in parts),
+        exact=all(part.exact for part in parts),
+        less=any(p.less and not any(map(_breaks, parts[at + 1 :])) for at, p in enumerate(parts)),
+        first=_first(parts),
+        risky=frozenset().union(*(part.risky for part in parts)),
+    )
+
+
+def _first(parts: list[Translation]) -> frozenset[str]:
+    """Risky characters that a row may begin with."""
+    found: frozenset[str] = frozenset()
     for part in parts:
-        if part.high is None:
-            return Translation(
-                in_order(part.ebnf for part in parts),
-                sum(part.low for part in parts),
-                None,
-                sum(part.loops for part in parts),
-            )
-        longest += part.high
-    loops = sum(part.loops for part in parts)
-    return Translation(in_order(p.ebnf for p in parts), sum(p.low for p in parts), longest, loops)
+        found |= part.first
+        if part.low:
+            break
+    return found
+
+
+def _breaks(part: Translation) -> bool:
+    """Whether a literal that is half written cannot go on here: another character must come."""
+    return part.low > 0 and not part.first
+
+
+def _reached(parts: list[Translation]) -> frozenset[str]:
+    """Risky characters that may be written before one comes that breaks any literal."""
+    found: frozenset[str] = frozenset()
+    for part in parts:
+        if _breaks(part):
+            break
+        if part.first:
+            found |= part.risky
+    return found
 
 
 def _either(branches: list[Translation]) -> Translation:
@@ -320,4 +390,8 @@ def _either(branches: list[Translation]) -> Translation:
         max(bounded) if len(bounded) == len(highs) else None,
         # A loop in one of several branches cannot be bounded by the lengths of all of them.
         2 * sum(branch.loops for branch in branches),
+        exact=all(branch.exact for branch in branches),
+        less=any(branch.less for branch in branches),
+        first=frozenset().union(*(branch.first for branch in branches)),
+        risky=frozenset().union(*(branch.risky for branch in branches)),
     )

@@ -2,7 +2,8 @@
 
 Every limit of the tool's JSON Schema ends in one of four ways. It is *shown* in the declaration, or
 said in *words* in a description; and beside that a grammar may hold it while the model decodes. A
-limit that is neither told nor held is *lost*: the model can only learn it by being refused.
+limit that is neither told nor held is *lost*: the model can only learn it by being refused. What
+a grammar does not hold, or holds in part, is left to the validation of the arguments.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Limit:
         fate: Whether the declaration shows it, a sentence says it, or nothing does.
         text: The sentence, if one does.
         enforced: Whether the grammar holds it while the model decodes.
+        partly: How far the grammar holds it, in words, where it does so in part.
     """
 
     path: str
@@ -39,11 +41,12 @@ class Limit:
     fate: Fate
     text: str
     enforced: bool
+    partly: str = ""
 
     @property
     def lost(self) -> bool:
         """Whether the model is neither told of it nor kept to it."""
-        return self.fate == "hidden" and not self.enforced
+        return self.fate == "hidden" and not self.enforced and not self.partly
 
     @property
     def place(self) -> str:
@@ -79,12 +82,17 @@ class ToolReport:
         words = sum(limit.fate == "words" for limit in self.limits)
         silent = sum(limit.fate == "hidden" and limit.enforced for limit in self.limits)
         held = sum(limit.enforced for limit in self.limits)
+        partly = sum(bool(limit.partly) for limit in self.limits)
+        rest = len(self.limits) - held - partly
         parts = [f"{shown} shown", f"{words} in words"]
         parts += [f"{silent} by the grammar only"] if silent else []
         parts += [f"{len(self.lost)} LOST"] if self.lost else []
         total = len(self.limits)
         limits = "1 limit" if total == 1 else f"{total} limits"
-        return f"{limits}: {', '.join(parts)}; {held} held while decoding"
+        fates = [f"{held} held while decoding"]
+        fates += [f"{partly} in part"] if partly else []
+        fates += [f"{rest} left to validation"] if rest else []
+        return f"{limits}: {', '.join(parts)}; {', '.join(fates)}"
 
     def lines(self) -> Iterator[str]:
         """The report as text. The declaration is one long line: it is quoted word for word."""
@@ -105,7 +113,7 @@ class ToolReport:
 def report(tool: ToolDefinition | LoweredTool) -> ToolReport:
     """Says what Gemma 4 sees of a tool and what it does not."""
     lowered = lower(tool) if isinstance(tool, ToolDefinition) else tool
-    carried = compile_tool(lowered).carried
+    grammar = compile_tool(lowered)
     limits = (
         Limit(
             loss.path,
@@ -113,7 +121,8 @@ def report(tool: ToolDefinition | LoweredTool) -> ToolReport:
             _value(lowered.definition.parameters, loss.path, loss.keyword),
             loss.fate,
             loss.text,
-            (loss.path, loss.keyword) in carried,
+            (loss.path, loss.keyword) in grammar.carried,
+            grammar.nearly.get((loss.path, loss.keyword), ""),
         )
         for loss in lowered.losses
         if loss.limits
@@ -134,10 +143,15 @@ def _sentence(limit: Limit) -> str:
     what = f"{limit.keyword} {limit.value}".strip()
     if limit.lost:
         return f"{what}: LOST, neither told nor held while decoding; only validation knows it"
+    held = "left to validation"
+    if limit.enforced:
+        held = "held while decoding"
+    elif limit.partly:
+        held = f"held while decoding {limit.partly}, the rest left to validation"
     if limit.fate == "hidden":
-        return f"{what} is not told, but held while decoding"
+        return f"{what} is not told, but {held}"
     told = "shown" if limit.fate == "shown" else f"said as “{limit.text}”"
-    return f"{what} {told}{'; held while decoding' if limit.enforced else ''}"
+    return f"{what} {told}; {held}"
 
 
 def _value(schema: object, path: str, keyword: str) -> str:

@@ -159,7 +159,7 @@ class _Reader:
 def _set(inside: str) -> Set:
     negated = inside.startswith("^")
     parts = re.findall(
-        r"(\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\.|[^\\])(?:-(\\u[0-9a-fA-F]{4}|\\.|[^\\]))?",
+        r"(\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\.|[^\\])(?:-(\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}|\\.|[^\\]))?",
         inside[negated:],
         re.DOTALL,
     )

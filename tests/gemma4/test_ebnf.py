@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
@@ -47,24 +49,44 @@ def test_integers_without_a_bound_hold_64_bits_and_end() -> None:
     assert integer(3, 2) is None
 
 
+BOUNDS = st.decimals(-30, 30, places=2) | st.integers(-30, 30).map(Decimal)
+
+
 @given(
-    st.integers(-30, 30),
-    st.integers(0, 40),
+    BOUNDS,
+    st.decimals(0, 40, places=2) | st.integers(0, 40).map(Decimal),
     st.booleans(),
     st.booleans(),
     st.decimals(-80, 80, places=3),
 )
 @settings(max_examples=300, deadline=None)
 def test_a_number_range_holds_what_lies_in_it(
-    low: int, width: int, above: bool, below: bool, value: object
+    low: Decimal, width: Decimal, above: bool, below: bool, value: Decimal
 ) -> None:
     high = low + width
-    exact = Fraction(str(value))
-    fits = (low < exact if above else low <= exact) and (exact < high if below else exact <= high)
-    text = str(value)
-    if exact == 0:
-        text = text.removeprefix("-")  # minus zero is not among the spellings
-    assert accepts(number(low, high, above=above, below=below), text) == fits
+    for near in (value, low, high, low + Decimal("0.001"), high - Decimal("0.001")):
+        exact = Fraction(near)
+        fits = (Fraction(low) < exact if above else Fraction(low) <= exact) and (
+            exact < Fraction(high) if below else exact <= Fraction(high)
+        )
+        text = f"{near:f}"
+        if exact == 0:
+            text = text.removeprefix("-")  # minus zero is not among the spellings
+        assert accepts(number(low, high, above=above, below=below), text) == fits, text
+
+
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e3), st.booleans(), st.randoms(use_true_random=False))
+@settings(max_examples=100, deadline=None)
+def test_what_a_number_range_writes_is_a_double_within_it(
+    low: float, width: float, open_: bool, rng: random.Random
+) -> None:
+    high = low + width
+    bounds = (Decimal(repr(low)), Decimal(repr(high)))
+    expression = number(*bounds, above=open_, below=open_)
+    if expression is None:
+        return
+    value = float(Ebnf(f"root ::= {expression}").sample(rng))
+    assert low < value < high if open_ else low <= value <= high
 
 
 @pytest.mark.parametrize("text", ["0", "-1.5", "1e22", "1E-7", "0.1234567890123456", "-0.0"])

@@ -19,6 +19,7 @@ from agentkit.gemma4.grammar import (
 )
 from agentkit.gemma4.parse import parse
 from agentkit.gemma4.render import render_call, render_value
+from agentkit.gemma4.texts import EXCLUDED
 from agentkit.messages import ToolChoice, ToolDefinition
 from agentkit.schema.lower import LoweredTool, lower
 from tests.gemma4.ebnf import Ebnf
@@ -130,13 +131,13 @@ def _closed(schema: Any) -> Any:
 
 
 def _writable(value: Any) -> bool:
-    """What the grammar means to leave out: huge or tiny numbers, and `<` where it counts."""
+    """What the grammar means to leave out: huge or tiny numbers, and texts that spell an end."""
     if isinstance(value, list):
         return all(map(_writable, value))
     if isinstance(value, dict):
         return all(map(_writable, value.values()))
     if isinstance(value, str):
-        return "<" not in value
+        return not any(literal in value for literal in EXCLUDED)
     if isinstance(value, float) and ("e" in repr(value) or len(repr(value)) > 15):
         return False
     return not isinstance(value, int | float) or abs(value) < 10**18
@@ -158,13 +159,21 @@ def _writable(value: Any) -> bool:
         ({"type": "number", "exclusiveMinimum": -1, "maximum": 2}, [-0.9, 0, 2], [-1, 2.1]),
         ({"type": "number"}, [0, -1.5, 1e22, 123456789], [True, "1", None]),
         ({"type": "boolean"}, [True, False], [None, 1, "true"]),
-        ({"type": "string", "maxLength": 3}, ["", "abc", "é😀x"], ["abcd"]),
-        ({"type": "string", "minLength": 1}, ["a", "<", "<html>", "<t", "a<b|c"], [""]),
-        ({"type": "string", "minLength": 2, "maxLength": 4}, ["ab", "a|b<"], ["a", "abcde"]),
+        ({"type": "string", "maxLength": 0}, [""], ["a"]),
+        ({"type": "string", "maxLength": 3}, ["", "abc", "é😀x", "a" * 128], ["a" * 129]),
+        ({"type": "string", "maxLength": 64}, ["a" * 64], ["a" * 129]),
+        ({"type": "string", "maxLength": 65}, ["<" * 256], ["a" * 257]),
+        ({"type": "string", "minLength": 1}, ["a", "<", "<<", "<html>", "<t", "<to", "<|x"], [""]),
+        ({"type": "string", "minLength": 3}, ["abc", "<<<", "<to", "<|x", "a<t"], ["ab", "<<", ""]),
+        ({"type": "string", "minLength": 2, "maxLength": 4}, ["ab", "a|b<"], ["a", "a" * 129]),
         ({"type": "string", "pattern": "^[a-z]+\\d{2}$"}, ["ab12"], ["12", "ab1", "ab123"]),
         ({"type": "string", "pattern": "b"}, ["abc", "b"], ["ac"]),
         ({"type": "string", "pattern": "^a|b$"}, ["ax", "xb"], ["xa"]),
-        ({"type": "string", "pattern": "^[a-z]+$", "maxLength": 3}, ["abc"], ["abcd", ""]),
+        (
+            {"type": "string", "pattern": "^[a-z]+$", "maxLength": 3},
+            ["abc"],
+            ["a" * 129, "a b", ""],
+        ),
         ({"type": "string", "format": "date"}, ["2026-02-28"], ["2026-02-30", "26-1-1", ""]),
         ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, [[], [1, 2]], [[1, 2, 3]]),
         ({"type": "array", "items": {"type": "boolean"}, "minItems": 1}, [[True]], [[]]),
@@ -204,8 +213,8 @@ def _writable(value: Any) -> bool:
             [{"c": 1}],
         ),
         (
-            {"anyOf": [{"type": "integer", "maximum": 9}, {"type": "string", "maxLength": 1}]},
-            [9, "a", ""],
+            {"anyOf": [{"type": "integer", "maximum": 9}, {"type": "string", "maxLength": 0}]},
+            [9, ""],
             [10, "ab", True],
         ),
         (
@@ -242,18 +251,67 @@ def test_a_required_member_cannot_be_left_out_and_no_other_added() -> None:
     assert not grammar(tool_).accepts("f{B:1,a:2}")  # one order only: the template's
 
 
-def test_no_string_holds_a_control_literal() -> None:
-    for limits in ({}, {"minLength": 1}, {"maxLength": 40}, {"minLength": 2, "maxLength": 40}):
-        compiled = grammar(member({"type": "string", **limits}))
-        for control in ('<|"|>', "<tool_call|>", "<|turn>", "<turn|>", "<|channel>", "<|image|>"):
-            for text in (control, f"ab {control}", f"ab<{control}cd"):
-                assert not compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}'), text
+TEXTS: list[dict[str, Any]] = [
+    *({}, {"minLength": 1}, {"minLength": 3}, {"minLength": 12}, {"maxLength": 40}),
+    *({"minLength": 2, "maxLength": 40}, {"pattern": r"^\S+$"}, {"pattern": "b"}),
+    *({"pattern": r"^ab.*$"}, {"pattern": r"^[^@]+(@[^@]*)?$"}, {"pattern": ".{1,99}"}),
+]
+
+
+@pytest.mark.parametrize("limits", TEXTS)
+def test_no_string_spells_what_ends_a_string_or_a_call_for_its_reader(
+    limits: dict[str, Any],
+) -> None:
+    compiled = grammar(member({"type": "string", **limits}))
+    for control in ('<|"|>', "<tool_call|>"):
+        for text in (control, f"ab{control}", f"ab<{control}cd", f"ab<tool_call{control}"):
+            assert not compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}'), text
 
 
 def test_texts_that_only_look_like_control_literals_are_free() -> None:
     compiled = grammar(member({"type": "string"}))
     for text in ("a |> b <| c", "<table><tr>", "x < y | z > 0", "<|x|>", "List<string | null>"):
         assert compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}'), text
+
+
+ORDINARY = [
+    '<!DOCTYPE html><html><body><p class="a">1 &lt; 2</p><table><tr><td>x</td></tr></table></body>',
+    "<t><to><tool><tool_call><tool_call|<tool_call|x><<tool_cal|>",
+    '<|x|> <| "|> <|" |> <|"| > <<|"|',
+    "template<typename T> T max(T a, T b) { return a <b ? b : a; }",
+    "SELECT * FROM t WHERE a <> b AND c<d;",
+    "if a <b and c <t: print(x <c | y)",
+    "∀ε>0 ∃δ>0: |x-a|<δ ⇒ |f(x)-L|<ε; a<b<c, <u,v>, |<ψ|φ>|²",
+    "<input><a href='x'><ul><li></ul><video><em><i><mask>",
+    "cat <<EOF | tr a b > out\n<channel|> <|turn> are text here\nEOF",
+]
+
+
+@pytest.mark.parametrize("limits", [*TEXTS[:6], {"pattern": "."}, {"pattern": r"^[\s\S]{1,900}$"}])
+def test_ordinary_text_with_angle_brackets_can_be_written_under_every_limit(
+    limits: dict[str, Any],
+) -> None:
+    compiled = grammar(member({"type": "string", **limits}))
+    for text in ORDINARY:
+        assert compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}'), text
+
+
+@given(st.text('<|">tool_cal x', max_size=30), st.sampled_from([0, 1, 2, 3, 7, 20]))
+@settings(max_examples=200, deadline=None)
+def test_a_text_is_out_of_reach_only_if_it_spells_an_end_or_is_too_short(
+    text: str, least: int
+) -> None:
+    compiled = filled(least)
+    spells = '<|"|>' in text or "<tool_call|>" in text
+    if spells or len(text) < min(least, 3):
+        assert not compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}')
+    elif len(text) >= least:
+        assert compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}')
+
+
+@cache
+def filled(least: int) -> Ebnf:
+    return grammar(member({"type": "string", "minLength": least}))
 
 
 def test_recursion_is_bounded_and_ends() -> None:
@@ -288,7 +346,10 @@ def test_what_a_grammar_cannot_hold_is_not_said_to_be_carried() -> None:
     assert not carries(member({"type": "array", "items": {}, "uniqueItems": True}), "uniqueItems")
     assert not carries(member({"type": "string", "minLength": 30}), "minLength")
     assert not carries(member({"type": "string", "pattern": "(?=a)"}), "pattern")
-    assert not carries(member({"type": "number", "minimum": 0.5}), "minimum")
+    assert carries(member({"type": "number", "minimum": 0.5}), "minimum")
+    assert not carries(member({"type": "string", "maxLength": 9}), "maxLength")
+    assert not carries(member({"type": "string", "pattern": "^[a-z]{1,64}$"}), "pattern")
+    assert not carries(member({"type": "string", "format": "hostname"}), "format")
     overlapping = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
     assert not carries(member(overlapping), "oneOf")
     apart = {"oneOf": [{"type": "integer"}, {"type": "string"}]}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agentkit.gemma4.ebnf import Rules
 from agentkit.gemma4.patterns import translate
+from agentkit.gemma4.texts import EXCLUDED
 from tests.gemma4.ebnf import Ebnf
 
 SIMPLE = [
@@ -49,10 +50,12 @@ def grammar(pattern: str, low: int = 0, high: int | None = None) -> Ebnf:
 @pytest.mark.parametrize("pattern", SIMPLE)
 def test_whatever_the_translation_writes_matches_the_pattern(pattern: str) -> None:
     compiled, rng = grammar(pattern), random.Random(7)
+    found = translate(pattern, Rules())
+    assert found is not None
     for _ in range(60):
         text = compiled.sample(rng)
-        assert re.search(pattern, text), text
-        assert "<" not in text
+        assert re.search(pattern, text) or not found.exact, text
+        assert not any(literal in text for literal in EXCLUDED)
 
 
 @pytest.mark.parametrize("pattern", SIMPLE)
@@ -63,7 +66,7 @@ def test_what_matches_the_pattern_is_accepted(pattern: str) -> None:
     @given(st.from_regex(re.compile(pattern, re.ASCII), alphabet=LATIN))
     def check(text: str) -> None:
         # `$` also matches before a last line break, which no one means.
-        if "<" not in text and not text.endswith("\n") and "\f" not in text and "\v" not in text:
+        if not text.endswith("\n") and "\f" not in text and "\v" not in text:
             assert compiled.accepts(text), text
 
     check()
@@ -73,7 +76,18 @@ def test_what_matches_the_pattern_is_accepted(pattern: str) -> None:
     "pattern",
     [
         *(r"(?=a)b", r"(?!a)b", r"(?<=a)b", r"(a)\1", r"\bword\b", r"(?i)a", r"\p{L}", r"a**"),
-        *(r"(", r"a)", r"[", r"a{", r"\k<n>", r"<b>", r"^[<]$", r"a{1,99999}", r"(^a)b", "a\\"),
+        *(
+            r"(",
+            r"a)",
+            r"[",
+            r"a{",
+            r"\k<n>",
+            r"^(.|x)*$",
+            r"^.*\|>$",
+            r"a{1,99999}",
+            r"(^a)b",
+            "a\\",
+        ),
     ],
 )
 def test_what_has_no_translation_is_left_to_validation(pattern: str) -> None:
@@ -105,3 +119,41 @@ def test_lengths_that_cannot_be_kept_are_not_claimed() -> None:
     found = translate(r"^[a-z]+-[a-z]+$", Rules(), 0, 10)
     assert found is not None
     assert found.high is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "exact"),
+    [(r"^[A-F0-9]{64}$", True), (r"^[a-z]{1,64}$", False), (r"^.{2,5}$", False), (r"^a+$", True)],
+)
+def test_only_long_counts_of_wide_classes_are_left_open(pattern: str, exact: bool) -> None:
+    found = translate(pattern, Rules())
+    assert found is not None
+    assert found.exact == exact
+
+
+PIECES = ["<", "|", '"', ">", "tool_call", "a", "@", ".", r"[^@]", r"\S", "(<|x)", "[<|]", "[^>]"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from(["", "*", "+", "?"])), max_size=6),
+    st.sampled_from(["^", ""]),
+    st.sampled_from(["$", ""]),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_pattern_lets_a_text_spell_an_end(
+    pieces: list[tuple[str, str]], start: str, end: str, rng: random.Random
+) -> None:
+    quote = [re.escape(p) if p in ("|", '"', ".") else p for p, _ in pieces]
+    pattern = start + "".join(p + mark for p, (_, mark) in zip(quote, pieces, strict=True)) + end
+    rules = Rules()
+    found = translate(pattern, rules)
+    if found is None:
+        return
+    compiled = Ebnf("\n".join([f"root ::= {found.ebnf}", *rules.lines.values()]))
+    for literal in EXCLUDED:
+        for text in (literal, f"a{literal}", f"{literal}.", f"<{literal}@.", f"a@{literal}@a"):
+            assert not compiled.accepts(text), (pattern, text)
+    text = compiled.sample(rng)
+    assert not any(literal in text for literal in EXCLUDED), pattern
+    assert re.search(pattern, text), (pattern, text)

@@ -43,10 +43,11 @@ def test_each_limit_says_whether_it_is_told_and_whether_it_is_held() -> None:
 
 def test_the_report_reads_as_sentences() -> None:
     lines = list(reported(REFUND).lines())
-    assert lines[0].startswith("refund  10 limits: 8 shown, 2 in words; 9 held while decoding")
+    assert lines[0].startswith("refund  10 limits: 8 shown, 2 in words; 9 held while decoding, ")
+    assert lines[0].endswith("1 left to validation")
     assert "  type is shown as type_: Gemma's template or syntax has no place for it" in lines
     assert "  order_id  minimum 1 said as “at least 1”; held while decoding" in lines
-    assert "  tags      uniqueItems true said as “no duplicates”" in lines
+    assert "  tags      uniqueItems true said as “no duplicates”; left to validation" in lines
     assert '  reason    enum ["damaged", "late"] shown; held while decoding' in lines
 
 
@@ -77,3 +78,19 @@ def test_places_are_written_as_people_write_them() -> None:
 def test_every_tool_of_the_corpus_has_a_report() -> None:
     for definition in wild():
         assert list(report(definition).lines())
+
+
+def test_a_limit_that_is_held_in_part_says_how_far() -> None:
+    texts = {
+        "note": {"type": "string", "maxLength": 50, "minLength": 10},
+        "code": {"type": "string", "pattern": "^[a-z]{1,64}$"},
+        "host": {"type": "string", "format": "hostname"},
+    }
+    tool = reported({"properties": texts})
+    assert "4 in part" in tool.summary
+    lines = "\n".join(tool.lines())
+    rest = ", the rest left to validation"
+    assert f"held while decoding up to 128 characters{rest}" in lines
+    assert f"held while decoding up to 8 characters, 3 behind an early <{rest}" in lines
+    assert f"held while decoding but for its long counts{rest}" in lines
+    assert f"held while decoding but for the length of its labels (63 characters){rest}" in lines
