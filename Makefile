@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit ray live soak lock clean
+.PHONY: help demo test lint types unit ray live soak mutants lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -52,7 +52,10 @@ live: $(READY) ## Run the live tests on a real vLLM, which it installs (once), s
 	$(BIN)/python -m tests.live $(ARGS)
 
 soak: $(READY) ## Run one proof in full: make soak PART=name
-	$(BIN)/python -m soak.$(PART)
+	$(BIN)/python -m soak.$(PART) $(ARGS)
+
+mutants: $(READY) ## Plant faults in a module and see how many the tests notice: make mutants MODULE=name
+	$(BIN)/python -m soak.mutants $(MODULE) $(ARGS)
 
 lock: ## Resolve the development environment anew (needs uv)
 	uv pip compile --universal --generate-hashes --upgrade --group dev --extra cli --extra local --extra mcp \

@@ -162,7 +162,7 @@ class McpToolset(ToolSource):
             raise errors.exceptions[0] from errors.exceptions[0].__cause__
 
     async def _tools(self, link: _Link) -> Toolset:
-        return Toolset(self._usable(await link.ask(_all_tools, again=True), link))
+        return Toolset.by_name(self._usable(await link.ask(_all_tools, again=True), link))
 
     def _usable(self, listed: Sequence[mcp_types.Tool], link: _Link) -> Iterator[Tool[..., Any]]:
         for remote in listed:

@@ -302,6 +302,8 @@ class ModelSettings:
             budget would write its closing token into a call, if the model opened no thought.)
         tool_choice: Which calls the first reply of a run may or must hold. Later ones are free: a
             model that has to call for ever cannot answer.
+        grammar: Whether calls are held to their tools' schemas while they are written, by a server
+            that can; None for yes.
         extra_body: Further fields of the request, sent as they are; an object such as
             `chat_template_kwargs` is joined with ours.
     """
@@ -315,6 +317,7 @@ class ModelSettings:
     thinking: bool | None = None
     thinking_tokens: int | None = None
     tool_choice: ToolChoice | None = None
+    grammar: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
     def over(self, base: ModelSettings) -> ModelSettings:

@@ -77,8 +77,9 @@ class Agent(Generic[OutputT]):
     Args:
         model: Produces the replies.
         instructions: The system text.
-        tools: Functions or tools.
-        toolsets: Sets of tools, fixed or made for each run.
+        tools: Functions or tools, offered in the order of their names: the same ones, however they
+            are listed, share a server's prefix cache.
+        toolsets: Sets of tools, fixed or made for each run. A `Toolset` keeps its own order.
         output_type: What an answer is: text, any type that pydantic knows, or a function that
             takes the answer and returns the output.
         planning: Whether the model keeps a plan, through a tool `plan` of its own.
@@ -125,7 +126,7 @@ class Agent(Generic[OutputT]):
         self._instructions = instructions
         self._answer = answer_tool(output_type)
         answers = [self._answer.tool] if self._answer else []
-        own = Toolset([*tools, *plan_tools(planning), *answers])
+        own = Toolset.by_name([*tools, *plan_tools(planning), *answers])
         self._tools = combined(own, *toolsets)
         self._settings = planned(planning, settings or ModelSettings())
         self._limits = limits or Limits()

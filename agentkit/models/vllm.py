@@ -44,6 +44,7 @@ from agentkit.messages import (
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.language import Languages
+from agentkit.models.repeats import RepeatWatch
 from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.server import Server
 from agentkit.models.timeouts import Timeouts
@@ -203,11 +204,16 @@ class VLLMModel:
             grammar=grammar,
         )
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
+        watch = RepeatWatch()
         payloads = self._payloads(body, deadline)
         async with aclosing(payloads):
             async for payload in payloads:
-                for event in decoder.feed(payload):
+                events = decoder.feed(payload)
+                for event in events:
                     yield event
+                if watch.sees_loop(decoder.reply, events):
+                    decoder.give_up()
+                    break
         first = next_call_number(request.messages)
         response = decoder.finish(first)
         calls = has_calls(decoder.reply, response, constrained=grammar is not None)
@@ -246,7 +252,8 @@ class VLLMModel:
 
     async def _grammar(self, request: ModelRequest, dialect: Dialect) -> JsonObject | None:
         """The grammar of the request's calls, if the server takes one; found out once."""
-        if not request.tools or constrains_itself(request.settings):
+        settings = request.settings
+        if not request.tools or settings.grammar is False or constrains_itself(settings):
             return None
         try:
             takes_grammar = await self._server.takes_grammar.get()

@@ -30,11 +30,17 @@ def unusable(response: ModelResponse) -> tuple[StopReason, str] | None:
 def second_try(response: ModelResponse, settings: ModelSettings) -> ModelSettings:
     """Settings for asking once more after an unusable reply.
 
-    A reply cut inside its thought gets no thought, other cut ones twice the room; an empty one the
+    A reply cut inside its thought gets no thought, other cut ones twice the room, and a call that
+    was cut or repeats itself no grammar; an empty one the
     other way of thinking: after a tool's result the model may hang in either (vllm#39885).
     """
     message = response.message
     in_thought = not message.content and not message.tool_calls and bool(message.reasoning)
+    if message.tool_calls and response.finish_reason in ("length", "repetition"):
+        # Under a grammar no string can end but by its quote, so a model that wanted to stop there
+        # had to go on. Without one it can, and with another seed it need not come there again.
+        seed = None if settings.seed is None else settings.seed + 1
+        settings = replace(settings, grammar=False, seed=seed)
     if response.finish_reason == "length" and not in_thought:
         given = settings.max_tokens or response.usage.output_tokens
         return replace(settings, max_tokens=2 * max(given, 256))

@@ -91,6 +91,19 @@ class Toolset(ToolSource):
             self._tools[made.name] = made
         self._definitions = tuple(t.definition for t in self._tools.values())
 
+    @classmethod
+    def by_name(cls, tools: Iterable[ToolLike]) -> Toolset:
+        """A set of tools that nobody has put in an order, in that of their names.
+
+        Tools stand at the start of every prompt, and a server's prefix cache begins there: the same
+        tools in another order would share nothing.
+
+        Raises:
+            ToolDefinitionError: As for `Toolset`.
+        """
+        made = cls(tools)._tools
+        return cls(made[name] for name in sorted(made))
+
     def __iter__(self) -> Iterator[Tool[..., Any]]:
         return iter(self._tools.values())
 
@@ -321,4 +334,4 @@ class _Derived(ToolSource):
 
 
 def _fixed(tools: Tools) -> Toolset:
-    return tools if isinstance(tools, Toolset) else Toolset(tools)
+    return tools if isinstance(tools, Toolset) else Toolset.by_name(tools)

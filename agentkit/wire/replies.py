@@ -161,6 +161,15 @@ class ReplyDecoder:
         """The rest of the text, held back until it was known to be no call and no thought."""
         return (message.content or "")[self._shown :]
 
+    def give_up(self) -> None:
+        """Ends a reply that repeats itself. What it cost is counted, as far as its tokens tell: the
+        server says it with the last chunk only.
+        """
+        reply = self.reply
+        reply.finish = "repetition"
+        if reply.usage is None:
+            reply.usage = Usage(len(reply.prompt_token_ids), len(reply.token_ids))
+
     def finish(self, first_call: int) -> ModelResponse:
         """The reply as a whole.
 

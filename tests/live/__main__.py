@@ -1,8 +1,11 @@
-"""`make live`: one real vLLM, started once, and every live test against it.
+"""`make live`: real vLLMs, each started once, and the live tests against each of them.
 
-    python -m tests.live [--checkpoint random|random:SEED|tiny|PATH] [pytest arguments]
+    python -m tests.live [--checkpoint tiny|real-size|random|random:SEED|PATH]… [pytest arguments]
 
-With AGENTKIT_LIVE_URL (and AGENTKIT_LIVE_KEY) set, the server at that address is used instead.
+By default two, one after the other: the trained checkpoint, and one of random weights with a real
+Gemma's vocabulary of 262,144 tokens and a window of 32K, which skips what only trained weights can
+do. With AGENTKIT_LIVE_URL (and AGENTKIT_LIVE_KEY, AGENTKIT_LIVE_CHECKPOINT) set, the server at that
+address is used instead.
 """
 
 from __future__ import annotations
@@ -16,29 +19,34 @@ from collections.abc import Sequence
 
 from agentkit.errors import ServerNotReadyError
 from tests.live.checkpoint import REPO
-from tests.live.server import checkpoint_folder, live_server
+from tests.live.server import checkpoint_folder, live_server, window_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the live tests; returns pytest's exit code, or 2 when no server could be started."""
+    """Run the live tests; returns pytest's first bad exit code, or 2 where no server starts."""
     parser = argparse.ArgumentParser(prog="python -m tests.live", description=__doc__)
-    parser.add_argument("--checkpoint", default="tiny")
+    parser.add_argument("--checkpoint", action="append")
     options, pytest_arguments = parser.parse_known_args(arguments)
     if os.environ.get("AGENTKIT_LIVE_URL"):
         return _pytest(pytest_arguments, {})
     try:
-        return _with_own_server(options.checkpoint, pytest_arguments)
+        codes = [
+            _with_own_server(checkpoint, pytest_arguments)
+            for checkpoint in options.checkpoint or ("tiny", "real-size")
+        ]
     except ServerNotReadyError as error:
         _say(str(error))
         return 2
     except KeyboardInterrupt:
         _say("stopped; vLLM and its workers are gone")
         return 130
+    return next(filter(None, codes), 0)
 
 
 def _with_own_server(checkpoint: str, pytest_arguments: Sequence[str]) -> int:
-    with live_server(checkpoint_folder(checkpoint)) as server:
-        _say(f"vLLM answers after {server.process.seconds:.0f} s; its log: {server.process.log}")
+    with live_server(checkpoint_folder(checkpoint), window=window_of(checkpoint)) as server:
+        seconds = server.process.seconds
+        _say(f"{checkpoint}: vLLM answers after {seconds:.0f} s; its log: {server.process.log}")
         started = time.monotonic()
         code = _pytest(
             pytest_arguments,
@@ -46,9 +54,10 @@ def _with_own_server(checkpoint: str, pytest_arguments: Sequence[str]) -> int:
                 "AGENTKIT_LIVE_URL": server.url,
                 "AGENTKIT_LIVE_KEY": server.api_key,
                 "AGENTKIT_LIVE_CHECKPOINT": checkpoint,
+                "AGENTKIT_LIVE_LOG": str(server.process.log),
             },
         )
-        _say(f"live tests took {time.monotonic() - started:.0f} s; stopping vLLM")
+        _say(f"{checkpoint}: tests took {time.monotonic() - started:.0f} s; stopping vLLM")
     _say("vLLM and its workers are gone")
     return code
 

@@ -11,9 +11,13 @@ import httpx2
 import pytest
 
 from agentkit.gemma4 import tokens
+from tests.live.server import window_of
 
 URL = os.environ.get("AGENTKIT_LIVE_URL", "")
 KEY = os.environ.get("AGENTKIT_LIVE_KEY", "")
+
+WINDOW = window_of(os.environ.get("AGENTKIT_LIVE_CHECKPOINT", "tiny"))
+"""Tokens that the server takes, prompt and reply together."""
 
 live = [
     pytest.mark.live,

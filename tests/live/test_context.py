@@ -25,8 +25,7 @@ from agentkit.messages import (
 )
 from agentkit.models import CountsPrompts
 from tests.live.checkpoint import REPO
-from tests.live.client import KEY, URL, live
-from tests.live.server import WINDOW
+from tests.live.client import KEY, URL, WINDOW, live
 
 pytestmark = [*live, pytest.mark.timeout(900)]
 

@@ -17,6 +17,7 @@ from tests.live.client import (
     BEGIN_CALL,
     READ_FILE,
     SPELL_CALL,
+    WINDOW,
     calls,
     chat,
     forced,
@@ -42,7 +43,7 @@ def test_the_version_is_one_that_we_support() -> None:
 
 def test_the_model_list_says_how_long_the_window_is() -> None:
     (entry, *_) = request("GET", "/v1/models").json()["data"]
-    assert entry["max_model_len"] == 8192
+    assert entry["max_model_len"] == WINDOW
 
 
 def test_a_wrong_key_is_refused_with_401() -> None:

@@ -351,6 +351,50 @@ async def test_a_whole_reply_stands_when_its_own_words_cannot_be_had(
     assert times == asked
 
 
+# --- loops -------------------------------------------------------------------------------------
+
+
+def repeating(*, tokens: bool) -> list[dict[str, Any]]:
+    """A reply of the same three words over and over, cut by its bound at last."""
+    made = text_chunks("and so on, " * 1_000)
+    ids = {"and ": [700], "so ": [701], "on, ": [702]}
+    for choice in (choice for piece in made for choice in piece["choices"]):
+        if tokens:
+            choice["token_ids"] = ids.get(choice["delta"].get("content"), [])
+        choice["finish_reason"] = choice["finish_reason"] and "length"
+    return made
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("tokens", [True, False])
+async def test_a_reply_that_repeats_itself_is_left_long_before_its_bound(tokens: bool) -> None:
+    with serving(streamed(repeating(tokens=tokens))) as server:
+        async with VLLMModel(server.url) as model:
+            events = await events_of(model)
+    finished = events[-1]
+    assert isinstance(finished, ModelFinished)
+    assert finished.response.finish_reason == "repetition"
+    shown = sum(isinstance(event, TextDelta) for event in events)
+    assert shown < 700
+    assert (finished.response.usage.output_tokens > 500) is tokens
+
+
+@pytest.mark.anyio
+async def test_a_whole_reply_that_was_cut_in_a_loop_says_so() -> None:
+    with serving(streamed(repeating(tokens=False))) as server:
+        async with VLLMModel(server.url, stream=False) as model:
+            assert (await response_of(model)).finish_reason == "repetition"
+
+
+@pytest.mark.anyio
+async def test_a_reply_that_ends_by_itself_is_never_a_loop() -> None:
+    text = "0, " * 3_000
+    with serving(says(text)) as server:
+        async with VLLMModel(server.url, stream=False) as model:
+            reply = await response_of(model)
+    assert (reply.finish_reason, reply.message.content) == ("stop", text)
+
+
 # --- second attempts ---------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agentkit.messages import (
@@ -51,6 +53,15 @@ def test_an_answer_and_a_call_are_steps_forward() -> None:
 
 def test_a_cut_reply_gets_twice_the_room() -> None:
     assert second_try(response("length", "half"), SETTINGS).max_tokens == 2000
+
+
+@pytest.mark.parametrize("finish", ["length", "repetition"])
+def test_a_call_that_would_not_end_is_asked_for_without_the_grammar_and_with_another_seed(
+    finish: FinishReason,
+) -> None:
+    changed = second_try(response(finish, None, CALL), replace(SETTINGS, seed=7))
+    assert (changed.grammar, changed.seed) == (False, 8)
+    assert second_try(response(finish, "text"), SETTINGS).grammar is None
 
 
 def test_a_thought_that_used_up_the_reply_is_not_thought_again() -> None:

@@ -37,40 +37,45 @@ class Read:
     calls: tuple[tuple[str, str], ...] = ()
 
 
-_BOUNDARY: Final = re.compile(
-    "|".join(re.escape(LITERALS[mark]) for mark in (THOUGHT_OPEN, THOUGHT_CLOSE, OPEN, CLOSE))
-)
-_STOPS: Final = re.compile("|".join(re.escape(LITERALS[mark]) for mark in (RESPONSE, TURN_END)))
+_MARKS: Final = (THOUGHT_OPEN, THOUGHT_CLOSE, OPEN, CLOSE)
+_BOUNDARY: Final = re.compile("|".join(re.escape(LITERALS[mark]) for mark in _MARKS))
+_BOUNDARY_TOKEN: Final = re.compile(f"[{''.join(_MARKS)}]")
+_STOPS: Final = re.compile(f"[{RESPONSE}{TURN_END}]\\Z")
 _HEADER: Final = re.compile(r".*?(?:call:|:)(.*?)[{(](.*)", re.DOTALL)
 _QUOTE: Final = LITERALS[QUOTE]
 
 
-def read_as_vllm(written: str, schemas: Mapping[str, JsonObject]) -> Read:
-    """Text, thought and calls of a reply."""
+def read_as_vllm(written: str, schemas: Mapping[str, JsonObject], *, by_ids: bool = False) -> Read:
+    """Text, thought and calls of a reply.
+
+    Args:
+        written: The reply, private characters for control tokens.
+        schemas: Of the tools on offer, by name.
+        by_ids: Only real control tokens are taken for such, as in a stream. A reply that is read
+            whole is read from its text, and what stands behind its first call is dropped.
+    """
     text: list[str] = []
     thought: list[str] = []
     calls: list[tuple[str, str]] = []
     state, at = "text", 0
-    whole = _without_stop(spelled(written))
-    for found in [*_BOUNDARY.finditer(whole), None]:
-        part = whole[at : found.start() if found else len(whole)]
-        if state == "text":
-            text.append(part)
-        elif state == "thought":
+    whole = _STOPS.sub("", written)
+    whole = whole if by_ids else spelled(whole)
+    found: re.Match[str] | None
+    for found in [*(_BOUNDARY_TOKEN if by_ids else _BOUNDARY).finditer(whole), None]:
+        part = spelled(whole[at : found.start() if found else len(whole)])
+        if state == "thought":
             thought.append(part)
-        elif (call := _call(part, schemas)) is not None:
-            calls.append(call)
-        if found is None:
-            break
-        at = found.end()
-        state = _next(state, found[0])
+        elif state == "call":
+            call = _call(part, schemas)
+            calls += [] if call is None else [call]
+        elif by_ids or not calls:
+            text.append(part)
+        if found is not None:
+            at = found.end()
+            state = _next(state, spelled(found[0]))
+    shown = "".join(text)
     reasoning = "".join(thought).removeprefix("thought\n")
-    return Read("".join(text), reasoning, tuple(calls))
-
-
-def _without_stop(whole: str) -> str:
-    ends = [*_STOPS.finditer(whole)]
-    return whole[: ends[-1].start()] if ends and ends[-1].end() == len(whole) else whole
+    return Read(shown.rstrip() if calls and not by_ids else shown, reasoning, tuple(calls))
 
 
 def _next(state: str, literal: str) -> str:

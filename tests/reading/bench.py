@@ -26,6 +26,7 @@ asked again; it is gone without a word; its text was given out as the answer."""
 
 _OFFERED: Final = 8
 _SETS: Final = 12
+_TRIES: Final = 40
 _PAIRS: Final = tuple(
     [pair for pair in combinations(KINDS, 2) if possible(pair)]
     + [("opening quote", "opening quote"), ("comma", "comma"), ("brace", "brace")]
@@ -40,6 +41,12 @@ class Case:
     text: str
     parses: bool
     stream: bool
+    by_ids: bool
+
+    @property
+    def wrote(self) -> Wrote:
+        """What the server makes of it."""
+        return Wrote(self.text, parses=self.parses, by_ids=self.by_ids)
 
     @property
     def damaged(self) -> Unit | None:
@@ -92,33 +99,40 @@ class Bench:
     def draw(self, number: int) -> tuple[int, Case]:
         """Which set of tools is offered, and a reply; the damage goes round with the number."""
         source = self.source
-        chosen = source.randrange(_SETS)
-        offered = self._sets[chosen]
-        units = [self._whole(offered) for _ in range(source.choice((0, 0, 1, 1, 2)))]
-        if number % 20:
-            units.insert(source.randint(0, len(units)), self._damaged(number, offered))
-        elif not units:
-            units.append(self._whole(offered))
+        while True:
+            chosen = source.randrange(_SETS)
+            offered = self._sets[chosen]
+            units = [self._whole(offered) for _ in range(source.choice((0, 0, 1, 1, 2)))]
+            if number % 20:
+                broken = self._damaged(number, offered)
+                if broken is None:
+                    continue  # no tool of this set takes such damage
+                units.insert(source.randint(0, len(units)), broken)
+            elif not units:
+                units.append(self._whole(offered))
+            break
         thought = ""
         if source.random() < 0.2:
             thought = f"{THOUGHT_OPEN}thought\nI should call it.{THOUGHT_CLOSE}"
         gap = source.choice(("", "", "", "\n"))
         text = thought + gap.join(unit.written for unit in units) + RESPONSE
-        return chosen, Case(tuple(units), text, source.random() < 0.5, source.random() < 0.5)
+        parses, stream, by_ids = (source.random() < 0.5 for _ in range(3))
+        return chosen, Case(tuple(units), text, parses, stream, by_ids)
 
     def _whole(self, offered: Sequence[SchemaTool]) -> Unit:
         tool = self.source.choice(offered)
         return whole(Meant(tool.name, tool.arguments(self.source)))
 
-    def _damaged(self, number: int, offered: Sequence[SchemaTool]) -> Unit:
+    def _damaged(self, number: int, offered: Sequence[SchemaTool]) -> Unit | None:
         alone = number % 2 == 1
         kinds: tuple[Kind, ...]
         kinds = (KINDS[number // 2 % len(KINDS)],) if alone else _PAIRS[number // 2 % len(_PAIRS)]
-        while True:
+        for _ in range(_TRIES):
             tool = self.source.choice(offered)
             other = tool if self.source.random() < 0.3 else self.source.choice(offered)
             if (unit := damaged(tool, [other], kinds, self.source)) is not None:
                 return unit
+        return None
 
     def offered(self, chosen: int) -> dict[str, SchemaTool]:
         """The tools of a set by name."""
@@ -128,7 +142,7 @@ class Bench:
 
     async def play(self, chosen: int, case: Case) -> Verdict:
         """What would run of a reply, and what that makes of each unit."""
-        self._answers = [Wrote(case.text, parses=case.parses)]
+        self._answers = [case.wrote]
         toolset = self._toolsets[chosen]
         request = ModelRequest(
             (UserMessage("go"),), toolset.definitions, ModelSettings(thinking=False)
@@ -156,7 +170,7 @@ class Bench:
 
     async def _through_agent(self, chosen: int, case: Case) -> Verdict:
         """The same reply in a run of an agent, which then hears a plain answer."""
-        self._answers = [Wrote(case.text, parses=case.parses), *[Wrote("Done.")] * 3]
+        self._answers = [case.wrote, *[Wrote("Done.")] * 3]
         self._ran.clear()
         agent = Agent(self._models[case.stream], toolsets=[self._toolsets[chosen]], observers=())
         result = await agent.run("go")

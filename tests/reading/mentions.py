@@ -182,7 +182,7 @@ def random_mention(number: int, source: random.Random) -> Mention:
     ways = [*WAYS, *ALONE]
     way = ways[number % len(ways)]
     tool: SchemaTool = source.choice(MENTIONED)
-    call = Meant(tool.name, tool.arguments(source))
+    call = Meant(tool.name, tool.plain_arguments(source))
     text = source.choice(NOTATIONS)(call)
     if way in ALONE:
         return Mention(way, ALONE[way](text), alone=True)
@@ -237,7 +237,7 @@ class MentionBench:
         self._ran: list[Meant] = []
         self._mention = Mention("", "")
         self._shape: Shape = "text"
-        self._parses = self._at_once = False
+        self._parses = self._by_ids = self._at_once = False
         self._server = Server(self._write, source=self.source, ids=ids, grammar=grammar)
         model = VLLMModel(URL, http_client=self._server.client(), stream=stream)
         tools = recording(MENTIONED, self._ran)
@@ -254,7 +254,8 @@ class MentionBench:
         self._ran.clear()
         self._server.requests.clear()
         self._mention, self._shape = mention, shape
-        self._parses = self._ids and self.source.random() < 0.5
+        self._parses = self._ids and self.source.random() < 0.7
+        self._by_ids = self.source.random() < 0.5
         self._at_once = self._ids and self.source.random() < 0.5
         result = await self._agents[shape].run("What does the README say?")
         output = result.output.text if isinstance(result.output, Summary) else result.output
@@ -279,7 +280,11 @@ class MentionBench:
             return Wrote(call.written + RESPONSE)
         elif self._asked_again(offered):
             return Wrote("It is only an example." + TURN_END)
-        return Wrote(self._thought() + self._mention.text + TURN_END, parses=self._parses)
+        return Wrote(
+            self._thought() + self._mention.text + TURN_END,
+            parses=self._parses,
+            by_ids=self._by_ids,
+        )
 
     def _asked_again(self, offered: list[str]) -> bool:
         """Whether this conversation, the agent's or its sub-agent's, has had its answer."""

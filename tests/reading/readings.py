@@ -19,7 +19,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from tests.reading.damage import GENERIC_NAMESPACES, Kind, Meant
-from tests.reading.schemas import TOOLS, JsonObject, SchemaTool
+from tests.reading.schemas import JsonObject, SchemaTool
 from tests.reading.tokens import CLOSE, OPEN, QUOTE
 
 MOST: Final = 2
@@ -369,7 +369,7 @@ class _Search:
 
     def _open_ends(self, start: int, limit: int) -> Iterator[int]:
         """Where a string whose closing quote is missing can end: before what may follow it."""
-        for found in _names_ahead(tuple(self.tools)).finditer(self.body, start):
+        for found in _names_ahead(tuple(self.tools.values())).finditer(self.body, start):
             if found.start() > limit:
                 break
             yield found.start()
@@ -399,9 +399,9 @@ _ESCAPES: Final = {"n": "\n", "'": "'", "\\": "\\"}
 
 
 @cache
-def _names_ahead(tools: tuple[str, ...]) -> re.Pattern[str]:
+def _names_ahead(tools: tuple[SchemaTool, ...]) -> re.Pattern[str]:
     """What may follow a text: the end, a closer, a comma, a key, another call."""
-    names = sorted({name for tool in tools for name in _all_names(TOOLS[tool].schema)})
+    names = sorted({name for tool in tools for name in _all_names(tool.schema)})
     keys = "|".join(map(re.escape, names))
     return re.compile(rf"[,}}\])]|\s*\Z|(?=(?:{keys})\s*[:=])|(?=\b[\w-]+\s*[:=])|(?=call:)")
 

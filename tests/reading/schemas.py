@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ class Node:
     draw: Callable[[random.Random], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SchemaTool:
     """A tool known by its schema.
 
@@ -124,15 +125,25 @@ class SchemaTool:
             source.shuffle(chosen)
         return {name: self.members[name].draw(source) for name in chosen}
 
+    def plain_arguments(self, source: random.Random) -> JsonObject:
+        """Arguments in which nothing is spelled like a control token."""
+        while True:
+            arguments = self.arguments(source)
+            text = json.dumps(arguments, ensure_ascii=False)
+            if not any(
+                literal.split("thought")[0] in text.replace('\\"', '"') for literal in SPELLED
+            ):
+                return arguments
+
     def fits(self, arguments: JsonObject) -> bool:
         """Whether arguments fit, as another implementation of JSON Schema has it."""
         known = not self.closed or set(arguments) <= set(self.members)
-        return known and _validator(self.name).is_valid(arguments)
+        return known and _validator(self).is_valid(arguments)
 
 
 @cache
-def _validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(TOOLS[name].schema)
+def _validator(tool: SchemaTool) -> Draft202012Validator:
+    return Draft202012Validator(tool.schema)
 
 
 # --- values ------------------------------------------------------------------------------------
@@ -300,7 +311,8 @@ def _object(members: dict[str, tuple[Node, bool]]) -> JsonObject:
     }
 
 
-def _tool(line: str) -> SchemaTool:
+def tool_of(line: str) -> SchemaTool:
+    """The tool that a line of the table tells of."""
     head, _, rest = line.partition(" ")
     name = head.rstrip("!+")
     members = dict(_members(rest))
@@ -311,4 +323,4 @@ def _tool(line: str) -> SchemaTool:
     return SchemaTool(name, schema, nodes, closed=not head.endswith("+"))
 
 
-TOOLS: Final = {tool.name: tool for tool in map(_tool, _TOOLS.strip().splitlines())}
+TOOLS: Final = {tool.name: tool for tool in map(tool_of, _TOOLS.strip().splitlines())}

@@ -37,12 +37,38 @@ class Wrote:
     Attributes:
         text: With private characters for control tokens, its stop token included.
         parses: The server reads calls and thoughts as vLLM does; otherwise all is `content`.
+        by_ids: It takes real control tokens only, as vLLM does in a stream; not their spelling.
         finish: `finish_reason`; by default what vLLM would say.
     """
 
     text: str
     parses: bool = True
+    by_ids: bool = False
     finish: str | None = None
+
+
+_STREAM: Final = "text/event-stream"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer: its body, the type of that, and its status."""
+
+    content: bytes
+    kind: str = "application/json"
+    status: int = 200
+
+
+def _json(value: object, status: int = 200) -> Answer:
+    return Answer(json.dumps(value).encode(), status=status)
+
+
+def _as_vllm(wrote: Wrote, body: JsonObject) -> Read:
+    schemas = {
+        tool["function"]["name"]: tool["function"].get("parameters", {})
+        for tool in body.get("tools") or ()
+    }
+    return read_as_vllm(wrote.text, schemas, by_ids=wrote.by_ids)
 
 
 @dataclass
@@ -54,6 +80,7 @@ class Server:
         source: Of the cuts and pieces.
         ids: Whether token ids are given.
         grammar: Whether a grammar is obeyed; the script must then keep to it.
+        read: What the server makes of a reply, given the request.
 
     Attributes:
         requests: The chat requests so far.
@@ -63,6 +90,7 @@ class Server:
     source: random.Random = field(default_factory=lambda: random.Random(0))
     ids: bool = True
     grammar: bool = False
+    read: Callable[[Wrote, JsonObject], Read] = _as_vllm
     requests: list[JsonObject] = field(default_factory=list)
 
     def client(self) -> httpx2.AsyncClient:
@@ -70,60 +98,63 @@ class Server:
         return httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer))
 
     async def answer(self, request: httpx2.Request) -> httpx2.Response:
-        """The answer to one request."""
-        path = request.url.path
+        """The answer to one request, a stream in pieces that are cut at any byte."""
+        said = self.respond(request.method, request.url.path, request.content)
+        headers = {"content-type": said.kind}
+        if said.kind != _STREAM:
+            return httpx2.Response(said.status, content=said.content, headers=headers)
+        pieces = _Pieces(said.content, self.source)
+        return httpx2.Response(said.status, stream=pieces, headers=headers)
+
+    def respond(self, method: str, path: str, content: bytes) -> Answer:
+        """The answer to one request, whatever carries it."""
         if path.endswith("/models"):
             card = {"id": MODEL, "object": "model", "max_model_len": 131_072}
-            return httpx2.Response(200, json={"object": "list", "data": [card]})
+            return _json({"object": "list", "data": [card]})
         if path == "/version":
-            return httpx2.Response(200, json={"version": "0.32.0"})
-        if request.method != "POST":
-            return httpx2.Response(404, json={"detail": "Not Found"})
-        body: JsonObject = json.loads(request.content)
+            return _json({"version": "0.32.0"})
+        if method != "POST":
+            return _json({"detail": "Not Found"}, 404)
+        body: JsonObject = json.loads(content)
         if path == "/detokenize":
             return self._detokenized(body)
         if path == "/tokenize":
-            return httpx2.Response(200, json=_tokenized(body))
+            return _json(_tokenized(body))
         if not path.endswith("/chat/completions"):
-            return httpx2.Response(404, json={"detail": "Not Found"})
+            return _json({"detail": "Not Found"}, 404)
         if _is_probe(body):
             return self._probed()
         self.requests.append(body)
         return self._reply(body, self.model(body))
 
-    def _detokenized(self, body: JsonObject) -> httpx2.Response:
+    def _detokenized(self, body: JsonObject) -> Answer:
         if not self.ids:
-            return httpx2.Response(404, json={"detail": "Not Found"})
-        return httpx2.Response(200, json={"prompt": decode(body["tokens"])})
+            return _json({"detail": "Not Found"}, 404)
+        return _json({"prompt": decode(body["tokens"])})
 
-    def _probed(self) -> httpx2.Response:
+    def _probed(self) -> Answer:
         if not self.grammar:
-            return httpx2.Response(400, json={"error": {"message": "no grammar", "code": 400}})
+            return _json({"error": {"message": "no grammar", "code": 400}}, 400)
         function = {"name": _PROBE, "arguments": "{}"}
         call = {"id": "chatcmpl-tool-0", "type": "function", "function": function}
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
         choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
-        return httpx2.Response(200, json={"choices": [choice], "usage": _usage(9, 3)})
+        return _json({"choices": [choice], "usage": _usage(9, 3)})
 
-    def _reply(self, body: JsonObject, wrote: Wrote) -> httpx2.Response:
+    def _reply(self, body: JsonObject, wrote: Wrote) -> Answer:
         ids = encode(wrote.text, self.source)
-        schemas = {
-            tool["function"]["name"]: tool["function"].get("parameters", {})
-            for tool in body.get("tools") or ()
-        }
         shown = _shown_without_stop(spelled(wrote.text))
-        read = read_as_vllm(wrote.text, schemas) if wrote.parses else Read(shown)
+        read = self.read(wrote, body) if wrote.parses else Read(shown)
         finish = wrote.finish or ("tool_calls" if read.calls else "stop")
         number = len(self.requests)
         sent = ids if self.ids and body.get("return_token_ids") else []
         if not body.get("stream"):
-            whole = _whole(read, finish, sent, number) | {"usage": _usage(200, len(ids))}
-            return httpx2.Response(200, json=whole)
+            return _json(_whole(read, finish, sent, number) | {"usage": _usage(200, len(ids))})
         events = [*_chunks(read, finish, sent, number, self.source)]
         if (body.get("stream_options") or {}).get("include_usage"):
             events.append({"choices": [], "usage": _usage(200, len(ids))})
         data = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
-        return httpx2.Response(200, stream=_Pieces(data + b"data: [DONE]\n\n", self.source))
+        return Answer(data + b"data: [DONE]\n\n", _STREAM)
 
 
 class _Pieces(httpx2.AsyncByteStream):

@@ -128,7 +128,14 @@ def test_a_server_reads_as_vllm_does() -> None:
     reply = f"{OPEN}call:f{{n:{Q}5{Q},t:'x',u:[a,{{k:{Q}v{Q}}}]}}{CLOSE}after"
     read = read_as_vllm(reply, {"f": schema})
     name, arguments = read.calls[0]
-    assert (name, read.text) == ("f", "after")
+    assert (name, read.text) == ("f", "")
     assert json.loads(arguments) == {"n": 5, "t": "'x'", "u": ["a", {"k": "v"}]}
     quoted = read_as_vllm("see <|tool_call>call:f{t:null}<tool_call|>.", {"f": schema})
-    assert (quoted.text, quoted.calls) == ("see .", (("f", '{"t": null}'),))
+    assert (quoted.text, quoted.calls) == ("see", (("f", '{"t": null}'),))
+
+
+def test_a_stream_is_read_by_its_ids() -> None:
+    spelled_out = "see <|tool_call>call:f{}<tool_call|>."
+    assert read_as_vllm(spelled_out, {}, by_ids=True).text == spelled_out
+    real = read_as_vllm(f"see {OPEN}call:f{{}}{CLOSE}.", {}, by_ids=True)
+    assert (real.text, real.calls) == ("see .", (("f", "{}"),))

@@ -7,6 +7,7 @@ and so are some short pieces. All of it is written apart from agentkit, which it
 
 from __future__ import annotations
 
+import codecs
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -111,6 +112,22 @@ def decode(ids: Sequence[int]) -> str:
         raise ValueError("token ids out of vocabulary")
     unused = ((_TEXTS.get(number) or f"<unused{number}>".encode()) for number in ids)
     return b"".join(unused).decode("utf-8", "replace")
+
+
+def texts_of(ids: Sequence[int]) -> list[str]:
+    """What each id adds to the text; a character comes with its last byte, as in a stream."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return [decoder.decode(_TEXTS[number]) for number in ids]
+
+
+def control_ids() -> dict[str, int]:
+    """Control tokens as they are spelled, and their ids."""
+    return {LITERALS[mark]: number for mark, number in _IDS.items()} | _OTHER_IDS | _MORE_IDS
+
+
+def vocabulary() -> dict[int, str]:
+    """Every id and its text."""
+    return {number: text.decode("utf-8", "replace") for number, text in _TEXTS.items()}
 
 
 def encode_prompt(text: str) -> list[int]:

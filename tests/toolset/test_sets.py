@@ -54,6 +54,13 @@ def test_the_order_is_the_order_of_registration() -> None:
     assert BASE.definitions is BASE.definitions
 
 
+def test_tools_that_nobody_has_put_in_an_order_stand_in_that_of_their_names() -> None:
+    for listed in ([find, book, cancel], [cancel, find, book]):
+        assert names(Toolset.by_name(listed)) == ["book", "cancel", "find"]
+    assert opened(dynamic(lambda _context: [find, book])) == ["book", "find"]
+    assert opened(dynamic(lambda _context: Toolset([find, book]))) == ["find", "book"]
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -131,7 +138,7 @@ def test_a_function_of_the_context_makes_the_tools_of_a_run() -> None:
     def by_rights(context: RunContext[str]) -> list[Callable[..., Any]]:
         return [find, book] if context.deps == "clerk" else [find]
 
-    assert opened(by_rights, "clerk") == ["find", "book"]
+    assert opened(by_rights, "clerk") == ["book", "find"]
     assert opened(by_rights, "guest") == ["find"]
 
 

@@ -14,6 +14,9 @@ from agentkit.testing.scripted import Reply, call, calls, say
 
 __all__ = ["CALL_SCENARIOS"]
 
+_TEN_KB: Final = " ".join(map(str, range(2_200)))[:10_000]
+"""A text that is long and does not repeat itself."""
+
 _ORDERED: Final = ("order(light blue paint, 3)",)
 _SEARCHED: Final = (f"search({SEARCH.arguments['pattern']})",)
 _MENDED: Final = "mended on the spot: no further model call"
@@ -192,9 +195,9 @@ ARGUMENTS: Final = (
     Scenario(
         name="huge_arguments",
         what="writes 10 KB into one argument",
-        script=(call("search", pattern="x" * 10_000),),
+        script=(call("search", pattern=_TEN_KB),),
         ending=answers("size alone is no fault"),
-        ran=(f"search({'x' * 10_000})", "add(4017, 258)"),
+        ran=(f"search({_TEN_KB})", "add(4017, 258)"),
     ),
 )
 

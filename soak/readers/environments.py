@@ -1,0 +1,56 @@
+"""A virtual environment for each client, made once and kept in the cache folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from agentkit.serving.environment import cache_folder, made_once
+from agentkit.serving.progress import Progress
+
+
+@dataclass(frozen=True)
+class Client:
+    """How a client is had and run.
+
+    Attributes:
+        command: What its interpreter runs, in the repository; an address, a number of cases and a
+            file to write follow.
+        requirements: What is installed; nothing for the environment of these proofs.
+    """
+
+    command: tuple[str, ...]
+    requirements: tuple[str, ...] = ()
+
+
+CLIENTS: Final = {
+    "agentkit": Client(("-m", "soak.readers.with_agentkit", "stream")),
+    "agentkit, not streamed": Client(("-m", "soak.readers.with_agentkit", "whole")),
+    "pydantic-ai": Client(
+        ("-m", "soak.readers.with_pydantic_ai"), ("pydantic-ai-slim[openai]==2.68.0",)
+    ),
+    "kani": Client(("-m", "soak.readers.with_kani"), ("kani[openai]==1.10.0",)),
+}
+
+
+def client_python(name: str, progress: Progress) -> Path:
+    """The interpreter of a client's environment, made if need be."""
+    client = CLIENTS[name]
+    if not client.requirements:
+        return Path(sys.executable)
+    version = client.requirements[0].rpartition("==")[2]
+    folder = cache_folder() / f"reader-{name}-{version}"
+    made_once(folder, partial(_make, client.requirements, progress), progress)
+    return folder / "bin" / "python"
+
+
+def _make(requirements: tuple[str, ...], progress: Progress, folder: Path) -> None:
+    progress(f"installing {', '.join(requirements)} into {folder}")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = str(folder / "bin" / "python")
+    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+    subprocess.run([python, *install], check=True)
