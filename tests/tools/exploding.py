@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -243,7 +243,7 @@ ENTRIES = tuple(_PREPARED)
 
 
 @contextmanager
-def _timed() -> Iterator[Callable[[], float]]:
+def _timed() -> Generator[Callable[[], float]]:
     """CPU seconds of this process and of the children that it has waited for."""
 
     def now() -> float:
