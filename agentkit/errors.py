@@ -26,6 +26,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from agentkit.redaction import redacted
+
 __all__ = [
     "AgentKitError",
     "ContextWindowError",
@@ -43,13 +45,16 @@ __all__ = [
 
 
 class AgentKitError(Exception):
-    """Base of everything agentkit raises on purpose.
+    """Base of everything agentkit raises on purpose; its text holds no registered secret.
 
     Attributes:
         result: The `RunResult` of the run that it ended, with all that was done until then.
     """
 
     result: Any = None
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(redacted(a) if isinstance(a, str) else a for a in arguments))
 
 
 class ModelError(AgentKitError):

@@ -33,11 +33,19 @@ from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
 import anyio
-import structlog
 from anyio.abc import TaskStatus
 
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
+from agentkit.logs import get_logger
 from agentkit.messages import AudioPart, ImagePart, JsonObject, Part, TextPart, ToolDefinition
+from agentkit.redaction import (
+    keep_secret,
+    public_address,
+    redacted,
+    secret_arguments,
+    secret_headers,
+    secret_variables,
+)
 from agentkit.schema.foreign import ForeignArguments, why_unusable
 from agentkit.toolset import (
     UNLABELLED,
@@ -66,7 +74,7 @@ __all__ = ["McpToolset", "callable_name", "tame"]
 
 T = TypeVar("T")
 
-_LOG = structlog.get_logger(__name__)
+_LOG = get_logger()
 _LOST = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream)
 _MOST_PAGES = 100
 """Of a server's list of tools; a cursor that never ends is no list."""
@@ -81,8 +89,9 @@ class McpToolset(ToolSource):
         server: The command line to start a server that speaks stdio, or the URL of one that
             speaks streamable HTTP.
         name: For messages; by default the command or the URL.
-        headers: Sent with each HTTP request.
-        env: Added to the few variables that a started server inherits (HOME, PATH, USER …).
+        headers: Sent with each HTTP request; kept out of what is recorded, as secrets are.
+        env: Added to the few variables that a started server inherits (HOME, PATH, USER …);
+            secret as well, but for those that are like these.
         cwd: Where a started server runs.
         trusted: Believe the server's annotations (`readOnlyHint`, `idempotentHint`) as to what
             calling a tool twice would do. The MCP specification asks clients to treat them as
@@ -104,6 +113,8 @@ class McpToolset(ToolSource):
         labels: Iterable[Label] | None = None,
         timeout: float | None = None,
     ) -> None:
+        keep_secret(*secret_headers(headers or {}, of_others=True), *secret_variables(env or {}))
+        keep_secret(*secret_arguments([server] if isinstance(server, str) else server))
         if isinstance(server, str):
             self._connect = partial(_over_http, server, dict(headers or {}))
         else:
@@ -112,7 +123,9 @@ class McpToolset(ToolSource):
             )
             note_launch(server, cwd)
             self._connect = partial(_over_stdio, parameters)
-        self._name = name or (server if isinstance(server, str) else shlex.join(server))
+        self._name = name or redacted(
+            public_address(server) if isinstance(server, str) else shlex.join(server)
+        )
         self._trusted = trusted
         self._labels = None if labels is None else known_labels(labels)
         self._timeout = timeout

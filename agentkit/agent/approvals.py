@@ -135,7 +135,8 @@ def checked_decisions(decisions: Mapping[str, Decision] | None) -> dict[str, Dec
         TypeError: One of them is something else.
     """
     given: dict[str, Decision] = dict(decisions or {})
-    for name, decision in given.items():
+    unchecked: dict[str, object] = dict(given)
+    for name, decision in unchecked.items():
         if not isinstance(decision, Approve | Deny | Edit):
             raise TypeError(
                 f"the decision on {name} is {decision!r}; give Approve(), Deny(reason) or "

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from agentkit.agent import Agent, Cancellation
-from agentkit.cli.choose import UsageError, choose_model, project_tools
+from agentkit.cli.choose import UsageError, choose_model, project_tools, start_notices
 from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
 from agentkit.cli.people import Ask, Person, asker
 from agentkit.cli.project import instructions_for
@@ -57,6 +57,8 @@ def chat(
         messages = _load(folder, resume) if resume else []
         lines = asker(folder / "typed.txt")
         person = Person(lines, printer)
+        for line in start_notices(project, allow):
+            printer.line(line, "dim")
         talk = Chat(lines, printer, folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json")
         talk.messages = messages
         agent = Agent(

@@ -14,7 +14,7 @@ from agentkit.models import Model, VLLMModel
 from agentkit.policy import Preset
 from agentkit.toolset import Tool
 
-__all__ = ["UsageError", "choose_model", "project_tools"]
+__all__ = ["UsageError", "choose_model", "project_tools", "start_notices"]
 
 
 class UsageError(AgentKitError):
@@ -80,3 +80,16 @@ def project_tools(directory: Path, allow: Preset = "read-only") -> list[Tool[...
         return list(make(directory))
     except NotADirectoryError as error:
         raise UsageError(f"--project: {error}") from None
+
+
+def start_notices(directory: Path, allow: Preset) -> list[str]:
+    """What a person is told before the tools of `project_tools` work, one line each.
+
+    Args:
+        directory: The project.
+        allow: With `read-only` there is nothing to tell.
+    """
+    if allow == "read-only":
+        return []
+    found = entry_points(group="agentkit.notices", name="workspace")
+    return [line for entry in found for line in entry.load()(directory)]

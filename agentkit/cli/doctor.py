@@ -1,9 +1,13 @@
-"""`agentkit doctor`: is this server right for agents, and what to change if not."""
+"""`agentkit doctor`: is this server, or this machine, right for agents, and what to change."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -12,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.layout import print_hanging
-from agentkit.cli.options import ModelName
+from agentkit.cli.options import ModelName, Project
 from agentkit.errors import AgentKitError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine
 
@@ -27,21 +31,29 @@ def doctor(
     url: Annotated[
         str | None,
         typer.Argument(
-            help="Address of the server. Default: AGENTKIT_BASE_URL.", show_default=False
+            metavar="[URL | sandbox]",
+            help="Address of the server. Default: AGENTKIT_BASE_URL. "
+            "Or sandbox: what of the sandbox for commands holds on this machine.",
+            show_default=False,
         ),
     ] = None,
     model_name: ModelName = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")
     ] = False,
+    project: Project = Path(),
 ) -> None:
     """Ask a live server everything that agents rely on, and say what to change.
 
     Some fifty short requests: they cost seconds, and nothing on the server changes. The key of a
     guarded server is read from AGENTKIT_API_KEY.
 
+    agentkit doctor sandbox looks at this machine and at --project instead, and asks no server.
+
     Exit codes: 0 nothing failed, 1 something did, 2 wrong usage, 3 no server answers.
     """
+    for examination in entry_points(group="agentkit.examinations", name=url or ""):
+        raise typer.Exit(_look_at(examination.load(), project, as_json))
     address = url or os.environ.get("AGENTKIT_BASE_URL")
     console = Console(stderr=as_json)
     if not address:
@@ -77,9 +89,7 @@ async def examined(url: str, model: str | None, console: Console) -> Diagnosis:
     with console.status("Is there a server?") as status:
 
         def tell(found: Finding) -> None:
-            print_hanging(console, _line(found), _INDENT)
-            if found.remedy and found.verdict != "pass":
-                print_hanging(console, Text(f"{'':{_INDENT}}{found.remedy}", "cyan"), _INDENT)
+            _tell(console, found)
             following = names.index(found.probe) + 1 if found.probe in asks else 0
             status.update(asks[names[following]] if following < len(names) else "")
 
@@ -87,6 +97,30 @@ async def examined(url: str, model: str | None, console: Console) -> Diagnosis:
         diagnosis = await examine(url, model=model, api_key=key, tell=tell)
     console.print(_summary(diagnosis), soft_wrap=True)
     return diagnosis
+
+
+def _look_at(
+    examine_here: Callable[[Path], Iterable[Finding]], project: Path, as_json: bool
+) -> int:
+    """Examines this machine rather than a server; the exit code."""
+    console = Console(stderr=as_json)
+    findings: list[Finding] = []
+    try:
+        for found in examine_here(project):
+            findings.append(found)
+            _tell(console, found)
+    except (AgentKitError, NotADirectoryError) as error:
+        console.print(Text(f"agentkit: {error}", "red"), soft_wrap=True)
+        return 2
+    if as_json:
+        typer.echo(json.dumps([asdict(found) for found in findings], indent=2))
+    return int(any(found.verdict == "fail" for found in findings))
+
+
+def _tell(console: Console, found: Finding) -> None:
+    print_hanging(console, _line(found), _INDENT)
+    if found.remedy and found.verdict != "pass":
+        print_hanging(console, Text(f"{'':{_INDENT}}{found.remedy}", "cyan"), _INDENT)
 
 
 def _line(found: Finding) -> Text:

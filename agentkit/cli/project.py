@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from agentkit.agent import Agent, Observer
-from agentkit.cli.choose import UsageError, choose_model, project_tools
+from agentkit.cli.choose import UsageError, choose_model, project_tools, start_notices
 from agentkit.cli.people import Person, asker
 from agentkit.cli.show import Printer
 from agentkit.journal import SQLiteJournal
 from agentkit.messages import JsonValue, ModelSettings
 from agentkit.policy import Limits, Preset, preset
+from agentkit.redaction import public_address
 from agentkit.trace import runs_directory
 
 __all__ = [
@@ -77,6 +78,8 @@ class Assignment:
             UsageError: The model or the project is not to be had.
             AgentKitError: There is no sandbox for the tools that need one.
         """
+        for line in start_notices(self.project, self.allow):
+            printer.line(line, "dim")
         person = Person(asker(), printer) if self.allow != "read-only" else None
         return Agent(
             choose_model(self.model, self.model_name, self.allow),
@@ -91,8 +94,9 @@ class Assignment:
         )
 
     def labels(self) -> dict[str, JsonValue]:
-        """As a run's labels."""
-        return {LABEL: _adapter().dump_python(self, mode="json")}
+        """As a run's labels; without what an address holds of secrets."""
+        shown = public_address(self.model) if self.model else None
+        return {LABEL: _adapter().dump_python(replace(self, model=shown), mode="json")}
 
     @staticmethod
     def from_labels(labels: Mapping[str, Any]) -> Assignment:

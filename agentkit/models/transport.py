@@ -35,8 +35,8 @@ from agentkit.errors import (
 )
 from agentkit.messages import JsonObject
 from agentkit.models.timeouts import Timeouts
+from agentkit.redaction import keep_secret, public_address, secret_headers, secret_in_address
 from agentkit.stream import MAX_RESPONSE_BYTES, EventDecoder, read_json
-from agentkit.trace import keep_secret, secret_headers
 
 __all__ = ["Connection", "Transport"]
 
@@ -72,7 +72,8 @@ class Connection:
         try:
             parts = urlsplit(self.base_url)
             whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-            keep_secret(self.api_key, parts.password, *secret_headers(self.headers or {}))
+            keep_secret(self.api_key, *secret_headers(self.headers or {}))
+            keep_secret(*secret_in_address(self.base_url), *secret_in_address(self.proxy or ""))
         except ValueError:  # a bracket that is not closed, a port that is no number
             whole = False
         if not whole:
@@ -100,10 +101,8 @@ class Connection:
 
     @property
     def public(self) -> str:
-        """The root as messages, logs and run files may show it: without a user and password."""
-        scheme, separator, rest = self.root.rpartition("://")
-        authority, slash, path = rest.partition("/")
-        return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+        """The root as messages, logs and run files may show it."""
+        return public_address(self.root)
 
     @property
     def is_loopback(self) -> bool:
@@ -373,7 +372,7 @@ class Transport:
         raise _status_error(status, message, self.where, None)
 
     def _without_key(self, message: str) -> str:
-        """Gateways like to repeat the key that they refuse."""
+        """Gateways like to repeat the key that they refuse, also one too short to be registered."""
         key = self.connection.api_key
         return message.replace(key, "[the key]") if key else message
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from agentkit.errors import ToolError
+from agentkit.logs import get_logger
 from agentkit.messages import ToolCall
 
 __all__ = ["RunContext", "RunHandles", "ToolContext", "idempotency_key"]
@@ -84,8 +85,10 @@ class ToolContext(RunContext[DepsT]):
 
     @property
     def logger(self) -> structlog.stdlib.BoundLogger:
-        """A structlog logger that carries run, step, tool and call."""
-        logger: structlog.stdlib.BoundLogger = structlog.get_logger("agentkit.tool").bind(
+        """A structlog logger, over `logging`'s `agentkit.tool`, that carries run, step, tool and
+        call, and leaves out what is registered as secret.
+        """
+        logger: structlog.stdlib.BoundLogger = get_logger("agentkit.tool").bind(
             run_id=self.run_id, step=self.step, tool=self.call.name, call_id=self.call.id
         )
         return logger

@@ -1,7 +1,8 @@
 """Observers of a run's events, and run files read back. OpenTelemetry is `agentkit.trace.otel`."""
 
+from agentkit.logs import get_logger
+from agentkit.redaction import keep_secret, secret_headers, without_secrets
 from agentkit.trace.library import RunSummary, find_run, run_files, summary_of
-from agentkit.trace.logs import get_logger
 from agentkit.trace.printable import printable
 from agentkit.trace.recording import (
     Part,
@@ -12,7 +13,6 @@ from agentkit.trace.recording import (
     read_events,
     requests_of,
 )
-from agentkit.trace.redaction import keep_secret, secret_headers, without_secrets
 from agentkit.trace.runfile import RunFiles, runs_directory
 
 __all__ = [

@@ -27,8 +27,8 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.messages import Message, ModelRequest, ToolDefinition
+from agentkit.redaction import redacted
 from agentkit.trace import semconv
-from agentkit.trace.redaction import redacted
 
 try:
     from opentelemetry import context as otel_context

@@ -24,8 +24,8 @@ from agentkit.events import (
     ToolCallDelta,
     dump_event,
 )
-from agentkit.trace.logs import get_logger
-from agentkit.trace.redaction import without_secrets
+from agentkit.logs import get_logger
+from agentkit.redaction import without_secrets
 
 __all__ = ["RunFiles", "run_file_name", "runs_directory"]
 

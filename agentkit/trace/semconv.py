@@ -24,7 +24,7 @@ from agentkit.messages import (
     ToolMessage,
     Usage,
 )
-from agentkit.trace.redaction import redacted, without_secrets
+from agentkit.redaction import redacted, without_secrets
 
 __all__ = [
     "ERROR_TYPE",

@@ -26,6 +26,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
+from agentkit.redaction import without_secrets
 from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.manifest import RunManifest
 
@@ -164,7 +165,7 @@ class Writer:
             EvalError: It cannot be written.
         """
         try:
-            self._write(_dumped(result) + b"\n")
+            self._write(without_secrets(_dumped(result)) + b"\n")
         except OSError as error:
             raise EvalError(
                 f"a result cannot be written to {self._path}: {error.strerror}; "

@@ -29,6 +29,12 @@ def _python(name: str, code: str) -> Attempt:
     return Attempt(name, (f"python3 -IS - <<'CODE'\n{setup}{code}\nCODE",))
 
 
+def _kernel(name: str, setting: str) -> Attempt:
+    """Writes to a setting of the kernel what it is already."""
+    path = f"/proc/sys/kernel/{setting}"
+    return _shell(name, f'value=$(cat {path}); echo "$value" > {path} && echo {{token}}')
+
+
 def _call(name: str, arguments: str) -> Attempt:
     """A system call of x86-64 that must not succeed."""
     return _python(name, f"if libc.syscall({arguments}) >= 0: print('{{token}}')")
@@ -67,15 +73,13 @@ _WRITES = (
         "rm -rf .agentkit-free; ln -s {outside} .agentkit-free",
         "cat .agentkit-free/secret-*",
     ),
-    _shell(
-        "set the kernel's core pattern", "echo x > /proc/sys/kernel/core_pattern && echo {token}"
-    ),
-    _shell("set the kernel's module loader", "echo x > /proc/sys/kernel/modprobe && echo {token}"),
+    _kernel("set the kernel's core pattern", "core_pattern"),
+    _kernel("set the kernel's module loader", "modprobe"),
     _shell("press the system's request key", "echo h > /proc/sysrq-trigger && echo {token}"),
-    _shell("make a device", "mknod disk b 254 0 && head -c 9 disk && echo {token}"),
+    _shell("make a device", "mknod device c 1 5 && head -c 9 device && echo {token}"),
     _shell("write to the kernel's log", "echo x > /dev/kmsg && echo {token}"),
     _shell("use a control group", "ls /sys/fs/cgroup && echo {token}"),
-    _shell("set the clock", 'date -s "$(date)" >/dev/null 2>&1 && echo {token}'),
+    _python("set the clock", "import time; time.clock_settime(0, time.time()); print('{token}')"),
     _shell("plant a set-user-id file", "cp /bin/sh planted; chmod 4755 planted; chmod g+s planted"),
     _python("plant one by open", "os.close(os.open('planted2', os.O_CREAT | os.O_WRONLY, 0o6755))"),
     _python("plant one by mknod", "os.mknod('planted3', 0o106755)"),
@@ -122,9 +126,9 @@ _READS = (
     _shell("make a user namespace", "unshare -U true && echo {token}"),
     _shell("make a mount namespace", "unshare -Urm true && echo {token}"),
     _call("read a keyring", "250, 0, -3, 1"),
-    _call("load a program into the kernel", "321, 0, b'', 0"),
+    _call("load a map into the kernel", "321, 0, struct.pack('4I56x', 2, 4, 4, 1), 72"),
     _call("set up asynchronous calls", "425, 8, ctypes.create_string_buffer(248)"),
-    _call("watch the kernel's events", "298, ctypes.create_string_buffer(128), 0, -1, -1, 0"),
+    _call("watch the kernel's events", "298, struct.pack('2I56x', 1, 64), 0, -1, -1, 0"),
     _call("handle page faults", "323, 1"),
 )
 
@@ -148,7 +152,9 @@ _REACHES = (
     _python("trace a process outside", "if libc.ptrace(16, {victim}, 0, 0) == 0: print('{token}')"),
     _python(
         "read the memory of a process outside",
-        "print(open('/proc/{victim}/mem', 'rb').read(1), '{token}')",
+        "at = int(open('/proc/{victim}/maps').read().partition('-')[0], 16)\n"
+        "memory = open('/proc/{victim}/mem', 'rb')\n"
+        "memory.seek(at)\nprint(memory.read(1), '{token}')",
     ),
     _shell("name the machine", "hostname taken && echo {token}"),
     _python(

@@ -107,7 +107,7 @@ def run(
         with _started(sandbox, bwrap, line, closed) as (process, inside):
             outcome = _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
     finally:
-        aside += disarmed(sandbox.root, closed, sandbox.guarded())
+        aside += disarmed(sandbox.root, closed, sandbox.guarded(closed))
     return replace(outcome, set_aside=tuple(aside))
 
 

@@ -77,14 +77,16 @@ def _entries_of(folder: str) -> str:
     return "the files right in the project's folder" if folder == "." else f"{folder}/*"
 
 
-def guarded(root: Root, *, environments: bool = True) -> Guarded:
+def guarded(root: Root, *, environments: bool = True, before: Guarded | None = None) -> Guarded:
     """Looks for everything that commands must leave as it is.
 
     Args:
         root: Of the project.
         environments: False leaves virtual environments, and modules in them, open to commands.
+        before: What was found before a command ran. What is not among it is looked through to its
+            bottom: a command can put one git directory into another.
     """
-    search = _Search(root, environments=environments)
+    search = _Search(root, environments=environments, before=before)
     search.look_through()
     for path, why in chain(programs(), started(), import_folders()):
         if environments or not search.is_in_environment(path):
@@ -96,8 +98,9 @@ def guarded(root: Root, *, environments: bool = True) -> Guarded:
 class _Search:
     """Fills a `Guarded`."""
 
-    def __init__(self, root: Root, *, environments: bool) -> None:
+    def __init__(self, root: Root, *, environments: bool, before: Guarded | None) -> None:
         self._root = root
+        self._before = before
         self._home = str(root.path)
         self._closes_environments = environments
         self._environments: list[str] = []
@@ -164,7 +167,8 @@ class _Search:
             except (OSError, ToolError):
                 self._close_unreadable(folder)
                 continue
-            if not self._is_closed(folder, entries):
+            closed = self._is_closed(folder, entries)
+            if not closed or (self._before is not None and folder not in self._before.locked):
                 pending += self._deeper(folder, entries)
 
     def _is_closed(self, folder: str, entries: Mapping[str, int]) -> bool:
@@ -195,7 +199,9 @@ class _Search:
             path = _joined(folder, name)
             if folded(name) in PROTECTED:
                 self._close_protected(path, folder, mode)
-            elif stat.S_ISDIR(mode):
+                if self._before is None or path in self._before.locked:
+                    continue
+            if stat.S_ISDIR(mode):
                 yield path
             elif stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
                 self.found.masked.add(path)

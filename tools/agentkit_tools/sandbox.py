@@ -37,7 +37,7 @@ from agentkit_tools.helpers import BUBBLEWRAP, candidates
 from agentkit_tools.paths import Root
 from agentkit_tools.seccomp import MACHINES, filter_program
 
-__all__ = ["Bounds", "Sandbox", "SandboxError", "check_machine", "python_folders"]
+__all__ = ["COUNTS_INSIDE", "Bounds", "Sandbox", "SandboxError", "check_machine", "python_folders"]
 
 
 class SandboxError(AgentKitError):
@@ -91,9 +91,13 @@ class Sandbox:
     visible: tuple[Path, ...]
     environments: bool = True
 
-    def guarded(self) -> Guarded:
-        """What is closed to a command that would be run now."""
-        return guarded(self.root, environments=self.environments)
+    def guarded(self, before: Guarded | None = None) -> Guarded:
+        """What is closed to a command that would be run now.
+
+        Args:
+            before: What was closed to one that has just run.
+        """
+        return guarded(self.root, environments=self.environments, before=before)
 
     @contextlib.contextmanager
     def command(
@@ -344,7 +348,7 @@ def _limited(line: str, bounds: Bounds) -> Sequence[str]:
         "ulimit -c 0",
         f"ulimit -d {bounds.memory >> 10}",
         f"ulimit -f {bounds.file // block}",
-        f"ulimit -u {bounds.processes} || ulimit -p {bounds.processes}" if _COUNTS_INSIDE else ":",
+        f"ulimit -u {bounds.processes} || ulimit -p {bounds.processes}" if COUNTS_INSIDE else ":",
     )
     shell = bash or "/bin/sh"
     quiet = "; ".join(f"{{ {limit}; }} 2>/dev/null" for limit in limits)
@@ -357,4 +361,5 @@ def _counts_inside() -> bool:
     return (int(major), int("".join(c for c in minor if c.isdigit()) or 0)) >= (5, 14)
 
 
-_COUNTS_INSIDE = _counts_inside()
+COUNTS_INSIDE = _counts_inside()
+"""Whether the kernel itself holds a command to a number of processes, for everybody but root."""

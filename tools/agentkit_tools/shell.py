@@ -22,6 +22,7 @@ from agentkit_tools.tryout import check_sandbox
 
 __all__ = ["Environments", "Shell"]
 
+_LONGEST = 100_000  # bytes; Linux passes at most 131,072 as one argument, execve(2)
 _READ_ONLY = "Read-only file system"  # what the C library calls EROFS
 _LABELS: frozenset[Label] = frozenset({"exec", "writes", "reads_private", "reads_untrusted"})
 
@@ -103,6 +104,10 @@ class _Runner:
             raise ToolError("the command is empty.")
         if "\0" in command:
             raise ToolError("the command holds a zero byte.")
+        if len(command.encode("utf-8", "surrogatepass")) > _LONGEST:
+            raise ToolError(
+                f"the command is longer than {_LONGEST:,} bytes: write a file and run that."
+            )
         most = min(float(seconds), self._sandbox.bounds.seconds)
         try:
             outcome = await _in_thread(self._sandbox, command, most)

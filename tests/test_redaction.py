@@ -11,9 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit import Agent, RunFiles, VLLMModel, tool
+from agentkit import Agent, AgentKitError, JournalError, RunFiles, ToolError, VLLMModel, tool
+from agentkit.logs import get_logger
+from agentkit.redaction import (
+    keep_secret,
+    public_address,
+    secret_arguments,
+    secret_headers,
+    secret_in_address,
+    secret_variables,
+    without_secrets,
+)
 from agentkit.testing import ScriptedModel, call, say
-from agentkit.trace import get_logger, keep_secret, secret_headers, without_secrets
 
 SECRET = 'sk-/+"ünique€ key'
 
@@ -89,3 +98,80 @@ def test_log_lines_hold_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     (record,) = caplog.records
     assert record.getMessage() == "it is [secret] value='[secret]' number=3"
     assert "a-secret" not in str(record.__dict__)
+
+
+# --- where secrets come from -------------------------------------------------------------------
+
+TOKEN = "tok-1234567890"
+
+
+@pytest.mark.parametrize(
+    ("address", "secrets"),
+    [
+        ("http://user:p%40ss-word@h:8000/v1", {"p%40ss-word", "p@ss-word"}),
+        (f"https://{TOKEN}@github.example/x", {TOKEN}),
+        (f"https://h/mcp?api_key={TOKEN}&page=2", {TOKEN}),
+        ("https://h/mcp?v=2025-01-01&x=abcdefghij0123456789", {"abcdefghij0123456789"}),
+        (f"https://h/mcp#access_token={TOKEN}", {TOKEN}),
+        ("https://h/v1", set()),
+        ("http://[::1/", set()),
+    ],
+)
+def test_an_address_gives_away_its_password_and_the_tokens_in_its_query(
+    address: str, secrets: set[str]
+) -> None:
+    assert set(secret_in_address(address)) == secrets
+    assert not any(secret in public_address(address) for secret in secrets)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "secret"),
+    [
+        (["server", "--token", TOKEN], TOKEN),
+        (["server", f"--api-key={TOKEN}"], TOKEN),
+        (["server", "postgresql://user:pass-word-1@db/shop"], "pass-word-1"),
+        (["docker", "run", "-e", f"GITHUB_TOKEN={TOKEN}", "image"], TOKEN),
+        (
+            ["npx", "mcp-remote", "https://h/mcp", "--header", f"Authorization: Bearer {TOKEN}"],
+            TOKEN,
+        ),
+        (["server", f"--url=https://h/?key={TOKEN}"], TOKEN),
+    ],
+)
+def test_a_command_line_gives_away_what_stands_behind_telling_names(
+    arguments: list[str], secret: str
+) -> None:
+    assert secret in set(secret_arguments(arguments))
+    assert not {"server", "npx", "run", "image"} & set(secret_arguments(arguments))
+
+
+def test_of_what_a_stranger_is_given_all_but_the_harmless_is_secret() -> None:
+    headers = {
+        "Accept": "application/json",
+        "X-Team": "the blue team",
+        "Cookie": "a=1; sid=abcdefgh",
+    }
+    given = set(secret_headers(headers, of_others=True))
+    assert {"the blue team", "abcdefgh"} <= given
+    assert "application/json" not in given
+    basic = base64.b64encode(b"ada:pass-word-7").decode()
+    assert {"pass-word-7", basic} <= set(secret_headers({"Authorization": f"Basic {basic}"}))
+    variables = {"PATH": "/usr/bin", "LC_ALL": "C.UTF-8", "SHOP": "anything at all"}
+    assert set(secret_variables(variables)) == {"anything at all"}
+
+
+def test_a_traceback_in_the_log_holds_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    keep_secret("a-secret-to-raise")
+    with caplog.at_level(logging.INFO, logger="agentkit"):
+        try:
+            raise LookupError("no a-secret-to-raise here")
+        except LookupError:
+            get_logger().exception("it failed", held={"deep": ["a-secret-to-raise"]})
+    assert "LookupError: no [secret] here" in caplog.text
+    assert "a-secret" not in caplog.text + str(caplog.records[0].__dict__)
+
+
+def test_an_error_of_ours_holds_no_secret() -> None:
+    keep_secret("a-secret-in-an-error")
+    for made in (AgentKitError, ToolError, JournalError):
+        assert str(made("it is a-secret-in-an-error")) == "it is [secret]"

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import ast
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import anyio
+import pytest
+from agentkit_tools import ProjectFiles, Shell
+from agentkit_tools.commands import Outcome, run
+from agentkit_tools.disarm import ASIDE
+from agentkit_tools.guarded import guarded
+from agentkit_tools.helpers import BUBBLEWRAP, candidates
+from agentkit_tools.paths import Root
+from agentkit_tools.sandbox import Bounds, Sandbox
+from agentkit_tools.shell import Environments
+
+from agentkit import ToolContext, ToolError
+from agentkit.toolset.launched import note_launch
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="commands run in a sandbox of Linux"
+)
+WRITABLE: Environments = get_args(Environments)[1]
+
+
+def files(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("as it was")
+    return root
+
+
+def closed(root: Path) -> set[str]:
+    return set(guarded(Root(root)).named())
+
+
+def command(root: Path, line: str, *, environments: bool = True) -> Outcome:
+    return run(Sandbox(Root(root), Bounds(), (), environments), line, 20)
+
+
+# --- what is found -----------------------------------------------------------------------------
+
+
+def test_an_empty_project_is_open_as_a_whole(tmp_path: Path) -> None:
+    assert closed(tmp_path) == set()
+
+
+def test_git_directories_are_found_by_what_is_in_them(tmp_path: Path) -> None:
+    files(tmp_path, "a/b/.git/config", "bare/HEAD", "bare/objects/x", "bare/refs/x")
+    files(tmp_path, "linked/HEAD", "linked/commondir", "no/HEAD", "no/refs/x")
+    assert closed(tmp_path) == {"a/b/.git", "bare", "linked"}
+
+
+def test_a_pointer_is_followed_and_closed_itself(tmp_path: Path) -> None:
+    files(tmp_path, "kept/config", "tree/.git")
+    (tmp_path / "tree" / ".git").write_text("gitdir: ../kept\n")
+    assert closed(tmp_path) == {"kept", "tree/.git"}
+
+
+def test_a_link_closes_where_it_stands_and_what_it_leads_to(tmp_path: Path) -> None:
+    files(tmp_path, "kept/config", "tree/file")
+    (tmp_path / "tree" / ".git").symlink_to("../kept")
+    assert closed(tmp_path) == {"kept", "tree/*"}
+
+
+def test_what_settings_name_is_closed(tmp_path: Path) -> None:
+    files(tmp_path, ".git/config", "hooks/x", "more/settings")
+    (tmp_path / ".git" / "config").write_text(
+        '[core]\n\thooksPath = hooks\n[include]\n\tpath = "../more/settings"\n'
+    )
+    assert closed(tmp_path) == {".git", "hooks", "more/settings"}
+
+
+def test_environments_are_found_by_what_is_in_them(tmp_path: Path) -> None:
+    files(tmp_path, "a/env/pyvenv.cfg", "b/conda-meta/history")
+    assert closed(tmp_path) == {"a/env", "b"}
+
+
+def test_a_project_that_is_an_environment_keeps_its_other_folders_open(tmp_path: Path) -> None:
+    files(tmp_path, "pyvenv.cfg", "bin/python", "lib/x", "src/x")
+    assert {"bin", "lib", "pyvenv.cfg"} <= closed(tmp_path)
+    assert command(tmp_path, "echo x > src/x && ! { echo x > bin/python; }").exit_code == 0
+
+
+def test_what_this_process_starts_is_closed_with_what_lies_beside_a_script(
+    tmp_path: Path,
+) -> None:
+    files(tmp_path, "servers/one.py", "data/words.txt")
+    note_launch(["python3", "servers/one.py", "--words=data/words.txt"], tmp_path)
+    assert closed(tmp_path) == {"servers", "data/words.txt"}
+
+
+def test_a_folder_that_the_path_of_python_names_is_closed_also_when_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(tmp_path, "src/x.py", "docs/x")
+    monkeypatch.syspath_prepend(str(tmp_path / "src"))
+    assert closed(tmp_path) == {"src"}
+    monkeypatch.syspath_prepend(str(tmp_path / "later"))
+    assert "the files right in the project's folder" in closed(tmp_path)
+    line = "! mkdir later && echo x > docs/x && ! mv docs later"
+    assert command(tmp_path, line).exit_code == 0
+
+
+def test_where_python_searches_the_project_itself_packages_are_closed_and_the_rest_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(tmp_path, "shop/__init__.py", "json/x", "docs/x", "shop.egg-info/entry_points.txt")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = closed(tmp_path)
+    assert {"shop", "json", "shop.egg-info"} <= named
+    assert "docs" not in named
+    assert command(tmp_path, "echo x > docs/x && ! touch new.py").exit_code == 0
+
+
+def test_a_socket_that_somebody_outside_listens_at_cannot_be_reached(tmp_path: Path) -> None:
+    here = os.getcwd()
+    os.chdir(tmp_path)  # the path of a unix socket must be short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("sock")
+        listening.listen()
+        os.chdir(here)
+        code = "import socket; socket.socket(socket.AF_UNIX).connect('sock')"
+        outcome = command(tmp_path, f'/usr/bin/python3 -IS -c "{code}"')
+    assert "refused" in outcome.output
+
+
+def test_a_tree_too_deep_to_be_looked_through_is_closed_at_its_depth(tmp_path: Path) -> None:
+    deep = "/".join(["d"] * 250)
+    (tmp_path / deep).mkdir(parents=True)
+    assert closed(tmp_path) == {"/".join(["d"] * 202)}
+
+
+# --- what is told ------------------------------------------------------------------------------
+
+
+def test_a_shell_names_what_its_commands_cannot_change(tmp_path: Path) -> None:
+    files(tmp_path, "env/pyvenv.cfg", "sub/.git/config")
+    named = Shell(tmp_path).read_only()
+    assert named == {"env": "a virtual environment", "sub/.git": "a git directory"}
+
+
+def test_a_model_that_runs_into_it_is_told_what_is_closed(tmp_path: Path) -> None:
+    tool = Shell(files(tmp_path, "env/pyvenv.cfg")).get("run_command")
+    assert tool is not None
+
+    said = anyio.run(tool.function, "echo x > env/new")
+    assert "(read-only to commands: env)" in str(said)
+
+
+# --- the way out that names the danger ---------------------------------------------------------
+
+
+def test_environments_are_writable_only_in_words_that_name_the_danger(tmp_path: Path) -> None:
+    files(tmp_path, "env/pyvenv.cfg", "env/bin/python", ".git/config")
+    with pytest.raises(ValueError, match="outside the sandbox"):
+        Shell(tmp_path, environments="writable")  # type: ignore[arg-type]  # what one might try
+    assert Shell(tmp_path, environments=WRITABLE).read_only() == {".git": "a git directory"}
+    line = "echo x > env/bin/python && ! { echo x > .git/config; }"
+    assert command(tmp_path, line, environments=False).exit_code == 0
+
+
+def test_no_helper_is_taken_from_an_environment_that_commands_can_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    home = Path(sys.prefix).resolve()
+    refused = {
+        writable: [problem for _, problem in candidates(BUBBLEWRAP, home, environments=writable)]
+        for writable in (True, False)
+    }
+    assert refused[True] == [None]
+    assert [str(problem)[-20:] for problem in refused[False]] == ["where commands write"]
+
+
+# --- git directories that a command makes ------------------------------------------------------
+
+
+def test_what_git_init_makes_stays_as_it_is(tmp_path: Path) -> None:
+    outcome = command(tmp_path, "git init -q new && git -C new config user.name A")
+    assert (outcome.exit_code, outcome.set_aside) == (0, ())
+    assert closed(tmp_path) == {"new/.git"}
+
+
+def test_hooks_and_settings_that_git_would_run_are_set_aside(tmp_path: Path) -> None:
+    line = "git init -q new; git -C new config core.fsmonitor ./x; touch new/.git/hooks/pre-commit"
+    outcome = command(tmp_path, line)
+    assert outcome.set_aside == ("new/.git/config", "new/.git/hooks")
+    assert (tmp_path / "new" / ".git" / f"config{ASIDE}").is_file()
+    done = subprocess.run(["git", "status"], cwd=tmp_path / "new", capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+# --- tools that write files --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("bare/config", "in a git directory"),
+        ("env/lib/x.py", "in a virtual environment"),
+        ("env/pyvenv.cfg", "where its libraries are"),
+        ("sitecustomize.py", "every Python runs it"),
+        ("x.egg-info/entry_points.txt", "what Python is to load"),
+        ("tools/rg", "a folder of PATH"),
+        ("src/json.py", "instead of the module of that name"),
+    ],
+)
+def test_a_file_that_would_run_without_a_sandbox_is_not_written_by_a_tool_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, why: str
+) -> None:
+    files(tmp_path, "bare/HEAD", "bare/objects/x", "bare/refs/x", "env/pyvenv.cfg", "tools/x")
+    files(tmp_path, "src/shop.py")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'tools'}:{os.environ['PATH']}")
+    monkeypatch.syspath_prepend(str(tmp_path / "src"))
+    write = ProjectFiles(tmp_path).get("write_file")
+    assert write is not None
+    with pytest.raises(ToolError, match=why):
+        write(ToolContext(None, "call"), path, "x")
+    assert "Wrote src/shop.py" in write(ToolContext(None, "call"), "src/shop.py", "x")
+
+
+# --- git of our own ----------------------------------------------------------------------------
+
+
+def test_nothing_in_the_library_its_tools_and_suites_runs_git() -> None:
+    """So there are no hooks, filters and settings that it could be made to run."""
+    repo = Path(__file__).parents[2]
+    for folder in ("agentkit", "tools", "evals"):
+        for file in (repo / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.List | ast.Tuple | ast.Call):
+                    first = node.args[:1] if isinstance(node, ast.Call) else node.elts[:1]
+                    texts = [item.value for item in first if isinstance(item, ast.Constant)]
+                    assert not any(str(text).split()[:1] == ["git"] for text in texts), file
