@@ -83,7 +83,8 @@ class Report:
         entry: Where the pattern came in.
         pattern: Its beginning.
         seconds: Of CPU time.
-        delay: Seconds of this process's CPU time between two turns of its event loop, at most.
+        delay: Seconds of CPU time that the event loop's own thread took between two turns, at most.
+        held: The same of all threads: on a busy machine more than the loop waited.
         ended: Why the run ended.
     """
 
@@ -91,6 +92,7 @@ class Report:
     pattern: str
     seconds: float
     delay: float
+    held: float
     ended: str
 
 
@@ -271,5 +273,10 @@ async def tried(entry: str, pattern: str, folder: Path) -> Report:
             result = await agent.run("Go.")
         took = seconds()
     return Report(
-        entry, pattern[:40], round(took, 3), round(delays.longest_cpu, 3), result.stop_reason
+        entry,
+        pattern[:40],
+        round(took, 3),
+        round(delays.longest_own, 3),
+        round(delays.longest_cpu, 3),
+        result.stop_reason,
     )
