@@ -92,6 +92,7 @@ class PromptForm:
         profile: The model, within the window that it is served with; None where nobody knows.
         reply_tokens: Most tokens of a reply where the request does not say.
         counting: How its prompts can be counted.
+        asks: Whether each count is a request to a server, which is spared while there is room.
         known: Texts that were counted already, in this run or another.
     """
 
@@ -101,6 +102,7 @@ class PromptForm:
     profile: Profile | None = None
     reply_tokens: int = 0
     counting: Counting = "estimate"
+    asks: bool = False
     known: TokenCounts = field(default_factory=TokenCounts)
 
 

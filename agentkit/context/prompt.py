@@ -132,8 +132,18 @@ class Prompt:
         self._book(self._cue, -1)
         self._cue = [_Piece("format", cue(last, form.generation))]
         pieces += self._cue
+        if self._inexact and form.counting != "estimate":
+            pieces += self._take_estimated(pieces)
         yield from _counted(pieces, form)
         self._book(pieces, 1)
+
+    def _take_estimated(self, new: Sequence[_Piece]) -> list[_Piece]:
+        """The pieces that were only estimated before, to be counted."""
+        kept = set(map(id, new))
+        grouped = (piece for group in self._groups for piece in group.pieces)
+        old = [p for p in (*self._head, *grouped) if not p.exact and id(p) not in kept]
+        self._book(old, -1)
+        return old
 
     def _book(self, pieces: Iterable[_Piece], sign: int) -> None:
         for piece in pieces:

@@ -25,7 +25,7 @@ from typing import Final, Literal
 
 from agentkit.context.compaction import Stub, level, plan
 from agentkit.context.entries import Entries
-from agentkit.context.form import CountPrompt, PromptForm, Steps
+from agentkit.context.form import CountPrompt, PromptForm, Steps, estimated_tokens
 from agentkit.context.prompt import Prompt, result_text_of, tokens_of
 from agentkit.context.settings import UNKNOWN_WINDOW, Context, Room, fair_share, room_for
 from agentkit.context.shortened import ask_for_less, preview, stub
@@ -136,6 +136,9 @@ class ContextWindow:
         room = self._room = room_for(self._context, form, request.settings, self._ceiling)
         self._tools = {tool.name: tool for tool in request.tools}
         new = yield from self._enter(request.messages, form)
+        if form.asks and (roomy := (yield from self._roomy(request, new, form))) is not None:
+            self._now = roomy
+            return roomy
         tokens, exact = yield from self._count(request, form)
         fair, cut = yield from self._cut_new(new, tokens, form)
         if cut:
@@ -160,6 +163,30 @@ class ContextWindow:
         sent = replace(request, messages=tuple(self._view()), settings=settings)
         self._now = Fitted(sent, tokens, exact, within, compacted)
         return self._now
+
+    def _roomy(self, request: ModelRequest, new: int, form: PromptForm) -> Steps[Fitted | None]:
+        """The request as it is, where there is room for it however its text is tokenized, so that
+        no server has to be asked first; None where a count decides.
+
+        A token is a byte or more, and an estimate at least half a token for each byte.
+        """
+        room = self._room
+        yield from self._prompt.update(self._view(), replace(form, counting="estimate"))
+        tokens = self._estimate(self._prompt.tokens)
+        sizes = list(self._prompt.newest_results(new).values())
+        left = (room.hard or UNKNOWN_WINDOW) - tokens + sum(sizes)
+        fair, longest = fair_share(sizes, left), max(sizes, default=0)
+        limit = self._context.result_tokens or max(room.result, fair)
+        asked = request.settings.max_tokens or form.reply_tokens
+        most = 2 * tokens - (self._anchor[1] if self._anchor else 0)
+        if 2 * longest > limit or (room.soft is not None and most > room.soft):
+            return None
+        if room.window is not None and most + asked > room.window:
+            return None
+        within = PromptFitted(
+            tokens, longest, False, room.soft, limit, room.point, room.hard, fair=fair
+        )
+        return Fitted(replace(request, messages=tuple(self._view())), tokens, False, within)
 
     def _view(self) -> list[Message]:
         return [*self._system, *self._entries.sent]
@@ -218,6 +245,8 @@ class ContextWindow:
         """The result, or a preview of so many tokens."""
         length = len(text_of(message.content))
         if length * 4 <= most:  # four bytes make a character, and a token is a byte or more
+            return message
+        if form.asks and estimated_tokens(result_text_of(message, form)) <= most:
             return message
         characters = min(length, most * _CHARACTERS)
         remedy = ask_for_less(self._tools.get(message.name))

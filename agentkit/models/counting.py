@@ -63,6 +63,8 @@ class PromptCounter:
             variant = "large" if template == "canonical" else "small"
         kwargs: Mapping[str, Any] = settings.extra_body.get("chat_template_kwargs") or {}
         thinking = kwargs.get("enable_thinking", settings.thinking)
+        counting = await self._counting(template, settings, kwargs)
+        local = await self._server.tokenizer.get() is not None
         return PromptForm(
             declarations=language.dialect.declarations,
             outgoing=language.dialect.outgoing,
@@ -70,7 +72,8 @@ class PromptCounter:
             generation=Generation(thinking=bool(thinking), variant=variant),
             profile=profile,
             reply_tokens=settings.max_tokens or 0,
-            counting=await self._counting(template, settings, kwargs),
+            counting=counting,
+            asks=counting == "whole" or (counting == "pieces" and not local),
             known=self._known,
         )
 

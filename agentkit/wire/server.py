@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -68,11 +69,22 @@ def read_tokens(answer: JsonObject) -> list[int]:
 
 
 def read_special_tokens(answer: JsonObject) -> list[str]:
-    """The literals of `/tokenizer_info` that become control tokens wherever they stand."""
+    """The literals of `/tokenizer_info` that become control tokens wherever they stand.
+
+    vLLM 0.32 tells of an added token its text alone. A real Gemma has thousands that are none (runs
+    of line ends, HTML tags), so of those the ones that are spelled as control tokens are.
+    """
     added = answer.get("added_tokens_decoder")
-    cards = added.values() if isinstance(added, dict) else ()
-    return [
-        card["content"]
-        for card in cards
-        if isinstance(card, dict) and card.get("special") and isinstance(card.get("content"), str)
-    ]
+    found: list[str] = []
+    for card in added.values() if isinstance(added, dict) else ():
+        match card:
+            case {"content": str(text), "special": True}:
+                found.append(text)
+            case str(text) if _CONTROL.fullmatch(text):
+                found.append(text)
+            case _:
+                pass
+    return found
+
+
+_CONTROL = re.compile(r"<\|[^<>\s]+>|<[^<>\s]+\|>|<(?:pad|eos|bos|unk|mask|(?:start|end)_of_\w+)>")

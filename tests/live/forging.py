@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 from agentkit.gemma4.escape import Escape
-from agentkit.gemma4.tokens import CONTROL_LITERALS
+from agentkit.gemma4.tokens import CONTROL_LITERALS, IDS
 from agentkit.wire import read_special_tokens
 from tests.gemma4.hostile import SLOTS, escaped, hostile_texts, prompt_of
 from tests.live.server import MODEL
@@ -35,7 +35,7 @@ class Tokenizer:
     def __init__(self, client: httpx2.Client) -> None:
         self._client = client
         info: dict[str, Any] = client.get("/tokenizer_info").raise_for_status().json()
-        self.special = frozenset(int(number) for number in info["added_tokens_decoder"])
+        self.special = frozenset(IDS.values())
         self.escape = Escape({*CONTROL_LITERALS, *read_special_tokens(info)})
         self.implied = cache(self._implied)
 

@@ -28,7 +28,7 @@ from agentkit import (
 )
 from agentkit.messages import AssistantMessage, ToolChoice, ToolMessage
 from examples.project_assistant.main import agent as project_assistant
-from tests.live.client import KEY, URL, live, request, text_argument
+from tests.live.client import KEY, URL, WINDOW, live, request, text_argument
 from tests.live.steered import Steered, answering, calling
 
 pytestmark = live
@@ -217,8 +217,8 @@ def test_a_wrong_key_is_named_as_such() -> None:
 
 
 def test_a_prompt_that_does_not_fit_is_a_context_window_error() -> None:
-    with pytest.raises(ContextWindowError, match="8192"):
-        ask(vllm(), "word " * 20_000)
+    with pytest.raises(ContextWindowError, match=str(WINDOW)):
+        ask(vllm(), "word " * 2 * WINDOW)
 
 
 def test_a_reply_that_is_cut_is_not_an_answer() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from agentkit.serving.process import free_port
 from agentkit.testing import FaultServer, damaged, say
-from tests.live.client import KEY, URL, live, request
+from tests.live.client import KEY, URL, live, replies_end, request
 from tests.live.relay import relay
 
 pytestmark = live
@@ -64,6 +64,7 @@ def complaint(code: int, stderr: str) -> str:
     return said
 
 
+@replies_end
 def test_a_question_is_asked_of_the_real_model_and_the_run_is_kept(tmp_path: Path) -> None:
     arguments = ("--project", str(REPO), "--model", URL, "--seed", "1", "--max-tokens", "400")
     code, out, err = agentkit_run(tmp_path, QUESTION, *arguments)
@@ -74,6 +75,7 @@ def test_a_question_is_asked_of_the_real_model_and_the_run_is_kept(tmp_path: Pat
     assert out.strip() or stop != "answer"
 
 
+@replies_end
 def test_the_example_runs_over_this_repository(tmp_path: Path) -> None:
     example = "examples/project_assistant/main.py"
     done = subprocess.run(

@@ -11,11 +11,12 @@ from agentkit_evals.cli import app
 from agentkit_evals.core import EvalError
 from typer.testing import CliRunner
 
-from tests.live.client import KEY, URL, live
+from tests.live.client import KEY, URL, live, replies_end
 
 pytestmark = live
 
 
+@replies_end
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("suite", ["bfcl:multi_turn_base", "project"])
 def test_a_suite_completes_and_is_reported(

@@ -10,8 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agentkit import Agent, RunResult, VLLMModel, tool
+from agentkit import Agent, Context, RunResult, VLLMModel, tool
 from agentkit.errors import ModelConnectionError
+from agentkit.messages import ModelRequest, UserMessage
 from agentkit.models.decoder import BUNDLED
 from agentkit.models.local_tokenizer import places
 from tests.models.test_counting import TINY, TemplateServer
@@ -27,8 +28,9 @@ async def look(name: str) -> str:
     return f"{name}: " + "日本 ü 😀 words " * 40
 
 
-async def run(model: VLLMModel) -> RunResult[str]:
-    return await Agent(model, tools=[look], observers=()).run("Look at it.")
+async def run(model: VLLMModel, context: Context | None = None) -> RunResult[str]:
+    agent = Agent(model, tools=[look], observers=(), context=context)
+    return await agent.run("Look at it.")
 
 
 def asked(server: TemplateServer, start: int = 0) -> Counter[str]:
@@ -62,10 +64,28 @@ async def test_a_tokenizer_at_hand_that_is_not_the_servers_is_not_used(tmp_path:
     (tmp_path / "tokenizer.json").write_text(json.dumps(other), encoding="utf-8")
     for given in (None, tmp_path):
         server = TemplateServer(TINY, root=str(tmp_path), replies=["done"])
-        result = await run(server.model(given))
-        [prompt] = result.context.prompts
-        assert prompt.exact
-        assert prompt.foreseen == prompt.counted
+        form = await server.model(given).prompt_form(ModelRequest([UserMessage("hi")]))
+        assert form is not None
+        assert form.asks, "the server counts"
+
+
+async def test_a_server_is_asked_for_counts_only_where_there_may_be_no_room() -> None:
+    server = TemplateServer(TINY, replies=[CALL, CALL, CALL, "done"])
+    result = await run(server.model())
+    assert result.stop_reason == "answer"
+    assert asked(server)["/tokenize"] == 1, "the template's probe"
+    assert asked(server)["/detokenize"] == 1 + 2, "the probe, the words, and those of bytes"
+    assert not any(prompt.exact for prompt in result.context.prompts)
+
+
+async def test_where_there_may_be_no_room_counts_are_exact() -> None:
+    server = TemplateServer(TINY, replies=[*[CALL] * 8, "done"])
+    result = await run(server.model(), Context(compact_at=4_000))
+    counted = [prompt for prompt in result.context.prompts if prompt.exact]
+    assert counted
+    assert all(prompt.foreseen == prompt.counted for prompt in counted)
+    assert all(prompt.counted <= 4_000 for prompt in result.context.prompts)
+    assert result.context.compactions
 
 
 async def test_a_tokenizer_that_is_given_is_believed_where_the_server_cannot_be_asked() -> None:

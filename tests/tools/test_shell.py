@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -138,6 +139,19 @@ async def test_when_a_cancelled_call_is_over_no_process_is_left(tmp_path: Path) 
             await anyio.sleep(0.01)
         group.cancel_scope.cancel()
     assert processes("sleep 4323") == []
+
+
+@pytest.mark.anyio
+async def test_commands_over_one_project_run_one_after_the_other(tmp_path: Path) -> None:
+    run = Shell(tmp_path).get("run_command")
+    other = Shell(tmp_path).get("run_command")  # as of another agent
+    assert run is not None
+    assert other is not None
+    line = "test ! -e busy && touch busy && sleep 0.2 && rm busy"
+    async with anyio.create_task_group() as group:
+        for tool in (run, other, run):
+            group.start_soon(tool.function, f"{line} || touch overlapped")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_fork_bomb_is_stopped(tmp_path: Path) -> None:

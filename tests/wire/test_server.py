@@ -20,12 +20,27 @@ def test_models_are_read_in_order_with_their_window_where_it_is_given() -> None:
     assert read_models(listed) == [ServedModel("a", 8192), ServedModel("lora", None)]
 
 
+def test_an_adapter_has_the_roots_of_its_base_too() -> None:
+    base = {"id": "base", "root": "/models/base"}
+    lora = {"id": "lora", "root": "/adapters/x", "parent": "base"}
+    assert [model.roots for model in read_models({"data": [base, lora]})] == [
+        ("/models/base",),
+        ("/adapters/x", "/models/base"),
+    ]
+
+
 def test_only_special_tokens_are_control_tokens() -> None:
     added = {
         "106": {"content": "<turn|>", "special": True},
         "300": {"content": "  ", "special": False},
     }
     assert read_special_tokens({"added_tokens_decoder": added}) == ["<turn|>"]
+
+
+def test_where_only_texts_of_added_tokens_are_told_the_spelling_decides() -> None:
+    texts = ["<eos>", "<|tool_call>", "<tool|>", "<start_of_turn>", "<|mine|>"]
+    added = dict(enumerate([*texts, "\n\n", "</footer>", "<table>", "<unused7>", "[multimodal]"]))
+    assert read_special_tokens({"added_tokens_decoder": added}) == texts
 
 
 def test_text_of_tokens_is_text_or_nothing() -> None:

@@ -6,6 +6,7 @@ at what the command uses, and returns only when no process of the sandbox is lef
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -89,7 +90,7 @@ class Output:
 def run(
     sandbox: Sandbox, line: str, seconds: float, cancelled: Callable[[], bool] = lambda: False
 ) -> Outcome:
-    """Runs a line in a shell in the sandbox.
+    """Runs a line in a shell in the sandbox, after all other commands over the same project.
 
     Args:
         sandbox: Over which project, with which bounds.
@@ -101,14 +102,44 @@ def run(
         SandboxError: It could not be run in a sandbox, and so it was not run.
     """
     bwrap = check_sandbox(sandbox)
-    closed = sandbox.guarded()
-    aside: list[str] = []
+    with _alone(sandbox, cancelled) as is_ours:
+        if not is_ours:
+            return Outcome(None, 0.0, "", "it was cancelled")
+        closed = sandbox.guarded()
+        aside: list[str] = []
+        try:
+            with _started(sandbox, bwrap, line, closed) as (process, inside):
+                outcome = _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
+        finally:
+            aside += disarmed(sandbox.root, closed, sandbox.guarded(closed))
+        return replace(outcome, set_aside=tuple(aside))
+
+
+@contextmanager
+def _alone(sandbox: Sandbox, cancelled: Callable[[], bool]) -> Generator[bool]:
+    """Waits until no other command works over the project, of whatever agent; False if cancelled.
+
+    A command that ran while another's sandbox is made could exchange a folder for a link just as
+    bubblewrap mounts something there, which until 0.12 follows it (GHSA-pxhw-h44j-8pfx).
+    """
+    descriptor = os.open(".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=sandbox.root.descriptor)
     try:
-        with _started(sandbox, bwrap, line, closed) as (process, inside):
-            outcome = _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
+        while not _locked(descriptor):
+            if cancelled():
+                yield False
+                return
+            time.sleep(_TICK)
+        yield True
     finally:
-        aside += disarmed(sandbox.root, closed, sandbox.guarded(closed))
-    return replace(outcome, set_aside=tuple(aside))
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

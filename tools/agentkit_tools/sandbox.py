@@ -298,10 +298,10 @@ def _mounts(
     for name in sorted(planned, key=lambda path: (path.count("/"), path)):
         try:
             descriptor = root.open_path(name)
-        except FileNotFoundError:
-            continue  # gone since it was found
-        except ToolError as error:
-            raise SandboxError(f"no command is run: it cannot be protected: {error}") from None
+        except (FileNotFoundError, ToolError) as error:
+            raise SandboxError(
+                f"no command is run: {name} changed while it was looked at ({error}); try again"
+            ) from None
         stack.callback(os.close, descriptor)
         yield planned[name], name, descriptor
 
