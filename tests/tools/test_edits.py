@@ -222,7 +222,8 @@ def test_a_diff_of_a_long_text_can_be_applied(
     old = "\n".join([*head, *unique, *tail, *same, "end"])
     new = "\n".join([*tail, *unique, *head, *same, "end"])
     diff = difference(old, new)
-    if "more line" not in diff:
+    assert bool(diff) == (old != new)
+    if diff and "more line" not in diff:
         assert patched(old, diff) == new
 
 
@@ -242,9 +243,9 @@ def test_thousands_of_lines_are_found_among_many_more() -> None:
     lines[121_000] = "the one"
     old = "\n".join(f"  {line} " for line in lines[120_000:123_000])
     started = time.process_time()
-    after = applied("\n".join(lines), [Edit(old, "gone")], "f")
+    after = applied("\n".join(lines), [Edit(old, "  gone")], "f")
     with pytest.raises(ToolError, match="nearest lines"):
-        applied(after, [Edit(old, "gone")], "f")
+        applied(after, [Edit(old, "  gone")], "f")
     with pytest.raises(ToolError, match="100 times or more, at lines 1, 2"):
         applied("a\n" * 200_000, [Edit(" a\n" * 2_000, "b")], "f")
     assert after.split("\n")[120_000] == "gone"

@@ -354,7 +354,7 @@ def _ambiguous(text: str, found: Sequence[_Found], path: str) -> ToolError:
 
 def _indented(text: str, place: _Found, path: str) -> ToolError:
     first = _line_at(text, place.begin)
-    shown = _numbered(lines_of(text[place.begin : place.end]), first)
+    shown = _numbered(lines_of(text[place.begin : place.end])[:_SHOWN_LINES], first)
     return ToolError(
         f"the old text is in {path}, but indented otherwise, and how to indent the new one cannot "
         f"be told. Nothing was changed. Copy these lines with their indentation:\n{shown}"
