@@ -302,6 +302,8 @@ class ModelSettings:
             budget would write its closing token into a call, if the model opened no thought.)
         tool_choice: Which calls the first reply of a run may or must hold. Later ones are free: a
             model that has to call for ever cannot answer.
+        recovery: Whether a reply that is nothing but a call in a wrong form is asked for again;
+            without it the text of such a reply is the answer. On where nobody says otherwise.
         grammar: Whether calls are held to their tools' schemas while they are written, by a server
             that can; None for yes.
         extra_body: Further fields of the request, sent as they are; an object such as
@@ -317,6 +319,7 @@ class ModelSettings:
     thinking: bool | None = None
     thinking_tokens: int | None = None
     tool_choice: ToolChoice | None = None
+    recovery: bool | None = None
     grammar: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
 
@@ -358,8 +361,11 @@ class Usage:
         )
 
 
-FinishReason: TypeAlias = Literal["stop", "tool_calls", "length", "repetition", "content_filter"]
-"""Why a model call ended. `length` means cut, whatever the server called it."""
+FinishReason: TypeAlias = Literal[
+    "stop", "tool_calls", "length", "repetition", "content_filter", "malformed_call"
+]
+"""Why a model call ended. `length` means cut, whatever the server called it; `malformed_call` that
+a call was begun where none can be, so that nobody can say what the reply was to be."""
 
 StopReason: TypeAlias = Literal[
     "answer",
@@ -371,6 +377,8 @@ StopReason: TypeAlias = Literal[
     "truncated",  # the reply was cut, twice
     "empty",  # the model said nothing, twice
     "loop",  # the model went in circles
+    "malformed_call",  # the model wrote a call in a wrong form, twice, and nothing else
+    "content_filter",  # the server withheld the reply, twice
     "invalid_output",  # the answer never fitted `output_type`
     "paused",  # calls wait for a person
     "cancelled",

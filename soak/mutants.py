@@ -18,14 +18,12 @@ import math
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -36,9 +34,10 @@ from soak.mutations import Mutant, mutants_of
 __all__ = ["Trial", "wilson"]
 
 ROOT: Final = Path(__file__).parents[1]
+_FORKED: Final = Path(__file__).with_name("forked.py")
 FOLDER: Final = ROOT / "docs" / "proof" / "mutants"
 _LEFT_OUT: Final = shutil.ignore_patterns(
-    ".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"
+    ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"
 )
 _PATIENCE: Final = 5.0
 """A mutant that runs so many times longer than the sound module hangs, so it is noticed."""
@@ -73,7 +72,7 @@ class Verdict:
 
 
 class Tree:
-    """A copy of the checkout in which one module is changed.
+    """A copy of the checkout in which one module is changed, and a process that tests it.
 
     Args:
         root: What is copied.
@@ -84,6 +83,16 @@ class Tree:
         self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
         shutil.copytree(root, self.folder, ignore=_LEFT_OUT, dirs_exist_ok=True, symlinks=True)
         self._file = self.folder / module
+        self._output = self.folder / "output-of-tests"
+        paths = os.pathsep.join(str(self.folder / part) for part in (".", "tools", "evals"))
+        self._tester = subprocess.Popen(
+            [sys.executable, "-c", _FORKED.read_text(encoding="utf-8")],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
     def write(self, source: str) -> None:
         """Puts a mutant in the module's place."""
@@ -93,34 +102,32 @@ class Tree:
 
     def run(self, tests: Sequence[str], seconds: float) -> tuple[str | None, float]:
         """What the tests noticed, None if nothing, and how long they took."""
-        paths = os.pathsep.join(str(self.folder / part) for part in (".", "tools", "evals"))
-        arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header"]
-        arguments += ["--hypothesis-seed=0", "-m", "not live and not ray", *tests]
+        arguments = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--hypothesis-seed=0"]
+        arguments += [
+            "-W",
+            "ignore::pytest.PytestAssertRewriteWarning",
+        ]  # plugins are loaded already
+        arguments += ["-m", "not live and not ray", *tests]
+        request = {"arguments": arguments, "output": str(self._output), "seconds": seconds}
         started = time.monotonic()
-        with subprocess.Popen(
-            [sys.executable, "-m", "pytest", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": paths},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            try:
-                output, _ = process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                return "time", time.monotonic() - started
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # and what it has started
+        assert self._tester.stdin is not None, "it is a pipe"
+        assert self._tester.stdout is not None, "it is a pipe"
+        self._tester.stdin.write(json.dumps(request) + "\n")
+        self._tester.stdin.flush()
+        code = self._tester.stdout.readline().strip()
         took = time.monotonic() - started
-        if process.returncode == 0:
-            return None, took
-        failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return (failed or output.strip().splitlines()[-1:] or ["?"])[0][:200], took
+        if code in ("0", "time"):
+            return (None if code == "0" else "time"), took
+        lines = self._output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+        return (failed or lines[-1:] or [f"exit code {code}"])[0][:200], took
 
     def remove(self) -> None:
-        """Takes the copy away."""
+        """Ends the process and takes the copy away."""
+        with self._tester as tester:
+            assert tester.stdin is not None, "it is a pipe"
+            tester.stdin.close()
+            tester.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

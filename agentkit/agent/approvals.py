@@ -69,13 +69,15 @@ async def decide(
     if isinstance(item, ToolResult):
         return item
     ruling = run.wiring.authority.ruling(item, run.taint)
-    if ruling.verdict == "allow":
-        return item
     if ruling.verdict == "deny":
         return denied(item.call, "the policy of this run does not allow it")
+    if ruling.verdict == "allow" and not run.decisions.pending:
+        return item
     approval = run.decisions.question(_question(run, position, item, ruling))
     decision = run.decisions.take(approval.id)
     if decision is None:
+        if ruling.verdict == "allow":
+            return item  # what was said of this very call would come before a rule
         run.emit(ApprovalNeeded(item.call, approval.id, approval.target, run.step, approval.why))
         decision = await run.decisions.ask(approval, partial(_ask, ruling, approval))
     elif isinstance(decision, Approve) and decision.grant is not None:
@@ -208,6 +210,11 @@ def _read(toolset: Toolset, names: Iterable[str]) -> frozenset[Label]:
 class Decisions(Protocol):
     """What people have decided on a run's calls, and where it is kept."""
 
+    @property
+    def pending(self) -> bool:
+        """Whether any decision came before its question was asked here."""
+        ...
+
     def question(self, approval: Approval) -> Approval:
         """The question under an id that no other question has."""
         ...
@@ -272,6 +279,11 @@ class GivenDecisions:
     used: UsedDecisions
     given: dict[str, Decision] = field(default_factory=dict)
     waiting: Iterable[Approval] = ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a given decision is left."""
+        return bool(self.given)
 
     def question(self, approval: Approval) -> Approval:
         """The question under the id that it had before the pause, unless that is used up."""

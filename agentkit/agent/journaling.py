@@ -106,6 +106,11 @@ class RecordedDecisions:
 
     record: JournaledRun
 
+    @property
+    def pending(self) -> bool:
+        """Whether the record holds any decision."""
+        return self.record.has_decisions
+
     def question(self, approval: Approval) -> Approval:
         """The question as it is: its id depends on what the journal makes unique."""
         return approval

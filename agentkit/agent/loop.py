@@ -8,7 +8,8 @@
               │      ├─ text ──► answer          │        └─ in circles ──► loop
               │      │   (typed: the answer      └─ nobody to ask ──► paused
               │      │    is a call as well)
-              │      └─ cut, empty or endless, also at the second try ──► truncated, empty, loop
+              │      └─ unusable, also at the second try ──► truncated, empty, loop,
+              │                                              malformed_call, content_filter
               └─ reached ──► steps, tool_calls, tokens, cost;  seconds and a cancellation end it
                              anywhere
 ```
@@ -28,12 +29,19 @@ import anyio
 
 from agentkit.agent.approvals import taint_of_calls
 from agentkit.agent.calls import Outcome, Prepared, failed, prepare, run_calls
-from agentkit.agent.replies import ask, ask_for
+from agentkit.agent.replies import ask, ask_for, problem_of
 from agentkit.agent.state import Cancellation, Run
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished, RunResult, RunStarted
-from agentkit.messages import AssistantMessage, ModelRequest, ModelResponse, ToolCall, ToolMessage
-from agentkit.policy import PausedRun, unusable
+from agentkit.messages import (
+    AssistantMessage,
+    ModelRequest,
+    ModelResponse,
+    StopReason,
+    ToolCall,
+    ToolMessage,
+)
+from agentkit.policy import PausedRun
 from agentkit.toolset.results import in_history
 
 __all__ = ["drive"]
@@ -93,15 +101,15 @@ async def _loop(run: Run) -> RunResult[Any]:
     while True:
         if (over := run.budget.over()) is not None:
             return run.end(over[0], explanation=over[1])
-        response = await ask(run)
-        if (problem := unusable(response)) is not None:
+        response, problem = await ask(run)
+        if problem is not None:
             return _stopped(run, response, *problem)
         if not response.message.tool_calls:
             if run.wiring.answer is None:
                 run.messages.append(response.message)
                 return run.end("answer", response.message.content)
             typed = await ask_for(run, run.wiring.answer.tool.name, show=True)
-            if not typed.message.tool_calls or unusable(typed):
+            if not typed.message.tool_calls or problem_of(run, typed):
                 run.messages.append(response.message)
                 why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"
                 return run.end("invalid_output", response.message.content, why)
@@ -110,12 +118,12 @@ async def _loop(run: Run) -> RunResult[Any]:
             return result
 
 
-def _stopped(run: Run, response: ModelResponse, stop: str, why: str) -> RunResult[Any]:
+def _stopped(run: Run, response: ModelResponse, stop: StopReason, why: str) -> RunResult[Any]:
     """An end without an answer: what there is of a text is kept, a cut call is not."""
     message = response.message
     if message.content and not message.tool_calls:
         run.messages.append(message)
-    return run.end(stop, message.content or "", f"{why}, also at the second try")  # type: ignore[arg-type]  # `unusable` names stop reasons
+    return run.end(stop, message.content or "", f"{why}, also at the second try")
 
 
 async def _calls(run: Run, message: AssistantMessage) -> RunResult[Any] | None:

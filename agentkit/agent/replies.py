@@ -11,9 +11,11 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Literal, TypeAlias
 
 from agentkit.agent.state import Run
 from agentkit.events import (
+    AskedAgain,
     ContextCompacted,
     Event,
     ModelCalled,
@@ -24,17 +26,27 @@ from agentkit.events import (
     StepStarted,
 )
 from agentkit.exact import text_of_inexact, why_inexact
-from agentkit.messages import Message, ModelRequest, ModelResponse, ModelSettings, ToolChoice
-from agentkit.policy import bounded_thoughts, history_problems, second_try, unusable
+from agentkit.messages import (
+    Message,
+    ModelRequest,
+    ModelResponse,
+    ModelSettings,
+    StopReason,
+    ToolChoice,
+)
+from agentkit.policy import bounded_thoughts, history_problems, reminded, second_try, unusable
 
-__all__ = ["ask", "ask_for"]
+__all__ = ["Problem", "ask", "ask_for", "problem_of"]
+
+Problem: TypeAlias = tuple[StopReason, str]
+"""Why a reply cannot be used: the stop reason it comes to, and a sentence for a person."""
 
 _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
 """Checks the history's invariant before each request."""
 
 
-async def ask(run: Run) -> ModelResponse:
-    """The step's reply: the first, or the second where that was cut or empty."""
+async def ask(run: Run) -> tuple[ModelResponse, Problem | None]:
+    """The step's reply, the first or the second, and why it cannot be used where it cannot."""
     run.step += 1
     run.budget.spend(steps=1)
     run.emit(StepStarted(run.step))
@@ -42,17 +54,38 @@ async def ask(run: Run) -> ModelResponse:
     settings = _settings(run)
     choice = (settings.tool_choice if run.step == 1 else None) or ToolChoice()
     response = await _generate(run, settings, choice, show=True)
-    if (problem := unusable(response)) is not None:
+    if (problem := problem_of(run, response)) is not None:
         run.emit(StepRestarted(problem[1], attempt=2, step=run.step))
-        settings = second_try(response, settings)
-        response = await _generate(run, settings, choice, show=True)
+        given_up = response
+        again = second_try(response, settings)
+        messages = tuple(run.messages)
+        if problem[0] == "malformed_call" and not run.wiring.model.constrains:
+            messages = reminded(messages)  # no grammar holds the model to its format
+        response = await _generate(run, again, choice, show=True, messages=messages)
+        problem = problem_of(run, response)
+        run.emit(_asked_again(run, given_up, response, problem))
     seconds = round(time.monotonic() - started, 6)
     run.emit(
         StepFinished(
             response.message, response.finish_reason, response.usage, seconds, step=run.step
         )
     )
-    return response
+    return response, problem
+
+
+def problem_of(run: Run, response: ModelResponse) -> Problem | None:
+    """Why a reply is no step forward: a stop reason and a sentence."""
+    recovers = run.wiring.settings.recovery is not False
+    return unusable(response, [tool.name for tool in run.wiring.toolset] if recovers else ())
+
+
+def _asked_again(
+    run: Run, first: ModelResponse, second: ModelResponse, problem: Problem | None
+) -> AskedAgain:
+    became: Literal["call", "answer", "nothing"]
+    became = "nothing" if problem else "call" if second.message.tool_calls else "answer"
+    reason = (problem_of(run, first) or ("empty", ""))[1]
+    return AskedAgain(reason, first.message.content or "", first.usage, became, run.step)
 
 
 async def ask_for(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
@@ -75,11 +108,17 @@ def _settings(run: Run) -> ModelSettings:
 
 
 async def _generate(
-    run: Run, settings: ModelSettings, choice: ToolChoice, *, show: bool
+    run: Run,
+    settings: ModelSettings,
+    choice: ToolChoice,
+    *,
+    show: bool,
+    messages: tuple[Message, ...] | None = None,
 ) -> ModelResponse:
-    request = ModelRequest(
-        tuple(run.messages), run.wiring.toolset.definitions, settings, tool_choice=choice
-    )
+    """One model call, over the run's history where no other messages are given."""
+    if messages is None:
+        messages = tuple(run.messages)
+    request = ModelRequest(messages, run.wiring.toolset.definitions, settings, tool_choice=choice)
     if _DEBUG and (problems := history_problems(request.messages)):
         raise AssertionError(f"the history is not valid: {'; '.join(problems)}")
     response: ModelResponse | None = None

@@ -18,6 +18,7 @@ from agentkit.events.model import (
 from agentkit.events.run import (
     ApprovalDecided,
     ApprovalNeeded,
+    AskedAgain,
     CallRepaired,
     ContextUse,
     Event,
@@ -39,6 +40,7 @@ from agentkit.events.run import (
 __all__ = [
     "ApprovalDecided",
     "ApprovalNeeded",
+    "AskedAgain",
     "CallRepaired",
     "ContextCompacted",
     "ContextUse",

@@ -34,6 +34,7 @@ from agentkit.messages import (
 __all__ = [
     "ApprovalDecided",
     "ApprovalNeeded",
+    "AskedAgain",
     "CallRepaired",
     "ContextUse",
     "Event",
@@ -123,6 +124,24 @@ class ModelCalled:
     first_token: float | None
     step: int
     fitted: PromptFitted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """A reply could not be used, and the second one is there; both count in the run's usage.
+
+    Attributes:
+        reason: Why the first could not be used.
+        text: Its answer text, which nobody was given as an answer and nothing ran from.
+        usage: What it cost, in tokens.
+        became: What the second reply is; `nothing` ends the run.
+    """
+
+    reason: str
+    text: str
+    usage: Usage
+    became: Literal["call", "answer", "nothing"]
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +362,7 @@ Event: TypeAlias = (
     | StepRestarted
     | RunStarted
     | StepStarted
+    | AskedAgain
     | ModelCalled
     | StepFinished
     | ToolStarted

@@ -1,20 +1,29 @@
-"""One call as the model wrote it → its name and arguments."""
+"""What stands between a call's control tokens → the calls that the model meant by it.
+
+Read exactly, a call is what it says. What cannot be read exactly is repaired, but only where one
+reading alone fits the tool's schema; otherwise it is malformed, and whoever asked can ask again.
+Several calls in one pair of tokens (openvinotoolkit/model_server#4179) are read one by one, so that
+damage in one of them does not cost the others.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from agentkit.gemma4.exact import Cut, read_exactly
 from agentkit.gemma4.lexer import Control
+from agentkit.gemma4.names import resolve_name
+from agentkit.gemma4.repair import MOST_DAMAGE, Damage, Readings
 from agentkit.gemma4.scalars import conform
 from agentkit.gemma4.shape import ANYTHING, Shape
 from agentkit.gemma4.tokens import QUOTE
-from agentkit.gemma4.values import Cut, read_arguments
 from agentkit.messages import JsonObject, ToolCall
 
-__all__ = ["CallReading", "ParsedCall", "Schemas", "free_character", "header_of", "read_call"]
+__all__ = ["CallReading", "ParsedCall", "Schemas", "header_of", "read_calls"]
 
 Schemas: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Tool name → JSON Schema of its arguments object."""
@@ -28,17 +37,15 @@ class ParsedCall:
         name: As the model wrote it.
         arguments: Typed by the tool's schema; empty when the call could not be read.
         raw: The whole call as the model wrote it, control tokens spelled out.
-        start: Where it begins in the reply, in characters.
-        end: Where it ends.
         malformed: What could not be read; the call must not run then.
+        damage: What was undone to read it; empty when it was read exactly.
     """
 
     name: str
     arguments: JsonObject = field(default_factory=dict)
     raw: str = ""
-    start: int = 0
-    end: int = 0
     malformed: str | None = None
+    damage: tuple[Damage, ...] = ()
 
     def tool_call(self, call_id: str) -> ToolCall:
         """The call as the loop handles it."""
@@ -47,80 +54,203 @@ class ParsedCall:
 
 @dataclass(frozen=True, slots=True)
 class CallReading:
-    """What came of reading the text between the call's control tokens.
+    """What came of reading one call.
 
     Attributes:
-        name: Empty when there is none.
+        name: As the model wrote it; empty when there is none.
         arguments: None when they could not be read.
+        raw: What it was read from, the quote token spelled out.
         cut: Where the text ended too early, if it did.
-        misfit: In how many places the arguments depart from the schema.
-        end: Characters read, the quote token counted as one.
-        whole: Nothing but white space follows.
+        damage: What was undone to read it.
     """
 
     name: str = ""
     arguments: JsonObject | None = None
+    raw: str = ""
     cut: Cut | None = None
-    misfit: int = 0
-    end: int = 0
-    whole: bool = True
-
-
-# Possessive throughout: on a long run of spaces anything else would try every way to split it.
-_HEADER = re.compile(r"\s*+(?:call\b)?+\s*+:?+\s*+([^{(]*+)([{(])")
-_BARE_NAME = re.compile(r"\s*+(?:call\b)?+\s*+:?+\s*+([^\s{(<]++)\s*+")
+    damage: frozenset[Damage] = frozenset()
 
 
 def header_of(text: str) -> tuple[str, int] | None:
     """Name and end of `call:NAME{`, once it is there."""
-    header = _HEADER.match(text)
+    header = _LOOSE_HEADER.match(text)
     return (header[1].strip(), header.end()) if header else None
 
 
-def read_call(body: Iterable[str], tools: Schemas, *, closed: bool) -> CallReading:
-    """Read one call.
+def read_calls(body: Iterable[str], tools: Schemas, *, closed: bool) -> list[CallReading]:
+    """Read the calls of one pair of control tokens; there is always at least one reading.
 
     Args:
         body: The pieces between `<|tool_call>` and `<tool_call|>`, `Control` for control tokens.
         tools: Schemas to type the values by.
-        closed: The model ended the call itself, so repairs are allowed.
+        closed: The model ended the call itself; one that it did not is only read exactly.
     """
     text, quote = _flat(list(body))
-    header = _HEADER.match(text)
-    if not header:
-        name = _BARE_NAME.fullmatch(text)
-        return CallReading(name[1], {}) if name and closed else CallReading(cut="name")
-    name_text = header[1].strip().strip(f'{quote}"')
-    rest = text[header.end() :]
-    if header[2] == "(" and rest.rstrip().endswith(")"):
-        rest = rest.rstrip()[:-1] + "}"
-    if not name_text:
-        return _json_call(rest, quote, tools, closed=closed)
-    shape = _shape(name_text, tools)
-    reading = read_arguments(rest, quote, shape, closed=closed)
-    misfit = 0 if reading.arguments is None else shape.misfit(reading.arguments)
-    end = header.end() + reading.end
-    whole = not rest[reading.end :].strip()
-    return CallReading(name_text, reading.arguments, reading.cut, misfit, end, whole)
+    readings: list[CallReading] = []
+    reader = _Reader(tools, quote)
+    while True:
+        reading, rest = reader.first(text, closed=closed, shared=bool(readings))
+        readings.append(reading)
+        if not rest:
+            return readings
+        text = rest
 
 
-def _json_call(text: str, quote: str, tools: Schemas, *, closed: bool) -> CallReading:
-    """`{"name": …, "arguments": {…}}`, the habit of other models."""
-    reading = read_arguments(text, quote, ANYTHING, closed=closed)
-    given = reading.arguments or {}
-    name = given.get("name")
-    arguments = given.get("arguments", given.get("parameters", {}))
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        return CallReading(cut=reading.cut)
-    shape = _shape(name, tools)
-    arguments = conform(arguments, shape)
-    return CallReading(name, arguments, reading.cut, shape.misfit(arguments), reading.end)
+# Possessive throughout: on a long run of spaces anything else would try every way to split it.
+_HEADER: Final = re.compile(r"\s*+call\s*+:\s*+([^{}(),:'\"\s]++(?::[^{}(),:'\"\s]++)*+)\s*+\{")
+_LOOSE_HEADER: Final = re.compile(r"\s*+(?:call\b)?+\s*+:?+\s*+([^{(\[<]*+)([{(])")
+_NEXT: Final = re.compile(r"[\s,;]*+(?=call:)")
 
 
-def _shape(name: str, tools: Schemas) -> Shape:
-    """The schema of a tool, also when the name has a prefix such as `tool:`."""
-    schema = tools.get(name) or tools.get(name.rpartition(":")[2])
-    return Shape.of(schema) if schema else ANYTHING
+class _Reader:
+    """Reads the first call of a text, for one set of tools."""
+
+    def __init__(self, tools: Schemas, quote: str) -> None:
+        self._tools = tools
+        self._quote = quote
+
+    def first(self, text: str, *, closed: bool, shared: bool) -> tuple[CallReading, str]:
+        """The text's first call, and the text of the next ones."""
+        header = _HEADER.match(text)
+        exact = None
+        if header is not None:
+            exact = read_exactly(text, header.end(), self._quote, self._shape(header[1]))
+            if exact.arguments is not None:
+                rest = text[exact.end :]
+                further = _NEXT.match(rest)
+                if not rest.strip() or (further and closed):
+                    raw = text[: exact.end]
+                    found = CallReading(header[1], exact.arguments, self._spelled(raw))
+                    return found, rest[further.end() :] if further and closed else ""
+        if not closed:
+            cut = exact.cut or "value" if exact else "name"
+            return CallReading(self._name(text), None, self._spelled(text), cut), ""
+        return self._repaired(text, shared=shared)
+
+    def _repaired(self, text: str, *, shared: bool) -> tuple[CallReading, str]:
+        """The one reading of a damaged call that fits; else one that says that there is none."""
+        base: frozenset[Damage] = frozenset(["shared pair"]) if shared else frozenset()
+        if (alone := self._only(text, base)) is not None:
+            return alone, ""
+        # Where another call begins, this one may end; what is left of it is read by itself.
+        for head in self._heads.finditer(text, 1):
+            part = text[: head.start()].rstrip(" \t\r\n,;")
+            reading = self._only(part, base | {"shared pair"})
+            apart = part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")")
+            if reading is not None:
+                return reading, text[head.start() :]
+            if apart:
+                return self._malformed(part), text[head.start() :]
+        return self._malformed(text), ""
+
+    @property
+    def _heads(self) -> re.Pattern[str]:
+        """Where a further call of a known tool may begin."""
+        names = "|".join(map(re.escape, self._tools)) or "(?!)"
+        return re.compile(rf"(?:\bcall:|:|\b)(?:{names})\s*+[{{(]|\{{\s*+[\"']name[\"']\s*+:")
+
+    def _only(self, text: str, base: frozenset[Damage]) -> CallReading | None:
+        """The reading of this text as one call, if there is one and no other."""
+        found: dict[str, CallReading] = {}
+        raw = self._spelled(text)
+        if (call := self._as_json(text)) is not None:
+            return CallReading(*call, raw, damage=base | _JSON)
+        try:
+            for name, arguments, undone in self._readings(text, base):
+                key = json.dumps([resolve_name(name, self._tools), arguments], sort_keys=True)
+                found.setdefault(key, CallReading(name, arguments, raw, damage=undone))
+                if len(found) > 1:
+                    return None
+        except RecursionError:
+            return None
+        return next(iter(found.values()), None)
+
+    def _readings(
+        self, text: str, base: frozenset[Damage]
+    ) -> Iterator[tuple[str, JsonObject, frozenset[Damage]]]:
+        for name, start, closers, damage in self._beginnings(text, base):
+            shape = self._shape(name)
+            readings = Readings(text, self._quote, shape, damage)
+            for arguments, end, undone in readings.of(start, closers):
+                behind = text[end:].strip()
+                more: frozenset[Damage] = frozenset()
+                if behind != ("}" if "JSON" in damage else ""):
+                    more = frozenset(["brace"])
+                if len(undone | more) <= MOST_DAMAGE and not behind.strip("})] \t\r\n"):
+                    yield name, arguments, undone | more
+
+    def _beginnings(
+        self, text: str, base: frozenset[Damage]
+    ) -> Iterator[tuple[str, int, str, frozenset[Damage]]]:
+        """Where the arguments of a known tool may begin.
+
+        Yields:
+            The tool's name, the place in the text, what closes the arguments, what is undone.
+        """
+        if header := _JSON_HEADER.match(text):
+            other: frozenset[Damage] = frozenset(["single quotes"] if header[1] == "'" else [])
+            if len(base | other) < MOST_DAMAGE and resolve_name(header[2], self._tools):
+                yield header[2], header.end(), "}", base | other | _JSON
+            return
+        word = _CALL_WORD.match(text)
+        unworded: frozenset[Damage] = base if word else base | {"header"}
+        if header := _LOOSE_HEADER.match(text):
+            name = header[1].strip().strip("\"'`" + self._quote).strip()
+            called: frozenset[Damage] = frozenset(["keywords"] if header[2] == "(" else [])
+            damage = unworded | called
+            if len(damage) <= MOST_DAMAGE and resolve_name(name, self._tools) is not None:
+                yield name, header.end(), ")}" if called else "}", damage
+        at = word.end() if word else 0
+        for name in self._tools:  # the opening brace is missing
+            behind = at + len(name)
+            if text.startswith(name, at) and text[behind : behind + 1] not in ("{", "("):
+                yield name, behind, "}", unworded | {"brace"}
+
+    def _as_json(self, text: str) -> tuple[str, JsonObject] | None:
+        """`{"name": …, "arguments": {…}}`, the habit of other models, of a known tool."""
+        word = _CALL_WORD.match(text)
+        try:
+            value = json.loads(text[word.end() if word else 0 :], strict=False)
+        except (ValueError, RecursionError):
+            return None
+        name = value.get("name") if isinstance(value, dict) else None
+        arguments = value.get("arguments", value.get("parameters", {})) if name else None
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return None
+        shape = self._shape(name)
+        typed: JsonObject = conform(arguments, shape)
+        known = resolve_name(name, self._tools) is not None
+        return (name, typed) if known and not shape.misfit(typed) else None
+
+    def _malformed(self, text: str) -> CallReading:
+        return CallReading(self._name(text), None, self._spelled(text))
+
+    def _name(self, text: str) -> str:
+        """The name, as far as there is one, of a call that could not be read."""
+        header = _LOOSE_HEADER.match(text)
+        name = header[1].strip() if header else ""
+        if name and resolve_name(name, self._tools):
+            return name
+        word = _CALL_WORD.match(text)
+        begun = _BEGUN.match(text, word.end() if word else 0)
+        return begun[0] if begun else name.strip("\"'`" + self._quote)
+
+    def _shape(self, name: str) -> Shape:
+        """The schema of the tool that a name means."""
+        known = resolve_name(name, self._tools)
+        return Shape.of(self._tools[known]) if known is not None else ANYTHING
+
+    def _spelled(self, text: str) -> str:
+        return text.replace(self._quote, QUOTE)
+
+
+_JSON: Final[frozenset[Damage]] = frozenset(["JSON"])
+_JSON_HEADER: Final = re.compile(
+    r"\s*+(?:call\s*+:\s*+)?\{\s*+([\"'])name\1\s*+:\s*+\1([\w.\-/: ]++)\1\s*+,"
+    r"\s*+\1(?:arguments|parameters)\1\s*+:\s*+\{"
+)
+_CALL_WORD: Final = re.compile(r"\s*+call\s*+:\s*+")
+_BEGUN: Final = re.compile(r"[\w.\-/]++(?::[\w.\-/]++)*+")
 
 
 # --- the quote token as one character ----------------------------------------------------------
@@ -131,12 +261,8 @@ _NONCHARACTERS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 
 def _flat(pieces: list[str]) -> tuple[str, str]:
     """The pieces as one text in which a character of its own stands for the quote token."""
-    quote = free_character("".join(pieces))
+    whole = "".join(pieces)
+    quote = next((mark for mark in _NONCHARACTERS if mark not in whole), "\0")
     return "".join(
         quote if isinstance(piece, Control) and piece == QUOTE else piece for piece in pieces
     ), quote
-
-
-def free_character(text: str) -> str:
-    """A character that the text does not hold, to stand for the quote token."""
-    return next((mark for mark in _NONCHARACTERS if mark not in text), "\0")

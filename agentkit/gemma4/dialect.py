@@ -13,8 +13,10 @@ from functools import cached_property
 
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.grammar import ToolGrammar, compile_grammar, compile_tool
-from agentkit.gemma4.leaks import find_leaked_calls, json_call, unknown_names
-from agentkit.gemma4.parse import ParsedReply, Parser, parse
+from agentkit.gemma4.names import resolve_name
+from agentkit.gemma4.parse import ParsedReply, Parser, parse, parse_tokens
+from agentkit.gemma4.render import render_call
+from agentkit.gemma4.shape import Shape
 from agentkit.messages import (
     AssistantMessage,
     JsonObject,
@@ -72,13 +74,25 @@ class Dialect:
         return replace(message, tool_calls=tuple(map(self._restored, message.tool_calls)))
 
     def read(self, text: str, *, in_thought: bool) -> ParsedReply:
-        """A reply's own text, control tokens spelled out.
+        """A reply's own text; its control tokens are known by their spelling.
 
         Args:
             text: What the model produced.
             in_thought: The prompt ended inside an open thought.
         """
         return parse(text, self._schemas, in_thought=in_thought)
+
+    def read_tokens(
+        self, ids: Sequence[int], pieces: Sequence[str], *, in_thought: bool
+    ) -> ParsedReply:
+        """A reply's own tokens: its control tokens are known by their ids.
+
+        Args:
+            ids: What the model produced.
+            pieces: The text of each token, as many as ids.
+            in_thought: The prompt ended inside an open thought.
+        """
+        return parse_tokens(ids, pieces, self._schemas, in_thought=in_thought)
 
     def parser(self, *, in_thought: bool) -> Parser:
         """What `read` does, for a reply that comes in pieces."""
@@ -98,18 +112,13 @@ class Dialect:
         escape = self._escape.escape
         return [compile_tool(lowered, escape=escape) for lowered in self._lowered.values()]
 
-    def leaked(self, text: str, first_call: int) -> tuple[ToolCall, ...]:
-        """Calls that a server delivered as plain text.
-
-        A call that is written as JSON might be shown, not meant: it comes back as malformed, so
-        that it does not run and the model is asked for a real one. Native calls of tools that
-        nobody offers come back too, where the text holds no others: the model must be told.
-        """
-        found = find_leaked_calls(text, self._lowered, self._schemas)
-        found = found or find_leaked_calls(text, unknown_names(text))
-        if not found and (name := json_call(text, self._lowered)):
-            return (ToolCall(f"call_{first_call}", name, malformed=text),)
-        return tuple(call.tool_call(f"call_{first_call + n}") for n, call in enumerate(found))
+    def fits(self, name: str, arguments: JsonObject) -> bool:
+        """Whether arguments, under the names the model is shown, fit the tool of that name."""
+        lowered = self._lowered.get(resolve_name(name, self._lowered) or "")
+        if lowered is None:
+            return False
+        schema = Shape.of(lowered.definition.parameters)
+        return not schema.misfit(lowered.restore(arguments))
 
     def _aliased(self, call: ToolCall) -> ToolCall:
         lowered = self._lowered.get(call.name)
@@ -118,7 +127,10 @@ class Dialect:
         return replace(call, arguments=lowered.rename(call.arguments))
 
     def _restored(self, call: ToolCall) -> ToolCall:
-        lowered = self._lowered.get(call.name)
+        lowered = self._lowered.get(resolve_name(call.name, self._lowered) or call.name)
         if lowered is None or not lowered.aliases:
             return call
-        return replace(call, arguments=lowered.restore(call.arguments))
+        restored = lowered.restore(call.arguments)
+        if len(restored) < len(call.arguments):  # given under both of its names
+            return replace(call, arguments={}, malformed=render_call(call.name, call.arguments))
+        return replace(call, arguments=restored)

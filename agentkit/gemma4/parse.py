@@ -2,26 +2,26 @@ r"""A reply in Gemma 4's own syntax → reasoning, text and calls: incremental, 
 
     <|channel>thought\n…<channel|>text<|tool_call>call:NAME{k:<|"|>v<|"|>}<tool_call|>
 
-Feed it text, or tokens where their ids are known: then text that merely *looks* like a control
-token stays text. (Where a grammar constrained the reply, feed text: a grammar works on characters
-and takes either spelling.) Every input gives a result; none raises.
+Feed it tokens where their ids are known: then a control token is what has its id, and text that
+merely looks like one stays text. Feed it text where a grammar constrained the reply or no ids are
+known: then a control token is what is spelled like one. Every input gives a result; none raises.
 
-Inside a string `<tool_call|>` is text, so it does not end the call. But a model that forgets a
-quote would swallow the rest of its reply that way. Hence such places are remembered, and when a
-call cannot be read to its end, or does not fit its tool, the first of them is tried as the end.
+Outside a string the closing token ends a call. Inside one it may be text that the model wrote about
+the format, or the model forgot the quote. So it ends the call only where what goes beyond it cannot
+be read exactly; an opening token, known by its id, begins a call wherever it stands.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from agentkit.events import ReasoningDelta, TextDelta, ToolCallDelta
-from agentkit.gemma4.calls import CallReading, ParsedCall, Schemas, read_call
-from agentkit.gemma4.lexer import THOUGHT, BareCalls, Control, Lexer
-from agentkit.gemma4.opencall import OpenCall, Outer
+from agentkit.gemma4.calls import CallReading, ParsedCall, Schemas, header_of, read_calls
+from agentkit.gemma4.exact import Cut
+from agentkit.gemma4.lexer import THOUGHT, Control, Lexer
 from agentkit.gemma4.tokens import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -31,26 +31,21 @@ from agentkit.gemma4.tokens import (
     QUOTE,
     STOP_LITERALS,
 )
-from agentkit.gemma4.values import Cut
 
-__all__ = ["ParsedReply", "Parser", "ParserEvent", "Truncation", "parse"]
+__all__ = ["ParsedReply", "Parser", "ParserEvent", "Truncation", "parse", "parse_tokens"]
 
 ParserEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta
 Truncation: TypeAlias = Cut | Literal["thought"]
 """Where a reply was cut: in a thought, or in a call's name, key, value or string."""
 
 _STOPS: Final = frozenset(STOP_LITERALS)
-_ENDS: Final = frozenset((CALL_CLOSE, CALL_OPEN, *STOP_LITERALS))
-"""What ends a call outside a string."""
-
-
-def _by_number(ids: Mapping[str, int]) -> dict[int, Control]:
-    return {number: Control(literal) for literal, number in ids.items()}
-
-
-_CONTROLS: Final = _by_number(IDS)
+_CONTROLS: Final[Mapping[int, Control]] = {
+    number: Control(literal) for literal, number in IDS.items()
+}
 _SOFT: Final = Control("")
 """In the queue: quotes can be trusted again."""
+_LONGEST_HEADER: Final = 256
+"""Characters; a spelled opening token with no brace behind it for longer was text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +60,8 @@ class ParsedReply:
         cut_call: The call that was cut, if one was: never to be run.
         stop: The stop token that ended the reply, where it was seen.
         leftover: What came behind the stop token.
+        call_in_thought: A call was begun inside an open thought. It is no call, and nobody can say
+            what the reply was to be.
     """
 
     reasoning: str = ""
@@ -74,13 +71,73 @@ class ParsedReply:
     cut_call: ParsedCall | None = None
     stop: str | None = None
     leftover: str = ""
+    call_in_thought: bool = False
+
+    @property
+    def only_calls(self) -> bool:
+        """Whether the reply is calls and nothing else, reasoning and white space aside."""
+        return bool(self.calls) and not self.text.strip() and self.truncated is None
 
 
 def parse(reply: str, tools: Schemas | None = None, *, in_thought: bool = False) -> ParsedReply:
-    """Parse a whole reply at once; see `Parser`."""
+    """Parse a whole reply by its spelling; see `Parser`."""
     parser = Parser(tools, in_thought=in_thought)
     parser.feed(reply)
     return parser.finish()
+
+
+def parse_tokens(
+    ids: Sequence[int],
+    pieces: Sequence[str],
+    tools: Schemas | None = None,
+    *,
+    in_thought: bool = False,
+) -> ParsedReply:
+    """Parse a whole reply by its token ids; see `Parser`."""
+    parser = Parser(tools, in_thought=in_thought)
+    parser.feed_tokens(ids, pieces)
+    return parser.finish()
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """The call that is being written.
+
+    Attributes:
+        outer: What it stands in, to go back to if it is no call.
+        index: Which call of the reply it is, from 0.
+        pieces: Everything behind `<|tool_call>`.
+        ends: Positions in `pieces` of each control token inside a string that could be its end.
+        in_string: The quote token was seen an odd number of times.
+        head: What came before the name was known.
+        name: The tool's name, once its brace has come.
+    """
+
+    outer: Literal["text", "thought"] = "text"
+    index: int = 0
+    pieces: list[str] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    in_string: bool = False
+    head: str = ""
+    name: str | None = None
+
+    def show(self, piece: str) -> tuple[str, str] | None:
+        """Name and further argument text, once the name is known."""
+        if self.name is not None:
+            return self.name, piece
+        self.head += piece
+        if "{" not in piece and "(" not in piece:
+            return None
+        if (found := header_of(self.head)) is None:
+            return None
+        self.name = found[0]
+        return self.name, self.head[found[1] :]
+
+    def may_be_call(self) -> bool:
+        """Whether the beginning looks like `call:NAME{` or a JSON call, however it was cut."""
+        head = self.head.lstrip()
+        length = min((at for at in (head.find("{"), head.find("(")) if at >= 0), default=len(head))
+        return length < _LONGEST_HEADER and ("call:".startswith(head[:5]) or head[0] in ":{")
 
 
 class Parser:
@@ -90,25 +147,13 @@ class Parser:
         tools: Schemas of the tools on offer, to type the arguments by.
         in_thought: The prompt ended inside an open thought (`<|channel>thought`), as it does
             after a tool's answer with thinking on.
-        stripped: Also take calls and thoughts whose control tokens a server removed
-            (`call:NAME{…}` of a known tool at the start of a line).
-        ids: Literal → token id, for `feed_tokens`.
     """
 
-    def __init__(
-        self,
-        tools: Schemas | None = None,
-        *,
-        in_thought: bool = False,
-        stripped: bool = False,
-        ids: Mapping[str, int] = IDS,
-    ) -> None:
+    def __init__(self, tools: Schemas | None = None, *, in_thought: bool = False) -> None:
         self._tools: Schemas = tools or {}
-        self._controls = _CONTROLS if ids is IDS else _by_number(ids)
         self._lexer = Lexer()
         self._by_ids = False
-        self._state: Literal["text", "thought", "call", "bare", "done"] = "text"
-        self._bare = BareCalls(self._tools) if stripped else None
+        self._state: Literal["text", "thought", "call", "done"] = "text"
         self._events: list[ParserEvent] = []
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -117,12 +162,12 @@ class Parser:
         self._truncated: Truncation | None = None
         self._cut_call: ParsedCall | None = None
         self._stop: str | None = None
-        self._at = 0
+        self._call_in_thought = False
         self._header: str | None = None  # of a thought, while it may still turn out to be text
         self._newline = ""  # the last one of a thought belongs to its closing token
-        self._open = OpenCall()
+        self._open = _OpenCall()
         self._queue: deque[str] = deque()
-        self._hard = False  # every `<tool_call|>` ends a call, in a string or not
+        self._hard = False  # every control token ends a call, in a string or not
         if in_thought:
             self._state = "thought"
 
@@ -142,19 +187,18 @@ class Parser:
             pieces: The text of each token, as many as ids.
         """
         self._by_ids = True
-        known = self._controls
-        self._take_all(known.get(number, piece) for number, piece in zip(ids, pieces, strict=False))
+        self._take_all(
+            _CONTROLS.get(number, piece) for number, piece in zip(ids, pieces, strict=False)
+        )
         return self._drain()
 
     def finish(self) -> ParsedReply:
         """The reply, once nothing more comes."""
         self._take_all(self._lexer.flush())
-        self._flush_bare()
         # A call that is read to an earlier end leaves pieces that may open another one.
-        while self._state in ("call", "bare"):
+        while self._state == "call":
             self._end_call(closed=False)
             self._take_all(())
-            self._flush_bare()
         if self._state == "thought":
             self._truncated = "thought"
             self._emit_reasoning(self._newline)
@@ -166,6 +210,7 @@ class Parser:
             cut_call=self._cut_call,
             stop=self._stop,
             leftover="".join(self._leftover),
+            call_in_thought=self._call_in_thought,
         )
 
     def _drain(self) -> list[ParserEvent]:
@@ -188,29 +233,23 @@ class Parser:
             self._hard = False
         if not piece:
             return
-        self._at += len(piece)
         if self._state == "text":
             self._in_text(piece)
         elif self._state == "thought":
             self._in_thought(piece)
         elif self._state == "call":
             self._in_call(piece)
-        elif self._state == "bare":
-            self._in_bare_call(piece)
         else:
             self._leftover.append(piece)
 
-    def _take_again(self, pieces: Sequence[str]) -> None:
-        self._at -= sum(map(len, pieces))
-        self._queue.extendleft(reversed(pieces))
-
     def _in_text(self, piece: str) -> None:
         if not isinstance(piece, Control):
-            self._plain(piece)
-            return
-        self._flush_bare()
-        if piece == CHANNEL_OPEN:
+            self._emit_text(piece)
+        elif piece == CHANNEL_OPEN:
             self._state, self._header, self._newline = "thought", "", ""
+        elif piece == CALL_OPEN:
+            self._open = _OpenCall("text", len(self._calls))
+            self._state = "call"
         else:
             self._common_control(piece)
 
@@ -221,26 +260,25 @@ class Parser:
             self._state, self._header, self._newline = "text", None, ""
         elif piece == CHANNEL_OPEN:
             self._header = ""
+        elif piece in (CALL_OPEN, CALL_CLOSE):
+            self._call_in_thought |= self._by_ids and piece == CALL_OPEN
+            self._thought_text(str(piece))
         else:
             self._common_control(piece)
 
     def _common_control(self, piece: Control) -> None:
-        if piece == CALL_OPEN:
-            self._begin_call("call", self._at - len(piece))
-        elif piece == QUOTE:
-            self._plain_or_thought('"' if self._by_ids else str(piece))
+        if piece == QUOTE:
+            text = '"' if self._by_ids else str(piece)
+            if self._state == "thought":
+                self._thought_text(text)
+            else:
+                self._emit_text(text)
         elif piece in _STOPS:
             if self._state == "thought":
                 self._truncated = "thought"
                 self._emit_reasoning(self._newline)
             self._state, self._stop = "done", str(piece)
         # Anything else is a stray: closing tokens without an opening one, media, padding.
-
-    def _plain_or_thought(self, text: str) -> None:
-        if self._state == "thought":
-            self._thought_text(text)
-        else:
-            self._plain(text)
 
     def _thought_text(self, text: str) -> None:
         if self._header is not None:
@@ -253,36 +291,13 @@ class Parser:
                 text = header[len(THOUGHT) :]
             elif not self._by_ids:  # text about the token, not the token
                 self._state = "text"
-                self._plain(CHANNEL_OPEN + text)
+                self._emit_text(CHANNEL_OPEN + text)
                 return
         text = self._newline + text
         self._newline = "\n" if text.endswith("\n") else ""
         self._emit_reasoning(text.removesuffix("\n"))
 
-    def _plain(self, text: str) -> None:
-        if self._bare is None:
-            self._emit_text(text)
-            return
-        before, opening = self._bare.feed(text)
-        self._emit_text(before)
-        if opening == THOUGHT:
-            self._state = "thought"
-            self._thought_text(self._bare.take_rest())
-        elif opening:
-            rest = self._bare.take_rest()
-            self._begin_call("bare", self._at - len(opening) - len(rest))
-            self._take_again([opening, rest])
-
-    def _flush_bare(self) -> None:
-        if self._bare is not None and self._state == "text":
-            self._emit_text(self._bare.flush())
-
     # --- calls -----------------------------------------------------------------------------
-
-    def _begin_call(self, state: Literal["call", "bare"], start: int) -> None:
-        outer: Outer = "thought" if self._state == "thought" else "text"
-        self._open = OpenCall(start, outer, len(self._calls))
-        self._state = state
 
     def _in_call(self, piece: str) -> None:
         call = self._open
@@ -291,13 +306,15 @@ class Parser:
         elif piece == QUOTE:
             call.in_string = not call.in_string
             self._call_text(piece)
-        elif piece in _ENDS and (self._hard or not call.in_string):
-            self._end_call(closed=True, by=piece)
         elif piece in _STOPS:
             self._end_call(closed=False, by=piece)
-        else:
-            if piece == CALL_CLOSE:
+        elif piece in (CALL_CLOSE, CALL_OPEN):
+            if call.in_string and not self._hard and not (self._by_ids and piece == CALL_OPEN):
                 call.ends.append(len(call.pieces))
+                self._call_text(piece)
+            else:
+                self._end_call(closed=True, by=piece)
+        else:
             self._call_text(piece)
 
     def _call_text(self, piece: str) -> None:
@@ -306,76 +323,45 @@ class Parser:
         searching = call.name is None
         shown = call.show(str(piece))
         if searching and not self._by_ids and not call.may_be_call():
-            self._give_up_call()
+            # What followed the spelled `<|tool_call>` is no call: it was text about the token.
+            self._state = call.outer
+            self._emit_text(CALL_OPEN)
+            self._queue.extendleft(reversed(call.pieces))
         elif shown:
             self._events.append(ToolCallDelta(call.index, *shown))
-
-    def _give_up_call(self) -> None:
-        """What followed `<|tool_call>` is no call: it was text about the token."""
-        call = self._open
-        self._state = call.outer
-        self._plain_or_thought(CALL_OPEN)
-        self._take_again(call.pieces)
-
-    def _in_bare_call(self, piece: str) -> None:
-        call = self._open
-        if isinstance(piece, Control) and piece != QUOTE:
-            self._end_call(closed=piece == CALL_CLOSE, by=piece)
-            return
-        if isinstance(piece, Control):
-            call.in_string = not call.in_string
-            self._call_text(piece)
-            return
-        end = call.closing_brace(piece)
-        self._call_text(piece if end is None else piece[:end])
-        if end is not None:
-            self._end_call(closed=True)
-            self._take_again([piece[end:]])
 
     def _end_call(self, *, closed: bool, by: Control | None = None) -> None:
         """Read the open call; `by` is the token that ended it, if one did."""
         call = self._open
-        reading, used = self._best_reading(call, closed=closed)
-        rest = call.pieces[used:]
-        parsed = self._parsed(call, reading, used, CALL_CLOSE if rest or by == CALL_CLOSE else "")
         self._state = "text"
-        if reading.arguments is None and not closed:
-            self._truncated, self._cut_call = self._where(reading), parsed
-        else:
-            self._calls.append(parsed)
+        readings = read_calls(call.pieces, self._tools, closed=closed and not call.ends)
+        rest: list[str] = []
+        if call.ends and any(reading.arguments is None for reading in readings):
+            first = call.ends[0]
+            readings = read_calls(call.pieces[:first], self._tools, closed=True)
+            end, *rest = call.pieces[first:]
+            rest = rest if end == CALL_CLOSE else [end, *rest]
+            closed = True
+        for reading in readings:
+            parsed = self._parsed(reading, CALL_CLOSE if closed and by != CALL_OPEN else "")
+            if reading.arguments is None and not closed:
+                self._truncated = reading.cut or "value"
+                self._cut_call = parsed
+            else:
+                self._calls.append(parsed)
         if rest:
             # Quotes cannot be trusted behind this call, so its rest is taken by tokens alone.
             self._hard = True
-            self._take_again([*rest[1:], *([by] if by else []), _SOFT])
+            self._queue.extendleft(reversed([*rest, *([by] if by else []), _SOFT]))
         elif by and by != CALL_CLOSE:
-            self._take_again([by])
+            self._queue.appendleft(by)
 
-    def _where(self, reading: CallReading) -> Cut:
-        return reading.cut or ("string" if self._open.in_string else "value")
-
-    def _parsed(self, call: OpenCall, reading: CallReading, used: int, closing: str) -> ParsedCall:
-        opening = CALL_OPEN if self._state == "call" else ""
-        raw = f"{opening}{''.join(call.pieces[:used])}{closing}"
-        end = call.start + len(raw)
+    def _parsed(self, reading: CallReading, closing: str) -> ParsedCall:
+        raw = f"{CALL_OPEN}{reading.raw}{closing}"
         if reading.arguments is None:
-            return ParsedCall(reading.name, {}, raw, call.start, end, malformed=raw)
-        return ParsedCall(reading.name, reading.arguments, raw, call.start, end)
-
-    def _best_reading(self, call: OpenCall, *, closed: bool) -> tuple[CallReading, int]:
-        """The reading up to the end, or up to the first earlier place that could be the end."""
-        everything = len(call.pieces)
-        whole = read_call(call.pieces, self._tools, closed=closed)
-        if not closed and whole.arguments is not None and not whole.whole:
-            whole = CallReading(whole.name, cut="value")
-        end = call.early_end()
-        if end is None or (whole.arguments is not None and not whole.misfit):
-            return whole, everything
-        early = read_call(call.pieces[:end], self._tools, closed=True)
-        if early.arguments is None:
-            return whole, everything
-        if whole.arguments is not None and whole.misfit <= early.misfit:
-            return whole, everything
-        return early, end
+            return ParsedCall(reading.name, {}, raw, raw)
+        damage = tuple(sorted(reading.damage))
+        return ParsedCall(reading.name, reading.arguments, raw, None, damage)
 
     # --- output ----------------------------------------------------------------------------
 

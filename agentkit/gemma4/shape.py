@@ -60,6 +60,11 @@ class Shape:
             name for node in self.nodes for name in _mapping(node.get("properties")) if name
         )
 
+    @property
+    def takes_others(self) -> bool:
+        """Whether members that are not declared may be given."""
+        return not self.names or any(node.get("additionalProperties") for node in self.nodes)
+
     def property(self, name: str) -> Shape:
         """What the value under this key may be."""
         if not self.nodes:
@@ -104,17 +109,24 @@ class Shape:
         if self is ANYTHING:
             return 0
         kind = _TYPE_OF.get(type(value))
-        if kind is None or not self.allows(kind):
+        if kind is None or not self.allows(kind) or not self._is_listed(value):
             return 1
         if isinstance(value, list):
             return sum(self.item(at).misfit(item) for at, item in enumerate(value))
         if not isinstance(value, dict):
             return 0
-        names = self.names
-        closed = names and not any(node.get("additionalProperties") for node in self.nodes)
+        names, closed = self.names, not self.takes_others
         unknown = sum(1 for key in value if closed and key not in names)
         children = sum(self.property(key).misfit(item) for key, item in value.items())
         return unknown + children + self._missing(value)
+
+    def _is_listed(self, value: object) -> bool:
+        """Whether an `enum` or `const` that binds every alternative has the value."""
+        binding = self.nodes[: 2 if "$ref" in self.nodes[0] else 1] if self.nodes else ()
+        lists = [listed for node in binding if (listed := _enumerated(node))]
+        return all(value in listed for listed in lists) or (
+            value is None and any(node.get("nullable") is True for node in binding)
+        )
 
     def _missing(self, value: Mapping[str, Any]) -> int:
         required = [

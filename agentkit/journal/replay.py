@@ -94,8 +94,8 @@ class JournaledRun:
             deque
         )
         self._decisions: dict[str, Decision] = {}
-        self._asked: set[str] = set()
-        self._applied: set[str] = set()
+        self._asked: dict[tuple[int, str], str] = {}
+        self._closed: set[str] = set()
         self._shown: Counter[Shown] = Counter()
         self._spent: dict[tuple[int, str], Spent] = {}
         self._pending: list[Entry] = []
@@ -114,26 +114,34 @@ class JournaledRun:
                 self._decided(entry)
             case CallIntended():
                 self._calls.setdefault(entry.key, CallState(entry))
+                self._close(entry.step, entry.call.id)
             case CallStarted():
                 self._intended(entry.key).started = True
             case CallDone():
                 self._intended(entry.key).result = entry.result
             case Shown():
                 self._shown[entry] += 1
+                if entry.kind == ToolFinished.__name__:
+                    self._close(entry.step, entry.call_id)
             case RunOpened() | RunFinished():
                 pass
-            case ToolFinished(spent=Spent() as spent):
-                self._spent[entry.step, entry.call.id] = spent
-                self._shown[_identity(entry)] += 1
             case _:
                 self._take_event(entry)
 
     def _take_event(self, event: Event) -> None:
         if isinstance(event, ApprovalNeeded):
-            self._asked.add(event.id)
+            self._asked[event.step, event.call.id] = event.id
         elif isinstance(event, ApprovalDecided):
-            self._applied.add(event.id)
+            self._closed.add(event.id)
+        elif isinstance(event, ToolFinished):
+            self._close(event.step, event.call.id)
+            if event.spent is not None:
+                self._spent[event.step, event.call.id] = event.spent
         self._shown[_identity(event)] += 1
+
+    def _close(self, step: int, call_id: str) -> None:
+        """The question about a call, if there was one, is answered: what comes now is too late."""
+        self._closed.add(self._asked.get((step, call_id), ""))
 
     def _intended(self, key: str) -> CallState:
         if (state := self._calls.get(key)) is None:
@@ -220,6 +228,11 @@ class JournaledRun:
 
     # --- decisions -----------------------------------------------------------------------------
 
+    @property
+    def has_decisions(self) -> bool:
+        """Whether any decision is recorded."""
+        return bool(self._decisions)
+
     def recorded_decision(self, approval: str) -> Decision | None:
         """The decision on a question, if it is recorded."""
         return self._decisions.get(approval)
@@ -234,15 +247,15 @@ class JournaledRun:
                 this run has not asked, or whose call has had its decision, is left out: it is for
                 another call, or comes too late.
         """
-        if ahead and (approval not in self._asked or approval in self._applied):
+        if ahead and (approval not in self._asked.values() or approval in self._closed):
             return
         entry = Decided(approval, decision, 0 if ahead else self._step)
         await self._write(entry, durable=True)
         self._decided(entry)
 
     def _decided(self, entry: Decided) -> None:
-        """The newest decision counts until the call has had one: then that was it."""
-        if entry.approval not in self._applied:
+        """The newest decision counts, until the call has had one or needs none any more."""
+        if entry.approval not in self._closed:
             self._decisions[entry.approval] = entry.decision
 
     # --- writing -------------------------------------------------------------------------------

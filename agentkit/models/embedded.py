@@ -38,8 +38,8 @@ from agentkit.messages import (
 )
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.decoder import BUNDLED, Decoder, Logits, Prefix
+from agentkit.models.evidence import Evidence, in_thought, of_parsed
 from agentkit.models.pieces import Pieces, control_literals, token_bytes
-from agentkit.models.reread import in_thought, reread
 from agentkit.models.sampling import Sampler, Sampling
 from agentkit.wire import Reply
 
@@ -117,7 +117,8 @@ class EmbeddedModel:
         usage = Usage(len(prompt), len(reply.token_ids), len(known.ids))
         whole = pieces.stopped or reply.token_ids[-1] in self._decoder.stop_ids
         response = ModelResponse(AssistantMessage(), "stop" if whole else "length", usage)
-        response = reread(response, parser.finish(), reply, next_call_number(request.messages))
+        evidence = Evidence(reply, first_call=next_call_number(request.messages))
+        response = of_parsed(response, parser.finish(), evidence)
         yield ModelFinished(replace(response, message=dialect.incoming(response.message)))
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm:

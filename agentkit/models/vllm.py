@@ -43,9 +43,9 @@ from agentkit.messages import (
 )
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
+from agentkit.models.evidence import Evidence, believed, may_hold_calls
 from agentkit.models.language import Languages
 from agentkit.models.repeats import RepeatWatch
-from agentkit.models.reread import has_calls, in_thought, reread, with_leaks, without_thoughts
 from agentkit.models.server import Server
 from agentkit.models.timeouts import Timeouts
 from agentkit.models.transport import Connection, Transport
@@ -137,7 +137,7 @@ class VLLMModel:
         self._server = Server(self._transport, model, tokenizer)
         self._languages = Languages(self._server)
         self._counter = PromptCounter(self._transport, self._server)
-        self._detokenizes = True
+        self._spells_tokens = True
 
     @property
     def name(self) -> str:
@@ -215,9 +215,10 @@ class VLLMModel:
                     decoder.give_up()
                     break
         first = next_call_number(request.messages)
-        response = decoder.finish(first)
-        calls = has_calls(decoder.reply, response, constrained=grammar is not None)
-        response = await self._reread(decoder.reply, response, language.dialect, first, calls)
+        forced = grammar is not None and request.tool_choice.mode == "required"
+        server = decoder.finish(first)
+        evidence = await self._evidence(decoder.reply, server, forced, first)
+        response = believed(server, evidence, language.dialect)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
@@ -261,38 +262,26 @@ class VLLMModel:
             return None  # the server is away; asked again with the next request
         return dialect.grammar(request.tool_choice) if takes_grammar else None
 
-    async def _reread(
-        self,
-        reply: Reply,
-        response: ModelResponse,
-        dialect: Dialect,
-        first_call: int,
-        calls: bool,
-    ) -> ModelResponse:
-        """The reply in the model's own words, where the server's reading may differ.
-
-        vLLM's parser loses and mangles arguments (vllm#44715, #51284, #47906), ends a string at a
-        call's closing token, and misses calls spelled in ordinary tokens. The tokens tell.
-        """
-        if calls and (pieces := await self._pieces(reply)) is not None:
-            parsed = dialect.read("".join(pieces), in_thought=in_thought(reply.prompt_token_ids))
-            return reread(response, parsed, reply, first_call)
-        response = without_thoughts(response)
-        return with_leaks(response, dialect.leaked(response.message.content or "", first_call))
-
-    async def _pieces(self, reply: Reply) -> list[str] | None:
-        """The text of each of the reply's tokens; None if nobody can tell."""
-        if not (reply.token_ids and self._detokenizes):
-            return None
-        try:
-            detokenizer = await self._server.detokenizer.get()
-            return await detokenizer.pieces(reply.token_ids)
-        except ModelError as error:
-            # The reply is whole without this. Only a server without such a path is left alone.
-            missing = isinstance(error, ModelStatusError) and error.status_code in (404, 405, 501)
-            self._detokenizes = not missing
-            _log.info("reply not read again", error=str(error))
-            return None
+    async def _evidence(
+        self, reply: Reply, server: ModelResponse, forced: bool, first_call: int
+    ) -> Evidence:
+        """What is known of a reply beside the server's reading of it."""
+        if not reply.token_ids or not may_hold_calls(reply, server, forced=forced):
+            return Evidence(reply, forced, first_call=first_call)
+        pieces = None
+        if self._spells_tokens:
+            try:
+                detokenizer = await self._server.detokenizer.get()
+                pieces = await detokenizer.pieces(reply.token_ids)
+            except ModelError as error:
+                # The reply is whole without this. Only a server without such a path is left alone.
+                missing = isinstance(error, ModelStatusError) and error.status_code in _NO_PATH
+                self._spells_tokens = not missing
+                _log.info("the reply's tokens cannot be read", error=str(error))
+        if pieces is None and profile_for(self.name) is GENERIC:
+            # Nothing says that the ids are those of Gemma's vocabulary, so they say nothing.
+            reply = replace(reply, token_ids=[], prompt_token_ids=[])
+        return Evidence(reply, forced, pieces, first_call)
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
@@ -339,6 +328,8 @@ class VLLMModel:
 
 
 _CHAT = "/v1/chat/completions"
+_NO_PATH = frozenset({404, 405, 501})
+"""Statuses of a path that the server does not have."""
 
 
 def _address(given: str | None) -> str:

@@ -27,7 +27,7 @@ from agentkit.policy.rules import (
     Verdict,
     preset,
 )
-from agentkit.policy.second_try import second_try, unusable
+from agentkit.policy.second_try import reminded, second_try, unusable
 from agentkit.policy.thoughts import bounded_thoughts
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "history_problems",
     "mended_history",
     "preset",
+    "reminded",
     "second_try",
     "unusable",
 ]

@@ -1,29 +1,59 @@
-"""What to change when a reply cannot be used as it is: cut, empty, or repeating itself."""
+"""What to change when a reply cannot be used as it is: cut, empty, repeating itself, or a call in a
+form that cannot be run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Final
 
-from agentkit.messages import ModelResponse, ModelSettings, StopReason
+from agentkit.gemma4.wrong_forms import is_blank, wrong_form
+from agentkit.messages import (
+    Message,
+    ModelResponse,
+    ModelSettings,
+    StopReason,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+)
 
-__all__ = ["second_try", "unusable"]
+__all__ = ["reminded", "second_try", "unusable"]
 
 
-def unusable(response: ModelResponse) -> tuple[StopReason, str] | None:
+def unusable(response: ModelResponse, tools: Collection[str] = ()) -> tuple[StopReason, str] | None:
     """Why a reply is no step forward; None if it is one.
 
     Truncation is not malformation: a cut reply is told apart from a wrong one, its calls never run
     and its text is never an answer.
+
+    Args:
+        response: The reply.
+        tools: Names of the tools that could be called; without them no text is taken for a call.
     """
     message = response.message
-    if response.finish_reason == "length":
-        part = "a call" if message.tool_calls else "the answer" if message.content else "a thought"
-        return "truncated", f"the reply was cut by its bound of tokens in {part}"
-    if response.finish_reason == "repetition":
-        return "loop", "the reply repeated itself without end"
-    if not message.tool_calls and not (message.content or "").strip():
-        held = "only a thought" if message.reasoning else "nothing"
+    match response.finish_reason:
+        case "length":
+            part = "the answer" if message.content else "a thought"
+            part = "a call" if message.tool_calls else part
+            return "truncated", f"the reply was cut by its bound of tokens in {part}"
+        case "repetition":
+            return "loop", "the reply repeated itself without end"
+        case "content_filter":
+            return "content_filter", "the server withheld a part of the reply"
+        case "malformed_call":
+            return "malformed_call", "the reply began a call where none can be"
+        case _:
+            pass
+    if message.tool_calls:
+        return None
+    text = message.content or ""
+    if is_blank(text):
+        held = "only a thought" if message.reasoning and not text.strip() else "nothing"
         return "empty", f"the reply held {held}"
+    if (notation := wrong_form(text, tools)) is not None:
+        return "malformed_call", f"the reply was {notation} and nothing else"
     return None
 
 
@@ -31,8 +61,9 @@ def second_try(response: ModelResponse, settings: ModelSettings) -> ModelSetting
     """Settings for asking once more after an unusable reply.
 
     A reply cut inside its thought gets no thought, other cut ones twice the room, and a call that
-    was cut or repeats itself no grammar; an empty one the
-    other way of thinking: after a tool's result the model may hang in either (vllm#39885).
+    was cut or repeats itself no grammar; an empty one the other way of thinking: after a tool's
+    result the model may hang in either (vllm#39885). One that was a call in a wrong form is not
+    asked for in the very same way, or it would come again.
     """
     message = response.message
     in_thought = not message.content and not message.tool_calls and bool(message.reasoning)
@@ -46,4 +77,31 @@ def second_try(response: ModelResponse, settings: ModelSettings) -> ModelSetting
         return replace(settings, max_tokens=2 * max(given, 256))
     if response.finish_reason == "repetition":
         return replace(settings, thinking=False, temperature=1.0)
+    if response.finish_reason == "malformed_call":
+        return replace(settings, thinking=False)
+    if response.finish_reason == "content_filter":
+        return replace(settings, temperature=1.0, seed=None)
+    if not is_blank(message.content or ""):
+        return replace(settings, temperature=settings.temperature or 1.0, seed=None)
     return replace(settings, thinking=not in_thought and not settings.thinking)
+
+
+def reminded(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The conversation for asking again for a call that was in a wrong form, with a note.
+
+    The note stands at the end of what was said last: a message of its own would void the server's
+    prefix cache and take the model's earlier thoughts from it. It is part of one request alone.
+    """
+    *before, last = messages
+    if isinstance(last, (UserMessage, ToolMessage)):
+        content = last.content
+        if isinstance(content, str):
+            return (*before, replace(last, content=f"{content}\n\n{_NOTE}"))
+        return (*before, replace(last, content=(*content, TextPart(f"\n\n{_NOTE}"))))
+    return tuple(messages)
+
+
+_NOTE: Final = (
+    "(Your last reply was a tool call in a wrong form, so nothing was run. Call the tool in your "
+    "own tool call format, or answer in words.)"
+)

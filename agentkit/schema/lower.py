@@ -17,7 +17,7 @@ from typing import Final, Literal, TypeAlias
 from agentkit.messages import JsonObject, ToolDefinition
 from agentkit.schema.folding import folded as fold
 from agentkit.schema.folding import main_kind
-from agentkit.schema.names import aliases_of, renamed, renamed_schema
+from agentkit.schema.names import aliases_of, renamed, with_both_names
 from agentkit.schema.nodes import (
     NULL_TYPE,
     Node,
@@ -81,9 +81,11 @@ class LoweredTool:
 
     @property
     def native_schema(self) -> JsonObject:
-        """The full schema under the names the model is shown: what a parser reads calls by."""
+        """The full schema under the names the model is shown and its own, since a model may write
+        either: what a parser reads calls by.
+        """
         schema: JsonObject = self.definition.parameters
-        return renamed_schema(schema, self.aliases) if self.aliases else schema
+        return with_both_names(schema, self.aliases) if self.aliases else schema
 
     def restore(self, arguments: JsonObject) -> JsonObject:
         """Arguments as the model wrote them → with the names of the original schema."""

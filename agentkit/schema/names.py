@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from agentkit.schema.nodes import Node, walk
 
-__all__ = ["aliases_of", "renamed", "renamed_schema"]
+__all__ = ["aliases_of", "renamed", "with_both_names"]
 
 _RESERVED: Final = frozenset({"type", "description", "properties", "required", "nullable"})
 """Parameter names that the April template silently leaves out."""
@@ -73,10 +73,13 @@ _NAMED: Final = frozenset({"properties", "$defs", "definitions", "patternPropert
 _VALUES: Final = frozenset({"enum", "const", "default", "examples", "example"})
 
 
-def renamed_schema(schema: Any, names: Mapping[str, str]) -> Any:
-    """A schema whose declared members have other names; values and definitions keep theirs."""
+def with_both_names(schema: Any, names: Mapping[str, str]) -> Any:
+    """A schema that also takes its declared members under other names; values keep theirs.
+
+    A member that has two names is required under neither: which one is there is not known.
+    """
     if isinstance(schema, list):
-        return [renamed_schema(item, names) for item in schema]
+        return [with_both_names(item, names) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
     out: dict[str, Any] = {}
@@ -84,10 +87,12 @@ def renamed_schema(schema: Any, names: Mapping[str, str]) -> Any:
         if keyword in _VALUES:
             out[keyword] = value
         elif keyword == "required" and isinstance(value, list):
-            out[keyword] = [names.get(name, name) for name in value if isinstance(name, str)]
+            out[keyword] = [name for name in value if name not in names]
         elif keyword in _NAMED and isinstance(value, Mapping):
-            new = names if keyword == "properties" else {}
-            out[keyword] = {new.get(k, k): renamed_schema(v, names) for k, v in value.items()}
+            members = {name: with_both_names(member, names) for name, member in value.items()}
+            if keyword == "properties":
+                members |= {names[name]: members[name] for name in value if name in names}
+            out[keyword] = members
         else:
-            out[keyword] = renamed_schema(value, names)
+            out[keyword] = with_both_names(value, names)
     return out

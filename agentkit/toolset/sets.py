@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.exact import InexactError, NotJsonError, read_exact
+from agentkit.gemma4.names import resolve_name
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest, shown
 from agentkit.toolset.context import RunContext
@@ -146,20 +147,9 @@ class Toolset(ToolSource):
     def resolve_name(self, name: str) -> str | None:
         """The tool that was certainly meant by a name that is not quite one.
 
-        Undoes what models are seen to add or change: space, quotes, a namespace (`functions.x`,
-        `tool:x`), parentheses, case, and `-` for `_`. None if no tool, or more than one, fits.
+        See `agentkit.gemma4.names`. None if no tool, or more than one, fits.
         """
-        if name in self._tools:
-            return name
-        bare = name.strip().strip("\"'`").removesuffix("()").strip()
-        last = bare.replace("/", ":").replace(".", ":").rpartition(":")[2]
-        for candidate in (bare, last):
-            if candidate in self._tools:
-                return candidate
-            alike = [known for known in self._tools if _folded(known) == _folded(candidate)]
-            if len(alike) == 1:
-                return alike[0]
-        return None
+        return resolve_name(name, self._tools)
 
     def _unknown(self, name: str) -> str:
         close = self.resolve_name(name) or nearest(name, self._tools)
@@ -251,10 +241,6 @@ def _unread(name: str, text: str) -> str:
 
 def _untaken(name: str, why: str) -> str:
     return f"Error: {name} was not run. Its arguments were not taken: {why}. Call it again."
-
-
-def _folded(name: str) -> str:
-    return name.casefold().replace("-", "_")
 
 
 # --- sources -----------------------------------------------------------------------------------

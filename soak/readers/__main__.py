@@ -19,13 +19,14 @@ from pathlib import Path
 
 from agentkit.serving.environment import cache_folder, vllm_environment
 from agentkit.serving.vllm import TESTED_VLLM
+from soak.misses import note_miss
 from soak.proof import FOLDER, ROOT
 from soak.readers.cases import MAY_RUN, MENTIONS, Case, cases, full_key
 from soak.readers.environments import CLIENTS, client_python
 from soak.readers.served import DONE, Cases, serving
 from tests.reading.as_vllm import Read, read_as_vllm
 from tests.reading.damage import whole
-from tests.reading.tokens import RESPONSE, control_ids, encode, texts_of, vocabulary
+from tests.reading.tokens import RESPONSE, control_ids, encode, spelled, texts_of, vocabulary
 
 COLUMNS = {
     "1": "right at the first reply",
@@ -60,6 +61,7 @@ def readings(known: Sequence[Case], folder: Path) -> dict[tuple[str, bool], Read
             [str(vllm_environment(lambda _: None)), "-m", "soak.readers.with_vllm"],
             input="\n".join(lines) + "\n",
             stdout=file,
+            stderr=subprocess.DEVNULL,  # a warning for each place that the parser gives up
             text=True,
             check=True,
             cwd=ROOT,
@@ -113,7 +115,11 @@ def play(
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     counts: Counter[tuple[str, str]] = Counter()
     for case, line in zip(known, lines, strict=True):
-        counts[case.kind, _outcome(case, line["case"], line["ran"], line["crash"], model)] += 1
+        outcome = _outcome(case, line["case"], line["ran"], line["crash"], model)
+        counts[case.kind, outcome] += 1
+        if client == "agentkit" and outcome != "1" and case.meant:
+            said = {"kind": case.kind, "outcome": outcome, "reply": spelled(case.written)}
+            note_miss(said | {"ran": line["ran"], "meant": [call.key for call in case.meant]})
     return counts
 
 

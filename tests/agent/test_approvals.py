@@ -401,3 +401,18 @@ async def test_what_a_sub_agent_has_read_counts_for_its_caller_and_the_other_way
     tools = [read, sender.as_tool("out", "Sends.")]
     await Agent(ScriptedModel(script), tools=tools, policy="full", observers=()).run("x")
     assert sent == ["a"]
+
+
+async def test_what_was_said_of_a_call_comes_before_a_rule_that_was_made_beside_it() -> None:
+    desk = Desk()
+    three = calls(*[("pay", {"amount": 5})] * 3)
+    paused = (await desk.agent(three).run("x")).paused
+    first, second, third = (approval.id for approval in paused.waiting)
+    decisions: dict[str, Decision] = {
+        first: Approve(Grant("pay")),
+        second: Deny("twice is enough"),
+        third: Approve(),
+    }
+    result = await desk.agent(say("done")).resume(paused, decisions)
+    assert desk.paid == [5, 5]
+    assert "a person said no: twice is enough" in results(result)[1]

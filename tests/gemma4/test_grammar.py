@@ -23,6 +23,7 @@ from agentkit.gemma4.render import render_call, render_value
 from agentkit.messages import ToolChoice, ToolDefinition
 from agentkit.schema.lower import LoweredTool, lower
 from tests.gemma4.ebnf import Ebnf
+from tests.gemma4.replies import repeats_a_key
 from tests.schema.corpus import CONSTRUCTS, everything
 from tests.schema.validity import broken
 
@@ -75,7 +76,9 @@ def test_every_sampled_call_parses_and_obeys_all_that_the_grammar_carries() -> N
             reply = parse(text, {one.name: tool_.native_schema})
             assert not reply.truncated
             assert [call.name for call in reply.calls] == [name], text
-            assert not reply.calls[0].malformed, text
+            if reply.calls[0].malformed:
+                assert repeats_a_key(text), text
+                continue
             arguments = escape.unescape_json(tool_.restore(reply.calls[0].arguments))
             assert not broken(arguments, schema, one.carried), (text, arguments)
 

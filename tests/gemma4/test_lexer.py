@@ -5,7 +5,7 @@ from itertools import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.gemma4.lexer import BareCalls, Control, Lexer
+from agentkit.gemma4.lexer import Control, Lexer
 from tests.gemma4 import strategies as some
 from tests.gemma4.replies import pieces_of
 
@@ -37,19 +37,3 @@ def test_what_may_become_a_token_is_held_back_and_nothing_else() -> None:
 def test_a_stop_literal_stops_only_at_the_end() -> None:
     assert controls(lexed("a<turn|>", "b")) == []
     assert controls(lexed("ab<tur", "n|>")) == ["<turn|>"]
-
-
-def test_a_bare_call_opens_only_at_the_start_of_a_line() -> None:
-    assert BareCalls(["f"]).feed("x\n  call:f{n:1") == ("x\n", "  call:f{")
-    assert BareCalls(["f"]).feed("x call:f{n:1") == ("x call:f{n:1", "")
-    assert BareCalls(["f"]).feed("call:g{") == ("call:g{", "")
-    assert BareCalls([]).feed("call:f{") == ("call:f{", "")
-
-
-def test_a_possible_bare_call_is_held_back_until_it_is_certain() -> None:
-    bare = BareCalls(["f"])
-    assert bare.feed("call") == ("", "")
-    assert bare.feed(":f") == ("", "")
-    assert bare.feed("ace") == ("call:face", "")
-    assert bare.feed("\ncal") == ("\n", "")
-    assert bare.flush() == "cal"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agentkit.events import ReasoningDelta, TextDelta, ToolCallDelta
-from agentkit.gemma4.parse import ParsedReply, Parser, parse
+from agentkit.gemma4.parse import ParsedReply, Parser, parse, parse_tokens
 from agentkit.gemma4.render import render_call
 from tests.gemma4.replies import (
     SCHEMAS,
@@ -20,6 +20,7 @@ from tests.gemma4.replies import (
     random_call,
     random_reply,
     same,
+    tokenize,
 )
 
 Q = '<|"|>'
@@ -41,14 +42,6 @@ def arguments(reply: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        pytest.param(
-            f"code:{Q}a={Q}{Q}{Q}doc{Q}{Q}{Q}{Q}", {"code": 'a="""doc"""'}, id="quote tokens inside"
-        ),
-        pytest.param(
-            f"code:{Q}say {Q}hi{Q}, twice{Q},path:{Q}p{Q}",
-            {"code": 'say "hi", twice', "path": "p"},
-            id="quote tokens inside, then another parameter",
-        ),
         pytest.param('refs:["a","b, c"]', {"refs": ["a", "b, c"]}, id="plain quotes in an array"),
         pytest.param('path:"foo"', {"path": "foo"}, id="plain quotes"),
         pytest.param('path:"C:\\dir"', {"path": "C:\\dir"}, id="plain quotes around no JSON"),
@@ -73,7 +66,16 @@ def arguments(reply: str) -> dict[str, Any]:
         pytest.param(f"code:{Q}x{Q},", {"code": "x"}, id="trailing comma"),
         pytest.param("node:{size:1", {"node": {"size": 1}}, id="missing brace"),
         pytest.param("n:1}", {"n": 1}, id="brace too many"),
-        pytest.param("code:if x: {y}", {"code": "if x: {y}"}, id="bare code with braces"),
+        pytest.param(
+            f"path:weather in Oslo{Q}", {"path": "weather in Oslo"}, id="no opening quote"
+        ),
+        pytest.param(f"path:a{Q},n:3", {"path": "a", "n": 3}, id="no opening quote, and more"),
+        pytest.param("path:'out.pdf'", {"path": "out.pdf"}, id="single quotes"),
+        pytest.param("refs:['p','q, r']", {"refs": ["p", "q, r"]}, id="single quotes in an array"),
+        pytest.param(f"path:{Q}a{Q}n:3", {"path": "a", "n": 3}, id="no comma behind a text"),
+        pytest.param(f"n:5path:{Q}a{Q}", {"path": "a", "n": 5}, id="no comma behind a number"),
+        pytest.param("maybe:None", {"maybe": None}, id="Python's null"),
+        pytest.param('"path": "a\\nb", "n": 3', {"path": "a\nb", "n": 3}, id="JSON inside"),
         pytest.param("", {}, id="no arguments"),
     ],
 )
@@ -89,17 +91,80 @@ def test_a_json_call_inside_the_tags_is_a_call() -> None:
 def test_python_call_syntax_and_a_missing_call_word_are_read() -> None:
     assert arguments('<|tool_call>call:write(path="a", n=3)<tool_call|>') == {"path": "a", "n": 3}
     assert arguments("<|tool_call>:write{n:3}<tool_call|>") == {"n": 3}
+    assert [c.arguments for c in parse_by_ids("<|tool_call>write{n:3}<tool_call|>").calls] == [
+        {"n": 3}
+    ]
 
 
-def test_without_a_schema_quoted_is_text_and_bare_is_json_or_text() -> None:
-    found = only_call(parse(call(f"a:{Q}5{Q},b:5,c:null,d:foo,e:007", "unknown")))
-    assert same(found.arguments, {"a": "5", "b": 5, "c": None, "d": "foo", "e": "007"})
+def test_without_a_schema_quoted_is_text_and_bare_is_json() -> None:
+    found = only_call(parse(call(f"a:{Q}5{Q},b:5,c:null", "unknown")))
+    assert same(found.arguments, {"a": "5", "b": 5, "c": None})
 
 
-def test_a_missing_quote_does_not_swallow_the_next_call() -> None:
-    reply = parse(call(f"code:{Q}say {Q}hi{Q}") + call("n:2") + "bye", SCHEMAS)
-    assert [found.arguments for found in reply.calls] == [{"code": 'say "hi'}, {"n": 2}]
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"code:{Q}a={Q}{Q}{Q}doc{Q}{Q}{Q}{Q}",  # quote tokens inside a text
+        f"path:{Q}a",  # the closing quote may have stood anywhere
+        f"path:{Q}a,code:{Q}b{Q}",
+        "code:if x: {y}",
+        f"path:{Q}a{Q},path:{Q}b{Q}",  # twice, and nobody can say which
+        "code:'a\\nb'",  # a line break, or a backslash and an n
+        'path:"C:\\new"',
+        f"code:'x', then:{Q}y{Q}",
+        "{{}}",
+    ],
+)
+def test_what_can_be_read_in_more_than_one_way_or_in_none_is_malformed(body: str) -> None:
+    found = only_call(parse(call(body), SCHEMAS))
+    assert (found.name, found.arguments, found.malformed) == ("write", {}, call(body))
+
+
+@pytest.mark.parametrize("body", [f"path:a{Q}", f"path:{Q}a", "path:'a", "n:1", f"{Q}"])
+def test_damage_in_one_call_costs_its_neighbours_nothing(body: str) -> None:
+    reply = parse_by_ids(call("n:0") + call(body) + call("n:2") + "bye")
+    arguments = [found.arguments for found in reply.calls if found.malformed is None]
+    assert {"n": 0} in arguments
+    assert {"n": 2} in arguments
     assert reply.text == "bye"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (f"call:write{{path:{Q}a{Q}}}call:write{{n:2}}", [{"path": "a"}, {"n": 2}]),
+        (f"call:f{{}}, call:write{{path:{Q}b{Q}}}", [{}, {"path": "b"}]),
+        (f"call:write{{path:a{Q}}}call:write{{n:2}}", [{"path": "a"}, {"n": 2}]),
+        (
+            f"call:write{{path:{Q}x{Q}code:{Q}use call:f{{}} here{Q}}}",
+            [{"path": "x", "code": "use call:f{} here"}],
+        ),
+    ],
+)
+def test_calls_that_share_a_pair_of_tokens_are_read_one_by_one(
+    body: str, expected: list[dict[str, Any]]
+) -> None:
+    reply = parse(f"<|tool_call>{body}<tool_call|>", SCHEMAS)
+    assert [found.arguments for found in reply.calls] == expected
+    assert not any(found.malformed for found in reply.calls)
+
+
+def test_text_of_a_call_inside_a_damaged_one_is_no_call() -> None:
+    reply = parse(f"<|tool_call>call:write{{code:{Q}please call:f{{}}<tool_call|>", SCHEMAS)
+    assert [(found.name, bool(found.malformed)) for found in reply.calls] == [("write", True)]
+
+
+def test_a_call_that_begins_in_an_open_thought_is_none() -> None:
+    reply = parse_by_ids(f"<|channel>thought\nI will {call('n:1')} do it<channel|>Done.")
+    assert (reply.calls, reply.call_in_thought) == ((), True)
+    quoted = parse(f"<|channel>thought\nI will {call('n:1')} do it<channel|>Done.", SCHEMAS)
+    assert (quoted.calls, quoted.call_in_thought, quoted.text) == ((), False, "Done.")
+
+
+def parse_by_ids(reply: str) -> ParsedReply:
+    """As if each control literal in the reply were the token itself."""
+    tokens = tokenize(reply, random.Random(1))
+    return parse_tokens([number for number, _ in tokens], [text for _, text in tokens], SCHEMAS)
 
 
 def test_text_around_calls_and_a_thought_each_go_where_they_belong() -> None:
@@ -107,21 +172,11 @@ def test_text_around_calls_and_a_thought_each_go_where_they_belong() -> None:
     assert (reply.reasoning, reply.text, len(reply.calls)) == ("Hm.", "ABC", 2)
 
 
-def test_a_call_that_cannot_be_read_is_malformed_and_has_no_arguments() -> None:
-    broken = call(f"code:{Q}a{Q} b:{Q}c")
-    reply = parse(broken + "<turn|>", SCHEMAS)
-    assert reply.calls == ()
-    assert reply.truncated == "string"
-    unreadable = only_call(parse(call("{{}}"), SCHEMAS))
-    assert unreadable.arguments == {}
-    assert unreadable.tool_call("1").malformed == call("{{}}")
-
-
-def test_text_in_a_string_that_looks_like_a_whole_call_does_not_end_a_cut_one() -> None:
-    start = f"<|tool_call>call:write{{code:{Q}To call: <|tool_call>call:f{{x:{Q}1{Q}}}<tool_call|>"
-    assert parse(f"{start} and then", SCHEMAS).truncated == "string"
-    whole = only_call(parse(f"{start} it.{Q}}}<tool_call|>", SCHEMAS))
-    assert whole.arguments["code"].endswith("<tool_call|> it.")
+def test_a_call_that_cannot_be_read_to_its_end_is_cut_or_malformed() -> None:
+    broken = f"<|tool_call>call:write{{code:{Q}a{Q} b:{Q}c"
+    assert parse(broken, SCHEMAS).truncated is not None
+    unreadable = only_call(parse(call(f"code:{Q}a{Q} b:{Q}c"), SCHEMAS))
+    assert unreadable.tool_call("1").malformed == call(f"code:{Q}a{Q} b:{Q}c")
 
 
 # --- cut replies --------------------------------------------------------------------------------
@@ -135,7 +190,6 @@ def test_text_in_a_string_that_looks_like_a_whole_call_does_not_end_a_cut_one() 
         ("<|tool_call>call:write{pa", "key"),
         ("<|tool_call>call:write{path:", "value"),
         (f"<|tool_call>call:write{{path:{Q}ab", "string"),
-        (f"<|tool_call>call:write{{path:{Q}a <tool_call|> b", "string"),
         (f"<|tool_call>call:write{{path:{Q}a{Q}", "value"),
         (f"<|tool_call>call:write{{path:{Q}a{Q},", "key"),
         ("<|tool_call>call:write{n:1", "value"),
@@ -157,7 +211,7 @@ def test_no_beginning_of_a_call_is_a_complete_call() -> None:
         whole = render_call(*random_call(source))
         body_end = len(whole) - len("<tool_call|>")
         for end in range(len("<|tool_call>"), body_end):
-            assert parse(whole[:end]).calls == (), whole[:end]
+            assert all(call.malformed for call in parse(whole[:end]).calls), whole[:end]
 
 
 def test_a_call_that_only_lacks_its_last_token_is_whole() -> None:
@@ -188,19 +242,6 @@ def test_by_ids_a_literal_in_ordinary_tokens_is_text() -> None:
     reply = parser.finish()
     assert reply.text == f"{spelled}<|channel>thought\n"
     assert (reply.stop, reply.leftover) == ("<turn|>", "x")
-
-
-def test_stripped_calls_are_found_at_the_start_of_a_line_where_allowed() -> None:
-    text = "ok\ncall:write{path:a.txt,n:3}\n call:write{n:4}<tool_call|> or call:write{n:5}"
-    assert parse(text, SCHEMAS).calls == ()
-    _, reply = fed(Parser(SCHEMAS, stripped=True), text)
-    assert [found.arguments for found in reply.calls] == [{"path": "a.txt", "n": 3}, {"n": 4}]
-    assert reply.text == "ok\n\n or call:write{n:5}"
-
-
-def test_a_stripped_thought_is_a_thought() -> None:
-    _, reply = fed(Parser(stripped=True), ["thou", "ght\nHm.\n", "<channel|>", "Hi"])
-    assert (reply.reasoning, reply.text) == ("Hm.", "Hi")
 
 
 def test_a_prompt_that_ends_in_a_thought_makes_the_reply_begin_in_it() -> None:
@@ -275,9 +316,8 @@ def test_hostile_nesting_and_numbers_are_results_too() -> None:
         assert len(parse(call(body), SCHEMAS).calls) <= 1
     deep = f"free:{Q}{'[' * 3000}{']' * 3000}{Q}"
     assert len(parse(call(deep), SCHEMAS).calls) == 1
-    many = "\n".join(["call:f{}"] * 3000)
-    _, reply = fed(Parser(SCHEMAS, stripped=True), [many])
-    assert len(reply.calls) == 3000
+    shared = f"<|tool_call>{'call:f{}' * 3000}<tool_call|>"
+    assert len(parse(shared, SCHEMAS).calls) == 3000
 
 
 UNITS = (
@@ -310,7 +350,7 @@ def test_time_grows_in_line_with_the_arguments(unit: str, ending: str) -> None:
 def seconds_for(fragments: list[str]) -> float:
     best = float("inf")
     for _ in range(3):
-        parser = Parser(SCHEMAS, stripped=True)
+        parser = Parser(SCHEMAS)
         start = time.thread_time()
         for fragment in fragments:
             parser.feed(fragment)

@@ -237,13 +237,13 @@ def count(
     counts[f"{verdict.outcome}"] += 1
     counts[f"{kind}: {verdict.outcome}"] += 1
     if enumerate_:
-        right = verdict.outcome == "right"
+        meant = "; ".join(call.key for call in unit.meant)
         for closing in (False, True):
             found = readings(unit.written, bench.offered(chosen), closing=closing)
-            name = "one reading, closing quotes undone too" if closing else "one reading"
-            if len(found) == 1:
+            if list(found) == [meant]:
+                name = "one reading, closing quotes undone too" if closing else "one reading"
                 counts[f"{kind}: {name}"] += 1
-                counts[f"{kind}: {name}, right"] += right
+                counts[f"{kind}: {name}, right"] += verdict.outcome == "right"
         counts[f"{kind}: examined"] += 1
     return counts
 

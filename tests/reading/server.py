@@ -214,7 +214,7 @@ def _whole(read: Read, finish: str, ids: Sequence[int], number: int) -> JsonObje
     choice: JsonObject = {"index": 0, "message": message, "finish_reason": finish}
     choice["stop_reason"] = ids[-1] if ids else None
     choice["token_ids"] = list(ids) or None
-    return {"id": f"chatcmpl-{number}", "object": "chat.completion", "choices": [choice]}
+    return _head(number, "chat.completion") | {"choices": [choice]}
 
 
 def _chunks(
@@ -236,7 +236,11 @@ def _chunks(
 
 def _chunk(delta: JsonObject, finish: str | None, number: int) -> JsonObject:
     choice: JsonObject = {"index": 0, "delta": delta, "finish_reason": finish}
-    return {"id": f"chatcmpl-{number}", "object": "chat.completion.chunk", "choices": [choice]}
+    return _head(number, "chat.completion.chunk") | {"choices": [choice]}
+
+
+def _head(number: int, kind: str) -> JsonObject:
+    return {"id": f"chatcmpl-{number}", "object": kind, "created": 1_795_000_000, "model": MODEL}
 
 
 def _deltas(read: Read, number: int, source: random.Random) -> Iterator[JsonObject]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agentkit.messages import ToolDefinition
 from agentkit.schema.lower import lower
-from agentkit.schema.names import aliases_of, renamed_schema
+from agentkit.schema.names import aliases_of, with_both_names
 from agentkit.schema.read import read
 
 names = st.sampled_from(["type", "type_", "required", "a:b", "a_b", "plain", "x y", "", "{", "é"])
@@ -44,7 +44,7 @@ def test_names_are_mapped_back_through_branches_and_references() -> None:
     assert tool.restore(tool.rename(original)) == original
 
 
-def test_a_schema_is_renamed_where_it_names_members_and_nowhere_else() -> None:
+def test_a_schema_takes_both_names_where_it_names_members_and_nowhere_else() -> None:
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {
@@ -54,13 +54,13 @@ def test_a_schema_is_renamed_where_it_names_members_and_nowhere_else() -> None:
         "required": ["type"],
         "$defs": {"type": {"type": "string"}},
     }
-    renamed = renamed_schema(schema, {"type": "type_", "properties": "properties_"})
-    assert renamed == {
+    both = with_both_names(schema, {"type": "type_", "properties": "properties_"})
+    kind = {"enum": ["type"], "default": "type"}
+    reference = {"$ref": "#/$defs/type"}
+    inner = {"type": "object", "properties": {"type": reference, "type_": reference}}
+    assert both == {
         "type": "object",
-        "properties": {
-            "type_": {"enum": ["type"], "default": "type"},
-            "properties_": {"type": "object", "properties": {"type_": {"$ref": "#/$defs/type"}}},
-        },
-        "required": ["type_"],
+        "properties": {"type": kind, "type_": kind, "properties": inner, "properties_": inner},
+        "required": [],
         "$defs": {"type": {"type": "string"}},
     }

@@ -203,7 +203,7 @@ def test_what_was_opened_is_closed_when_a_later_one_fails() -> None:
         ("find()", "find"),
         ('"find"', "find"),
         ("tool:find", "find"),
-        (" google:find", "find"),
+        (" google:tool:find", "find"),
         ("functions.find", "find"),
         ("default_api/find", "find"),
         ("get-weather", "get_weather"),

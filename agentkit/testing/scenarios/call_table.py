@@ -252,35 +252,43 @@ LEAKS: Final = (
         name="leaked_call",
         what="writes the native call as answer text",
         script=(damaged(SUM.call, "leaked_call"),),
-        ending=answers("it is read, checked and run: the user never sees syntax"),
-        calls=2,
+        ending=answers(
+            "spelled in ordinary tokens it never runs; nothing else stands in the reply, so "
+            "the model is asked again"
+        ),
+        calls=3,
     ),
     Scenario(
         name="leaked_call_after_text",
         what="writes words and then the native call as text",
         script=(damaged(SUM.call, "leaked_call_after_text"),),
-        ending=answers("the same"),
-        calls=2,
+        ending=stops(
+            "answer", "words that mention a call are an answer, and nothing runs from them"
+        ),
+        ran=(),
+        calls=1,
     ),
     Scenario(
         name="leaked_bare_call",
         what="the same, its control tokens stripped by the server",
         script=(damaged(SUM.call, "leaked_bare_call"),),
-        ending=answers("nothing but a call of a known tool: it is meant as one"),
+        ending=answers("the same: it never runs, and is no answer"),
+        calls=3,
     ),
     Scenario(
         name="leaked_unknown_call",
         what="writes a native call of an unknown tool as text",
         script=(damaged(call("compute", x=1), "leaked_call"),),
-        ending=answers("it is answered like any call of an unknown tool"),
+        ending=answers("the same, whoever offers such a tool"),
+        calls=3,
     ),
     Scenario(
         name="leaked_json_call",
         what="writes the call as JSON in a code fence",
         script=(damaged(SUM.call, "leaked_json_call"),),
         ending=answers(
-            "not run, since an answer may show JSON: it stands in the history as a call that could "
-            "not be read, so that the model makes a real one"
+            "not run, since an answer may show JSON; the whole reply is nothing else, so the model "
+            "is asked again"
         ),
     ),
     Scenario(

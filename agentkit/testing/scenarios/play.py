@@ -13,13 +13,14 @@ import anyio.to_thread
 from agentkit.agent import Agent
 from agentkit.errors import AgentKitError
 from agentkit.events import Event, RunFinished, RunResult, StepRestarted, TextDelta
+from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import JsonObject, Message, StopReason
 from agentkit.models import VLLMModel
 from agentkit.policy import Deny
 from agentkit.schema.phrases import many
 from agentkit.testing.faults import FaultServer
 from agentkit.testing.scenarios.scenario import Scenario
-from agentkit.testing.scenarios.validity import history_problems, request_problems, shows_syntax
+from agentkit.testing.scenarios.validity import history_problems, request_problems
 from agentkit.testing.scenarios.world import World, clerk
 
 __all__ = ["Outcome", "cancelled_at", "play", "play_all"]
@@ -220,8 +221,9 @@ class _Stage:
             return [*problems, "no RunFinished"]
         problems += history_problems(self.result.messages)
         output = str(self.result.output)
-        if self.result.stop_reason == "answer" and not _is_quoted(output) and shows_syntax(output):
-            problems.append("control tokens in the answer")
+        names = [tool.name for tool in World().tools(self.scenario.tools)]
+        if self.result.stop_reason == "answer" and (is_blank(output) or wrong_form(output, names)):
+            problems.append("the answer is none: it is blank, or a call in a wrong form")
         if not await anyio.to_thread.run_sync(server.wait_idle, _GRACE):
             problems.append(f"the server still works on {many(server.running, 'request')}")
         if self.result.stop_reason == "cancelled":
@@ -244,10 +246,6 @@ class _Stage:
 
 def _size(body: JsonObject) -> int:
     return len(str(body))
-
-
-def _is_quoted(text: str) -> bool:
-    return "```" in text
 
 
 def _short(ran: tuple[str, ...]) -> str:

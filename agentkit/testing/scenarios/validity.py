@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import JsonObject, Message
 
-__all__ = ["history_problems", "request_problems", "shows_syntax"]
+__all__ = ["history_problems", "request_problems"]
 
 
 def history_problems(messages: Sequence[Message]) -> list[str]:
@@ -62,7 +62,7 @@ def _request(body: JsonObject) -> Iterator[str]:
         for call in message.get("tool_calls") or ():
             waiting.append(call["id"])
             yield from _call(message, call)
-        if message["role"] != "system" and shows_syntax(str(message.get("content"))):
+        if message["role"] != "system" and _shows_syntax(str(message.get("content"))):
             yield f"control tokens in the content of a {message['role']} message"
     if waiting:
         yield f"no result for {waiting}"
@@ -83,6 +83,6 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def shows_syntax(text: str) -> bool:
+def _shows_syntax(text: str) -> bool:
     """Whether control tokens stand in a text."""
     return any(literal in text for literal in CONTROL_LITERALS)

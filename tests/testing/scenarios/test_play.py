@@ -63,12 +63,12 @@ async def test_a_run_longer_than_its_deadline_is_a_problem() -> None:
     assert "longer than its deadline" in problem
 
 
-async def test_syntax_in_the_answer_is_a_problem() -> None:
+async def test_a_made_up_tool_result_is_no_answer() -> None:
     leak = say("<|tool_response>x")
     outcome = await play(
-        replace(GOOD, script=(SUM.call, leak), ending=stops("answer", "")), stream=True
+        replace(GOOD, script=(SUM.call, leak), ending=answers("asked again")), stream=True
     )
-    assert outcome.problems == ["control tokens in the answer"]
+    assert outcome.problems == []
 
 
 async def test_a_run_can_be_cancelled_at_every_one_of_its_awaits() -> None:

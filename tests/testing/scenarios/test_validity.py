@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.testing.scenarios.validity import history_problems, request_problems, shows_syntax
+from agentkit.testing.scenarios.validity import history_problems, request_problems
 
 ASK = UserMessage("hi")
 CALL = AssistantMessage(None, (ToolCall("call_0", "f"), ToolCall("call_1", "g")))
@@ -71,5 +71,4 @@ def test_missing_and_misplaced_results_are_found() -> None:
 
 def test_control_tokens_in_a_result_are_found() -> None:
     assert request_problems(request(called("{}"), RESULT | {"content": "<turn|>"}))
-    assert shows_syntax("a<|tool_call>b")
-    assert not shows_syntax("a < b | c > d")
+    assert not request_problems(request(called("{}"), RESULT | {"content": "a < b | c > d"}))

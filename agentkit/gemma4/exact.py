@@ -1,0 +1,169 @@
+"""The arguments of a native call, read exactly as Gemma 4's syntax has them.
+
+    k:<|"|>text<|"|>,n:5,flag:true,list:[1,{x:null}]}
+
+A string ends at the quote token and nowhere else, so nothing here is guessed: a text either is in
+this syntax or it is not (`repair` has the rest). The schema decides only what a value is, never
+where it ends: a bare `5` is a text where the schema has room for texts alone.
+
+The quote token is one character here, chosen by the caller so that no text contains it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Literal, TypeAlias
+
+from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, quoted_value
+from agentkit.gemma4.shape import Shape
+from agentkit.messages import JsonObject
+
+__all__ = ["LITERAL", "SPACE", "Cut", "Reading", "read_exactly"]
+
+Cut: TypeAlias = Literal["name", "key", "value", "string"]
+"""Where in a call the text ended."""
+
+SPACE: Final = re.compile(r"\s*+")
+LITERAL: Final = re.compile(
+    r"(?:-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+|true|false|null)(?![\w.])"
+)
+"""The values that stand without quotes: JSON's own (RFC 8259, sections 3 and 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What came of reading the text behind a call's opening brace.
+
+    Attributes:
+        arguments: The arguments; None when the text is not in the syntax.
+        end: How many characters belong to the call, its closing brace included.
+        cut: Where the text ended too early, if that is why there are no arguments.
+    """
+
+    arguments: JsonObject | None = None
+    end: int = 0
+    cut: Cut | None = None
+
+
+class _NotExactError(Exception):
+    def __init__(self, cut: Cut | None = None) -> None:
+        self.cut: Cut | None = cut
+
+
+def read_exactly(text: str, start: int, quote: str, shape: Shape) -> Reading:
+    """Read one object of arguments.
+
+    Args:
+        text: The call; `start` is behind the `{` that opens the arguments.
+        start: Where to begin, in characters.
+        quote: The character that stands for the quote token.
+        shape: What the arguments may be; it gives values their types.
+    """
+    reader = _Exact(text, start, quote)
+    try:
+        arguments = reader.object(shape, 0)
+    except _NotExactError as error:
+        return Reading(cut=error.cut)
+    return Reading(arguments, reader.at)
+
+
+class _Exact:
+    """A recursive descent over one text; `at` is the next character."""
+
+    def __init__(self, text: str, start: int, quote: str) -> None:
+        self.text = text
+        self.at = start
+        self._quote = quote
+        self._key = _bare_key(quote)
+
+    def object(self, shape: Shape, depth: int) -> JsonObject:
+        result: JsonObject = {}
+        if depth > MAX_DEPTH:
+            raise _NotExactError
+        while not self._takes("}"):
+            key = self._read_key()
+            if key in result:  # nobody can say which of the two is meant
+                raise _NotExactError
+            result[key] = self._value(shape.property(key), depth + 1)
+            if not self._goes_on("}"):
+                break
+        return result
+
+    def _array(self, shape: Shape, depth: int) -> list[Any]:
+        result: list[Any] = []
+        if depth > MAX_DEPTH:
+            raise _NotExactError
+        while not self._takes("]"):
+            result.append(self._value(shape.item(len(result)), depth + 1))
+            if not self._goes_on("]"):
+                break
+        return result
+
+    def _value(self, shape: Shape, depth: int) -> Any:
+        start = self._next()
+        if start == self._quote:
+            return quoted_value(self._string(), shape)
+        if self._takes("{"):
+            return self.object(shape, depth)
+        if self._takes("["):
+            return self._array(shape, depth)
+        literal = LITERAL.match(self.text, self.at)
+        if literal is None or literal.end() == len(self.text):
+            raise self._cut_or_wrong("value", bare=True)
+        self.at = literal.end()
+        return bare_value(literal[0], shape)
+
+    def _string(self) -> str:
+        start = self.at + 1
+        end = self.text.find(self._quote, start)
+        if end < 0:
+            raise _NotExactError("string")
+        self.at = end + 1
+        return self.text[start:end]
+
+    def _read_key(self) -> str:
+        if self._next() == self._quote:  # the template quotes the keys of some declarations so
+            key = self._string()
+        else:
+            found = self._key.match(self.text, self.at)
+            key = found[0].strip() if found else ""
+            self.at = found.end() if found else self.at
+            if len(key) > 1 and key[0] == key[-1] == "'":  # another language's quotes
+                raise _NotExactError
+        if not self._takes(":"):
+            raise self._cut_or_wrong("key")
+        return key
+
+    def _goes_on(self, closer: str) -> bool:
+        """Whether another element follows."""
+        if self._takes(","):
+            return True
+        if self._takes(closer):
+            return False
+        raise self._cut_or_wrong("value")
+
+    def _takes(self, character: str) -> bool:
+        if self._next() != character:
+            return False
+        self.at += 1
+        return True
+
+    def _next(self) -> str:
+        """The next character that is not white space; empty at the end."""
+        space = SPACE.match(self.text, self.at)
+        self.at = space.end() if space else self.at
+        return self.text[self.at : self.at + 1]
+
+    def _cut_or_wrong(self, where: Cut, *, bare: bool = False) -> _NotExactError:
+        """The end of the text is a cut, also within an unquoted value; all else is a mistake."""
+        ended = self.at >= len(self.text)
+        if bare and not ended:
+            ended = not re.search(r"[^\w.+\-]", self.text[self.at :])
+        return _NotExactError(where if ended else None)
+
+
+@cache
+def _bare_key(quote: str) -> re.Pattern[str]:
+    return re.compile(rf"[^,:={{}}\[\]\"{quote}]*+")

@@ -1,0 +1,425 @@
+"""The arguments of a damaged call: every reading that undoes what models are seen to do to one.
+
+Gemma 4 is seen to leave out the opening quote token (sglang#39240), to write `'x'` or `"x"` for it
+(vllm#51284), `key=value` and parentheses, JSON, Python's constants, and to lose a comma or a brace.
+Each of these can be undone, but often in more than one way, and a call that runs with arguments
+which nobody wrote is worse than one that is asked for again. So nothing is chosen here: a reading
+that undoes at most two kinds of damage is offered, each of them, and the caller takes one only if
+it is the only one that fits the tool's schema.
+
+Two things bound what a reading may be. A quote token is never part of a value: it is where a string
+begins or ends. And a value never holds a piece of the call's own syntax, such as another parameter
+with its colon behind a comma: such a text is two values, and what was between them is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+from agentkit.gemma4.exact import LITERAL, SPACE
+from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, conform, quoted_value
+from agentkit.gemma4.shape import Shape
+from agentkit.messages import JsonObject
+
+__all__ = ["MOST_DAMAGE", "Damage", "Readings"]
+
+Damage: TypeAlias = Literal[
+    "opening quote",  # query:weather in Oslo<|"|>
+    "single quotes",  # query:'weather in Oslo'
+    "JSON quotes",  # query:"weather in Oslo"
+    "JSON",  # {"query": "weather in Oslo"}
+    "no quotes",  # query:Oslo
+    "keywords",  # (query=<|"|>Oslo<|"|>)
+    "comma",  # query:<|"|>Oslo<|"|>days:3
+    "brace",  # query:<|"|>Oslo<|"|>
+    "constant",  # flag:True
+    "header",  # find{…}, call find{…}, findquery:…
+    "shared pair",  # call:f{…}call:g{…} in one pair of tokens
+]
+"""What was undone; each example is a call of `find` as it was written."""
+
+_Damages: TypeAlias = "frozenset[Damage]"
+MOST_DAMAGE: Final = 2
+"""Kinds of damage in one call. With three, nearly every text can be read in several ways."""
+
+_STEPS: Final = 4_000
+"""Places that are tried in one call; a text with more is not read, so time stays in bounds."""
+
+_QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
+_MARKS: Final = re.compile(r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|,\s*+\Z|\bcall:\w")
+"""What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, a
+comma at its end, the head of a call. It is as likely the rest of another value."""
+_PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
+_LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
+_FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
+_CONSTANT: Final = re.compile(r"(?i:true|false|null|none)")
+_BEFORE_COMMA: Final = re.compile(rf"(?:{LITERAL.pattern})\s*+,")
+_BARE_NAME: Final = re.compile(r"[^\W\d][\w.\-$@]*+")
+
+
+class Readings:
+    """The readings of one call's arguments.
+
+    Args:
+        text: The call.
+        quote: The character that stands for the quote token.
+        shape: The tool's schema.
+        undone: Damage that was undone to come here.
+    """
+
+    def __init__(self, text: str, quote: str, shape: Shape, undone: _Damages = frozenset()) -> None:
+        self._text = text
+        self._quote = quote
+        self._shape = shape
+        self._undone = undone
+        names, self._takes_others = _names(shape.root)
+        alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+        self._declared = re.compile(alternatives or "(?!)")
+        key = rf"(?:{alternatives or '(?!)'})[\"']?\s*+[:=]"
+        # A parameter's name with its colon where a member could begin, or the head of a call.
+        self._syntax = re.compile(rf"(?:[,{{(\[\"']|\A)\s*+{key}")
+        self._anywhere = re.compile(rf"{key}|\bcall:\w")
+        self._steps = _STEPS
+
+    def of(self, start: int, closers: str) -> Iterator[tuple[JsonObject, int, _Damages]]:
+        """The readings of the object that begins behind an opening brace.
+
+        Args:
+            start: Behind the brace, in characters.
+            closers: What may close the object: `}`, or `)}` behind a parenthesis.
+
+        Yields:
+            Arguments that fit the schema, where the call ends, and what was undone.
+
+        Raises:
+            RecursionError: The text is nested too deeply, or has too many places to try.
+        """
+        if (whole := self._json(start)) is not None:
+            yield whole
+            return
+        for arguments, end, undone in self._members(
+            start, self._shape, {}, self._undone, (closers, 0)
+        ):
+            if not self._shape.misfit(arguments):
+                yield arguments, end, undone
+
+    def _json(self, start: int) -> tuple[JsonObject, int, _Damages] | None:
+        """The object, if it is JSON through and through: then its escapes are JSON's too."""
+        if self._text[start - 1 : start] != "{" or self._quote in self._text:
+            return None
+        if (undone := self._with(self._undone, "JSON")) is None:
+            return None
+        try:
+            value, end = _JSON.raw_decode(self._text, start - 1)
+        except (ValueError, RecursionError):
+            return None
+        if not value or not isinstance(value, dict):
+            return None
+        arguments: JsonObject = conform(value, self._shape)
+        return None if self._shape.misfit(arguments) else (arguments, end, undone)
+
+    # --- objects and arrays ----------------------------------------------------------------
+
+    def _members(
+        self, at: int, shape: Shape, before: JsonObject, undone: _Damages, where: tuple[str, int]
+    ) -> Iterator[tuple[JsonObject, int, _Damages]]:
+        """The object from here on, given the members `before`."""
+        self._step()
+        closers, depth = where
+        at = self._skip(at)
+        if self._text[at : at + 1] in closers and at < len(self._text):
+            yield before, at + 1, undone
+            return
+        if at == len(self._text):
+            yield from self._unclosed(before, at, undone)
+            return
+        for key, behind, so_far in self._keys(at, shape, undone):
+            if key in before:
+                continue
+            for value, end, then in self._value(behind, shape.property(key), so_far, depth + 1):
+                now = {**before, key: value}
+                for next_at, after in self._ends(end, then, closers, depth):
+                    if next_at < 0:
+                        yield now, ~next_at, after
+                    else:
+                        yield from self._members(next_at, shape, now, after, where)
+
+    def _items(
+        self, at: int, shape: Shape, before: list[Any], undone: _Damages, depth: int
+    ) -> Iterator[tuple[list[Any], int, _Damages]]:
+        self._step()
+        start, at = at, self._skip(at)
+        if self._text[at : at + 1] == "]":
+            yield before, at + 1, undone
+            return
+        if self._text[at : at + 1] in ("", "}", ")"):
+            yield from self._unclosed(before, at, undone)
+            return
+        for value, end, then in self._value(start, shape.item(len(before)), undone, depth + 1):
+            now = [*before, value]
+            for next_at, after in self._ends(end, then, "]", depth):
+                if next_at < 0:
+                    yield now, ~next_at, after
+                else:
+                    yield from self._items(next_at, shape, now, after, depth)
+
+    def _ends(
+        self, at: int, undone: _Damages, closers: str, depth: int
+    ) -> Iterator[tuple[int, _Damages]]:
+        """Where to go on behind an element; inverted (`~`) where its object or array ends."""
+        at = self._skip(at)
+        character = self._text[at : at + 1]
+        brace = self._with(undone, "brace")
+        if character == ",":
+            yield at + 1, undone
+            if depth and brace is not None:
+                yield ~at, brace
+        elif character and character in closers:
+            yield ~(at + 1), undone
+            if depth and brace is not None:
+                yield ~at, brace
+        elif not character or (depth and character in "}])"):
+            if brace is not None:
+                yield ~at, brace
+        elif (comma := self._with(undone, "comma")) is not None:
+            yield at, comma
+
+    def _unclosed(
+        self, value: Any, at: int, undone: _Damages
+    ) -> Iterator[tuple[Any, int, _Damages]]:
+        if (brace := self._with(undone, "brace")) is not None:
+            yield value, at, brace
+
+    # --- keys ------------------------------------------------------------------------------
+
+    def _keys(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[str, int, _Damages]]:
+        for key, end, so_far in self._written_keys(at, shape, undone):
+            behind = self._skip(end)
+            mark = self._text[behind : behind + 1]
+            if mark == ":":
+                yield key, behind + 1, so_far
+            elif mark == "=" and (then := self._with(so_far, "keywords")) is not None:
+                yield key, behind + 1, then
+
+    def _written_keys(
+        self, at: int, shape: Shape, undone: _Damages
+    ) -> Iterator[tuple[str, int, _Damages]]:
+        mark = self._text[at]
+        names, takes_others = shape.names, shape.takes_others
+        if mark == self._quote or mark in _QUOTES:
+            so_far = undone if mark == self._quote else self._with(undone, _QUOTES[mark])
+            end = self._text.find(mark, at + 1)
+            key = self._text[at + 1 : end]
+            if end > 0 and so_far is not None and (key in names or takes_others):
+                yield key, end + 1, so_far
+            return
+        found = _BARE_NAME.match(self._text, at) if takes_others else None
+        if found and found[0] not in names:
+            yield found[0], found.end(), undone
+        for name in names:
+            if self._text.startswith(name, at):
+                yield name, at + len(name), undone
+
+    # --- values ----------------------------------------------------------------------------
+
+    def _value(
+        self, start: int, shape: Shape, undone: _Damages, depth: int
+    ) -> Iterator[tuple[Any, int, _Damages]]:
+        self._step()
+        at = self._skip(start)
+        mark = self._text[at : at + 1]
+        if not mark or depth > MAX_DEPTH:
+            return
+        if mark == self._quote:
+            end = self._text.find(mark, at + 1)
+            if end >= 0:
+                yield quoted_value(self._text[at + 1 : end], shape), end + 1, undone
+            return
+        if mark == "{":
+            yield from self._members(at + 1, shape, {}, undone, ("}", depth))
+        elif mark == "[":
+            yield from self._items(at + 1, shape, [], undone, depth)
+        elif mark in _QUOTES:
+            yield from self._in_other_quotes(at, shape, undone)
+            return
+        else:
+            yield from self._bare(at, shape, undone)
+        # White space may be the text's own, except in JSON as people lay it out. And right behind a
+        # closing quote token, it may as well be that one which is missing elsewhere.
+        begins = (start == at or "JSON" in undone) and self._text[at - 1] != self._quote
+        if begins and shape.allows("string") and not _BEFORE_COMMA.match(self._text, at):
+            yield from self._without_opening(at, shape, undone)
+
+    def _bare(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
+        literal = LITERAL.match(self._text, at)
+        if literal and self._goes_on(literal.end()):
+            yield bare_value(literal[0], shape), literal.end(), undone
+            return
+        constant = self._with(undone, "constant")
+        found = _CONSTANT.match(self._text, at)
+        if found and constant is not None and self._stands_alone(found.end()):
+            value = _CONSTANTS[found[0].lower()]
+            if shape.allows("null" if value is None else "boolean"):
+                yield value, found.end(), constant
+                return
+        if (fused := _FUSED.match(self._text, at)) and self._key_at(fused.end()):
+            yield bare_value(fused[0], shape), fused.end(), undone
+        if not shape.allows("string"):
+            if (loose := _LOOSE.match(self._text, at)) and constant is not None:
+                value = bare_value(loose[0], shape)
+                if not isinstance(value, str):
+                    yield value, loose.end(), constant
+            return
+        if (so_far := self._with(undone, "no quotes")) is not None:
+            yield from self._unquoted(at, so_far)
+
+    def _unquoted(self, at: int, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
+        """A text without any quotes, as far as its ends are certain: it has no mark of syntax."""
+        stop = re.compile(rf"[{{}}\[\]()\"'\n{self._quote}]").search(self._text, at)
+        limit = stop.start() if stop else len(self._text)
+        comma = self._text.find(",", at, limit)
+        while comma >= 0 and not self._key_at(self._skip(comma + 1)):
+            comma = self._text.find(",", comma + 1, limit)
+        end = comma if comma >= 0 else limit
+        text = self._text[at:end]
+        marked = self._anywhere.search(text) or _MARKS.search(text) or _PAIR.match(text)
+        if text and text == text.strip() and not marked:
+            yield text, end, undone
+
+    def _without_opening(
+        self, at: int, shape: Shape, undone: _Damages
+    ) -> Iterator[tuple[Any, int, _Damages]]:
+        """A string whose opening quote is missing: it goes on to the closing one."""
+        so_far = self._with(undone, "opening quote")
+        if so_far is None:
+            return
+        end = self._text.find(self._quote, at)
+        text = self._text[at:end]
+        if end > at:
+            self._step(len(text))
+            if not self._syntax.search(text) and not _MARKS.search(text):
+                yield quoted_value(text, shape), end + 1, so_far
+            return
+        for mark, damage in _QUOTES.items():
+            if (both := self._with(so_far, damage)) is not None:
+                for read, behind, undone in self._up_to(mark, at, shape, both):
+                    if not _MARKS.search(self._text[at : behind - 1]):
+                        yield read, behind, undone
+
+    def _in_other_quotes(
+        self, at: int, shape: Shape, undone: _Damages
+    ) -> Iterator[tuple[Any, int, _Damages]]:
+        """A string in `'` or `"`."""
+        mark = self._text[at]
+        if (so_far := self._with(undone, _QUOTES[mark])) is not None:
+            yield from self._up_to(mark, at + 1, shape, so_far)
+
+    def _up_to(
+        self, mark: str, start: int, shape: Shape, undone: _Damages
+    ) -> Iterator[tuple[Any, int, _Damages]]:
+        """Texts that end at a `'` or `"` behind which the call can go on."""
+        quoted = _BESIDE_SYNTAX[mark]
+        end = self._text.find(mark, start)
+        while end >= 0:
+            self._step((end - start) // 8)
+            text = self._text[start:end]
+            escaped = (len(text) - len(text.rstrip("\\"))) % 2
+            if not escaped and self._goes_on(end + 1):
+                if quoted.search(text) or self._syntax.search(text):
+                    return  # and so would every longer one
+                for read in _unescaped(text, mark):
+                    yield quoted_value(read, shape), end + 1, undone
+            end = self._text.find(mark, end + 1)
+
+    # --- looking ahead ---------------------------------------------------------------------
+
+    def _stands_alone(self, end: int) -> bool:
+        """Whether a word ends here, or a key begins for which the comma is missing."""
+        return not re.match(r"\w", self._text[end : end + 1]) or self._key_at(end)
+
+    def _goes_on(self, at: int) -> bool:
+        """Whether an element can end here."""
+        at = self._skip(at)
+        marks = f",}}])\"'{{[{self._quote}"
+        return at == len(self._text) or self._text[at] in marks or self._key_at(at)
+
+    def _key_at(self, at: int) -> bool:
+        """Whether a declared name begins here, quoted or not."""
+        if self._text[at : at + 1] in (self._quote, "'", '"'):
+            at += 1
+        names = (self._declared, _BARE_NAME) if self._takes_others else (self._declared,)
+        found = (name.match(self._text, at) for name in names)
+        return any(name and _KEY_END.match(self._text, name.end()) for name in found)
+
+    def _skip(self, at: int) -> int:
+        space = SPACE.match(self._text, at)
+        return space.end() if space else at
+
+    def _with(self, undone: _Damages, damage: Damage) -> _Damages | None:
+        """What was undone with this too; None if that is too much."""
+        if damage == "JSON quotes" and "JSON" in undone:
+            return undone
+        both = undone | {damage}
+        return both if len(both) <= MOST_DAMAGE else None
+
+    def _step(self, characters: int = 0) -> None:
+        self._steps -= 1 + characters // 64
+        if self._steps < 0:
+            raise RecursionError("too many places to try")
+
+
+_JSON: Final = json.JSONDecoder(strict=False)
+_CONSTANTS: Final[Mapping[str, bool | None]] = {
+    "true": True,
+    "false": False,
+    "null": None,
+    "none": None,
+}
+_ITSELF: Final = re.compile(r"\A[A-Za-z]:\\\w|\\[bf]")
+_BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
+    mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}]|[,:{{\[(=]\s*+{mark}") for mark in _QUOTES
+}
+"""A quote beside a mark of syntax, inside a text: that text is two, and what was between them."""
+_KEY_END: Final = re.compile("[\"'\ufdd0-\ufdef]?\\s*+[:=]")
+
+
+def _unescaped(text: str, mark: str) -> set[str]:
+    r"""What a text between other quotes may say.
+
+    In JSON's quotes its escapes are JSON's. Two kinds of text look as if they had some and mean
+    themselves: a path of Windows, and a pattern with `\b`. There, and between single quotes, nobody
+    can tell which was meant, so both are readings.
+    """
+    if "\\" not in text:
+        return {text}
+    try:
+        escaped = text if mark == '"' else text.replace("\\'", "'").replace('"', '\\"')
+        read = json.loads(f'"{escaped}"', strict=False)
+        read.encode()  # "\\ud800" is valid JSON and no valid text
+    except ValueError:
+        return {text}
+    certain = mark == '"' and not _ITSELF.search(text)
+    return {read} if certain else {text, read}
+
+
+def _names(schema: object) -> tuple[frozenset[str], bool]:
+    """The names of all members that a schema declares, however deep; whether it takes others."""
+    found: set[str] = set()
+    takes_others = False
+    waiting: list[object] = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Mapping):
+            properties = node.get("properties")
+            if isinstance(properties, Mapping):
+                found.update(name for name in properties if name)
+            takes_others |= bool(node.get("additionalProperties")) or (
+                node.get("type") == "object" and not properties
+            )
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+    return frozenset(found), takes_others

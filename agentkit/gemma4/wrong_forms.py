@@ -1,0 +1,295 @@
+"""Answers that are no answers: a call in a form that is not Gemma's, or nothing that can be seen.
+
+A model that was trained on many agents' formats, or that lost its control tokens on the way, writes
+`{"name": "find", …}`, `find(query="x")`, `Action: find` or `<tool_call>…</tool_call>` where a call
+should be. Such a text is never run: it may be shown and not meant. But when it is the *whole* reply
+it is not an answer either, so the model is asked again. A text that holds anything beside the call
+is an answer that mentions one.
+
+Each notation is one line of `_NOTATIONS`: a function that is given a text and finds where a call in
+that notation ends, if the text begins with one. All of them take time in line with the text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from agentkit.gemma4.names import resolve_name
+from agentkit.gemma4.tokens import (
+    CALL_CLOSE,
+    CALL_OPEN,
+    CONTROL_LITERALS,
+    QUOTE,
+    RESPONSE_OPEN,
+    TURN_CLOSE,
+    TURN_OPEN,
+)
+
+__all__ = ["is_blank", "wrong_form"]
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text shows a person nothing: control tokens, padding, white space, format marks.
+
+    A text that begins with a token that only the template writes is the template's, not the
+    model's: a made-up tool result or a made-up turn.
+    """
+    start = text.lstrip()
+    if start.startswith((RESPONSE_OPEN, TURN_OPEN, TURN_CLOSE)):
+        return True
+    return not any(map(_shows, _CONTROL.sub("", text)))
+
+
+def wrong_form(text: str, names: Collection[str]) -> str | None:
+    """The notation of a text that is nothing but calls in a form that Gemma's template lacks.
+
+    Args:
+        text: A reply's answer text.
+        names: The tools on offer; where a notation has no mark of its own, only a call of one of
+            them is taken for a call.
+
+    Returns:
+        What the notation is called, for a person; None for a text that is an answer.
+    """
+    if not names:
+        return None
+    found: str | None = None
+    rest = _after_space(text)
+    while rest:
+        for notation, end_of in _NOTATIONS.items():
+            if end := end_of(rest, names):
+                found = found or notation
+                rest = _after_space(rest[end:])
+                break
+        else:
+            return None
+    return found
+
+
+def _after_space(text: str) -> str:
+    between = _BETWEEN.match(text)
+    return text[between.end() :] if between else text
+
+
+_CONTROL: Final = re.compile("|".join(map(re.escape, CONTROL_LITERALS)))
+_EMPTY_LETTERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters by their Unicode category that are drawn as nothing: fillers of Hangul, empty Braille."""
+
+
+def _shows(character: str) -> bool:
+    category = unicodedata.category(character)
+    return category[0] not in "ZC" and category != "Mn" and character not in _EMPTY_LETTERS
+
+
+_STRAY: Final = [each for each in CONTROL_LITERALS if each not in (CALL_OPEN, QUOTE)]
+_BETWEEN: Final = re.compile(rf"(?:[\s,;\u200b-\u200f\ufeff]|{'|'.join(map(re.escape, _STRAY))})+")
+"""What may stand between two calls, and around them."""
+
+# --- notations ---------------------------------------------------------------------------------
+
+_Names = Collection[str]
+
+
+def _fenced(text: str, names: _Names) -> int:
+    """A block of code that holds nothing but a call."""
+    fence = _FENCE.match(text)
+    if fence is None:
+        return 0
+    close = text.find(f"\n{fence[1]}", fence.end() - 1)
+    body = text[fence.end() : close if close >= 0 else len(text)]
+    if not wrong_form(body, names):
+        return 0
+    return len(text) if close < 0 else close + 1 + len(fence[1])
+
+
+def _native(text: str, names: _Names) -> int:  # noqa: ARG001 - its token is mark enough
+    """Gemma's own form, spelled in ordinary tokens or cut."""
+    if not text.startswith(CALL_OPEN):
+        return 0
+    close = text.find(CALL_CLOSE)
+    return len(text) if close < 0 else close + len(CALL_CLOSE)
+
+
+def _bare(text: str, names: _Names) -> int:
+    """`call:find{…}`, `find{…}`, `call:find(…)`, `call:find` and what may follow it."""
+    if call := _CALL_WORD.match(text):
+        opening = call[2]
+        if opening in ("{", "("):
+            return _closing(text, call.end() - 1)
+        return len(text) if resolve_name(call[1], names) else 0
+    if (header := _NAME_BRACE.match(text)) and resolve_name(header[1], names):
+        return _closing(text, header.end() - 1)
+    return 0
+
+
+def _json(text: str, names: _Names) -> int:
+    """A JSON object, or a list of them, that names a tool."""
+    if text[0] not in "{[":
+        return 0
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError):  # cut, or Python's spelling
+        begun = _JSON_BEGUN.match(text)
+        return _closing(text, 0) if begun and resolve_name(begun[1], names) else 0
+    calls = value if isinstance(value, list) else [value]
+    return end if calls and all(_is_call(call, names) for call in calls) else 0
+
+
+def _is_call(value: Any, names: _Names) -> bool:
+    if not isinstance(value, dict):
+        return False
+    for key in ("function", "function_call", "tool_call"):
+        if isinstance(value.get(key), dict):
+            return _is_call(value[key], names)
+    if isinstance(calls := value.get("tool_calls"), list):
+        return bool(calls) and all(_is_call(call, names) for call in calls)
+    for key in _NAME_KEYS:
+        if isinstance(name := value.get(key), str):
+            return resolve_name(name, names) is not None
+    only = next(iter(value)) if len(value) == 1 else ""
+    return isinstance(only, str) and only in names and isinstance(value[only], dict)
+
+
+def _tagged(text: str, names: _Names) -> int:
+    """`<tool_call>…</tool_call>` and other formats' tags, and a tool's name as a tag."""
+    tag = _TAG.match(text)
+    if tag is None or not (_CALL_TAG.match(tag[1]) or resolve_name(tag[1], names)):
+        return 0
+    closing = f"</{tag[1]}>"
+    close = text.find(closing, tag.end())
+    return len(text) if close < 0 else close + len(closing)
+
+
+def _marked(text: str, names: _Names) -> int:  # noqa: ARG001 - their tokens are mark enough
+    """The special tokens by which other models begin their calls; the rest is theirs too."""
+    return len(text) if _OTHER_TOKENS.match(text) else 0
+
+
+def _pythonic(text: str, names: _Names) -> int:
+    """`find(query="x")`, in a list, printed, or given a name."""
+    head = _PYTHON_HEAD.match(text)
+    at = head.end() if head else 0
+    if text[at : at + 1] == "[":
+        inner = _PYTHON_CALL.match(text, at + 1)
+        return _closing(text, at) if inner and resolve_name(inner[1], names) else 0
+    if (printed := _PRINT.match(text, at)) and (inner := _PYTHON_CALL.match(text, printed.end())):
+        return _closing(text, printed.end() - 1) if resolve_name(inner[1], names) else 0
+    call = _PYTHON_CALL.match(text, at)
+    return _closing(text, call.end() - 1) if call and resolve_name(call[1], names) else 0
+
+
+def _react(text: str, names: _Names) -> int:
+    """`Thought: …` / `Action: find` / `Action Input: …`, and what the model made up behind it."""
+    action = _ACTION.search(text)
+    if action is None or not resolve_name(action[1], names):
+        return 0
+    before = text[: action.start()].strip()
+    if before and not before.startswith(_THOUGHTS):
+        return 0
+    at = action.end()
+    if given := _ACTION_INPUT.match(text, at):
+        line = text.find("\n", given.end())
+        at = len(text) if line < 0 else line
+        if text[given.end() : given.end() + 1] in ("{", "["):
+            at = _closing(text, given.end())
+    rest = text[at:].lstrip(" \t\n`")
+    return len(text) if not rest or rest.startswith(_MADE_UP) else 0
+
+
+def _labelled(text: str, names: _Names) -> int:
+    """`tool: find` with lines of `name: value` under it."""
+    label = _LABEL.match(text)
+    if label is None or not resolve_name(label[1], names):
+        return 0
+    at = label.end()
+    while line := _LABELLED_LINE.match(text, at):
+        if line.end() == at:
+            break
+        at = line.end()
+    return at if not text[at:].strip() else 0
+
+
+_NOTATIONS: Final[dict[str, Callable[[str, _Names], int]]] = {
+    "a fenced call": _fenced,
+    "a call in ordinary tokens": _native,
+    "a call without its control tokens": _bare,
+    "a call in JSON": _json,
+    "a call in tags": _tagged,
+    "a call in another model's tokens": _marked,
+    "a call in Python": _pythonic,
+    "an action in words": _react,
+    "a call in labelled lines": _labelled,
+}
+
+_NAME_KEYS: Final = (
+    "name",
+    "tool",
+    "tool_name",
+    "function",
+    "function_name",
+    "action",
+    "recipient_name",
+)
+_NAME: Final = r"[\w.\-:/]+"
+_FENCE: Final = re.compile(r"(`{3,}|~{3,})[^\n`]*\n")
+_CALL_WORD: Final = re.compile(r"call\s*:\s*([\w.\-/]+(?::[\w.\-/]+)*)\s*([{(]|:|(?=\n)|\Z)")
+_NAME_BRACE: Final = re.compile(rf"(?:>>>|[@/$#])?\s*({_NAME}?)\s*:?\s*\{{")
+_JSON_BEGUN: Final = re.compile(
+    rf"[\[{{\s]*[\"'](?:{'|'.join(_NAME_KEYS)})[\"']\s*:\s*[\"']({_NAME})[\"']"
+)
+_TAG: Final = re.compile(r"<([\w:.\-]+)(?:[\s=][^<>]*)?>")
+_CALL_TAG: Final = re.compile(
+    r"(?:\w+:)?(?:tool|function|action)(?:_?(?:calls?|use|request|code|call_begin))?\Z"
+    r"|(?:\w+:)?(?:invoke|function_calls?|start_function_call|execute)\Z",
+    re.IGNORECASE,
+)
+_OTHER_TOKENS: Final = re.compile(
+    r"\[TOOL_(?:CALLS?|REQUEST)\]|<\|python_tag\|>|<\|action_start\|>|<\|tool_call\|>|functools\["
+    r"|<[|\uff5c]tool[_\u2581]calls?(?:[_\u2581]section)?[_\u2581]begin[|\uff5c]>"
+    r"|<\|channel\|>\s*commentary|(?:assistant\s*)?(?:commentary\s+)?to=functions\."
+    r"|\u273fFUNCTION\u273f"
+)
+_PYTHON_HEAD: Final = re.compile(r"(?:tool_code\s+)?(?:[A-Za-z_]\w*\s*=\s*)?(?:await\s+)?")
+_PYTHON_CALL: Final = re.compile(rf"\s*({_NAME})\s*\(")
+_PRINT: Final = re.compile(r"(?:print|return)\s*\(")
+_ACTION: Final = re.compile(
+    rf"^[ \t*]*Action[ \t*]*:[ \t*`]*({_NAME})", re.MULTILINE | re.IGNORECASE
+)
+_ACTION_INPUT: Final = re.compile(
+    r"[^\n]*\n\s*\**(?:Action[ _])?(?:Input|Arguments)\**\s*:\s*(?:`+\w*\s*)?", re.IGNORECASE
+)
+_MADE_UP: Final = ("Observation", "Thought", "Action", "Final Answer", "PAUSE")
+_THOUGHTS: Final = ("Thought", "Question", "**Thought", "thought", "Reasoning")
+_LABEL: Final = re.compile(
+    r"(?:-\s*)?(?:(?:tool|function)(?:[ _]?(?:name|call))?|name|calling(?: tool)?|use tool)"
+    rf"\s*[:=]\s*[\"'`]?({_NAME})[\"'`]?[ \t]*",
+    re.IGNORECASE,
+)
+_LABELLED_LINE: Final = re.compile(
+    r"\n?[ \t]*"
+    r"(?:[-{}\[\]()]+[ \t]*|[\"']?[\w.\- ]{1,40}[\"']?[ \t]*[:=][^\n]*|\([^\n]*\))(?=\n|\Z)"
+    r"|\n[ \t]*(?=\n|\Z)"
+)
+_DECODER: Final = json.JSONDecoder(strict=False)
+_BRACKETS: Final = re.compile(
+    rf"{re.escape(QUOTE)}.*?(?:{re.escape(QUOTE)}|\Z)"
+    r"|\"(?:[^\"\\\n]|\\.)*\"|(?<!\w)'(?:[^'\\\n]|\\.)*'|[{}()\[\]]",
+    re.DOTALL,
+)
+
+
+def _closing(text: str, at: int) -> int:
+    """Where the bracket that opens at `at` is closed, strings aside; the end if it never is."""
+    depth = 0
+    for token in _BRACKETS.finditer(text, at):
+        if token[0] in "{[(":
+            depth += 1
+        elif token[0] in "}])":
+            depth -= 1
+            if depth == 0:
+                return token.end()
+    return len(text)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from agentkit.gemma4.wrong_forms import is_blank, wrong_form
+
+NAMES = ("find", "get_weather")
+
+CALLS = [
+    "call:find{query:x}",
+    'call:find(x: "y")',
+    "call:find{query:x",
+    "call:find",
+    "call:find:\nBEGIN_ARG\nx",
+    'find{query:"x"}',
+    '<|tool_call>call:find{query:<|"|>x<|"|>}<tool_call|>',
+    '<|tool_call>call:find{query:<|"|>x',
+    "<|tool_call>:f{}<tool_call|>",
+    '{"name": "find", "arguments": {"query": "x"}}',
+    '{"name": "find", "arguments": {"query": "x"',
+    "{'name': 'find', 'arguments': {'query': 'x'}}",
+    '[{"name": "find", "parameters": {}}, {"name": "get_weather", "arguments": {}}]',
+    '{"type": "function", "function": {"name": "find", "arguments": "{}"}}',
+    '{"tool_calls": [{"function": {"name": "find", "arguments": {}}}]}',
+    '{"find": {"query": "x"}}',
+    '{"action": "find", "action_input": "x"}',
+    '```json\n{"name": "find", "arguments": {}}\n```',
+    '```tool_code\nprint(find(query="x"))\n```',
+    "```\ncall:find{query:x}\n",
+    "~~~python\nfind('x')\n~~~",
+    '<tool_call>\n{"name": "find", "arguments": {}}\n</tool_call>',
+    "<tool_call>{",
+    "<function=find><parameter=query>x</parameter></function>",
+    '<invoke name="find"><parameter name="query">x</parameter></invoke>',
+    "<function_calls><invoke/></function_calls>",
+    "<find><query>x</query></find>",
+    '[TOOL_CALLS][{"name": "find"}]',
+    '<|python_tag|>find.call(query="x")',
+    '<|channel|>commentary to=functions.find <|message|>{"query": "x"}',
+    "to=functions.find {}",
+    'find(query="x")',
+    '[find(query="x"), get_weather(city="Oslo")]',
+    "default_api.find(query='x')",
+    "result = await find('x')",
+    "Thought: I need it.\nAction: find\nAction Input: x",
+    "Action: find\nAction Input: {}\nObservation: nothing",
+    "tool: find\nquery: x",
+    "Tool call: find\n{\n  query: x\n}",
+    "name: find\narguments:\n  query: x",
+    " \n call:find{query:x} <turn|>",
+]
+
+
+@pytest.mark.parametrize("text", CALLS)
+def test_a_text_that_is_nothing_but_a_call_has_a_wrong_form(text: str) -> None:
+    assert wrong_form(text, NAMES) is not None
+
+
+@pytest.mark.parametrize("text", CALLS)
+def test_with_words_before_it_the_same_text_is_an_answer(text: str) -> None:
+    assert wrong_form(f"You could write this: {text}", NAMES) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is sunny.",
+        "find is the tool for that.",
+        "find(x) returns what it found.",
+        '{"sum": 3}',
+        '{"name": "Ann", "age": 3}',
+        '[{"city": "Oslo"}]',
+        "```python\nprint(1)\n```",
+        "```json\n{}\n```",
+        "call:find{query:x} would do it.",
+        "<p>Hello</p>",
+        "other(1)",
+        "Action: none needed.",
+        "name: Ann\nage: 3",
+        "",
+    ],
+)
+def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
+    assert wrong_form(text, NAMES) is None
+
+
+def test_without_tools_no_text_is_a_call() -> None:
+    assert wrong_form("call:find{query:x}", ()) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n\t",
+        "\u200b\u200d\ufeff",
+        "<pad><pad>",
+        "<eos>",
+        "<turn|>",
+        "<turn|>\n<|turn>user\nhello",
+        '<|tool_response>response:find{value:<|"|>x<|"|>}',
+        "\u2800\u3164",
+        "\u00ad\x07",
+    ],
+)
+def test_what_shows_nothing_is_blank(text: str) -> None:
+    assert is_blank(text)
+
+
+@pytest.mark.parametrize(
+    "text", [".", "a<turn|>", "The token <|tool_response> opens one.", "👍🏽", "é"]
+)
+def test_what_shows_something_is_not(text: str) -> None:
+    assert not is_blank(text)

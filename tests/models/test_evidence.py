@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from agentkit.gemma4.dialect import Dialect
+from agentkit.gemma4.escape import Escape
+from agentkit.messages import AssistantMessage, ModelResponse, ToolCall, ToolDefinition
+from agentkit.models.evidence import Evidence, believed
+from agentkit.wire import Reply
+from tests.gemma4.replies import tokenize
+
+Q = '<|"|>'
+ADD = ToolDefinition(
+    "add",
+    "Adds.",
+    {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "note": {"type": "string"}},
+        "additionalProperties": False,
+    },
+)
+DIALECT = Dialect([ADD], Escape())
+CALL = ToolCall("call_0", "add", {"a": 1})
+WRITTEN = "<|tool_call>call:add{a:1}<tool_call|>"
+
+
+def server(text: str | None = None, *calls: ToolCall, thought: str | None = None) -> ModelResponse:
+    return ModelResponse(AssistantMessage(text, calls, thought), "tool_calls" if calls else "stop")
+
+
+def by_ids(written: str, *, spelled: str = "", forced: bool = False) -> Evidence:
+    """A reply whose control literals are tokens, but for those in `spelled` in front of it."""
+    tokens = [*([(5000, spelled)] if spelled else []), *tokenize(written, random.Random(1))]
+    reply = Reply(finish="stop", token_ids=[number for number, _ in tokens])
+    return Evidence(reply, forced, [text for _, text in tokens])
+
+
+def calls(response: ModelResponse) -> list[tuple[str, dict[str, Any]]]:
+    return [(call.name, call.arguments) for call in response.message.tool_calls]
+
+
+def test_with_ids_the_opening_token_makes_a_call() -> None:
+    assert calls(believed(server("", CALL), by_ids(WRITTEN), DIALECT)) == [("add", {"a": 1})]
+
+
+def test_with_ids_a_call_of_the_servers_that_is_spelled_is_text() -> None:
+    spelled = believed(server("Use it: ", CALL), by_ids("", spelled=f"Use it: {WRITTEN}"), DIALECT)
+    assert spelled.message == AssistantMessage(f"Use it: {WRITTEN}")
+    assert spelled.finish_reason == "stop"
+
+
+def test_with_ids_one_spelled_call_does_not_ride_on_a_real_one() -> None:
+    both = server("", ToolCall("call_0", "add", {"a": 9}), CALL)
+    evidence = by_ids(WRITTEN, spelled="<|tool_call>call:add{a:9}<tool_call|>")
+    assert calls(believed(both, evidence, DIALECT)) == [("add", {"a": 1})]
+
+
+def test_a_call_in_an_open_thought_spoils_the_reply() -> None:
+    written = f"<|channel>thought\nhm {WRITTEN}<channel|>Done."
+    response = believed(server("", CALL), by_ids(written), DIALECT)
+    assert (response.message.tool_calls, response.finish_reason) == ((), "malformed_call")
+
+
+def test_a_reply_that_was_held_to_calls_is_one_in_either_spelling() -> None:
+    evidence = by_ids("", spelled=WRITTEN, forced=True)
+    assert calls(believed(server(WRITTEN), evidence, DIALECT)) == [("add", {"a": 1})]
+    prose = by_ids("", spelled=f"I say {WRITTEN}", forced=True)
+    assert calls(believed(server(f"I say {WRITTEN}"), prose, DIALECT)) == []
+
+
+def test_without_ids_a_call_is_what_the_server_says() -> None:
+    reply = Evidence(Reply(finish="tool_calls"))
+    assert calls(believed(server(None, CALL), reply, DIALECT)) == [("add", {"a": 1})]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (WRITTEN, 1),
+        (f" {WRITTEN}\n{WRITTEN}", 2),
+        (f"<|channel>thought\nhm<channel|>{WRITTEN}", 1),
+        (f"Use {WRITTEN}", 0),
+        (f"{WRITTEN}.", 0),
+        ("<|tool_call>call:add{a:1<tool_call|>", 0),  # not exactly the form
+        ("<|tool_call>call:add{a:1}", 1),
+        ("call:add{a:1}", 0),
+        (f"`{WRITTEN}`", 0),
+    ],
+)
+def test_without_ids_a_text_is_a_call_only_if_all_of_it_is(text: str, found: int) -> None:
+    assert len(calls(believed(server(text), Evidence(Reply(finish="stop")), DIALECT))) == found
+
+
+def test_where_the_tokens_cannot_be_spelled_out_their_number_counts() -> None:
+    one = Reply(finish="tool_calls", token_ids=[48, 7, 49])
+    assert calls(believed(server(None, CALL), Evidence(one), DIALECT)) == [("add", {"a": 1})]
+    two = believed(server(None, CALL, CALL), Evidence(one), DIALECT)
+    assert (two.message.content, two.finish_reason) == (None, "malformed_call")
+    none = believed(server("Hm: ", CALL), Evidence(Reply(finish="stop", token_ids=[7])), DIALECT)
+    assert none.message == AssistantMessage(f"Hm: {WRITTEN}")
+
+
+@pytest.mark.parametrize(
+    ("written", "theirs", "expected"),
+    [
+        (f"a:1,note:{Q}x{Q}", {"a": 1, "note": "y"}, {"a": 1, "note": "x"}),  # exact: ours
+        ("a:1,note:'x'", {"a": 1, "note": "'x'"}, {"a": 1, "note": "x"}),  # theirs has the marks on
+        (f"note:{Q}x{Q}a:1", {"note": "x"}, None),  # both fit, and differ
+        (f"note:{Q}x{Q}a:1", {"note": "x", "a": "1"}, {"note": "x", "a": 1}),
+        (f"note:{Q}x{Q}a:1", {"note": 3, "b": 1}, {"note": "x", "a": 1}),  # theirs does not fit
+    ],
+)
+def test_a_repaired_reading_stands_only_where_the_server_has_no_other_that_fits(
+    written: str, theirs: dict[str, Any], expected: dict[str, Any] | None
+) -> None:
+    evidence = by_ids(f"<|tool_call>call:add{{{written}}}<tool_call|>")
+    response = believed(server(None, ToolCall("call_0", "add", theirs)), evidence, DIALECT)
+    call = response.message.tool_calls[0]
+    assert (None if call.malformed else call.arguments) == expected
+
+
+def test_a_thought_in_the_text_moves_to_the_reasoning() -> None:
+    given = server("<|channel>thought\nhm<channel|>Yes.", thought="first")
+    response = believed(given, Evidence(Reply(finish="stop", token_ids=[7])), DIALECT)
+    assert response.message == AssistantMessage("Yes.", (), "first\nhm")
+
+
+def test_an_answer_is_left_alone() -> None:
+    given = server("Yes.")
+    assert believed(given, Evidence(Reply(finish="stop", token_ids=[7])), DIALECT) is given
+
+
+def test_a_parameter_is_taken_under_its_own_name_and_under_the_one_shown() -> None:
+    tool = ToolDefinition(
+        "mark",
+        "Marks.",
+        {
+            "type": "object",
+            "properties": {"type": {"type": "string"}, "n": {"type": "integer"}},
+            "required": ["type"],
+        },
+    )
+    dialect = Dialect([tool], Escape())
+    for body in (f"type:{Q}x{Q},n:1", f"type_:{Q}x{Q},n:1", "type:'x',n:1"):
+        written = f"<|tool_call>call:mark{{{body}}}<tool_call|>"
+        response = believed(server(), by_ids(written), dialect)
+        assert dialect.incoming(response.message).tool_calls[0].arguments == {"type": "x", "n": 1}
+    both = by_ids(f"<|tool_call>call:mark{{type:{Q}x{Q},type_:{Q}y{Q}}}<tool_call|>")
+    message = dialect.incoming(believed(server(), both, dialect).message)
+    assert message.tool_calls[0].malformed is not None
