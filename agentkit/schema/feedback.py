@@ -36,7 +36,7 @@ __all__ = [
 MAX_FEEDBACK = 299
 """Most characters of one message: a call's errors must not crowd out the conversation."""
 
-MOST_PROBLEMS = 50
+MOST_PROBLEMS = 20
 """Of one value: a message has room for a few."""
 
 _SHOWN = 40
@@ -111,8 +111,8 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return close[0] if close else next((k for k in known if k.lower() == name.lower()), None)
 
 
-_MOST_COMPARED = 500  # names: comparing is slow, and this only words a hint
-_LONGEST_NAME = 100  # characters
+_MOST_COMPARED = 100  # names: comparing is slow, and this only words a hint
+_LONGEST_NAME = 64  # characters
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:

@@ -32,7 +32,7 @@ from agentkit.gemma4.tokens import (
 )
 from agentkit.messages import ToolChoice, ToolDefinition
 from agentkit.schema.lower import LoweredTool, lower
-from tests.gemma4.replies import repeats_a_key
+from tests.gemma4.replies import repeats_a_key, unescaped
 from tests.schema.validity import broken
 
 TEXT: Final = {"type": "string", "maxLength": 12}
@@ -423,7 +423,7 @@ def check(case: Case, answer: Answer, tokenizer: Tokenizer) -> Counter[str]:
             counts["calls with a key twice"] += 1
             continue
         assert case.choice.name in (None, call.name), text
-        arguments = _escape.unescape_json(tool.lowered.restore(call.arguments))
+        arguments = unescaped(_escape, tool.lowered.restore(call.arguments))
         wrong = broken(arguments, tool.lowered.definition.parameters, tool.grammar.carried)
         assert not wrong, (wrong, text)
         counts["calls"] += 1
