@@ -22,10 +22,16 @@ class Delays:
     Attributes:
         longest: By the clock on the wall: on a busy machine others' work is in it.
         longest_cpu: By this process's own CPU time, all threads: what it did meanwhile itself.
+        longest_own: By the CPU time of the loop's own thread, which others' work is never in.
     """
 
     longest: float = 0.0
     longest_cpu: float = 0.0
+    longest_own: float = 0.0
+
+
+def _clocks() -> tuple[float, float, float]:
+    return time.monotonic(), time.process_time(), time.thread_time()
 
 
 @asynccontextmanager
@@ -34,13 +40,14 @@ async def ticking() -> AsyncGenerator[Delays]:
     delays = Delays()
 
     async def tick() -> None:
-        before, before_cpu = time.monotonic(), time.process_time()
+        before, before_cpu, before_own = _clocks()
         while True:
             await anyio.sleep(_TICK)
-            now, now_cpu = time.monotonic(), time.process_time()
+            now, now_cpu, now_own = _clocks()
             delays.longest = max(delays.longest, now - before - _TICK)
             delays.longest_cpu = max(delays.longest_cpu, now_cpu - before_cpu)
-            before, before_cpu = now, now_cpu
+            delays.longest_own = max(delays.longest_own, now_own - before_own)
+            before, before_cpu, before_own = now, now_cpu, now_own
 
     async with anyio.create_task_group() as group:
         group.start_soon(tick)

@@ -76,23 +76,30 @@ def with_partial_output(
 
     A server whose pieces are not JSON text gives none.
     """
-    text, shown = "", None
+    text, shown, due = "", None, 0
 
     def watch(event: Event) -> None:
-        nonlocal text, shown
+        nonlocal text, shown, due
         emit(event)
         if not isinstance(event, ToolCallDelta):
             return
         if event.name:
-            text, shown = "", None
+            text, shown, due = "", None, 0
         if event.name == answer.tool.name or text:
             text += event.arguments
+            if len(text) < due:
+                return
+            if len(text) > _LONG:  # reading all of it again at each piece would take too long
+                due = len(text) + len(text) // 16
             value = _readable(text, answer.parameter)
             if value is not None and value != shown:
                 shown = value
                 emit(PartialOutput(value, event.step))
 
     return watch
+
+
+_LONG = 10_000  # characters
 
 
 def _readable(text: str, parameter: str | None) -> Any:

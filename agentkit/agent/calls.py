@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 import anyio.from_thread
+import anyio.to_thread
 
 from agentkit.agent.answers import AnswerTool
 from agentkit.agent.approvals import Approved, decide, denied
@@ -27,6 +28,7 @@ from agentkit.events import CallRepaired, Spent, ToolFinished, ToolProgress, Too
 from agentkit.messages import AssistantMessage, ResultKind, TextPart, ToolCall, ToolResult
 from agentkit.policy import READS, Approval, Budget, Limits
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
+from agentkit.toolset.results import is_small
 
 __all__ = ["Outcome", "Prepared", "failed", "prepare", "run_calls"]
 
@@ -59,12 +61,19 @@ async def prepare(run: Run, calls: Sequence[ToolCall]) -> tuple[list[ToolCall], 
     prepared: list[Prepared] = []
     for call in calls:
         named = _repair_name(run, call)
-        checked = run.wiring.toolset.validate(named)
+        checked = await _checked(run, named)
         if isinstance(checked, ToolResult) and checked.kind == "invalid_arguments":
             named, checked = await _second_try(run, named, checked)
         final.append(named)
         prepared.append(checked)
     return final, prepared
+
+
+async def _checked(run: Run, call: ToolCall) -> Prepared:
+    """The call checked; large arguments in a thread, since the event loop has others to serve."""
+    if is_small(call.arguments):
+        return run.wiring.toolset.validate(call)
+    return await anyio.to_thread.run_sync(run.wiring.toolset.validate, call)
 
 
 def _repair_name(run: Run, call: ToolCall) -> ToolCall:
@@ -85,7 +94,7 @@ async def _second_try(run: Run, call: ToolCall, checked: ToolResult) -> tuple[To
     if response.finish_reason == "length" or not again or again[0].name != call.name:
         return call, checked
     repaired = replace(again[0], id=call.id)
-    valid = run.wiring.toolset.validate(repaired)
+    valid = await _checked(run, repaired)
     if isinstance(valid, ToolResult):
         return call, checked
     was = call.malformed or json.dumps(call.arguments, default=str)

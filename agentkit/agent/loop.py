@@ -43,6 +43,7 @@ from agentkit.messages import (
     ToolMessage,
 )
 from agentkit.policy import PausedRun
+from agentkit.toolset.results import in_history
 
 __all__ = ["drive"]
 
@@ -188,7 +189,8 @@ def _append_results(run: Run, calls: Sequence[ToolCall], outcome: Outcome) -> No
             result = failed(call, "cancelled", "not run yet: a person has to decide on it")
         elif result is None:
             result = failed(call, "cancelled", "the run ended before this call did")
-        run.messages.append(ToolMessage(call.id, call.name, result.content, result.is_error))
+        content = in_history(result.content)
+        run.messages.append(ToolMessage(call.id, call.name, content, result.is_error))
 
 
 def _ended_early(run: Run, cancellation: Cancellation) -> RunResult[Any]:

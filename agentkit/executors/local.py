@@ -6,8 +6,9 @@ import inspect
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -17,8 +18,11 @@ from agentkit.executors.base import Executor
 from agentkit.executors.outcome import failed, log_failure, timed_out
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
+from agentkit.toolset.results import is_small
 
 __all__ = ["LocalExecutor"]
+
+T = TypeVar("T")
 
 _THREADS = 40
 """Sync tools at work at once in one event loop; anyio's own default for its threads."""
@@ -43,7 +47,7 @@ class LocalExecutor:
         """Runs the call; see `Executor.execute`."""
         started = time.monotonic()
         try:
-            result = call.result(await self._value(call, context))
+            result = await self._result(call, context)
         except _TimedOutError:
             result = timed_out(call, ended=call.tool.is_async)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary around user code
@@ -51,20 +55,31 @@ class LocalExecutor:
             log_failure(result, context, error)
         return replace(result, seconds=round(time.monotonic() - started, 6))
 
-    async def _value(self, call: ValidatedCall, context: ToolContext[Any]) -> Any:
-        """What the tool returns. However it ends, whoever still works for it can see it."""
+    async def _result(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
+        """What the tool returns, as the model reads it. However it ends, whoever still works for it
+        can see it. A large value becomes text in a thread: the event loop has others to serve.
+        """
         cancelled = threading.Event()
         handles = replace(context.handles, cancelled=cancelled)
         function = call.bind(replace(context, handles=handles))
         try:
             with anyio.move_on_after(call.tool.timeout):
-                value = function() if call.tool.is_async else await self._in_thread(function)
-                return await value if inspect.isawaitable(value) else value
+                if call.tool.is_async:
+                    value = function()
+                else:
+                    value = await self._in_thread(partial(_run_and_read, call, function))
+                if inspect.isawaitable(value):
+                    value = await value
+                if isinstance(value, _Read):
+                    return value.result
+                if is_small(value):
+                    return call.result(value)
+                return await self._in_thread(partial(call.result, value))
         finally:
             cancelled.set()
         raise _TimedOutError
 
-    async def _in_thread(self, function: Callable[[], Any]) -> Any:
+    async def _in_thread(self, function: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(
             function, abandon_on_cancel=True, limiter=self._thread_limiter()
         )
@@ -76,6 +91,18 @@ class LocalExecutor:
             limiter = anyio.CapacityLimiter(self._threads)
             self._limiter.set(limiter)
             return limiter
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A value that has been read already, where the tool ran."""
+
+    result: ToolResult
+
+
+def _run_and_read(call: ValidatedCall, function: Callable[[], Any]) -> Any:
+    value = function()
+    return value if inspect.isawaitable(value) else _Read(call.result(value))
 
 
 class _TimedOutError(Exception):

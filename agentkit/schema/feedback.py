@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic_core import ErrorDetails, to_json
@@ -20,6 +21,7 @@ from agentkit.schema.mending import locate
 
 __all__ = [
     "MAX_FEEDBACK",
+    "MOST_PROBLEMS",
     "Problem",
     "agreeing",
     "describe",
@@ -33,6 +35,9 @@ __all__ = [
 
 MAX_FEEDBACK = 299
 """Most characters of one message: a call's errors must not crowd out the conversation."""
+
+MOST_PROBLEMS = 20
+"""Of one value: a message has room for a few."""
 
 _SHOWN = 40
 """Most characters of a value that came, and of a field's path."""
@@ -80,7 +85,7 @@ def problems_of(field: str, error: InvalidValueError) -> list[Problem]:
         error: What reading its value raised.
     """
     found: dict[str, tuple[str | None, list[str]]] = {}
-    for detail in error.errors:
+    for detail in error.errors[:MOST_PROBLEMS]:
         keys = locate(error.value, detail["loc"])
         place = field_path([field, *keys])
         _, wants = found.setdefault(place, (_got(detail), []))
@@ -100,9 +105,14 @@ def shown(value: object) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The one name that was probably meant."""
-    known = list(names)
+    known = list(islice(names, _MOST_COMPARED))
+    name = name[:_LONGEST_NAME]
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return close[0] if close else next((k for k in known if k.lower() == name.lower()), None)
+
+
+_MOST_COMPARED = 100  # names: comparing is slow, and this only words a hint
+_LONGEST_NAME = 64  # characters
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:

@@ -21,7 +21,15 @@ from referencing.jsonschema import DRAFT202012
 from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject
 from agentkit.schema.bounded import BoundedValidator, bounded
-from agentkit.schema.feedback import Problem, agreeing, describe, field_path, shown, unknown_key
+from agentkit.schema.feedback import (
+    MOST_PROBLEMS,
+    Problem,
+    agreeing,
+    describe,
+    field_path,
+    shown,
+    unknown_key,
+)
 from agentkit.schema.linear import linear_pattern
 
 __all__ = ["ForeignArguments", "why_unusable"]
@@ -80,16 +88,16 @@ class ForeignArguments:
         value: dict[str, Any] = json.loads(json.dumps(arguments))
         errors: list[ValidationError] = []
         with suppress(RecursionError), bounded():
-            errors = list(islice(self._validator.iter_errors(value), _MOST_ERRORS))
+            errors = list(islice(self._validator.iter_errors(value), MOST_PROBLEMS))
             for _ in range(_ROUNDS):
                 if not [error for error in errors if self._mend(value, error)]:
                     break
-                errors = list(islice(self._validator.iter_errors(value), _MOST_ERRORS))
+                errors = list(islice(self._validator.iter_errors(value), MOST_PROBLEMS))
         problems = list(dict.fromkeys(p for error in errors for p in _problems(error)))
         if self._closed and self._properties:
             known = tuple(self._properties)
             strangers = [key for key in value if key not in self._properties]
-            told = strangers[:_MOST_ERRORS]
+            told = strangers[:MOST_PROBLEMS]
             problems += [Problem(key, None, unknown_key(key, known)) for key in told]
         return problems or value
 
@@ -130,9 +138,6 @@ class ForeignArguments:
                 return False
         return True
 
-
-_MOST_ERRORS = 50
-"""Of one call: what the model is told has room for a few."""
 
 _ROUNDS = 4
 """As for our own types: JSON text in JSON text; more layers are no accident."""

@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    re2: Any
-else:
-    try:
-        import re2
-    except ImportError:
-        re2 = None
+try:
+    import re2
+except ImportError:
+    re2 = None
 
 __all__ = ["LinearPattern", "linear_pattern"]
 

@@ -33,7 +33,7 @@ from agentkit.schema.annotations import (
     typeddict_fields,
 )
 from agentkit.schema.docstrings import Documentation, documentation_of
-from agentkit.schema.feedback import Problem, describe, problems_of, unknown_key
+from agentkit.schema.feedback import MOST_PROBLEMS, Problem, describe, problems_of, unknown_key
 from agentkit.schema.jsontype import InvalidValueError, JsonType, json_type
 from agentkit.schema.parameters import MISSING, Parameter, Passing, object_schema
 
@@ -76,6 +76,8 @@ class Signature:
         for key in arguments:
             if key in self.parameters:
                 continue
+            if len(problems) >= MOST_PROBLEMS:
+                break
             if self.rest is None or key in values:
                 problems.append(Problem(key, None, unknown_key(key, tuple(self.parameters))))
             else:

@@ -105,7 +105,9 @@ class ScriptedModel:
                 for n, c in enumerate(reply.message.tool_calls)
             ),
         )
-        for event in _deltas(message):
+        for number, event in enumerate(_deltas(message)):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                await checkpoint()  # as a network would, to let others have their turn
             yield event
         yield ModelFinished(ModelResponse(message, reply.finish_reason, reply.usage))
 
@@ -127,6 +129,7 @@ def _deltas(message: AssistantMessage) -> Iterable[ModelEvent]:
 
 
 _written = json.JSONEncoder(ensure_ascii=False).encode
+_AT_ONCE = 100  # deltas
 _PIECE = 16  # characters of arguments that are streamed at a time
 
 

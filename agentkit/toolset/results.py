@@ -9,6 +9,9 @@
 | `bytes` | the text if it is UTF-8, else base64 with the size |
 | `ImagePart`, `AudioPart`, lists that hold some | parts |
 | `ToolOutput` | its `for_model` |
+
+However much a tool returns, at most `MAX_RESULT` characters of it are read, and what is left out is
+said. That much goes into the run's record; history and prompt hold at most `MAX_IN_HISTORY`.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from agentkit.exact import MAX_DEPTH
 from agentkit.messages import (
     AudioPart,
     Content,
@@ -37,7 +41,29 @@ from agentkit.messages import (
     VideoPart,
 )
 
-__all__ = ["ToolOutput", "audio_part", "image_part", "result_content", "result_text", "tool_result"]
+__all__ = [
+    "MAX_IN_HISTORY",
+    "MAX_RESULT",
+    "ToolOutput",
+    "audio_part",
+    "image_part",
+    "in_history",
+    "is_small",
+    "result_content",
+    "result_text",
+    "tool_result",
+]
+
+MAX_RESULT = 4_000_000
+"""Characters of one result that are kept at all, in the record of the run."""
+
+MAX_IN_HISTORY = 1_000_000
+"""Characters of one result that a conversation holds: what a window of 256K tokens could."""
+
+_MAX_MEDIA = 32_000_000
+"""Characters of base64 of one image or sound: more than any server takes."""
+
+_SMALL = 1_000  # values, and hundreds of characters, that are read at once without a second thought
 
 _PARTS = (TextPart, ImagePart, AudioPart, VideoPart)
 
@@ -71,8 +97,41 @@ def tool_result(call_id: str, value: object, *, cap: int | None = None) -> ToolR
     if not isinstance(value, ToolOutput):
         return ToolResult(call_id, result_content(value, cap=cap))
     content = result_content(value.for_model, cap=cap)
-    data = None if value.data is None else _plain(value.data, ())
-    return ToolResult(call_id, content, for_user=value.for_user, data=data)
+    data = None if value.data is None else _plain(value.data, _Reading())
+    shown = None if value.for_user is None else _capped(value.for_user, MAX_RESULT)
+    return ToolResult(call_id, content, for_user=shown, data=data)
+
+
+def in_history(content: Content) -> Content:
+    """The content as a conversation holds it; the record of the run has all of it."""
+    if isinstance(content, str):
+        return _capped(content, MAX_IN_HISTORY)
+    return tuple(
+        TextPart(_capped(part.text, MAX_IN_HISTORY)) if isinstance(part, TextPart) else part
+        for part in content
+    )
+
+
+def is_small(value: object) -> bool:
+    """Whether a value is certainly read in no time: texts, numbers, and few of them."""
+    left, todo = _SMALL, [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str | bytes):
+            left -= 1 + len(item) // 100
+        elif isinstance(item, dict) and len(item) <= left:
+            todo += [*item.keys(), *item.values()]
+            left -= 1
+        elif isinstance(item, list | tuple) and len(item) <= left:
+            todo += item
+            left -= 1
+        elif isinstance(item, int | float | None):
+            left -= 1
+        else:
+            return False
+        if left < 0:
+            return False
+    return True
 
 
 def result_content(value: object, *, cap: int | None = None) -> Content:
@@ -80,10 +139,10 @@ def result_content(value: object, *, cap: int | None = None) -> Content:
     if isinstance(value, ToolOutput):
         return result_content(value.for_model, cap=cap)
     if isinstance(value, _PARTS):
-        return (value,)
+        return (_part(value, cap),)
     if isinstance(value, list | tuple) and any(isinstance(item, _PARTS) for item in value):
         return tuple(_part(item, cap) for item in value)
-    return _capped(_clean(_text(value)), cap)
+    return _clean(_capped(_text(value), cap))
 
 
 def result_text(value: object) -> str:
@@ -120,12 +179,20 @@ def audio_part(source: bytes | Path, audio_format: str = "wav") -> AudioPart:
 
 
 def _part(value: object, cap: int | None) -> Part:
-    return value if isinstance(value, _PARTS) else TextPart(_capped(_clean(_text(value)), cap))
+    if isinstance(value, TextPart):
+        return TextPart(_clean(_capped(value.text, cap)))
+    if not isinstance(value, _PARTS):
+        return TextPart(_clean(_capped(_text(value), cap)))
+    size = len(value.data if isinstance(value, AudioPart) else getattr(value, "url", ""))
+    if size > _MAX_MEDIA:
+        return TextPart(f"[{value.type} of {size:,} characters of base64, left out: too large]")
+    return value
 
 
 def _capped(text: str, cap: int | None) -> str:
     """The beginning and the end of a text that is too long; most of the room to the beginning."""
-    if cap is None or len(text) <= cap:
+    cap = min(MAX_RESULT if cap is None else cap, MAX_RESULT)
+    if len(text) <= cap:
         return text
     note = f"\n[… {len(text) - cap} of {len(text)} characters left out …]\n"
     room = cap - len(note)
@@ -150,37 +217,85 @@ def _text(value: object) -> str:
         return value
     if value is None:
         return NO_RESULT
-    plain = _plain(value, ())
+    plain = _plain(value, _Reading())
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
-def _plain(value: Any, outer: tuple[int, ...]) -> JsonValue:
+@dataclasses.dataclass(slots=True)
+class _Room:
+    """What may still be read, in characters."""
+
+    left: int = MAX_RESULT
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Reading:
+    """Where in a value the reading is, and how much of all of it may still be read.
+
+    Attributes:
+        outer: Identities of what the place lies in.
+        room: Shared by all places of one value.
+    """
+
+    outer: tuple[int, ...] = ()
+    room: _Room = dataclasses.field(default_factory=_Room)
+
+    def items(self, values: Iterable[Any]) -> Iterator[Any]:
+        """As many of the values as there is room for."""
+        for value in values:
+            self.room.left -= _ITEM
+            if self.room.left < 0:
+                return
+            yield value
+
+
+_ITEM = 4  # characters that an item takes beside its text: a digit, a comma, a space or a quote
+
+_LEFT_OUT = "[… the rest is left out: too long …]"
+
+
+def _plain(value: Any, reading: _Reading) -> JsonValue:
     """The value as `json.dumps` takes it, in an order that is the same in every process."""
     if _is_scalar(value):
-        return _scalar(value)
-    if id(value) in outer:
+        return _scalar(value, reading.room)
+    if id(value) in reading.outer:
         return "[contains itself]"
-    inner = (*outer, id(value))
+    if len(reading.outer) >= MAX_DEPTH:
+        return f"[nested more than {MAX_DEPTH} deep]"
+    inner = _Reading((*reading.outer, id(value)), reading.room)
     if isinstance(value, bytes | bytearray | memoryview):
-        return _bytes_text(bytes(value))
+        return _scalar(_bytes_text(bytes(value)), reading.room)
     if isinstance(value, Mapping):
-        return {_key(k, inner): _plain(v, inner) for k, v in value.items()}
+        return _object(value, inner)
     if (fields := _fields(value)) is not None:
-        return {name: _plain(item, inner) for name, item in fields.items()}
+        return _object(fields, inner)
     if isinstance(value, AbstractSet):
-        return sorted((_plain(item, inner) for item in value), key=_sort_key)
+        return sorted(_list(value, inner), key=_sort_key)
     if isinstance(value, io.IOBase) and value.readable():
         return _plain(value.read(), inner)  # pyright: ignore[reportAttributeAccessIssue] # readable
     if isinstance(value, list | tuple | Iterator) or _is_view(value):
-        return [_plain(item, inner) for item in value]
+        return _list(value, inner)
     return _other(value, inner)
+
+
+def _object(value: Mapping[Any, Any], inner: _Reading) -> JsonValue:
+    made = {_key(k, inner): _plain(v, inner) for k, v in inner.items(value.items())}
+    return made if inner.room.left >= 0 else {**made, "…": _LEFT_OUT}
+
+
+def _list(value: Iterable[Any], inner: _Reading) -> list[JsonValue]:
+    made = [_plain(item, inner) for item in inner.items(value)]
+    return made if inner.room.left >= 0 else [*made, _LEFT_OUT]
 
 
 def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int | float | None) and not isinstance(value, Enum)
 
 
-def _scalar(value: Any) -> JsonValue:
+def _scalar(value: Any, room: _Room) -> JsonValue:
+    if isinstance(value, str):
+        value = value[: max(room.left, 0) + _ITEM]  # the least that can be cut to the right size
+        room.left -= len(value)
     # Subclasses (`np.float64`, `StrSubclass`) as the plain type; integers too long for Python's
     # conversion limit as hexadecimal.
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _LONG_INT:
@@ -192,8 +307,8 @@ _LONG_INT = 14_000
 """Bits: 4,300 decimal digits, where Python refuses to convert (`sys.set_int_max_str_digits`)."""
 
 
-def _key(value: Any, outer: tuple[int, ...]) -> str:
-    plain = _plain(value, outer)
+def _key(value: Any, reading: _Reading) -> str:
+    plain = _plain(value, reading)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
@@ -222,26 +337,26 @@ def _is_view(value: object) -> bool:
     return isinstance(value, Iterable) and type(value).__module__ in ("builtins", "collections")
 
 
-def _other(value: Any, outer: tuple[int, ...]) -> JsonValue:
+def _other(value: Any, reading: _Reading) -> JsonValue:
     if isinstance(value, Enum):
-        return _plain(value.value, outer)
+        return _plain(value.value, reading)
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"
     if callable(arrays := getattr(value, "tolist", None)) and not isinstance(value, type):
-        return _plain(arrays(), outer)
+        return _plain(arrays(), reading)
     try:
         return to_jsonable_python(value)  # type: ignore[no-any-return] # JSON by contract
     except ValueError:
-        return _object_text(value, outer)
+        return _object_text(value, reading)
 
 
-def _object_text(value: Any, outer: tuple[int, ...]) -> JsonValue:
+def _object_text(value: Any, reading: _Reading) -> JsonValue:
     """An object's own words; its public attributes where it has none (an address tells nothing)."""
     kind = type(value)
     if any("__str__" in vars(k) or "__repr__" in vars(k) for k in kind.__mro__[:-1]):
         return str(value)
     public = {k: v for k, v in getattr(value, "__dict__", {}).items() if not k.startswith("_")}
-    return _plain({"type": kind.__name__, **public}, outer)
+    return _plain({"type": kind.__name__, **public}, reading)
 
 
 def _bytes_text(data: bytes) -> str:
@@ -250,5 +365,5 @@ def _bytes_text(data: bytes) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        return f"[{len(data)} bytes, base64] {base64.b64encode(data).decode()}"
+        return f"[{len(data)} bytes, base64] {base64.b64encode(data[:MAX_RESULT]).decode()}"
     return text

@@ -39,6 +39,7 @@ from agentkit.messages import (
     next_call_number,
 )
 from agentkit.toolset import Effect, Happened, Tool, ToolOptions, make_tool
+from tests.journal.edges import digest, inside
 
 RUN = "the-run"
 EFFECTS: tuple[Effect, ...] = ("pure", "idempotent", "probed", "once", "once", "once")
@@ -95,8 +96,9 @@ class SeededModel:
 
     name, constrains = "seeded", False
 
-    def __init__(self, seed: int, calls: int, bomb: Bomb) -> None:
+    def __init__(self, seed: int, calls: int, bomb: Bomb, *, edges: bool = False) -> None:
         rng = random.Random(seed)
+        self._seed, self._edges = seed, edges
         self._steps: list[list[tuple[str, int]]] = []
         number = 0
         while number < calls:
@@ -112,15 +114,25 @@ class SeededModel:
         message = AssistantMessage("All done.")
         if done < len(self._steps):
             asked = enumerate(self._steps[done])
-            made = [ToolCall(f"call_{first + n}", e, {"number": i}) for n, (e, i) in asked]
+            made = [ToolCall(f"call_{first + n}", e, self._arguments(i)) for n, (e, i) in asked]
             message = AssistantMessage(None, tuple(made))
         reason: Any = "tool_calls" if message.tool_calls else "stop"
         await anyio.sleep(0.001)
         yield ModelFinished(ModelResponse(message, reason, Usage(10, 5)))
         self._bomb.reached("after the model")
 
+    def _arguments(self, number: int) -> dict[str, Any]:
+        if not self._edges:
+            return {"number": number}
+        return {"number": number, "value": edge(self._seed, number)}
+
     async def aclose(self) -> None:
         """Holds nothing."""
+
+
+def edge(seed: int, number: int) -> Any:
+    """The value at the edge of what can be kept that a call carries."""
+    return inside(random.Random(seed * 1_000 + number))
 
 
 @dataclass(frozen=True)
@@ -142,8 +154,9 @@ def tools_of(diary: Diary, bomb: Bomb, seed: int, pace: float) -> list[Tool[...,
     """A tool for each effect; each takes up to `pace` seconds."""
     rng = random.Random(seed ^ os.getpid())
 
-    def work(ctx: ToolContext[Any], number: int) -> str:
+    def work(ctx: ToolContext[Any], number: int, value: Any = None) -> str:
         """Works."""
+        assert value is None or digest(value) == digest(edge(seed, number)), "another value came"
         diary.write("begin", ctx.idempotency_key, number)
         bomb.reached("in the tool")
         time.sleep(rng.random() * pace)
@@ -167,6 +180,7 @@ class Case:
     Attributes:
         lease: Seconds, of who works on it.
         pace: Seconds that a tool takes at most.
+        edges: Whether calls carry values at the edge of what can be kept.
     """
 
     folder: Path
@@ -174,6 +188,7 @@ class Case:
     calls: int = 10
     lease: float = 30.0
     pace: float = 0.002
+    edges: bool = False
 
 
 def victim(case: Case, bomb: Bomb) -> None:
@@ -181,7 +196,7 @@ def victim(case: Case, bomb: Bomb) -> None:
     folder, seed = case.folder, case.seed
     journal = SQLiteJournal(folder / "runs.db", lease=case.lease)
     mined = MinedJournal(journal, bomb)
-    model = SeededModel(seed, case.calls, bomb)
+    model = SeededModel(seed, case.calls, bomb, edges=case.edges)
     tools = tools_of(Diary(folder / "diary"), bomb, seed, case.pace)
     agent = Agent(model, tools=tools, observers=())
 
@@ -358,12 +373,14 @@ def _locked(folder: Path) -> bool:
     return False
 
 
-def batch(seed: int, runs: int, points: Sequence[str] = ("", "")) -> dict[str, int]:
+def batch(
+    seed: int, runs: int, points: Sequence[str] = ("", ""), *, edges: bool = False
+) -> dict[str, int]:
     """Plays so many runs of ten calls."""
     counts: Counter[str] = Counter()
     for number in range(runs):
         with tempfile.TemporaryDirectory() as folder:
-            counts += play(Case(Path(folder), seed * 1000 + number), points)
+            counts += play(Case(Path(folder), seed * 1000 + number, edges=edges), points)
     return dict(counts)
 
 

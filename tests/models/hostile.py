@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
@@ -313,7 +313,7 @@ def _well(path: str) -> Server:
 
 
 @contextmanager
-def serving() -> Iterator[Callable[[str], str]]:
+def serving() -> Generator[Callable[[str], str]]:
     """The addresses of the servers by name, while they run in a process of their own."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.models.hostile", "serve"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -187,3 +188,65 @@ def test_a_difference_leads_from_the_one_text_to_the_other(before: str, after: s
 def test_a_difference_is_short() -> None:
     lines = difference("", "x\n" * 100).splitlines()
     assert lines[-1] == "(61 more lines)"
+
+
+# --- large texts -------------------------------------------------------------------------------
+
+
+def patched(before: str, diff: str) -> str:
+    """The text after a unified diff with true line numbers, by a reader of diffs of its own."""
+    lines, made, at = before.split("\n"), list[str](), 0
+    for line in diff.split("\n"):
+        if found := re.match(r"@@ -(\d+),\d+ \+\d+,\d+ @@", line):
+            made += lines[at : int(found[1]) - 1]
+            at = int(found[1]) - 1
+        elif line.startswith("+"):
+            made.append(line[1:])
+        else:
+            assert lines[at] == line[1:]
+            made += [line[1:]] * line.startswith(" ")
+            at += 1
+    return "\n".join(made + lines[at:])
+
+
+few_lines = st.lists(st.sampled_from(["a", "b", "c", "", "d1", "d2", "d3"]), max_size=30)
+
+
+@settings(max_examples=200, deadline=None)
+@given(few_lines, few_lines, st.integers(0, 400))
+def test_a_diff_of_a_long_text_can_be_applied(
+    head: list[str], tail: list[str], filler: int
+) -> None:
+    unique = [f"u{n}" for n in range(filler)]
+    same = ["same"] * 250
+    old = "\n".join([*head, *unique, *tail, *same, "end"])
+    new = "\n".join([*tail, *unique, *head, *same, "end"])
+    diff = difference(old, new)
+    assert bool(diff) == (old != new)
+    if diff and "more line" not in diff:
+        assert patched(old, diff) == new
+
+
+def test_two_far_edits_of_many_alike_lines_are_both_shown() -> None:
+    middle = "".join(f"line {n % 50}\n" for n in range(200_000))
+    diff = difference(f"first\n{middle}last\n", f"FIRST\n{middle}LAST\n")
+    assert [line for line in diff.split("\n") if line[0] in "+-"] == [
+        "-first",
+        "+FIRST",
+        "-last",
+        "+LAST",
+    ]
+
+
+def test_thousands_of_lines_are_found_among_many_more() -> None:
+    lines = [f"line {n % 5_003}" for n in range(200_000)]
+    lines[121_000] = "the one"
+    old = "\n".join(f"  {line} " for line in lines[120_000:123_000])
+    started = time.process_time()
+    after = applied("\n".join(lines), [Edit(old, "  gone")], "f")
+    with pytest.raises(ToolError, match="nearest lines"):
+        applied(after, [Edit(old, "  gone")], "f")
+    with pytest.raises(ToolError, match="100 times or more, at lines 1, 2"):
+        applied("a\n" * 200_000, [Edit(" a\n" * 2_000, "b")], "f")
+    assert after.split("\n")[120_000] == "gone"
+    assert time.process_time() - started < 10

@@ -5,9 +5,11 @@ import dataclasses
 import datetime as dt
 import enum
 import io
+import json
 import time
 import uuid
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from agentkit.journal import CallDone, dump_entry, load_entry
 from agentkit.messages import AudioPart, ImagePart, TextPart
 from agentkit.toolset import (
     ToolOutput,
@@ -25,6 +28,7 @@ from agentkit.toolset import (
     result_text,
     tool_result,
 )
+from agentkit.toolset.results import MAX_IN_HISTORY, MAX_RESULT, in_history, is_small
 
 
 class Colour(enum.Enum):
@@ -214,3 +218,66 @@ def test_any_value_gives_utf8_text(value: object) -> None:
     content = result_content(value)
     assert isinstance(content, str)
     content.encode()
+
+
+# --- size --------------------------------------------------------------------------------------
+
+
+def test_a_hundred_megabytes_of_text_are_cut_to_what_a_record_takes() -> None:
+    text = str(result_content("x" * 100_000_000 + "the end"))
+    assert len(text) == MAX_RESULT
+    assert text.endswith("the end")
+    assert "of 100000007 characters left out" in text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        dict.fromkeys(range(100000), "x" * 1000),
+        [["y" * 10_000_000]] * 100,
+        (n for n in count()),
+        b"\xff" * 50_000_000,
+    ],
+    ids=["dict", "texts", "endless", "bytes"],
+)
+def test_any_value_is_read_up_to_the_bound_and_says_that_more_was_there(value: object) -> None:
+    text = str(result_content(value))
+    assert MAX_RESULT * 0.4 < len(text) <= MAX_RESULT
+    assert "left out" in text
+
+
+def test_data_for_programs_is_bounded_too_and_comes_back_from_a_record() -> None:
+    deep: Any = 1
+    for _ in range(5_000):
+        deep = [deep]
+    result = tool_result("c", ToolOutput("ok", data={"deep": deep, "long": ["x" * 10_000_000]}))
+    assert len(json.dumps(result.data)) <= 2 * MAX_RESULT
+    entry = load_entry(dump_entry(CallDone("k", result, 1)))
+    assert isinstance(entry, CallDone)
+    assert entry.result.data == result.data
+
+
+def test_a_conversation_holds_less_than_the_record() -> None:
+    content = in_history("x" * 2_000_000)
+    assert len(content) == MAX_IN_HISTORY
+    assert in_history("short") == "short"
+
+
+def test_an_image_that_no_server_would_take_is_named_instead() -> None:
+    content = result_content(ImagePart("data:image/png;base64," + "A" * 40_000_000))
+    assert content == (TextPart("[image of 40,000,022 characters of base64, left out: too large]"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "small"),
+    [
+        ("x", True),
+        ({"a": [1, None, "x"] * 10}, True),
+        ("x" * 200_000, False),
+        (["x"] * 2_000, False),
+        ([["x" * 900] * 50] * 10, False),
+        (object(), False),
+    ],
+)
+def test_what_is_read_in_no_time_is_told_apart(value: object, *, small: bool) -> None:
+    assert is_small(value) is small

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import difflib
 import re
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
-from typing import Annotated, TypeAlias
+from itertools import accumulate, groupby, islice, pairwise, takewhile
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -88,7 +90,7 @@ def _alike(pairs: Iterable[tuple[str, str]]) -> int:
 
 def _hunks(old: list[str], new: list[str], skipped: int) -> Iterator[str]:
     """The hunks of a unified diff with one line around, given how many first lines are the same."""
-    matcher = difflib.SequenceMatcher(None, old[skipped:], new[skipped:], autojunk=False)
+    matcher = _Matched(list(_opcodes(old[skipped:], new[skipped:])))
     for group in matcher.get_grouped_opcodes(1):
         (_, begin, _, begin_new, _), (*_, end, _, end_new) = group[0], group[-1]
         yield (
@@ -101,6 +103,88 @@ def _hunks(old: list[str], new: list[str], skipped: int) -> Iterator[str]:
             else:
                 yield from (f"-{line}" for line in old[skipped + i1 : skipped + i2])
                 yield from (f"+{line}" for line in new[skipped + j1 : skipped + j2])
+
+
+class _Matched(difflib.SequenceMatcher[str]):
+    """What was found otherwise, for difflib to group."""
+
+    def __init__(self, found: list[_Opcode]) -> None:
+        super().__init__()
+        self._found = found
+
+    def get_opcodes(self) -> list[_Opcode]:
+        return self._found
+
+
+_Opcode: TypeAlias = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
+
+
+def _opcodes(old: Sequence[str], new: Sequence[str]) -> Iterator[_Opcode]:
+    """What `difflib.SequenceMatcher` finds, in time linear in the lines.
+
+    Its own time grows with their square. So lines that stand once on both sides divide the texts
+    first (patience diff). A part without such lines that is still long is compared line by line if
+    both sides have as many, else it is one replacement.
+    """
+    at_old = at_new = 0
+    for anchor_old, anchor_new in [*_anchors(old, new), (len(old), len(new))]:
+        part_old, part_new = old[at_old:anchor_old], new[at_new:anchor_new]
+        if len(part_old) * len(part_new) <= _COMPARED_PAIRS:
+            matcher = difflib.SequenceMatcher(None, part_old, part_new, autojunk=False)
+            for kind, i1, i2, j1, j2 in matcher.get_opcodes():
+                yield kind, at_old + i1, at_old + i2, at_new + j1, at_new + j2
+        elif len(part_old) == len(part_new):
+            for same, i1, i2 in _runs(part_old, part_new):
+                kind = "equal" if same else "replace"
+                yield kind, at_old + i1, at_old + i2, at_new + i1, at_new + i2
+        else:
+            yield "replace", at_old, anchor_old, at_new, anchor_new
+        if anchor_old < len(old):
+            yield "equal", anchor_old, anchor_old + 1, anchor_new, anchor_new + 1
+        at_old, at_new = anchor_old + 1, anchor_new + 1
+
+
+def _runs(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, int, int]]:
+    """Rows of lines that are the same in the same place, or not, of two texts of equal length."""
+    at = 0
+    for same, row in groupby(one == other for one, other in zip(old, new, strict=True)):
+        begin, at = at, at + sum(1 for _ in row)
+        yield same, begin, at
+
+
+def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
+    """Places of lines that stand once on both sides and in the same order, as many as there are."""
+    if len(old) * len(new) <= _COMPARED_PAIRS:
+        return []
+    places = _once(new)
+    pairs = [(at, places[line]) for line, at in _once(old).items() if line in places]
+    pairs.sort()
+    tops: list[int] = []  # the last place of the shortest run of each length, and what led there
+    runs: list[int] = []
+    before: list[int] = []
+    for number, (_, place) in enumerate(pairs):
+        length = bisect_left(tops, place)
+        before.append(runs[length - 1] if length else -1)
+        if length == len(tops):
+            tops.append(place)
+            runs.append(number)
+        else:
+            tops[length], runs[length] = place, number
+    found: list[tuple[int, int]] = []
+    number = runs[-1] if runs else -1
+    while number >= 0:
+        found.append(pairs[number])
+        number = before[number]
+    return found[::-1]
+
+
+def _once(lines: Sequence[str]) -> dict[str, int]:
+    """The lines that stand once, with their places."""
+    counts = Counter(lines)
+    return {line: at for at, line in enumerate(lines) if counts[line] == 1}
+
+
+_COMPARED_PAIRS = 40_000  # of lines that are compared each with each
 
 
 def is_done(text: str, edits: Sequence[Edit]) -> bool | None:
@@ -155,11 +239,12 @@ def _place(text: str, edit: Edit, path: str) -> _Found:
 def _matches(text: str, edit: Edit) -> list[_Found]:
     """Where the old piece is, on the first rung on which it is anywhere."""
     edit = _without_numbers(edit, text)
-    return (
-        list(_exact(text, edit))
-        or list(_by_lines(text, edit, str.rstrip))
-        or list(_by_lines(text, edit, str.strip))
+    rungs = (
+        _exact(text, edit),
+        _by_lines(text, edit, str.rstrip),
+        _by_lines(text, edit, str.strip),
     )
+    return next((found for rung in rungs if (found := list(islice(rung, _MOST_PLACES)))), [])
 
 
 def _exact(text: str, edit: Edit) -> Iterator[_Found]:
@@ -182,17 +267,20 @@ def _without_numbers(edit: Edit, text: str) -> Edit:
 def _by_lines(text: str, edit: Edit, key: _Key) -> Iterator[_Found]:
     """Whole lines that are equal by `key`, with the replacement indented as they are."""
     old, new = _trimmed(edit)
-    wanted = [key(line) for line in old]
     lines = lines_of(text)
-    keys = [key(line) for line in lines]
-    begins = [0]
-    for line in lines:
-        begins.append(begins[-1] + len(line))
-    for first in range(len(lines) - len(wanted) + 1):
-        last = first + len(wanted)
-        if keys[first:last] == wanted:
-            end = begins[last] - len(_ending(lines[last - 1])) * bool(new)
-            yield _Found(begins[first], end, _indented_as(lines[first:last], old, new))
+    # No key holds a line break, so a row of keys is found as one text, which takes linear time.
+    wanted = "\n".join(["", *map(key, old), ""])
+    keys = "\n".join(["", *map(key, lines), ""])
+    first = at = begin = 0
+    while (found := keys.find(wanted, at)) >= 0:
+        skipped = keys.count("\n", at, found)
+        begin += sum(map(len, lines[first : first + skipped]))
+        first += skipped
+        own = lines[first : first + len(old)]
+        end = begin + sum(map(len, own)) - len(_ending(own[-1])) * bool(new)
+        yield _Found(begin, end, _indented_as(own, old, new))
+        begin += len(lines[first])
+        first, at = first + 1, keys.index("\n", found + 1)
 
 
 def _trimmed(edit: Edit) -> tuple[list[str], list[str]]:
@@ -257,15 +345,16 @@ def _with_endings(new: str, endings: str) -> str:
 def _ambiguous(text: str, found: Sequence[_Found], path: str) -> ToolError:
     lines = [str(_line_at(text, place.begin)) for place in found[:_SHOWN_PLACES]]
     more = "" if len(found) <= _SHOWN_PLACES else " and others"
+    times = f"{len(found)} times" if len(found) < _MOST_PLACES else f"{_MOST_PLACES} times or more"
     return ToolError(
-        f"the old text is in {path} {len(found)} times, at lines {', '.join(lines)}{more}. "
+        f"the old text is in {path} {times}, at lines {', '.join(lines)}{more}. "
         "Nothing was changed. Give more of the lines around the one you mean."
     )
 
 
 def _indented(text: str, place: _Found, path: str) -> ToolError:
     first = _line_at(text, place.begin)
-    shown = _numbered(lines_of(text[place.begin : place.end]), first)
+    shown = _numbered(lines_of(text[place.begin : place.end])[:_SHOWN_LINES], first)
     return ToolError(
         f"the old text is in {path}, but indented otherwise, and how to indent the new one cannot "
         f"be told. Nothing was changed. Copy these lines with their indentation:\n{shown}"
@@ -292,14 +381,16 @@ def _nearest(lines: Sequence[str], wanted: Sequence[str]) -> int | None:
     """The line, from 0, where the lines wanted are most nearly found."""
     stripped = [line.strip() for line in lines]
     known = set(wanted)
-    size = len(wanted)
-    scores = [sum(line in known for line in stripped[at : at + size]) for at in range(len(lines))]
+    hits = [0, *accumulate(line in known for line in stripped)]  # before each line
+    ends = (min(at + len(wanted), len(lines)) for at in range(len(lines)))
+    scores = [hits[end] - hits[at] for at, end in enumerate(ends)]
     best = max(scores, default=0)
     if best:
         return scores.index(best)
-    longest = sorted(wanted, key=len)[-1]
-    close = difflib.get_close_matches(longest, stripped[:_MOST_COMPARED], n=1, cutoff=0.6)
-    return stripped.index(close[0]) if close else None
+    longest = max(wanted, key=len)[:_SHOWN_COLUMNS]
+    starts = [line[:_SHOWN_COLUMNS] for line in stripped[:_MOST_COMPARED]]
+    close = difflib.get_close_matches(longest, starts, n=1, cutoff=0.6)
+    return starts.index(close[0]) if close else None
 
 
 def _numbered(lines: Sequence[str], first: int) -> str:
@@ -313,5 +404,6 @@ def _line_at(text: str, position: int) -> int:
 
 
 _SHOWN_PLACES = 5
+_MOST_PLACES = 100
 _SHOWN_NEAR = 12
-_MOST_COMPARED = 5_000  # lines: comparing is slow, and this only words a hint
+_MOST_COMPARED = 2_000  # lines: comparing is slow, and this only words a hint

@@ -7,7 +7,6 @@ something outside is cut rather than written through, and nothing special is eve
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import posixpath
@@ -27,7 +26,7 @@ from agentkit.toolset import Happened, Label
 from agentkit_tools.edits import Edit, applied, difference, is_done, lines_of
 from agentkit_tools.guarded import why_not_written
 from agentkit_tools.paths import Root
-from agentkit_tools.tree import LEFT_OVER, files_of
+from agentkit_tools.tree import LEFT_OVER, closest, files_of
 
 __all__ = ["ProjectFiles"]
 
@@ -212,10 +211,10 @@ class _Files:
     def _missing(self, kind: str, path: str) -> str:
         known: Iterable[str] = files_of(self._root)
         if kind == "folder":
-            known = {posixpath.dirname(name) or "." for name in known}
-        text = f'no {kind} "{path}" in the project.'
-        close = difflib.get_close_matches(path, list(known), n=1)
-        return f'{text} Did you mean "{close[0]}"?' if close else text
+            known = dict.fromkeys(posixpath.dirname(name) or "." for name in known)
+        text = f'no {kind} "{_at_most(path, _SHOWN_COLUMNS)}" in the project.'
+        close = closest(path, known)
+        return f'{text} Did you mean "{close}"?' if close else text
 
 
 _LOOKED_AT = 8_000  # bytes: where git, too, looks for a zero byte to call a file binary

@@ -6,7 +6,6 @@ opened beneath the directory or not at all (`agentkit_tools.paths`).
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from agentkit import Tool, ToolError, tool
 from agentkit_tools.paths import Root
-from agentkit_tools.tree import files_of
+from agentkit_tools.tree import closest, files_of
 
 __all__ = ["project_reader"]
 
@@ -72,6 +71,8 @@ class _Reader:
         name = name.strip().removesuffix("()")
         if not name:
             raise ToolError("the name to look for is empty.")
+        if len(name) > _LONGEST_LINE:
+            raise ToolError(f"the name to look for is longer than {_LONGEST_LINE:,} characters.")
         pattern = re.compile(_DEFINES.replace("{name}", re.escape(name)))
         return _listing(self._matching(pattern))
 
@@ -132,9 +133,9 @@ class _Reader:
         known = list(self._files())
         if kind == "folder":
             known = sorted({str(Path(name).parent) for name in known})
-        text = f'no {kind} "{path}" in the project.'
-        close = difflib.get_close_matches(path, known, n=1)
-        return f'{text} Did you mean "{close[0]}"?' if close else text
+        text = f'no {kind} "{_at_most(path, _SHOWN_COLUMNS)}" in the project.'
+        close = closest(path, known)
+        return f'{text} Did you mean "{close}"?' if close else text
 
     def _files(self) -> Iterator[str]:
         for path in files_of(self._root):

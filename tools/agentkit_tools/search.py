@@ -33,6 +33,7 @@ _MOST_FOUND = 1_000
 _SHOWN_RESULTS = 40
 _SHOWN_COLUMNS = 160
 _SECONDS = 20.0
+_LONGEST = 4_000  # characters of what is searched for
 
 _Place: TypeAlias = tuple[str, int]
 """A file and a line in it, from 1."""
@@ -76,6 +77,8 @@ class _Search:
             raise ToolError("search for one line at a time.")
         if "\0" in text:
             raise ToolError("the text holds a zero byte.")
+        if len(text) > _LONGEST:
+            raise ToolError(f"the text is longer than {_LONGEST:,} characters; search for a part.")
         if regex and self._ripgrep is None:
             raise ToolError("regular expressions need ripgrep, which is not installed here.")
         text = text.strip("\n")
@@ -95,6 +98,8 @@ class _Search:
         wanted = name.strip().removeprefix("./")
         if not wanted:
             raise ToolError("the name to look for is empty.")
+        if len(wanted) > _LONGEST:
+            raise ToolError(f"the name is longer than {_LONGEST:,} characters.")
         if not any(c in wanted for c in "*?["):
             wanted = f"*{wanted}*"
         pattern = re.compile(fnmatch.translate(f"*/{wanted}".casefold()))
@@ -162,8 +167,9 @@ class _Search:
             try:
                 yield from _places(process.stdout)
                 said = process.stderr.read(_LARGEST).decode("utf-8", "replace")
-                if process.wait() == _NOT_UNDERSTOOD and "regex parse error" in said:
-                    raise ToolError(f"the regular expression is wrong: {said.splitlines()[-1]}.")
+                if process.wait() == _NOT_UNDERSTOOD and "regex" in said:
+                    why = said.strip().splitlines()[-1][:_SHOWN_COLUMNS]
+                    raise ToolError(f"the regular expression is wrong: {why}.")
             finally:
                 clock.cancel()
                 process.kill()
@@ -174,7 +180,7 @@ _RIPGREP = (
     *("--no-config", "--no-messages", "--no-heading", "--with-filename", "--line-number", "--null"),
     *("--color=never", "--hidden", "--no-require-git", "--no-ignore-global", "--no-ignore-parent"),
     *("--sort=path", f"--max-filesize={_LARGEST}", "--only-matching", "--replace="),
-    *("--max-count=200", "--no-mmap"),
+    *("--max-count=200", "--no-mmap", "--regex-size-limit=300K", "--dfa-size-limit=10M"),
 )
 """One short line for each match: the path, a zero byte, the number of the line, a colon."""
 

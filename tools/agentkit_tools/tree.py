@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import posixpath
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentkit import ToolError
 from agentkit_tools.paths import Root
 
-__all__ = ["LEFT_OVER", "SKIPPED", "files_of"]
+__all__ = ["LEFT_OVER", "SKIPPED", "closest", "files_of"]
 
 SKIPPED = frozenset(
     {
@@ -129,16 +131,96 @@ def _with_spec(
 
 
 class _GitIgnore:
-    """One .gitignore; without pathspec (extra `tools`) it has no opinion."""
+    """One .gitignore; without pathspec and RE2 (extra `tools`) it has no opinion.
+
+    Its patterns are a stranger's, so they are matched by RE2, in time linear in the path: Python's
+    `re` would try `*a*a*a*a*b` against a long name for hours, and nothing could stop it.
+    """
 
     def __init__(self, text: str) -> None:
-        try:
-            from pathspec import GitIgnoreSpec  # noqa: PLC0415 - an optional extra
-        except ModuleNotFoundError:
-            self._spec = None
-        else:
-            self._spec = GitIgnoreSpec.from_lines(text.splitlines())
+        rules = list(_rules(text))
+        self._sets = [
+            made
+            for at in range(0, len(rules), _PATTERNS)
+            for made in _compiled(rules[at : at + _PATTERNS])
+        ]
 
     def check(self, name: str) -> bool | None:
         """See `_Spec.check`."""
-        return None if self._spec is None else self._spec.check_file(name).include
+        opinions = (each.opinion(name) for each in reversed(self._sets))
+        return next((opinion for opinion in opinions if opinion is not None), None)
+
+
+_LONGEST_PATTERN = 4_096  # characters: a path of Linux is no longer (PATH_MAX)
+_PATTERNS = 100  # that RE2 is given as one set: it refuses sets whose programs are too large
+
+
+_MEMORY = 2 << 20  # bytes for the program of a set and what it learns
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """Rules that RE2 looks for at once.
+
+    Attributes:
+        patterns: A compiled `re2.Set`.
+        leaves_out: What each rule says of a name that matches.
+    """
+
+    patterns: Any
+    leaves_out: Sequence[bool]
+
+    def opinion(self, name: str) -> bool | None:
+        """What the last rule that matches says."""
+        found: Sequence[int] = self.patterns.Match(name)
+        return self.leaves_out[max(found)] if found else None
+
+
+def _rules(text: str) -> Iterator[tuple[str, bool]]:
+    """Each line as a regular expression, with whether it leaves out what matches."""
+    try:
+        from pathspec.patterns.gitignore.spec import (  # noqa: PLC0415 - an optional extra
+            GitIgnoreSpecPattern,
+        )
+    except ModuleNotFoundError:
+        return
+    for line in text.splitlines():
+        if len(line) > _LONGEST_PATTERN:
+            continue
+        with suppress(ValueError):  # no pattern: as git does, it is left aside
+            expression, leaves_out = GitIgnoreSpecPattern.pattern_to_regex(line)
+            if isinstance(expression, str) and leaves_out is not None:
+                yield expression, leaves_out
+
+
+def _compiled(rules: Sequence[tuple[str, bool]]) -> list[_Set]:
+    """The rules as sets that RE2 takes; a rule that it does not take by itself says nothing."""
+    try:
+        import re2  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError:
+        return []
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = _MEMORY
+    made = re2.Set.SearchSet(options)
+    try:
+        for expression, _ in rules:
+            made.Add(expression)
+        made.Compile()
+    except re2.error:
+        if len(rules) == 1:
+            return []
+        half = len(rules) // 2
+        return [*_compiled(rules[:half]), *_compiled(rules[half:])]
+    return [_Set(made, [leaves_out for _, leaves_out in rules])]
+
+
+def closest(path: str, known: Iterable[str]) -> str | None:
+    """The path that was probably meant; looked for among a few, since comparing is slow."""
+    names = list(islice(known, _COMPARED))
+    close = difflib.get_close_matches(path[:_LONGEST_NAME], names, n=1)
+    return close[0] if close else None
+
+
+_COMPARED = 2_000
+_LONGEST_NAME = 200  # characters
