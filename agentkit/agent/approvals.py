@@ -66,8 +66,9 @@ async def decide(
     run: Run, position: int, item: ValidatedCall | ToolResult
 ) -> ValidatedCall | ToolResult | Approved | Approval:
     """What becomes of one call of the newest reply; an `Approval` is one that has to wait."""
-    if isinstance(item, ToolResult):
-        return item
+    answer = run.wiring.answer
+    if isinstance(item, ToolResult) or (answer is not None and item.tool is answer.tool):
+        return item  # an answer is what the run comes to, and reaches nothing
     ruling = run.wiring.authority.ruling(item, run.taint)
     if ruling.verdict == "deny":
         return denied(item.call, "the policy of this run does not allow it")
