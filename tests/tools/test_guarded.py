@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from types import ModuleType
+from typing import ClassVar, get_args
 
 import anyio
 import pytest
@@ -20,6 +23,7 @@ from agentkit_tools.sandbox import Bounds, Sandbox
 from agentkit_tools.shell import Environments
 
 from agentkit import ToolContext, ToolError
+from agentkit.mcp import McpToolset
 from agentkit.toolset.launched import note_launch
 
 pytestmark = pytest.mark.skipif(
@@ -76,6 +80,14 @@ def test_what_settings_name_is_closed(tmp_path: Path) -> None:
     assert closed(tmp_path) == {".git", "hooks", "more/settings"}
 
 
+def test_a_program_of_the_project_that_settings_start_is_closed(tmp_path: Path) -> None:
+    files(tmp_path, ".git/config", "scripts/clean.sh", "scripts/other.sh")
+    (tmp_path / ".git" / "config").write_text(
+        '[filter "tidy"]\n\tclean = sh ./scripts/clean.sh %f\n[remote "o"]\n\turl = scripts\n'
+    )
+    assert closed(tmp_path) == {".git", "scripts/clean.sh"}
+
+
 def test_environments_are_found_by_what_is_in_them(tmp_path: Path) -> None:
     files(tmp_path, "a/env/pyvenv.cfg", "b/conda-meta/history")
     assert closed(tmp_path) == {"a/env", "b"}
@@ -93,6 +105,43 @@ def test_what_this_process_starts_is_closed_with_what_lies_beside_a_script(
     files(tmp_path, "servers/one.py", "data/words.txt")
     note_launch(["python3", "servers/one.py", "--words=data/words.txt"], tmp_path)
     assert closed(tmp_path) == {"servers", "data/words.txt"}
+
+
+def test_packages_of_a_server_written_for_node_are_closed(tmp_path: Path) -> None:
+    files(tmp_path, "servers/a/main.mjs", "servers/node_modules/m/index.js", "node_modules/n.js")
+    note_launch(["node", "servers/a/main.mjs"], tmp_path)
+    assert closed(tmp_path) == {"servers/a", "servers/node_modules", "node_modules"}
+
+
+@pytest.mark.parametrize("form", ["module", "class", "object"])
+def test_what_is_installed_for_editing_is_closed_in_every_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    files(tmp_path, "code/shop/__init__.py", "docs/x")
+    mapping = {"shop": str(tmp_path / "code" / "shop" / "__init__.py")}
+
+    class Finder:
+        known: ClassVar[dict[str, str]] = mapping if form == "class" else {}
+
+        def __init__(self) -> None:
+            self.sources = mapping if form == "object" else {}
+
+        def find_spec(self, *_: object) -> None:
+            return None
+
+    Finder.__module__ = "editing"
+    editing = ModuleType("editing")
+    if form == "module":
+        vars(editing)["MAPPING"] = mapping
+    monkeypatch.setitem(sys.modules, "editing", editing)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
+    assert closed(tmp_path) == {"code/shop"}
+
+
+def test_an_mcp_server_that_is_started_from_the_project_is_closed(tmp_path: Path) -> None:
+    files(tmp_path, "servers/clock.py")
+    McpToolset([sys.executable, "servers/clock.py"], cwd=tmp_path)
+    assert closed(tmp_path) == {"servers"}
 
 
 def test_a_folder_that_the_path_of_python_names_is_closed_also_when_it_is_missing(
@@ -116,6 +165,40 @@ def test_where_python_searches_the_project_itself_packages_are_closed_and_the_re
     assert {"shop", "json", "shop.egg-info"} <= named
     assert "docs" not in named
     assert command(tmp_path, "echo x > docs/x && ! touch new.py").exit_code == 0
+
+
+def test_a_project_that_is_a_package_of_what_is_imported_is_closed_where_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python searches the folder above it, which is not the project's."""
+    files(tmp_path, "outer/inner/__init__.py", "outer/inner/deep/part.py", "outer/inner/docs/x")
+    for file in ("inner/__init__.py", "inner/deep/part.py"):
+        (tmp_path / "outer" / file).write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path / "outer"))
+    importlib.import_module("inner")
+    line = "echo x > docs/x && ! { echo x > __init__.py; } && ! { echo x > deep/part.py; }"
+    assert command(tmp_path / "outer" / "inner", line).exit_code == 0
+
+
+def test_a_second_name_of_a_loaded_file_is_closed(tmp_path: Path) -> None:
+    files(tmp_path, "outside/second_name_of_this.py")
+    source = tmp_path / "outside" / "second_name_of_this.py"
+    source.write_text("")
+    project = tmp_path / "project"
+    (project / "vendor").mkdir(parents=True)
+    os.link(source, project / "vendor" / "copied.py")
+    spec = importlib.util.spec_from_file_location("second_name_of_this", source)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    try:
+        assert closed(project) == {"vendor/copied.py"}
+        line = "! { echo x > vendor/copied.py; } && rm -rf vendor; echo x > vendor/copied.py"
+        command(project, line)
+    finally:
+        del sys.modules[spec.name]
+    assert source.read_text() == ""
 
 
 def test_a_socket_that_somebody_outside_listens_at_cannot_be_reached(tmp_path: Path) -> None:

@@ -12,31 +12,38 @@ ones. What is found is closed in two ways. `locked` is read-only with all that i
 a folder in which nothing is made, renamed, removed or changed, while folders in it stay writable:
 for a name that is missing, a link that could be exchanged, and a project whose own folder Python
 searches. Folders on the way are held in place by the sandbox, so that none can be exchanged as a
-whole (`sandbox.mounts`).
+whole (`sandbox`).
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
-import re
 import stat
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.machinery import all_suffixes
 from itertools import chain
 from pathlib import Path
 
 from agentkit import ToolError
+from agentkit_tools.gitfiles import named_in_settings, pointed_to
 from agentkit_tools.paths import PROTECTED, Root, folded, is_environment, is_git_directory
-from agentkit_tools.relied import import_folders, module_names, programs, started, trail
+from agentkit_tools.relied import (
+    import_folders,
+    linked_files,
+    module_names,
+    programs,
+    started,
+    trail,
+)
 
 __all__ = ["Guarded", "folders_in", "guarded", "why_not_written"]
 
 _DEEPEST = 200  # levels of folders
 _LONGEST_SETTINGS = 1 << 20  # bytes of a git configuration file
-_EXTENSIONS = tuple(suffix.lstrip(".") for suffix in EXTENSION_SUFFIXES)
+_IMPORTABLE = tuple(all_suffixes())
 
 
 @dataclass(slots=True)
@@ -104,6 +111,8 @@ class _Search:
         self._home = str(root.path)
         self._closes_environments = environments
         self._environments: list[str] = []
+        self._code: list[str] = []  # folders with files that Python can import
+        self._linked = linked_files()
         self.found = Guarded()
 
     def is_in_environment(self, path: str) -> bool:
@@ -147,8 +156,11 @@ class _Search:
         for folder in list(self.found.sealed):
             for name in folders_in(self._root, folder):
                 path = _joined(folder, name)
-                if is_importable(name, _names(self._root, path)):
+                if _names_code(name) or self._holds_code(path):
                     self.found.locked.setdefault(path, "Python could import it")
+
+    def _holds_code(self, folder: str) -> bool:
+        return any(f"{found}/".startswith(f"{folder}/") for found in self._code)
 
     # --- the tree ------------------------------------------------------------------------------
 
@@ -161,7 +173,7 @@ class _Search:
                 self.found.locked.setdefault(folder, "too deep to be looked through")
                 continue
             try:
-                entries = _entries(self._root, folder)
+                entries = self._look_into(folder)
             except FileNotFoundError:
                 continue  # gone meanwhile
             except (OSError, ToolError):
@@ -170,6 +182,22 @@ class _Search:
             closed = self._is_closed(folder, entries)
             if not closed or (self._before is not None and folder not in self._before.locked):
                 pending += self._deeper(folder, entries)
+
+    def _look_into(self, folder: str) -> dict[str, int]:
+        """The names in a folder with their types; closes files that have been loaded elsewhere."""
+        descriptor = self._root.open_directory(folder)
+        try:
+            with os.scandir(descriptor) as found:
+                entries = list(found)
+            for entry in entries if self._linked else ():
+                if entry.inode() in self._linked and entry.is_file(follow_symlinks=False):
+                    why = "a second name of what the agent imports"
+                    self.found.locked.setdefault(_joined(folder, entry.name), why)
+            if any(entry.name.endswith(_IMPORTABLE) for entry in entries):
+                self._code.append(folder)
+            return {entry.name: _type(entry) for entry in entries}
+        finally:
+            os.close(descriptor)
 
     def _is_closed(self, folder: str, entries: Mapping[str, int]) -> bool:
         """Closes a folder that is a git directory or an environment as a whole."""
@@ -211,7 +239,7 @@ class _Search:
             self.rely_on(f"{self._home}/{path}", "the agent's own folder")
         elif stat.S_ISREG(mode):
             self.found.locked.setdefault(path, "a pointer to a git directory")
-            if pointer := _pointer(self._text(path)):
+            if pointer := pointed_to(self._text(path)):
                 self._close_git_at(posixpath.join(self._home, folder, pointer), folder)
         else:
             self._close_git_at(f"{self._home}/{path}", folder)
@@ -251,9 +279,9 @@ class _Search:
         if common := self._text(f"{folder}/commondir").strip():
             self._close_git_at(posixpath.join(here, common), tree)
         for settings in ("config", "config.worktree"):
-            for base in (here, posixpath.join(self._home, tree)):
-                for named in _named_in_settings(self._text(f"{folder}/{settings}")):
-                    self.rely_on(posixpath.join(base, named), "named by git's settings")
+            text = self._text(f"{folder}/{settings}")
+            for path in named_in_settings(text, (here, posixpath.join(self._home, tree))):
+                self.rely_on(path, "named by git's settings")
 
     def _close_unreadable(self, folder: str) -> None:
         """Closes a folder that cannot be looked into; a command could open it again."""
@@ -310,12 +338,6 @@ def folders_in(root: Root, folder: str) -> list[str]:
     return []
 
 
-def _names(root: Root, folder: str) -> Container[str]:
-    with suppress(OSError, ToolError):
-        return _entries(root, folder)
-    return ("__init__.py",)  # who knows: it cannot be read
-
-
 def _joined(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
 
@@ -343,33 +365,8 @@ def _type(entry: os.DirEntry[str]) -> int:
         return 0
 
 
-def _pointer(text: str) -> str | None:
-    """Where a file named `.git` points; see gitrepository-layout(5)."""
-    head, _, path = text.partition(":")
-    return path.strip() or None if head.strip() == "gitdir" else None
-
-
-_SETTING = re.compile(
-    r"^\s*(?:\[[^\]]*\]\s*)?(?:path|hookspath|worktree)\s*=\s*(.+?)\s*$", re.I | re.M
-)
-
-
-def _named_in_settings(text: str) -> Iterator[str]:
-    """Folders of hooks and included files, by git-config(1); a worktree's own is not among them."""
-    for match in _SETTING.finditer(text):
-        if not match[0].lstrip().lower().startswith("worktree"):
-            yield match[1].strip('"')
-
-
-def is_importable(name: str, entries: Container[str]) -> bool:
-    """Whether a folder in a sealed one may hold what Python imports.
-
-    Args:
-        name: Of the folder.
-        entries: What is in it.
-    """
-    if any(f"__init__.{end}" in entries for end in ("py", "pyc", *_EXTENSIONS)):
-        return True
+def _names_code(name: str) -> bool:
+    """Whether Python would look into a folder of that name, or already has."""
     return name.endswith((".egg-info", ".dist-info", ".egg")) or name in module_names()
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from agentkit.toolset.launched import note_launch
 from agentkit_tools.relied import trail
 
 __all__ = ["BUBBLEWRAP", "RIPGREP", "Helper", "candidates", "found"]
@@ -56,7 +57,10 @@ def found(helper: Helper, project: Path) -> str | None:
         helper: Which.
         project: The directory from which none is taken.
     """
-    return next((path for path, problem in candidates(helper, project) if problem is None), None)
+    path = next((path for path, problem in candidates(helper, project) if problem is None), None)
+    if path is not None:
+        note_launch([path], "/")
+    return path
 
 
 def candidates(

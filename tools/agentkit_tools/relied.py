@@ -20,7 +20,7 @@ from pathlib import Path
 from agentkit.toolset.launched import launched
 from agentkit.trace import runs_directory
 
-__all__ = ["import_folders", "module_names", "programs", "started", "trail"]
+__all__ = ["import_folders", "linked_files", "module_names", "programs", "started", "trail"]
 
 _MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
 
@@ -92,6 +92,15 @@ def _launched_files(command: tuple[str, ...], folder: str) -> Iterator[str]:
             yield path
             if path.endswith(_SCRIPTS):
                 yield posixpath.dirname(path)
+                yield from _node_modules(posixpath.dirname(path))
+    yield from _node_modules(folder)
+
+
+def _node_modules(folder: str) -> Iterator[str]:
+    """Where Node.js looks for packages from a folder on; see its documentation of modules."""
+    while folder != (folder := posixpath.dirname(above := folder)):
+        if os.path.isdir(path := f"{above}/node_modules"):
+            yield path
 
 
 _SCRIPTS = (".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".pl", ".sh")
@@ -109,37 +118,81 @@ def import_folders() -> Iterator[tuple[str, str]]:
     for name, module in list(sys.modules.items()):
         for folder in _folders_of(name, getattr(module, "__dict__", {})):
             folders.setdefault(folder, f"the agent imports {name.partition('.')[0]} from here")
+    for folder in _named_by_finders():
+        folders.setdefault(folder, "installed for editing")
     return iter(folders.items())
 
 
 def _folders_of(name: str, module: Mapping[str, object]) -> Iterator[str]:
-    """The folder in which a loaded module's outermost package was looked for."""
+    """The folder of a loaded module, of its packages, and where the outermost was looked for."""
     file, depth = module.get("__file__"), name.count(".")
     if isinstance(file, str):
         if posixpath.basename(file).startswith("__init__."):
             depth += 1
-        yield _up(posixpath.dirname(os.path.join(os.getcwd(), file)), depth)
+        yield from _upwards(posixpath.dirname(os.path.join(os.getcwd(), file)), depth)
     elif "__path__" in module:  # a package without a file of its own
         for folder in _texts(module["__path__"]):
-            yield _up(folder, depth + 1)
-    if name.startswith("__editable__"):  # how setuptools finds what is installed for editing
-        mapping = module.get("MAPPING")
-        if isinstance(mapping, dict):
-            yield from _texts(mapping.values())
-        spaces = module.get("NAMESPACES")
-        for paths in spaces.values() if isinstance(spaces, dict) else ():
-            yield from _texts(paths)
+            yield from _upwards(folder, depth + 1)
 
 
-def _texts(found: object) -> Iterator[str]:
-    if isinstance(found, Iterable):
-        yield from (item for item in found if isinstance(item, str))
+def _named_by_finders() -> Iterator[str]:
+    """Absolute paths in what an editable install adds to `sys.meta_path`, or in its module.
+
+    Each tool that makes such installs has a form of its own: setuptools maps names in its module,
+    editables in a class, scikit-build-core in an object.
+    """
+    for finder in sys.meta_path:
+        own = finder if isinstance(finder, type) else type(finder)
+        if own.__module__.partition(".")[0].lstrip("_") in ("frozen_importlib", "importlib"):
+            continue
+        module = sys.modules.get(own.__module__)
+        for holder in (finder, own, module):
+            for value in list(getattr(holder, "__dict__", {}).values()):
+                for path in _texts(value, levels=3):
+                    if os.path.isabs(path):
+                        yield posixpath.dirname(path) if os.path.isfile(path) else path
 
 
-def _up(folder: str, levels: int) -> str:
+def _texts(found: object, levels: int = 1) -> Iterator[str]:
+    """The texts in a value, and in what it holds, so many levels down."""
+    if isinstance(found, str | Path):
+        yield str(found)
+    elif levels and isinstance(found, Mapping):
+        for item in list(found.values()):
+            yield from _texts(item, levels - 1)
+    elif levels and isinstance(found, Iterable) and not isinstance(found, bytes | Iterator):
+        for item in found:
+            yield from _texts(item, levels - 1)
+
+
+def _upwards(folder: str, levels: int) -> Iterator[str]:
+    yield folder
     for _ in range(levels):
-        folder = posixpath.dirname(folder)
-    return folder
+        yield (folder := posixpath.dirname(folder))
+
+
+def linked_files() -> frozenset[int]:
+    """Inodes of loaded files and of helpers that have a second name: some tools install by links.
+
+    Another name of such a file may lie anywhere, also where commands write.
+    """
+    found: set[int] = set()
+    for module in list(sys.modules.values()):
+        for attribute in ("__file__", "__cached__"):
+            file = getattr(module, "__dict__", {}).get(attribute)
+            if isinstance(file, str):
+                found.update(_linked(file))
+    for launch in launched():
+        found.update(_linked(os.path.join(launch.folder, launch.command[0])))
+    return frozenset(found)
+
+
+@cache
+def _linked(file: str) -> tuple[int, ...]:
+    with suppress(OSError):
+        status = os.stat(file)
+        return (status.st_ino,) if status.st_nlink > 1 else ()
+    return ()
 
 
 def module_names() -> frozenset[str]:

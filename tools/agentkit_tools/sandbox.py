@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from agentkit import AgentKitError, ToolError
+from agentkit.toolset.launched import note_launch
 from agentkit_tools.guarded import Guarded, folders_in, guarded
 from agentkit_tools.helpers import BUBBLEWRAP, candidates
 from agentkit_tools.paths import Root
@@ -218,6 +219,7 @@ def _bwrap(project: Path, environments: bool) -> str:
     refused: list[str] = []
     for path, problem in candidates(BUBBLEWRAP, project, environments=environments):
         if problem is None:
+            note_launch([path], "/")
             return path
         refused.append(problem)
     if refused:
