@@ -243,7 +243,7 @@ class UsedDecisions:
     holds a copy of the paused run cannot know of it.
     """
 
-    _asked: set[str] = field(default_factory=set)
+    _asked: dict[str, None] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -251,7 +251,9 @@ class UsedDecisions:
         """Whether a question of this id was not asked before; from now on it was."""
         with self._lock:
             first = approval not in self._asked
-            self._asked.add(approval)
+            self._asked[approval] = None
+            if len(self._asked) > _MOST_ASKED:
+                del self._asked[next(iter(self._asked))]
             return first
 
     def is_used(self, approval: str) -> bool:
@@ -264,6 +266,11 @@ class UsedDecisions:
             first = approval not in self._used
             self._used.add(approval)
             return first
+
+
+_MOST_ASKED = 65_536
+"""Questions that are remembered, some 100 bytes each. It tells apart the calls of runs that bear
+the same name; so many questions later such a run has long gone on or been given up."""
 
 
 @dataclass(slots=True)
@@ -312,5 +319,5 @@ class GivenDecisions:
         return await person()
 
     def use(self, approval: str, /) -> bool:
-        """Uses it up for the whole process."""
-        return self.used.use(approval)
+        """Uses it up for the whole process; what no pause holds nobody can give again."""
+        return all(before.id != approval for before in self.waiting) or self.used.use(approval)
