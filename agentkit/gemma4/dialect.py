@@ -83,7 +83,7 @@ class Dialect:
         return parse(text, self._schemas, in_thought=in_thought)
 
     def read_tokens(
-        self, ids: Sequence[int], pieces: Sequence[str], *, in_thought: bool
+        self, ids: Sequence[int], pieces: Sequence[str], *, in_thought: bool, constrained: bool
     ) -> ParsedReply:
         """A reply's own tokens: its control tokens are known by their ids.
 
@@ -91,8 +91,11 @@ class Dialect:
             ids: What the model produced.
             pieces: The text of each token, as many as ids.
             in_thought: The prompt ended inside an open thought.
+            constrained: A grammar held the calls.
         """
-        return parse_tokens(ids, pieces, self._schemas, in_thought=in_thought)
+        return parse_tokens(
+            ids, pieces, self._schemas, in_thought=in_thought, constrained=constrained
+        )
 
     def parser(self, *, in_thought: bool) -> Parser:
         """What `read` does, for a reply that comes in pieces."""

@@ -93,10 +93,6 @@ class Escape:
         """A JSON value with every string in it escaped, the keys of objects too."""
         return _over_json(value, self.escape)
 
-    def unescape_json(self, value: _T) -> _T:
-        """What `escape_json` was given: for the arguments of a call that comes back."""
-        return _over_json(value, self.unescape)
-
     # --- messages and tools ----------------------------------------------------------------
 
     def escape_message(self, message: Message) -> Message:

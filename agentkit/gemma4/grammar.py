@@ -22,9 +22,8 @@ from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
 from agentkit.messages import JsonObject, ToolChoice
 from agentkit.schema.lower import LoweredTool
-from agentkit.schema.read import read
 
-__all__ = ["Grammar", "ToolGrammar", "answer_grammar", "compile_grammar", "compile_tool"]
+__all__ = ["Grammar", "ToolGrammar", "compile_grammar", "compile_tool"]
 
 _escape: Final = Escape().escape
 
@@ -99,22 +98,6 @@ def compile_grammar(tools: Sequence[ToolGrammar], choice: ToolChoice) -> Grammar
     ebnf = _grammar(calls, *(tool.rules for tool in named))
     forced = choice.mode == "required"
     return Grammar(_structural(_calls(ebnf, choice.max_calls, forced=forced)), ebnf, named)
-
-
-def answer_grammar(schema: object, *, escape: Callable[[str], str] = _escape) -> Grammar:
-    """A reply that is one value in the native syntax: `{decision:<|"|>refund<|"|>,sum:12}`.
-
-    For a final answer as typed data, without tools.
-
-    Args:
-        schema: JSON Schema of the value. Its names are used as they are.
-        escape: What was done to the texts of the schema that the model was shown.
-    """
-    constraints = Constraints({}, escape)
-    value = constraints.value(read(schema))
-    ebnf = _grammar(value, constraints.rules)
-    tool = ToolGrammar("", value, constraints.rules, constraints.carried)
-    return Grammar(_structural({"type": "grammar", "grammar": ebnf}), ebnf, (tool,))
 
 
 def _grammar(root: str, *rules: Mapping[str, str]) -> str:

@@ -39,9 +39,14 @@ Truncation: TypeAlias = Cut | Literal["thought"]
 """Where a reply was cut: in a thought, or in a call's name, key, value or string."""
 
 _STOPS: Final = frozenset(STOP_LITERALS)
+_ENDS: Final = frozenset((CALL_CLOSE, CALL_OPEN, *STOP_LITERALS))
+"""What ends a call outside a string."""
 _CONTROLS: Final[Mapping[int, Control]] = {
     number: Control(literal) for literal, number in IDS.items()
 }
+_TEXT: Final = -1
+"""Stands for the id of any ordinary token."""
+_ENDING_IDS: Final = frozenset(IDS[literal] for literal in _ENDS)
 _SOFT: Final = Control("")
 """In the queue: quotes can be trusted again."""
 _LONGEST_HEADER: Final = 256
@@ -92,11 +97,52 @@ def parse_tokens(
     tools: Schemas | None = None,
     *,
     in_thought: bool = False,
+    constrained: bool = False,
 ) -> ParsedReply:
-    """Parse a whole reply by its token ids; see `Parser`."""
+    """Parse a whole reply by its token ids; see `Parser`.
+
+    Args:
+        ids: Token ids.
+        pieces: The text of each token.
+        tools: Schemas of the tools on offer.
+        in_thought: The prompt ended inside an open thought.
+        constrained: A grammar held the calls. It works on characters, so inside a call, which only
+            the token opens, the other control tokens may be spelled.
+    """
     parser = Parser(tools, in_thought=in_thought)
+    if constrained:
+        ids, pieces = _spelled_inside(ids, pieces)
     parser.feed_tokens(ids, pieces)
     return parser.finish()
+
+
+def _spelled_inside(ids: Sequence[int], pieces: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The tokens, with those literals that are spelled inside a call as tokens."""
+    changed: list[tuple[int, str]] = []
+    lexer: Lexer | None = None
+    for number, piece in zip(ids, pieces, strict=False):
+        if lexer is None or number in _CONTROLS:
+            changed += _literals(lexer.flush() if lexer else ())
+            changed.append((number, piece))
+            if number in _ENDING_IDS:
+                lexer = Lexer() if number == IDS[CALL_OPEN] else None
+            continue
+        changed += (parts := _literals(lexer.feed(piece)))
+        if any(part == IDS[CALL_CLOSE] for part, _ in parts):
+            changed += _literals(lexer.flush())
+            lexer = None
+    changed += _literals(lexer.flush() if lexer else ())
+    return [number for number, _ in changed], [piece for _, piece in changed]
+
+
+def _literals(parts: Iterable[str]) -> list[tuple[int, str]]:
+    """Pieces of a lexer as tokens; only those literals count that can stand inside a call."""
+    inside = (QUOTE, CALL_CLOSE)
+    return [(IDS[part] if _is_control(part, inside) else _TEXT, str(part)) for part in parts]
+
+
+def _is_control(part: str, literals: Sequence[str]) -> bool:
+    return isinstance(part, Control) and part in literals
 
 
 @dataclass(slots=True)

@@ -21,7 +21,6 @@ from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.gemma4.render import TemplateVariant
-from agentkit.gemma4.tokens import STOP_IDS
 from agentkit.messages import Message
 
 __all__ = ["GENERIC", "PROFILES", "Modality", "Profile", "profile_for"]
@@ -49,7 +48,6 @@ class Profile:
         audio_seconds: Longest recording that the model takes in one part.
         video_frame_tokens: Tokens of one frame with its time stamp, as vLLM counts them.
         video_frames: Frames that are sampled of one video.
-        stop_ids: Tokens that end a reply.
     """
 
     name: str
@@ -62,7 +60,6 @@ class Profile:
     audio_seconds: float = 30.0
     video_frame_tokens: int = 70 + 8
     video_frames: int = 32
-    stop_ids: tuple[int, ...] = STOP_IDS
 
     def takes(self, modality: Modality) -> bool:
         """Whether the model understands this kind of input."""

@@ -57,7 +57,6 @@ __all__ = [
     "TemplateVariant",
     "Turn",
     "cue",
-    "extends",
     "render",
     "render_call",
     "render_declaration",
@@ -215,15 +214,6 @@ def cue(last: Turn | None, generation: Generation) -> str:
     if generation.variant == "large" and not generation.thinking:
         return _MODEL_TURN + _EMPTY_THOUGHT
     return _MODEL_TURN
-
-
-def extends(before: str, after: str) -> bool:
-    """Whether a prompt only adds to an earlier one, so that the server's prefix cache holds.
-
-    The cue at the end of `before` is left out: it makes way for what the model wrote.
-    """
-    kept = before.removesuffix(_EMPTY_THOUGHT).removesuffix(_THOUGHT)
-    return after.startswith(kept)
 
 
 # --- one message -------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ what somebody wants to be run. Only the token that opens a call is beyond doubt,
 2. Where it gives none, a call is what the server returned as one, or a whole reply that is nothing
    but calls in Gemma's full form, exactly.
 3. A reply that a grammar held to calls and nothing else is a call in either spelling: the grammar
-   works on characters.
+   works on characters. Where it left text free, only the token opens a call; what stands inside
+   that may be spelled all the same.
 
 In: the server's reading and the reply's tokens. Out: the reply as it is to be believed. Where both
 readings are to be had ours counts, if it is exact: the server's parser mangles arguments
@@ -55,13 +56,15 @@ class Evidence:
 
     Attributes:
         reply: What the server sent.
-        forced: A grammar held the reply to calls and nothing else.
+        forced: Our grammar held the reply to calls and nothing else.
+        constrained: A grammar held the reply, ours or the caller's own.
         pieces: The text of each token, as many as `reply.token_ids`; None where it is not known.
         first_call: The number of the reply's first call within its conversation.
     """
 
     reply: Reply
     forced: bool = False
+    constrained: bool = False
     pieces: Sequence[str] | None = None
     first_call: int = 0
 
@@ -98,7 +101,9 @@ def believed(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> Mod
         spelled = dialect.read("".join(evidence.pieces), in_thought=thought)
         if spelled.only_calls:
             return of_parsed(server, spelled, evidence)
-    parsed = dialect.read_tokens(reply.token_ids, evidence.pieces, in_thought=thought)
+    parsed = dialect.read_tokens(
+        reply.token_ids, evidence.pieces, in_thought=thought, constrained=evidence.constrained
+    )
     return of_parsed(server, _agreed(parsed, server, dialect), evidence)
 
 

@@ -44,6 +44,7 @@ from agentkit.messages import (
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.evidence import Evidence, believed, may_hold_calls
+from agentkit.models.exchange import tell_sent
 from agentkit.models.language import Languages
 from agentkit.models.repeats import RepeatWatch
 from agentkit.models.server import Server
@@ -52,7 +53,6 @@ from agentkit.models.transport import Connection, Transport
 from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.trace import get_logger
 from agentkit.wire import (
-    Reply,
     ReplyDecoder,
     ServedModel,
     constrains_itself,
@@ -195,29 +195,36 @@ class VLLMModel:
         request = replace(request, settings=self._complete(request, served))
         language = await self._languages.of(request.tools)
         grammar = await self._grammar(request, language.dialect)
+        messages = language.encoder.encode(request.messages)
         body = encode_request(
             request,
             model=served.name,
-            messages=language.encoder.encode(request.messages),
+            messages=messages,
             declarations=language.dialect.declarations,
             stream=self._stream,
             grammar=grammar,
         )
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         watch = RepeatWatch()
+        tell_sent(body, messages, decoder.reply)
         payloads = self._payloads(body, deadline)
         async with aclosing(payloads):
             async for payload in payloads:
                 events = decoder.feed(payload)
                 for event in events:
                     yield event
-                if watch.sees_loop(decoder.reply, events):
+                if watch.sees_loop(decoder.reply, events) and not decoder.ended:
                     decoder.give_up()
                     break
         first = next_call_number(request.messages)
-        forced = grammar is not None and request.tool_choice.mode == "required"
         server = decoder.finish(first)
-        evidence = await self._evidence(decoder.reply, server, forced, first)
+        evidence = Evidence(
+            decoder.reply,
+            forced=grammar is not None and request.tool_choice.mode == "required",
+            constrained=grammar is not None or constrains_itself(request.settings),
+            first_call=first,
+        )
+        evidence = await self._with_pieces(evidence, server)
         response = believed(server, evidence, language.dialect)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
@@ -262,12 +269,11 @@ class VLLMModel:
             return None  # the server is away; asked again with the next request
         return dialect.grammar(request.tool_choice) if takes_grammar else None
 
-    async def _evidence(
-        self, reply: Reply, server: ModelResponse, forced: bool, first_call: int
-    ) -> Evidence:
-        """What is known of a reply beside the server's reading of it."""
-        if not reply.token_ids or not may_hold_calls(reply, server, forced=forced):
-            return Evidence(reply, forced, first_call=first_call)
+    async def _with_pieces(self, evidence: Evidence, server: ModelResponse) -> Evidence:
+        """The evidence with the text of each token, where that is needed and can be had."""
+        reply = evidence.reply
+        if not reply.token_ids or not may_hold_calls(reply, server, forced=evidence.forced):
+            return evidence
         pieces = None
         if self._spells_tokens:
             try:
@@ -281,7 +287,7 @@ class VLLMModel:
         if pieces is None and profile_for(self.name) is GENERIC:
             # Nothing says that the ids are those of Gemma's vocabulary, so they say nothing.
             reply = replace(reply, token_ids=[], prompt_token_ids=[])
-        return Evidence(reply, forced, pieces, first_call)
+        return replace(evidence, reply=reply, pieces=pieces)
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""

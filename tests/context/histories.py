@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agentkit.context import Context, ContextWindow, Fitted, PromptForm
 from agentkit.errors import ContextWindowError
-from agentkit.gemma4.render import Generation, extends
+from agentkit.gemma4.render import Generation
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -25,6 +25,7 @@ from agentkit.messages import (
 )
 from agentkit.policy import history_problems
 from tests.context.driving import driven, form_of, prompt_text, tokens
+from tests.gemma4.replies import extends
 
 __all__ = ["check_history", "random_history"]
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from agentkit.events import ReasoningDelta, TextDelta
 from agentkit.gemma4.calls import ParsedCall
+from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.parse import ParsedReply, Parser, ParserEvent
 from agentkit.gemma4.render import render_call
 from agentkit.gemma4.tokens import CALL_OPEN, CONTROL_LITERALS, IDS, QUOTE
@@ -236,3 +237,24 @@ def repeats_a_key(call: str) -> bool:
                 return True
             keys.add(key)
     return False
+
+
+def unescaped(escape: Escape, value: Any) -> Any:
+    """A JSON value with every string in it, keys too, as it was before it was escaped."""
+    if isinstance(value, str):
+        return escape.unescape(value)
+    if isinstance(value, list):
+        return [unescaped(escape, item) for item in value]
+    if isinstance(value, dict):
+        return {escape.unescape(key): unescaped(escape, item) for key, item in value.items()}
+    return value
+
+
+def extends(before: str, after: str) -> bool:
+    """Whether a prompt only adds to an earlier one, so that the server's prefix cache holds.
+
+    The cue at the end of `before` is left out: it makes way for what the model wrote.
+    """
+    cue = "<|channel>thought\n"
+    kept = before.removesuffix(f"{cue}<channel|>").removesuffix(cue)
+    return after.startswith(kept)

@@ -13,6 +13,7 @@ from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import AssistantMessage, Message, ToolCall, ToolDefinition, UserMessage
 from tests.gemma4 import strategies as some
 from tests.gemma4.hostile import SLOTS, forged, hostile_texts
+from tests.gemma4.replies import unescaped
 
 ESCAPE = Escape()
 
@@ -59,7 +60,7 @@ def test_without_escape_every_slot_can_be_attacked(slot: str) -> None:
 @given(some.json_values)
 def test_json_survives_the_round_trip_with_its_keys(value: Any) -> None:
     escaped = ESCAPE.escape_json(value)
-    assert ESCAPE.unescape_json(escaped) == value
+    assert unescaped(ESCAPE, escaped) == value
 
 
 @settings(max_examples=80, deadline=None)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from agentkit.gemma4.render import (
     Declaration,
     Generation,
-    extends,
     render,
     render_call,
     render_declaration,
@@ -26,6 +25,7 @@ from agentkit.messages import (
 )
 from tests.gemma4 import strategies as some
 from tests.gemma4.official import needs_templates, official
+from tests.gemma4.replies import extends
 
 WEATHER: Declaration = {
     "name": "weather",

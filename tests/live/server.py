@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import shlex
 import time
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,15 @@ from agentkit.serving.progress import progress_line
 from agentkit.serving.vllm import api_program
 from tests.live.checkpoint import REPO, random_checkpoint, real_size
 
-__all__ = ["MODEL", "WINDOW", "LiveServer", "checkpoint_folder", "live_server", "window_of"]
+__all__ = [
+    "MODEL",
+    "WINDOW",
+    "LiveServer",
+    "checkpoint_folder",
+    "live_server",
+    "requests_in",
+    "window_of",
+]
 
 MODEL = TINY_NAME
 WINDOW, REAL_SIZE_WINDOW = 8192, 32_768
@@ -59,6 +69,12 @@ def checkpoint_folder(name: str) -> Path:
 def window_of(name: str) -> int:
     """Tokens of the window that a checkpoint is served with."""
     return REAL_SIZE_WINDOW if name.startswith("real-size") else WINDOW
+
+
+def requests_in(log: Path, start: int) -> Counter[str]:
+    """How often each path was asked for, by a server's own log from a byte of it on."""
+    text = log.read_bytes()[start:].decode("utf-8", "replace")
+    return Counter(re.findall(r'"(?:GET|POST) (\S+) HTTP', text))
 
 
 @contextlib.contextmanager

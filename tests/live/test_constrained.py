@@ -3,21 +3,24 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import replace
 
 import httpx2
 import pytest
 
-from tests.live.client import KEY, URL, live, model
+from tests.live.client import KEY, URL, WINDOW, live, model
 from tests.live.constrained import (
     Case,
     ask,
     auto_cases,
     check,
+    closing_tokens,
     forced_cases,
     spelled_cases,
     tokenizer_of,
     unbounded_cases,
 )
+from tests.live.server import WINDOW as SMALL_WINDOW
 from tests.live.server import checkpoint_folder
 
 pytestmark = live
@@ -33,8 +36,9 @@ def client() -> Generator[httpx2.Client]:
 def checked(client: httpx2.Client, cases: list[Case]) -> Counter[str]:
     name = model()
     tokenizer = tokenizer_of(checkpoint_folder(os.environ["AGENTKIT_LIVE_CHECKPOINT"]))
+    closing = closing_tokens(tokenizer) if WINDOW != SMALL_WINDOW else ()
     counts: Counter[str] = Counter()
-    for case in cases:
+    for case in (replace(case, closing=closing) for case in cases):
         counts += check(case, ask(client, case.body(name)), tokenizer)
     return counts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import AsyncGenerator, Sequence
@@ -24,18 +25,24 @@ from agentkit.messages import (
     ToolCall,
 )
 from agentkit.models import CountsPrompts
-from tests.live.checkpoint import REPO
 from tests.live.client import KEY, URL, WINDOW, live
+from tests.live.server import checkpoint_folder
 
 pytestmark = [*live, pytest.mark.timeout(900)]
 
-TOKENIZER = REPO / "agentkit" / "models" / "tiny" / "tokenizer.json"
+TOKENIZER = checkpoint_folder(os.environ.get("AGENTKIT_LIVE_CHECKPOINT", "tiny"))
 WORDS = [
     "def",
     "handle",
     "3.14",
     "ü",
     "日本語",
+    "Привет",
+    "नमस्ते",
+    "مرحبا",
+    "한국어",
+    "ไทย",
+    "∑ᵢ xᵢ²",
     "\n",
     "<turn|>",
     "😀",

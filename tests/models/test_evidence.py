@@ -35,7 +35,7 @@ def by_ids(written: str, *, spelled: str = "", forced: bool = False) -> Evidence
     """A reply whose control literals are tokens, but for those in `spelled` in front of it."""
     tokens = [*([(5000, spelled)] if spelled else []), *tokenize(written, random.Random(1))]
     reply = Reply(finish="stop", token_ids=[number for number, _ in tokens])
-    return Evidence(reply, forced, [text for _, text in tokens])
+    return Evidence(reply, forced, pieces=[text for _, text in tokens])
 
 
 def calls(response: ModelResponse) -> list[tuple[str, dict[str, Any]]]:
@@ -69,6 +69,17 @@ def test_a_reply_that_was_held_to_calls_is_one_in_either_spelling() -> None:
     assert calls(believed(server(WRITTEN), evidence, DIALECT)) == [("add", {"a": 1})]
     prose = by_ids("", spelled=f"I say {WRITTEN}", forced=True)
     assert calls(believed(server(f"I say {WRITTEN}"), prose, DIALECT)) == []
+
+
+def test_inside_a_call_that_a_grammar_held_the_tokens_may_be_spelled() -> None:
+    pieces = ["<|tool_call>", "call:add{note:<|", f'"|>x{Q}', "}<tool_call", "|> and ", WRITTEN]
+    reply = Reply(finish="stop", token_ids=[48, *[900] * 5])
+    free = believed(server(""), Evidence(reply, pieces=pieces), DIALECT)
+    assert calls(free) == [("add", {})]
+    assert free.message.tool_calls[0].malformed is not None
+    held = believed(server(""), Evidence(reply, constrained=True, pieces=pieces), DIALECT)
+    assert calls(held) == [("add", {"note": "x"})]
+    assert held.message.reasoning == f"and {WRITTEN}", "what is spelled outside stays text"
 
 
 def test_without_ids_a_call_is_what_the_server_says() -> None:
