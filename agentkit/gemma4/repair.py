@@ -52,6 +52,7 @@ _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"
 _MARKS: Final = re.compile(r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|,\s*+\Z|\bcall:\w")
 """What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, a
 comma at its end, the head of a call. It is as likely the rest of another value."""
+_ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
@@ -235,8 +236,11 @@ class Readings:
             return
         if mark == self._quote:
             end = self._text.find(mark, at + 1)
-            if end >= 0:
-                yield quoted_value(self._text[at + 1 : end], shape), end + 1, undone
+            text = self._text[at + 1 : end]
+            # Behind a string that lacked a quote, `,` between two may be what parts two others.
+            apart = "opening quote" in undone and _ONLY_MARKS.fullmatch(text)
+            if end >= 0 and not apart:
+                yield quoted_value(text, shape), end + 1, undone
             return
         if mark == "{":
             yield from self._members(at + 1, shape, {}, undone, ("}", depth))
