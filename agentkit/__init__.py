@@ -42,8 +42,7 @@ from agentkit.models import Model, Timeouts, VLLMModel
 from agentkit.policy import Limits, Policy
 from agentkit.toolset import RunContext, Tool, ToolContext, Toolset, tool
 from agentkit.trace import RunFiles
-
-__version__ = "0.1.0"
+from agentkit.version import __version__ as __version__
 
 __all__ = [
     "Agent",

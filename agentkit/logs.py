@@ -41,11 +41,13 @@ def _to_record(
 ) -> tuple[tuple[str], dict[str, Any]]:
     """Event and fields as the arguments of a `logging` call."""
     text = redacted(str(event.pop("event", "")))
-    exc_info = event.pop("exc_info", None)
+    exc_info, written = event.pop("exc_info", None), str(event.pop("exception", "")).rstrip()
     event = {key: _hidden(value) for key, value in event.items()}
     line = " ".join([text, *(f"{key}={value!r}" for key, value in event.items())])
     if exc_info and (told := _traceback(exc_info)) != redacted(told):
         line, exc_info = f"{line}\n{redacted(told)}", None
+    if written:  # of an exception that was raised elsewhere
+        line = f"{line}\n{written}"
     return (redacted(line),), {
         "exc_info": exc_info,
         "extra": {"agentkit": {"event": text, **event}},
@@ -75,4 +77,7 @@ def _traceback(exc_info: Any) -> str:
     """What `logging` would write of it."""
     error = sys.exc_info()[1] if exc_info is True else exc_info
     error = error[1] if isinstance(error, tuple) else error
-    return "" if error is None else "".join(traceback.format_exception(error))
+    try:
+        return "" if error is None else "".join(traceback.format_exception(error))
+    except Exception as broken:  # noqa: BLE001 - an exception's own text may raise
+        return f"(a traceback that cannot be written: {type(broken).__name__})"

@@ -143,6 +143,7 @@ class ToolResult:
         for_user: What a person is shown instead of `content`.
         data: What the tool gives to programs, as JSON. Never sent to the model.
         retry: The same call may succeed if tried again; a tool's `retries` go by it.
+        traceback: Where a tool raised, for the record and the log. Never sent to the model.
     """
 
     call_id: str
@@ -154,6 +155,7 @@ class ToolResult:
     for_user: str | None = None
     data: JsonValue = None
     retry: bool = False
+    traceback: str = ""
 
 
 # --- messages ----------------------------------------------------------------------------------

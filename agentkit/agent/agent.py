@@ -42,6 +42,7 @@ from agentkit.agent.surroundings import (
     in_own_loop,
     new_run_id,
     opening,
+    versions,
     window_for,
 )
 from agentkit.context import Context
@@ -92,8 +93,8 @@ class Agent(Generic[OutputT]):
         approve: Decides on calls that need a person; without it the run pauses.
         ask: Puts a tool's question (`ToolContext.ask`) to a person and returns the answer.
         executor: Runs the tools; by default in this process.
-        observers: Watch every run. Default: a JSONL file for each run (see `RunFiles`); pass `()`
-            for none.
+        observers: Watch every run. Default: a JSONL file for each run that no journal keeps (see
+            `RunFiles`); pass `()` for none.
 
     Attributes:
         context: As it was given.
@@ -136,7 +137,8 @@ class Agent(Generic[OutputT]):
         self._approve = approve
         self._ask = ask
         self._executor: Executor = RetryingExecutor(executor or LocalExecutor())
-        self._observers = tuple(default_observers() if observers is None else observers)
+        self._observers = tuple(observers or ())
+        self._files = tuple(default_observers() if observers is None else ())
 
     async def run(
         self,
@@ -355,7 +357,8 @@ class Agent(Generic[OutputT]):
         other._govern(policy or self._policy)
         if executor is not None:  # what happens there has not happened here
             other._executor, other._used = executor, UsedDecisions()
-        other._observers = self._observers if observers is None else tuple(observers)
+        if observers is not None:
+            other._observers, other._files = tuple(observers), ()
         other._approve = approve or self._approve
         other._ask = ask or self._ask
         return other
@@ -393,7 +396,13 @@ class Agent(Generic[OutputT]):
         budget = Budget(options.limits or self._limits, current_budget.get())
         if options.journal is None:
             return await self._drive(options, messages, budget, listener)
-        began = RunOpened(tuple(messages), self._model.name, options.settings, options.limits)
+        began = RunOpened(
+            tuple(messages),
+            self._model.name,
+            options.settings,
+            options.limits,
+            versions=versions(),
+        )
         async with begun(options.journal, context.run_id, began) as record:
             return await self._drive(options, messages, budget, listener, record=record)
 
@@ -432,7 +441,7 @@ class Agent(Generic[OutputT]):
                 settings=(options.settings or ModelSettings()).over(self._settings),
                 context=context,
                 authority=Authority(self._policy, self._approve, above, grants),
-                emit=self._emit(context.run_id, listener),
+                emit=self._emit(context.run_id, listener, kept=record is not None),
                 ask=self._ask,
                 answer=self._answer,
                 options=options,
@@ -448,7 +457,7 @@ class Agent(Generic[OutputT]):
             return await drive(run, options.cancellation or Cancellation(), paused)
 
     def _emit(
-        self, run_id: str, listener: Callable[[Event], None] | None
+        self, run_id: str, listener: Callable[[Event], None] | None, *, kept: bool
     ) -> Callable[[Event], None]:
-        emit = emitter(run_id, self._observers, listener)
+        emit = emitter(run_id, (*self._observers, *(() if kept else self._files)), listener)
         return with_partial_output(self._answer, emit) if self._answer else emit

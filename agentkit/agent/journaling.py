@@ -112,8 +112,11 @@ class RecordedDecisions:
         return self.record.has_decisions
 
     def question(self, approval: Approval) -> Approval:
-        """The question as it is: its id depends on what the journal makes unique."""
-        return approval
+        """The question under the id that it was recorded with; else as it is, since that id depends
+        on what the journal makes unique.
+        """
+        asked = self.record.asked_as(approval.call, approval.target)
+        return approval if asked is None else replace(approval, id=asked)
 
     def take(self, approval: str, /) -> Decision | None:
         """The recorded decision on a question, if there is one."""

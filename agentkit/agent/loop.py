@@ -31,6 +31,7 @@ from agentkit.agent.approvals import taint_of_calls
 from agentkit.agent.calls import Outcome, Prepared, failed, prepare, run_calls
 from agentkit.agent.replies import ask, ask_for, problem_of
 from agentkit.agent.state import Cancellation, Run
+from agentkit.agent.surroundings import versions
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished, RunResult, RunStarted
 from agentkit.messages import (
@@ -69,13 +70,13 @@ async def drive(
         if scope.cancelled_caught:
             result = _ended_early(run, cancellation)
     except AgentKitError as error:
-        result = error.result = run.end("error", explanation=str(error))
+        result = error.result = run.end_early("error", str(error))
         raise
     except Exception as error:  # a bug, ours or that of a function of the user's: never hidden
-        result = run.end("error", explanation=f"{type(error).__name__}: {error}")
+        result = run.end_early("error", f"{type(error).__name__}: {error}")
         raise
     except BaseException:
-        result = run.end("cancelled", explanation="the run was cancelled")
+        result = run.end_early("cancelled", "the run was cancelled")
         raise
     finally:
         run.emit(RunFinished(result))
@@ -93,6 +94,7 @@ def _started(run: Run) -> RunStarted:
         run.messages[:1] != list(given.history[:1]) and run.messages[0].role == "system",
         given.settings,
         asdict(given.limits) if given.limits is not None else None,
+        versions=versions(),
     )
 
 
@@ -191,5 +193,5 @@ def _append_results(run: Run, calls: Sequence[ToolCall], outcome: Outcome) -> No
 
 def _ended_early(run: Run, cancellation: Cancellation) -> RunResult[Any]:
     if cancellation.cancelled:
-        return run.end("cancelled", explanation="the run was cancelled")
-    return run.end("seconds", explanation="stopped when the time was up")
+        return run.end_early("cancelled", "the run was cancelled")
+    return run.end_early("seconds", "stopped when the time was up")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Generator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from typing import Literal, TypeAlias
 
-from agentkit.agent.state import Run
+from agentkit.agent.state import Run, Streamed
 from agentkit.events import (
     AskedAgain,
     ContextCompacted,
@@ -21,6 +21,7 @@ from agentkit.events import (
     ModelCalled,
     ModelFinished,
     PromptFitted,
+    ReplyInterrupted,
     StepFinished,
     StepRestarted,
     StepStarted,
@@ -126,27 +127,56 @@ async def _generate(
     first: float | None = None
     fitted: PromptFitted | None = None
     events = bounded_thoughts(run.wiring.model.generate(request), settings.thinking_tokens)
-    async with aclosing(events):
-        async for event in events:
-            if isinstance(event, ModelFinished):
-                response = _kept(event.response)
-                continue
-            if isinstance(event, PromptFitted):
-                fitted = replace(event, step=run.step)
-                continue
-            if isinstance(event, ContextCompacted):
-                run.emit(replace(event, step=run.step))
-                continue
-            first = None if isinstance(event, StepRestarted) else first or time.monotonic()
-            if show:
-                shown: Event = replace(event, step=run.step)
-                run.emit(shown)
+    with _recorded(run, started):
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, ModelFinished):
+                    response = _kept(event.response)
+                    continue
+                if isinstance(event, PromptFitted):
+                    fitted = replace(event, step=run.step)
+                    continue
+                if isinstance(event, ContextCompacted):
+                    run.emit(replace(event, step=run.step))
+                    continue
+                first = None if isinstance(event, StepRestarted) else first or time.monotonic()
+                if show:
+                    shown: Event = replace(event, step=run.step)
+                    run.emit(shown)
+                    if run.streamed is not None:
+                        run.streamed.add(event)
     assert response is not None, "a model ends with ModelFinished or raises"
     first = None if first is None else round(first - started, 6)
     seconds = round(time.monotonic() - started, 6)
     run.emit(_called(run, request, response, seconds, first, fitted))
     run.budget.spend(usage=response.usage)
     return response
+
+
+@contextmanager
+def _recorded(run: Run, started: float) -> Generator[None]:
+    """Tells of one model call what goes to the server and comes back, also when it is cut short."""
+    streamed = run.streamed = Streamed()
+    try:
+        with run.exchanges.told_to(lambda event: run.emit(replace(event, step=run.step))):
+            yield
+    except BaseException as error:
+        why = str(error) if isinstance(error, Exception) else "it was cancelled"
+        seconds = round(time.monotonic() - started, 6)
+        if streamed:
+            shown = streamed.message
+            run.emit(
+                ReplyInterrupted(
+                    text=shown.content or "",
+                    reasoning=shown.reasoning or "",
+                    calls=tuple(streamed.calls[index] for index in sorted(streamed.calls)),
+                    why=why,
+                    seconds=seconds,
+                    step=run.step,
+                )
+            )
+        raise
+    run.streamed = None  # it came to its end: the reply itself is there
 
 
 def _kept(response: ModelResponse) -> ModelResponse:

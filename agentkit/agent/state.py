@@ -12,15 +12,32 @@ import anyio
 from agentkit.agent.answers import AnswerTool
 from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
 from agentkit.context import ContextWindow
-from agentkit.events import Event, RunResult
+from agentkit.events import (
+    Event,
+    ModelEvent,
+    ReasoningDelta,
+    RunResult,
+    StepRestarted,
+    TextDelta,
+    ToolCallDelta,
+)
 from agentkit.executors import Executor
 from agentkit.journal import Journal
-from agentkit.messages import Message, ModelRequest, ModelSettings, StopReason
+from agentkit.messages import AssistantMessage, Message, ModelRequest, ModelSettings, StopReason
 from agentkit.models import Model
+from agentkit.models.exchange import Exchanges
 from agentkit.policy import Authority, Budget, Limits, PausedRun, ProgressGuard
 from agentkit.toolset import Label, RunContext, Toolset
 
-__all__ = ["Cancellation", "Run", "RunOptions", "Wiring", "current_budget", "current_run"]
+__all__ = [
+    "Cancellation",
+    "Run",
+    "RunOptions",
+    "Streamed",
+    "Wiring",
+    "current_budget",
+    "current_run",
+]
 
 current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
 """What the call that is at work here spends from: a sub-agent spends from it too."""
@@ -83,6 +100,38 @@ class Wiring:
 
 
 @dataclass(slots=True)
+class Streamed:
+    """A reply while it comes, as far as it was shown."""
+
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def add(self, event: ModelEvent) -> None:
+        """Takes in what is shown next; a call that is made again takes all of it back."""
+        match event:
+            case TextDelta(text=text):
+                self.text.append(text)
+            case ReasoningDelta(text=text):
+                self.reasoning.append(text)
+            case ToolCallDelta(index=index, name=name, arguments=arguments):
+                known, before = self.calls.get(index, ("", ""))
+                self.calls[index] = name or known, before + arguments
+            case StepRestarted():
+                self.text, self.reasoning, self.calls = [], [], {}
+            case _:
+                pass
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.reasoning or self.calls)
+
+    @property
+    def message(self) -> AssistantMessage:
+        """The answer and the thought as far as they came; no call, since nothing may run of it."""
+        return AssistantMessage("".join(self.text), reasoning="".join(self.reasoning) or None)
+
+
+@dataclass(slots=True)
 class Run:
     """One run's state. Only the loop changes it.
 
@@ -90,6 +139,8 @@ class Run:
         step: The current step, from 1.
         taint: What the conversation holds: labels out of `policy.READS`. It only grows.
         sent: The newest request; before the first, the messages that the run began with.
+        exchanges: What went to the server so far.
+        streamed: What was shown of a reply that has not come to its end.
     """
 
     wiring: Wiring
@@ -102,10 +153,22 @@ class Run:
     taint: frozenset[Label] = frozenset()
     output: list[Any] = field(default_factory=list)
     sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
+    exchanges: Exchanges = field(default_factory=Exchanges)
+    streamed: Streamed | None = None
 
     def emit(self, event: Event) -> None:
         """Says what happens."""
         self.wiring.emit(event)
+
+    def end_early(self, stop: StopReason, explanation: str) -> RunResult[Any]:
+        """The result of a run that something else ends: what was shown of a reply stays."""
+        streamed, text = self.streamed, ""
+        if streamed is not None and self.wiring.answer is None:
+            message = streamed.message
+            text = message.content or ""
+            if text:
+                self.messages.append(message)
+        return self.end(stop, text, explanation)
 
     def end(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -17,6 +18,7 @@ from agentkit.events import Event
 from agentkit.messages import Message, SystemMessage
 from agentkit.toolset import RunContext, Tool
 from agentkit.trace import RunFiles, get_logger, runs_directory
+from agentkit.version import __version__
 
 __all__ = [
     "Instructions",
@@ -26,6 +28,7 @@ __all__ = [
     "in_own_loop",
     "new_run_id",
     "opening",
+    "versions",
     "window_for",
 ]
 
@@ -94,6 +97,12 @@ def window_for(context: Context | None, tools: Iterable[Tool[..., Any]]) -> Cont
     """A run's window: it knows which calls may simply be made again, and keeps the plan in view."""
     again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
     return ContextWindow(context, repeatable=again, kept=frozenset({PLAN}))
+
+
+def versions() -> dict[str, str]:
+    """Of agentkit and of what it runs on, for the record of a run."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"agentkit": __version__, "python": python, "platform": sys.platform}
 
 
 def new_run_id() -> str:

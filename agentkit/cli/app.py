@@ -16,13 +16,13 @@ from agentkit.cli.chat import chat
 from agentkit.cli.doctor import doctor
 from agentkit.cli.faults import faults
 from agentkit.cli.mcp import mcp
+from agentkit.cli.moved import moved
 from agentkit.cli.replay import replay
 from agentkit.cli.resume import resume
 from agentkit.cli.run import run
-from agentkit.cli.runs import runs
+from agentkit.cli.runs import runs, trace
 from agentkit.cli.serve import serve
 from agentkit.cli.tools import tools
-from agentkit.cli.trace import trace
 
 __all__ = ["add_installed", "app"]
 
@@ -36,10 +36,10 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(chat)
-app.command()(resume)
-app.command()(replay)
 app.add_typer(runs, name="runs")
-app.add_typer(trace, name="trace")
+app.command("resume", hidden=True)(moved(resume, "agentkit resume", "agentkit runs resume"))
+app.command("replay", hidden=True)(moved(replay, "agentkit replay", "agentkit runs replay"))
+app.add_typer(trace, name="trace", hidden=True)
 app.command()(doctor)
 app.command()(serve)
 app.add_typer(tools, name="tools")

@@ -24,6 +24,7 @@ from agentkit.events import RunFinished
 from agentkit.messages import Message, ModelSettings, dump_messages, load_messages
 from agentkit.policy import Grant, Policy, preset
 from agentkit.trace import runs_directory
+from agentkit.trace.runfile import open_private
 
 __all__ = ["Chat", "chat"]
 
@@ -188,7 +189,9 @@ def _folder() -> Path:
 def _save(file: Path, messages: list[Message]) -> None:
     """Written beside and moved into place, so that a crash leaves the old or the new one."""
     beside = file.with_name(f"{file.name}.tmp")
-    beside.write_bytes(dump_messages(messages))
+    with open_private(beside) as draft:
+        draft.truncate(0)
+        draft.write(dump_messages(messages))
     os.replace(beside, file)
 
 

@@ -17,11 +17,15 @@ __all__ = [
     "ModelName",
     "ModelUrl",
     "Project",
+    "RunName",
     "Seed",
     "Temperature",
     "Thinking",
 ]
 
+RunName: TypeAlias = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, the path of its file, or `last`.")
+]
 Allow: TypeAlias = Annotated[
     Preset,
     typer.Option(

@@ -1,4 +1,4 @@
-"""The agent that works over a project: made for `agentkit run`, and again for `agentkit resume`."""
+"""The agent that works over a project: made for `agentkit run`, and again to go on with a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import typer
 from pydantic import TypeAdapter, ValidationError
 
 from agentkit.agent import Agent, Observer
@@ -18,7 +17,7 @@ from agentkit.journal import SQLiteJournal
 from agentkit.messages import JsonValue, ModelSettings
 from agentkit.policy import Limits, Preset, preset
 from agentkit.redaction import public_address
-from agentkit.trace import runs_directory
+from agentkit.trace import JOURNAL, runs_directory
 
 __all__ = [
     "INSTRUCTIONS",
@@ -27,7 +26,6 @@ __all__ = [
     "default_journal",
     "instructions_for",
     "open_journal",
-    "refused",
 ]
 
 INSTRUCTIONS = (
@@ -121,7 +119,7 @@ def _adapter() -> TypeAdapter[Assignment]:
 def default_journal() -> Path | None:
     """Beside the run files; None where these are turned off."""
     directory = runs_directory()
-    return directory / "journal.db" if directory else None
+    return directory / JOURNAL if directory else None
 
 
 def open_journal(path: Path | None) -> SQLiteJournal:
@@ -137,9 +135,3 @@ def open_journal(path: Path | None) -> SQLiteJournal:
     if not chosen.is_file():
         raise UsageError(f"there is no journal {chosen}; agentkit run --journal PATH writes one")
     return SQLiteJournal(chosen)
-
-
-def refused(error: Exception) -> typer.Exit:
-    """Says what is wrong and how to mend it."""
-    typer.echo(f"agentkit: {error}", err=True)
-    return typer.Exit(2 if isinstance(error, UsageError) else 1)

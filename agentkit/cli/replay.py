@@ -1,4 +1,4 @@
-"""`agentkit replay`: an agent again, offline, on what one of its runs recorded."""
+"""`agentkit runs replay`: an agent again, offline, on what one of its runs recorded."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from rich.text import Text
 
 from agentkit.cli.choose import UsageError
 from agentkit.cli.locate import find_agent
+from agentkit.cli.options import JournalFile, RunName
+from agentkit.errors import AgentKitError
 from agentkit.runtime import ReplayReport
 from agentkit.runtime import replay as replay_run
 from agentkit.testing import ScriptedModel
-from agentkit.trace import TraceError, find_run, printable, read_events
+from agentkit.trace import Library, TraceError, printable
 
 __all__ = ["replay"]
 
 
 def replay(
-    run: Annotated[str, typer.Argument(help="A run's id, the path of its file, or `last`.")],
+    run: RunName,
     agent: Annotated[
         str,
         typer.Option(
@@ -33,22 +35,24 @@ def replay(
         ),
     ],
     project: Annotated[Path, typer.Option(help="The directory that the agent works on.")] = Path(),
+    journal: JournalFile = None,
 ) -> None:
-    """Run an agent's own code again offline, its model and tools served from a run file.
+    """Run an agent's own code again offline, its model and tools served from the record of a run.
 
     Nothing is called and nothing is run: prompt, tools, settings, policy, repairs and limits are
     those of the agent today. The first difference is shown with its step.
 
-    Exit codes: 0 identical, 1 a difference, 2 no such run or agent.
+    Exit codes: 0 identical, 1 a difference or no journal that can be read, 2 no such run or agent.
     """
     console = Console()
     try:
-        events = [timed.event for timed in read_events(find_run(run))]
+        recording = Library(journal=journal).open(run).whole()
+        events = [timed.event for timed in recording.events]
         found = find_agent(agent, ScriptedModel([]), project)
         report = anyio.run(replay_run, found, events)
-    except (UsageError, TraceError) as error:
+    except AgentKitError as error:
         typer.echo(f"agentkit: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(2 if isinstance(error, UsageError | TraceError) else 1) from None
     _show(report, console)
     raise typer.Exit(0 if report.identical else 1)
 

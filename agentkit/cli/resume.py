@@ -1,20 +1,24 @@
-"""`agentkit resume`: goes on with a run that died, stopped or was stopped."""
+"""`agentkit runs resume`: goes on with a run that died, stopped or was stopped."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from agentkit.cli.options import JournalFile, ModelName, ModelUrl
+from agentkit.cli.choose import UsageError
+from agentkit.cli.options import JournalFile, ModelName, ModelUrl, RunName
 from agentkit.cli.project import Assignment, open_journal
 from agentkit.cli.run import Watched, perform
-from agentkit.cli.runs import RunName, named
 from agentkit.cli.show import Printer
 from agentkit.events import Event, RunResult, TextDelta
+from agentkit.journal import RunOpened, SQLiteJournal
+from agentkit.messages import JsonValue
 from agentkit.policy import Limits
+from agentkit.trace import Library
 
 __all__ = ["resume"]
 
@@ -41,11 +45,11 @@ def resume(
 
     async def work() -> RunResult:
         with open_journal(journal) as kept:
-            run_id, opening = await named(kept, run)
-            assignment = Assignment.from_labels(opening.labels)
+            run_id = Library(journal=kept.path).newest() if run == "last" else run
+            assignment = Assignment.from_labels(await _labels(kept, run_id))
             if model or model_name:
                 assignment = replace(assignment, model=model, model_name=model_name)
-            watched.resumable = True
+            watched.kept = True
             agent = assignment.agent([*watched.observers, shown], printer)
             limits = Limits(steps=max_steps) if max_steps else None
             result = await agent.resume(run_id, journal=kept, limits=limits)
@@ -56,6 +60,21 @@ def resume(
         return result
 
     raise typer.Exit(perform(work, watched, printer))
+
+
+async def _labels(journal: SQLiteJournal, run_id: str) -> Mapping[str, JsonValue]:
+    """What a run was labelled with when it began.
+
+    Raises:
+        UsageError: The journal has no such run.
+    """
+    examined = await journal.examine(run_id)
+    if not examined.records and not examined.damage:
+        raise UsageError(
+            f"the journal {journal.path} has no run {run_id}; agentkit runs list shows what it has"
+        )
+    entries = (record.entry for record in examined.records)
+    return next((entry.labels for entry in entries if isinstance(entry, RunOpened)), {})
 
 
 class _Shown:

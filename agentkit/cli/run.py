@@ -32,7 +32,7 @@ from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted
 from agentkit.journal import SQLiteJournal
 from agentkit.messages import ModelSettings
-from agentkit.trace import RunFiles, runs_directory
+from agentkit.trace import RunFiles, TraceError, runs_directory
 
 __all__ = ["Watched", "conclude", "perform", "run"]
 
@@ -54,7 +54,7 @@ def run(
 
     The answer goes to standard output; thoughts, tool calls and notices to standard error.
     The key of a guarded server is read from AGENTKIT_API_KEY. The run is kept in a journal; if it
-    does not come to its end, `agentkit resume` goes on with it.
+    does not come to its end, `agentkit runs resume` goes on with it.
 
     Exit codes: 0 answered, 1 the server failed, 2 wrong usage, 3 ended without an answer,
     130 stopped by Ctrl-C.
@@ -75,19 +75,22 @@ def run(
     async def work() -> RunResult:
         if not question.strip():
             raise UsageError("the question is empty; say what to find out or do")
-        agent = assignment.agent(watched.observers, printer)
         with _kept(journal, assignment, printer) or nullcontext() as kept:
-            watched.resumable = kept is not None
+            watched.kept = kept is not None
+            agent = assignment.agent(watched.observers, printer)
             return await _show(agent, question, printer, kept)
 
     raise typer.Exit(perform(work, watched, printer))
 
 
 class Watched:
-    """Writes the run file, and remembers the run's id, also of a run that did not end well.
+    """Remembers the run's id, also of a run that did not end well.
 
     Args:
         journal: As `--journal`.
+
+    Attributes:
+        kept: Whether a journal keeps the run; otherwise it is written to a file.
     """
 
     def __init__(self, journal: Path | None = None) -> None:
@@ -96,17 +99,20 @@ class Watched:
         self.files = RunFiles(directory) if directory else None
         self.run_id = ""
         self.more_steps = 0
-        self.resumable = False
+        self.kept = False
 
     @property
     def observers(self) -> list[Observer]:
         """Of the run."""
-        return [self, *([self.files] if self.files else [])]
+        return [self, *([self.files] if self.files and not self.kept else [])]
+
+    def where(self) -> str:
+        """What a command needs to find the run."""
+        return f" --journal {shlex.quote(str(self.journal))}" if self.journal else ""
 
     def options(self) -> str:
-        """What `agentkit resume` needs to find the run, and to come further than it did."""
-        where = f" --journal {shlex.quote(str(self.journal))}" if self.journal else ""
-        return where + (f" --max-steps {self.more_steps}" if self.more_steps else "")
+        """What `agentkit runs resume` needs to come further than the run did."""
+        return self.where() + (f" --max-steps {self.more_steps}" if self.more_steps else "")
 
     def __call__(self, run_id: str, event: Event) -> None:
         """Takes an event."""
@@ -121,7 +127,7 @@ def perform(work: Callable[[], Awaitable[RunResult]], watched: Watched, printer:
     code = 1
     try:
         code = conclude(anyio.run(work), printer)
-    except UsageError as error:
+    except (UsageError, TraceError) as error:
         printer.line(f"agentkit: {error}", "red")
         code = 2
     except AgentKitError as error:
@@ -131,10 +137,14 @@ def perform(work: Callable[[], Awaitable[RunResult]], watched: Watched, printer:
         code = 130
     finally:
         printer.end_line()
-    if watched.files and watched.run_id and (file := watched.files.path(watched.run_id)).is_file():
+    if watched.run_id and watched.kept:
+        named = watched.run_id + watched.where()
+        printer.line(f"look at it with: agentkit runs show {named}", "dim")
+        if code:
+            again = watched.run_id + watched.options()
+            printer.line(f"go on with: agentkit runs resume {again}", "dim")
+    elif watched.files and (file := watched.files.path(watched.run_id)).is_file():
         printer.line(f"run file: {file}", "dim")
-    if code and watched.resumable and watched.run_id:
-        printer.line(f"go on with: agentkit resume {watched.run_id}{watched.options()}", "dim")
     return code
 
 

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.layout import print_hanging
-from agentkit.messages import Usage, UserMessage, text_of
+from agentkit.events import ContextCompacted, ReplyInterrupted
+from agentkit.journal import Damage
+from agentkit.messages import AssistantMessage, Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
-from agentkit.trace import Part, Ran, Step, printable
+from agentkit.trace import Part, Ran, Step, moment, printable
 
 __all__ = ["tell"]
 
 _LINES = 3
 _COLUMNS = 160
-_MARKS = ("? ", "→ ", "← ", "↻ ", "⚒ ", "… ")
+_MARKS = ("! ", "? ", "→ ", "← ", "↻ ", "⚒ ", "… ")
 
 
-def tell(parts: Sequence[Part], console: Console, *, full: bool) -> None:
-    """Prints a run: its head, what failed, then every step.
+def tell(
+    parts: Sequence[Part], console: Console, *, damage: Sequence[Damage] = (), full: bool
+) -> None:
+    """Prints a run: its head, what is lost of it, what failed, then every step.
 
     Args:
         parts: Of the run.
         console: Where to.
+        damage: Of its record.
         full: Everything in full, not only the beginnings.
     """
     story = _Story(console, full=full)
     story.head(parts)
+    story.damage(damage)
     story.failures(parts)
     for part in parts:
         if part is not parts[0]:
@@ -63,16 +68,22 @@ class _Story:
 
     def head(self, parts: Sequence[Part]) -> None:
         first = parts[0]
-        when = datetime.fromtimestamp(first.began).strftime("%Y-%m-%d %H:%M:%S")
+        when = moment(first.began)
         seconds = sum(part.ended - part.began for part in parts)
         self.line(first.started.run_id, "bold cyan")
         self.line(f"{when}   {seconds:.2f} s   {_model(parts)}")
+        if versions := first.started.versions:
+            self.line("   ".join(f"{name} {each}" for name, each in versions.items()), "dim")
         usage = sum((part.usage for part in parts), Usage())
         steps = many(sum(len(part.steps) for part in parts), "step")
         self.line(f"{steps}   {_tokens(usage)}")
         asked = [m for m in first.started.messages if isinstance(m, UserMessage)][-1:]
         for message in asked:
             self.text(f"? {text_of(message.content)}", "bold", 0)
+
+    def damage(self, damage: Sequence[Damage]) -> None:
+        for each in damage:
+            self.line(f"! {each}", "bold red" if each.lost else "yellow")
 
     def failures(self, parts: Sequence[Part]) -> None:
         found = [each for part in parts for step in part.steps for each in _failures(step)]
@@ -109,16 +120,50 @@ class _Story:
         for compacted in step.compacted:
             tokens = f"{compacted.before:,} → {compacted.after:,} tokens"
             self.line(f"context compacted, {tokens}: {compacted.reason}", "yellow", 2)
-        if step.finished is None:
-            self.line("no reply", "red", 2)
-        else:
-            message = step.finished.message
-            if getattr(message, "reasoning", None):
-                self.text(str(getattr(message, "reasoning", "")), "dim italic", 2)
-            if message.content:
-                self.text(text_of(message.content), "", 2)
+            for line in _cut_from(compacted):
+                self.line(line, "yellow", 4)
+        if self._full:
+            self.wire(step)
+        self.reply(step)
         for ran in step.ran.values():
             self.call(ran)
+
+    def reply(self, step: Step) -> None:
+        """What the model said, whole or not."""
+        for cut in step.interrupted:
+            self.interrupted(cut)
+        if step.finished is None:
+            if not step.interrupted:
+                self.line("no reply", "red", 2)
+            return
+        message = step.finished.message
+        if isinstance(message, AssistantMessage) and message.reasoning:
+            self.text(message.reasoning, "dim italic", 2)
+        if message.content:
+            self.text(text_of(message.content), "", 2)
+
+    def wire(self, step: Step) -> None:
+        """What went to the server, and what came back, as they were."""
+        for number, sent in enumerate(step.sent):
+            self.line(
+                f"sent: {sent.same + len(sent.messages)} messages, new of the request:", "", 2
+            )
+            new = {"messages": sent.messages, **sent.fields}
+            new |= {"(gone)": sent.gone} if sent.gone else {}
+            self.text(_value(new), "dim", 4)
+            if number < len(step.received):
+                self.line("received:", "", 2)
+                self.text(_value(step.received[number].reply), "dim", 4)
+
+    def interrupted(self, cut: ReplyInterrupted) -> None:
+        """A reply that did not come to its end."""
+        self.line(f"interrupted after {cut.seconds:.2f} s: {cut.why}; it had said:", "red", 2)
+        if cut.reasoning:
+            self.text(cut.reasoning, "dim italic", 4)
+        if cut.text:
+            self.text(cut.text, "", 4)
+        for name, arguments in cut.calls:
+            self.text(f"→ {name}({arguments}  (never run)", "cyan", 4)
 
     def call(self, ran: Ran) -> None:
         for repair in ran.repairs:
@@ -134,7 +179,8 @@ class _Story:
             self.text(text, "dim", 4)
         if ran.end is None:
             if not ran.waits:
-                self.line("no result", "red", 4)
+                begun = ": it had begun, and may have taken effect" if ran.started else ""
+                self.line(f"no result{begun}", "red", 4)
             return
         result, spent = ran.end.result, ran.end.spent
         notes = [result.kind, f"{result.seconds:.3f} s" if ran.started else "not run"]
@@ -144,11 +190,29 @@ class _Story:
         style = "red" if result.is_error else "green"
         self.line(f"← {', '.join(notes)}", style, 4)
         self.text(text_of(result.content), "red" if result.is_error else "dim", 6)
+        if result.traceback:
+            self.text(result.traceback if self._full else _place(result.traceback), "red", 6)
+
+
+def _place(traceback: str) -> str:
+    """Where a tool raised, in a line."""
+    places = [row.strip() for row in traceback.splitlines() if row.startswith("  File ")]
+    return f"{places[-1]} (--full shows the traceback)" if places else ""
+
+
+def _cut_from(compacted: ContextCompacted) -> Iterator[str]:
+    """What is not sent any more, a line each."""
+    if compacted.cleared:
+        yield f"results sent as stubs: {', '.join(compacted.cleared)}"
+    if compacted.dropped:
+        yield f"{many(compacted.dropped, 'message')} left out"
 
 
 def _failures(step: Step) -> Iterator[tuple[int, str]]:
     for restart in step.restarts:
         yield step.number, restart.reason
+    for cut in step.interrupted:
+        yield step.number, f"the reply was interrupted: {cut.why[:_COLUMNS]}"
     for ran in step.ran.values():
         if ran.end is None and ran.failed:
             yield step.number, f"{ran.call.name} has no result"

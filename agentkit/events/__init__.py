@@ -4,7 +4,7 @@ The terminal, the run file, tracing and tests are observers of these events; the
 of them. Events carry the step they belong to, counted from 1; 0 is the run itself.
 """
 
-from agentkit.events.lines import as_json, dump_event, load_event, validated
+from agentkit.events.lines import as_json, dump_event, event_of, load_event, validated
 from agentkit.events.model import (
     ContextCompacted,
     ModelEvent,
@@ -26,6 +26,9 @@ from agentkit.events.run import (
     OutputT,
     PartialOutput,
     PromptTokens,
+    ReplyInterrupted,
+    ReplyReceived,
+    RequestSent,
     RunFinished,
     RunResult,
     RunStarted,
@@ -53,6 +56,9 @@ __all__ = [
     "PromptFitted",
     "PromptTokens",
     "ReasoningDelta",
+    "ReplyInterrupted",
+    "ReplyReceived",
+    "RequestSent",
     "RunFinished",
     "RunResult",
     "RunStarted",
@@ -67,6 +73,7 @@ __all__ = [
     "ToolStarted",
     "as_json",
     "dump_event",
+    "event_of",
     "load_event",
     "validated",
 ]

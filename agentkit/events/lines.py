@@ -16,6 +16,7 @@ from agentkit.messages import JsonObject
 __all__ = [
     "as_json",
     "dump_event",
+    "event_of",
     "load_event",
     "validated",
 ]
@@ -52,12 +53,17 @@ def load_event(line: bytes | str) -> Event:
     Raises:
         ValueError: The line is not such an event; it says which field is wrong.
     """
-    body = json.loads(line)
-    kind = body.pop("event", None) if isinstance(body, dict) else None
+    return event_of(json.loads(line))
+
+
+def event_of(value: object) -> Event:
+    """The event whose JSON this is; see `load_event`."""
+    body: JsonObject = dict(value) if isinstance(value, dict) else {}
+    kind = body.pop("event", None)
     if kind == RunFinished.__name__:
         return RunFinished(validated(RunResult[Any], {**body, "messages": ()}))
     if kind not in _KINDS:
-        raise ValueError(f"not an event of a run: {line[:80]!r}")
+        raise ValueError(f"not an event of a run: {str(value)[:80]!r}")
     event: Event = validated(_KINDS[kind], body)
     return event
 

@@ -42,6 +42,9 @@ __all__ = [
     "OutputT",
     "PartialOutput",
     "PromptTokens",
+    "ReplyInterrupted",
+    "ReplyReceived",
+    "RequestSent",
     "RunFinished",
     "RunResult",
     "RunStarted",
@@ -70,6 +73,7 @@ class RunStarted:
         settings: Those that this run was given over the agent's.
         limits: Those that this run was given instead of the agent's, as JSON.
         resumed: This is the rest of a run whose earlier events another process has shown.
+        versions: Of agentkit and of what it runs on; empty where an older version wrote this.
     """
 
     run_id: str
@@ -81,6 +85,7 @@ class RunStarted:
     limits: JsonObject | None = None
     step: int = 0
     resumed: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,58 @@ class ModelCalled:
     first_token: float | None
     step: int
     fitted: PromptFitted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSent:
+    """A request as it goes to the server, second and further attempts included.
+
+    It is told by what is new in it: of a run's first request, everything.
+
+    Attributes:
+        same: How many leading messages are those of the run's previous request.
+        messages: The ones after them, as the server reads them.
+        fields: The other members of the body that are new or other ones.
+        gone: Names of members that are not in it any more.
+    """
+
+    same: int
+    messages: tuple[JsonValue, ...]
+    fields: JsonObject
+    gone: tuple[str, ...] = ()
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReceived:
+    """A reply as it came from the server, as far as it came, before anything was read out of it.
+
+    Attributes:
+        reply: `text`, `reasoning`, `calls` (name and argument text of each) and `finish`.
+    """
+
+    reply: JsonObject
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyInterrupted:
+    """A reply that did not come to its end, as far as it was shown. Nothing runs from it.
+
+    Attributes:
+        text: Of the answer.
+        reasoning: Of the thought.
+        calls: Name and argument text of each call.
+        why: It ended.
+        seconds: Wall time until then.
+    """
+
+    text: str
+    reasoning: str
+    calls: tuple[tuple[str, str], ...]
+    why: str
+    seconds: float
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +421,9 @@ Event: TypeAlias = (
     | StepStarted
     | AskedAgain
     | ModelCalled
+    | RequestSent
+    | ReplyReceived
+    | ReplyInterrupted
     | StepFinished
     | ToolStarted
     | ToolProgress

@@ -14,7 +14,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from agentkit.executors.base import Executor
-from agentkit.executors.outcome import failed, timed_out
+from agentkit.executors.outcome import failed, log_failure, timed_out
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 
@@ -48,6 +48,7 @@ class LocalExecutor:
             result = timed_out(call, ended=call.tool.is_async)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary around user code
             result = failed(call, error)
+            log_failure(result, context, error)
         return replace(result, seconds=round(time.monotonic() - started, 6))
 
     async def _value(self, call: ValidatedCall, context: ToolContext[Any]) -> Any:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
 from agentkit.errors import ToolError
+from agentkit.logs import get_logger
 from agentkit.messages import ToolResult
 from agentkit.schema.phrases import many
-from agentkit.toolset import ValidatedCall, result_content
+from agentkit.toolset import ToolContext, ValidatedCall, result_content
 
-__all__ = ["failed", "lost", "timed_out"]
+__all__ = ["failed", "log_failure", "lost", "timed_out"]
+
+_log = get_logger()
 
 _MOST_ERROR_TEXT = 4_000
 """Characters: a traceback's worth. What matters stands at the beginning and the end."""
@@ -23,7 +31,68 @@ def failed(call: ValidatedCall, error: BaseException) -> ToolResult:
         words = f"{type(error).__name__}: {words}".removesuffix(": ")
     text = result_content(f"Error: {words}", cap=_MOST_ERROR_TEXT)
     retry = isinstance(error, Exception) and (not isinstance(error, ToolError) or error.retry)
-    return ToolResult(call.call.id, text, is_error=True, kind="error", retry=retry)
+    return ToolResult(
+        call.call.id,
+        text,
+        is_error=True,
+        kind="error",
+        retry=retry,
+        traceback=_traceback(error),
+    )
+
+
+def log_failure(
+    result: ToolResult, context: ToolContext[Any], error: BaseException | None = None
+) -> None:
+    """Logs where a tool raised; its own words to the model (`ToolError`) only on the level info.
+
+    Args:
+        result: As `failed` made it, perhaps in another process.
+        context: Of the call.
+        error: What was raised, where it was raised here.
+    """
+    call = {"tool": context.call.name, "run_id": context.run_id, "step": context.step}
+    last = result.traceback.rstrip().rpartition("\n")[2]
+    meant = isinstance(error, ToolError) or f"{ToolError.__name__}: " in last
+    log = _log.info if meant else _log.warning
+    if error is not None:
+        log("tool failed", **call, exc_info=(type(error), error, _frames(error)))
+    elif result.traceback:
+        log("tool failed", **call, exception=result.traceback)
+
+
+_LONGEST: Final = 20_000
+"""Characters of a traceback; of a longer one the middle is left out."""
+
+_OURS: Final = (
+    str(Path(__file__).parents[1]),
+    "/anyio/",
+    "/asyncio/",
+    "/trio/",
+    "/outcome/",
+    "/concurrent/",
+)
+"""Where the frames between the loop and a tool are: they say nothing about its failure."""
+
+
+def _traceback(error: BaseException) -> str:
+    """Where it was raised, from the tool's own first frame on."""
+    try:
+        lines = traceback.format_exception(type(error), error, _frames(error))
+    except Exception as broken:  # noqa: BLE001 - an exception's own text may raise
+        return f"(a traceback that cannot be written: {type(broken).__name__})"
+    text = "".join(lines)
+    if len(text) <= _LONGEST:
+        return text
+    head = _LONGEST // 4
+    return f"{text[:head]}\n[…]\n{text[head - _LONGEST :]}"
+
+
+def _frames(error: BaseException) -> TracebackType | None:
+    frames: TracebackType | None = error.__traceback__
+    while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in _OURS):
+        frames = frames.tb_next
+    return frames or error.__traceback__
 
 
 def timed_out(call: ValidatedCall, *, ended: bool) -> ToolResult:

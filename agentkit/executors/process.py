@@ -25,7 +25,7 @@ from anyio.lowlevel import RunVar
 from agentkit.errors import ToolDefinitionError
 from agentkit.executors import supervisor
 from agentkit.executors.base import Executor
-from agentkit.executors.outcome import lost, timed_out
+from agentkit.executors.outcome import log_failure, lost, timed_out
 from agentkit.executors.remote import load_result, remote_call
 from agentkit.executors.worker import PROGRESS, RESULT
 from agentkit.messages import ToolResult
@@ -77,6 +77,7 @@ class ProcessExecutor:
                 with anyio.move_on_after(call.tool.timeout):
                     answer = await _in_thread(partial(worker.ask, request, context.report))
                     result = _result(call, worker, answer)
+                    log_failure(result, context)
             finally:
                 await self._give_back(worker, clean=result is not None and worker.alive)
         result = result or timed_out(call, ended=True)

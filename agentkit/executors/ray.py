@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from agentkit.executors.base import Executor
-from agentkit.executors.outcome import failed, lost, timed_out
+from agentkit.executors.outcome import failed, log_failure, lost, timed_out
 from agentkit.executors.remote import dump_result, load_result, perform, remote_call
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
@@ -67,6 +67,7 @@ class RayExecutor:
             if result is None:
                 self._ray.cancel(task, force=True)
         result = result or timed_out(call, ended=True)
+        log_failure(result, context)
         return replace(result, seconds=round(time.monotonic() - started, 6))
 
     async def _result(self, call: ValidatedCall, task: Any) -> ToolResult:

@@ -1,40 +1,57 @@
-"""A run's events on disk, so that a run survives the death of its process."""
+"""A run's events on disk, so that a run survives the death of its process.
+
+```
+loop ──► JournaledRun ──► Journal ──► SQLite file   what happened, in order, each entry sealed
+                                 └──► witness       the last entry of each run, apart
+```
+In: what happens in a run, as entries. Out: the same entries, for whoever goes on with the run, and
+for `agentkit.trace`, the one reader behind everything that is shown of one. It never gives back a
+run of which something is lost as if it were whole, never writes for two owners, and never runs
+what it holds: entries are data.
+"""
 
 from agentkit.journal.base import Journal, Lease, RunState, RunSummary
+from agentkit.journal.damage import Damage, cost_of
 from agentkit.journal.entries import (
     CallDone,
     CallIntended,
     CallStarted,
     Decided,
     Entry,
+    Raw,
     Record,
     RunOpened,
     Shown,
     dump_entry,
     load_entry,
 )
-from agentkit.journal.replay import CallState, JournaledRun
+from agentkit.journal.resuming import CallState, JournaledRun
 from agentkit.journal.sqlite import SQLiteJournal
-from agentkit.journal.views import events_of, summary
+from agentkit.journal.store import Examined, Store
+from agentkit.journal.summary import summary_of
 
 __all__ = [
     "CallDone",
     "CallIntended",
     "CallStarted",
     "CallState",
+    "Damage",
     "Decided",
     "Entry",
+    "Examined",
     "Journal",
     "JournaledRun",
     "Lease",
+    "Raw",
     "Record",
     "RunOpened",
     "RunState",
     "RunSummary",
     "SQLiteJournal",
     "Shown",
+    "Store",
+    "cost_of",
     "dump_entry",
-    "events_of",
     "load_entry",
-    "summary",
+    "summary_of",
 ]

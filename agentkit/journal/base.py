@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from agentkit.journal.entries import Entry, Record, RunOpened
-from agentkit.messages import JsonValue
+from agentkit.messages import JsonValue, Usage
 
 __all__ = ["Journal", "Lease", "RunState", "RunSummary"]
 
-RunState: TypeAlias = Literal["running", "died", "ended"]
-"""`died`: its process is gone and it has no end; it can be resumed."""
+RunState: TypeAlias = Literal["running", "died", "ended", "damaged"]
+"""`died`: its process is gone and it has no end; it can be resumed. `damaged`: what is left of its
+record does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +26,35 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """One line of a list of runs.
+    """A run in one line, from a journal or from a file.
 
     Attributes:
         run_id: Its name.
         state: Whether someone works on it.
         stop_reason: Why it ended; empty if it did not.
         created: Seconds since 1970.
-        steps: Finished model replies.
-        calls: Tool calls that were intended.
+        seconds: Wall time of all its parts; not the time in which nobody was at work on it.
+        steps: Steps made, those of sub-agents included once the run has ended.
+        calls: Tool calls that were to run.
         unknown: Calls whose outcome a crash hid.
+        usage: Tokens of all steps.
         question: The beginning of what the user said.
         labels: As it was opened with.
+        damage: What is known to be lost of it, in a sentence.
     """
 
     run_id: str
     state: RunState
     stop_reason: str = ""
     created: float = 0.0
+    seconds: float = 0.0
     steps: int = 0
     calls: int = 0
     unknown: int = 0
+    usage: Usage = field(default_factory=Usage)
     question: str = ""
     labels: Mapping[str, JsonValue] = field(default_factory=dict)
+    damage: str = ""
 
 
 class Journal(Protocol):

@@ -13,12 +13,13 @@ never code. Of an event whose content stands in another entry it is kept only th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias, get_args
 
 from agentkit.errors import JournalError
-from agentkit.events import Event, as_json, dump_event, load_event, validated
+from agentkit.events import Event, as_json, dump_event, event_of, validated
+from agentkit.events.values import Values
 from agentkit.messages import JsonValue, Message, ModelSettings, ToolCall, ToolResult
 from agentkit.policy import Decision, Limits
 from agentkit.toolset import Effect
@@ -29,6 +30,7 @@ __all__ = [
     "CallStarted",
     "Decided",
     "Entry",
+    "Raw",
     "Record",
     "RunOpened",
     "Shown",
@@ -48,6 +50,7 @@ class RunOpened:
         settings: Of this run, over the agent's.
         limits: Of this run; None for the agent's.
         labels: What the journal's owner wants to find it by.
+        versions: As `RunStarted.versions`.
     """
 
     messages: tuple[Message, ...]
@@ -55,6 +58,7 @@ class RunOpened:
     settings: ModelSettings | None = None
     limits: Limits | None = None
     labels: Mapping[str, JsonValue] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,36 @@ class Record:
     entry: Entry
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A record as it is stored, not yet read: a row of a journal, a line of a file.
+
+    Attributes:
+        seq: Its place in the run, from 1.
+        epoch: Of the owner who wrote it; of a file, which of its parts it belongs to.
+        at: Seconds since 1970.
+        kind: Of the entry.
+        body: The entry as JSON text.
+    """
+
+    seq: int
+    epoch: int
+    at: float
+    kind: str
+    body: str
+
+    def load(
+        self, values: Values | None = None, hide: Callable[[bytes], bytes] | None = None
+    ) -> Entry:
+        """The entry; see `load_entry`. Long texts that stand in earlier ones are left out where
+        what was read before is not given.
+
+        Raises:
+            JournalError: The text is no entry.
+        """
+        return load_entry(self.body, values or Values(lenient=True), hide)
+
+
 def kind_of(entry: Entry) -> str:
     """The name of an entry's kind."""
     return type(entry).__name__
@@ -158,20 +192,32 @@ def dump_entry(entry: Entry) -> str:
     return as_json(body).decode()
 
 
-def load_entry(text: str) -> Entry:
+def load_entry(
+    text: str, values: Values | None = None, hide: Callable[[bytes], bytes] | None = None
+) -> Entry:
     """The entry that `dump_entry` wrote.
+
+    Args:
+        text: As it was written.
+        values: What was read of the run before, where its long texts were packed.
+        hide: Takes out of the JSON what is not to be shown.
 
     Raises:
         JournalError: The text is not an entry of a journal.
     """
     try:
         body = json.loads(text)
-        kind = body.pop("event", None) if isinstance(body, dict) else None
+        if values is not None and isinstance(body, dict):
+            body = values.unpack(body)
+        if hide is not None:
+            body = json.loads(hide(as_json(body)))
+        kind = body.get("event") if isinstance(body, dict) else None
         if kind in _KINDS:
+            body.pop("event")
             entry: Entry = validated(_KINDS[kind], body)
             return entry
-        return load_event(text)
-    except (ValueError, RecursionError) as error:
+        return event_of(body)
+    except (ValueError, RecursionError, TypeError) as error:
         raise JournalError(f"what is no entry of a journal: {error}: {text[:80]!r}") from error
 
 

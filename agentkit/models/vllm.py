@@ -44,6 +44,7 @@ from agentkit.messages import (
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.evidence import Evidence, believed, may_hold_calls
+from agentkit.models.exchange import tell_sent
 from agentkit.models.language import Languages
 from agentkit.models.repeats import RepeatWatch
 from agentkit.models.server import Server
@@ -194,23 +195,25 @@ class VLLMModel:
         request = replace(request, settings=self._complete(request, served))
         language = await self._languages.of(request.tools)
         grammar = await self._grammar(request, language.dialect)
+        messages = language.encoder.encode(request.messages)
         body = encode_request(
             request,
             model=served.name,
-            messages=language.encoder.encode(request.messages),
+            messages=messages,
             declarations=language.dialect.declarations,
             stream=self._stream,
             grammar=grammar,
         )
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         watch = RepeatWatch()
+        tell_sent(body, messages, decoder.reply)
         payloads = self._payloads(body, deadline)
         async with aclosing(payloads):
             async for payload in payloads:
                 events = decoder.feed(payload)
                 for event in events:
                     yield event
-                if watch.sees_loop(decoder.reply, events):
+                if watch.sees_loop(decoder.reply, events) and not decoder.ended:
                     decoder.give_up()
                     break
         first = next_call_number(request.messages)

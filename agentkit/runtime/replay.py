@@ -1,7 +1,7 @@
-"""Replay: the agent's own code runs again offline, on what a run file says of model and tools.
+"""Replay: the agent's own code runs again offline, on what a record says of model and tools.
 
 ```
- run file ──► Tape ──► ReplayModel     a request like the recorded one? then the recorded reply
+   record ──► Tape ──► ReplayModel     a request like the recorded one? then the recorded reply
                  │──►  ReplayExecutor  the recorded result; no tool runs
                  │──►  approver        the recorded decision
                  └──►  observer        every other event like the recorded one?
@@ -30,7 +30,7 @@ from agentkit.policy import Limits, PausedRun
 from agentkit.runtime.divergence import Divergence
 from agentkit.runtime.tape import EndOfTape, ReplayExecutor, ReplayModel, Tape
 from agentkit.schema.phrases import many
-from agentkit.trace import TraceError, find_run, read_events
+from agentkit.trace import TraceError, open_run
 
 __all__ = ["ReplayExecutor", "ReplayModel", "ReplayReport", "assert_replays", "replay"]
 
@@ -70,7 +70,7 @@ async def replay(agent: Agent[Any], events: Iterable[Event], *, deps: Any = None
 
     Args:
         agent: As it is today. Its model, executor, observers and approver are not used.
-        events: Of one run, as its run file holds them (`agentkit.trace.read_events`).
+        events: Of one run, as its record holds them (`agentkit.trace.open_run`).
         deps: For instructions and dynamic toolsets; tools do not run.
 
     Returns:
@@ -107,14 +107,15 @@ def assert_replays(agent: Agent[Any], run: str | Path, *, deps: Any = None) -> N
 
     Args:
         agent: As it is today.
-        run: A run's id, or the path of its file; keep the file beside the test.
+        run: A run's id, or the path of its file (`agentkit runs export`); keep that beside the
+            test.
         deps: As for `replay`.
 
     Raises:
         AssertionError: It does not.
-        TraceError: There is no such run.
+        TraceError: There is no such run, or a part of it is lost.
     """
-    events = [timed.event for timed in read_events(find_run(str(run)))]
+    events = [timed.event for timed in open_run(run).whole().events]
 
     async def main() -> ReplayReport:
         return await replay(agent, events, deps=deps)

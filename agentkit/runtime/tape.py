@@ -19,10 +19,13 @@ from agentkit.events import (
     Event,
     ModelEvent,
     ModelFinished,
+    ReasoningDelta,
+    ReplyInterrupted,
     RunFinished,
     RunResult,
     RunStarted,
     StepStarted,
+    TextDelta,
     ToolFinished,
 )
 from agentkit.executors import Executor
@@ -73,6 +76,7 @@ class Tape:
         self.model_calls = self.tool_calls = self.step = 0
         self.constrains = False
         self._calls = deque(requests_of(events))
+        self._interrupted = {e.step: e for e in events if isinstance(e, ReplyInterrupted)}
         self._expected: dict[Key, Event] = {}
         self._unseen: dict[int, dict[Key, Event]] = defaultdict(dict)
         self._turns: dict[int, list[str]] = defaultdict(list)
@@ -105,7 +109,7 @@ class Tape:
             raise self._no_more("a model call that the record does not have", "", request)
         recorded, called = self._calls.popleft()
         self.divergence = request_difference(
-            self.step, recorded, request, self._known(request)
+            self.step, self._in_order(recorded, request), request, self._known(request)
         ) or context_difference(self.step, called.fitted, self._context)
         if self.divergence is not None:
             raise EndOfTape
@@ -113,6 +117,16 @@ class Tape:
         self.constrains = called.constrains
         self.model_calls += 1
         return called.response
+
+    def interrupted(self) -> list[ModelEvent]:
+        """What was shown of the reply that this step did not get to its end."""
+        cut = self._interrupted.get(self.step)
+        if cut is None:
+            return []
+        return [
+            *([ReasoningDelta(cut.reasoning)] if cut.reasoning else []),
+            *([TextDelta(cut.text)] if cut.text else []),
+        ]
 
     def is_next(self, call: ValidatedCall, step: int) -> bool:
         """Whether the call is the next one whose result came; one without a result comes last."""
@@ -159,6 +173,16 @@ class Tape:
         if self.divergence is None and not recorded:
             what = f"the agent raised {type(error).__name__}"
             self.divergence = difference(self.step, what, "", str(error))
+
+    def _in_order(self, recorded: ModelRequest, request: ModelRequest) -> ModelRequest:
+        """The recorded request, with its tools as they stand today in one of version 0.1.0: that
+        left them as they were given, where today they stand in the order of their names.
+        """
+        names = {tool.name: tool for tool in recorded.tools}
+        today = [tool.name for tool in request.tools]
+        if self.started.versions or sorted(names) != today:
+            return recorded
+        return replace(recorded, tools=tuple(names[name] for name in today))
 
     def _known(self, request: ModelRequest) -> int:
         """How many leading messages were compared at the step before."""
@@ -283,7 +307,13 @@ class ReplayModel:
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """The recorded reply, in one piece; see `Tape.reply` for what it raises."""
         await checkpoint()
-        yield ModelFinished(self._tape.reply(request))
+        try:
+            reply = self._tape.reply(request)
+        except ModelError:
+            for event in self._tape.interrupted():
+                yield event
+            raise
+        yield ModelFinished(reply)
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:  # noqa: ARG002 - of any
         """None: the request is to come as it is."""

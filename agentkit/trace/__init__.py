@@ -1,37 +1,52 @@
-"""Observers of a run's events, and run files read back. OpenTelemetry is `agentkit.trace.otel`."""
+"""Observers of a run, and the one reader of its record. OpenTelemetry is `agentkit.trace.otel`.
+
+```
+journal ──┐              ┌──► one list, the terminal, the page, an export
+          ├─► Recording ─┤
+run file ─┘              └──► replay (`agentkit.runtime`), an eval's transcript
+```
+In: the entries of a journal or the lines of a run file, those of earlier versions included. Out:
+the events of a run in order, what they come to, and what is lost. It never shows a secret that was
+registered when the run was recorded, never takes a part of a record for the whole, and never
+writes to a record (`runs delete` removes one whole).
+"""
 
 from agentkit.logs import get_logger
 from agentkit.redaction import keep_secret, secret_headers, without_secrets
-from agentkit.trace.library import RunSummary, find_run, run_files, summary_of
-from agentkit.trace.printable import printable
+from agentkit.trace.library import JOURNAL, Library, open_run
+from agentkit.trace.printable import moment, printable
 from agentkit.trace.recording import (
-    Part,
-    Ran,
-    Step,
+    Recording,
+    Timed,
     TraceError,
-    parts_of,
     read_events,
+    read_file,
     requests_of,
 )
-from agentkit.trace.runfile import RunFiles, runs_directory
+from agentkit.trace.runfile import RunFiles, run_file_name, runs_directory
+from agentkit.trace.steps import Part, Ran, Step, parts_of
 
 __all__ = [
+    "JOURNAL",
+    "Library",
     "Part",
     "Ran",
+    "Recording",
     "RunFiles",
-    "RunSummary",
     "Step",
+    "Timed",
     "TraceError",
-    "find_run",
     "get_logger",
     "keep_secret",
+    "moment",
+    "open_run",
     "parts_of",
     "printable",
     "read_events",
+    "read_file",
     "requests_of",
-    "run_files",
+    "run_file_name",
     "runs_directory",
     "secret_headers",
-    "summary_of",
     "without_secrets",
 ]

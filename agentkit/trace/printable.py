@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from unicodedata import category
 
-__all__ = ["printable"]
+__all__ = ["moment", "printable"]
+
+
+def moment(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """A time (seconds since 1970) by the clock on the wall; empty for one that a damaged record
+    makes up.
+    """
+    try:
+        return datetime.fromtimestamp(seconds).strftime(form) if seconds else ""
+    except (OverflowError, OSError, ValueError):
+        return ""
 
 
 def printable(text: str) -> str:

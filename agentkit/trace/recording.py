@@ -1,65 +1,71 @@
-"""Run files read back: the one reader behind replay, the terminal and the page.
+"""A run read back: the one reader behind everything that is shown or made of a run.
 
-A file holds one run, in parts: a run that paused, or whose process died, goes on in the same file
-with another `RunStarted`. A last line that was cut by a kill is left out.
+A journal's entries and the lines of a file are the same thing in two places, and are read the same
+way. What is not there any more is told beside what is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from agentkit.errors import AgentKitError
+from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import (
-    ApprovalDecided,
-    ApprovalNeeded,
-    CallRepaired,
-    ContextCompacted,
     Event,
     ModelCalled,
-    RunFinished,
-    RunResult,
     RunStarted,
     StepFinished,
-    StepRestarted,
     StepStarted,
     ToolFinished,
-    ToolProgress,
     ToolStarted,
-    load_event,
+)
+from agentkit.events.values import Values
+from agentkit.journal import (
+    CallDone,
+    CallIntended,
+    CallStarted,
+    Damage,
+    Decided,
+    Entry,
+    Raw,
+    Record,
+    RunOpened,
+    Shown,
+    cost_of,
 )
 from agentkit.messages import (
-    AssistantMessage,
+    JsonValue,
     Message,
     ModelRequest,
     ToolCall,
     ToolDefinition,
-    Usage,
+    ToolMessage,
+    ToolResult,
 )
 
 __all__ = [
-    "Asked",
-    "Part",
-    "Ran",
-    "Step",
+    "Recording",
     "Timed",
     "TraceError",
-    "load_line",
-    "parts_of",
+    "events_of",
+    "lines_of",
     "read_events",
+    "read_file",
+    "recording_of",
     "requests_of",
 ]
 
 
-_TIME = re.compile(rb'"time":\s*([\d.]+)\s*}\s*$')
+_TIME = re.compile(r'"time":\s*([\d.]+)\s*}\s*$')
 """As `RunFiles` adds it, behind the event."""
+
+_KIND = re.compile(r'^\s*{"event":\s*"(\w+)"')
 
 
 class TraceError(AgentKitError):
-    """There is no such run file, or it is none; the message says which and what to do."""
+    """There is no such run, or it is none; the message says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,89 +77,83 @@ class Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One model call with its whole request."""
-
-    request: ModelRequest
-    called: ModelCalled
-    time: float
-
-
-@dataclass(slots=True)
-class Ran:
-    """One tool call: what became of it, and when.
+class Recording:
+    """A run as far as its record can be read.
 
     Attributes:
-        call: As it ran; as the model meant it, where it did not run.
-        started: None for a call that did not run: refused, known already, a twin of another.
-        finished: None if the run ended first.
+        run_id: Its name.
+        events: What happened, in order.
+        where: The file or the journal that it was read from.
+        labels: What it was labelled with, where a journal keeps it.
+        damage: What of it cannot be read, or is missing.
     """
 
-    call: ToolCall
-    started: float | None = None
-    finished: float | None = None
-    end: ToolFinished | None = None
-    progress: list[str] = field(default_factory=list)
-    repairs: list[CallRepaired] = field(default_factory=list)
-    asked: ApprovalNeeded | None = None
-    decided: ApprovalDecided | None = None
+    run_id: str
+    events: tuple[Timed, ...]
+    where: Path
+    labels: dict[str, JsonValue] = field(default_factory=dict)
+    damage: tuple[Damage, ...] = ()
 
-    @property
-    def waits(self) -> bool:
-        """Whether the run ended before a person decided on it."""
-        return self.end is None and self.asked is not None and self.decided is None
+    def whole(self) -> Recording:
+        """The same, if nothing of it is lost.
 
-    @property
-    def failed(self) -> bool:
-        """Whether the model was told of an error, or nothing at all."""
-        return not self.waits if self.end is None else self.end.result.is_error
+        Raises:
+            TraceError: Something is; it is named with what it may have cost.
+        """
+        lost = [str(damage) for damage in self.damage if damage.lost]
+        if lost:
+            raise TraceError(f"a part of the run {self.run_id} is lost: {'; '.join(lost)}")
+        return self
 
 
-@dataclass(slots=True)
-class Step:
-    """One step: the model calls that made its reply, and the tool calls that it asked for."""
-
-    number: int
-    began: float
-    asked: list[Asked] = field(default_factory=list)
-    restarts: list[StepRestarted] = field(default_factory=list)
-    compacted: list[ContextCompacted] = field(default_factory=list)
-    finished: StepFinished | None = None
-    ran: dict[str, Ran] = field(default_factory=dict)
-    ended: float = 0.0
-
-    @property
-    def usage(self) -> Usage:
-        """Tokens of all its model calls."""
-        return sum((each.called.response.usage for each in self.asked), Usage())
-
-    @property
-    def failed(self) -> bool:
-        """Whether a call of it failed, or the reply never came."""
-        return self.finished is None or any(ran.failed for ran in self.ran.values())
+# --- files -------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Part:
-    """What one process did of a run: from one `RunStarted` to its end, as far as it came.
+def read_file(file: Path) -> Recording:
+    """The run that a file holds, in parts: a run that paused, or whose process died, goes on in the
+    same file with another `RunStarted`. A last line that was cut by a kill is left out.
 
-    Attributes:
-        result: Without messages; None if the process died.
+    Raises:
+        TraceError: It cannot be read, or holds no line of a run.
     """
+    values = Values()
+    records: list[Record] = []
+    damage: list[Damage] = []
+    for line in lines_of(file):
+        try:
+            entry = line.load(values)
+        except JournalError as error:
+            what = f"is no event of a run: {str(error.__cause__ or error).splitlines()[0]}"
+            damage.append(Damage(f"{file}, line {line.seq}", what, cost_of(line.kind)))
+        else:
+            records.append(Record(line.seq, line.epoch, line.at, entry))
+    if not records:
+        raise TraceError(f"{file} holds no event of a run{f' ({damage[0]})' if damage else ''}")
+    return recording_of(_name_of(records, file), records, damage, file)
 
-    started: RunStarted
-    began: float
-    steps: list[Step] = field(default_factory=list)
-    result: RunResult[Any] | None = None
-    ended: float = 0.0
 
-    @property
-    def usage(self) -> Usage:
-        """Tokens of its own model calls; what sub-agents spent is in `result`."""
-        return sum((step.usage for step in self.steps), Usage())
+def lines_of(file: Path) -> list[Raw]:
+    """The lines of a run file, not yet read.
 
-
-# --- reading -----------------------------------------------------------------------------------
+    Raises:
+        TraceError: The file cannot be read, or holds no whole line.
+    """
+    try:
+        lines = file.read_bytes().split(b"\n")
+    except OSError as error:
+        raise TraceError(f"{file} cannot be read: {error.strerror}") from None
+    cut = lines.pop()  # empty, unless a kill cut the last line
+    raws: list[Raw] = []
+    part = 0
+    for number, line in enumerate(lines, 1):
+        body = line.decode("utf-8", "replace")
+        kind, time = _KIND.search(body), _TIME.search(body)
+        part += kind is not None and kind[1] == RunStarted.__name__
+        at = float(time[1]) if time else 0.0
+        raws.append(Raw(number, part, at, kind[1] if kind else "", body))
+    if not raws:
+        raise TraceError(f"{file} holds no event of a run{': its one line is cut' if cut else ''}")
+    return raws
 
 
 def read_events(file: Path) -> list[Timed]:
@@ -162,31 +162,122 @@ def read_events(file: Path) -> list[Timed]:
     Raises:
         TraceError: The file cannot be read, or a line of it is no event.
     """
-    try:
-        lines = file.read_bytes().split(b"\n")
-    except OSError as error:
-        raise TraceError(f"{file} cannot be read: {error.strerror}") from None
-    cut = lines.pop()  # empty, unless a kill cut the last line
-    events: list[Timed] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            events.append(load_line(line))
-        except ValueError as error:
-            first = str(error).splitlines()[0]
-            raise TraceError(f"{file}, line {number} is no event of a run: {first}") from None
-    if not events:
-        raise TraceError(f"{file} holds no event of a run{': its one line is cut' if cut else ''}")
-    return events
+    recording = read_file(file)
+    if recording.damage:
+        damage = recording.damage[0]
+        raise TraceError(f"{damage.where} {damage.what}")
+    return list(recording.events)
 
 
-def load_line(line: bytes) -> Timed:
-    """One line of a run file.
+def _name_of(records: Sequence[Record], file: Path) -> str:
+    entries = (record.entry for record in records)
+    return next((e.run_id for e in entries if isinstance(e, RunStarted)), file.stem)
 
-    Raises:
-        ValueError: It is none.
+
+# --- entries as events -------------------------------------------------------------------------
+
+
+def recording_of(
+    run_id: str, records: Sequence[Record], damage: Iterable[Damage], where: Path
+) -> Recording:
+    """A run from its entries, whatever holds them."""
+    events = tuple(events_of(run_id, records))
+    opening = next((r.entry for r in records if isinstance(r.entry, RunOpened)), None)
+    labels = dict(opening.labels) if opening is not None else {}
+    return Recording(run_id, events, where, labels, tuple(damage))
+
+
+def events_of(run_id: str, records: Sequence[Record]) -> Iterator[Timed]:
+    """A run's events, each with its time; events are taken as they are.
+
+    What a journal keeps in entries of its own (a call's intent, its result) is told as the events
+    that were shown of it.
     """
-    time = _TIME.search(line)
-    return Timed(load_event(line), float(time[1]) if time else 0.0)
+    view = _View.of(run_id, [record.entry for record in records])
+    epoch = records[0].epoch if records else 0
+    if records and not isinstance(records[0].entry, RunOpened | RunStarted):  # that is lost
+        yield Timed(RunStarted(run_id, "", ()), records[0].at)
+    for record in records:
+        if record.epoch != epoch:
+            epoch = record.epoch
+            if not isinstance(record.entry, RunStarted):
+                again = RunStarted(run_id, view.opening.model, (), resumed=True)
+                yield Timed(again, record.at)
+        event = view.event(record.entry)
+        if event is not None:
+            yield Timed(event, record.at)
+
+
+@dataclass(slots=True)
+class _View:
+    run_id: str
+    opening: RunOpened
+    calls: dict[tuple[int, str], ToolCall]
+    results: dict[tuple[int, str], ToolResult]
+    read: dict[str, ToolMessage]
+    called: ModelCalled | None = None
+
+    @staticmethod
+    def of(run_id: str, entries: Sequence[Entry]) -> _View:
+        intents = {entry.key: entry for entry in entries if isinstance(entry, CallIntended)}
+        calls = {(each.step, each.call.id): each.call for each in intents.values()}
+        results = {
+            (entry.step, intents[entry.key].call.id): entry.result
+            for entry in entries
+            if isinstance(entry, CallDone) and entry.key in intents
+        }
+        read = {
+            message.call_id: message
+            for entry in entries
+            if isinstance(entry, ModelCalled)
+            for message in entry.messages
+            if isinstance(message, ToolMessage)
+        }
+        opening = next((entry for entry in entries if isinstance(entry, RunOpened)), RunOpened(()))
+        return _View(run_id, opening, calls, results, read)
+
+    def event(self, entry: Entry) -> Event | None:
+        match entry:
+            case RunOpened(messages, model, settings, limits):
+                return RunStarted(
+                    self.run_id,
+                    model,
+                    messages,
+                    settings=settings,
+                    limits=None if limits is None else asdict(limits),
+                    versions=entry.versions,
+                )
+            case Shown():
+                return self._shown(entry)
+            case CallIntended() | CallStarted() | CallDone() | Decided():
+                return None
+            case ModelCalled():
+                self.called = entry
+                return entry
+            case _:
+                return entry
+
+    def _shown(self, shown: Shown) -> Event | None:
+        call = self.calls.get((shown.step, shown.call_id))
+        result = self.results.get((shown.step, shown.call_id))
+        if shown.kind == "StepStarted":
+            return StepStarted(shown.step)
+        if shown.kind == "StepFinished" and self.called is not None:
+            made, seconds = self.called.response, self.called.seconds
+            return StepFinished(made.message, made.finish_reason, made.usage, seconds, shown.step)
+        if shown.kind == "ToolStarted" and call is not None:
+            return ToolStarted(call, shown.step)
+        if shown.kind == "ToolFinished" and call is not None and result is not None:
+            return self._finished(call, result, shown.step)
+        return None
+
+    def _finished(self, call: ToolCall, returned: ToolResult, step: int) -> ToolFinished:
+        """The result as the model read it: with the warnings that the run added to it."""
+        returned = replace(returned, call_id=call.id)
+        message = self.read.get(call.id)
+        if message is None or message.content == returned.content:
+            return ToolFinished(call, returned, step)
+        return ToolFinished(call, replace(returned, content=message.content), step, returned)
 
 
 def requests_of(events: Iterable[Event]) -> Iterator[tuple[ModelRequest, ModelCalled]]:
@@ -202,77 +293,3 @@ def requests_of(events: Iterable[Event]) -> Iterator[tuple[ModelRequest, ModelCa
             tools = tools if event.tools is None else event.tools
             request = ModelRequest(tuple(messages), tools, event.settings, event.tool_choice)
             yield request, event
-
-
-# --- told as steps -----------------------------------------------------------------------------
-
-
-def parts_of(events: Iterable[Timed]) -> list[Part]:
-    """The parts of a run, each as its steps."""
-    events = list(events)
-    requests = {id(called): request for request, called in requests_of(e.event for e in events)}
-    parts: list[Part] = []
-    for timed in events:
-        if isinstance(timed.event, RunStarted):
-            parts.append(Part(timed.event, timed.time, ended=timed.time))
-        if parts:
-            _add(parts[-1], timed, requests)
-    for part in parts:
-        for step in part.steps:
-            _in_call_order(step)
-    return parts
-
-
-def _in_call_order(step: Step) -> None:
-    """Puts the calls as the model wrote them; the events are in the order in which they ended."""
-    message = step.finished.message if step.finished else None
-    made = message.tool_calls if isinstance(message, AssistantMessage) else ()
-    order = {call.id: number for number, call in enumerate(made)}
-    step.ran = dict(sorted(step.ran.items(), key=lambda item: order.get(item[0], len(order))))
-
-
-def _add(part: Part, timed: Timed, requests: dict[int, ModelRequest]) -> None:
-    event, time = timed.event, timed.time
-    part.ended = time
-    if isinstance(event, RunStarted):
-        return
-    if isinstance(event, RunFinished):
-        part.result = event.result
-        return
-    if isinstance(event, StepStarted) or not part.steps:
-        part.steps.append(Step(event.step, time))  # a resumed part begins with calls, not a step
-    step = part.steps[-1]
-    step.ended = time
-    match event:
-        case ModelCalled():
-            step.asked.append(Asked(requests[id(event)], event, time))
-        case StepFinished():
-            step.finished = event
-        case StepRestarted():
-            step.restarts.append(event)
-        case ContextCompacted():
-            step.compacted.append(event)
-        case _:
-            _add_call(step, event, time)
-
-
-def _add_call(step: Step, event: Event, time: float) -> None:
-    match event:
-        case ToolStarted(call=call):
-            ran = step.ran.setdefault(call.id, Ran(call))
-            ran.call, ran.started = call, time
-        case ToolFinished(call=call):
-            ran = step.ran.setdefault(call.id, Ran(call))
-            ran.call, ran.finished, ran.end = call, time, event
-        case CallRepaired(call=call):
-            step.ran.setdefault(call.id, Ran(call)).repairs.append(event)
-        case ApprovalNeeded(call=call):
-            step.ran.setdefault(call.id, Ran(call)).asked = event
-        case ApprovalDecided(id=asked):
-            for ran in step.ran.values():
-                if ran.asked is not None and ran.asked.id == asked:
-                    ran.decided = event
-        case ToolProgress(call_id=call_id, text=text) if call_id in step.ran:
-            step.ran[call_id].progress.append(text)
-        case _:
-            pass

@@ -1,6 +1,7 @@
 """The run file: one JSON line for each event of a run, written as it happens.
 
-An observer of events. It holds what happened, not what was streamed: deltas are left out, the
+An observer of events, for runs that have no journal; of those that have one, such a file is an
+export. It holds what happened, not what was streamed: deltas are left out, the
 messages they add up to are in. So it is enough to replay the run offline (`agentkit.runtime`).
 A line is written whole and flushed, so that a run that is killed leaves a file that is complete up
 to there. A disk that refuses never stops a run; it is said once.
@@ -24,10 +25,11 @@ from agentkit.events import (
     ToolCallDelta,
     dump_event,
 )
+from agentkit.events.values import Values
 from agentkit.logs import get_logger
 from agentkit.redaction import without_secrets
 
-__all__ = ["RunFiles", "run_file_name", "runs_directory"]
+__all__ = ["RunFiles", "line_of", "open_private", "run_file_name", "runs_directory"]
 
 _log = get_logger()
 _DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta, PartialOutput)
@@ -61,7 +63,7 @@ class RunFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._open: dict[str, FileIO] = {}
+        self._open: dict[str, tuple[FileIO, Values]] = {}
 
     def path(self, run_id: str) -> Path:
         """The file of a run; whatever its id holds, the file lies in the directory."""
@@ -80,20 +82,21 @@ class RunFiles:
     def _write(self, run_id: str, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            opened = self._open[run_id] = self.path(run_id).open("a+b", buffering=0)
+            opened = open_private(self.path(run_id))
+            self._open[run_id] = opened, Values()
             _drop_cut_line(opened)
-        file = self._open.get(run_id)
-        if file is None:
+        if run_id not in self._open:
             return
-        line = memoryview(_line(event))
+        file, values = self._open[run_id]
+        line = memoryview(line_of(event, time.time(), values))
         while line:  # a nearly full disk may take part of it
             line = line[file.write(line) :]
         if isinstance(event, RunFinished):
             self._close(run_id)
 
     def _close(self, run_id: str) -> None:
-        if file := self._open.pop(run_id, None):
-            file.close()
+        if opened := self._open.pop(run_id, None):
+            opened[0].close()
 
 
 def _drop_cut_line(file: FileIO) -> None:
@@ -105,6 +108,13 @@ def _drop_cut_line(file: FileIO) -> None:
     file.truncate(file.readall().rfind(b"\n") + 1)
 
 
-def _line(event: Event) -> bytes:
-    """The event and when it happened, in seconds since 1970; no secret that was registered."""
-    return without_secrets(dump_event(event))[:-1] + f',"time":{time.time():.6f}}}\n'.encode()
+def open_private(file: Path) -> FileIO:
+    """A file to read and append to; made for its owner alone, since it holds all that was said."""
+    mode = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    return FileIO(os.open(file, mode, 0o600), "a+b")
+
+
+def line_of(event: Event, time: float, values: Values) -> bytes:
+    """The event's line, with its time in seconds since 1970 and no secret that was registered."""
+    body = values.pack(without_secrets(dump_event(event)))
+    return body[:-1] + f',"time":{time:.6f}}}\n'.encode()

@@ -161,6 +161,11 @@ class ReplyDecoder:
         """The rest of the text, held back until it was known to be no call and no thought."""
         return (message.content or "")[self._shown :]
 
+    @property
+    def ended(self) -> bool:
+        """Whether the reply has ended by itself, neither going on nor cut."""
+        return self.reply.finish is not None and self.finish_reason(has_calls=False) != "length"
+
     def give_up(self) -> None:
         """Ends a reply that repeats itself. What it cost is counted, as far as its tokens tell: the
         server says it with the last chunk only.

@@ -7,7 +7,6 @@ that failed is infrastructure, neither a pass nor a failure.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,16 +15,18 @@ from agentkit import (
     ContextWindowError,
     Event,
     ModelError,
+    ReasoningDelta,
     RunFinished,
     RunResult,
     ServerNotReadyError,
-    StepRestarted,
+    TextDelta,
+    ToolCallDelta,
     ToolFinished,
     Toolset,
 )
-from agentkit.events import CallRepaired
-from agentkit.messages import AssistantMessage, Message, ToolCall
+from agentkit.messages import Message, ToolCall
 from agentkit.schema.foreign import ForeignArguments
+from agentkit.trace import Timed, parts_of
 from agentkit_evals.core import (
     CallRecord,
     EvalError,
@@ -117,47 +118,35 @@ async def _play(session: Session, trial: Trial, make_agent: AgentMaker, played: 
 
 
 class _Watch:
-    """Counts what happens in one turn."""
+    """Keeps what happens in one turn; what it came to is read from that as from any record."""
 
     def __init__(self, tools: Toolset) -> None:
         self._tools = tools
+        self._events: list[Timed] = []
         self.result: RunResult[Any] | None = None
-        self._calls: dict[str, CallRecord] = {}
-        self._repairs = 0
-        self._retries = 0
 
     def __call__(self, event: Event) -> None:
-        match event:
-            case ToolFinished(call=call, result=result):
-                fits = _fits(self._tools, call)
-                record = CallRecord(call.name, call.arguments, result.kind, fits)
-                self._calls[call.id] = record
-            case CallRepaired():
-                self._repairs += 1
-            case StepRestarted():
-                self._retries += 1
-            case RunFinished(result=result):
-                self.result = result
-            case _:
-                pass
+        if isinstance(event, RunFinished):
+            self.result = event.result
+        if not isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+            self._events.append(Timed(event, 0.0))
 
     def record(self, result: RunResult[Any]) -> TurnRecord:
+        steps = [step for part in parts_of(self._events) for step in part.steps]
+        ran = [each for step in steps for each in step.ran.values()]
         return TurnRecord(
             stop_reason=result.stop_reason,
             output=str(result.output),
             steps=result.steps,
             usage=result.usage,
-            calls=tuple(self._in_order(result.messages)),
-            repairs=self._repairs,
-            retries=self._retries,
+            calls=tuple(self._call(each.end) for each in ran if each.end is not None),
+            repairs=sum(len(each.repairs) for each in ran),
+            retries=sum(len(step.restarts) for step in steps),
         )
 
-    def _in_order(self, messages: Sequence[Message]) -> Iterator[CallRecord]:
-        """As the model asked for them, whichever ended first."""
-        for message in messages:
-            for call in message.tool_calls if isinstance(message, AssistantMessage) else ():
-                if call.id in self._calls:
-                    yield self._calls[call.id]
+    def _call(self, end: ToolFinished) -> CallRecord:
+        call = end.call
+        return CallRecord(call.name, call.arguments, end.result.kind, _fits(self._tools, call))
 
 
 def _fits(tools: Toolset, call: ToolCall) -> bool:

@@ -55,12 +55,13 @@ def test_a_killed_run_is_listed_told_and_goes_on(project: Path, tmp_path: Path) 
     killed_in_its_second_step(project, tmp_path)
     listed = agentkit("runs", "list")
     (_, row) = listed.stdout.splitlines()
-    assert row.split()[3:] == ["died", "1", "1", "0", "Where", "is", "Shop?"]
+    assert row.split()[3:7] == ["died", "1", "1", "0"]
+    assert row.endswith("Where is Shop?")
     told = agentkit("runs", "show", "last").stdout
     assert "→ find_definition(name=" in told
     assert "shop.py:1: class Shop: ..." in told
     with serving(says("In shop.py.")) as server:
-        resumed = agentkit("resume", "last", "--model", server.url)
+        resumed = agentkit("runs", "resume", "last", "--model", server.url)
         assert [m["role"] for m in server.requests[0].body["messages"]] == [
             "system",
             "user",
@@ -70,14 +71,14 @@ def test_a_killed_run_is_listed_told_and_goes_on(project: Path, tmp_path: Path) 
     assert (resumed.exit_code, resumed.stdout) == (0, "In shop.py.\n")
     assert "find_definition" not in resumed.stderr, "what was shown is not shown again"
     assert agentkit("runs", "list").stdout.splitlines()[1].split()[3] == "answer"
-    again = agentkit("resume", "last", "--model", server.url)
+    again = agentkit("runs", "resume", "last", "--model", server.url)
     assert (again.exit_code, again.stdout) == (0, "In shop.py.\n"), "nobody is asked again"
 
 
 def test_a_recorded_answer_cannot_drive_the_terminal(project: Path) -> None:
     with serving(says("\x1b]0;title\x07Yes.")) as server:
         agentkit("run", "?", "-p", project, "-m", server.url)
-        again = agentkit("resume", "last")
+        again = agentkit("runs", "resume", "last")
     assert again.exit_code == 0
     assert again.stdout.endswith("Yes.\n")
     assert not any(c in again.stdout for c in "\x1b\x07")
@@ -114,8 +115,8 @@ def test_a_limit_can_be_raised(project: Path) -> None:
         ended = agentkit("run", "Where is Shop?", *arguments)
         assert ended.exit_code == 3
         assert ended.stderr.splitlines()[-1].endswith(" --max-steps 2"), "the hint leads further"
-        assert agentkit("resume", "last").exit_code == 3
-        resumed = agentkit("resume", "last", "--max-steps", 5)
+        assert agentkit("runs", "resume", "last").exit_code == 3
+        resumed = agentkit("runs", "resume", "last", "--max-steps", 5)
     assert (resumed.exit_code, resumed.stdout) == (0, "In shop.py.\n")
 
 
@@ -123,9 +124,10 @@ def test_a_limit_can_be_raised(project: Path) -> None:
     ("arguments", "said"),
     [
         (("resume", "last"), "there is no journal"),
-        (("runs", "list"), "there is no journal"),
+        (("runs", "list"), "there are no runs in"),
+        (("runs", "list", "--journal", "gone.db"), "there is no journal gone.db"),
         (("resume", "no-such", "--journal", "kept.db"), "has no run no-such; agentkit runs list"),
-        (("runs", "show", "no-such", "--journal", "kept.db"), "has no run no-such"),
+        (("runs", "show", "no-such", "--journal", "kept.db"), "there is no run 'no-such'"),
         (("resume", "mine", "--journal", "kept.db"), "resume it from its own program"),
     ],
 )

@@ -50,18 +50,20 @@ def agentkit(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def run_file(tmp_path: Path) -> list[dict[str, Any]]:
-    """The lines of the one run file, each of them whole."""
-    (file,) = (tmp_path / "runs").glob("*.jsonl")
-    content = file.read_bytes()
+def recorded(tmp_path: Path) -> list[dict[str, Any]]:
+    """The events of the newest run, as it is exported."""
+    exported = agentkit("runs", "export", "last", "--output", tmp_path / "exported.jsonl")
+    assert exported.exit_code == 0, exported.stderr
+    assert list((tmp_path / "runs").glob("*.jsonl")) == [], "a run is kept once"
+    content = (tmp_path / "exported.jsonl").read_bytes()
     assert content.endswith(b"\n")
     return [json.loads(line) for line in content.splitlines()]
 
 
 def complaint(result: Result) -> str:
-    """The one line that a failed command has to say, beside where the run file is."""
+    """The one line that a failed command has to say, beside where the run is."""
     assert isinstance(result.exception, SystemExit | None), "no traceback"
-    beside = ("run file: ", "go on with: ")
+    beside = ("look at it with: ", "go on with: ", "run file: ")
     (said,) = [line for line in result.stderr.splitlines() if not line.startswith(beside)]
     assert said.startswith("agentkit: ")
     return said
@@ -79,8 +81,8 @@ def test_the_answer_goes_to_standard_output_and_all_else_to_standard_error(
     assert result.stdout == "In shop.py.\n"
     assert "→ find_definition(name='Shop')" in result.stderr
     assert "shop.py:1: class Shop: ..." in result.stderr
-    assert [line["event"] for line in run_file(tmp_path)][-1] == "RunFinished"
-    assert str(next((tmp_path / "runs").glob("*.jsonl"))) in result.stderr.replace("\n", "")
+    assert [line["event"] for line in recorded(tmp_path)][-1] == "RunFinished"
+    assert "look at it with: agentkit runs show " in result.stderr
 
 
 def test_the_options_reach_the_server(project: Path) -> None:
@@ -113,7 +115,7 @@ def test_a_path_outside_the_project_is_refused_and_the_run_goes_on(
     assert result.exit_code == 0
     assert "outside the project" in result.stderr
     assert "root:" not in result.output
-    (refused,) = [line for line in run_file(tmp_path) if line["event"] == "ToolFinished"]
+    (refused,) = [line for line in recorded(tmp_path) if line["event"] == "ToolFinished"]
     assert refused["result"]["is_error"]
 
 
@@ -206,7 +208,7 @@ def test_a_server_that_is_down_is_named(project: Path, tmp_path: Path) -> None:
         result = agentkit("run", "?", "-p", project, "-m", url)
     assert result.exit_code == 1
     assert f"no server answers at {url}" in complaint(result)
-    assert run_file(tmp_path)[-1]["stop_reason"] == "error"
+    assert recorded(tmp_path)[-1]["stop_reason"] == "error"
 
 
 def test_a_wrong_model_name_lists_the_right_ones(project: Path) -> None:
@@ -225,7 +227,7 @@ def test_a_wrong_key_says_where_to_set_it_and_is_not_shown(
     assert result.exit_code == 1
     assert "AGENTKIT_API_KEY" in complaint(result)
     assert KEY not in result.output
-    assert KEY not in json.dumps(run_file(tmp_path))
+    assert KEY not in json.dumps(recorded(tmp_path))
 
 
 def test_a_server_without_parsers_is_told_its_flags(project: Path) -> None:
@@ -274,7 +276,7 @@ def test_ctrl_c_ends_the_run_with_one_line_and_a_whole_run_file(
     assert process.returncode == 130
     assert "agentkit: stopped" in err.splitlines()
     assert "Traceback" not in err
-    lines = run_file(tmp_path)
+    lines = recorded(tmp_path)
     assert [line["event"] for line in lines][-1] == "RunFinished"
     assert lines[-1]["stop_reason"] == "cancelled"
     assert "ToolFinished" in {line["event"] for line in lines}

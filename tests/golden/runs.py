@@ -27,8 +27,10 @@ from agentkit import (
     ModelConnectionError,
     RunFiles,
     SQLiteJournal,
+    Tool,
     ToolContext,
     ToolError,
+    Toolset,
     tool,
 )
 from agentkit.messages import ModelSettings
@@ -44,7 +46,7 @@ QUESTION = "What is in the shop?"
 # --- tools -------------------------------------------------------------------------------------
 
 
-@tool(effect="pure")
+@tool(effect="pure", labels={"reads_private"})
 def look(where: str) -> str:
     """Looks somewhere."""
     return f"{where}: {'nothing ' * 5}"
@@ -119,12 +121,15 @@ class GoldenRun:
 
     def make(self, script: Sequence[Reply | Exception], **more: Any) -> Agent[Any]:
         """Its agent with a script, such as the one for what is still to come."""
-        tools = [look, read, pay, save, wait, fail]
-        options: dict[str, Any] = {"instructions": "Be brief.", "tools": tools}
-        options |= {**self.agent, **more}
+        tools: list[Tool[..., Any]] = [look, read, pay, save, wait, fail]
         if self.helped:
             helper: Agent[Any] = Agent(ScriptedModel([say("Done.")]), observers=())
-            options["tools"] = [*tools, helper.as_tool("helper", "Does a task.")]
+            tools.append(helper.as_tool("helper", "Does a task."))
+        options: dict[str, Any] = {"instructions": "Be brief.", **self.agent, **more}
+        # A set keeps the order that these had when every list did; a typed answer stood last then.
+        options["tools" if "output_type" in options else "toolsets"] = (
+            tools if "output_type" in options else [Toolset(tools)]
+        )
         return Agent(ScriptedModel(script), **options)
 
 

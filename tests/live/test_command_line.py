@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from agentkit.events import dump_event
 from agentkit.serving.process import free_port
 from agentkit.testing import FaultServer, damaged, say
+from agentkit.trace import open_run
 from tests.live.client import KEY, URL, live, replies_end, request
 from tests.live.relay import relay
 
@@ -50,11 +52,9 @@ def agentkit_run(runs: Path, *arguments: str, **variables: str) -> tuple[int, st
 
 
 def events(runs: Path) -> list[dict[str, object]]:
-    """The lines of the one run file."""
-    (file,) = runs.glob("*.jsonl")
-    text = file.read_text()
-    assert text.endswith("\n"), "the last line is whole"
-    return [json.loads(line) for line in text.splitlines()]
+    """The events of the newest run."""
+    recording = open_run("last", runs).whole()
+    return [json.loads(dump_event(timed.event)) for timed in recording.events]
 
 
 def complaint(code: int, stderr: str) -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from importlib.resources import files
 
+from agentkit.journal import Damage
 from agentkit.messages import Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed, place, timeline, token_chart
 from agentkit.trace.page.html import Html, el, join, text
 from agentkit.trace.page.steps import failures_of, json_of, step_section
-from agentkit.trace.recording import Part
+from agentkit.trace.printable import moment
+from agentkit.trace.steps import Part
 
 __all__ = ["page_of"]
 
@@ -25,11 +26,12 @@ _OPEN_ALL = 12
 """Steps that a page shows opened; of more it shows the list."""
 
 
-def page_of(parts: Sequence[Part]) -> str:
+def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
     """The page of a run.
 
     Args:
         parts: Of the run, as `parts_of` reads them.
+        damage: Of its record.
     """
     placed = place(parts)
     style, script = _resource("page.css"), _resource("page.js")
@@ -46,13 +48,18 @@ def page_of(parts: Sequence[Part]) -> str:
         el("title", title),
         Html(f"<style>{style}</style>"),
     ]
-    body = [*_body(parts, placed), Html(f"<script>{script}</script>")]
+    body = [*_body(parts, placed, damage), Html(f"<script>{script}</script>")]
     page = el("html", el("head", *head), el("body", *body), lang="en")
     return f"<!doctype html>\n{page}\n"
 
 
-def _body(parts: Sequence[Part], placed: Sequence[Placed]) -> Iterator[Html]:
+def _body(
+    parts: Sequence[Part], placed: Sequence[Placed], damage: Sequence[Damage]
+) -> Iterator[Html]:
     yield _header(parts)
+    if damage:
+        lost = [el("li", str(each)) for each in damage]
+        yield el("section", el("h2", "Lost"), el("ul", *lost), cls="end bad")
     failures = [(each.anchor, what) for each in placed for what in failures_of(each.step)]
     yield _facts(parts, placed, len(failures))
     yield _end(parts[-1])
@@ -76,13 +83,15 @@ def _body(parts: Sequence[Part], placed: Sequence[Placed]) -> Iterator[Html]:
 
 def _header(parts: Sequence[Part]) -> Html:
     started = parts[0].started
-    when = datetime.fromtimestamp(parts[0].began).strftime("%Y-%m-%d %H:%M:%S")
+    when = moment(parts[0].began)
+    versions = " · ".join(f"{name} {version}" for name, version in started.versions.items())
     names = [a.called.model for part in parts for s in part.steps for a in s.asked]
     asked = [m for m in started.messages if isinstance(m, UserMessage)][-1:]
     return el(
         "header",
         el("h1", started.run_id),
         el("p", f"{when} · {(names or [started.model])[0]}", cls="soft"),
+        el("p", versions, cls="soft") if versions else None,
         *(el("pre", text_of(message.content)) for message in asked),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentkit.trace.page.html import Html, el
-from agentkit.trace.recording import Part, Step
+from agentkit.trace.steps import Part, Step
 
 __all__ = ["Placed", "place", "timeline", "token_chart"]
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from agentkit.events import as_json
+from agentkit.events import ReplyInterrupted, as_json
 from agentkit.messages import (
     AssistantMessage,
     Content,
@@ -22,7 +22,7 @@ from agentkit.messages import (
 from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed
 from agentkit.trace.page.html import Html, el
-from agentkit.trace.recording import Asked, Ran, Step
+from agentkit.trace.steps import Asked, Ran, Step
 
 __all__ = ["failures_of", "json_of", "step_section"]
 
@@ -38,6 +38,8 @@ def failures_of(step: Step) -> Iterator[str]:
     """What went wrong in a step, a sentence each."""
     for restart in step.restarts:
         yield f"Step {step.number}: {restart.reason}"
+    for cut in step.interrupted:
+        yield f"Step {step.number}: the reply was interrupted: {cut.why[:_SHORT]}"
     for ran in step.ran.values():
         if ran.end is None and ran.failed:
             yield f"Step {step.number}: {ran.call.name} has no result"
@@ -83,7 +85,7 @@ def _headline(step: Step) -> str:
         for ran in {ran.call.name: ran for ran in step.ran.values()}.values()
     )
     if calls or step.finished is None:
-        return calls[:_SHORT] or "no reply"
+        return calls[:_SHORT] or ("interrupted" if step.interrupted else "no reply")
     return " ".join(text_of(step.finished.message.content)[:_SHORT].split())
 
 
@@ -112,6 +114,11 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
         tokens = f"{compacted.before:,} → {compacted.after:,} tokens"
         tag = el("span", f"context compacted: {tokens}", cls="tag warn")
         yield el("p", tag, f" {compacted.reason}")
+        cleared, dropped = ", ".join(compacted.cleared), compacted.dropped
+        if cleared or dropped:
+            left_out = f"{many(dropped, 'message')} left out" if dropped else ""
+            stubs = f"results sent as stubs: {cleared}" if cleared else ""
+            yield el("p", "; ".join(filter(None, (stubs, left_out))), cls="soft")
     reasons = [restart.reason for restart in step.restarts]
     for number, asked in enumerate(step.asked):
         if number and number <= len(reasons):
@@ -119,6 +126,9 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
             yield el("p", el("span", again, cls="tag warn"))
         yield _sent(asked, whole=first and number == 0)
         yield from _reply(asked)
+    yield from _wire(step)
+    for cut in step.interrupted:
+        yield _interrupted(cut)
     for ran in step.ran.values():
         yield _call(ran)
 
@@ -179,6 +189,32 @@ def _content(content: Content) -> str:
     return "\n".join(p.text if isinstance(p, TextPart) else f"[{p.type}]" for p in content)
 
 
+def _wire(step: Step) -> Iterator[Html]:
+    """What went to the server and what came back, as they were."""
+    for number, sent in enumerate(step.sent):
+        new = {"messages": sent.messages, **sent.fields}
+        parts = [el("h3", "sent, as far as it is new"), el("pre", json_of(new))]
+        if sent.gone:
+            parts.append(el("p", f"gone: {', '.join(sent.gone)}", cls="soft"))
+        if number < len(step.received):
+            parts += [el("h3", "received"), el("pre", json_of(step.received[number].reply))]
+        told = f"On the wire, {sent.same + len(sent.messages)} messages"
+        yield el("details", el("summary", told, cls="soft"), *parts)
+
+
+def _interrupted(cut: ReplyInterrupted) -> Html:
+    calls = [el("pre", f"{name}({arguments}") for name, arguments in cut.calls]
+    return el(
+        "div",
+        el("p", el("span", f"interrupted after {cut.seconds:.2f} s: {cut.why}", cls="tag bad")),
+        el("pre", cut.reasoning, cls="thought") if cut.reasoning else None,
+        el("pre", cut.text) if cut.text else None,
+        *calls,
+        el("p", "Its calls were never run.", cls="soft") if calls else None,
+        cls="call bad",
+    )
+
+
 # --- what came ---------------------------------------------------------------------------------
 
 
@@ -219,6 +255,9 @@ def _call(ran: Ran) -> Html:
         parts.append(el("details", progress, el("pre", "\n".join(ran.progress))))
     if ran.end is not None:
         parts.append(el("pre", _content(ran.end.result.content)))
+        if ran.end.result.traceback:
+            where = el("summary", "Traceback", cls="soft")
+            parts.append(el("details", where, el("pre", ran.end.result.traceback)))
     return el("div", *parts, cls="call bad" if ran.failed else "call")
 
 
@@ -226,6 +265,8 @@ def _call_marks(ran: Ran) -> Iterator[Html]:
     if ran.end is None:
         if not ran.waits:
             yield el("span", "no result", cls="tag bad")
+            if ran.started is not None:
+                yield el("span", " it had begun, and may have taken effect", cls="number")
         return
     result, spent = ran.end.result, ran.end.spent
     yield el("span", result.kind, cls="tag bad" if result.is_error else "tag")

@@ -19,6 +19,9 @@ from agentkit.events import (
     Event,
     ModelCalled,
     ReasoningDelta,
+    ReplyInterrupted,
+    ReplyReceived,
+    RequestSent,
     RunFinished,
     RunStarted,
     Spent,
@@ -52,6 +55,9 @@ Emit: TypeAlias = Callable[[Event], None]
 
 _FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress)
 """Shown as they happen, never recorded: what they add up to is."""
+
+_ALWAYS_NEW = (RequestSent, ReplyReceived, ReplyInterrupted)
+"""Of a model call that was really made: one that is in the record is not made again."""
 
 _HELD_ELSEWHERE = (StepStarted, StepFinished, ToolStarted, ToolFinished)
 """Their content stands in `ModelCalled`, `CallIntended` and `CallDone`."""
@@ -95,6 +101,8 @@ class JournaledRun:
         )
         self._decisions: dict[str, Decision] = {}
         self._asked: dict[tuple[int, str], str] = {}
+        self._questions: dict[str, ApprovalNeeded] = {}  # by the call that they are about
+        self._names: dict[str, str] = {}  # of the newest question that is recorded under an id
         self._closed: set[str] = set()
         self._shown: Counter[Shown] = Counter()
         self._spent: dict[tuple[int, str], Spent] = {}
@@ -111,7 +119,8 @@ class JournaledRun:
                 self._replies[entry.step, entry.tool_choice].append(entry.response)
                 self._shown[_identity(entry)] += 1
             case Decided():
-                self._decided(entry)
+                name = self._names.get(entry.approval, entry.approval)
+                self._decided(replace(entry, approval=name))
             case CallIntended():
                 self._calls.setdefault(entry.key, CallState(entry))
                 self._close(entry.step, entry.call.id)
@@ -130,8 +139,14 @@ class JournaledRun:
 
     def _take_event(self, event: Event) -> None:
         if isinstance(event, ApprovalNeeded):
-            self._asked[event.step, event.call.id] = event.id
+            name = event.id
+            if name in self._asked.values():  # version 0.1.0 named one by what it was about
+                name = f"{event.id}.{event.call.id}"
+            self._names[event.id] = name
+            self._questions[event.call.id] = replace(event, id=name)
+            self._asked[event.step, event.call.id] = name
         elif isinstance(event, ApprovalDecided):
+            event = replace(event, id=self._names.get(event.id, event.id))
             self._closed.add(event.id)
         elif isinstance(event, ToolFinished):
             self._close(event.step, event.call.id)
@@ -170,13 +185,19 @@ class JournaledRun:
 
     def _is_new(self, event: Event) -> bool:
         self._step = event.step
+        if isinstance(event, _ALWAYS_NEW):
+            self._pending.append(event)
+            return True
         identity = _identity(event)
         if self._shown[identity] > 0:
             self._shown[identity] -= 1
             return False
         held = isinstance(event, _HELD_ELSEWHERE)
-        if isinstance(event, ToolFinished) and (event.spent or not event.result.attempts):
-            held = False  # it says more than the result: what it cost, or that nothing ran
+        if isinstance(event, ToolFinished) and (
+            event.spent or event.returned or not event.result.attempts
+        ):
+            # It says more than the result: what it cost, what the run added, that nothing ran.
+            held = False
         self._pending.append(identity if held else event)
         return True
 
@@ -232,6 +253,13 @@ class JournaledRun:
     def has_decisions(self) -> bool:
         """Whether any decision is recorded."""
         return bool(self._decisions)
+
+    def asked_as(self, call: ToolCall, target: str) -> str | None:
+        """The id under which the record has the question about a call, if it was asked before."""
+        asked = self._questions.get(call.id)
+        if asked is None or (asked.call, asked.target) != (call, target):
+            return None
+        return asked.id
 
     def recorded_decision(self, approval: str) -> Decision | None:
         """The decision on a question, if it is recorded."""

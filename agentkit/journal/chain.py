@@ -1,0 +1,159 @@
+"""The entries of a run, checked one after the other: which are what was written, what is missing.
+
+In: a run's rows, in whatever state they are, and what the witness saw. Out: the entries that are as
+they were written, and for each other place what may have stood there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from agentkit.errors import JournalError
+from agentkit.events.values import Values
+from agentkit.journal.damage import ANYTHING, Damage, cost_of
+from agentkit.journal.entries import Raw, Record
+from agentkit.journal.owner import boot_id
+from agentkit.journal.witness import Testimony
+
+__all__ = ["Chain", "lost_run", "missing_at_the_end", "seal", "secrets_in"]
+
+
+def seal(before: bytes, run_id: str, raw: Raw) -> bytes:
+    """The digest of an entry, and with it of all entries before it."""
+    head = f"{run_id}\0{raw.seq}\0{raw.epoch}\0{raw.at!r}\0{raw.kind}\0"
+    data = (
+        before + head.encode("utf-8", "surrogatepass") + raw.body.encode("utf-8", "surrogatepass")
+    )
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+class Chain:
+    """The rows of a run, checked one after the other."""
+
+    def __init__(
+        self, run_id: str, testimony: Testimony | None, hide: Callable[[bytes], bytes] | None
+    ) -> None:
+        self.records: list[Record] = []
+        self.damage: list[Damage] = []
+        self.digest = b""
+        self._run_id = run_id
+        self._testimony = testimony
+        self._hide = hide
+        self._values = Values()
+        self._seq = 0
+        self._sealed = False  # whether an entry had a seal: from then on all have
+        self._linked = True  # whether the digest is that of the entry before
+
+    def add(self, row: Sequence[Any]) -> None:
+        """Checks the next row, and reads it if it is what was written."""
+        seq, epoch, at, kind, body, digest, _ = row
+        types = (int, int, float, str, str)
+        if not all(isinstance(value, kind) for value, kind in zip(row, types, strict=False)):
+            self._lost(f"an entry after entry {self._seq}", "cannot be read", ANYTHING)
+            self._linked = False
+            return
+        if seq > self._seq + 1:
+            where = _entries(self._seq + 1, seq - 1)
+            self._lost(where, "is missing" if seq == self._seq + 2 else "are missing", ANYTHING)
+            self._linked = False
+        self._seq = seq
+        raw = Raw(seq, epoch, at, kind, body)
+        problem = self._changed(raw, digest)
+        try:
+            record = Record(seq, epoch, at, raw.load(self._values, self._hide))
+        except JournalError as error:
+            problem = f"{problem}{', and ' if problem else ''}holds {error}"
+        else:
+            self.records += [] if problem else [record]
+        if problem:
+            name = kind if kind.isidentifier() else "of an unknown kind"
+            self._lost(f"entry {seq}", f"({name}) {problem}", cost_of(kind))
+
+    def _changed(self, raw: Raw, digest: object) -> str:
+        """What is wrong with an entry, if it is not the one that was written."""
+        told = self._testimony
+        before, linked = self.digest, self._linked
+        if digest is None and not self._sealed:  # of a format without seals
+            if told is not None and told.seq == raw.seq and told.digest:
+                return "lost its seal"
+            return "" if _is_text(raw.body) else "holds bytes that are no text"
+        self._sealed = True
+        if not isinstance(digest, bytes):
+            self._linked = False
+            return "lost its seal"
+        self.digest, self._linked = digest, True
+        if linked and seal(before, self._run_id, raw) != digest:
+            return "was changed"
+        if told is not None and told.seq == raw.seq and told.digest != digest.hex():
+            return "is not the one that the witness saw"
+        return "" if linked or _is_text(raw.body) else "holds bytes that are no text"
+
+    def end(self, failure: str, *, witnessed: bool) -> None:
+        """What is missing behind the last row.
+
+        Args:
+            failure: Why rows could not be had.
+            witnessed: Whether there should be a witness.
+        """
+        if failure:
+            self._lost("a part of the file", f"cannot be read ({failure})", ANYTHING)
+        missing = missing_at_the_end(self._testimony, self._seq)
+        if missing is not None:
+            self.damage.append(missing)
+        if self._testimony is None and witnessed:
+            what = "entries that were lost at the end of the run would not be noticed"
+            self.damage.append(Damage("the witness", "is missing", what, lost=False))
+
+    def _lost(self, where: str, what: str, cost: str) -> None:
+        self.damage.append(Damage(where, what, cost))
+
+
+def _entries(first_one: int, last: int) -> str:
+    return f"entry {last}" if last == first_one else f"entries {first_one} to {last}"
+
+
+def _is_text(body: str) -> bool:
+    try:
+        body.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def missing_at_the_end(testimony: Testimony | None, seq: int) -> Damage | None:
+    """What the witness saw behind an entry.
+
+    After a loss of power the entries that were not forced to the disk may be gone by right.
+    """
+    if testimony is None or seq >= testimony.seq:
+        return None
+    same_boot = bool(testimony.boot) and testimony.boot == boot_id()
+    if seq >= testimony.forced and not same_boot:
+        return None
+    alone = testimony.seq == seq + 1
+    what = "at the end is missing" if alone else "at the end are missing"
+    cost = cost_of(testimony.kind) if alone else ANYTHING
+    return Damage(_entries(seq + 1, testimony.seq), what, cost)
+
+
+def lost_run(testimony: Testimony) -> Damage:
+    """What a run was that only the witness knows of."""
+    calls = testimony.calls
+    ran = "no tool call" if not calls else "a tool call" if calls == 1 else f"{calls} tool calls"
+    cost = f"it had {testimony.seq} entries, and {ran} that may have taken effect"
+    return Damage("the whole run", "is missing", cost)
+
+
+def secrets_in(rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+    """What was registered as secret when the rows were written, as it stands in them."""
+    for _, _, _, _, body, _, hidden in rows:
+        if isinstance(hidden, str) and isinstance(body, str):
+            data = body.encode("utf-8", "surrogateescape")
+            try:
+                places = [(int(begin), int(end)) for begin, end in json.loads(hidden)]
+            except (ValueError, TypeError):
+                continue  # damaged: its entry says so
+            yield from (data[begin:end] for begin, end in places)

@@ -1,0 +1,113 @@
+"""Who holds a run, and for how long still: by clocks that no one can set.
+
+A lease is measured by the monotonic clock, which is the same for all processes of a boot
+(clock_gettime(2)); the time of day may be set an hour ahead, and every living owner would lose its
+runs. An owner whose clock says nothing here has to be seen not to stir.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from agentkit.journal.owner import Owner, boot_id
+
+__all__ = ["RunRow", "is_at_work", "lease_end", "row_of", "seconds_left"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run's row in a journal.
+
+    Attributes:
+        run_id: Its name.
+        epoch: Of the newest lease.
+        owner: Who holds it, as `Owner.to_json`; empty for nobody.
+        until: When the lease ends, by the monotonic clock of its owner.
+        created: Seconds since 1970.
+        observed: Since when an owner of another boot was seen not to stir.
+        witnessed: Whether the witness was told of the run.
+    """
+
+    run_id: str
+    epoch: int
+    owner: str
+    until: float
+    created: float
+    observed: str
+    witnessed: int
+
+
+def row_of(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
+    """The row of a run; None if there is none."""
+    query = (
+        "SELECT run_id, epoch, owner, lease_until, created, observed, witnessed FROM runs "
+        "WHERE run_id = ?"
+    )
+    row = connection.execute(query, (run_id,)).fetchone()
+    return None if row is None else RunRow(*row)
+
+
+def lease_end(seconds: float) -> float:
+    """When a lease of so many seconds ends that begins now."""
+    return time.monotonic() + seconds
+
+
+def seconds_left(row: RunRow, seconds: float, connection: sqlite3.Connection) -> float:
+    """Seconds for which a run's owner still counts as living; 0 if it does not.
+
+    An owner of another boot of this machine died with it: SQLite's WAL binds all who use a file to
+    one kernel. Elsewhere it has to be seen not to stir for as long as a lease lasts, by the clock
+    of whoever looks; when that began is kept in the row.
+
+    Args:
+        row: Of the run.
+        seconds: That a lease lasts.
+        connection: In a transaction.
+    """
+    if not row.owner:
+        return 0.0
+    owner, now = Owner.from_json(row.owner), time.monotonic()
+    if _is_gone(owner):
+        return 0.0
+    if _shares_our_clock(owner):
+        return max(row.until - now, 0.0)
+    seen = [row.owner, row.until, boot_id()]
+    began = _observed(row.observed, seen)
+    if began is None or began > now:
+        began = now
+        connection.execute(
+            "UPDATE runs SET observed = ? WHERE run_id = ?", (json.dumps([seen, now]), row.run_id)
+        )
+    return max(began + seconds - now, 0.0)
+
+
+def is_at_work(row: RunRow) -> bool:
+    """Whether someone is at work on a run, as far as it can be known without waiting."""
+    if not row.owner:
+        return False
+    owner = Owner.from_json(row.owner)
+    return not _is_gone(owner) and (not _shares_our_clock(owner) or row.until > time.monotonic())
+
+
+def _is_gone(owner: Owner) -> bool:
+    """Whether an owner is dead, or the machine was booted since it began."""
+    boots = bool(owner.boot and boot_id() and owner.boot != boot_id())
+    return owner.is_dead or (boots and owner.host == socket.gethostname())
+
+
+def _shares_our_clock(owner: Owner) -> bool:
+    return bool(owner.boot) and owner.boot == boot_id()
+
+
+def _observed(text: str, seen: list[Any]) -> float | None:
+    """When somebody of this boot first saw an owner as it is now."""
+    try:
+        what, when = json.loads(text)
+    except (ValueError, TypeError):
+        return None
+    return float(when) if what == seen else None
