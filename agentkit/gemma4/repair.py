@@ -260,7 +260,10 @@ class Readings:
     def _bare(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
         literal = LITERAL.match(self._text, at)
         if literal and self._goes_on(literal.end()):
-            yield bare_value(literal[0], shape), literal.end(), undone
+            value = bare_value(literal[0], shape)
+            texts = self._with(undone, "no quotes") if isinstance(value, str) else undone
+            if texts is not None:
+                yield value, literal.end(), texts
             return
         constant = self._with(undone, "constant")
         found = _CONSTANT.match(self._text, at)
@@ -289,6 +292,8 @@ class Readings:
             comma = self._text.find(",", comma + 1, limit)
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
+        if _CONSTANT.fullmatch(text):
+            return
         marked = self._anywhere.search(text) or _MARKS.search(text) or _PAIR.match(text)
         if text and text == text.strip() and not marked:
             yield text, end, undone
@@ -367,7 +372,11 @@ class Readings:
         if damage == "JSON quotes" and "JSON" in undone:
             return undone
         both = undone | {damage}
-        return both if len(both) <= MOST_DAMAGE else None
+        uncertain = {
+            "opening quote",
+            "no quotes",
+        } <= both  # where one text ends, and the next begins
+        return both if len(both) <= MOST_DAMAGE and not uncertain else None
 
     def _step(self, characters: int = 0) -> None:
         self._steps -= 1 + characters // 64
