@@ -253,7 +253,8 @@ class Readings:
             yield from self._bare(at, shape, undone)
         # White space may be the text's own, except in JSON as people lay it out. And right behind a
         # closing quote token, it may as well be that one which is missing elsewhere.
-        begins = (start == at or "JSON" in undone) and self._text[at - 1] != self._quote
+        own = 1 if "JSON" in undone else 0
+        begins = at - start in (0, own) and self._text[at - 1] != self._quote
         if begins and shape.allows("string") and not _BEFORE_COMMA.match(self._text, at):
             yield from self._without_opening(at, shape, undone)
 

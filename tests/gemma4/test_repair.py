@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from agentkit.gemma4.repair import MOST_DAMAGE, Readings
+from agentkit.gemma4.repair import MOST_DAMAGE, Damage, Readings
 from agentkit.gemma4.shape import Shape
 from tests.gemma4.replies import same
 
@@ -159,6 +159,14 @@ def test_nothing_is_guessed(text: str) -> None:
 )
 def test_escapes_between_other_quotes_can_mean_two_texts(text: str, number: int) -> None:
     assert len(readings(text)) == number
+
+
+def test_white_space_that_may_be_the_texts_own_is_not_taken_off() -> None:
+    json = frozenset[Damage](["JSON"])
+    for text, expected in (('"to": ann"}', [{"to": "ann"}]), ('"to":  ann"}', [])):
+        found = Readings(f"{{{text}", Q, Shape.of(SCHEMA), json).of(1, "}")
+        assert [arguments for arguments, _, _ in found] == expected
+    assert readings("to: annQ}") == []
 
 
 def test_without_declared_members_any_name_is_one() -> None:
