@@ -97,7 +97,8 @@ def _credentials(value: str) -> Iterator[str]:
     """A header's value, what follows a scheme such as `Bearer`, and what that holds."""
     yield value
     scheme, _, rest = value.partition(" ")
-    yield rest
+    if rest:
+        yield rest
     yield value.rpartition(" ")[2]
     for crumb in value.split(";") if ";" in value else ():
         yield crumb.partition("=")[2].strip()
