@@ -96,8 +96,10 @@ def secret_headers(headers: Mapping[str, str], *, of_others: bool = False) -> It
 def _credentials(value: str) -> Iterator[str]:
     """A header's value, what follows a scheme such as `Bearer`, and what that holds."""
     yield value
-    scheme, _, rest = value.rpartition(" ")
-    yield rest
+    scheme, _, rest = value.partition(" ")
+    if rest:
+        yield rest
+    yield value.rpartition(" ")[2]
     for crumb in value.split(";") if ";" in value else ():
         yield crumb.partition("=")[2].strip()
     if scheme.strip().lower() == "basic":
@@ -203,15 +205,21 @@ def redacted(text: str) -> str:
     return without_secrets(text.encode("utf-8", "replace")).decode()
 
 
+_DEEPEST = 4
+"""How often a text may be JSON in a text of JSON: a tool that answers in JSON, quoted by the model,
+in the record of a call that was repaired, in a line."""
+
+
 def _forms(value: str) -> Iterator[bytes]:
     data = value.encode("utf-8", "replace")
     yield data
     yield repr(value)[1:-1].encode("utf-8", "replace")
     for ascii_only in (True, False):
-        once = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
-        yield once.encode("utf-8", "replace")
-        yield repr(once)[1:-1].encode("utf-8", "replace")
-        yield json.dumps(once, ensure_ascii=ascii_only)[1:-1].encode("utf-8", "replace")
+        text = value
+        for _ in range(_DEEPEST):  # as JSON within JSON: a call's arguments in a line of a run file
+            text = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+            yield text.encode("utf-8", "replace")
+            yield repr(text)[1:-1].encode("utf-8", "replace")
     for safe in ("", "/", "/:@!$&'()*+,;=~"):
         percent = quote(value, safe=safe, errors="replace")
         yield percent.encode()
