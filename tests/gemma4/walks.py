@@ -15,6 +15,7 @@ from agentkit.gemma4.parse import parse
 from agentkit.messages import ToolChoice, ToolDefinition
 from agentkit.schema.lower import lower
 from tests.gemma4.matcher import Matcher
+from tests.gemma4.replies import unescaped
 from tests.schema.validity import broken
 
 ONE = ToolChoice("required", max_calls=1)
@@ -40,7 +41,7 @@ def walked(definition: ToolDefinition, process: Matcher, count: int, seed: int) 
         assert [call.name for call in reply.calls] == [definition.name], walk["text"]
         [call] = reply.calls
         assert not call.malformed, walk["text"]
-        arguments = Escape().unescape_json(lowered.restore(call.arguments))
+        arguments = unescaped(Escape(), lowered.restore(call.arguments))
         wrong = broken(arguments, definition.parameters, tool.carried)
         assert not wrong, (wrong, walk["text"])
         counts["finished calls, all valid"] += 1
