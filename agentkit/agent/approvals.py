@@ -66,8 +66,9 @@ async def decide(
     run: Run, position: int, item: ValidatedCall | ToolResult
 ) -> ValidatedCall | ToolResult | Approved | Approval:
     """What becomes of one call of the newest reply; an `Approval` is one that has to wait."""
-    if isinstance(item, ToolResult):
-        return item
+    answer = run.wiring.answer
+    if isinstance(item, ToolResult) or (answer is not None and item.tool is answer.tool):
+        return item  # an answer is what the run comes to, and reaches nothing
     ruling = run.wiring.authority.ruling(item, run.taint)
     if ruling.verdict == "deny":
         return denied(item.call, "the policy of this run does not allow it")
@@ -242,7 +243,7 @@ class UsedDecisions:
     holds a copy of the paused run cannot know of it.
     """
 
-    _asked: set[str] = field(default_factory=set)
+    _asked: dict[str, None] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -250,7 +251,9 @@ class UsedDecisions:
         """Whether a question of this id was not asked before; from now on it was."""
         with self._lock:
             first = approval not in self._asked
-            self._asked.add(approval)
+            self._asked[approval] = None
+            if len(self._asked) > _MOST_ASKED:
+                del self._asked[next(iter(self._asked))]
             return first
 
     def is_used(self, approval: str) -> bool:
@@ -263,6 +266,11 @@ class UsedDecisions:
             first = approval not in self._used
             self._used.add(approval)
             return first
+
+
+_MOST_ASKED = 65_536
+"""Questions that are remembered, some 100 bytes each. It tells apart the calls of runs that bear
+the same name; so many questions later such a run has long gone on or been given up."""
 
 
 @dataclass(slots=True)
@@ -311,5 +319,5 @@ class GivenDecisions:
         return await person()
 
     def use(self, approval: str, /) -> bool:
-        """Uses it up for the whole process."""
-        return self.used.use(approval)
+        """Uses it up for the whole process; what no pause holds nobody can give again."""
+        return all(before.id != approval for before in self.waiting) or self.used.use(approval)

@@ -40,7 +40,8 @@ class Person:
 
     async def answer(self, question: str) -> str:
         """The answer to a tool's question."""
-        self._printer.line(f"? {question}", "bold")
+        for line in self._printer.quoted(question, "? "):
+            self._printer.line(line, "bold")
         return (await self._ask("  ")).strip()
 
     async def decide(self, approval: Approval) -> Decision:

@@ -132,15 +132,15 @@ class _Reader:
         base: frozenset[Damage] = frozenset(["shared pair"]) if shared else frozenset()
         if (alone := self._only(text, base)) is not None:
             return alone, ""
-        # Where another call begins, this one may end; what is left of it is read by itself.
-        for head in self._heads.finditer(text, 1):
-            part = text[: head.start()].rstrip(" \t\r\n,;")
-            reading = self._only(part, base | {"shared pair"})
-            apart = part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")")
-            if reading is not None:
-                return reading, text[head.start() :]
-            if apart:
-                return self._malformed(part), text[head.start() :]
+        # Where another call begins, this one may end; what is left of it is read by itself. Only
+        # the first such place counts: beyond it, nobody knows what is a call and what a text.
+        own = _JSON_HEADER.match(text) or _LOOSE_HEADER.match(text)
+        if (head := self._heads.search(text, own.end() if own else 1)) is not None:
+            part, rest = text[: head.start()].rstrip(" \t\r\n,;"), text[head.start() :]
+            if (reading := self._only(part, base | {"shared pair"})) is not None:
+                return reading, rest
+            if part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")"):
+                return self._malformed(part), rest
         return self._malformed(text), ""
 
     @property

@@ -121,6 +121,9 @@ def _spelled_inside(ids: Sequence[int], pieces: Sequence[str]) -> tuple[list[int
     changed: list[tuple[int, str]] = []
     lexer: Lexer | None = None
     for number, piece in zip(ids, pieces, strict=False):
+        if lexer is not None and number == IDS[CALL_OPEN] and _in_string(changed):
+            changed.append((_TEXT, piece))  # the grammar lets a text spell it
+            continue
         if lexer is None or number in _CONTROLS:
             changed += _literals(lexer.flush() if lexer else ())
             changed.append((number, piece))
@@ -133,6 +136,13 @@ def _spelled_inside(ids: Sequence[int], pieces: Sequence[str]) -> tuple[list[int
             lexer = None
     changed += _literals(lexer.flush() if lexer else ())
     return [number for number, _ in changed], [piece for _, piece in changed]
+
+
+def _in_string(tokens: Sequence[tuple[int, str]]) -> bool:
+    """Whether the newest call among these tokens is inside a string."""
+    numbers = [number for number, _ in tokens]
+    newest = len(numbers) - 1 - numbers[::-1].index(IDS[CALL_OPEN])
+    return numbers[newest:].count(IDS[QUOTE]) % 2 == 1
 
 
 def _literals(parts: Iterable[str]) -> list[tuple[int, str]]:

@@ -52,6 +52,7 @@ _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"
 _MARKS: Final = re.compile(r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|,\s*+\Z|\bcall:\w")
 """What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, a
 comma at its end, the head of a call. It is as likely the rest of another value."""
+_ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
@@ -235,8 +236,11 @@ class Readings:
             return
         if mark == self._quote:
             end = self._text.find(mark, at + 1)
-            if end >= 0:
-                yield quoted_value(self._text[at + 1 : end], shape), end + 1, undone
+            text = self._text[at + 1 : end]
+            # Behind a string that lacked a quote, `,` between two may be what parts two others.
+            apart = "opening quote" in undone and _ONLY_MARKS.fullmatch(text)
+            if end >= 0 and not apart:
+                yield quoted_value(text, shape), end + 1, undone
             return
         if mark == "{":
             yield from self._members(at + 1, shape, {}, undone, ("}", depth))
@@ -249,14 +253,18 @@ class Readings:
             yield from self._bare(at, shape, undone)
         # White space may be the text's own, except in JSON as people lay it out. And right behind a
         # closing quote token, it may as well be that one which is missing elsewhere.
-        begins = (start == at or "JSON" in undone) and self._text[at - 1] != self._quote
+        own = 1 if "JSON" in undone else 0
+        begins = at - start in (0, own) and self._text[at - 1] != self._quote
         if begins and shape.allows("string") and not _BEFORE_COMMA.match(self._text, at):
             yield from self._without_opening(at, shape, undone)
 
     def _bare(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
         literal = LITERAL.match(self._text, at)
         if literal and self._goes_on(literal.end()):
-            yield bare_value(literal[0], shape), literal.end(), undone
+            value = bare_value(literal[0], shape)
+            texts = self._with(undone, "no quotes") if isinstance(value, str) else undone
+            if texts is not None:
+                yield value, literal.end(), texts
             return
         constant = self._with(undone, "constant")
         found = _CONSTANT.match(self._text, at)
@@ -285,6 +293,8 @@ class Readings:
             comma = self._text.find(",", comma + 1, limit)
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
+        if _CONSTANT.fullmatch(text):
+            return
         marked = self._anywhere.search(text) or _MARKS.search(text) or _PAIR.match(text)
         if text and text == text.strip() and not marked:
             yield text, end, undone
@@ -363,7 +373,11 @@ class Readings:
         if damage == "JSON quotes" and "JSON" in undone:
             return undone
         both = undone | {damage}
-        return both if len(both) <= MOST_DAMAGE else None
+        uncertain = {
+            "opening quote",
+            "no quotes",
+        } <= both  # where one text ends, and the next begins
+        return both if len(both) <= MOST_DAMAGE and not uncertain else None
 
     def _step(self, characters: int = 0) -> None:
         self._steps -= 1 + characters // 64

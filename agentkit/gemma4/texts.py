@@ -19,17 +19,18 @@ from agentkit.gemma4.ebnf import (
     repeated,
     without,
 )
-from agentkit.gemma4.tokens import CALL_CLOSE, QUOTE
+from agentkit.gemma4.tokens import CALL_CLOSE, CHANNEL_CLOSE, QUOTE
 
 Ranges: TypeAlias = Sequence[tuple[int, int]]
 """Code points, first and last of each range."""
 
 
-EXCLUDED: Final = (QUOTE, CALL_CLOSE)
-"""What no text may spell: the two literals that end something for whoever reads a call by its
-text. The quote ends the text. `<tool_call|>` ends the call for vLLM's own parser, in a text or not
-(`parser/gemma4.py` of vLLM 0.32, state TOOL_ARGS), so a server without token ids, and a client that
-takes the server's word, would cut the call there. No other control literal means anything to a
+EXCLUDED: Final = (QUOTE, CALL_CLOSE, CHANNEL_CLOSE)
+"""What no text may spell: the literals that end something for whoever reads a call. The quote ends
+the text. `<tool_call|>` ends the call for vLLM's own parser, in a text or not (`parser/gemma4.py` of
+vLLM 0.32, state TOOL_ARGS), so a server without token ids, and a client that takes the server's
+word, would cut the call there. `<channel|>` ends the thought for vLLM 0.32's engine wherever it
+comes: it then rejects the token and answers 500 (seen with random weights). No other control literal means anything to a
 reader inside a call, and what is sent back to the model is escaped (`agentkit.gemma4.escape`).
 Each further literal costs a bounded text some 0.15 s of compiling."""
 ANY_TEXT: Final = (

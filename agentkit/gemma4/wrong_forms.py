@@ -106,12 +106,15 @@ def _fenced(text: str, names: _Names) -> int:
     return len(text) if close < 0 else close + 1 + len(fence[1])
 
 
-def _native(text: str, names: _Names) -> int:  # noqa: ARG001 - its token is mark enough
-    """Gemma's own form, spelled in ordinary tokens or cut."""
+def _native(text: str, names: _Names) -> int:
+    """Gemma's own form, spelled in ordinary tokens or cut; its closing token may have been real."""
     if not text.startswith(CALL_OPEN):
         return 0
     close = text.find(CALL_CLOSE)
-    return len(text) if close < 0 else close + len(CALL_CLOSE)
+    if close >= 0:
+        return close + len(CALL_CLOSE)
+    inner = text.removeprefix(CALL_OPEN).lstrip()
+    return len(text) - len(inner) + (_bare(inner, names) or len(inner))
 
 
 def _bare(text: str, names: _Names) -> int:

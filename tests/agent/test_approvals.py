@@ -416,3 +416,14 @@ async def test_what_was_said_of_a_call_comes_before_a_rule_that_was_made_beside_
     result = await desk.agent(say("done")).resume(paused, decisions)
     assert desk.paid == [5, 5]
     assert "a person said no: twice is enough" in results(result)[1]
+
+
+async def test_a_typed_answer_is_what_a_run_comes_to_and_needs_nobodys_yes() -> None:
+    agent = Agent(
+        ScriptedModel([call("final_answer", answer=3)]),
+        output_type=int,
+        policy=Policy(lambda _call: "ask"),
+        observers=(),
+    )
+    result: RunResult[Any] = await agent.run("1 + 2?")
+    assert result.output == 3

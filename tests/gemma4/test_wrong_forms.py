@@ -73,6 +73,7 @@ def test_with_words_before_it_the_same_text_is_an_answer(text: str) -> None:
         "```python\nprint(1)\n```",
         "```json\n{}\n```",
         "call:find{query:x} would do it.",
+        "<|tool_call>call:find{query:x} is in the file.",
         "<p>Hello</p>",
         "other(1)",
         "Action: none needed.",

@@ -64,7 +64,7 @@ async def steered(text: str, *, stream: bool) -> AsyncGenerator[VLLMModel]:
 @pytest.mark.parametrize("grammar", [True, False], ids=["strict auto", "free"])
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_a_call_that_is_spelled_never_runs(*, stream: bool, grammar: bool) -> None:
-    """25 replies of each of four texts, twice: 200 under strict auto and 200 without a grammar."""
+    """25 replies of each of four texts, streamed and whole: 200 under strict auto, 200 without."""
     ran: list[str] = []
 
     @tool(effect="once")

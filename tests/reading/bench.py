@@ -20,9 +20,10 @@ from tests.reading.server import URL, Server, Wrote
 from tests.reading.strict import read_strictly
 from tests.reading.tokens import RESPONSE, THOUGHT_CLOSE, THOUGHT_OPEN, spelled
 
-Outcome: TypeAlias = Literal["right", "wrong", "asked again", "lost", "shown"]
-"""What became of a damaged call: it ran as it was meant; something else ran; the model is told or
-asked again; it is gone without a word; its text was given out as the answer."""
+Outcome: TypeAlias = Literal["right", "as written", "wrong", "asked again", "lost", "shown"]
+"""What became of a damaged call: it ran as it was meant; it ran as it is written, which is exactly
+another call; something else ran; the model is told or asked again; it is gone without a word; its
+text was given out as the answer."""
 
 _OFFERED: Final = 8
 _SETS: Final = 12
@@ -212,13 +213,13 @@ def _outcome(unit: Unit, left: Counter[str], refused: int) -> Outcome:
                 left[key] -= 1
                 matched += 1
                 break
-    if exact := read_strictly(unit.written):
-        left[exact.key] = 0
+    exact = read_strictly(unit.written)
+    written = exact is not None and left.pop(exact.key, 0) > 0
     if +left:
         return "wrong"
     if matched and matched == len(unit.meant):
         return "right"
-    return "asked again" if refused else "lost"
+    return "as written" if written else "asked again" if refused else "lost"
 
 
 def count(

@@ -264,10 +264,12 @@ class MentionBench:
 
     @property
     def _final_text(self) -> str:
-        """The text of a typed answer. Without ids nothing tells spelled tokens from real ones, so
-        that a mention inside a call is no fair question there.
+        """The text of a typed answer. Without ids nothing tells spelled tokens from real ones, and
+        a grammar, which works on characters, lets none be spelled in a string, so that a mention
+        inside a call is no fair question there.
         """
-        return self._mention.text if self._ids else "The README mentions a call."
+        plain = self._ids and not self._server.grammar
+        return self._mention.text if plain else "The README mentions a call."
 
     def _write(self, body: JsonObject) -> Wrote:
         """What the model writes: the mention first, whatever it is asked then an answer."""

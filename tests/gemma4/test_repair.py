@@ -1,0 +1,181 @@
+"""What each damage comes to, alone and with another: the one reading that fits, or none."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+
+from agentkit.gemma4.repair import MOST_DAMAGE, Damage, Readings
+from agentkit.gemma4.shape import Shape
+from tests.gemma4.replies import same
+
+Q: Final = "\ufdd0"
+SCHEMA: Final = {
+    "type": "object",
+    "properties": {
+        "to": {"type": "string"},
+        "body": {"type": "string"},
+        "n": {"type": "integer"},
+        "share": {"type": "number"},
+        "urgent": {"type": "boolean"},
+        "maybe": {"type": ["string", "null"]},
+        "level": {"enum": ["low", "high"]},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "sizes": {"type": "array", "items": {"type": "integer"}},
+        "place": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "zip": {"type": "integer"}},
+            "additionalProperties": False,
+        },
+        "free": {"type": "object", "additionalProperties": True},
+    },
+    "additionalProperties": False,
+}
+
+
+def readings(text: str, schema: dict[str, Any] = SCHEMA) -> list[dict[str, Any]]:
+    """Every reading of what stands behind the opening brace, its own brace included."""
+    found: list[dict[str, Any]] = []
+    whole = "{" + text.replace("Q", Q)
+    for arguments, end, undone in Readings(whole, Q, Shape.of(schema)).of(1, "}"):
+        assert len(undone) <= MOST_DAMAGE
+        if not whole[end:].strip() and not any(same(arguments, other) for other in found):
+            found.append(arguments)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # the opening quote
+        ("to:annQ}", {"to": "ann"}),
+        ("to:annQ,n:5}", {"to": "ann", "n": 5}),
+        ("n:5,to:ann and bob, bothQ}", {"n": 5, "to": "ann and bob, both"}),
+        ("to:QannQ,body:hi {there}Q}", {"to": "ann", "body": "hi {there}"}),
+        ("tags:[aQ,QbQ]}", {"tags": ["a", "b"]}),
+        ("tags:[a, bQ]}", {"tags": ["a, b"]}),
+        ("place:{city:OsloQ,zip:5}}", {"place": {"city": "Oslo", "zip": 5}}),
+        # other quotes
+        ("to:'ann'}", {"to": "ann"}),
+        ("to:'it's'}", {"to": "it's"}),
+        ("to:'ann',body:'hi'}", {"to": "ann", "body": "hi"}),
+        ('to:"ann",n:5}', {"to": "ann", "n": 5}),
+        ('body:"a\\nb"}', {"body": "a\nb"}),
+        ('body:"say \\"hi\\", twice"}', {"body": 'say "hi", twice'}),
+        ('body:"one\ntwo"}', {"body": "one\ntwo"}),
+        ("tags:['a', 'b, c']}", {"tags": ["a", "b, c"]}),
+        ('to:ann",n:5}', {"to": "ann", "n": 5}),
+        # JSON
+        ('"to": "ann", "n": 5}', {"to": "ann", "n": 5}),
+        ('"place": {"city": "Oslo"}, "tags": ["a"]}', {"place": {"city": "Oslo"}, "tags": ["a"]}),
+        # no quotes at all
+        ("to:ann}", {"to": "ann"}),
+        ("to:ann@example.org,n:5}", {"to": "ann@example.org", "n": 5}),
+        ("body:http://a/b?c=d}", {"body": "http://a/b?c=d"}),
+        ("level:high}", {"level": "high"}),
+        # keywords
+        ("to=QannQ,n=5}", {"to": "ann", "n": 5}),
+        # commas
+        ("to:QannQn:5}", {"to": "ann", "n": 5}),
+        ("n:5to:QannQ}", {"n": 5, "to": "ann"}),
+        ("urgent:trueto:QannQ}", {"urgent": True, "to": "ann"}),
+        ("tags:[QaQQbQ]}", {"tags": ["a", "b"]}),
+        ("place:{zip:5}n:1}", {"place": {"zip": 5}, "n": 1}),
+        ("free:{a:1b:2}}", {"free": {"a": 1, "b": 2}}),
+        # braces
+        ("to:QannQ", {"to": "ann"}),
+        ("place:{zip:5}", {"place": {"zip": 5}}),
+        ("place:{zip:5,n:1}", {"place": {"zip": 5}, "n": 1}),
+        ("tags:[QaQ}", {"tags": ["a"]}),
+        ("tags:[}", {"tags": []}),
+        ("tags:[QaQ,n:1}", {"tags": ["a"], "n": 1}),
+        ("", {}),
+        # constants
+        ("urgent:True}", {"urgent": True}),
+        ("urgent:FALSE,n:1}", {"urgent": False, "n": 1}),
+        ("maybe:None}", {"maybe": None}),
+        ("n:007}", {"n": 7}),
+        ("share:+.5}", {"share": 0.5}),
+        # two at once
+        ("to:annQn:5}", {"to": "ann", "n": 5}),
+        ("to='ann',urgent=true}", {"to": "ann", "urgent": True}),
+        ("to:'ann'", {"to": "ann"}),
+        ("urgent:Trueto:QannQ}", {"urgent": True, "to": "ann"}),
+        # nothing to undo
+        ("to:QannQ,}", {"to": "ann"}),
+        (" to : QannQ , n : 5 }", {"to": "ann", "n": 5}),
+        ("QtoQ:QannQ}", {"to": "ann"}),
+        ("n:Q5Q,sizes:[1,2]}", {"n": 5, "sizes": [1, 2]}),
+    ],
+)
+def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
+    found = readings(text)
+    assert len(found) == 1, found
+    assert same(found[0], expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "to:Qann}",  # the closing quote may have stood anywhere
+        "to:Qann,body:QhiQ}",
+        "tags:[QaQ,Qb,QcQ]}",
+        "tags:[a,Q,Qb]}",
+        "tags:[5,aQ]}",
+        "to:'x',then:'y'}",
+        "to:'a','b'}",
+        "to:a,b:cQ}",
+        "body:call:f{}Q}",
+        "to:ann,Q}",
+        "to:ann body:hi}",
+        "to:key:value}",
+        "to:None}",  # a text has no null
+        "n:x}",
+        "n:5.5}",
+        "level:'middle'}",
+        "other:1}",
+        "to:QannQ,to:QbobQ}",
+        "to:'ann',urgent=True",  # three kinds
+        "to ann}",
+        "{",
+        ":1}",
+        "place:{zip:5,city:OsloQ,n:'5'",
+    ],
+)
+def test_nothing_is_guessed(text: str) -> None:
+    assert readings(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("body:'a\\nb'}", 2),  # a line break, or a backslash and an n
+        ('body:"C:\\new"}', 2),
+        ('body:"\\bword\\b"}', 2),
+        ("body:'a\\'b'}", 2),
+        ('body:"C:\\dir"}', 1),  # no escape of JSON
+    ],
+)
+def test_escapes_between_other_quotes_can_mean_two_texts(text: str, number: int) -> None:
+    assert len(readings(text)) == number
+
+
+def test_white_space_that_may_be_the_texts_own_is_not_taken_off() -> None:
+    json = frozenset[Damage](["JSON"])
+    for text, expected in (('"to": ann"}', [{"to": "ann"}]), ('"to":  ann"}', [])):
+        found = Readings(f"{{{text}", Q, Shape.of(SCHEMA), json).of(1, "}")
+        assert [arguments for arguments, _, _ in found] == expected
+    assert readings("to: annQ}") == []
+
+
+def test_without_declared_members_any_name_is_one() -> None:
+    schema: dict[str, Any] = {"type": "object"}
+    assert readings("a:xQ,b-c:5}", schema) == [{"a": "x", "b-c": 5}]
+    assert readings("a:1b:2}", schema) == [{"a": 1, "b": 2}]
+
+
+def test_a_text_with_too_many_places_to_try_is_given_up_in_time() -> None:
+    with pytest.raises(RecursionError):
+        readings("to:'" + "x' " * 20_000)
+    assert readings("free:" + "{a:" * 900 + "1") == []
