@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from functools import cache
 
 from soak.proof import prove
@@ -12,6 +13,7 @@ from tests.mcp_corpus import load
 
 _BATCHES = 1_000
 _WALKS = 100
+_open = ExitStack()  # what it holds ends with this process, whose end closes its standard input
 
 
 def batch(number: int) -> dict[str, int]:
@@ -22,8 +24,7 @@ def batch(number: int) -> dict[str, int]:
 
 @cache
 def _process() -> Matcher:
-    # It ends with the process of this proof, whose end closes its standard input.
-    return matcher("real").__enter__()
+    return _open.enter_context(matcher("real"))
 
 
 if __name__ == "__main__":
