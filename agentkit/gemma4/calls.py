@@ -129,7 +129,7 @@ class _Reader:
 
     def _repaired(self, text: str, *, shared: bool) -> tuple[CallReading, str]:
         """The one reading of a damaged call that fits; else one that says that there is none."""
-        base: frozenset[Damage] = frozenset(["shared pair"]) if shared else frozenset()
+        base: frozenset[Damage] = _SHARED if shared else frozenset()
         if (alone := self._only(text, base)) is not None:
             return alone, ""
         # Where another call begins, this one may end; what is left of it is read by itself. Only
@@ -137,7 +137,7 @@ class _Reader:
         own = _JSON_HEADER.match(text) or _LOOSE_HEADER.match(text)
         if (head := self._heads.search(text, own.end() if own else 1)) is not None:
             part, rest = text[: head.start()].rstrip(" \t\r\n,;"), text[head.start() :]
-            if (reading := self._only(part, base | {"shared pair"})) is not None:
+            if (reading := self._only(part, base | _SHARED)) is not None:
                 return reading, rest
             if part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")"):
                 return self._malformed(part), rest
@@ -193,7 +193,7 @@ class _Reader:
                 yield header[2], header.end(), "}", base | other | _JSON
             return
         word = _CALL_WORD.match(text)
-        unworded: frozenset[Damage] = base if word else base | {"header"}
+        unworded = base if word else base | _HEADERLESS
         if header := _LOOSE_HEADER.match(text):
             name = header[1].strip().strip("\"'`" + self._quote).strip()
             called: frozenset[Damage] = frozenset(["keywords"] if header[2] == "(" else [])
@@ -204,7 +204,7 @@ class _Reader:
         for name in self._tools:  # the opening brace is missing
             behind = at + len(name)
             if text.startswith(name, at) and text[behind : behind + 1] not in ("{", "("):
-                yield name, behind, "}", unworded | {"brace"}
+                yield name, behind, "}", unworded | _BRACELESS
 
     def _as_json(self, text: str) -> tuple[str, JsonObject] | None:
         """`{"name": …, "arguments": {…}}`, the habit of other models, of a known tool."""
@@ -245,6 +245,9 @@ class _Reader:
 
 
 _JSON: Final[frozenset[Damage]] = frozenset(["JSON"])
+_SHARED: Final[frozenset[Damage]] = frozenset(["shared pair"])
+_HEADERLESS: Final[frozenset[Damage]] = frozenset(["header"])
+_BRACELESS: Final[frozenset[Damage]] = frozenset(["brace"])
 _JSON_HEADER: Final = re.compile(
     r"\s*+(?:call\s*+:\s*+)?\{\s*+([\"'])name\1\s*+:\s*+\1([\w.\-/: ]++)\1\s*+,"
     r"\s*+\1(?:arguments|parameters)\1\s*+:\s*+\{"

@@ -84,8 +84,9 @@ class _Exact:
             raise _NotExactError
         while not self._takes("}"):
             key = self._read_key()
-            if key in result:  # nobody can say which of the two is meant
-                raise _NotExactError
+            quoted = len(key) > 1 and key[0] == key[-1] == "'"  # the quotes of another language
+            if key in result or (quoted and not shape.takes_others):
+                raise _NotExactError  # of two, nobody can say which is meant
             result[key] = self._value(shape.property(key), depth + 1)
             if not self._goes_on("}"):
                 break
@@ -130,8 +131,6 @@ class _Exact:
             found = self._key.match(self.text, self.at)
             key = found[0].strip() if found else ""
             self.at = found.end() if found else self.at
-            if len(key) > 1 and key[0] == key[-1] == "'":  # another language's quotes
-                raise _NotExactError
         if not self._takes(":"):
             raise self._cut_or_wrong("key")
         return key

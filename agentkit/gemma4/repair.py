@@ -372,7 +372,7 @@ class Readings:
         """What was undone with this too; None if that is too much."""
         if damage == "JSON quotes" and "JSON" in undone:
             return undone
-        both = undone | {damage}
+        both: _Damages = undone.union((damage,))
         uncertain = {
             "opening quote",
             "no quotes",

@@ -36,7 +36,7 @@ async def test_every_call_is_in_the_record_in_the_order_of_the_model() -> None:
     result = await played(
         scripted(
             calls(("read_file", {"path": "README.md"}), ("nothing", {}), ("read_file", {})),
-            call("ReplaceText", **change()),
+            call("replace_everything", **change()),
             call("replace_text", **change()),
             say("Done."),
         )
@@ -47,7 +47,7 @@ async def test_every_call_is_in_the_record_in_the_order_of_the_model() -> None:
         ("read_file", "ok", False),
         ("nothing", "unknown_tool", True),
         ("read_file", "invalid_arguments", True),
-        ("ReplaceText", "unknown_tool", True),
+        ("replace_everything", "unknown_tool", True),
         ("replace_text", "ok", False),
     ]
     assert turn.steps == result.transcript.steps == 4

@@ -283,7 +283,7 @@ ORDINARY = [
     "if a <b and c <t: print(x <c | y)",
     "∀ε>0 ∃δ>0: |x-a|<δ ⇒ |f(x)-L|<ε; a<b<c, <u,v>, |<ψ|φ>|²",
     "<input><a href='x'><ul><li></ul><video><em><i><mask>",
-    "cat <<EOF | tr a b > out\n<channel|> <|turn> are text here\nEOF",
+    "cat <<EOF | tr a b > out\n<|channel> <|turn> are text here\nEOF",
 ]
 
 
@@ -302,7 +302,7 @@ def test_a_text_is_out_of_reach_only_if_it_spells_an_end_or_is_too_short(
     text: str, least: int
 ) -> None:
     compiled = filled(least)
-    spells = '<|"|>' in text or "<tool_call|>" in text
+    spells = any(end in text for end in ('<|"|>', "<tool_call|>", "<channel|>"))
     if spells or len(text) < min(least, 3):
         assert not compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}')
     elif len(text) >= least:

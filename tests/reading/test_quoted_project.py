@@ -75,11 +75,11 @@ def project(folder: Path) -> Path:
     return folder
 
 
-def looks_then_quotes(body: JsonObject, *, ids: bool) -> Wrote:
+def looks_then_quotes(body: JsonObject, *, ids: bool, grammar: bool) -> Wrote:
     """Looks at everything in one reply, then repeats all of it."""
     results = tool_results(body)
     if not results:
-        calls = [whole(Meant(*call)).written for call in (*LOOKED, echo(ids=ids))]
+        calls = [whole(Meant(*call)).written for call in (*LOOKED, echo(ids=ids and not grammar))]
         return Wrote("".join(calls) + RESPONSE)
     quoted = "This is what I found:\n\n" + "\n\n".join(results) + TURN_END
     return Wrote(quoted, parses=ids)
@@ -107,7 +107,7 @@ async def test_nothing_of_what_a_model_quotes_runs_or_is_put_to_a_person(
             asked.append(event.call.name)
 
     root = project(tmp_path)
-    model = partial(looks_then_quotes, ids=ids)
+    model = partial(looks_then_quotes, ids=ids, grammar=grammar)
     server = Server(model, source=random.Random(3), ids=ids, grammar=grammar)
     agent = Agent(
         VLLMModel(URL, http_client=server.client()),
