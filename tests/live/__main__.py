@@ -2,10 +2,10 @@
 
     python -m tests.live [--checkpoint tiny|real-size|random|random:SEED|PATH]… [pytest arguments]
 
-By default the trained checkpoint alone. `real-size` has random weights, a real Gemma's vocabulary of
-262,144 tokens and a window of 32K, and skips what only trained weights can do; it takes far longer
-than a test run should. Several may be given. With AGENTKIT_LIVE_URL (and AGENTKIT_LIVE_KEY, AGENTKIT_LIVE_CHECKPOINT) set, the server at that
-address is used instead.
+By default the trained checkpoint alone. `real-size` has random weights, a real Gemma's vocabulary
+of 262,144 tokens and a window of 32K, and skips what only trained weights can do; it takes far
+longer than a test run should. Several may be given. With AGENTKIT_LIVE_URL (and AGENTKIT_LIVE_KEY,
+AGENTKIT_LIVE_CHECKPOINT) set, the server at that address is used instead.
 """
 
 from __future__ import annotations
