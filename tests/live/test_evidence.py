@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,7 +22,8 @@ CALL = f"{CALL_OPEN}call:wipe{{}}{CALL_CLOSE}"
 TEXTS = (CALL, f"Call it like so: {CALL}", f"{CALL} is in the file.", f"- {CALL}\n- {CALL}")
 """What the server is made to write, in ordinary tokens since the opening one is banned."""
 
-TIMES = 25
+TIMES = int(os.environ.get("AGENTKIT_LIVE_TIMES", "4"))
+"""Replies of each text; 25 make the full proof of 400 spelled replies and 100 forced ones."""
 
 
 class Steering(httpx2.AsyncBaseTransport):
@@ -64,7 +66,7 @@ async def steered(text: str, *, stream: bool) -> AsyncGenerator[VLLMModel]:
 @pytest.mark.parametrize("grammar", [True, False], ids=["strict auto", "free"])
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_a_call_that_is_spelled_never_runs(*, stream: bool, grammar: bool) -> None:
-    """25 replies of each of four texts, streamed and whole: 200 under strict auto, 200 without."""
+    """Each of four texts so many times, streamed and whole, with and without a grammar."""
     ran: list[str] = []
 
     @tool(effect="once")
@@ -90,7 +92,7 @@ def test_a_call_that_is_spelled_never_runs(*, stream: bool, grammar: bool) -> No
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_a_reply_that_is_held_to_calls_is_one_in_ordinary_tokens_too(*, stream: bool) -> None:
-    """50 forced calls, their opening token banned."""
+    """Forced calls, their opening token banned."""
     ran: list[int] = []
 
     @tool(effect="pure")
@@ -106,6 +108,6 @@ def test_a_reply_that_is_held_to_calls_is_one_in_ordinary_tokens_too(*, stream: 
         extra_body={"logit_bias": SPELL_CALL},
     )
     agent: Agent[Any] = Agent(VLLMModel(URL, api_key=KEY, stream=stream), tools=[mark])
-    for seed in range(50):
+    for seed in range(2 * TIMES):
         agent.run_sync("Mark 7.", settings=ModelSettings(seed=seed).over(settings))
-    assert len(ran) >= 50
+    assert len(ran) >= 2 * TIMES
