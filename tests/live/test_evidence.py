@@ -12,7 +12,7 @@ import anyio
 import httpx2
 import pytest
 
-from agentkit import Agent, ModelSettings, RunResult, ToolChoice, VLLMModel, tool
+from agentkit import Agent, Limits, ModelSettings, RunResult, ToolChoice, VLLMModel, tool
 from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
 from tests.live.client import KEY, SPELL_CALL, URL, live, replies_end
 
@@ -109,5 +109,6 @@ def test_a_reply_that_is_held_to_calls_is_one_in_ordinary_tokens_too(*, stream: 
     )
     agent: Agent[Any] = Agent(VLLMModel(URL, api_key=KEY, stream=stream), tools=[mark])
     for seed in range(2 * TIMES):
-        agent.run_sync("Mark 7.", settings=ModelSettings(seed=seed).over(settings))
+        seeded = ModelSettings(seed=seed).over(settings)
+        agent.run_sync("Mark 7.", settings=seeded, limits=Limits(steps=1))
     assert len(ran) >= 2 * TIMES
