@@ -160,7 +160,6 @@ class _OpenCall:
     """The call that is being written.
 
     Attributes:
-        outer: What it stands in, to go back to if it is no call.
         index: Which call of the reply it is, from 0.
         pieces: Everything behind `<|tool_call>`.
         ends: Positions in `pieces` of each control token inside a string that could be its end.
@@ -169,7 +168,6 @@ class _OpenCall:
         name: The tool's name, once its brace has come.
     """
 
-    outer: Literal["text", "thought"] = "text"
     index: int = 0
     pieces: list[str] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
@@ -304,7 +302,7 @@ class Parser:
         elif piece == CHANNEL_OPEN:
             self._state, self._header, self._newline = "thought", "", ""
         elif piece == CALL_OPEN:
-            self._open = _OpenCall("text", len(self._calls))
+            self._open = _OpenCall(len(self._calls))
             self._state = "call"
         else:
             self._common_control(piece)
@@ -380,7 +378,7 @@ class Parser:
         shown = call.show(str(piece))
         if searching and not self._by_ids and not call.may_be_call():
             # What followed the spelled `<|tool_call>` is no call: it was text about the token.
-            self._state = call.outer
+            self._state = "text"
             self._emit_text(CALL_OPEN)
             self._queue.extendleft(reversed(call.pieces))
         elif shown:
