@@ -12,15 +12,13 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
 from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
 from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject
 from agentkit.schema.bounded import BoundedValidator, bounded
+from agentkit.schema.drafts import UnusableSchemaError, modern
 from agentkit.schema.feedback import (
     MOST_PROBLEMS,
     Problem,
@@ -30,58 +28,44 @@ from agentkit.schema.feedback import (
     shown,
     unknown_key,
 )
-from agentkit.schema.linear import linear_pattern
 
 __all__ = ["ForeignArguments", "why_unusable"]
 
 
 def why_unusable(schema: object) -> str | None:
-    """Why nothing can be checked against a schema; None if it is fine.
-
-    References that leave the document are refused: resolving them would make us fetch what a
-    stranger names.
-    """
-    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        return "its schema does not describe an object"
+    """Why nothing can be checked against a schema; None if it is fine. See `modern`."""
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        return f"its schema is not valid JSON Schema ({error.message})"
-    outside = next((r for r in _references(schema) if not r.startswith("#")), None)
-    return f"its schema refers to {outside!r}, outside of itself" if outside else None
-
-
-def _references(schema: object) -> Iterator[str]:
-    if isinstance(schema, list):
-        for item in schema:
-            yield from _references(item)
-    elif isinstance(schema, dict):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
+        modern(schema)
+    except UnusableSchemaError as error:
+        return str(error)
+    return None
 
 
 class ForeignArguments:
-    """Checks arguments against a JSON Schema (draft 2020-12), as far as that takes bounded time.
+    """Checks arguments against a JSON Schema of any draft, as far as that takes bounded time.
 
     A stranger's schema can ask for more work than there is time: patterns that explode, references
     in circles, unions of unions. What cannot be checked, or not within the bounds, counts as right:
     the server that wrote the schema checks again.
 
     Args:
-        schema: Of the arguments object; see `why_unusable`.
+        schema: Of the arguments object; not changed.
 
     Attributes:
+        schema: The same as draft 2020-12, a copy of its own.
         unchecked: What of the schema is never checked here, for people.
+
+    Raises:
+        UnusableSchemaError: Nothing can be checked against it.
     """
 
-    def __init__(self, schema: JsonObject) -> None:
+    def __init__(self, schema: object) -> None:
+        read = modern(schema)
+        self.schema = schema = read.schema
         self._properties: Mapping[str, Any] = schema.get("properties", {})
         self._closed = not {"additionalProperties", "patternProperties"} & schema.keys()
         self._validator = BoundedValidator(schema, registry=Registry())
-        self.unchecked = tuple(_unchecked(schema, schema))
+        self.unchecked = read.unchecked
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
         """The arguments, mended where that is certain; or all that is wrong."""
@@ -100,12 +84,6 @@ class ForeignArguments:
             told = strangers[:MOST_PROBLEMS]
             problems += [Problem(key, None, unknown_key(key, known)) for key in told]
         return problems or value
-
-    def call_arguments(
-        self, values: Mapping[str, Any], injected: object
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """The context and the arguments object, by position."""
-        return [injected, dict(values)], {}
 
     def _mend(self, document: dict[str, Any], error: ValidationError) -> bool:
         """Puts in place what a wrong value must have meant; False if that is not certain."""
@@ -151,29 +129,6 @@ def _readings(text: str) -> Iterator[Any]:
         yield text[1:-1]
     with suppress(InexactError):
         yield read_exact(text.lower() if text in ("True", "False", "None") else text)
-
-
-def _unchecked(schema: object, root: JsonObject) -> Iterator[str]:
-    """What of a schema cannot be checked, each in a few words."""
-    if isinstance(schema, list):
-        for item in schema:
-            yield from _unchecked(item, root)
-    elif isinstance(schema, dict):
-        for key, value in schema.items():
-            if key == "pattern" and isinstance(value, str) and linear_pattern(value) is None:
-                yield f"the pattern {shown(value)}"
-            elif key == "$ref" and isinstance(value, str) and not _resolves(value, root):
-                yield f"the reference {shown(value)}, which leads nowhere"
-            else:
-                yield from _unchecked(value, root)
-
-
-def _resolves(reference: str, root: JsonObject) -> bool:
-    try:
-        Registry().with_resource("", DRAFT202012.create_resource(root)).resolver().lookup(reference)
-    except Unresolvable:
-        return False
-    return True
 
 
 # --- words -------------------------------------------------------------------------------------
