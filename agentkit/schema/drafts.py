@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,7 +31,7 @@ from urllib.parse import quote
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT4, DRAFT202012, Schema, specification_with
 
@@ -86,10 +86,13 @@ class Modern:
 
     Attributes:
         schema: A copy of its own, with references to places in itself only.
+        checkable: The same without what can never be checked, nor what would turn on that: `not`
+            of it, the one of `oneOf` that it is, what follows `if`.
         unchecked: What was said and can never be checked, each in a few words.
     """
 
     schema: JsonObject
+    checkable: JsonObject
     unchecked: tuple[str, ...]
 
 
@@ -118,7 +121,9 @@ def modern(schema: object) -> Modern:
     except SchemaError as error:
         why = f"its schema is not valid JSON Schema ({error.message[:_MOST_WORDS]})"
         raise UnusableSchemaError(why) from None
-    return Modern(made, (*_hard_patterns(made), *reader.unchecked, *_endless(made)))
+    unknown = reader.unknown
+    told = (*_hard_patterns(made, unknown), *reader.unchecked, *_endless(made, unknown))
+    return Modern(made, _checkable(made, unknown) if unknown else made, told)
 
 
 def subschemas(schema: JsonObject) -> Iterator[tuple[str, JsonObject]]:
@@ -158,6 +163,7 @@ class _Reader:
         self._references: deque[tuple[JsonObject, str]] = deque()
         self._resolvers: list[Any] = []
         self.unchecked: list[str] = []
+        self.unknown: dict[int, JsonObject] = {}
 
     def read(self) -> JsonObject:
         made: JsonObject = self._read(self._schema, "", 0)
@@ -169,6 +175,7 @@ class _Reader:
                 del holder["$ref"]
                 if found is None:
                     self.unchecked.append(f"the reference {shown(target)}, which leads nowhere")
+                    self.unknown[id(holder)] = holder
                 elif found is False:  # `true` and `false` have no place that could be named
                     holder.setdefault("allOf", []).append(False)
                 continue
@@ -190,7 +197,7 @@ class _Reader:
         if not self._resolvers:
             specs = [specification_with(self._uri, default=DRAFT202012), DRAFT4]
             for spec in specs:  # the second for an `id` in a schema that names no draft
-                resource: Resource[Schema] = spec.create_resource(self._schema)
+                resource: Any = spec.create_resource(self._schema)
                 registry: Registry[Schema] = Registry()
                 base = resource.id() or ""
                 self._resolvers.append(registry.with_resource(base, resource).resolver(base))
@@ -381,9 +388,14 @@ def _free_name(target: str, taken: Mapping[str, Any]) -> str:
 # --- what cannot be checked ----------------------------------------------------------------------
 
 
-def _endless(schema: JsonObject) -> Iterator[str]:
+def _by_pointer(schema: JsonObject) -> dict[str, JsonObject]:
+    """Every part of a schema under the reference that leads to it."""
+    return {"#" + quote(path, safe="/~$"): place for path, place in subschemas(schema)}
+
+
+def _endless(schema: JsonObject, unknown: dict[int, JsonObject]) -> Iterator[str]:
     """Takes out the references that lead back to themselves with nothing in between."""
-    by_pointer = {"#" + quote(path, safe="/~$"): place for path, place in subschemas(schema)}
+    by_pointer = _by_pointer(schema)
     done: set[int] = set()
     for start in list(by_pointer.values()):
         open_: list[tuple[JsonObject, Iterator[tuple[JsonObject, JsonObject]]]] = []
@@ -401,6 +413,7 @@ def _endless(schema: JsonObject) -> Iterator[str]:
             holder, target = step
             if id(target) in above:
                 if "$ref" in holder:
+                    unknown[id(holder)] = holder
                     yield f"the reference {shown(holder.pop('$ref'))}, which leads back to itself"
             elif id(target) not in done:
                 above.add(id(target))
@@ -425,9 +438,57 @@ def _same_value(
     yield from ((place, each) for each in held if isinstance(each, dict))
 
 
-def _hard_patterns(schema: JsonObject) -> Iterator[str]:
+def _hard_patterns(schema: JsonObject, unknown: dict[int, JsonObject]) -> Iterator[str]:
     for _, place in subschemas(schema):
         named = place.get("patternProperties")
         for pattern in (place.get("pattern"), *(named if isinstance(named, dict) else ())):
             if isinstance(pattern, str) and linear_pattern(pattern) is None:
+                unknown[id(place)] = place
                 yield f"the pattern {shown(pattern)}"
+
+
+def _checkable(schema: JsonObject, unknown: Mapping[int, JsonObject]) -> JsonObject:
+    """The schema without what turns on the parts that cannot be checked.
+
+    Such a part takes any value, which is right where it stands for itself, and wrong where the
+    opposite of it counts.
+    """
+    by_pointer = _by_pointer(schema)
+    around: dict[int, list[JsonObject]] = {}
+    for place in by_pointer.values():
+        for _, inner in _inside(place):
+            around.setdefault(id(inner), []).append(place)
+        target = by_pointer.get(place.get("$ref", ""))
+        around.setdefault(id(target), []).append(place)
+    soft: set[int] = set()
+    waiting = list(unknown.values())
+    while waiting:
+        place = waiting.pop()
+        if id(place) not in soft:
+            soft.add(id(place))
+            waiting += around.get(id(place), [])
+    made: JsonObject = _without(schema, soft)
+    return made
+
+
+def _without(place: Any, soft: Set[int]) -> Any:
+    if isinstance(place, list):
+        return [_without(each, soft) for each in place]
+    if not isinstance(place, dict):
+        return place
+    out: JsonObject = dict(place)
+    if id(place.get("not")) in soft:
+        del out["not"]
+    if id(place.get("if")) in soft:
+        out = {key: value for key, value in out.items() if key not in ("if", "then", "else")}
+    if id(place.get("contains")) in soft:
+        out.pop("maxContains", None)
+    if any(id(branch) in soft for branch in place.get("oneOf", ())):
+        out.setdefault("allOf", [])
+        out["allOf"] = [*out["allOf"], {"anyOf": out.pop("oneOf")}]
+    for key, value in out.items():
+        if key in _ONE or key == "items" or key in _LISTED:
+            out[key] = _without(value, soft)
+        elif key in _NAMED and isinstance(value, dict):
+            out[key] = {name: _without(inner, soft) for name, inner in value.items()}
+    return out

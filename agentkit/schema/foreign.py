@@ -64,7 +64,7 @@ class ForeignArguments:
         self.schema = schema = read.schema
         self._properties: Mapping[str, Any] = schema.get("properties", {})
         self._closed = not {"additionalProperties", "patternProperties"} & schema.keys()
-        self._validator = BoundedValidator(schema, registry=Registry())
+        self._validator = BoundedValidator(read.checkable, registry=Registry())
         self.unchecked = read.unchecked
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
