@@ -54,7 +54,7 @@ __all__ = ["MemoryJournal", "interleaving"]
 RUN = "the-run"
 
 
-class Died(BaseException):
+class Died(KeyboardInterrupt):
     """The process is gone: no handler of the library may take it for a failure."""
 
 

@@ -17,7 +17,7 @@ from agentkit.testing import ScriptedModel, call, calls, say
 from agentkit.toolset import Happened, Tool
 
 
-class Killed(BaseException):
+class Killed(KeyboardInterrupt):
     """Ends a run as abruptly as Python can: no handler of the library takes it for a failure."""
 
 

@@ -336,7 +336,7 @@ async def test_another_context_that_would_have_sent_the_same_is_no_difference(
         assert report.identical, report
 
 
-class Killed(BaseException):
+class Killed(KeyboardInterrupt):
     """Ends a run as abruptly as Python can."""
 
 
