@@ -285,9 +285,13 @@ class Readings:
             yield from self._unquoted(at, so_far)
 
     def _unquoted(self, at: int, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
-        """A text without any quotes, as far as its ends are certain: it has no mark of syntax."""
+        """A text without any quotes, as far as its ends are certain: it has no mark of syntax, and
+        neither end touches a quote, which could as well be the text's own.
+        """
         stop = re.compile(rf"[{{}}\[\]()\"'\n{self._quote}]").search(self._text, at)
         limit = stop.start() if stop else len(self._text)
+        if self._quote in (self._text[at - 1], self._text[limit : limit + 1]):
+            return
         comma = self._text.find(",", at, limit)
         while comma >= 0 and not self._key_at(self._skip(comma + 1)):
             comma = self._text.find(",", comma + 1, limit)
