@@ -154,7 +154,9 @@ class Readings:
         self._step()
         start, at = at, self._skip(at)
         if self._text[at : at + 1] == "]":
-            yield before, at + 1, undone
+            # Behind a comma, an empty text may have stood and lost its quotes.
+            if not before or not shape.item(len(before)).allows("string"):
+                yield before, at + 1, undone
             return
         if self._text[at : at + 1] in ("", "}", ")"):
             yield from self._unclosed(before, at, undone)
@@ -285,9 +287,13 @@ class Readings:
             yield from self._unquoted(at, so_far)
 
     def _unquoted(self, at: int, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
-        """A text without any quotes, as far as its ends are certain: it has no mark of syntax."""
+        """A text without any quotes, as far as its ends are certain: it has no mark of syntax, and
+        neither end touches a quote, which could as well be the text's own.
+        """
         stop = re.compile(rf"[{{}}\[\]()\"'\n{self._quote}]").search(self._text, at)
         limit = stop.start() if stop else len(self._text)
+        if self._quote in (self._text[at - 1], self._text[limit : limit + 1]):
+            return
         comma = self._text.find(",", at, limit)
         while comma >= 0 and not self._key_at(self._skip(comma + 1)):
             comma = self._text.find(",", comma + 1, limit)
@@ -315,8 +321,10 @@ class Readings:
             return
         for mark, damage in _QUOTES.items():
             if (both := self._with(so_far, damage)) is not None:
+                # A text that holds the mark may have had it in a pair of its own.
                 for read, behind, undone in self._up_to(mark, at, shape, both):
-                    if not _MARKS.search(self._text[at : behind - 1]):
+                    text = self._text[at : behind - 1]
+                    if mark not in text and not _MARKS.search(text):
                         yield read, behind, undone
 
     def _in_other_quotes(
@@ -340,6 +348,8 @@ class Readings:
             if not escaped and self._goes_on(end + 1):
                 if quoted.search(text) or self._syntax.search(text):
                     return  # and so would every longer one
+                if _TWO_QUOTED[mark].fullmatch(text):
+                    return
                 for read in _unescaped(text, mark):
                     yield quoted_value(read, shape), end + 1, undone
             end = self._text.find(mark, end + 1)
@@ -397,6 +407,10 @@ _BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
     mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}]|[,:{{\[(=]\s*+{mark}") for mark in _QUOTES
 }
 """A quote beside a mark of syntax, inside a text: that text is two, and what was between them."""
+_TWO_QUOTED: Final[Mapping[str, re.Pattern[str]]] = {
+    mark: re.compile(rf"[^{mark}]*\S{mark}\s.*\s{mark}\S[^{mark}]*", re.DOTALL) for mark in _QUOTES
+}
+"""The inside of `"a" and "b"`: a text that begins and ends with quoted words of its own."""
 _KEY_END: Final = re.compile("[\"'\ufdd0-\ufdef]?\\s*+[:=]")
 
 

@@ -123,6 +123,10 @@ def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
         "tags:[QaQ,Qb,QcQ]}",
         "tags:[a,Q,Qb]}",
         "tags:[5,aQ]}",
+        "tags:[aQ,Qb]}",  # the quotes between two bare texts may be theirs
+        "tags:[a b QcQ]}",
+        'to:say "done",n:5}',
+        'to:"a" and "b",n:5}',
         "to:'x',then:'y'}",
         "to:'a','b'}",
         "to:a,b:cQ}",
