@@ -56,6 +56,7 @@ from agentkit.toolset import (
     RunContext,
     Tool,
     ToolContext,
+    ToolOptions,
     ToolOutput,
     Toolset,
     ToolSource,
@@ -189,15 +190,14 @@ class McpToolset(ToolSource):
         place = f"{remote.name!r} of the MCP server {self._name}"
         hints = remote.annotations or mcp_types.ToolAnnotations()
         effect = _effect(hints) if self._trusted else "once"
+        labels = UNLABELLED if self._labels is None else self._labels | _admitted(hints)
         made = Tool.from_schema(
             callable_name(remote.name),
             tame(remote.description or ""),
             remote.input_schema,
             partial(_call, link, remote.name, effect in ("pure", "idempotent")),
+            options=ToolOptions(effect=effect, labels=labels, timeout=self._timeout),
             place=place,
-            effect=effect,
-            labels=UNLABELLED if self._labels is None else self._labels | _admitted(hints),
-            timeout=self._timeout,
         )
         made = replace(
             made, definition=replace(made.definition, parameters=tame(made.definition.parameters))

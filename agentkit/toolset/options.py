@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypedDict, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from agentkit.messages import JsonObject
 
@@ -16,7 +16,6 @@ __all__ = [
     "LABELS",
     "UNLABELLED",
     "ApprovalRule",
-    "Declarations",
     "Effect",
     "Happened",
     "Label",
@@ -129,21 +128,6 @@ class ToolOptions:
     examples: tuple[JsonObject, ...] = ()
     strict: bool = True
     probe: Probe | None = None
-
-
-class Declarations(TypedDict, total=False):
-    """The same as keywords: `**declared: Unpack[Declarations]`, for `ToolOptions(**declared)`."""
-
-    effect: Effect
-    timeout: float | None
-    retries: int
-    labels: AbstractSet[Label]
-    lock: LockKey
-    approval: ApprovalRule
-    target: TargetOf
-    output_cap: int | None
-    examples: tuple[JsonObject, ...]
-    probe: Probe | None
 
 
 def problem_with(options: ToolOptions) -> str | None:

@@ -17,7 +17,6 @@ from typing import (
     ParamSpec,
     Protocol,
     TypeVar,
-    Unpack,
     cast,
     overload,
 )
@@ -31,7 +30,6 @@ from agentkit.toolset.finish import finish, finish_async
 from agentkit.toolset.from_schema import SchemaArguments
 from agentkit.toolset.options import (
     LABELS,
-    Declarations,
     Effect,
     Label,
     ToolOptions,
@@ -147,8 +145,8 @@ class Tool(Generic[P, R]):
         schema: object,
         function: Callable[..., Any],
         *,
+        options: ToolOptions | None = None,
         place: str = "",
-        **declared: Unpack[Declarations],
     ) -> Tool[..., Any]:
         """A tool of a JSON Schema and a function, for what no Python signature describes.
 
@@ -164,15 +162,15 @@ class Tool(Generic[P, R]):
                 cannot be checked is left to the function; see `Tool.unchecked`.
             function: Sync or async. It gets the arguments by name, as plain JSON, and the context
                 in a parameter annotated as `ToolContext`, if it has one.
+            options: What it declares about itself, as for `@tool`.
             place: Where it comes from, for messages; by default where the function is written.
-            declared: As for `@tool`.
 
         Raises:
             ToolDefinitionError: The schema does not describe an object, the function does not take
                 what it describes, or the declarations contradict each other.
         """
         place = place or f"{name!r} of a schema, {place_of(function)}"
-        options = ToolOptions(**declared)
+        options = options or ToolOptions()
         arguments = SchemaArguments(schema, function, place)
         if (problem := problem_with(options) or problem_with_name(name)) is not None:
             raise ToolDefinitionError(f"{place}: {problem}")

@@ -9,6 +9,7 @@ import pytest
 from agentkit import RunContext, Tool, ToolContext, ToolDefinitionError, Toolset
 from agentkit.executors import LocalExecutor
 from agentkit.messages import JsonObject, ToolCall, ToolResult
+from agentkit.toolset import ToolOptions
 
 SCHEMA: JsonObject = {
     "type": "object",
@@ -71,9 +72,8 @@ def test_a_function_gets_the_checked_arguments_by_name(function: Any, says: str)
 
 
 def test_it_declares_what_a_decorated_function_does() -> None:
-    tool = Tool.from_schema(
-        "weather", "Tells the weather.", SCHEMA, plain, effect="pure", labels={"egress"}, timeout=3
-    )
+    options = ToolOptions(effect="pure", labels={"egress"}, timeout=3)
+    tool = Tool.from_schema("weather", "Tells the weather.", SCHEMA, plain, options=options)
     assert (tool.effect, set(tool.labels), tool.timeout) == ("pure", {"egress"}, 3)
     assert tool.definition.parameters == SCHEMA
     assert tool.definition.parameters is not SCHEMA
@@ -117,5 +117,6 @@ def takes_less(city: str) -> None: ...
 def test_a_mistake_is_told_when_the_tool_is_made(
     name: str, schema: object, function: Any, declared: Any, problem: str
 ) -> None:
+    options = ToolOptions(**declared)
     with pytest.raises(ToolDefinitionError, match=problem):
-        Tool.from_schema(name, "Tells the weather.", schema, function, **declared)
+        Tool.from_schema(name, "Tells the weather.", schema, function, options=options)

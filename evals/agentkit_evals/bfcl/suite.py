@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agentkit import Limits, Tool, ToolError, Toolset
 from agentkit.messages import JsonObject
 from agentkit.schema.feedback import Problem
-from agentkit.toolset import Arguments
+from agentkit.toolset import Arguments, ToolOptions
 from agentkit_evals.bfcl.install import VERSION, installed_folder
 from agentkit_evals.bfcl.schema import definition_of
 from agentkit_evals.core import (
@@ -159,9 +159,9 @@ def _tool(child: Child, document: JsonObject) -> Tool[..., Any]:
         definition.description,
         definition.parameters,
         partial(_call, child, document["name"]),
-        place=f"{document['name']!r} of BFCL",
         # Calls of one reply act on one world: in the order of the reply, one after another.
-        lock=_one_world,
+        options=ToolOptions(lock=_one_world),
+        place=f"{document['name']!r} of BFCL",
     )
     return replace(made, signature=_Lenient(made.signature))
 
