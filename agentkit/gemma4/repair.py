@@ -154,7 +154,9 @@ class Readings:
         self._step()
         start, at = at, self._skip(at)
         if self._text[at : at + 1] == "]":
-            yield before, at + 1, undone
+            # Behind a comma, an empty text may have stood and lost its quotes.
+            if not before or not shape.item(len(before)).allows("string"):
+                yield before, at + 1, undone
             return
         if self._text[at : at + 1] in ("", "}", ")"):
             yield from self._unclosed(before, at, undone)
