@@ -49,9 +49,12 @@ _STEPS: Final = 4_000
 """Places that are tried in one call; a text with more is not read, so time stays in bounds."""
 
 _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
-_MARKS: Final = re.compile(r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|,\s*+\Z|\bcall:\w")
-"""What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, a
-comma at its end, the head of a call. It is as likely the rest of another value."""
+_MARKS: Final = re.compile(
+    r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|[,:=\[{(]\s*+\Z|\bcall:\w"
+)
+"""What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, at
+its end a mark behind which a value begins, the head of a call. It is as likely the rest of another
+value."""
 _ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
@@ -104,6 +107,8 @@ class Readings:
         for arguments, end, undone in self._members(
             start, self._shape, {}, self._undone, (closers, 0)
         ):
+            if "brace" in undone and _has_a_stray_member(arguments, self._shape):
+                continue
             if not self._shape.misfit(arguments):
                 yield arguments, end, undone
 
@@ -288,11 +293,14 @@ class Readings:
 
     def _unquoted(self, at: int, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
         """A text without any quotes, as far as its ends are certain: it has no mark of syntax, and
-        neither end touches a quote, which could as well be the text's own.
+        neither end touches white space or a quote, which could as well be the text's own.
         """
         stop = re.compile(rf"[{{}}\[\]()\"'\n{self._quote}]").search(self._text, at)
         limit = stop.start() if stop else len(self._text)
-        if self._quote in (self._text[at - 1], self._text[limit : limit + 1]):
+        if self._text[at - 1] == self._quote or self._text[limit : limit + 1] in (
+            self._quote,
+            "\n",
+        ):
             return
         comma = self._text.find(",", at, limit)
         while comma >= 0 and not self._key_at(self._skip(comma + 1)):
@@ -393,6 +401,23 @@ class Readings:
         self._steps -= 1 + characters // 64
         if self._steps < 0:
             raise RecursionError("too many places to try")
+
+
+def _has_a_stray_member(value: Any, shape: Shape) -> bool:
+    """Whether an object inside the arguments holds a member that only an open schema lets it have,
+    behind another one. Where a brace was lost, it may have stood between these two.
+    """
+    if isinstance(value, list):
+        return any(_has_a_stray_member(item, shape.item(at)) for at, item in enumerate(value))
+    if not isinstance(value, dict):
+        return False
+    for key, item in value.items():
+        inner = shape.property(key)
+        if isinstance(item, dict) and any(name not in inner.names for name in list(item)[1:]):
+            return True
+        if _has_a_stray_member(item, inner):
+            return True
+    return False
 
 
 _JSON: Final = json.JSONDecoder(strict=False)
