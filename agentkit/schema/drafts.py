@@ -36,7 +36,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT4, DRAFT202012, Schema, specification_with
 
 from agentkit.messages import JsonObject
-from agentkit.schema.feedback import shown
+from agentkit.schema.limits import short
 from agentkit.schema.linear import linear_pattern
 
 __all__ = ["Modern", "UnusableSchemaError", "modern", "subschemas"]
@@ -174,7 +174,7 @@ class _Reader:
             if not isinstance(found, dict):
                 del holder["$ref"]
                 if found is None:
-                    self.unchecked.append(f"the reference {shown(target)}, which leads nowhere")
+                    self.unchecked.append(f"the reference {short(target)}, which leads nowhere")
                     self.unknown[id(holder)] = holder
                 elif found is False:  # `true` and `false` have no place that could be named
                     holder.setdefault("allOf", []).append(False)
@@ -209,7 +209,7 @@ class _Reader:
             if isinstance(found, dict | bool):
                 return found
         if not target.startswith("#"):
-            raise UnusableSchemaError(f"its schema refers to {shown(target)}, outside of itself")
+            raise UnusableSchemaError(f"its schema refers to {short(target)}, outside of itself")
         return None
 
     # --- one schema ---------------------------------------------------------------------------
@@ -414,7 +414,7 @@ def _endless(schema: JsonObject, unknown: dict[int, JsonObject]) -> Iterator[str
             if id(target) in above:
                 if "$ref" in holder:
                     unknown[id(holder)] = holder
-                    yield f"the reference {shown(holder.pop('$ref'))}, which leads back to itself"
+                    yield f"the reference {short(holder.pop('$ref'))}, which leads back to itself"
             elif id(target) not in done:
                 above.add(id(target))
                 open_.append((target, _same_value(target, by_pointer)))
@@ -444,7 +444,7 @@ def _hard_patterns(schema: JsonObject, unknown: dict[int, JsonObject]) -> Iterat
         for pattern in (place.get("pattern"), *(named if isinstance(named, dict) else ())):
             if isinstance(pattern, str) and linear_pattern(pattern) is None:
                 unknown[id(place)] = place
-                yield f"the pattern {shown(pattern)}"
+                yield f"the pattern {short(pattern)}"
 
 
 def _checkable(schema: JsonObject, unknown: Mapping[int, JsonObject]) -> JsonObject:
