@@ -161,14 +161,14 @@ def _values() -> Iterator[Case]:
             f"a thought as {name}", whole({"content": "Hi there", name: "Hm."}), thought, _JSON
         )
     for name, count in {"a float": 12.0, "a text": "12", "a float as text": "12.0"}.items():
-        usage = {"prompt_tokens": count, "completion_tokens": count}
+        counted = {"prompt_tokens": count, "completion_tokens": count}
         yield Case(
             f"usage as {name}",
-            whole({"content": "Hi there"}, usage=usage),
+            whole({"content": "Hi there"}, usage=counted),
             Read("Hi there", input_tokens=12),
             _JSON,
         )
-    for usage in (
+    odd: tuple[object, ...] = (
         [],
         "free",
         5,
@@ -176,7 +176,8 @@ def _values() -> Iterator[Case]:
         {"prompt_tokens": -1},
         {"prompt_tokens": "n/a"},
         {"prompt_tokens": True, "prompt_tokens_details": 5},
-    ):
+    )
+    for usage in odd:
         yield Case(f"usage {usage!r}", whole({"content": "Hi there"}, usage=usage), HI, _JSON)
     for finish, meant in {
         "eos": "stop",
@@ -198,7 +199,8 @@ def _values() -> Iterator[Case]:
     call = [{"id": "x", "type": "function", "function": {"name": "look", "arguments": A}}]
     yield Case("arguments as an object", whole({"content": None, "tool_calls": call}), ONE, _JSON)
     yield Case("arguments as an object, streamed", calling(piece(A, "look", 0, "x")), ONE)
-    for name, empty in {"null": None, "empty": "", "an empty object": {}}.items():
+    nothing: dict[str, object] = {"null": None, "empty": "", "an empty object": {}}
+    for name, empty in nothing.items():
         made = [{"id": "x", "function": {"name": "look", "arguments": empty}}]
         right = Read(calls=(("look", {}),))
         yield Case(f"arguments {name}", whole({"tool_calls": made}), right, _JSON)
