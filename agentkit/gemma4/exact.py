@@ -96,11 +96,12 @@ class _Exact:
         result: list[Any] = []
         if depth > MAX_DEPTH:
             raise _NotExactError
-        while not self._takes("]"):
+        if self._takes("]"):
+            return result
+        while True:  # behind a comma an item must come: an empty text may have lost its quotes
             result.append(self._value(shape.item(len(result)), depth + 1))
             if not self._goes_on("]"):
-                break
-        return result
+                return result
 
     def _value(self, shape: Shape, depth: int) -> Any:
         start = self._next()
