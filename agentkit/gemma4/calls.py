@@ -19,9 +19,9 @@ from agentkit.gemma4.lexer import Control
 from agentkit.gemma4.names import resolve_name
 from agentkit.gemma4.repair import MOST_DAMAGE, Damage, Readings
 from agentkit.gemma4.scalars import conform
-from agentkit.gemma4.shape import ANYTHING, Shape
 from agentkit.gemma4.tokens import QUOTE
 from agentkit.messages import JsonObject, ToolCall
+from agentkit.schema.shape import ANYTHING, Shape
 
 __all__ = ["CallReading", "ParsedCall", "Schemas", "header_of", "read_calls"]
 

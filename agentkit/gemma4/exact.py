@@ -17,8 +17,8 @@ from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, quoted_value
-from agentkit.gemma4.shape import Shape
 from agentkit.messages import JsonObject
+from agentkit.schema.shape import Shape
 
 __all__ = ["LITERAL", "SPACE", "Cut", "Reading", "read_exactly"]
 

@@ -21,8 +21,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.gemma4.exact import LITERAL, SPACE
 from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, conform, quoted_value
-from agentkit.gemma4.shape import Shape
 from agentkit.messages import JsonObject
+from agentkit.schema.shape import Shape
 
 __all__ = ["MOST_DAMAGE", "Damage", "Readings"]
 

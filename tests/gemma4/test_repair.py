@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from agentkit.gemma4.repair import MOST_DAMAGE, Damage, Readings
-from agentkit.gemma4.shape import Shape
+from agentkit.schema.shape import Shape
 from tests.gemma4.replies import same
 
 Q: Final = "\ufdd0"
