@@ -76,6 +76,7 @@ def refusal(
         status: The HTTP status; None where the refusal came in the place of a reply.
         retry_after: Seconds that the server asked to wait.
     """
+    value = _json_or_text(value)
     message = words_of(value)
     code = status or _code_in(value)
     lowered = message.lower()
@@ -120,8 +121,7 @@ def error_in(value: Any) -> bool:
 
 def is_overflow(value: Any) -> bool:
     """Whether a refusal says that the prompt does not fit the window."""
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return _OVERFLOWS.search(text[:_MOST_SEARCHED]) is not None
+    return _OVERFLOWS.search(str(value)[:_MOST_SEARCHED]) is not None
 
 
 _MOST_SEARCHED: Final = 16_384  # characters; refusals are short, and some repeat the request
@@ -143,13 +143,16 @@ def unknown_fields(message: str, sent: Collection[str]) -> frozenset[str]:
 
 def words_of(value: Any) -> str:
     """The server's words, at most 500 characters, whatever shape they come in."""
-    if isinstance(value, bytes):
-        try:
-            value = read_json(value)
-        except (ValueError, ModelResponseTooLargeError):
-            value = _text_of(value)
-    text = _said(value)
-    return " ".join(text.split())[:_LONGEST] or "no message"
+    return " ".join(_said(_json_or_text(value)).split())[:_LONGEST] or "no message"
+
+
+def _json_or_text(value: Any) -> Any:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return read_json(value)
+    except (ValueError, ModelResponseTooLargeError):
+        return _text_of(value)
 
 
 def _said(value: Any) -> str:
