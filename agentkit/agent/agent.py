@@ -442,6 +442,7 @@ class Agent(Generic[OutputT]):
                 context=context,
                 authority=Authority(self._policy, self._approve, above, grants),
                 emit=self._emit(context.run_id, listener, kept=record is not None),
+                side_model=self._model,
                 ask=self._ask,
                 answer=self._answer,
                 options=options,

@@ -84,7 +84,11 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What a run works with; the same for all its steps."""
+    """What a run works with; the same for all its steps.
+
+    Attributes:
+        side_model: Answers what tools ask; the model itself, without the run's window and record.
+    """
 
     model: Model
     toolset: Toolset
@@ -93,6 +97,7 @@ class Wiring:
     context: RunContext[Any]
     authority: Authority
     emit: Callable[[Event], None]
+    side_model: Model
     ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
     options: RunOptions = RunOptions()
