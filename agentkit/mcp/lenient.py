@@ -33,7 +33,7 @@ from agentkit.messages import JsonObject
 __all__ = ["MOST_TOOLS", "RAW", "lenient", "parsed"]
 
 RAW: Final = "agentkit/raw"
-"""Where in `_meta` the server's own words are kept."""
+"""Where in `_meta` the server's own words are kept, as JSON: deeper than the package may nest."""
 
 MOST_TOOLS: Final = 1_000
 """Tools of one server; the largest public ones offer some 200."""
@@ -191,7 +191,7 @@ def _tools(result: JsonObject) -> JsonObject:
     listed = listed if isinstance(listed, list) else []
     if len(listed) > MOST_TOOLS:
         _LOG.warning("mcp_tools_left_out", tools=len(listed), most=MOST_TOOLS)
-    made = [tool for each in listed[:MOST_TOOLS] if (tool := _tool(each)) is not None]
+    made = [tool for each in listed[: MOST_TOOLS + 1] if (tool := _tool(each)) is not None]
     cursor = result.get("nextCursor")
     kept = {k: v for k, v in result.items() if k not in ("tools", "nextCursor")}
     return {**kept, "tools": made, **({"nextCursor": cursor} if isinstance(cursor, str) else {})}
@@ -208,7 +208,7 @@ def _tool(entry: object) -> JsonObject | None:
         "name": entry["name"],
         "inputSchema": {"type": "object", "properties": _headers(entry.get("inputSchema"))},
         "annotations": {key: value for key, value in hints.items() if isinstance(value, bool)},
-        "_meta": {RAW: entry},
+        "_meta": {RAW: json.dumps(entry)},
     }
 
 
@@ -241,7 +241,7 @@ def _result(result: JsonObject) -> JsonObject:
         "isError": result.get("isError") is True,
         "_meta": {
             **(meta if isinstance(meta, dict) else {}),
-            RAW: {"structured": result.get("structuredContent")},
+            RAW: json.dumps(result.get("structuredContent")),
         },
     }
 

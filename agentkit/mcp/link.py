@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
@@ -131,7 +131,7 @@ class Link:
         self.stale = True
 
     @contextmanager
-    def serving(self, context: ToolContext[Any]) -> Iterator[None]:
+    def serving(self, context: ToolContext[Any]) -> Generator[None]:
         """While a call is at work, what the server asks is asked on its behalf."""
         with self._questions.on_behalf_of(context):
             yield

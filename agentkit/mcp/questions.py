@@ -8,7 +8,7 @@ behalf of another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ class Questions:
         self._at_work: list[ToolContext[Any]] = []
 
     @contextmanager
-    def on_behalf_of(self, context: ToolContext[Any]) -> Iterator[None]:
+    def on_behalf_of(self, context: ToolContext[Any]) -> Generator[None]:
         """While a call is at work."""
         self._at_work.append(context)
         try:

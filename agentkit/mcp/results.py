@@ -10,7 +10,7 @@ from typing import Any
 import mcp_types
 
 from agentkit.errors import ToolError
-from agentkit.messages import AudioPart, JsonObject, Part, TextPart
+from agentkit.messages import AudioPart, Part, TextPart
 from agentkit.schema.foreign import misfit
 from agentkit.toolset import ToolOutput, image_part
 
@@ -115,9 +115,3 @@ def _decoded(data: str) -> bytes | None:
         return base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         return None
-
-
-def structured_of(meta: JsonObject | None, key: str) -> Any:
-    """The structured content that travelled past the package."""
-    kept = (meta or {}).get(key)
-    return kept.get("structured") if isinstance(kept, dict) else None

@@ -257,7 +257,7 @@ class McpToolset(Server):
 
 def _raw(remote: mcp_types.Tool) -> JsonObject:
     """The tool as the server sent it."""
-    raw: JsonObject = (remote.meta or {}).get(RAW, {})
+    raw: JsonObject = json.loads((remote.meta or {})[RAW])
     return raw
 
 
@@ -364,8 +364,7 @@ async def _call(
 
     with link.serving(context):
         result = await link.ask(question, again=again)
-    kept = (result.meta or {}).get(RAW)
-    structured = kept.get("structured") if isinstance(kept, dict) else None
+    structured = json.loads((result.meta or {}).get(RAW, "null"))
     return output_of(result, structured, raw.get("outputSchema"), name)
 
 

@@ -159,6 +159,28 @@ def asks_back(number: Any, _token: Any) -> None:
     send({"id": number, "result": {"content": [{"type": "text", "text": f"{refused} refused"}]}})
 
 
+def form(number: Any, _token: Any) -> None:
+    fields = {
+        "size": {"type": "integer", "description": "Which size?"},
+        "gift": {"type": "boolean"},
+    }
+    params = {"message": "To send it:", "requestedSchema": {"type": "object", "properties": fields}}
+    answer_with(number, "elicitation/create", params)
+
+
+def text_of_a_model(number: Any, _token: Any) -> None:
+    asked = {"role": "user", "content": {"type": "text", "text": "Name a city."}}
+    params = {"messages": [asked], "maxTokens": 50, "systemPrompt": "Be short."}
+    answer_with(number, "sampling/createMessage", params)
+
+
+def answer_with(number: Any, method: str, params: Json) -> None:
+    send({"id": "back", "method": method, "params": params})
+    heard = json.loads(sys.stdin.readline())
+    said = json.dumps(heard.get("result", heard.get("error")), sort_keys=True)
+    send({"id": number, "result": {"content": [{"type": "text", "text": said}]}})
+
+
 def silence(_number: Any, _token: Any) -> None:
     time.sleep(3600)
 
@@ -193,6 +215,8 @@ CALLS: Final[dict[str, Callable[[Any, Any], None]]] = {
     "lines of a log": lines_of_log,
     "answers to nobody": answers_of_others,
     "questions": asks_back,
+    "a form": form,
+    "a text of a model": text_of_a_model,
     "silence": silence,
     "death": death,
     "half a line": half_a_line,
