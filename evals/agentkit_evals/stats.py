@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import comb
 from typing import Any, Final
 
+from agentkit.mistakes import install
 from agentkit_evals.core import EvalError
 
 __all__ = [
@@ -141,6 +142,6 @@ def _scipy() -> Any:
         from scipy import stats  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError as error:
         raise EvalError(
-            f"statistics need the extra `evals` ({error.name} is missing): pip install '.[evals]'"
+            f"statistics need the extra `evals` ({error.name} is missing): {install('evals')}"
         ) from None
     return stats
