@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from agentkit.events import ApprovalDecided, ApprovalNeeded
+from agentkit.logs import get_logger
 from agentkit.messages import Message, ToolCall, ToolMessage, ToolResult
 from agentkit.policy import (
     READS,
@@ -45,6 +46,8 @@ __all__ = [
     "taint_of_calls",
 ]
 
+_log = get_logger()
+
 Approver: TypeAlias = Callable[[Approval], Any]
 """Decides on a call: returns a `Decision`, or an awaitable of one; None lets the run pause."""
 
@@ -69,12 +72,16 @@ async def decide(
     answer = run.wiring.answer
     if isinstance(item, ToolResult) or (answer is not None and item.tool is answer.tool):
         return item  # an answer is what the run comes to, and reaches nothing
-    ruling = run.wiring.authority.ruling(item, run.taint)
-    if ruling.verdict == "deny":
-        return denied(item.call, "the policy of this run does not allow it")
-    if ruling.verdict == "allow" and not run.decisions.pending:
-        return item
-    approval = run.decisions.question(_question(run, position, item, ruling))
+    try:
+        ruling = run.wiring.authority.ruling(item, run.taint)
+        if ruling.verdict == "deny":
+            return denied(item.call, "the policy of this run does not allow it")
+        if ruling.verdict == "allow" and not run.decisions.pending:
+            return item
+        question = _question(run, position, item, ruling)
+    except Exception as error:  # noqa: BLE001 - the boundary around user code
+        return _undecided(run, item.call, error)
+    approval = run.decisions.question(question)
     decision = run.decisions.take(approval.id)
     if decision is None:
         if ruling.verdict == "allow":
@@ -93,6 +100,16 @@ def _question(run: Run, position: int, item: ValidatedCall, ruling: Ruling) -> A
     target = run.wiring.authority.target(item)
     named = approval_id(run.wiring.context.run_id, run.step, position, item.call, target)
     return Approval(named, item.call, target, ruling.why, tuple(sorted(item.tool.labels)))
+
+
+def _undecided(run: Run, call: ToolCall, error: Exception) -> ToolResult:
+    """The result of a call of which a policy's or a tool's own function should have said whether it
+    may run, and raised: nothing has allowed it.
+    """
+    run_id = run.wiring.context.run_id
+    _log.warning("approval_failed", tool=call.name, run_id=run_id, step=run.step, exc_info=error)
+    why = f"what decides on it raised {type(error).__name__}: {error}".removesuffix(": ")
+    return denied(call, why)
 
 
 async def _ask(ruling: Ruling, approval: Approval) -> Decision | None:
@@ -164,7 +181,11 @@ def _apply(
     if isinstance(decision, Edit):
         edited = run.wiring.toolset.validate(replace(item.call, arguments=decision.arguments))
         if isinstance(edited, ValidatedCall):
-            if run.wiring.authority.ruling(edited, run.taint).verdict != "deny":
+            try:
+                allowed = run.wiring.authority.ruling(edited, run.taint).verdict != "deny"
+            except Exception as error:  # noqa: BLE001 - the boundary around user code
+                return _undecided(run, item.call, error)
+            if allowed:
                 return Approved(edited, approval.id)
             edited = denied(item.call, "the policy does not allow what a person made of it")
         run.decisions.use(approval.id)

@@ -25,6 +25,8 @@ from agentkit.agent.replies import ask_for
 from agentkit.agent.state import Run, current_budget, current_run
 from agentkit.errors import ToolError
 from agentkit.events import CallRepaired, Spent, ToolFinished, ToolProgress, ToolStarted
+from agentkit.executors import ends_this_task
+from agentkit.logs import get_logger
 from agentkit.messages import AssistantMessage, ResultKind, TextPart, ToolCall, ToolResult
 from agentkit.policy import READS, Approval, Budget, Limits
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
@@ -33,6 +35,8 @@ from agentkit.toolset.results import is_small
 __all__ = ["Outcome", "Prepared", "failed", "prepare", "run_calls"]
 
 Prepared = ValidatedCall | ToolResult
+
+_log = get_logger()
 
 _NO_LIMITS = Limits(steps=None)
 
@@ -172,7 +176,12 @@ async def _run_one(run: Run, position: int, item: ValidatedCall, outcome: Outcom
     budget = Budget(_NO_LIMITS, run.budget)
     current_budget.set(budget)  # this task is the call's own
     current_run.set(run)
-    returned = await _execute(run, position, item, outcome.approved.get(position))
+    try:
+        key = item.lock_key
+    except Exception as error:  # noqa: BLE001 - the boundary around user code
+        returned = _broken(run, item.call, "its lock=", error)
+    else:
+        returned = await _execute(run, position, item, key, outcome.approved.get(position))
     spent = Spent(budget.steps, budget.tool_calls, budget.usage) if budget.steps else None
     effect = item.tool.effect
     outcome.results[position] = _finish(run, position, item.call, returned, effect, spent)
@@ -208,13 +217,13 @@ def _with_edit(run: Run, position: int, call: ToolCall, result: ToolResult) -> T
 
 
 async def _execute(
-    run: Run, position: int, item: ValidatedCall, approval: str | None
+    run: Run, position: int, item: ValidatedCall, key: str | None, approval: str | None
 ) -> ToolResult:
     answer = run.wiring.answer
     if answer is not None and item.tool is answer.tool:
         return await _accept(run, answer, item)
     async with AsyncExitStack() as stack:
-        if (key := item.lock_key) is not None:
+        if key is not None:
             await stack.enter_async_context(run.locks.setdefault(key, anyio.Lock()))
         if approval is not None and not run.decisions.use(approval):
             why = "another resumption of this run has used the decision on it already"
@@ -224,12 +233,24 @@ async def _execute(
 
 
 async def _accept(run: Run, answer: AnswerTool, item: ValidatedCall) -> ToolResult:
-    """Takes a typed answer; a `ToolError` of its function sends it back."""
+    """Takes a typed answer; what its function raises sends it back."""
     try:
         run.output.append(await answer.output(item, run.wiring.context))
-    except ToolError as error:
-        return failed(item.call, "error", str(error).removesuffix("."))
+    except BaseException as error:
+        if ends_this_task(error):
+            raise
+        if isinstance(error, ToolError):
+            return failed(item.call, "error", str(error).removesuffix("."))
+        return _broken(run, item.call, "its function", error)
     return ToolResult(item.call.id, "The answer is accepted.")
+
+
+def _broken(run: Run, call: ToolCall, what: str, error: BaseException) -> ToolResult:
+    """The result of a call that failed because a function beside its tool raised."""
+    run_id = run.wiring.context.run_id
+    _log.warning("tool failed", tool=call.name, run_id=run_id, step=run.step, exc_info=error)
+    words = f"{type(error).__name__}: {error}".removesuffix(": ")
+    return failed(call, "error", f"{call.name} failed, because {what} raised {words}")
 
 
 def _context(run: Run, call: ToolCall, position: int) -> ToolContext[Any]:

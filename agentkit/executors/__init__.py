@@ -3,6 +3,7 @@
 from agentkit.executors.base import Executor
 from agentkit.executors.journaled import JournaledExecutor
 from agentkit.executors.local import LocalExecutor
+from agentkit.executors.outcome import ends_this_task
 from agentkit.executors.process import ProcessExecutor
 from agentkit.executors.retrying import RetryingExecutor
 from agentkit.executors.routing import RoutingExecutor
@@ -14,4 +15,5 @@ __all__ = [
     "ProcessExecutor",
     "RetryingExecutor",
     "RoutingExecutor",
+    "ends_this_task",
 ]

@@ -15,7 +15,7 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from agentkit.executors.base import Executor
-from agentkit.executors.outcome import failed, log_failure, timed_out
+from agentkit.executors.outcome import ends_this_task, failed, log_failure, timed_out
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.toolset.results import is_small
@@ -50,9 +50,10 @@ class LocalExecutor:
             result = await self._result(call, context)
         except _TimedOutError:
             result = timed_out(call, ended=call.tool.is_async)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary around user code
-            result = failed(call, error)
-            log_failure(result, context, error)
+        except BaseException as error:
+            if ends_this_task(error):
+                raise
+            result = _failure(call, context, error)
         return replace(result, seconds=round(time.monotonic() - started, 6))
 
     async def _result(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
@@ -70,6 +71,8 @@ class LocalExecutor:
                     value = await self._in_thread(partial(_run_and_read, call, function))
                 if inspect.isawaitable(value):
                     value = await value
+                if isinstance(value, _Raised):
+                    return _failure(call, context, value.error)
                 if isinstance(value, _Read):
                     return value.result
                 if is_small(value):
@@ -100,9 +103,27 @@ class _Read:
     result: ToolResult
 
 
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a tool raised in its thread. It is returned, because a future takes no StopIteration and
+    makes a cancellation of a CancelledError.
+    """
+
+    error: BaseException
+
+
 def _run_and_read(call: ValidatedCall, function: Callable[[], Any]) -> Any:
-    value = function()
-    return value if inspect.isawaitable(value) else _Read(call.result(value))
+    try:
+        value = function()
+        return value if inspect.isawaitable(value) else _Read(call.result(value))
+    except BaseException as error:  # noqa: BLE001 - Ctrl-C comes to the main thread, never here
+        return _Raised(error)
+
+
+def _failure(call: ValidatedCall, context: ToolContext[Any], error: BaseException) -> ToolResult:
+    result = failed(call, error)
+    log_failure(result, context, error)
+    return result
 
 
 class _TimedOutError(Exception):

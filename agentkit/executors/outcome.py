@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
+
+import anyio
 
 from agentkit.errors import ToolError
 from agentkit.logs import get_logger
@@ -13,7 +16,7 @@ from agentkit.messages import ToolResult
 from agentkit.schema.phrases import many
 from agentkit.toolset import ToolContext, ValidatedCall, result_content
 
-__all__ = ["failed", "log_failure", "lost", "timed_out"]
+__all__ = ["ends_this_task", "failed", "log_failure", "lost", "timed_out"]
 
 _log = get_logger()
 
@@ -39,6 +42,29 @@ def failed(call: ValidatedCall, error: BaseException) -> ToolResult:
         retry=retry,
         traceback=_traceback(error),
     )
+
+
+def ends_this_task(error: BaseException) -> bool:
+    """Whether an exception that came out of a tool is meant for the task that runs it.
+
+    That is a cancellation, Ctrl-C, or the end of an event loop that closes its coroutines. A tool
+    can raise the same types by itself, by awaiting a task of its own that was cancelled for
+    instance: then nothing has asked this task to end, and it is a failure like any other.
+    """
+    if isinstance(error, Exception | SystemExit):
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(ends_this_task, error.exceptions))
+    try:
+        cancelled = anyio.get_cancelled_exc_class()
+        task = asyncio.current_task() if cancelled is asyncio.CancelledError else None
+    except (RuntimeError, anyio.NoEventLoopError):
+        return True  # no event loop runs any more
+    if isinstance(error, cancelled):
+        return task is None or task.cancelling() > 0
+    return False
 
 
 def log_failure(

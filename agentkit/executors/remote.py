@@ -100,7 +100,9 @@ def perform(request: bytes, report: Callable[[str], None] = lambda _text: None) 
     try:
         value = checked.bind(context)()
         return checked.result(anyio.run(_awaited, value) if inspect.isawaitable(value) else value)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary around user code
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         return failed(checked, error)
 
 

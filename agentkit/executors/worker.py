@@ -37,7 +37,9 @@ def serve(channel: int) -> None:
         for request in lines:
             try:
                 kind, answer = RESULT, dump_result(perform(request, report))
-            except Exception as error:  # noqa: BLE001 - importing the tool runs user code
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
                 kind, answer = UNABLE, json.dumps(f"{type(error).__name__}: {error}").encode()
             if sys.platform == "linux":  # elsewhere they are not to be found
                 end_descendants()

@@ -19,9 +19,9 @@ from agentkit.gemma4.lexer import Control
 from agentkit.gemma4.names import resolve_name
 from agentkit.gemma4.repair import MOST_DAMAGE, Damage, Readings
 from agentkit.gemma4.scalars import conform
-from agentkit.gemma4.shape import ANYTHING, Shape
 from agentkit.gemma4.tokens import QUOTE
 from agentkit.messages import JsonObject, ToolCall
+from agentkit.schema.shape import ANYTHING, Shape
 
 __all__ = ["CallReading", "ParsedCall", "Schemas", "header_of", "read_calls"]
 
@@ -137,11 +137,17 @@ class _Reader:
         own = _JSON_HEADER.match(text) or _LOOSE_HEADER.match(text)
         if (head := self._heads.search(text, own.end() if own else 1)) is not None:
             part, rest = text[: head.start()].rstrip(" \t\r\n,;"), text[head.start() :]
-            if (reading := self._only(part, base | _SHARED)) is not None:
+            reading = self._only(part, base | _SHARED)
+            if reading is not None and not self._in_a_list(part):
                 return reading, rest
             if part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")"):
                 return self._malformed(part), rest
         return self._malformed(text), ""
+
+    def _in_a_list(self, part: str) -> bool:
+        """Whether a text ends within a list: what comes then may be one of its texts."""
+        bare = re.sub(f"{self._quote}[^{self._quote}]*+{self._quote}", "", part)
+        return bare.count("[") > bare.count("]")
 
     @property
     def _heads(self) -> re.Pattern[str]:

@@ -16,7 +16,6 @@ from agentkit.gemma4.grammar import ToolGrammar, compile_grammar, compile_tool
 from agentkit.gemma4.names import resolve_name
 from agentkit.gemma4.parse import ParsedReply, Parser, parse, parse_tokens
 from agentkit.gemma4.render import render_call
-from agentkit.gemma4.shape import Shape
 from agentkit.messages import (
     AssistantMessage,
     JsonObject,
@@ -26,6 +25,7 @@ from agentkit.messages import (
     ToolDefinition,
 )
 from agentkit.schema.lower import lower
+from agentkit.schema.shape import Shape
 
 __all__ = ["Dialect"]
 

@@ -17,8 +17,8 @@ from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, quoted_value
-from agentkit.gemma4.shape import Shape
 from agentkit.messages import JsonObject
+from agentkit.schema.shape import Shape
 
 __all__ = ["LITERAL", "SPACE", "Cut", "Reading", "read_exactly"]
 
@@ -96,11 +96,12 @@ class _Exact:
         result: list[Any] = []
         if depth > MAX_DEPTH:
             raise _NotExactError
-        while not self._takes("]"):
+        if self._takes("]"):
+            return result
+        while True:  # behind a comma an item must come: an empty text may have lost its quotes
             result.append(self._value(shape.item(len(result)), depth + 1))
             if not self._goes_on("]"):
-                break
-        return result
+                return result
 
     def _value(self, shape: Shape, depth: int) -> Any:
         start = self._next()

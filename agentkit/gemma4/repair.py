@@ -21,8 +21,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.gemma4.exact import LITERAL, SPACE
 from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, conform, quoted_value
-from agentkit.gemma4.shape import Shape
 from agentkit.messages import JsonObject
+from agentkit.schema.shape import Shape
 
 __all__ = ["MOST_DAMAGE", "Damage", "Readings"]
 
@@ -49,9 +49,12 @@ _STEPS: Final = 4_000
 """Places that are tried in one call; a text with more is not read, so time stays in bounds."""
 
 _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
-_MARKS: Final = re.compile(r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|,\s*+\Z|\bcall:\w")
-"""What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, a
-comma at its end, the head of a call. It is as likely the rest of another value."""
+_MARKS: Final = re.compile(
+    r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|[,:=\[{(]\s*+\Z|\bcall:\w"
+)
+"""What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, at
+its end a mark behind which a value begins, the head of a call. It is as likely the rest of another
+value."""
 _ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
@@ -104,6 +107,8 @@ class Readings:
         for arguments, end, undone in self._members(
             start, self._shape, {}, self._undone, (closers, 0)
         ):
+            if "brace" in undone and _has_a_stray_member(arguments, self._shape):
+                continue
             if not self._shape.misfit(arguments):
                 yield arguments, end, undone
 
@@ -154,7 +159,9 @@ class Readings:
         self._step()
         start, at = at, self._skip(at)
         if self._text[at : at + 1] == "]":
-            yield before, at + 1, undone
+            # Behind a comma, an empty text may have stood and lost its quotes.
+            if not before or not shape.item(len(before)).allows("string"):
+                yield before, at + 1, undone
             return
         if self._text[at : at + 1] in ("", "}", ")"):
             yield from self._unclosed(before, at, undone)
@@ -285,9 +292,16 @@ class Readings:
             yield from self._unquoted(at, so_far)
 
     def _unquoted(self, at: int, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
-        """A text without any quotes, as far as its ends are certain: it has no mark of syntax."""
+        """A text without any quotes, as far as its ends are certain: it has no mark of syntax, and
+        neither end touches white space or a quote, which could as well be the text's own.
+        """
         stop = re.compile(rf"[{{}}\[\]()\"'\n{self._quote}]").search(self._text, at)
         limit = stop.start() if stop else len(self._text)
+        if self._text[at - 1] == self._quote or self._text[limit : limit + 1] in (
+            self._quote,
+            "\n",
+        ):
+            return
         comma = self._text.find(",", at, limit)
         while comma >= 0 and not self._key_at(self._skip(comma + 1)):
             comma = self._text.find(",", comma + 1, limit)
@@ -315,8 +329,10 @@ class Readings:
             return
         for mark, damage in _QUOTES.items():
             if (both := self._with(so_far, damage)) is not None:
+                # A text that holds the mark may have had it in a pair of its own.
                 for read, behind, undone in self._up_to(mark, at, shape, both):
-                    if not _MARKS.search(self._text[at : behind - 1]):
+                    text = self._text[at : behind - 1]
+                    if mark not in text and not _MARKS.search(text):
                         yield read, behind, undone
 
     def _in_other_quotes(
@@ -340,6 +356,8 @@ class Readings:
             if not escaped and self._goes_on(end + 1):
                 if quoted.search(text) or self._syntax.search(text):
                     return  # and so would every longer one
+                if _TWO_QUOTED[mark].fullmatch(text):
+                    return
                 for read in _unescaped(text, mark):
                     yield quoted_value(read, shape), end + 1, undone
             end = self._text.find(mark, end + 1)
@@ -385,6 +403,23 @@ class Readings:
             raise RecursionError("too many places to try")
 
 
+def _has_a_stray_member(value: Any, shape: Shape) -> bool:
+    """Whether an object inside the arguments holds a member that only an open schema lets it have,
+    behind another one. Where a brace was lost, it may have stood between these two.
+    """
+    if isinstance(value, list):
+        return any(_has_a_stray_member(item, shape.item(at)) for at, item in enumerate(value))
+    if not isinstance(value, dict):
+        return False
+    for key, item in value.items():
+        inner = shape.property(key)
+        if isinstance(item, dict) and any(name not in inner.names for name in list(item)[1:]):
+            return True
+        if _has_a_stray_member(item, inner):
+            return True
+    return False
+
+
 _JSON: Final = json.JSONDecoder(strict=False)
 _CONSTANTS: Final[Mapping[str, bool | None]] = {
     "true": True,
@@ -397,6 +432,10 @@ _BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
     mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}]|[,:{{\[(=]\s*+{mark}") for mark in _QUOTES
 }
 """A quote beside a mark of syntax, inside a text: that text is two, and what was between them."""
+_TWO_QUOTED: Final[Mapping[str, re.Pattern[str]]] = {
+    mark: re.compile(rf"[^{mark}]*\S{mark}\s.*\s{mark}\S[^{mark}]*", re.DOTALL) for mark in _QUOTES
+}
+"""The inside of `"a" and "b"`: a text that begins and ends with quoted words of its own."""
 _KEY_END: Final = re.compile("[\"'\ufdd0-\ufdef]?\\s*+[:=]")
 
 

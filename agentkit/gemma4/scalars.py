@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any, Final
 
-from agentkit.gemma4.shape import Shape
+from agentkit.schema.ladder import fitted
+from agentkit.schema.shape import Shape
 
 __all__ = ["MAX_DEPTH", "bare_value", "conform", "quoted_value"]
 
@@ -23,21 +24,8 @@ _WORDS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None}
 
 def quoted_value(text: str, shape: Shape) -> Any:
     """A quoted text: a string, unless the schema has no place for strings and it reads as else."""
-    if shape.allows("string"):
-        return text
-    stripped = text.strip()
-    if stripped[:1] in ("{", "["):
-        return _json_in_text(stripped, text, shape)
-    return bare_value(stripped, shape)
-
-
-def _json_in_text(stripped: str, text: str, shape: Shape) -> Any:
-    try:
-        value = json.loads(stripped)
-    except (ValueError, RecursionError):
-        return text
-    kind = "object" if isinstance(value, dict) else "array"
-    return conform(value, shape) if shape.allows(kind) and _is_shallow(value) else text
+    value = fitted(text, shape)
+    return value if _is_shallow(value) else text
 
 
 def _is_shallow(value: Any) -> bool:

@@ -480,7 +480,9 @@ class Store:
     def _gone(self) -> list[RunSummary]:
         """The runs that the witness knows and the journal has lost whole."""
         with self._lock, self.errors():
-            known = {key_of(row[0]) for row in self.connection.execute("SELECT run_id FROM runs")}
+            # A damaged row may have anything for a name.
+            query = "SELECT run_id FROM runs WHERE typeof(run_id) = 'text'"
+            known = {key_of(row[0]) for row in self.connection.execute(query)}
             told = self._witness.all()
         return [
             RunSummary(each.run_id, "damaged", calls=each.calls, damage=str(lost_run(each)))

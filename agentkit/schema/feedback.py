@@ -11,25 +11,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Final, cast
 
-from pydantic_core import ErrorDetails, to_json
+from pydantic_core import ErrorDetails
 
-from agentkit.messages import JsonObject
 from agentkit.schema.jsontype import InvalidValueError
-from agentkit.schema.mending import locate
+from agentkit.schema.ladder import Doubt, Keys
+from agentkit.schema.limits import limit, listed, short, wanted
 
 __all__ = [
     "MAX_FEEDBACK",
     "MOST_PROBLEMS",
     "Problem",
-    "agreeing",
-    "describe",
     "feedback",
     "field_path",
     "nearest",
     "problems_of",
-    "shown",
     "unknown_key",
 ]
 
@@ -84,23 +81,57 @@ def problems_of(field: str, error: InvalidValueError) -> list[Problem]:
         field: The argument's name.
         error: What reading its value raised.
     """
-    found: dict[str, tuple[str | None, list[str]]] = {}
+    if error.raised is not None:
+        words = f"{type(error.raised).__name__}: {error.raised}".removesuffix(": ")
+        return [Problem(field, short(error.value), f"another value: checking it raised {words}")]
+    found: dict[Keys, tuple[str | None, list[str]]] = {}
     for detail in error.errors[:MOST_PROBLEMS]:
         keys = locate(error.value, detail["loc"])
-        place = field_path([field, *keys])
-        _, wants = found.setdefault(place, (_got(detail), []))
+        _, wants = found.setdefault(keys, (_got(detail), []))
         if (want := _want(detail)) not in wants:
             wants.append(want)
-    return [Problem(place, got, " or ".join(wants)) for place, (got, wants) in found.items()]
+    for doubt in error.doubts[:MOST_PROBLEMS]:
+        depth = len(doubt.keys)
+        if not any(keys[:depth] == doubt.keys[: len(keys)] for keys in found):
+            found[doubt.keys] = (short(doubt.value), [_meant(doubt)])
+    return [
+        Problem(field_path([field, *keys]), got, " or ".join(wants))
+        for keys, (got, wants) in found.items()
+    ]
 
 
-def shown(value: object) -> str:
-    """A value as short JSON."""
-    try:
-        text = to_json(value, inf_nan_mode="constants", fallback=str).decode()
-    except ValueError:
-        text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+def _meant(doubt: Doubt) -> str:
+    """What is wanted in a doubtful place, with a guess where the value is nearly a listed one."""
+    values = doubt.shape.values
+    if values is None:
+        return wanted(doubt.shape) or "something else"
+    return _guessed([short(value) for value in values], doubt.value)
+
+
+def locate(value: object, loc: Sequence[str | int]) -> Keys:
+    """The keys of a pydantic error's location that exist in the document.
+
+    Locations also hold names of union members and function wrappers; those are no keys. The last
+    element is kept even if absent: it is the key that is missing.
+    """
+    keys: list[str | int] = []
+    for position, step in enumerate(loc):
+        if _has(value, step):
+            value = cast("Any", value)[step]
+        elif position < len(loc) - 1 or not _could_have(value, step):
+            continue
+        keys.append(step)
+    return tuple(keys)
+
+
+def _has(value: object, step: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(step, int) and step < len(value)
+    return isinstance(value, dict) and step in value
+
+
+def _could_have(value: object, step: str | int) -> bool:
+    return isinstance(value, list) if isinstance(step, int) else isinstance(value, dict)
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
@@ -120,10 +151,10 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
     close = nearest(key, known)
     if close is not None:
         return f"is not a parameter (did you mean {close}?)"
-    listed = ", ".join(known)
-    if len(listed) > 2 * _SHOWN:
-        listed = f"{listed[: 2 * _SHOWN]}…"
-    return f"is not a parameter; there is {listed or 'none'}"
+    names = ", ".join(known)
+    if len(names) > 2 * _SHOWN:
+        names = f"{names[: 2 * _SHOWN]}…"
+    return f"is not a parameter; there is {names or 'none'}"
 
 
 def field_path(keys: Sequence[str | int], *more: str) -> str:
@@ -134,73 +165,59 @@ def field_path(keys: Sequence[str | int], *more: str) -> str:
 
 
 def _got(detail: ErrorDetails) -> str | None:
-    return None if detail["type"] in ("missing", *_NO_ECHO) else shown(detail["input"])
+    return None if detail["type"] in ("missing", *_NO_ECHO) else short(detail["input"])
 
 
 _NO_ECHO = ("extra_forbidden", "unexpected_keyword_argument", "missing_argument")
 
-_WANTS: Mapping[str, str] = {
+_KEYWORDS: Final[Mapping[str, tuple[str, str]]] = {
+    **dict.fromkeys(("int_type", "int_parsing"), ("type", "=integer")),
+    **dict.fromkeys(("float_type", "float_parsing"), ("type", "=number")),
+    **dict.fromkeys(("decimal_type", "decimal_parsing"), ("type", "=number")),
+    **dict.fromkeys(("bool_type", "bool_parsing"), ("type", "=boolean")),
+    **dict.fromkeys(("string_type", "bytes_type"), ("type", "=string")),
+    "none_required": ("type", "=null"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), ("type", "=array")),
+    **dict.fromkeys(("iterable_type", "arguments_type"), ("type", "=array")),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type"), ("type", "=object")),
+    **dict.fromkeys(("model_attributes_type", "dataclass_type"), ("type", "=object")),
+    "dataclass_exact_type": ("type", "=object"),
+    **dict.fromkeys(("date_type", "date_parsing"), ("format", "=date")),
+    "date_from_datetime_parsing": ("format", "=date"),
+    "date_from_datetime_inexact": ("format", "=date"),
+    **dict.fromkeys(("datetime_type", "datetime_parsing"), ("format", "=date-time")),
+    "datetime_from_date_parsing": ("format", "=date-time"),
+    **dict.fromkeys(("time_type", "time_parsing"), ("format", "=time")),
+    **dict.fromkeys(("time_delta_type", "time_delta_parsing"), ("format", "=duration")),
+    **dict.fromkeys(("uuid_type", "uuid_parsing"), ("format", "=uuid")),
+    **dict.fromkeys(("url_type", "url_parsing", "url_syntax_violation"), ("format", "=uri")),
+    "greater_than": ("exclusiveMinimum", "gt"),
+    "greater_than_equal": ("minimum", "ge"),
+    "less_than": ("exclusiveMaximum", "lt"),
+    "less_than_equal": ("maximum", "le"),
+    "multiple_of": ("multipleOf", "multiple_of"),
+    "string_too_short": ("minLength", "min_length"),
+    "string_too_long": ("maxLength", "max_length"),
+    "string_pattern_mismatch": ("pattern", "pattern"),
+    "too_short": ("minItems", "min_length"),
+    "too_long": ("maxItems", "max_length"),
+}
+"""pydantic's error type (docs.pydantic.dev, "Validation Errors") → the keyword of JSON Schema that
+was broken, and its value or the name of it in the error's context."""
+
+_WANTS: Final[Mapping[str, str]] = {
     "missing": "is missing",
     "missing_argument": "is missing",
     "extra_forbidden": "is not a field here",
     "unexpected_keyword_argument": "is not a field here",
-    "int_type": "an integer",
-    "int_parsing": "an integer",
     "int_parsing_size": "a smaller integer",
     "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
     "finite_number": "a finite number",
-    "decimal_type": "a number",
-    "decimal_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "a string",
-    "bytes_type": "a string",
-    "none_required": "null",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "set_type": "a list",
-    "frozen_set_type": "a list",
-    "iterable_type": "a list",
-    "dict_type": "an object",
-    "mapping_type": "an object",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-    "dataclass_type": "an object",
-    "dataclass_exact_type": "an object",
-    "arguments_type": "a list",
-    "date_type": 'a date like "2026-01-31"',
-    "date_parsing": 'a date like "2026-01-31"',
-    "date_from_datetime_parsing": 'a date like "2026-01-31"',
-    "date_from_datetime_inexact": 'a date without a time, like "2026-01-31"',
-    "datetime_type": 'a time like "2026-01-31T09:30:00Z"',
-    "datetime_parsing": 'a time like "2026-01-31T09:30:00Z"',
-    "datetime_from_date_parsing": 'a time like "2026-01-31T09:30:00Z"',
-    "time_type": 'a time of day like "09:30:00"',
-    "time_parsing": 'a time of day like "09:30:00"',
-    "time_delta_type": 'a duration like "PT1H30M"',
-    "time_delta_parsing": 'a duration like "PT1H30M"',
-    "uuid_type": "a UUID",
-    "uuid_parsing": "a UUID",
     "path_type": "a path",
-    "url_type": "a URL",
-    "url_parsing": "a URL",
-    "url_syntax_violation": "a URL",
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
-    "multiple_of": "a multiple of {multiple_of}",
-    "string_too_short": "at least {min_length} characters",
-    "string_too_long": "at most {max_length} characters",
-    "string_pattern_mismatch": "text that matches {pattern}",
-    "too_short": "at least {min_length} items, not {actual_length}",
-    "too_long": "at most {max_length} items",
     "union_tag_not_found": "an object with the field {discriminator}",
     "recursion_loop": "less nesting",
 }
-"""By pydantic's error type (docs.pydantic.dev, "Validation Errors")."""
+"""What is no keyword of JSON Schema."""
 
 
 def _want(detail: ErrorDetails) -> str:
@@ -213,55 +230,22 @@ def _want(detail: ErrorDetails) -> str:
         return f"{tag} to be one of {_choice(str(context.get('expected_tags', '')), None)}"
     if kind in ("value_error", "assertion_error"):
         return f"another value: {context.get('error', detail['msg'])}"
+    if kind in _KEYWORDS:
+        keyword, value = _KEYWORDS[kind]
+        return limit(keyword, value[1:] if value.startswith("=") else context.get(value))
     if kind in _WANTS:
-        return agreeing(_WANTS[kind].format(**context))
+        return _WANTS[kind].format(**context)
     return re.sub(r"^(Input|Value) should (be|have) ", "", detail["msg"]).lower()
-
-
-def agreeing(words: str) -> str:
-    """Our own words with the singular after 1, as in `at least 1 item`."""
-    return re.sub(r"\b1 (character|item)s\b", r"1 \1", words)
 
 
 def _choice(expected: str, value: object) -> str:
     """The allowed values, with a guess at the meant one where they are many."""
     words = re.findall(r"'(?:[^'\\]|\\.)*'|[^\s,']+", expected)
-    choices = [f'"{w[1:-1]}"' if w.startswith("'") else w for w in words if w != "or"]
+    return _guessed([f'"{w[1:-1]}"' if w.startswith("'") else w for w in words if w != "or"], value)
+
+
+def _guessed(choices: Sequence[str], value: object) -> str:
+    """The choices, and which one was probably meant where there are several."""
     close = nearest(f'"{value}"', choices) if isinstance(value, str) else None
-    listed = _listed(choices)
-    return f"{listed} (did you mean {close}?)" if close and len(choices) > 1 else listed
-
-
-def _listed(choices: Sequence[str]) -> str:
-    """`a or b`, `a, b or c`; those that fit, where they are many."""
-    if sum(map(len, choices)) > 3 * _SHOWN:
-        kept = [c for i, c in enumerate(choices) if sum(map(len, choices[: i + 1])) < 2 * _SHOWN]
-        return f"{', '.join(kept)} or {len(choices) - len(kept)} more"
-    return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1]))) if choices else ""
-
-
-# --- what a schema asks for, in a word ---------------------------------------------------------
-
-_NOUNS = {
-    "string": "a string",
-    "integer": "an integer",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}
-
-
-def describe(schema: JsonObject) -> str:
-    """A short noun phrase for what a schema accepts, as `an integer`; "" for anything."""
-    if "enum" in schema:
-        return _listed([shown(value) for value in schema["enum"]])
-    if "const" in schema:
-        return shown(schema["const"])
-    if "anyOf" in schema or "oneOf" in schema:
-        members: list[Any] = schema.get("anyOf") or schema["oneOf"]
-        return " or ".join(dict.fromkeys(filter(None, map(describe, members))))
-    kinds = schema.get("type", "")
-    kinds = kinds if isinstance(kinds, list) else [kinds]
-    return " or ".join(filter(None, (_NOUNS.get(str(kind), "") for kind in kinds)))
+    guess = f" (did you mean {close}?)" if close and len(choices) > 1 else ""
+    return f"{listed(choices)}{guess}"

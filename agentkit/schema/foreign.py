@@ -1,99 +1,77 @@
 """Arguments of a tool whose JSON Schema was written elsewhere, such as by an MCP server.
 
-The same service as `Signature`: what can mean only one thing is mended, everything that is wrong is
-reported at once and briefly. The values stay plain JSON.
+The same service as `Signature`, on the same ladder: what is certain is read as that, everything
+else is reported at once and briefly. The values stay plain JSON.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from itertools import islice
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
 from referencing import Registry
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
-from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject
 from agentkit.schema.bounded import BoundedValidator, bounded
-from agentkit.schema.feedback import (
-    MOST_PROBLEMS,
-    Problem,
-    agreeing,
-    describe,
-    field_path,
-    shown,
-    unknown_key,
-)
-from agentkit.schema.linear import linear_pattern
+from agentkit.schema.drafts import UnusableSchemaError, modern
+from agentkit.schema.feedback import MOST_PROBLEMS, Problem, field_path, unknown_key
+from agentkit.schema.ladder import fitted
+from agentkit.schema.limits import limit, short, wanted
+from agentkit.schema.shape import Shape
 
 __all__ = ["ForeignArguments", "why_unusable"]
 
 
 def why_unusable(schema: object) -> str | None:
-    """Why nothing can be checked against a schema; None if it is fine.
-
-    References that leave the document are refused: resolving them would make us fetch what a
-    stranger names.
-    """
-    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        return "its schema does not describe an object"
+    """Why nothing can be checked against a schema; None if it is fine. See `modern`."""
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        return f"its schema is not valid JSON Schema ({error.message})"
-    outside = next((r for r in _references(schema) if not r.startswith("#")), None)
-    return f"its schema refers to {outside!r}, outside of itself" if outside else None
-
-
-def _references(schema: object) -> Iterator[str]:
-    if isinstance(schema, list):
-        for item in schema:
-            yield from _references(item)
-    elif isinstance(schema, dict):
-        for key, value in schema.items():
-            if key in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            else:
-                yield from _references(value)
+        modern(schema)
+    except UnusableSchemaError as error:
+        return str(error)
+    return None
 
 
 class ForeignArguments:
-    """Checks arguments against a JSON Schema (draft 2020-12), as far as that takes bounded time.
+    """Checks arguments against a JSON Schema of any draft, as far as that takes bounded time.
 
     A stranger's schema can ask for more work than there is time: patterns that explode, references
     in circles, unions of unions. What cannot be checked, or not within the bounds, counts as right:
     the server that wrote the schema checks again.
 
     Args:
-        schema: Of the arguments object; see `why_unusable`.
+        schema: Of the arguments object; not changed.
 
     Attributes:
+        schema: The same as draft 2020-12, a copy of its own.
         unchecked: What of the schema is never checked here, for people.
+
+    Raises:
+        UnusableSchemaError: Nothing can be checked against it.
     """
 
-    def __init__(self, schema: JsonObject) -> None:
+    def __init__(self, schema: object) -> None:
+        read = modern(schema)
+        self.schema = schema = read.schema
         self._properties: Mapping[str, Any] = schema.get("properties", {})
         self._closed = not {"additionalProperties", "patternProperties"} & schema.keys()
-        self._validator = BoundedValidator(schema, registry=Registry())
-        self.unchecked = tuple(_unchecked(schema, schema))
+        self._shape = Shape.of(schema)
+        self._validator = BoundedValidator(read.checkable, registry=Registry())
+        self.unchecked = read.unchecked
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
         """The arguments, mended where that is certain; or all that is wrong."""
-        value: dict[str, Any] = json.loads(json.dumps(arguments))
-        errors: list[ValidationError] = []
-        with suppress(RecursionError), bounded():
-            errors = list(islice(self._validator.iter_errors(value), MOST_PROBLEMS))
-            for _ in range(_ROUNDS):
-                if not [error for error in errors if self._mend(value, error)]:
-                    break
-                errors = list(islice(self._validator.iter_errors(value), MOST_PROBLEMS))
-        problems = list(dict.fromkeys(p for error in errors for p in _problems(error)))
+        value = deepcopy(arguments)
+        errors = self._errors(value)
+        if errors:
+            value = fitted(value, self._shape)
+            errors = self._errors(value)
+        problems = list(
+            dict.fromkeys(p for error in errors for p in _problems(error, self._shape.root))
+        )
         if self._closed and self._properties:
             known = tuple(self._properties)
             strangers = [key for key in value if key not in self._properties]
@@ -101,100 +79,17 @@ class ForeignArguments:
             problems += [Problem(key, None, unknown_key(key, known)) for key in told]
         return problems or value
 
-    def call_arguments(
-        self, values: Mapping[str, Any], injected: object
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """The context and the arguments object, by position."""
-        return [injected, dict(values)], {}
-
-    def _mend(self, document: dict[str, Any], error: ValidationError) -> bool:
-        """Puts in place what a wrong value must have meant; False if that is not certain."""
-        path = list(error.absolute_path)
-        if not path or error.validator not in _MENDED:
-            return False
-        parent: Any = document
-        for key in path[:-1]:
-            parent = parent[key]
-        if error.instance is None and isinstance(parent, dict):
-            return self._leave_out(document, parent, path)
-        if not isinstance(error.instance, str):
-            return False
-        wanted = self._validator.evolve(schema={error.validator: error.validator_value})
-        for better in _readings(error.instance):
-            if wanted.is_valid(better):
-                parent[path[-1]] = better
-                return True
-        return False
-
-    def _leave_out(
-        self, document: dict[str, Any], parent: dict[str, Any], path: list[str | int]
-    ) -> bool:
-        """Null for something optional means that it is not given."""
-        key = str(path[-1])
-        del parent[key]
-        for error in self._validator.iter_errors(document):
-            if error.validator == "required" and list(error.absolute_path) == path[:-1]:
-                parent[key] = None
-                return False
-        return True
-
-
-_ROUNDS = 4
-"""As for our own types: JSON text in JSON text; more layers are no accident."""
-
-_MENDED = ("type", "enum", "const", "anyOf", "oneOf")
-
-
-def _readings(text: str) -> Iterator[Any]:
-    """Other values that the same characters may have been meant as."""
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
-        yield text[1:-1]
-    with suppress(InexactError):
-        yield read_exact(text.lower() if text in ("True", "False", "None") else text)
-
-
-def _unchecked(schema: object, root: JsonObject) -> Iterator[str]:
-    """What of a schema cannot be checked, each in a few words."""
-    if isinstance(schema, list):
-        for item in schema:
-            yield from _unchecked(item, root)
-    elif isinstance(schema, dict):
-        for key, value in schema.items():
-            if key == "pattern" and isinstance(value, str) and linear_pattern(value) is None:
-                yield f"the pattern {shown(value)}"
-            elif key == "$ref" and isinstance(value, str) and not _resolves(value, root):
-                yield f"the reference {shown(value)}, which leads nowhere"
-            else:
-                yield from _unchecked(value, root)
-
-
-def _resolves(reference: str, root: JsonObject) -> bool:
-    try:
-        Registry().with_resource("", DRAFT202012.create_resource(root)).resolver().lookup(reference)
-    except Unresolvable:
-        return False
-    return True
+    def _errors(self, value: object) -> list[ValidationError]:
+        errors: list[ValidationError] = []
+        with suppress(RecursionError), bounded():
+            errors = list(islice(self._validator.iter_errors(value), MOST_PROBLEMS))
+        return errors
 
 
 # --- words -------------------------------------------------------------------------------------
 
-_WANTS = {
-    "minimum": "at least {}",
-    "maximum": "at most {}",
-    "exclusiveMinimum": "more than {}",
-    "exclusiveMaximum": "less than {}",
-    "multipleOf": "a multiple of {}",
-    "minLength": "at least {} characters",
-    "maxLength": "at most {} characters",
-    "minItems": "at least {} items",
-    "maxItems": "at most {} items",
-    "pattern": "text that matches {}",
-    "uniqueItems": "items that differ",
-}
-"""By the keyword of JSON Schema that was broken; {} is the keyword's value."""
 
-
-def _problems(error: ValidationError) -> Iterator[Problem]:
+def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Problem]:
     path = list(error.absolute_path)
     value: Any = error.validator_value
     instance: Any = error.instance
@@ -203,7 +98,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         case "required":
             for key in value:
                 if key not in instance:
-                    want = describe(schema.get("properties", {}).get(key, {}))
+                    want = wanted(Shape.of(schema.get("properties", {}).get(key), root))
                     text = f"is missing, want {want}" if want else "is missing"
                     yield Problem(field_path(path, key), None, text)
         case "additionalProperties" if value is False:
@@ -211,10 +106,8 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
             for key in instance:
                 if key not in known:
                     yield Problem(field_path(path, key), None, unknown_key(key, known))
-        case "type" | "enum" | "const" | "anyOf" | "oneOf":
-            want = describe({error.validator: value})
-            yield Problem(field_path(path), shown(instance), want or "something else")
+        case "anyOf" | "oneOf":
+            want = wanted(Shape.of({error.validator: value}, root))
+            yield Problem(field_path(path), short(instance), want or "something else")
         case keyword:
-            want = _WANTS.get(str(keyword), f"what {keyword} allows")
-            want = agreeing(want.format(value))
-            yield Problem(field_path(path), shown(instance), want)
+            yield Problem(field_path(path), short(instance), limit(str(keyword), value))

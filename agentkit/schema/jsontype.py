@@ -1,38 +1,39 @@
 """One annotated type at the JSON edge: its JSON Schema, and reading a decoded value as it.
 
-Reading is strict, mends what can mean only one thing, and is strict again:
+```
+value ── no trap, and strict takes it ──► ok
+  │
+  └─ up the ladder: fitted to the schema ── no doubt left ── strict, else lax ──► ok
+                                        └── doubts ──► refused
+```
 
-```
-value ── strict ──► ok
-           │ errors
-           ▼
-         mend: JSON text where a list or object is wanted, one layer of quotes, "1" for the
-           │   literal 1, null for a nested field that has a default
-           ▼
-         strict ──► ok
-           │ errors
-           ▼
-         lax (pydantic's coercions: "3" and 3.0 are the integer 3, "true" is true)
-           │
-           └── refused all the same: true for a number, a number for a date, "nan"
-```
+pydantic's lax mode comes last because behind a validator of the user's own its strict mode takes no
+text for a date, which JSON cannot say otherwise. Of a value that fits the schema nothing is left
+for it to guess. Traps are where even its strict mode guesses: `true` for the literal 1, a text of
+digits for a time, a whole number that a float rounds, two keys that are one (see `ladder`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic_core import ErrorDetails, SchemaValidator
+from pydantic_core import ErrorDetails, SchemaValidator, to_json
 
+from agentkit.exact import why_inexact
+from agentkit.logs import get_logger
 from agentkit.messages import JsonObject
 from agentkit.schema.annotations import portable
-from agentkit.schema.mending import Keys, is_doubtful, json_text, mended
+from agentkit.schema.ladder import Doubt, doubts, fitted
+from agentkit.schema.pydantic_schema import marked_schema, without_marks
+from agentkit.schema.shape import Shape
 
 __all__ = ["InvalidValueError", "JsonType", "json_type"]
+
+_log = get_logger()
 
 
 class InvalidValueError(Exception):
@@ -40,13 +41,23 @@ class InvalidValueError(Exception):
 
     Attributes:
         errors: pydantic's error details, all of them.
-        value: The value they speak of, after mending.
+        value: The value they speak of, after its certain corrections.
+        doubts: The places where pydantic would guess.
+        raised: What a validator raised that is no answer to whether the value is right.
     """
 
-    def __init__(self, errors: Sequence[ErrorDetails], value: object) -> None:
+    def __init__(
+        self,
+        errors: Sequence[ErrorDetails],
+        value: object,
+        doubtful: Sequence[Doubt] = (),
+        raised: BaseException | None = None,
+    ) -> None:
         super().__init__(f"{len(errors)} errors")
         self.errors = errors
         self.value = value
+        self.doubts = doubtful
+        self.raised = raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +67,13 @@ class JsonType:
     Attributes:
         adapter: pydantic's view of the type.
         schema: Its JSON Schema (draft 2020-12), without pydantic's titles.
+        shape: What the ladder climbs by.
         closed: Unknown keys in nested objects are errors. False if a nested type asks for them.
     """
 
     adapter: TypeAdapter[Any]
     schema: JsonObject
+    shape: Shape
     closed: bool
 
     def read(self, value: object) -> Any:
@@ -70,20 +83,47 @@ class JsonType:
             value: Decoded JSON.
 
         Raises:
-            InvalidValueError: The value does not fit.
+            InvalidValueError: The value does not fit, or a validator raised whatever it raised.
         """
         try:
-            return self._validate(value, strict=True)
-        except ValidationError as error:
-            return self._read_mended(value, error)
-        except RecursionError:
-            raise InvalidValueError([_TOO_DEEP], value) from None
+            return self._read(value)
+        except (InvalidValueError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            if isinstance(error, RecursionError) and why_inexact(value) is not None:
+                raise InvalidValueError([_TOO_DEEP], value) from None
+            _log.warning("a validator raised", exc_info=error)
+            raise InvalidValueError([], value, raised=error) from error
+
+    def _read(self, value: object) -> Any:
+        if not doubts(value, self.shape, traps=True):
+            try:
+                return self._validate(value, strict=True)
+            except ValidationError as error:
+                if error.errors(include_url=False)[0]["type"] == "json_invalid":
+                    # pydantic's own limit, about 200 levels
+                    raise InvalidValueError([_TOO_DEEP], value) from None
+        value = fitted(value, self.shape)
+        found = doubts(value, self.shape, traps=True)
+        found += [each for each in doubts(value, self.shape) if each not in found]
+        errors: list[ErrorDetails] = []
+        for strict in (True, False):
+            try:
+                result = self._validate(value, strict=strict)
+            except ValidationError as error:
+                errors = error.errors(include_url=False)
+            else:
+                if not found:
+                    return result
+                errors = []
+                break
+        raise InvalidValueError(errors, value, found)
 
     def accepts(self, value: object) -> bool:
         """Whether the value is of the type as it is."""
         try:
             self._validate(value, strict=True)
-        except ValidationError:
+        except Exception:  # noqa: BLE001 - the boundary around user code
             return False
         return True
 
@@ -92,53 +132,22 @@ class JsonType:
         # for a set, which JSON cannot say otherwise.
         validator = cast("SchemaValidator", self.adapter.validator)
         extra: Literal["forbid"] | None = "forbid" if self.closed else None
-        return validator.validate_json(json_text(value), strict=strict or None, extra=extra)
-
-    def _read_mended(self, value: object, error: ValidationError) -> Any:
-        errors = error.errors(include_url=False)
-        if errors[0]["type"] == "json_invalid":  # pydantic's own limit, about 200 levels
-            raise InvalidValueError([_TOO_DEEP], value) from None
-        refused: set[Keys] = set()
-        for _ in range(_ROUNDS):
-            better = mended(value, errors, refused)
-            if better is None:
-                break
-            value = better
-            try:
-                return self._validate(value, strict=True)
-            except ValidationError as again:
-                errors = again.errors(include_url=False)
-        doubtful = [e for e in errors if is_doubtful(e)]
-        try:
-            result = self._validate(value, strict=False)
-        except ValidationError as lax:
-            found = lax.errors(include_url=False)
-            known = {e["loc"] for e in found}
-            raise InvalidValueError(
-                [*found, *(e for e in doubtful if e["loc"] not in known)], value
-            ) from None
-        if doubtful:
-            raise InvalidValueError(doubtful, value)
-        return result
+        return validator.validate_json(_json_text(value), strict=strict or None, extra=extra)
 
 
 _TOO_DEEP: ErrorDetails = {"type": "recursion_loop", "loc": (), "msg": "", "input": "[[[…"}
 
-_ROUNDS = 4
-"""Mending one layer can uncover the next (JSON text in JSON text); more layers are no accident."""
+
+def _json_text(value: object) -> bytes:
+    """A decoded value as JSON again; NaN and halves of surrogate pairs do not stop it."""
+    try:
+        return to_json(value, inf_nan_mode="constants")
+    except ValueError:  # a lone surrogate: JSON's \\ud83d without its second half
+        text = json.dumps(value, ensure_ascii=False)
+        return text.encode("utf-8", "replace")
 
 
 # --- building ----------------------------------------------------------------------------------
-
-
-class _Schemas(GenerateJsonSchema):
-    """JSON Schema without titles made up from names, which only cost tokens."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's hook
-        return False
-
-    def is_subclass_schema(self, schema: Any) -> Any:
-        return self.handle_invalid_for_json_schema(schema, "a class")
 
 
 _KNOWN: dict[object, JsonType] = {}
@@ -162,8 +171,9 @@ def json_type(annotation: Any, scopes: Mapping[str, Any]) -> JsonType:
     adapter: TypeAdapter[Any] = TypeAdapter(portable(annotation))
     if not adapter.pydantic_complete:
         adapter.rebuild(force=True, raise_errors=True, _types_namespace=dict(scopes))
-    schema = adapter.json_schema(schema_generator=_Schemas)
-    made = JsonType(adapter, schema, closed=not _asks_for_extras(schema))
+    marked = marked_schema(adapter)
+    schema = without_marks(marked)
+    made = JsonType(adapter, schema, Shape.of(marked), closed=not _asks_for_extras(schema))
     if key is not None:
         _KNOWN[key] = made
     return made

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from agentkit.schema.limits import limit
 from agentkit.schema.nodes import NUMERIC_FORMATS, Fact, Node
 
 __all__ = [
@@ -28,23 +29,6 @@ __all__ = [
 _MAX_DEFAULT: Final = 120
 _MAX_CHOICES: Final = 60
 _MANY_CHOICES: Final = 6
-_FORMATS: Final[Mapping[str, str]] = {
-    "date": "a date like 2026-07-31",
-    "date-time": "a date and time like 2026-07-31T14:30:00Z",
-    "time": "a time like 14:30:00",
-    "duration": "a duration like PT1H30M",
-    "email": "an e-mail address",
-    "uri": "a URL",
-    "url": "a URL",
-    "uuid": "a UUID",
-    "ipv4": "an IPv4 address",
-    "ipv6": "an IPv6 address",
-    "hostname": "a host name",
-    "byte": "text in base64",
-    "binary": "the content itself, as text",
-    "regex": "a regular expression",
-    "json-pointer": "a JSON pointer",
-}
 _BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
@@ -134,22 +118,26 @@ def number_range(node: Node) -> Phrase:
         if max(low) == min(high):
             return Phrase(f"exactly {_plain(max(low))}", facts)
         return Phrase(f"{_plain(max(low))} to {_plain(min(high))}", facts)
-    parts = [f"at least {_plain(max(low))}"] if low else []
-    parts += [f"more than {_plain(max(above))}"] if above else []
-    parts += [f"at most {_plain(min(high))}"] if high else []
-    parts += [f"less than {_plain(min(below))}"] if below else []
+    parts = [limit("minimum", _whole(max(low)))] if low else []
+    parts += [limit("exclusiveMinimum", _whole(max(above)))] if above else []
+    parts += [limit("maximum", _whole(min(high)))] if high else []
+    parts += [limit("exclusiveMaximum", _whole(min(below)))] if below else []
     return Phrase(" and ".join(parts), facts)
 
 
 def _plain(value: float) -> str:
-    return json_text(int(value) if float(value).is_integer() else value)
+    return json_text(_whole(value))
+
+
+def _whole(value: float) -> float:
+    return int(value) if float(value).is_integer() else value
 
 
 def multiple(node: Node) -> Phrase:
     """What a number is a multiple of."""
     facts = node.all("multipleOf")
     values = _numbers(facts)
-    return Phrase(f"a multiple of {listed(map(_plain, values))}" if values else "", facts)
+    return Phrase(limit("multipleOf", listed(map(_plain, values))) if values else "", facts)
 
 
 def counted(node: Node, keywords: tuple[str, str], noun: str, least_one: str = "") -> Phrase:
@@ -161,10 +149,10 @@ def counted(node: Node, keywords: tuple[str, str], noun: str, least_one: str = "
     if high is None:
         if low <= 1 and least_one:
             return Phrase(least_one if low else "", facts if low else ())
-        return Phrase(f"at least {many(low, noun)}" if low else "", facts)
+        return Phrase(limit(keywords[0], low) if low else "", facts)
     if low == high:
         return Phrase(f"exactly {many(high, noun)}", facts)
-    return Phrase(f"{low} to {many(high, noun)}" if low else f"at most {many(high, noun)}", facts)
+    return Phrase(f"{low} to {many(high, noun)}" if low else limit(keywords[1], high), facts)
 
 
 def many(count: float, noun: str) -> str:
@@ -177,7 +165,7 @@ def texts(node: Node) -> Iterator[Phrase]:
     """Format, pattern and encoding of a string."""
     for fact in node.all("format"):
         if isinstance(fact.value, str) and fact.value not in NUMERIC_FORMATS:
-            yield Phrase(_FORMATS.get(fact.value, f"format: {fact.value}"), (fact,))
+            yield Phrase(limit("format", fact.value), (fact,))
     for fact in node.all("pattern"):
         yield Phrase(f"matches the pattern {fact.value}", (fact,))
     for fact in node.all("contentEncoding"):

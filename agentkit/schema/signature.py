@@ -19,7 +19,6 @@ from typing import Annotated, Any, Unpack, cast, get_args, get_origin
 
 import typing_extensions
 from pydantic import TypeAdapter
-from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -33,9 +32,12 @@ from agentkit.schema.annotations import (
     typeddict_fields,
 )
 from agentkit.schema.docstrings import Documentation, documentation_of
-from agentkit.schema.feedback import MOST_PROBLEMS, Problem, describe, problems_of, unknown_key
+from agentkit.schema.feedback import MOST_PROBLEMS, Problem, problems_of, unknown_key
 from agentkit.schema.jsontype import InvalidValueError, JsonType, json_type
+from agentkit.schema.ladder import is_nothing
+from agentkit.schema.limits import wanted
 from agentkit.schema.parameters import MISSING, Parameter, Passing, object_schema
+from agentkit.schema.shape import ANYTHING
 
 __all__ = ["Parameter", "Signature", "signature_of"]
 
@@ -69,7 +71,7 @@ class Signature:
         for key, parameter in self.parameters.items():
             if key not in arguments:
                 if parameter.required:
-                    want = describe(parameter.type.schema)
+                    want = wanted(parameter.type.shape)
                     problems.append(Problem(key, None, f"is missing, want {want or 'a value'}"))
             else:
                 self._read(parameter, arguments[key], values, problems)
@@ -87,16 +89,11 @@ class Signature:
     def _read(
         self, parameter: Parameter, value: object, into: dict[str, Any], problems: list[Problem]
     ) -> None:
-        if value is None and not parameter.nullable and not parameter.required:
-            return  # null for something optional: its default
         try:
             into[parameter.name] = parameter.type.read(value)
         except InvalidValueError as error:
-            nothing = isinstance(value, str) and value.lower() in ("null", "none")
-            if not nothing or (parameter.required and not parameter.nullable):
+            if parameter.required or not is_nothing(value):  # else it is not given: its default
                 problems.extend(problems_of(parameter.key, error))
-            elif parameter.nullable:
-                into[parameter.name] = None
 
     def call_arguments(
         self, values: Mapping[str, Any], injected: object
@@ -253,7 +250,7 @@ class _Reader:
             passing=_PASSING[parameter.kind],
             type=kind,
             default=[] if parameter.kind is parameter.VAR_POSITIONAL else default,
-            nullable=default is MISSING or kind.accepts(None),
+            nullable=kind.accepts(None),
             description=_described(annotation, field)
             or self._documentation.parameters.get(name, ""),
         )
@@ -267,7 +264,7 @@ class _Reader:
                 f"has a type with an annotation that cannot be resolved ({error})",
                 "define that name before the tool, at module level",
             ) from None
-        except (PydanticUserError, TypeError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - building a type runs its author's code
             raise self.fail(
                 name,
                 f"has the type {_spelled(annotation)}, which no JSON value can be read as"
@@ -286,7 +283,7 @@ _PASSING: Mapping[Any, Passing] = {
 }
 
 _UNPACK: tuple[Any, ...] = (Unpack, typing_extensions.Unpack)
-_ANYTHING = JsonType(TypeAdapter(Any), {}, closed=True)
+_ANYTHING = JsonType(TypeAdapter(Any), {}, ANYTHING, closed=True)
 
 
 def _positions(slots: list[Parameter], declared: list[inspect.Parameter]) -> list[Parameter]:

@@ -17,7 +17,8 @@ from agentkit.errors import ToolDefinitionError
 from agentkit.exact import InexactError, NotJsonError, read_exact
 from agentkit.gemma4.names import resolve_name
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
-from agentkit.schema.feedback import MAX_FEEDBACK, nearest, shown
+from agentkit.schema.feedback import MAX_FEEDBACK, nearest
+from agentkit.schema.limits import short
 from agentkit.toolset.context import RunContext
 from agentkit.toolset.decorator import make_tool
 from agentkit.toolset.options import Label, known_labels
@@ -155,7 +156,7 @@ class Toolset(ToolSource):
         close = self.resolve_name(name) or nearest(name, self._tools)
         guess = f" Did you mean {close}?" if close else ""
         listed = ", ".join(self._tools) or "none"
-        text = f"Error: there is no tool {shown(name)}.{guess} Tools: {listed}."
+        text = f"Error: there is no tool {short(name)}.{guess} Tools: {listed}."
         return text if len(text) <= MAX_FEEDBACK else f"{text[: MAX_FEEDBACK - 2]}…."
 
     # --- algebra ---------------------------------------------------------------------------
@@ -234,7 +235,7 @@ def _unread(name: str, text: str) -> str:
     except InexactError as why:
         return _untaken(name, str(why))
     return (
-        f"Error: {name} was not run. Its arguments are no JSON object: {shown(text)}. "
+        f"Error: {name} was not run. Its arguments are no JSON object: {short(text)}. "
         "Call it again with an object."
     )
 

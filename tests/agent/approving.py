@@ -48,14 +48,11 @@ from agentkit.messages import (
     text_of,
 )
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Grant, PausedRun, preset
+from tests.mortal import Killed, Mortal
 
 __all__ = ["MemoryJournal", "interleaving"]
 
 RUN = "the-run"
-
-
-class Died(BaseException):
-    """The process is gone: no handler of the library may take it for a failure."""
 
 
 class GoneError(Exception):
@@ -93,7 +90,7 @@ class MemoryJournal:
 
     async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:  # noqa: ARG002 - memory is all there is
         if self.dead or lease.epoch != self._epoch:
-            raise Died
+            raise Killed
         self.fuse = None if self.fuse is None else self.fuse - 1
         dies = self.fuse is not None and self.fuse < 0
         if not dies or self.fuse == -2:
@@ -101,7 +98,7 @@ class MemoryJournal:
                 self.records.append(Record(len(self.records) + 1, lease.epoch, 0.0, entry))
         if dies:
             self.dead = True
-            raise Died
+            raise Killed
 
     async def read(self, run_id: str) -> list[Record]:  # noqa: ARG002 - there is one run
         if not self.as_text:
@@ -290,7 +287,7 @@ async def pay(context: ToolContext[Any], number: int) -> str:
         world.dies_in_tool = False
         if world.journal is not None:
             world.journal.dead = True
-        raise Died
+        raise Killed
     return f"paid {number}"
 
 
@@ -323,7 +320,13 @@ class World:
 
     def agent(self, approve: Callable[[Approval], Any] | None) -> Agent[str]:
         return Agent(
-            self.model, tools=TOOLS, policy=POLICY, approve=approve, observers=(), limits=LIMITS
+            self.model,
+            tools=TOOLS,
+            policy=POLICY,
+            approve=approve,
+            observers=(),
+            limits=LIMITS,
+            executor=Mortal(),
         )
 
     def approver(self) -> Callable[[Approval], Any] | None:
@@ -338,7 +341,7 @@ class World:
             if chance < 0.08:
                 if self.journal is not None:
                     self.journal.dead = True
-                raise Died
+                raise Killed
             if chance < 0.3:
                 return None
             decision = self.decision(approval)
@@ -368,7 +371,7 @@ class World:
         except ModelConnectionError as error:
             self.ledger.counts["the model was away"] += 1
             self._closes(error.result)
-        except (Died, GoneError) as error:
+        except (Killed, GoneError) as error:
             broken = True
             self.ledger.counts[f"{type(error).__name__.lower()} in the middle"] += 1
         else:

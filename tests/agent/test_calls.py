@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
@@ -84,6 +85,70 @@ async def test_a_call_that_stands_twice_in_a_reply_runs_once() -> None:
     first, second = results_of(model)
     assert first == "sent"
     assert "run once" in second
+
+
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), GeneratorExit(), SystemExit(2), RecursionError()], ids=repr
+)
+async def test_a_tool_that_raises_whatever_it_likes_costs_no_other_call_its_result(
+    error: BaseException,
+) -> None:
+    if anyio.get_cancelled_exc_class() is not asyncio.CancelledError and isinstance(
+        error, asyncio.CancelledError
+    ):
+        pytest.skip("on trio it is an exception like any other")
+
+    @tool
+    async def fail(n: int) -> int:
+        await anyio.lowlevel.checkpoint()
+        raise error
+
+    model = ScriptedModel(
+        [
+            calls(("add", {"a": 1, "b": 2}), ("fail", {"n": 1}), ("add", {"a": 3, "b": 4})),
+            say("ok"),
+        ]
+    )
+    result = await Agent(model, tools=[add, fail], observers=()).run("x")
+    assert result.output == "ok"
+    first, failed, last = results_of(model)
+    assert (first, last) == ("3", "7")
+    assert failed.startswith(f"Error: {type(error).__name__}")
+
+
+async def test_a_broken_function_beside_a_tool_is_a_failed_call_and_not_the_end_of_the_run() -> (
+    None
+):
+    def broken(_arguments: object) -> Any:
+        raise KeyError("gone")
+
+    def work(n: int) -> int:
+        return n
+
+    tools = [
+        tool(name="locked", lock=broken)(work),
+        tool(name="approved", approval=broken)(work),
+        tool(name="aimed", approval="always", target=broken)(work),
+    ]
+    model = ScriptedModel([calls(*((made.name, {"n": 1}) for made in tools)), say("ok")])
+    result = await Agent(model, tools=tools, approve=lambda _: Approve(), observers=()).run("x")
+    assert result.output == "ok"
+    why = "what decides on it raised KeyError: 'gone'"
+    assert results_of(model) == [
+        "Error: locked failed, because its lock= raised KeyError: 'gone'.",
+        f"Error: approved was not run: {why}. Go on without it.",
+        f"Error: aimed was not run: {why}. Go on without it.",
+    ]
+
+
+async def test_an_output_function_that_raises_sends_the_answer_back() -> None:
+    def total(n: int) -> int:
+        return {1: 10}[n]
+
+    model = ScriptedModel([call("total", n=2), call("total", n=1)])
+    result = await Agent(model, output_type=total, observers=()).run("x")
+    assert result.output == 10
+    assert results_of(model) == ["Error: total failed, because its function raised KeyError: 2."]
 
 
 async def test_calls_that_share_a_lock_do_not_overlap() -> None:

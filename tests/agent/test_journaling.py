@@ -15,10 +15,7 @@ from agentkit.messages import ModelSettings, ToolMessage
 from agentkit.policy import Approval, Approve, Decision, Policy
 from agentkit.testing import ScriptedModel, call, calls, say
 from agentkit.toolset import Happened, Tool
-
-
-class Killed(BaseException):
-    """Ends a run as abruptly as Python can: no handler of the library takes it for a failure."""
+from tests.mortal import Killed, Mortal
 
 
 class Desk:
@@ -82,7 +79,7 @@ def run_and_die(
 ) -> tuple[RunResult, Desk, ScriptedModel]:
     """A run that dies in a tool, and what its resumption came to."""
     desk = Desk(dies_at)
-    first = Agent(ScriptedModel(script), tools=desk.tools(), observers=())
+    first = Agent(ScriptedModel(script), tools=desk.tools(), observers=(), executor=Mortal())
     journal = SQLiteJournal(path / "runs.db")
 
     async def main() -> tuple[RunResult, ScriptedModel]:
@@ -154,7 +151,7 @@ def test_a_run_that_ended_gives_its_result_again(tmp_path: Path) -> None:
 def test_a_run_whose_server_went_away_goes_on_when_it_is_back(tmp_path: Path) -> None:
     desk = Desk()
     script: list[Any] = [call("pay", number=1), ModelConnectionError("gone"), say("Done.")]
-    agent = Agent(ScriptedModel(script), tools=desk.tools(), observers=())
+    agent = Agent(ScriptedModel(script), tools=desk.tools(), observers=(), executor=Mortal())
     journal = SQLiteJournal(tmp_path / "runs.db")
 
     async def main() -> RunResult:
@@ -221,7 +218,9 @@ def test_who_watches_sees_each_thing_once_over_both_processes(tmp_path: Path) ->
 
     def agent(script: Sequence[Any]) -> Agent:
         watching = [lambda _run, event: seen.append(event)]
-        return Agent(ScriptedModel(script), tools=desk.tools(), observers=watching)
+        return Agent(
+            ScriptedModel(script), tools=desk.tools(), observers=watching, executor=Mortal()
+        )
 
     async def main() -> None:
         with pytest.raises(Killed):
@@ -250,6 +249,7 @@ def test_a_persons_decision_is_asked_for_once(tmp_path: Path) -> None:
             ScriptedModel(script),
             tools=desk.tools(),
             observers=(),
+            executor=Mortal(),
             policy=policy,
             approve=approve,
         )
@@ -312,9 +312,9 @@ def test_an_agent_without_the_tools_of_the_record_does_not_go_on_with_it(
 
     async def main() -> None:
         with pytest.raises(Killed):
-            await Agent(ScriptedModel(script), tools=desk.tools(), observers=()).run(
-                "Go.", journal=journal, run_id="r"
-            )
+            await Agent(
+                ScriptedModel(script), tools=desk.tools(), observers=(), executor=Mortal()
+            ).run("Go.", journal=journal, run_id="r")
         other = Agent(ScriptedModel(script[dies_at:]), tools=desk.tools()[1:], observers=())
         with pytest.raises(JournalError, match=r"the run r called pay.* no tool.*began it"):
             await other.resume("r", journal=journal)
@@ -334,7 +334,9 @@ def test_a_crashed_call_is_settled_by_the_graver_of_its_effects_then_and_now(
     journal = SQLiteJournal(tmp_path / "runs.db")
 
     def agent(effect: str, *script: Any) -> Agent[str]:
-        return Agent(ScriptedModel(script), tools=[looks[effect](desk.do)], observers=())
+        return Agent(
+            ScriptedModel(script), tools=[looks[effect](desk.do)], observers=(), executor=Mortal()
+        )
 
     async def main() -> None:
         for run_id, then, now in (("a", "once", "pure"), ("b", "pure", "once")):
@@ -362,7 +364,7 @@ def test_every_attempt_after_a_crash_has_the_same_key(tmp_path: Path) -> None:
     journal = SQLiteJournal(tmp_path / "runs.db")
 
     async def main() -> None:
-        first = Agent(ScriptedModel([call("put")]), tools=[put], observers=())
+        first = Agent(ScriptedModel([call("put")]), tools=[put], observers=(), executor=Mortal())
         with pytest.raises(Killed):
             await first.run("Go.", journal=journal, run_id="r")
         again = Agent(ScriptedModel([say("Done.")]), tools=[put], observers=())

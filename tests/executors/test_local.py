@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -70,7 +71,17 @@ class UnspeakableError(Exception):
     ("error", "text"),
     [
         (SystemExit(3), "Error: SystemExit: 3"),
-        (StopIteration(), "Error: RuntimeError: coroutine raised StopIteration"),
+        (StopIteration(), "Error: StopIteration"),
+        (asyncio.CancelledError(), "Error: CancelledError"),
+        (asyncio.CancelledError("given up"), "Error: CancelledError: given up"),
+        (GeneratorExit(), "Error: GeneratorExit"),
+        (RecursionError("too deep"), "Error: RecursionError: too deep"),
+        (MemoryError(), "Error: MemoryError"),
+        (type("Odd", (BaseException,), {})("odd"), "Error: Odd: odd"),
+        (
+            BaseExceptionGroup("two", [asyncio.CancelledError(), GeneratorExit()]),
+            "Error: BaseExceptionGroup: two (2 sub-exceptions)",
+        ),
         (ValueError(), "Error: ValueError"),
         (ValueError("half \ud83d of a pair"), "Error: ValueError: half ? of a pair"),
         (UnspeakableError(), "Error: UnspeakableError: (it has no text)"),
@@ -89,6 +100,33 @@ def test_whatever_a_tool_raises_ends_the_call_and_not_the_run(
     assert execute(fail).content == text
     if not isinstance(error, StopIteration):  # Python itself forbids it in a coroutine
         assert execute(fail_later).content == text
+
+
+@pytest.mark.anyio
+async def test_a_cancellation_from_outside_is_no_failure_of_the_tool() -> None:
+    made = make_tool(anyio.sleep_forever)
+    checked = made.validate(call := ToolCall("c1", made.name, {}))
+    assert isinstance(checked, ValidatedCall)
+    with anyio.move_on_after(0.01) as scope:
+        await LocalExecutor().execute(checked, ToolContext(None, "r", 1, call))
+    assert scope.cancelled_caught
+
+
+def test_an_interrupt_of_the_program_goes_through() -> None:
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(interrupted)
+
+
+def test_a_task_of_its_own_that_was_cancelled_is_a_failure_of_the_tool() -> None:
+    async def waits() -> None:
+        task = asyncio.ensure_future(asyncio.sleep(10))
+        task.cancel()
+        await task
+
+    assert execute(waits).content == "Error: CancelledError"
 
 
 def test_a_long_error_is_cut_in_the_middle() -> None:

@@ -74,3 +74,15 @@ def test_a_header_is_known_once_its_brace_is_there() -> None:
 def test_a_parsed_call_becomes_a_tool_call() -> None:
     call = ParsedCall("f", {"n": 1})
     assert call.tool_call("id") == ToolCall("id", "f", {"n": 1})
+
+
+def test_a_call_in_a_list_is_one_of_its_texts_or_nothing() -> None:
+    tools = {
+        "tag": {
+            "type": "object",
+            "properties": {"tags": {"type": "array", "items": {"type": "string"}}},
+        },
+        "f": {"type": "object", "properties": {}},
+    }
+    (reading,) = read_calls(["call:tag{tags:[call:f{}", QUOTE, "]}"], tools, closed=True)
+    assert reading.arguments is None

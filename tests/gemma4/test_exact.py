@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from agentkit.gemma4.exact import Reading, read_exactly
-from agentkit.gemma4.shape import ANYTHING, Shape
+from agentkit.schema.shape import ANYTHING, Shape
 
 Q = "\ufdd0"
 

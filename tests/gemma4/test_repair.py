@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from agentkit.gemma4.repair import MOST_DAMAGE, Damage, Readings
-from agentkit.gemma4.shape import Shape
+from agentkit.schema.shape import Shape
 from tests.gemma4.replies import same
 
 Q: Final = "\ufdd0"
@@ -123,6 +123,16 @@ def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
         "tags:[QaQ,Qb,QcQ]}",
         "tags:[a,Q,Qb]}",
         "tags:[5,aQ]}",
+        "tags:[aQ,Qb]}",  # the quotes between two bare texts may be theirs
+        "tags:[a b QcQ]}",
+        'to:say "done",n:5}',
+        "tags:[QaQ,]}",  # an empty text that lost its quotes
+        "to:ann\n,n:5}",
+        "to:ann\nn:5}",
+        "free:{a:QxQ,b:1}",  # a brace was lost, and may have stood before `b`
+        "free:{a:1b:Q}",
+        "free:{a:1,b:2zip:Q}}",
+        'to:"a" and "b",n:5}',
         "to:'x',then:'y'}",
         "to:'a','b'}",
         "to:a,b:cQ}",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agentkit.gemma4.scalars import bare_value, conform, quoted_value
-from agentkit.gemma4.shape import ANYTHING, Shape
+from agentkit.schema.shape import ANYTHING, Shape
 from tests.gemma4.replies import same
 
 

@@ -87,6 +87,23 @@ def test_whatever_entry_is_damaged_the_errors_are_the_journals_own(tmp_path: Pat
         look_at(file)
 
 
+COLUMNS = {
+    "runs": ("run_id", "epoch", "owner", "lease_until", "created", "observed", "witnessed"),
+    "events": ("run_id", "seq", "epoch", "at", "kind", "body", "digest", "hidden"),
+}
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_a_column_may_hold_a_value_of_any_type(tmp_path: Path, table: str) -> None:
+    for number, column in enumerate(COLUMNS[table]):
+        for kind, value in enumerate((None, b"\xff\0", "text")):
+            file = Path(shutil.copy(GOLDEN, tmp_path / f"{number}-{kind}.db"))
+            with closing(sqlite3.connect(file, isolation_level=None)) as editing:
+                change = f"UPDATE OR IGNORE {table} SET {column} = ? WHERE run_id = ?"
+                editing.execute(change, (value, ENDED))
+            look_at(file)
+
+
 def test_what_was_done_is_not_done_again_from_a_whole_one(tmp_path: Path) -> None:
     assert look_at(Path(shutil.copy(GOLDEN, tmp_path))) == []
 

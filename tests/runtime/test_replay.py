@@ -34,6 +34,7 @@ from agentkit.policy import Approve, Deny, Edit, Policy
 from agentkit.runtime import ReplayReport, assert_replays, replay
 from agentkit.testing import ScriptedModel, call, calls, cut, say
 from agentkit.trace import TraceError, keep_secret, read_events
+from tests.mortal import Killed, Mortal
 
 pytestmark = pytest.mark.anyio
 RAN: list[str] = []
@@ -336,10 +337,6 @@ async def test_another_context_that_would_have_sent_the_same_is_no_difference(
         assert report.identical, report
 
 
-class Killed(BaseException):
-    """Ends a run as abruptly as Python can."""
-
-
 @pytest.mark.parametrize("dies_at", [0, 1, 2, 3])
 @pytest.mark.parametrize("forgets", [0, 1])
 async def test_a_run_that_was_resumed_after_a_crash_replays_as_one(
@@ -363,7 +360,7 @@ async def test_a_run_that_was_resumed_after_a_crash_replays_as_one(
         say("Done."),
     ]
     journal = SQLiteJournal(tmp_path / "runs.db")
-    first = agent_of(script, **options)
+    first = agent_of(script, **options, executor=Mortal())
     with suppress(Killed):
         await first.run("Go.", journal=journal, run_id="r")
     file = RunFiles(tmp_path).path("r")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.gemma4.shape import ANYTHING, Shape
+from agentkit.schema.shape import ANYTHING, Shape
 
 
 def types_of(shape: Shape) -> set[str] | None:

@@ -2,15 +2,21 @@
 
 Not a validator. It follows local `$ref`, `anyOf`, `oneOf` and `allOf`, and answers which types a
 value may have and what its children may be; anything it does not understand allows everything.
+Native calls are read by it (`agentkit.gemma4`), and arguments are brought to their types by it
+(`agentkit.schema.ladder`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from agentkit.schema.nodes import same
 
 __all__ = ["ANYTHING", "Shape"]
+
+T = TypeVar("T")
 
 Schema: TypeAlias = Mapping[str, Any]
 
@@ -38,6 +44,7 @@ class Shape:
     types: frozenset[str] | None = None
     nodes: tuple[Schema, ...] = ()
     root: Schema = field(default_factory=dict)
+    _memory: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, schema: object, root: Schema | None = None) -> Shape:
@@ -56,25 +63,80 @@ class Shape:
     @property
     def names(self) -> frozenset[str]:
         """Names of the declared properties."""
-        return frozenset(
-            name for node in self.nodes for name in _mapping(node.get("properties")) if name
+        return self._known(
+            "names",
+            lambda: frozenset(
+                name for node in self.nodes for name in _mapping(node.get("properties")) if name
+            ),
         )
 
     @property
     def takes_others(self) -> bool:
         """Whether members that are not declared may be given."""
-        return not self.names or any(node.get("additionalProperties") for node in self.nodes)
+        return not self.names or any(
+            node.get("additionalProperties") or "patternProperties" in node for node in self.nodes
+        )
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Names of the members that must be given."""
+        return self._known("required", lambda: frozenset(self._required()))
+
+    def _required(self) -> Iterator[str]:
+        for node in self._own:
+            if isinstance(node.get("required"), list):
+                yield from (name for name in node["required"] if isinstance(name, str))
+
+    @property
+    def branches(self) -> tuple[Shape, ...]:
+        """The alternatives of a union; itself alone where it is none."""
+        return self._known("branches", self._branches)
+
+    def _branches(self) -> tuple[Shape, ...]:
+        for node in self._own:
+            for keyword in ("anyOf", "oneOf"):
+                if isinstance(node.get(keyword), list) and node[keyword]:
+                    return tuple(Shape.of(branch, self.root) for branch in node[keyword])
+        return (self,)
+
+    def said(self, keyword: str) -> Any:
+        """What the schema itself says under a keyword, not one of its alternatives; or None."""
+        return next((node[keyword] for node in self._own if keyword in node), None)
+
+    @property
+    def _own(self) -> tuple[Schema, ...]:
+        """What binds every alternative: the schema, what its reference leads to, all of `allOf`."""
+        return self._known(
+            "own", lambda: tuple(_binding(self.nodes[0], self.root, ())) if self.nodes else ()
+        )
+
+    @property
+    def values(self) -> tuple[Any, ...] | None:
+        """The values of the first `enum` or `const` that binds every alternative."""
+        found = (tuple(listed) for node in self._own if (listed := _enumerated(node)))
+        return self._known("values", lambda: next(found, None))
+
+    @property
+    def limited(self) -> bool:
+        """Whether only certain values may stand here."""
+        return self.values is not None
 
     def property(self, name: str) -> Shape:
         """What the value under this key may be."""
         if not self.nodes:
             return ANYTHING
+        key = ("property", name if name in self.names else None)
+        return self._known(key, lambda: self._property(name))
+
+    def _property(self, name: str) -> Shape:
         declared = [
             properties[name]
             for node in self.nodes
             if name in (properties := _mapping(node.get("properties")))
         ]
         if not declared:
+            if any("patternProperties" in node for node in self.nodes):
+                return ANYTHING
             declared = [
                 n["additionalProperties"] for n in self.nodes if "additionalProperties" in n
             ]
@@ -84,14 +146,27 @@ class Shape:
         """What this element of an array may be."""
         if not self.nodes:
             return ANYTHING
+        longest = max(len(_listed(node.get("prefixItems"))) for node in self.nodes)
+        index = min(index, longest)
+        return self._known(("item", index), lambda: self._item(index))
+
+    def _item(self, index: int) -> Shape:
         found: list[object] = []
         for node in self.nodes:
-            prefix = node.get("prefixItems")
-            if isinstance(prefix, list) and index < len(prefix):
+            prefix = _listed(node.get("prefixItems"))
+            if index < len(prefix):
                 found.append(prefix[index])
             elif "items" in node:
                 found.append(node["items"])
         return self._any_of(found)
+
+    def _known(self, key: object, find: Callable[[], T]) -> T:
+        """What was found under a key before, or is found now: every value is read by the same
+        schema, and most lists hold values of one kind.
+        """
+        if key not in self._memory:
+            self._memory[key] = find()
+        return cast("T", self._memory[key])
 
     def _any_of(self, schemas: list[object]) -> Shape:
         if not schemas:
@@ -109,7 +184,7 @@ class Shape:
         if self is ANYTHING:
             return 0
         kind = _TYPE_OF.get(type(value))
-        if kind is None or not self.allows(kind) or not self._is_listed(value):
+        if kind is None or not self.allows(kind) or not self.has(value):
             return 1
         if isinstance(value, list):
             return sum(self.item(at).misfit(item) for at, item in enumerate(value))
@@ -120,13 +195,19 @@ class Shape:
         children = sum(self.property(key).misfit(item) for key, item in value.items())
         return unknown + children + self._missing(value)
 
-    def _is_listed(self, value: object) -> bool:
-        """Whether an `enum` or `const` that binds every alternative has the value."""
-        binding = self.nodes[: 2 if "$ref" in self.nodes[0] else 1] if self.nodes else ()
-        lists = [listed for node in binding if (listed := _enumerated(node))]
-        return all(value in listed for listed in lists) or (
-            value is None and any(node.get("nullable") is True for node in binding)
+    def has(self, value: object) -> bool:
+        """Whether an `enum` or `const` that binds every alternative has the value: 1 is 1.0 there,
+        and not true.
+        """
+        lists = [listed for node in self._own if (listed := _enumerated(node))]
+        return all(any(same(value) == same(each) for each in listed) for listed in lists) or (
+            value is None and any(node.get("nullable") is True for node in self._own)
         )
+
+    def confuses(self, value: object) -> bool:
+        """Whether Python calls a value equal to a listed one that it is not: 1 and true."""
+        listed = [each for node in self._own for each in _enumerated(node)]
+        return value in listed and not self.has(value)
 
     def _missing(self, value: Mapping[str, Any]) -> int:
         required = [
@@ -141,13 +222,16 @@ ANYTHING: Final = Shape()
 """Allows every value and knows of no properties."""
 
 
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
 def _enumerated(schema: Schema) -> list[Any]:
-    values = schema.get("enum")
-    listed = list(values) if isinstance(values, list) else []
+    listed = _listed(schema.get("enum"))
     return [*listed, schema["const"]] if "const" in schema else listed
 
 
@@ -170,6 +254,15 @@ def _target(schema: Schema, root: Schema, seen: tuple[str, ...]) -> tuple[Schema
         key = step.replace("~1", "/").replace("~0", "~")
         node = node.get(key) if isinstance(node, Mapping) else None
     return _mapping(node), (*seen, reference)
+
+
+def _binding(schema: Schema, root: Schema, seen: tuple[str, ...]) -> Iterator[Schema]:
+    yield schema
+    target, further = _target(schema, root, seen)
+    if target:
+        yield from _binding(target, root, further)
+    for branch in _branches(schema, "allOf"):
+        yield from _binding(branch, root, seen)
 
 
 def _nodes(schema: Schema, root: Schema, seen: tuple[str, ...]) -> Iterator[Schema]:
