@@ -169,7 +169,8 @@ def _check_tools(tools: Any, toolsets: Any) -> None:
         raise _wrong("tools", tools, "give a list of functions: tools=[…]", ToolDefinitionError)
     if isinstance(toolsets, ToolSource) or not _is_list(toolsets):
         raise _wrong("toolsets", toolsets, "give a list: toolsets=[…]", ToolDefinitionError)
-    for at, item in enumerate(toolsets if isinstance(toolsets, list | tuple) else ()):
+    listed: tuple[Any, ...] = tuple(toolsets) if isinstance(toolsets, list | tuple) else ()
+    for at, item in enumerate(listed):
         if not isinstance(item, ToolSource):
             where = "give it in tools=[…]" if callable(item) else "give a Toolset or an McpToolset"
             raise _wrong(f"toolsets[{at}]", item, where, ToolDefinitionError)

@@ -123,7 +123,7 @@ def portable(annotation: Any) -> Any:
         return _new_typeddict(annotation)
     arguments = get_args(annotation)
     origin = get_origin(annotation)
-    if isinstance(annotation, typing.TypeVar) and str in annotation.__constraints__:
+    if str in getattr(annotation, "__constraints__", ()):
         return str
     if origin in (abc.Iterable, abc.Collection, abc.Reversible) and len(arguments) == 1:
         return types.GenericAlias(list, (portable(arguments[0]),))

@@ -383,5 +383,13 @@ def kind_of(value: object) -> str:
     """The JSON type of a value; a float is a `number`, also where it has no fraction."""
     if isinstance(value, bool):
         return "boolean"
-    kinds = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}
-    return kinds.get(type(value), "null")
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
+
+
+_KINDS: Final[tuple[tuple[type, str], ...]] = (
+    (str, "string"),
+    (int, "integer"),
+    (float, "number"),
+    (list, "array"),
+    (dict, "object"),
+)

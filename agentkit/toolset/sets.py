@@ -11,7 +11,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.exact import InexactError, NotJsonError, read_exact
@@ -79,8 +79,9 @@ class Toolset(ToolSource):
 
     def __init__(self, tools: Iterable[ToolLike] = ()) -> None:
         self._tools: dict[str, Tool[..., Any]] = {}
-        if isinstance(tools, str | Mapping) or not isinstance(tools, Iterable):
-            raise ToolDefinitionError(f"tools is {short(tools)}; give a list of functions")
+        unchecked = cast("object", tools)
+        if isinstance(unchecked, str | Mapping) or not isinstance(unchecked, Iterable):
+            raise ToolDefinitionError(f"tools is {tools!r:.60}; give a list of functions")
         for at, item in enumerate(tools):
             made = item if isinstance(item, Tool) else _made_of(item, at)
             if made.receiver:
@@ -220,7 +221,7 @@ def _made_of(item: Any, at: int) -> Tool[..., Any]:
     elif not callable(item) and not isinstance(item, classmethod):
         remedy = "give a function, or what @tool made of one"
     else:
-        return make_tool(item)
+        return make_tool(cast("Callable[..., Any]", item))
     kind = "the text" if isinstance(item, str) else f"a {type(item).__name__}:"
     raise ToolDefinitionError(f"tools[{at}] is {kind} {item!r:.60}; {remedy}")
 
