@@ -6,7 +6,8 @@ AgentKitError
 │  ├─ ModelConnectionError    retried
 │  ├─ ModelTimeoutError       retried
 │  ├─ ModelStatusError        .status_code; 429 and 5xx retried, other 4xx not
-│  ├─ ModelProtocolError      malformed SSE or JSON, a stream without a finish reason; retried
+│  ├─ ModelProtocolError      a stream without a finish reason, broken compression; retried
+│  │  ├─ ModelUnreadableError        no chat completion, in the server's words; retried for a moment
 │  │  └─ ModelResponseTooLargeError  more bytes than the client takes; not retried
 │  └─ ContextWindowError      the newest exchange alone does not fit
 ├─ ToolDefinitionError        the programmer's mistake, raised where the tool is registered
@@ -38,6 +39,7 @@ __all__ = [
     "ModelResponseTooLargeError",
     "ModelStatusError",
     "ModelTimeoutError",
+    "ModelUnreadableError",
     "ServerNotReadyError",
     "ToolDefinitionError",
     "ToolError",
@@ -90,6 +92,14 @@ class ModelStatusError(ModelError):
 
 class ModelProtocolError(ModelError):
     """The reply is not what the protocol allows: bad SSE, bad JSON, or no finish reason."""
+
+
+class ModelUnreadableError(ModelProtocolError):
+    """What came is no chat completion; the message holds the server's own words.
+
+    Most often the same question brings the same answer, so it is asked again for a moment only, as
+    a proxy may show a page of its own in passing.
+    """
 
 
 class ModelResponseTooLargeError(ModelProtocolError):

@@ -27,6 +27,8 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +39,7 @@ from anyio.abc import TaskStatus
 
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.logs import get_logger
-from agentkit.messages import AudioPart, ImagePart, JsonObject, Part, TextPart, ToolDefinition
+from agentkit.messages import AudioPart, ImagePart, Part, TextPart
 from agentkit.redaction import (
     keep_secret,
     public_address,
@@ -46,7 +48,7 @@ from agentkit.redaction import (
     secret_headers,
     secret_variables,
 )
-from agentkit.schema.foreign import ForeignArguments, why_unusable
+from agentkit.schema.drafts import subschemas
 from agentkit.toolset import (
     UNLABELLED,
     Effect,
@@ -186,23 +188,23 @@ class McpToolset(ToolSource):
 
     def _tool(self, remote: mcp_types.Tool, link: _Link) -> Tool[..., Any]:
         place = f"{remote.name!r} of the MCP server {self._name}"
-        if (problem := why_unusable(remote.input_schema)) is not None:
-            raise ToolDefinitionError(f"{place}: {problem}")
         hints = remote.annotations or mcp_types.ToolAnnotations()
         effect = _effect(hints) if self._trusted else "once"
         labels = UNLABELLED if self._labels is None else self._labels | _admitted(hints)
-        schema: JsonObject = tame(remote.input_schema)
-        again = effect in ("pure", "idempotent")
-        arguments = ForeignArguments(schema)
-        if arguments.unchecked:  # the server checks again, so the tool is offered all the same
-            _LOG.warning("mcp_schema_not_checked", tool=place, what=arguments.unchecked)
-        return Tool(
-            ToolDefinition(callable_name(remote.name), tame(remote.description or ""), schema),
-            partial(_call, link, remote.name, again),
-            ToolOptions(effect=effect, labels=labels, timeout=self._timeout),
-            arguments,
-            place,
+        made = Tool.from_schema(
+            callable_name(remote.name),
+            tame(remote.description or ""),
+            remote.input_schema,
+            partial(_call, link, remote.name, effect in ("pure", "idempotent")),
+            options=ToolOptions(effect=effect, labels=labels, timeout=self._timeout),
+            place=place,
         )
+        made = replace(
+            made, definition=replace(made.definition, parameters=tame(made.definition.parameters))
+        )
+        if made.unchecked:  # the server checks again, so the tool is offered all the same
+            _LOG.warning("mcp_schema_not_checked", tool=place, what=made.unchecked)
+        return made
 
 
 def _effect(hints: mcp_types.ToolAnnotations) -> Effect:
@@ -233,11 +235,14 @@ _MOST_WORDS = 2_000
 
 
 def tame(value: Any) -> Any:
-    """A server's texts, shortened and without characters that people cannot see."""
+    """A server's words, shortened and without characters that people cannot see; of a schema its
+    titles and descriptions, since everything else in it is sent back as it is.
+    """
     if isinstance(value, dict):
-        return {key: tame(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [tame(item) for item in value]
+        schema = deepcopy(value)
+        for _, part in subschemas(schema):
+            part.update({key: tame(part[key]) for key in ("title", "description") if key in part})
+        return schema
     if not isinstance(value, str):
         return value
     seen = "".join(c for c in value if c in "\n\t" or unicodedata.category(c)[0] != "C")
@@ -393,7 +398,7 @@ async def _all_tools(client: Client) -> list[mcp_types.Tool]:
 
 
 async def _call(
-    link: _Link, name: str, again: bool, context: ToolContext[Any], arguments: JsonObject
+    link: _Link, name: str, again: bool, context: ToolContext[Any], /, **arguments: Any
 ) -> ToolOutput:
     """One call of a server's tool."""
 

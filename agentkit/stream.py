@@ -14,7 +14,7 @@ from pydantic_core import from_json
 
 from agentkit.errors import ModelResponseTooLargeError
 
-__all__ = ["MAX_EVENT_BYTES", "MAX_RESPONSE_BYTES", "EventDecoder", "read_json"]
+__all__ = ["DONE", "MAX_EVENT_BYTES", "MAX_RESPONSE_BYTES", "EventDecoder", "read_json"]
 
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 """Most bytes, decoded, of one JSON text and of what a reply says, where a user sets no other. A
@@ -46,6 +46,9 @@ def read_json(payload: bytes) -> Any:
         )
     return from_json(payload)
 
+
+DONE = b"[DONE]"
+"""The payload by which OpenAI's protocol ends a stream."""
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -89,6 +92,18 @@ class EventDecoder:
         self._pending += chunk[start:]
         self._check_size()
         self._skip_lf = chunk.endswith(b"\r")
+        return events
+
+    def rest(self) -> list[bytes]:
+        """The payload of a last event that no blank line ended, once the stream is at its end.
+
+        The standard drops it. It may be the one that ends a reply, and if it was cut it is no JSON.
+        """
+        events: list[bytes] = []
+        self._line(bytes(self._pending), events)
+        self._pending.clear()
+        if self._data:
+            self._line(b"", events)
         return events
 
     def _is_one_event(self, chunk: bytes) -> bool:

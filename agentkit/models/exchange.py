@@ -103,7 +103,7 @@ def tell_sent(body: bytes, messages: bytes, reply: Reply) -> None:
 
 
 def _as_json(reply: Reply) -> JsonObject:
-    calls = [["".join(name), "".join(text)] for _, (name, text) in sorted(reply.calls.items())]
+    calls = [[call.name, "".join(call.arguments)] for call in reply.calls]
     return {
         "text": "".join(reply.text),
         "reasoning": "".join(reply.reasoning),

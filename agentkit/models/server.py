@@ -214,5 +214,5 @@ def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> Serv
             return model
     names = ", ".join(model.name for model in models)
     if not names:
-        raise ServerNotReadyError(f"{where}/v1/models lists no model; is this a vLLM server?")
+        raise ServerNotReadyError(f"{where}/v1/models lists no model; is this a model server?")
     raise ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {names}")

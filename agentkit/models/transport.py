@@ -6,6 +6,7 @@ nothing of messages, and every exception of the HTTP library ends here.
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
 import zlib
@@ -16,7 +17,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from ipaddress import ip_address
 from itertools import count
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import anyio
@@ -25,18 +26,17 @@ from anyio.lowlevel import RunVar, checkpoint
 
 from agentkit.errors import (
     AgentKitError,
-    ContextWindowError,
     ModelConnectionError,
     ModelProtocolError,
     ModelResponseTooLargeError,
-    ModelStatusError,
     ModelTimeoutError,
     ServerNotReadyError,
 )
 from agentkit.messages import JsonObject
 from agentkit.models.timeouts import Timeouts
 from agentkit.redaction import keep_secret, public_address, secret_headers, secret_in_address
-from agentkit.stream import MAX_RESPONSE_BYTES, EventDecoder, read_json
+from agentkit.stream import DONE, MAX_RESPONSE_BYTES, EventDecoder, read_json
+from agentkit.wire.refusals import error_in, refusal, words_of
 
 __all__ = ["Connection", "Transport"]
 
@@ -225,14 +225,17 @@ class Transport:
         if not isinstance(value, dict):
             raise ModelProtocolError(
                 f"{self.where}{path} answered with something that is not a JSON object: "
-                f"{content[:80]!r}; is this a vLLM server?"
+                f"{words_of(content)[:200]}; is this a model server?"
             )
         return value
 
     async def stream(
         self, path: str, body: bytes, *, deadline: float
     ) -> AsyncGenerator[bytes, None]:
-        """The data payloads of an event stream, `[DONE]` left out, as they arrive.
+        """The JSON texts of a reply as they arrive, and `[DONE]` where that comes.
+
+        A server that answers with one JSON text where a stream was asked for, or the other way
+        round, is understood all the same.
 
         Args:
             path: Below the server's root.
@@ -240,8 +243,8 @@ class Transport:
             deadline: When to give up whatever arrives, in the event loop's own time.
 
         Raises:
-            ModelError: As `get`; also when a clock runs out between two payloads, and when the
-                server reports an error inside the stream.
+            AgentKitError: As `get`; also when a clock runs out between two payloads, and when
+                the server reports an error in the place of a reply, or inside it.
         """
         arrivals = self._arrivals(path, body)
         async with aclosing(arrivals):
@@ -262,11 +265,30 @@ class Transport:
                 if not payloads:
                     raise ModelTimeoutError(f"{self.where} has not {what} for {limit:g} s")
                 for payload in payloads:
-                    if payload.startswith(b'{"error"'):
-                        self._raise_stream_error(payload)
-                    if payload != b"[DONE]":
+                    if payload.strip():
+                        self._raise_if_refused(payload)
                         yield payload
                 limit, what = self.timeouts.idle, "sent anything"
+
+    async def reply(self, path: str, body: bytes, *, within: float) -> AsyncGenerator[bytes, None]:
+        """The JSON texts of a reply that was asked for whole: mostly one.
+
+        Args:
+            path: Below the server's root.
+            body: JSON text.
+            within: Seconds for all of it.
+
+        Raises:
+            AgentKitError: As `stream`.
+        """
+        content = await self.post_raw(path, body, within=within)
+        payloads = [content]
+        if _is_event_stream(content):
+            decoder = EventDecoder(self.max_bytes)
+            payloads = [p for p in (*decoder.feed(content), *decoder.rest()) if p.strip()]
+        for payload in payloads:
+            self._raise_if_refused(payload)
+            yield payload
 
     async def _arrivals(self, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
         """The payloads that one read of the network brings, at least one."""
@@ -274,13 +296,30 @@ class Transport:
         try:
             decoder = EventDecoder(self.max_bytes)
             left = self.max_bytes * _STREAMED
+            kind = response.headers.get("content-type", "").lower()
+            head: bytes | None = b""  # until it is enough to tell what kind of body it is
+            whole: bytearray | None = None  # a body that is no event stream
             async with aclosing(_pieces(response)) as pieces:
                 async for piece in pieces:
                     left -= len(piece)
                     if left < 0:
                         raise self._too_large(self.max_bytes * _STREAMED)
-                    if payloads := decoder.feed(piece):
+                    if head is not None:
+                        head += piece
+                        if len(head.strip()) < _ENOUGH:
+                            continue
+                        piece, head = head, None
+                        whole = None if _is_event_stream(piece, kind) else bytearray()
+                    if whole is not None:
+                        whole += piece
+                        if len(whole) > self.max_bytes:
+                            raise self._too_large(self.max_bytes)
+                    elif payloads := decoder.feed(piece):
                         yield payloads
+            if head is not None and head.strip():
+                whole = bytearray(head)  # too short for an event that says anything
+            if payloads := decoder.rest() if whole is None else [bytes(whole)]:
+                yield payloads
         finally:
             await _close(response)
 
@@ -353,28 +392,30 @@ class Transport:
             raise ServerNotReadyError(
                 f"{self.where} sends on to {response.headers['location']}; give that address"
             )
-        raise _status_error(
-            response.status_code,
-            self._without_key(_error_message(content)),
-            self.where,
-            _retry_after(response.headers),
-        )
+        raise self._refused(content, response.status_code, _retry_after(response.headers))
 
-    def _raise_stream_error(self, payload: bytes) -> NoReturn:
-        """VLLM reports a failure after the first byte as an event in the stream."""
+    def _raise_if_refused(self, payload: bytes) -> None:
+        """Raises what a server says in the place of a reply, or inside one."""
+        if b'"choices"' in payload and b'"error"' not in payload:  # nearly always
+            return
+        if payload == DONE:
+            return
         try:
-            error = read_json(payload).get("error")
-        except ValueError as cause:
-            raise ModelProtocolError(f"{self.where} sent an error that is not JSON") from cause
-        code = error.get("code") if isinstance(error, dict) else None
-        status = code if isinstance(code, int) else HTTPStatus.INTERNAL_SERVER_ERROR
-        message = self._without_key(_error_message(payload))
-        raise _status_error(status, message, self.where, None)
+            value = read_json(payload)
+        except ValueError:
+            return  # whoever reads the reply says what is wrong with it
+        if error_in(value):
+            raise self._refused(payload, None, None)
 
-    def _without_key(self, message: str) -> str:
-        """Gateways like to repeat the key that they refuse, also one too short to be registered."""
-        key = self.connection.api_key
-        return message.replace(key, "[the key]") if key else message
+    def _refused(
+        self, content: bytes, status: int | None, retry_after: float | None
+    ) -> AgentKitError:
+        """The error for a refusal, without the key: gateways like to repeat the one they refuse,
+        also one that is too short to be registered as a secret.
+        """
+        if key := self.connection.api_key:
+            content = content.replace(key.encode(), b"[the key]")
+        return refusal(content, self.where, status, retry_after)
 
 
 # --- bodies ------------------------------------------------------------------------------------
@@ -387,6 +428,22 @@ _STREAMED = 32
 
 _PIECE = 16_384
 """Bytes that are decoded, or searched for line ends, without letting others have their turn."""
+
+
+def _is_event_stream(body: bytes, kind: str = "") -> bool:
+    """Whether a body, or its beginning, is one of server-sent events; else it is JSON or a page.
+
+    Args:
+        body: At least its first bytes.
+        kind: Its content type, which decides where the bytes do not.
+    """
+    if _FIELD.match(body):
+        return True
+    return kind.startswith("text/event-stream") and body.lstrip()[:1] not in (b"{", b"[", b"<")
+
+
+_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+_ENOUGH = 12  # bytes, to tell the first line of an event stream from anything else
 
 
 async def _beginning(response: httpx2.Response, most: int) -> bytes:
@@ -467,41 +524,6 @@ async def _close(response: httpx2.Response) -> None:
 
 
 # --- errors ------------------------------------------------------------------------------------
-
-
-def _status_error(
-    status: int, message: str, where: str, retry_after: float | None
-) -> AgentKitError:
-    lowered = message.lower()
-    if status == HTTPStatus.UNAUTHORIZED:
-        return ModelStatusError(
-            f"{where} refused the API key (401); set AGENTKIT_API_KEY or api_key=",
-            status_code=status,
-        )
-    if "maximum context length" in lowered or "longer than the maximum model length" in lowered:
-        return ContextWindowError(f"{where}: {message}")
-    if "tool choice requires" in lowered or "--tool-call-parser" in lowered:
-        return ServerNotReadyError(
-            f"{where} was started without tool calling; restart it with "
-            "--enable-auto-tool-choice --tool-call-parser gemma4 --reasoning-parser gemma4"
-        )
-    if "multimodal" in lowered or "may be provided in one prompt" in lowered:
-        return ServerNotReadyError(f"{where}: {message} (see vLLM's --limit-mm-per-prompt)")
-    return ModelStatusError(
-        f"{where} answered {status}: {message}", status_code=status, retry_after=retry_after
-    )
-
-
-def _error_message(content: bytes) -> str:
-    """The server's words, at most 500 characters: JSON in vLLM's shape, or whatever came."""
-    try:
-        value: Any = read_json(content)
-        value = value.get("error", value) if isinstance(value, dict) else value
-        text = str(value.get("message", value) if isinstance(value, dict) else value)
-    except (ValueError, ModelResponseTooLargeError):
-        page = content.lstrip().startswith(b"<")
-        text = "a web page, not vLLM's JSON" if page else content.decode("utf-8", "replace")
-    return " ".join(text.split())[:500] or "no message"
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

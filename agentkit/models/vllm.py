@@ -29,6 +29,7 @@ from agentkit.errors import (
     ModelProtocolError,
     ModelResponseTooLargeError,
     ModelStatusError,
+    ModelUnreadableError,
     ServerNotReadyError,
 )
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
@@ -70,6 +71,9 @@ _LONGEST_RETRY_AFTER = 60.0
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 20.0
 """Seconds before the second attempt at most, and before any."""
+
+_READ_AGAIN_AFTER = (0.05, 0.25)
+"""Seconds before each of the further attempts after an answer that is no reply at all."""
 
 _FIRST_CONTACT = 2.0
 """Seconds that a connection to a server that has never answered is tried for."""
@@ -176,6 +180,10 @@ class VLLMModel:
         """
         if not _may_pass(error):
             return None
+        if isinstance(error, ModelUnreadableError):
+            # Mostly the same question brings the same again; but a proxy may show a page of its
+            # own in passing.
+            return _READ_AGAIN_AFTER[attempt - 1] if attempt <= len(_READ_AGAIN_AFTER) else None
         timeouts = self._transport.timeouts
         unmet = self._server.served.known is None and isinstance(
             error, (ModelConnectionError, ModelProtocolError)
@@ -296,8 +304,10 @@ class VLLMModel:
         return self._whole(body, deadline)
 
     async def _whole(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
-        left = deadline - anyio.current_time()
-        yield await self._transport.post_raw(_CHAT, body, within=max(left, 0))
+        left = max(deadline - anyio.current_time(), 0)
+        async with aclosing(self._transport.reply(_CHAT, body, within=left)) as payloads:
+            async for payload in payloads:
+                yield payload
 
     async def served(self) -> ServedModel:
         """What the server says of the model; asked once.

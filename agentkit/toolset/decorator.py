@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import types
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -25,6 +24,7 @@ from agentkit.toolset.options import (
     TargetOf,
     ToolOptions,
     problem_with,
+    problem_with_name,
 )
 from agentkit.toolset.tool import Tool
 
@@ -155,12 +155,7 @@ def make_tool(
 def _check(
     definition: ToolDefinition, options: ToolOptions, signature: Signature, place: str
 ) -> None:
-    problem = problem_with(options)
-    if not _NAME.fullmatch(definition.name):
-        problem = (
-            f"{definition.name!r} is no name a model can call; give one with @tool(name=…): "
-            "a letter or _, then letters, digits, _ . or -, at most 64"
-        )
+    problem = problem_with_name(definition.name) or problem_with(options)
     for name, chosen in (("lock", options.lock), ("target", options.target)):
         if isinstance(chosen, str) and chosen not in signature.schema["properties"]:
             problem = f"{name}={chosen!r} names no parameter; name one, or give a function"
@@ -171,10 +166,6 @@ def _check(
         if isinstance(found, list):
             listed = "; ".join(map(str, found))
             raise ToolDefinitionError(f"{place}: the example {example} does not fit: {listed}")
-
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-"""What both the OpenAI API (`name`: at most 64) and Gemma's `call:name{` syntax take."""
 
 
 def _name_of(function: Any) -> str:

@@ -1,15 +1,25 @@
 """What comes back: the JSON of a reply, whole or in chunks, as events and a `ModelResponse`.
 
 Nothing may run from what has been collected until the reply has said that it is whole.
+
+Servers deviate from the protocol in ways that leave no doubt of what is meant: arguments as an
+object, content as a list of parts, token counts as texts, a call's name in each of its chunks, one
+index for all calls. All that is read. What could mean two things is refused, in the server's words.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-from agentkit.errors import ModelProtocolError, ModelResponseTooLargeError
+from agentkit.errors import (
+    ModelProtocolError,
+    ModelResponseTooLargeError,
+    ModelUnreadableError,
+)
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
 from agentkit.gemma4.lexer import THOUGHT
@@ -22,9 +32,10 @@ from agentkit.messages import (
     ToolCall,
     Usage,
 )
-from agentkit.stream import MAX_RESPONSE_BYTES, read_json
+from agentkit.stream import DONE, MAX_RESPONSE_BYTES, read_json
+from agentkit.wire.refusals import error_in, refusal, unreadable
 
-__all__ = ["Reply", "ReplyDecoder", "read_call"]
+__all__ = ["CallPieces", "Reply", "ReplyDecoder", "read_call"]
 
 
 @dataclass(slots=True)
@@ -34,7 +45,7 @@ class Reply:
     Attributes:
         text: The answer text.
         reasoning: The thought.
-        calls: Name and argument text of each call, in order.
+        calls: Each call, by its place in the reply.
         finish: The server's `finish_reason`; None while the reply has not ended.
         usage: The server's token counts.
         token_ids: What the model produced, where the server returns it.
@@ -43,11 +54,46 @@ class Reply:
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    calls: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)
+    calls: list[CallPieces] = field(default_factory=list)
     finish: str | None = None
     usage: Usage | None = None
     token_ids: list[int] = field(default_factory=list)
     prompt_token_ids: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CallPieces:
+    """A call as far as it has come.
+
+    Attributes:
+        index: Where the server says that it stands; None where it does not say.
+        id: The server's name for it; empty where it gives none.
+        name: The tool's.
+        arguments: The pieces of its JSON text.
+        size: Characters of them.
+    """
+
+    index: int | None
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its arguments are a JSON object to the end, so that nothing can follow them.
+
+        Very long ones are not looked at: it would have to be done at each further chunk.
+        """
+        if self.size > _LONGEST_LOOKED_AT or not self.arguments:
+            return False
+        text = "".join(self.arguments)
+        if not text.rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(read_exact(text), dict)
+        except InexactError:
+            return False
 
 
 class ReplyDecoder:
@@ -69,56 +115,109 @@ class ReplyDecoder:
         self._shown = 0  # characters of the text that were given out
         self._held = ""  # what follows them, as long as it could begin a call
         self._leaking = False  # a call or thought was seen in the text: no more of it is shown
+        self._by_id: dict[str, int] = {}  # id of a call -> its place
+        self._by_index: dict[int | None, int] = {}  # index -> the newest call there; None: of all
+        self._choice: object = None  # the one choice that is read; none so far
+        self._other = b""  # the first payload that held no choice, for the error message
+        self._done = False  # the server said that nothing follows
 
     def feed(self, payload: bytes) -> list[ModelEvent]:
-        """Takes one JSON payload; returns what can be shown of it.
+        """Takes one JSON payload, or the mark of a stream's end; returns what can be shown of it.
 
         Raises:
-            ModelProtocolError: It is not JSON, or not a chat completion.
+            ModelUnreadableError: It is not JSON, or not a chat completion.
+            AgentKitError: It is the server's refusal in the place of a reply.
             ModelResponseTooLargeError: The reply says more than `max_bytes`.
         """
+        if payload == DONE:
+            self._done = True
+            return []
         try:
-            chunk = read_json(payload)
-            return list(self._chunk(chunk))
+            return [event for chunk in _values(payload) for event in self._chunk(chunk, payload)]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            shown = payload[:200].decode("utf-8", "replace")
-            raise ModelProtocolError(f"the server sent no chat completion: {shown!r}") from error
+            raise unreadable(payload) from error
 
-    def _chunk(self, chunk: JsonObject) -> Iterator[ModelEvent]:
+    def _chunk(self, chunk: JsonObject, payload: bytes) -> Iterator[ModelEvent]:
+        if error_in(chunk):
+            raise refusal(chunk, "the server", None)
         if usage := chunk.get("usage"):
             self.reply.usage = _usage(usage)
         if ids := _ids(chunk.get("prompt_token_ids")):
             self.reply.prompt_token_ids = ids
-        for choice in chunk["choices"][:1]:
+        if "choices" not in chunk:  # a keep-alive such as {"type": "ping"}
+            self._other = self._other or payload
+            return
+        for choice in chunk["choices"] or ():
+            if self._choice is None:
+                self._choice = (choice.get("index"),)
+            if (choice.get("index"),) != self._choice:
+                continue  # of several choices one is read
             ids = _ids(choice.get("token_ids"))
             self._take(_ID_BYTES * len(ids))
             self.reply.token_ids.extend(ids)
-            yield from self._delta(choice.get("delta") or choice.get("message") or {})
+            delta, message = choice.get("delta"), choice.get("message")
+            yield from self._delta(delta or message or {}, whole=not delta)
             if finish := _string(choice.get("finish_reason")):
                 self.reply.finish = finish
 
-    def _delta(self, delta: JsonObject) -> Iterator[ModelEvent]:
-        if thought := _string(delta.get("reasoning") or delta.get("reasoning_content")):
+    def _delta(self, delta: JsonObject, *, whole: bool) -> Iterator[ModelEvent]:
+        content, thoughts = _parts(delta.get("content"))
+        thought = _string(delta.get("reasoning") or delta.get("reasoning_content")) or thoughts
+        if thought:
             self._keep(thought, self.reply.reasoning)
             yield ReasoningDelta(thought)
-        if text := _string(delta.get("content")):
-            self._keep(text, self.reply.text)
-            if shown := self._showable(text):
+        if content:
+            self._keep(content, self.reply.text)
+            if shown := self._showable(content):
                 yield TextDelta(shown)
-        for position, piece in enumerate(delta.get("tool_calls") or ()):
-            index = _number(piece.get("index", position))
-            function = piece.get("function") or {}
-            name, arguments = _string(function.get("name")), _string(function.get("arguments"))
-            if index not in self.reply.calls:
-                self._take(_CALL_BYTES)
-            names, texts = self.reply.calls.setdefault(index, ([], []))
-            self._keep(name, names)
-            self._keep(arguments, texts)
-            if len(names) > 1:  # so that the name of each delta is there at once
-                names[:] = ["".join(names)]
-                if len(names[0]) > _LONGEST_NAME:
-                    raise ModelProtocolError(f"a call's name is {names[0][:40]!r}… without end")
-            yield ToolCallDelta(index, "".join(names), arguments)
+        pieces = delta.get("tool_calls") or ()
+        if not pieces and (older := delta.get("function_call")):  # before `tool_calls` there were
+            pieces = [{"function": older}]
+        for piece in pieces:
+            yield self._call(piece, whole=whole)
+
+    def _call(self, piece: JsonObject, *, whole: bool) -> ToolCallDelta:
+        function = piece.get("function") or {}
+        name, arguments = _string(function.get("name")), _arguments(function.get("arguments"))
+        index, call_id = _index(piece.get("index")), _string(piece.get("id"))
+        place = None if whole else self._going_on(index, call_id, name, arguments)
+        if place is None:
+            self._take(_CALL_BYTES)
+            self.reply.calls.append(CallPieces(index, call_id))
+            place = len(self.reply.calls) - 1
+            self._by_index[index] = self._by_index[None] = self._by_id[call_id] = place
+        call = self.reply.calls[place]
+        if name and not call.name:
+            self._take(len(name.encode("utf-8", "replace")))
+            if len(name) > _LONGEST_NAME:
+                raise ModelProtocolError(f"a call's name is {name[:40]!r}… without end")
+            call.name = name
+        self._keep(arguments, call.arguments)
+        call.size += len(arguments)
+        return ToolCallDelta(place, call.name, arguments)
+
+    def _going_on(self, index: int | None, call_id: str, name: str, arguments: str) -> int | None:
+        """The place of the call that a chunk goes on with; None where it begins a new one.
+
+        The protocol says by `index`. Servers give all calls the same one or none at all, so a new
+        id is a new call, and so is a new name, or what follows arguments that were whole.
+        """
+        known = self._by_id.get(call_id) if call_id else None
+        place = self._by_index.get(index) if known is None else known
+        if place is None:
+            return None
+        call = self.reply.calls[place]
+        if name and call.name and name != call.name:
+            return None
+        if known is None:
+            if call_id and call.id:
+                return None
+            # A chunk that repeats the name may go on with the call, or begin another like it.
+            if name and call.name and arguments.strip() and call.is_whole:
+                return None
+        call.id = call.id or call_id
+        self._by_id.setdefault(call.id, place)
+        return place
 
     def _keep(self, piece: str, pieces: list[str]) -> None:
         """Adds a piece of text; many small ones become one, since each takes 50 bytes by itself."""
@@ -189,12 +288,23 @@ class ReplyDecoder:
         """
         reply = self.reply
         if reply.finish is None:
+            if self._choice is None and self._other:
+                raise unreadable(self._other)
+            if self._done:
+                raise ModelUnreadableError(
+                    "the reply ended without a finish reason: it was cut, or the server gives none"
+                )
             raise ModelProtocolError("the reply ended without a finish reason: it was cut")
-        if reply.finish in ("abort", "error"):
+        if reply.finish.lower() in _GIVEN_UP:
             raise ModelProtocolError(f"the server gave the reply up ({reply.finish})")
+        # By their index where each has one of its own, as the protocol says.
+        indices = [call.index for call in reply.calls]
+        ordered = reply.calls
+        if None not in indices and len(set(indices)) == len(indices):
+            ordered = sorted(reply.calls, key=lambda call: call.index or 0)
         calls = tuple(
-            read_call(f"call_{first_call + n}", "".join(names), "".join(texts))
-            for n, (_, (names, texts)) in enumerate(sorted(reply.calls.items()))
+            read_call(f"call_{first_call + n}", call.name, "".join(call.arguments))
+            for n, call in enumerate(ordered)
         )
         text = "".join(reply.text)
         message = AssistantMessage(
@@ -208,9 +318,8 @@ class ReplyDecoder:
         """Why the reply ended, corrected: a whole (not streamed) reply with a call in it says
         `tool_calls` even when it was cut (vllm#47963).
         """
-        reply = self.reply
-        if reply.finish in ("length", "repetition", "content_filter"):
-            return reply.finish  # type: ignore[return-value]  # narrowed by the test above
+        if (meant := _FINISHES.get((self.reply.finish or "").lower())) is not None:
+            return meant
         if self._cut():
             return "length"
         return "tool_calls" if has_calls else "stop"
@@ -264,7 +373,30 @@ _ID_BYTES, _CALL_BYTES = 8, 512
 """What a token id, and a call without its text, are taken to be long."""
 
 _MOST_PIECES = 4_096
+_LONGEST_LOOKED_AT: Final = 65_536  # characters
 _LONGEST_NAME = 1_000  # characters; a server takes 64
+
+
+_GIVEN_UP: Final = frozenset({"abort", "error", "cancelled", "insufficient_system_resource"})
+"""The server broke off: vLLM 0.32 and SGLang (`abort`), vLLM and OpenRouter (`error`), others."""
+
+_FINISHES: Final[Mapping[str, FinishReason]] = {
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+    **dict.fromkeys(("content_filter", "safety", "prohibited_content"), "content_filter"),
+    "repetition": "repetition",
+}
+"""Finish reasons that mean more than an end, in vLLM's words and in those of others."""
+
+
+def _values(payload: bytes) -> list[JsonObject]:
+    """The JSON of a payload; several where a server ends its events with a single line end."""
+    try:
+        return [read_json(payload)]
+    except ValueError:
+        lines = [line for line in payload.split(b"\n") if line.strip() not in (b"", DONE)]
+        if len(lines) < 2:
+            raise
+        return list(map(read_json, lines))
 
 
 def _ids(value: object) -> list[int]:
@@ -276,14 +408,58 @@ def _ids(value: object) -> list[int]:
 
 
 def _usage(wire: JsonObject) -> Usage:
-    prompt = wire.get("prompt_tokens_details") or {}
-    completion = wire.get("completion_tokens_details") or {}
+    """The counts of tokens. One that is no number is taken for absent: a reply is worth more than
+    its bill.
+    """
+    if not isinstance(wire, dict):
+        return Usage()
+    prompt = wire.get("prompt_tokens_details")
+    completion = wire.get("completion_tokens_details")
+    prompt = prompt if isinstance(prompt, dict) else {}
+    completion = completion if isinstance(completion, dict) else {}
     return Usage(
-        input_tokens=_number(wire.get("prompt_tokens")),
-        output_tokens=_number(wire.get("completion_tokens")),
-        cached_input_tokens=_number(prompt.get("cached_tokens")),
-        reasoning_tokens=_number(completion.get("reasoning_tokens")),
+        input_tokens=_count(wire.get("prompt_tokens", wire.get("input_tokens"))),
+        output_tokens=_count(wire.get("completion_tokens", wire.get("output_tokens"))),
+        cached_input_tokens=_count(prompt.get("cached_tokens")),
+        reasoning_tokens=_count(completion.get("reasoning_tokens")),
     )
+
+
+def _count(value: object) -> int:
+    """A count of tokens, also as a float or as text; 0 where there is none."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return 0
+    if isinstance(value, (int, float)) and 0 <= value < _MOST_TOKENS:
+        return int(value)
+    return 0
+
+
+_MOST_TOKENS: Final = 10**12
+
+
+def _parts(content: object) -> tuple[str, str]:
+    """The text and the thought of a message's content: a text, or a list of parts."""
+    if not isinstance(content, list):
+        return _string(content), ""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif "thinking" in part or part.get("type") in ("thinking", "reasoning"):
+            inner = _parts(part.get("thinking") or part.get("text") or part.get("reasoning"))
+            thoughts.append("".join(inner))
+        else:
+            texts.append(_string(part.get("text")))
+    return "".join(texts), "".join(thoughts)
+
+
+def _arguments(value: object) -> str:
+    """The text of a call's arguments; some servers give the object itself."""
+    return json.dumps(value) if isinstance(value, dict) else _string(value)
 
 
 def _string(value: object) -> str:
@@ -293,8 +469,10 @@ def _string(value: object) -> str:
     raise TypeError(f"text expected, not {value!r}")
 
 
-def _number(value: object) -> int:
-    """A field that is a whole number or absent."""
+def _index(value: object) -> int | None:
+    """Where a call stands, also as a float or as text; None where that is not said."""
     if value is None or isinstance(value, int):
-        return value or 0
+        return value
+    if isinstance(value, (float, str)):
+        return int(float(value))
     raise TypeError(f"a whole number expected, not {value!r}")

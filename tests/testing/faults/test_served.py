@@ -77,7 +77,7 @@ def test_a_reply_arrives_as_it_was_said(
     reply = decoded(Served(text=text, reasoning=reasoning, calls=wanted), request_).reply
     assert "".join(reply.text) == text
     assert "".join(reply.reasoning) == reasoning
-    got = [json.loads("".join(made) or "{}") for _, made in reply.calls.values()]
+    got = [json.loads("".join(made.arguments) or "{}") for made in reply.calls]
     assert got == arguments
 
 
