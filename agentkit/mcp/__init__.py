@@ -14,12 +14,14 @@ result, costs that one and no more. A connection that breaks is opened again; a 
 only where its effect allows it.
 """
 
+from agentkit.mistakes import install
+
 try:
     from agentkit.mcp.config import Servers
     from agentkit.mcp.toolset import McpToolset, callable_name, tame
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types", "httpx2"):
         raise
-    raise ImportError("MCP needs the extra `mcp`: pip install '.[mcp]'", name=error.name) from error
+    raise ImportError(f"MCP needs the extra `mcp`: {install('mcp')}", name=error.name) from error
 
 __all__ = ["McpToolset", "Servers", "callable_name", "tame"]

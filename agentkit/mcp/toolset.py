@@ -28,6 +28,7 @@ from agentkit.mcp.questions import Questions
 from agentkit.mcp.results import output_of
 from agentkit.mcp.stdio import over_stdio
 from agentkit.messages import JsonObject
+from agentkit.mistakes import explains
 from agentkit.redaction import (
     keep_secret,
     public_address,
@@ -85,6 +86,21 @@ class McpToolset(Server):
         sse: The URL speaks the older HTTP+SSE instead of streamable HTTP.
     """
 
+    @explains(
+        "McpToolset",
+        {
+            **dict.fromkeys(
+                ("command", "args", "cmd"), 'write McpToolset(["program", "argument"])'
+            ),
+            **dict.fromkeys(("url", "server_url"), 'write McpToolset("http://…")'),
+            **dict.fromkeys(
+                ("transport", "params"), "it follows from the server: a URL or a command"
+            ),
+            "tool_prefix": "write McpToolset(…).prefixed(…)",
+            "tool_filter": "write McpToolset(…).filtered(…)",
+            "id": "write name=",
+        },
+    )
     def __init__(
         self,
         server: str | Sequence[str],
@@ -101,6 +117,7 @@ class McpToolset(Server):
         sampling: bool = False,
         sse: bool = False,
     ) -> None:
+        check_server(server)
         keep_secret(*secret_headers(headers or {}, of_others=True), *secret_variables(env or {}))
         keep_secret(*secret_arguments([server] if isinstance(server, str) else server))
         self._connect: Connect
@@ -253,6 +270,29 @@ class McpToolset(Server):
         if made.unchecked:  # the server checks again, so the tool is offered all the same
             _LOG.warning("mcp_schema_not_checked", tool=place, what=made.unchecked)
         return made
+
+
+def check_server(server: Any) -> None:
+    """Refuses what is neither a URL nor a command line.
+
+    Raises:
+        TypeError: It is something else; says what to write.
+    """
+    if isinstance(server, str):
+        if server.startswith(("http://", "https://")):
+            return
+        command = shlex.split(server) if server.count("'") % 2 == server.count('"') % 2 == 0 else []
+        words = json.dumps(command or ["program", "argument"])
+        raise TypeError(f"server is {server!r}; give a URL, or the command as a list: {words}")
+    if isinstance(server, Mapping):
+        words = json.dumps([server.get("command", "program"), *server.get("args", ["argument"])])
+        raise TypeError(f"server is a mapping; give a URL, or the command as a list: {words}")
+    if (
+        not isinstance(server, Sequence)
+        or not server
+        or not all(isinstance(w, str) for w in server)
+    ):
+        raise TypeError(f"server is {server!r:.60}; give a URL, or the command as a list of texts")
 
 
 def _raw(remote: mcp_types.Tool) -> JsonObject:
