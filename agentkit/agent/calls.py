@@ -22,7 +22,7 @@ import anyio.to_thread
 from agentkit.agent.answers import AnswerTool
 from agentkit.agent.approvals import Approved, decide, denied
 from agentkit.agent.replies import ask_for
-from agentkit.agent.state import Run, current_budget, current_run
+from agentkit.agent.state import CallAtWork, Run, current_budget, current_call, current_run
 from agentkit.errors import ToolError
 from agentkit.events import (
     CallRepaired,
@@ -192,13 +192,18 @@ async def _run_one(run: Run, position: int, item: ValidatedCall, outcome: Outcom
     budget = Budget(_NO_LIMITS, run.budget)
     current_budget.set(budget)  # this task is the call's own
     current_run.set(run)
+    current_call.set(CallAtWork(run, item.call.id, run.step))
     try:
         key = item.lock_key
     except Exception as error:  # noqa: BLE001 - the boundary around user code
         returned = _broken(run, item.call, "its lock=", error)
     else:
-        returned = await _execute(run, position, item, key, outcome.approved.get(position))
-    spent = Spent(budget.steps, budget.tool_calls, budget.usage) if budget.steps else None
+        returned = failed(item.call, "cancelled", "it was cancelled; it may have acted before")
+        with anyio.CancelScope() as scope, run.cancellation.at_work(item.call.id, scope):
+            returned = await _execute(run, position, item, key, outcome.approved.get(position))
+    spent = None
+    if budget.steps or budget.runs:
+        spent = Spent(budget.steps, budget.tool_calls, budget.usage, tuple(budget.runs))
     effect = item.tool.effect
     outcome.results[position] = _finish(run, position, item.call, returned, effect, spent)
 
