@@ -150,7 +150,9 @@ class _Reader:
         self._injected = injected
         self._strict = strict
         self._namespace = namespace_of(function)
-        self._documentation = documentation_of(definition_of(function), function)
+        self._documentation = documentation_of(
+            definition_of(function), function, _names_of(function)
+        )
 
     def read(self, *, skip_first: bool) -> Signature:
         declared = self._declared()[1 if skip_first else 0 :]
@@ -284,6 +286,13 @@ _PASSING: Mapping[Any, Passing] = {
 
 _UNPACK: tuple[Any, ...] = (Unpack, typing_extensions.Unpack)
 _ANYTHING = JsonType(TypeAdapter(Any), {}, ANYTHING, closed=True)
+
+
+def _names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    try:
+        return tuple(inspect.signature(function).parameters)
+    except (ValueError, TypeError):
+        return ()  # an error that `_declared` tells
 
 
 def _positions(slots: list[Parameter], declared: list[inspect.Parameter]) -> list[Parameter]:
