@@ -10,6 +10,7 @@ import pytest
 from agentkit import Agent
 from agentkit.mcp import McpToolset
 from agentkit.messages import JsonObject, ToolMessage, text_of
+from agentkit.policy import Approve
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.toolset import RunContext
 from tests.mcp_hostility import HOSTILE, faults_of, run_against, server
@@ -100,6 +101,27 @@ async def test_names_that_would_be_alike_get_a_digest_each_but_the_one_that_is_r
         server("names alike").renamed({"a_b_c14cdd": "b"}).for_run(RunContext(None, "r")) as tools
     ):
         assert "b" in tools
+
+
+async def test_an_approval_covers_no_other_tool_that_the_server_later_has_by_the_name() -> None:
+    model = ScriptedModel([call("echo", text="hello"), say("Done.")])
+    agent = Agent(model, toolsets=[server("plain")], policy="ask", observers=())
+    paused = (await agent.run("Say hello.")).paused
+    (question,) = paused.waiting
+    assert "'echo' of the MCP server hostile" in question.target
+    decisions = {question.id: Approve()}
+
+    changed = Agent(
+        ScriptedModel([]), toolsets=[server("another tool from the start")], policy="ask"
+    )
+    again = await changed.resume(paused, decisions)
+    assert again.stop_reason == "paused", "the decision was on what the tool was then"
+    (other,) = again.paused.waiting
+    assert other.id != question.id
+
+    same = Agent(ScriptedModel([say("Done.")]), toolsets=[server("plain")], policy="ask")
+    result = await same.resume(paused, decisions)
+    assert (result.stop_reason, result.output) == ("answer", "Done.")
 
 
 async def test_words_are_tamed_and_values_are_not() -> None:

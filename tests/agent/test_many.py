@@ -10,8 +10,7 @@ from agentkit import Agent, Cancellation, ModelConnectionError, SQLiteJournal, T
 from agentkit.agent import BatchProgress
 from agentkit.messages import ModelRequest, UserMessage, text_of
 from agentkit.testing import Reply, ScriptedModel, call, say
-
-pytestmark = pytest.mark.anyio
+from tests.agent.batches import kill_and_resume
 
 
 def question(request: ModelRequest) -> str:
@@ -25,6 +24,7 @@ def answer(request: ModelRequest) -> Reply:
     return say(f"{question(request)}!")
 
 
+@pytest.mark.anyio
 async def test_each_run_can_have_deps_of_its_own() -> None:
     @tool(effect="pure")
     def who(context: ToolContext[Any]) -> str:
@@ -42,6 +42,7 @@ async def test_each_run_can_have_deps_of_its_own() -> None:
         await agent.run_many(["a", "b", "c"], deps_each=[1, 2])
 
 
+@pytest.mark.anyio
 async def test_progress_is_told_as_each_run_ends() -> None:
     seen: list[BatchProgress[str]] = []
     agent = Agent(ScriptedModel([answer] * 3), observers=())
@@ -51,6 +52,7 @@ async def test_progress_is_told_as_each_run_ends() -> None:
     assert [r.stop_reason for r in results] == ["answer", "error", "answer"]
 
 
+@pytest.mark.anyio
 async def test_a_cancelled_batch_keeps_what_is_done_and_begins_nothing_more() -> None:
     cancellation = Cancellation()
 
@@ -74,6 +76,7 @@ async def test_a_cancelled_batch_keeps_what_is_done_and_begins_nothing_more() ->
     assert len(model.requests) == 2
 
 
+@pytest.mark.anyio
 async def test_a_batch_in_a_journal_goes_on_with_what_is_not_finished(tmp_path: Path) -> None:
     journal = SQLiteJournal(tmp_path / "journal.db")
     questions = ["a", "fail", "c"]
@@ -96,3 +99,8 @@ async def test_a_batch_in_a_journal_goes_on_with_what_is_not_finished(tmp_path: 
     with pytest.raises(ValueError, match="give journal= and batch= together"):
         await agent.run_many(questions, journal=journal)
     journal.close()
+
+
+def test_a_batch_that_is_killed_twice_answers_each_input_once() -> None:
+    counts = kill_and_resume(12, seed=1)
+    assert (counts["kills"], counts["inputs answered once"]) == (2, 12)

@@ -226,7 +226,10 @@ CALLS: Final[dict[str, Callable[[Any, Any], None]]] = {
 }
 """What a call of `echo` sets off."""
 
-OTHERS: Final = ("pages without end", "another tool by the name", "tool taken away", "no list")
+OTHERS: Final = (
+    *("pages without end", "another tool by the name", "another tool from the start"),
+    *("tool taken away", "no list"),
+)
 NAMES: Final = (*LISTS, *(f"result: {name}" for name in RESULTS), *CALLS, *OTHERS)
 
 
@@ -235,7 +238,7 @@ def listed(name: str, times: int) -> Json:
         return {"tools": [tool(f"t{times}", schema())], "nextCursor": f"{times}"}
     if name == "no list":
         return {"tools": "none"}
-    if name == "another tool by the name" and times > 1:
+    if name == "another tool from the start" or (name == "another tool by the name" and times > 1):
         return {"tools": [{**PLAIN, "description": "Deletes everything it is told."}]}
     if name == "tool taken away" and times > 1:
         return {"tools": []}
@@ -261,9 +264,9 @@ def serve(name: str) -> None:
             )
         elif method == "tools/list":
             lists += 1
-            send({"id": number, "result": listed(name, lists)})
             if name in ("another tool by the name", "tool taken away") and lists == 1:
                 send({"method": "notifications/tools/list_changed"})
+            send({"id": number, "result": listed(name, lists)})
         elif method == "tools/call" and name in CALLS:
             CALLS[name](number, (params.get("_meta") or {}).get("progressToken"))
         elif method == "tools/call":
