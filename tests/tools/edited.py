@@ -1,4 +1,4 @@
-"""Files whose every spelling is known, edits of them in other spellings, and what must come of each.
+"""Files whose every spelling is known, edits of them in other spellings, and what must come of it.
 
 A file is made of tokens. Each has one plain form and the spellings that look like it: the file has
 one of them, the model another. So what an edit has to give is known to the byte without a folding:
@@ -44,9 +44,9 @@ ENCODINGS: Final = {
 _PREAMBLES: Final = {
     "latin-1": "# Les prix ont été vérifiés à la fin de l'été, où déjà tout était prêt.",
     "cp1252": "# Die Größe der Straße hängt von der Höhe der Brücke über dem Fluß ab.",
-    "koi8-r": "# Цена товара проверена, и всё было готово ещё летом.",  # noqa: RUF001 - Cyrillic
-    "cp1251": "# Цена товара проверена, и всё было готово ещё летом.",  # noqa: RUF001 - Cyrillic
-    "gbk": "# 商品的价格已经检查过了,夏天的时候一切都准备好了。",  # noqa: RUF001 - Chinese
+    "koi8-r": "# Цена товара проверена, и всё было готово ещё летом.",
+    "cp1251": "# Цена товара проверена, и всё было готово ещё летом.",
+    "gbk": "# 商品的价格已经检查过了,夏天的时候一切都准备好了。",
     "cp932": "# 商品の価格は確認されました。夏にはすべての準備ができていました。",
     "euc_kr": "# 상품의 가격을 확인했으며 여름에는 모든 것이 준비되었습니다.",
     "iso2022_jp": "# 商品の価格は確認されました。夏にはすべての準備ができていました。",
@@ -241,23 +241,16 @@ def _lines_changed(writer: _Writer, lines: list[Line]) -> Case:
     if at < last - 1:
         made = Line(line.indent, (Token("new7", "new7", "new7"),), "", "", "\n")
         new = _as_model([*lines[first : at + 1], made, *lines[at + 1 : last]], dedent, closing)
-        ends = {l.end for l in lines[at : at + 2]} | (
-            {"\n", "\r\n", "\r"} if line.end in "\u2028\x85" else set()
-        )
-        results = [
-            [*lines[: at + 1], replace(made, end=end), *lines[at + 1 :]] for end in ends if end
-        ]
-        # The line that comes between may take the end of the one before it, and give it its own.
-        results += [
-            [
-                *lines[:at],
-                replace(line, end=end, trail=""),
-                replace(made, end=line.end, trail=line.trail),
-                *lines[at + 1 :],
-            ]
-            for end in ends
-            if end
-        ]
+        ends = {each.end for each in lines[at : at + 2]}
+        if not ends.isdisjoint("\u2028\x85"):  # no program ends the lines that it adds by these
+            ends |= {"\n", "\r\n", "\r"}
+        results = []
+        for end in ends - {""}:
+            results.append([*lines[: at + 1], replace(made, end=end), *lines[at + 1 :]])
+            # It may as well take the end of the line before it, and give that one its own.
+            first_one = replace(line, end=end, trail="")
+            taken = replace(made, end=line.end, trail=line.trail)
+            results.append([*lines[:at], first_one, taken, *lines[at + 1 :]])
         return _case(writer, lines, Edit(old, new), place, results, whole=dedent > 0)
     return _refusal(writer, lines, old)
 
@@ -288,8 +281,11 @@ def _case(
     exact = _count(text, edit.old)
     if exact == 1 and text.find(edit.old) == begin:
         return Case(writer.name, before, text, edit, made)
-    found = _plain_count(lines, edit.old, whole=whole)
-    if exact or found != 1:
+    found = _plain_count(lines, edit.old, whole=False)
+    certain = len(made) == 1  # else where the piece begins decides how a new line is indented
+    if whole and not found:
+        found, certain = _plain_count(lines, edit.old, whole=True), True
+    if exact or found != 1 or (whole and not certain):
         return Case(writer.name, before, text, edit, (), "?")  # no rung of its own says which
     return Case(writer.name, before, text, edit, made)
 
@@ -348,11 +344,15 @@ def judge(case: Case) -> Counter[str]:
     if told.text != case.text:
         assert told.sure == "unknown", (told, case)
         return Counter({"files whose encoding is named unknown": 1})
+    refusal = ""
+    after = b""
     try:
         after = told.encode(applied(told.text, [case.edit], "f"))
-    except ToolError as refusal:
-        assert not case.after, (str(refusal), case)
-        assert shows_a_difference(str(refusal)), (str(refusal), case)
+    except ToolError as error:
+        refusal = str(error)
+    if refusal:
+        assert not case.after, (refusal, case)
+        assert shows_a_difference(refusal), (refusal, case)
         return Counter({f"refused, {case.why}": 1})
     assert case.why != "nowhere", case
     if case.after:
@@ -362,7 +362,7 @@ def judge(case: Case) -> Counter[str]:
 
 
 def shows_a_difference(refusal: str) -> bool:
-    """Whether a refusal names a character, or lists places, or shows a line that looks otherwise."""
+    """Whether a refusal names a character, lists places, or shows a line that looks otherwise."""
     if "U+" in refusal or "byte 0x" in refusal or " times" in refusal or "indentation" in refusal:
         return True
     shown = re.findall(r'the file has "(.*?)" where the old text has "(.*?)"', refusal, re.DOTALL)
