@@ -34,7 +34,6 @@ from agentkit.messages import (
 __all__ = [
     "check_content",
     "media_kind",
-    "sound_content",
     "sound_messages",
     "sound_parts",
     "without_media",
