@@ -14,6 +14,7 @@ connection that breaks is opened again; a call is repeated only where its effect
 
 from __future__ import annotations
 
+import json
 import shlex
 import tempfile
 import unicodedata
@@ -40,6 +41,7 @@ from anyio.abc import TaskStatus
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.logs import get_logger
 from agentkit.messages import AudioPart, ImagePart, Part, TextPart
+from agentkit.mistakes import explains, install
 from agentkit.redaction import (
     keep_secret,
     public_address,
@@ -70,7 +72,7 @@ try:
     from mcp import Client, MCPError, StdioServerParameters, stdio_client
     from mcp.client.streamable_http import streamable_http_client
 except ImportError as error:
-    raise ImportError("MCP needs the extra `mcp`: pip install '.[mcp]'", name=error.name) from error
+    raise ImportError(f"MCP needs the extra `mcp`: {install('mcp')}", name=error.name) from error
 
 __all__ = ["McpToolset", "callable_name", "tame"]
 
@@ -103,6 +105,21 @@ class McpToolset(ToolSource):
         timeout: Seconds for one call; None waits as long as it takes.
     """
 
+    @explains(
+        "McpToolset",
+        {
+            **dict.fromkeys(
+                ("command", "args", "cmd"), 'write McpToolset(["program", "argument"])'
+            ),
+            **dict.fromkeys(("url", "server_url"), 'write McpToolset("http://…")'),
+            **dict.fromkeys(
+                ("transport", "params"), "it follows from the server: a URL or a command"
+            ),
+            "tool_prefix": "write McpToolset(…).prefixed(…)",
+            "tool_filter": "write McpToolset(…).filtered(…)",
+            "id": "write name=",
+        },
+    )
     def __init__(
         self,
         server: str | Sequence[str],
@@ -115,6 +132,7 @@ class McpToolset(ToolSource):
         labels: Iterable[Label] | None = None,
         timeout: float | None = None,
     ) -> None:
+        check_server(server)
         keep_secret(*secret_headers(headers or {}, of_others=True), *secret_variables(env or {}))
         keep_secret(*secret_arguments([server] if isinstance(server, str) else server))
         if isinstance(server, str):
@@ -205,6 +223,29 @@ class McpToolset(ToolSource):
         if made.unchecked:  # the server checks again, so the tool is offered all the same
             _LOG.warning("mcp_schema_not_checked", tool=place, what=made.unchecked)
         return made
+
+
+def check_server(server: Any) -> None:
+    """Refuses what is neither a URL nor a command line.
+
+    Raises:
+        TypeError: It is something else; says what to write.
+    """
+    if isinstance(server, str):
+        if server.startswith(("http://", "https://")):
+            return
+        command = shlex.split(server) if server.count("'") % 2 == server.count('"') % 2 == 0 else []
+        words = json.dumps(command or ["program", "argument"])
+        raise TypeError(f"server is {server!r}; give a URL, or the command as a list: {words}")
+    if isinstance(server, Mapping):
+        words = json.dumps([server.get("command", "program"), *server.get("args", ["argument"])])
+        raise TypeError(f"server is a mapping; give a URL, or the command as a list: {words}")
+    if (
+        not isinstance(server, Sequence)
+        or not server
+        or not all(isinstance(w, str) for w in server)
+    ):
+        raise TypeError(f"server is {server!r:.60}; give a URL, or the command as a list of texts")
 
 
 def _effect(hints: mcp_types.ToolAnnotations) -> Effect:
