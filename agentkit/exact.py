@@ -27,8 +27,10 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_DIGITS",
     "InexactError",
+    "LongNumber",
     "NotJsonError",
     "read_exact",
+    "real",
     "text_of_inexact",
     "why_inexact",
 ]
@@ -71,7 +73,9 @@ def read_exact(text: str) -> Any:
     if len(text) > MAX_VALUES and sum(map(text.count, ",[{")) > MAX_VALUES:
         raise InexactError(f"they have more than {MAX_VALUES:,} values")
     try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_no_number, parse_float=real
+        )
     except json.JSONDecodeError as error:
         raise NotJsonError(f"{error.msg} at character {error.pos + 1}") from None
     except RecursionError:
@@ -91,6 +95,34 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         raise InexactError(f"the key {json.dumps(twice)} stands twice in one object")
     return made
+
+
+class LongNumber(float):
+    """A number of a JSON text that has more digits than a float can hold.
+
+    Attributes:
+        text: As it was written, with all of them.
+    """
+
+    text: str
+
+    def __new__(cls, text: str) -> LongNumber:
+        """The nearest float."""
+        made = super().__new__(cls, text)
+        made.text = text
+        return made
+
+
+def real(text: str) -> float:
+    """A number of a JSON text with a point or an exponent; a `LongNumber` where digits are lost."""
+    value = float(text)
+    if len(text) < _SHORT or Decimal(text) == Decimal(repr(value)):
+        return value
+    return LongNumber(text)
+
+
+_SHORT = 16
+"""Characters of a number with a point: a float holds any 15 digits (IEEE 754)."""
 
 
 def _no_number(name: str) -> float:

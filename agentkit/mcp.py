@@ -14,6 +14,7 @@ connection that breaks is opened again; a call is repeated only where its effect
 
 from __future__ import annotations
 
+import json
 import shlex
 import tempfile
 import unicodedata
@@ -27,6 +28,8 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +40,8 @@ from anyio.abc import TaskStatus
 
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.logs import get_logger
-from agentkit.messages import AudioPart, ImagePart, JsonObject, Part, TextPart, ToolDefinition
+from agentkit.messages import AudioPart, ImagePart, Part, TextPart
+from agentkit.mistakes import explains, install
 from agentkit.redaction import (
     keep_secret,
     public_address,
@@ -46,7 +50,7 @@ from agentkit.redaction import (
     secret_headers,
     secret_variables,
 )
-from agentkit.schema.foreign import ForeignArguments, why_unusable
+from agentkit.schema.drafts import subschemas
 from agentkit.toolset import (
     UNLABELLED,
     Effect,
@@ -68,7 +72,7 @@ try:
     from mcp import Client, MCPError, StdioServerParameters, stdio_client
     from mcp.client.streamable_http import streamable_http_client
 except ImportError as error:
-    raise ImportError("MCP needs the extra `mcp`: pip install '.[mcp]'", name=error.name) from error
+    raise ImportError(f"MCP needs the extra `mcp`: {install('mcp')}", name=error.name) from error
 
 __all__ = ["McpToolset", "callable_name", "tame"]
 
@@ -101,6 +105,21 @@ class McpToolset(ToolSource):
         timeout: Seconds for one call; None waits as long as it takes.
     """
 
+    @explains(
+        "McpToolset",
+        {
+            **dict.fromkeys(
+                ("command", "args", "cmd"), 'write McpToolset(["program", "argument"])'
+            ),
+            **dict.fromkeys(("url", "server_url"), 'write McpToolset("http://…")'),
+            **dict.fromkeys(
+                ("transport", "params"), "it follows from the server: a URL or a command"
+            ),
+            "tool_prefix": "write McpToolset(…).prefixed(…)",
+            "tool_filter": "write McpToolset(…).filtered(…)",
+            "id": "write name=",
+        },
+    )
     def __init__(
         self,
         server: str | Sequence[str],
@@ -113,6 +132,7 @@ class McpToolset(ToolSource):
         labels: Iterable[Label] | None = None,
         timeout: float | None = None,
     ) -> None:
+        check_server(server)
         keep_secret(*secret_headers(headers or {}, of_others=True), *secret_variables(env or {}))
         keep_secret(*secret_arguments([server] if isinstance(server, str) else server))
         if isinstance(server, str):
@@ -186,23 +206,46 @@ class McpToolset(ToolSource):
 
     def _tool(self, remote: mcp_types.Tool, link: _Link) -> Tool[..., Any]:
         place = f"{remote.name!r} of the MCP server {self._name}"
-        if (problem := why_unusable(remote.input_schema)) is not None:
-            raise ToolDefinitionError(f"{place}: {problem}")
         hints = remote.annotations or mcp_types.ToolAnnotations()
         effect = _effect(hints) if self._trusted else "once"
         labels = UNLABELLED if self._labels is None else self._labels | _admitted(hints)
-        schema: JsonObject = tame(remote.input_schema)
-        again = effect in ("pure", "idempotent")
-        arguments = ForeignArguments(schema)
-        if arguments.unchecked:  # the server checks again, so the tool is offered all the same
-            _LOG.warning("mcp_schema_not_checked", tool=place, what=arguments.unchecked)
-        return Tool(
-            ToolDefinition(callable_name(remote.name), tame(remote.description or ""), schema),
-            partial(_call, link, remote.name, again),
-            ToolOptions(effect=effect, labels=labels, timeout=self._timeout),
-            arguments,
-            place,
+        made = Tool.from_schema(
+            callable_name(remote.name),
+            tame(remote.description or ""),
+            remote.input_schema,
+            partial(_call, link, remote.name, effect in ("pure", "idempotent")),
+            options=ToolOptions(effect=effect, labels=labels, timeout=self._timeout),
+            place=place,
         )
+        made = replace(
+            made, definition=replace(made.definition, parameters=tame(made.definition.parameters))
+        )
+        if made.unchecked:  # the server checks again, so the tool is offered all the same
+            _LOG.warning("mcp_schema_not_checked", tool=place, what=made.unchecked)
+        return made
+
+
+def check_server(server: Any) -> None:
+    """Refuses what is neither a URL nor a command line.
+
+    Raises:
+        TypeError: It is something else; says what to write.
+    """
+    if isinstance(server, str):
+        if server.startswith(("http://", "https://")):
+            return
+        command = shlex.split(server) if server.count("'") % 2 == server.count('"') % 2 == 0 else []
+        words = json.dumps(command or ["program", "argument"])
+        raise TypeError(f"server is {server!r}; give a URL, or the command as a list: {words}")
+    if isinstance(server, Mapping):
+        words = json.dumps([server.get("command", "program"), *server.get("args", ["argument"])])
+        raise TypeError(f"server is a mapping; give a URL, or the command as a list: {words}")
+    if (
+        not isinstance(server, Sequence)
+        or not server
+        or not all(isinstance(w, str) for w in server)
+    ):
+        raise TypeError(f"server is {server!r:.60}; give a URL, or the command as a list of texts")
 
 
 def _effect(hints: mcp_types.ToolAnnotations) -> Effect:
@@ -233,11 +276,14 @@ _MOST_WORDS = 2_000
 
 
 def tame(value: Any) -> Any:
-    """A server's texts, shortened and without characters that people cannot see."""
+    """A server's words, shortened and without characters that people cannot see; of a schema its
+    titles and descriptions, since everything else in it is sent back as it is.
+    """
     if isinstance(value, dict):
-        return {key: tame(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [tame(item) for item in value]
+        schema = deepcopy(value)
+        for _, part in subschemas(schema):
+            part.update({key: tame(part[key]) for key in ("title", "description") if key in part})
+        return schema
     if not isinstance(value, str):
         return value
     seen = "".join(c for c in value if c in "\n\t" or unicodedata.category(c)[0] != "C")
@@ -393,7 +439,7 @@ async def _all_tools(client: Client) -> list[mcp_types.Tool]:
 
 
 async def _call(
-    link: _Link, name: str, again: bool, context: ToolContext[Any], arguments: JsonObject
+    link: _Link, name: str, again: bool, context: ToolContext[Any], /, **arguments: Any
 ) -> ToolOutput:
     """One call of a server's tool."""
 

@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import JsonValue, TypeAdapter
 
+from agentkit.mistakes import explains_init
+
 __all__ = [
     "AssistantMessage",
     "AudioPart",
@@ -284,6 +286,23 @@ class ToolChoice:
     max_calls: int | None = None
 
 
+@explains_init(
+    "ModelSettings",
+    {
+        **dict.fromkeys(("max_new_tokens", "max_completion_tokens"), "write max_tokens="),
+        **dict.fromkeys(("stop_sequences", "stop_words"), "write stop=(…,)"),
+        **dict.fromkeys(
+            ("reasoning", "enable_thinking", "reasoning_effort"), "write thinking=True"
+        ),
+        **dict.fromkeys(("extra_args", "model_kwargs"), "write extra_body={…}"),
+        **dict.fromkeys(
+            ("frequency_penalty", "presence_penalty", "min_p", "repetition_penalty"),
+            "write extra_body={…}, which is sent as it is",
+        ),
+        "timeout": "give the model its times: VLLMModel(timeouts=Timeouts(…))",
+        "parallel_tool_calls": "write tool_choice=ToolChoice(max_calls=1)",
+    },
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
     """What to ask of the model. None means: not sent, the server's own default holds.

@@ -19,7 +19,7 @@ from contextlib import suppress
 import pytest
 
 _LOADED = (
-    *("anyio", "docstring_parser", "httpx2", "hypothesis", "jsonschema"),
+    *("anyio", "httpx2", "hypothesis", "jsonschema"),
     *("pydantic", "referencing", "structlog", "tenacity", "trio", "xdist", "pytest_timeout"),
 )
 """Libraries that the tests of agentkit use; one that is missing is not needed."""

@@ -20,6 +20,7 @@ from agentkit.agent.approvals import (
     checked_decisions,
     taint_of,
 )
+from agentkit.agent.checks import AGENT, RUN, check_agent, check_history, check_input
 from agentkit.agent.delegation import delegate, fan_out
 from agentkit.agent.detached import Detached
 from agentkit.agent.journaling import RecordedDecisions, begun, continued, journaled
@@ -51,6 +52,7 @@ from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.messages import Content, Message, ModelSettings, UserMessage
+from agentkit.mistakes import explains
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
     READS,
@@ -103,8 +105,10 @@ class Agent(Generic[OutputT]):
         ToolDefinitionError: A function cannot be a tool, two tools share a name, or the policy
             says nothing of tools that together could send private data to strangers.
         ValueError: `planning` or `policy` is no such word.
+        TypeError: An argument is of another kind, or has another framework's name.
     """
 
+    @explains("Agent", AGENT)
     def __init__(
         self,
         model: Model,
@@ -123,6 +127,23 @@ class Agent(Generic[OutputT]):
         executor: Executor | None = None,
         observers: Iterable[Observer] | None = None,
     ) -> None:
+        check_agent(
+            {
+                "model": model,
+                "instructions": instructions,
+                "tools": tools,
+                "toolsets": toolsets,
+                "output_type": output_type,
+                "settings": settings,
+                "limits": limits,
+                "context": context,
+                "policy": policy,
+                "approve": approve,
+                "ask": ask,
+                "executor": executor,
+                "observers": observers,
+            }
+        )
         self._model = model
         self._instructions = instructions
         self._answer = answer_tool(output_type)
@@ -140,6 +161,7 @@ class Agent(Generic[OutputT]):
         self._observers = tuple(observers or ())
         self._files = tuple(default_observers() if observers is None else ())
 
+    @explains("Agent.run", RUN)
     async def run(
         self,
         input: Content,  # noqa: A002 - the word users know it by
@@ -219,6 +241,7 @@ class Agent(Generic[OutputT]):
             finally:
                 await running.end()
 
+    @explains("Agent.run_sync", RUN)
     def run_sync(
         self,
         input: Content,  # noqa: A002 - the word users know it by
@@ -389,6 +412,8 @@ class Agent(Generic[OutputT]):
         options: RunOptions,
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
+        check_input(content)
+        check_history(options.history)
         options = replace(options, run_id=options.run_id or new_run_id())
         context = RunContext(options.deps, options.run_id or "")
         history = await opening(self._instructions, context, options.history)

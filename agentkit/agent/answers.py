@@ -8,13 +8,19 @@ for, the grammar enforces and the validator explains.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 
 from agentkit.events import Event, PartialOutput, ToolCallDelta
+from agentkit.exact import InexactError, read_exact
+from agentkit.messages import JsonObject, ToolCall
+from agentkit.schema.nodes import same
+from agentkit.schema.shape import ANYTHING, Shape
 from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
 
 __all__ = ["AnswerTool", "OutputType", "answer_tool", "with_partial_output"]
@@ -24,6 +30,7 @@ OutputType: TypeAlias = Any
 is the output. `str` is a plain answer."""
 
 _NAME = "final_answer"
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
 _TOLD = "Give the final answer. Call this once, when you know it, instead of writing text."
 
 
@@ -34,6 +41,55 @@ class AnswerTool:
     tool: Tool[..., Any]
     parameter: str | None = None
     """The one parameter that is the answer; None where all of them are."""
+
+    def meant_by(self, call: ToolCall) -> ToolCall:
+        """The call with its arguments as they must have been meant, where they do not fit as they
+        are: the fields of the answer without the parameter around them, or the answer itself.
+        """
+        if isinstance(self.tool.validate(call), ValidatedCall) and call.malformed is None:
+            return call
+        written: Any = call.arguments
+        if call.malformed is not None:
+            written = call.malformed
+        return self._only(call.id, self._readings(written)) or call
+
+    def in_text(self, text: str, call_id: str) -> ToolCall | None:
+        """The call that a reply without one must have meant: a text that is nothing but the answer,
+        or holds it in its one code fence.
+        """
+        fences = _FENCE.findall(text)
+        inside = fences[0] if len(fences) == 1 else text
+        return self._only(call_id, self._readings(inside))
+
+    def _readings(self, written: Any) -> Iterator[JsonObject]:
+        """What the arguments may have been, for something that was written instead of them."""
+        values = [written]
+        if isinstance(written, str):
+            values = [] if self._takes_any_text else [written.strip()]
+            with suppress(InexactError):
+                values.append(read_exact(written))
+        for value in values:
+            if self.parameter is not None:
+                yield {self.parameter: value}
+            if isinstance(value, dict):
+                yield value
+
+    @property
+    def _takes_any_text(self) -> bool:
+        """Whether every text would be an answer, so that none is certain."""
+        shape = Shape.of(self.tool.definition.parameters)
+        shape = ANYTHING if self.parameter is None else shape.property(self.parameter)
+        return shape.allows("string") and not shape.limited
+
+    def _only(self, call_id: str, readings: Iterable[JsonObject]) -> ToolCall | None:
+        """The call with the one reading that fits."""
+        calls = {
+            same(arguments): ToolCall(call_id, self.tool.name, arguments) for arguments in readings
+        }
+        checked = [(call, self.tool.validate(call)) for call in calls.values()]
+        fitting = [(c, made) for c, made in checked if isinstance(made, ValidatedCall)]
+        alike = all(made.arguments == fitting[0][1].arguments for _, made in fitting)
+        return fitting[0][0] if fitting and alike else None
 
     async def output(self, call: ValidatedCall, context: RunContext[Any]) -> Any:
         """The output that a checked answer amounts to.

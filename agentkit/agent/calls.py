@@ -64,7 +64,7 @@ async def prepare(run: Run, calls: Sequence[ToolCall]) -> tuple[list[ToolCall], 
     final: list[ToolCall] = []
     prepared: list[Prepared] = []
     for call in calls:
-        named = _repair_name(run, call)
+        named = _as_meant(run, _repair_name(run, call))
         checked = await _checked(run, named)
         if isinstance(checked, ToolResult) and checked.kind == "invalid_arguments":
             named, checked = await _second_try(run, named, checked)
@@ -89,6 +89,12 @@ def _repair_name(run: Run, call: ToolCall) -> ToolCall:
     return repaired
 
 
+def _as_meant(run: Run, call: ToolCall) -> ToolCall:
+    """The call; of a typed answer, the one that was certainly meant."""
+    answer = run.wiring.answer
+    return call if answer is None or call.name != answer.tool.name else answer.meant_by(call)
+
+
 async def _second_try(run: Run, call: ToolCall, checked: ToolResult) -> tuple[ToolCall, Prepared]:
     """The call asked for again under the grammar of its one tool, where the server enforces it."""
     if not run.wiring.model.constrains or run.budget.over() is not None:
@@ -97,7 +103,7 @@ async def _second_try(run: Run, call: ToolCall, checked: ToolResult) -> tuple[To
     again = response.message.tool_calls
     if response.finish_reason == "length" or not again or again[0].name != call.name:
         return call, checked
-    repaired = replace(again[0], id=call.id)
+    repaired = _as_meant(run, replace(again[0], id=call.id))
     valid = await _checked(run, repaired)
     if isinstance(valid, ToolResult):
         return call, checked

@@ -27,6 +27,7 @@ from typing import Any
 
 import anyio
 
+from agentkit.agent.answers import AnswerTool
 from agentkit.agent.approvals import taint_of_calls
 from agentkit.agent.calls import Outcome, Prepared, failed, prepare, run_calls
 from agentkit.agent.replies import ask, ask_for, problem_of
@@ -41,6 +42,7 @@ from agentkit.messages import (
     StopReason,
     ToolCall,
     ToolMessage,
+    next_call_number,
 )
 from agentkit.policy import PausedRun
 from agentkit.toolset.results import in_history
@@ -110,14 +112,29 @@ async def _loop(run: Run) -> RunResult[Any]:
             if run.wiring.answer is None:
                 run.messages.append(response.message)
                 return run.end("answer", response.message.content)
-            typed = await ask_for(run, run.wiring.answer.tool.name, show=True)
-            if not typed.message.tool_calls or problem_of(run, typed):
+            answer = run.wiring.answer
+            typed = _typed(run, answer, response)
+            if typed is None:
+                asked = await ask_for(run, answer.tool.name, show=True)
+                if not problem_of(run, asked):
+                    called = bool(asked.message.tool_calls)
+                    typed = asked if called else _typed(run, answer, asked)
+            if typed is None:
                 run.messages.append(response.message)
-                why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"
+                why = f"the model wrote text instead of calling {answer.tool.name}"
                 return run.end("invalid_output", response.message.content, why)
             response = typed
         if (result := await _calls(run, response.message)) is not None:
             return result
+
+
+def _typed(run: Run, answer: AnswerTool, response: ModelResponse) -> ModelResponse | None:
+    """The reply as a typed answer, where its text is one."""
+    call_id = f"call_{next_call_number(run.messages)}"
+    call = answer.in_text(response.message.content or "", call_id)
+    if call is None:
+        return None
+    return replace(response, message=replace(response.message, content=None, tool_calls=(call,)))
 
 
 def _stopped(run: Run, response: ModelResponse, stop: StopReason, why: str) -> RunResult[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 
+from agentkit.agent.checks import check_input
 from agentkit.agent.state import RunOptions
 from agentkit.errors import AgentKitError
 from agentkit.events import OutputT, RunResult
@@ -30,7 +31,11 @@ async def run_all(
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
+    if isinstance(inputs, str):
+        raise TypeError("inputs is one text; give a list of them, or use run")
     todo = list(inputs)
+    for content in todo:
+        check_input(content)
     results: list[RunResult[OutputT] | None] = [None] * len(todo)
     limiter = anyio.CapacityLimiter(concurrency)
 

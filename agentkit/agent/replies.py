@@ -28,14 +28,18 @@ from agentkit.events import (
 )
 from agentkit.exact import text_of_inexact, why_inexact
 from agentkit.messages import (
+    JsonObject,
     Message,
     ModelRequest,
     ModelResponse,
     ModelSettings,
     StopReason,
+    ToolCall,
     ToolChoice,
 )
 from agentkit.policy import bounded_thoughts, history_problems, reminded, second_try, unusable
+from agentkit.schema.ladder import with_every_digit
+from agentkit.schema.shape import Shape
 
 __all__ = ["Problem", "ask", "ask_for", "problem_of"]
 
@@ -136,7 +140,7 @@ async def _generate(
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, ModelFinished):
-                    response = _kept(event.response)
+                    response = _kept(run, event.response)
                     continue
                 if isinstance(event, PromptFitted):
                     fitted = replace(event, step=run.step)
@@ -184,22 +188,27 @@ def _recorded(run: Run, started: float) -> Generator[None]:
     run.streamed = None  # it came to its end: the reply itself is there
 
 
-def _kept(response: ModelResponse) -> ModelResponse:
-    """The reply, with a call whose arguments cannot be kept exactly as one that is malformed.
+def _kept(run: Run, response: ModelResponse) -> ModelResponse:
+    """The reply, with a call whose arguments cannot be kept exactly as one that is malformed, and
+    numbers that no float holds as their tool takes them.
 
     Here every model's replies come in, before anything of them is recorded: a record would hold
     other arguments, which a resumed run might take.
     """
-    calls = response.message.tool_calls
-    if all(why_inexact(call.arguments) is None for call in calls):
+    calls = tuple(_kept_call(run, call) for call in response.message.tool_calls)
+    if all(new is old for new, old in zip(calls, response.message.tool_calls, strict=True)):
         return response
-    kept = tuple(
-        call
-        if why_inexact(call.arguments) is None
-        else replace(call, arguments={}, malformed=text_of_inexact(call.arguments))
-        for call in calls
-    )
-    return replace(response, message=replace(response.message, tool_calls=kept))
+    return replace(response, message=replace(response.message, tool_calls=calls))
+
+
+def _kept_call(run: Run, call: ToolCall) -> ToolCall:
+    if why_inexact(call.arguments) is not None:
+        return replace(call, arguments={}, malformed=text_of_inexact(call.arguments))
+    toolset = run.wiring.toolset
+    tool = toolset.get(toolset.resolve_name(call.name) or call.name)
+    shape = Shape.of(tool.definition.parameters if tool is not None else None)
+    arguments: JsonObject = with_every_digit(call.arguments, shape)
+    return call if arguments == call.arguments else replace(call, arguments=arguments)
 
 
 def _called(

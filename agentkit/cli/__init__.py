@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 
+from agentkit.mistakes import install
+
 __all__ = ["main"]
 
 try:
@@ -18,7 +20,7 @@ except ModuleNotFoundError as error:
 def main() -> None:
     """Entry point of the `agentkit` command."""
     if app is None:
-        sys.exit("agentkit: the command line needs the extra `cli`: pip install '.[cli]'")
+        sys.exit(f"agentkit: the command line needs the extra `cli`: {install('cli')}")
     try:
         app()
     except OSError as error:  # a full disk below standard output, a folder that takes no files

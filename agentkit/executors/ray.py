@@ -15,6 +15,7 @@ from agentkit.executors.base import Executor
 from agentkit.executors.outcome import failed, log_failure, lost, timed_out
 from agentkit.executors.remote import dump_result, load_result, perform, remote_call
 from agentkit.messages import ToolResult
+from agentkit.mistakes import install
 from agentkit.toolset import ToolContext, ValidatedCall
 
 __all__ = ["RayExecutor"]
@@ -43,7 +44,7 @@ class RayExecutor:
             import ray  # noqa: PLC0415 - an optional extra
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
-                "RayExecutor needs the extra `ray`: pip install '.[ray]'", name=error.name
+                f"RayExecutor needs the extra `ray`: {install('ray')}", name=error.name
             ) from None
         named = dict(resources or {})
         own = {name: named.pop(name) for name in _RAYS_OWN if name in named}

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any, Final
 
+from agentkit.exact import LongNumber, real
 from agentkit.schema.ladder import fitted
 from agentkit.schema.shape import Shape
 
@@ -66,7 +67,11 @@ def _number(text: str, shape: Shape) -> int | float | str:
     if not shape.allows("integer") and not shape.allows("number"):
         return text if shape.allows("string") else _parsed(text)
     value = _parsed(text)
-    return _integral(value, shape) if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    if shape.types is not None and shape.allows("string") and isinstance(real(text), LongNumber):
+        return text  # a Decimal takes all of its digits
+    return _integral(value, shape)
 
 
 def _parsed(text: str) -> int | float | str:

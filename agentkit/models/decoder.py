@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from agentkit.mistakes import install
+
 try:
     import numpy as np
     import onnxruntime as ort
@@ -22,7 +24,7 @@ try:
 except ImportError as error:  # an optional extra
     raise ImportError(
         f"the demonstration model needs the extra `local` ({error.name} is missing): "
-        "pip install '.[local]'"
+        f"{install('local')}"
     ) from error
 
 __all__ = ["BUNDLED", "Decoder", "Logits", "Prefix"]

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import anyio.to_thread
 
+from agentkit.mistakes import install
+
 __all__ = ["CHECK", "LocalTokenizer", "places", "require_tokenizers"]
 
 CHECK: Final = (
@@ -116,7 +118,7 @@ def require_tokenizers() -> None:
     except ImportError as error:
         raise ImportError(
             "a tokenizer of your own needs `tokenizers`: install agentkit with its extra `local`, "
-            'such as `pip install ".[local]"`'
+            f"such as `{install('local')}`"
         ) from error
 
 

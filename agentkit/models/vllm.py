@@ -43,6 +43,7 @@ from agentkit.messages import (
     ModelSettings,
     next_call_number,
 )
+from agentkit.mistakes import explains
 from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.evidence import Evidence, believed, may_hold_calls
@@ -114,6 +115,21 @@ class VLLMModel:
         FileNotFoundError: There is no such tokenizer.
     """
 
+    @explains(
+        "VLLMModel",
+        {
+            **dict.fromkeys(("api_base", "url", "endpoint", "host"), "write base_url="),
+            **dict.fromkeys(
+                ("model_name", "model_id", "name", "served_model_name"), "write model="
+            ),
+            **dict.fromkeys(("token", "key"), "write api_key="),
+            **dict.fromkeys(("timeout", "request_timeout"), "write timeouts=Timeouts(…)"),
+            **{
+                name: f"write settings=ModelSettings({name}=…)"
+                for name in ("temperature", "top_p", "top_k", "seed", "max_tokens", "stop")
+            },
+        },
+    )
     def __init__(
         self,
         base_url: str | None = None,

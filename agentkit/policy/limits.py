@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, fields
 
 from agentkit.messages import StopReason, Usage
+from agentkit.mistakes import explains_init
 from agentkit.schema.phrases import many
 
 __all__ = ["Budget", "Limits", "Prices"]
@@ -37,6 +38,26 @@ class Prices:
         return (total + usage.output_tokens * self.output) / 1_000_000
 
 
+@explains_init(
+    "Limits",
+    {
+        **dict.fromkeys(("max_steps", "max_turns", "max_iterations"), "write steps="),
+        **dict.fromkeys(("request_limit", "max_requests", "recursion_limit"), "write steps="),
+        **dict.fromkeys(
+            ("max_tool_calls", "tool_calls_limit", "tool_call_limit"), "write tool_calls="
+        ),
+        **dict.fromkeys(("timeout", "max_seconds", "max_time", "time_limit"), "write seconds="),
+        **dict.fromkeys(
+            ("max_tokens", "output_tokens_limit"),
+            "write output_tokens= for a whole run, or ModelSettings(max_tokens=…) for one reply",
+        ),
+        **dict.fromkeys(("input_tokens_limit", "request_tokens_limit"), "write input_tokens="),
+        **dict.fromkeys(
+            ("total_tokens", "total_tokens_limit"), "write input_tokens= and output_tokens="
+        ),
+        **dict.fromkeys(("max_cost", "cost_limit", "budget"), "write cost= and prices="),
+    },
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds of a run. Reaching one gives a result with all that was done, never an exception.

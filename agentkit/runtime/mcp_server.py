@@ -19,6 +19,7 @@ import anyio.from_thread
 
 from agentkit.executors import Executor, LocalExecutor
 from agentkit.messages import AudioPart, ImagePart, Part, TextPart, ToolCall, ToolResult
+from agentkit.mistakes import install
 from agentkit.toolset import (
     RunContext,
     RunHandles,
@@ -36,7 +37,7 @@ try:
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import Server
 except ImportError as error:
-    raise ImportError("MCP needs the extra `mcp`: pip install '.[mcp]'", name=error.name) from error
+    raise ImportError(f"MCP needs the extra `mcp`: {install('mcp')}", name=error.name) from error
 
 __all__ = ["mcp_server", "serve"]
 

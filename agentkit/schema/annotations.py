@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import typing_extensions
+from pydantic import AfterValidator
 
 __all__ = ["definition_of", "evaluate", "namespace_of", "place_of", "portable", "typeddict_fields"]
 
@@ -114,15 +115,21 @@ def portable(annotation: Any) -> Any:
     """The annotation in the spelling that pydantic reads on every Python.
 
     On Python 3.11 pydantic refuses `typing.TypedDict`, which lacks what it must know; the same
-    fields as a `typing_extensions.TypedDict` are fine. An `Iterable[T]` becomes a `list[T]`:
-    pydantic would hand over a lazy iterator whose errors appear only while the tool runs.
+    fields as a `typing_extensions.TypedDict` are fine. An `Iterable[T]` becomes a `list[T]`, and an
+    `Iterator[T]` or `Generator[T]` goes over a list: pydantic would hand over a lazy iterator whose
+    errors appear only while the tool runs. Of the kinds of text in an `AnyStr` it is `str`.
     """
     if sys.version_info < (3, 12) and _is_old_typeddict(annotation):
         return _new_typeddict(annotation)
     arguments = get_args(annotation)
     origin = get_origin(annotation)
-    if origin is abc.Iterable and len(arguments) == 1:
-        return list[portable(arguments[0])]  # type: ignore[misc] # a type made at run time
+    if str in getattr(annotation, "__constraints__", ()):
+        return str
+    if origin in (abc.Iterable, abc.Collection, abc.Reversible) and len(arguments) == 1:
+        return types.GenericAlias(list, (portable(arguments[0]),))
+    if origin in (abc.Iterator, abc.Generator) and arguments:
+        items = types.GenericAlias(list, (portable(arguments[0]),))
+        return Annotated[(items, AfterValidator(_one_by_one))]
     if not arguments or origin in (typing.Literal, abc.Callable):
         return annotation
     if origin is Annotated:
@@ -134,6 +141,10 @@ def portable(annotation: Any) -> Any:
     if hasattr(annotation, "copy_with"):
         return _same_or(annotation, arguments, annotation.copy_with)
     return annotation
+
+
+def _one_by_one(items: list[Any]) -> abc.Generator[Any, None, None]:
+    yield from items
 
 
 def _same_or(annotation: Any, parts: Iterable[Any], build: Callable[[tuple[Any, ...]], Any]) -> Any:

@@ -103,6 +103,8 @@ def problems_of(field: str, error: InvalidValueError) -> list[Problem]:
 def _meant(doubt: Doubt) -> str:
     """What is wanted in a doubtful place, with a guess where the value is nearly a listed one."""
     values = doubt.shape.values
+    if doubt.why:
+        return doubt.why
     if values is None:
         return wanted(doubt.shape) or "something else"
     return _guessed([short(value) for value in values], doubt.value)
@@ -210,7 +212,7 @@ _WANTS: Final[Mapping[str, str]] = {
     "missing_argument": "is missing",
     "extra_forbidden": "is not a field here",
     "unexpected_keyword_argument": "is not a field here",
-    "int_parsing_size": "a smaller integer",
+    "int_parsing_size": "an integer written in digits",
     "int_from_float": "a whole number",
     "finite_number": "a finite number",
     "path_type": "a path",

@@ -26,11 +26,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from agentkit.exact import InexactError, read_exact
+from agentkit.exact import InexactError, LongNumber, read_exact
 from agentkit.schema.nodes import NULL_TYPE, same
 from agentkit.schema.shape import Shape
 
-__all__ = ["KEYS", "OWN", "REAL", "TIME", "Doubt", "Keys", "doubts", "fitted", "is_nothing"]
+__all__ = [
+    "KEYS",
+    "OWN",
+    "REAL",
+    "TIME",
+    "Doubt",
+    "Keys",
+    "doubts",
+    "fitted",
+    "is_nothing",
+    "with_every_digit",
+]
 
 Keys: TypeAlias = tuple[str | int, ...]
 """Where a value sits in a JSON document: object keys and list positions from the outside in."""
@@ -72,6 +83,20 @@ def fitted(value: Any, shape: Shape) -> Any:
         return _Climb().fitted(value, shape)
     except (_SpentError, RecursionError):
         return value
+
+
+def with_every_digit(value: Any, shape: Shape) -> Any:
+    """The value, its numbers that no float can hold as texts where the schema takes both, as that
+    of a `Decimal` does; elsewhere they are the nearest float, as for every reader of JSON.
+    """
+    if isinstance(value, dict):
+        return {key: with_every_digit(item, shape.property(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_every_digit(item, shape.item(at)) for at, item in enumerate(value)]
+    if isinstance(value, LongNumber):
+        both = shape.types is not None and {"string", "number"} <= shape.types
+        return value.text if both else float(value)
+    return value
 
 
 def is_nothing(value: object) -> bool:
@@ -118,8 +143,13 @@ class _Climb:
         if shape.allows("string") and shape.has(text):
             quoted = shape.said("format") in _UNQUOTED and _is_quoted(text)
             return text[1:-1] if quoted and not _is_quoted(text[1:-1]) else text
-        readings = [read for read in self._spelled(text, shape) if self.fits(read, shape)]
-        return _only(readings, text)
+        readings = list(self._spelled(text, shape))
+        fitting = [reading for reading in readings if self.fits(reading, shape)]
+        if not fitting:  # JSON of the right kind: then the errors shall be about what is inside
+            fitting = [
+                r for r in readings if isinstance(r, dict | list) and shape.allows(kind_of(r))
+            ]
+        return _only(fitting, text)
 
     def _spelled(self, text: str, shape: Shape) -> Iterator[Any]:
         """What a text can spell besides itself, each reading brought to the schema."""
@@ -168,7 +198,7 @@ class _Climb:
         if len(shape.branches) > 1:
             yield from self._in_union(value, shape, keys, of)
         elif _is_trap(value, shape, of) or (of == "all" and not _is_of(value, shape)):
-            yield Doubt(keys, value, shape)
+            yield Doubt(keys, value, shape, _why(value, shape))
         elif isinstance(value, list) and shape.allows("array"):
             for at, item in enumerate(value):
                 yield from self.doubts(item, shape.item(at), (*keys, at), of)
@@ -262,11 +292,13 @@ class Doubt:
         keys: Where.
         value: What came; None for a member that is missing.
         shape: What is wanted there.
+        why: What is wanted, where the schema has no word for it.
     """
 
     keys: Keys
     value: Any
     shape: Shape
+    why: str = ""
 
 
 _Doubtful: TypeAlias = Literal["all", "own", "traps", "hidden"]
@@ -313,6 +345,13 @@ def _is_trap(value: Any, shape: Shape, of: _Doubtful) -> bool:
     return False
 
 
+def _why(value: Any, shape: Shape) -> str:
+    """What is wanted, where it is not another type."""
+    if isinstance(value, int) and not isinstance(value, bool) and shape.said(REAL):
+        return "a number that a float can hold, of up to 15 digits"
+    return ""
+
+
 _NUMBERS: Final = frozenset({"integer", "number"})
 _DIGITS: Final = re.compile(r"[+-]?[0-9_]+(?:\.[0-9]*)?")
 _NO_NUMBER: Final = re.compile(r"\s*[+-]?(?:nan|inf(?:inity)?)\s*", re.IGNORECASE)
@@ -344,5 +383,13 @@ def kind_of(value: object) -> str:
     """The JSON type of a value; a float is a `number`, also where it has no fraction."""
     if isinstance(value, bool):
         return "boolean"
-    kinds = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}
-    return kinds.get(type(value), "null")
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
+
+
+_KINDS: Final[tuple[tuple[type, str], ...]] = (
+    (str, "string"),
+    (int, "integer"),
+    (float, "number"),
+    (list, "array"),
+    (dict, "object"),
+)

@@ -197,11 +197,11 @@ class _Writer:
     ) -> JsonObject:
         """One node; `inside` an array's items the template prints no array's items again."""
         folded, phrases = fold(node, self._speaker)
-        deep = bool(node.origin) and open_.count(node.origin) > SHOWN_DEPTH
+        deep = bool(node.definition) and open_.count(node.definition) > SHOWN_DEPTH
         if deep or node.cut:
             phrases = (Phrase(f"another {node.origin or 'value'}, of the same form"),)
             folded = replace(folded, properties={}, required=frozenset(), items=None, facts=())
-        inner = (*open_, node.origin) if node.origin else open_
+        inner = (*open_, node.definition) if node.definition else open_
         kind = main_kind(folded)
         self._show(folded, "description", "title")
         text = folded.text("description") or _generic(name, folded, inside)

@@ -9,11 +9,12 @@ how a loss report can account for each of them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
+
+from agentkit.schema.linear import linear_pattern
 
 __all__ = [
     "ANY",
@@ -107,6 +108,7 @@ class Node:
         patterns: Members whose name matches a regular expression.
         unions: Choices between branches, each of which holds beside everything else here.
         origin: Name of the definition it was written as, for people.
+        definition: JSON pointer of what a reference led to; recursion is told by it.
         cut: True where a recursive definition was not followed further.
     """
 
@@ -121,6 +123,7 @@ class Node:
     patterns: tuple[tuple[str, Node], ...] = ()
     unions: tuple[Union, ...] = ()
     origin: str = ""
+    definition: str = ""
     cut: bool = False
 
     def all(self, keyword: str) -> tuple[Fact, ...]:
@@ -235,10 +238,9 @@ def same(value: object) -> str:
 
 
 def _matches(pattern: str, name: str) -> bool:
-    try:
-        return re.search(pattern, name) is not None
-    except re.error:
-        return False
+    """Whether a member of that name obeys the pattern; what cannot be matched counts as no."""
+    compiled = linear_pattern(pattern)
+    return compiled is not None and compiled.is_in(name)
 
 
 def conjunction(nodes: Iterable[Node]) -> Node:
@@ -264,6 +266,7 @@ def _both(one: Node, two: Node) -> Node:
         patterns=one.patterns + two.patterns,
         unions=one.unions + two.unions,
         origin=one.origin or two.origin,
+        definition=one.definition or two.definition,
         cut=one.cut or two.cut,
     )
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import date
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -18,7 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from agentkit.messages import JsonObject
 from agentkit.schema.ladder import KEYS, OWN, REAL, TIME
 
-__all__ = ["marked_schema", "without_marks"]
+__all__ = ["DefinitionError", "marked_schema", "without_marks"]
 
 _MARKS: Final = frozenset({KEYS, OWN, REAL, TIME})
 _VALUES: Final = frozenset({"default", "examples", "enum", "const"})
@@ -28,7 +31,7 @@ def marked_schema(adapter: TypeAdapter[Any]) -> JsonObject:
     """The JSON Schema of a type (draft 2020-12), with the marks of the ladder.
 
     Raises:
-        PydanticInvalidForJsonSchema: No JSON value could be read as the type.
+        DefinitionError: No JSON value could be read as the type.
     """
     return adapter.json_schema(schema_generator=_Schemas)
 
@@ -48,6 +51,18 @@ def without_marks(schema: Any) -> Any:
 
 def _marked(schema: JsonSchemaValue, mark: str, value: object = True) -> JsonSchemaValue:
     return {**schema, mark: value}
+
+
+class DefinitionError(PydanticInvalidForJsonSchema):
+    """A type that no JSON value can be read as, and what to do about it.
+
+    Attributes:
+        remedy: For its author.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
 
 
 class _Schemas(GenerateJsonSchema):
@@ -92,19 +107,50 @@ class _Schemas(GenerateJsonSchema):
     def dict_schema(self, schema: Any) -> JsonSchemaValue:
         keys = self._bare(schema.get("keys_schema") or {"type": "any"})
         if keys["type"] in _NO_KEYS or (keys["type"] == "literal" and not _texts(keys)):
-            raise _unreadable(f"a key of JSON is a text, which is no {keys['type']}")
+            what = f"a key of JSON is a text, which is no {keys['type']}"
+            raise DefinitionError(what, "use keys that a text can spell, or a list of pairs")
         made = super().dict_schema(schema)
         kind = _KEY_KINDS.get(keys["type"])
         return made if kind is None else _marked(made, KEYS, kind)
 
     # --- what no JSON value can be read as ---
 
+    def function_after_schema(self, schema: Any) -> JsonSchemaValue:
+        check = schema["function"].get("function")
+        if isinstance(check, partial) and _is_pydantics(check.func):
+            for part in self._alternatives(schema["schema"]):
+                if part["type"] in _SAMPLES:
+                    self._must_apply(check, part["type"])
+        return super().function_after_schema(schema)
+
+    def chain_schema(self, schema: Any) -> JsonSchemaValue:
+        for step in schema["steps"][1:]:
+            function = step.get("function", {}).get("function")
+            if _is_pydantics(function) and step["schema"]["type"] == "str":
+                for part in self._alternatives(schema["steps"][0]):
+                    if part["type"] in _SAMPLES and part["type"] != "str":
+                        raise DefinitionError(
+                            f"a limit of texts does not go with {part['type']}", _OTHER_LIMIT
+                        )
+        return super().chain_schema(schema)
+
+    def _must_apply(self, check: partial[Any], kind: str) -> None:
+        """Pydantic accepts `Field(ge=1)` on a str, and fails at every value."""
+        with suppress(ValueError):
+            try:
+                check(_SAMPLES[kind])
+            except TypeError:
+                limits = ", ".join(f"{name}={value!r}" for name, value in check.keywords.items())
+                raise DefinitionError(f"{limits} does not go with {kind}", _OTHER_LIMIT) from None
+
     def is_subclass_schema(self, schema: Any) -> Any:
         return self.handle_invalid_for_json_schema(schema, "a class")
 
     def generator_schema(self, schema: Any) -> JsonSchemaValue:  # noqa: ARG002 - pydantic's hook
         # At the outside of a parameter it has become a list already (`annotations.portable`).
-        raise _unreadable("inside another type its items would be checked while the tool runs")
+        raise DefinitionError(
+            "inside another type its items would be checked only while the tool runs", "use list[…]"
+        )
 
     def set_schema(self, schema: Any) -> JsonSchemaValue:
         self._must_be_hashable(schema)
@@ -118,13 +164,15 @@ class _Schemas(GenerateJsonSchema):
         for member in schema["members"]:
             value = member.value
             if not isinstance(value, _SCALARS) or isinstance(value, enum.Enum):
-                raise _unreadable(f"its member {member.name} is a {type(value).__name__}")
+                what = f"the value of its member {member.name} is of type {type(value).__name__}"
+                raise DefinitionError(what, "give its members texts or numbers as values")
         return super().enum_schema(schema)
 
     def literal_schema(self, schema: Any) -> JsonSchemaValue:
         for value in schema["expected"]:
             if not isinstance(value, _SCALARS):
-                raise _unreadable(f"{value!r} is no text, number, true, false or null")
+                what = f"{value!r} is no text, number, True, False or None"
+                raise DefinitionError(what, "write the plain value, or use the enum itself")
         return super().literal_schema(schema)
 
     def _must_be_hashable(self, schema: Any) -> None:
@@ -133,7 +181,8 @@ class _Schemas(GenerateJsonSchema):
             unhashable = kind is not None and getattr(kind, "__hash__", None) is None
             if unhashable or part["type"] in ("list", "dict", "set", "typed-dict", "model-fields"):
                 name = part["type"] if kind is None else kind.__name__
-                raise _unreadable(f"a {name} cannot be in a set; use a list, or freeze it")
+                what = f"values of type {name} have no hash, so no set can hold them"
+                raise DefinitionError(what, "use a list, or freeze the type")
 
     def _alternatives(self, schema: Any) -> Iterator[Mapping[str, Any]]:
         bare = self._bare(schema)
@@ -176,5 +225,24 @@ def _texts(schema: Mapping[str, Any]) -> bool:
     return all(isinstance(value, str) for value in schema["expected"])
 
 
-def _unreadable(why: str) -> PydanticInvalidForJsonSchema:
-    return PydanticInvalidForJsonSchema(why)
+_SAMPLES: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "str": "",
+        "bytes": b"",
+        "int": 0,
+        "float": 0.0,
+        "bool": False,
+        "list": [],
+        "dict": {},
+        "set": set(),
+        "frozenset": frozenset(),
+        "date": date(2026, 1, 1),
+    }
+)
+"""A value of each kind of core schema, to see whether a limit can be applied at all."""
+
+_OTHER_LIMIT: Final = "take that limit out of the annotation"
+
+
+def _is_pydantics(function: object) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("pydantic._internal.")

@@ -133,7 +133,7 @@ class _Reader:
         self._open[key] += 1
         node = self._node(schema, path, resolver)
         self._open[key] -= 1
-        node = replace(node, origin=node.origin or name)
+        node = replace(node, origin=node.origin or name, definition=f"#{path}")
         if self._touched <= {key}:
             self._known[key, level] = node
         self._touched = outside | (self._touched - ({key} if level == 0 else set()))

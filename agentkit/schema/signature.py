@@ -20,7 +20,7 @@ from typing import Annotated, Any, Unpack, cast, get_args, get_origin
 import typing_extensions
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, SchemaError
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject
@@ -37,6 +37,7 @@ from agentkit.schema.jsontype import InvalidValueError, JsonType, json_type
 from agentkit.schema.ladder import is_nothing
 from agentkit.schema.limits import wanted
 from agentkit.schema.parameters import MISSING, Parameter, Passing, object_schema
+from agentkit.schema.pydantic_schema import DefinitionError
 from agentkit.schema.shape import ANYTHING
 
 __all__ = ["Parameter", "Signature", "signature_of"]
@@ -149,7 +150,9 @@ class _Reader:
         self._injected = injected
         self._strict = strict
         self._namespace = namespace_of(function)
-        self._documentation = documentation_of(definition_of(function), function)
+        self._documentation = documentation_of(
+            definition_of(function), function, _names_of(function)
+        )
 
     def read(self, *, skip_first: bool) -> Signature:
         declared = self._declared()[1 if skip_first else 0 :]
@@ -265,12 +268,11 @@ class _Reader:
                 "define that name before the tool, at module level",
             ) from None
         except Exception as error:  # noqa: BLE001 - building a type runs its author's code
+            what, remedy = _told(error)
             raise self.fail(
                 name,
-                f"has the type {_spelled(annotation)}, which no JSON value can be read as"
-                f" ({_first_sentence(error)})",
-                "use a type that JSON can carry (str, list, dataclass, TypedDict, pydantic "
-                "model), or bind the parameter with functools.partial",
+                f"has the type {_spelled(annotation)}, which no JSON value can be read as ({what})",
+                remedy,
             ) from None
 
 
@@ -284,6 +286,13 @@ _PASSING: Mapping[Any, Passing] = {
 
 _UNPACK: tuple[Any, ...] = (Unpack, typing_extensions.Unpack)
 _ANYTHING = JsonType(TypeAdapter(Any), {}, ANYTHING, closed=True)
+
+
+def _names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    try:
+        return tuple(inspect.signature(function).parameters)
+    except (ValueError, TypeError):
+        return ()  # an error that `_declared` tells
 
 
 def _positions(slots: list[Parameter], declared: list[inspect.Parameter]) -> list[Parameter]:
@@ -350,9 +359,22 @@ def _described(annotation: Any, field: FieldInfo | None) -> str:
     return ""
 
 
+def _told(error: Exception) -> tuple[str, str]:
+    """What is wrong with a type, and what to do."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__
+    if isinstance(error, DefinitionError):
+        return first, error.remedy
+    if isinstance(error, SchemaError):  # a limit: the last line says why
+        remedy = "mend the limit; a pattern has neither look-around nor references back there"
+        return lines[-1].removeprefix("error: ").removeprefix("ValueError: "), remedy
+    if isinstance(error, ImportError):
+        return first, "install that, or use a plain str"
+    remedy = "use a type that JSON can carry (str, list, dataclass, TypedDict, pydantic model)"
+    return first, f"{remedy}, or bind the parameter with functools.partial"
+
+
 def _spelled(annotation: Any) -> str:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).splitlines()[0].split(". ")[0].rstrip(".")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import types
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -12,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast, overload
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolDefinition
+from agentkit.mistakes import explains
 from agentkit.schema.annotations import definition_of, place_of
 from agentkit.schema.signature import Signature, signature_of
 from agentkit.toolset.context import RunContext, ToolContext
@@ -25,6 +25,7 @@ from agentkit.toolset.options import (
     TargetOf,
     ToolOptions,
     problem_with,
+    problem_with_name,
 )
 from agentkit.toolset.tool import Tool
 
@@ -32,6 +33,10 @@ __all__ = ["make_tool", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+_APPROVAL = 'write approval="always"'
+_ANNOTATED = "annotate the function's parameters; its schema is made of them"
 
 
 @overload
@@ -53,6 +58,25 @@ def tool(
     strict: bool = True,
     probe: Probe | None = None,
 ) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+@explains(
+    "@tool",
+    {
+        **dict.fromkeys(("name_override", "tool_name"), "write name="),
+        **dict.fromkeys(("description_override", "doc"), "write description="),
+        **dict.fromkeys(
+            ("requires_approval", "needs_approval", "requires_confirmation"), _APPROVAL
+        ),
+        **dict.fromkeys(("confirm", "human_in_the_loop"), _APPROVAL),
+        **dict.fromkeys(("max_retries", "retry"), 'write retries=, with effect="idempotent"'),
+        **dict.fromkeys(("args_schema", "input_schema", "parameters", "params"), _ANNOTATED),
+        **dict.fromkeys(("takes_ctx", "context"), "annotate a parameter with ToolContext"),
+        **dict.fromkeys(("parse_docstring", "docstring_format"), "the docstring is read anyway"),
+        "return_direct": "give the function as output_type= of the agent",
+        "strict_mode": "write strict=",
+        "failure_error_function": "raise ToolError(text) in the tool",
+        "tags": "write labels={…}",
+    },
+)
 def tool(
     function: Callable[P, R] | None = None,
     /,
@@ -128,6 +152,9 @@ def make_tool(
     """
     if isinstance(function, types.MethodType) and isinstance(function.__func__, Tool):
         return function.__func__.__get__(function.__self__)  # `@classmethod` over `@tool`
+    unchecked = cast("object", function)
+    if not callable(unchecked) and not isinstance(unchecked, classmethod):
+        raise ToolDefinitionError(f"@tool got {function!r:.60}, no function; give a name by name=…")
     if isinstance(function, classmethod):
         raise ToolDefinitionError(
             f"{place_of(function)}: is a classmethod; write @classmethod above @tool"
@@ -155,12 +182,7 @@ def make_tool(
 def _check(
     definition: ToolDefinition, options: ToolOptions, signature: Signature, place: str
 ) -> None:
-    problem = problem_with(options)
-    if not _NAME.fullmatch(definition.name):
-        problem = (
-            f"{definition.name!r} is no name a model can call; give one with @tool(name=…): "
-            "a letter or _, then letters, digits, _ . or -, at most 64"
-        )
+    problem = problem_with_name(definition.name) or problem_with(options)
     for name, chosen in (("lock", options.lock), ("target", options.target)):
         if isinstance(chosen, str) and chosen not in signature.schema["properties"]:
             problem = f"{name}={chosen!r} names no parameter; name one, or give a function"
@@ -171,10 +193,6 @@ def _check(
         if isinstance(found, list):
             listed = "; ".join(map(str, found))
             raise ToolDefinitionError(f"{place}: the example {example} does not fit: {listed}")
-
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
-"""What both the OpenAI API (`name`: at most 64) and Gemma's `call:name{` syntax take."""
 
 
 def _name_of(function: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = [
     "ToolOptions",
     "known_labels",
     "problem_with",
+    "problem_with_name",
 ]
 
 Effect: TypeAlias = Literal["pure", "idempotent", "probed", "once"]
@@ -155,6 +157,19 @@ def problem_with(options: ToolOptions) -> str | None:
         return f"output_cap is {options.output_cap}; give at least {_LEAST_CAP} characters"
     return None
 
+
+def problem_with_name(name: str) -> str | None:
+    """Why no model can call a tool of that name; None if it can."""
+    if _NAME.fullmatch(name):
+        return None
+    return (
+        f"{name!r} is no name a model can call; give one with @tool(name=…): "
+        "a letter or _, then letters, digits, _ . or -, at most 64"
+    )
+
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+"""What both the OpenAI API (`name`: at most 64) and Gemma's `call:name{` syntax take."""
 
 _APPROVALS: Final = ("policy", "always", "never")
 

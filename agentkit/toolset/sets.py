@@ -11,7 +11,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.exact import InexactError, NotJsonError, read_exact
@@ -79,8 +79,11 @@ class Toolset(ToolSource):
 
     def __init__(self, tools: Iterable[ToolLike] = ()) -> None:
         self._tools: dict[str, Tool[..., Any]] = {}
-        for item in tools:
-            made = item if isinstance(item, Tool) else make_tool(item)
+        unchecked = cast("object", tools)
+        if isinstance(unchecked, str | Mapping) or not isinstance(unchecked, Iterable):
+            raise ToolDefinitionError(f"tools is {tools!r:.60}; give a list of functions")
+        for at, item in enumerate(tools):
+            made = item if isinstance(item, Tool) else _made_of(item, at)
             if made.receiver:
                 raise ToolDefinitionError(
                     f"{made.place}: is a method; register it from an instance: `it.{made.name}`"
@@ -200,6 +203,27 @@ class Toolset(ToolSource):
         for name in names:
             if name not in self._tools:
                 raise ToolDefinitionError(self._unknown(name).removeprefix("Error: "))
+
+
+def _made_of(item: Any, at: int) -> Tool[..., Any]:
+    """The tool that a function makes.
+
+    Raises:
+        ToolDefinitionError: It is something else that people take for a tool, or no tool can be
+            made of it.
+    """
+    if isinstance(item, ToolSource):
+        remedy = "a set of tools goes into toolsets=[…], or is added: one + other"
+    elif hasattr(item, "as_tool"):
+        remedy = "give agent.as_tool(name, description)"
+    elif isinstance(item, Mapping):
+        remedy = "give the function itself; its schema is made of its annotations"
+    elif not callable(item) and not isinstance(item, classmethod):
+        remedy = "give a function, or what @tool made of one"
+    else:
+        return make_tool(cast("Callable[..., Any]", item))
+    kind = "the text" if isinstance(item, str) else f"a {type(item).__name__}:"
+    raise ToolDefinitionError(f"tools[{at}] is {kind} {item!r:.60}; {remedy}")
 
 
 def _changed(

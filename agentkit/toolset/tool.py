@@ -9,13 +9,34 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
+from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolCall, ToolDefinition, ToolResult
+from agentkit.schema.annotations import place_of
 from agentkit.schema.feedback import Problem, feedback
 from agentkit.toolset.context import ToolContext
 from agentkit.toolset.finish import finish, finish_async
-from agentkit.toolset.options import LABELS, Effect, Label, ToolOptions, Unlabelled
+from agentkit.toolset.from_schema import SchemaArguments
+from agentkit.toolset.options import (
+    LABELS,
+    Effect,
+    Label,
+    ToolOptions,
+    Unlabelled,
+    problem_with,
+    problem_with_name,
+)
 from agentkit.toolset.results import tool_result
 
 __all__ = ["Arguments", "Tool", "ValidatedCall"]
@@ -115,6 +136,51 @@ class Tool(Generic[P, R]):
     signature: Arguments
     place: str = ""
     receiver: bool = False
+
+    @classmethod
+    def from_schema(
+        cls,
+        name: str,
+        description: str,
+        schema: object,
+        function: Callable[..., Any],
+        *,
+        options: ToolOptions | None = None,
+        place: str = "",
+    ) -> Tool[..., Any]:
+        """A tool of a JSON Schema and a function, for what no Python signature describes.
+
+        ```python
+        schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+        weather = Tool.from_schema("weather", "Tells the weather.", schema, ask_weather)
+        ```
+
+        Args:
+            name: What the model calls.
+            description: When to use it.
+            schema: Of the arguments object: JSON Schema of any draft, or OpenAPI. What of it
+                cannot be checked is left to the function; see `Tool.unchecked`.
+            function: Sync or async. It gets the arguments by name, as plain JSON, and the context
+                in a parameter annotated as `ToolContext`, if it has one.
+            options: What it declares about itself, as for `@tool`.
+            place: Where it comes from, for messages; by default where the function is written.
+
+        Raises:
+            ToolDefinitionError: The schema does not describe an object, the function does not take
+                what it describes, or the declarations contradict each other.
+        """
+        place = place or f"{name!r} of a schema, {place_of(function)}"
+        options = options or ToolOptions()
+        arguments = SchemaArguments(schema, function, place)
+        if (problem := problem_with(options) or problem_with_name(name)) is not None:
+            raise ToolDefinitionError(f"{place}: {problem}")
+        definition = ToolDefinition(name, description, arguments.schema)
+        return Tool(definition, function, options, arguments, place)
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What of a foreign schema cannot be checked here, each in a few words."""
+        return tuple(getattr(self.signature, "unchecked", ()))
 
     def __repr__(self) -> str:
         return f"<Tool {self.name}: {self.place}>"

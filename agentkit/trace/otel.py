@@ -27,6 +27,7 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.messages import Message, ModelRequest, ToolDefinition
+from agentkit.mistakes import install
 from agentkit.redaction import redacted
 from agentkit.trace import semconv
 
@@ -44,7 +45,7 @@ try:
     )
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "agentkit.trace.otel needs the extra `otel`: pip install '.[otel]'", name=error.name
+        f"agentkit.trace.otel needs the extra `otel`: {install('otel')}", name=error.name
     ) from None
 
 __all__ = ["OpenTelemetryObserver"]

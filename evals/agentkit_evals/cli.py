@@ -21,6 +21,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from agentkit import AgentKitError, ModelSettings
+from agentkit.schema.phrases import many
 from agentkit_evals.bfcl import CATEGORIES, VERSION, install, installed_folder
 from agentkit_evals.compare import compare, comparison_json, comparison_table
 from agentkit_evals.core import EvalError
@@ -28,6 +29,7 @@ from agentkit_evals.manifest import RunManifest, planned
 from agentkit_evals.ray_runner import run_on_ray
 from agentkit_evals.report import as_json, as_table, report
 from agentkit_evals.runner import Progress, run_local
+from agentkit_evals.stats import detectable
 from agentkit_evals.store import Store
 from agentkit_evals.subject import REFERENCES, Subject
 from agentkit_evals.suites import SUITES, load_suite
@@ -142,15 +144,20 @@ def show_report(run: RunName, folder: Folder = None, as_json_: AsJson = False) -
 
 @app.command("compare")
 def show_comparison(
-    first: RunName, second: RunName, folder: Folder = None, as_json_: AsJson = False
+    first: RunName,
+    others: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Each is held against the first.")
+    ],
+    folder: Folder = None,
+    as_json_: AsJson = False,
 ) -> None:
-    """Compare two runs of a suite, case by case: is the second better?
+    """Compare runs of a suite with the first, case by case: is another better?
 
     Exit codes: 0 compared, 2 they cannot be compared.
     """
 
     async def main() -> int:
-        found = compare(_store(folder, first), _store(folder, second))
+        found = compare(_store(folder, first), *(_store(folder, other) for other in others))
         _show(comparison_json(found) if as_json_ else comparison_table(found))
         return 0
 
@@ -266,6 +273,11 @@ async def _run(target: str, subject: Subject, store: Store, scope: _Scope, hands
     finally:
         await suite.aclose()
     store.begin(manifest)
+    cases = len(manifest.cases)
+    _say(
+        f"{many(cases, 'case')}: in a comparison, a difference below "
+        f"{100 * detectable(cases):.0f} points is often missed"
+    )
     await run_local(floor, store.floor(), concurrency=hands.concurrency)
     await hands.play(manifest, store, target)
 

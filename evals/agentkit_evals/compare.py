@@ -1,10 +1,13 @@
-"""Two runs over the same cases: which is better, or whether that cannot be told."""
+"""Runs over the same cases against the first of them: which is better, or whether that cannot be
+told.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from statistics import mean
 from typing import Literal
 
@@ -12,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit_evals.core import EvalError, TrialResult
-from agentkit_evals.stats import Interval, bootstrap, mcnemar
+from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip
 from agentkit_evals.store import Store
 
 __all__ = ["Comparison", "compare", "comparison_json", "comparison_table"]
@@ -23,39 +26,61 @@ _SURE = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The second run against the first, over the cases that both have verdicts on.
+    """A run against the first one, over the cases that both have verdicts on.
 
     Attributes:
         suite: Of both.
+        runs: Their names, first and second.
         models: What was tested, first and second.
         cases: How many are compared.
         left_out: Cases with a verdict in one run only.
         scores: pass^1 of each over these cases.
-        difference: Second less first, with the paired bootstrap's interval.
-        p: Of McNemar's exact test over cases, where each was tried once.
-        gained: Cases that only the second passed, or passed more often.
-        lost: Cases that only the first passed, or passed more often.
+        difference: Second less first, with its interval.
+        p: How likely so great a difference is if neither is better; see `stats.sign_flip`.
+        adjusted: The same for all comparisons that are made at once; see `stats.holm`.
+        detectable: The least difference that so many cases would show in four of five runs, if as
+            many of them differed.
+        gained: Cases that the second passed more often.
+        lost: Cases that the first passed more often.
         winner: Who is better, as far as this can be told.
     """
 
     suite: str
+    runs: tuple[str, str]
     models: tuple[str, str]
     cases: int
     left_out: int
     scores: tuple[float, float]
     difference: Interval
-    p: float | None
+    p: float
+    adjusted: float
+    detectable: float
     gained: Sequence[str]
     lost: Sequence[str]
     winner: Literal["first", "second"] | None
 
 
-def compare(first: Store, second: Store) -> Comparison:
-    """Compares two runs case by case.
+def compare(first: Store, *others: Store) -> list[Comparison]:
+    """Compares runs with the first, case by case.
+
+    Args:
+        first: What the others are held against.
+        others: One or more.
 
     Raises:
         EvalError: They are runs of different suites or data, or share no case; scipy is missing.
     """
+    found = [_compared(first, other) for other in others]
+    chances = holm([one.p for one in found])
+    return [_judged(one, chance) for one, chance in zip(found, chances, strict=True)]
+
+
+def _judged(one: Comparison, chance: float) -> Comparison:
+    better: Literal["first", "second"] = "second" if one.difference.value > 0 else "first"
+    return replace(one, adjusted=chance, winner=better if chance < _SURE else None)
+
+
+def _compared(first: Store, second: Store) -> Comparison:
     manifests = first.manifest(), second.manifest()
     if manifests[0].suite != manifests[1].suite or manifests[0].about != manifests[1].about:
         raise EvalError(
@@ -67,37 +92,41 @@ def compare(first: Store, second: Store) -> Comparison:
     both = sorted(shares[0].keys() & shares[1].keys())
     if not both:
         raise EvalError("these runs have no case in common with a verdict in both")
-    differences = [shares[1][case] - shares[0][case] for case in both]
-    gained = [case for case, much in zip(both, differences, strict=True) if much > 0]
-    lost = [case for case, much in zip(both, differences, strict=True) if much < 0]
-    difference = bootstrap(differences)
-    once = manifests[0].trials == manifests[1].trials == 1
-    # Where all differences are alike the bootstrap has nothing to vary; signs can still be counted.
-    exact = once or len(set(differences)) == 1
-    p = mcnemar(len(gained), len(lost)).p if exact else None
-    sure = p < _SURE if p is not None else not difference.low <= 0 <= difference.high
-    better: Literal["first", "second"] = "second" if difference.value > 0 else "first"
+    differences = {case: shares[1][case] - shares[0][case] for case in both}
+    gained = [case for case, much in differences.items() if much > 0]
+    lost = [case for case, much in differences.items() if much < 0]
+    p = sign_flip(list(differences.values()))
     return Comparison(
         suite=manifests[0].suite,
+        runs=(first.folder.name, second.folder.name),
         models=(_model(first), _model(second)),
         cases=len(both),
         left_out=len(shares[0].keys() ^ shares[1].keys()),
-        scores=(mean(shares[0][case] for case in both), mean(shares[1][case] for case in both)),
-        difference=difference,
+        scores=(_mean(shares[0], both), _mean(shares[1], both)),
+        difference=difference([float(much) for much in differences.values()]),
         p=p,
+        adjusted=p,
+        detectable=detectable(len(both), max(len(gained) + len(lost), 1) / len(both)),
         gained=gained,
         lost=lost,
-        winner=better if sure else None,
+        winner=None,
     )
 
 
-def _shares(store: Store) -> dict[str, float]:
+def _mean(shares: Mapping[str, Fraction], cases: Sequence[str]) -> float:
+    return float(mean(shares[case] for case in cases))
+
+
+def _shares(store: Store) -> dict[str, Fraction]:
     """The share of passed trials of each case that has a verdict."""
     found: dict[str, list[TrialResult]] = {}
     for result in store.results().values():
         if result.status == "graded":
             found.setdefault(result.case, []).append(result)
-    return {case: mean(result.passed for result in results) for case, results in found.items()}
+    return {
+        case: Fraction(sum(result.passed for result in results), len(results))
+        for case, results in found.items()
+    }
 
 
 def _model(store: Store) -> str:
@@ -108,33 +137,37 @@ def _model(store: Store) -> str:
 # --- shown -------------------------------------------------------------------------------------
 
 
-def comparison_json(found: Comparison) -> str:
-    """As JSON text."""
-    return json.dumps(asdict(found), indent=2, ensure_ascii=False)
+def comparison_json(found: Sequence[Comparison]) -> str:
+    """As JSON text: a list with one object for each comparison."""
+    return json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False)
 
 
-def comparison_table(found: Comparison) -> Table:
+def comparison_table(found: Sequence[Comparison]) -> Table:
     """For a terminal."""
-    table = Table(box=None, pad_edge=False, show_header=False, title=found.suite)
+    table = Table(box=None, pad_edge=False, show_header=False, title=found[0].suite)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
-    for name, text in _rows(found):
-        table.add_row(name, Text(text))
+    for number, one in enumerate(found):
+        if number:
+            table.add_row("", "")
+        for name, text in _rows(one, several=len(found) > 1):
+            table.add_row(name, Text(text))
     return table
 
 
-def _rows(found: Comparison) -> Iterable[tuple[str, str]]:
+def _rows(found: Comparison, *, several: bool) -> Iterable[tuple[str, str]]:
     left_out = f", {found.left_out} left out" if found.left_out else ""
     yield "cases", f"{found.cases} in both{left_out}"
-    for which, model, score in zip(("first", "second"), found.models, found.scores, strict=True):
-        yield which, f"{100 * score:.1f} %  {model}"
+    each = zip(("first", "second"), found.runs, found.models, found.scores, strict=True)
+    for which, run, model, score in each:
+        yield which, f"{100 * score:.1f} %  {run}  {model}"
     gap = found.difference
     yield (
         "difference",
         f"{100 * gap.value:+.1f} points  [{100 * gap.low:+.1f} to {100 * gap.high:+.1f}]",
     )
-    if found.p is not None:
-        yield "McNemar", f"p = {found.p:.3g}"
+    all_of_them = f", {found.adjusted:.3g} among all of these comparisons" if several else ""
+    yield "by chance", f"p = {found.p:.3g}{all_of_them}"
     yield "verdict", _verdict(found)
     yield f"gained {len(found.gained)}", " ".join(found.gained)
     yield f"lost {len(found.lost)}", " ".join(found.lost)
@@ -142,5 +175,8 @@ def _rows(found: Comparison) -> Iterable[tuple[str, str]]:
 
 def _verdict(found: Comparison) -> str:
     if found.winner is None:
-        return "no clear winner: a difference like this one may well be chance"
+        return (
+            "no clear winner: a difference like this one may well be chance; with so many cases "
+            f"one below {100 * found.detectable:.0f} points is often missed"
+        )
     return f"the {found.winner} is better"

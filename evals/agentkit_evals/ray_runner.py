@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from agentkit.mistakes import install
 from agentkit_evals.core import EvalError, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.runner import Tally, Watcher, Worker, first_error, unfinished
@@ -73,7 +74,7 @@ async def _cluster(workers: int, address: str | None) -> AsyncGenerator[Any]:
     try:
         import ray  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError:
-        raise EvalError("the Ray runner needs the extra `ray`: pip install '.[ray]'") from None
+        raise EvalError(f"the Ray runner needs the extra `ray`: {install('ray')}") from None
     paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, paths))}}
     mine = not ray.is_initialized()

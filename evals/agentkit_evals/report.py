@@ -15,11 +15,10 @@ from agentkit.messages import JsonObject, Usage
 from agentkit.schema.phrases import many
 from agentkit.trace import printable
 from agentkit_evals.core import TrialResult
-from agentkit_evals.manifest import RunManifest
-from agentkit_evals.stats import Interval, bootstrap, pass_at_k, pass_hat_k, wilson
+from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, score
 from agentkit_evals.store import Store
 
-__all__ = ["Rate", "Report", "as_json", "as_table", "report"]
+__all__ = ["OverCases", "Rate", "Report", "as_json", "as_table", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,14 @@ class Rate:
     def share(self) -> float | None:
         """As a fraction; None of nothing."""
         return self.count / self.of if self.of else None
+
+
+@dataclass(frozen=True, slots=True)
+class OverCases:
+    """A mean over so many cases: those with enough verdicts to tell."""
+
+    value: float
+    cases: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +57,11 @@ class Report:
         infrastructure_words: Of each kind of these, what one of them said.
         passed: Trials that passed.
         score: pass^1: the mean over cases of the share of passed trials, with its interval.
-        score_at_worst: The same if every trial without a verdict had failed.
-        pass_hat: pass^k for k = 1, 2, …, over the cases with so many verdicts.
+        score_at_worst: The same mean if every trial without a verdict had failed.
+        pass_hat: pass^k for k = 1, 2, …, over the cases with so many verdicts; fewer cases are
+            another set of cases, and their number may lie above that of a lower k.
         pass_at: pass@k likewise.
-        floor: What an agent that does nothing reaches on the same cases.
+        floor: What an agent that does nothing reaches on the same cases, where it has a verdict.
         errors: Trials that did not pass, by the suite's or the agent's name of what went wrong.
         calls: Tool calls.
         invalid_calls: Calls that named no tool or did not fit its schema.
@@ -75,8 +83,8 @@ class Report:
     passed: int
     score: Interval | None
     score_at_worst: float | None
-    pass_hat: Sequence[float]
-    pass_at: Sequence[float]
+    pass_hat: Sequence[OverCases]
+    pass_at: Sequence[OverCases]
     floor: Rate | None
     errors: Mapping[str, int]
     calls: int
@@ -120,8 +128,8 @@ def report(store: Store) -> Report:
         infrastructure=_counted(_kind(result.failure) for result in lost),
         infrastructure_words=_words(result.failure for result in lost),
         passed=passed,
-        score=_score(manifest, by_case),
-        score_at_worst=passed / len(results) if results else None,
+        score=score(_shares(by_case), len(graded)) if by_case else None,
+        score_at_worst=mean(_shares(_by_case(results))) if results else None,
         pass_hat=_over_cases(pass_hat_k, by_case, manifest.trials),
         pass_at=_over_cases(pass_at_k, by_case, manifest.trials),
         floor=_floor(store.floor()),
@@ -141,41 +149,35 @@ def report(store: Store) -> Report:
 _Verdicts = dict[str, list[bool]]
 
 
-def _by_case(graded: Iterable[TrialResult]) -> _Verdicts:
+def _by_case(results: Iterable[TrialResult]) -> _Verdicts:
+    """By case, whether each trial passed; one without a verdict did not."""
     found: defaultdict[str, list[bool]] = defaultdict(list)
-    for result in graded:
+    for result in results:
         found[result.case].append(result.passed)
     return dict(found)
 
 
-def _score(manifest: RunManifest, by_case: _Verdicts) -> Interval | None:
-    """Wilson where trials are independent; else the cluster bootstrap, unless all cases are alike,
-    which it cannot judge: then Wilson over cases, the number of what is independent.
-    """
-    if not by_case:
-        return None
-    shares = [mean(verdicts) for verdicts in by_case.values()]
-    if manifest.trials == 1 or set(shares) in ({0.0}, {1.0}):
-        return wilson(sum(share == 1 for share in shares), len(shares))
-    return bootstrap(shares)
+def _shares(by_case: _Verdicts) -> list[float]:
+    return [mean(verdicts) for verdicts in by_case.values()]
 
 
 def _over_cases(
     estimate: Callable[[int, int, int], float], by_case: _Verdicts, most: int
-) -> list[float]:
-    found: list[float] = []
+) -> list[OverCases]:
+    found: list[OverCases] = []
     for k in range(1, most + 1):
         enough = [verdicts for verdicts in by_case.values() if len(verdicts) >= k]
         if enough:
-            found.append(mean(estimate(len(v), sum(v), k) for v in enough))
+            value = mean(estimate(len(v), sum(v), k) for v in enough)
+            found.append(OverCases(value, len(enough)))
     return found
 
 
 def _floor(store: Store) -> Rate | None:
     if not store.exists:
         return None
-    results = store.results().values()
-    return Rate(sum(result.passed for result in results), len(results))
+    graded = [result for result in store.results().values() if result.status == "graded"]
+    return Rate(sum(result.passed for result in graded), len(graded))
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
@@ -231,7 +233,8 @@ def _rows(found: Report) -> Iterable[tuple[str, str]]:
         yield "floor", f"{_percent(found.floor.share)}  {floor} pass when nothing is done"
     for k in range(2, len(found.pass_hat) + 1):
         hat, at = found.pass_hat[k - 1], found.pass_at[k - 1]
-        yield f"k = {k}", f"pass^{k} {_percent(hat)}   pass@{k} {_percent(at)}"
+        subset = f"   over {hat.cases} of {found.cases} cases" if hat.cases < found.cases else ""
+        yield f"k = {k}", f"pass^{k} {_percent(hat.value)}   pass@{k} {_percent(at.value)}{subset}"
     lost = sum(found.infrastructure.values())
     if lost:
         worst = _percent(found.score_at_worst)

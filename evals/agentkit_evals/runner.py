@@ -64,15 +64,18 @@ class Tally:
 
     def __init__(self, total: int, before: Sequence[TrialResult], watcher: Watcher | None) -> None:
         self._total = total
-        self._before = len(before)
-        self._results = list(before)
+        self._before = self._done = len(before)
+        self._passed = sum(result.passed for result in before)
+        self._infrastructure = 0
         self._watcher = watcher
         self._started = time.monotonic()
         self._tell()
 
     def add(self, result: TrialResult) -> None:
         """One more."""
-        self._results.append(result)
+        self._done += 1
+        self._passed += result.passed
+        self._infrastructure += result.status != "graded"
         self._tell()
 
     def _tell(self) -> None:
@@ -82,9 +85,9 @@ class Tally:
             Progress(
                 total=self._total,
                 before=self._before,
-                done=len(self._results),
-                passed=sum(result.passed for result in self._results),
-                infrastructure=sum(result.status != "graded" for result in self._results),
+                done=self._done,
+                passed=self._passed,
+                infrastructure=self._infrastructure,
                 seconds=time.monotonic() - self._started,
             )
         )

@@ -1,33 +1,48 @@
 """The statistics of trials: what a score is worth, and whether two differ.
 
-scipy does the mathematics. pass^k and pass@k are written out here: pass^k is the chance that k
-tries all succeed (tau-bench, arXiv 2406.12045), pass@k that one of k does (arXiv 2107.03374), each
-in its unbiased form over the trials that there are.
+In: verdicts by case. Out: intervals that hold 95 % from five cases on, whatever the cases have in
+common, and probabilities that are exact for any number of cases. Cases are what is drawn and what
+is compared, each with all its trials: the trials of one case are not independent of each other.
+
+scipy does the mathematics that it has. pass^k and pass@k are written out here: pass^k is the chance
+that k tries all succeed (tau-bench, arXiv 2406.12045), pass@k that one of k does (arXiv
+2107.03374), each in its unbiased form over the trials that there are. `make soak PART=intervals`
+measures how often the intervals hold and how often chance alone makes a winner.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import comb
 from typing import Any, Final
 
+from agentkit.mistakes import install
 from agentkit_evals.core import EvalError
 
 __all__ = [
     "Interval",
-    "McNemar",
-    "bootstrap",
-    "mcnemar",
+    "detectable",
+    "difference",
+    "holm",
     "pass_at_k",
     "pass_hat_k",
-    "wilson",
+    "score",
+    "sign_flip",
 ]
 
 CONFIDENCE: Final = 0.95
-_RESAMPLES: Final = 9_999
-_SEED: Final = 20_260_323
-"""Of the bootstrap: the same results give the same interval."""
+_TAIL: Final = (1 - CONFIDENCE) / 2
+
+_UNSEEN: Final = 0.25
+"""Cases that are added on either side when it is measured how much cases differ. With few of them,
+those that there are may all be alike by chance; the simulation says how much makes up for it."""
+
+_GRID: Final = 840
+"""Differences of shares are counted in parts of this at the finest, which is exact for up to eight
+trials a case; finer ones are rounded, and the test stays exact for the rounded ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,76 +79,120 @@ def _check(trials: int, passed: int, k: int) -> None:
         raise ValueError(f"there is no {k} of {trials} trials, {passed} of them passed")
 
 
-def wilson(passed: int, n: int) -> Interval:
-    """The share of passes among n independent trials, with Wilson's score interval.
+def score(shares: Sequence[float], trials: int) -> Interval:
+    """The mean share of passed trials over cases like these, with its interval.
+
+    The interval is Clopper and Pearson's for as many independent trials as these are worth, by how
+    much the cases differ (Korn and Graubard, Survey Methodology 24, 1998).
+
+    Args:
+        shares: Of passed trials, one for each case.
+        trials: Verdicts of all these cases together.
 
     Raises:
-        ValueError: n is 0.
+        ValueError: There are no cases.
         EvalError: scipy is missing.
     """
-    found = _scipy().binomtest(passed, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(passed / n, float(found.low), float(found.high))
+    if not shares:
+        raise ValueError("there is no case to judge by")
+    mean = math.fsum(shares) / len(shares)
+    worth = _independent(shares, mean, trials)
+    stats = _scipy()
+    passed, failed = mean * worth, worth - mean * worth
+    low = stats.beta.ppf(_TAIL, passed, failed + 1) if mean > 0 else 0.0
+    high = stats.beta.ppf(1 - _TAIL, passed + 1, failed) if mean < 1 else 1.0
+    return Interval(mean, float(low), float(high))
 
 
-def bootstrap(values: Sequence[float]) -> Interval:
-    """The mean of one value a case, with a percentile bootstrap interval over cases.
+def _independent(shares: Sequence[float], mean: float, trials: int) -> float:
+    """How many independent trials would say as much as these."""
+    cases = len(shares)
+    if cases == trials or cases == 1 or mean in (0.0, 1.0):
+        return cases  # nothing is known of how trials of one case hang together
+    spread = math.fsum((share - mean) ** 2 for share in shares)
+    spread += _UNSEEN * (mean**2 + (1 - mean) ** 2)
+    worth = min(mean * (1 - mean) * cases * (cases - 1) / spread, trials)
+    t = _scipy().t.ppf
+    # The spread is itself known only as well as so many cases tell it.
+    return float(worth * (t(1 - _TAIL, trials - 1) / t(1 - _TAIL, cases - 1)) ** 2)
 
-    Cases are what is resampled, each with all its trials: the trials of a case are not independent
-    of each other. Of two runs give the differences, case by case, and it is the paired bootstrap.
+
+def difference(values: Sequence[float]) -> Interval:
+    """The mean of one difference a case, with Student's interval.
+
+    Args:
+        values: Between -1 and 1.
 
     Raises:
         ValueError: There are no values.
         EvalError: scipy is missing.
     """
     if not values:
-        raise ValueError("there is nothing to resample")
-    mean = sum(values) / len(values)
-    if len(set(values)) == 1:  # every resample is the same; the bootstrap can say nothing
-        return Interval(mean, mean, mean)
-    found = (
-        _scipy()
-        .bootstrap(
-            (values,),
-            _mean,
-            n_resamples=_RESAMPLES,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=_SEED,
-            vectorized=True,
-        )
-        .confidence_interval
-    )
-    return Interval(mean, float(found.low), float(found.high))
+        raise ValueError("there is no case to judge by")
+    cases = len(values)
+    mean = math.fsum(values) / cases
+    if cases == 1:
+        return Interval(mean, -1.0, 1.0)
+    spread = math.fsum((value - mean) ** 2 for value in values)
+    spread += _UNSEEN * ((1 - mean) ** 2 + (1 + mean) ** 2)
+    half = float(_scipy().t.ppf(1 - _TAIL, cases - 1)) * math.sqrt(spread / cases / (cases - 1))
+    return Interval(mean, max(mean - half, -1.0), min(mean + half, 1.0))
 
 
-def _mean(values: Any, axis: int) -> Any:
-    return values.mean(axis=axis)
+def sign_flip(values: Sequence[Fraction]) -> float:
+    """How likely differences at least as lopsided are if neither of two is better.
 
+    Then each case's difference is as likely to go the other way, so all ways are counted: the exact
+    test of Fisher and Pitman for paired samples. With one trial a case it is McNemar's exact test.
 
-@dataclass(frozen=True, slots=True)
-class McNemar:
-    """The exact test of two runs over the same trials.
-
-    Attributes:
-        gained: Trials that only the second passed.
-        lost: Trials that only the first passed.
-        p: How likely a difference at least as lopsided is if neither is better.
-    """
-
-    gained: int
-    lost: int
-    p: float
-
-
-def mcnemar(gained: int, lost: int) -> McNemar:
-    """McNemar's exact test: of the trials that differ, each is as likely to go either way.
+    Args:
+        values: One difference a case.
 
     Raises:
         EvalError: scipy is missing.
     """
-    if gained + lost == 0:
-        return McNemar(0, 0, 1.0)
-    return McNemar(gained, lost, float(_scipy().binomtest(gained, gained + lost, 0.5).pvalue))
+    grid = min(math.lcm(*(value.denominator for value in values)), _GRID) if values else 1
+    steps = [abs(round(value * grid)) for value in values]
+    reached = abs(sum(round(value * grid) for value in values))
+    if reached == 0:
+        return 1.0
+    chances = _numpy().zeros(2 * sum(steps) + 1)  # of each sum; the middle one is 0
+    chances[sum(steps)] = 1.0
+    for step in steps:
+        if step:
+            up, down = chances.copy(), chances.copy()
+            up[step:], up[:step] = chances[:-step], 0
+            down[:-step], down[-step:] = chances[step:], 0
+            chances = (up + down) / 2
+    tail = chances[: sum(steps) - reached + 1].sum()
+    return min(1.0, float(2 * tail))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Probabilities of several comparisons, so adjusted that all of them together hold their level
+    (Holm, Scandinavian Journal of Statistics 6, 1979).
+    """
+    adjusted = [0.0] * len(chances)
+    highest = 0.0
+    for rank, at in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
+        highest = max(highest, min(1.0, (len(chances) - rank) * chances[at]))
+        adjusted[at] = highest
+    return adjusted
+
+
+def detectable(cases: int, differing: float = 0.2, power: float = 0.8) -> float:
+    """The least difference of two scores that so many cases show, so often.
+
+    Args:
+        cases: That both play.
+        differing: Share of cases on which the two do not agree.
+        power: How often the difference is to be found.
+
+    Raises:
+        EvalError: scipy is missing.
+    """
+    normal = _scipy().norm.ppf
+    return min(1.0, float(normal(1 - _TAIL) + normal(power)) * math.sqrt(differing / max(cases, 1)))
 
 
 def _scipy() -> Any:
@@ -141,6 +200,13 @@ def _scipy() -> Any:
         from scipy import stats  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError as error:
         raise EvalError(
-            f"statistics need the extra `evals` ({error.name} is missing): pip install '.[evals]'"
+            f"statistics need the extra `evals` ({error.name} is missing): {install('evals')}"
         ) from None
     return stats
+
+
+def _numpy() -> Any:
+    _scipy()  # it brings numpy along
+    import numpy  # noqa: PLC0415 - as above
+
+    return numpy

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
+import pytest
 from pydantic import BaseModel
 
 from agentkit import Agent, Event, PartialOutput, RunFinished, ToolCallDelta, tool
@@ -75,3 +76,54 @@ def test_pieces_that_are_no_json_give_nothing() -> None:
     for delta in deltas:
         watch(delta)
     assert seen == deltas
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        say('{"title": "Attic", "findings": ["dust"]}'),
+        say('```json\n{"title": "Attic", "findings": ["dust"]}\n```'),
+        say('Here it is:\n\n```\n{"answer": {"title": "Attic", "findings": ["dust"]}}\n```\nDone.'),
+        call("final_answer", title="Attic", findings=["dust"]),
+        call("final_answer", answer='{"title": "Attic", "findings": ["dust"]}'),
+        call("final_answer", answer='```json\n{"title": "Attic", "findings": ["dust"]}\n```'),
+        call("final_answer", answer={"title": "Attic", "findings": '["dust"]'}),
+    ],
+    ids=repr,
+)
+def test_a_typed_answer_that_can_be_meant_in_one_way_is_taken(reply: Any) -> None:
+    model = ScriptedModel([reply])
+    result = Agent(model, output_type=Report, observers=()).run_sync("Report.")
+    assert (result.stop_reason, result.output) == (
+        "answer",
+        Report(title="Attic", findings=["dust"]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("output_type", "text", "output"),
+    [(int, "42", 42), (list[int], "[1, 2]", [1, 2]), (Literal["yes", "no"], "yes", "yes")],
+)
+def test_a_text_that_is_nothing_but_the_answer_is_the_answer(
+    output_type: Any, text: str, output: object
+) -> None:
+    model = ScriptedModel([say(text)])
+    assert Agent(model, output_type=output_type, observers=()).run_sync("?").output == output
+
+
+@pytest.mark.parametrize(
+    ("output_type", "text"),
+    [
+        (Report, '{"title": "Attic"}'),
+        (Report, "```\n{}\n```\n```\n{}\n```"),
+        (Report, 'I could say {"title": "Attic", "findings": []}, but will not.'),
+        (int, "I think it is 42."),
+        (list[int], "null"),
+        (str | int, "forty-two"),
+    ],
+)
+def test_a_text_that_is_something_else_is_asked_for_again(output_type: Any, text: str) -> None:
+    model = ScriptedModel([say(text), say(text)])
+    result = Agent(model, output_type=output_type, observers=()).run_sync("?")
+    assert result.stop_reason == "invalid_output"
+    assert len(model.requests) == 2

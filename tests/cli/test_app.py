@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import agentkit
 from agentkit.cli.app import app
+from agentkit.mistakes import install
 
 REPO = Path(__file__).parents[2]
 
@@ -45,7 +46,7 @@ def test_without_its_extra_the_demonstration_model_says_how_to_install_it(
     assert done.returncode == 2
     assert done.stderr.endswith(
         f"--model tiny: the demonstration model needs the extra `local` ({missing} is missing): "
-        "pip install '.[local]'\n"
+        f"{install('local')}\n"
     )
 
 
@@ -84,6 +85,4 @@ def test_without_its_extra_the_command_says_how_to_install_it(missing: str) -> N
         [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr == (
-        "agentkit: the command line needs the extra `cli`: pip install '.[cli]'\n"
-    )
+    assert done.stderr == (f"agentkit: the command line needs the extra `cli`: {install('cli')}\n")

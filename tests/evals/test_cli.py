@@ -62,8 +62,9 @@ def test_a_run_is_reported_listed_and_compared() -> None:
     assert agentkit_eval("report", "second", "--json").stdout == second.stdout
     compared = agentkit_eval("compare", "first", "second")
     assert "the second is better" in compared.stdout
-    body = json.loads(agentkit_eval("compare", "first", "second", "--json").stdout)
+    (body,) = json.loads(agentkit_eval("compare", "first", "second", "--json").stdout)
     assert body["winner"] == "second"
+    assert "[+" in agentkit_eval("compare", "first", "second", "first").stdout
 
 
 def test_the_same_name_goes_on_and_another_run_is_refused(folder: Path) -> None:

@@ -34,7 +34,8 @@ async def both(tmp_path: Path, first: str, second: str) -> Comparison:
         await verdicts(tmp_path / name, *([mark == "x"] for mark in marks))
         for name, marks in (("1", first), ("2", second))
     ]
-    return compare(stores[0], stores[1])
+    (found,) = compare(*stores)
+    return found
 
 
 async def test_few_flips_are_no_clear_winner_and_every_flip_is_listed(tmp_path: Path) -> None:
@@ -55,20 +56,32 @@ async def test_eight_flips_one_way_are_a_winner(tmp_path: Path) -> None:
     assert again.winner == "first"
 
 
-async def test_several_tries_are_compared_by_the_paired_bootstrap(tmp_path: Path) -> None:
+async def test_several_tries_are_compared_by_what_they_make_of_each_case(tmp_path: Path) -> None:
     weak = await verdicts(tmp_path / "1", *[[n % 3 == 0, False] for n in range(9)])
     strong = await verdicts(tmp_path / "2", *[[True, n % 2 == 0] for n in range(9)])
-    found = compare(weak, strong)
-    assert found.p is None
+    (found,) = compare(weak, strong)
+    assert found.p == found.adjusted == pytest.approx(2 / 2**8)
     assert found.winner == "second"
     assert 0 < found.difference.low < found.difference.value < found.difference.high
-    assert compare(strong, strong).winner is None
+    assert compare(strong, strong)[0].winner is None
+
+
+async def test_many_runs_at_once_have_to_be_surer(tmp_path: Path) -> None:
+    base = await verdicts(tmp_path / "0", *[[False]] * 6, *[[True]] * 3)
+    better = await verdicts(tmp_path / "1", *[[True]] * 9)
+    assert compare(base, better)[0].winner == "second"
+    found = compare(base, better, base, base)
+    assert [one.p for one in found] == [pytest.approx(2 / 2**6), 1, 1]
+    assert found[0].adjusted == pytest.approx(3 * 2 / 2**6)
+    assert [one.winner for one in found] == [None, None, None]
+    assert "p = 0.0312, 0.0938 among all of these comparisons" in shown(*found)
 
 
 async def test_one_case_that_differs_decides_nothing(tmp_path: Path) -> None:
     first = await verdicts(tmp_path / "1", [False, False])
     second = await verdicts(tmp_path / "2", [True, True])
-    assert compare(first, second).winner is None
+    (found,) = compare(first, second)
+    assert found.winner is None
 
 
 async def test_runs_of_different_data_are_not_compared(tmp_path: Path) -> None:
@@ -85,12 +98,12 @@ async def test_runs_of_different_data_are_not_compared(tmp_path: Path) -> None:
 async def test_cases_of_one_run_only_are_left_out_and_counted(tmp_path: Path) -> None:
     first = await verdicts(tmp_path / "1", [True], [True], [False])
     second = await verdicts(tmp_path / "2", [True], [False])
-    found = compare(first, second)
+    (found,) = compare(first, second)
     assert (found.cases, found.left_out) == (2, 1)
-    assert json.loads(comparison_json(found))["scores"] == [1.0, 0.5]
+    assert json.loads(comparison_json([found]))[0]["scores"] == [1.0, 0.5]
 
 
-def shown(found: Comparison) -> str:
+def shown(*found: Comparison) -> str:
     console = Console(width=120, force_terminal=False)
     with console.capture() as captured:
         console.print(comparison_table(found))

@@ -6,7 +6,7 @@ import pytest
 from agentkit_evals.core import TrialResult
 from agentkit_evals.report import Rate, Report, as_json, as_table, report
 from agentkit_evals.runner import run_local
-from agentkit_evals.stats import wilson
+from agentkit_evals.stats import score
 from agentkit_evals.store import Store, Writer
 from rich.console import Console
 
@@ -26,9 +26,9 @@ async def filled(store: Store, *results: TrialResult, trials: int) -> Report:
     return report(store)
 
 
-async def test_one_try_a_case_has_wilsons_interval(store: Store) -> None:
+async def test_one_try_a_case_is_scored_over_cases(store: Store) -> None:
     found = await filled(store, line("change_vat"), line("delete_one", passed=False), trials=1)
-    assert found.score == wilson(1, 2)
+    assert found.score == score([1.0, 0.0], 2)
     assert (found.graded, found.passed, found.missing) == (2, 1, 0)
     assert found.errors == {"failed": 1}
 
@@ -39,13 +39,33 @@ async def test_several_tries_are_counted_by_case(store: Store) -> None:
     found = await filled(store, *tries, trials=4)
     assert found.score is not None
     assert found.score.value == 7 / 8
-    assert found.pass_hat == pytest.approx([7 / 8, 0.75, 0.625, 0.5])
-    assert found.pass_at == pytest.approx([7 / 8, 1, 1, 1])
+    assert [each.value for each in found.pass_hat] == pytest.approx([7 / 8, 0.75, 0.625, 0.5])
+    assert [each.value for each in found.pass_at] == pytest.approx([7 / 8, 1, 1, 1])
+    assert {each.cases for each in found.pass_hat} == {2}
+
+
+async def test_a_number_over_fewer_cases_is_marked(store: Store) -> None:
+    tries = [line("change_vat", 0), line("change_vat", 1), line("delete_one", 0, passed=False)]
+    found = await filled(store, *tries, lost("delete_one", 1), trials=2)
+    assert [(each.value, each.cases) for each in found.pass_hat] == [(0.5, 2), (1.0, 1)]
+    assert "over 1 of 2 cases" in shown(found)
+    assert found.score_at_worst == 0.5
+
+
+async def test_the_floor_counts_verdicts_only(store: Store) -> None:
+    await ran(store)
+    floor = store.floor()
+    floor.begin(await plan(model="empty"))
+    writer = Writer(floor)
+    for result in (line("change_vat", passed=False), lost("delete_one")):
+        writer.append(result)
+    writer.close()
+    assert report(store).floor == Rate(0, 1)
 
 
 async def test_trials_without_a_verdict_are_apart_and_both_numbers_are_said(store: Store) -> None:
     found = await filled(store, line("change_vat"), lost("delete_one"), trials=1)
-    assert found.score == wilson(1, 1)
+    assert found.score == score([1.0], 1)
     assert found.score_at_worst == 0.5
     assert found.infrastructure == {"server:ModelTimeoutError": 1}
     assert found.infrastructure_words == {

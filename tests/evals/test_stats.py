@@ -1,12 +1,25 @@
 from __future__ import annotations
 
-from itertools import combinations
+from fractions import Fraction
+from itertools import combinations, product
 from statistics import mean
 
+import numpy
 import pytest
-from agentkit_evals.stats import bootstrap, mcnemar, pass_at_k, pass_hat_k, wilson
+from agentkit_evals.stats import (
+    detectable,
+    difference,
+    holm,
+    pass_at_k,
+    pass_hat_k,
+    score,
+    sign_flip,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
+
+from soak import intervals
 
 
 @st.composite
@@ -37,45 +50,86 @@ def test_more_tries_than_there_are_is_refused(trials: int, passed: int, k: int) 
             estimate(trials, passed, k)
 
 
-def test_wilsons_interval_is_the_one_of_the_textbook() -> None:
-    # By Wilson's formula with z = 1.959964: (p + z²/2n ± z·sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n).
-    z, n, p = 1.959963984540054, 10, 0.8
-    centre, spread = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    found = wilson(8, 10)
-    assert found.value == 0.8
-    assert found.low == pytest.approx((centre - spread) / (1 + z * z / n))
-    assert found.high == pytest.approx((centre + spread) / (1 + z * z / n))
+def test_with_one_trial_a_case_the_interval_is_clopper_and_pearsons() -> None:
+    for passed, cases in ((0, 5), (3, 10), (180, 200)):
+        found = score([1.0] * passed + [0.0] * (cases - passed), cases)
+        exact = stats.binomtest(passed, cases).proportion_ci(0.95, method="exact")
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
 
 
-@pytest.mark.parametrize("n", [1, 20, 200])
-def test_no_passes_and_all_passes_still_have_a_width(n: int) -> None:
-    assert wilson(0, n).low == pytest.approx(0)
-    assert 0 < wilson(0, n).high < 1
-    assert wilson(n, n).high == pytest.approx(1)
-    assert 0 < wilson(n, n).low < 1
+def test_trials_that_always_agree_are_worth_no_more_than_their_cases() -> None:
+    once = score([1.0, 0.0] * 20, 40)
+    often = score([1.0, 0.0] * 20, 320)
+    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.06)
 
 
-def test_the_bootstrap_is_near_the_normal_interval_where_that_holds() -> None:
-    values = [float(n % 2) for n in range(400)]
-    found = bootstrap(values)
-    half = 1.96 * (0.25 / 400) ** 0.5
-    assert found.value == 0.5
-    assert found.low == pytest.approx(0.5 - half, abs=0.01)
-    assert found.high == pytest.approx(0.5 + half, abs=0.01)
+def test_trials_that_have_nothing_in_common_narrow_the_interval() -> None:
+    alike = score([0.5] * 50, 400)
+    exact = stats.binomtest(200, 400).proportion_ci(0.95, method="exact")
+    assert (alike.low, alike.high) == pytest.approx((exact.low, exact.high), abs=0.003)
 
 
-def test_the_bootstrap_gives_the_same_for_the_same_and_nothing_for_nothing() -> None:
-    values = [0.0, 0.25, 1.0, 0.5]
-    assert bootstrap(values) == bootstrap(values)
-    alike = bootstrap([0.5, 0.5])
-    assert (alike.low, alike.high) == (0.5, 0.5)
-    with pytest.raises(ValueError, match="nothing to resample"):
-        bootstrap([])
+def test_one_case_says_little_of_others() -> None:
+    found = score([0.75], 4)
+    assert found.value == 0.75
+    assert found.low < 0.05
+    assert found.high > 0.99
+    assert (difference([1.0]).low, difference([1.0]).high) == (-1.0, 1.0)
+    with pytest.raises(ValueError, match="no case"):
+        score([], 0)
+    with pytest.raises(ValueError, match="no case"):
+        difference([])
 
 
-def test_mcnemar_is_the_binomial_of_the_trials_that_differ() -> None:
+def test_differences_that_are_all_alike_still_have_a_width() -> None:
+    assert difference([0.0] * 50).low == pytest.approx(-0.0287, abs=1e-3)
+    found = difference([0.5, -0.5] * 200)
+    assert (found.low, found.high) == pytest.approx((-0.049, 0.049), abs=1e-3)
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
+def test_the_chance_is_that_of_counting_every_sign(steps: list[int]) -> None:
+    sums = [
+        sum(sign * step for sign, step in zip(signs, steps, strict=True))
+        for signs in product((-1, 1), repeat=len(steps))
+    ]
+    as_great = sum(abs(each) >= abs(sum(steps)) for each in sums)
+    assert sign_flip([Fraction(step, 4) for step in steps]) == pytest.approx(as_great / len(sums))
+
+
+def test_with_one_trial_a_case_it_is_mcnemars_test() -> None:
     # 2 · (C(10,0) + C(10,1)) / 2**10
-    assert mcnemar(9, 1).p == pytest.approx(22 / 1024)
-    assert mcnemar(1, 9).p == pytest.approx(22 / 1024)
-    assert mcnemar(5, 5).p == pytest.approx(1)
-    assert mcnemar(0, 0).p == 1
+    nine = [Fraction(1)] * 9 + [Fraction(-1)]
+    assert sign_flip(nine) == pytest.approx(22 / 1024)
+    assert sign_flip([Fraction(0)] * 30 + [-each for each in nine]) == pytest.approx(22 / 1024)
+    assert sign_flip([Fraction(0)] * 3) == sign_flip([]) == 1
+
+
+def test_uneven_numbers_of_trials_are_counted_on_a_fine_grid() -> None:
+    values = [Fraction(1, 11), Fraction(2, 13), Fraction(-1, 17)] * 5
+    exact = stats.permutation_test(
+        ([float(value) for value in values],),
+        numpy.mean,
+        permutation_type="samples",
+        n_resamples=2**15,
+        vectorized=True,
+    )
+    assert sign_flip(values) == pytest.approx(exact.pvalue, abs=0.01)
+
+
+def test_several_comparisons_share_the_level() -> None:
+    # By hand: 0.01·4, then 0.03·3, then 0.04·2 which is raised to the one before, then 0.5.
+    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_more_cases_show_smaller_differences() -> None:
+    # (1.96 + 0.84) · sqrt(0.2 / n)
+    assert [detectable(n) for n in (50, 200, 800)] == pytest.approx([0.177, 0.089, 0.044], abs=1e-3)
+    assert detectable(1) == 1.0
+
+
+def test_the_small_form_of_the_proof_of_intervals() -> None:
+    for number in (0, 100, len(list(intervals.points()))):
+        intervals.batch(number, 100)

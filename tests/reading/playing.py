@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from agentkit import Tool, Toolset
-from agentkit.messages import ToolDefinition
-from agentkit.schema.foreign import ForeignArguments
-from agentkit.toolset import ToolOptions
 from tests.reading.damage import Meant
 from tests.reading.schemas import JsonObject, SchemaTool
 
@@ -19,16 +16,11 @@ def recording(tools: Iterable[SchemaTool], ran: list[Meant]) -> Toolset:
 
 
 def _recorder(tool: SchemaTool, note: Callable[[Meant], None]) -> Tool[..., Any]:
-    def function(_context: object, arguments: JsonObject) -> str:
+    def function(**arguments: Any) -> str:
         note(Meant(tool.name, arguments))
         return "done"
 
-    return Tool(
-        ToolDefinition(tool.name, f"Does {tool.name}.", tool.schema),
-        function,
-        ToolOptions(effect="once"),
-        ForeignArguments(tool.schema),
-    )
+    return Tool.from_schema(tool.name, f"Does {tool.name}.", tool.schema, function)
 
 
 def offered_names(body: JsonObject) -> list[str]:

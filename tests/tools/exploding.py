@@ -19,10 +19,9 @@ from agentkit_tools.project import project_reader
 from agentkit_tools.search import Search
 
 from agentkit import Agent, Limits
-from agentkit.messages import JsonObject, ToolDefinition
-from agentkit.schema.foreign import ForeignArguments
+from agentkit.messages import JsonObject
 from agentkit.testing import ScriptedModel, call, say
-from agentkit.toolset import Tool, ToolOptions, make_tool
+from agentkit.toolset import Tool, make_tool
 from tests.ticking import ticking
 
 SIZE = 100_000
@@ -167,11 +166,10 @@ def _definition(pattern: str, folder: Path) -> tuple[list[Tool[..., Any]], str, 
 def foreign(schema: JsonObject) -> Tool[..., Any]:
     """A tool as an MCP server declares it."""
 
-    async def pay(context: object, arguments: JsonObject) -> str:
+    async def pay(**arguments: Any) -> str:
         return "paid"
 
-    definition = ToolDefinition("pay", "Pays.", {"type": "object", **schema})
-    return Tool(definition, pay, ToolOptions(), ForeignArguments(definition.parameters))
+    return Tool.from_schema("pay", "Pays.", {"type": "object", **schema}, pay)
 
 
 def _schema(pattern: str, _folder: Path) -> tuple[list[Tool[..., Any]], str, JsonObject]:

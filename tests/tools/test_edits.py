@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 
 import pytest
-from agentkit_tools.edits import Edit, applied, difference, is_done, lines_of
+from agentkit_tools.differences import difference
+from agentkit_tools.edits import Edit, applied, is_done
+from agentkit_tools.texts import lines_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

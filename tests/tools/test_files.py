@@ -237,7 +237,104 @@ def test_after_a_crash_an_insertion_is_known_by_the_mark_that_its_call_left(root
         probed(root, "edit_file", "another run", **insertion)
 
 
-def test_an_edit_of_a_file_that_is_no_utf8_is_refused(root: Path) -> None:
+# --- encodings, line ends, names ---------------------------------------------------------------
+
+
+ZH, JA = "# 商品价格\n价格 = 3\n", "# 商品の価格\n価格 = 3\n"
+RU = "# Цена товара\nцена = 3\n"  # noqa: RUF001 - Cyrillic
+WIDE = "\ufeffx\r\n價 = 3\r\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "old", "new"),
+    [
+        ("Café", "latin-1", "Café", "Thé"),
+        ("\ufeffa = 1\n", "utf-8", "a = 1", "a = é"),
+        (WIDE, "utf-16-le", "價 = 3", "價 = 4"),
+        (WIDE, "utf-16-be", "價 = 3", "價 = 4"),
+        (WIDE, "utf-32-le", "價 = 3", "價 = 4"),
+        (WIDE, "utf-32-be", "價 = 3", "價 = 4"),
+        ("price = 3\r\n", "utf-16-le", "3", "4"),
+        (ZH, "gbk", "价格 = 3", "价格 = 4"),
+        (JA, "cp932", "価格 = 3", "価格 = 4"),
+        (JA, "euc_jp", "価格 = 3", "価格 = 4"),
+        (JA, "iso2022_jp", "= 3", "= 4"),
+        (RU, "koi8-r", "цена", "сумма"),
+        (RU, "cp1251", "цена", "сумма"),
+    ],
+)
+def test_an_edit_keeps_the_encoding(
+    root: Path, text: str, encoding: str, old: str, new: str
+) -> None:
+    (root / "a.txt").write_bytes(text.encode(encoding))
+    said = edit(root, "a.txt", old, new)
+    assert (root / "a.txt").read_bytes() == text.replace(old, new).encode(encoding), said
+    assert new in run(root, "read_file", "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("before", "old", "new", "after"),
+    [
+        (b"n = '\xfc\xfd\xfe'\nx = 1\n", "x = 1", "x = 2", b"n = '\xfc\xfd\xfe'\nx = 2\n"),
+        (b"h\xc3\xa9\xc3\xa9\n\xff\nx\n", "x", "é", b"h\xc3\xa9\xc3\xa9\n\xff\n\xc3\xa9\n"),
+    ],
+)
+def test_bytes_that_nothing_explains_stay_as_they_are(
+    root: Path, before: bytes, old: str, new: str, after: bytes
+) -> None:
+    (root / "a.txt").write_bytes(before)
+    said = edit(root, "a.txt", old, new)
+    assert (root / "a.txt").read_bytes() == after, said
+
+
+def test_what_an_encoding_cannot_hold_is_named_and_nothing_is_written(root: Path) -> None:
     (root / "latin.txt").write_bytes("Café".encode("latin-1"))
-    assert "is not UTF-8" in edit(root, "latin.txt", "Caf", "Tee")
+    said = edit(root, "latin.txt", "Café", "Café ☕")
+    assert "(U+2615 HOT BEVERAGE) cannot be written: latin.txt is in Windows-1252" in said
     assert (root / "latin.txt").read_bytes() == "Café".encode("latin-1")
+    (root / "odd.txt").write_bytes(b"\xfc\xfd\xfe\na\n")
+    assert "cannot be written: odd.txt is in an unknown encoding" in edit(root, "odd.txt", "a", "ä")
+    assert "\\xFC\\xFD\\xFE" in run(root, "read_file", "odd.txt")
+    assert (root / "odd.txt").read_bytes() == b"\xfc\xfd\xfe\na\n"
+
+
+def test_a_whole_write_keeps_the_mark_and_the_line_ends_and_says_so(root: Path) -> None:
+    (root / "a.txt").write_bytes("\ufeffa\r\nb\r\n".encode("utf-16-le"))
+    said = run(root, "write_file", "a.txt", "é\n")
+    assert said == (
+        "Wrote a.txt, 1 line; it had 2, and its line ends (CRLF) are kept; "
+        "it is UTF-16 (little-endian) as before."
+    )
+    assert (root / "a.txt").read_bytes() == "\ufeffé\r\n".encode("utf-16-le")
+    assert probed(root, "write_file", "run", path="a.txt", content="é\n") is not None
+    assert probed(root, "write_file", "run", path="a.txt", content="è\n") is None
+    (root / "l.txt").write_bytes("Café\n".encode("latin-1"))
+    said = run(root, "write_file", "l.txt", "Café\n")
+    assert said.endswith("it had 1; it was in Windows-1252 (Latin-1) and is UTF-8 now.")
+    assert (root / "l.txt").read_text("utf-8") == "Café\n"
+
+
+def test_a_name_that_looks_like_one_that_is_there_is_that_one(root: Path) -> None:
+    (root / "Cafe\u0301.txt").write_text("a = 1\n")
+    (root / "at 10\u202fAM.txt").write_text("b = 1\n")
+    assert run(root, "read_file", "Caf\u00e9.txt") == "   1| a = 1"
+    assert run(root, "read_file", "at 10 AM.txt") == "   1| b = 1"
+    assert "Edited" in edit(root, "Caf\u00e9.txt", "1", "2")
+    run(root, "write_file", "at 10 AM.txt", "b = 2\n")
+    names = sorted(path.name for path in root.glob("*.txt"))
+    assert names == ["Cafe\u0301.txt", "at 10\u202fAM.txt"]
+    (root / "at 10\u2009AM.txt").write_text("another\n")
+    with pytest.raises(ToolError, match="no file"):
+        run(root, "read_file", "at 10 AM.txt")
+
+
+def test_a_project_opened_through_a_link_takes_paths_through_it(root: Path) -> None:
+    link = root.parent / "link"
+    link.symlink_to(root)
+    other = root.parent / "other"
+    other.symlink_to(root.parent)
+    for base in (link, root, other / "shop", other / "link"):
+        assert run(link, "read_file", str(base / "README.md")) == "   1| # Shop"
+        assert run(root, "read_file", str(base / "README.md")) == "   1| # Shop"
+    with pytest.raises(ToolError, match="outside"):
+        run(link, "read_file", str(root.parent / "link2" / "README.md"))

@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from agentkit import Agent, ModelConnectionError, ModelSettings, ToolError, tool
 from agentkit.agent import Cancellation
 from agentkit.messages import AssistantMessage, Usage
+from agentkit.mistakes import install
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 from agentkit.trace import keep_secret
 from agentkit.trace.otel import OpenTelemetryObserver
@@ -372,4 +373,4 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 1
-    assert "needs the extra `otel`: pip install '.[otel]'" in ended.stderr
+    assert f"needs the extra `otel`: {install('otel')}" in ended.stderr

@@ -1,28 +1,33 @@
 """Replacing a piece of a text that a model remembers nearly right: never in a wrong place.
 
-Pure text in, pure text out. A piece is looked for as it stands; then without what models are seen
-to get wrong: line numbers copied along, line endings, space at the ends of lines, the indentation.
-At each of these rungs it must be found exactly once, or nothing is changed and the refusal says
-what to send instead.
+Pure text in, pure text out. A piece is looked for as it stands; then by how it looks
+(`agentkit_tools.folding`); then without regard to blanks; then line by line without the
+indentation. At the first of these rungs where it is found at all it must be found exactly once, or
+nothing is changed and the refusal shows what to send instead.
+
+A place whose spelling differs from the model's is not overwritten with the model's: what the old
+piece and the new one have in common keeps the file's own spelling, its line ends, its blanks. Only
+the rest is replaced, and the lines that come new end as their neighbours do.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, groupby, islice, pairwise, takewhile
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, islice, pairwise
+from types import MappingProxyType
+from typing import Annotated
 
 from pydantic import Field
 
 from agentkit import ToolError
-from agentkit.schema.phrases import many
+from agentkit_tools.differences import changes, same_beginning, window
+from agentkit_tools.folding import Folded, Folding, continues, fold, folded
+from agentkit_tools.texts import line_end_at, lines_of, named
 
-__all__ = ["Edit", "applied", "difference", "is_done", "lines_of"]
+__all__ = ["Edit", "applied", "is_done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +38,25 @@ class Edit:
     new: Annotated[str, Field(description="The text to put there.")]
 
 
-_Key: TypeAlias = Callable[[str], str]
-
-
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A place in a text; `new` is None where it is clear what to replace, but not with what."""
+class _Place:
+    """Where an old piece stands.
+
+    Attributes:
+        begin: In the text.
+        end: In the text.
+        source: The text, folded so that the old piece is what stands there.
+        at: Where the piece begins in the folded text.
+        old: The old piece under the same folding, indented as the text is there.
+        edit: The pieces, so indented; None where that cannot be told.
+    """
 
     begin: int
     end: int
-    new: str | None
+    source: Folded
+    at: int
+    old: Folded
+    edit: Edit | None
 
 
 def applied(text: str, edits: Sequence[Edit], path: str) -> str:
@@ -54,7 +68,8 @@ def applied(text: str, edits: Sequence[Edit], path: str) -> str:
         path: For what is said to the model.
 
     Raises:
-        ToolError: A piece is not there, or more than once; or two edits overlap.
+        ToolError: A piece is not there, or more than once; two edits overlap; or nothing would
+            change.
     """
     if not edits:
         raise ToolError('there are no edits: give at least one, with "old" and "new".')
@@ -63,128 +78,16 @@ def applied(text: str, edits: Sequence[Edit], path: str) -> str:
         if other.begin < one.end:
             line = _line_at(text, other.begin)
             raise ToolError(f"two edits overlap at line {line} of {path}: make them one edit.")
-    endings = _endings(text)
-    for place in reversed(found):
-        text = text[: place.begin] + _with_endings(place.new or "", endings) + text[place.end :]
-    return text
-
-
-def difference(before: str, after: str) -> str:
-    """What changed, as a unified diff without its head, at most 40 lines."""
-    old, new = ([line.rstrip("\r\n") for line in lines_of(text)] for text in (before, after))
-    same = _alike(zip(old, new, strict=False))  # comparing the rest takes long
-    skipped = max(same - 1, 0)
-    tail = _alike(zip(reversed(old[same:]), reversed(new[same:]), strict=False))
-    kept = max(tail - 1, 0)
-    lines = list(_hunks(old[: len(old) - kept], new[: len(new) - kept], skipped))
-    shown = [line[:_SHOWN_COLUMNS] for line in lines[:_SHOWN_LINES]]
-    if len(lines) > _SHOWN_LINES:
-        shown.append(f"({many(len(lines) - _SHOWN_LINES, 'more line')})")
-    return "\n".join(shown)
-
-
-def _alike(pairs: Iterable[tuple[str, str]]) -> int:
-    """How many of the first pairs are of the same lines."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-
-
-def _hunks(old: list[str], new: list[str], skipped: int) -> Iterator[str]:
-    """The hunks of a unified diff with one line around, given how many first lines are the same."""
-    matcher = _Matched(list(_opcodes(old[skipped:], new[skipped:])))
-    for group in matcher.get_grouped_opcodes(1):
-        (_, begin, _, begin_new, _), (*_, end, _, end_new) = group[0], group[-1]
-        yield (
-            f"@@ -{skipped + begin + 1},{end - begin} +{skipped + begin_new + 1},"
-            f"{end_new - begin_new} @@"
-        )
-        for kind, i1, i2, j1, j2 in group:
-            if kind == "equal":
-                yield from (f" {line}" for line in old[skipped + i1 : skipped + i2])
-            else:
-                yield from (f"-{line}" for line in old[skipped + i1 : skipped + i2])
-                yield from (f"+{line}" for line in new[skipped + j1 : skipped + j2])
-
-
-class _Matched(difflib.SequenceMatcher[str]):
-    """What was found otherwise, for difflib to group."""
-
-    def __init__(self, found: list[_Opcode]) -> None:
-        super().__init__()
-        self._found = found
-
-    def get_opcodes(self) -> list[_Opcode]:
-        return self._found
-
-
-_Opcode: TypeAlias = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]
-
-
-def _opcodes(old: Sequence[str], new: Sequence[str]) -> Iterator[_Opcode]:
-    """What `difflib.SequenceMatcher` finds, in time linear in the lines.
-
-    Its own time grows with their square. So lines that stand once on both sides divide the texts
-    first (patience diff). A part without such lines that is still long is compared line by line if
-    both sides have as many, else it is one replacement.
-    """
-    at_old = at_new = 0
-    for anchor_old, anchor_new in [*_anchors(old, new), (len(old), len(new))]:
-        part_old, part_new = old[at_old:anchor_old], new[at_new:anchor_new]
-        if len(part_old) * len(part_new) <= _COMPARED_PAIRS:
-            matcher = difflib.SequenceMatcher(None, part_old, part_new, autojunk=False)
-            for kind, i1, i2, j1, j2 in matcher.get_opcodes():
-                yield kind, at_old + i1, at_old + i2, at_new + j1, at_new + j2
-        elif len(part_old) == len(part_new):
-            for same, i1, i2 in _runs(part_old, part_new):
-                kind = "equal" if same else "replace"
-                yield kind, at_old + i1, at_old + i2, at_new + i1, at_new + i2
-        else:
-            yield "replace", at_old, anchor_old, at_new, anchor_new
-        if anchor_old < len(old):
-            yield "equal", anchor_old, anchor_old + 1, anchor_new, anchor_new + 1
-        at_old, at_new = anchor_old + 1, anchor_new + 1
-
-
-def _runs(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, int, int]]:
-    """Rows of lines that are the same in the same place, or not, of two texts of equal length."""
+    parts: list[str] = []
     at = 0
-    for same, row in groupby(one == other for one, other in zip(old, new, strict=True)):
-        begin, at = at, at + sum(1 for _ in row)
-        yield same, begin, at
-
-
-def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
-    """Places of lines that stand once on both sides and in the same order, as many as there are."""
-    if len(old) * len(new) <= _COMPARED_PAIRS:
-        return []
-    places = _once(new)
-    pairs = [(at, places[line]) for line, at in _once(old).items() if line in places]
-    pairs.sort()
-    tops: list[int] = []  # the last place of the shortest run of each length, and what led there
-    runs: list[int] = []
-    before: list[int] = []
-    for number, (_, place) in enumerate(pairs):
-        length = bisect_left(tops, place)
-        before.append(runs[length - 1] if length else -1)
-        if length == len(tops):
-            tops.append(place)
-            runs.append(number)
-        else:
-            tops[length], runs[length] = place, number
-    found: list[tuple[int, int]] = []
-    number = runs[-1] if runs else -1
-    while number >= 0:
-        found.append(pairs[number])
-        number = before[number]
-    return found[::-1]
-
-
-def _once(lines: Sequence[str]) -> dict[str, int]:
-    """The lines that stand once, with their places."""
-    counts = Counter(lines)
-    return {line: at for at, line in enumerate(lines) if counts[line] == 1}
-
-
-_COMPARED_PAIRS = 40_000  # of lines that are compared each with each
+    for place in found:
+        for begin, end, new in _replacements(text, place):
+            parts += [text[at:begin], new]
+            at = end
+    changed = "".join([*parts, text[at:]])
+    if changed == text:
+        raise ToolError(f"{path} has the new text already: nothing would change.")
+    return changed
 
 
 def is_done(text: str, edits: Sequence[Edit]) -> bool | None:
@@ -200,58 +103,84 @@ def is_done(text: str, edits: Sequence[Edit]) -> bool | None:
 def _is_in(text: str, edit: Edit) -> bool | None:
     if not edit.new.strip():
         return None  # what is left around a deletion may look like the old piece again
-    old_is_there = bool(_matches(text, edit))
-    alike = _by_lines(text, Edit(edit.new, ""), str.strip)
-    new_is_there = edit.new in text or any(True for _ in alike)
+    old_is_there = bool(_places(text, edit))
+    new_is_there = edit.new in text or bool(_places(text, Edit(edit.new, "")))
     return None if old_is_there == new_is_there else new_is_there
-
-
-def lines_of(text: str) -> list[str]:
-    r"""The lines with their ends; only `\n` ends one, as in an editor and in `grep -n`."""
-    return re.findall(r"[^\n]*\n|[^\n]+", text)
-
-
-_SHOWN_LINES = 40
-_SHOWN_COLUMNS = 160
 
 
 # --- the place ---------------------------------------------------------------------------------
 
 
-def _place(text: str, edit: Edit, path: str) -> _Found:
-    if not edit.old.strip():
+def _place(text: str, edit: Edit, path: str) -> _Place:
+    if not folded(edit.old, Folding.BLANKS).strip():
         raise ToolError(
             f'the "old" text of an edit of {path} is empty: give the lines to replace, or write '
             "the whole file."
         )
     if edit.old == edit.new:
         raise ToolError(f'"old" and "new" are the same: nothing of {path} would change.')
-    found = _matches(text, edit)
+    edit = _without_numbers(edit, text)
+    found = _places(text, edit)
     if len(found) > 1:
-        raise _ambiguous(text, found, path)
+        raise _ambiguous(text, edit.old, found, path)
     if not found:
         raise _absent(text, edit.old, path)
-    if found[0].new is None:
+    if found[0].edit is None:
         raise _indented(text, found[0], path)
     return found[0]
 
 
-def _matches(text: str, edit: Edit) -> list[_Found]:
+def _places(text: str, edit: Edit) -> list[_Place]:
     """Where the old piece is, on the first rung on which it is anywhere."""
-    edit = _without_numbers(edit, text)
-    rungs = (
-        _exact(text, edit),
-        _by_lines(text, edit, str.rstrip),
-        _by_lines(text, edit, str.strip),
-    )
-    return next((found for rung in rungs if (found := list(islice(rung, _MOST_PLACES)))), [])
+    for folding in Folding:
+        source = fold(text, folding)
+        if found := list(islice(_in_line(text, source, edit, folding), _MOST_PLACES)):
+            return found
+        if folding is Folding.BLANKS:
+            return list(islice(_by_lines(source, edit), _MOST_PLACES))
+    return []
 
 
-def _exact(text: str, edit: Edit) -> Iterator[_Found]:
-    begin = text.find(edit.old)
-    while begin >= 0:
-        yield _Found(begin, begin + len(edit.old), edit.new)
-        begin = text.find(edit.old, begin + 1)
+def _in_line(text: str, source: Folded, edit: Edit, folding: Folding) -> Iterator[_Place]:
+    """Where the folded piece is in the folded text, without cutting a character in two."""
+    old = fold(edit.old, folding)
+    wanted = old.text
+    to_the_end = old.end(len(wanted)) != len(edit.old) and edit.old[-1:].isspace()
+    at = source.text.find(wanted) if wanted else -1
+    while at >= 0:
+        until = at + len(wanted)
+        begin, end = source.begin(at), source.end(until)
+        if begin is not None and end is not None:
+            cut = continues(text, begin) or continues(text, end)
+            ends_line = source.text[until : until + 1] in ("", "\n")
+            if not cut and (ends_line or not to_the_end):
+                yield _Place(begin, end, source, at, old, edit)
+        at = source.text.find(wanted, at + 1)
+
+
+def _by_lines(source: Folded, edit: Edit) -> Iterator[_Place]:
+    """Whole lines that look alike but for their indentation."""
+    edit = _trimmed(edit)
+    lines, old = source.text.split("\n"), folded(edit.old, Folding.BLANKS).split("\n")
+    starts = [0, *accumulate(len(line) + 1 for line in lines)]
+    # No line holds a line break, so a row of lines is found as one text, which takes linear time.
+    wanted = "\n".join(["", *map(str.strip, old), ""])
+    keys = "\n".join(["", *map(str.strip, lines), ""])
+    first = at = 0
+    while (found := keys.find(wanted, at)) >= 0:
+        first += keys.count("\n", at, found)
+        last = first + len(old) - 1
+        made = _indented_as(lines[first : last + 1], edit)
+        until = starts[last] + len(lines[last])
+        if not edit.new and last + 1 < len(lines):  # the lines go, and so does their last end
+            until += 1
+            made = Edit(f"{made.old}\n", "") if made is not None else None
+        begin, end = source.begin(starts[first]), source.end(until)
+        assert begin is not None, "a line begins where a piece does"
+        assert end is not None, "and so it ends"
+        there = fold(made.old if made is not None else "", Folding.BLANKS)
+        yield _Place(begin, end, source, starts[first], there, made)
+        first, at = first + 1, keys.index("\n", found + 1)
 
 
 _NUMBERED = re.compile(r"^ {0,5}\d+\| ?", re.MULTILINE)
@@ -264,95 +193,182 @@ def _without_numbers(edit: Edit, text: str) -> Edit:
     return Edit(_NUMBERED.sub("", edit.old), _NUMBERED.sub("", edit.new))
 
 
-def _by_lines(text: str, edit: Edit, key: _Key) -> Iterator[_Found]:
-    """Whole lines that are equal by `key`, with the replacement indented as they are."""
-    old, new = _trimmed(edit)
-    lines = lines_of(text)
-    # No key holds a line break, so a row of keys is found as one text, which takes linear time.
-    wanted = "\n".join(["", *map(key, old), ""])
-    keys = "\n".join(["", *map(key, lines), ""])
-    first = at = begin = 0
-    while (found := keys.find(wanted, at)) >= 0:
-        skipped = keys.count("\n", at, found)
-        begin += sum(map(len, lines[first : first + skipped]))
-        first += skipped
-        own = lines[first : first + len(old)]
-        end = begin + sum(map(len, own)) - len(_ending(own[-1])) * bool(new)
-        yield _Found(begin, end, _indented_as(own, old, new))
-        begin += len(lines[first])
-        first, at = first + 1, keys.index("\n", found + 1)
-
-
-def _trimmed(edit: Edit) -> tuple[list[str], list[str]]:
-    """The lines of both pieces, without the line breaks that stand around both."""
-    old, new = edit.old.replace("\r\n", "\n"), edit.new.replace("\r\n", "\n")
+def _trimmed(edit: Edit) -> Edit:
+    """Both pieces without the line breaks that stand around both, and the old one without any."""
+    old, new = _ANY_LINE_END.sub("\n", edit.old), _LINE_END.sub("\n", edit.new)
     while old.endswith("\n") and new.endswith("\n"):
         old, new = old[:-1], new[:-1]
     while old.startswith("\n") and new.startswith("\n"):
         old, new = old[1:], new[1:]
-    return old.strip("\n").split("\n"), new.split("\n") if new else []
+    return Edit(old.strip("\n"), new)
 
 
-def _indented_as(own: Sequence[str], old: Sequence[str], new: Sequence[str]) -> str | None:
-    """The new lines, indented the way the file's own lines differ from the old ones."""
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_ANY_LINE_END = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
+
+
+# --- the indentation ---------------------------------------------------------------------------
+
+
+def _indented_as(own: Sequence[str], edit: Edit) -> Edit | None:
+    """Both pieces, indented the way the file's own lines differ from the old ones."""
     levels: dict[str, str] = {}
-    for mine, theirs in zip(own, old, strict=True):
-        if theirs.strip() and levels.setdefault(_indent(theirs), _indent(mine)) != _indent(mine):
+    old = [_indent(line) for line in edit.old.split("\n")]
+    for line, (theirs, rest) in zip(own, old, strict=True):
+        mine, _ = _indent(line)
+        if rest and levels.setdefault(theirs, mine) != mine:
             return None  # one level of the model's is two of the file's
-    made = [_moved(line, levels) if line.strip() else "" for line in new]
-    return None if None in made else "\n".join(line for line in made if line is not None)
+    made: list[str] = []
+    for indent, rest in map(_indent, edit.new.split("\n")):
+        moved = _moved(indent, levels) if rest else ""
+        if moved is None:
+            return None
+        made.append(moved + rest)
+    as_it_is = [_indent(line)[0] + rest for line, (_, rest) in zip(own, old, strict=True)]
+    return Edit("\n".join(as_it_is), "\n".join(made))
 
 
-def _moved(line: str, levels: dict[str, str]) -> str | None:
-    """A line with the file's indentation for its own; None if that cannot be told."""
-    indent, rest = _indent(line), line[len(_indent(line)) :]
+def _moved(indent: str, levels: dict[str, str]) -> str | None:
+    """The file's indentation for one of the model's; None if that cannot be told."""
     if indent in levels:
-        return levels[indent] + rest
+        return levels[indent]
     shifts = {mine.removesuffix(theirs) for theirs, mine in levels.items() if mine.endswith(theirs)}
     if len(shifts) == 1 and all(mine.endswith(theirs) for theirs, mine in levels.items()):
-        return shifts.pop() + line  # the model left out a part that all lines begin with
+        return shifts.pop() + indent  # the model left out a part that all lines begin with
     base = max((level for level in levels if indent.startswith(level)), key=len, default=None)
     if base is None:
         return None
     deeper = indent[len(base) :]
     if deeper in levels:
-        return levels[base] + levels[deeper] + rest
+        return levels[base] + levels[deeper]
     same_kind = set(deeper) <= set("".join(levels.values())) or not "".join(levels.values())
-    return levels[base] + deeper + rest if same_kind else None
+    return levels[base] + deeper if same_kind else None
 
 
-def _indent(line: str) -> str:
-    return line[: len(line) - len(line.lstrip(" \t"))]
+def _indent(line: str) -> tuple[str, str]:
+    """The indentation of a line, in spaces and tabs, and what comes after it."""
+    rest = line.lstrip()
+    return re.sub(r"[^ \t]", " ", line[: len(line) - len(rest)]), rest
 
 
-def _ending(line: str) -> str:
-    return line[len(line.rstrip("\r\n")) :]
+# --- the change --------------------------------------------------------------------------------
 
 
-def _endings(text: str) -> str:
-    r"""What ends the lines: `\r\n` only where it ends them all."""
-    ends = text.count("\n")
-    return "\r\n" if ends and text.count("\r\n") == ends else "\n"
+def _replacements(text: str, place: _Place) -> Iterator[tuple[int, int, str]]:
+    """The pieces of the text that the edit changes, with what comes there."""
+    assert place.edit is not None, "checked by the caller"
+    old, new = place.edit.old, place.edit.new
+    if _LINE_END.sub("\n", old) == _LINE_END.sub("\n", new):  # it is the line ends that are meant
+        yield place.begin, place.end, new
+        return
+    for one in _joined(_Piece.of(place, *each) for each in changes(old, new)):
+        whole = old[one.begin : one.old_begin] + new[one.new_begin : one.new_end]
+        whole += old[one.old_end : one.end]
+        at, until = one.span(place)
+        yield at, until, _LINE_END.sub(line_end_at(text, at), whole)
 
 
-def _with_endings(new: str, endings: str) -> str:
-    return re.sub(r"\r?\n", endings, new) if endings == "\r\n" else new
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A piece of the old text that changes, widened to where the file, too, can be cut.
+
+    One character here may be three there (an ellipsis and its dots), so a change of a part of it
+    takes the whole.
+
+    Attributes:
+        first: Where the widened piece begins in the folded old text.
+        last: Where it ends there.
+        begin: Where it begins in the old text.
+        end: Where it ends there.
+        old_begin: Where what changes begins in the old text.
+        old_end: Where that ends.
+        new_begin: Where what comes instead begins in the new text.
+        new_end: Where that ends.
+    """
+
+    first: int
+    last: int
+    begin: int
+    end: int
+    old_begin: int
+    old_end: int
+    new_begin: int
+    new_end: int
+
+    @classmethod
+    def of(
+        cls, place: _Place, old_begin: int, old_end: int, new_begin: int, new_end: int
+    ) -> _Piece:
+        """A change, widened."""
+        first, begin = place.old.around(old_begin)[0], old_begin
+        last, end = place.old.around(old_end)[1], old_end
+        while place.old.begin(first) is None or place.source.begin(place.at + first) is None:
+            first -= 1
+        if place.old.around(old_begin) != (first, first):
+            begin = place.old.begin(first) or 0
+        while place.old.end(last) is None or place.source.end(place.at + last) is None:
+            last += 1
+        if place.old.around(old_end) != (last, last):
+            end = place.old.end(last) or 0
+        return cls(first, last, begin, end, old_begin, old_end, new_begin, new_end)
+
+    def span(self, place: _Place) -> tuple[int, int]:
+        """What the piece is in the file.
+
+        What folding drops (blanks before a line's end) stands between two characters. It stays
+        where it is, unless the model changes what it wrote there itself.
+        """
+        if self.begin == self.end:  # something comes between
+            at = place.begin if not self.first else place.source.end(place.at + self.first)
+            assert at is not None, "it was widened to where the file can be cut"
+            return at, at
+        begin = place.source.begin(place.at + self.first)
+        if self.begin != place.old.begin(self.first):
+            begin = place.source.end(place.at + self.first) if self.first else place.begin
+        end = place.source.end(place.at + self.last)
+        if self.end != place.old.end(self.last):
+            end = place.source.begin(place.at + self.last)
+        assert begin is not None, "it was widened to where the file can be cut"
+        assert end is not None, "it was widened to where the file can be cut"
+        return max(begin, place.begin), min(end, place.end)
+
+
+def _joined(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+    """The pieces, those that were widened into each other as one."""
+    last: _Piece | None = None
+    for piece in pieces:
+        if last is not None and piece.first < last.last:
+            last = replace(
+                last, last=piece.last, end=piece.end, old_end=piece.old_end, new_end=piece.new_end
+            )
+            continue
+        if last is not None:
+            yield last
+        last = piece
+    if last is not None:
+        yield last
 
 
 # --- refusals that lead to a right second try --------------------------------------------------
 
 
-def _ambiguous(text: str, found: Sequence[_Found], path: str) -> ToolError:
-    lines = [str(_line_at(text, place.begin)) for place in found[:_SHOWN_PLACES]]
+def _ambiguous(text: str, old: str, found: Sequence[_Place], path: str) -> ToolError:
+    shown = found[:_SHOWN_PLACES]
+    lines = ", ".join(str(_line_at(text, place.begin)) for place in shown)
     more = "" if len(found) <= _SHOWN_PLACES else " and others"
     times = f"{len(found)} times" if len(found) < _MOST_PLACES else f"{_MOST_PLACES} times or more"
+    spelled = "".join(
+        f"\nAt line {_line_at(text, place.begin)} {told}"
+        for place in shown
+        if (told := _told_apart(text[place.begin : place.end], old))
+    )
     return ToolError(
-        f"the old text is in {path} {times}, at lines {', '.join(lines)}{more}. "
-        "Nothing was changed. Give more of the lines around the one you mean."
+        f"the old text is in {path} {times}, at lines {lines}{more}. "
+        f"Nothing was changed. Give more of the lines around the one you mean.{spelled}"
     )
 
 
-def _indented(text: str, place: _Found, path: str) -> ToolError:
+def _indented(text: str, place: _Place, path: str) -> ToolError:
     first = _line_at(text, place.begin)
     shown = _numbered(lines_of(text[place.begin : place.end])[:_SHOWN_LINES], first)
     return ToolError(
@@ -362,48 +378,173 @@ def _indented(text: str, place: _Found, path: str) -> ToolError:
 
 
 def _absent(text: str, old: str, path: str) -> ToolError:
-    lines = lines_of(text)
-    first = _nearest(lines, [line.strip() for line in lines_of(old) if line.strip()])
-    if first is None:
+    lines, theirs = lines_of(text), lines_of(old.strip("\r\n"))
+    found = _nearest(lines, theirs)
+    if found is None:
+        longest = window(max(theirs, key=len).strip())
         return ToolError(
-            f"the old text is not in {path}. Nothing was changed. Read the file first."
+            f"the old text is not in {path}. Nothing was changed. Read the file first: no line of "
+            f'it is like "{longest}".'
         )
-    count = min(old.strip("\n").count("\n") + 3, _SHOWN_NEAR)
-    begin = max(first - 1, 0)
+    at, of = found  # the line of the file that is most like one of the old lines
+    first = max(at - of, 0)
+    number, column, told = _first_difference(lines, theirs, at - of)
+    begin = max(min(first, number) - 1, 0)
+    count = min(max(len(theirs) + 2, number - begin + 2), _SHOWN_NEAR)
+    begin = max(begin, number - count + 2)
+    shown = _numbered(lines[begin : begin + count], begin + 1, {number: column})
     return ToolError(
-        f"the old text is not in {path}. Nothing was changed. The nearest lines are:\n"
-        f"{_numbered(lines[begin : begin + count], begin + 1)}\n"
-        "Copy what is to be replaced from there, without the line numbers."
+        f"the old text is not in {path}. Nothing was changed. The nearest lines are:\n{shown}\n"
+        f"{told} Copy what is to be replaced from there, without the line numbers."
     )
 
 
-def _nearest(lines: Sequence[str], wanted: Sequence[str]) -> int | None:
-    """The line, from 0, where the lines wanted are most nearly found."""
-    stripped = [line.strip() for line in lines]
-    known = set(wanted)
+def _nearest(lines: Sequence[str], old: Sequence[str]) -> tuple[int, int] | None:
+    """A line of the file and the old line that it is most like, both from 0."""
+    stripped = [folded(line, Folding.BLANKS).strip() for line in lines]
+    wanted = [folded(line, Folding.BLANKS).strip() for line in old]
+    known = {line for line in wanted if line}
     hits = [0, *accumulate(line in known for line in stripped)]  # before each line
     ends = (min(at + len(wanted), len(lines)) for at in range(len(lines)))
     scores = [hits[end] - hits[at] for at, end in enumerate(ends)]
-    best = max(scores, default=0)
-    if best:
-        return scores.index(best)
-    longest = max(wanted, key=len)[:_SHOWN_COLUMNS]
-    starts = [line[:_SHOWN_COLUMNS] for line in stripped[:_MOST_COMPARED]]
-    close = difflib.get_close_matches(longest, starts, n=1, cutoff=0.6)
-    return starts.index(close[0]) if close else None
+    if best := max(scores, default=0):
+        at = scores.index(best)
+        while stripped[at] not in known:
+            at += 1
+        return at, wanted.index(stripped[at])
+    longest = max(wanted, key=len)
+    starts = [line[:_COLUMNS] for line in stripped[:_MOST_COMPARED]]
+    close = difflib.get_close_matches(longest[:_COLUMNS], starts, n=1, cutoff=0.6)
+    if close:
+        return starts.index(close[0]), wanted.index(longest)
+    return _longest_beginning(stripped, wanted)
 
 
-def _numbered(lines: Sequence[str], first: int) -> str:
+def _longest_beginning(lines: Sequence[str], wanted: Sequence[str]) -> tuple[int, int] | None:
+    """The line that holds most of the beginning or the end of an old line."""
+    text = "\n".join(lines)
+    best = (_LEAST_ALIKE, -1, 0)
+    for number, line in enumerate(wanted[:_SHOWN_NEAR]):
+        for beginning in (True, False):
+            low, high = 0, len(line) + 1
+            while low + 1 < high:
+                middle = (low + high) // 2
+                low, high = (
+                    (middle, high) if _end_of(line, middle, beginning) in text else (low, middle)
+                )
+            if low > best[0]:
+                best = (low, text.index(_end_of(line, low, beginning)), number)
+    return (text.count("\n", 0, best[1]), best[2]) if best[1] >= 0 else None
+
+
+def _end_of(line: str, length: int, beginning: bool) -> str:
+    return line[:length] if beginning else line[len(line) - length :]
+
+
+def _first_difference(lines: Sequence[str], old: Sequence[str], begin: int) -> tuple[int, int, str]:
+    """Where the file differs from the old text, if that began at a line of it.
+
+    Returns:
+        The line and column, from 0, and a sentence about them.
+    """
+    for number, theirs in enumerate(old, begin):
+        if not 0 <= number < len(lines):
+            where = "begins" if number < 0 else "ends"
+            shown = window(theirs.strip(), 0, _SHOWN_QUOTED)
+            told = f'The file {where} where the old text has "{shown}".'
+            return max(min(number, len(lines) - 1), 0), 0, told
+        mine = lines[number].rstrip("\r\n")
+        theirs = theirs.rstrip("\r\n")
+        column, other = _differ_at(mine, theirs, partly=number in (begin, begin + len(old) - 1))
+        if column is None:
+            continue
+        told = (
+            f'The first difference is in line {number + 1}: the file has "{_around(mine, column)}" '
+            f'where the old text has "{_around(theirs, other)}"'
+        )
+        names = [_character(mine, column), _character(theirs, other)]
+        if any(not piece.isascii() or not piece.isprintable() or piece == " " for piece in names):
+            told += f": {named(names[0])}, not {named(names[1])}"
+        return number, column, f"{told}."
+    return max(begin, 0), 0, "Its first or last character is a part of another one in the file."
+
+
+def _differ_at(mine: str, theirs: str, *, partly: bool) -> tuple[int | None, int]:
+    """Where two lines differ, in both, blanks around aside; None where they do not.
+
+    A first or last line may be a part of the file's, so there it is laid where it fits best.
+    """
+    one, other = fold(mine, Folding.BLANKS), fold(theirs, Folding.BLANKS)
+    a, b = one.text, other.text
+    at, from_ = len(a) - len(a.lstrip()), len(b) - len(b.lstrip())
+    if partly and b.strip() in a:
+        return None, 0
+    if partly and len(a) * len(b) <= _MOST_PAIRS:
+        found = difflib.SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
+        if found.b > from_ and found.b + found.size >= len(b.rstrip()):  # it differs before that
+            return _back(one, found.a - 1), _back(other, found.b - 1)
+        at, from_ = found.a, found.b
+    elif partly and (place := _overlap(a, b.strip())) is not None:
+        at = place
+    same = same_beginning(a[at:], b[from_:])
+    if a[at + same :].strip() == b[from_ + same :].strip():
+        return None, 0
+    return _back(one, at + same), _back(other, from_ + same)
+
+
+def _overlap(line: str, old: str) -> int | None:
+    """Where in a long line the longest beginning of an old one stands."""
+    low, high = 0, len(old) + 1
+    while low + 1 < high:
+        middle = (low + high) // 2
+        low, high = (middle, high) if old[:middle] in line else (low, middle)
+    return line.index(old[:low]) if low else None
+
+
+def _back(line: Folded, position: int) -> int:
+    """A place of the source for one of the folded line."""
+    while position > 0 and line.begin(position) is None:
+        position -= 1
+    return line.begin(max(position, 0)) or 0
+
+
+def _around(line: str, column: int) -> str:
+    begin = max(column - _SHOWN_QUOTED // 2, 0)
+    return window(line[begin:], 0, _SHOWN_QUOTED)
+
+
+def _character(line: str, column: int) -> str:
+    return line[column : column + 1] or "\n"
+
+
+def _told_apart(mine: str, theirs: str) -> str:
+    """How two spellings of what looks the same differ first; nothing if they are the same."""
+    if mine == theirs:
+        return ""
+    same = same_beginning(mine, theirs)
+    return f"it is spelled with {named(_character(mine, same))}."
+
+
+def _numbered(
+    lines: Sequence[str], first: int, columns: Mapping[int, int] = MappingProxyType({})
+) -> str:
+    """Lines with their numbers; of a line that is looked at, the column in sight."""
     return "\n".join(
-        f"{number:4}| {line.rstrip()[:_SHOWN_COLUMNS]}" for number, line in enumerate(lines, first)
+        f"{number:4}| {window(line.rstrip(), columns.get(number - 1, 0))}"
+        for number, line in enumerate(lines, first)
     )
 
 
 def _line_at(text: str, position: int) -> int:
-    return text.count("\n", 0, position) + 1
+    return len(lines_of(text[:position] + "x"))
 
 
+_COLUMNS = 160
+_LEAST_ALIKE = 5  # characters
+_SHOWN_LINES = 40
 _SHOWN_PLACES = 5
-_MOST_PLACES = 100
 _SHOWN_NEAR = 12
+_SHOWN_QUOTED = 60
+_MOST_PLACES = 100
 _MOST_COMPARED = 2_000  # lines: comparing is slow, and this only words a hint
+_MOST_PAIRS = 1_000_000  # of characters

@@ -7,13 +7,14 @@ something outside is cut rather than written through, and nothing special is eve
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -23,9 +24,11 @@ from pydantic import Field
 from agentkit import ToolContext, ToolError, Toolset, tool
 from agentkit.schema.phrases import many
 from agentkit.toolset import Happened, Label
-from agentkit_tools.edits import Edit, applied, difference, is_done, lines_of
+from agentkit_tools.differences import difference
+from agentkit_tools.edits import Edit, applied, is_done
 from agentkit_tools.guarded import why_not_written
 from agentkit_tools.paths import Root
+from agentkit_tools.texts import Decoded, NotTextError, decoded, lines_of, named, visible
 from agentkit_tools.tree import LEFT_OVER, closest, files_of
 
 __all__ = ["ProjectFiles"]
@@ -54,7 +57,9 @@ class ProjectFiles(Toolset):
     def __init__(self, root: str | Path | Root) -> None:
         files = _Files(Root.of(root))
         reads = tool(effect="pure", labels=_READS)
-        writes = partial(tool, effect="probed", labels=_WRITES, lock="path", target=files.target)
+        writes = partial(
+            tool, effect="probed", labels=_WRITES, lock=files.lock, target=files.target
+        )
         super().__init__(
             [
                 reads(files.list_files),
@@ -97,17 +102,20 @@ class _Files:
             first_line: Number of the first line to show.
             last_line: Number of the last line to show.
         """
-        lines = lines_of(self._text(path))
+        found = self._text(path)
+        lines = lines_of(found.text)
         if first_line > max(len(lines), 1):
             raise ToolError(f'"{path}" has only {many(len(lines), "line")}.')
         last = min(last_line or len(lines), len(lines), first_line + _SHOWN_LINES - 1)
         body = [
-            f"{number:4}| {_at_most(line.rstrip(), _SHOWN_COLUMNS)}"
+            f"{number:4}| {_at_most(visible(line.rstrip()), _SHOWN_COLUMNS)}"
             for number, line in enumerate(lines[first_line - 1 : last], first_line)
         ]
         if first_line > 1 or last < len(lines):
             more = f"; go on with first_line={last + 1}" if last < len(lines) else ""
             body.append(f"(lines {first_line} to {last} of {len(lines)}{more})")
+        if found.note:
+            body.append(f"({found.note})")
         return "\n".join(body) if body else "(the file is empty)"
 
     def write_file(self, context: ToolContext[Any], path: str, content: str) -> str:
@@ -119,13 +127,19 @@ class _Files:
             content: All of its text.
         """
         self._refuse_programs(path)
-        old = self._content(path)
+        there = self._content(path)
+        new = _as_before(content, there)
         with self._root.parent(path, create=True) as (folder, name):
-            _replace(folder, name, content.encode("utf-8", "replace"), context.idempotency_key)
+            _replace(folder, name, new.content, context.idempotency_key)
         done = f"Wrote {self._root.relative(path)}, {many(len(lines_of(content)), 'line')}"
-        if old is None:
+        if there is None:
             return f"{done}, a new file."
-        return f"{done}; it had {len(lines_of(old.decode('utf-8', 'replace')))}."
+        had = f"it had {len(lines_of(new.old.text))}" if new.old else "it was no text"
+        return f"{done}; {had}{new.note}."
+
+    def lock(self, arguments: Mapping[str, Any]) -> str:
+        """The same for each way to write a path of one file."""
+        return f"path:{self.target(arguments)}"
 
     def target(self, arguments: Mapping[str, Any]) -> str:
         """The file that a call would write, or why it will not, for whoever is asked."""
@@ -135,10 +149,9 @@ class _Files:
             return str(refusal)
 
     def written(self, arguments: Mapping[str, Any], _context: ToolContext[Any]) -> Happened | None:
-        """Whether a write took effect before a crash: by the hash of what is there."""
-        wanted = hashlib.sha256(arguments["content"].encode("utf-8", "replace")).digest()
+        """Whether a write took effect before a crash: by what is there."""
         there = self._content(arguments["path"])
-        if there is None or hashlib.sha256(there).digest() != wanted:
+        if there is None or _as_before(arguments["content"], there).content != there:
             return None
         lines = many(len(lines_of(arguments["content"])), "line")
         return Happened(f"Wrote {self._root.relative(arguments['path'])}, {lines}.")
@@ -151,13 +164,19 @@ class _Files:
             path: Path of the file inside the project.
             edits: The replacements; all are done, or none.
         """
-        text = self._text(path, strict=True)
+        before = self._text(path)
         shown = self._root.relative(path)
         self._refuse_programs(path)
-        changed = applied(text, edits, shown)
+        try:
+            changed = applied(before.text, edits, shown)
+        except ToolError as refusal:
+            if before.note:
+                raise ToolError(f"{refusal}\n({before.note})") from None
+            raise
         with self._root.parent(path) as (folder, name):
-            _replace(folder, name, changed.encode(), context.idempotency_key)
-        return f"Edited {shown}:\n{difference(text, changed)}"
+            _replace(folder, name, _encoded(before, changed, shown), context.idempotency_key)
+        note = f"\n({before.note})" if before.note else ""
+        return f"Edited {shown}:\n{difference(before.text, changed)}{note}"
 
     def edited(self, arguments: Mapping[str, Any], context: ToolContext[Any]) -> Happened | None:
         """Whether an edit took effect before a crash: by the mark of the call that wrote the file.
@@ -169,7 +188,7 @@ class _Files:
         happened = Happened(f"Edited {self._root.relative(path)}.")
         if self._mark(path) == context.idempotency_key:
             return happened
-        done = is_done(self._text(path, strict=True), edits)
+        done = is_done(self._text(path).text, edits)
         if done is None:
             raise ToolError(f"Read {path} to see whether the edit is in it.")
         return happened if done else None
@@ -194,19 +213,16 @@ class _Files:
         except FileNotFoundError:
             return None
 
-    def _text(self, path: str, *, strict: bool = False) -> str:
-        try:
-            content = _read(self._root.open(path))
-        except FileNotFoundError:
-            raise ToolError(self._missing("file", path)) from None
+    def _text(self, path: str) -> Decoded:
+        content = self._content(path)
+        if content is None:
+            raise ToolError(self._missing("file", path))
         if len(content) > LARGEST:
-            raise ToolError(f'"{path}" is larger than {LARGEST:,} bytes; search in it instead.')
-        if b"\0" in content[:_LOOKED_AT]:
-            raise ToolError(f'"{path}" is not a text file.')
+            raise ToolError(f'"{path}" is larger than {LARGEST:,} bytes, too large for this tool.')
         try:
-            return content.decode("utf-8", "strict" if strict else "replace")
-        except UnicodeDecodeError:
-            raise ToolError(f'"{path}" is not UTF-8: it can be written anew, not edited.') from None
+            return decoded(content)
+        except NotTextError as error:
+            raise ToolError(f'"{path}" is not a text file: {error}.') from None
 
     def _missing(self, kind: str, path: str) -> str:
         known: Iterable[str] = files_of(self._root)
@@ -215,9 +231,6 @@ class _Files:
         text = f'no {kind} "{_at_most(path, _SHOWN_COLUMNS)}" in the project.'
         close = closest(path, known)
         return f'{text} Did you mean "{close}"?' if close else text
-
-
-_LOOKED_AT = 8_000  # bytes: where git, too, looks for a zero byte to call a file binary
 
 
 def _by_folder(names: Sequence[str], folder: str) -> str:
@@ -247,6 +260,74 @@ def _read(descriptor: int) -> bytes:
 
 
 # --- writing -----------------------------------------------------------------------------------
+
+
+def _encoded(before: Decoded, changed: str, path: str) -> bytes:
+    """A changed text in the encoding that its file has, if it can be read again.
+
+    Raises:
+        ToolError: It has a character that the encoding lacks; or nobody could tell the encoding
+            any more.
+    """
+    try:
+        content = before.encode(changed)
+    except UnicodeEncodeError as error:
+        character = changed[error.start]
+        raise ToolError(
+            f'"{character}" ({named(character)}) cannot be written: {path} is in {before.name}. '
+            "Nothing was changed. Leave it out, or write the whole file anew, which makes it UTF-8."
+        ) from None
+    if before.sure != "unknown" and decoded(content).text != changed:
+        raise ToolError(
+            f"after this edit nobody could tell any more that {path} is in {before.name}. Nothing "
+            "was changed. Write the whole file anew, which makes it UTF-8."
+        )
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What is to be written in place of a file.
+
+    Attributes:
+        content: The bytes.
+        old: The text that was there; None if there was none.
+        note: What became of the file's encoding and line ends, as the end of a sentence.
+    """
+
+    content: bytes
+    old: Decoded | None = None
+    note: str = ""
+
+
+def _as_before(content: str, there: bytes | None) -> _Written:
+    r"""A whole new content, with the byte-order mark and the line ends that the file has.
+
+    A file without a mark becomes UTF-8. Its line ends are kept if all are the same, and only where
+    the new content has `\n` alone.
+    """
+    old: Decoded | None = None
+    if there is not None and len(there) <= LARGEST:
+        with suppress(NotTextError):
+            old = decoded(there)
+    if old is None:
+        return _Written(content.encode("utf-8", "replace"))
+    ends = set(_LINE_END.findall(old.text))
+    note = ""
+    if len(ends) == 1 and ends != {"\n"} and "\r" not in content:
+        content = content.replace("\n", *ends)
+        note = f", and its line ends ({_END_NAMES[ends.pop()]}) are kept"
+    if old.mark:
+        with suppress(UnicodeEncodeError):
+            made = old.encode(content.removeprefix("\ufeff"))
+            return _Written(made, old, f"{note}; it is {old.name} as before")
+    if old.encoding != "utf-8" and not (old.sure == "unknown" and content.isascii()):
+        note += f"; it was in {old.name} and is UTF-8 now"
+    return _Written(content.encode("utf-8", "replace"), old, note)
+
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_END_NAMES = {"\r\n": "CRLF", "\r": "CR"}
 
 
 def _replace(folder: int, name: str, content: bytes, key: str) -> None:

@@ -20,10 +20,11 @@ import stat
 import unicodedata
 from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from agentkit import ToolError
 from agentkit_tools.beneath import has_openat2, openat2, walked
+from agentkit_tools.folding import folded as looking
 
 __all__ = ["PROTECTED", "Root", "folded", "is_environment", "is_git_directory", "is_protected"]
 
@@ -32,6 +33,7 @@ PROTECTED = frozenset({".git", ".agentkit"})
 agent could use to change its own rules."""
 
 _MOST_LINKS = 8
+_O_PATH = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)  # Linux: stands for a place only
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
 
@@ -69,7 +71,11 @@ class Root:
         return self._fd
 
     def relative(self, path: str) -> str:
-        """A model's path as one relative to the root, without `.` and `..`.
+        """A model's path as one relative to the root, without `.` and `..`, as it is spelled there.
+
+        An absolute path may go through any name of the root, such as the link by which it was
+        opened. A name that is not there, but looks like exactly one that is (a decomposed accent, a
+        narrow space: `agentkit_tools.folding`), is that one.
 
         Raises:
             ToolError: It is no path, or lies outside.
@@ -78,11 +84,51 @@ class Root:
         if "\0" in text or not _is_name(text):
             raise ToolError(f"{_short(path)} is not a path.")
         if posixpath.isabs(text):
-            text = posixpath.relpath(text, self.path)
+            text = self._within(posixpath.normpath(text))
         text = posixpath.normpath(text)
         if text == ".." or text.startswith("../"):
             raise self._outside(path)
-        return text
+        return self._as_spelled(text)
+
+    def _within(self, path: str) -> str:
+        """An absolute path, from the root on, whatever links led to the root."""
+        inside = posixpath.relpath(path, self.path)
+        if inside != ".." and not inside.startswith("../"):
+            return inside
+        own = os.fstat(self._fd)
+        for above in (PurePosixPath(path), *PurePosixPath(path).parents):
+            with suppress(OSError):
+                if os.path.samestat(os.stat(above), own):
+                    return str(PurePosixPath(path).relative_to(above))
+        return inside
+
+    def _as_spelled(self, relative: str) -> str:
+        try:
+            os.close(self._open_beneath(self._fd, relative, _O_PATH))
+        except FileNotFoundError:
+            pass
+        except OSError:  # told by whoever opens it
+            return relative
+        else:
+            return relative
+        parts = relative.split("/")
+        for depth, name in enumerate(parts):
+            try:
+                folder = self._open_beneath(self._fd, "/".join(parts[:depth]) or ".", _DIRECTORY)
+            except OSError:
+                break
+            try:
+                names = os.listdir(folder)
+            finally:
+                os.close(folder)
+            if name in names:
+                continue
+            wanted = looking(name)
+            alike = [each for each in names if looking(each) == wanted]
+            if len(alike) != 1:
+                break
+            parts[depth] = alike[0]
+        return "/".join(parts)
 
     def open(self, path: str) -> int:
         """A descriptor for reading a regular file; the caller closes it.

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from agentkit import Tool, ToolError, tool
+from agentkit_tools.differences import window
+from agentkit_tools.folding import Folding, fold, folded
 from agentkit_tools.paths import Root
+from agentkit_tools.texts import NotTextError, decoded, lines_of, visible
 from agentkit_tools.tree import closest, files_of
 
 __all__ = ["project_reader"]
@@ -74,7 +78,12 @@ class _Reader:
         if len(name) > _LONGEST_LINE:
             raise ToolError(f"the name to look for is longer than {_LONGEST_LINE:,} characters.")
         pattern = re.compile(_DEFINES.replace("{name}", re.escape(name)))
-        return _listing(self._matching(pattern))
+
+        def defines(line: str) -> int:
+            found = pattern.search(line)
+            return -1 if found is None else found.start()
+
+        return _listing(self._matching(defines))
 
     def search_text(self, text: str) -> str:
         """Search the project's files for a piece of text.
@@ -84,7 +93,10 @@ class _Reader:
         """
         if not text.strip():
             raise ToolError("the text to look for is empty.")
-        return _listing(self._matching(re.compile(re.escape(text))))
+        found = list(self._matching(lambda line: line.find(text)))
+        if not found and (wanted := folded(text, Folding.BLANKS).strip()):
+            found = list(self._matching(partial(_looking, wanted)))
+        return _listing(found)
 
     def list_files(self, folder: str = ".") -> str:
         """List the files of a folder.
@@ -120,9 +132,9 @@ class _Reader:
             raise ToolError(self._missing("file", path)) from None
         if text is None:
             raise ToolError(f'"{path}" is not a text file of at most {_LARGEST:,} bytes.')
-        lines = text.splitlines()
+        lines = lines_of(text)
         body = [
-            f"{number:4}| {_at_most(line, _LONGEST_LINE)}"
+            f"{number:4}| {_at_most(visible(line.rstrip()), _LONGEST_LINE)}"
             for number, line in enumerate(lines[:_SHOWN_LINES], 1)
         ]
         if len(lines) > _SHOWN_LINES:
@@ -142,18 +154,28 @@ class _Reader:
             if not any(map(_is_skipped, path.split("/"))):
                 yield path
 
-    def _matching(self, pattern: re.Pattern[str]) -> Iterator[str]:
+    def _matching(self, finder: Callable[[str], int]) -> Iterator[str]:
+        """The lines in which something is found, with the place in sight."""
         for path in self._files():
             for number, line in enumerate(self._lines(path), 1):
-                if pattern.search(line):
-                    yield f"{path}:{number}: {line.strip()[:_SHOWN_COLUMNS]}"
+                if (found := finder(line)) >= 0:
+                    shown = line.lstrip()
+                    place = max(found - (len(line) - len(shown)), 0)
+                    yield f"{path}:{number}: {window(shown.rstrip(), place, _SHOWN_COLUMNS)}"
 
     def _lines(self, path: str) -> list[str]:
         try:
             text = _read(self._root.open(path))
         except (OSError, ToolError):
             return []  # gone meanwhile, or not ours to read
-        return (text or "").splitlines()
+        return lines_of(text or "")
+
+
+def _looking(wanted: str, line: str) -> int:
+    """Where a line holds something that looks like a folded text."""
+    there = fold(line, Folding.BLANKS)
+    found = there.text.find(wanted)
+    return -1 if found < 0 else there.begin(found) or 0
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -173,7 +195,10 @@ def _read(descriptor: int) -> str | None:
         if os.fstat(descriptor).st_size > _LARGEST:
             return None
         content = file.read(_LARGEST + 1)
-    return None if b"\0" in content else content.decode("utf-8", "replace")
+    try:
+        return decoded(content).text
+    except NotTextError:
+        return None
 
 
 def _at_most(line: str, columns: int) -> str:

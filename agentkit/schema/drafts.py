@@ -1,0 +1,494 @@
+"""JSON Schemas of others, whatever draft they were written for, as draft 2020-12 without names.
+
+In: a schema of draft 3 to 2020-12, or of OpenAPI 3.0 or 3.1. Out: the same in the words of 2020-12,
+every reference a pointer from the root, and a list of what of it can never be checked. Whatever
+reads schemas afterwards (the declaration, the grammar, the validator) knows that one form alone.
+
+The draft is the one that `$schema` names; without it, each keyword tells by its form:
+
+| older form | becomes |
+|---|---|
+| `exclusiveMinimum: true` (draft 4, OpenAPI 3.0) | `exclusiveMinimum` with `minimum`'s number |
+| a list as `items`, `additionalItems` (to 2019-09) | `prefixItems`, `items` |
+| `required: true` in a property (draft 3) | its name in the `required` around it |
+| `nullable: true` (OpenAPI 3.0) | null among the types, the choices or the branches |
+| `dependencies` (to draft 7) | `dependentRequired`, `dependentSchemas` |
+| `divisibleBy`, `extends`, `disallow`, schemas as types (draft 3) | their successors |
+| limits beside `$ref` (to draft 7, by `$schema` alone) | nothing: those drafts do not read them |
+| `id`, `$id`, `$anchor`, `$dynamicRef`, `$recursiveRef`, `components` | pointers |
+| null for a keyword, a list as description | the keyword left out, its lines joined |
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping, Set
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT4, DRAFT202012, Schema, specification_with
+
+from agentkit.messages import JsonObject
+from agentkit.schema.limits import short
+from agentkit.schema.linear import linear_pattern
+
+__all__ = ["Modern", "UnusableSchemaError", "modern", "subschemas"]
+
+MAX_DEPTH: Final = 60
+"""Levels of schemas inside schemas; the deepest of 434 tools of public MCP servers has 14."""
+MAX_PLACES: Final = 10_000
+"""Schemas in one schema; the largest of those tools has 300."""
+
+_NO_FORMATS: Final = FormatChecker(())
+_MOST_WORDS: Final = 300  # characters of what a validator says, which quotes the schema
+
+_ONE: Final = frozenset(
+    {
+        *("not", "if", "then", "else", "contains", "propertyNames", "contentSchema"),
+        *("additionalProperties", "unevaluatedItems", "unevaluatedProperties"),
+    }
+)
+_LISTED: Final = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_NAMED: Final = frozenset(
+    {"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"}
+)
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+_NAMING: Final = frozenset(
+    {
+        *("$schema", "$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary"),
+        *("components", "nullable", "additionalItems"),
+    }
+)
+"""Keywords that are gone from the modern form, or read together with others."""
+_VALUES: Final = frozenset({"const", "default", "example", "examples"})
+"""Keywords whose null is a value."""
+_ABOUT: Final = ("title", "description", "default", "examples", "deprecated", "$comment")
+"""Keywords that say something to people and limit nothing."""
+_IN_PLACE: Final = ("$ref", "not", "if", "then", "else", "allOf", "anyOf", "oneOf")
+"""Keywords whose schemas see the same value as their own schema does: a circle of them never ends.
+`dependentSchemas` is one too, and a map."""
+
+
+class UnusableSchemaError(ValueError):
+    """Nothing can be checked against a schema; the message says why, as in `its schema is …`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modern:
+    """A schema as draft 2020-12.
+
+    Attributes:
+        schema: A copy of its own, with references to places in itself only.
+        checkable: The same without what can never be checked, nor what would turn on that: `not`
+            of it, the one of `oneOf` that it is, what follows `if`.
+        unchecked: What was said and can never be checked, each in a few words.
+    """
+
+    schema: JsonObject
+    checkable: JsonObject
+    unchecked: tuple[str, ...]
+
+
+def modern(schema: object) -> Modern:
+    """Reads the schema of an arguments object by its draft.
+
+    References that leave the document are refused: resolving them would make us fetch what a
+    stranger names.
+
+    Args:
+        schema: Decoded JSON. Not changed.
+
+    Raises:
+        UnusableSchemaError: It is no schema of an object, even so.
+    """
+    types = schema.get("type", "object") if isinstance(schema, dict) else None
+    if not isinstance(schema, dict) or "object" not in (
+        types if isinstance(types, list) else [types or "object"]
+    ):
+        raise UnusableSchemaError("its schema does not describe an object")
+    reader = _Reader(schema)
+    made = reader.read()
+    try:
+        # Without formats: a pattern of another dialect than Python's is no mistake.
+        Draft202012Validator.check_schema(made, format_checker=_NO_FORMATS)
+    except SchemaError as error:
+        why = f"its schema is not valid JSON Schema ({error.message[:_MOST_WORDS]})"
+        raise UnusableSchemaError(why) from None
+    unknown = reader.unknown
+    told = (*_hard_patterns(made, unknown), *reader.unchecked, *_endless(made, unknown))
+    return Modern(made, _checkable(made, unknown) if unknown else made, told)
+
+
+def subschemas(schema: JsonObject) -> Iterator[tuple[str, JsonObject]]:
+    """Every schema inside a modern schema, itself first, with its JSON pointer."""
+    waiting: list[tuple[str, Any]] = [("", schema)]
+    while waiting:
+        path, place = waiting.pop()
+        if isinstance(place, dict):
+            yield path, place
+            waiting += reversed([(f"{path}/{key}", inner) for key, inner in _inside(place)])
+
+
+def _inside(schema: JsonObject) -> Iterator[tuple[str, Any]]:
+    for key, value in schema.items():
+        if key in _ONE or key == "items":
+            yield key, value
+        elif key in _LISTED and isinstance(value, list):
+            yield from ((f"{key}/{index}", inner) for index, inner in enumerate(value))
+        elif key in _NAMED and isinstance(value, dict):
+            yield from ((f"{key}/{_step(name)}", inner) for name, inner in value.items())
+
+
+def _step(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+class _Reader:
+    """Reads one schema; remembers where each of its parts went, since references name parts."""
+
+    def __init__(self, schema: JsonObject) -> None:
+        self._schema = schema
+        uri = schema.get("$schema")
+        self._uri = uri if isinstance(uri, str) else ""
+        # Up to draft 7, what stands beside a reference is not read.
+        self._lonely = any(f"draft-0{number}" in self._uri for number in (3, 4, 6, 7))
+        self._places: dict[int, str] = {}
+        self._references: deque[tuple[JsonObject, str]] = deque()
+        self._resolvers: list[Any] = []
+        self.unchecked: list[str] = []
+        self.unknown: dict[int, JsonObject] = {}
+
+    def read(self) -> JsonObject:
+        made: JsonObject = self._read(self._schema, "", 0)
+        moved: dict[str, Any] = {}
+        while self._references:  # what one leads to can hold others
+            holder, target = self._references.popleft()
+            found = self._resolved(target)
+            if not isinstance(found, dict):
+                del holder["$ref"]
+                if found is None:
+                    self.unchecked.append(f"the reference {short(target)}, which leads nowhere")
+                    self.unknown[id(holder)] = holder
+                elif found is False:  # `true` and `false` have no place that could be named
+                    holder.setdefault("allOf", []).append(False)
+                continue
+            if id(found) not in self._places:
+                name = _free_name(target, {**made.get("$defs", {}), **moved})
+                moved[name] = {}  # taken, while what is in it is read
+                moved[name] = self._read(found, f"/$defs/{_step(name)}", 1)
+            holder["$ref"] = "#" + quote(self._places[id(found)], safe="/~$")
+        if moved:
+            made["$defs"] = {**made.get("$defs", {}), **moved}
+        return made
+
+    def _resolved(self, target: str) -> JsonObject | bool | None:
+        """The schema that a reference leads to; None if there is none.
+
+        Raises:
+            UnusableSchemaError: It leaves the document.
+        """
+        if not self._resolvers:
+            specs = [specification_with(self._uri, default=DRAFT202012), DRAFT4]
+            for spec in specs:  # the second for an `id` in a schema that names no draft
+                resource: Any = spec.create_resource(self._schema)
+                registry: Registry[Schema] = Registry()
+                base = resource.id() or ""
+                self._resolvers.append(registry.with_resource(base, resource).resolver(base))
+        for resolver in self._resolvers:
+            try:
+                found = resolver.lookup(target).contents
+            except (Unresolvable, AttributeError, KeyError, TypeError, ValueError):
+                continue
+            if isinstance(found, dict | bool):
+                return found
+        if not target.startswith("#"):
+            raise UnusableSchemaError(f"its schema refers to {short(target)}, outside of itself")
+        return None
+
+    # --- one schema ---------------------------------------------------------------------------
+
+    def _read(self, schema: Any, path: str, depth: int) -> Any:
+        if schema is None:
+            return {}
+        if not isinstance(schema, dict):
+            return schema
+        if depth > MAX_DEPTH:
+            raise UnusableSchemaError(f"its schema is nested more than {MAX_DEPTH} deep")
+        if len(self._places) >= MAX_PLACES:
+            raise UnusableSchemaError(f"its schema has more than {MAX_PLACES:,} parts")
+        self._places.setdefault(id(schema), path)
+        given = {k: v for k, v in schema.items() if v is not None or k in _VALUES}
+        if self._lonely and isinstance(given.get("$ref"), str):
+            kept = {"$ref", "nullable", "definitions", "$defs", *_ABOUT}
+            given = {key: value for key, value in given.items() if key in kept}
+        wrapped = given.get("nullable") is True and bool(
+            {*_REFERENCES, "allOf", "anyOf", "oneOf", "const"} & given.keys()
+        )
+        out = self._keywords(given, f"{path}/anyOf/0" if wrapped else path, depth + 1)
+        if given.get("nullable") is True:
+            return _nullable(out, wrapped=wrapped)
+        return out
+
+    def _keywords(self, given: JsonObject, path: str, depth: int) -> JsonObject:
+        out: JsonObject = {}
+        for key, value in given.items():
+            if key in _NAMING or key in _REFERENCES or (key == "id" and isinstance(value, str)):
+                continue
+            if key in _ONE:
+                out[key] = self._read(value, f"{path}/{key}", depth)
+            elif key in _LISTED and isinstance(value, list):
+                if value:
+                    out[key] = self._each(value, f"{path}/{key}", depth)
+            elif key in _NAMED and isinstance(value, dict):
+                out[key] = self._named(value, f"{path}/{key}", depth)
+            elif key == "items":
+                self._items(given, out, path, depth)
+            elif key == "dependencies" and isinstance(value, dict):
+                self._dependencies(value, out, path, depth)
+            else:
+                self._plain(key, value, out)
+        self._draft3(given, out, path, depth)
+        _exclusive(out)
+        _required(given, out)
+        self._refer(given, out)
+        return out
+
+    def _each(self, values: list[Any], path: str, depth: int) -> list[Any]:
+        return [self._read(value, f"{path}/{i}", depth) for i, value in enumerate(values)]
+
+    def _named(self, values: JsonObject, path: str, depth: int) -> JsonObject:
+        return {
+            name: self._read(value, f"{path}/{_step(name)}", depth)
+            for name, value in values.items()
+        }
+
+    def _items(self, given: JsonObject, out: JsonObject, path: str, depth: int) -> None:
+        items = given["items"]
+        if not isinstance(items, list):
+            out["items"] = self._read(items, f"{path}/items", depth)
+            return
+        if items and "prefixItems" not in given:
+            out["prefixItems"] = self._each(items, f"{path}/prefixItems", depth)
+        if "additionalItems" in given:
+            out["items"] = self._read(given["additionalItems"], f"{path}/items", depth)
+
+    def _dependencies(self, given: JsonObject, out: JsonObject, path: str, depth: int) -> None:
+        for name, needed in given.items():
+            if isinstance(needed, str | list):
+                names = [needed] if isinstance(needed, str) else list(needed)
+                out.setdefault("dependentRequired", {})[name] = names
+            else:
+                place = f"{path}/dependentSchemas/{_step(name)}"
+                out.setdefault("dependentSchemas", {})[name] = self._read(needed, place, depth)
+
+    def _plain(self, key: str, value: Any, out: JsonObject) -> None:
+        """Keywords without schemas in them."""
+        if key == "description":
+            out[key] = _as_text(value)
+        elif key in ("title", "$comment", "format") and not isinstance(value, str):
+            pass
+        elif key == "examples" and not isinstance(value, list):
+            out[key] = [deepcopy(value)]
+        elif key == "enum" and value == []:
+            self.unchecked.append("a list of no choices")
+        elif key == "type" and value == "any":
+            pass
+        else:
+            out[key] = deepcopy(value)
+
+    def _draft3(self, given: JsonObject, out: JsonObject, path: str, depth: int) -> None:
+        if (divisor := out.pop("divisibleBy", None)) is not None:
+            out.setdefault("multipleOf", divisor)
+        types = given.get("type")
+        if isinstance(types, list) and any(isinstance(each, dict) for each in types):
+            del out["type"]
+            branches = [each if isinstance(each, dict) else {"type": each} for each in types]
+            branches = [{} if branch == {"type": "any"} else branch for branch in branches]
+            out["anyOf"] = self._each(branches, f"{path}/anyOf", depth)
+        if isinstance(given.get("extends"), dict | list):
+            whole = given["extends"]
+            del out["extends"]
+            listed = whole if isinstance(whole, list) else [whole]
+            out["allOf"] = self._each(listed, f"{path}/allOf", depth)
+        if isinstance(given.get("disallow"), str | list):
+            out["not"] = {"type": out.pop("disallow")}
+
+    def _refer(self, given: JsonObject, out: JsonObject) -> None:
+        targets = [given[key] for key in _REFERENCES if key in given]
+        for number, target in enumerate(targets):
+            if not isinstance(target, str):
+                out["$ref"] = target  # no schema: the check of the whole says so
+                return
+            holder = out
+            if number:
+                holder = {}
+                out.setdefault("allOf", []).append(holder)
+            holder["$ref"] = target
+            self._references.append((holder, target))
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _exclusive(out: JsonObject) -> None:
+    for limit, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
+        if isinstance(out.get(exclusive), bool) and out.pop(exclusive) and limit in out:
+            out[exclusive] = out.pop(limit)
+
+
+def _required(given: JsonObject, out: JsonObject) -> None:
+    """The names that are required: listed, or marked one by one."""
+    required = given.get("required")
+    if isinstance(required, bool):
+        del out["required"]
+        required = []
+    properties = given.get("properties")
+    if not isinstance(required, list | None) or not isinstance(properties, dict | None):
+        return
+    marked = [
+        name
+        for name, value in (properties or {}).items()
+        if isinstance(value, dict) and value.get("required") is True
+    ]
+    names = [*(required or []), *marked]
+    if names and all(isinstance(name, str) for name in names):
+        out["required"] = list(dict.fromkeys(names))
+
+
+def _nullable(out: JsonObject, *, wrapped: bool) -> JsonObject:
+    if wrapped:
+        about: JsonObject = {key: out.pop(key) for key in _ABOUT if key in out}
+        return {**about, "anyOf": [out, {"type": "null"}]}
+    if "type" in out:
+        stated = out["type"] if isinstance(out["type"], list) else [out["type"]]
+        out["type"] = [*stated, *([] if "null" in stated else ["null"])]
+    if isinstance(out.get("enum"), list) and None not in out["enum"]:
+        out["enum"] = [*out["enum"], None]
+    return out
+
+
+def _free_name(target: str, taken: Mapping[str, Any]) -> str:
+    name = target.rstrip("/").rsplit("/", 1)[-1].rsplit("#", 1)[-1] or "part"
+    names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
+    return next(each for each in names if each not in taken)
+
+
+# --- what cannot be checked ----------------------------------------------------------------------
+
+
+def _by_pointer(schema: JsonObject) -> dict[str, JsonObject]:
+    """Every part of a schema under the reference that leads to it."""
+    return {"#" + quote(path, safe="/~$"): place for path, place in subschemas(schema)}
+
+
+def _endless(schema: JsonObject, unknown: dict[int, JsonObject]) -> Iterator[str]:
+    """Takes out the references that lead back to themselves with nothing in between."""
+    by_pointer = _by_pointer(schema)
+    done: set[int] = set()
+    for start in list(by_pointer.values()):
+        open_: list[tuple[JsonObject, Iterator[tuple[JsonObject, JsonObject]]]] = []
+        if id(start) not in done:
+            open_.append((start, _same_value(start, by_pointer)))
+        above = {id(start)}
+        while open_:
+            place, inner = open_[-1]
+            step = next(inner, None)
+            if step is None:
+                above.discard(id(place))
+                done.add(id(place))
+                open_.pop()
+                continue
+            holder, target = step
+            if id(target) in above:
+                if "$ref" in holder:
+                    unknown[id(holder)] = holder
+                    yield f"the reference {short(holder.pop('$ref'))}, which leads back to itself"
+            elif id(target) not in done:
+                above.add(id(target))
+                open_.append((target, _same_value(target, by_pointer)))
+
+
+def _same_value(
+    place: JsonObject, by_pointer: Mapping[str, JsonObject]
+) -> Iterator[tuple[JsonObject, JsonObject]]:
+    """The schemas that see the same value as `place` does, each with the one that names it."""
+    held: list[Any] = []
+    for key in _IN_PLACE:
+        value = place.get(key)
+        if key == "$ref":
+            held += [by_pointer.get(value)] if isinstance(value, str) else []
+        elif isinstance(value, list):
+            held += value
+        else:
+            held.append(value)
+    dependent = place.get("dependentSchemas")
+    held += dependent.values() if isinstance(dependent, dict) else []
+    yield from ((place, each) for each in held if isinstance(each, dict))
+
+
+def _hard_patterns(schema: JsonObject, unknown: dict[int, JsonObject]) -> Iterator[str]:
+    for _, place in subschemas(schema):
+        named = place.get("patternProperties")
+        for pattern in (place.get("pattern"), *(named if isinstance(named, dict) else ())):
+            if isinstance(pattern, str) and linear_pattern(pattern) is None:
+                unknown[id(place)] = place
+                yield f"the pattern {short(pattern)}"
+
+
+def _checkable(schema: JsonObject, unknown: Mapping[int, JsonObject]) -> JsonObject:
+    """The schema without what turns on the parts that cannot be checked.
+
+    Such a part takes any value, which is right where it stands for itself, and wrong where the
+    opposite of it counts.
+    """
+    by_pointer = _by_pointer(schema)
+    around: dict[int, list[JsonObject]] = {}
+    for place in by_pointer.values():
+        for _, inner in _inside(place):
+            around.setdefault(id(inner), []).append(place)
+        target = by_pointer.get(place.get("$ref", ""))
+        around.setdefault(id(target), []).append(place)
+    soft: set[int] = set()
+    waiting = list(unknown.values())
+    while waiting:
+        place = waiting.pop()
+        if id(place) not in soft:
+            soft.add(id(place))
+            waiting += around.get(id(place), [])
+    made: JsonObject = _without(schema, soft)
+    return made
+
+
+def _without(place: Any, soft: Set[int]) -> Any:
+    if isinstance(place, list):
+        return [_without(each, soft) for each in place]
+    if not isinstance(place, dict):
+        return place
+    out: JsonObject = dict(place)
+    if id(place.get("not")) in soft:
+        del out["not"]
+    if id(place.get("if")) in soft:
+        out = {key: value for key, value in out.items() if key not in ("if", "then", "else")}
+    if id(place.get("contains")) in soft:
+        out.pop("maxContains", None)
+    if any(id(branch) in soft for branch in place.get("oneOf", ())):
+        out.setdefault("allOf", [])
+        out["allOf"] = [*out["allOf"], {"anyOf": out.pop("oneOf")}]
+    for key, value in out.items():
+        if key in _ONE or key == "items" or key in _LISTED:
+            out[key] = _without(value, soft)
+        elif key in _NAMED and isinstance(value, dict):
+            out[key] = {name: _without(inner, soft) for name, inner in value.items()}
+    return out

@@ -1,0 +1,165 @@
+"""What people type first who come from elsewhere is refused at once, with what to write instead."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit import (
+    Agent,
+    Limits,
+    ModelSettings,
+    ToolDefinitionError,
+    Toolset,
+    VLLMModel,
+    mistakes,
+    tool,
+)
+from agentkit.mcp import McpToolset
+from agentkit.messages import UserMessage
+from agentkit.mistakes import install
+from agentkit.testing import ScriptedModel, say
+
+
+def find(text: str) -> str:
+    """Finds."""
+    return text
+
+
+def agent(**options: Any) -> Any:
+    return Agent(ScriptedModel([say("ok")]), observers=(), **options)
+
+
+def run(content: Any, **options: Any) -> Any:
+    return agent().run_sync(content, **options)
+
+
+other: Any = SimpleNamespace(
+    Agent=Agent,
+    Limits=Limits,
+    McpToolset=McpToolset,
+    ModelSettings=ModelSettings,
+    Toolset=Toolset,
+    VLLMModel=VLLMModel,
+    tool=tool,
+)
+"""The library as it is called by those who know another one: no type checker stops them."""
+
+MISTAKES: list[tuple[Callable[[], object], str]] = [
+    (
+        lambda: other.Agent("http://localhost:8000"),
+        'give a model: VLLMModel("http://localhost:8000")',
+    ),
+    (lambda: other.Agent("openai:gemma-4"), "model is 'openai:gemma-4'; give a model: VLLMModel("),
+    (lambda: other.Agent(VLLMModel), "give a model, such as VLLMModel("),
+    (lambda: other.Agent([find]), "give a model, such as VLLMModel("),
+    (lambda: agent(policy="sometimes"), "there is no preset 'sometimes'; there are"),
+    (lambda: agent(policy=["ask"]), "give a Policy, such as"),
+    (lambda: agent(approve=True), "approve is True; give a function of an Approval"),
+    (lambda: agent(approve=lambda: True), "it is called with one argument"),
+    (lambda: agent(ask="me"), "ask is 'me'; give a function"),
+    (lambda: agent(tools=[Toolset([find])]), "a set of tools goes into toolsets=[…]"),
+    (lambda: agent(tools=find), "give a list of functions: tools=[…]"),
+    (lambda: agent(tools="find"), "give a list of functions"),
+    (lambda: agent(tools=["find"]), "tools[0] is the text 'find'; give a function"),
+    (lambda: agent(tools=[find, agent()]), "tools[1] is a Agent"),
+    (lambda: agent(tools=[{"type": "function"}]), "give the function itself"),
+    (lambda: agent(toolsets=[find]), "give it in tools=[…]"),
+    (lambda: agent(toolsets=Toolset([find])), "give a list: toolsets=[…]"),
+    (lambda: agent(output_type=[int, str]), "write a union: output_type=A | B"),
+    (lambda: agent(output_type="int"), "give a type"),
+    (lambda: agent(limits=5), "limits is 5; give Limits(steps=…)"),
+    (lambda: agent(settings={"temperature": 0}), "give ModelSettings(temperature=…)"),
+    (lambda: agent(context=8192), "give Context(…)"),
+    (lambda: agent(instructions=["Be brief."]), "instructions is ['Be brief.']; give a text"),
+    (lambda: agent(executor="process"), "give an executor"),
+    (lambda: agent(deps_type=int), "pass deps= to run"),
+    (lambda: agent(system_prompt="x"), "Agent has no argument system_prompt=; write instructions="),
+    (lambda: agent(result_type=int), "write output_type="),
+    (lambda: agent(max_turns=3), "write limits=Limits(steps=…)"),
+    (lambda: agent(temperature=0), "write settings=ModelSettings(temperature=…)"),
+    (lambda: agent(mcp_servers=[]), "write toolsets=[McpToolset(…)]"),
+    (lambda: agent(handoffs=[]), "as_tool"),
+    (lambda: agent(instruction="x"), "write instructions="),
+    (lambda: agent(toolz=[]), "did you mean tools=?"),
+    (lambda: run(["x"]), "give one text; for several inputs there is run_many"),
+    (lambda: run({"role": "user"}), "give a text"),
+    (lambda: run([UserMessage("x")]), "history=result.messages"),
+    (lambda: run(None), "say something"),
+    (lambda: run(5), "input is 5; give a text"),
+    (lambda: run("x", message_history=[]), "history=result.messages"),
+    (lambda: run("x", history=[{"role": "user", "content": "x"}]), "history[0] is"),
+    (lambda: run("x", max_turns=3), "Agent.run_sync has no argument max_turns=; write limits="),
+    (lambda: run("x", stream=True), "iterate over agent.stream(…)"),
+    (lambda: anyio.run(agent().run_many, "x"), "inputs is one text"),
+    (lambda: other.Limits(max_steps=3), "Limits has no argument max_steps=; write steps="),
+    (lambda: other.Limits(request_limit=3), "write steps="),
+    (lambda: other.ModelSettings(max_new_tokens=3), "write max_tokens="),
+    (lambda: other.VLLMModel(api_base="http://x"), "write base_url="),
+    (
+        lambda: other.McpToolset("npx -y x"),
+        'give a URL, or the command as a list: ["npx", "-y", "x"]',
+    ),
+    (lambda: other.McpToolset({"command": "uvx", "args": ["y"]}), '["uvx", "y"]'),
+    (lambda: other.McpToolset(command="npx"), 'write McpToolset(["program", "argument"])'),
+    (lambda: other.tool("search"), "give a name by name=…"),
+    (lambda: other.tool(requires_approval=True), 'write approval="always"'),
+    (lambda: other.Toolset("find"), "give a list of functions"),
+    (lambda: other.Toolset([Toolset([find])]), "a set of tools"),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), MISTAKES, ids=[words for _, words in MISTAKES])
+def test_a_mistake_is_refused_where_it_is_made_with_the_remedy(
+    make: Callable[[], object], words: str
+) -> None:
+    with pytest.raises((TypeError, ValueError, ToolDefinitionError)) as caught:
+        make()
+    assert words in str(caught.value)
+    assert "AttributeError" not in repr(caught.value)
+
+
+def test_what_is_explained_keeps_its_signature() -> None:
+    assert "instructions" in inspect.signature(Agent).parameters
+    assert list(inspect.signature(Limits).parameters)[:2] == ["steps", "tool_calls"]
+    assert inspect.iscoroutinefunction(Agent.run)
+
+
+def test_the_remedy_for_a_missing_extra_is_a_command_that_works_here() -> None:
+    root = Path(mistakes.__file__).parents[1]
+    assert install("mcp") == f"pip install -e '{root}[mcp]'"
+
+
+def test_the_remedy_for_a_missing_extra_of_a_wheel_names_the_wheel(tmp_path: Path) -> None:
+    source = Path(mistakes.__file__).read_text()
+    about = tmp_path / "agentkit_gemma-0.1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: agentkit-gemma\nVersion: 0.1.0\n")
+    package = tmp_path / "agentkit"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "mistakes.py").write_text(source)
+    ask = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom agentkit.mistakes import install"
+    )
+    script = f"{ask}\nprint(install('mcp'))"
+
+    def told() -> str:
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    assert told() == "pip install 'agentkit-gemma[mcp]'"
+    wheel = {"url": "file:///downloads/agentkit_gemma-0.1.0-py3-none-any.whl", "archive_info": {}}
+    (about / "direct_url.json").write_text(json.dumps(wheel))
+    assert told() == f"pip install 'agentkit-gemma[mcp] @ {wheel['url']}'"
