@@ -175,7 +175,7 @@ def profile_for(model_name: str, config: Mapping[str, Any] | None = None) -> Pro
 
 _OTHERS: Final = re.compile(
     r"(?<![a-z])(?:qwen|qwq|llama|mistral|mixtral|ministral|devstral|magistral|phi|deepseek|gpt|glm|"
-    r"granite|nemotron|command-r|kimi|olmo|smollm|falcon|claude|gemini|minimax|hunyuan|"
+    r"granite|nemotron|command-r|kimi|olmo|smollm|falcon|minimax|hunyuan|"
     r"internlm|ernie|starcoder|codellama|vicuna|apertus|jamba|exaone|lfm)"
     r"(?:-?\d|[-_./:]|$)"
 )
