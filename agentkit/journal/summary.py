@@ -91,10 +91,13 @@ class _Count:
                 self.unknown += done.result.kind == "unknown"
 
     def _called(self, body: str) -> None:
-        if steps := _STEP.findall(body):
-            self.steps = max(self.steps, int(steps[-1]))
-        if used := _USAGE.findall(body):
-            self.usage += validated(Usage, from_json(used[-1]))
+        try:
+            if steps := _STEP.findall(body):
+                self.steps = max(self.steps, int(steps[-1]))
+            if used := _USAGE.findall(body):
+                self.usage += validated(Usage, from_json(used[-1]))
+        except ValueError as error:  # no JSON, or more digits than Python takes for a number
+            raise JournalError(f"its model calls cannot be read: {error}") from error
 
     @property
     def question(self) -> str:
