@@ -69,7 +69,7 @@ class LadderServer:
         offered = [tool["function"]["name"] for tool in body.get("tools") or ()]
         said = json.dumps(body["messages"][-1]["content"])
         tag = (body.get("structured_outputs") or {}).get("structural_tag")
-        if self._rung == "grammar" and tag and json.loads(tag)["format"].get("at_least_one"):
+        if self._rung == "grammar" and tag and _forces(json.loads(tag)["format"]):
             return self._call(offered[0])
         if self._rung == "tool_choice" and (choice := body.get("tool_choice")) not in (
             None,
@@ -97,6 +97,11 @@ class LadderServer:
 
     def _text(self, text: str) -> Json:
         return _completion({"content": text}, "stop")
+
+
+def _forces(form: Json) -> bool:
+    """Whether a structural tag leaves no way but a call."""
+    return bool(form.get("at_least_one")) or form["type"] == "plus"
 
 
 def _completion(message: Json, finish: str) -> Json:
