@@ -205,8 +205,8 @@ async def _check(server: Server, made: _Made) -> dict[str, int]:
         counts["calls stopped"] += 1
     async with made.by_command(timeout=60) as source, source.for_run(_RUN) as tools:
         with _each_child(signal.SIGSTOP, signal.SIGKILL):
+            lost: list[ToolResult] = []
             async with anyio.create_task_group() as group:
-                lost: list[ToolResult] = []
 
                 async def ask() -> None:
                     lost.append(await _call(tools, server.tool, made.arguments))

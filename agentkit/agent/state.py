@@ -192,6 +192,7 @@ class Run:
         exchanges: What went to the server so far.
         streamed: What was shown of a reply that has not come to its end.
         cancellation: Ends it, or one of its calls, from outside.
+        no_media: Why the server refused what tools returned beside text; empty while it has not.
     """
 
     wiring: Wiring
@@ -207,6 +208,7 @@ class Run:
     sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
     exchanges: Exchanges = field(default_factory=Exchanges)
     streamed: Streamed | None = None
+    no_media: str = ""
 
     def emit(self, event: Event) -> None:
         """Says what happens."""

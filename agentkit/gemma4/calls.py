@@ -137,17 +137,12 @@ class _Reader:
         own = _JSON_HEADER.match(text) or _LOOSE_HEADER.match(text)
         if (head := self._heads.search(text, own.end() if own else 1)) is not None:
             part, rest = text[: head.start()].rstrip(" \t\r\n,;"), text[head.start() :]
-            reading = self._only(part, base | _SHARED)
-            if reading is not None and not self._in_a_list(part):
-                return reading, rest
-            if part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")"):
-                return self._malformed(part), rest
+            if part[-1:] in ("}", ")"):  # else what comes may be a text of this one
+                if (reading := self._only(part, base | _SHARED)) is not None:
+                    return reading, rest
+                if part.count(self._quote) % 2 == 0:
+                    return self._malformed(part), rest
         return self._malformed(text), ""
-
-    def _in_a_list(self, part: str) -> bool:
-        """Whether a text ends within a list: what comes then may be one of its texts."""
-        bare = re.sub(f"{self._quote}[^{self._quote}]*+{self._quote}", "", part)
-        return bare.count("[") > bare.count("]")
 
     @property
     def _heads(self) -> re.Pattern[str]:

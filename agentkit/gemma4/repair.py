@@ -57,6 +57,8 @@ its end a mark behind which a value begins, the head of a call. It is as likely 
 value."""
 _ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
+_FUSED_PAIR: Final = re.compile(r"(?i:-?[0-9][0-9.]*+|true|false|null|none)[^\W\d][\w.\-]*+\s*+:")
+"""A value and the next member's name, as where a comma was lost between them."""
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
 _CONSTANT: Final = re.compile(r"(?i:true|false|null|none)")
@@ -297,10 +299,8 @@ class Readings:
         """
         stop = re.compile(rf"[{{}}\[\]()\"'\n{self._quote}]").search(self._text, at)
         limit = stop.start() if stop else len(self._text)
-        if self._text[at - 1] == self._quote or self._text[limit : limit + 1] in (
-            self._quote,
-            "\n",
-        ):
+        around = self._text[at - 1] + self._text[limit : limit + 1]
+        if self._quote in around or re.search(r"\s", around):
             return
         comma = self._text.find(",", at, limit)
         while comma >= 0 and not self._key_at(self._skip(comma + 1)):
@@ -324,7 +324,7 @@ class Readings:
         text = self._text[at:end]
         if end > at:
             self._step(len(text))
-            if not self._syntax.search(text) and not _MARKS.search(text):
+            if not (self._syntax.search(text) or _MARKS.search(text) or _FUSED_PAIR.match(text)):
                 yield quoted_value(text, shape), end + 1, so_far
             return
         for mark, damage in _QUOTES.items():
