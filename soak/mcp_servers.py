@@ -17,7 +17,6 @@ import tempfile
 import venv
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -199,21 +198,22 @@ async def _check(server: Server, made: _Made) -> dict[str, int]:
         counts["tools listed"] += len(tools)
         right(await _call(tools, server.tool, made.arguments))
     async with made.by_command(timeout=2) as source, source.for_run(_RUN) as tools:
-        with _each_child(signal.SIGSTOP, signal.SIGCONT):
-            stuck = await _call(tools, server.tool, made.arguments)
+        _signal_children(signal.SIGSTOP)
+        stuck = await _call(tools, server.tool, made.arguments)
+        _signal_children(signal.SIGCONT)
         assert "did not finish within 2 seconds" in text_of(stuck.content)
         counts["calls stopped"] += 1
     async with made.by_command(timeout=60) as source, source.for_run(_RUN) as tools:
-        with _each_child(signal.SIGSTOP, signal.SIGKILL):
-            lost: list[ToolResult] = []
-            async with anyio.create_task_group() as group:
+        _signal_children(signal.SIGSTOP)
+        lost: list[ToolResult] = []
+        async with anyio.create_task_group() as group:
 
-                async def ask() -> None:
-                    lost.append(await _call(tools, server.tool, made.arguments))
+            async def ask() -> None:
+                lost.append(await _call(tools, server.tool, made.arguments))
 
-                group.start_soon(ask)
-                await anyio.sleep(0.5)  # the call is written by then, and nobody reads it
-                _signal_children(signal.SIGKILL)
+            group.start_soon(ask)
+            await anyio.sleep(0.5)  # the call is written by then, and nobody reads it
+            _signal_children(signal.SIGKILL)
         assert "whether the call took effect is unknown" in text_of(lost[0].content), lost
         counts["servers killed in mid-call"] += 1
         right(await _call(tools, server.tool, made.arguments))
@@ -242,15 +242,6 @@ async def _call(tools: Toolset, name: str, arguments: JsonObject) -> ToolResult:
     if isinstance(checked, ToolResult):
         return checked
     return await LocalExecutor().execute(checked, ToolContext(None, "r", 1, asked))
-
-
-@contextmanager
-def _each_child(before: signal.Signals, after: signal.Signals) -> Any:
-    _signal_children(before)
-    try:
-        yield
-    finally:
-        _signal_children(after)
 
 
 def _signal_children(number: signal.Signals) -> None:

@@ -322,8 +322,6 @@ class Agent(Generic[OutputT]):
             ValueError: `concurrency` is below 1, `deps_each` has another length, or a journal is
                 given without `batch` or the other way round.
         """
-        if (journal is None) != (batch is None):
-            raise ValueError("give journal= and batch= together: a batch is found by its name")
         options = RunOptions(
             deps=deps,
             settings=settings,
@@ -332,9 +330,8 @@ class Agent(Generic[OutputT]):
             cancellation=cancellation,
             journal=journal,
         )
-        return await run_all(
-            self._start_or_continue, inputs, options, concurrency, deps_each, on_progress
-        )
+        start = self._start_or_continue
+        return await run_all(start, inputs, options, concurrency, deps_each, on_progress)
 
     async def resume(
         self,

@@ -55,10 +55,13 @@ async def run_all(
         on_progress: Called as each run ends.
 
     Raises:
-        ValueError: `concurrency` is below 1, or there are not as many deps as inputs.
+        ValueError: `concurrency` is below 1, there are not as many deps as inputs, or a journal
+            comes without a `run_id` or the other way round.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
+    if (options.journal is None) != (options.run_id is None):
+        raise ValueError("give journal= and batch= together: a batch is found by its name")
     if isinstance(inputs, str):
         raise TypeError("inputs is one text; give a list of them, or use run")
     todo = list(inputs)
