@@ -58,15 +58,7 @@ async def run_all(
         ValueError: `concurrency` is below 1, there are not as many deps as inputs, or a journal
             comes without a `run_id` or the other way round.
     """
-    if concurrency < 1:
-        raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
-    if (options.journal is None) != (options.run_id is None):
-        raise ValueError("give journal= and batch= together: a batch is found by its name")
-    if isinstance(inputs, str):
-        raise TypeError("inputs is one text; give a list of them, or use run")
-    todo = list(inputs)
-    for content in todo:
-        check_input(content)
+    todo = _checked(inputs, options, concurrency)
     each = _options_of_each(options, len(todo), deps_each)
     cancellation = options.cancellation or Cancellation()
     results: list[RunResult[OutputT] | None] = [None] * len(todo)
@@ -94,6 +86,19 @@ async def run_all(
         for _ in range(min(concurrency, len(todo))):
             group.start_soon(worker)
     return [result for result in results if result is not None]
+
+
+def _checked(inputs: Iterable[Content], options: RunOptions, concurrency: int) -> Sequence[Content]:
+    if concurrency < 1:
+        raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
+    if (options.journal is None) != (options.run_id is None):
+        raise ValueError("give journal= and batch= together: a batch is found by its name")
+    if isinstance(inputs, str):
+        raise TypeError("inputs is one text; give a list of them, or use run")
+    todo = list(inputs)
+    for content in todo:
+        check_input(content)
+    return todo
 
 
 def _options_of_each(
