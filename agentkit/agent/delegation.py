@@ -175,18 +175,18 @@ def fan_out(how: Delegate, at_once: int) -> Tool[..., Any]:
 
     async def several(context: ToolContext[Any], tasks: list[Any]) -> Any:
         answers: list[Any] = [""] * len(tasks)
-        limiter = anyio.CapacityLimiter(at_once)
+        waiting = iter(enumerate(map(_as_text, tasks)))
 
         with _cancelled_with_call(context) as cancellation:
 
-            async def work(position: int, task: str) -> None:
-                async with limiter:
+            async def work() -> None:
+                for position, task in waiting:
                     options = how.run_options(context, cancellation, f"-{position}")
                     answers[position] = await answer(task, options)
 
             async with anyio.create_task_group() as group:
-                for position, task in enumerate(tasks):
-                    group.start_soon(work, position, _as_text(task))
+                for _ in range(min(at_once, len(tasks))):
+                    group.start_soon(work)
         sections = zip(tasks, answers, strict=True)
         text = "\n\n".join(
             f"## {number}. {_as_text(task)}\n{_as_text(each)}"
