@@ -310,7 +310,8 @@ class Readings:
             comma = self._text.find(",", comma + 1, limit)
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
-        if _CONSTANT.fullmatch(text):
+        item = self._text[at - 1] in "[,"
+        if _CONSTANT.fullmatch(text) or (item and "," in text):
             return
         marked = self._anywhere.search(text) or _MARKS.search(text) or _PAIR.match(text)
         if text and text == text.strip() and not marked:
