@@ -218,6 +218,7 @@ async def _check(server: Server, made: _Made) -> dict[str, int]:
         assert "did not finish within 2 seconds" in text_of(stuck.content)
         counts["calls stopped"] += 1
     async with made.by_command(timeout=60) as source, source.for_run(_RUN) as tools:
+        right(await _call(tools, server.tool, made.arguments))
         _signal_children(signal.SIGSTOP)
         lost: list[ToolResult] = []
         async with anyio.create_task_group() as group:
