@@ -55,8 +55,13 @@ _MARKS: Final = re.compile(
 """What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, at
 its end a mark behind which a value begins, the head of a call. It is as likely the rest of another
 value."""
+_TIGHT_MARKS: Final = re.compile(r"[,}\]][\"']?[\w.$\-]++[\"']?[:=]|[,:=\[{(]\s*+\Z|\bcall:\w")
+"""The same where the closing quote token is there: then all else is Gemma's own syntax, which has
+no white space, and prose such as `Hello, Ann: …` is not mistaken for it."""
 _ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
+_FUSED_PAIR: Final = re.compile(r"(?i:-?[0-9][0-9.]*+|true|false|null|none)[^\W\d][\w.\-]*+\s*+:")
+"""A value and the next member's name, as where a comma was lost between them."""
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
 _CONSTANT: Final = re.compile(r"(?i:true|false|null|none)")
@@ -297,17 +302,16 @@ class Readings:
         """
         stop = re.compile(rf"[{{}}\[\]()\"'\n{self._quote}]").search(self._text, at)
         limit = stop.start() if stop else len(self._text)
-        if self._text[at - 1] == self._quote or self._text[limit : limit + 1] in (
-            self._quote,
-            "\n",
-        ):
+        around = self._text[at - 1] + self._text[limit : limit + 1]
+        if self._quote in around or re.search(r"\s", around):
             return
         comma = self._text.find(",", at, limit)
         while comma >= 0 and not self._key_at(self._skip(comma + 1)):
             comma = self._text.find(",", comma + 1, limit)
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
-        if _CONSTANT.fullmatch(text):
+        item = self._text[at - 1] in "[,"
+        if _CONSTANT.fullmatch(text) or (item and "," in text):
             return
         marked = self._anywhere.search(text) or _MARKS.search(text) or _PAIR.match(text)
         if text and text == text.strip() and not marked:
@@ -324,7 +328,8 @@ class Readings:
         text = self._text[at:end]
         if end > at:
             self._step(len(text))
-            if not self._syntax.search(text) and not _MARKS.search(text):
+            marks = (self._syntax.search, _TIGHT_MARKS.search, _FUSED_PAIR.match)
+            if not any(mark(text) for mark in marks):
                 yield quoted_value(text, shape), end + 1, so_far
             return
         for mark, damage in _QUOTES.items():

@@ -76,13 +76,23 @@ def test_a_parsed_call_becomes_a_tool_call() -> None:
     assert call.tool_call("id") == ToolCall("id", "f", {"n": 1})
 
 
-def test_a_call_in_a_list_is_one_of_its_texts_or_nothing() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        ["call:tag{tags:[call:f{}", QUOTE, "]}"],
+        ["call:tag{text:", QUOTE, "a,tags:", QUOTE, "call:f{} b", QUOTE, "}"],
+    ],
+)
+def test_what_stands_in_an_open_call_is_one_of_its_texts_or_nothing(body: list[str]) -> None:
     tools = {
         "tag": {
             "type": "object",
-            "properties": {"tags": {"type": "array", "items": {"type": "string"}}},
+            "properties": {
+                "tags": {"type": "array", "items": {"type": "string"}},
+                "text": {"type": "string"},
+            },
         },
         "f": {"type": "object", "properties": {}},
     }
-    (reading,) = read_calls(["call:tag{tags:[call:f{}", QUOTE, "]}"], tools, closed=True)
+    (reading,) = read_calls(body, tools, closed=True)
     assert reading.arguments is None
