@@ -49,25 +49,16 @@ class RunManifest:
 
         More trials of each case, and further cases, are more of the same.
         """
-        found = [
-            f"{name.replace('_', ' ')} ({getattr(self, name)!r} became {getattr(new, name)!r})"
-            for name in ("suite", "seed", "seconds", "agentkit")
-            if getattr(self, name) != getattr(new, name)
-        ]
-        for kind in ("about", "made_of"):
-            mine, theirs = getattr(self, kind), getattr(new, kind)
-            keys = sorted({*mine, *theirs})
-            found += [_NAMES.get(key, key) for key in keys if mine.get(key) != theirs.get(key)]
-        mine, theirs = asdict(self.subject), asdict(new.subject)
-        for name in ("model", "model_name", "agent"):
-            if mine[name] != theirs[name]:
-                found.append(f"the {_NAMES.get(name, name)} ({mine[name]} became {theirs[name]})")
-        settings = mine["settings"], theirs["settings"]
-        found += [
-            f"the setting {name} ({settings[0][name]} became {settings[1][name]})"
-            for name in settings[0]
-            if settings[0][name] != settings[1][name]
-        ]
+        hashes = {**self.about, **self.made_of}, {**new.about, **new.made_of}
+        found = [_NAMES.get(key, key) for key in _unlike(*hashes)]
+        for prefix, mine, theirs in (
+            ("", _plainly(self), _plainly(new)),
+            ("the setting ", asdict(self.subject.settings), asdict(new.subject.settings)),
+        ):
+            found += [
+                f"{prefix}{key} ({mine.get(key)} became {theirs.get(key)})"
+                for key in _unlike(mine, theirs)
+            ]
         if self.trials > new.trials:
             found.append(f"the trials ({self.trials} became {new.trials})")
         if missing := [case for case in self.cases if case not in set(new.cases)]:
@@ -88,6 +79,25 @@ class RunManifest:
         return _adapter().validate_json(text)
 
 
+def _plainly(manifest: RunManifest) -> dict[str, object]:
+    """What is said with its value."""
+    subject = manifest.subject
+    return {
+        "the suite": manifest.suite,
+        "the model": subject.model,
+        "the served model": subject.model_name,
+        "the agent": subject.agent,
+        "seed": manifest.seed,
+        "the seconds of a trial": manifest.seconds,
+        "agentkit": manifest.agentkit,
+    }
+
+
+def _unlike(mine: Mapping[str, object], theirs: Mapping[str, object]) -> list[str]:
+    """The keys under which two mappings differ."""
+    return [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+
+
 _NAMES: Final = {
     "tasks_sha256": "what the users say",
     "checks_sha256": "the checks",
@@ -97,7 +107,6 @@ _NAMES: Final = {
     "data_sha256": "the suite's data",
     "library_sha256": "agentkit's own source",
     "agent_sha256": "the agent's source",
-    "model_name": "served model",
 }
 """Of what a manifest holds, as a person says it."""
 

@@ -202,10 +202,12 @@ def _grade(verdict: object, what: str) -> Grade:
                 error=None if value == 1 else reason[:_LONGEST_ERROR],
                 score=float(value),
             )
-    raise SuiteError(
-        f"{what} returned {reprlib.repr(verdict)}; it returns None or True if all is right, False "
-        "or a few words if not, (score, reason) with a score from 0 to 1, or a Grade"
-    )
+        case _:
+            raise SuiteError(
+                f"{what} returned {reprlib.repr(verdict)}; it returns None or True if all is "
+                "right, False or a few words if not, (score, reason) with a score from 0 to 1, or a "
+                "Grade"
+            )
 
 
 _LONGEST_ERROR: Final = 500
