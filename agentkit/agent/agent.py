@@ -51,6 +51,7 @@ from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
+from agentkit.media import check_content, sound_messages
 from agentkit.messages import Content, Message, ModelSettings, UserMessage
 from agentkit.mistakes import explains
 from agentkit.models import Model, WindowedModel
@@ -413,11 +414,12 @@ class Agent(Generic[OutputT]):
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
         check_input(content)
+        check_content(content)
         check_history(options.history)
         options = replace(options, run_id=options.run_id or new_run_id())
         context = RunContext(options.deps, options.run_id or "")
         history = await opening(self._instructions, context, options.history)
-        messages = mended_history([*history, UserMessage(content)])
+        messages = mended_history(sound_messages([*history, UserMessage(content)]))
         budget = Budget(options.limits or self._limits, current_budget.get())
         if options.journal is None:
             return await self._drive(options, messages, budget, listener)
@@ -474,6 +476,7 @@ class Agent(Generic[OutputT]):
             )
             if record is not None:
                 wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
+            messages = sound_messages(messages)
             run = Run(wiring, messages, budget, decisions=decisions or GivenDecisions(self._used))
             run.step = budget.steps if paused is None or paused.step is None else paused.step
             known = paused.taint if paused is not None else None

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from agentkit.agent.state import Run, Streamed
+from agentkit.errors import ModelStatusError
 from agentkit.events import (
     AskedAgain,
     ContextCompacted,
@@ -27,6 +28,7 @@ from agentkit.events import (
     StepStarted,
 )
 from agentkit.exact import text_of_inexact, why_inexact
+from agentkit.media import without_media
 from agentkit.messages import (
     JsonObject,
     Message,
@@ -125,9 +127,38 @@ async def _generate(
     show: bool,
     messages: tuple[Message, ...] | None = None,
 ) -> ModelResponse:
-    """One model call, over the run's history where no other messages are given."""
+    """One model call, over the run's history where no other messages are given.
+
+    A server that refuses it may be one that takes no images, or not this one: where tools returned
+    any, it is asked again with the server's words in their place, here and in all later steps.
+    """
     if messages is None:
         messages = tuple(run.messages)
+    if run.no_media:
+        messages = tuple(without_media(messages, run.no_media))
+    try:
+        return await _generated(run, settings, choice, messages, show=show)
+    except ModelStatusError as error:
+        bare = tuple(without_media(messages, str(error)))
+        if error.status_code not in _REFUSALS or bare == messages:
+            raise
+        response = await _generated(run, settings, choice, bare, show=show)
+        run.no_media = str(error)
+        return response
+
+
+_REFUSALS = (400, 413, 415, 422, 500, 501)
+"""Statuses by which servers say that they do not take an image: vLLM 400, llama.cpp 500."""
+
+
+async def _generated(
+    run: Run,
+    settings: ModelSettings,
+    choice: ToolChoice,
+    messages: tuple[Message, ...],
+    *,
+    show: bool,
+) -> ModelResponse:
     request = ModelRequest(messages, run.wiring.toolset.definitions, settings, tool_choice=choice)
     if _DEBUG and (problems := history_problems(request.messages)):
         raise AssertionError(f"the history is not valid: {'; '.join(problems)}")

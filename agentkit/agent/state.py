@@ -141,6 +141,7 @@ class Run:
         sent: The newest request; before the first, the messages that the run began with.
         exchanges: What went to the server so far.
         streamed: What was shown of a reply that has not come to its end.
+        no_media: Why the server refused what tools returned beside text; empty while it has not.
     """
 
     wiring: Wiring
@@ -155,6 +156,7 @@ class Run:
     sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
     exchanges: Exchanges = field(default_factory=Exchanges)
     streamed: Streamed | None = None
+    no_media: str = ""
 
     def emit(self, event: Event) -> None:
         """Says what happens."""
