@@ -202,12 +202,6 @@ def _refuses_structures(path: str, body: Json) -> str | None:
     return None
 
 
-def _refuses_ids(path: str, body: Json) -> str | None:
-    if path == CHAT and (bad := {"return_token_ids", "stop_token_ids"} & body.keys()):
-        return f"Unexpected fields in the request: {bad}"
-    return None
-
-
 PLANTED = (
     Planted(
         "no tool parser",
