@@ -400,6 +400,7 @@ StopReason: TypeAlias = Literal[
     "loop",  # the model went in circles
     "malformed_call",  # the model wrote a call in a wrong form, twice, and nothing else
     "content_filter",  # the server withheld the reply, twice
+    "no_call",  # a call was required and none came, twice
     "invalid_output",  # the answer never fitted `output_type`
     "paused",  # calls wait for a person
     "cancelled",
@@ -408,10 +409,23 @@ StopReason: TypeAlias = Literal[
 """Why a run ended."""
 
 
+Control: TypeAlias = Literal["grammar", "tool_choice", "json_schema", "free"]
+"""What a server can hold a model's calls to, from most to least; see `agentkit.models.control`."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelResponse:
-    """One finished model call."""
+    """One finished model call.
+
+    Attributes:
+        message: What the model said.
+        finish_reason: Why it ended.
+        usage: What it cost.
+        control: What the server can hold calls to; None where no tools were on offer, or the model
+            does not say.
+    """
 
     message: AssistantMessage
     finish_reason: FinishReason
     usage: Usage = field(default_factory=Usage)
+    control: Control | None = None

@@ -47,6 +47,14 @@ def read_json(payload: bytes) -> Any:
     return from_json(payload)
 
 
+def _is_json(payload: bytes) -> bool:
+    try:
+        read_json(payload)
+    except ValueError:
+        return False
+    return True
+
+
 DONE = b"[DONE]"
 """The payload by which OpenAI's protocol ends a stream."""
 
@@ -97,14 +105,15 @@ class EventDecoder:
     def rest(self) -> list[bytes]:
         """The payload of a last event that no blank line ended, once the stream is at its end.
 
-        The standard drops it. It may be the one that ends a reply, and if it was cut it is no JSON.
+        The standard drops it. It may be the one that ends a reply; where it was cut it is no JSON,
+        and is dropped here too.
         """
         events: list[bytes] = []
         self._line(bytes(self._pending), events)
         self._pending.clear()
         if self._data:
             self._line(b"", events)
-        return events
+        return [event for event in events if event == DONE or _is_json(event)]
 
     def _is_one_event(self, chunk: bytes) -> bool:
         """Whether nothing is pending and the chunk is one event of one line, as vLLM sends them:

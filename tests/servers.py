@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
+from agentkit.models.control import is_probe
+
 CHAT = "/v1/chat/completions"
 MODEL = "google/gemma-4-26B-A4B-it"
 
@@ -120,15 +122,16 @@ class Server:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def got(self, request: Request) -> tuple[int, object]:
-        """The answer to a GET: the models. It has no version, so it is not asked for a grammar,
-        and tells nothing of its tokenizer.
-        """
-        if request.path in ("/version", "/tokenizer_info"):
+        """The answer to a GET: the models, and nothing else."""
+        if not request.path.endswith("/v1/models"):  # by a proxy the whole address is asked for
             return 404, {"detail": "Not Found"}
         self.model_requests.append(request)
         return 200, self.models
 
-    def next_script(self, request: Request) -> Script:
+    def chat_script(self, request: Request) -> Script:
+        """What answers a chat request. Replies can be held to nothing, and who asks is told so."""
+        if is_probe(request.body):
+            return fails(400, {"error": {"message": "it holds no reply to anything"}})
         with self.lock:
             self.requests.append(request)
             return self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -166,7 +169,7 @@ def serving(*script: Script, key: str | None = None) -> Generator[Server]:
                 return
             other = server.paths.get(self.path, fails(404, {"error": {"message": "Not Found"}}))
             with suppress(ConnectionError):
-                (server.next_script(request) if self.path == CHAT else other)(exchange)
+                (server.chat_script(request) if self.path == CHAT else other)(exchange)
 
         def refused(self, exchange: Exchange) -> bool:
             if key is None or self.headers.get("Authorization") == f"Bearer {key}":

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from agentkit.agent.state import Run, Streamed
+from agentkit.errors import ModelStatusError
 from agentkit.events import (
     AskedAgain,
     ContextCompacted,
@@ -27,6 +28,7 @@ from agentkit.events import (
     StepStarted,
 )
 from agentkit.exact import text_of_inexact, why_inexact
+from agentkit.media import without_media
 from agentkit.messages import (
     JsonObject,
     Message,
@@ -59,16 +61,17 @@ async def ask(run: Run) -> tuple[ModelResponse, Problem | None]:
     settings = _settings(run)
     choice = (settings.tool_choice if run.step == 1 else None) or ToolChoice()
     response = await _generate(run, settings, choice, show=True)
-    if (problem := problem_of(run, response)) is not None:
+    forced = choice.mode == "required"
+    if (problem := problem_of(run, response, forced=forced)) is not None:
         run.emit(StepRestarted(problem[1], attempt=2, step=run.step))
         given_up = response
-        again = second_try(response, settings)
+        again = second_try(response, settings, forced=forced)
         messages = tuple(run.messages)
         if problem[0] == "malformed_call" and not run.wiring.model.constrains:
             messages = reminded(messages)  # no grammar holds the model to its format
         response = await _generate(run, again, choice, show=True, messages=messages)
-        problem = problem_of(run, response)
-        run.emit(_asked_again(run, given_up, response, problem))
+        first, problem = problem, problem_of(run, response, forced=forced)
+        run.emit(_asked_again(run, first, given_up, response, problem))
     seconds = round(time.monotonic() - started, 6)
     run.emit(
         StepFinished(
@@ -78,19 +81,23 @@ async def ask(run: Run) -> tuple[ModelResponse, Problem | None]:
     return response, problem
 
 
-def problem_of(run: Run, response: ModelResponse) -> Problem | None:
+def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Problem | None:
     """Why a reply is no step forward: a stop reason and a sentence."""
     recovers = run.wiring.settings.recovery is not False
-    return unusable(response, [tool.name for tool in run.wiring.toolset] if recovers else ())
+    names = [tool.name for tool in run.wiring.toolset] if recovers else ()
+    return unusable(response, names, forced=forced)
 
 
 def _asked_again(
-    run: Run, first: ModelResponse, second: ModelResponse, problem: Problem | None
+    run: Run,
+    why: Problem,
+    first: ModelResponse,
+    second: ModelResponse,
+    problem: Problem | None,
 ) -> AskedAgain:
     became: Literal["call", "answer", "nothing"]
     became = "nothing" if problem else "call" if second.message.tool_calls else "answer"
-    reason = (problem_of(run, first) or ("empty", ""))[1]
-    return AskedAgain(reason, first.message.content or "", first.usage, became, run.step)
+    return AskedAgain(why[1], first.message.content or "", first.usage, became, run.step)
 
 
 async def ask_for(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
@@ -120,9 +127,38 @@ async def _generate(
     show: bool,
     messages: tuple[Message, ...] | None = None,
 ) -> ModelResponse:
-    """One model call, over the run's history where no other messages are given."""
+    """One model call, over the run's history where no other messages are given.
+
+    A server that refuses it may be one that takes no images, or not this one: where tools returned
+    any, it is asked again with the server's words in their place, here and in all later steps.
+    """
     if messages is None:
         messages = tuple(run.messages)
+    if run.no_media:
+        messages = tuple(without_media(messages, run.no_media))
+    try:
+        return await _generated(run, settings, choice, messages, show=show)
+    except ModelStatusError as error:
+        bare = tuple(without_media(messages, str(error)))
+        if error.status_code not in _REFUSALS or bare == messages:
+            raise
+        response = await _generated(run, settings, choice, bare, show=show)
+        run.no_media = str(error)
+        return response
+
+
+_REFUSALS = (400, 413, 415, 422, 500, 501)
+"""Statuses by which servers say that they do not take an image: vLLM 400, llama.cpp 500."""
+
+
+async def _generated(
+    run: Run,
+    settings: ModelSettings,
+    choice: ToolChoice,
+    messages: tuple[Message, ...],
+    *,
+    show: bool,
+) -> ModelResponse:
     request = ModelRequest(messages, run.wiring.toolset.definitions, settings, tool_choice=choice)
     if _DEBUG and (problems := history_problems(request.messages)):
         raise AssertionError(f"the history is not valid: {'; '.join(problems)}")

@@ -23,7 +23,7 @@ from typing import Any, Final, Literal, TypeAlias
 from agentkit.gemma4.render import TemplateVariant
 from agentkit.messages import Message
 
-__all__ = ["GENERIC", "PROFILES", "Modality", "Profile", "profile_for"]
+__all__ = ["GENERIC", "PROFILES", "Modality", "Profile", "is_gemma4", "profile_for"]
 
 Modality: TypeAlias = Literal["text", "image", "audio", "video"]
 
@@ -171,6 +171,32 @@ def profile_for(model_name: str, config: Mapping[str, Any] | None = None) -> Pro
     profile = by_config or _by_name(model_name) or GENERIC
     window = _text_config(config).get("max_position_embeddings") if config else None
     return profile.served(window if isinstance(window, int) else None)
+
+
+_OTHERS: Final = re.compile(
+    r"(?<![a-z])(?:qwen|qwq|llama|mistral|mixtral|ministral|devstral|magistral|phi|deepseek|gpt|glm|"
+    r"granite|nemotron|command-r|kimi|olmo|smollm|falcon|minimax|hunyuan|"
+    r"internlm|ernie|starcoder|codellama|vicuna|apertus|jamba|exaone|lfm)"
+    r"(?:-?\d|[-_./:]|$)"
+)
+"""Families whose names say that a model is no Gemma."""
+
+
+def is_gemma4(names: Iterable[str]) -> bool | None:
+    """Whether a model is a Gemma 4, by its names, the first that tells; None if none does.
+
+    Args:
+        names: The served name, and what its weights were loaded as.
+    """
+    for name in map(str.lower, names):
+        if "gemma" in name:
+            if _OTHER_GENERATION.search(name) or "gemma-3n" in name or "gemma3n" in name:
+                return False
+            if re.search(r"gemma[-_ ]?4", name) or _SIZE.search(name):
+                return True
+        elif _OTHERS.search(name):
+            return False
+    return None
 
 
 @lru_cache(maxsize=64)  # asked on every step, and the same each time

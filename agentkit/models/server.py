@@ -6,49 +6,56 @@ refuses for good.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from agentkit.errors import (
     AgentKitError,
-    ModelConnectionError,
     ModelError,
     ModelProtocolError,
     ModelStatusError,
     ServerNotReadyError,
 )
+from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.fingerprint import PROBE, TemplateGeneration, fingerprint
+from agentkit.gemma4.profiles import is_gemma4
+from agentkit.gemma4.tokens import CALL_OPEN, IDS
+from agentkit.messages import Control, ModelRequest, ModelResponse
+from agentkit.models.control import LOST, find_control, is_away
 from agentkit.models.detokenizer import Detokenizer, on_server
 from agentkit.models.local_tokenizer import CHECK, LocalTokenizer, places, require_tokenizers
 from agentkit.models.once import Once
-from agentkit.models.probe import takes_grammar
 from agentkit.models.prompts import prompt_ids, spelled
 from agentkit.models.transport import Transport
 from agentkit.trace import get_logger
 from agentkit.wire import (
+    OPTIONAL,
+    WINDOWS,
+    MessageEncoder,
+    ReplyDecoder,
     ServedModel,
+    encode_request,
     encode_tokenize,
     read_models,
     read_special_tokens,
     read_tokens,
+    unknown_fields,
 )
 
 __all__ = ["Server"]
 
 _log = get_logger()
 
-_AWAY: Final = frozenset(
-    {
-        HTTPStatus.REQUEST_TIMEOUT,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        HTTPStatus.BAD_GATEWAY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        HTTPStatus.GATEWAY_TIMEOUT,
-    }
-)
-"""Answers that say nothing of what the server can do."""
+_REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
+"""Statuses of a request that holds what the server does not take."""
+
+_LOCKED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+
+_CHAT: Final = "/v1/chat/completions"
 
 
 class Server:
@@ -62,8 +69,8 @@ class Server:
 
     Attributes:
         served: The model that it serves.
-        is_vllm: Whether it has `/version`; what has none is not asked for more.
-        takes_grammar: Whether it obeys a grammar in Gemma's syntax.
+        is_gemma: Whether that is a Gemma 4; None where nobody says.
+        control: What it can hold calls to.
         tokenizer: Its tokenizer, where a copy is at hand.
         template: Its chat template; None where it does not tell.
         special: What it takes for control tokens beside those of Gemma.
@@ -78,36 +85,133 @@ class Server:
         self._transport = transport
         self._wanted = model
         self._given = None if tokenizer is None else _existing(tokenizer)
+        self._without: frozenset[str] = frozenset()
         self.served = Once(self._find_served)
-        self.is_vllm = Once(self._find_version)
-        self.takes_grammar = Once(self._find_grammar)
+        self.is_gemma = Once(self._find_family)
+        self.control = Once(self._find_control)
         self.tokenizer = Once(self._find_tokenizer)
         self.template = Once(self._find_template)
         self.special = Once(self._find_special)
         self.detokenizer = Once(self._make_detokenizer)
 
-    async def _find_served(self) -> ServedModel:
-        listed = await self._transport.get("/v1/models")
-        return _pick(read_models(listed), self._wanted, self._transport.where)
+    @property
+    def without(self) -> frozenset[str]:
+        """The fields of a request that it has refused; they are left out."""
+        return self._without
 
-    async def _find_version(self) -> bool:
-        try:
-            await self._transport.get("/version")
-        except ModelError as error:
-            _raise_if_away(error)
+    def refuses_fields(self, error: AgentKitError) -> bool:
+        """Whether an error says that fields are not taken which a request can do without. They are
+        left out from now on, so that the request can be made again.
+        """
+        if not isinstance(error, ModelStatusError) or error.status_code not in _REFUSED:
             return False
-        return True
+        new = unknown_fields(str(error), OPTIONAL.keys() - self._without)
+        self._without |= new
+        for name in sorted(new):
+            _log.warning(
+                "a field is left out, which the server refuses", field=name, lost=OPTIONAL[name]
+            )
+        return bool(new)
 
-    async def _find_grammar(self) -> bool:
-        found = False
-        if await self.is_vllm.get():
-            served = await self.served.get()
+    @property
+    def gemma(self) -> bool:
+        """Whether what holds for Gemma's tokens alone may be sent, as far as is known by now."""
+        return self.is_gemma.known is True or self.control.known == "grammar"
+
+    async def _find_served(self) -> ServedModel:
+        """The wanted model. One that is named is believed where the server lists nothing: some list
+        what was loaded so far, and load what is asked for.
+        """
+        try:
+            listed = read_models(await self._transport.get("/v1/models"))
+        except (ModelStatusError, ModelProtocolError) as error:
+            _raise_if_away(error)
+            if self._wanted is None or getattr(error, "status_code", 0) in _LOCKED:
+                raise
+            listed = []
+        model = _pick(listed, self._wanted, self._transport.where)
+        if model.max_model_len is None:
+            model = replace(model, max_model_len=await self._find_window(model.name))
+        return model
+
+    async def _find_window(self, model: str) -> int | None:
+        """The window where another path than `/v1/models` tells it."""
+        for path, read in WINDOWS:
             try:
-                found = await takes_grammar(self._transport, served.name)
-            except AgentKitError as error:
-                _raise_if_away(error)
-        _log.info("server probed", takes_grammar=found)
+                window = read(await self._transport.get(path), model)
+            except ModelError:
+                continue
+            if window is not None:
+                return window
+        _log.info("the server does not say how long its window is")
+        return None
+
+    async def _find_family(self) -> bool | None:
+        """By its names, or else by what its tokenizer makes of Gemma's token for a call."""
+        served = await self.served.get()
+        named = is_gemma4([served.name, *served.roots])
+        if named is not None:
+            return named
+        body = encode_tokenize(served.name, CALL_OPEN)
+        within = self._transport.timeouts.first_event
+        try:
+            ids = read_tokens(await self._transport.post("/tokenize", body, within=within))
+        except AgentKitError as error:
+            _raise_if_away(error)
+            return None
+        return ids == [IDS[CALL_OPEN]]
+
+    async def _find_control(self) -> Control:
+        served, family = await self.served.get(), await self.is_gemma.get()
+
+        async def ask(
+            request: ModelRequest, dialect: Dialect, fields: Mapping[str, object]
+        ) -> ModelResponse:
+            return await self.ask(served.name, request, dialect, fields, gemma=family is True)
+
+        found = await find_control(ask, may_be_gemma=family is not False)
+        if lost := LOST[found]:
+            _log.warning("server probed", control=found, lost=lost)
+        else:
+            _log.info("server probed", control=found)
         return found
+
+    async def ask(
+        self,
+        model: str,
+        request: ModelRequest,
+        dialect: Dialect,
+        fields: Mapping[str, object],
+        *,
+        gemma: bool,
+    ) -> ModelResponse:
+        """The server's own reading of one whole reply; fields that it refuses are left out.
+
+        Raises:
+            AgentKitError: It cannot be had.
+        """
+        while True:
+            body = encode_request(
+                request,
+                model=model,
+                messages=MessageEncoder(dialect.outgoing).encode(request.messages),
+                declarations=dialect.declarations,
+                stream=False,
+                held=fields,
+                gemma=gemma,
+                strict="tool_choice" in fields,
+                without=self._without,
+            )
+            decoder = ReplyDecoder(request.settings.max_tokens)
+            within = self._transport.timeouts.first_event
+            try:
+                async with aclosing(self._transport.reply(_CHAT, body, within=within)) as payloads:
+                    async for payload in payloads:
+                        decoder.feed(payload)
+                return decoder.finish(0)
+            except AgentKitError as error:
+                if not self.refuses_fields(error):
+                    raise
 
     async def _find_special(self) -> frozenset[str]:
         if (tokenizer := await self.tokenizer.get()) is not None:
@@ -152,8 +256,6 @@ class Server:
 
     async def _ids_of_check(self, model: str) -> Sequence[int] | None:
         """What the server makes of the text that tells tokenizers apart; None if it won't say."""
-        if not await self.is_vllm.get():
-            return None
         within = self._transport.timeouts.first_event
         try:
             body = encode_tokenize(model, CHECK)
@@ -169,8 +271,8 @@ class Server:
         return Detokenizer(on_server(self._transport, (await self.served.get()).name))
 
     async def _find_template(self) -> TemplateGeneration | None:
-        """By its fingerprint. What has no `/version` is no vLLM, and not asked."""
-        if not await self.is_vllm.get():
+        """By its fingerprint. What is no Gemma has none that we know, and is not asked."""
+        if await self.is_gemma.get() is False:
             return None
         served, tokenizer = await self.served.get(), await self.tokenizer.get()
         declarations = [tool.declaration for tool in PROBE.tools]
@@ -200,18 +302,18 @@ def _existing(path: Path) -> Path:
 
 
 def _raise_if_away(error: AgentKitError) -> None:
-    away = isinstance(error, ModelConnectionError) or (
-        isinstance(error, ModelStatusError) and error.status_code in _AWAY
-    )
-    if away:
+    if is_away(error):
         raise error
 
 
 def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> ServedModel:
     """The model of that name, or the first."""
     for model in models:
-        if wanted in (None, model.name):
-            return model
+        # Ollama lists `gemma4:latest` and takes `gemma4`.
+        if wanted in (None, model.name, model.name.removesuffix(":latest")):
+            return model if wanted is None else replace(model, name=wanted)
+    if wanted is not None and not models:
+        return ServedModel(wanted, None)
     names = ", ".join(model.name for model in models)
     if not names:
         raise ServerNotReadyError(f"{where}/v1/models lists no model; is this a model server?")

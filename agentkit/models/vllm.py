@@ -36,6 +36,7 @@ from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.profiles import GENERIC, profile_for
 from agentkit.messages import (
+    Control,
     JsonObject,
     ModelRequest,
     ModelResponse,
@@ -47,6 +48,7 @@ from agentkit.models.base import CountsPrompts, Model
 from agentkit.models.counting import PromptCounter
 from agentkit.models.evidence import Evidence, believed, may_hold_calls
 from agentkit.models.exchange import tell_sent
+from agentkit.models.json_calls import asked_in_words, json_request, json_response
 from agentkit.models.language import Languages
 from agentkit.models.repeats import RepeatWatch
 from agentkit.models.server import Server
@@ -55,10 +57,12 @@ from agentkit.models.transport import Connection, Transport
 from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.trace import get_logger
 from agentkit.wire import (
+    Reply,
     ReplyDecoder,
     ServedModel,
     constrains_itself,
     encode_request,
+    forced,
 )
 
 __all__ = ["DEFAULT_MAX_TOKENS", "VLLMModel"]
@@ -167,8 +171,8 @@ class VLLMModel:
 
     @property
     def constrains(self) -> bool:
-        """Whether the server has shown that it obeys Gemma's grammar; see `takes_grammar`."""
-        return bool(self._server.takes_grammar.known)
+        """Whether the server has shown that it can be made to call; see `Server.control`."""
+        return self._server.control.known in ("grammar", "tool_choice")
 
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Asks for one reply; see `Model.generate`."""
@@ -182,6 +186,8 @@ class VLLMModel:
                         yield event
                 return
             except AgentKitError as error:
+                if self._server.refuses_fields(error):
+                    continue
                 pause = self._pause(error, number, started)
                 if pause is None:
                     raise
@@ -213,20 +219,27 @@ class VLLMModel:
         self, request: ModelRequest, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
         served = await self.served()
+        await self._server.is_gemma.get()
         profile = profile_for(served.name)
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
         language = await self._languages.of(request.tools)
-        grammar = await self._grammar(request, language.dialect)
-        messages = language.encoder.encode(request.messages)
+        control = await self._control(request)
+        sent, held = self._held(request, language.dialect, control)
+        if sent.tools is not request.tools:
+            language = await self._languages.of(sent.tools)
+        messages = language.encoder.encode(sent.messages)
         body = encode_request(
-            request,
+            sent,
             model=served.name,
             messages=messages,
             declarations=language.dialect.declarations,
             stream=self._stream,
-            grammar=grammar,
+            held=held,
+            gemma=self._server.gemma,
+            strict=control == "tool_choice",
+            without=self._server.without,
         )
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         watch = RepeatWatch()
@@ -242,18 +255,62 @@ class VLLMModel:
                     break
         first = next_call_number(request.messages)
         server = decoder.finish(first)
-        evidence = Evidence(
-            decoder.reply,
-            forced=grammar is not None and request.tool_choice.mode == "required",
-            constrained=grammar is not None or constrains_itself(request.settings),
-            first_call=first,
-        )
-        evidence = await self._with_pieces(evidence, server)
-        response = believed(server, evidence, language.dialect)
+        if "response_format" in held:
+            server = json_response(server, request, first)
+        response = await self._read(request, server, decoder.reply, language.dialect, held)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
-        yield ModelFinished(replace(response, message=message))
+        yield ModelFinished(replace(response, message=message, control=control))
+
+    async def _control(self, request: ModelRequest) -> Control | None:
+        """What the request's calls can be held to, found out once; None where there are none."""
+        settings = request.settings
+        if not request.tools or settings.grammar is False or constrains_itself(settings):
+            return None
+        try:
+            await self._server.is_gemma.get()
+            return await self._server.control.get()
+        except ModelError:
+            return None  # the server is away; asked again with the next request
+
+    def _held(
+        self, request: ModelRequest, dialect: Dialect, control: Control | None
+    ) -> tuple[ModelRequest, JsonObject]:
+        """The request as it is sent on this rung, and the fields that hold its reply."""
+        required = request.tool_choice.mode == "required"
+        if control == "grammar":
+            grammar = dialect.grammar(request.tool_choice)
+            return request, {} if grammar is None else {"structured_outputs": grammar}
+        if not required or control is None:
+            return request, {}
+        if control == "tool_choice":
+            return request, forced(request.tool_choice)
+        if control == "json_schema":
+            return json_request(request)
+        return asked_in_words(request), {}
+
+    async def _read(
+        self,
+        request: ModelRequest,
+        server: ModelResponse,
+        reply: Reply,
+        dialect: Dialect,
+        held: JsonObject,
+    ) -> ModelResponse:
+        """The reply as it is to be believed."""
+        grammar = "structured_outputs" in held
+        if not self._server.gemma or (held and not grammar):
+            # The ids are of another vocabulary, or the server held the reply to a syntax of its
+            # own: they say nothing.
+            reply = replace(reply, token_ids=[], prompt_token_ids=[])
+        evidence = Evidence(
+            reply,
+            forced=grammar and request.tool_choice.mode == "required",
+            constrained=grammar or constrains_itself(request.settings),
+            first_call=next_call_number(request.messages),
+        )
+        return believed(server, await self._with_pieces(evidence, server), dialect)
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
         """What the served model makes of such a request; None while the server cannot be asked."""
@@ -278,20 +335,10 @@ class VLLMModel:
                 messages=language.encoder.encode(wanted.request.messages),
                 declarations=language.dialect.declarations,
                 stream=False,
+                gemma=self._server.gemma,
             )
         )
         return None if tokens is None else [tokens]
-
-    async def _grammar(self, request: ModelRequest, dialect: Dialect) -> JsonObject | None:
-        """The grammar of the request's calls, if the server takes one; found out once."""
-        settings = request.settings
-        if not request.tools or settings.grammar is False or constrains_itself(settings):
-            return None
-        try:
-            takes_grammar = await self._server.takes_grammar.get()
-        except ModelError:
-            return None  # the server is away; asked again with the next request
-        return dialect.grammar(request.tool_choice) if takes_grammar else None
 
     async def _with_pieces(self, evidence: Evidence, server: ModelResponse) -> Evidence:
         """The evidence with the text of each token, where that is needed and can be had."""
@@ -308,10 +355,7 @@ class VLLMModel:
                 missing = isinstance(error, ModelStatusError) and error.status_code in _NO_PATH
                 self._spells_tokens = not missing
                 _log.info("the reply's tokens cannot be read", error=str(error))
-        if pieces is None and profile_for(self.name) is GENERIC:
-            # Nothing says that the ids are those of Gemma's vocabulary, so they say nothing.
-            reply = replace(reply, token_ids=[], prompt_token_ids=[])
-        return replace(evidence, reply=reply, pieces=pieces)
+        return replace(evidence, pieces=pieces)
 
     def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""

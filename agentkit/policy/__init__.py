@@ -27,7 +27,7 @@ from agentkit.policy.rules import (
     Verdict,
     preset,
 )
-from agentkit.policy.second_try import reminded, second_try, unusable
+from agentkit.policy.second_try import noted, reminded, second_try, unusable
 from agentkit.policy.thoughts import bounded_thoughts
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "bounded_thoughts",
     "history_problems",
     "mended_history",
+    "noted",
     "preset",
     "reminded",
     "second_try",

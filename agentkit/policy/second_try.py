@@ -19,10 +19,12 @@ from agentkit.messages import (
     UserMessage,
 )
 
-__all__ = ["reminded", "second_try", "unusable"]
+__all__ = ["noted", "reminded", "second_try", "unusable"]
 
 
-def unusable(response: ModelResponse, tools: Collection[str] = ()) -> tuple[StopReason, str] | None:
+def unusable(
+    response: ModelResponse, tools: Collection[str] = (), *, forced: bool = False
+) -> tuple[StopReason, str] | None:
     """Why a reply is no step forward; None if it is one.
 
     Truncation is not malformation: a cut reply is told apart from a wrong one, its calls never run
@@ -31,6 +33,7 @@ def unusable(response: ModelResponse, tools: Collection[str] = ()) -> tuple[Stop
     Args:
         response: The reply.
         tools: Names of the tools that could be called; without them no text is taken for a call.
+        forced: Whether the reply had to hold a call.
     """
     message = response.message
     match response.finish_reason:
@@ -54,18 +57,26 @@ def unusable(response: ModelResponse, tools: Collection[str] = ()) -> tuple[Stop
         return "empty", f"the reply held {held}"
     if (notation := wrong_form(text, tools)) is not None:
         return "malformed_call", f"the reply was {notation} and nothing else"
+    if forced:
+        return "no_call", "a call was required, and the reply is text"
     return None
 
 
-def second_try(response: ModelResponse, settings: ModelSettings) -> ModelSettings:
+def second_try(
+    response: ModelResponse, settings: ModelSettings, *, forced: bool = False
+) -> ModelSettings:
     """Settings for asking once more after an unusable reply.
 
     A reply cut inside its thought gets no thought, other cut ones twice the room, and a call that
     was cut or repeats itself no grammar; an empty one the other way of thinking: after a tool's
     result the model may hang in either (vllm#39885). One that was a call in a wrong form is not
-    asked for in the very same way, or it would come again.
+    asked for in the very same way, or it would come again. One that had to hold a call and holds
+    none is asked for without a thought: a grammar waits for the end of a thought, so a model that
+    opens none was free.
     """
     message = response.message
+    if forced and not message.tool_calls:
+        return replace(settings, thinking=False)
     in_thought = not message.content and not message.tool_calls and bool(message.reasoning)
     if message.tool_calls and response.finish_reason in ("length", "repetition"):
         # Under a grammar no string can end but by its quote, so a model that wanted to stop there
@@ -92,12 +103,17 @@ def reminded(messages: Sequence[Message]) -> tuple[Message, ...]:
     The note stands at the end of what was said last: a message of its own would void the server's
     prefix cache and take the model's earlier thoughts from it. It is part of one request alone.
     """
+    return noted(messages, _NOTE)
+
+
+def noted(messages: Sequence[Message], note: str) -> tuple[Message, ...]:
+    """The conversation with a note at the end of what was said last."""
     *before, last = messages
     if isinstance(last, (UserMessage, ToolMessage)):
         content = last.content
         if isinstance(content, str):
-            return (*before, replace(last, content=f"{content}\n\n{_NOTE}"))
-        return (*before, replace(last, content=(*content, TextPart(f"\n\n{_NOTE}"))))
+            return (*before, replace(last, content=f"{content}\n\n{note}"))
+        return (*before, replace(last, content=(*content, TextPart(f"\n\n{note}"))))
     return tuple(messages)
 
 

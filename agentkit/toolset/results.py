@@ -30,6 +30,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from agentkit.exact import MAX_DEPTH
+from agentkit.media import sound_parts
 from agentkit.messages import (
     AudioPart,
     Content,
@@ -103,12 +104,15 @@ def tool_result(call_id: str, value: object, *, cap: int | None = None) -> ToolR
 
 
 def in_history(content: Content) -> Content:
-    """The content as a conversation holds it; the record of the run has all of it."""
+    """The content as a conversation holds it; the record of the run has all of it.
+
+    A sentence stands for an image, sound or video that no server takes (`agentkit.media`).
+    """
     if isinstance(content, str):
         return _capped(content, MAX_IN_HISTORY)
     return tuple(
         TextPart(_capped(part.text, MAX_IN_HISTORY)) if isinstance(part, TextPart) else part
-        for part in content
+        for part in sound_parts(content)
     )
 
 

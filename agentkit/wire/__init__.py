@@ -4,16 +4,21 @@ No I/O, no retries, no decisions about what to run. Field names and their meanin
 (`vllm/entrypoints/openai/chat_completion/protocol.py`).
 """
 
+from agentkit.wire.refusals import unknown_fields
 from agentkit.wire.replies import Reply, ReplyDecoder, read_call
 from agentkit.wire.requests import (
+    OPTIONAL,
     MessageEncoder,
     constrains_itself,
     encode_detokenize,
     encode_request,
     encode_tokenize,
+    forced,
 )
 from agentkit.wire.server import (
+    WINDOWS,
     ServedModel,
+    names_server,
     read_models,
     read_special_tokens,
     read_text,
@@ -21,6 +26,8 @@ from agentkit.wire.server import (
 )
 
 __all__ = [
+    "OPTIONAL",
+    "WINDOWS",
     "MessageEncoder",
     "Reply",
     "ReplyDecoder",
@@ -29,9 +36,12 @@ __all__ = [
     "encode_detokenize",
     "encode_request",
     "encode_tokenize",
+    "forced",
+    "names_server",
     "read_call",
     "read_models",
     "read_special_tokens",
     "read_text",
     "read_tokens",
+    "unknown_fields",
 ]

@@ -407,7 +407,7 @@ def _ids(value: object) -> list[int]:
     return ids
 
 
-def _usage(wire: JsonObject) -> Usage:
+def _usage(wire: object) -> Usage:
     """The counts of tokens. One that is no number is taken for absent: a reply is worth more than
     its bill.
     """

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import is_
+from typing import Any, Final
 
 from pydantic_core import to_json
 
@@ -29,11 +30,13 @@ from agentkit.messages import (
 )
 
 __all__ = [
+    "OPTIONAL",
     "MessageEncoder",
     "constrains_itself",
     "encode_detokenize",
     "encode_request",
     "encode_tokenize",
+    "forced",
 ]
 
 
@@ -159,7 +162,10 @@ def encode_request(
     messages: bytes,
     declarations: Sequence[JsonObject],
     stream: bool,
-    grammar: JsonObject | None = None,
+    held: Mapping[str, Any] | None = None,
+    gemma: bool = True,
+    strict: bool = False,
+    without: Collection[str] = (),
 ) -> bytes:
     """The body of a chat-completions request.
 
@@ -170,25 +176,48 @@ def encode_request(
         declarations: The tools' functions (`name`, `description`, `parameters`), as the model is
             to see them.
         stream: Whether the reply comes in chunks.
-        grammar: What the reply is held to while it is decoded; `settings.extra_body` wins over
-            it, as over everything.
+        held: Fields that hold the reply to something while it is decoded, such as
+            `structured_outputs`; `settings.extra_body` wins over them, as over everything.
+        gemma: Whether the model is a Gemma 4. Ids of its tokens mean other things to others.
+        strict: Whether the tools are marked as ones that calls have to fit.
+        without: Fields that the server does not take, out of `OPTIONAL`.
     """
     body: JsonObject = {
         "model": model,
-        # Sent always: `--override-generation-config` makes a server forget them (vllm#45591).
-        "stop_token_ids": list(STOP_IDS),
         "return_token_ids": True,
         **_settings(request.settings),
-        **_tools(declarations, request.tool_choice),
+        **_tools(declarations, request.tool_choice, gemma=gemma, strict=strict),
     }
+    if gemma:
+        # Sent always: `--override-generation-config` makes a server forget them (vllm#45591).
+        body["stop_token_ids"] = list(STOP_IDS)
     if stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
-    if grammar is not None:
-        body["structured_outputs"] = grammar
+    body |= held or {}
+    if "max_tokens" in without and "max_tokens" in body:
+        body["max_completion_tokens"] = body["max_tokens"]
+    for name in without:
+        body.pop(name, None)
     for name, value in request.settings.extra_body.items():
         body[name] = {**body.get(name, {}), **value} if name in _JOINED else value
     return b'{"messages":' + messages + b"," + to_json(body)[1:]
 
+
+OPTIONAL: Final[Mapping[str, str]] = {
+    "return_token_ids": "calls are read as the server read them, not from the model's own tokens",
+    "stop_token_ids": "replies end where the server says, also where its list of ends is not whole",
+    "stream_options": "streams bring no count of tokens, so limits on tokens do not hold",
+    "chat_template_kwargs": "thinking is as the server has it, and cannot be switched",
+    "logit_bias": "a reply that must hold no call may hold one, and is asked for again",
+    "parallel_tool_calls": "a forced reply may hold more calls than asked for",
+    "structured_outputs": "calls are not held to their schemas by Gemma's grammar",
+    "response_format": "typed answers are not held to their schema",
+    "strict": "calls that the model makes of itself may not fit their schema",
+    "top_k": "sampling is not cut to the likeliest tokens",
+    "seed": "replies are not the same each time",
+    "max_tokens": "the bound is sent as `max_completion_tokens`",
+}
+"""Fields that a server may refuse without a reply being lost, each with what is lost then."""
 
 _JOINED = frozenset({"chat_template_kwargs", "logit_bias", "stream_options"})
 """Objects of which we write one field and a caller perhaps another."""
@@ -209,16 +238,31 @@ def _settings(settings: ModelSettings) -> JsonObject:
     return {name: value for name, value in sent.items() if value is not None}
 
 
-def _tools(declarations: Sequence[JsonObject], choice: ToolChoice) -> JsonObject:
+def _tools(
+    declarations: Sequence[JsonObject], choice: ToolChoice, *, gemma: bool, strict: bool
+) -> JsonObject:
     """`tools` is never an empty list: vLLM answers 400 to that."""
     if not declarations:
         return {}
-    body: JsonObject = {"tools": [{"type": "function", "function": d} for d in declarations]}
+    marked: JsonObject = {"strict": True} if strict else {}
+    tools = [{"type": "function", "function": {**each, **marked}} for each in declarations]
+    body: JsonObject = {"tools": tools}
     if choice.mode == "none":
         # The tools stay in the prompt, whose prefix is cached. vLLM would swallow a call made all
         # the same and leave an empty answer, so the token that begins one is banned.
-        body |= {"tool_choice": "none", "logit_bias": {str(IDS[CALL_OPEN]): -100}}
+        body["tool_choice"] = "none"
+        if gemma:
+            body["logit_bias"] = {str(IDS[CALL_OPEN]): -100}
     return body
+
+
+def forced(choice: ToolChoice) -> JsonObject:
+    """A required call in OpenAI's own fields."""
+    named = {"type": "function", "function": {"name": choice.name}}
+    fields: JsonObject = {"tool_choice": named if choice.name else "required"}
+    if choice.max_calls == 1:
+        fields["parallel_tool_calls"] = False
+    return fields
 
 
 def constrains_itself(settings: ModelSettings) -> bool:

@@ -38,6 +38,7 @@ from agentkit.errors import (
     ModelResponseTooLargeError,
     ModelStatusError,
     ModelTimeoutError,
+    ModelUnreadableError,
     ServerNotReadyError,
 )
 from agentkit.models.timeouts import Timeouts
@@ -54,6 +55,7 @@ TYPED = frozenset(
     {
         *(kind.__name__ for kind in (ModelConnectionError, ModelTimeoutError, ModelStatusError)),
         *(kind.__name__ for kind in (ModelProtocolError, ModelResponseTooLargeError)),
+        ModelUnreadableError.__name__,
         *(kind.__name__ for kind in (ServerNotReadyError, ContextWindowError)),
         "ended: answer",  # what came was whole after all
         "ended: empty",

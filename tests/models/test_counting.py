@@ -27,8 +27,8 @@ from agentkit.messages import (
     ToolMessage,
     UserMessage,
 )
+from agentkit.models.control import PROBE
 from agentkit.models.decoder import BUNDLED
-from agentkit.models.probe import PROBE
 from tests.context.driving import TOKENIZER, tokens
 from tests.gemma4.official import TEMPLATES, compiled, needs_templates
 
@@ -229,7 +229,7 @@ async def test_a_tokenizer_at_hand_is_used_instead_of_the_server() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("missing", ["/version", "/tokenize", "/detokenize"])
+@pytest.mark.parametrize("missing", ["/tokenize", "/detokenize"])
 async def test_a_server_that_cannot_tell_is_asked_no_more(missing: str) -> None:
     server = TemplateServer(TINY, missing=(missing,))
     form, pieces, whole = await form_and_count(server)

@@ -19,6 +19,7 @@ import httpx2
 
 from agentkit import Agent, Timeouts, VLLMModel
 from agentkit.events import Event, RunResult, StepRestarted
+from agentkit.models.control import is_probe
 from agentkit.testing import Delivery, FaultServer, say
 from agentkit.toolset import Tool, tool
 
@@ -147,7 +148,9 @@ class Injection:
     def problems(self, deadline: float) -> list[str]:
         """What must never happen: a silent ending, a tool from a partial call, a late end."""
         stream, output = self.stream, self.result.output if self.result else None
-        whole = self.at >= stream.finished_at and stream.is_usable
+        # A stream that ends cleanly may lack the blank line after its last event.
+        needed = stream.finished_at - (len(b"\n\n") if self.end == "complete" else 0)
+        whole = self.at >= needed and stream.is_usable
         ran_all = sorted(self.ran) == sorted(stream.calls)  # calls of one reply run side by side
         found = []
         if self.ran and not (whole and ran_all):
@@ -196,9 +199,11 @@ class Bench:
         injection = self._injection
         assert injection is not None
         if request.url.path.endswith("/models"):
-            return httpx2.Response(200, json={"data": [{"id": "gemma", "max_model_len": 32768}]})
+            return httpx2.Response(200, json={"data": [{"id": "gemma-4", "max_model_len": 32768}]})
         if not request.url.path.endswith("/chat/completions"):
             return httpx2.Response(404)
+        if is_probe(json.loads(request.content)):
+            return httpx2.Response(400, json={"error": "it holds no reply to anything"})
         injection.requests += 1
         first = injection.requests == 1
         return httpx2.Response(200, stream=_Cut(injection) if first else _Sound())

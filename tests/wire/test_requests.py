@@ -54,7 +54,7 @@ def body(
             messages=b"[]",
             declarations=declarations,
             stream=stream,
-            grammar=grammar,
+            held=None if grammar is None else {"structured_outputs": grammar},
         )
     )
 

@@ -26,6 +26,7 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.models.transport import Transport
+from agentkit.stream import DONE
 from agentkit.wire import (
     MessageEncoder,
     Reply,
@@ -186,7 +187,7 @@ class Subject:
             messages=MessageEncoder(dialect.outgoing).encode(request.messages),
             declarations=dialect.declarations,
             stream=stream,
-            grammar=dialect.grammar(choice) if choice else None,
+            held={"structured_outputs": dialect.grammar(choice)} if choice else None,
         )
         return await self._exchange(body, max_tokens, stream=stream)
 
@@ -198,6 +199,8 @@ class Subject:
 
         def take(payload: bytes) -> None:
             decoder.feed(payload)
+            if payload == DONE:
+                return
             arrivals.append(anyio.current_time() - started)
             usage.update(json.loads(payload).get("usage") or {})
 

@@ -17,7 +17,7 @@ from io import BufferedReader
 from typing import Any, Final, TypeAlias
 
 from agentkit.messages import JsonObject
-from agentkit.models.probe import PROBE
+from agentkit.models.control import PROBE, is_probe
 from agentkit.testing.faults.catalogue import find_fault
 from agentkit.testing.faults.delivery import Delivery, deliver
 from agentkit.testing.faults.fault import Damaged, Fault
@@ -252,7 +252,7 @@ class FaultServer:
 
     def _next(self, body: JsonObject) -> Delivery:
         """What answers the next chat-completions request."""
-        if _is_probe(body):
+        if is_probe(body):
             return self._probed(body)
         with self._lock:
             number = len(self.requests)
@@ -272,9 +272,9 @@ class FaultServer:
             )
 
     def _probed(self, body: JsonObject) -> Delivery:
-        """Whether this server obeys a grammar, as a client finds it out."""
-        if not self.takes_grammar:
-            return _error(400, "this server takes no structured_outputs")
+        """What this server can hold calls to, as a client finds it out."""
+        if not (self.takes_grammar and body.get("structured_outputs")):
+            return _error(400, "this server holds no reply to anything")
         forced = Served(calls=(ServedCall(PROBE.name, "{}"),), finish_reason="tool_calls")
         return Delivery(tuple(encode(forced, body, model=self.model, number=0)))
 
@@ -311,11 +311,6 @@ class FaultServer:
             ids = tokenize(body["prompt"])
             return {"count": len(ids), "max_model_len": self.max_model_len, "tokens": ids}
         return {"count": prompt_tokens(body), "max_model_len": self.max_model_len, "tokens": []}
-
-
-def _is_probe(body: JsonObject) -> bool:
-    """Whether a client asks if this server obeys a grammar; that is not part of the script."""
-    return [tool["function"]["name"] for tool in body.get("tools") or ()] == [PROBE.name]
 
 
 def _detokenized(ids: list[int]) -> Delivery:

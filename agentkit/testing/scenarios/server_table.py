@@ -57,7 +57,7 @@ _HOPELESS: Final = (
     ("internal_error", "ModelStatusError", "500 for ever"),
     ("reset_at_once", "ModelConnectionError", "every connection is reset"),
     ("ends_early", "ModelProtocolError", "every stream ends early"),
-    ("html_page", "ModelProtocolError", "every reply is an HTML page"),
+    ("html_page", "ModelUnreadableError", "every reply is an HTML page"),
 )
 
 SERVER_SCENARIOS: Final = (
@@ -122,6 +122,10 @@ SERVER_SCENARIOS: Final = (
             then=damaged(SUM.say, fault, at=0.5),
             timeouts=_BRIEF,
             ending=fails(error, "after the time for retries, with all that was done so far"),
+            whole=fails(
+                "ModelUnreadableError" if fault == "ends_early" else error,
+                "half of a JSON text is no JSON; else as streamed",
+            ),
             calls=99,
         )
         for fault, error, what in _HOPELESS

@@ -1,0 +1,381 @@
+"""Whether an image, sound or video is whole and of a kind that servers take, before it is sent.
+
+One that is not makes a server refuse the request, and each later one of the conversation. So what a
+tool returns is looked at where it enters the conversation (`sound_parts`): a sentence takes the
+place of what cannot be sent. What a user sends is refused at once (`check_content`).
+
+The bytes are walked, not decoded: signatures, sizes and check sums of their containers. What lies
+behind an `https:` URL nobody here can know.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from agentkit.messages import (
+    AudioPart,
+    Content,
+    ImagePart,
+    Message,
+    Part,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+    VideoPart,
+)
+
+__all__ = [
+    "check_content",
+    "media_kind",
+    "sound_messages",
+    "sound_parts",
+    "without_media",
+]
+
+
+def check_content(content: Content) -> None:
+    """Checks what a user is about to send.
+
+    Raises:
+        ValueError: An image, sound or video of it cannot be sent.
+    """
+    for number, part in enumerate(() if isinstance(content, str) else content, 1):
+        _, problem = _examined(part)
+        if problem:
+            raise ValueError(f"part {number} of the message, {_NAMES[part.type]}, {problem}")
+
+
+def sound_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Parts in which a sentence stands for each image, sound or video that cannot be sent.
+
+    One that only says the wrong kind is sent under the right one, and a sentence tells so.
+    """
+    made: list[Part] = []
+    for part in parts:
+        mended, problem = _examined(part)
+        if mended is not None:
+            made.append(mended)
+        if problem:
+            fate = "left out" if mended is None else "sent all the same"
+            made.append(TextPart(f"[{part.type} {fate}: it {problem}]"))
+    return tuple(made)
+
+
+def sound_messages(messages: Sequence[Message]) -> list[Message]:
+    """A conversation in which everything can be sent; see `sound_parts`."""
+    return [_with(message, sound_parts) for message in messages]
+
+
+def without_media(messages: Sequence[Message], why: str) -> list[Message]:
+    """A conversation in which a sentence stands for each image, sound or video of a tool.
+
+    Args:
+        messages: The conversation.
+        why: The server's words.
+    """
+
+    def told(parts: Sequence[Part]) -> tuple[Part, ...]:
+        return tuple(
+            part
+            if isinstance(part, TextPart)
+            else TextPart(f"[{part.type} left out: the server refused it: {why}]")
+            for part in parts
+        )
+
+    return [_with(m, told) if isinstance(m, ToolMessage) else m for m in messages]
+
+
+def _with(message: Message, change: Callable[[Sequence[Part]], tuple[Part, ...]]) -> Message:
+    if not isinstance(message, UserMessage | ToolMessage) or isinstance(message.content, str):
+        return message
+    changed = change(message.content)
+    return message if changed == message.content else replace(message, content=changed)
+
+
+_NAMES: Final = {"text": "a text", "image": "an image", "audio": "a sound", "video": "a video"}
+
+
+# --- one part ----------------------------------------------------------------------------------
+
+
+def _examined(part: Part) -> tuple[Part | None, str]:
+    """The part as it can be sent, None if it cannot, and what is wrong, to end a sentence."""
+    match part:
+        case TextPart():
+            return part, ""
+        case AudioPart(data=data, format=said):
+            return _sound(part, data, said)
+        case ImagePart(url=url) | VideoPart(url=url):
+            if url.startswith(("https:", "http:")):
+                return part, ""
+            return _from_url(part, url)
+
+
+def _sound(part: AudioPart, data: str, said: str) -> tuple[Part | None, str]:
+    content, problem = _bytes_of(data)
+    if problem:
+        return None, problem
+    kind, problem = _checked(content, "audio")
+    if problem:
+        return None, problem
+    if said.lower() in _SAME_SOUND.get(kind, (kind,)):
+        return part, ""
+    return replace(part, format=kind), f"says {said!r} and is {kind}"
+
+
+_SAME_SOUND: Final = {
+    "wav": ("wav", "wave", "x-wav", "vnd.wave"),
+    "mp3": ("mp3", "mpeg", "mpga"),
+    "ogg": ("ogg", "opus", "oga"),
+    "mp4": ("mp4", "m4a", "aac"),
+    "webm": ("webm", "weba"),
+}
+
+
+def _from_url(part: ImagePart | VideoPart, url: str) -> tuple[Part | None, str]:
+    found = _DATA_URL.match(url)
+    if found is None:
+        return None, f"is no data: URL in base64 and no https: URL, but {url[:40]!r}"
+    said = found["mime"].lower()
+    if said == "video/jpeg":  # frames, as vLLM takes them
+        pieces = [_bytes_of(frame) for frame in url[found.end() :].split(",")]
+        problems = [problem or _checked(frame, "image")[1] for frame, problem in pieces]
+        wrong = next((problem for problem in problems if problem), "")
+        return (None, f"has a frame that {wrong}") if wrong else (part, "")
+    content, problem = _bytes_of(url[found.end() :])
+    if problem:
+        return None, problem
+    kind, problem = _checked(content, part.type)
+    if problem:
+        return None, problem
+    right = f"{part.type}/{_SUBTYPES.get(kind, kind)}"
+    if said in (right, *_SAME.get(right, ())):
+        return part, ""
+    mended = f"data:{right};base64,{url[found.end() :]}"
+    return replace(part, url=mended), f"says {said or 'no kind'!r} and is {right}"
+
+
+_DATA_URL = re.compile(r"data:(?P<mime>[^;,]*)(?:;[^;,]*)*;base64,", re.IGNORECASE)
+_SUBTYPES: Final = {"mov": "quicktime", "avi": "x-msvideo", "mkv": "x-matroska"}
+_SAME: Final = {
+    "image/jpeg": ("image/jpg", "image/pjpeg"),
+    "image/png": ("image/x-png", "image/apng"),
+    "image/bmp": ("image/x-bmp", "image/x-ms-bmp"),
+    "video/mp4": ("video/quicktime", "video/x-m4v"),
+    "video/webm": ("video/x-matroska",),
+    "video/x-msvideo": ("video/avi", "video/msvideo"),
+}
+
+
+def _bytes_of(data: str) -> tuple[bytes, str]:
+    try:
+        content = base64.b64decode("".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return b"", "is no valid base64"
+    return content, "" if content else "is empty"
+
+
+def media_kind(content: bytes) -> str:
+    """What bytes are by their first ones: `png`, `wav`, `html`; `data` if that is unknown."""
+    for kind, magic in _MAGIC:
+        if re.match(magic, content[:_HEAD], re.DOTALL):
+            return kind
+    return "data"
+
+
+_HEAD = 1_024  # bytes
+_BEFORE = rb"(?i)(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*)?(?:<!--.*?-->\s*)*"
+_MAGIC: Final = (
+    ("png", rb"\x89PNG\r\n\x1a\n"),
+    ("jpeg", rb"\xff\xd8\xff"),
+    ("gif", rb"GIF8[79]a"),
+    ("webp", rb"RIFF....WEBP"),
+    ("bmp", rb"BM.{4}\0\0\0\0"),
+    ("tiff", rb"II\*\0|MM\0\*"),
+    ("wav", rb"RIFF....WAVE"),
+    ("avi", rb"RIFF....AVI "),
+    ("flac", rb"fLaC"),
+    ("ogg", rb"OggS"),
+    ("mp3", rb"ID3|\xff[\xe2-\xe7\xea-\xef\xf2-\xf7\xfa-\xff]"),
+    ("mp4", rb"....ftyp"),
+    ("webm", rb"\x1a\x45\xdf\xa3"),
+    ("pdf", rb"%PDF"),
+    ("svg", _BEFORE + rb"(?:<!doctype svg.*?>\s*)?<svg"),
+    ("html", _BEFORE + rb"<(?:!doctype html|html|head|body)"),
+    ("json", rb"\s*[{\[]"),
+)
+"""First bytes of what is sent, and of what is sent by mistake (see `file(1)`)."""
+
+
+def _checked(content: bytes, wanted: str) -> tuple[str, str]:
+    """The kind of some bytes, and what keeps them from being sent."""
+    kind = media_kind(content)
+    check = _CHECKS[wanted].get(kind)
+    if check is None:
+        taken = ", ".join(_CHECKS[wanted])
+        what = _WORDS.get(kind, kind.upper())
+        return kind, f"is {what}; taken are {taken}"
+    return kind, check(content)
+
+
+_WORDS: Final = {"data": "of no known kind", "html": "an HTML page", "svg": "an SVG drawing"}
+
+
+# --- containers --------------------------------------------------------------------------------
+
+_CUT = "is broken: it ends too early"
+_ODD = "is broken"
+
+
+def _png(content: bytes) -> str:
+    """Chunks with their check sums, and the compressed pixels (PNG, "Chunk layout")."""
+    at, packed, seen = 8, bytearray(), b""
+    while at + 12 <= len(content):
+        size, name = struct.unpack_from(">I4s", content, at)
+        body = content[at + 8 : at + 8 + size]
+        if at + 12 + size > len(content):
+            return _CUT
+        if zlib.crc32(name + body) != struct.unpack_from(">I", content, at + 8 + size)[0]:
+            return f"{_ODD}: a check sum is wrong"
+        if not seen and (name != b"IHDR" or size != 13 or 0 in struct.unpack_from(">II", body)):
+            return f"{_ODD}: it has no size"
+        seen = name
+        packed += body if name == b"IDAT" else b""
+        if name == b"IEND":
+            return _unpacked(bytes(packed))
+        at += 12 + size
+    return _CUT
+
+
+def _unpacked(packed: bytes) -> str:
+    reader, left = zlib.decompressobj(), packed
+    try:
+        for _ in range(_MOST_PIECES):
+            made, left = reader.decompress(left, _PIECE), reader.unconsumed_tail
+            if reader.eof:
+                return ""
+            if not made and not left:
+                return _CUT
+    except zlib.error:
+        return f"{_ODD}: its pixels cannot be unpacked"
+    return "is larger than any server takes"
+
+
+_PIECE = 1 << 20  # bytes that are unpacked at a time
+_MOST_PIECES = 512
+
+
+def _jpeg(content: bytes) -> str:
+    """Segments up to the picture, then its end (ITU T.81, annex B)."""
+    at, has_size = 2, False
+    while at + 4 <= len(content):
+        if content[at] != 0xFF:
+            return _ODD
+        marker = content[at + 1]
+        if marker == 0xFF or 0xD0 <= marker <= 0xD8:  # a filler, or a marker without a segment
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == 0xD9:
+            return f"{_ODD}: it has no picture"
+        size = int.from_bytes(content[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            has_size = content[at + 5 : at + 9] > b"\0\0\0\0" and len(content) > at + 9
+        if marker == 0xDA:
+            if not has_size:
+                return f"{_ODD}: it has no size"
+            return "" if content.find(b"\xff\xd9", at + 2 + size) >= 0 else _CUT
+        at += 2 + size
+    return _CUT
+
+
+def _gif(content: bytes) -> str:
+    if len(content) < 13 or 0 in struct.unpack_from("<HH", content, 6):
+        return _CUT if len(content) < 13 else f"{_ODD}: it has no size"
+    return "" if content.rstrip(b"\0").endswith(b";") else _CUT
+
+
+def _riff(content: bytes) -> str:
+    size = int.from_bytes(content[4:8], "little")
+    return _CUT if size + 8 > len(content) or len(content) < 20 else ""
+
+
+def _bmp(content: bytes) -> str:
+    return (
+        _CUT if int.from_bytes(content[2:6], "little") > len(content) or len(content) < 54 else ""
+    )
+
+
+def _wav(content: bytes) -> str:
+    """Its format and its samples (RIFF); a recorder that was streaming does not know their size."""
+    at, has_format = 12, False
+    while at + 8 <= len(content):
+        name, size = struct.unpack_from("<4sI", content, at)
+        there = len(content) - at - 8
+        if name == b"data":
+            if not has_format:
+                return f"{_ODD}: it does not say its format"
+            if not there or not size:
+                return "is empty: it has no samples"
+            return "" if size <= there or size >= _STREAMED else _CUT
+        has_format = has_format or (name == b"fmt " and 16 <= size <= there)
+        at += 8 + size + size % 2
+    return _CUT
+
+
+_STREAMED = 0x7FFFFF00  # bytes; what programs write where they do not know
+
+
+def _mp3(content: bytes) -> str:
+    at = 0
+    if content.startswith(b"ID3"):
+        if len(content) < 10:
+            return _CUT
+        size = 0
+        for byte in content[6:10]:  # seven bits of each (ID3v2, "synchsafe integers")
+            size = size << 7 | byte & 0x7F
+        at = 10 + size
+    return "" if re.search(rb"\xff[\xe2-\xff]", content[at:]) else _CUT
+
+
+def _long_enough(content: bytes) -> str:
+    return "" if len(content) > 42 else _CUT  # a header of any of these is as long
+
+
+def _mp4(content: bytes) -> str:
+    """Boxes that fit, one with the index (ISO 14496-12, 4.2)."""
+    at, has_index = 0, False
+    while at + 8 <= len(content):
+        size, name = struct.unpack_from(">I4s", content, at)
+        if size == 1 and at + 16 <= len(content):
+            size = int.from_bytes(content[at + 8 : at + 16], "big")
+        size = size or len(content) - at
+        if size < 8 or at + size > len(content):
+            return _CUT
+        has_index = has_index or name in (b"moov", b"moof")
+        at += size
+    if at < len(content):
+        return _CUT
+    return "" if has_index else f"{_ODD}: it has no index"
+
+
+_Check: TypeAlias = Callable[[bytes], str]
+_CHECKS: Final[dict[str, dict[str, _Check]]] = {
+    "image": {"png": _png, "jpeg": _jpeg, "gif": _gif, "webp": _riff, "bmp": _bmp},
+    "audio": {
+        "wav": _wav,
+        "mp3": _mp3,
+        "flac": _long_enough,
+        "ogg": _long_enough,
+        "mp4": _mp4,
+        "webm": _long_enough,
+    },
+    "video": {"mp4": _mp4, "webm": _long_enough, "avi": _riff},
+}
+"""What vLLM's readers (Pillow, soundfile, OpenCV) and other servers take alike."""

@@ -1,0 +1,159 @@
+"""How a server can be made to call tools, found out by asking it to: the ladder of control.
+
+Only replies tell. Servers ignore fields that they do not know, gateways drop them or pass them on,
+and a version says nothing of the proxy before it. Each rung is one short request that asks for text
+and forces a call: what comes back as a call was forced.
+
+1. `grammar`: vLLM's `structured_outputs` with Gemma's own syntax (see `agentkit.gemma4.grammar`).
+   Every call is held to its tool's schema while it is written, also one that the model was free to
+   make.
+2. `tool_choice`: OpenAI's field, with `strict` tools. A forced call is a call; a free one is held
+   to its schema if the server does that much.
+3. `json_schema`: OpenAI's `response_format`. A forced call comes as JSON, without the tools of the
+   server; free calls are free.
+4. `free`: the model is asked in words, and what comes back is checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Final, TypeAlias
+
+from agentkit.errors import (
+    AgentKitError,
+    ModelConnectionError,
+    ModelStatusError,
+    ModelTimeoutError,
+)
+from agentkit.gemma4.dialect import Dialect
+from agentkit.gemma4.escape import Escape
+from agentkit.messages import (
+    Control,
+    JsonObject,
+    ModelRequest,
+    ModelResponse,
+    ModelSettings,
+    ToolChoice,
+    ToolDefinition,
+    UserMessage,
+)
+
+__all__ = ["LOST", "PROBE", "Ask", "find_control", "is_away", "is_probe"]
+
+PROBE = ToolDefinition(
+    "agentkit_probe",
+    "Says that you are ready.",
+    {"type": "object", "properties": {}, "additionalProperties": False},
+)
+"""The tool of the probing requests; a server of tests may know them by its name."""
+
+_READY: Final[JsonObject] = {
+    "type": "object",
+    "properties": {"ready": {"type": "string", "enum": ["yes"]}},
+    "required": ["ready"],
+    "additionalProperties": False,
+}
+
+_MAX_TOKENS: Final = 64  # the forced call, spelled in whatever tokens the model likes
+
+LOST: Final[Mapping[Control, str]] = {
+    "grammar": "",
+    "tool_choice": "a call that the model makes of itself may not fit its tool's schema; it is "
+    "checked, and asked for again",
+    "json_schema": "only forced calls and typed answers are held to a schema; a call that the "
+    "model makes of itself is checked, and asked for again",
+    "free": "nothing is held to a schema: a forced call or a typed answer may not come at the "
+    "first try, and where it never comes the run says so",
+}
+"""What an agent loses on each rung."""
+
+Ask: TypeAlias = Callable[[ModelRequest, Dialect, Mapping[str, object]], Awaitable[ModelResponse]]
+"""Asks a server: the request, its tools' dialect, and fields over those of the request."""
+
+
+async def find_control(ask: Ask, *, may_be_gemma: bool) -> Control:
+    """The highest rung that the server stands on.
+
+    Args:
+        ask: Asks it.
+        may_be_gemma: False where the model is known to be another: then Gemma's grammar is not
+            sent.
+
+    Raises:
+        AgentKitError: What `ask` raises where the server is away.
+    """
+    dialect = Dialect([PROBE], Escape())
+    required = ToolChoice("required", max_calls=1)
+    request = _request([PROBE], required)
+    named = {"type": "function", "function": {"name": PROBE.name}}
+    rungs: tuple[tuple[Control, Mapping[str, object]], ...] = (
+        *(
+            (("grammar", {"structured_outputs": dialect.grammar(required)}),)
+            if may_be_gemma
+            else ()
+        ),
+        ("tool_choice", {"tool_choice": named}),
+    )
+    for rung, fields in rungs:
+        reply = await _unless_refused(ask(request, dialect, fields))
+        if reply is not None and [c.name for c in reply.message.tool_calls] == [PROBE.name]:
+            return rung
+    schema = {"name": PROBE.name, "schema": _READY, "strict": True}
+    fields = {"response_format": {"type": "json_schema", "json_schema": schema}}
+    reply = await _unless_refused(ask(_request([], ToolChoice()), Dialect([], Escape()), fields))
+    if reply is not None and _is_ready(reply.message.content or ""):
+        return "json_schema"
+    return "free"
+
+
+def is_probe(body: JsonObject) -> bool:
+    """Whether the body of a chat request is one of the requests that find a server's rung."""
+    names = [tool["function"]["name"] for tool in body.get("tools") or ()]
+    held = (body.get("response_format") or {}).get("json_schema") or {}
+    return names == [PROBE.name] or held.get("name") == PROBE.name
+
+
+def _request(tools: list[ToolDefinition], choice: ToolChoice) -> ModelRequest:
+    """A request that nobody answers with a call, unless something makes them."""
+    return ModelRequest(
+        [UserMessage("Say hello in one word. Call no tool.")],
+        tools,
+        ModelSettings(max_tokens=_MAX_TOKENS, temperature=0.0, thinking=False),
+        choice,
+    )
+
+
+async def _unless_refused(asked: Awaitable[ModelResponse]) -> ModelResponse | None:
+    try:
+        return await asked
+    except AgentKitError as error:
+        if is_away(error):
+            raise
+        return None
+
+
+def is_away(error: AgentKitError) -> bool:
+    """Whether a failure says nothing of what the server can do."""
+    return isinstance(error, (ModelConnectionError, ModelTimeoutError)) or (
+        isinstance(error, ModelStatusError) and error.status_code in _AWAY
+    )
+
+
+_AWAY: Final = frozenset(
+    {
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+
+
+def _is_ready(text: str) -> bool:
+    try:
+        return bool(json.loads(text) == {"ready": "yes"})
+    except ValueError:
+        return False
