@@ -204,9 +204,8 @@ def _grade(verdict: object, what: str) -> Grade:
             )
         case _:
             raise SuiteError(
-                f"{what} returned {reprlib.repr(verdict)}; it returns None or True if all is "
-                "right, False or a few words if not, (score, reason) with a score from 0 to 1, or a "
-                "Grade"
+                f"{what} returned {reprlib.repr(verdict)}, which is no verdict: it returns None or "
+                "True, False, a few words, (score, reason) with a score from 0 to 1, or a Grade"
             )
 
 
