@@ -91,7 +91,8 @@ async def played(task: Task[Any], *, seconds: float | None = None) -> TrialResul
 async def test_code_that_does_not_return_is_the_suites_failure(
     odd: Callable[..., Any], where: str
 ) -> None:
-    result = await played(replace(TASK, **{where: odd}))
+    changed: dict[str, Any] = {where: odd}
+    result = await played(replace(TASK, **changed))
     assert (result.status, result.grade) == ("infrastructure", None)
     assert (result.failure or "").startswith("suite:SuiteError: the ")
 
@@ -99,7 +100,7 @@ async def test_code_that_does_not_return_is_the_suites_failure(
 @pytest.mark.parametrize(
     "verdict", [0, 1, 0.5, [], {}, b"", ("x", 1), (2.0, "much"), (0.5,), _Odd(), Grade, "".join]
 )
-async def test_what_is_no_verdict_is_said_to_be_none(verdict: object) -> None:
+async def test_what_is_no_verdict_is_said_to_be_none(verdict: Any) -> None:
     result = await played(replace(TASK, check=lambda _world: verdict))
     assert result.status == "infrastructure"
     assert "returned" in (result.failure or "")
@@ -118,7 +119,7 @@ async def test_what_is_no_verdict_is_said_to_be_none(verdict: object) -> None:
         (Grade(True, score=0.9), Grade(True, score=0.9)),
     ],
 )
-async def test_a_check_may_say_it_in_many_ways(verdict: object, grade: Grade) -> None:
+async def test_a_check_may_say_it_in_many_ways(verdict: Any, grade: Grade) -> None:
     result = await played(replace(TASK, check=lambda _world: verdict))
     assert (result.status, result.grade) == ("graded", grade)
 
