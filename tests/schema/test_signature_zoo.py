@@ -68,9 +68,9 @@ def test_a_signature_is_right(name: str, function: Any, wire: Any, values: Any) 
     check_signature(function, wire, values)
 
 
-@pytest.mark.parametrize("annotation", REFUSED_TYPES, ids=repr)
-def test_what_no_model_can_fill_is_refused_by_name(annotation: Any) -> None:
-    check_refused(annotation)
+@pytest.mark.parametrize("number", range(len(REFUSED_TYPES)))
+def test_what_no_model_can_fill_is_refused_by_name(number: int) -> None:
+    check_refused(REFUSED_TYPES[number])
 
 
 @pytest.mark.parametrize(("name", "text", "mondays"), DOCUMENTED, ids=[d[0] for d in DOCUMENTED])
