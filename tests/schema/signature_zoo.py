@@ -343,7 +343,14 @@ def _whole() -> t.Iterator[tuple[str, t.Any, dict[str, t.Any], dict[str, t.Any]]
     exec(body, scope)
     yield "forty", scope["forty"], {"p7": "8", "p39": 1}, {"p7": 8, "p39": 1}
 
-    def odd(größe: int, 名前: str, _x: int, json: int, self_: int, model_config: int) -> None: ...  # noqa: N803
+    def odd(
+        größe: int,
+        名前: str,  # noqa: N803 - the point
+        _x: int,
+        json: int,
+        self_: int,
+        model_config: int,
+    ) -> None: ...
 
     given = {"größe": 1, "名前": "a", "_x": 2, "json": 3, "self_": 4, "model_config": 5}
     yield "unicode and reserved names", odd, given, given
