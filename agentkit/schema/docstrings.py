@@ -186,17 +186,14 @@ class _Reader:
             self._section = "" if indent <= self._indent else self._section
 
     def _named(self, line: str) -> tuple[list[str], str]:
-        if self._section == "numpy":
-            found = _NUMPY_ENTRY.match(line.strip())
-            if found is None or (
-                found[0].strip() not in self._names
-                and not found.group(4)
-                and (not set(re.findall(r"\w+", found[1])) <= self._names)
-            ):
-                return [], ""
-            return re.findall(r"\w+", found[1]), ""
-        found = _ENTRY.match(line)
-        return ([found[1]], found[2]) if found else ([], "")
+        """The parameters that a line names, and what it says of them."""
+        if self._section == "google":
+            found = _ENTRY.match(line)
+            return ([found[1]], found[2]) if found else ([], "")
+        found = _NUMPY_ENTRY.match(line.strip())
+        names = re.findall(r"\w+", found[1]) if found else []
+        typed = " : " in line or not self._names
+        return (names, "") if typed or self._names.issuperset(names) else ([], "")
 
     def _is_name(self, name: str, indent: int) -> bool:
         """Whether an entry may be called so: a parameter, or whatever stands in its place."""

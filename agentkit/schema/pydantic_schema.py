@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any, Final, cast
 
 from pydantic import TypeAdapter
-from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from agentkit.messages import JsonObject
@@ -53,7 +52,7 @@ def _marked(schema: JsonSchemaValue, mark: str, value: object = True) -> JsonSch
     return {**schema, mark: value}
 
 
-class DefinitionError(PydanticInvalidForJsonSchema):
+class DefinitionError(Exception):
     """A type that no JSON value can be read as, and what to do about it.
 
     Attributes:
@@ -153,6 +152,11 @@ class _Schemas(GenerateJsonSchema):
     def is_subclass_schema(self, schema: Any) -> Any:
         return self.handle_invalid_for_json_schema(schema, "a class")
 
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> JsonSchemaValue:  # noqa: ARG002 - pydantic's hook
+        # pydantic's own error would only leave a branch of a union out, with a warning.
+        what = f"JSON Schema has nothing for {error_info}"
+        raise DefinitionError(what, f"{_CARRIED}, or bind the parameter with functools.partial")
+
     def generator_schema(self, schema: Any) -> JsonSchemaValue:  # noqa: ARG002 - pydantic's hook
         # At the outside of a parameter it has become a list already (`annotations.portable`).
         raise DefinitionError(
@@ -248,6 +252,7 @@ _SAMPLES: Final[Mapping[str, Any]] = MappingProxyType(
 )
 """A value of each kind of core schema, to see whether a limit can be applied at all."""
 
+_CARRIED: Final = "use a type that JSON can carry (str, list, dataclass, TypedDict, pydantic model)"
 _OTHER_LIMIT: Final = "take that limit out of the annotation"
 
 
