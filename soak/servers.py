@@ -94,7 +94,7 @@ class Bench:
 
     def agent(self, **more: Any) -> Any:
         """A short agent; what is given stands over its defaults."""
-        given = {"settings": _SHORT, "limits": _BRIEF, "observers": (), **more}
+        given: dict[str, Any] = {"settings": _SHORT, "limits": _BRIEF, "observers": (), **more}
         return Agent(given.pop("model", None) or self.model(), **given)
 
 
@@ -220,10 +220,10 @@ async def overflow(bench: Bench) -> Verdict:
 async def compaction(bench: Bench) -> Verdict:
     """A conversation that outgrows the window goes on with what fits."""
     agent = bench.agent()
-    history = (await agent.run("Hello. " + "The whale is blue. " * 500)).messages
+    history = (await agent.run("Hello. " + "The whale is blue. " * 120)).messages
     result = None
     for _ in range(4):
-        result = await agent.run("And more. " + "The whale is blue. " * 500, history=history)
+        result = await agent.run("And more. " + "The whale is blue. " * 120, history=history)
         history = result.messages
     return _right(result and result.stop_reason in ("answer", "truncated", "loop", "empty"))
 

@@ -97,7 +97,8 @@ class ServePlan:
     def compose(self) -> str:
         """The same server as a service of a compose file, with vLLM's own image."""
         arguments = self.command[self.command.index(self.model) :]
-        variables = {**self.environment, "VLLM_API_KEY": "${AGENTKIT_API_KEY:-}"}
+        keys = {"HF_HOME": "/models", "VLLM_API_KEY": "${AGENTKIT_API_KEY:-}"}
+        variables = {**self.environment, **keys}
         lines = [
             "services:",
             "  vllm:",
@@ -106,7 +107,7 @@ class ServePlan:
             "    ports:",
             f'      - "{self.url.rpartition(":")[2]}:{self.url.rpartition(":")[2]}"',
             "    volumes:",
-            "      - ~/.cache/huggingface:/root/.cache/huggingface",
+            "      - ~/.cache/huggingface:/models",
             "    environment:",
             *(f"      {name}: {json.dumps(value)}" for name, value in variables.items()),
             "    command:",

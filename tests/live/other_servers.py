@@ -116,6 +116,8 @@ def _llama_cpp() -> Generator[OtherServer]:
 @contextlib.contextmanager
 def _transformers() -> Generator[OtherServer]:
     python = vllm_environment(progress_line("installing vLLM (once)"))
+    # Its loader wants this one beside what vLLM brings along.
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", "accelerate"], check=True)
     port = free_port()
     command = [
         *(str(python.with_name("transformers")), "serve", str(TINY), "--device", "cpu"),
