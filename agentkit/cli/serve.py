@@ -18,11 +18,12 @@ from agentkit import models
 from agentkit.cli.choose import UsageError
 from agentkit.cli.doctor import examined
 from agentkit.errors import AgentKitError, ServerNotReadyError
+from agentkit.serving.doctor.machine import gpu_memory
 from agentkit.serving.environment import cache_folder, vllm_environment, vllm_python
 from agentkit.serving.plan import TINY_NAME, ServePlan, Wish, plan
 from agentkit.serving.process import RunningServer, running_server
 from agentkit.serving.progress import last_line, progress_line
-from agentkit.serving.vllm import TESTED_VLLM, api_program
+from agentkit.serving.vllm import TESTED_VLLM, api_program, flags_of
 
 __all__ = ["serve"]
 
@@ -52,6 +53,16 @@ def serve(
         ),
     ] = None,
     cpu: Annotated[bool, typer.Option("--cpu", help="On the CPU, with a vLLM of our own.")] = False,
+    memory: Annotated[
+        float | None, typer.Option(min=1, help="GB of one GPU; default: what nvidia-smi says.")
+    ] = None,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Decode with Google's draft model for this size.")
+    ] = False,
+    shape: Annotated[
+        str | None,
+        typer.Option("--print", help="shell or compose: print that alone, for a script or a file."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command only.")] = False,
     doctor: Annotated[
         bool, typer.Option("--doctor/--no-doctor", help="Examine the server when it is up.")
@@ -76,12 +87,23 @@ def serve(
         gpus=gpus,
         chat_template=chat_template,
         cpu=cpu or tiny,
+        memory=memory or gpu_memory(),
+        draft=draft,
         extra=tuple(extra or ()),
     )
     console = Console(stderr=True)
     try:
         _refuse_what_is_no_model(model)
-        made = plan(str(_TINY) if tiny else model, wish, _program(cpu=wish.cpu, dry=dry_run))
+        if shape not in (None, "shell", "compose"):
+            raise UsageError(f"--print is shell or compose, not {shape}")
+        dry_run = dry_run or shape is not None
+        program = _program(cpu=wish.cpu, dry=dry_run)
+        known = None if dry_run or tiny else flags_of(program)
+        served = str(_TINY) if tiny else model
+        made = plan(served, wish, program, environ=os.environ, known=known)
+        if shape is not None:
+            typer.echo(made.compose() if shape == "compose" else made.shown())
+            return
         _show(made, console)
         if not dry_run:
             _run(made, console, timeout, doctor=doctor)

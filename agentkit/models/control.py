@@ -1,8 +1,9 @@
 """How a server can be made to call tools, found out by asking it to: the ladder of control.
 
 Only replies tell. Servers ignore fields that they do not know, gateways drop them or pass them on,
-and a version says nothing of the proxy before it. Each rung is one short request that asks for text
-and forces a call: what comes back as a call was forced.
+and a version says nothing of the proxy before it. So each rung forces something that no model says
+of itself: an argument that only the grammar names, a tool other than the one that the user asks
+for, an answer in JSON to a question for text.
 
 1. `grammar`: vLLM's `structured_outputs` with Gemma's own syntax (see `agentkit.gemma4.grammar`).
    Every call is held to its tool's schema while it is written, also one that the model was free to
@@ -17,6 +18,8 @@ and forces a call: what comes back as a call was forced.
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final, TypeAlias
@@ -40,14 +43,21 @@ from agentkit.messages import (
     UserMessage,
 )
 
-__all__ = ["LOST", "PROBE", "Ask", "find_control", "is_away", "is_probe"]
+__all__ = ["LOST", "PROBE", "Ask", "find_control", "forced_code", "is_away", "is_probe"]
 
-PROBE = ToolDefinition(
-    "agentkit_probe",
-    "Says that you are ready.",
-    {"type": "object", "properties": {}, "additionalProperties": False},
-)
+PROBE: Final = "agentkit_probe"
 """The tool of the probing requests; a server of tests may know them by its name."""
+
+_OTHER: Final = "agentkit_idle"
+
+
+def _tool(name: str, *codes: str) -> ToolDefinition:
+    code: JsonObject = {"type": "string", "description": "A code."}
+    if codes:
+        code["enum"] = list(codes)
+    schema = {"type": "object", "properties": {"code": code}, "required": ["code"]}
+    return ToolDefinition(name, "Takes a code.", schema)
+
 
 _READY: Final[JsonObject] = {
     "type": "object",
@@ -84,23 +94,11 @@ async def find_control(ask: Ask, *, may_be_gemma: bool) -> Control:
     Raises:
         AgentKitError: What `ask` raises where the server is away.
     """
-    dialect = Dialect([PROBE], Escape())
-    required = ToolChoice("required", max_calls=1)
-    request = _request([PROBE], required)
-    named = {"type": "function", "function": {"name": PROBE.name}}
-    rungs: tuple[tuple[Control, Mapping[str, object]], ...] = (
-        *(
-            (("grammar", {"structured_outputs": dialect.grammar(required)}),)
-            if may_be_gemma
-            else ()
-        ),
-        ("tool_choice", {"tool_choice": named}),
-    )
-    for rung, fields in rungs:
-        reply = await _unless_refused(ask(request, dialect, fields))
-        if reply is not None and [c.name for c in reply.message.tool_calls] == [PROBE.name]:
-            return rung
-    schema = {"name": PROBE.name, "schema": _READY, "strict": True}
+    if may_be_gemma and await _takes_grammar(ask):
+        return "grammar"
+    if await _takes_tool_choice(ask):
+        return "tool_choice"
+    schema = {"name": PROBE, "schema": _READY, "strict": True}
     fields = {"response_format": {"type": "json_schema", "json_schema": schema}}
     reply = await _unless_refused(ask(_request([], ToolChoice()), Dialect([], Escape()), fields))
     if reply is not None and _is_ready(reply.message.content or ""):
@@ -108,17 +106,50 @@ async def find_control(ask: Ask, *, may_be_gemma: bool) -> Control:
     return "free"
 
 
+async def _takes_grammar(ask: Ask) -> bool:
+    code = f"ready-{secrets.token_hex(4)}"
+    required = ToolChoice("required", max_calls=1)
+    grammar = Dialect([_tool(PROBE, code)], Escape()).grammar(required)
+    told = _tool(PROBE)  # the model is not told the code
+    fields = {"structured_outputs": grammar}
+    reply = await _unless_refused(
+        ask(_request([told], required), Dialect([told], Escape()), fields)
+    )
+    calls = [] if reply is None else reply.message.tool_calls
+    return [(call.name, call.arguments) for call in calls] == [(PROBE, {"code": code})]
+
+
+async def _takes_tool_choice(ask: Ask) -> bool:
+    tools = [_tool(_OTHER), _tool(PROBE)]
+    dialect = Dialect(tools, Escape())
+    for forced, asked_for in ((PROBE, _OTHER), (_OTHER, PROBE)):
+        request = _request(tools, ToolChoice("required", name=forced), f"Call {asked_for}.")
+        fields = {"tool_choice": {"type": "function", "function": {"name": forced}}}
+        reply = await _unless_refused(ask(request, dialect, fields))
+        if reply is None or {call.name for call in reply.message.tool_calls} != {forced}:
+            return False
+    return True
+
+
 def is_probe(body: JsonObject) -> bool:
     """Whether the body of a chat request is one of the requests that find a server's rung."""
     names = [tool["function"]["name"] for tool in body.get("tools") or ()]
     held = (body.get("response_format") or {}).get("json_schema") or {}
-    return names == [PROBE.name] or held.get("name") == PROBE.name
+    return PROBE in names or held.get("name") == PROBE
 
 
-def _request(tools: list[ToolDefinition], choice: ToolChoice) -> ModelRequest:
-    """A request that nobody answers with a call, unless something makes them."""
+def forced_code(body: JsonObject) -> str | None:
+    """The code that a probing request forces by its grammar; a server of tests answers with it."""
+    held = json.dumps(body.get("structured_outputs") or {})
+    found = re.search(r"ready-[0-9a-f]{8}", held)
+    return found[0] if found and is_probe(body) else None
+
+
+def _request(
+    tools: list[ToolDefinition], choice: ToolChoice, text: str = "Say hello in one word."
+) -> ModelRequest:
     return ModelRequest(
-        [UserMessage("Say hello in one word. Call no tool.")],
+        [UserMessage(text)],
         tools,
         ModelSettings(max_tokens=_MAX_TOKENS, temperature=0.0, thinking=False),
         choice,

@@ -64,6 +64,7 @@ def running_server(
     progress: Progress,
     deadline: float = 600.0,
     grace: float = 20.0,
+    health: str = "/health",
 ) -> Generator[RunningServer]:
     """Run a server for the length of a `with` block.
 
@@ -78,6 +79,7 @@ def running_server(
         progress: Told the log's last line while the server loads.
         deadline: Seconds until it must be healthy.
         grace: Seconds between SIGTERM and SIGKILL at the end.
+        health: The path that answers once it can be used.
 
     Raises:
         ServerNotReadyError: It ended, or was not healthy in time; the message quotes the log.
@@ -94,7 +96,7 @@ def running_server(
             start_new_session=True,
         )
     try:
-        _await_health(process, url, log, started + deadline, progress)
+        _await_health(process, url + health, log, started + deadline, progress)
         yield RunningServer(url, process.pid, log, time.monotonic() - started, process.poll)
     finally:
         _stop(process, grace)
@@ -113,7 +115,7 @@ def _await_health(
                 )
             if time.monotonic() > deadline:
                 raise ServerNotReadyError(
-                    f"the server did not answer {url}/health in time; "
+                    f"the server did not answer {url} in time; "
                     f"its last words in {log}: {last_line(log)}"
                 )
             progress(last_line(log))
@@ -122,7 +124,7 @@ def _await_health(
 
 def _is_healthy(client: httpx2.Client, url: str) -> bool:
     try:
-        return client.get(f"{url}/health").is_success
+        return client.get(url).is_success
     except httpx2.TransportError:
         return False
 

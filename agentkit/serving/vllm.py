@@ -6,9 +6,19 @@ it, and a test holds them to it.
 
 from __future__ import annotations
 
+import re
+import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["OLDEST_VLLM", "REQUIRED_FLAGS", "SERVER_ENVIRONMENT", "TESTED_VLLM", "api_program"]
+__all__ = [
+    "OLDEST_VLLM",
+    "REQUIRED_FLAGS",
+    "SERVER_ENVIRONMENT",
+    "TESTED_VLLM",
+    "api_program",
+    "flags_of",
+]
 
 OLDEST_VLLM = "0.24"
 """First version whose Gemma 4 parser is one state machine (vllm-project/vllm#45588); older
@@ -35,6 +45,30 @@ SERVER_ENVIRONMENT = {
     "PYTHONUNBUFFERED": "1",  # the log's last line is shown as progress
 }
 """Keeps the server from talking to anyone but its clients."""
+
+
+def flags_of(program: Sequence[str]) -> frozenset[str] | None:
+    """The flags that the installed vLLM has, by its own help; None where it does not tell.
+
+    Args:
+        program: What starts it, as in `vllm serve`.
+    """
+    try:
+        asked = subprocess.run(  # noqa: S603  the program that is started next
+            [*(word for word in program if word != "--model"), "--help=all"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_HELP_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = frozenset(re.findall(r"(?<![\w-])--[a-z][\w.-]*", asked.stdout))
+    return found if "--max-model-len" in found else None
+
+
+_HELP_SECONDS = 180.0
+"""vLLM imports all of itself before it helps; on a busy machine that takes a minute."""
 
 
 def api_program(python: Path) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import httpx2
 
 from agentkit import VLLMModel
 from agentkit.messages import Control
+from agentkit.models.control import forced_code
 
 RUNGS: Final[tuple[Control, ...]] = ("grammar", "tool_choice", "json_schema", "free")
 
@@ -70,7 +71,7 @@ class LadderServer:
         said = json.dumps(body["messages"][-1]["content"])
         tag = (body.get("structured_outputs") or {}).get("structural_tag")
         if self._rung == "grammar" and tag and _forces(json.loads(tag)["format"]):
-            return self._call(offered[0])
+            return self._call(offered[0], forced_code(body))
         if self._rung == "tool_choice" and (choice := body.get("tool_choice")) not in (
             None,
             "none",
@@ -89,9 +90,8 @@ class LadderServer:
             return {"ready": "yes"}
         return {"name": properties["name"]["enum"][0], "arguments": self._arguments}
 
-    def _call(self, name: str) -> Json:
-        probe = name == "agentkit_probe"
-        text = json.dumps({} if probe else self._arguments)
+    def _call(self, name: str, code: str | None = None) -> Json:
+        text = json.dumps({"code": code} if code else self._arguments)
         made = {"id": "x", "type": "function", "function": {"name": name, "arguments": text}}
         return _completion({"content": None, "tool_calls": [made]}, "tool_calls")
 

@@ -27,7 +27,7 @@ from agentkit.messages import (
     ToolMessage,
     UserMessage,
 )
-from agentkit.models.control import PROBE
+from agentkit.models.control import PROBE, forced_code
 from agentkit.models.decoder import BUNDLED
 from tests.context.driving import TOKENIZER, tokens
 from tests.gemma4.official import TEMPLATES, compiled, needs_templates
@@ -102,12 +102,21 @@ class TemplateServer:
         return httpx2.Response(200, json={"tokens": ids, "count": len(ids)})
 
     def _reply(self, body: JsonObject) -> JsonObject:
-        probe = [tool["function"]["name"] for tool in body.get("tools", ())] == [PROBE.name]
+        code = forced_code(body)
         written = (
-            f"<|tool_call>call:{PROBE.name}{{}}<tool_call|>" if probe else self._replies.pop(0)
+            f'<|tool_call>call:{PROBE}{{code:<|"|>{code}<|"|>}}<tool_call|>'
+            if code
+            else self._replies.pop(0)
         )
         calls = [
-            {"id": "x", "type": "function", "function": {"name": call.name, "arguments": "{}"}}
+            {
+                "id": "x",
+                "type": "function",
+                "function": {
+                    "name": call.name,
+                    "arguments": json.dumps({"code": code} if code else {}),
+                },
+            }
             for call in parse(written).calls
         ]
         message = {"role": "assistant", "content": None if calls else written, "tool_calls": calls}

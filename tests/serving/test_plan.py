@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agentkit.errors import ServerNotReadyError
 from agentkit.gemma4.profiles import PROFILES
 from agentkit.serving.plan import ServePlan, Wish, plan
 from agentkit.serving.vllm import REQUIRED_FLAGS
@@ -109,3 +110,71 @@ def test_the_shown_command_is_the_one_for_a_shell() -> None:
     words = shlex.split(made.shown().replace("\\\n", " "))
     variables = [f"{name}={text}" for name, text in made.environment.items()]
     assert words == [*variables, *made.command]
+
+
+@pytest.mark.parametrize(
+    ("model", "wish", "words"),
+    [
+        ("google/gemma-4-E4B-it-assistant", Wish(), "--draft"),
+        ("google/gemma-4-31B", Wish(), "gemma-4-31B-it"),
+        ("Qwen/Qwen3-32B", Wish(), "no Gemma 4"),
+        ("google/gemma-3-27b-it", Wish(), "no Gemma 4"),
+        ("google/diffusiongemma-26B-A4B-it", Wish(), "no Gemma 4"),
+        ("google/gemma-4-31B-it", Wish(gpus=3), "1, 2, 4, 8"),
+        ("google/gemma-4-31B-it", Wish(memory=24), "w4a16"),
+        ("google/gemma-4-31B-it", Wish(memory=24, gpus=2), "24 GB"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_what_would(model: str, wish: Wish, words: str) -> None:
+    with pytest.raises(ServerNotReadyError, match=words):
+        plan(model, wish)
+
+
+@pytest.mark.parametrize(
+    ("model", "memory"),
+    [
+        ("google/gemma-4-31B-it", 80),
+        ("google/gemma-4-31B-it-qat-w4a16-ct", 24),
+        ("RedHatAI/gemma-4-26B-A4B-it-FP8-dynamic", 48),
+        ("google/gemma-4-E4B-it", 24),
+    ],
+)
+def test_what_fits_is_planned(model: str, memory: float) -> None:
+    assert plan(model, Wish(memory=memory)).command
+
+
+def test_a_variable_of_the_users_is_never_overridden() -> None:
+    own = {"VLLM_CPU_KVCACHE_SPACE": "40", "DO_NOT_TRACK": "0"}
+    made = plan(MODELS["E2B"], Wish(cpu=True), environ=own)
+    assert own.keys().isdisjoint(made.environment)
+    assert "VLLM_CPU_KVCACHE_SPACE" in plan(MODELS["E2B"], Wish(cpu=True), environ={}).environment
+
+
+def test_a_draft_model_is_named_and_used_where_it_is_wanted() -> None:
+    assert any("--draft" in note for note in plan(MODELS["31B"], Wish()).notes)
+    drafts = json.loads(value(plan(MODELS["31B"], Wish(draft=True)), "--speculative-config"))
+    assert drafts == {"model": "google/gemma-4-31B-it-assistant", "num_speculative_tokens": 4}
+
+
+def test_flags_that_the_installed_vllm_does_not_have_are_left_out_and_named() -> None:
+    known = {"--max-model-len", "--limit-mm-per-prompt", "--gpu-memory-utilization"}
+    made = plan(MODELS["E4B"], Wish(), known=known)
+    assert "--async-scheduling" not in made.command
+    assert value(made, "--gpu-memory-utilization") == "0.90"
+    assert any("--async-scheduling" in note for note in made.notes)
+
+
+def test_media_on_the_cpu_are_left_out_with_a_word() -> None:
+    made = plan(MODELS["E2B"], Wish(cpu=True))
+    assert "--language-model-only" in made.command
+    assert "--limit-mm-per-prompt" not in made.command
+    assert any("text only" in note for note in made.notes)
+
+
+def test_a_compose_file_holds_the_same_arguments() -> None:
+    made = plan(MODELS["31B"], Wish(gpus=2, draft=True))
+    lines = made.compose().splitlines()
+    words = [json.loads(line.strip()[2:]) for line in lines if line.startswith('      - "')]
+    for word in made.command[3:]:
+        assert word in words or word == made.command[made.command.index("--host") + 1]
+    assert "              count: 2" in lines

@@ -16,7 +16,7 @@ async def steadiness(subject: Subject) -> Finding:
     """Whether requests were answered at the first try."""
     if not subject.unsteady:
         return passed("every request was answered")
-    said = ", ".join(str(status or "no answer") for status in sorted(set(subject.unsteady)))
+    said = ", ".join(str(status) for status in sorted(set(subject.unsteady)))
     return warned(
         f"{len(subject.unsteady)} of {subject.asked} requests were put off ({said}) and answered "
         "when they were made again: each costs an agent some seconds",

@@ -15,7 +15,7 @@ from agentkit.serving.doctor.finding import Finding, passed, warned
 from agentkit.serving.environment import cache_folder
 from agentkit.serving.vllm import TESTED_VLLM
 
-__all__ = ["examine_machine"]
+__all__ = ["examine_machine", "gpu_memory"]
 
 _GIB: Final = 1 << 30
 _ROOM: Final = 8
@@ -101,6 +101,23 @@ def _gpu() -> Finding:
         said = (asked.stderr or asked.stdout).strip()[:200]
         return warned(f"the NVIDIA driver tells of no GPU: {said}", "look at nvidia-smi")
     return passed("; ".join(asked.stdout.strip().splitlines()))
+
+
+def gpu_memory() -> float | None:
+    """GB of the smallest GPU of this machine; None without one, or without its driver."""
+    if (program := shutil.which("nvidia-smi")) is None:
+        return None
+    try:
+        asked = subprocess.run(  # noqa: S603  found on the path, fixed arguments
+            [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+        )
+        return min(float(line) / 1000 for line in asked.stdout.split())
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
 
 
 def _disk() -> Finding:

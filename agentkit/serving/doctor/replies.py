@@ -231,8 +231,9 @@ async def cut_replies(subject: Subject) -> Finding:
             max_tokens=_CUT_AT,
             extra={"min_tokens": _CUT_AT},
         )
-        if text.response.finish_reason != "length":
-            wrong.append(f"{way} text")
+        produced = text.response.usage.output_tokens
+        if text.response.finish_reason != "length" and not 0 < produced < _CUT_AT:
+            wrong.append(f"{way} text")  # a model that wrote less ended by itself
         if subject.grammar:
             call = await subject.ask(
                 tools=(_LONG,), choice=_FORCED, stream=stream, max_tokens=_CUT_AT, extra=NATIVE_BIAS

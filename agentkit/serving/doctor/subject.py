@@ -249,9 +249,11 @@ class Subject:
             except AgentKitError as error:
                 if self.server.refuses_fields(error):
                     continue
-                if not is_away(error) or attempt == _ATTEMPTS - 1:
+                if not isinstance(error, ModelStatusError) or not is_away(error):
                     raise
-                self.unsteady.append(getattr(error, "status_code", 0))
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                self.unsteady.append(error.status_code)
         raise AssertionError("the last attempt returns or raises")
 
     async def refusal_of_size(self, size: int) -> str | None:

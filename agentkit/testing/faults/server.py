@@ -17,7 +17,7 @@ from io import BufferedReader
 from typing import Any, Final, TypeAlias
 
 from agentkit.messages import JsonObject
-from agentkit.models.control import PROBE, is_probe
+from agentkit.models.control import PROBE, forced_code, is_probe
 from agentkit.testing.faults.catalogue import find_fault
 from agentkit.testing.faults.delivery import Delivery, deliver
 from agentkit.testing.faults.fault import Damaged, Fault
@@ -273,9 +273,11 @@ class FaultServer:
 
     def _probed(self, body: JsonObject) -> Delivery:
         """What this server can hold calls to, as a client finds it out."""
-        if not (self.takes_grammar and body.get("structured_outputs")):
+        code = forced_code(body)
+        if not self.takes_grammar or code is None:
             return _error(400, "this server holds no reply to anything")
-        forced = Served(calls=(ServedCall(PROBE.name, "{}"),), finish_reason="tool_calls")
+        call = ServedCall(PROBE, json.dumps({"code": code}))
+        forced = Served(calls=(call,), finish_reason="tool_calls")
         return Delivery(tuple(encode(forced, body, model=self.model, number=0)))
 
     def _perhaps(self, reply: Served) -> Served | Damaged:

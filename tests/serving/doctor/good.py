@@ -10,7 +10,7 @@ import httpx2
 from agentkit.gemma4 import tokens
 from agentkit.gemma4.render import Generation, render
 from agentkit.messages import load_messages
-from agentkit.models.control import PROBE
+from agentkit.models.control import PROBE, forced_code
 from agentkit.testing.faults.served import Served, ServedCall, detokenize, encode, tokenize
 from tests.serving.doctor.planted import CHAT, Json, Planted
 from tests.virtual import Script
@@ -107,8 +107,9 @@ def _reply(body: Json) -> Served:
         return Served(calls=(call,), finish_reason="length", cut=True, native=cut)
     if "structural_tag" in held and body.get("min_tokens"):
         return _counting(body)
-    if "structural_tag" in held and offered == [PROBE.name]:
-        return Served(calls=(ServedCall(PROBE.name, "{}"),), finish_reason="tool_calls")
+    if (code := forced_code(body)) is not None:
+        call = ServedCall(PROBE, json.dumps({"code": code}))
+        return Served(calls=(call,), finish_reason="tool_calls")
     if "structural_tag" in held:
         call = ServedCall("report_weather", '{"city":"Turin"}')
         return Served(calls=(call,), finish_reason="tool_calls")

