@@ -7,9 +7,10 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Generic
+from typing import Any, Final, Generic, Protocol, TypeAlias, overload
 
 import anyio
+from typing_extensions import TypeForm, TypeVar
 
 from agentkit.agent.answers import answer_tool, with_partial_output
 from agentkit.agent.approvals import (
@@ -48,7 +49,7 @@ from agentkit.agent.surroundings import (
 )
 from agentkit.context import Context
 from agentkit.errors import JournalError, ToolDefinitionError
-from agentkit.events import Event, OutputT, RunResult
+from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.media import check_content, sound_messages
@@ -71,12 +72,33 @@ from agentkit.toolset import Label, RunContext, Tool, Toolset, ToolSource, combi
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
 
+DepsT = TypeVar("DepsT", default=Any)
+"""What the tools and instructions of an agent ask of `deps`; anything, where none of them says."""
+
+NO_DEPS: Final[Any] = None
+"""What `deps` is in a run that was given none."""
+
+
+class Function(Protocol):
+    """A function, not a `Tool`: what its context asks for is not checked before it runs."""
+
+    @property
+    def __name__(self) -> str: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+AnyTool: TypeAlias = Tool[..., Any, DepsT] | Function | partial[Any]
+
 _USED = UsedDecisions()
 """Of all runs of this process that no journal keeps."""
 
 
-class Agent(Generic[OutputT]):
+class Agent(Generic[DepsT, OutputT]):
     """A model, its instructions and its tools. Immutable; share it between threads and loops.
+
+    `Agent[Deps, Output]`: type checkers take the first from the tools and instructions that ask for
+    `deps`, or from what is written, and hold every run to it; the second is `output_type`.
 
     Args:
         model: Produces the replies.
@@ -109,15 +131,53 @@ class Agent(Generic[OutputT]):
         TypeError: An argument is of another kind, or has another framework's name.
     """
 
+    @overload
+    def __init__(
+        self,
+        model: Model,
+        *,
+        instructions: Instructions[DepsT] | None = ...,
+        tools: Iterable[AnyTool[DepsT]] = ...,
+        toolsets: Iterable[ToolSource] = ...,
+        output_type: TypeForm[OutputT] = ...,
+        planning: Planning = ...,
+        settings: ModelSettings | None = ...,
+        limits: Limits | None = ...,
+        context: Context | None = ...,
+        policy: Policy | Preset | None = ...,
+        approve: Approver | None = ...,
+        ask: Callable[[str], Awaitable[str]] | None = ...,
+        executor: Executor | None = ...,
+        observers: Iterable[Observer] | None = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        model: Model,
+        *,
+        instructions: Instructions[DepsT] | None = ...,
+        tools: Iterable[AnyTool[DepsT]] = ...,
+        toolsets: Iterable[ToolSource] = ...,
+        output_type: Callable[..., OutputT],
+        planning: Planning = ...,
+        settings: ModelSettings | None = ...,
+        limits: Limits | None = ...,
+        context: Context | None = ...,
+        policy: Policy | Preset | None = ...,
+        approve: Approver | None = ...,
+        ask: Callable[[str], Awaitable[str]] | None = ...,
+        executor: Executor | None = ...,
+        observers: Iterable[Observer] | None = ...,
+    ) -> None: ...
     @explains("Agent", AGENT)
     def __init__(
         self,
         model: Model,
         *,
-        instructions: Instructions | None = None,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
+        instructions: Instructions[DepsT] | None = None,
+        tools: Iterable[AnyTool[DepsT]] = (),
         toolsets: Iterable[ToolSource] = (),
-        output_type: type[OutputT] | Callable[..., OutputT] = str,  # type: ignore[assignment]  # the TypeVar's default is str
+        output_type: Any = str,
         planning: Planning = "off",
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
@@ -167,7 +227,7 @@ class Agent(Generic[OutputT]):
         self,
         input: Content,  # noqa: A002 - the word users know it by
         *,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         history: Sequence[Message] = (),
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
@@ -209,14 +269,14 @@ class Agent(Generic[OutputT]):
         self,
         input: Content,  # noqa: A002 - the word users know it by
         *,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         history: Sequence[Message] = (),
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         run_id: str | None = None,
         cancellation: Cancellation | None = None,
         journal: Journal | None = None,
-    ) -> AsyncGenerator[Event, None]:
+    ) -> AsyncGenerator[RunEvent | RunFinished[OutputT], None]:
         """The same run as `run`, as its events; the last is `RunFinished`.
 
         Leaving the iteration ends the run. Arguments and exceptions are those of `run`.
@@ -232,7 +292,7 @@ class Agent(Generic[OutputT]):
         )
         # Unbounded, so that the run never waits for who watches it; what it can hold is bounded
         # by max_tokens and the number of steps.
-        send, receive = anyio.create_memory_object_stream[Event](math.inf)
+        send, receive = anyio.create_memory_object_stream[Any](math.inf)
         with receive:
             running = Detached(partial(self._start, input, options, send.send_nowait), send.close)
             try:
@@ -247,7 +307,7 @@ class Agent(Generic[OutputT]):
         self,
         input: Content,  # noqa: A002 - the word users know it by
         *,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         history: Sequence[Message] = (),
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
@@ -280,7 +340,7 @@ class Agent(Generic[OutputT]):
         inputs: Iterable[Content],
         *,
         concurrency: int = 8,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
     ) -> list[RunResult[OutputT]]:
@@ -300,7 +360,7 @@ class Agent(Generic[OutputT]):
         decisions: Mapping[str, Decision] | None = None,
         *,
         journal: Journal | None = None,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         cancellation: Cancellation | None = None,
@@ -371,7 +431,7 @@ class Agent(Generic[OutputT]):
         observers: Iterable[Observer] | None = None,
         approve: Approver | None = None,
         ask: Callable[[str], Awaitable[str]] | None = None,
-    ) -> Agent[OutputT]:
+    ) -> Agent[DepsT, OutputT]:
         """The same agent in other surroundings, for tests and replay; see the class for each.
 
         An executor is used as it is here, without retries around it.

@@ -77,7 +77,7 @@ def fan_out(
         except AgentKitError as error:
             return f"Error: {error}"
         if result.stop_reason == "answer":
-            return str(result.output)
+            return str(result.said)
         return f"Error: stopped without an answer: {result.explanation}"
 
     several.__doc__ = f"{description}\n\nArgs:\n    tasks: What to do, each task in full.\n"

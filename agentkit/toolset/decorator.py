@@ -7,11 +7,10 @@ import types
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolDefinition
-from agentkit.mistakes import explains
 from agentkit.schema.annotations import definition_of, place_of
 from agentkit.schema.signature import Signature, signature_of
 from agentkit.toolset.context import RunContext, ToolContext
@@ -33,14 +32,39 @@ __all__ = ["make_tool", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+D = TypeVar("D")
+S = TypeVar("S")
 
 
 _APPROVAL = 'write approval="always"'
 _ANNOTATED = "annotate the function's parameters; its schema is made of them"
 
 
+class _Maker(Protocol):
+    """`@tool(...)` with its options given: takes the function."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[ToolContext[D], P], R], /
+    ) -> Tool[Concatenate[ToolContext[D], P], R, D]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[S, ToolContext[D], P], R], /
+    ) -> Tool[Concatenate[S, ToolContext[D], P], R, D]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Tool[P, R, object]: ...
+
+
 @overload
-def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+def tool(
+    function: Callable[Concatenate[ToolContext[D], P], R], /
+) -> Tool[Concatenate[ToolContext[D], P], R, D]: ...
+@overload
+def tool(
+    function: Callable[Concatenate[S, ToolContext[D], P], R], /
+) -> Tool[Concatenate[S, ToolContext[D], P], R, D]: ...
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R, object]: ...
 @overload
 def tool(
     *,
@@ -57,26 +81,7 @@ def tool(
     examples: tuple[JsonObject, ...] = (),
     strict: bool = True,
     probe: Probe | None = None,
-) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
-@explains(
-    "@tool",
-    {
-        **dict.fromkeys(("name_override", "tool_name"), "write name="),
-        **dict.fromkeys(("description_override", "doc"), "write description="),
-        **dict.fromkeys(
-            ("requires_approval", "needs_approval", "requires_confirmation"), _APPROVAL
-        ),
-        **dict.fromkeys(("confirm", "human_in_the_loop"), _APPROVAL),
-        **dict.fromkeys(("max_retries", "retry"), 'write retries=, with effect="idempotent"'),
-        **dict.fromkeys(("args_schema", "input_schema", "parameters", "params"), _ANNOTATED),
-        **dict.fromkeys(("takes_ctx", "context"), "annotate a parameter with ToolContext"),
-        **dict.fromkeys(("parse_docstring", "docstring_format"), "the docstring is read anyway"),
-        "return_direct": "give the function as output_type= of the agent",
-        "strict_mode": "write strict=",
-        "failure_error_function": "raise ToolError(text) in the tool",
-        "tags": "write labels={…}",
-    },
-)
+) -> _Maker: ...
 def tool(
     function: Callable[P, R] | None = None,
     /,
@@ -94,7 +99,7 @@ def tool(
     examples: tuple[JsonObject, ...] = (),
     strict: bool = True,
     probe: Probe | None = None,
-) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
+) -> Tool[P, R, Any] | Callable[[Callable[P, R]], Tool[P, R, Any]]:
     """Makes a tool of a typed callable: a function, method, partial or object; sync or async.
 
     Args:
