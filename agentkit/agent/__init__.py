@@ -2,6 +2,7 @@
 
 from agentkit.agent.agent import Agent, Instructions, Observer
 from agentkit.agent.approvals import Approver
+from agentkit.agent.many import BatchProgress
 from agentkit.agent.state import Cancellation
 
-__all__ = ["Agent", "Approver", "Cancellation", "Instructions", "Observer"]
+__all__ = ["Agent", "Approver", "BatchProgress", "Cancellation", "Instructions", "Observer"]

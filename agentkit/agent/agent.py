@@ -22,11 +22,11 @@ from agentkit.agent.approvals import (
     taint_of,
 )
 from agentkit.agent.checks import AGENT, RUN, check_agent, check_history, check_input
-from agentkit.agent.delegation import delegate, fan_out
+from agentkit.agent.delegation import CALLERS, Delegate, InputType, delegate, fan_out
 from agentkit.agent.detached import Detached
-from agentkit.agent.journaling import RecordedDecisions, begun, continued, journaled
+from agentkit.agent.journaling import RecordedDecisions, begun, continued, is_recorded, journaled
 from agentkit.agent.loop import drive
-from agentkit.agent.many import run_all
+from agentkit.agent.many import BatchProgress, run_all
 from agentkit.agent.planning import Planning, plan_tools, planned
 from agentkit.agent.state import (
     Cancellation,
@@ -68,7 +68,17 @@ from agentkit.policy import (
     mended_history,
     preset,
 )
-from agentkit.toolset import Label, RunContext, Tool, Toolset, ToolSource, combined
+from agentkit.toolset import (
+    ApprovalRule,
+    Effect,
+    Label,
+    RunContext,
+    Tool,
+    ToolOptions,
+    Toolset,
+    ToolSource,
+    combined,
+)
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
 
@@ -341,18 +351,47 @@ class Agent(Generic[DepsT, OutputT]):
         *,
         concurrency: int = 8,
         deps: DepsT = NO_DEPS,
+        deps_each: Iterable[DepsT] | None = None,
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
+        on_progress: Callable[[BatchProgress[OutputT]], object] | None = None,
+        cancellation: Cancellation | None = None,
+        journal: Journal | None = None,
+        batch: str | None = None,
     ) -> list[RunResult[OutputT]]:
         """Runs all inputs, at most `concurrency` at a time; results in the order of the inputs.
 
-        A run whose model fails does not end the others: its result says `error` and why.
+        A run whose model fails does not end the others: its result says `error` and why. With a
+        journal the same call, made again after a crash, gives the results that are there and goes
+        on with what is not finished.
+
+        Args:
+            inputs: What the user says, for each run.
+            concurrency: Most runs at work.
+            deps: Of every run.
+            deps_each: Of each run its own, as many as inputs; instead of `deps`.
+            settings: Over the agent's.
+            limits: Of each run, instead of the agent's.
+            on_progress: Called as each run ends; must be quick.
+            cancellation: Ends all runs, with their partial results; those that have not begun
+                then say `cancelled`.
+            journal: Keeps the runs.
+            batch: Names the batch in the journal: its runs are `BATCH-000000` and so on.
 
         Raises:
-            ValueError: `concurrency` is below 1.
+            ValueError: `concurrency` is below 1, `deps_each` has another length, or a journal is
+                given without `batch` or the other way round.
         """
-        options = RunOptions(deps=deps, settings=settings, limits=limits)
-        return await run_all(self._start, inputs, options, concurrency)
+        options = RunOptions(
+            deps=deps,
+            settings=settings,
+            limits=limits,
+            run_id=batch,
+            cancellation=cancellation,
+            journal=journal,
+        )
+        start = self._start_or_continue
+        return await run_all(start, inputs, options, concurrency, deps_each, on_progress)
 
     async def resume(
         self,
@@ -389,7 +428,12 @@ class Agent(Generic[DepsT, OutputT]):
         """
         run_id = run if isinstance(run, str) else run.run_id
         options = RunOptions(
-            deps=deps, settings=settings, limits=limits, run_id=run_id, cancellation=cancellation
+            deps=deps,
+            settings=settings,
+            limits=limits,
+            run_id=run_id,
+            cancellation=cancellation,
+            journal=journal,
         )
         decided = checked_decisions(decisions)
         if journal is not None:
@@ -401,15 +445,55 @@ class Agent(Generic[DepsT, OutputT]):
         given = GivenDecisions(self._used, decided, run.waiting)
         return await self._drive(options, list(run.messages), budget, None, run, given)
 
-    def as_tool(self, name: str, description: str) -> Tool[..., Any]:
+    def as_tool(
+        self,
+        name: str,
+        description: str,
+        *,
+        limits: Limits | None = None,
+        effect: Effect = "once",
+        approval: ApprovalRule = "policy",
+        deps: Any = CALLERS,
+        input_type: InputType = str,
+    ) -> Tool[..., Any]:
         """This agent as a tool of another: one task in, its answer out.
 
-        It has its own window, limits and run file, and spends from the calling run's limits too.
-        Each of its calls is decided by the calling run's policy as well as by its own.
-        """
-        return delegate(self._start, name, description, self._reads())
+        It has its own window, limits and record, and spends from the calling run's limits too.
+        Each of its calls is decided by the calling run's policy as well as by its own. Whoever
+        watches the calling run sees its events (`SubRunEvent`); `ToolFinished.spent` names its run.
+        Without an answer, the caller is told why and what was done by then. It is kept in the
+        calling run's journal; one that a crash interrupted goes on where it was if its `effect`
+        lets the call run again.
 
-    def as_fan_out(self, name: str, description: str, *, at_once: int = 4) -> Tool[..., Any]:
+        Args:
+            name: Of the tool.
+            description: When to use it.
+            limits: Of each of its runs, instead of the agent's own.
+            effect: What giving it the same task twice would do; see `@tool`.
+            approval: Whether a call needs a person; see `@tool`.
+            deps: Of its runs: a value, or a function of the calling run's; by default the same.
+            input_type: What a task is: a type, whose value it reads as JSON, or a function whose
+                parameters become the tool's and which returns what the agent is told.
+
+        Raises:
+            ToolDefinitionError: `input_type` cannot be told to a model.
+        """
+        options = ToolOptions(labels=self._reads(), effect=effect, approval=approval)
+        start = self._start_or_continue
+        return delegate(Delegate(start, name, description, options, limits, deps, input_type))
+
+    def as_fan_out(
+        self,
+        name: str,
+        description: str,
+        *,
+        at_once: int = 4,
+        limits: Limits | None = None,
+        effect: Effect = "once",
+        approval: ApprovalRule = "policy",
+        deps: Any = CALLERS,
+        input_type: InputType = str,
+    ) -> Tool[..., Any]:
         """This agent as a tool that takes several tasks, works on them at the same time and joins
         the answers in the tasks' order.
 
@@ -419,8 +503,20 @@ class Agent(Generic[DepsT, OutputT]):
             name: Of the tool.
             description: When to use it.
             at_once: Tasks at work at the same time.
+            limits: Of each task's run; this and the rest as for `as_tool`.
+            effect: Of the whole call.
+            approval: For the whole call.
+            deps: Of each task's run.
+            input_type: The type of one task.
+
+        Raises:
+            ValueError: `at_once` is below 1.
+            ToolDefinitionError: `input_type` is a function, or no type of JSON.
         """
-        return fan_out(self._start, name, description, at_once, self._reads())
+        options = ToolOptions(labels=self._reads(), effect=effect, approval=approval)
+        start = self._start_or_continue
+        how = Delegate(start, name, description, options, limits, deps, input_type)
+        return fan_out(how, at_once)
 
     def override(
         self,
@@ -466,6 +562,17 @@ class Agent(Generic[DepsT, OutputT]):
     async def aclose(self) -> None:
         """Closes what this event loop's runs hold open, such as connections."""
         await self._model.aclose()
+
+    async def _start_or_continue(self, content: Content, options: RunOptions) -> RunResult[OutputT]:
+        """A run, or the rest of it where the journal holds its beginning.
+
+        Raises:
+            JournalError: What is recorded under this name began with something else.
+        """
+        journal, run_id = options.journal, options.run_id
+        if journal is not None and run_id and await is_recorded(journal, run_id, content):
+            return await self._continue(journal, options, {})
+        return await self._start(content, options)
 
     async def _start(
         self,
@@ -529,6 +636,7 @@ class Agent(Generic[DepsT, OutputT]):
                 context=context,
                 authority=Authority(self._policy, self._approve, above, grants),
                 emit=self._emit(context.run_id, listener, kept=record is not None),
+                side_model=self._model,
                 ask=self._ask,
                 answer=self._answer,
                 options=options,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -22,12 +22,28 @@ import anyio.to_thread
 from agentkit.agent.answers import AnswerTool
 from agentkit.agent.approvals import Approved, decide, denied
 from agentkit.agent.replies import ask_for
-from agentkit.agent.state import Run, current_budget, current_run
+from agentkit.agent.state import CallAtWork, Run, current_budget, current_call, current_run
 from agentkit.errors import ToolError
-from agentkit.events import CallRepaired, Spent, ToolFinished, ToolProgress, ToolStarted
+from agentkit.events import (
+    CallRepaired,
+    ModelFinished,
+    Spent,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
 from agentkit.executors import ends_this_task
 from agentkit.logs import get_logger
-from agentkit.messages import AssistantMessage, ResultKind, TextPart, ToolCall, ToolResult
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelRequest,
+    ModelSettings,
+    ResultKind,
+    TextPart,
+    ToolCall,
+    ToolResult,
+)
 from agentkit.policy import READS, Approval, Budget, Limits
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
 from agentkit.toolset.results import is_small
@@ -182,13 +198,18 @@ async def _run_one(run: Run, position: int, item: ValidatedCall, outcome: Outcom
     budget = Budget(_NO_LIMITS, run.budget)
     current_budget.set(budget)  # this task is the call's own
     current_run.set(run)
+    current_call.set(CallAtWork(run, item.call.id, run.step))
     try:
         key = item.lock_key
     except Exception as error:  # noqa: BLE001 - the boundary around user code
         returned = _broken(run, item.call, "its lock=", error)
     else:
-        returned = await _execute(run, position, item, key, outcome.approved.get(position))
-    spent = Spent(budget.steps, budget.tool_calls, budget.usage) if budget.steps else None
+        returned = failed(item.call, "cancelled", "it was cancelled; it may have acted before")
+        with anyio.CancelScope() as scope, run.cancellation.at_work(item.call.id, scope):
+            returned = await _execute(run, position, item, key, outcome.approved.get(position))
+    spent = None
+    if budget.steps or budget.runs:
+        spent = Spent(budget.steps, budget.tool_calls, budget.usage, tuple(budget.runs))
     effect = item.tool.effect
     outcome.results[position] = _finish(run, position, item.call, returned, effect, spent)
 
@@ -267,8 +288,29 @@ def _context(run: Run, call: ToolCall, position: int) -> ToolContext[Any]:
         step=run.step,
         call=call,
         index=position,
-        handles=RunHandles(report=partial(_report, run, call.id, run.step), ask=run.wiring.ask),
+        handles=RunHandles(
+            report=partial(_report, run, call.id, run.step),
+            ask=run.wiring.ask,
+            generate=partial(_generate, run, current_budget.get()),
+        ),
     )
+
+
+async def _generate(
+    run: Run, budget: Budget | None, messages: Sequence[Message], settings: ModelSettings
+) -> str:
+    """What the model says to messages of a tool; it counts as a step of the call's own."""
+    budget = budget or run.budget
+    if (over := budget.over()) is not None:
+        raise ToolError(over[1])
+    budget.spend(steps=1)
+    request = ModelRequest(messages, settings=settings.over(run.wiring.settings))
+    async with aclosing(run.wiring.side_model.generate(request)) as events:
+        async for event in events:
+            if isinstance(event, ModelFinished):
+                budget.spend(usage=event.response.usage)
+                return event.response.message.content or ""
+    raise ToolError("the model said nothing")
 
 
 def _report(run: Run, call_id: str, step: int, text: str) -> None:

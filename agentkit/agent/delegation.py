@@ -2,88 +2,286 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeAlias
+import functools
+import inspect
+import json
+import types
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, TypeAlias
 
 import anyio
 from pydantic import Field
+from pydantic_core import to_jsonable_python
 
-from agentkit.agent.state import RunOptions
-from agentkit.errors import AgentKitError, ToolError
+from agentkit.agent.state import Cancellation, RunOptions, current_call
+from agentkit.errors import AgentKitError, ToolDefinitionError, ToolError
 from agentkit.events import RunResult
-from agentkit.toolset import Label, Tool, ToolContext, ToolOptions, make_tool
+from agentkit.messages import (
+    AssistantMessage,
+    Content,
+    JsonObject,
+    Message,
+    ToolMessage,
+    text_of,
+)
+from agentkit.policy import Limits
+from agentkit.schema.feedback import Problem
+from agentkit.toolset import (
+    Arguments,
+    Tool,
+    ToolContext,
+    ToolOptions,
+    ToolOutput,
+    make_tool,
+)
 
-__all__ = ["delegate", "fan_out"]
+__all__ = ["CALLERS", "Delegate", "InputType", "Start", "delegate", "fan_out"]
 
-Start: TypeAlias = Callable[[str, RunOptions], Awaitable[RunResult[Any]]]
-"""Begins a run of the agent that does the work."""
+Start: TypeAlias = Callable[[Content, RunOptions], Awaitable[RunResult[Any]]]
+"""Begins a run of the agent that does the work, or goes on with it if it is recorded."""
+
+InputType: TypeAlias = Any
+"""What a task is: a type, whose value reaches the agent as JSON (text as it is), or a function
+whose parameters become the tool's and which returns what the agent is told."""
 
 _MOST_TASKS = 16
 
-Tasks = Annotated[list[str], Field(min_length=1, max_length=_MOST_TASKS)]
+
+class _Callers:
+    def __repr__(self) -> str:
+        return "those of the calling run"
 
 
-def delegate(start: Start, name: str, description: str, reads: frozenset[Label]) -> Tool[..., Any]:
-    """A tool that gives one task to an agent and returns its answer.
+CALLERS: Final = _Callers()
+"""The deps of the run that makes the call."""
 
-    Args:
-        start: Begins the run.
+
+@dataclass(frozen=True, slots=True)
+class Delegate:
+    """How an agent serves as a tool.
+
+    Attributes:
+        start: Begins its run.
         name: Of the tool.
         description: When to use it.
-        reads: What an answer may tell of. What the agent does besides is decided call by call.
+        options: Of the tool. Its labels tell what an answer may tell of; what the agent does
+            besides is decided call by call.
+        limits: Of each of its runs, instead of its own.
+        deps: For its runs: a value, or a function of the calling run's.
+        input_type: What a task is.
     """
 
-    async def one(context: ToolContext[Any], task: str) -> Any:
-        result = await start(task, _options(context, name, ""))
+    start: Start
+    name: str
+    description: str
+    options: ToolOptions
+    limits: Limits | None = None
+    deps: Any = CALLERS
+    input_type: InputType = str
+
+    def run_options(
+        self, context: ToolContext[Any], cancellation: Cancellation, suffix: str = ""
+    ) -> RunOptions:
+        """Of a run that serves this call."""
+        deps = self.deps
+        if deps is CALLERS:
+            deps = context.deps
+        elif isinstance(deps, types.FunctionType | types.MethodType | functools.partial):
+            deps = deps(context.deps)
+        key = context.idempotency_key[:8]
+        call = current_call.get()
+        return RunOptions(
+            deps=deps,
+            limits=self.limits,
+            run_id=f"{context.run_id}.{self.name}-{key}{suffix}",
+            cancellation=cancellation,
+            journal=call.run.wiring.options.journal if call is not None else None,
+        )
+
+
+def delegate(how: Delegate) -> Tool[..., Any]:
+    """A tool that gives one task to an agent and returns its answer.
+
+    Raises:
+        ToolDefinitionError: The type of the input cannot be a tool's.
+    """
+
+    async def serve(context: ToolContext[Any], told: Content) -> Any:
+        with _cancelled_with_call(context) as cancellation:
+            result = await how.start(told, how.run_options(context, cancellation))
         if result.stop_reason == "answer":
-            return result.output
-        raise ToolError(f"{name} stopped without an answer: {result.explanation}")
+            return _answer(result)
+        raise ToolError(_unfinished(how.name, result))
 
-    one.__doc__ = f"{description}\n\nArgs:\n    task: What to do, in full.\n"
-    return make_tool(one, name=name, description=description, options=ToolOptions(labels=reads))
+    if not _is_function(how.input_type):
+
+        async def one(context: ToolContext[Any], task: Any) -> Any:
+            return await serve(context, _as_text(task))
+
+        one.__annotations__["task"] = how.input_type
+        one.__doc__ = f"{how.description}\n\nArgs:\n    task: What to do, in full.\n"
+        return _made(how, one)
+    return _of_function(how, how.input_type, serve)
 
 
-def fan_out(
-    start: Start, name: str, description: str, at_once: int, reads: frozenset[Label]
+def _of_function(
+    how: Delegate, asked: Callable[..., Any], serve: Callable[..., Awaitable[Any]]
 ) -> Tool[..., Any]:
+    """A tool with the parameters of a function, which makes the agent's task of them."""
+
+    async def _one(_context: ToolContext[Any], /, *args: Any, **kwargs: Any) -> Any:
+        told = asked(*args, **kwargs)
+        return await serve(_context, await told if inspect.isawaitable(told) else told)
+
+    inner = make_tool(asked, name=how.name, description=how.description, options=how.options)
+
+    return replace(inner, function=_one, signature=_WithContext(inner.signature))
+
+
+@dataclass(frozen=True, slots=True)
+class _WithContext:
+    """The arguments of a function, with the context ahead of them."""
+
+    inner: Arguments
+
+    def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
+        """As the function's own."""
+        return self.inner.check(arguments)
+
+    def call_arguments(
+        self, values: Mapping[str, Any], injected: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """As the function's own, behind the context."""
+        positional, keyword = self.inner.call_arguments(values, injected)
+        return [injected, *positional], keyword
+
+
+def fan_out(how: Delegate, at_once: int) -> Tool[..., Any]:
     """A tool that gives each of several tasks to a run of its own and joins the answers.
 
     Raises:
         ValueError: `at_once` is below 1.
+        ToolDefinitionError: The type of the input cannot be a tool's.
     """
     if at_once < 1:
         raise ValueError(f"at_once is {at_once}; nothing would ever run below 1")
-
-    async def several(context: ToolContext[Any], tasks: Tasks) -> str:
-        answers = [""] * len(tasks)
-        limiter = anyio.CapacityLimiter(at_once)
-
-        async def work(position: int, task: str) -> None:
-            async with limiter:
-                answers[position] = await _answer(task, _options(context, name, f"-{position}"))
-
-        async with anyio.create_task_group() as group:
-            for position, task in enumerate(tasks):
-                group.start_soon(work, position, task)
-        sections = zip(tasks, answers, strict=True)
-        return "\n\n".join(
-            f"## {number}. {task}\n{answer}" for number, (task, answer) in enumerate(sections, 1)
+    if _is_function(how.input_type):
+        raise ToolDefinitionError(
+            f"{how.name}: a fan-out takes a list of tasks, so its input_type is a type; "
+            "give a model or a dataclass"
         )
 
-    async def _answer(task: str, options: RunOptions) -> str:
+    async def several(context: ToolContext[Any], tasks: list[Any]) -> Any:
+        answers: list[Any] = [""] * len(tasks)
+        waiting = iter(enumerate(map(_as_text, tasks)))
+
+        with _cancelled_with_call(context) as cancellation:
+
+            async def work() -> None:
+                for position, task in waiting:
+                    options = how.run_options(context, cancellation, f"-{position}")
+                    answers[position] = await answer(task, options)
+
+            async with anyio.create_task_group() as group:
+                for _ in range(min(at_once, len(tasks))):
+                    group.start_soon(work)
+        sections = zip(tasks, answers, strict=True)
+        text = "\n\n".join(
+            f"## {number}. {_as_text(task)}\n{_as_text(each)}"
+            for number, (task, each) in enumerate(sections, 1)
+        )
+        return ToolOutput(text, data=[to_jsonable_python(each, fallback=str) for each in answers])
+
+    async def answer(task: str, options: RunOptions) -> Any:
         """One task's answer; what goes wrong with it does not end the others."""
         try:
-            result = await start(task, options)
+            result = await how.start(task, options)
         except AgentKitError as error:
             return f"Error: {error}"
         if result.stop_reason == "answer":
-            return str(result.said)
-        return f"Error: stopped without an answer: {result.explanation}"
+            return result.output
+        return f"Error: {_unfinished('', result)}"
 
-    several.__doc__ = f"{description}\n\nArgs:\n    tasks: What to do, each task in full.\n"
-    return make_tool(several, name=name, description=description, options=ToolOptions(labels=reads))
+    several.__annotations__["tasks"] = Annotated[
+        list[how.input_type], Field(min_length=1, max_length=_MOST_TASKS)  # type: ignore[name-defined] # a type that is known now only
+    ]
+    several.__doc__ = f"{how.description}\n\nArgs:\n    tasks: What to do, each task in full.\n"
+    return _made(how, several)
 
 
-def _options(context: ToolContext[Any], name: str, suffix: str) -> RunOptions:
-    key = context.idempotency_key[:8]
-    return RunOptions(deps=context.deps, run_id=f"{context.run_id}.{name}-{key}{suffix}")
+@contextmanager
+def _cancelled_with_call(context: ToolContext[Any]) -> Generator[Cancellation]:
+    """What ends the runs that serve a call when somebody ends the call, and leaves their work."""
+    cancellation = Cancellation()
+    call = current_call.get()
+    if call is None:
+        yield cancellation
+        return
+    with call.run.cancellation.at_work(context.call.id, cancellation):
+        yield cancellation
+
+
+def _made(how: Delegate, function: Callable[..., Any]) -> Tool[..., Any]:
+    return make_tool(function, name=how.name, description=how.description, options=how.options)
+
+
+def _is_function(input_type: InputType) -> bool:
+    return isinstance(input_type, types.FunctionType | types.MethodType | functools.partial)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(to_jsonable_python(value, fallback=str), ensure_ascii=False)
+
+
+def _answer(result: RunResult[Any]) -> Any:
+    if isinstance(result.output, str):
+        return result.output
+    return ToolOutput(result.output, data=result.output)
+
+
+# --- what there is without an answer -------------------------------------------------------------
+
+_MOST_PARTIAL = 4_000
+"""Characters of an unfinished run that its caller reads."""
+_MOST_OF_ONE = 400  # characters of one result in it
+
+
+def _unfinished(name: str, result: RunResult[Any]) -> str:
+    """Why a run has no answer, and what it had come to by then."""
+    head = f"{name} stopped without an answer: {result.explanation}".strip()
+    done = [*_calls(result.messages)]
+    if isinstance(result.said, str) and result.said.strip():
+        done.append(f"it was saying: {_cut(result.said.strip(), _MOST_OF_ONE)}")
+    if not done:
+        return f"{head} (run {result.run_id})"
+    kept: list[str] = []
+    for line in reversed(done):  # the newest tell the most
+        if sum(map(len, kept)) + len(line) > _MOST_PARTIAL:
+            kept.append(f"({len(done) - len(kept)} earlier ones are in the record of the run)")
+            break
+        kept.append(line)
+    listed = "\n".join(f"- {line}" for line in reversed(kept))
+    return f"{head} (run {result.run_id})\nWhat it had done by then:\n{listed}"
+
+
+def _calls(messages: tuple[Message, ...]) -> list[str]:
+    """Each call of the run that has a result, with it."""
+    asked: dict[str, str] = {}
+    lines: list[str] = []
+    for message in messages:
+        if isinstance(message, AssistantMessage):
+            for call in message.tool_calls:
+                arguments = json.dumps(call.arguments, ensure_ascii=False, default=str)
+                asked[call.id] = f"{call.name}({_cut(arguments[1:-1], _MOST_OF_ONE)})"
+        elif isinstance(message, ToolMessage) and message.call_id in asked:
+            text = " ".join(text_of(message.content).split())
+            lines.append(f"{asked[message.call_id]}: {_cut(text, _MOST_OF_ONE)}")
+    return lines
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -11,12 +11,12 @@ from agentkit.agent.state import Wiring, current_budget
 from agentkit.errors import JournalError
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
-from agentkit.messages import ToolResult, text_of
+from agentkit.messages import Content, ToolResult, UserMessage, text_of
 from agentkit.models.journaled import JournaledModel
 from agentkit.policy import Approval, Decision
 from agentkit.toolset import ToolContext, ValidatedCall
 
-__all__ = ["RecordedDecisions", "begun", "continued", "journaled"]
+__all__ = ["RecordedDecisions", "begun", "continued", "is_recorded", "journaled"]
 
 
 @asynccontextmanager
@@ -62,6 +62,22 @@ async def continued(
         await record.close()
 
 
+async def is_recorded(journal: Journal, run_id: str, content: Content) -> bool:
+    """Whether the journal has a run of that name, which began with that input.
+
+    Raises:
+        JournalError: It began with another one.
+    """
+    records = await journal.read(run_id)
+    opening = records[0].entry if records else None
+    if isinstance(opening, RunOpened) and opening.messages[-1:] != (UserMessage(content),):
+        raise JournalError(
+            f"the journal keeps a run {run_id} that began with another input; give this one "
+            "another name"
+        )
+    return bool(records)
+
+
 def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
     """The wiring with the record around its model, its executor and its events.
 
@@ -97,6 +113,7 @@ class _SpendingAgain:
         budget = current_budget.get()
         if spent is not None and budget is not None:
             budget.spend(usage=spent.usage, steps=spent.steps, tool_calls=spent.tool_calls)
+            budget.runs += spent.runs
         return await self.inner.execute(call, context)
 
 

@@ -64,6 +64,9 @@ async def drive(
         AgentKitError: The model cannot be had. What was done so far is in the run file, and in
             the exception's `result`.
     """
+    run.cancellation = cancellation
+    if (serves := run.budget.parent) is not None and run.wiring.context.run_id not in serves.runs:
+        serves.runs.append(run.wiring.context.run_id)
     run.emit(_started(run))
     result = run.end("cancelled", explanation="the run was cancelled")
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -18,6 +20,7 @@ from agentkit.events import (
     ReasoningDelta,
     RunResult,
     StepRestarted,
+    SubRunEvent,
     TextDelta,
     ToolCallDelta,
 )
@@ -30,12 +33,14 @@ from agentkit.policy import Authority, Budget, Limits, PausedRun, ProgressGuard
 from agentkit.toolset import Label, RunContext, Toolset
 
 __all__ = [
+    "CallAtWork",
     "Cancellation",
     "Run",
     "RunOptions",
     "Streamed",
     "Wiring",
     "current_budget",
+    "current_call",
     "current_run",
 ]
 
@@ -46,27 +51,67 @@ current_run: ContextVar[Run | None] = ContextVar("agentkit_run", default=None)
 """The run whose call is at work here: a run that begins here serves it, and is never freer."""
 
 
+current_call: ContextVar[CallAtWork | None] = ContextVar("agentkit_call", default=None)
+"""The call that is at work here: what a run that begins here does is shown under it."""
+
+
+class Cancels(Protocol):
+    """Something that can be ended."""
+
+    def cancel(self) -> object:
+        """Ends it."""
+        ...
+
+
 class Cancellation:
     """Ends a run from outside and leaves its partial result.
 
-    Pass it to `Agent.run`, then call `cancel` from the same event loop.
+    Pass it to `Agent.run`, or to several runs, then call `cancel` from the same event loop.
     """
 
     def __init__(self) -> None:
-        self._scope: anyio.CancelScope | None = None
+        self._scopes: list[anyio.CancelScope] = []
+        self._calls: dict[str, list[Cancels]] = {}
         self.cancelled = False
 
-    def cancel(self) -> None:
-        """Ends the run; `Agent.run` returns with `stop_reason="cancelled"`."""
-        self.cancelled = True
-        if self._scope is not None:
-            self._scope.cancel()
+    def cancel(self, call_id: str | None = None) -> bool:
+        """Ends the run; `Agent.run` returns with `stop_reason="cancelled"`.
+
+        Args:
+            call_id: End only this call of it. A sub-agent at work on it keeps what it has done,
+                and the run goes on.
+
+        Returns:
+            Whether there was anything to end: False for a call that is not at work.
+        """
+        if call_id is None:
+            self.cancelled = True
+            for scope in self._scopes:
+                scope.cancel()
+            return True
+        at_work = self._calls.get(call_id, [])
+        # Runs that serve the call end by themselves, with what they have; the call then has it.
+        for each in at_work[1:] or at_work:
+            each.cancel()
+        return bool(at_work)
 
     def bind(self, scope: anyio.CancelScope) -> None:
-        """Used by the run: what to cancel."""
-        self._scope = scope
+        """Used by a run: what to cancel."""
+        self._scopes.append(scope)
         if self.cancelled:
             scope.cancel()
+
+    @contextmanager
+    def at_work(self, call_id: str, what: Cancels) -> Generator[None]:
+        """Used by a run: what ends a call, the call itself first."""
+        held = self._calls.setdefault(call_id, [])
+        held.append(what)
+        try:
+            yield
+        finally:
+            held.remove(what)
+            if not held:
+                self._calls.pop(call_id, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +129,11 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What a run works with; the same for all its steps."""
+    """What a run works with; the same for all its steps.
+
+    Attributes:
+        side_model: Answers what tools ask; the model itself, without the run's window and record.
+    """
 
     model: Model
     toolset: Toolset
@@ -93,6 +142,7 @@ class Wiring:
     context: RunContext[Any]
     authority: Authority
     emit: Callable[[Event], None]
+    side_model: Model
     ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
     options: RunOptions = RunOptions()
@@ -141,6 +191,7 @@ class Run:
         sent: The newest request; before the first, the messages that the run began with.
         exchanges: What went to the server so far.
         streamed: What was shown of a reply that has not come to its end.
+        cancellation: Ends it, or one of its calls, from outside.
         no_media: Why the server refused what tools returned beside text; empty while it has not.
     """
 
@@ -153,6 +204,7 @@ class Run:
     decisions: Decisions = field(default_factory=lambda: GivenDecisions(UsedDecisions()))
     taint: frozenset[Label] = frozenset()
     output: list[Any] = field(default_factory=list)
+    cancellation: Cancellation = field(default_factory=Cancellation)
     sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
     exchanges: Exchanges = field(default_factory=Exchanges)
     streamed: Streamed | None = None
@@ -192,3 +244,28 @@ class Run:
             context=self.wiring.window.use(),
             typed=self.wiring.answer is not None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CallAtWork:
+    """A call that is being run.
+
+    Attributes:
+        run: That made it.
+        call_id: Its id.
+        step: That asked for it.
+        thread: The one in which its run says what happens.
+    """
+
+    run: Run
+    call_id: str
+    step: int
+    thread: int = field(default_factory=threading.get_ident)
+
+    def show(self, run_id: str, event: Event) -> None:
+        """Shows whoever watches the run what happens in one that serves the call.
+
+        One that runs in another thread has an event loop of its own; it is not shown.
+        """
+        if threading.get_ident() == self.thread:
+            self.run.emit(SubRunEvent(self.call_id, run_id, event, self.step))

@@ -14,6 +14,7 @@ from anyio.from_thread import start_blocking_portal
 from typing_extensions import TypeVar
 
 from agentkit.agent.planning import PLAN
+from agentkit.agent.state import current_call
 from agentkit.context import Context, ContextWindow
 from agentkit.events import Event
 from agentkit.messages import Message, SystemMessage
@@ -49,14 +50,18 @@ _log = get_logger()
 def emitter(
     run_id: str, observers: Iterable[Observer], listener: Callable[[Event], None] | None
 ) -> Callable[[Event], None]:
-    """Passes each event of a run to all who watch. Whoever watches cannot end it."""
-    watching = list(observers)
+    """Passes each event of a run to all who watch it, and to those who watch the run whose call it
+    serves. Whoever watches cannot end it.
+    """
+    watching, call = list(observers), current_call.get()
 
     def emit(event: Event) -> None:
         for broken in [each for each in watching if not _told(each, run_id, event)]:
             watching.remove(broken)
         if listener is not None:
             listener(event)
+        if call is not None:
+            call.show(run_id, event)
 
     return emit
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from agentkit.cli.layout import print_hanging
 from agentkit.cli.options import ModelName, Project
 from agentkit.errors import AgentKitError
-from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine
+from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine, examine_machine
 
 __all__ = ["doctor", "examined"]
 
@@ -32,8 +32,8 @@ def doctor(
         str | None,
         typer.Argument(
             metavar="[URL | sandbox]",
-            help="Address of the server. Default: AGENTKIT_BASE_URL. "
-            "Or sandbox: what of the sandbox for commands holds on this machine.",
+            help="Address of the server. Default: AGENTKIT_BASE_URL, and without that this "
+            "machine. Or sandbox: what of the sandbox for commands holds on this machine.",
             show_default=False,
         ),
     ] = None,
@@ -42,27 +42,27 @@ def doctor(
         bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")
     ] = False,
     project: Project = Path(),
+    require: Annotated[
+        str | None,
+        typer.Option(help="Fail unless the server has this fingerprint; --json tells it."),
+    ] = None,
 ) -> None:
     """Ask a live server everything that agents rely on, and say what to change.
 
-    Some fifty short requests: they cost seconds, and nothing on the server changes. The key of a
+    Some eighty short requests: they cost seconds, and nothing on the server changes. The key of a
     guarded server is read from AGENTKIT_API_KEY.
 
-    agentkit doctor sandbox looks at this machine and at --project instead, and asks no server.
+    Without an address it looks at this machine: Python, extras, vLLM, GPU, disk, port.
+    agentkit doctor sandbox looks at the sandbox and at --project instead, and asks no server.
 
     Exit codes: 0 nothing failed, 1 something did, 2 wrong usage, 3 no server answers.
     """
     for examination in entry_points(group="agentkit.examinations", name=url or ""):
         raise typer.Exit(_look_at(examination.load(), project, as_json))
     address = url or os.environ.get("AGENTKIT_BASE_URL")
-    console = Console(stderr=as_json)
     if not address:
-        console.print(
-            "agentkit: name a server, such as agentkit doctor http://localhost:8000/v1",
-            style="red",
-            highlight=False,
-        )
-        raise typer.Exit(2)
+        raise typer.Exit(_look_at(lambda _project: examine_machine(), project, as_json))
+    console = Console(stderr=as_json)
     try:
         diagnosis = anyio.run(examined, address, model_name, console)
     except AgentKitError as error:
@@ -70,6 +70,10 @@ def doctor(
         raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps(diagnosis.to_json(), indent=2))
+    if require is not None and diagnosis.fingerprint != require:
+        said = f"agentkit: the server's fingerprint is {diagnosis.fingerprint}, not {require}"
+        console.print(Text(said, "red"), soft_wrap=True)
+        raise typer.Exit(1)
     raise typer.Exit(diagnosis.exit_code)
 
 
@@ -138,4 +142,5 @@ def _summary(diagnosis: Diagnosis) -> Text:
         "warn": "usable; agentkit works around what it warns of",
         "fail": "agents will suffer from what failed",
     }[diagnosis.verdict]
-    return Text(f"\n{diagnosis.url}: {said}: {verdict}.", _STYLES[diagnosis.verdict])
+    told = f"\n{diagnosis.url}: {said}: {verdict}. Fingerprint {diagnosis.fingerprint}."
+    return Text(told, _STYLES[diagnosis.verdict])

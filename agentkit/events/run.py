@@ -56,6 +56,7 @@ __all__ = [
     "Spent",
     "StepFinished",
     "StepStarted",
+    "SubRunEvent",
     "ToolFinished",
     "ToolProgress",
     "ToolStarted",
@@ -237,11 +238,35 @@ class ToolProgress:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What sub-agents spent for a call, out of the limits of the run that made it."""
+    """What sub-agents spent for a call, out of the limits of the run that made it.
+
+    Attributes:
+        runs: The ids of their runs, whose own records tell what they did.
+    """
 
     steps: int
     tool_calls: int
     usage: Usage
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SubRunEvent:
+    """Something that happened in a run which serves a call of this one.
+
+    It is for whoever watches, and stands in no record of this run: the other run has its own, and
+    `ToolFinished.spent` names it.
+
+    Attributes:
+        call_id: Of the call of this run.
+        run_id: Of the run that serves it.
+        inner: The `Event`; a `SubRunEvent` itself where that run has a run serve it.
+    """
+
+    call_id: str
+    run_id: str
+    inner: Any
+    step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,6 +484,7 @@ RunEvent: TypeAlias = (
     | ApprovalDecided
     | PartialOutput
     | ContextCompacted
+    | SubRunEvent
 )
 """What happens in a run before it ends."""
 

@@ -137,12 +137,19 @@ class _Reader:
         own = _JSON_HEADER.match(text) or _LOOSE_HEADER.match(text)
         if (head := self._heads.search(text, own.end() if own else 1)) is not None:
             part, rest = text[: head.start()].rstrip(" \t\r\n,;"), text[head.start() :]
-            if part[-1:] in ("}", ")"):  # else what comes may be a text of this one
-                if (reading := self._only(part, base | _SHARED)) is not None:
-                    return reading, rest
-                if part.count(self._quote) % 2 == 0:
-                    return self._malformed(part), rest
+            if self._may_end(part) and (reading := self._only(part, base | _SHARED)) is not None:
+                return reading, rest
+            if part.count(self._quote) % 2 == 0 and part[-1:] in ("}", ")"):
+                return self._malformed(part), rest
         return self._malformed(text), ""
+
+    def _may_end(self, part: str) -> bool:
+        """Whether a call may end here, though its brace is missing: else what comes is one of its
+        texts, since it stands in a list, or behind a name whose text lost its opening quote.
+        """
+        bare = re.sub(f"{self._quote}[^{self._quote}]*+{self._quote}", "", part)
+        in_list = bare.count("[") > bare.count("]")
+        return part[-1:] in ("}", ")") or not (in_list or part.endswith(f":{self._quote}"))
 
     @property
     def _heads(self) -> re.Pattern[str]:

@@ -55,6 +55,9 @@ _MARKS: Final = re.compile(
 """What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, at
 its end a mark behind which a value begins, the head of a call. It is as likely the rest of another
 value."""
+_TIGHT_MARKS: Final = re.compile(r"[,}\]][\"']?[\w.$\-]++[\"']?[:=]|[,:=\[{(]\s*+\Z|\bcall:\w")
+"""The same where the closing quote token is there: then all else is Gemma's own syntax, which has
+no white space, and prose such as `Hello, Ann: …` is not mistaken for it."""
 _ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _FUSED_PAIR: Final = re.compile(r"(?i:-?[0-9][0-9.]*+|true|false|null|none)[^\W\d][\w.\-]*+\s*+:")
@@ -307,7 +310,8 @@ class Readings:
             comma = self._text.find(",", comma + 1, limit)
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
-        if _CONSTANT.fullmatch(text):
+        item = self._text[at - 1] in "[,"
+        if _CONSTANT.fullmatch(text) or (item and "," in text):
             return
         marked = self._anywhere.search(text) or _MARKS.search(text) or _PAIR.match(text)
         if text and text == text.strip() and not marked:
@@ -324,7 +328,8 @@ class Readings:
         text = self._text[at:end]
         if end > at:
             self._step(len(text))
-            if not (self._syntax.search(text) or _MARKS.search(text) or _FUSED_PAIR.match(text)):
+            marks = (self._syntax.search, _TIGHT_MARKS.search, _FUSED_PAIR.match)
+            if not any(mark(text) for mark in marks):
                 yield quoted_value(text, shape), end + 1, so_far
             return
         for mark, damage in _QUOTES.items():

@@ -27,6 +27,7 @@ from agentkit.events import (
     Spent,
     StepFinished,
     StepStarted,
+    SubRunEvent,
     TextDelta,
     ToolCallDelta,
     ToolFinished,
@@ -53,7 +54,7 @@ __all__ = ["CallState", "JournaledRun"]
 
 Emit: TypeAlias = Callable[[Event], None]
 
-_FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress)
+_FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress, SubRunEvent)
 """Shown as they happen, never recorded: what they add up to is."""
 
 _ALWAYS_NEW = (RequestSent, ReplyReceived, ReplyInterrupted)

@@ -98,6 +98,9 @@ class Budget:
     Args:
         limits: Of this run.
         parent: The budget of the run that this one serves; everything is spent there too.
+
+    Attributes:
+        runs: Ids of the runs that spent from it: a call's budget names those that served the call.
     """
 
     def __init__(self, limits: Limits, parent: Budget | None = None) -> None:
@@ -106,6 +109,7 @@ class Budget:
         self.usage = Usage()
         self.steps = 0
         self.tool_calls = 0
+        self.runs: list[str] = []
         self._started = time.monotonic()
 
     def spend(self, *, usage: Usage | None = None, steps: int = 0, tool_calls: int = 0) -> None:

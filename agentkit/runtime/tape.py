@@ -150,6 +150,7 @@ class Tape:
         if found.spent is not None and budget is not None:
             spent = found.spent
             budget.spend(usage=spent.usage, steps=spent.steps, tool_calls=spent.tool_calls)
+            budget.runs += spent.runs
             self._delegated[call.tool.name] = None
         return found.returned or found.result
 

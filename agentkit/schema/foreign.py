@@ -23,7 +23,7 @@ from agentkit.schema.ladder import fitted
 from agentkit.schema.limits import limit, short, wanted
 from agentkit.schema.shape import Shape
 
-__all__ = ["ForeignArguments", "why_unusable"]
+__all__ = ["ForeignArguments", "misfit", "why_unusable"]
 
 
 def why_unusable(schema: object) -> str | None:
@@ -33,6 +33,21 @@ def why_unusable(schema: object) -> str | None:
     except UnusableSchemaError as error:
         return str(error)
     return None
+
+
+def misfit(schema: object, value: object) -> str:
+    """What of a value does not fit a stranger's schema, in a few words; empty if it fits.
+
+    What cannot be checked, or not within the bounds, counts as right.
+    """
+    try:
+        read = modern(schema)
+    except UnusableSchemaError:
+        return ""
+    with suppress(RecursionError), bounded():
+        for error in BoundedValidator(read.checkable, registry=Registry()).iter_errors(value):
+            return "; ".join(map(str, _problems(error, read.schema))) or error.message[:200]
+    return ""
 
 
 class ForeignArguments:

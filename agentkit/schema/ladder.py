@@ -33,6 +33,7 @@ from agentkit.schema.shape import Shape
 __all__ = [
     "KEYS",
     "OWN",
+    "PLAIN",
     "REAL",
     "TIME",
     "Doubt",
@@ -54,6 +55,8 @@ TIME: Final = "x-agentkit-time"
 """pydantic takes a text of digits for seconds here."""
 REAL: Final = "x-agentkit-real"
 """A float: whole numbers beyond 2**53 are rounded here."""
+PLAIN: Final = "x-agentkit-plain"
+"""A text here has no quotes and is not the word null."""
 KEYS: Final = "x-agentkit-keys"
 """The keys are read as a type, so that two of them can be one; the value is its JSON type."""
 
@@ -140,9 +143,8 @@ class _Climb:
 
     def _text(self, text: str, shape: Shape) -> Any:
         """A text where a text may stand is that text; elsewhere it is what alone it can spell."""
-        if shape.allows("string") and shape.has(text):
-            quoted = shape.said("format") in _UNQUOTED and _is_quoted(text)
-            return text[1:-1] if quoted and not _is_quoted(text[1:-1]) else text
+        if shape.allows("string") and _is_of(text, shape):
+            return text
         readings = list(self._spelled(text, shape))
         fitting = [reading for reading in readings if self.fits(reading, shape)]
         if not fitting:  # JSON of the right kind: then the errors shall be about what is inside
@@ -258,7 +260,7 @@ _BOOLEANS: Final = {
 """pydantic's words (docs.pydantic.dev, "Booleans")."""
 
 _UNQUOTED: Final = frozenset({"date", "date-time", "time", "duration", "uuid", "ipv4", "ipv6"})
-"""Formats in which no quote has a place."""
+"""Formats in which no quote has a place, and the word null none either."""
 
 _JSON: Final = ("{", "[", '"')
 _FENCE: Final = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
@@ -326,6 +328,8 @@ def doubts(value: Any, shape: Shape, *, traps: bool = False) -> list[Doubt]:
 def _is_of(value: Any, shape: Shape) -> bool:
     """Whether a value is of the type, and one of those that are listed."""
     kind = kind_of(value)
+    if isinstance(value, str) and (shape.said(PLAIN) or shape.said("format") in _UNQUOTED):
+        return kind == "string" and not is_nothing(value) and not _is_quoted(value.strip())
     return (shape.types is None or shape.allows(kind)) and (not shape.limited or shape.has(value))
 
 

@@ -19,11 +19,11 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from agentkit.messages import JsonObject
-from agentkit.schema.ladder import KEYS, OWN, REAL, TIME
+from agentkit.schema.ladder import KEYS, OWN, PLAIN, REAL, TIME
 
 __all__ = ["DefinitionError", "marked_schema", "without_marks"]
 
-_MARKS: Final = frozenset({KEYS, OWN, REAL, TIME})
+_MARKS: Final = frozenset({KEYS, OWN, PLAIN, REAL, TIME})
 _VALUES: Final = frozenset({"default", "examples", "enum", "const"})
 
 
@@ -94,6 +94,13 @@ class _Schemas(GenerateJsonSchema):
 
     def float_schema(self, schema: Any) -> JsonSchemaValue:
         return _marked(super().float_schema(schema), REAL)
+
+    def decimal_schema(self, schema: Any) -> JsonSchemaValue:
+        made = without_marks(super().decimal_schema(schema))
+        return {
+            **made,
+            "anyOf": [_marked(b, PLAIN) if b["type"] == "string" else b for b in made["anyOf"]],
+        }
 
     def function_before_schema(self, schema: Any) -> JsonSchemaValue:
         return _marked(super().function_before_schema(schema), OWN)

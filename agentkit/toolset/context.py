@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ import structlog
 
 from agentkit.errors import ToolError
 from agentkit.logs import get_logger
-from agentkit.messages import ToolCall
+from agentkit.messages import Message, ModelSettings, ToolCall
 
 __all__ = ["RunContext", "RunHandles", "ToolContext", "idempotency_key"]
 
@@ -42,11 +42,13 @@ class RunHandles:
         cancelled: Set when nobody waits for the result any more; an executor makes one for each
             attempt.
         ask: Puts a question to a person and returns the answer; None where there is nobody.
+        generate: Has the run's model answer something else; None where there is no model.
     """
 
     report: Callable[[str], None] = lambda _text: None
     cancelled: threading.Event = field(default_factory=threading.Event)
     ask: Callable[[str], Awaitable[str]] | None = None
+    generate: Callable[[Sequence[Message], ModelSettings], Awaitable[str]] | None = None
 
 
 _NO_CALL = ToolCall("", "")
@@ -106,6 +108,20 @@ class ToolContext(RunContext[DepsT]):
         if self.handles.ask is None:
             raise ToolError(f"nobody can be asked in this run; the question was: {question}")
         return await self.handles.ask(question)
+
+    async def generate(
+        self, messages: Sequence[Message], settings: ModelSettings | None = None
+    ) -> str:
+        """What the run's own model writes on other messages, such as a summary of a long result.
+
+        It sees nothing of the run and has no tools; its tokens count in the run's limits.
+
+        Raises:
+            ToolError: There is no model here, a limit is reached, or no text came of it.
+        """
+        if self.handles.generate is None:
+            raise ToolError("no model can be asked here")
+        return await self.handles.generate(messages, settings or ModelSettings())
 
 
 def idempotency_key(run_id: str, step: int, index: int, call: ToolCall) -> str:

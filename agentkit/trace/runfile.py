@@ -21,6 +21,7 @@ from agentkit.events import (
     ReasoningDelta,
     RunFinished,
     RunStarted,
+    SubRunEvent,
     TextDelta,
     ToolCallDelta,
     dump_event,
@@ -32,7 +33,7 @@ from agentkit.redaction import without_secrets
 __all__ = ["RunFiles", "line_of", "open_private", "run_file_name", "runs_directory"]
 
 _log = get_logger()
-_DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta, PartialOutput)
+_NOT_KEPT = (TextDelta, ReasoningDelta, ToolCallDelta, PartialOutput, SubRunEvent)
 
 
 def runs_directory() -> Path | None:
@@ -71,7 +72,7 @@ class RunFiles:
 
     def __call__(self, run_id: str, event: Event) -> None:
         """Writes the event's line, if it is one that the file keeps."""
-        if isinstance(event, _DELTAS):
+        if isinstance(event, _NOT_KEPT):
             return
         try:
             self._write(run_id, event)

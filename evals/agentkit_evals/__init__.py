@@ -20,6 +20,7 @@ from agentkit_evals.core import (
 )
 from agentkit_evals.manifest import RunManifest, planned
 from agentkit_evals.report import Report, report
+from agentkit_evals.rescore import rescore
 from agentkit_evals.runner import run_local
 from agentkit_evals.store import Store
 from agentkit_evals.subject import Subject
@@ -50,5 +51,6 @@ __all__ = [
     "load_suite",
     "planned",
     "report",
+    "rescore",
     "run_local",
 ]

@@ -28,6 +28,7 @@ from agentkit_evals.core import EvalError
 from agentkit_evals.manifest import RunManifest, planned
 from agentkit_evals.ray_runner import run_on_ray
 from agentkit_evals.report import as_json, as_table, report
+from agentkit_evals.rescore import rescore
 from agentkit_evals.runner import Progress, run_local
 from agentkit_evals.stats import detectable
 from agentkit_evals.store import Store
@@ -90,6 +91,10 @@ def run(
     thinking: Annotated[
         bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first.")
     ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--trial-seconds", min=0, help="That a trial may take; no limit by default."),
+    ] = None,
     runner: Annotated[
         Literal["local", "ray"], typer.Option(help="Here, or on Ray actors.")
     ] = "local",
@@ -114,7 +119,7 @@ def run(
     subject = Subject(model=model, model_name=model_name, settings=settings, agent=agent)
     plain = suite.rpartition("/")[2].replace(":", "-")  # lamp.py-suite of folder/lamp.py:suite
     store = _store(folder, name or f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}")
-    scope = _Scope(limit, tuple(case or ()), trials, seed)
+    scope = _Scope(limit, tuple(case or ()), trials, seed, seconds)
     hands = _Hands(runner, workers, concurrency)
 
     async def main() -> int:
@@ -137,6 +142,35 @@ def show_report(run: RunName, folder: Folder = None, as_json_: AsJson = False) -
     async def main() -> int:
         found = report(_store(folder, run))
         _show(as_json(found) if as_json_ else as_table(found))
+        return 0
+
+    _end(main)
+
+
+@app.command("rescore")
+def rescore_run(
+    run: RunName,
+    name: Annotated[
+        str | None, typer.Option(help="Of the run with the new verdicts. Default: RUN-rescored.")
+    ] = None,
+    folder: Folder = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Grade the trials of a run again, without a model: after a check was changed.
+
+    Exit codes: 0 reported, 2 there is no such run.
+    """
+    old, new = _store(folder, run), _store(folder, name or f"{run}-rescored")
+
+    async def main() -> int:
+        left_out = await rescore(old, new)
+        if old.floor().exists:
+            await rescore(old.floor(), new.floor())
+        if left_out:
+            _say(f"{many(left_out, 'trial')} had no end to be graded, and are left out")
+        found = report(new)
+        _show(as_json(found) if as_json_ else as_table(found))
+        _say(f"kept in {new.folder}")
         return 0
 
     _end(main)
@@ -229,6 +263,7 @@ class _Scope:
     only: tuple[str, ...]
     trials: int
     seed: int
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +301,7 @@ async def _run(target: str, subject: Subject, store: Store, scope: _Scope, hands
             only=scope.only,
             trials=scope.trials,
             seed=scope.seed,
+            seconds=scope.seconds,
         )
         floor = await planned(
             suite, target, Subject(model="empty"), limit=scope.limit, only=scope.only

@@ -169,6 +169,7 @@ class Grade:
     Attributes:
         passed: Whether the case is solved.
         error: The suite's own name of what is wrong.
+        score: How well, from 0 to 1, where the suite measures that.
         idle_turns: Turns in which no call was wanted.
         overcalled: Those of them in which the agent called all the same.
         details: Further JSON of the suite, such as what was executed.
@@ -176,6 +177,7 @@ class Grade:
 
     passed: bool
     error: str | None = None
+    score: float | None = None
     idle_turns: int = 0
     overcalled: int = 0
     details: JsonValue = None

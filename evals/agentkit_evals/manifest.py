@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
+from typing import Final
 
 from pydantic import TypeAdapter
 
 import agentkit
 from agentkit_evals.core import Case, EvalError, Suite, Trial
+from agentkit_evals.sources import library_hash
 from agentkit_evals.subject import Subject
 
 __all__ = ["RunManifest", "planned", "trials_of"]
@@ -27,7 +29,9 @@ class RunManifest:
         cases: Which cases, in the suite's order.
         trials: How often each case is tried.
         seed: All sampling seeds are made of it.
+        seconds: That a trial may take, its grading aside.
         agentkit: The library's version.
+        made_of: Hashes of the sources of the library and of the agent.
     """
 
     suite: str
@@ -36,7 +40,30 @@ class RunManifest:
     cases: tuple[str, ...]
     trials: int = 1
     seed: int = 0
+    seconds: float | None = None
     agentkit: str = agentkit.__version__
+    made_of: Mapping[str, str] = field(default_factory=dict)
+
+    def changes(self, new: RunManifest) -> list[str]:
+        """What is another thing in a manifest than here, in words; empty if it is the same run.
+
+        More trials of each case, and further cases, are more of the same.
+        """
+        hashes = {**self.about, **self.made_of}, {**new.about, **new.made_of}
+        found = [_NAMES.get(key, key) for key in _unlike(*hashes)]
+        for prefix, mine, theirs in (
+            ("", _plainly(self), _plainly(new)),
+            ("the setting ", asdict(self.subject.settings), asdict(new.subject.settings)),
+        ):
+            found += [
+                f"{prefix}{key} ({mine.get(key)} became {theirs.get(key)})"
+                for key in _unlike(mine, theirs)
+            ]
+        if self.trials > new.trials:
+            found.append(f"the trials ({self.trials} became {new.trials})")
+        if missing := [case for case in self.cases if case not in set(new.cases)]:
+            found.append(f"the cases ({len(missing)} are left out)")
+        return found
 
     def dump(self) -> bytes:
         """As JSON text (UTF-8)."""
@@ -50,6 +77,38 @@ class RunManifest:
             pydantic.ValidationError: The text is no manifest.
         """
         return _adapter().validate_json(text)
+
+
+def _plainly(manifest: RunManifest) -> dict[str, object]:
+    """What is said with its value."""
+    subject = manifest.subject
+    return {
+        "the suite": manifest.suite,
+        "the model": subject.model,
+        "the served model": subject.model_name,
+        "the agent": subject.agent,
+        "seed": manifest.seed,
+        "the seconds of a trial": manifest.seconds,
+        "agentkit": manifest.agentkit,
+    }
+
+
+def _unlike(mine: Mapping[str, object], theirs: Mapping[str, object]) -> list[str]:
+    """The keys under which two mappings differ."""
+    return [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
+
+
+_NAMES: Final = {
+    "tasks_sha256": "what the users say",
+    "checks_sha256": "the checks",
+    "worlds_sha256": "the worlds",
+    "tools_sha256": "the tools",
+    "files_sha256": "the suite's files",
+    "data_sha256": "the suite's data",
+    "library_sha256": "agentkit's own source",
+    "agent_sha256": "the agent's source",
+}
+"""Of what a manifest holds, as a person says it."""
 
 
 @cache
@@ -66,6 +125,7 @@ async def planned(
     only: Sequence[str] = (),
     trials: int = 1,
     seed: int = 0,
+    seconds: float | None = None,
 ) -> RunManifest:
     """The manifest of a run.
 
@@ -77,9 +137,10 @@ async def planned(
         only: Only these cases.
         trials: How often each case is tried.
         seed: Of all sampling.
+        seconds: That a trial may take.
 
     Raises:
-        EvalError: There is no such case, or none is left.
+        EvalError: There is no such case, or none is left; the agent cannot be found.
     """
     names = [case.id for case in await suite.cases()]
     if unknown := [name for name in only if name not in names]:
@@ -95,6 +156,8 @@ async def planned(
         cases=tuple(chosen),
         trials=trials,
         seed=seed,
+        seconds=seconds,
+        made_of={"library_sha256": library_hash()} | subject.sources(),
     )
 
 

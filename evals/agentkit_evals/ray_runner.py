@@ -100,7 +100,7 @@ class RayWorker:
 
     def __init__(self, target: str, manifest: bytes, folder: str) -> None:
         self._target = target
-        self._subject = RunManifest.load(manifest).subject
+        self._manifest = RunManifest.load(manifest)
         self._store = Store(Path(folder))
         self._stack = AsyncExitStack()
         self._worker: Worker | None = None
@@ -110,7 +110,7 @@ class RayWorker:
         """Plays and stores a trial."""
         async with self._opening:
             if self._worker is None:
-                opened = Worker.opened(self._target, self._subject, self._store)
+                opened = Worker.opened(self._manifest, self._store, target=self._target)
                 self._worker = await self._stack.enter_async_context(opened)
         return await self._worker.play(trial)
 

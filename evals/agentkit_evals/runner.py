@@ -12,7 +12,7 @@ import anyio
 from agentkit_evals.core import Suite, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest, trials_of
 from agentkit_evals.store import Store, Writer
-from agentkit_evals.subject import AgentMaker, Subject
+from agentkit_evals.subject import AgentMaker
 from agentkit_evals.suites import load_suite
 from agentkit_evals.trial import run_trial
 
@@ -100,31 +100,45 @@ class Worker:
         suite: Whose cases.
         make_agent: The subject.
         writer: Where results go.
+        seconds: That a trial may take; see `run_trial`.
 
     Attributes:
         suite: As given.
     """
 
-    def __init__(self, suite: Suite, make_agent: AgentMaker, writer: Writer) -> None:
+    def __init__(
+        self, suite: Suite, make_agent: AgentMaker, writer: Writer, *, seconds: float | None = None
+    ) -> None:
         self.suite = suite
         self._make_agent = make_agent
         self._writer = writer
+        self._seconds = seconds
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, target: str, subject: Subject, store: Store) -> AsyncGenerator[Worker]:
-        """A worker with a suite, a model and a file of its own."""
-        suite, writer = load_suite(target), Writer(store)
+    async def opened(
+        cls, manifest: RunManifest, store: Store, *, target: str | None = None
+    ) -> AsyncGenerator[Worker]:
+        """A worker with a suite, a model and a file of its own.
+
+        Args:
+            manifest: What is run.
+            store: Where results go.
+            target: What the suite is found by here, if it is not what the manifest says.
+        """
+        suite, writer = load_suite(target or manifest.suite), Writer(store)
         try:
-            async with subject.opened() as make_agent:
-                yield cls(suite, make_agent, writer)
+            async with manifest.subject.opened() as make_agent:
+                yield cls(suite, make_agent, writer, seconds=manifest.seconds)
         finally:
             writer.close()
             await suite.aclose()
 
     async def play(self, trial: Trial) -> TrialResult:
         """Plays a trial; its result is on the disk when this returns."""
-        result = await run_trial(self.suite, trial, self._make_agent, self._writer.name)
+        result = await run_trial(
+            self.suite, trial, self._make_agent, self._writer.name, seconds=self._seconds
+        )
         self._writer.append(result)
         return result
 
@@ -156,7 +170,7 @@ async def run_local(
     """
     store.begin(manifest)
     with store.locked():
-        async with Worker.opened(manifest.suite, manifest.subject, store) as worker:
+        async with Worker.opened(manifest, store) as worker:
             todo, done = await unfinished(manifest, store, worker.suite)
             tally = Tally(len(todo) + len(done), done, watcher)
             todo.reverse()

@@ -68,18 +68,21 @@ class Store:
             raise EvalError(f"{path} cannot be read: {error.errors()[0]['msg']}") from error
 
     def begin(self, manifest: RunManifest) -> None:
-        """Makes the folder, or finds the same run in it, to be gone on with.
+        """Makes the folder, or finds the same run in it: it is gone on with, perhaps with more.
 
         Raises:
             EvalError: Another run is in the folder, or it cannot be written.
         """
         if self.exists:
-            if self.manifest() != manifest:
+            if (kept := self.manifest()) == manifest:
+                return
+            if changes := kept.changes(manifest):
                 raise EvalError(
-                    f"{self.folder} holds another run (its manifest.json differs); "
-                    "give this one another name"
+                    f"{self.folder} holds another run: since it was begun there is a change in "
+                    f"{', '.join(changes)}. Its verdicts are not those of what is run now: give "
+                    "this run another name, or, if only the grading changed, grade the old one "
+                    f"again: agentkit eval rescore {self.folder.name}"
                 )
-            return
         try:
             (self.folder / "trials").mkdir(parents=True, exist_ok=True)
             draft = self.folder / f"manifest.{secrets.token_hex(4)}"

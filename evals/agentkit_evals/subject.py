@@ -16,6 +16,7 @@ from agentkit import Agent, Model, ModelSettings, VLLMModel
 from agentkit.testing import ScriptedModel, call, say
 from agentkit_evals.core import EvalError, GoldCall, Trial, Turn
 from agentkit_evals.modules import module_named
+from agentkit_evals.sources import files_hash
 
 __all__ = ["REFERENCES", "AgentMaker", "Reference", "Subject", "replayed"]
 
@@ -87,6 +88,14 @@ class Subject:
             return self
         finally:
             await model.aclose()
+
+    def sources(self) -> dict[str, str]:
+        """A hash of the files of the agent of one's own; empty for agentkit's.
+
+        Raises:
+            EvalError: What `agent` names is not there.
+        """
+        return {} if self.agent is None else {"agent_sha256": files_hash([self._make()])}
 
     def _make(self) -> _Make:
         return _plain if self.agent is None else _found(self.agent)

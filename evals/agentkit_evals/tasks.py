@@ -8,12 +8,16 @@ Task.world() ─► a fresh world ─► Task.tools(world) ─► the agent work
 from __future__ import annotations
 
 import hashlib
+import inspect
+import reprlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from agentkit import Limits, Tool, Toolset
+from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     Case,
     EvalError,
@@ -26,10 +30,14 @@ from agentkit_evals.core import (
     Trial,
     Turn,
 )
+from agentkit_evals.sources import files_hash, sources_hash
 
 __all__ = ["Task", "TaskSuite"]
 
 WorldT = TypeVar("WorldT")
+
+Verdict: TypeAlias = str | bool | tuple[float, str] | Grade | None
+"""What a check may return; see `Task.check`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +49,25 @@ class Task(Generic[WorldT]):
         turns: What the user says, one after another.
         world: Makes a fresh world; trials share nothing.
         tools: What can be done in it.
-        check: Looks at the world in the end: None if it is right, or what is wrong, in a few words
-            that reports can count by.
+        check: Looks at the world in the end, and if it takes a second argument at the transcript.
+            It returns None or True if all is right; False, or what is wrong in a few words that
+            reports can count by; a `Grade`; or a score from 0 to 1 with a reason, of which 1 is a
+            pass.
         gold: The calls of a right answer, by turn; they prove that the task can be solved.
         instructions: The system text.
         steps: Most model calls of a turn.
+        seconds: That making the world, and checking it, may take.
     """
 
     id: str
     turns: tuple[str, ...]
     world: Callable[[], WorldT]
     tools: Callable[[WorldT], Iterable[Tool[..., Any] | Callable[..., Any]]]
-    check: Callable[[WorldT], str | None]
+    check: Callable[..., Verdict]
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
     instructions: str | None = None
     steps: int = 20
+    seconds: float = 30.0
 
 
 class TaskSuite:
@@ -90,24 +102,48 @@ class TaskSuite:
         return [Case(task.id, task.gold) for task in self._tasks.values()]
 
     async def about(self) -> dict[str, str]:
-        """A hash of what the users say and of the gold calls."""
-        said = repr([(task.id, task.turns, task.gold) for task in self._tasks.values()])
-        return {"tasks_sha256": hashlib.sha256(said.encode()).hexdigest()}
+        """Hashes of what the users say, of the checks, of the worlds and their tools, and of the
+        files that all of these are in.
+        """
+        tasks = self._tasks.values()
+        said = repr([(task.id, task.turns, task.gold, task.instructions) for task in tasks])
+        checks = [task.check for task in tasks]
+        worlds = [task.world for task in tasks]
+        tools = [task.tools for task in tasks]
+        return {
+            "tasks_sha256": hashlib.sha256(said.encode()).hexdigest(),
+            "checks_sha256": sources_hash(checks),
+            "worlds_sha256": sources_hash(worlds),
+            "tools_sha256": sources_hash(tools),
+            "files_sha256": files_hash([*checks, *worlds, *tools]),
+        }
 
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
-        """A fresh world."""
-        yield _TaskSession(self._tasks[trial.case.id])
+        """A fresh world.
+
+        Raises:
+            SuiteError: It cannot be made.
+        """
+        task = self._tasks[trial.case.id]
+        making = partial(_made, task)
+        world, tools = await contained(f"the world of {task.id}", making, task.seconds)
+        yield _TaskSession(task, world, tools)
 
     async def aclose(self) -> None:
         """Holds nothing."""
 
 
+def _made(task: Task[WorldT]) -> tuple[WorldT, Toolset]:
+    world = task.world()
+    return world, Toolset(task.tools(world))
+
+
 class _TaskSession:
-    def __init__(self, task: Task[Any]) -> None:
+    def __init__(self, task: Task[Any], world: Any, tools: Toolset) -> None:
         self._task = task
-        self._world = task.world()
-        self._tools = Toolset(task.tools(self._world))
+        self._world = world
+        self._tools = tools
 
     async def next_turn(self, transcript: Transcript) -> Turn | None:
         number = len(transcript.turns)
@@ -121,15 +157,60 @@ class _TaskSession:
         )
 
     async def grade(self, transcript: Transcript) -> Grade:
-        try:
-            wrong = self._task.check(self._world)
-        except Exception as error:
-            raise SuiteError(f"the check of {self._task.id} raised {error!r}") from error
-        if wrong is None:
-            return Grade(passed=True)
+        what = f"the check of {self._task.id}"
+        check = partial(self._task.check, self._world)
+        if _takes_two(self._task.check):
+            check = partial(check, transcript)
+        grade = _grade(await contained(what, check, self._task.seconds), what)
+        if grade.passed:
+            return grade
         if transcript.turns and transcript.turns[-1].stop_reason != "answer":
-            wrong = f"agent:{transcript.turns[-1].stop_reason}"
-        return Grade(passed=False, error=wrong)
+            return replace(grade, error=f"agent:{transcript.turns[-1].stop_reason}")
+        return grade
+
+
+def _takes_two(check: Callable[..., Verdict]) -> bool:
+    """Whether a check has two arguments without a default: then it is given the transcript too."""
+    try:
+        parameters = inspect.signature(check).parameters.values()
+    except (TypeError, ValueError):  # of C
+        return False
+    return sum(p.default is p.empty and p.kind in _BY_POSITION for p in parameters) > 1
+
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def _grade(verdict: object, what: str) -> Grade:
+    """What a check returned, as a grade.
+
+    Raises:
+        SuiteError: It is no verdict. A number alone is none: whether 0 is a pass is anyone's guess.
+    """
+    match verdict:
+        case Grade():
+            return verdict
+        case None | True:
+            return Grade(passed=True)
+        case False:
+            return Grade(passed=False)
+        case str():
+            return Grade(passed=False, error=verdict[:_LONGEST_ERROR])
+        case (float() | int() as value, str() as reason) if 0 <= value <= 1:
+            return Grade(
+                passed=value == 1,
+                error=None if value == 1 else reason[:_LONGEST_ERROR],
+                score=float(value),
+            )
+        case _:
+            raise SuiteError(
+                f"{what} returned {reprlib.repr(verdict)}, which is no verdict: it returns None or "
+                "True, False, a few words, (score, reason) with a score from 0 to 1, or a Grade"
+            )
+
+
+_LONGEST_ERROR: Final = 500
+"""Characters of what a check says is wrong: reports count by it."""
 
 
 if TYPE_CHECKING:

@@ -6,14 +6,17 @@ that failed is infrastructure, neither a pass nor a failure.
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentkit import (
     AgentKitError,
     ContextWindowError,
     Event,
+    Limits,
     ModelError,
     ReasoningDelta,
     RunFinished,
@@ -23,6 +26,7 @@ from agentkit import (
     ToolCallDelta,
     ToolFinished,
     Toolset,
+    ToolStarted,
 )
 from agentkit.messages import Message, ToolCall
 from agentkit.schema.foreign import ForeignArguments
@@ -32,6 +36,7 @@ from agentkit_evals.core import (
     EvalError,
     Session,
     Suite,
+    SuiteError,
     Transcript,
     Trial,
     TrialResult,
@@ -39,10 +44,17 @@ from agentkit_evals.core import (
 )
 from agentkit_evals.subject import AgentMaker
 
-__all__ = ["run_trial"]
+__all__ = ["graded", "run_trial"]
 
 
-async def run_trial(suite: Suite, trial: Trial, make_agent: AgentMaker, worker: str) -> TrialResult:
+async def run_trial(
+    suite: Suite,
+    trial: Trial,
+    make_agent: AgentMaker,
+    worker: str,
+    *,
+    seconds: float | None = None,
+) -> TrialResult:
     """Plays a case once and has it graded.
 
     Args:
@@ -50,6 +62,8 @@ async def run_trial(suite: Suite, trial: Trial, make_agent: AgentMaker, worker: 
         trial: What to play.
         make_agent: The subject.
         worker: Who does it, for the record.
+        seconds: That it may take, its grading aside. A trial whose time was over in one of the
+            suite's tools has no verdict; any other is graded by the state that it left.
 
     Raises:
         ServerNotReadyError: No trial could be played with this server.
@@ -57,11 +71,37 @@ async def run_trial(suite: Suite, trial: Trial, make_agent: AgentMaker, worker: 
     """
     started = time.monotonic()
     played = _Played()
+
+    async def play(session: Session) -> Transcript:
+        await _play(session, trial, make_agent, played, _Clock(seconds))
+        return played.transcript
+
+    return replace(
+        await graded(suite, trial, play),
+        transcript=played.transcript,
+        seconds=round(time.monotonic() - started, 3),
+        worker=worker,
+    )
+
+
+async def graded(
+    suite: Suite, trial: Trial, play: Callable[[Session], Awaitable[Transcript]]
+) -> TrialResult:
+    """Has a case played and says whose the outcome is.
+
+    Args:
+        suite: Whose case it is.
+        trial: What is played.
+        play: Plays it, and returns what the suite is to grade.
+
+    Raises:
+        ServerNotReadyError: No trial could be played with this server.
+        EvalError: The suite is not installed, or the subject cannot be made.
+    """
     grade, failure, status = None, None, "infrastructure"
     try:
         async with suite.open(trial) as session:
-            await _play(session, trial, make_agent, played)
-            grade = await session.grade(played.transcript)
+            grade = await session.grade(await play(session))
             status = "graded"
     except ContextWindowError as error:
         # The conversation outgrew the window: the agent's business to prevent.
@@ -78,9 +118,6 @@ async def run_trial(suite: Suite, trial: Trial, make_agent: AgentMaker, worker: 
         status="graded" if status == "graded" else "infrastructure",
         grade=grade,
         failure=failure,
-        transcript=played.transcript,
-        seconds=round(time.monotonic() - started, 3),
-        worker=worker,
     )
 
 
@@ -104,17 +141,40 @@ class _Played:
         return Transcript(tuple(self.turns), self.messages)
 
 
-async def _play(session: Session, trial: Trial, make_agent: AgentMaker, played: _Played) -> None:
+class _Clock:
+    """What is left of a trial's time."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._began = time.monotonic()
+
+    def over(self, limits: Limits) -> Limits:
+        """The limits of a turn, none of them longer than what is left."""
+        if self._seconds is None:
+            return limits
+        left = max(0.0, self._began + self._seconds - time.monotonic())
+        own = math.inf if limits.seconds is None else limits.seconds
+        return replace(limits, seconds=min(left, own))
+
+
+async def _play(
+    session: Session, trial: Trial, make_agent: AgentMaker, played: _Played, clock: _Clock
+) -> None:
     while (turn := await session.next_turn(played.transcript)) is not None:
         agent = make_agent(trial, len(played.turns), turn)
         watch = _Watch(turn.tools)
-        events = agent.stream(turn.text, history=played.messages, limits=turn.limits)
-        async for event in events:
+        limits = clock.over(turn.limits)
+        async for event in agent.stream(turn.text, history=played.messages, limits=limits):
             watch(event)
         result = watch.result
         assert result is not None, "a stream that does not raise ends with RunFinished"
         played.messages = result.messages
         played.turns.append(watch.record(result))
+        if result.stop_reason == "seconds":
+            if watch.running:
+                names = ", ".join(call.name for call in watch.running.values())
+                raise SuiteError(f"the tool {names} had not ended when the time was over")
+            return
 
 
 class _Watch:
@@ -124,10 +184,15 @@ class _Watch:
         self._tools = tools
         self._events: list[Timed] = []
         self.result: RunResult[Any] | None = None
+        self.running: dict[str, ToolCall] = {}
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
             self.result = event.result
+        elif isinstance(event, ToolStarted):
+            self.running[event.call.id] = event.call
+        elif isinstance(event, ToolFinished):
+            self.running.pop(event.call.id, None)
         if not isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
             self._events.append(Timed(event, 0.0))
 

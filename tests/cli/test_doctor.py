@@ -39,16 +39,36 @@ def test_where_no_server_answers_it_exits_with_3() -> None:
     assert "agentkit serve" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [[], ["not an address"]])
-def test_without_an_address_it_exits_with_2(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AGENTKIT_BASE_URL", raising=False)
-    assert run(app, ["doctor", *arguments]).exit_code == 2
+def test_with_something_that_is_no_address_it_exits_with_2() -> None:
+    assert run(app, ["doctor", "not an address"]).exit_code == 2
 
 
 def test_a_model_that_is_not_served_is_named_with_those_that_are() -> None:
     with FaultServer(then=say("Hello.")) as server:
         done = run(app, ["doctor", server.url, "--model-name", "other"])
     assert done.exit_code == 1
-    assert f"it serves {server.model}, not other" in done.stdout
+    assert f"serves no model 'other'; it serves: {server.model}" in done.stdout
+
+
+def test_without_an_address_it_looks_at_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AGENTKIT_BASE_URL", raising=False)
+    done = run(app, ["doctor", "--json"])
+    assert done.exit_code == 0
+    assert [found["probe"] for found in json.loads(done.stdout)] == [
+        "python",
+        "extras",
+        "vllm",
+        "gpu",
+        "disk",
+        "port",
+    ]
+
+
+def test_a_run_can_require_the_server_that_it_was_tried_with() -> None:
+    with FaultServer(then=say("Hello.")) as server:
+        told = json.loads(run(app, ["doctor", server.url, "--json"]).stdout)
+        same = run(app, ["doctor", server.url, "--require", told["fingerprint"]])
+        other = run(app, ["doctor", server.url, "--require", "0123456789abcdef"])
+    assert same.exit_code == int(told["verdict"] == "fail")
+    assert other.exit_code == 1
+    assert "not 0123456789abcdef" in other.stdout

@@ -77,7 +77,8 @@ def test_the_same_name_goes_on_and_another_run_is_refused(folder: Path) -> None:
     assert written.read_bytes() == before
     other = agentkit_eval(*options, "--seed", "1")
     assert other.exit_code == 2
-    assert "give this one another name" in other.stderr
+    assert "a change in seed (0 became 1)" in other.stderr
+    assert "give this run another name" in other.stderr
 
 
 def test_a_run_without_verdicts_ends_with_code_1_and_says_what_failed() -> None:

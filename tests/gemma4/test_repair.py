@@ -133,6 +133,7 @@ def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
         "free:{a:1b:Q}",
         "free:{a:falseb:xQ,zip:QyQ}}",
         "to: ann,n:5}",
+        "tags:[a,-5]}",  # one text, or two
         "free:{a:1,b:2zip:Q}}",
         'to:"a" and "b",n:5}',
         "to:'x',then:'y'}",

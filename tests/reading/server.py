@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import httpx2
 
+from agentkit.models.control import is_probe
 from tests.reading.as_vllm import Read, read_as_vllm
 from tests.reading.schemas import JsonObject
 from tests.reading.tokens import (
@@ -122,7 +123,7 @@ class Server:
             return _json(_tokenized(body))
         if not path.endswith("/chat/completions"):
             return _json({"detail": "Not Found"}, 404)
-        if _is_probe(body):
+        if is_probe(body):
             return self._probed()
         self.requests.append(body)
         return self._reply(body, self.model(body))
@@ -174,10 +175,6 @@ def _shown_without_stop(text: str) -> str:
     for literal in CALLS_END:
         text = text.removesuffix(literal)
     return text
-
-
-def _is_probe(body: JsonObject) -> bool:
-    return [tool["function"]["name"] for tool in body.get("tools") or ()] == [_PROBE]
 
 
 def _tokenized(body: JsonObject) -> JsonObject:

@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import anyio
 
+from agentkit.errors import AgentKitError
 from agentkit.gemma4.tokens import CALL_OPEN, EOS, IDS, RESPONSE_OPEN, TURN_CLOSE
-from agentkit.messages import ToolChoice
+from agentkit.messages import ToolChoice, UserMessage
 from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import NATIVE_BIAS, REPORT, Exchange, Subject, bias
 
-__all__ = ["prefix_cache", "stop_tokens", "streaming"]
+__all__ = ["own_ends", "prefix_cache", "stop_tokens", "streaming"]
 
 _FORCED = ToolChoice("required", max_calls=1)
 _LONG_REPLY = 48
@@ -72,6 +73,7 @@ async def _long_reply(subject: Subject) -> tuple[Exchange, bool]:
     """
     clock = [anyio.current_time()]
     made: list[Exchange] = []
+    failures: list[AgentKitError] = []
 
     async def watch() -> None:
         while True:
@@ -80,22 +82,30 @@ async def _long_reply(subject: Subject) -> tuple[Exchange, bool]:
 
     async with anyio.create_task_group() as group:
         group.start_soon(watch)
-        made.append(
-            await subject.ask(
-                "Count from one to a thousand, in words.",
-                stream=True,
-                max_tokens=_LONG_REPLY,
-                extra={"min_tokens": _LONG_REPLY},
+        try:
+            made.append(
+                await subject.ask(
+                    "Count from one to a thousand, in words.",
+                    stream=True,
+                    max_tokens=_LONG_REPLY,
+                    extra={"min_tokens": _LONG_REPLY},
+                )
             )
-        )
+        except AgentKitError as error:  # a task group would wrap it
+            failures.append(error)
         group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
     clock.append(anyio.current_time())
     asleep = max(after - before for before, after in pairwise(clock))
-    return made[0], asleep < max(made[0].arrivals[-1] / 2, _DOZE)
+    took = made[0].arrivals[-1] if made[0].arrivals else 0.0
+    return made[0], asleep < max(took / 2, _DOZE)
 
 
 def _in_one_burst(asked: Exchange) -> bool:
     tokens = asked.response.usage.output_tokens
+    if len(asked.arrivals) < 2:
+        return tokens >= _LONG_REPLY
     return tokens >= _LONG_REPLY and asked.arrivals[-1] - asked.arrivals[0] < tokens * _FASTEST
 
 
@@ -123,8 +133,32 @@ async def prefix_cache(subject: Subject) -> Finding:
     )
 
 
+async def own_ends(subject: Subject) -> Finding:
+    """The server's own list of ends must be the checkpoint's: with it comes its sampling."""
+    if subject.is_gemma is False:
+        return passed("not asked: the model is no Gemma 4")
+    asked = await subject.talk(
+        [UserMessage("Say hello.")],
+        max_tokens=4,
+        extra=bias(RESPONSE_OPEN),
+        without=("stop_token_ids",),
+    )
+    began = asked.reply.token_ids[:1] == [IDS[RESPONSE_OPEN]]
+    produced = asked.response.usage.output_tokens or len(asked.reply.token_ids)
+    if not began or produced == 1:
+        return passed("the server has the checkpoint's own generation settings")
+    return failed(
+        "the server does not read the checkpoint's generation_config.json: requests that set no "
+        "sampling get another one than Gemma's (temperature 1, top-p 0.95, top-k 64), and replies "
+        "of clients that send no stop tokens run on after a call",
+        "--generation-config auto, and no --override-generation-config",
+    )
+
+
 async def stop_tokens(subject: Subject) -> Finding:
     """Each of the three tokens that end a reply must end it."""
+    if subject.is_gemma is False:
+        return passed("not asked: the model is no Gemma 4")
     runs_on: list[str] = []
     unsure: list[str] = []
     for literal in (TURN_CLOSE, RESPONSE_OPEN, EOS):

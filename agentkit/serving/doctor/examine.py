@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import httpx2
 
-from agentkit.errors import AgentKitError, ModelConnectionError, ModelTimeoutError
+from agentkit.errors import (
+    AgentKitError,
+    ModelConnectionError,
+    ModelStatusError,
+    ModelTimeoutError,
+    ServerNotReadyError,
+)
+from agentkit.models.control import is_away
+from agentkit.models.server import Server
 from agentkit.models.timeouts import Timeouts
 from agentkit.models.transport import Connection, Transport
-from agentkit.serving.doctor import delivery, identity, prompts, replies
+from agentkit.serving.doctor import delivery, identity, passage, prompts, replies
 from agentkit.serving.doctor.finding import Diagnosis, Finding, Probe
 from agentkit.serving.doctor.subject import Subject
-from agentkit.wire import ServedModel, read_models
 
 __all__ = ["PROBES", "examine"]
 
@@ -26,12 +34,22 @@ PROBES: Final[tuple[Probe[Subject], ...]] = (
     Probe("token counts", "Do all count a prompt alike?", prompts.token_counts),
     Probe("control tokens", "Does text from outside stay text?", prompts.control_tokens),
     Probe("grammar", "Are calls held to their schema?", replies.grammar),
+    Probe("control", "What can a call be held to?", replies.control),
+    Probe("several calls", "Do all calls of a reply come back?", passage.several_calls),
+    Probe("grammar cost", "What does the grammar cost a token?", replies.grammar_cost),
+    Probe("arrival", "Does all that is sent reach the model?", passage.arrival),
+    Probe("thinking switch", "Can thinking be switched?", passage.thinking_switch),
     Probe("reasoning parser", "Do thoughts come back as thoughts?", replies.reasoning_parser),
     Probe("own tokens", "Do replies bring the model's tokens?", replies.own_tokens),
     Probe("cut replies", "Is a reply that was cut seen as cut?", replies.cut_replies),
+    Probe("reply length", "May a reply be long?", passage.reply_length),
+    Probe("large requests", "May a conversation be long?", passage.large_requests),
     Probe("streaming", "Is a stream the whole reply, in time?", delivery.streaming),
     Probe("prefix cache", "Is a prompt read once only?", delivery.prefix_cache),
     Probe("stop tokens", "Does a reply end where it should?", delivery.stop_tokens),
+    Probe("own settings", "Are the checkpoint's own settings used?", delivery.own_ends),
+    Probe("fields", "Are all fields of a request taken?", replies.fields),
+    Probe("steadiness", "Is every request answered?", identity.steadiness),
 )
 """In this order: later ones use what earlier ones found."""
 
@@ -81,6 +99,8 @@ async def examine(
             subject.model,
             subject.version,
             subject.window,
+            subject.server.control.known or "",
+            subject.template,
             findings=tuple(findings),
         )
     finally:
@@ -89,25 +109,38 @@ async def examine(
 
 async def _introduced(transport: Transport, wanted: str | None) -> tuple[Subject | None, Finding]:
     """The server with what it says of itself, or why there is none to be examined."""
+    server = Server(transport, wanted, None)
     try:
-        served = read_models(await transport.get("/v1/models"))
+        chosen = await _again_if_away(server.served.get)
     except (ModelConnectionError, ModelTimeoutError) as error:
         remedy = "start one: agentkit serve MODEL, or mend the address"
         return None, Finding("fail", str(error), remedy, _REACHABLE)
+    except ServerNotReadyError as error:
+        remedy = "--served-model-name NAME, or ask for one that is served: --model-name NAME"
+        return None, Finding("fail", str(error), remedy, "model")
     except AgentKitError as error:
         remedy = "give the address of a vLLM, such as http://localhost:8000/v1"
         return None, Finding("fail", str(error), remedy, "server")
-    chosen = next((card for card in served if wanted in (None, card.name)), None)
-    if chosen is None:
-        return None, _not_served(served, wanted)
-    subject = Subject(transport, chosen.name, chosen.max_model_len)
+    subject = Subject(transport, server, chosen.name, chosen.max_model_len)
+    subject.owner = chosen.owner
+    with suppress(AgentKitError):
+        subject.is_gemma = await _again_if_away(server.is_gemma.get)
     told = await subject.get("/version")
     version = (told or {}).get("version")
     subject.version = version if isinstance(version, str) else ""
     return subject, Finding("pass", f"{transport.where} answers", probe=_REACHABLE)
 
 
-def _not_served(served: list[ServedModel], wanted: str | None) -> Finding:
-    names = ", ".join(card.name for card in served) or "no model"
-    says = f"it serves {names}" + (f", not {wanted}" if wanted else "")
-    return Finding("fail", says, "--served-model-name NAME, or ask for one that is served", "model")
+async def _again_if_away(find: Callable[[], Awaitable[T]]) -> T:
+    """What is found out, also of a server that says "later" now and then."""
+    for _ in range(_PUT_OFF):
+        try:
+            return await find()
+        except ModelStatusError as error:
+            if not is_away(error):
+                raise
+    return await find()
+
+
+_PUT_OFF: Final = 4
+T = TypeVar("T")

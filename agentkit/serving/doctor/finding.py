@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from agentkit.errors import AgentKitError
@@ -70,6 +72,12 @@ class Probe(Generic[SubjectT]):
             found = await self.ask(subject)
         except AgentKitError as error:
             found = failed(f"could not be asked: {error}", "look into the server's log")
+        except Exception as error:  # noqa: BLE001 - what a server sends must not end the examination
+            found = failed(
+                f"what the server sent could not be made sense of ({type(error).__name__}: "
+                f"{str(error)[:200]})",
+                "look into the server's log, or reach it without the proxy before it",
+            )
         return replace(found, probe=self.name)
 
 
@@ -82,6 +90,8 @@ class Diagnosis:
         model: The served name; empty if there is none.
         version: Of vLLM; empty for another server.
         window: Tokens of prompt and reply together, if it says.
+        control: What it can hold calls to, as agents find it out; empty where nobody asked.
+        template: Which chat template it uses.
         reachable: Whether it answered at all.
         findings: In the order in which they were asked.
     """
@@ -90,6 +100,8 @@ class Diagnosis:
     model: str = ""
     version: str = ""
     window: int | None = None
+    control: str = ""
+    template: str = ""
     reachable: bool = True
     findings: tuple[Finding, ...] = ()
 
@@ -108,10 +120,20 @@ class Diagnosis:
             return 3
         return int(self.verdict == "fail")
 
+    @property
+    def fingerprint(self) -> str:
+        """Names the server's kind: the same model, version, window, template and abilities have the
+        same one, wherever and whenever they are met.
+        """
+        verdicts = sorted((found.probe, found.verdict) for found in self.findings)
+        kind = [self.model, self.version, self.window, self.control, self.template, verdicts]
+        return sha256(json.dumps(kind).encode()).hexdigest()[:16]
+
     def to_json(self) -> JsonObject:
         """For other programs."""
         return {
             **asdict(self),
+            "fingerprint": self.fingerprint,
             "verdict": self.verdict,
             "findings": list(map(asdict, self.findings)),
         }

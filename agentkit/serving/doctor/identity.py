@@ -7,8 +7,23 @@ import re
 from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import Subject
 from agentkit.serving.vllm import OLDEST_VLLM, TESTED_VLLM
+from agentkit.wire import names_server
 
-__all__ = ["model", "version", "window"]
+__all__ = ["model", "steadiness", "version", "window"]
+
+
+async def steadiness(subject: Subject) -> Finding:
+    """Whether requests were answered at the first try."""
+    if not subject.unsteady:
+        return passed("every request was answered")
+    said = ", ".join(str(status or "no answer") for status in sorted(set(subject.unsteady)))
+    return warned(
+        f"{len(subject.unsteady)} of {subject.asked} requests were put off ({said}) and answered "
+        "when they were made again: each costs an agent some seconds",
+        "look for a limit of rate or of waiting requests (vLLM: --max-num-queued-reqs), or for a "
+        "replica that is down",
+    )
+
 
 _LEAST_WINDOW = 4096
 """Tokens below which instructions, a few tools, a result and a reply do not fit together."""
@@ -17,10 +32,11 @@ _LEAST_WINDOW = 4096
 async def version(subject: Subject) -> Finding:
     """VLLM's version against the range that agentkit supports."""
     if not subject.is_vllm:
+        named = names_server(subject.owner)
+        what = f"this is {named}" if named and named != "vLLM" else "no vLLM tells its version here"
         return warned(
-            "no /version: this is no vLLM. Calls are not held to their schema while they are "
-            "decoded, and prompts are not counted exactly",
-            "serve the model with vLLM: agentkit serve MODEL",
+            f"{what}; what agents do without is told by the probes that follow",
+            "reach vLLM itself, if it is behind a proxy; else agentkit serve MODEL starts one",
         )
     numbers = _numbers(subject.version)
     if numbers < _numbers(OLDEST_VLLM):
@@ -44,6 +60,12 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 async def model(subject: Subject) -> Finding:
     """Whether the served name tells which Gemma 4 it is; that it is served is settled before."""
+    if subject.is_gemma is False:
+        return warned(
+            f"{subject.model} is no Gemma 4: nothing of Gemma is sent to it, calls are not held to "
+            "Gemma's grammar, and its window and media are what the server says",
+            "agentkit is made for Gemma 4: agentkit serve google/gemma-4-26B-A4B-it",
+        )
     if not subject.known_model:
         return warned(
             f"{subject.model} is served; the name does not say which Gemma 4 it is, so its "

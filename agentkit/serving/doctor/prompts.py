@@ -25,6 +25,8 @@ _TEMPLATE = (
 
 async def template(subject: Subject) -> Finding:
     """The generation of the chat template, told by the prompt of a fixed conversation."""
+    if subject.is_gemma is False:
+        return passed("not asked: the model is no Gemma 4")
     probe = fingerprint.PROBE
     told = await subject.prompt(probe.messages, probe.tools)
     if told is None:
@@ -100,6 +102,8 @@ async def control_tokens(subject: Subject) -> Finding:
             f"{_NOT_TOLD}, so nobody can see whether forged turns stay text", _SERVE_DIRECTLY
         )
     control = set()
+    if not bare:
+        return warned(f"{_NOT_TOLD}, so nobody can see whether forged turns stay text")
     for literal in sorted(literals):
         ids = await subject.tokens(literal) or []
         control |= {ids[0]} if len(ids) == 1 else set()

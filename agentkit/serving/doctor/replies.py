@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from agentkit.errors import ServerNotReadyError
+from agentkit.errors import ModelStatusError, ServerNotReadyError
 from agentkit.gemma4.tokens import CHANNEL_CLOSE, CHANNEL_OPEN
 from agentkit.messages import JsonObject, ToolChoice, ToolDefinition
+from agentkit.models.control import LOST, is_away
 from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import (
     CITY,
@@ -15,9 +16,20 @@ from agentkit.serving.doctor.subject import (
     Subject,
     bias,
 )
+from agentkit.wire import OPTIONAL
 
-__all__ = ["cut_replies", "grammar", "own_tokens", "reasoning_parser", "tool_parser"]
+__all__ = [
+    "control",
+    "cut_replies",
+    "fields",
+    "grammar",
+    "grammar_cost",
+    "own_tokens",
+    "reasoning_parser",
+    "tool_parser",
+]
 
+_NO_GEMMA = "not asked: the model is no Gemma 4"
 _FORCED = ToolChoice("required", max_calls=1)
 _WANTED = [(REPORT.name, {"city": CITY})]
 _OTHER = ToolDefinition(
@@ -35,6 +47,12 @@ async def tool_parser(subject: Subject) -> Finding:
     except ServerNotReadyError as error:
         subject.tools = False
         return failed(str(error), TOOL_FLAGS)
+    except ModelStatusError as error:
+        if is_away(error):
+            raise
+        # It is the grammar that it refuses, or the tools: without the grammar it tells.
+        subject.grammar_refused = str(error)
+        forced = await subject.ask(tools=(REPORT,))
     subject.tools = True
     if forced.calls == _WANTED:
         return passed("a native call comes back as a call")
@@ -45,6 +63,7 @@ async def tool_parser(subject: Subject) -> Finding:
     for asked in (forced, freely):
         made = await subject.own_calls(asked, (REPORT,)) or f"call:{REPORT.name}{{" in asked.text
         if made and not asked.calls:
+            subject.reads_calls = False
             says = "calls come back as text: the server's tool parser does not read them"
             return failed(says, TOOL_FLAGS)
     if any(name == REPORT.name for name, _ in freely.calls):
@@ -54,9 +73,14 @@ async def tool_parser(subject: Subject) -> Finding:
 
 async def grammar(subject: Subject) -> Finding:
     """Required, named and free calls must keep to their schema while they are decoded."""
-    if not subject.tools or not subject.is_vllm:
-        why = "the server takes no tools" if subject.is_vllm else "this is no vLLM"
-        return warned(f"not asked: {why}; agentkit checks and repairs calls instead")
+    if not subject.tools:
+        return warned("not asked: the server takes no tools")
+    if subject.grammar_refused:
+        subject.grammar = False
+        return _without_grammar(subject, f"the server refuses it ({subject.grammar_refused})")
+    if subject.is_gemma is False:
+        subject.grammar = False
+        return passed("not asked: the grammar is Gemma 4's; see `control`")
     tools = (_OTHER, REPORT)
     named = ToolChoice("required", name=REPORT.name, max_calls=1)
     free = ToolChoice("auto", max_calls=1)
@@ -69,12 +93,75 @@ async def grammar(subject: Subject) -> Finding:
             ignored.append(kind)
     subject.grammar = not ignored
     if ignored:
-        return failed(
-            f"calls are not held to their schema ({', '.join(ignored)}): the server ignores "
-            "`structured_outputs`",
-            "--structured-outputs-config.backend xgrammar, and " + _PROXY,
+        return _without_grammar(
+            subject, f"`structured_outputs` is ignored or dropped ({', '.join(ignored)})"
         )
     return passed("required, named and free calls keep to their schema")
+
+
+def _without_grammar(subject: Subject, why: str) -> Finding:
+    says = f"calls are not held to their schema while they are written: {why}"
+    if not subject.is_vllm:
+        return warned(f"{says}; agentkit checks calls and asks again")
+    return failed(says, "--structured-outputs-config.backend xgrammar, and " + _PROXY)
+
+
+async def control(subject: Subject) -> Finding:
+    """What forced calls and typed answers can be held to, as agents find it out."""
+    found = await subject.server.control.get()
+    says = {
+        "grammar": "calls are held to their schema by Gemma's grammar",
+        "tool_choice": "forced calls are made by `tool_choice`",
+        "json_schema": "forced calls are made by `response_format`",
+        "free": "nothing can be forced",
+    }[found]
+    if not LOST[found]:
+        return passed(says)
+    return warned(f"{says}: {LOST[found]}", "a vLLM of one's own takes Gemma's grammar")
+
+
+async def fields(subject: Subject) -> Finding:
+    """Which fields the server does not take."""
+    if not (left_out := sorted(subject.server.without)):
+        return passed("all fields of a request are taken")
+    lost = "; ".join(f"{name}: {OPTIONAL[name]}" for name in left_out)
+    return warned(f"the server refuses fields, which are left out ({lost})")
+
+
+_SPAN = 48  # tokens over which the cost of one is measured
+
+
+async def grammar_cost(subject: Subject) -> Finding:
+    """What the grammar of the tools costs for each token of a reply."""
+    if not subject.grammar:
+        return passed("not asked: calls are held to no grammar")
+    free = ToolChoice("auto")
+    times = {}
+    for held in (True, False, True):  # the first pays for compiling the grammar
+        asked = await subject.ask(
+            "Count from one to a thousand, in words.",
+            tools=(REPORT,),
+            choice=free if held else None,
+            stream=True,
+            max_tokens=_SPAN,
+            extra={"min_tokens": _SPAN},
+        )
+        if len(asked.arrivals) < 2:
+            return passed("could not be told: replies come in one piece")
+        spent = asked.arrivals[-1] - asked.arrivals[0]
+        times[held] = 1000 * spent / max(asked.response.usage.output_tokens - 1, 1)
+    more = times[True] - times[False]
+    says = f"{times[True]:.1f} ms a token with the grammar, {times[False]:.1f} without"
+    if more > max(_DEAR_MS, times[False] / 2):
+        return warned(
+            f"{says}: replies that offer tools are that much slower",
+            "--structured-outputs-config.backend xgrammar; or ModelSettings(grammar=False)",
+        )
+    return passed(says)
+
+
+_DEAR_MS = 5.0
+"""Milliseconds more for each token: less is within what a busy machine does by itself."""
 
 
 _THOUGHT = "ready"
@@ -83,6 +170,8 @@ _ANSWER = "Fine."
 
 async def reasoning_parser(subject: Subject) -> Finding:
     """A thought must come back as a thought, not as part of the answer."""
+    if subject.is_gemma is False:
+        return passed(_NO_GEMMA)
     told = f"{CHANNEL_OPEN}thought\n{_THOUGHT}{CHANNEL_CLOSE}{_ANSWER}"
     held: JsonObject = {"structured_outputs": {"choice": [told]}}
     forced = await subject.ask(

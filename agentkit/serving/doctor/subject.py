@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
 import anyio
+from pydantic_core import to_json
 
-from agentkit.errors import ModelProtocolError, ModelStatusError
+from agentkit.errors import AgentKitError, ModelProtocolError, ModelStatusError
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import GENERIC, Profile, profile_for
@@ -25,6 +26,8 @@ from agentkit.messages import (
     ToolDefinition,
     UserMessage,
 )
+from agentkit.models.control import is_away
+from agentkit.models.server import Server
 from agentkit.models.transport import Transport
 from agentkit.stream import DONE
 from agentkit.wire import (
@@ -108,21 +111,35 @@ class Subject:
 
     Attributes:
         transport: Asks it.
+        server: What agentkit finds out of it for itself, by requests of the same kind.
         model: The served name.
         window: Tokens of prompt and reply together, if it says.
         version: Of vLLM; empty for another server.
         template: Which chat template it uses, once known.
         tools: Whether it takes requests with tools; None until asked.
+        reads_calls: Whether calls come back as calls.
         grammar: Whether it obeys a grammar; None until asked.
+        grammar_refused: Its words, if it refuses requests that bring a grammar along.
+        is_gemma: Whether the model is a Gemma 4; None where nobody says.
+        owner: Who the server says owns the model.
+        unsteady: Statuses of answers that said nothing but "later", in order.
+        asked: Chat requests so far.
     """
 
     transport: Transport
+    server: Server
     model: str = ""
     window: int | None = None
     version: str = ""
     template: str = "unknown"
     tools: bool | None = None
     grammar: bool | None = None
+    grammar_refused: str = ""
+    reads_calls: bool = True
+    is_gemma: bool | None = None
+    owner: str = ""
+    unsteady: list[int] = field(default_factory=list)
+    asked: int = 0
 
     @property
     def is_vllm(self) -> bool:
@@ -176,20 +193,85 @@ class Subject:
             thinking: Whether the model is to think first.
             extra: Further fields of the request, over its own.
         """
+        return await self.talk(
+            (UserMessage(text),),
+            tools=tools,
+            choice=choice,
+            stream=stream,
+            max_tokens=max_tokens,
+            thinking=thinking,
+            extra=extra,
+        )
+
+    async def talk(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolDefinition] = (),
+        choice: ToolChoice | None = None,
+        stream: bool = False,
+        max_tokens: int = 64,
+        thinking: bool = False,
+        extra: JsonObject | None = None,
+        without: Collection[str] = (),
+    ) -> Exchange:
+        """One chat request over a whole conversation; see `ask`.
+
+        Args:
+            messages: The conversation.
+            tools: On offer.
+            choice: With it the request brings the grammar of the tools along.
+            stream: Whether the reply is to come in pieces.
+            max_tokens: Of the reply.
+            thinking: Whether the model is to think first.
+            extra: Further fields of the request, over its own.
+            without: Fields that are not sent.
+        """
         settings = ModelSettings(
             max_tokens=max_tokens, temperature=0.0, thinking=thinking, extra_body=extra or {}
         )
-        request = ModelRequest((UserMessage(text),), tools, settings, choice or ToolChoice())
+        request = ModelRequest(messages, tools, settings, choice or ToolChoice())
         dialect = Dialect(tools, Escape())
-        body = encode_request(
-            request,
-            model=self.model,
-            messages=MessageEncoder(dialect.outgoing).encode(request.messages),
-            declarations=dialect.declarations,
-            stream=stream,
-            held={"structured_outputs": dialect.grammar(choice)} if choice else None,
+        for attempt in range(_ATTEMPTS):
+            self.asked += 1
+            body = encode_request(
+                request,
+                model=self.model,
+                messages=MessageEncoder(dialect.outgoing).encode(request.messages),
+                declarations=dialect.declarations,
+                stream=stream,
+                held={"structured_outputs": dialect.grammar(choice)} if choice else None,
+                gemma=self.is_gemma is not False,
+                without=self.server.without | set(without),
+            )
+            try:
+                return await self._exchange(body, max_tokens, stream=stream)
+            except AgentKitError as error:
+                if self.server.refuses_fields(error):
+                    continue
+                if not is_away(error) or attempt == _ATTEMPTS - 1:
+                    raise
+                self.unsteady.append(getattr(error, "status_code", 0))
+        raise AssertionError("the last attempt returns or raises")
+
+    async def refusal_of_size(self, size: int) -> str | None:
+        """Why a request of so many bytes is refused; None if it is taken. The bytes are blanks
+        between two members, so that the request asks for nothing more than a short one.
+        """
+        body = to_json(
+            {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         )
-        return await self._exchange(body, max_tokens, stream=stream)
+        padded = body[:-1] + b" " * size + b"}"
+        within = self.transport.timeouts.first_event
+        try:
+            await self.transport.post_raw(_CHAT, body, within=within)
+        except AgentKitError:
+            return None  # it is not the size
+        try:
+            await self.transport.post_raw(_CHAT, padded, within=within)
+        except AgentKitError as error:
+            return None if is_away(error) else str(error)
+        return None
 
     async def _exchange(self, body: bytes, most: int, *, stream: bool) -> Exchange:
         decoder = ReplyDecoder(most)
@@ -202,7 +284,9 @@ class Subject:
             if payload == DONE:
                 return
             arrivals.append(anyio.current_time() - started)
-            usage.update(json.loads(payload).get("usage") or {})
+            value = json.loads(payload)
+            counted = value.get("usage") if isinstance(value, dict) else None
+            usage.update(counted if isinstance(counted, dict) else {})
 
         clocks = self.transport.timeouts
         if stream:
@@ -216,9 +300,7 @@ class Subject:
 
     async def words(self, exchange: Exchange) -> str | None:
         """What the model itself produced, control tokens spelled out; None if nobody says."""
-        if not exchange.reply.token_ids:
-            return None
-        return await self._text_of(exchange.reply.token_ids)
+        return await self.text_of(exchange.reply.token_ids)
 
     async def own_calls(
         self, exchange: Exchange, tools: Sequence[ToolDefinition]
@@ -243,14 +325,17 @@ class Subject:
             stream=False,
         )
         ids = _ids(await self.post("/tokenize", body))
-        text = await self._text_of(ids) if ids else None
+        text = await self.text_of(ids or [])
         return None if text is None else (text, ids or [])
 
     async def tokens(self, text: str) -> list[int] | None:
         """The ids of a text; None if nobody says."""
         return _ids(await self.post("/tokenize", encode_tokenize(self.model, text)))
 
-    async def _text_of(self, ids: Sequence[int]) -> str | None:
+    async def text_of(self, ids: Sequence[int]) -> str | None:
+        """The text of tokens, control tokens spelled out; None if nobody says."""
+        if not ids:
+            return None
         answer = await self.post("/detokenize", encode_detokenize(self.model, ids))
         return read_text(answer) if answer else None
 
@@ -262,7 +347,9 @@ def _ids(answer: JsonObject | None) -> list[int] | None:
         return None
 
 
-_CHAT = "/v1/chat/completions"
+_CHAT: Final = "/v1/chat/completions"
+_ATTEMPTS: Final = 6
+"""Requests for one answer, from a server that says "later" or refuses fields now and then."""
 
 
 def _unchanged(message: Message) -> Message:

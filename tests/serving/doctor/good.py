@@ -10,8 +10,9 @@ import httpx2
 from agentkit.gemma4 import tokens
 from agentkit.gemma4.render import Generation, render
 from agentkit.messages import load_messages
+from agentkit.models.control import PROBE
 from agentkit.testing.faults.served import Served, ServedCall, detokenize, encode, tokenize
-from tests.serving.doctor.planted import Json, Planted
+from tests.serving.doctor.planted import CHAT, Json, Planted
 from tests.virtual import Script
 
 __all__ = ["MODEL", "client_of", "good"]
@@ -72,8 +73,14 @@ def _chat(body: Json, state: Json) -> Any:
     cached = len(tokenize(prompt)) // 128 * 128 if salted in state.setdefault("seen", set()) else 0
     state["seen"].add(salted)
     pieces = encode(_reply(body), body, model=MODEL, number=0)
-    usage = {"prompt_tokens": len(tokenize(prompt))}
+    ids = tokenize(prompt)[: body.get("truncate_prompt_tokens")]
+    usage = {"prompt_tokens": len(ids)}
+    pieces = [_with_prompt(piece, ids) for piece in pieces] if not body.get("stream") else pieces
     return [_counted(piece, usage, cached) for piece in pieces]
+
+
+def _with_prompt(piece: bytes, ids: list[int]) -> bytes:
+    return json.dumps(json.loads(piece) | {"prompt_token_ids": ids}).encode()
 
 
 def _counted(piece: bytes, usage: Json, cached: int) -> bytes:
@@ -98,20 +105,33 @@ def _reply(body: Json) -> Served:
         cut = '<|tool_call>call:write_text{text:<|"|>Turin Tu'
         call = ServedCall("write_text", '{"text":"Turin Tu"}')
         return Served(calls=(call,), finish_reason="length", cut=True, native=cut)
+    if "structural_tag" in held and body.get("min_tokens"):
+        return _counting(body)
+    if "structural_tag" in held and offered == [PROBE.name]:
+        return Served(calls=(ServedCall(PROBE.name, "{}"),), finish_reason="tool_calls")
     if "structural_tag" in held:
         call = ServedCall("report_weather", '{"city":"Turin"}')
         return Served(calls=(call,), finish_reason="tool_calls")
+    if "choice" in held and offered:
+        call = ServedCall("report_weather", '{"city":"Turin"}')
+        return Served(calls=(call, call), finish_reason="tool_calls")
     if "choice" in held:
         return Served(text="Fine.", reasoning="ready")
-    if wanted := body.get("min_tokens"):
-        words = ("one two three four five six " * wanted)[:wanted]
-        return Served(text=words, finish_reason="length", cut=True)
+    if body.get("min_tokens"):
+        return _counting(body)
     return Served(text="Hello.")
+
+
+def _counting(body: Json) -> Served:
+    wanted = min(body["min_tokens"], body["max_tokens"])
+    words = ("one two three four five six " * wanted)[:wanted]
+    return Served(text=words, finish_reason="length", cut=True)
 
 
 def _ended(body: Json, stop: int) -> Served:
     literal = next(text for text, number in tokens.IDS.items() if number == stop)
-    if body.get("ignore_eos"):
+    without = literal == tokens.RESPONSE_OPEN and "stop_token_ids" not in body
+    if body.get("ignore_eos") or (without and body.get("own_settings_lost")):
         again = literal * body["max_tokens"]
         return Served(text="", finish_reason="length", cut=True, native=again)
     return Served(text="", native=literal)
@@ -126,6 +146,11 @@ def client_of(planted: Planted | None = None) -> httpx2.AsyncClient:
         if planted is not None:
             if refusal := planted.refuses(path, body):
                 return httpx2.Response(400, json={"error": {"message": refusal, "code": 400}})
+            if len(request.content) > planted.most_bytes:
+                return httpx2.Response(413, text="Request Entity Too Large")
+            state["count"] = state.get("count", 0) + 1
+            if path == CHAT and planted.busy_every and state["count"] % planted.busy_every == 0:
+                return httpx2.Response(503, json={"error": {"message": "queue is full"}})
             body = planted.request(path, body)
         status, answer = good(path, body, state)
         pieces = answer if isinstance(answer, list) else [json.dumps(answer).encode()]

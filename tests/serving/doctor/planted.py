@@ -36,6 +36,9 @@ class Planted:
         reply: What becomes of a reply, and of each event of a stream.
         refuses: The message of a 400 that answers a request, if it is refused.
         buffers: Whether streams are held back until their end.
+        most_bytes: Of a request.
+        busy_every: Each so manyth chat request is answered 503.
+        warned_by: The probes that warn of it.
     """
 
     name: str
@@ -45,6 +48,9 @@ class Planted:
     reply: Change = _same
     refuses: Callable[[str, Json], str | None] = lambda _path, _body: None
     buffers: bool = False
+    most_bytes: int = 1 << 30
+    busy_every: int = 0
+    warned_by: frozenset[str] = frozenset()
 
 
 def _refuses_tools(_path: str, body: Json) -> str | None:
@@ -147,6 +153,55 @@ def _always_finished(_path: str, reply: Json) -> Json:
     return reply
 
 
+def _shuffled(path: str, body: Json) -> Json:
+    tools = body.get("tools")
+    return body | {"tools": list(reversed(tools))} if tools and path == CHAT else body
+
+
+def _clamped(path: str, body: Json) -> Json:
+    most = min(body.get("max_tokens", 256), 256)
+    return body | {"max_tokens": most} if path == CHAT else body
+
+
+def _without_thoughts(path: str, body: Json) -> Json:
+    kept = [
+        {k: v for k, v in message.items() if k != "reasoning"}
+        for message in body.get("messages") or ()
+    ]
+    return body | {"messages": kept} if path == CHAT else body
+
+
+def _short_results(path: str, body: Json) -> Json:
+    kept = [
+        message | {"content": message["content"][:64]} if message["role"] == "tool" else message
+        for message in body.get("messages") or ()
+    ]
+    return body | {"messages": kept} if path == CHAT else body
+
+
+def _truncating(path: str, body: Json) -> Json:
+    return body | ({"truncate_prompt_tokens": 128} if path == CHAT else {})
+
+
+def _first_call_only(_path: str, reply: Json) -> Json:
+    message = _message(reply)
+    if len(message.get("tool_calls") or ()) > 1:
+        message["tool_calls"] = message["tool_calls"][:1]
+    elif any(call.get("index", 0) > 0 for call in message.get("tool_calls") or ()):
+        del message["tool_calls"]
+    return reply
+
+
+def _own_settings_lost(path: str, body: Json) -> Json:
+    return body | ({"own_settings_lost": True} if path == CHAT else {})
+
+
+def _refuses_structures(path: str, body: Json) -> str | None:
+    if path == CHAT and "structural_tag" in (body.get("structured_outputs") or {}):
+        return "Failed to convert the grammar from JSON: structural tags are not supported"
+    return None
+
+
 PLANTED = (
     Planted(
         "no tool parser",
@@ -199,7 +254,7 @@ PLANTED = (
     ),
     Planted(
         "stop tokens forgotten",
-        frozenset({"stop tokens"}),
+        frozenset({"stop tokens", "own settings"}),
         "stop_token_ids",
         request=_never_ending,
     ),
@@ -214,6 +269,65 @@ PLANTED = (
         frozenset({"cut replies", "own tokens", "token counts", "streaming", "prefix cache"}),
         "finish_reason",
         reply=_always_finished,
+    ),
+    Planted(
+        "tools in another order",
+        frozenset({"arrival"}),
+        "in the order in which they are sent",
+        request=_shuffled,
+    ),
+    Planted("a bound on max_tokens", frozenset({"reply length"}), "max_tokens", request=_clamped),
+    Planted(
+        "a proxy that drops template arguments",
+        frozenset({"thinking switch"}),
+        "chat_template_kwargs",
+        request=_without_request("chat_template_kwargs"),
+    ),
+    Planted(
+        "thoughts cut from history",
+        frozenset({"arrival"}),
+        "thoughts between calls",
+        request=_without_thoughts,
+    ),
+    Planted(
+        "results cut in history", frozenset({"arrival"}), "results of tools", request=_short_results
+    ),
+    Planted(
+        "a prompt that is truncated",
+        frozenset({"arrival", "token counts"}),
+        "truncate_prompt_tokens",
+        request=_truncating,
+    ),
+    Planted(
+        "only the first of several calls",
+        frozenset({"several calls"}),
+        "parallel_tool_calls",
+        reply=_first_call_only,
+    ),
+    Planted(
+        "large requests refused",
+        frozenset({"large requests"}),
+        "client_max_body_size",
+        most_bytes=65_536,
+    ),
+    Planted(
+        "the generation config not read",
+        frozenset({"own settings"}),
+        "--generation-config auto",
+        request=_own_settings_lost,
+    ),
+    Planted(
+        "a backend without structural tags",
+        frozenset({"grammar"}),
+        "--structured-outputs-config.backend xgrammar",
+        refuses=_refuses_structures,
+    ),
+    Planted(
+        "a queue that is full now and then",
+        frozenset(),
+        "503",
+        busy_every=5,
+        warned_by=frozenset({"steadiness"}),
     ),
 )
 """Each with the probes that fail of it; the first eight are also planted in `make live`."""

@@ -1,0 +1,265 @@
+"""What a server sends, made so that one bad part of it costs that part and no more.
+
+The MCP package checks each answer as a whole: one tool with a broken schema, and the list is gone;
+one block it does not know, and the result of a call that has acted is an error. So the messages
+pass through here before it sees them:
+
+```
+server ── line ── read (surrogates mended) ── tools/list: each tool by itself  ── MCP package
+                                              tools/call: each block by itself
+                                              progress: so many a call, others dropped
+```
+
+What the package would check and we take as it is (schemas, structured content) travels past it in
+`_meta`, under `RAW`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+import anyio
+import mcp_types
+from mcp.shared.message import SessionMessage
+from pydantic import TypeAdapter, ValidationError
+
+from agentkit.logs import get_logger
+from agentkit.messages import JsonObject
+
+__all__ = ["MOST_TOOLS", "RAW", "lenient", "parsed"]
+
+RAW: Final = "agentkit/raw"
+"""Where in `_meta` the server's own words are kept, as JSON: deeper than the package may nest."""
+
+MOST_TOOLS: Final = 1_000
+"""Tools of one server; the largest public ones offer some 200."""
+
+_MOST_PROGRESS = 1_000  # reports of one call that are shown
+_MOST_BLOCKS = 1_000  # parts of one result
+
+_LOG = get_logger()
+_BLOCK: TypeAdapter[mcp_types.ContentBlock] = TypeAdapter(mcp_types.ContentBlock)
+
+
+@asynccontextmanager
+async def lenient(
+    transport: AbstractAsyncContextManager[Any], changed: Callable[[], None]
+) -> AsyncGenerator[Any, None]:
+    """A transport whose messages the MCP package can take.
+
+    Args:
+        transport: The one that speaks to the server.
+        changed: Called when the server says that its list of tools has changed.
+    """
+    async with transport as (read, write):
+        to_session, received = anyio.create_memory_object_stream[SessionMessage | Exception]()
+        to_server, sent = anyio.create_memory_object_stream[SessionMessage]()
+        seen = _Seen(changed)
+
+        async def inwards() -> None:
+            async with to_session, read:
+                async for item in read:
+                    message = seen.received(item)
+                    if message is not None:
+                        await to_session.send(message)
+
+        async def outwards() -> None:
+            async with write, sent:
+                async for item in sent:
+                    seen.sent(item)
+                    await write.send(item)
+
+        async def quietly(work: Callable[[], Any]) -> None:
+            try:
+                await work()
+            except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                await to_session.aclose()  # so that nobody waits for an answer
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(quietly, inwards)
+            group.start_soon(quietly, outwards)
+            try:
+                yield received, to_server
+            finally:
+                received.close()
+                to_server.close()
+                group.cancel_scope.cancel()
+
+
+class _Seen:
+    """What one connection has asked and been told."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._asked: dict[Any, str] = {}
+        self._reports: dict[Any, int] = {}
+
+    def sent(self, item: SessionMessage) -> None:
+        message = item.message
+        if isinstance(message, mcp_types.JSONRPCRequest):
+            self._asked[message.id] = message.method
+
+    def received(self, item: SessionMessage | Exception) -> SessionMessage | None:
+        """The message as the package may have it; None for one that nobody needs."""
+        if isinstance(item, ValidationError):  # what other transports make of a line
+            line = item.errors(include_url=False, include_context=False)[0].get("input")
+            item = parsed(line) if isinstance(line, str) else item
+        if isinstance(item, Exception):  # servers write all sorts of lines
+            _LOG.debug("mcp_line_passed_over", why=str(item)[:200])
+            return None
+        message = item.message
+        if isinstance(message, mcp_types.JSONRPCNotification):
+            return item if self._wanted(message) else None
+        if isinstance(message, mcp_types.JSONRPCResponse):
+            method = self._asked.pop(message.id, "")
+            self._reports.pop(message.id, None)
+            taken = {"tools/list": _tools, "tools/call": _result}.get(method)
+            if taken is not None:
+                result = taken(message.result)
+                return SessionMessage(message.model_copy(update={"result": result}), item.metadata)
+        elif isinstance(message, mcp_types.JSONRPCError):
+            self._asked.pop(message.id, None)
+        return item
+
+    def _wanted(self, message: mcp_types.JSONRPCNotification) -> bool:
+        if message.method == "notifications/tools/list_changed":
+            self._changed()
+            return False
+        if message.method == "notifications/progress":
+            token = (message.params or {}).get("progressToken")
+            if not isinstance(token, str | int) or token not in self._asked:
+                return False
+            self._reports[token] = self._reports.get(token, 0) + 1
+            return self._reports[token] <= _MOST_PROGRESS
+        return message.method != "notifications/message"
+
+
+def parsed(text: str) -> SessionMessage | Exception:
+    """The message in a line, halves of surrogate pairs mended; else what is wrong with it.
+
+    An answer that is none comes back as an error of the request, so that nobody waits for it.
+    """
+    try:
+        return SessionMessage(mcp_types.jsonrpc_message_adapter.validate_json(text, by_name=False))
+    except ValueError as error:
+        problem = error
+    number: object = None
+    try:
+        value = json.loads(text)
+        if "\\ud" in text.lower():
+            value = _without_halves(value)
+        number = value.get("id") if isinstance(value, dict) else None
+        return SessionMessage(
+            mcp_types.jsonrpc_message_adapter.validate_python(value, by_name=False)
+        )
+    except RecursionError:
+        found = _ID.search(text[:_HEAD]) or _ID.search(text[-_HEAD:])
+        number = int(found[1]) if found else None
+    except ValueError:
+        pass
+    if isinstance(number, int | str) and not isinstance(number, bool) and "method" not in text:
+        why = mcp_types.ErrorData(
+            code=mcp_types.INTERNAL_ERROR, message="the server gave an answer that cannot be read"
+        )
+        return SessionMessage(mcp_types.JSONRPCError(jsonrpc="2.0", id=number, error=why))
+    return problem
+
+
+_ID: Final = re.compile(r'"id"\s*:\s*(\d{1,15})')
+_HEAD: Final = 200  # characters at either end of an answer in which its number stands
+
+
+def _without_halves(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_halves(each) for each in value]
+    if isinstance(value, dict):
+        return {_without_halves(key): _without_halves(each) for key, each in value.items()}
+    return value
+
+
+# --- lists of tools ------------------------------------------------------------------------------
+
+
+def _tools(result: JsonObject) -> JsonObject:
+    listed = result.get("tools")
+    listed = listed if isinstance(listed, list) else []
+    if len(listed) > MOST_TOOLS:
+        _LOG.warning("mcp_tools_left_out", tools=len(listed), most=MOST_TOOLS)
+    made = [tool for each in listed[: MOST_TOOLS + 1] if (tool := _tool(each)) is not None]
+    cursor = result.get("nextCursor")
+    kept = {k: v for k, v in result.items() if k not in ("tools", "nextCursor")}
+    return {**kept, "tools": made, **({"nextCursor": cursor} if isinstance(cursor, str) else {})}
+
+
+def _tool(entry: object) -> JsonObject | None:
+    """What the package needs of a tool, with all of it as it came."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
+        _LOG.warning("mcp_tool_skipped", reason=f"no name: {str(entry)[:200]}")
+        return None
+    hints = entry.get("annotations")
+    hints = hints if isinstance(hints, dict) else {}
+    return {
+        "name": entry["name"],
+        "inputSchema": {"type": "object", "properties": _headers(entry.get("inputSchema"))},
+        "annotations": {key: value for key, value in hints.items() if isinstance(value, bool)},
+        "_meta": {RAW: json.dumps(entry)},
+    }
+
+
+def _headers(schema: object) -> JsonObject:
+    """The properties that the package sends as headers, which it does by their schemas."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return {
+        name: value
+        for name, value in (properties.items() if isinstance(properties, dict) else ())
+        if isinstance(value, dict) and "x-mcp-header" in value
+    }
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
+def _result(result: JsonObject) -> JsonObject:
+    if "inputRequests" in result:  # no result yet: the server asks something first
+        return result
+    content = result.get("content")
+    blocks = content if isinstance(content, list) else [] if content is None else [content]
+    made = [_block(block) for block in blocks[:_MOST_BLOCKS]]
+    if len(blocks) > _MOST_BLOCKS:
+        made.append(_text(f"[{len(blocks) - _MOST_BLOCKS:,} further parts are left out]"))
+    meta = result.get("_meta")
+    kept = {k: v for k, v in result.items() if k == "resultType"}
+    return {
+        **kept,
+        "content": made,
+        "isError": result.get("isError") is True,
+        "_meta": {
+            **(meta if isinstance(meta, dict) else {}),
+            RAW: json.dumps(result.get("structuredContent")),
+        },
+    }
+
+
+def _block(block: object) -> JsonObject:
+    """A part of a result, or words in its place."""
+    if isinstance(block, str):
+        return _text(block)
+    try:
+        _BLOCK.validate_python(block, by_name=False)
+    except ValidationError:
+        kind = block.get("type") if isinstance(block, dict) else None
+        if isinstance(block, dict) and isinstance(block.get("text"), str):
+            return _text(block["text"])
+        return _text(f"[a part of the kind {str(kind)[:40]!r} that cannot be read]")
+    assert isinstance(block, dict), "a block is an object"
+    return {key: value for key, value in block.items() if key not in ("annotations", "_meta")}
+
+
+def _text(text: str) -> JsonObject:
+    return {"type": "text", "text": text}

@@ -1,0 +1,252 @@
+"""The connection to a server, kept up over its deaths and ours."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+import httpx2
+import mcp_types
+from anyio.abc import TaskStatus
+from mcp import Client, MCPError
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from pydantic import ValidationError
+
+from agentkit.errors import ServerNotReadyError, ToolError
+from agentkit.logs import get_logger
+from agentkit.mcp.bounded_http import BoundedTransport
+from agentkit.mcp.lenient import MOST_TOOLS, lenient
+from agentkit.mcp.questions import Questions
+from agentkit.toolset import ToolContext
+
+__all__ = ["Connect", "Link", "over_http"]
+
+_LOG = get_logger()
+
+T = TypeVar("T")
+
+Connect: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
+"""Makes a transport; each can be entered once only."""
+
+_LOST = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream)
+
+
+class Link:
+    """A connection that one task keeps up, because its scopes must be left where they were entered.
+
+    ```
+    keep:  open ── ready ──────────── lost ── open again ── ready …
+    ask:            ask ── fails ───── ┘        ask again, if that is safe
+    ```
+
+    Args:
+        name: Of the server.
+        connect: Makes a transport to it.
+        patience: Seconds for the first answers of a connection.
+        questions: What the server may ask of us.
+
+    Attributes:
+        stale: The server has, or may have, other tools than those listed last.
+        listed: What was listed last, by name: as it came.
+    """
+
+    def __init__(
+        self, name: str, connect: Connect, patience: float | None, questions: Questions
+    ) -> None:
+        self._name = name
+        self._connect = connect
+        self._patience = patience
+        self._questions = questions
+        self._client: Client | None = None
+        self._failure: str | None = None
+        self._ready = anyio.Event()
+        self._lost = anyio.Event()
+        self._listing = anyio.Lock()
+        self.stale = True
+        self.listed: Mapping[str, Any] = {}
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncGenerator[Link, None]:
+        """The connection, open until this is left.
+
+        Raises:
+            ServerNotReadyError: There is none, or nobody answers.
+        """
+        try:
+            async with anyio.create_task_group() as group:
+                try:
+                    with anyio.fail_after(self._patience):
+                        await group.start(self._keep)
+                except TimeoutError:
+                    why = (
+                        f"the MCP server {self._name} cannot be used: it did not answer within "
+                        f"{self._patience:g} seconds. If it needs longer to start, say so with "
+                        "connect_timeout="
+                    )
+                    raise ServerNotReadyError(why) from None
+                try:
+                    yield self
+                finally:
+                    group.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:
+            # The one task raises only before it has started, and the body then never begins; so
+            # there is one exception, and the caller of the body knows it, not the group.
+            raise errors.exceptions[0] from errors.exceptions[0].__cause__
+
+    async def _keep(self, *, task_status: TaskStatus[None]) -> None:
+        first = True
+        while True:
+            try:
+                async with self._open() as client:
+                    self._client = client
+                    self._ready.set()
+                    if first:
+                        task_status.started()
+                        first = False
+                    await self._lost.wait()
+            except Exception as error:
+                if first:
+                    raise ServerNotReadyError(_not_ready(self._name, error)) from error
+                if not self._lost.is_set():
+                    self._failure = _cause(error)
+                    self._ready.set()
+                    await self._lost.wait()
+            self.stale = True
+            self._client, self._lost = None, anyio.Event()
+
+    def _open(self) -> Client:
+        return Client(
+            lenient(self._connect(), self._changed),
+            read_timeout_seconds=self._patience,
+            elicitation_callback=self._questions.elicit if self._questions.asks else None,
+            sampling_callback=self._questions.sample if self._questions.samples else None,
+            cache=None,
+        )
+
+    def _changed(self) -> None:
+        self.stale = True
+
+    @contextmanager
+    def serving(self, context: ToolContext[Any]) -> Generator[None]:
+        """While a call is at work, what the server asks is asked on its behalf."""
+        with self._questions.on_behalf_of(context):
+            yield
+
+    async def tools(self) -> Mapping[str, Any]:
+        """What the server lists now, by name, as it came; asked anew only if that may have changed.
+
+        Raises:
+            ToolError: The server does not say.
+        """
+        async with self._listing:
+            if self.stale:
+                self.stale = False
+                try:
+                    self.listed = await self.ask(_all_tools, again=True)
+                except BaseException:
+                    self.stale = True
+                    raise
+            return self.listed
+
+    async def ask(self, question: Callable[[Client], Awaitable[T]], *, again: bool) -> T:
+        """The answer to one question; asked a second time over a new connection if it may be.
+
+        Raises:
+            ToolError: No connection, or it was lost in the middle, or the server says no.
+        """
+        lost = ""
+        for attempt in range(2):
+            await self._ready.wait()
+            client = self._client
+            if client is None:
+                reason, self._failure = self._failure, None
+                self._drop(None)
+                raise ToolError(f"the MCP server {self._name} is gone: {reason}")
+            try:
+                return await question(client)
+            except (*_LOST, httpx2.TransportError) as error:
+                self._drop(client)
+                lost = _cause(error)
+            except MCPError as error:
+                if error.code != mcp_types.CONNECTION_CLOSED:
+                    raise ToolError(error.message) from error
+                self._drop(client)
+                lost = error.message
+            except ValidationError as error:
+                problem = error.errors(include_url=False)[0]
+                raise ToolError(
+                    f"the MCP server {self._name} gave an answer that cannot be read "
+                    f"({'.'.join(map(str, problem['loc']))}: {problem['msg']})"
+                ) from error
+            if not again or attempt:
+                break
+        raise ToolError(
+            f"the connection to the MCP server {self._name} was lost ({lost}); "
+            + ("try again later" if again else "whether the call took effect is unknown")
+        )
+
+    def _drop(self, client: Client | None) -> None:
+        """Has the connection opened again, unless somebody else already did."""
+        if self._client is client and self._ready.is_set():
+            self._ready = anyio.Event()
+            self._lost.set()
+
+
+@asynccontextmanager
+async def over_http(
+    url: str, headers: Mapping[str, str], *, sse: bool
+) -> AsyncGenerator[Any, None]:
+    """A transport over streamable HTTP, or over the older SSE."""
+    # The read timeout bounds silence within a reply, not a call: that is the tool's own timeout.
+    timeout = httpx2.Timeout(30.0, read=300.0)
+    if sse:
+        async with sse_client(url, headers=dict(headers)) as streams:
+            yield streams
+        return
+    async with (
+        httpx2.AsyncClient(
+            headers=dict(headers), timeout=timeout, transport=BoundedTransport()
+        ) as http,
+        streamable_http_client(url, http_client=http) as streams,
+    ):
+        yield streams
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, with the server's last words."""
+    notes: list[str] = list(getattr(error, "__notes__", ()))
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+        notes += getattr(error, "__notes__", ())
+    return "; ".join([str(error) or type(error).__name__, *notes])
+
+
+def _not_ready(name: str, error: BaseException) -> str:
+    return (
+        f"the MCP server {name} cannot be used: {_cause(error)}. "
+        "Start it by hand in a terminal, or check its URL"
+    )
+
+
+_MOST_PAGES = 100
+"""Of a server's list of tools; a cursor that never ends is no list."""
+
+
+async def _all_tools(client: Client) -> Mapping[str, mcp_types.Tool]:
+    tools: dict[str, mcp_types.Tool] = {}
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        for tool in page.tools:
+            if tools.setdefault(tool.name, tool) is not tool:
+                _LOG.warning("mcp_tool_skipped", reason=f"{tool.name!r} is listed twice")
+        cursor = page.next_cursor
+        if cursor is None or len(tools) > MOST_TOOLS:
+            break
+    if cursor is not None or len(tools) > MOST_TOOLS:
+        _LOG.warning("mcp_tools_left_out", listed=len(tools), most=MOST_TOOLS)
+    return dict(islice(tools.items(), MOST_TOOLS))

@@ -1,0 +1,412 @@
+"""`McpToolset`: the tools of one server, as tools of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import unicodedata
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import mcp_types
+from mcp import Client
+
+from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
+from agentkit.logs import get_logger
+from agentkit.mcp.config import Server, Servers, read_config
+from agentkit.mcp.lenient import RAW
+from agentkit.mcp.link import Connect, Link, over_http
+from agentkit.mcp.questions import Questions
+from agentkit.mcp.results import output_of
+from agentkit.mcp.stdio import over_stdio
+from agentkit.messages import JsonObject
+from agentkit.mistakes import explains
+from agentkit.redaction import (
+    keep_secret,
+    public_address,
+    redacted,
+    secret_arguments,
+    secret_headers,
+    secret_variables,
+)
+from agentkit.schema.drafts import subschemas
+from agentkit.toolset import (
+    UNLABELLED,
+    Effect,
+    Label,
+    RunContext,
+    Tool,
+    ToolContext,
+    ToolOptions,
+    ToolOutput,
+    Toolset,
+    known_labels,
+)
+from agentkit.toolset.launched import note_launch
+
+__all__ = ["McpToolset", "callable_name", "tame"]
+
+_LOG = get_logger()
+
+_MOST_SCHEMA = 200_000
+"""Characters of one tool's schema as JSON: a prompt that holds it has no room for much else."""
+
+
+class McpToolset(Server):
+    """The tools of one MCP server.
+
+    Enter it to share one connection between runs; otherwise each run opens its own.
+
+    Args:
+        server: The command line to start a server that speaks stdio, or the URL of one that
+            speaks streamable HTTP.
+        name: For messages; by default the command or the URL.
+        headers: Sent with each HTTP request; kept out of what is recorded, as secrets are.
+        env: Added to the few variables that a started server inherits (HOME, PATH, USER …);
+            secret as well, but for those that are like these.
+        cwd: Where a started server runs.
+        trusted: Believe the server's annotations (`readOnlyHint`, `idempotentHint`) as to what
+            calling a tool twice would do. The MCP specification asks clients to treat them as
+            untrusted otherwise; each tool is then taken to act `once`.
+        labels: What its tools can reach, by your own knowledge. Annotations that say more add to
+            it. Without any, its tools count as having every label; see `ToolOptions`.
+        timeout: Seconds for one call; None waits as long as it takes.
+        connect_timeout: Seconds for a server to start and to answer for the first time.
+        elicitation: Whether the server may ask a person during a call, through the agent's `ask`.
+        sampling: Whether the server may have texts of the agent's own model during a call. They
+            count in the run's limits.
+        sse: The URL speaks the older HTTP+SSE instead of streamable HTTP.
+    """
+
+    @explains(
+        "McpToolset",
+        {
+            **dict.fromkeys(
+                ("command", "args", "cmd"), 'write McpToolset(["program", "argument"])'
+            ),
+            **dict.fromkeys(("url", "server_url"), 'write McpToolset("http://…")'),
+            **dict.fromkeys(
+                ("transport", "params"), "it follows from the server: a URL or a command"
+            ),
+            "tool_prefix": "write McpToolset(…).prefixed(…)",
+            "tool_filter": "write McpToolset(…).filtered(…)",
+            "id": "write name=",
+        },
+    )
+    def __init__(
+        self,
+        server: str | Sequence[str],
+        *,
+        name: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
+        cwd: str | Path | None = None,
+        trusted: bool = False,
+        labels: Iterable[Label] | None = None,
+        timeout: float | None = 120.0,
+        connect_timeout: float | None = 60.0,
+        elicitation: bool = False,
+        sampling: bool = False,
+        sse: bool = False,
+    ) -> None:
+        check_server(server)
+        keep_secret(*secret_headers(headers or {}, of_others=True), *secret_variables(env or {}))
+        keep_secret(*secret_arguments([server] if isinstance(server, str) else server))
+        self._connect: Connect
+        if isinstance(server, str):
+            self._connect = partial(over_http, server, dict(headers or {}), sse=sse)
+        else:
+            note_launch(server, cwd)
+            self._connect = partial(over_stdio, tuple(server), dict(env or {}), cwd)
+        self.name = name or redacted(
+            public_address(server) if isinstance(server, str) else shlex.join(server)
+        )
+        self._trusted = trusted
+        self._labels = None if labels is None else known_labels(labels)
+        self._timeout = timeout
+        self._patience = connect_timeout
+        self._asks = elicitation
+        self._samples = sampling
+        self._shared: Link | None = None
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | Path,
+        *,
+        prefix: bool = False,
+        trusted: bool = False,
+        labels: Iterable[Label] | None = None,
+        timeout: float | None = 120.0,
+        connect_timeout: float | None = 60.0,
+        elicitation: bool = False,
+        sampling: bool = False,
+    ) -> Servers:
+        """The servers of a configuration file as other clients read it, such as `.mcp.json`.
+
+        ```python
+        agent = Agent(model, toolsets=[McpToolset.from_config(".mcp.json")])
+        ```
+
+        Args:
+            path: A JSON file with `mcpServers` (or `servers`): for each name `command`, `args`,
+                `env` and `cwd`, or `url` and `headers`; `type` and `disabled` are heeded.
+                `${NAME}`, `${NAME:-default}` and `${env:NAME}` are expanded from the environment.
+            prefix: Put each server's name before the names of its tools, as some clients do.
+            trusted: Of each server, as the rest: see `McpToolset`.
+            labels: As for `McpToolset`.
+            timeout: As for `McpToolset`.
+            connect_timeout: As for `McpToolset`.
+            elicitation: As for `McpToolset`.
+            sampling: As for `McpToolset`.
+
+        Raises:
+            ValueError: The file is no such configuration, or names a variable that is not set.
+            OSError: It cannot be read.
+        """
+        known = None if labels is None else frozenset(labels)
+        made = {
+            name: cls(
+                entry.server,
+                name=name,
+                headers=entry.headers,
+                env=entry.env,
+                cwd=entry.cwd,
+                sse=entry.sse,
+                trusted=trusted,
+                labels=known,
+                timeout=timeout,
+                connect_timeout=connect_timeout,
+                elicitation=elicitation,
+                sampling=sampling,
+            )
+            for name, entry in read_config(path).items()
+        }
+        return Servers(made, prefix=prefix)
+
+    async def __aenter__(self) -> Self:
+        self._shared = await self._stack.enter_async_context(self._link())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._shared = None
+        return await self._stack.__aexit__(kind, error, traceback)
+
+    @asynccontextmanager
+    async def for_run(self, context: RunContext[Any]) -> AsyncGenerator[Toolset, None]:  # noqa: ARG002 - a server's tools are the same for all
+        """The tools that the server has now.
+
+        Raises:
+            ServerNotReadyError: The server cannot be started or reached.
+        """
+        if self._shared is not None:
+            yield await self._tools(self._shared)
+        else:
+            async with self._link() as link:
+                yield await self._tools(link)
+
+    def _link(self) -> Any:
+        questions = Questions(self.name, asks=self._asks, samples=self._samples)
+        return Link(self.name, self._connect, self._patience, questions).kept()
+
+    async def _tools(self, link: Link) -> Toolset:
+        link.stale = True  # a server need not say that it has changed
+        try:
+            listed = list((await link.tools()).values())
+        except ToolError as error:
+            raise ServerNotReadyError(
+                f"the MCP server {self.name} does not list its tools: {error}"
+            ) from error
+        return Toolset.by_name(self._usable(listed, link))
+
+    def _usable(self, listed: Sequence[mcp_types.Tool], link: Link) -> Iterator[Tool[..., Any]]:
+        names = _names([tool.name for tool in listed])
+        for remote in listed:
+            try:
+                yield self._tool(remote, names[remote.name], link)
+            except (ToolDefinitionError, RecursionError) as error:
+                _LOG.warning("mcp_tool_skipped", server=self.name, reason=str(error))
+
+    def _tool(self, remote: mcp_types.Tool, name: str, link: Link) -> Tool[..., Any]:
+        raw = _raw(remote)
+        place = f"{remote.name!r} of the MCP server {self.name}"
+        description = raw.get("description")
+        if len(json.dumps(raw.get("inputSchema"))) > _MOST_SCHEMA:
+            raise ToolDefinitionError(f"{place}: its schema has more than {_MOST_SCHEMA:,} letters")
+        hints = remote.annotations or mcp_types.ToolAnnotations()
+        effect = _effect(hints) if self._trusted else "once"
+        definition = _digest(raw)
+        made = Tool.from_schema(
+            name,
+            tame(description if isinstance(description, str) else ""),
+            raw.get("inputSchema"),
+            partial(_call, link, remote.name, definition, effect in ("pure", "idempotent")),
+            options=ToolOptions(
+                effect=effect,
+                labels=UNLABELLED if self._labels is None else self._labels | _admitted(hints),
+                timeout=self._timeout,
+                # So that a decision on a call is none on what the server later calls by its name.
+                target=lambda _arguments: f"{place}, as of {definition[:8]}",
+            ),
+            place=place,
+        )
+        made = replace(
+            made, definition=replace(made.definition, parameters=tame(made.definition.parameters))
+        )
+        if made.unchecked:  # the server checks again, so the tool is offered all the same
+            _LOG.warning("mcp_schema_not_checked", tool=place, what=made.unchecked)
+        return made
+
+
+def check_server(server: Any) -> None:
+    """Refuses what is neither a URL nor a command line.
+
+    Raises:
+        TypeError: It is something else; says what to write.
+    """
+    if isinstance(server, str):
+        if server.startswith(("http://", "https://")):
+            return
+        command = shlex.split(server) if server.count("'") % 2 == server.count('"') % 2 == 0 else []
+        words = json.dumps(command or ["program", "argument"])
+        raise TypeError(f"server is {server!r}; give a URL, or the command as a list: {words}")
+    if isinstance(server, Mapping):
+        words = json.dumps([server.get("command", "program"), *server.get("args", ["argument"])])
+        raise TypeError(f"server is a mapping; give a URL, or the command as a list: {words}")
+    if (
+        not isinstance(server, Sequence)
+        or not server
+        or not all(isinstance(w, str) for w in server)
+    ):
+        raise TypeError(f"server is {server!r:.60}; give a URL, or the command as a list of texts")
+
+
+def _raw(remote: mcp_types.Tool) -> JsonObject:
+    """The tool as the server sent it."""
+    raw: JsonObject = json.loads((remote.meta or {})[RAW])
+    return raw
+
+
+def _digest(raw: JsonObject) -> str:
+    """The same for tools that do the same by what their server says."""
+    told = [raw.get(key) for key in ("name", "description", "inputSchema", "annotations")]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _effect(hints: mcp_types.ToolAnnotations) -> Effect:
+    """What the server says that calling a tool twice would do."""
+    if hints.read_only_hint:
+        return "pure"
+    return "idempotent" if hints.idempotent_hint else "once"
+
+
+def _admitted(hints: mcp_types.ToolAnnotations) -> frozenset[Label]:
+    """The reach that a server admits outright; the specification's defaults admit nothing."""
+    labels: set[Label] = set()
+    if hints.open_world_hint:
+        labels |= {"egress", "reads_untrusted"}
+    if hints.read_only_hint is False or hints.destructive_hint:
+        labels.add("writes")
+    return frozenset(labels)
+
+
+# --- names and words -----------------------------------------------------------------------------
+
+
+def callable_name(name: str) -> str:
+    """The name in the characters that a model can call."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "_" for c in name)[:64]
+    return kept if kept[:1].isalpha() or kept[:1] == "_" else f"_{kept[:63]}"
+
+
+def _names(names: Sequence[str]) -> dict[str, str]:
+    """A name that a model can call for each of a server's, all unlike.
+
+    Where two would be the same, those that are not so themselves get the beginning of their own
+    name's digest: which it is depends on no order and on no other tool.
+    """
+    wanted = {name: callable_name(name) for name in names}
+    times = Counter(wanted.values())
+    return {
+        name: clean
+        if clean == name or times[clean] == 1
+        else f"{clean[:57]}_{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+        for name, clean in wanted.items()
+    }
+
+
+_MOST_WORDS = 2_000
+"""Characters of one description: room for honest ones, little for a hidden speech."""
+
+
+def tame(value: Any) -> Any:
+    """A server's words, shortened and without characters that people cannot see; of a schema its
+    titles and descriptions, since everything else in it is sent back as it is.
+    """
+    if isinstance(value, dict):
+        schema = deepcopy(value)
+        for _, part in subschemas(schema):
+            part.update({key: tame(part[key]) for key in ("title", "description") if key in part})
+        return schema
+    if not isinstance(value, str):
+        return value
+    seen = "".join(c for c in value if c in "\n\t" or unicodedata.category(c)[0] != "C")
+    return seen if len(seen) <= _MOST_WORDS else f"{seen[: _MOST_WORDS - 1]}…"
+
+
+# --- calls ---------------------------------------------------------------------------------------
+
+_MOST_REPORT = 500  # characters of one report of progress
+
+
+async def _call(
+    link: Link,
+    name: str,
+    definition: str,
+    again: bool,
+    context: ToolContext[Any],
+    /,
+    **arguments: Any,
+) -> ToolOutput:
+    """One call of a server's tool, if it still is the tool that the run was offered."""
+    now = (await link.tools()).get(name)
+    if now is None:
+        raise ToolError(f"the server has taken {name} away since this run began; it was not run")
+    raw = _raw(now)
+    if _digest(raw) != definition:
+        raise ToolError(
+            f"the server has changed {name} since this run began, so it was not run; a new run "
+            "sees it as it is now"
+        )
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        said = tame(message or "")[:_MOST_REPORT]
+        context.report(said or (f"{progress:g} of {total:g}" if total else f"{progress:g}"))
+
+    async def question(client: Client) -> mcp_types.CallToolResult:
+        return await client.call_tool(
+            name, arguments, progress_callback=on_progress, read_timeout_seconds=_NEVER
+        )
+
+    with link.serving(context):
+        result = await link.ask(question, again=again)
+    structured = json.loads((result.meta or {}).get(RAW, "null"))
+    return output_of(result, structured, raw.get("outputSchema"), name)
+
+
+_NEVER = 1e9
+"""Seconds: the tool's own timeout ends a call, and tells the server so."""

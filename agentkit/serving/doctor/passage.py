@@ -1,0 +1,174 @@
+"""What becomes of a request on its way: all that is sent must arrive, as it was sent.
+
+Gateways drop fields that they do not know, cut what they find too long and put things in another
+order, all of it without a word. What arrived is told by the prompt's tokens where the server
+returns them, and by their number where it does not.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+
+from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ToolCall,
+    ToolDefinition,
+    ToolMessage,
+    UserMessage,
+)
+from agentkit.serving.doctor.finding import Finding, failed, passed, warned
+from agentkit.serving.doctor.subject import NATIVE_BIAS, REPORT, Subject
+
+__all__ = ["arrival", "large_requests", "reply_length", "several_calls", "thinking_switch"]
+
+_PROXY = "let the proxy before the server pass requests as they are"
+_NOT_COUNTED = "replies come without usage, so nobody can tell"
+_WORDS = 150  # of a text that is put into a request to be found again
+_LEAST = _WORDS // 2  # tokens that so many words have at least
+
+
+def _words(count: int = _WORDS) -> str:
+    """A text that no cache and no table of replies knows."""
+    return f"{secrets.token_hex(4)} " + "blue whale " * (count // 2)
+
+
+async def _tokens(
+    subject: Subject, messages: Sequence[Message], tools: Sequence[ToolDefinition] = ()
+) -> int:
+    asked = await subject.talk(messages, tools=tools, max_tokens=1)
+    return asked.response.usage.input_tokens
+
+
+async def arrival(subject: Subject) -> Finding:
+    """Texts, thoughts, results of tools and the order of tools must reach the model."""
+    tools = (REPORT,) if subject.tools is not False else ()
+    call = AssistantMessage(None, (ToolCall("call_0", REPORT.name, {"city": "Turin"}),))
+    first, last = UserMessage("Go on."), ToolMessage("call_0", REPORT.name, "Rain.")
+    base = await _tokens(subject, [first, call, last], tools)
+    if not base:
+        return warned(_NOT_COUNTED)
+    lost = []
+    longer: dict[str, Sequence[Message]] = {
+        "what the user says": [UserMessage(f"Go on. {_words()}"), call, last],
+        "results of tools": [first, call, ToolMessage("call_0", REPORT.name, f"Rain. {_words()}")],
+    }
+    if subject.is_gemma and subject.template != "april":
+        longer["thoughts between calls"] = [first, replace(call, reasoning=_words()), last]
+    for what, messages in longer.items():
+        if await _tokens(subject, messages, tools) < base + _LEAST:
+            lost.append(what)
+    if lost:
+        return failed(
+            f"{', '.join(lost)} do not reach the model whole: agents forget what they have read",
+            f"{_PROXY}: no rewriting of `messages`, no `truncate_prompt_tokens`",
+        )
+    if tools and (shuffled := await _shuffled(subject)):
+        return failed(
+            f"tools reach the model in another order ({', '.join(shuffled)}): the prefix of each "
+            "prompt is another one, and none of it comes from the cache",
+            f"{_PROXY}: `tools` in the order in which they are sent",
+        )
+    return passed("texts, thoughts, results and tools reach the model as they are sent")
+
+
+async def _shuffled(subject: Subject) -> list[str]:
+    """The tools in the order in which they arrived, if that is not the one they were sent in."""
+    names = [f"tool_{letter}" for letter in "qazwsxedc"]
+    tools = [replace(REPORT, name=name) for name in names]
+    for _ in range(2):
+        asked = await subject.talk([UserMessage("Hello.")], tools=tools, max_tokens=1)
+        prompt = await subject.text_of(asked.reply.prompt_token_ids)
+        if not prompt or any(name not in prompt for name in names):
+            return []
+        arrived = sorted(names, key=prompt.index)
+        if arrived != names:
+            return arrived
+    return []
+
+
+async def thinking_switch(subject: Subject) -> Finding:
+    """Thinking on and off must make different prompts."""
+    if subject.is_gemma is False:
+        return passed("not asked: thinking of other models is left to the server")
+    off, on = [
+        (await subject.ask("Hello.", max_tokens=1, thinking=thinking)).response.usage.input_tokens
+        for thinking in (False, True)
+    ]
+    if not (off and on):
+        return warned(_NOT_COUNTED)
+    if off != on:
+        return passed("thinking can be switched on and off")
+    return failed(
+        "thinking cannot be switched: `chat_template_kwargs` is dropped on the way, or the chat "
+        "template does not read `enable_thinking`. A forced call waits for a thought that no one "
+        "asked for, and agents think always or never",
+        f"{_PROXY}; or --chat-template FILE with the newest of google/gemma-4-*-it",
+    )
+
+
+_LONG = 520
+"""Tokens of a reply that no default of a gateway (256 and 512 were seen) lets through by chance."""
+
+
+async def reply_length(subject: Subject) -> Finding:
+    """A reply may be as long as it was asked to be."""
+    window = subject.window or 4096
+    wanted = min(_LONG, window // 4)
+    asked = await subject.ask(
+        "Count from one to a thousand, in words.",
+        max_tokens=wanted,
+        stream=True,
+        extra={"min_tokens": wanted},
+    )
+    produced = asked.response.usage.output_tokens or len(asked.reply.token_ids)
+    if not produced or produced >= wanted or asked.reply.finish != "length":
+        return passed("replies are as long as they may be")
+    return failed(
+        f"a reply that may have {wanted} tokens is cut after {produced}: long answers, thoughts "
+        "and calls never come to their end",
+        f"{_PROXY}: no bound on `max_tokens`",
+    )
+
+
+async def several_calls(subject: Subject) -> Finding:
+    """All calls of a reply must come back."""
+    if not subject.grammar or not subject.reads_calls:
+        return passed("not asked: two calls can be made certain by a grammar and a parser only")
+    one = f'{CALL_OPEN}call:{REPORT.name}{{city:<|"|>Turin<|"|>}}{CALL_CLOSE}'
+    held = {"structured_outputs": {"choice": [one + one]}}
+    came = {}
+    for stream in (False, True):
+        asked = await subject.ask(
+            tools=(REPORT,), stream=stream, max_tokens=128, extra={**held, **NATIVE_BIAS}
+        )
+        made = (await subject.words(asked) or one + one).count(CALL_OPEN)
+        came["streamed" if stream else "whole"] = len(asked.calls)
+        if made != 2:
+            return warned("could not be told: the model was held to two calls and made others")
+    if set(came.values()) == {2}:
+        return passed("several calls of one reply all come back")
+    said = ", ".join(f"{way} {count}" for way, count in came.items())
+    return failed(
+        f"of two calls in one reply not both come back ({said}): what was asked for is not done",
+        f"{_PROXY}: no `parallel_tool_calls`, no cutting of `tool_calls`",
+    )
+
+
+_LARGE = 262_144
+"""Bytes: a conversation with some files in it. nginx takes 1 MiB by default, others 64 KiB."""
+
+
+async def large_requests(subject: Subject) -> Finding:
+    """A long conversation is a large request."""
+    refusal = await subject.refusal_of_size(_LARGE)
+    if refusal is None:
+        return passed(f"requests of {_LARGE // 1024} KiB are taken")
+    return failed(
+        f"a request of {_LARGE // 1024} KiB is refused, whatever it says: runs die as soon as they "
+        f"have read some files ({refusal})",
+        "raise the limit in the proxy before the server (nginx: client_max_body_size)",
+    )

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from agentkit_evals.core import EvalError
+from agentkit_evals.manifest import planned
+from agentkit_evals.rescore import rescore
+from agentkit_evals.runner import run_local
+from agentkit_evals.store import Store
+from agentkit_evals.subject import Subject
+from agentkit_evals.suites import load_suite
+
+from agentkit import ModelSettings
+
+pytestmark = pytest.mark.anyio
+
+SUITE = '''
+from agentkit_evals import Task, TaskSuite
+
+WANTED = 2
+
+
+class Counter:
+    def __init__(self):
+        self.n = 0
+
+    def add(self, n: int) -> str:
+        """Add to the counter.
+
+        Args:
+            n: How much.
+        """
+        self.n += n
+        return f"It is {self.n}."
+
+
+def check(counter):
+    return None if counter.n == WANTED else f"counter:{counter.n}"
+
+
+suite = TaskSuite(
+    "count",
+    [
+        Task(
+            id="two",
+            turns=("Add one.", "Add one more."),
+            world=Counter,
+            tools=lambda counter: [counter.add],
+            check=check,
+            gold=((("add", {"n": 1}),), (("add", {"n": 1}),)),
+        )
+    ],
+)
+'''
+AGENT = """
+from agentkit import Agent
+
+
+def make(model, turn, settings):
+    return Agent(model, toolsets=[turn.tools], settings=settings)
+"""
+
+
+def suite_file(folder: Path, number: int, text: str = SUITE) -> str:
+    """A suite in a file of the same name in a folder of its own, as if the file was changed."""
+    made = folder / str(number)
+    made.mkdir()
+    (made / "count.py").write_text(text)
+    return f"{made / 'count.py'}:suite"
+
+
+async def ran(store: Store, target: str, model: str = "gold") -> None:
+    suite = load_suite(target)
+    await run_local(await planned(suite, target, Subject(model=model)), store)
+
+
+def moved(store: Store, target: str) -> None:
+    """As if the suite had always been there, and was changed."""
+    file = store.folder / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"suite": target}))
+
+
+async def test_a_changed_check_gives_new_verdicts_on_the_old_transcripts(tmp_path: Path) -> None:
+    old, new = Store(tmp_path / "old"), Store(tmp_path / "new")
+    await ran(old, suite_file(tmp_path, 1))
+    moved(old, suite_file(tmp_path, 2, SUITE.replace("WANTED = 2", "WANTED = 3")))
+    assert await rescore(old, new) == 0
+    (before,), (after,) = old.results().values(), new.results().values()
+    assert before.passed
+    assert after.grade is not None
+    assert after.grade.error == "counter:2"
+    assert after.transcript == before.transcript
+    assert old.manifest().changes(new.manifest()) == ["the suite's files"]
+
+
+async def test_a_tool_that_answers_otherwise_leaves_no_verdict(tmp_path: Path) -> None:
+    old, new = Store(tmp_path / "old"), Store(tmp_path / "new")
+    await ran(old, suite_file(tmp_path, 1))
+    moved(old, suite_file(tmp_path, 2, SUITE.replace("It is {self.n}", "Now {self.n}")))
+    await rescore(old, new)
+    (after,) = new.results().values()
+    assert after.failure == "suite:SuiteError: the tool add answers otherwise now"
+
+
+async def test_a_check_that_failed_is_graded_when_it_is_mended(tmp_path: Path) -> None:
+    old, new = Store(tmp_path / "old"), Store(tmp_path / "new")
+    await ran(old, suite_file(tmp_path, 1, SUITE.replace("counter.n == WANTED", "counter.m")))
+    assert [result.status for result in old.results().values()] == ["infrastructure"]
+    moved(old, suite_file(tmp_path, 2))
+    await rescore(old, new)
+    assert [result.passed for result in new.results().values()] == [True]
+    with pytest.raises(EvalError, match="is there already"):
+        await rescore(old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("counter.n == WANTED", "counter.n > WANTED", ["the checks", "the suite's files"]),
+        ("WANTED = 2", "WANTED = 3", ["the suite's files"]),
+        ("self.n += n", "self.n = n", ["the suite's files", "the worlds"]),
+        ("[counter.add]", "[counter.add, counter.add]", ["the suite's files", "the tools"]),
+        ("Add one.", "Add 1.", ["the suite's files", "what the users say"]),
+    ],
+)
+async def test_what_was_changed_is_named(
+    tmp_path: Path, old: str, new: str, named: list[str]
+) -> None:
+    manifests = []
+    for number, text in enumerate((SUITE, SUITE.replace(old, new))):
+        suite = load_suite(suite_file(tmp_path, number, text))
+        manifests.append(await planned(suite, "count.py:suite", Subject(model="gold")))
+    assert sorted(manifests[0].changes(manifests[1])) == named
+
+
+async def test_a_changed_agent_or_setting_is_named_and_old_verdicts_are_not_reused(
+    tmp_path: Path,
+) -> None:
+    target = suite_file(tmp_path, 1)
+    suite, store = load_suite(target), Store(tmp_path / "run")
+    made = tmp_path / "agent.py"
+    made.write_text(AGENT)
+    subject = Subject(model="http://127.0.0.1:1", model_name="a", agent=f"{made}:make")
+    first = await planned(suite, target, subject)
+    store.begin(first)
+    made.write_text(AGENT.replace("settings=settings", "settings=settings, instructions='Add.'"))
+    with pytest.raises(EvalError, match="a change in the agent's source"):
+        store.begin(await planned(suite, target, subject))
+    warm = Subject(model="gold", settings=ModelSettings(temperature=1.0))
+    cold = await planned(suite, target, Subject(model="gold"))
+    assert cold.changes(await planned(suite, target, warm)) == [
+        "the setting temperature (None became 1.0)"
+    ]
+
+
+async def test_more_trials_and_cases_are_more_of_the_same_run(tmp_path: Path) -> None:
+    target, store = suite_file(tmp_path, 1), Store(tmp_path / "run")
+    suite = load_suite(target)
+    once = await planned(suite, target, Subject(model="gold"))
+    await run_local(once, store)
+    thrice = await planned(suite, target, Subject(model="gold"), trials=3)
+    await run_local(thrice, store)
+    assert sorted(store.results()) == [("two", 0), ("two", 1), ("two", 2)]
+    assert len(list(store.lines())) == 3
+    with pytest.raises(EvalError, match=r"the trials \(3 became 1\)"):
+        store.begin(once)
