@@ -7,10 +7,10 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Generic, Protocol, TypeAlias, overload
+from typing import Any, Generic, overload
 
 import anyio
-from typing_extensions import TypeForm, TypeVar
+from typing_extensions import TypeForm, Unpack
 
 from agentkit.agent.answers import answer_tool, with_partial_output
 from agentkit.agent.approvals import (
@@ -47,6 +47,7 @@ from agentkit.agent.surroundings import (
     versions,
     window_for,
 )
+from agentkit.agent.typed import NO_DEPS, AnyTool, DepsT, Given
 from agentkit.context import Context
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
@@ -81,24 +82,6 @@ from agentkit.toolset import (
 )
 
 __all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
-
-DepsT = TypeVar("DepsT", default=Any)
-"""What the tools and instructions of an agent ask of `deps`; anything, where none of them says."""
-
-NO_DEPS: Final[Any] = None
-"""What `deps` is in a run that was given none."""
-
-
-class Function(Protocol):
-    """A function, not a `Tool`: what its context asks for is not checked before it runs."""
-
-    @property
-    def __name__(self) -> str: ...
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-
-
-AnyTool: TypeAlias = Tool[..., Any, DepsT] | Function | partial[Any]
 
 _USED = UsedDecisions()
 """Of all runs of this process that no journal keeps."""
@@ -143,41 +126,11 @@ class Agent(Generic[DepsT, OutputT]):
 
     @overload
     def __init__(
-        self,
-        model: Model,
-        *,
-        instructions: Instructions[DepsT] | None = ...,
-        tools: Iterable[AnyTool[DepsT]] = ...,
-        toolsets: Iterable[ToolSource] = ...,
-        output_type: TypeForm[OutputT] = ...,
-        planning: Planning = ...,
-        settings: ModelSettings | None = ...,
-        limits: Limits | None = ...,
-        context: Context | None = ...,
-        policy: Policy | Preset | None = ...,
-        approve: Approver | None = ...,
-        ask: Callable[[str], Awaitable[str]] | None = ...,
-        executor: Executor | None = ...,
-        observers: Iterable[Observer] | None = ...,
+        self, model: Model, *, output_type: TypeForm[OutputT] = ..., **options: Unpack[Given[DepsT]]
     ) -> None: ...
     @overload
     def __init__(
-        self,
-        model: Model,
-        *,
-        instructions: Instructions[DepsT] | None = ...,
-        tools: Iterable[AnyTool[DepsT]] = ...,
-        toolsets: Iterable[ToolSource] = ...,
-        output_type: Callable[..., OutputT],
-        planning: Planning = ...,
-        settings: ModelSettings | None = ...,
-        limits: Limits | None = ...,
-        context: Context | None = ...,
-        policy: Policy | Preset | None = ...,
-        approve: Approver | None = ...,
-        ask: Callable[[str], Awaitable[str]] | None = ...,
-        executor: Executor | None = ...,
-        observers: Iterable[Observer] | None = ...,
+        self, model: Model, *, output_type: Callable[..., OutputT], **options: Unpack[Given[DepsT]]
     ) -> None: ...
     @explains("Agent", AGENT)
     def __init__(
@@ -198,23 +151,7 @@ class Agent(Generic[DepsT, OutputT]):
         executor: Executor | None = None,
         observers: Iterable[Observer] | None = None,
     ) -> None:
-        check_agent(
-            {
-                "model": model,
-                "instructions": instructions,
-                "tools": tools,
-                "toolsets": toolsets,
-                "output_type": output_type,
-                "settings": settings,
-                "limits": limits,
-                "context": context,
-                "policy": policy,
-                "approve": approve,
-                "ask": ask,
-                "executor": executor,
-                "observers": observers,
-            }
-        )
+        check_agent({name: value for name, value in locals().items() if name != "self"})
         self._model = model
         self._instructions = instructions
         self._answer = answer_tool(output_type)

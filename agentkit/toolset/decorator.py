@@ -11,6 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overloa
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolDefinition
+from agentkit.mistakes import explains
 from agentkit.schema.annotations import definition_of, place_of
 from agentkit.schema.signature import Signature, signature_of
 from agentkit.toolset.context import RunContext, ToolContext
@@ -82,6 +83,25 @@ def tool(
     strict: bool = True,
     probe: Probe | None = None,
 ) -> _Maker: ...
+@explains(
+    "@tool",
+    {
+        **dict.fromkeys(("name_override", "tool_name"), "write name="),
+        **dict.fromkeys(("description_override", "doc"), "write description="),
+        **dict.fromkeys(
+            ("requires_approval", "needs_approval", "requires_confirmation"), _APPROVAL
+        ),
+        **dict.fromkeys(("confirm", "human_in_the_loop"), _APPROVAL),
+        **dict.fromkeys(("max_retries", "retry"), 'write retries=, with effect="idempotent"'),
+        **dict.fromkeys(("args_schema", "input_schema", "parameters", "params"), _ANNOTATED),
+        **dict.fromkeys(("takes_ctx", "context"), "annotate a parameter with ToolContext"),
+        **dict.fromkeys(("parse_docstring", "docstring_format"), "the docstring is read anyway"),
+        "return_direct": "give the function as output_type= of the agent",
+        "strict_mode": "write strict=",
+        "failure_error_function": "raise ToolError(text) in the tool",
+        "tags": "write labels={…}",
+    },
+)
 def tool(
     function: Callable[P, R] | None = None,
     /,
