@@ -9,7 +9,7 @@ from soak.proof import prove
 from tests.mcp_corpus import load
 from tests.schema.forms import check_tool
 
-_CALLS = 25
+_CALLS = 12
 
 
 def batch(number: int) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 They are installed once, from PyPI and npm, into a folder outside of the checkout
 (`~/.cache/agentkit/mcp-servers`). Two are used through a configuration file as another client
-writes it, and one by an agent on the embedded model.
+writes it, and two by an agent on the embedded model.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ from soak.proof import prove
 FOLDER: Final = (
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agentkit" / "mcp-servers"
 )
-_PYPI: Final = (
-    *("mcp-server-time", "mcp-server-git", "mcp-server-fetch", "mcp-server-sqlite"),
-    *("mcp-server-calculator", "mcp-text-editor"),
-)
+_PYPI: Final = {
+    "py": ("mcp-server-time", "mcp-server-git", "mcp-server-fetch"),
+    # These were written for version 1 of the SDK, and speak the older protocol.
+    "py1": ("mcp-server-sqlite", "mcp-server-calculator", "mcp-text-editor", "mcp<2"),
+}
+"""Packages of each environment."""
 _NPM: Final = tuple(
     f"@modelcontextprotocol/server-{name}"
     for name in ("everything", "filesystem", "memory", "sequential-thinking")
@@ -58,6 +60,7 @@ class Server:
         fails: Whether the server has to say no: it may not reach the network.
         env: Its variables; `{}` is the folder.
         config: Whether it is used through a configuration file.
+        prompt: A tool, what the embedded model is told to use it for, and part of the answer.
     """
 
     command: tuple[str, ...]
@@ -67,6 +70,7 @@ class Server:
     fails: bool = False
     env: dict[str, str] = field(default_factory=dict)
     config: bool = False
+    prompt: tuple[str, str, str] | None = None
 
 
 SERVERS: Final = (
@@ -76,30 +80,39 @@ SERVERS: Final = (
         {"source_timezone": "Europe/Rome", "time": "16:30", "target_timezone": "Asia/Tokyo"},
         "Asia/Tokyo",
         config=True,
+        prompt=(
+            "get_current_time",
+            "Get the current time for timezone Europe/Rome.",
+            '"timezone": "Europe/Rome"',
+        ),
     ),
     Server(("py/bin/mcp-server-git",), "git_status", {"repo_path": "{}"}, "No commits yet"),
     Server(
         ("py/bin/mcp-server-fetch", "--ignore-robots-txt"),
         "fetch",
         {"url": "http://127.0.0.1:9/nothing"},
-        "Failed to fetch",
+        "127.0.0.1",
         fails=True,
     ),
     Server(
-        ("py/bin/mcp-server-sqlite", "--db-path", "{}/shop.db"),
+        ("py1/bin/mcp-server-sqlite", "--db-path", "{}/shop.db"),
         "read_query",
         {"query": "SELECT 6 * 7 AS n"},
         "42",
     ),
-    Server(("py/bin/mcp-server-calculator",), "calculate", {"expression": "6 * 7"}, "42"),
+    Server(("py1/bin/mcp-server-calculator",), "calculate", {"expression": "6 * 7"}, "42"),
     Server(
-        ("py/bin/mcp-text-editor",),
+        ("py1/bin/mcp-text-editor",),
         "get_text_file_contents",
         {"files": [{"file_path": "{}/note.txt", "ranges": [{"start": 1}]}]},
         "a teapot",
     ),
     Server(
-        ("node/node_modules/.bin/mcp-server-everything",), "echo", {"message": "tea"}, "Echo: tea"
+        ("node/node_modules/.bin/mcp-server-everything",),
+        "echo",
+        {"message": "tea"},
+        "Echo: tea",
+        prompt=("echo", "Echo the message tea.", "Echo: tea"),
     ),
     Server(
         ("node/node_modules/.bin/mcp-server-filesystem", "{}"),
@@ -130,9 +143,10 @@ def install() -> None:
         return
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
-    venv.create(FOLDER / "py", with_pip=True)
-    pip: list[str | Path] = [FOLDER / "py" / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, *_PYPI], check=True)
+    for name, packages in _PYPI.items():
+        venv.create(FOLDER / name, with_pip=True)
+        pip: list[str | Path] = [FOLDER / name / "bin" / "python", "-m", "pip", "install", "-q"]
+        subprocess.run([*pip, *packages], check=True)
     npm: list[str | Path] = [
         "npm",
         "install",
@@ -204,6 +218,7 @@ async def _check(server: Server, made: _Made) -> dict[str, int]:
         assert "did not finish within 2 seconds" in text_of(stuck.content)
         counts["calls stopped"] += 1
     async with made.by_command(timeout=60) as source, source.for_run(_RUN) as tools:
+        right(await _call(tools, server.tool, made.arguments))
         _signal_children(signal.SIGSTOP)
         lost: list[ToolResult] = []
         async with anyio.create_task_group() as group:
@@ -224,14 +239,13 @@ async def _check(server: Server, made: _Made) -> dict[str, int]:
         answers = [text_of(m.content) for m in result.messages if isinstance(m, ToolMessage)]
         assert server.says in answers[0], answers
         counts["runs through a configuration file"] += 1
-    if server.tool == "convert_time":
-        clock = made.by_command(timeout=60).filtered(lambda t: t.name == "get_current_time")
+    if server.prompt:
+        wanted, told, part = server.prompt
+        only = made.by_command(timeout=60).filtered(lambda tool: tool.name == wanted)
         tiny = EmbeddedModel(settings=ModelSettings(temperature=0))
-        result = await Agent(tiny, toolsets=[clock], observers=()).run(
-            "What time is it in Europe/Rome?"
-        )
+        result = await Agent(tiny, toolsets=[only], observers=()).run(told)
         answers = [text_of(m.content) for m in result.messages if isinstance(m, ToolMessage)]
-        assert any("Europe/Rome" in answer for answer in answers), result.messages
+        assert any(part in answer for answer in answers), answers
         counts["runs of the embedded model"] += 1
     return counts
 
@@ -253,11 +267,16 @@ def _signal_children(number: signal.Signals) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            found += [child, *_descendants(child)]
-    return found
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    found = [pid]
+    for each in found:  # grows as it goes
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
