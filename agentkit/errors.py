@@ -11,6 +11,7 @@ AgentKitError
 │  │  └─ ModelResponseTooLargeError  more bytes than the client takes; not retried
 │  └─ ContextWindowError      the newest exchange alone does not fit
 ├─ ToolDefinitionError        the programmer's mistake, raised where the tool is registered
+├─ NoAnswerError              `RunResult.output` of a run that came to none
 ├─ JournalError               an intent could not be made durable: the tool did not start
 └─ ServerNotReadyError        with the sentence that says what to do
 ToolError                     raised BY tools; never leaves the executor
@@ -40,6 +41,7 @@ __all__ = [
     "ModelStatusError",
     "ModelTimeoutError",
     "ModelUnreadableError",
+    "NoAnswerError",
     "ServerNotReadyError",
     "ToolDefinitionError",
     "ToolError",
@@ -110,6 +112,27 @@ class ModelResponseTooLargeError(ModelProtocolError):
 
 class ContextWindowError(ModelError):
     """The prompt does not fit the model's window and nothing more can be left out."""
+
+
+class NoAnswerError(AgentKitError):
+    """A run of an agent with an `output_type` ended without an answer, and it was asked for.
+
+    Attributes:
+        stop_reason: Why the run ended.
+    """
+
+    def __init__(self, stop_reason: str, explanation: str = "") -> None:
+        why = f": {explanation}" if explanation else ""
+        super().__init__(
+            f"the run has no output, it ended by {stop_reason!r}{why}. Look at "
+            "RunResult.stop_reason before .output; .said is what there is of a text"
+        )
+        self.stop_reason = stop_reason
+        self._given = (stop_reason, explanation)
+
+    def __reduce__(self) -> tuple[type[NoAnswerError], tuple[str, str], dict[str, Any]]:
+        """Pickles by what it was made of, not by its text."""
+        return type(self), self._given, self.__dict__
 
 
 class ToolDefinitionError(AgentKitError):

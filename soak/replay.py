@@ -59,8 +59,8 @@ def _example(name: str, counts: Counter[str]) -> None:
         (file,) = Path(folder).iterdir()
         events = [timed.event for timed in read_events(file)]
 
-    def make() -> Agent[Any]:
-        agent: Agent[Any] = make_agent(ScriptedModel([]), sample)
+    def make() -> Agent[Any, Any]:
+        agent: Agent[Any, Any] = make_agent(ScriptedModel([]), sample)
         return agent
 
     async def main() -> None:

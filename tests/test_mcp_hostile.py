@@ -14,6 +14,7 @@ from agentkit.policy import Approve
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.toolset import RunContext
 from tests.mcp_hostility import HOSTILE, faults_of, run_against, server
+from tests.pausing import pause_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -106,7 +107,7 @@ async def test_names_that_would_be_alike_get_a_digest_each_but_the_one_that_is_r
 async def test_an_approval_covers_no_other_tool_that_the_server_later_has_by_the_name() -> None:
     model = ScriptedModel([call("echo", text="hello"), say("Done.")])
     agent = Agent(model, toolsets=[server("plain")], policy="ask", observers=())
-    paused = (await agent.run("Say hello.")).paused
+    paused = pause_of(await agent.run("Say hello."))
     (question,) = paused.waiting
     assert "'echo' of the MCP server hostile" in question.target
     decisions = {question.id: Approve()}
@@ -116,7 +117,7 @@ async def test_an_approval_covers_no_other_tool_that_the_server_later_has_by_the
     )
     again = await changed.resume(paused, decisions)
     assert again.stop_reason == "paused", "the decision was on what the tool was then"
-    (other,) = again.paused.waiting
+    (other,) = pause_of(again).waiting
     assert other.id != question.id
 
     same = Agent(ScriptedModel([say("Done.")]), toolsets=[server("plain")], policy="ask")

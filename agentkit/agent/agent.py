@@ -7,9 +7,10 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Generic
+from typing import Any, Generic, overload
 
 import anyio
+from typing_extensions import TypeForm, Unpack
 
 from agentkit.agent.answers import answer_tool, with_partial_output
 from agentkit.agent.approvals import (
@@ -46,9 +47,10 @@ from agentkit.agent.surroundings import (
     versions,
     window_for,
 )
+from agentkit.agent.typed import NO_DEPS, AnyTool, DepsT, Given
 from agentkit.context import Context
 from agentkit.errors import JournalError, ToolDefinitionError
-from agentkit.events import Event, OutputT, RunResult
+from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.media import check_content, sound_messages
@@ -85,8 +87,11 @@ _USED = UsedDecisions()
 """Of all runs of this process that no journal keeps."""
 
 
-class Agent(Generic[OutputT]):
+class Agent(Generic[DepsT, OutputT]):
     """A model, its instructions and its tools. Immutable; share it between threads and loops.
+
+    `Agent[Deps, Output]`: type checkers take the first from the tools and instructions that ask for
+    `deps`, or from what is written, and hold every run to it; the second is `output_type`.
 
     Args:
         model: Produces the replies.
@@ -119,15 +124,23 @@ class Agent(Generic[OutputT]):
         TypeError: An argument is of another kind, or has another framework's name.
     """
 
+    @overload
+    def __init__(
+        self, model: Model, *, output_type: TypeForm[OutputT] = ..., **options: Unpack[Given[DepsT]]
+    ) -> None: ...
+    @overload
+    def __init__(
+        self, model: Model, *, output_type: Callable[..., OutputT], **options: Unpack[Given[DepsT]]
+    ) -> None: ...
     @explains("Agent", AGENT)
     def __init__(
         self,
         model: Model,
         *,
-        instructions: Instructions | None = None,
-        tools: Iterable[Tool[..., Any] | Callable[..., Any]] = (),
+        instructions: Instructions[DepsT] | None = None,
+        tools: Iterable[AnyTool[DepsT]] = (),
         toolsets: Iterable[ToolSource] = (),
-        output_type: type[OutputT] | Callable[..., OutputT] = str,  # type: ignore[assignment]  # the TypeVar's default is str
+        output_type: Any = str,
         planning: Planning = "off",
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
@@ -138,23 +151,7 @@ class Agent(Generic[OutputT]):
         executor: Executor | None = None,
         observers: Iterable[Observer] | None = None,
     ) -> None:
-        check_agent(
-            {
-                "model": model,
-                "instructions": instructions,
-                "tools": tools,
-                "toolsets": toolsets,
-                "output_type": output_type,
-                "settings": settings,
-                "limits": limits,
-                "context": context,
-                "policy": policy,
-                "approve": approve,
-                "ask": ask,
-                "executor": executor,
-                "observers": observers,
-            }
-        )
+        check_agent({name: value for name, value in locals().items() if name != "self"})
         self._model = model
         self._instructions = instructions
         self._answer = answer_tool(output_type)
@@ -177,7 +174,7 @@ class Agent(Generic[OutputT]):
         self,
         input: Content,  # noqa: A002 - the word users know it by
         *,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         history: Sequence[Message] = (),
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
@@ -219,14 +216,14 @@ class Agent(Generic[OutputT]):
         self,
         input: Content,  # noqa: A002 - the word users know it by
         *,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         history: Sequence[Message] = (),
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         run_id: str | None = None,
         cancellation: Cancellation | None = None,
         journal: Journal | None = None,
-    ) -> AsyncGenerator[Event, None]:
+    ) -> AsyncGenerator[RunEvent | RunFinished[OutputT], None]:
         """The same run as `run`, as its events; the last is `RunFinished`.
 
         Leaving the iteration ends the run. Arguments and exceptions are those of `run`.
@@ -242,7 +239,7 @@ class Agent(Generic[OutputT]):
         )
         # Unbounded, so that the run never waits for who watches it; what it can hold is bounded
         # by max_tokens and the number of steps.
-        send, receive = anyio.create_memory_object_stream[Event](math.inf)
+        send, receive = anyio.create_memory_object_stream[Any](math.inf)
         with receive:
             running = Detached(partial(self._start, input, options, send.send_nowait), send.close)
             try:
@@ -257,7 +254,7 @@ class Agent(Generic[OutputT]):
         self,
         input: Content,  # noqa: A002 - the word users know it by
         *,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         history: Sequence[Message] = (),
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
@@ -290,8 +287,8 @@ class Agent(Generic[OutputT]):
         inputs: Iterable[Content],
         *,
         concurrency: int = 8,
-        deps: Any = None,
-        deps_each: Iterable[Any] | None = None,
+        deps: DepsT = NO_DEPS,
+        deps_each: Iterable[DepsT] | None = None,
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         on_progress: Callable[[BatchProgress[OutputT]], object] | None = None,
@@ -339,7 +336,7 @@ class Agent(Generic[OutputT]):
         decisions: Mapping[str, Decision] | None = None,
         *,
         journal: Journal | None = None,
-        deps: Any = None,
+        deps: DepsT = NO_DEPS,
         settings: ModelSettings | None = None,
         limits: Limits | None = None,
         cancellation: Cancellation | None = None,
@@ -467,7 +464,7 @@ class Agent(Generic[OutputT]):
         observers: Iterable[Observer] | None = None,
         approve: Approver | None = None,
         ask: Callable[[str], Awaitable[str]] | None = None,
-    ) -> Agent[OutputT]:
+    ) -> Agent[DepsT, OutputT]:
         """The same agent in other surroundings, for tests and replay; see the class for each.
 
         An executor is used as it is here, without retries around it.

@@ -254,8 +254,8 @@ def _unfinished(name: str, result: RunResult[Any]) -> str:
     """Why a run has no answer, and what it had come to by then."""
     head = f"{name} stopped without an answer: {result.explanation}".strip()
     done = [*_calls(result.messages)]
-    if isinstance(result.output, str) and result.output.strip():
-        done.append(f"it was saying: {_cut(result.output.strip(), _MOST_OF_ONE)}")
+    if isinstance(result.said, str) and result.said.strip():
+        done.append(f"it was saying: {_cut(result.said.strip(), _MOST_OF_ONE)}")
     if not done:
         return f"{head} (run {result.run_id})"
     kept: list[str] = []

@@ -233,15 +233,16 @@ class Run:
     ) -> RunResult[Any]:
         """The result, if the run ended now."""
         return RunResult(
-            output=output,
+            said=output,
             stop_reason=stop,
             messages=tuple(self.messages),
             usage=self.budget.usage,
             steps=self.budget.steps,
             run_id=self.wiring.context.run_id,
             explanation=explanation,
-            paused=paused,
+            pause=paused,
             context=self.wiring.window.use(),
+            typed=self.wiring.answer is not None,
         )
 
 

@@ -7,10 +7,11 @@ import secrets
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import anyio
 from anyio.from_thread import start_blocking_portal
+from typing_extensions import TypeVar
 
 from agentkit.agent.planning import PLAN
 from agentkit.agent.state import current_call
@@ -33,7 +34,9 @@ __all__ = [
     "window_for",
 ]
 
-Instructions: TypeAlias = str | Callable[[RunContext[Any]], str | Awaitable[str]]
+DepsT = TypeVar("DepsT", default=Any)
+
+Instructions: TypeAlias = str | Callable[[RunContext[DepsT]], str | Awaitable[str]]
 """Text, or a function of the run's context, evaluated once a run so that the prompt's beginning
 (and with it the server's prefix cache) stays the same over all its steps."""
 
@@ -85,7 +88,7 @@ def default_observers() -> list[Observer]:
 
 
 async def opening(
-    instructions: Instructions | None, context: RunContext[Any], history: Sequence[Message]
+    instructions: Instructions[Any] | None, context: RunContext[Any], history: Sequence[Message]
 ) -> list[Message]:
     """The history with this run's instructions at its head."""
     text = instructions

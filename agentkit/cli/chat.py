@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import typer
@@ -101,7 +101,7 @@ class Chat:
         self.grants: list[Grant] = []
         self._thinking: bool | None = None
 
-    async def run(self, agent: Agent[str]) -> None:
+    async def run(self, agent: Agent[Any, str]) -> None:
         """Reads and answers until there is no more to read."""
         self._printer.line("Ask something; /help shows what else you can type.", "dim")
         while True:
@@ -116,7 +116,7 @@ class Chat:
                 await self._answer(agent, line)
         await agent.aclose()
 
-    async def _answer(self, agent: Agent[str], line: str) -> None:
+    async def _answer(self, agent: Agent[Any, str], line: str) -> None:
         cancellation = Cancellation()
         try:
             async with anyio.create_task_group() as group:
@@ -129,7 +129,7 @@ class Chat:
             self._printer.end_line()
         self._saved(self._file)
 
-    async def _show(self, agent: Agent[str], line: str, cancellation: Cancellation) -> None:
+    async def _show(self, agent: Agent[Any, str], line: str, cancellation: Cancellation) -> None:
         settings = ModelSettings(thinking=self._thinking)
         if self.policy is not None:
             agent = agent.override(policy=Policy(*self.grants) + self.policy)

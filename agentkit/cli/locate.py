@@ -43,7 +43,7 @@ def find_source(target: str) -> ToolSource:
     return _source(found, target)
 
 
-def find_agent(target: str, model: Model, project: Path) -> Agent[Any]:
+def find_agent(target: str, model: Model, project: Path) -> Agent[Any, Any]:
     """The agent that `file.py:name` or `module:name` names; the name is `agent` by default.
 
     Args:

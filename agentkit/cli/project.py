@@ -69,7 +69,7 @@ class Assignment:
     max_steps: int
     allow: Preset = "read-only"
 
-    def agent(self, observers: Iterable[Observer], printer: Printer) -> Agent[str]:
+    def agent(self, observers: Iterable[Observer], printer: Printer) -> Agent[Any, str]:
         """The agent; unless it only reads, it asks whoever sits at the terminal.
 
         Raises:

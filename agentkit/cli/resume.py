@@ -54,7 +54,7 @@ def resume(
             limits = Limits(steps=max_steps) if max_steps else None
             result = await agent.resume(run_id, journal=kept, limits=limits)
         if not shown.answered and result.stop_reason == "answer":  # it was recorded already
-            printer(TextDelta(str(result.output)))
+            printer(TextDelta(str(result.said)))
             printer.end_line()
         await agent.aclose()
         return result

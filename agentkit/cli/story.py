@@ -101,7 +101,7 @@ class _Story:
             return
         good = result.stop_reason == "answer"
         self.line(f"end: {result.stop_reason} {result.explanation}", "green" if good else "red")
-        output = result.output
+        output = result.said
         text = output if isinstance(output, str) else _value(output)
         if text:
             self.text(text, "", 2)

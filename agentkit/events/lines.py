@@ -31,6 +31,7 @@ def dump_event(event: Event) -> bytes:
     body: JsonObject = {"event": type(event).__name__}
     if isinstance(event, RunFinished):
         result = event.result
+        body |= {"output": result.said}
         body |= {name: getattr(result, name) for name in _OF_A_RESULT}
     else:
         body |= {part.name: getattr(event, part.name) for part in fields(event)}
@@ -61,7 +62,8 @@ def event_of(value: object) -> Event:
     body: JsonObject = dict(value) if isinstance(value, dict) else {}
     kind = body.pop("event", None)
     if kind == RunFinished.__name__:
-        return RunFinished(validated(RunResult[Any], {**body, "messages": ()}))
+        said = {"said": body.pop("output")} if "output" in body else {}
+        return RunFinished(validated(RunResult[Any], {**said, **body, "messages": ()}))
     if kind not in _KINDS:
         raise ValueError(f"not an event of a run: {str(value)[:80]!r}")
     event: Event = validated(_KINDS[kind], body)
@@ -83,7 +85,7 @@ def validated(kind: Any, body: JsonObject) -> Any:
         raise ValueError(f"{where}: {first['msg']}") from error
 
 
-_OF_A_RESULT = ("output", "stop_reason", "usage", "steps", "run_id", "explanation", "context")
+_OF_A_RESULT = ("stop_reason", "usage", "steps", "run_id", "explanation", "context")
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
 
 

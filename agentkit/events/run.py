@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, cast
 
 from typing_extensions import TypeVar
 
+from agentkit.errors import NoAnswerError
 from agentkit.events.model import (
     ContextCompacted,
     PromptFitted,
@@ -31,6 +32,9 @@ from agentkit.messages import (
     Usage,
 )
 
+if TYPE_CHECKING:
+    from agentkit.policy import PausedRun
+
 __all__ = [
     "ApprovalDecided",
     "ApprovalNeeded",
@@ -45,6 +49,7 @@ __all__ = [
     "ReplyInterrupted",
     "ReplyReceived",
     "RequestSent",
+    "RunEvent",
     "RunFinished",
     "RunResult",
     "RunStarted",
@@ -59,6 +64,7 @@ __all__ = [
 
 
 OutputT = TypeVar("OutputT", default=str)
+FinishedT = TypeVar("FinishedT", default=Any)
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,39 +411,59 @@ class RunResult(Generic[OutputT]):
     """What a run came to.
 
     Attributes:
-        output: The answer, of the agent's `output_type`; empty or partial text when `stop_reason`
-            is not `answer`.
+        said: The answer; where there is none, what there is of a text, which may be empty.
         stop_reason: Why it ended.
         messages: The whole conversation, ready to be continued.
         usage: Tokens of all steps together.
         steps: Steps made, those of sub-agents included.
         run_id: Names the run file.
         explanation: One sentence for a person when the stop needs one.
-        paused: What `Agent.resume` goes on from, when `stop_reason` is `paused`: a
-            `agentkit.policy.PausedRun`.
+        pause: See `paused`.
         context: What filled the model's window, call by call.
+        typed: The agent has an `output_type`, so that a text is no output of it.
     """
 
-    output: OutputT
+    said: OutputT | str
     stop_reason: StopReason
     messages: tuple[Message, ...]
     usage: Usage = field(default_factory=Usage)
     steps: int = 0
     run_id: str = ""
     explanation: str = ""
-    paused: Any = None
+    pause: Any = None
     context: ContextUse = field(default_factory=ContextUse, compare=False)
+    typed: bool = False
+
+    @property
+    def output(self) -> OutputT:
+        """The answer, of the agent's `output_type`.
+
+        Of an agent that answers in text it is what there is of a text when `stop_reason` is not
+        `answer`.
+
+        Raises:
+            NoAnswerError: The agent has an `output_type`, and there is no answer; it names the stop
+                reason. `stop_reason` and `said` tell of a run without raising.
+        """
+        if self.typed and self.stop_reason != "answer":
+            raise NoAnswerError(self.stop_reason, self.explanation)
+        return cast("OutputT", self.said)
+
+    @property
+    def paused(self) -> PausedRun | None:
+        """What `Agent.resume` goes on from, when `stop_reason` is `paused`."""
+        return cast("PausedRun | None", self.pause)
 
 
 @dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(Generic[FinishedT]):
     """The last event of a run, however it ended."""
 
-    result: RunResult[Any]
+    result: RunResult[FinishedT]
     step: int = 0
 
 
-Event: TypeAlias = (
+RunEvent: TypeAlias = (
     TextDelta
     | ReasoningDelta
     | ToolCallDelta
@@ -459,5 +485,7 @@ Event: TypeAlias = (
     | PartialOutput
     | ContextCompacted
     | SubRunEvent
-    | RunFinished
 )
+"""What happens in a run before it ends."""
+
+Event: TypeAlias = RunEvent | RunFinished

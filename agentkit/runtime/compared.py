@@ -76,7 +76,7 @@ def _ends(old: RunResult[Any], new: RunResult[Any]) -> Iterator[tuple[str, objec
             new.explanation,
         ],
     )
-    yield "output of the run", old.output, new.output
+    yield "output of the run", old.said, new.said
     yield "what the run spent", [old.steps, old.usage], [new.steps, new.usage]
 
 

@@ -65,7 +65,9 @@ class ReplayReport:
         return "\n".join([head + end, *(f"note: {note}" for note in self.notes)])
 
 
-async def replay(agent: Agent[Any], events: Iterable[Event], *, deps: Any = None) -> ReplayReport:
+async def replay(
+    agent: Agent[Any, Any], events: Iterable[Event], *, deps: Any = None
+) -> ReplayReport:
     """Runs an agent on a record of one of its runs, without its model and its tools.
 
     Args:
@@ -102,7 +104,7 @@ async def replay(agent: Agent[Any], events: Iterable[Event], *, deps: Any = None
     )
 
 
-def assert_replays(agent: Agent[Any], run: str | Path, *, deps: Any = None) -> None:
+def assert_replays(agent: Agent[Any, Any], run: str | Path, *, deps: Any = None) -> None:
     """For tests: fails with a readable diff unless the agent replays a run identically.
 
     Args:
@@ -159,7 +161,7 @@ def _asked(event: ModelCalled) -> tuple[object, ...]:
 
 
 async def _play(
-    agent: Agent[Any], tape: Tape, paused: PausedRun | None, deps: Any
+    agent: Agent[Any, Any], tape: Tape, paused: PausedRun | None, deps: Any
 ) -> RunResult[Any] | None:
     """One part of the run again; its result, if it came that far."""
     played = agent.override(

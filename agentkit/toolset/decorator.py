@@ -7,7 +7,7 @@ import types
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolDefinition
@@ -33,14 +33,39 @@ __all__ = ["make_tool", "tool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+D = TypeVar("D")
+S = TypeVar("S")
 
 
 _APPROVAL = 'write approval="always"'
 _ANNOTATED = "annotate the function's parameters; its schema is made of them"
 
 
+class _Maker(Protocol):
+    """`@tool(...)` with its options given: takes the function."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[ToolContext[D], P], R], /
+    ) -> Tool[Concatenate[ToolContext[D], P], R, D]: ...
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[S, ToolContext[D], P], R], /
+    ) -> Tool[Concatenate[S, ToolContext[D], P], R, D]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Tool[P, R, object]: ...
+
+
 @overload
-def tool(function: Callable[P, R], /) -> Tool[P, R]: ...
+def tool(
+    function: Callable[Concatenate[ToolContext[D], P], R], /
+) -> Tool[Concatenate[ToolContext[D], P], R, D]: ...
+@overload
+def tool(
+    function: Callable[Concatenate[S, ToolContext[D], P], R], /
+) -> Tool[Concatenate[S, ToolContext[D], P], R, D]: ...
+@overload
+def tool(function: Callable[P, R], /) -> Tool[P, R, object]: ...
 @overload
 def tool(
     *,
@@ -57,7 +82,7 @@ def tool(
     examples: tuple[JsonObject, ...] = (),
     strict: bool = True,
     probe: Probe | None = None,
-) -> Callable[[Callable[P, R]], Tool[P, R]]: ...
+) -> _Maker: ...
 @explains(
     "@tool",
     {
@@ -94,7 +119,7 @@ def tool(
     examples: tuple[JsonObject, ...] = (),
     strict: bool = True,
     probe: Probe | None = None,
-) -> Tool[P, R] | Callable[[Callable[P, R]], Tool[P, R]]:
+) -> Tool[P, R, Any] | Callable[[Callable[P, R]], Tool[P, R, Any]]:
     """Makes a tool of a typed callable: a function, method, partial or object; sync or async.
 
     Args:

@@ -16,10 +16,11 @@ from typing import (
     Literal,
     ParamSpec,
     Protocol,
-    TypeVar,
     cast,
     overload,
 )
+
+from typing_extensions import TypeVar
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolCall, ToolDefinition, ToolResult
@@ -44,6 +45,8 @@ __all__ = ["Arguments", "Tool", "ValidatedCall"]
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
+DepsT = TypeVar("DepsT", default=Any, contravariant=True)
+"""What a tool asks of a run: the `deps` that its context is annotated with; anything, for none."""
 Self_ = TypeVar("Self_")
 
 
@@ -118,7 +121,7 @@ class ValidatedCall:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Tool(Generic[P, R]):
+class Tool(Generic[P, R, DepsT]):
     """A function a model can call. Calling it from Python is calling the function.
 
     Attributes:
@@ -226,11 +229,11 @@ class Tool(Generic[P, R]):
         return self.function(*args, **kwargs)
 
     @overload
-    def __get__(self, instance: None, owner: type[Any]) -> Tool[P, R]: ...
+    def __get__(self, instance: None, owner: type[Any]) -> Tool[P, R, DepsT]: ...
     @overload
     def __get__(
-        self: Tool[Concatenate[Self_, Q], R], instance: Self_, owner: type[Any] | None = None
-    ) -> Tool[Q, R]: ...
+        self: Tool[Concatenate[Self_, Q], R, DepsT], instance: Self_, owner: type[Any] | None = None
+    ) -> Tool[Q, R, DepsT]: ...
     def __get__(self, instance: Any, owner: type[Any] | None = None) -> Tool[..., Any]:
         """A decorated method, bound to its instance as Python's own methods are."""
         if instance is None or not self.receiver:

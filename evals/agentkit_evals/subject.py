@@ -26,7 +26,7 @@ REFERENCES: Final[tuple[Reference, ...]] = get_args(Reference)
 
 _ADDRESS: Final = ("http://", "https://")
 
-AgentMaker: TypeAlias = Callable[[Trial, int, Turn], Agent[Any]]
+AgentMaker: TypeAlias = Callable[[Trial, int, Turn], Agent[Any, Any]]
 """Trial, number of the turn, the turn → the agent that takes it."""
 
 
@@ -60,7 +60,7 @@ class Subject:
         make = self._make()
         model = self._model()
 
-        def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any]:  # noqa: ARG001 - a model is the same in all turns
+        def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:  # noqa: ARG001 - a model is the same in all turns
             return make(model, turn, replace(self.settings, seed=trial.seed))
 
         try:
@@ -113,10 +113,10 @@ class Subject:
         return VLLMModel(self.model, self.model_name, api_key=os.environ.get("AGENTKIT_API_KEY"))
 
 
-_Make: TypeAlias = Callable[[Model, Turn, ModelSettings], Agent[Any]]
+_Make: TypeAlias = Callable[[Model, Turn, ModelSettings], Agent[Any, Any]]
 
 
-def _plain(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any]:
+def _plain(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any, Any]:
     return Agent(
         model,
         instructions=turn.instructions,
@@ -149,7 +149,7 @@ def _tiny() -> Model:
 
 
 def _reference(kind: Reference) -> AgentMaker:
-    def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any]:
+    def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:
         turns = replayed(kind, trial.case.gold)
         wanted = turns[number] if number < len(turns) else ()
         script = [*(call(name, **arguments) for name, arguments in wanted), say("Done.")]

@@ -201,7 +201,7 @@ class _Watch:
         ran = [each for step in steps for each in step.ran.values()]
         return TurnRecord(
             stop_reason=result.stop_reason,
-            output=str(result.output),
+            output=str(result.said),
             steps=result.steps,
             usage=result.usage,
             calls=tuple(self._call(each.end) for each in ran if each.end is not None),

@@ -148,7 +148,7 @@ class Tables:
         return Analysis(answer=answer, figures=figures, sql=sql)
 
 
-def agent(model: Model, project: Path) -> Agent[Analysis]:
+def agent(model: Model, project: Path) -> Agent[Any, Analysis]:
     """An agent whose answers about the CSV files of a folder are checked data."""
     tables = Tables(project)
     return Agent(

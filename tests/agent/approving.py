@@ -49,6 +49,7 @@ from agentkit.messages import (
 )
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Grant, PausedRun, preset
 from tests.mortal import Killed, Mortal
+from tests.pausing import pause_of
 
 __all__ = ["MemoryJournal", "interleaving"]
 
@@ -318,7 +319,7 @@ class World:
 
     # --- what the agent is made of ---
 
-    def agent(self, approve: Callable[[Approval], Any] | None) -> Agent[str]:
+    def agent(self, approve: Callable[[Approval], Any] | None) -> Agent[Any, str]:
         return Agent(
             self.model,
             tools=TOOLS,
@@ -378,9 +379,9 @@ class World:
             self._closes(result)
             self.told.append(result)
             if result.stop_reason == "paused":
-                for approval in result.paused.waiting:
+                for approval in pause_of(result).waiting:
                     self.ledger.shown(approval)
-                copy = PausedRun.from_json(result.paused.to_json())
+                copy = PausedRun.from_json(pause_of(result).to_json())
                 self.pauses.append(Pause(copy, frozenset(life.rules)))
         if self.journal is not None:
             self.journal.reborn()
@@ -392,7 +393,7 @@ class World:
             return
         done = {m.call_id for m in result.messages if isinstance(m, ToolMessage)}
         if result.stop_reason == "paused":
-            done -= {each.call.id for each in result.paused.waiting}
+            done -= {each.call.id for each in pause_of(result).waiting}
         for question in self.ledger.questions.values():
             question.closed |= question.call in done
 
@@ -510,7 +511,7 @@ class World:
             result = self.told[-1]
             if result.stop_reason != "paused":
                 break
-            decisions = {each.id: Approve() for each in result.paused.waiting}
+            decisions = {each.id: Approve() for each in pause_of(result).waiting}
         assert self.told[-1].stop_reason in ("answer", "loop"), self.told[-1].explanation
         self._books()
 

@@ -25,6 +25,7 @@ from agentkit.agent.state import Cancellation
 from agentkit.messages import Message, ModelRequest, ToolCall
 from agentkit.policy import Approve, Deny, Edit, PausedRun, Policy, history_problems
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
+from tests.pausing import pause_of
 
 __all__ = ["TOOLS", "one_history", "random_reply"]
 
@@ -128,7 +129,7 @@ async def one_history(seed: int, check: Check) -> int:
 
 
 async def _one_run(
-    agent: Agent[str], history: Sequence[Message], rng: random.Random
+    agent: Agent[Any, str], history: Sequence[Message], rng: random.Random
 ) -> Sequence[Message]:
     cancellation = Cancellation()
     awaits = rng.choice([0, 0, 1, 3, 7, 15]) or 200  # a hanging tool is cancelled in the end
@@ -138,7 +139,7 @@ async def _one_run(
         try:
             result = await agent.run(rng.choice(TEXTS), history=history, cancellation=cancellation)
             while result.stop_reason == "paused" and rng.random() < 0.8:
-                paused = PausedRun.from_json(result.paused.to_json())
+                paused = PausedRun.from_json(pause_of(result).to_json())
                 result = await agent.resume(
                     paused, _decisions(paused, rng), cancellation=cancellation
                 )

@@ -24,6 +24,7 @@ from agentkit.policy import (
     preset,
 )
 from agentkit.testing import ScriptedModel, call, calls, say
+from tests.pausing import pause_of
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +47,7 @@ class Desk:
 
         return pay
 
-    def agent(self, *script: Any, **options: Any) -> Agent[str]:
+    def agent(self, *script: Any, **options: Any) -> Agent[Any, str]:
         options = {"policy": preset("ask"), "observers": (), **options}
         return Agent(ScriptedModel(script), tools=[self.pay], **options)
 
@@ -65,7 +66,7 @@ def yes(paused: PausedRun) -> dict[str, Decision]:
 async def test_two_equal_calls_that_wait_are_two_questions_and_two_decisions() -> None:
     desk = Desk()
     twice = calls(("pay", {"amount": 5}), ("pay", {"amount": 5}))
-    paused = (await desk.agent(twice).run("x")).paused
+    paused = pause_of(await desk.agent(twice).run("x"))
     first, second = paused.waiting
     assert first.id != second.id
     both = await desk.agent(say("done")).resume(paused, yes(paused))
@@ -73,12 +74,12 @@ async def test_two_equal_calls_that_wait_are_two_questions_and_two_decisions() -
     assert [text[:6] for text in results(both)] == ["paid 5", "paid 5"]
 
     one = Desk()
-    paused = (await one.agent(twice).run("x")).paused
+    paused = pause_of(await one.agent(twice).run("x"))
     left = await one.agent().resume(paused, {paused.waiting[1].id: Approve()})
     assert (left.stop_reason, one.paid) == ("paused", [5])
-    (waiting,) = left.paused.waiting
+    (waiting,) = pause_of(left).waiting
     assert waiting == paused.waiting[0]
-    done = await one.agent(say("done")).resume(left.paused, {waiting.id: Deny("once is enough")})
+    done = await one.agent(say("done")).resume(pause_of(left), {waiting.id: Deny("once is enough")})
     assert (done.output, one.paid) == ("done", [5])
 
 
@@ -98,10 +99,10 @@ async def test_an_approver_is_asked_for_each_of_two_equal_calls() -> None:
 async def test_a_decision_does_not_cover_the_same_call_of_a_later_step() -> None:
     desk = Desk()
     again = desk.agent(call("pay", amount=5))
-    paused = (await desk.agent(call("pay", amount=5)).run("x")).paused
+    paused = pause_of(await desk.agent(call("pay", amount=5)).run("x"))
     later = await again.resume(paused, yes(paused))
     assert (later.stop_reason, desk.paid) == ("paused", [5])
-    assert later.paused.waiting[0].id != paused.waiting[0].id
+    assert pause_of(later).waiting[0].id != paused.waiting[0].id
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -109,31 +110,31 @@ async def test_resuming_again_while_the_model_is_away_pays_once(tmp_path: Path, 
     desk = Desk()
     journal = SQLiteJournal(tmp_path / "runs.db") if kept else None
     agent = desk.agent(call("pay", amount=5), GONE, GONE, GONE, call("pay", amount=5), say("done"))
-    paused = (await agent.run("x", journal=journal)).paused
+    paused = pause_of(await agent.run("x", journal=journal))
     for _ in range(3):
         try:
             result = await agent.resume(paused, yes(paused), journal=journal)
         except ModelConnectionError:
             continue
         assert result.stop_reason == "paused", "without a journal a person decides anew"
-        assert result.paused.waiting[0].id != paused.waiting[0].id
+        assert pause_of(result).waiting[0].id != paused.waiting[0].id
     assert desk.paid == [5]
     if journal is not None:
         result = await agent.resume(paused, yes(paused), journal=journal)
         assert result.stop_reason == "paused", "the later call is another one"
-        done = await agent.resume(result.paused, yes(result.paused), journal=journal)
+        done = await agent.resume(pause_of(result), yes(pause_of(result)), journal=journal)
         assert (done.output, desk.paid) == ("done", [5, 5])
         journal.close()
 
 
 async def test_two_runs_from_one_pause_need_a_decision_each() -> None:
     desk = Desk()
-    paused = (await desk.agent(call("pay", amount=5)).run("x")).paused
+    paused = pause_of(await desk.agent(call("pay", amount=5)).run("x"))
     copy = PausedRun.from_json(paused.to_json())
     one = await desk.agent(say("one")).resume(paused, yes(paused))
     two = await desk.agent(say("two")).resume(copy, yes(paused))
     assert (one.output, two.stop_reason, desk.paid) == ("one", "paused", [5])
-    assert (await desk.agent(say("two")).resume(two.paused, yes(two.paused))).output == "two"
+    assert (await desk.agent(say("two")).resume(pause_of(two), yes(pause_of(two)))).output == "two"
     assert desk.paid == [5, 5]
 
 
@@ -144,7 +145,7 @@ async def test_of_two_resumptions_at_the_same_time_one_pays() -> None:
         await together.wait()
 
     twice = calls(("pay", {"amount": 5}), ("pay", {"amount": 6}))
-    paused = (await desk.agent(twice).run("x")).paused
+    paused = pause_of(await desk.agent(twice).run("x"))
     decisions = {paused.waiting[0].id: Approve()}
     ends: list[RunResult[str]] = []
 
@@ -159,14 +160,14 @@ async def test_of_two_resumptions_at_the_same_time_one_pays() -> None:
         together.set()
     assert desk.paid == [5]
     assert [end.stop_reason for end in ends] == ["paused", "paused"]
-    refused = [r for end in ends for r in end.paused.done if r.kind == "denied"]
+    refused = [r for end in ends for r in pause_of(end).done if r.kind == "denied"]
     assert "another resumption of this run has used the decision" in str(refused[0].content)
 
 
 async def test_a_run_of_the_same_name_has_questions_of_its_own() -> None:
     desk = Desk()
-    first = (await desk.agent(call("pay", amount=5)).run("x", run_id="same")).paused
-    second = (await desk.agent(call("pay", amount=5)).run("x", run_id="same")).paused
+    first = pause_of(await desk.agent(call("pay", amount=5)).run("x", run_id="same"))
+    second = pause_of(await desk.agent(call("pay", amount=5)).run("x", run_id="same"))
     assert first.waiting[0].id != second.waiting[0].id
     left = await desk.agent().resume(second, yes(first))
     assert (left.stop_reason, desk.paid) == ("paused", [])
@@ -174,17 +175,17 @@ async def test_a_run_of_the_same_name_has_questions_of_its_own() -> None:
 
 async def test_a_call_whose_target_has_changed_is_asked_about_again() -> None:
     desk = Desk()
-    paused = (await desk.agent(call("pay", amount=5)).run("x")).paused
+    paused = pause_of(await desk.agent(call("pay", amount=5)).run("x"))
     moved = Policy(target=lambda _call: "another account") + preset("ask")
     left = await desk.agent(policy=moved).resume(paused, yes(paused))
     assert (left.stop_reason, desk.paid) == ("paused", [])
-    assert left.paused.waiting[0].target == "another account"
+    assert pause_of(left).waiting[0].target == "another account"
 
 
 async def test_a_resumption_that_ends_before_the_call_starts_leaves_the_decision() -> None:
     desk = Desk()
     twice = calls(("pay", {"amount": 5}), ("pay", {"amount": 6}))
-    paused = (await desk.agent(twice).run("x")).paused
+    paused = pause_of(await desk.agent(twice).run("x"))
     decisions = {paused.waiting[0].id: Approve()}
 
     def broken(_approval: Approval) -> Decision:
@@ -204,7 +205,7 @@ async def test_a_decision_that_was_used_is_not_replaced_by_a_later_one(
     desk = Desk()
     journal = SQLiteJournal(tmp_path / "runs.db") if kept else None
     agent = desk.agent(call("pay", amount=5), say("done"), say("done"))
-    paused = (await agent.run("x", journal=journal)).paused
+    paused = pause_of(await agent.run("x", journal=journal))
     (waiting,) = paused.waiting
     await agent.resume(paused, {waiting.id: Deny("no")}, journal=journal)
     late = await agent.resume(paused, {waiting.id: Approve()}, journal=journal)
@@ -218,7 +219,7 @@ async def test_what_is_no_decision_is_refused_with_the_remedy() -> None:
     desk = Desk()
     with pytest.raises(TypeError, match=r"approve= returned True; return Approve\(\)"):
         await desk.agent(call("pay", amount=5), approve=lambda _approval: True).run("x")
-    paused = (await desk.agent(call("pay", amount=5)).run("x")).paused
+    paused = pause_of(await desk.agent(call("pay", amount=5)).run("x"))
     with pytest.raises(TypeError, match=r"is 'yes'; give Approve\(\)"):
         await desk.agent().resume(paused, {paused.waiting[0].id: "yes"})  # type: ignore[dict-item]  # a mistake
     assert desk.paid == []
@@ -246,15 +247,15 @@ async def test_a_grant_is_a_rule_for_the_rest_of_the_run_and_is_recorded_as_one(
     journal = SQLiteJournal(tmp_path / "runs.db") if kept else None
     script = [call("pay", amount=5), call("pay", amount=50), call("pay", amount=6)]
     agent = desk.agent(*script, say("done"), observers=[lambda _id, event: events.append(event)])
-    paused = (await agent.run("x", journal=journal)).paused
+    paused = pause_of(await agent.run("x", journal=journal))
     grant = Grant("pay", "account 5*")
     decisions = {paused.waiting[0].id: Approve(grant)}
     left = await agent.resume(paused, decisions, journal=journal)
     assert desk.paid == [5, 50], "the third matches no pattern"
-    assert left.paused.waiting[0].call.arguments == {"amount": 6}
+    assert pause_of(left).waiting[0].call.arguments == {"amount": 6}
     (decided,) = [event for event in events if isinstance(event, ApprovalDecided)]
     assert decided.grant == {"tool": "pay", "target": "account 5*"}
-    done = await agent.resume(left.paused, yes(left.paused), journal=journal)
+    done = await agent.resume(pause_of(left), yes(pause_of(left)), journal=journal)
     assert (done.output, desk.paid) == ("done", [5, 50, 6])
     if journal is not None:
         journal.close()
@@ -265,7 +266,7 @@ async def test_a_grant_outlives_a_pause_and_not_the_run() -> None:
     always = Policy(lambda call: "ask" if call.arguments["amount"] < 9 else "deny")
     script = [call("pay", amount=5), call("pay", amount=99), call("pay", amount=6), say("done")]
     agent = desk.agent(*script, policy=always)
-    paused = (await agent.run("x")).paused
+    paused = pause_of(await agent.run("x"))
     done = await agent.resume(paused, {paused.waiting[0].id: Approve(Grant("pay"))})
     assert (done.output, desk.paid) == ("done", [5, 6]), "what is refused stays refused"
     assert (await desk.agent(call("pay", amount=5)).run("y")).stop_reason == "paused"
@@ -315,7 +316,7 @@ def helper(desk: Desk, **options: Any) -> Tool[..., Any]:
     return worker.as_tool("help", "Helps.")
 
 
-def lead(tools: list[Tool[..., Any]], **options: Any) -> Agent[str]:
+def lead(tools: list[Tool[..., Any]], **options: Any) -> Agent[Any, str]:
     script = [call("help", task="Pay."), say("done")]
     return Agent(ScriptedModel(script), tools=tools, observers=(), **options)
 
@@ -406,7 +407,7 @@ async def test_what_a_sub_agent_has_read_counts_for_its_caller_and_the_other_way
 async def test_what_was_said_of_a_call_comes_before_a_rule_that_was_made_beside_it() -> None:
     desk = Desk()
     three = calls(*[("pay", {"amount": 5})] * 3)
-    paused = (await desk.agent(three).run("x")).paused
+    paused = pause_of(await desk.agent(three).run("x"))
     first, second, third = (approval.id for approval in paused.waiting)
     decisions: dict[str, Decision] = {
         first: Approve(Grant("pay")),

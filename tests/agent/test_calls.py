@@ -43,6 +43,7 @@ from agentkit.messages import (
 )
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, PausedRun, Policy
 from agentkit.testing import Reply, ScriptedModel, call, calls, say
+from tests.pausing import pause_of
 
 pytestmark = pytest.mark.anyio
 
@@ -222,7 +223,7 @@ async def test_a_paused_run_resumes_in_another_process_and_an_approval_is_used_o
     assert result.stop_reason == "paused"
     assert runs == []
     assert any(isinstance(event, ApprovalNeeded) for event in events)
-    paused = PausedRun.from_json(result.paused.to_json())
+    paused = PausedRun.from_json(pause_of(result).to_json())
 
     model = ScriptedModel([call("save", text="a")])  # the same call again: asked again
     second = Agent(model, tools=[save, add], policy=policy, observers=())
@@ -399,7 +400,7 @@ async def test_a_decision_is_an_event_whether_it_came_in_the_run_or_in_a_pause(
     await agent_of(lambda _approval: decision).run("x")
     (asked,) = [event for event in events if isinstance(event, ApprovalDecided)]
     events.clear()
-    paused = (await agent_of(None).run("x")).paused
+    paused = pause_of(await agent_of(None).run("x"))
     await agent_of(None).resume(paused, {paused.waiting[0].id: decision})
     (given,) = [event for event in events if isinstance(event, ApprovalDecided)]
     assert given == replace(asked, id=paused.waiting[0].id), "each run has its own questions"

@@ -14,6 +14,7 @@ from agentkit import (
     Cancellation,
     Limits,
     ModelConnectionError,
+    NoAnswerError,
     RunFiles,
     RunFinished,
     SQLiteJournal,
@@ -173,7 +174,9 @@ async def test_a_typed_answer_that_was_cut_is_no_output() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(cancel)
         result = await agent.run("go", cancellation=cancellation)
-        assert str(result.output) != "The shelf is"
+        with pytest.raises(NoAnswerError, match="ended by 'cancelled'"):
+            _ = result.output
+        assert str(result.said) != "The shelf is"
 
 
 # --- what goes over the wire -------------------------------------------------------------------

@@ -16,6 +16,7 @@ from agentkit.policy import Approval, Approve, Decision, Policy
 from agentkit.testing import ScriptedModel, call, calls, say
 from agentkit.toolset import Happened, Tool
 from tests.mortal import Killed, Mortal
+from tests.pausing import pause_of
 
 
 class Desk:
@@ -274,8 +275,8 @@ def test_a_paused_run_goes_on_from_the_journal_with_the_decisions(tmp_path: Path
     async def main() -> list[RunResult]:
         first = await agent.run("Go.", journal=journal, run_id="r")
         again = await agent.resume("r", journal=journal)
-        yes = {first.paused.waiting[0].id: Approve()}
-        second = await agent.resume(first.paused, yes, journal=journal)
+        yes = {pause_of(first).waiting[0].id: Approve()}
+        second = await agent.resume(pause_of(first), yes, journal=journal)
         return [first, again, second, await agent.resume("r", journal=journal)]
 
     results = anyio.run(main)
@@ -333,7 +334,7 @@ def test_a_crashed_call_is_settled_by_the_graver_of_its_effects_then_and_now(
     looks = {"pure": tool(effect="pure", name="look"), "once": tool(effect="once", name="look")}
     journal = SQLiteJournal(tmp_path / "runs.db")
 
-    def agent(effect: str, *script: Any) -> Agent[str]:
+    def agent(effect: str, *script: Any) -> Agent[Any, str]:
         return Agent(
             ScriptedModel(script), tools=[looks[effect](desk.do)], observers=(), executor=Mortal()
         )

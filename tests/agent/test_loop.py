@@ -28,6 +28,7 @@ from agentkit.messages import AssistantMessage, Message, ToolMessage, text_of
 from agentkit.policy import Approve
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 from agentkit.toolset import ValidatedCall
+from tests.pausing import pause_of
 
 pytestmark = pytest.mark.anyio
 
@@ -379,7 +380,7 @@ async def test_a_resumed_run_can_be_cancelled_as_well() -> None:
     agent = Agent(
         ScriptedModel([call("hang")]), tools=[hang], policy=Policy.ask("writes"), observers=()
     )
-    paused = (await agent.run("x")).paused
+    paused = pause_of(await agent.run("x"))
     decisions = {approval.id: Approve() for approval in paused.waiting}
     result = await agent.resume(paused, decisions, cancellation=cancellation)
     assert result.stop_reason == "cancelled"

@@ -36,7 +36,7 @@ def requests_of(events: Sequence[Event]) -> list[ModelRequest]:
     return found
 
 
-async def watched(agent: Agent[Any], **options: Any) -> list[Event]:
+async def watched(agent: Agent[Any, Any], **options: Any) -> list[Event]:
     return [event async for event in agent.stream("go", **options)]
 
 

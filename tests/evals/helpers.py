@@ -53,7 +53,7 @@ def scripted(*script: Reply | Exception) -> AgentMaker:
 
 
 def given(model: Model) -> AgentMaker:
-    def make(_trial: Trial, _number: int, turn: Turn) -> Agent[Any]:
+    def make(_trial: Trial, _number: int, turn: Turn) -> Agent[Any, Any]:
         return Agent(model, toolsets=[turn.tools], observers=())
 
     return make

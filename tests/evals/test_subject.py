@@ -16,7 +16,7 @@ TRIAL = Trial(Case("a"), 0, 7)
 TURN = Turn(text="Go.", tools=Toolset(), instructions="Be brief.")
 
 
-def my_agent(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any]:
+def my_agent(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any, Any]:
     text = f"{settings.seed} {turn.text}"
     return Agent(model, instructions=text, settings=settings, observers=())
 

@@ -36,6 +36,7 @@ from agentkit import (
 from agentkit.messages import ModelSettings
 from agentkit.policy import Decision, Deny, Edit, Policy, Prices
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
+from tests.pausing import pause_of
 
 __all__ = ["JOURNAL", "RUNS", "GoldenRun", "write"]
 
@@ -119,11 +120,11 @@ class GoldenRun:
     decision: Decision | None = None
     helped: bool = False
 
-    def make(self, script: Sequence[Reply | Exception], **more: Any) -> Agent[Any]:
+    def make(self, script: Sequence[Reply | Exception], **more: Any) -> Agent[Any, Any]:
         """Its agent with a script, such as the one for what is still to come."""
         tools: list[Tool[..., Any]] = [look, read, pay, save, wait, fail]
         if self.helped:
-            helper: Agent[Any] = Agent(ScriptedModel([say("Done.")]), observers=())
+            helper: Agent[Any, Any] = Agent(ScriptedModel([say("Done.")]), observers=())
             tools.append(helper.as_tool("helper", "Does a task."))
         options: dict[str, Any] = {"instructions": "Be brief.", **self.agent, **more}
         # A set keeps the order that these had when every list did; a typed answer stood last then.
@@ -266,7 +267,7 @@ def _second(name: str, golden: GoldenRun, folder: Path) -> None:
         decisions: dict[str, Decision] = {}
         if golden.decision is not None:
             first = await golden.make([], observers=()).resume(name, journal=journal)
-            decisions = {each.id: golden.decision for each in first.paused.waiting}
+            decisions = {each.id: golden.decision for each in pause_of(first).waiting}
         agent = golden.make(golden.rest, observers=[RunFiles(folder)])
         await agent.resume(name, decisions, journal=journal)
         journal.close()

@@ -238,7 +238,7 @@ def go_on(case: Case, folder: Path) -> bool:
     """Goes on with the run, and where that is refused begins it anew; whether either was let."""
     model = SeededModel(case.seed, case.calls, Bomb())
     tools = tools_of(Diary(folder / "diary"), Bomb(), case.seed, 0.0)
-    agent: Agent[Any] = Agent(model, tools=tools, observers=())
+    agent: Agent[Any, Any] = Agent(model, tools=tools, observers=())
 
     async def main() -> RunResult | None:
         with SQLiteJournal(folder / "runs.db") as journal:

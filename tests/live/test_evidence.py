@@ -107,7 +107,7 @@ def test_a_reply_that_is_held_to_calls_is_one_in_ordinary_tokens_too(*, stream: 
         max_tokens=200,
         extra_body={"logit_bias": SPELL_CALL},
     )
-    agent: Agent[Any] = Agent(VLLMModel(URL, api_key=KEY, stream=stream), tools=[mark])
+    agent: Agent[Any, Any] = Agent(VLLMModel(URL, api_key=KEY, stream=stream), tools=[mark])
     for seed in range(2 * TIMES):
         seeded = ModelSettings(seed=seed).over(settings)
         agent.run_sync("Mark 7.", settings=seeded, limits=Limits(steps=1))

@@ -141,7 +141,7 @@ def test_both_make_the_same_calls_for_the_demonstrations_questions(
 
 def made_calls(model: Model, project: Path, question: str) -> list[tuple[str, Any]]:
     """Names and arguments of the calls of a greedy run."""
-    agent: Agent[str] = project_assistant(model, project)
+    agent: Agent[Any, str] = project_assistant(model, project)
     result = agent.run_sync(question, settings=ModelSettings(temperature=0, thinking=False))
     assert result.stop_reason == "answer"
     replies = [m for m in result.messages if isinstance(m, AssistantMessage)]

@@ -127,7 +127,7 @@ class Seen:
     asked: Counter[str] = field(default_factory=Counter)
 
 
-def _built(member: Member, seen: Seen) -> Agent[str]:
+def _built(member: Member, seen: Seen) -> Agent[Any, str]:
     tools = [_tool(made, seen) for made in member.tools]
     below = [_built(each, seen).as_tool(each.name, "Helps.") for each in member.below]
     policy: Any = None if member.policy == "no policy" else member.policy

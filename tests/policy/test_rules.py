@@ -134,7 +134,7 @@ def test_an_unknown_preset_is_an_error() -> None:
     with pytest.raises(ValueError, match="there are read-only, ask, auto-edit, full"):
         preset("yolo")  # type: ignore[arg-type]  # what a configuration might say
     with pytest.raises(ValueError, match="there is no preset 'yolo'"):
-        Agent(ScriptedModel([]), policy="yolo")  # type: ignore[arg-type]  # likewise
+        Agent(ScriptedModel([]), policy="yolo")  # type: ignore[call-overload]  # likewise
 
 
 # --- what a run has read -----------------------------------------------------------------------

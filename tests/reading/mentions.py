@@ -243,7 +243,7 @@ class MentionBench:
         tools = recording(MENTIONED, self._ran)
         plain = Agent(model, toolsets=[tools], observers=())
         helper = plain.as_tool("helper", "Reads a file.")
-        self._agents: dict[Shape, Agent[Any]] = {
+        self._agents: dict[Shape, Agent[Any, Any]] = {
             "text": plain,
             "typed": Agent(model, toolsets=[tools], output_type=Summary, observers=()),
             "sub-agent": Agent(model, tools=[helper], toolsets=[tools], observers=()),

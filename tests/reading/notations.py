@@ -175,7 +175,7 @@ class NotationBench:
         self._script: list[Wrote] = []
         self._server = Server(self._write, source=self.source, ids=ids, grammar=grammar)
         model = VLLMModel(URL, http_client=self._server.client(), stream=stream)
-        self._agent: Agent[str] = Agent(
+        self._agent: Agent[Any, str] = Agent(
             model, toolsets=[recording(_CALLED, self._ran)], observers=()
         )
 

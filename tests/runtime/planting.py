@@ -21,7 +21,7 @@ from tests.agent.histories import TOOLS, random_reply
 
 __all__ = ["Planted", "plants_of", "recorded_run", "replays", "step_found"]
 
-MakeAgent: TypeAlias = Callable[[], Agent[Any]]
+MakeAgent: TypeAlias = Callable[[], Agent[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ async def recorded_run(seed: int) -> tuple[MakeAgent, list[Event]]:
     }
     script = [random_reply(rng) for _ in range(40)]
     events: list[Event] = []
-    agent: Agent[Any] = Agent(
+    agent: Agent[Any, Any] = Agent(
         ScriptedModel(script),
         approve=lambda _approval: _decision(rng),
         observers=[lambda _run_id, event: events.append(load_event(dump_event(event)))],
@@ -68,13 +68,13 @@ def _nobody(_approval: Approval) -> Decision:
     raise AssertionError("a replay asks nobody")
 
 
-async def replays(agent: Agent[Any], events: Sequence[Event]) -> str:
+async def replays(agent: Agent[Any, Any], events: Sequence[Event]) -> str:
     """Empty if the record replays identically, else what differs."""
     report = await replay(agent, events)
     return "" if report.identical else str(report)
 
 
-async def step_found(agent: Agent[Any], planted: Planted) -> int | None:
+async def step_found(agent: Agent[Any, Any], planted: Planted) -> int | None:
     """The step at which a change was found."""
     report = await replay(agent, planted.events)
     return report.divergence.step if report.divergence is not None else None

@@ -35,6 +35,7 @@ from agentkit.runtime import ReplayReport, assert_replays, replay
 from agentkit.testing import ScriptedModel, call, calls, cut, say
 from agentkit.trace import TraceError, keep_secret, read_events
 from tests.mortal import Killed, Mortal
+from tests.pausing import pause_of
 
 pytestmark = pytest.mark.anyio
 RAN: list[str] = []
@@ -80,7 +81,7 @@ SHOP: dict[str, Any] = {
 }
 
 
-def agent_of(script: Sequence[Any] = (), **options: Any) -> Agent[Any]:
+def agent_of(script: Sequence[Any] = (), **options: Any) -> Agent[Any, Any]:
     chosen: dict[str, Any] = {"observers": (), **options}
     return Agent(ScriptedModel(script), **chosen)
 
@@ -176,9 +177,9 @@ async def test_a_paused_run_replays_with_what_came_after_the_pause(
     guarded = {**SHOP, "policy": Policy.ask("writes"), "observers": [RunFiles(tmp_path)]}
     script = [calls(("order", {"item": "tea"}), ("price", {"item": "tea"}))]
     result = await agent_of(script, **guarded).run("Buy tea.", run_id="r")
-    (waiting,) = result.paused.waiting
+    (waiting,) = pause_of(result).waiting
     resumed = agent_of([say("Done.")], **guarded)
-    await resumed.resume(result.paused, {waiting.id: decision}, settings=ModelSettings(seed=1))
+    await resumed.resume(pause_of(result), {waiting.id: decision}, settings=ModelSettings(seed=1))
     report = await replayed(recorded(tmp_path), {**SHOP, "policy": Policy.ask("writes")})
     assert report.identical, report
     assert report.model_calls == 2
@@ -386,7 +387,7 @@ async def test_a_run_that_paused_in_a_journal_replays_as_one(tmp_path: Path) -> 
     paused = await agent_of([call("order", item="tea")], **options).run(
         "Buy tea.", journal=journal, run_id="r"
     )
-    (waiting,) = paused.paused.waiting
+    (waiting,) = pause_of(paused).waiting
     await agent_of([say("Done.")], **options).resume(
         "r", {waiting.id: Edit({"item": "milk"})}, journal=journal
     )

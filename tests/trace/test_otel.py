@@ -134,7 +134,7 @@ SCRIPT = [
 SETTINGS = ModelSettings(temperature=0.5, top_k=3, seed=1, max_tokens=99, stop=("x",))
 
 
-def agent_with(collector: Collector, script: Sequence[Any], **options: Any) -> Agent[Any]:
+def agent_with(collector: Collector, script: Sequence[Any], **options: Any) -> Agent[Any, Any]:
     watching = OpenTelemetryObserver(
         collector.provider, agent="adder", content=options.pop("content", False)
     )

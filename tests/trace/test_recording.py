@@ -9,6 +9,7 @@ from agentkit.messages import AssistantMessage
 from agentkit.policy import Approve, Policy
 from agentkit.testing import Reply, ScriptedModel, call, calls, say
 from agentkit.trace import TraceError, parts_of, read_events
+from tests.pausing import pause_of
 
 pytestmark = pytest.mark.anyio
 
@@ -68,7 +69,7 @@ async def test_a_pause_and_what_came_after_are_two_parts(tmp_path: Path) -> None
     model = ScriptedModel([call("save"), say("Done.")])
     agent = Agent(model, tools=[save], observers=[files], policy=policy)
     paused = await agent.run("go", run_id="r")
-    await agent.resume(paused.paused, {paused.paused.waiting[0].id: Approve()})
+    await agent.resume(pause_of(paused), {pause_of(paused).waiting[0].id: Approve()})
     before, after = parts_of(read_events(files.path("r")))
     (waiting,) = before.steps[0].ran.values()
     assert waiting.asked is not None

@@ -15,7 +15,6 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -23,7 +22,7 @@ from pydantic import Field
 
 from agentkit import ToolContext, ToolError, Toolset, tool
 from agentkit.schema.phrases import many
-from agentkit.toolset import Happened, Label
+from agentkit.toolset import Happened, Label, Probe
 from agentkit_tools.differences import difference
 from agentkit_tools.edits import Edit, applied, is_done
 from agentkit_tools.guarded import why_not_written
@@ -57,15 +56,18 @@ class ProjectFiles(Toolset):
     def __init__(self, root: str | Path | Root) -> None:
         files = _Files(Root.of(root))
         reads = tool(effect="pure", labels=_READS)
-        writes = partial(
-            tool, effect="probed", labels=_WRITES, lock=files.lock, target=files.target
-        )
+
+        def writes(probe: Probe) -> Any:
+            return tool(
+                effect="probed", labels=_WRITES, lock=files.lock, target=files.target, probe=probe
+            )
+
         super().__init__(
             [
                 reads(files.list_files),
                 reads(files.read_file),
-                writes(probe=files.written)(files.write_file),
-                writes(probe=files.edited)(files.edit_file),
+                writes(files.written)(files.write_file),
+                writes(files.edited)(files.edit_file),
             ]
         )
 

@@ -145,7 +145,7 @@ class _Stage:
             outcome.requests = len(server.requests)
             if self.result is not None:
                 outcome.stop = self.result.stop_reason
-                outcome.output = self.result.output
+                outcome.output = self.result.said
                 outcome.explanation = self.result.explanation
             outcome.problems = [*self._surprises(), *await self._damage(server, model)]
         return outcome
@@ -220,7 +220,7 @@ class _Stage:
         if self.result is None:
             return [*problems, "no RunFinished"]
         problems += history_problems(self.result.messages)
-        output = str(self.result.output)
+        output = str(self.result.said)
         names = [tool.name for tool in World().tools(self.scenario.tools)]
         if self.result.stop_reason == "answer" and (is_blank(output) or wrong_form(output, names)):
             problems.append("the answer is none: it is blank, or a call in a wrong form")
@@ -238,7 +238,7 @@ class _Stage:
         server.behave(clerk(errand))
         agent = Agent(model, tools=World().tools(self.scenario.tools), observers=())
         result = await agent.run(f"Once more: {errand.question}", history=history)
-        problems = [] if result.output == errand.answer else ["cannot be continued"]
+        problems = [] if result.said == errand.answer else ["cannot be continued"]
         if self.world.ran.count("waits()") != self.world.told.count("waits"):
             problems.append("a cancelled tool was not told")
         return problems

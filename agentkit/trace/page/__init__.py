@@ -129,7 +129,7 @@ def _end(part: Part) -> Html:
     if result is None:
         why = "The record ends here: the run was killed, or was still at work."
         return el("section", el("h2", "End"), el("p", why), cls="end warn")
-    output = result.output if isinstance(result.output, str) else json_of(result.output)
+    output = result.said if isinstance(result.said, str) else json_of(result.said)
     good = result.stop_reason == "answer"
     style = "" if good else " warn" if result.stop_reason == "paused" else " bad"
     return el(

@@ -74,7 +74,7 @@ def mutated(case: Case, kind: int, seed: int) -> AgentMaker:
     turns: Turns = [[(name, dict(arguments)) for name, arguments in t] for t in case.gold or ()]
     MUTATIONS[kind](turns, random.Random(seed))
 
-    def make(_trial: Trial, number: int, turn: Turn) -> Agent[Any]:
+    def make(_trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:
         script: list[Reply] = [calls(call) for call in turns[number]]
         model = ScriptedModel([*script, say("Done.")])
         return Agent(model, toolsets=[turn.tools], observers=())
