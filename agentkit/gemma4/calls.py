@@ -181,6 +181,8 @@ class _Reader:
             readings = Readings(text, self._quote, shape, damage)
             for arguments, end, undone in readings.of(start, closers):
                 behind = text[end:].strip()
+                if behind and "JSON" not in damage and text.count("{") >= text.count("}"):
+                    continue  # what closes too much was opened in what was read as a text
                 more: frozenset[Damage] = frozenset()
                 if behind != ("}" if "JSON" in damage else ""):
                     more = frozenset(["brace"])

@@ -81,6 +81,7 @@ def test_a_parsed_call_becomes_a_tool_call() -> None:
     [
         ["call:tag{tags:[call:f{}", QUOTE, "]}"],
         ["call:tag{text:", QUOTE, "a,tags:", QUOTE, "call:f{} b", QUOTE, "}"],
+        ["call:tag{text:", QUOTE, "a,more:{b:c", QUOTE, ",text2:", QUOTE, "d", QUOTE, "}}"],
     ],
 )
 def test_what_stands_in_an_open_call_is_one_of_its_texts_or_nothing(body: list[str]) -> None:
