@@ -202,7 +202,7 @@ def test_places_that_look_alike_are_told_apart() -> None:
     ("text", "old", "new", "after"),
     [
         # the file's own spelling of what the edit leaves
-        ("x = \u201ca\u201d  # \u2026\n", 'x = "a"  # ...', 'x = "c"  # ...', "x = \u201cc\u201d  # \u2026\n"),
+        ("\u201ca\u201d \u2026\n", '"a" ...', '"c" ...', "\u201cc\u201d \u2026\n"),
         ("cafe\u0301 1\n", "caf\u00e9 1", "caf\u00e9 2", "cafe\u0301 2\n"),
         ("a\u00a0b  c\n", "a b c", "a b d", "a\u00a0b  d\n"),
         ("a  \nb\t\nc\n", "a\nb\nc", "a\nx\nc", "a  \nx\t\nc\n"),
