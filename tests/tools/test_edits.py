@@ -92,6 +92,174 @@ def test_what_is_absent_or_ambiguous_is_refused_with_what_to_send_instead(
         edited(text, (old, "x"))
 
 
+def refusal(text: str, old: str) -> str:
+    with pytest.raises(ToolError) as caught:
+        edited(text, (old, "another"))
+    return str(caught.value)
+
+
+LONG = "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "first"),
+    [
+        (
+            "name = 'x'\nprice = 3\n",
+            "price = \u0437",
+            'in line 2: the file has "price = 3" where the old text has "price = \u0437": '
+            "U+0033 DIGIT THREE, not U+0437 CYRILLIC SMALL LETTER ZE.",
+        ),
+        (
+            "one\ntwo\nthree\n",
+            "one\ntwo\nfour\n",
+            'in line 3: the file has "three" where the old text has "four".',
+        ),
+        (
+            "a\n\nb\n",
+            "a\nb",
+            'in line 2: the file has "" where the old text has "b": '
+            "the end of the line, not U+0062 LATIN SMALL LETTER B.",
+        ),
+        (
+            "Cafe\u0301 = 1\n",
+            "Cafe = 1",
+            'in line 1: the file has "Cafe\u0301 = 1" where the old text has "Cafe = 1": '
+            "U+0301 COMBINING ACUTE ACCENT, not U+0020 SPACE.",
+        ),
+        (
+            "if a:\n    b = 1\n    c = 2\n",
+            "if a:\n    b = 1\n    c = 3\n    d = 4\n",
+            'in line 3: the file has "    c = 2" where the old text has "    c = 3".',
+        ),
+        (
+            "abc\tdef ghi\n",
+            "abcdef ghi",
+            'in line 1: the file has "abc\tdef ghi" where the old text has "abcdef ghi": '
+            "U+0009 TAB, not U+0063 LATIN SMALL LETTER C.",
+        ),
+        (
+            "value = compute(1)\n",
+            "value = compute(1) + more",
+            'in line 1: the file has "value = compute(1)" where the old text has '
+            '"value = compute(1) + more": the end of the line, not U+0020 SPACE.',
+        ),
+        (
+            "alpha beta gamma\n",
+            "delta gamma beta",
+            'in line 1: the file has "alpha beta gamma" where the old text has '
+            '"delta gamma beta": the end of the line, not U+0020 SPACE.',
+        ),
+        (
+            f"{LONG}{LONG} = 1 # {LONG}\n",
+            f"{LONG}{LONG} = 2 # {LONG}",
+            f'in line 1: the file has "{LONG[:27]} = 1 # {LONG[:26]}\u2026" where the old text has '
+            f'"{LONG[:27]} = 2 # {LONG[:26]}\u2026".',
+        ),
+    ],
+)
+def test_a_refusal_names_the_first_difference(text: str, old: str, first: str) -> None:
+    said = refusal(text, old)
+    assert said.startswith(
+        "the old text is not in a.py. Nothing was changed. The nearest lines are:"
+    )
+    assert f"\nThe first difference is {first} Copy what is to be replaced from there" in said
+
+
+def test_a_refusal_shows_the_lines_around_the_difference() -> None:
+    many = "".join(f"line {n}\n" for n in range(40))
+    shown = [f"{n + 1:4}| line {n}" for n in range(19, 25)]
+    assert refusal(many, "line 20\nline 21\nline x\nline 23").splitlines()[1:-1] == shown
+    old = "\n".join(f"line {n}" for n in range(2, 17)) + "\nother"
+    shown = [f"{n + 1:4}| line {n}" for n in range(7, 19)]
+    assert refusal(many, old).splitlines()[1:-1] == shown
+    said = refusal("one\ntwo\n", "one\ntwo\nthree").splitlines()
+    assert said[1:3] == ["   1| one", "   2| two"]
+    assert said[3].startswith('The file ends where the old text has "three". ')
+    said = refusal("two\nthree\n", "one\ntwo\nthree").splitlines()
+    assert said[3].startswith('The file begins where the old text has "one". ')
+
+
+def test_a_difference_far_out_in_a_long_line_is_shown() -> None:
+    line = f'var a={LONG}{LONG},b="tea",c={LONG}{LONG}'
+    said = refusal(f"first\n{line}\nlast\n", 'b="teas",c=')
+    assert f'   2| \u2026{LONG[:33]},b="tea",c={LONG}{LONG[:16]}\u2026\n   3| last' in said, said
+    assert 'where the old text has "b="teas",c="' in said
+    assert refusal(f"{LONG}\n", "zeta").endswith('no line of it is like "zeta".')
+
+
+def test_places_that_look_alike_are_told_apart() -> None:
+    assert refusal("a\u00a0= 1\na\u2009= 1\na = 2\n", "a = 1").splitlines() == [
+        "the old text is in a.py 2 times, at lines 1, 2. Nothing was changed. Give more of the "
+        "lines around the one you mean.",
+        "At line 1 it is spelled with U+00A0 NO-BREAK SPACE.",
+        "At line 2 it is spelled with U+2009 THIN SPACE.",
+    ]
+    assert len(refusal("a\n" * 7, "a").splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "after"),
+    [
+        # the file's own spelling of what the edit leaves
+        ("\u201ca\u201d \u2026\n", '"a" ...', '"c" ...', "\u201cc\u201d \u2026\n"),
+        ("cafe\u0301 1\n", "caf\u00e9 1", "caf\u00e9 2", "cafe\u0301 2\n"),
+        ("a\u00a0b  c\n", "a b c", "a b d", "a\u00a0b  d\n"),
+        ("a  \nb\t\nc\n", "a\nb\nc", "a\nx\nc", "a  \nx\t\nc\n"),
+        ("a \nb\n", "a\nb", "a;\nb", "a; \nb\n"),
+        ("a\t\nb\n", "a  \nb", "a\nb\nc", "a\nb\nc\n"),
+        # a part of what is one character in the file
+        ("x\u2026y\n", "x...y", "x..y", "x..y\n"),
+        ("x\u2026y\n", "x...y", "x.!.y", "x.!.y\n"),
+        ("x\u2026y\n", "x...y", "x!.!.!.!y", "x!.!.!.!y\n"),
+        ("\u2026 a \u2026\n", "... a ...", ".. a ..", ".. a ..\n"),
+        ("x...y\n", "x\u2026y", "x\u2026z", "x...z\n"),
+        # line ends: each line keeps its own, a new one has its neighbour's
+        ("a\r\nb\nc\rd", "a\nb\nc\nd", "a\nB\nc\nD", "a\r\nB\nc\rD"),
+        ("a\r\nb\nc\n", "a", "a\nx", "a\r\nx\r\nb\nc\n"),
+        ("a\r\nb", "b", "b\nc", "a\r\nb\r\nc"),
+        ("a\rb", "b", "b\nc", "a\rb\rc"),
+        ("a\nb\n", "b", "b\r\nc", "a\nb\nc\n"),
+        ("ab", "b", "b\nc", "ab\nc"),
+        ("a\r\nb\r\n", "a\r\nb\r\n", "a\nb\n", "a\nb\n"),
+        ("a\u2028b\n", "a\nb", "a\nc", "a\u2028c\n"),
+        ("a\x0c\nb\n", "a\nb", "a\nc", "a\x0c\nc\n"),
+        # lines that go, with and without one after them
+        ("    a\n    b\n    c\n", "a\nb\n", "", "    c\n"),
+        ("    a\n    b\n    c", "b\nc", "", "    a\n"),
+        # no-break spaces as indentation
+        ("\u00a0\u00a0a\n\u00a0\u00a0b\n", "a\nb", "a\nc", "\u00a0\u00a0a\n\u00a0\u00a0c\n"),
+    ],
+)  # fmt: skip
+def test_what_an_edit_leaves_keeps_the_spelling_of_the_file(
+    text: str, old: str, new: str, after: str
+) -> None:
+    assert edited(text, (old, new)) == after
+
+
+@pytest.mark.parametrize(
+    ("text", "old"),
+    [
+        ("Cafe\u0301", "Cafe"),  # an accent would be left over
+        ("\U0001f469\u200d\U0001f4bb", "\U0001f4bb"),  # a part of one picture
+        ("\u1112\u1161\u11ab", "\u1112\u1161"),  # two of the three jamo of a syllable
+        ("\udce9=1", "=1"),  # may be the second half of a character that nobody could read
+        ("a bc", "a b "),  # blanks at an end want the end of a line
+        ("x\u2026y", "x."),  # a part of one character
+        ("price = 3", "PRICE = 3"),
+        ("x\u00b2", "x2"),
+    ],
+)
+def test_nothing_is_found_within_what_is_one_character_or_another(text: str, old: str) -> None:
+    with pytest.raises(ToolError, match="is not in"):
+        edited(text, (old, "z"))
+
+
+def test_an_edit_that_would_change_nothing_is_refused() -> None:
+    with pytest.raises(ToolError, match=r"a\.py has the new text already: nothing would change"):
+        edited("\u201ca\u201d\n", ('"a"', "\u201ca\u201d"))
+
+
 def test_several_edits_are_all_done_or_none() -> None:
     assert edited("a b c", ("c", "3"), ("a", "1")) == "1 b 3"
     with pytest.raises(ToolError, match="not in"):

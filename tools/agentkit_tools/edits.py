@@ -132,13 +132,12 @@ def _place(text: str, edit: Edit, path: str) -> _Place:
 
 def _places(text: str, edit: Edit) -> list[_Place]:
     """Where the old piece is, on the first rung on which it is anywhere."""
+    source = Folded(text)
     for folding in Folding:
         source = fold(text, folding)
         if found := list(islice(_in_line(text, source, edit, folding), _MOST_PLACES)):
             return found
-        if folding is Folding.BLANKS:
-            return list(islice(_by_lines(source, edit), _MOST_PLACES))
-    return []
+    return list(islice(_by_lines(source, edit), _MOST_PLACES))
 
 
 def _in_line(text: str, source: Folded, edit: Edit, folding: Folding) -> Iterator[_Place]:
@@ -462,9 +461,11 @@ def _first_difference(lines: Sequence[str], old: Sequence[str], begin: int) -> t
             f'The first difference is in line {number + 1}: the file has "{_around(mine, column)}" '
             f'where the old text has "{_around(theirs, other)}"'
         )
-        names = [_character(mine, column), _character(theirs, other)]
-        if any(not piece.isascii() or not piece.isprintable() or piece == " " for piece in names):
-            told += f": {named(names[0])}, not {named(names[1])}"
+        one, another = mine[column : column + 1], theirs[other : other + 1]
+        if one == another:  # what follows it makes it another one: a mark that joins it
+            one, another = mine[column + 1 : column + 2], theirs[other + 1 : other + 2]
+        if not re.fullmatch("[!-~]{2}", one + another):
+            told += f": {_named(one)}, not {_named(another)}"
         return number, column, f"{told}."
     return max(begin, 0), 0, "Its first or last character is a part of another one in the file."
 
@@ -513,8 +514,8 @@ def _around(line: str, column: int) -> str:
     return window(line[begin:], 0, _SHOWN_QUOTED)
 
 
-def _character(line: str, column: int) -> str:
-    return line[column : column + 1] or "\n"
+def _named(character: str) -> str:
+    return named(character) if character else "the end of the line"
 
 
 def _told_apart(mine: str, theirs: str) -> str:
@@ -522,7 +523,7 @@ def _told_apart(mine: str, theirs: str) -> str:
     if mine == theirs:
         return ""
     same = same_beginning(mine, theirs)
-    return f"it is spelled with {named(_character(mine, same))}."
+    return f"it is spelled with {_named(mine[same : same + 1])}."
 
 
 def _numbered(

@@ -195,7 +195,7 @@ def _guessed(content: bytes) -> Decoded | None:
         made = None
     if made is None or confidence < (_SURE_ENOUGH if _is_latin(made.text) else _OTHER_SCRIPTS):
         western = _exactly(content, "cp1252", b"")
-        if western is None or not _reads_western(western.text):
+        if western is None or not _reads_western(western.text) or _holds_utf8(content):
             return None
         if made is not None and made.text != western.text and confidence >= _NO_IDEA:
             return None  # either may be meant
@@ -262,6 +262,14 @@ _WESTERN: Final = frozenset(
     "àâäáãåæçéèêëíìîïñóòôöõøœúùûüýÿßÀÂÄÁÃÅÆÇÉÈÊËÍÌÎÏÑÓÒÔÖÕØŒÚÙÛÜÝŸšžŠŽ"
     "\u2018\u2019\u201c\u201d\u2013\u2014…€£°«»·§©®¿¡\u00a0²³µ¼½\u00d7\x85"
 )
+
+
+def _holds_utf8(content: bytes) -> bool:
+    """Whether a character of UTF-8 is in it, which in a Western text means two odd ones."""
+    return (
+        re.search(r"[^\x00-\x7f\udc80-\udcff]", content.decode("utf-8", "surrogateescape"))
+        is not None
+    )
 
 
 def _reads_western(text: str) -> bool:
