@@ -205,7 +205,7 @@ async def _owners(secret: str) -> dict[str, bytes]:
     label = Assignment(
         project=Path(), model=address, model_name=None, settings=ModelSettings(), max_steps=1
     ).labels()
-    names = [vars(server)["_name"] for server in servers]
+    names = [server.name for server in servers]
     said = [repr(link), link.public, *names, json.dumps(label)]
     return {"names of servers": "\n".join(said).encode()}
 

@@ -365,7 +365,10 @@ async def test_what_a_sub_agent_spent_stands_at_the_call_and_steps_count_on_with
     outer = ScriptedModel([calls(("helper", {"task": "1+1"}), ("add", {"a": 1, "b": 2})), say("2")])
     events = [event async for event in Agent(outer, tools=[helper, add], observers=()).stream("x")]
     finished = {e.call.name: e for e in events if isinstance(e, ToolFinished)}
-    assert finished["helper"].spent == Spent(2, 1, Usage(20, 10))
+    spent = finished["helper"].spent
+    assert spent is not None
+    assert replace(spent, runs=()) == Spent(2, 1, Usage(20, 10))
+    assert len(spent.runs) == 1
     assert finished["add"].spent is None
     assert {e.step for e in finished.values()} == {1}
     assert [event.step for event in events if isinstance(event, StepFinished)] == [1, 2]
