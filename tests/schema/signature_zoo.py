@@ -157,7 +157,7 @@ class Pair(t.NamedTuple):
     y: str = "a"
 
 
-Plain = collections.namedtuple("Plain", ["x"])
+Plain = collections.namedtuple("Plain", ["x"])  # pyright: ignore[reportUntypedNamedTuple] - users have it
 T = t.TypeVar("T")
 Bound = t.TypeVar("Bound", bound=int)
 Either = t.TypeVar("Either", int, str)
