@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agentkit import Agent, ModelSettings
+from agentkit import Agent
 from agentkit.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from agentkit.testing import Reply, ScriptedModel, say
 from agentkit_evals.core import (
@@ -130,7 +130,6 @@ async def _repeat(turn: Turn, said: Sequence[Message]) -> None:
     agent = Agent(
         ScriptedModel([*replies, say("Done.")]),
         toolsets=[turn.tools],
-        settings=ModelSettings(),
         observers=(),
     )
     result = await agent.run(turn.text, limits=turn.limits)

@@ -233,10 +233,7 @@ _SURE_ENOUGH = 0.08
 _OTHER_SCRIPTS = 0.05
 _NO_IDEA = 0.03
 """How sure chardet must be of a Latin text, and of another, which is harder to mistake; and below
-what it knows nothing.
-
-With chardet 7.7, of 3,246 pieces of one to ten lines in 22 languages and 32 encodings (sentences of
-programs' own translations) 93 % are read right with these bounds, 7 % are unknown, 0.5 % wrong."""
+what it knows nothing."""
 
 _CONSIDERED: Final = (
     *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258"),
