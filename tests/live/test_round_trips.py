@@ -22,8 +22,8 @@ pytestmark = [
     pytest.mark.skipif(not LOG, reason="needs the log of the server that `make live` starts"),
 ]
 
-FACTS = {"/v1/models": 1, "/version": 1, "/tokenize": 2}
-"""Asked once: the model, whether it is a vLLM, whether the tokenizer is its own, its template."""
+FACTS = {"/v1/models": 1, "/tokenize": 2}
+"""Asked once: the model, whether the tokenizer is its own, its template."""
 
 
 def asked(start: int) -> Counter[str]:
