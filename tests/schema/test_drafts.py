@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from typing import Any
 
 import pytest
 
-from agentkit.messages import JsonObject, ToolDefinition
+from agentkit.messages import JsonObject, ToolDefinition, UserMessage
 from agentkit.schema.drafts import UnusableSchemaError, modern, subschemas
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.schema.lower import lower
+from tests.gemma4.official import FILES, needs_templates, official
+from tests.mcp_corpus import load
 
 
 def read(**properties: Any) -> JsonObject:
@@ -233,3 +236,22 @@ def test_tools_of_public_servers_are_the_same_in_every_draft() -> None:
     forms = pytest.importorskip("tests.schema.forms", exc_type=ImportError)
     for number in range(0, 78, 13):
         assert forms.check_tool(number, 2)["forms shown as the published one"] == 12
+
+
+UNTYPED = re.compile(r"[{,]type:(?!<\|\"\|>[A-Z])")
+"""The member `type` in a rendered declaration, where no name of a type follows."""
+
+
+@needs_templates
+@pytest.mark.parametrize("template", FILES)
+def test_no_template_shows_a_public_tool_with_an_empty_type(template: str) -> None:
+    def untyped(definition: ToolDefinition) -> int:
+        tool = {
+            "name": definition.name,
+            "description": definition.description,
+            "parameters": definition.parameters,
+        }
+        return len(UNTYPED.findall(official(template, [UserMessage("Hi.")], [tool])))
+
+    assert sum(map(untyped, load())) > 20  # as published
+    assert [each.name for each in load() if untyped(lower(each).declaration)] == []
