@@ -9,6 +9,7 @@ import pytest
 
 from agentkit import Agent
 from agentkit.mcp import McpToolset
+from agentkit.mcp.lenient import TOO_DEEP
 from agentkit.messages import JsonObject, ToolMessage, text_of
 from agentkit.policy import Approve
 from agentkit.testing import ScriptedModel, call, say
@@ -22,6 +23,7 @@ ANSWERS = {
     "properties a list": "hello",
     "names alike": "hello",
     "deep schema": "hello",
+    "schema deeper than Python reads": "hello",
     "result: content a text": "said",
     "result: image of HTML": "[an image that cannot be shown: image/png, 8 characters of base64: "
     "not a PNG, JPEG, GIF or WebP image]",
@@ -44,6 +46,13 @@ async def test_a_server_that_misbehaves_costs_the_run_nothing_but_its_own_part(n
     seen = await run_against(name, timeout=20)
     assert faults_of(name, seen) == []
     assert seen.answers == [ANSWERS[name]]
+
+
+async def test_what_a_result_nests_deeper_than_python_reads_is_left_out_in_words() -> None:
+    seen = await run_against("result: structured deeper than Python reads", timeout=20)
+    assert faults_of("", seen) == []
+    assert seen.answers[0].startswith('said\n{"properties": {')
+    assert seen.answers[0].count(TOO_DEEP) == 1
 
 
 async def asked_back(name: str, *, on: bool) -> tuple[JsonObject, ScriptedModel, list[str], int]:

@@ -84,7 +84,7 @@ class _Exact:
             raise _NotExactError
         while not self._takes("}"):
             key = self._read_key()
-            quoted = len(key) > 1 and key[0] == key[-1] == "'"  # the quotes of another language
+            quoted = key.startswith("'") and key.endswith("'")  # the quotes of another language
             if key in result or (quoted and not shape.takes_others):
                 raise _NotExactError  # of two, nobody can say which is meant
             result[key] = self._value(shape.property(key), depth + 1)

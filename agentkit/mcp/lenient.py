@@ -30,7 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 from agentkit.logs import get_logger
 from agentkit.messages import JsonObject
 
-__all__ = ["MOST_TOOLS", "RAW", "lenient", "parsed"]
+__all__ = ["MOST_TOOLS", "RAW", "TOO_DEEP", "lenient", "parsed"]
 
 RAW: Final = "agentkit/raw"
 """Where in `_meta` the server's own words are kept, as JSON: deeper than the package may nest."""
@@ -149,16 +149,13 @@ def parsed(text: str) -> SessionMessage | Exception:
         problem = error
     number: object = None
     try:
-        value = json.loads(text)
+        value = _loaded(text)
         if "\\ud" in text.lower():
             value = _without_halves(value)
         number = value.get("id") if isinstance(value, dict) else None
         return SessionMessage(
             mcp_types.jsonrpc_message_adapter.validate_python(value, by_name=False)
         )
-    except RecursionError:
-        found = _ID.search(text[:_HEAD]) or _ID.search(text[-_HEAD:])
-        number = int(found[1]) if found else None
     except ValueError:
         pass
     if isinstance(number, int | str) and not isinstance(number, bool) and "method" not in text:
@@ -169,8 +166,41 @@ def parsed(text: str) -> SessionMessage | Exception:
     return problem
 
 
-_ID: Final = re.compile(r'"id"\s*:\s*(\d{1,15})')
-_HEAD: Final = 200  # characters at either end of an answer in which its number stands
+TOO_DEEP: Final = "[left out: nested too deeply]"
+"""What stands where a value went deeper than Python reads."""
+
+_DEEPEST: Final = 500  # levels; Python's reader of JSON ends at some 900, its caller's included
+_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _loaded(text: str) -> Any:
+    """The JSON in a text, without what is nested too deeply to be read.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        return json.loads(_cut(text))
+
+
+def _cut(text: str) -> str:
+    """The text of a JSON value with `TOO_DEEP` in the place of each object and array beyond
+    `_DEEPEST` levels.
+    """
+    kept: list[str] = []
+    depth = begin = 0
+    for mark in _MARK.finditer(text):
+        if mark[0] in "[{":
+            depth += 1
+            if depth == _DEEPEST + 1:
+                kept += [text[begin : mark.start()], json.dumps(TOO_DEEP)]
+        elif mark[0] in "]}":
+            if depth == _DEEPEST + 1:
+                begin = mark.end()
+            depth -= 1
+    return "".join([*kept, text[begin:]])
 
 
 def _without_halves(value: Any) -> Any:

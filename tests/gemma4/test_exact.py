@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from agentkit.gemma4.exact import Reading, read_exactly
+from agentkit.gemma4.scalars import MAX_DEPTH
+from agentkit.messages import JsonObject
 from agentkit.schema.shape import ANYTHING, Shape
 
 Q = "\ufdd0"
@@ -70,6 +72,27 @@ def test_the_schema_gives_values_their_types() -> None:
     assert read(f"zip:123,n:{Q}5{Q}}}", shape).arguments == {"zip": "123", "n": 5}
 
 
-def test_nesting_beyond_reason_is_not_read() -> None:
-    assert read("a:" + "[" * 30 + "]" * 30 + "}").arguments is not None
-    assert read("a:" + "[" * 99 + "]" * 99 + "}").arguments is None
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ("{a:", "}")])
+def test_nesting_is_read_as_deep_as_it_is_bounded_and_no_deeper(opened: str, closed: str) -> None:
+    def nested(levels: int) -> JsonObject | None:
+        return read("a:" + opened * (levels - 1) + opened[0] + closed * levels + "}").arguments
+
+    assert nested(MAX_DEPTH) is not None
+    assert nested(MAX_DEPTH + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "taken"), [("'a'", False), ("''", False), ("a'", True), ("'a", True)]
+)
+def test_a_key_in_the_quotes_of_another_language_is_taken_where_any_key_is(
+    key: str, taken: bool
+) -> None:
+    closed = Shape.of({"properties": {"a": {"type": "integer"}}, "additionalProperties": False})
+    assert (read(f"{key}:1}}", closed).arguments is not None) is taken
+    assert read(f"{key}:1}}").arguments == {key: 1}
+
+
+def test_places_of_a_tuple_have_their_own_types() -> None:
+    pair = {"prefixItems": [{"type": "string"}, {"type": "integer"}, {"type": "string"}]}
+    shape = Shape.of({"properties": {"p": {"type": "array", **pair}}})
+    assert read("p:[1,2,3]}", shape).arguments == {"p": ["1", 2, "3"]}

@@ -1,0 +1,1 @@
+"""Whether agents work on a server that somebody runs: `agentkit accept`."""

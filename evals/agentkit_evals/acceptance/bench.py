@@ -1,0 +1,148 @@
+"""How one scenario of an agent is played on one server, and what may come of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+import anyio
+
+from agentkit import Agent, Limits, Model, ModelSettings, VLLMModel
+from agentkit.models import Timeouts
+from agentkit_evals.runner import first_error
+
+__all__ = ["AbsentError", "Bench", "Played", "Scenario", "Verdict", "WrongError", "play"]
+
+Verdict: TypeAlias = Literal["right", "absent", "wrong"]
+"""`absent` is what a server cannot do and says so."""
+
+SHORT: Final = ModelSettings(max_tokens=160, temperature=0.0, thinking=False)
+"""Of a step of which it does not matter what is said."""
+
+_STEPS: Final = Limits(steps=3)
+_CLOCKS: Final = Timeouts(first_event=120, idle=60, total=200, retry=5)
+_SMALL: Final = 8_192
+"""Tokens of the window of a server that does not say how long its window is."""
+
+
+class WrongError(Exception):
+    """A scenario did not go as it should; the message is what was seen."""
+
+
+class AbsentError(Exception):
+    """The server cannot do what the scenario asks for; the message is how it said so."""
+
+
+@dataclass
+class Bench:
+    """One server, asked in one way.
+
+    Attributes:
+        make_model: Makes a model of a served name that has learned nothing of its server yet.
+        name: What the server serves.
+        window: Tokens of prompt and reply together.
+    """
+
+    make_model: Callable[[str], Model]
+    name: str
+    window: int = _SMALL
+    _opened: list[Model] = field(default_factory=list)
+
+    @staticmethod
+    def on_server(
+        url: str, name: str, *, api_key: str | None = None, window: int | None, stream: bool = True
+    ) -> Bench:
+        """The server at an address.
+
+        Args:
+            url: With or without `/v1`.
+            name: A name that it serves.
+            api_key: Sent as a bearer token; default: `AGENTKIT_API_KEY`.
+            window: Tokens, where the server says.
+            stream: Whether replies come in pieces.
+        """
+
+        def make(name: str) -> Model:
+            return VLLMModel(url, name, api_key=api_key, stream=stream, timeouts=_CLOCKS)
+
+        return Bench(make, name, window or _SMALL)
+
+    def model(self, name: str | None = None) -> Model:
+        """A new model, closed when the scenario has ended."""
+        self._opened.append(self.make_model(name or self.name))
+        return self._opened[-1]
+
+    def agent(self, **options: Any) -> Agent[Any, Any]:
+        """An agent of few and short steps that writes no run file; `options` are the agent's, and
+        stand over these.
+        """
+        given: dict[str, Any] = {"settings": SHORT, "limits": _STEPS, "observers": (), **options}
+        return Agent(given.pop("model", None) or self.model(), **given)
+
+    async def aclose(self) -> None:
+        """Closes the models that were made."""
+        while self._opened:
+            await self._opened.pop().aclose()
+
+
+Scenario: TypeAlias = Callable[[Bench], Awaitable[None]]
+"""Returns where all went right, and raises `WrongError` or `AbsentError` where not. Its name and
+the first line of its docstring are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of one scenario.
+
+    Attributes:
+        name: Of the scenario, in words.
+        asks: What it looks at, in a sentence.
+        verdict: What came.
+        says: Why it is not right; empty if it is.
+        seconds: That it took.
+    """
+
+    name: str
+    asks: str
+    verdict: Verdict
+    says: str
+    seconds: float
+
+
+async def play(scenario: Scenario, bench: Bench, *, seconds: float) -> Played:
+    """Plays a scenario; whatever happens in it is a verdict.
+
+    Args:
+        scenario: What to play.
+        bench: Where.
+        seconds: That it may take.
+    """
+    started = time.monotonic()
+    verdict: Verdict = "right"
+    says = ""
+    with anyio.move_on_after(seconds) as scope:
+        try:
+            await scenario(bench)
+        except AbsentError as error:
+            verdict, says = "absent", str(error)
+        except WrongError as error:
+            verdict, says = "wrong", str(error)
+        except Exception as error:  # noqa: BLE001 - one scenario must not end the others
+            first = first_error(error) if isinstance(error, ExceptionGroup) else error
+            verdict, says = "wrong", f"{type(first).__name__}: {first}"
+    if scope.cancelled_caught:
+        verdict, says = "wrong", f"not done after {seconds:.0f} seconds"
+    with anyio.move_on_after(_CLOSING, shield=True):
+        await bench.aclose()
+    name = scenario.__name__.replace("_", " ")
+    asks = (scenario.__doc__ or "").partition("\n")[0]
+    return Played(name, asks, verdict, says[:_MOST_SAID], round(time.monotonic() - started, 2))
+
+
+_MOST_SAID: Final = 400
+"""Characters of what is told of one scenario."""
+
+_CLOSING: Final = 5.0
+"""Seconds for closing connections, whatever the server does."""
