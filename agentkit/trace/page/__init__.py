@@ -1,13 +1,11 @@
 """A recorded run as one HTML file that needs no network.
 
-Whatever a model, a tool or a file said is text in it: all of it is escaped (`html`), and a content
-security policy of hashes lets the browser run this page's own script and style, and nothing else.
+Whatever a model, a tool or a file said is text in it: all of it is escaped (`html`), and the
+browser runs nothing but the page's own script (`document`).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
@@ -15,12 +13,13 @@ from agentkit.journal import Damage
 from agentkit.messages import Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed, place, timeline, token_chart
-from agentkit.trace.page.html import Html, el, join, text
+from agentkit.trace.page.document import document
+from agentkit.trace.page.html import Html, el, join
 from agentkit.trace.page.steps import failures_of, json_of, step_section
 from agentkit.trace.printable import moment
 from agentkit.trace.steps import Part
 
-__all__ = ["page_of"]
+__all__ = ["document", "page_of", "page_script", "page_style"]
 
 _OPEN_ALL = 12
 """Steps that a page shows opened; of more it shows the list."""
@@ -33,24 +32,19 @@ def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
         parts: Of the run, as `parts_of` reads them.
         damage: Of its record.
     """
-    placed = place(parts)
-    style, script = _resource("page.css"), _resource("page.js")
     title = f"{parts[0].started.run_id} · agentkit"
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    head = [
-        Html('<meta charset="utf-8">'),
-        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{text(policy)}">'),
-        Html('<meta name="referrer" content="no-referrer">'),
-        el("title", title),
-        Html(f"<style>{style}</style>"),
-    ]
-    body = [*_body(parts, placed, damage), Html(f"<script>{script}</script>")]
-    page = el("html", el("head", *head), el("body", *body), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    body = _body(parts, place(parts), damage)
+    return document(title, body, styles=[page_style()], scripts=[page_script()])
+
+
+def page_style() -> str:
+    """The CSS of the page, and of others that are to look like it."""
+    return _resource("page.css")
+
+
+def page_script() -> str:
+    """The JavaScript of the page."""
+    return _resource("page.js")
 
 
 def _body(
@@ -150,9 +144,3 @@ def _footer() -> Html:
 
 def _resource(name: str) -> str:
     return (files(__name__) / name).read_text("utf-8")
-
-
-def _hash(content: str) -> str:
-    """As a content security policy names an inline style or script (CSP Level 3)."""
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
