@@ -65,10 +65,11 @@ def batch(number: int, runs: int = _RUNS) -> dict[str, int]:
         stores = [_run(Store(Path(folder) / f"run{n}"), chance) for n in range(runs)]
         files = []
         for store in stores:
-            file = store.folder / "log.json"
-            file.write_text(inspect_log(store), "utf-8", "replace")
+            log = inspect_log(store)
+            file = store.folder / log.name
+            file.write_text(log.text, "utf-8", "replace")
             files.append(str(file))
-        read = _read(files)
+        read = _read([folder, *files])
         counts: Counter[str] = Counter(runs=runs)
         for store, said in zip(stores, read, strict=True):
             counts += _compared(store, said)
@@ -76,6 +77,7 @@ def batch(number: int, runs: int = _RUNS) -> dict[str, int]:
 
 
 def _read(files: Sequence[str]) -> list[dict[str, Any]]:
+    """What Inspect says of files, the first of which is the folder in which it is to find them."""
     python = python_with("inspect", INSPECT, print)
     command = [str(python), str(ROOT / "soak" / "readers" / "with_inspect.py"), *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import mean
 from typing import Any
@@ -32,7 +34,7 @@ from agentkit_evals.report import error_of
 from agentkit_evals.seen import Seen
 from agentkit_evals.store import Store
 
-__all__ = ["csv_of", "inspect_log"]
+__all__ = ["InspectLog", "csv_of", "inspect_log"]
 
 
 # --- CSV ---------------------------------------------------------------------------------------
@@ -101,8 +103,21 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 # --- Inspect -----------------------------------------------------------------------------------
 
 
-def inspect_log(store: Store) -> str:
-    """The run as the JSON text of an `EvalLog`.
+@dataclass(frozen=True, slots=True)
+class InspectLog:
+    """A log file of Inspect.
+
+    Attributes:
+        name: Of the file; Inspect finds those that begin with a moment.
+        text: JSON of an `EvalLog`.
+    """
+
+    name: str
+    text: str
+
+
+def inspect_log(store: Store) -> InspectLog:
+    """The run as a log of Inspect.
 
     Raises:
         EvalError: There is no such run.
@@ -140,7 +155,13 @@ def inspect_log(store: Store) -> str:
         "samples": [_sample(seen, result) for result in seen],
     }
     plain = to_jsonable_python(body, inf_nan_mode="strings")
-    return json.dumps(plain, ensure_ascii=False, indent=1) + "\n"
+    moment = began.strftime("%Y-%m-%dT%H-%M-%S+00-00")
+    name = f"{moment}_{re.sub(_UNNAMED, '-', manifest.suite)}_{seen.name}.json"
+    return InspectLog(name, json.dumps(plain, ensure_ascii=False, indent=1) + "\n")
+
+
+_UNNAMED = r"[^0-9A-Za-z-]+"
+"""What has no place in the name of a task: Inspect parts moment, task and id by `_`."""
 
 
 def _score(seen: Seen) -> JsonObject:

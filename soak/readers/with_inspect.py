@@ -1,6 +1,8 @@
 """Reads logs with the real inspect-ai, in its own environment, and says what it read.
 
-python with_inspect.py LOG.json… → one JSON line a log on standard output
+python with_inspect.py FOLDER LOG.json… → one JSON line a log on standard output
+
+The folder is where Inspect's own listing has to find all of them.
 """
 
 from __future__ import annotations
@@ -9,18 +11,14 @@ import json
 import sys
 from typing import Any
 
-from inspect_ai.log import (  # pyright: ignore[reportMissingImports] - in its own environment
-    read_eval_log,
-)
-from inspect_ai.scorer import (  # pyright: ignore[reportMissingImports] - in its own environment
-    value_to_float,
-)
+import inspect_ai.log  # type: ignore[import-not-found,unused-ignore] # pyright: ignore[reportMissingImports] - in its own environment
+import inspect_ai.scorer  # type: ignore[import-not-found,unused-ignore] # pyright: ignore[reportMissingImports] - in its own environment
 
 
 def told(path: str) -> dict[str, Any]:
     """What stands in a log, in words of its own types."""
-    log = read_eval_log(path)
-    number = value_to_float()
+    log = inspect_ai.log.read_eval_log(path)
+    number = inspect_ai.scorer.value_to_float()
     samples = []
     for sample in log.samples or []:
         score = (sample.scores or {}).get("passed")
@@ -52,5 +50,9 @@ def told(path: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        print(json.dumps(told(argument)))
+    folder, *logs = sys.argv[1:]
+    listed = len(inspect_ai.log.list_eval_logs(folder))
+    if listed != len(logs):
+        sys.exit(f"Inspect finds {listed} of {len(logs)} logs in {folder}")
+    for log in logs:
+        print(json.dumps(told(log)))

@@ -46,7 +46,7 @@ def test_what_has_no_verdict_is_neither_passed_nor_failed(tmp_path: Path) -> Non
         ("graded", "0", "failed"),
         ("infrastructure", "", "server:ModelTimeoutError"),
     ]
-    log = json.loads(inspect_log(store))
+    log = json.loads(inspect_log(store).text)
     assert [("scores" in s, "error" in s) for s in log["samples"]] == [
         (True, False),
         (True, False),
@@ -66,11 +66,11 @@ def test_no_text_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
 
 def test_a_run_without_a_verdict_is_a_log_all_the_same(tmp_path: Path) -> None:
     store = run_of(tmp_path / "a", {"one": "?"})
-    assert json.loads(inspect_log(store))["results"]["scores"] == []
+    assert json.loads(inspect_log(store).text)["results"]["scores"] == []
     writer = Writer(store)
     writer.append(replace(lost("one", 1), timing=Timing((float("inf"),))))
     writer.close()
-    assert "Infinity" in inspect_log(store)
+    assert "Infinity" in inspect_log(store).text
 
 
 def test_the_small_form_of_the_proof_of_logs() -> None:

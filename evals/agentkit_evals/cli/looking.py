@@ -155,7 +155,7 @@ def export_run(
     ] = None,
     inspect: Annotated[
         Path | None,
-        typer.Option("--inspect", metavar="FILE.json", help="A log that `inspect view` opens."),
+        typer.Option("--inspect", metavar="FOLDER", help="A log for `inspect view --log-dir`."),
     ] = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
@@ -170,13 +170,13 @@ def export_run(
     async def main() -> int:
         store = store_of(folder, run)
         if as_csv is None and inspect is None:
-            raise EvalError("nothing to write: give --csv FILE, --inspect FILE.json, or both")
+            raise EvalError("nothing to write: give --csv FILE, --inspect FOLDER, or both")
         if as_csv is not None:
             _write(as_csv, csv_of(store, prices_of(price_in, price_out, price_cached)))
         if inspect is not None:
-            if inspect.suffix != ".json":
-                raise EvalError(f"Inspect reads logs as FILE.json; {inspect} has another name")
-            _write(inspect, inspect_log(store))
+            log = inspect_log(store)
+            _write(inspect / log.name, log.text)
+            show(str(inspect / log.name))
         return 0
 
     end(main)
@@ -184,6 +184,7 @@ def export_run(
 
 def _write(file: Path, text: str) -> None:
     try:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise EvalError(f"{file} cannot be written: {error.strerror}") from error
