@@ -43,7 +43,7 @@ types: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(READY) ## Run the quick tests: a minute or two
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not live and not ray"
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not live and not ray"
 
 slow: $(READY) ## Run the tests that start processes, kill them or take thousands of samples
 	$(BIN)/pytest -n 3 --dist worksteal -m "slow and not live and not ray"
