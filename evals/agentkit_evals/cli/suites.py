@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -14,13 +14,23 @@ __all__ = ["suites"]
 suites = typer.Typer(help="What can be run.", invoke_without_command=True)
 
 
+_OWN: Final = {
+    "project": "jobs on the files of a sample project",
+    "schema": "parameters of every kind",
+    "faults": "tools that fail, by kind of fault",
+    "context": "facts that outlive long conversations",
+    "tiny": "one step each, for CI with --model tiny",
+}
+
+
 @suites.callback()
 def list_suites(context: typer.Context) -> None:
     """List the suites that come along, and whether what they need is installed."""
     if context.invoked_subcommand is not None:
         return
     ready = "ready" if installed_folder() else "not installed: agentkit eval suites install bfcl"
-    typer.echo(f"{'project':28}  jobs on the files of a sample project; ready")
+    for name, words in _OWN.items():
+        typer.echo(f"{name:28}  {words}; ready")
     for category in CATEGORIES:
         typer.echo(f"{f'bfcl:multi_turn_{category}':28}  bfcl-eval {VERSION}; {ready}")
 
