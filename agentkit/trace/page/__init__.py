@@ -1,13 +1,11 @@
 """A recorded run as one HTML file that needs no network.
 
-Whatever a model, a tool or a file said is text in it: all of it is escaped (`html`), and a content
-security policy of hashes lets the browser run this page's own script and style, and nothing else.
+Whatever a model, a tool or a file said is text in it: all of it is escaped (`html`), and the
+browser runs this page's own script and style and nothing else (`document`).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 
@@ -15,7 +13,8 @@ from agentkit.journal import Damage
 from agentkit.messages import Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed, place, timeline, token_chart
-from agentkit.trace.page.html import Html, el, join, text
+from agentkit.trace.page.document import document, facts
+from agentkit.trace.page.html import Html, el, join
 from agentkit.trace.page.steps import failures_of, json_of, step_section
 from agentkit.trace.printable import moment
 from agentkit.trace.steps import Part
@@ -34,23 +33,12 @@ def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
         damage: Of its record.
     """
     placed = place(parts)
-    style, script = _resource("page.css"), _resource("page.js")
-    title = f"{parts[0].started.run_id} · agentkit"
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+    return document(
+        f"{parts[0].started.run_id} · agentkit",
+        *_body(parts, placed, damage),
+        style=_resource("page.css"),
+        script=_resource("page.js"),
     )
-    head = [
-        Html('<meta charset="utf-8">'),
-        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{text(policy)}">'),
-        Html('<meta name="referrer" content="no-referrer">'),
-        el("title", title),
-        Html(f"<style>{style}</style>"),
-    ]
-    body = [*_body(parts, placed, damage), Html(f"<script>{script}</script>")]
-    page = el("html", el("head", *head), el("body", *body), lang="en")
-    return f"<!doctype html>\n{page}\n"
 
 
 def _body(
@@ -102,21 +90,13 @@ def _facts(parts: Sequence[Part], placed: Sequence[Placed], failures: int) -> Ht
     seconds = sum(part.ended - part.began for part in parts)
     calls = sum(len(each.step.ran) for each in placed)
     cached = usage.cached_input_tokens / usage.input_tokens if usage.input_tokens else 0.0
-    facts = [
+    return facts(
         ("end", result.stop_reason if result is not None else "unfinished", ""),
         ("steps", f"{len(placed):,}", ""),
         ("tool calls", f"{calls:,}", many(failures, "failure") if failures else ""),
         ("seconds", f"{seconds:.1f}", ""),
         ("tokens in", f"{usage.input_tokens:,}", f"{cached:.0%} cached"),
         ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of thought"),
-    ]
-    return el(
-        "dl",
-        *(
-            el("div", el("dt", name), el("dd", value, " ", el("small", more)))
-            for name, value, more in facts
-        ),
-        cls="facts",
     )
 
 
@@ -150,9 +130,3 @@ def _footer() -> Html:
 
 def _resource(name: str) -> str:
     return (files(__name__) / name).read_text("utf-8")
-
-
-def _hash(content: str) -> str:
-    """As a content security policy names an inline style or script (CSP Level 3)."""
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
