@@ -23,7 +23,7 @@ def document(title: str, *body: Child, style: str = "", script: str = "") -> str
         style: CSS beside what all pages share.
         script: JavaScript; the page must read without it.
     """
-    style = (files(__package__) / "base.css").read_text("utf-8") + style
+    style = (files("agentkit.trace.page") / "base.css").read_text("utf-8") + style
     policy = (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
