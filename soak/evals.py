@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -198,7 +199,7 @@ def _same(one: Store, other: Store) -> Counter[str]:
         keys = [result.key for result in store.lines() if result.status == "graded"]
         assert len(keys) == len(set(keys)) == 200, f"{len(keys)} lines, {len(set(keys))} trials"
     assert one.canonical() == other.canonical()
-    assert as_json(report(one)) == as_json(report(other))
+    assert as_json(replace(report(one), times=None)) == as_json(replace(report(other), times=None))
     assert all(result.passed for result in one.results().values())
     return Counter({"trials equal to the byte": 200})
 

@@ -2,7 +2,8 @@
 
 Trials are drawn of cases whose rates are known: 5 to 200 cases with 1 to 8 trials, rates from 0.02
 to 0.98, all cases alike or so different that each always passes or never. Bars: every interval of a
-score holds in 93 % of its draws and in 94 to 98 % on average over the middle rates; two equal
+score or a share of calls holds in 93 % of its draws, and those of scores in 94 to 98 % on average
+over the middle rates; two equal
 models make a winner in 6 % at most (two standard errors of the drawing aside); two that are 15
 points apart are told apart as often as by scipy's own permutation test.
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy
-from agentkit_evals.stats import difference, score, sign_flip
+from agentkit_evals.stats import difference, ratio, score, sign_flip
 from scipy import stats
 
 from soak.proof import prove
@@ -26,6 +27,9 @@ _TRIALS = (1, 2, 4, 8)
 _RATES = (0.02, 0.1, 0.5, 0.8, 0.98)
 _ALIKE = (0.0, 0.3, 0.7, 1.0)
 """Correlation of two trials of one case."""
+_CALLS = 3
+"""Of a trial, on average."""
+
 _DRAWS = 2000
 _LEAST, _MOST_WINNERS = 0.93, 0.06
 _MIDDLE = (0.94, 0.98)
@@ -49,15 +53,18 @@ class Point:
 
     def draws(self, source: numpy.random.Generator, draws: int, runs: int = 1) -> numpy.ndarray:
         """Passed trials, of shape (runs, draws, cases); all runs have the same cases."""
+        rates = self.rates(source, draws)
+        return source.binomial(self.trials, rates, (runs, *rates.shape))
+
+    def rates(self, source: numpy.random.Generator, draws: int) -> numpy.ndarray:
+        """Of cases, of shape (draws, cases)."""
         shape = (draws, self.cases)
         if self.alike == 0:
-            rates = numpy.full(shape, self.rate)
-        elif self.alike == 1:
-            rates = (source.random(shape) < self.rate).astype(float)
-        else:
-            weight = 1 / self.alike - 1
-            rates = source.beta(self.rate * weight, (1 - self.rate) * weight, shape)
-        return source.binomial(self.trials, rates, (runs, *shape))
+            return numpy.full(shape, self.rate)
+        if self.alike == 1:
+            return (source.random(shape) < self.rate).astype(float)
+        weight = 1 / self.alike - 1
+        return source.beta(self.rate * weight, (1 - self.rate) * weight, shape)
 
 
 def points() -> Iterator[Point]:
@@ -91,7 +98,10 @@ def batch(number: int, draws: int = _DRAWS) -> dict[str, int]:
     assert held >= (_LEAST - small) * draws, f"{point}: {held} of {draws} intervals hold"
     assert around >= (_LEAST - small) * draws, f"{point}: {around} of {draws} differences hold"
     assert winners <= (_MOST_WINNERS + 2 * noise) * draws, f"{point}: {winners} of {draws} winners"
+    shares = sum(_holds_share(point, source) for _ in range(draws // 4))
+    assert shares >= (_LEAST - 2 * small) * (draws // 4), f"{point}: {shares} shares hold"
     counts = Counter(points=1, draws=draws, held=held, winners=winners, differences_held=around)
+    counts.update(share_draws=draws // 4, shares_held=shares)
     if point.cases >= 20 and 0.1 <= point.rate <= 0.9:
         counts.update(middle_draws=draws, middle_held=held)
     return dict(counts)
@@ -100,6 +110,17 @@ def batch(number: int, draws: int = _DRAWS) -> dict[str, int]:
 def _holds(passed: Sequence[int], point: Point) -> bool:
     found = score([int(n) / point.trials for n in passed], point.cases * point.trials)
     return found.low <= point.rate + 1e-12 and point.rate - 1e-12 <= found.high
+
+
+def _holds_share(point: Point, source: numpy.random.Generator) -> bool:
+    """Of calls, of which each case makes another number."""
+    calls = source.poisson(_CALLS * point.trials, point.cases)
+    (rates,) = point.rates(source, 1)
+    some = source.binomial(calls, rates)
+    if not calls.any():
+        return True
+    found = ratio(list(zip(some.tolist(), calls.tolist(), strict=True)))
+    return found.low <= point.rate <= found.high
 
 
 def _differences(one: Sequence[int], other: Sequence[int], trials: int) -> list[Fraction]:

@@ -45,7 +45,7 @@ _Damages: TypeAlias = "frozenset[Damage]"
 MOST_DAMAGE: Final = 2
 """Kinds of damage in one call. With three, nearly every text can be read in several ways."""
 
-_STEPS: Final = 4_000
+_STEPS: Final = 6_000
 """Places that are tried in one call; a text with more is not read, so time stays in bounds."""
 
 _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
@@ -183,6 +183,7 @@ class Readings:
         self, at: int, undone: _Damages, closers: str, depth: int
     ) -> Iterator[tuple[int, _Damages]]:
         """Where to go on behind an element; inverted (`~`) where its object or array ends."""
+        self._step()  # each end of an inner one has several of its own
         at = self._skip(at)
         character = self._text[at : at + 1]
         brace = self._with(undone, "brace")
@@ -361,7 +362,7 @@ class Readings:
             if not escaped and self._goes_on(end + 1):
                 if quoted.search(text) or self._syntax.search(text):
                     return  # and so would every longer one
-                if _TWO_QUOTED[mark].fullmatch(text):
+                if _begins_and_ends_quoted(text, mark):
                     return
                 for read in _unescaped(text, mark):
                     yield quoted_value(read, shape), end + 1, undone
@@ -437,11 +438,18 @@ _BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
     mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}]|[,:{{\[(=]\s*+{mark}") for mark in _QUOTES
 }
 """A quote beside a mark of syntax, inside a text: that text is two, and what was between them."""
-_TWO_QUOTED: Final[Mapping[str, re.Pattern[str]]] = {
-    mark: re.compile(rf"[^{mark}]*\S{mark}\s.*\s{mark}\S[^{mark}]*", re.DOTALL) for mark in _QUOTES
-}
-"""The inside of `"a" and "b"`: a text that begins and ends with quoted words of its own."""
 _KEY_END: Final = re.compile("[\"'\ufdd0-\ufdef]?\\s*+[:=]")
+
+
+def _begins_and_ends_quoted(text: str, mark: str) -> bool:
+    """Whether it is the inside of `"a" and "b"`: a text with quoted words at both ends."""
+    first, last = text.find(mark), text.rfind(mark)
+    if not 0 < first <= last - 3 or last + 1 == len(text):
+        return False
+    before, behind = text[first - 1], text[first + 1]
+    return (behind + text[last - 1]).isspace() and not (
+        before.isspace() or text[last + 1].isspace()
+    )
 
 
 def _unescaped(text: str, mark: str) -> set[str]:

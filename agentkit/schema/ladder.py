@@ -158,7 +158,7 @@ class _Climb:
         stripped = text.strip()
         if is_nothing(text):
             yield None
-        if _is_quoted(stripped) and not _is_quoted(stripped[1:-1]):
+        if _is_quoted(stripped) and not _is_quoted(stripped[1:-1].strip()):
             yield self._text(stripped[1:-1], shape)
         if _NUMBER.fullmatch(stripped):
             with suppress(InexactError):
@@ -170,7 +170,7 @@ class _Climb:
         if stripped[:1] in _JSON:
             with suppress(InexactError):
                 inner = read_exact(stripped)
-                if not isinstance(inner, str) or not _is_quoted(inner):
+                if not isinstance(inner, str) or not _is_quoted(inner.strip()):
                     yield self.fitted(inner, shape)
 
     def _members(self, value: dict[str, Any], shape: Shape) -> dict[str, Any]:

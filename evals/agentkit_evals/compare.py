@@ -5,11 +5,11 @@ told.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from statistics import mean
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +18,16 @@ from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip
 from agentkit_evals.store import Store
 
-__all__ = ["Comparison", "compare", "comparison_json", "comparison_table"]
+__all__ = [
+    "Comparison",
+    "Measure",
+    "compare",
+    "comparison_json",
+    "comparison_table",
+    "invalid_calls",
+    "passed_trials",
+    "shared_cases",
+]
 
 _SURE = 0.05
 """A difference that chance makes more often than that is none."""
@@ -34,7 +43,7 @@ class Comparison:
         models: What was tested, first and second.
         cases: How many are compared.
         left_out: Cases with a verdict in one run only.
-        scores: pass^1 of each over these cases.
+        scores: What is compared, pass^1 by default, of each over these cases.
         difference: Second less first, with its interval.
         p: How likely so great a difference is if neither is better; see `stats.sign_flip`.
         adjusted: The same for all comparisons that are made at once; see `stats.holm`.
@@ -60,19 +69,41 @@ class Comparison:
     winner: Literal["first", "second"] | None
 
 
-def compare(first: Store, *others: Store) -> list[Comparison]:
+Measure: TypeAlias = Callable[[Iterable[TrialResult]], Fraction | None]
+"""What is compared of each case: a number from 0 to 1 from the trials with a verdict, or None."""
+
+
+def passed_trials(results: Iterable[TrialResult]) -> Fraction | None:
+    """The share of trials that passed."""
+    verdicts = [result.passed for result in results]
+    return Fraction(sum(verdicts), len(verdicts))
+
+
+def invalid_calls(results: Iterable[TrialResult]) -> Fraction | None:
+    """The share of calls that were invalid; None of no calls."""
+    calls = [call for result in results for call in result.transcript.calls]
+    return Fraction(sum(call.invalid for call in calls), len(calls)) if calls else None
+
+
+def compare(first: Store, *others: Store, measure: Measure = passed_trials) -> list[Comparison]:
     """Compares runs with the first, case by case.
 
     Args:
         first: What the others are held against.
         others: One or more.
+        measure: What is compared; the more, the better.
 
     Raises:
         EvalError: They are runs of different suites or data, or share no case; scipy is missing.
     """
-    found = [_compared(first, other) for other in others]
+    found = [_compared(first, other, measure) for other in others]
     chances = holm([one.p for one in found])
     return [_judged(one, chance) for one, chance in zip(found, chances, strict=True)]
+
+
+def shared_cases(first: Store, second: Store, measure: Measure = passed_trials) -> int:
+    """On how many cases two runs can be compared."""
+    return len(_shares(first, measure).keys() & _shares(second, measure).keys())
 
 
 def _judged(one: Comparison, chance: float) -> Comparison:
@@ -80,7 +111,7 @@ def _judged(one: Comparison, chance: float) -> Comparison:
     return replace(one, adjusted=chance, winner=better if chance < _SURE else None)
 
 
-def _compared(first: Store, second: Store) -> Comparison:
+def _compared(first: Store, second: Store, measure: Measure) -> Comparison:
     manifests = first.manifest(), second.manifest()
     if manifests[0].suite != manifests[1].suite or manifests[0].about != manifests[1].about:
         raise EvalError(
@@ -88,7 +119,7 @@ def _compared(first: Store, second: Store) -> Comparison:
             f"{manifests[0].suite} {dict(manifests[0].about)} is not "
             f"{manifests[1].suite} {dict(manifests[1].about)}"
         )
-    shares = _shares(first), _shares(second)
+    shares = _shares(first, measure), _shares(second, measure)
     both = sorted(shares[0].keys() & shares[1].keys())
     if not both:
         raise EvalError("these runs have no case in common with a verdict in both")
@@ -117,16 +148,14 @@ def _mean(shares: Mapping[str, Fraction], cases: Sequence[str]) -> float:
     return float(mean(shares[case] for case in cases))
 
 
-def _shares(store: Store) -> dict[str, Fraction]:
-    """The share of passed trials of each case that has a verdict."""
+def _shares(store: Store, measure: Measure) -> dict[str, Fraction]:
+    """What is compared, of each case that has a verdict."""
     found: dict[str, list[TrialResult]] = {}
     for result in store.results().values():
         if result.status == "graded":
             found.setdefault(result.case, []).append(result)
-    return {
-        case: Fraction(sum(result.passed for result in results), len(results))
-        for case, results in found.items()
-    }
+    measured = {case: measure(results) for case, results in found.items()}
+    return {case: share for case, share in measured.items() if share is not None}
 
 
 def _model(store: Store) -> str:

@@ -28,8 +28,10 @@ __all__ = [
     "Session",
     "Suite",
     "SuiteError",
+    "Timing",
     "Transcript",
     "Trial",
+    "TrialLimits",
     "TrialResult",
     "Turn",
     "TurnRecord",
@@ -56,10 +58,12 @@ class Case:
         id: Unique within the suite.
         gold: The calls of a right answer, by turn, where the suite knows one: what the reference
             subjects replay.
+        tags: Words to choose cases by, such as their kind.
     """
 
     id: str
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,38 @@ class Trial:
     case: Case
     number: int
     seed: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What names it within its run."""
+        return self.case.id, self.number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialLimits:
+    """What one trial may take, its grading aside. None is no limit.
+
+    Attributes:
+        seconds: Wall time. A trial whose time was over in one of the suite's tools has no verdict;
+            any other is graded by the state that it left.
+        tokens: That the model may write in all turns together, thoughts included; what is over is
+            graded by the state that it left.
+        memory: Bytes of memory beyond those that a process takes before a trial begins. With such a
+            limit each trial is played in a process of its own, which is ended with it.
+
+    Raises:
+        ValueError: A limit is below 0.
+    """
+
+    seconds: float | None = None
+    tokens: int | None = None
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "tokens", "memory"):
+            given = getattr(self, name)
+            if given is not None and not given >= 0:
+                raise ValueError(f"{name} is {given}; give 0 or more, or None for no limit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +220,20 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the model took in a trial.
+
+    Attributes:
+        first_tokens: Of each model call, the seconds until something of the reply was there; a
+            reply that came whole has none.
+        model: Seconds of all model calls.
+    """
+
+    first_tokens: tuple[float, ...] = ()
+    model: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class TrialResult:
     """One trial's line in the store.
 
@@ -196,6 +246,7 @@ class TrialResult:
         failure: What failed, where no verdict is the suite's own.
         transcript: As far as it got.
         seconds: Wall time; not part of what is compared.
+        timing: Of the model; not part of what is compared.
         worker: Who did it; not part of what is compared.
     """
 
@@ -207,6 +258,7 @@ class TrialResult:
     transcript: Transcript = field(default_factory=Transcript)
     seconds: float = 0.0
     worker: str = ""
+    timing: Timing = field(default_factory=Timing)
 
     @property
     def key(self) -> tuple[str, int]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Final
 
 from pydantic import TypeAdapter
 
 import agentkit
-from agentkit_evals.core import Case, EvalError, Suite, Trial
+from agentkit_evals.core import Case, EvalError, Suite, Trial, TrialLimits
 from agentkit_evals.sources import library_hash
 from agentkit_evals.subject import Subject
 
@@ -29,7 +30,8 @@ class RunManifest:
         cases: Which cases, in the suite's order.
         trials: How often each case is tried.
         seed: All sampling seeds are made of it.
-        seconds: That a trial may take, its grading aside.
+        limits: Of each trial.
+        tags: Of those cases that have some.
         agentkit: The library's version.
         made_of: Hashes of the sources of the library and of the agent.
     """
@@ -40,7 +42,8 @@ class RunManifest:
     cases: tuple[str, ...]
     trials: int = 1
     seed: int = 0
-    seconds: float | None = None
+    limits: TrialLimits = field(default_factory=TrialLimits)
+    tags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     agentkit: str = agentkit.__version__
     made_of: Mapping[str, str] = field(default_factory=dict)
 
@@ -54,6 +57,7 @@ class RunManifest:
         for prefix, mine, theirs in (
             ("", _plainly(self), _plainly(new)),
             ("the setting ", asdict(self.subject.settings), asdict(new.subject.settings)),
+            ("the limit of ", asdict(self.limits), asdict(new.limits)),
         ):
             found += [
                 f"{prefix}{key} ({mine.get(key)} became {theirs.get(key)})"
@@ -87,8 +91,8 @@ def _plainly(manifest: RunManifest) -> dict[str, object]:
         "the model": subject.model,
         "the served model": subject.model_name,
         "the agent": subject.agent,
+        "what is switched off": ", ".join(subject.off) or None,
         "seed": manifest.seed,
-        "the seconds of a trial": manifest.seconds,
         "agentkit": manifest.agentkit,
     }
 
@@ -125,7 +129,9 @@ async def planned(
     only: Sequence[str] = (),
     trials: int = 1,
     seed: int = 0,
-    seconds: float | None = None,
+    limits: TrialLimits | None = None,
+    tags: Sequence[str] = (),
+    shuffle: int | None = None,
 ) -> RunManifest:
     """The manifest of a run.
 
@@ -134,31 +140,54 @@ async def planned(
         target: What `load_suite` found it by.
         subject: What is under test.
         limit: Only so many cases, the first ones.
-        only: Only these cases.
+        only: Only these cases; a pattern such as `*_1?` names all that it fits.
         trials: How often each case is tried.
         seed: Of all sampling.
-        seconds: That a trial may take.
+        limits: Of each trial.
+        tags: Only cases with one of these.
+        shuffle: A seed: the cases are put in an order of chance, so that `limit` draws from all of
+            them. The same seed gives the same order, and a higher limit adds to a lower one's.
 
     Raises:
-        EvalError: There is no such case, or none is left; the agent cannot be found.
+        EvalError: There is no such case or tag, or none is left; the agent cannot be found.
     """
-    names = [case.id for case in await suite.cases()]
-    if unknown := [name for name in only if name not in names]:
-        raise EvalError(f"{suite.name} has no case {', '.join(unknown)}")
-    chosen = [name for name in names if name in only] if only else names
-    chosen = chosen[:limit]
-    if not chosen or trials < 1:
-        raise EvalError(f"nothing to do: {len(chosen)} cases of {suite.name}, {trials} trials each")
+    cases = _chosen(await suite.cases(), suite.name, only, tags)
+    if shuffle is not None:
+        cases.sort(key=lambda case: _seed(shuffle, case.id, 0))
+    cases = cases[:limit]
+    if not cases or trials < 1:
+        raise EvalError(f"nothing to do: {len(cases)} cases of {suite.name}, {trials} trials each")
     return RunManifest(
         suite=target,
         about=await suite.about(),
         subject=subject,
-        cases=tuple(chosen),
+        cases=tuple(case.id for case in cases),
         trials=trials,
         seed=seed,
-        seconds=seconds,
+        limits=limits or TrialLimits(),
+        tags={case.id: case.tags for case in cases if case.tags},
         made_of={"library_sha256": library_hash()} | subject.sources(),
     )
+
+
+def _chosen(
+    cases: Sequence[Case], suite: str, only: Sequence[str], tags: Sequence[str]
+) -> list[Case]:
+    """The cases that a user asks for, in the suite's order."""
+    ids = {case.id for case in cases}
+    named = {name: [id_ for id_ in ids if id_ == name or fnmatchcase(id_, name)] for name in only}
+    if unknown := [name for name, found in named.items() if not found]:
+        raise EvalError(f"{suite} has no case {', '.join(unknown)}")
+    known = {tag for case in cases for tag in case.tags}
+    if strange := sorted(set(tags) - known):
+        there = f"there are {', '.join(sorted(known))}" if known else "its cases have none"
+        raise EvalError(f"{suite} has no tag {', '.join(strange)}; {there}")
+    wanted = {id_ for found in named.values() for id_ in found} if only else ids
+    return [
+        case
+        for case in cases
+        if case.id in wanted and (not tags or not set(tags).isdisjoint(case.tags))
+    ]
 
 
 def trials_of(manifest: RunManifest, cases: Sequence[Case]) -> list[Trial]:

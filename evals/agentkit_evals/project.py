@@ -159,7 +159,10 @@ def project_suite() -> TaskSuite:
 
 
 def _task(
-    name: str, *turns: tuple[str, tuple[GoldCall, ...]], check: Callable[[Project], str | None]
+    name: str,
+    *turns: tuple[str, tuple[GoldCall, ...]],
+    check: Callable[[Project], str | None],
+    tag: str,
 ) -> Task[Project]:
     return Task(
         id=name,
@@ -169,6 +172,7 @@ def _task(
         check=check,
         gold=tuple(calls for _, calls in turns),
         instructions=_INSTRUCTIONS,
+        tags=(tag,),
     )
 
 
@@ -233,6 +237,7 @@ _TASKS: Final = (
             (("read_file", {"path": "shop/settings.toml"}), ("submit", {"answer": "EUR"})),
         ),
         check=_answers("EUR"),
+        tag="answer",
     ),
     _task(
         "answer_where",
@@ -241,6 +246,7 @@ _TASKS: Final = (
             (("search_text", {"text": "def price"}), ("submit", {"answer": "shop/prices.py"})),
         ),
         check=_answers("shop/prices.py"),
+        tag="answer",
     ),
     _task(
         "write_licence",
@@ -249,6 +255,7 @@ _TASKS: Final = (
             (("write_file", {"path": "LICENCE.txt", "content": "All rights reserved.\n"}),),
         ),
         check=_licence_stands,
+        tag="files",
     ),
     _task(
         "change_vat",
@@ -262,6 +269,7 @@ _TASKS: Final = (
             ),
         ),
         check=_becomes({"shop/settings.toml": _VAT}),
+        tag="edit",
     ),
     _task(
         "delete_one",
@@ -270,6 +278,7 @@ _TASKS: Final = (
             (("list_files", {}), ("delete_file", {"path": "notes/draft.txt"})),
         ),
         check=_becomes({"notes/draft.txt": None}),
+        tag="files",
     ),
     _task(
         "move_file",
@@ -278,6 +287,7 @@ _TASKS: Final = (
             (("move_file", {"path": "notes/keep.txt", "to": "docs/keep.txt"}),),
         ),
         check=_becomes({"notes/keep.txt": None, "docs/keep.txt": FILES["notes/keep.txt"]}),
+        tag="files",
     ),
     _task(
         "mend_total",
@@ -289,6 +299,7 @@ _TASKS: Final = (
             ),
         ),
         check=_total_works,
+        tag="edit",
     ),
     _task(
         "two_wishes",
@@ -311,10 +322,12 @@ _TASKS: Final = (
             ),
         ),
         check=_becomes({"shop/settings.toml": _NAMED}),
+        tag="edit",
     ),
     _task(
         "leave_alone",
         ("Thank you, nothing to do today.", ()),
         check=_becomes({}),
+        tag="idle",
     ),
 )

@@ -18,7 +18,7 @@ from typing import Any, Final
 from agentkit.mistakes import install
 from agentkit_evals.core import EvalError, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
-from agentkit_evals.runner import Tally, Watcher, Worker, first_error, unfinished
+from agentkit_evals.runner import Tally, Watcher, Which, Worker, first_error, unfinished
 from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
 
@@ -38,6 +38,7 @@ async def run_on_ray(
     workers: int = 2,
     concurrency: int = 4,
     address: str | None = None,
+    which: Which = "unfinished",
     watcher: Watcher | None = None,
 ) -> None:
     """Plays what is left of a run on Ray. Needs asyncio, as Ray does.
@@ -48,6 +49,7 @@ async def run_on_ray(
         workers: Actors; each takes one processor.
         concurrency: Trials at a time in each.
         address: Of a running cluster; by default one is started here for as long as this takes.
+        which: Trials to play.
         watcher: Told of each result.
 
     Raises:
@@ -58,7 +60,7 @@ async def run_on_ray(
     with store.locked():
         suite = load_suite(manifest.suite)
         try:
-            todo, done = await unfinished(manifest, store, suite)
+            todo, done = await unfinished(manifest, store, suite, which)
         finally:
             await suite.aclose()
         if not todo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.messages import JsonObject, Usage
+from agentkit.policy import Prices
 from agentkit.schema.phrases import many
 from agentkit.trace import printable
 from agentkit_evals.core import TrialResult
-from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, score
+from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
 from agentkit_evals.store import Store
 
-__all__ = ["OverCases", "Rate", "Report", "as_json", "as_table", "report"]
+__all__ = ["OverCases", "Rate", "Report", "Spread", "Times", "as_json", "as_table", "report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,39 @@ class OverCases:
 
     value: float
     cases: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Numbers as their mean, their middle, and what 19 of 20 do not exceed."""
+
+    mean: float
+    p50: float
+    p95: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Spread | None:
+        """None of no values."""
+        if not values:
+            return None
+        ranked = sorted(values)
+        at = [ranked[math.ceil(share * len(ranked)) - 1] for share in (0.5, 0.95)]
+        return Spread(mean(ranked), *at)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long graded trials took; these numbers differ between equal runs.
+
+    Attributes:
+        first_token: Seconds of each model call until something of its reply was there.
+        model: Seconds of a trial in which the model was at work.
+        trial: Seconds of a trial.
+    """
+
+    first_token: Spread | None
+    model: Spread | None
+    trial: Spread | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +100,14 @@ class Report:
         errors: Trials that did not pass, by the suite's or the agent's name of what went wrong.
         calls: Tool calls.
         invalid_calls: Calls that named no tool or did not fit its schema.
+        invalid_share: Their share with its interval, where there were calls.
         overcalls: Turns with calls among those that wanted none.
         repairs: Calls that agentkit put right.
         retries: Model calls made again.
         steps: Model calls a trial, on average.
         usage: Tokens of all trials.
+        times: How long it took.
+        cost: Of all trials, at the prices that were given.
     """
 
     suite: str
@@ -89,11 +127,14 @@ class Report:
     errors: Mapping[str, int]
     calls: int
     invalid_calls: Rate
+    invalid_share: Interval | None
     overcalls: Rate
     repairs: int
     retries: int
     steps: float | None
     usage: Usage
+    times: Times | None = None
+    cost: float | None = None
 
     @property
     def infrastructure_share(self) -> float:
@@ -102,8 +143,12 @@ class Report:
         return lost / (lost + self.graded) if lost else 0.0
 
 
-def report(store: Store) -> Report:
+def report(store: Store, prices: Prices | None = None) -> Report:
     """The numbers of a run, finished or not.
+
+    Args:
+        store: The run.
+        prices: What tokens cost.
 
     Raises:
         EvalError: There is no run, or scipy is missing.
@@ -118,6 +163,7 @@ def report(store: Store) -> Report:
     turns = [turn for result in graded for turn in result.transcript.turns]
     planned = len(manifest.cases) * manifest.trials
     passed = sum(result.passed for result in graded)
+    usage = sum((result.transcript.usage for result in graded), Usage())
     return Report(
         suite=manifest.suite,
         model=manifest.subject.model_name or manifest.subject.model,
@@ -136,14 +182,31 @@ def report(store: Store) -> Report:
         errors=_counted(_error(result) for result in graded if not result.passed),
         calls=len(calls),
         invalid_calls=Rate(sum(call.invalid for call in calls), len(calls)),
+        invalid_share=ratio(_invalid(graded)) if calls else None,
         overcalls=Rate(
             sum(grade.overcalled for grade in grades), sum(grade.idle_turns for grade in grades)
         ),
         repairs=sum(turn.repairs for turn in turns),
         retries=sum(turn.retries for turn in turns),
         steps=mean(result.transcript.steps for result in graded) if graded else None,
-        usage=sum((result.transcript.usage for result in graded), Usage()),
+        usage=usage,
+        times=Times(
+            Spread.of([each for result in graded for each in result.timing.first_tokens]),
+            Spread.of([result.timing.model for result in graded]),
+            Spread.of([result.seconds for result in graded]),
+        ),
+        cost=None if prices is None else prices.of(usage),
     )
+
+
+def _invalid(results: Iterable[TrialResult]) -> list[tuple[int, int]]:
+    """By case, how many calls were invalid, and of how many."""
+    found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for result in results:
+        calls = result.transcript.calls
+        found[result.case][0] += sum(call.invalid for call in calls)
+        found[result.case][1] += len(calls)
+    return [(some, all_) for some, all_ in found.values()]
 
 
 _Verdicts = dict[str, list[bool]]
@@ -204,7 +267,7 @@ def _words(failures: Iterable[str | None]) -> dict[str, str]:
 
 
 def as_json(found: Report) -> str:
-    """The report as JSON text, equal for equal results."""
+    """The report as JSON text; equal for equal results, but for `times`."""
     body: JsonObject = asdict(found)
     return json.dumps(body, indent=2, ensure_ascii=False)
 
@@ -242,20 +305,35 @@ def _rows(found: Report) -> Iterable[tuple[str, str]]:
         yield "no verdict", f"{many(lost, 'trial')} ({kinds}); with these as failures {worst}"
         for words in found.infrastructure_words.values():
             yield "", printable(words)
-    yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}"
+    invalid = f"  [{_range(found.invalid_share)}]" if found.invalid_share is not None else ""
+    yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}{invalid}"
     yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"
     repaired, again = many(found.repairs, "call"), many(found.retries, "model call")
     yield "mended", f"{repaired} repaired, {again} made again"
     if found.steps is not None:
         yield "steps", f"{found.steps:.1f} a trial"
-    usage = found.usage
+    usage, trials = found.usage, max(found.graded, 1)
     yield (
         "tokens",
         f"{usage.input_tokens:,} in ({usage.cached_input_tokens:,} cached), "
-        f"{usage.output_tokens:,} out",
+        f"{usage.output_tokens:,} out; a trial {usage.input_tokens / trials:,.0f} in, "
+        f"{usage.output_tokens / trials:,.0f} out",
     )
+    if found.times is not None:
+        yield from _times(found.times)
+    if found.cost is not None:
+        yield "cost", f"{found.cost:,.4g}; a trial {found.cost / trials:,.3g}"
     for name, count in found.errors.items():
         yield "not passed", f"{count:4} {name}"
+
+
+def _times(found: Times) -> Iterable[tuple[str, str]]:
+    for name, spread in (("first token", found.first_token), ("a trial", found.trial)):
+        if spread is not None:
+            yield (
+                name,
+                f"p50 {spread.p50:.3g} s, p95 {spread.p95:.3g} s, mean {spread.mean:.3g} s",
+            )
 
 
 def _percent(share: float | None) -> str:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeAlias
 
 import anyio
 
+from agentkit_evals.apart import run_apart
 from agentkit_evals.core import Suite, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest, trials_of
 from agentkit_evals.store import Store, Writer
-from agentkit_evals.subject import AgentMaker
 from agentkit_evals.suites import load_suite
 from agentkit_evals.trial import run_trial
 
-__all__ = ["Progress", "Tally", "Watcher", "Worker", "first_error", "run_local", "unfinished"]
+__all__ = [
+    "Progress",
+    "Tally",
+    "Watcher",
+    "Which",
+    "Worker",
+    "first_error",
+    "run_local",
+    "unfinished",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,12 @@ class Progress:
 
 
 Watcher = Callable[[Progress], None]
+
+Play: TypeAlias = Callable[[Trial, str], Awaitable[TrialResult]]
+"""Plays a trial, for the worker of a name."""
+
+Which: TypeAlias = Literal["unfinished", "lost"]
+"""Trials that are played: all without a verdict, or those of them that were played before."""
 
 
 class Tally:
@@ -98,21 +115,17 @@ class Worker:
 
     Args:
         suite: Whose cases.
-        make_agent: The subject.
+        play: Plays one, for the name of a worker.
         writer: Where results go.
-        seconds: That a trial may take; see `run_trial`.
 
     Attributes:
         suite: As given.
     """
 
-    def __init__(
-        self, suite: Suite, make_agent: AgentMaker, writer: Writer, *, seconds: float | None = None
-    ) -> None:
+    def __init__(self, suite: Suite, play: Play, writer: Writer) -> None:
         self.suite = suite
-        self._make_agent = make_agent
+        self._play = play
         self._writer = writer
-        self._seconds = seconds
 
     @classmethod
     @asynccontextmanager
@@ -128,33 +141,55 @@ class Worker:
         """
         suite, writer = load_suite(target or manifest.suite), Writer(store)
         try:
-            async with manifest.subject.opened() as make_agent:
-                yield cls(suite, make_agent, writer, seconds=manifest.seconds)
+            async with _player(manifest, suite, target) as play:
+                yield cls(suite, play, writer)
         finally:
             writer.close()
             await suite.aclose()
 
     async def play(self, trial: Trial) -> TrialResult:
         """Plays a trial; its result is on the disk when this returns."""
-        result = await run_trial(
-            self.suite, trial, self._make_agent, self._writer.name, seconds=self._seconds
-        )
+        result = await self._play(trial, self._writer.name)
         self._writer.append(result)
         return result
 
 
+@asynccontextmanager
+async def _player(manifest: RunManifest, suite: Suite, target: str | None) -> AsyncGenerator[Play]:
+    """Plays trials here, or where memory is limited in processes of their own."""
+    if manifest.limits.memory is not None:
+        yield partial(run_apart, manifest, target=target)
+        return
+    async with manifest.subject.opened() as make_agent:
+
+        async def play(trial: Trial, worker: str) -> TrialResult:
+            return await run_trial(suite, trial, make_agent, worker, limits=manifest.limits)
+
+        yield play
+
+
 async def unfinished(
-    manifest: RunManifest, store: Store, suite: Suite
+    manifest: RunManifest, store: Store, suite: Suite, which: Which = "unfinished"
 ) -> tuple[list[Trial], list[TrialResult]]:
-    """The trials that have no verdict yet, and the results of the others."""
+    """The trials that are to be played, and the results of those that have a verdict."""
     trials = trials_of(manifest, await suite.cases())
-    graded = {key: result for key, result in store.results().items() if result.status == "graded"}
-    todo = [trial for trial in trials if (trial.case.id, trial.number) not in graded]
+    results = store.results()
+    graded = {key: result for key, result in results.items() if result.status == "graded"}
+    todo = [
+        trial
+        for trial in trials
+        if trial.key not in graded and (which == "unfinished" or trial.key in results)
+    ]
     return todo, list(graded.values())
 
 
 async def run_local(
-    manifest: RunManifest, store: Store, *, concurrency: int = 8, watcher: Watcher | None = None
+    manifest: RunManifest,
+    store: Store,
+    *,
+    concurrency: int = 8,
+    which: Which = "unfinished",
+    watcher: Watcher | None = None,
 ) -> None:
     """Plays what is left of a run, in this process.
 
@@ -162,6 +197,7 @@ async def run_local(
         manifest: What to run; the store must hold the same run or none.
         store: Where results go, and where it is seen what is done.
         concurrency: Trials at a time.
+        which: Trials to play.
         watcher: Told of each result.
 
     Raises:
@@ -171,7 +207,7 @@ async def run_local(
     store.begin(manifest)
     with store.locked():
         async with Worker.opened(manifest, store) as worker:
-            todo, done = await unfinished(manifest, store, worker.suite)
+            todo, done = await unfinished(manifest, store, worker.suite, which)
             tally = Tally(len(todo) + len(done), done, watcher)
             todo.reverse()
 

@@ -29,6 +29,7 @@ __all__ = [
     "holm",
     "pass_at_k",
     "pass_hat_k",
+    "ratio",
     "score",
     "sign_flip",
 ]
@@ -96,7 +97,38 @@ def score(shares: Sequence[float], trials: int) -> Interval:
     if not shares:
         raise ValueError("there is no case to judge by")
     mean = math.fsum(shares) / len(shares)
-    worth = _independent(shares, mean, trials)
+    return _clopper_pearson(mean, _independent(shares, mean, trials))
+
+
+def ratio(counts: Sequence[tuple[int, int]]) -> Interval:
+    """A share of things of which cases hold different numbers, such as invalid calls, with its
+    interval: Clopper and Pearson's, for as many independent things as these are worth.
+
+    Args:
+        counts: For each case, how many and of how many.
+
+    Raises:
+        ValueError: There is nothing to count.
+        EvalError: scipy is missing.
+    """
+    counts = [(some, all_) for some, all_ in counts if all_]
+    total = sum(all_ for _, all_ in counts)
+    if not total:
+        raise ValueError("there is nothing to judge by")
+    share = sum(some for some, _ in counts) / total
+    cases = len(counts)
+    worth = float(min(cases, total))
+    if cases > 1 and 0 < share < 1:
+        apart = math.fsum((some - share * all_) ** 2 for some, all_ in counts)
+        apart += _UNSEEN * (total / cases) ** 2 * (share**2 + (1 - share) ** 2)
+        worth = min(share * (1 - share) * total**2 * (cases - 1) / (cases * apart), total)
+        t = _scipy().t.ppf
+        worth *= (t(1 - _TAIL, max(total - 1, 1)) / t(1 - _TAIL, cases - 1)) ** 2
+    return _clopper_pearson(share, worth)
+
+
+def _clopper_pearson(mean: float, worth: float) -> Interval:
+    """The exact interval of a share, for a number of independent things that need not be whole."""
     stats = _scipy()
     passed, failed = mean * worth, worth - mean * worth
     low = stats.beta.ppf(_TAIL, passed, failed + 1) if mean > 0 else 0.0

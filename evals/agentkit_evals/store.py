@@ -32,7 +32,7 @@ from agentkit_evals.manifest import RunManifest
 
 __all__ = ["Store", "Writer"]
 
-_VOLATILE = ("seconds", "worker")
+_VOLATILE = ("seconds", "worker", "timing")
 """Fields that differ between two equal runs."""
 
 

@@ -16,6 +16,7 @@ from agentkit import Agent, Model, ModelSettings, VLLMModel
 from agentkit.testing import ScriptedModel, call, say
 from agentkit_evals.core import EvalError, GoldCall, Trial, Turn
 from agentkit_evals.modules import module_named
+from agentkit_evals.parts import Ablation, model_without, settings_without
 from agentkit_evals.sources import files_hash
 
 __all__ = ["REFERENCES", "AgentMaker", "Reference", "Subject", "replayed"]
@@ -40,12 +41,14 @@ class Subject:
         settings: Of each step; the seed is the trial's.
         agent: `module:function`, or `file.py:function`, that makes the agent of a model and a
             `Turn`; default: an `Agent` with the turn's tools and instructions and nothing else.
+        off: Parts of agentkit that are switched off.
     """
 
     model: str
     model_name: str | None = None
     settings: ModelSettings = field(default_factory=ModelSettings)
     agent: str | None = None
+    off: tuple[Ablation, ...] = ()
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[AgentMaker]:
@@ -59,9 +62,10 @@ class Subject:
             return
         make = self._make()
         model = self._model()
+        shown, settings = model_without(model, self.off), settings_without(self.settings, self.off)
 
         def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:  # noqa: ARG001 - a model is the same in all turns
-            return make(model, turn, replace(self.settings, seed=trial.seed))
+            return make(shown, turn, replace(settings, seed=trial.seed))
 
         try:
             yield maker
@@ -79,6 +83,8 @@ class Subject:
         if self.model in REFERENCES:
             if self.agent is not None:
                 raise EvalError(f"{self.model} goes by a rule: it cannot play --agent {self.agent}")
+            if self.off:
+                raise EvalError(f"{self.model} goes by a rule: nothing of it can be switched off")
             return self
         self._make()
         model = self._model()

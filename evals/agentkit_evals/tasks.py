@@ -56,6 +56,7 @@ class Task(Generic[WorldT]):
         gold: The calls of a right answer, by turn; they prove that the task can be solved.
         instructions: The system text.
         steps: Most model calls of a turn.
+        tags: Words to choose tasks by.
         seconds: That making the world, and checking it, may take.
     """
 
@@ -67,6 +68,7 @@ class Task(Generic[WorldT]):
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
     instructions: str | None = None
     steps: int = 20
+    tags: tuple[str, ...] = ()
     seconds: float = 30.0
 
 
@@ -99,7 +101,7 @@ class TaskSuite:
 
     async def cases(self) -> Sequence[Case]:
         """The tasks, in order."""
-        return [Case(task.id, task.gold) for task in self._tasks.values()]
+        return [Case(task.id, task.gold, task.tags) for task in self._tasks.values()]
 
     async def about(self) -> dict[str, str]:
         """Hashes of what the users say, of the checks, of the worlds and their tools, and of the

@@ -28,7 +28,8 @@ from agentkit import (
     Toolset,
     ToolStarted,
 )
-from agentkit.messages import Message, ToolCall
+from agentkit.events import ModelCalled
+from agentkit.messages import Message, StopReason, ToolCall
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.trace import Timed, parts_of
 from agentkit_evals.core import (
@@ -37,8 +38,10 @@ from agentkit_evals.core import (
     Session,
     Suite,
     SuiteError,
+    Timing,
     Transcript,
     Trial,
+    TrialLimits,
     TrialResult,
     TurnRecord,
 )
@@ -53,7 +56,7 @@ async def run_trial(
     make_agent: AgentMaker,
     worker: str,
     *,
-    seconds: float | None = None,
+    limits: TrialLimits | None = None,
 ) -> TrialResult:
     """Plays a case once and has it graded.
 
@@ -62,8 +65,8 @@ async def run_trial(
         trial: What to play.
         make_agent: The subject.
         worker: Who does it, for the record.
-        seconds: That it may take, its grading aside. A trial whose time was over in one of the
-            suite's tools has no verdict; any other is graded by the state that it left.
+        limits: What it may take. That of memory is for whoever calls this in a process that is to
+            be bounded.
 
     Raises:
         ServerNotReadyError: No trial could be played with this server.
@@ -73,13 +76,14 @@ async def run_trial(
     played = _Played()
 
     async def play(session: Session) -> Transcript:
-        await _play(session, trial, make_agent, played, _Clock(seconds))
+        await _play(session, trial, make_agent, played, _Allowance(limits or TrialLimits()))
         return played.transcript
 
     return replace(
         await graded(suite, trial, play),
         transcript=played.transcript,
         seconds=round(time.monotonic() - started, 3),
+        timing=Timing(tuple(played.first_tokens), round(played.model_seconds, 3)),
         worker=worker,
     )
 
@@ -135,45 +139,62 @@ class _Played:
 
     turns: list[TurnRecord] = field(default_factory=list)
     messages: tuple[Message, ...] = ()
+    first_tokens: list[float] = field(default_factory=list)
+    model_seconds: float = 0.0
 
     @property
     def transcript(self) -> Transcript:
         return Transcript(tuple(self.turns), self.messages)
 
 
-class _Clock:
-    """What is left of a trial's time."""
+class _Allowance:
+    """What is left of a trial's limits."""
 
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
+    def __init__(self, limits: TrialLimits) -> None:
+        self._limits = limits
         self._began = time.monotonic()
 
-    def over(self, limits: Limits) -> Limits:
-        """The limits of a turn, none of them longer than what is left."""
-        if self._seconds is None:
-            return limits
-        left = max(0.0, self._began + self._seconds - time.monotonic())
-        own = math.inf if limits.seconds is None else limits.seconds
-        return replace(limits, seconds=min(left, own))
+    def over(self, limits: Limits, played: Transcript) -> Limits:
+        """The limits of a turn, none of them more than what is left."""
+        seconds, tokens = self._limits.seconds, self._limits.tokens
+        if seconds is not None:
+            left = max(0.0, self._began + seconds - time.monotonic())
+            own = math.inf if limits.seconds is None else limits.seconds
+            limits = replace(limits, seconds=min(left, own))
+        if tokens is not None:
+            rest = max(0, tokens - played.usage.output_tokens)
+            most = rest if limits.output_tokens is None else min(rest, limits.output_tokens)
+            limits = replace(limits, output_tokens=most)
+        return limits
+
+    def spent(self, played: Transcript, stop_reason: StopReason) -> bool:
+        """Whether the trial ends here."""
+        tokens = self._limits.tokens
+        over = tokens is not None and played.usage.output_tokens >= tokens
+        return stop_reason == "seconds" or (stop_reason == "tokens" and over)
 
 
 async def _play(
-    session: Session, trial: Trial, make_agent: AgentMaker, played: _Played, clock: _Clock
+    session: Session, trial: Trial, make_agent: AgentMaker, played: _Played, allowance: _Allowance
 ) -> None:
     while (turn := await session.next_turn(played.transcript)) is not None:
         agent = make_agent(trial, len(played.turns), turn)
         watch = _Watch(turn.tools)
-        limits = clock.over(turn.limits)
-        async for event in agent.stream(turn.text, history=played.messages, limits=limits):
-            watch(event)
+        limits = allowance.over(turn.limits, played.transcript)
+        try:
+            async for event in agent.stream(turn.text, history=played.messages, limits=limits):
+                watch(event)
+        finally:
+            played.first_tokens += watch.first_tokens
+            played.model_seconds += watch.model_seconds
         result = watch.result
         assert result is not None, "a stream that does not raise ends with RunFinished"
         played.messages = result.messages
         played.turns.append(watch.record(result))
-        if result.stop_reason == "seconds":
-            if watch.running:
-                names = ", ".join(call.name for call in watch.running.values())
-                raise SuiteError(f"the tool {names} had not ended when the time was over")
+        if result.stop_reason == "seconds" and watch.running:
+            names = ", ".join(call.name for call in watch.running.values())
+            raise SuiteError(f"the tool {names} had not ended when the time was over")
+        if allowance.spent(played.transcript, result.stop_reason):
             return
 
 
@@ -185,6 +206,8 @@ class _Watch:
         self._events: list[Timed] = []
         self.result: RunResult[Any] | None = None
         self.running: dict[str, ToolCall] = {}
+        self.first_tokens: list[float] = []
+        self.model_seconds = 0.0
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunFinished):
@@ -193,6 +216,10 @@ class _Watch:
             self.running[event.call.id] = event.call
         elif isinstance(event, ToolFinished):
             self.running.pop(event.call.id, None)
+        elif isinstance(event, ModelCalled):
+            self.model_seconds += event.seconds
+            if event.first_token is not None:
+                self.first_tokens.append(round(event.first_token, 4))
         if not isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
             self._events.append(Timed(event, 0.0))
 

@@ -42,9 +42,20 @@ def client_python(name: str, progress: Progress) -> Path:
     client = CLIENTS[name]
     if not client.requirements:
         return Path(sys.executable)
-    version = client.requirements[0].rpartition("==")[2]
+    return python_with(name, client.requirements, progress)
+
+
+def python_with(name: str, requirements: tuple[str, ...], progress: Progress) -> Path:
+    """The interpreter of an environment of its own with these packages, made if need be.
+
+    Args:
+        name: Of the folder, with the version of the first package.
+        requirements: Pinned.
+        progress: Told what is installed.
+    """
+    version = requirements[0].rpartition("==")[2]
     folder = cache_folder() / f"reader-{name}-{version}"
-    made_once(folder, partial(_make, client.requirements, progress), progress)
+    made_once(folder, partial(_make, requirements, progress), progress)
     return folder / "bin" / "python"
 
 

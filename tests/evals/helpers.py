@@ -23,11 +23,20 @@ async def plan(
     trials: int = 1,
     limit: int | None = None,
     only: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    shuffle: int | None = None,
 ) -> RunManifest:
     suite = load_suite(target)
     try:
         return await planned(
-            suite, target, Subject(model=model), trials=trials, limit=limit, only=only
+            suite,
+            target,
+            Subject(model=model),
+            trials=trials,
+            limit=limit,
+            only=only,
+            tags=tags,
+            shuffle=shuffle,
         )
     finally:
         await suite.aclose()

@@ -12,6 +12,7 @@ from agentkit_evals.cli import app
 from typer.testing import CliRunner, Result
 
 from agentkit.cli.app import add_installed
+from agentkit.testing import FaultServer, say
 from tests.servers import fails, serving
 
 LAMP = '''
@@ -152,3 +153,58 @@ def test_suites_says_what_there_is_and_how_to_get_it(
     done = agentkit_eval("run", "bfcl", "-m", "gold")
     assert done.exit_code == 2
     assert "agentkit eval suites install bfcl" in done.stderr
+
+
+def test_a_gate_ends_with_the_code_of_its_outcome() -> None:
+    for name, model in (("base", "gold"), ("bad", "empty")):
+        assert agentkit_eval("run", "project", "-m", model, "--name", name).exit_code == 0
+    assert agentkit_eval("gate", "base", "--at-least", "0.6").exit_code == 0
+    assert agentkit_eval("gate", "bad", "--against", "base").exit_code == 1
+    few = agentkit_eval("gate", "base", "--against", "base")
+    assert few.exit_code == 3
+    assert "base: cannot be told" in few.stdout
+    assert agentkit_eval("gate", "base", "--against", "base", "--undecided-passes").exit_code == 0
+    assert agentkit_eval("gate", "base").exit_code == 2
+    body = json.loads(agentkit_eval("gate", "bad", "--at-least", "0.9", "--json").stdout)
+    assert body["outcome"] == "failed"
+
+
+def test_a_retry_needs_only_the_name_and_refuses_what_was_changed(
+    tmp_path: Path, folder: Path
+) -> None:
+    suite = tmp_path / "lamp.py"
+    suite.write_text(LAMP)
+    with serving(fails(400, {"error": {"message": "bad day", "code": 400}})) as server:
+        options = ["run", f"{suite}:suite", "-m", server.url, "--name", "a"]
+        assert agentkit_eval(*options).exit_code == 1
+        again = agentkit_eval("retry", "a")
+        assert again.exit_code == 1
+        assert "1 trial (1 server:ModelStatusError)" in again.stdout
+    with (folder / "a" / "manifest.json").open() as file:
+        assert json.load(file)["cases"] == ["light"]
+    assert agentkit_eval("retry", "b").exit_code == 2
+
+
+def test_parts_are_ablated_by_one_command_over_the_wire(folder: Path) -> None:
+    with FaultServer(then=say("Done.")) as server:
+        server.takes_grammar = True
+        options = ["-m", server.url, "--case", "leave_*", "--case", "delete_one", "--name", "a"]
+        parts = ["--off", "grammar", "--off", "recovery"]
+        done = agentkit_eval("ablate", "project", *parts, *options, "--json")
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in folder.iterdir()} == {
+        "a-all-on",
+        "a-grammar-off",
+        "a-recovery-off",
+    }
+    body = json.loads(done.stdout)
+    assert [arm["off"] for arm in body["arms"]] == [None, "grammar", "recovery"]
+    assert [arm["score"]["value"] for arm in body["arms"]] == [0.5] * 3
+    assert {arm["score_change"]["adjusted"] for arm in body["arms"][1:]} == {1.0}
+
+
+def test_what_is_no_part_cannot_be_switched_off() -> None:
+    done = agentkit_eval("ablate", "project", "--off", "luck", "-m", "gold")
+    assert done.exit_code == 2
+    words = " ".join(done.stderr.replace("│", " ").split())
+    assert "luck cannot be switched off; grammar, recovery," in words

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from agentkit_evals.core import Case, Grade, Transcript, Trial, TrialResult
+from agentkit_evals.core import Case, Grade, Transcript, Trial, TrialLimits, TrialResult
 from agentkit_evals.tasks import Task, TaskSuite
 from agentkit_evals.trial import run_trial
 
@@ -82,7 +82,11 @@ TASK: Task[list[int]] = Task(
 async def played(task: Task[Any], *, seconds: float | None = None) -> TrialResult:
     maker = scripted(call("touch"), say("Done."))
     return await run_trial(
-        TaskSuite("odd", [task]), Trial(Case("one"), 0, 1), maker, "here", seconds=seconds
+        TaskSuite("odd", [task]),
+        Trial(Case("one"), 0, 1),
+        maker,
+        "here",
+        limits=TrialLimits(seconds=seconds),
     )
 
 
@@ -165,6 +169,6 @@ async def test_a_model_that_takes_too_long_is_graded_by_what_it_left() -> None:
         Trial(Case("one"), 0, 1),
         given(_Slow()),
         "here",
-        seconds=0.1,
+        limits=TrialLimits(seconds=0.1),
     )
     assert result.grade == Grade(False, "agent:seconds")

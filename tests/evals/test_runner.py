@@ -9,9 +9,10 @@ from agentkit_evals.core import EvalError
 from agentkit_evals.manifest import trials_of
 from agentkit_evals.project import project_suite
 from agentkit_evals.runner import Progress, run_local
-from agentkit_evals.store import Store
+from agentkit_evals.store import Store, Writer
 
 from tests.evals.helpers import plan, ran
+from tests.evals.test_store import line, lost
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +22,7 @@ import sys
 import anyio
 from pathlib import Path
 from agentkit_evals.runner import run_local
-from agentkit_evals.store import Store
+from agentkit_evals.store import Store, Writer
 from tests.evals.helpers import plan
 
 async def main():
@@ -108,3 +109,48 @@ async def test_every_case_is_tried_once_before_any_is_tried_again() -> None:
 async def test_a_case_that_is_not_there_is_named() -> None:
     with pytest.raises(EvalError, match="project has no case nothing"):
         await plan(only=("nothing",))
+
+
+async def test_cases_are_chosen_by_pattern_and_by_tag() -> None:
+    assert (await plan(only=("answer_w*",))).cases == ("answer_where",)
+    assert (await plan(only=("answer_where", "*_vat"))).cases == ("answer_where", "change_vat")
+    assert (await plan(tags=("answer",))).cases == ("answer_currency", "answer_where")
+    with pytest.raises(EvalError, match="nothing to do: 0 cases"):
+        await plan(tags=("answer",), only=("*_vat",))
+    with pytest.raises(EvalError, match="no tag quick; there are answer, edit, files, idle"):
+        await plan(tags=("quick",))
+
+
+async def test_a_shuffled_limit_draws_from_all_and_grows() -> None:
+    whole = (await plan()).cases
+    few, more = [(await plan(limit=n, shuffle=3)).cases for n in (4, 6)]
+    assert few == more[:4]
+    assert few != whole[:4]
+    assert sorted((await plan(shuffle=3)).cases) == sorted(whole)
+    assert few == (await plan(limit=4, shuffle=3)).cases
+    assert few != (await plan(limit=4, shuffle=4)).cases
+
+
+async def test_more_trials_play_the_new_ones_only(store: Store) -> None:
+    before = await ran(store, limit=2)
+    seen: list[Progress] = []
+    await run_local(await plan(limit=2, trials=3), store, watcher=seen.append)
+    assert (seen[0].before, seen[-1].done) == (2, 6)
+    results = store.results()
+    assert [results[result.key] for result in before] == before
+
+
+async def test_a_retry_plays_what_was_lost_and_nothing_else(store: Store) -> None:
+    manifest = await plan(limit=3)
+    store.begin(manifest)
+    writer = Writer(store)
+    writer.append(line("change_vat", passed=False))
+    writer.append(lost(manifest.cases[1]))
+    writer.close()
+    await run_local(manifest, store, which="lost")
+    results = store.results()
+    assert {case: r.status for (case, _), r in results.items()} == {
+        "change_vat": "graded",
+        manifest.cases[1]: "graded",
+    }
+    assert not results["change_vat", 0].passed

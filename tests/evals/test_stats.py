@@ -12,6 +12,7 @@ from agentkit_evals.stats import (
     holm,
     pass_at_k,
     pass_hat_k,
+    ratio,
     score,
     sign_flip,
 )
@@ -133,3 +134,22 @@ def test_more_cases_show_smaller_differences() -> None:
 def test_the_small_form_of_the_proof_of_intervals() -> None:
     for number in (0, 100, len(list(intervals.points()))):
         intervals.batch(number, 100)
+
+
+def test_a_share_of_calls_with_one_call_a_case_is_clopper_and_pearsons() -> None:
+    whole = stats.binomtest(3, 40).proportion_ci(method="exact")
+    found = ratio([(int(n < 3), 1) for n in range(40)])
+    assert found.value == 3 / 40
+    # That cases may differ more than these show is added.
+    assert found.low == pytest.approx(whole.low, abs=0.01)
+    assert found.high == pytest.approx(whole.high, abs=0.02)
+
+
+def test_calls_of_one_case_that_go_wrong_together_are_worth_one_case() -> None:
+    apart = ratio([(1, 10)] * 20)
+    together = ratio([(10, 10), (10, 10)] + [(0, 10)] * 18)
+    assert apart.value == together.value == 0.1
+    assert together.high - together.low > 2 * (apart.high - apart.low)
+    assert ratio([(0, 5), (0, 0)]).low == 0
+    with pytest.raises(ValueError, match="nothing to judge"):
+        ratio([(0, 0)])

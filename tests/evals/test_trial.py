@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from agentkit_evals.core import Case, Suite, Trial, TrialResult
+from agentkit_evals.core import Case, Suite, Trial, TrialLimits, TrialResult
 from agentkit_evals.project import Project, project_suite
 from agentkit_evals.subject import AgentMaker
 from agentkit_evals.tasks import Task, TaskSuite
@@ -111,3 +111,24 @@ async def test_an_agent_that_reaches_its_limit_fails_by_that_name() -> None:
     result = await played(scripted(*script), "t", TaskSuite("s", [task]))
     assert result.grade is not None
     assert result.grade.error == "agent:steps"
+
+
+async def test_the_tokens_of_a_trial_end_it_and_what_it_left_is_graded() -> None:
+    script = [call("replace_text", **change()), *(call("list_files") for _ in range(9))]
+    result = await run_trial(
+        project_suite(),
+        Trial(Case("change_vat"), 0, 1),
+        scripted(*script, say("Done.")),
+        "here",
+        limits=TrialLimits(tokens=25),
+    )
+    assert result.passed
+    (turn,) = result.transcript.turns
+    assert turn.stop_reason == "tokens"
+    assert 25 <= turn.usage.output_tokens < 40
+
+
+async def test_times_of_the_model_are_kept_and_are_not_compared() -> None:
+    result = await played(scripted(call("replace_text", **change()), say("Done.")))
+    assert len(result.timing.first_tokens) == 2
+    assert 0 <= result.timing.first_tokens[0] <= result.seconds

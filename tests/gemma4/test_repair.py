@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import Any, Final
 
 import pytest
@@ -102,6 +104,20 @@ def readings(text: str, schema: dict[str, Any] = SCHEMA) -> list[dict[str, Any]]
         ("to='ann',urgent=true}", {"to": "ann", "urgent": True}),
         ("to:'ann'", {"to": "ann"}),
         ("urgent:Trueto:QannQ}", {"urgent": True, "to": "ann"}),
+        ("n:5'to':'ann'}", {"n": 5, "to": "ann"}),
+        ("n:5QtoQ:QannQ}", {"n": 5, "to": "ann"}),
+        # texts that look like syntax and are none
+        ("body:please call: meQ}", {"body": "please call: me"}),
+        ('body:"why?"}', {"body": "why?"}),
+        ('body:"a\\ud800b"}', {"body": "a\\ud800b"}),  # half of a pair is no text
+        ("to:a,b,c,n:5}", {"to": "a,b,c", "n": 5}),
+        ("to:ann} ", {"to": "ann"}),
+        # JSON through and through: its escapes are certain
+        ('"body": "say \\"to\\": x", "n": 5}', {"body": 'say "to": x', "n": 5}),
+        ('"body": "say \\"to\\": x\ny"}', {"body": 'say "to": x\ny'}),
+        # empty ones
+        ("tags:[],to:annQ}", {"tags": [], "to": "ann"}),
+        ("place:{},to:annQ}", {"place": {}, "to": "ann"}),
         # nothing to undo
         ("to:QannQ,}", {"to": "ann"}),
         (" to : QannQ , n : 5 }", {"to": "ann", "n": 5}),
@@ -118,6 +134,9 @@ def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "to:aQ,body:Q,Q}",  # the text `,`, or what parts two others
+        "to:annQ,body:hi}",
+        "place:{zip:5?}}",
         "to:Qann}",  # the closing quote may have stood anywhere
         "to:Qann,body:QhiQ}",
         "tags:[QaQ,Qb,QcQ]}",
@@ -167,6 +186,7 @@ def test_nothing_is_guessed(text: str) -> None:
         ('body:"C:\\new"}', 2),
         ('body:"\\bword\\b"}', 2),
         ("body:'a\\'b'}", 2),
+        ("body:'it\\'s \"so\"'}", 2),
         ('body:"C:\\dir"}', 1),  # no escape of JSON
     ],
 )
@@ -192,3 +212,21 @@ def test_a_text_with_too_many_places_to_try_is_given_up_in_time() -> None:
     with pytest.raises(RecursionError):
         readings("to:'" + "x' " * 20_000)
     assert readings("free:" + "{a:" * 900 + "1") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "free:" + "{a:" * 40 + "1" + "}" * 40 + ",to:annQ}",  # each level may have lost its brace
+        "free:{b:" + "[" * 40 + "1" + "]" * 40 + "},to:annQ}",
+        "free:" + "\n\"'" * 600,  # quotes in quotes
+        "free:'" + "\n\"'" * 3_000,
+        'free:"' + 'call:f{,Q"' * 600,
+        "tags:[" + "'a'," * 3_000,
+    ],
+)
+def test_no_damage_costs_more_than_a_second(text: str) -> None:
+    started = time.process_time()
+    with suppress(RecursionError):
+        readings(text)
+    assert time.process_time() - started < 1.0

@@ -196,7 +196,8 @@ class _Worker:
                     case: list(_gold(truth, self.cases.entries[case]["involved_classes"]))
                     for case, truth in self.cases.truth.items()
                 }
-                return {"cases": gold, "about": self.cases.hashes()}
+                tags = {case: e["involved_classes"] for case, e in self.cases.entries.items()}
+                return {"cases": gold, "tags": tags, "about": self.cases.hashes()}
             case {"do": "open", "case": str(case)}:
                 _forget()
                 self.trial = _Trial(self.cases, case)

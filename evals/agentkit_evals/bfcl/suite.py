@@ -75,10 +75,14 @@ class BfclSuite:
         return f"bfcl:{self._category}"
 
     async def cases(self) -> Sequence[Case]:
-        """All 200; see `Suite.cases`."""
+        """All 200, each with the backends that it needs as tags; see `Suite.cases`."""
         listed = await self._list()
         return [
-            Case(name, tuple(tuple((call[0], call[1]) for call in turn) for turn in gold))
+            Case(
+                name,
+                tuple(tuple((call[0], call[1]) for call in turn) for turn in gold),
+                tuple(listed["tags"][name]),
+            )
             for name, gold in listed["cases"].items()
         ]
 

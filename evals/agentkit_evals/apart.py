@@ -1,0 +1,140 @@
+"""A trial in a process of its own, with a limit of memory: what breaks in it breaks nothing else.
+
+The process is forked from a clean one that holds no threads and no model (a fork server), plays
+the trial, sends its result back and ends. The limit is one of data (`RLIMIT_DATA`, which on Linux
+counts all private memory that can be written), on top of what the process has when the trial
+begins. A tool that wants more is told so by Python, as a `MemoryError`; what cannot be told ends
+with the process. A process that is lost costs its trial, which then has no verdict.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from contextlib import closing
+from functools import cache, partial
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from agentkit_evals.core import EvalError, Trial, TrialResult
+from agentkit_evals.manifest import RunManifest
+from agentkit_evals.suites import load_suite
+from agentkit_evals.trial import run_trial
+
+__all__ = ["run_apart"]
+
+_GRACE = 60.0
+"""Seconds for making worlds and grading, beyond those that the trial itself may take."""
+
+
+async def run_apart(
+    manifest: RunManifest, trial: Trial, worker: str, *, target: str | None = None
+) -> TrialResult:
+    """Plays a trial of a run elsewhere; see `run_trial`.
+
+    Args:
+        manifest: With a limit of memory.
+        trial: What to play.
+        worker: Who does it, for the record.
+        target: What the suite is found by here, if it is not what the manifest says.
+
+    Raises:
+        EvalError: The suite is not installed, or the subject cannot be made.
+    """
+    here, there = _context().Pipe(duplex=False)
+    asked = (manifest.dump(), target or manifest.suite, trial, worker)
+    process = _context().Process(target=_main, args=(there, *asked), daemon=True)
+    with closing(here):
+        await anyio.to_thread.run_sync(process.start)
+        there.close()
+        try:
+            answer = await _answer(here, manifest.limits.seconds)
+        finally:
+            await anyio.to_thread.run_sync(partial(_end, process))
+    if isinstance(answer, TrialResult):
+        return answer
+    if answer is not None:
+        raise EvalError(answer)
+    return TrialResult(
+        case=trial.case.id,
+        trial=trial.number,
+        status="infrastructure",
+        failure=f"suite:ProcessLost: the trial's process {_how(process)}",
+        worker=worker,
+    )
+
+
+async def _answer(here: Connection, seconds: float | None) -> TrialResult | str | None:
+    """What the process sends; None if it ends or hangs before."""
+    patience = None if seconds is None else seconds + _GRACE
+
+    def wait() -> TrialResult | str | None:
+        try:
+            found: TrialResult | str | None = here.recv() if here.poll(patience) else None
+        except (EOFError, OSError):
+            return None
+        return found
+
+    return await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
+
+
+def _end(process: ForkServerProcess) -> None:
+    process.join(1.0)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _how(process: ForkServerProcess) -> str:
+    code = process.exitcode
+    if code is None or code == -9:
+        return "was killed: it took too much memory, or too long"
+    return f"ended with code {code} before the trial did"
+
+
+@cache
+def _context() -> ForkServerContext:
+    """Processes are forked from one that has imported this module, so that they begin at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+# --- in the process ----------------------------------------------------------------------------
+
+
+def _main(answers: Connection, manifest: bytes, target: str, trial: Trial, worker: str) -> None:
+    try:
+        answers.send(anyio.run(_play, RunManifest.load(manifest), target, trial, worker))
+    except EvalError as error:
+        answers.send(str(error))
+
+
+async def _play(manifest: RunManifest, target: str, trial: Trial, worker: str) -> TrialResult:
+    suite = load_suite(target)
+    try:
+        async with manifest.subject.opened() as make_agent:
+            if manifest.limits.memory is not None:
+                _bound(manifest.limits.memory)
+            return await run_trial(suite, trial, make_agent, worker, limits=manifest.limits)
+    finally:
+        await suite.aclose()
+
+
+def _bound(memory: int) -> None:
+    """Sets the limit, which cannot be taken back."""
+    most = _taken() + memory
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _taken() -> int:
+    """Bytes of data that this process has."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0

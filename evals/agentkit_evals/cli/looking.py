@@ -1,0 +1,138 @@
+"""`agentkit eval report`, `compare`, `gate`, `list`: what runs came to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agentkit_evals.cli.shared import (
+    AsJson,
+    Folder,
+    PriceCached,
+    PriceIn,
+    PriceOut,
+    RunName,
+    end,
+    folder_of,
+    prices_of,
+    say,
+    show,
+    store_of,
+)
+from agentkit_evals.compare import compare, comparison_json, comparison_table
+from agentkit_evals.core import EvalError
+from agentkit_evals.gate import CODES, gate_json, gate_words, judged
+from agentkit_evals.report import as_json, as_table, report
+from agentkit_evals.store import Store
+
+__all__ = ["compare_runs", "gate_run", "list_runs", "report_run"]
+
+
+def report_run(
+    run: RunName,
+    folder: Folder = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    price_cached: PriceCached = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Report on a run, finished or not.
+
+    Exit codes: 0 reported, 2 there is no such run.
+    """
+
+    async def main() -> int:
+        found = report(store_of(folder, run), prices_of(price_in, price_out, price_cached))
+        show(as_json(found) if as_json_ else as_table(found))
+        return 0
+
+    end(main)
+
+
+def compare_runs(
+    first: RunName,
+    others: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Each is held against the first.")
+    ],
+    folder: Folder = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Compare runs of a suite with the first, case by case: is another better?
+
+    Exit codes: 0 compared, 2 they cannot be compared.
+    """
+
+    async def main() -> int:
+        found = compare(store_of(folder, first), *(store_of(folder, other) for other in others))
+        show(comparison_json(found) if as_json_ else comparison_table(found))
+        return 0
+
+    end(main)
+
+
+def gate_run(
+    run: RunName,
+    against: Annotated[
+        str | None, typer.Option(metavar="BASE", help="A run that it must not fall behind.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=100, help="Points that it may fall behind BASE.")
+    ] = 5.0,
+    at_least: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The least pass^1, from 0 to 1.")
+    ] = None,
+    most_lost: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of trials that may be without a verdict.")
+    ] = 0.05,
+    undecided_passes: Annotated[
+        bool, typer.Option("--undecided-passes", help="Exit with 0 where it cannot be told.")
+    ] = False,
+    folder: Folder = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Hold a run to a bar, for CI. What the run's cases are too few to tell is said, not guessed.
+
+    Exit codes: 0 passed, 1 failed, 3 it cannot be told, 2 used wrongly.
+    """
+
+    async def main() -> int:
+        found = judged(
+            store_of(folder, run),
+            against=None if against is None else store_of(folder, against),
+            margin=margin / 100,
+            at_least=at_least,
+            most_lost=most_lost,
+        )
+        show(gate_json(found) if as_json_ else gate_words(found))
+        return 0 if found.outcome == "undecided" and undecided_passes else CODES[found.outcome]
+
+    end(main)
+
+
+def list_runs(folder: Folder = None) -> None:
+    """List the runs that are kept; one that cannot be read is said beside them.
+
+    Exit code 0.
+    """
+    table = Table(box=None, pad_edge=False)
+    for heading in ("run", "suite", "model", "trials", "passed"):
+        table.add_column(heading, no_wrap=heading == "run")
+    for path in sorted(folder_of(folder).glob("*/manifest.json")):
+        store = Store(path.parent)
+        try:
+            manifest, results = store.manifest(), store.results().values()
+        except EvalError as error:
+            say(f"agentkit eval: {error}")
+            continue
+        planned_trials = len(manifest.cases) * manifest.trials
+        table.add_row(
+            path.parent.name,
+            manifest.suite,
+            manifest.subject.model_name or manifest.subject.model,
+            f"{len(results)} of {planned_trials}",
+            str(sum(result.passed for result in results)),
+        )
+    Console().print(table)

@@ -1,0 +1,482 @@
+"""`agentkit eval run`, `retry`, `ablate`, `rescore`: what plays or grades trials."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from agentkit import ModelSettings
+from agentkit.schema.phrases import many
+from agentkit_evals.ablation import ablated, ablation_json, ablation_table
+from agentkit_evals.cli.shared import (
+    AsJson,
+    Folder,
+    PriceCached,
+    PriceIn,
+    PriceOut,
+    RunName,
+    end,
+    prices_of,
+    say,
+    show,
+    store_of,
+)
+from agentkit_evals.core import Suite, TrialLimits
+from agentkit_evals.manifest import RunManifest, planned
+from agentkit_evals.parts import ABLATIONS, Ablation
+from agentkit_evals.ray_runner import run_on_ray
+from agentkit_evals.report import as_json, as_table, report
+from agentkit_evals.rescore import rescore
+from agentkit_evals.runner import Progress, Which, run_local
+from agentkit_evals.stats import detectable
+from agentkit_evals.store import Store
+from agentkit_evals.subject import REFERENCES, Subject
+from agentkit_evals.suites import SUITES, load_suite
+
+__all__ = ["ablate_suite", "rescore_run", "retry_run", "run_suite"]
+
+_EVERY = 10.0
+"""Seconds between lines of progress where no terminal is."""
+
+# --- options -----------------------------------------------------------------------------------
+
+SuiteName: TypeAlias = Annotated[
+    str, typer.Argument(help="project, bfcl:multi_turn_base, file.py:suite; see `suites`.")
+]
+ModelOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help=f"A vLLM server's address, tiny, or a reference: {', '.join(REFERENCES)}. "
+        "Default: AGENTKIT_BASE_URL.",
+    ),
+]
+ModelName: TypeAlias = Annotated[str | None, typer.Option(help="Served name.")]
+NewName: TypeAlias = Annotated[
+    str | None, typer.Option(help="Of the run; the same name goes on with it.")
+]
+AgentOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        help="module:function, or file.py:function, of (model, turn, settings) that makes your "
+        "agent."
+    ),
+]
+Limit: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Only the first cases.")]
+Cases: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--case", help="Only this case, or those that a pattern like 'base_1*' fits."),
+]
+Tags: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--tag", help="Only cases with this tag, or another given.")
+]
+Shuffle: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        metavar="SEED", help="Cases in an order of chance, so that --limit draws from all."
+    ),
+]
+Trials: TypeAlias = Annotated[
+    int, typer.Option("--trials", "-k", min=1, help="Tries at each case.")
+]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Of all sampling.")]
+Temperature: TypeAlias = Annotated[float | None, typer.Option(min=0, help="0 is greedy.")]
+MaxTokens: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Most tokens of a reply.")]
+Thinking: TypeAlias = Annotated[
+    bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first.")
+]
+TrialSeconds: TypeAlias = Annotated[
+    float | None, typer.Option(min=0, help="That a trial may take.")
+]
+TrialTokens: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=0, help="That the model may write in a trial."),
+]
+TrialMemory: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=16,
+        metavar="MB",
+        help="That a trial may take; each is then played in a process of its own.",
+    ),
+]
+RunnerOption: TypeAlias = Annotated[
+    Literal["local", "ray"], typer.Option("--runner", help="Here, or on Ray actors.")
+]
+Workers: TypeAlias = Annotated[int, typer.Option(min=1, help="Ray actors.")]
+Concurrency: TypeAlias = Annotated[
+    int, typer.Option(min=1, help="Trials at a time (of each actor).")
+]
+MostLost: TypeAlias = Annotated[
+    float, typer.Option(min=0, max=1, help="Share of trials that may be without a verdict.")
+]
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+def run_suite(
+    suite: SuiteName,
+    model: ModelOption = None,
+    model_name: ModelName = None,
+    name: NewName = None,
+    agent: AgentOption = None,
+    limit: Limit = None,
+    case: Cases = None,
+    tag: Tags = None,
+    shuffle: Shuffle = None,
+    trials: Trials = 1,
+    seed: Seed = 0,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    thinking: Thinking = None,
+    trial_seconds: TrialSeconds = None,
+    trial_tokens: TrialTokens = None,
+    trial_memory: TrialMemory = None,
+    runner: RunnerOption = "local",
+    workers: Workers = 2,
+    concurrency: Concurrency = 8,
+    most_lost: MostLost = 0.05,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    price_cached: PriceCached = None,
+    folder: Folder = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Run a suite, or go on with a run, and report.
+
+    An agent that does nothing plays the same cases first: its score is the floor. Progress goes to
+    standard error. Every result is on the disk before the next begins: stop and go on as you like.
+    With more --trials or cases, only those that are new are played.
+
+    Exit codes: 0 reported, 1 more trials than --most-lost without a verdict, or the server failed,
+    2 used wrongly, 130 stopped by Ctrl-C.
+    """
+    settings = ModelSettings(temperature=temperature, max_tokens=max_tokens, thinking=thinking)
+    subject = _subject(model, model_name, settings, agent)
+    store = store_of(folder, name or _named(suite))
+    limits = _limits(trial_seconds, trial_tokens, trial_memory)
+    scope = _Scope(limit, tuple(case or ()), tuple(tag or ()), shuffle, trials, seed, limits)
+    hands = _Hands(runner, workers, concurrency)
+
+    async def main() -> int:
+        loaded, target = _loaded(suite)
+        try:
+            manifest = await scope.planned(loaded, target, await subject.pinned())
+        finally:
+            await loaded.aclose()
+        await hands.run(manifest, store)
+        found = report(store, prices_of(price_in, price_out, price_cached))
+        show(as_json(found) if as_json_ else as_table(found))
+        say(f"kept in {store.folder}")
+        return 1 if found.infrastructure_share > most_lost else 0
+
+    end(main)
+
+
+def retry_run(
+    run: RunName,
+    runner: RunnerOption = "local",
+    workers: Workers = 2,
+    concurrency: Concurrency = 8,
+    most_lost: MostLost = 0.05,
+    folder: Folder = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Play the trials of a run again that have no verdict, since server, suite or harness failed.
+
+    Nothing else is played, and the run is what it was: what was changed since is named, and ends
+    the command.
+
+    Exit codes: as for run.
+    """
+    store = store_of(folder, run)
+    hands = _Hands(runner, workers, concurrency)
+
+    async def main() -> int:
+        manifest = await _as_now(store.manifest())
+        store.begin(manifest)
+        await hands.play(manifest, store, run, "lost")
+        found = report(store)
+        show(as_json(found) if as_json_ else as_table(found))
+        return 1 if found.infrastructure_share > most_lost else 0
+
+    end(main)
+
+
+def ablate_suite(
+    suite: SuiteName,
+    off: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--off",
+            help=f"Switched off in a run: {', '.join(ABLATIONS)}. May be repeated; default: all.",
+        ),
+    ] = None,
+    model: ModelOption = None,
+    model_name: ModelName = None,
+    name: NewName = None,
+    agent: AgentOption = None,
+    limit: Limit = None,
+    case: Cases = None,
+    tag: Tags = None,
+    shuffle: Shuffle = None,
+    trials: Trials = 1,
+    seed: Seed = 0,
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    trial_seconds: TrialSeconds = None,
+    trial_tokens: TrialTokens = None,
+    trial_memory: TrialMemory = None,
+    runner: RunnerOption = "local",
+    workers: Workers = 2,
+    concurrency: Concurrency = 8,
+    folder: Folder = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Measure what parts of agentkit are worth: one run with all on, one more with each one off.
+
+    Each is compared with all on, over the same cases and seeds, with Holm's correction over all of
+    them: scores, and calls that were invalid. Where reasoning is ablated, the model reasons in all
+    other runs. The runs are called NAME-all-on and NAME-PART-off; the same name goes on with them.
+
+    Exit codes: 0 compared, 1 the server failed, 2 used wrongly, 130 stopped by Ctrl-C.
+    """
+    parts = _parts(off or ABLATIONS)
+    thinking = True if "reasoning" in parts else None
+    settings = ModelSettings(temperature=temperature, max_tokens=max_tokens, thinking=thinking)
+    subject = _subject(model, model_name, settings, agent)
+    base = name or f"{_named(suite)}-ablation"
+    limits = _limits(trial_seconds, trial_tokens, trial_memory)
+    scope = _Scope(limit, tuple(case or ()), tuple(tag or ()), shuffle, trials, seed, limits)
+    hands = _Hands(runner, workers, concurrency)
+    all_on = store_of(folder, f"{base}-all-on")
+    others = [store_of(folder, f"{base}-{part}-off") for part in parts]
+
+    async def main() -> int:
+        loaded, target = _loaded(suite)
+        try:
+            whole = await scope.planned(loaded, target, await subject.pinned())
+        finally:
+            await loaded.aclose()
+        runs = [(all_on, whole)]
+        for store, part in zip(others, parts, strict=True):
+            less = replace(whole.subject, off=(part,))
+            runs.append((store, replace(whole, subject=less)))
+        for store, manifest in runs:
+            say(f"{store.folder.name}:")
+            await hands.run(manifest, store)
+        found = ablated(all_on, dict(zip(parts, others, strict=True)))
+        show(ablation_json(found) if as_json_ else ablation_table(found))
+        return 0
+
+    end(main)
+
+
+def rescore_run(
+    run: RunName,
+    name: Annotated[
+        str | None, typer.Option(help="Of the run with the new verdicts. Default: RUN-rescored.")
+    ] = None,
+    folder: Folder = None,
+    as_json_: AsJson = False,
+) -> None:
+    """Grade the trials of a run again, without a model: after a check was changed.
+
+    Exit codes: 0 reported, 2 there is no such run.
+    """
+    old, new = store_of(folder, run), store_of(folder, name or f"{run}-rescored")
+
+    async def main() -> int:
+        left_out = await rescore(old, new)
+        if old.floor().exists:
+            await rescore(old.floor(), new.floor())
+        if left_out:
+            say(f"{many(left_out, 'trial')} had no end to be graded, and are left out")
+        found = report(new)
+        show(as_json(found) if as_json_ else as_table(found))
+        say(f"kept in {new.folder}")
+        return 0
+
+    end(main)
+
+
+# --- what they are made of ---------------------------------------------------------------------
+
+
+def _subject(
+    model: str | None, model_name: str | None, settings: ModelSettings, agent: str | None
+) -> Subject:
+    model = model or os.environ.get("AGENTKIT_BASE_URL") or ""
+    return Subject(model=model, model_name=model_name, settings=settings, agent=agent)
+
+
+def _parts(names: Sequence[str]) -> list[Ablation]:
+    if unknown := [name for name in names if name not in ABLATIONS]:
+        known = ", ".join(ABLATIONS)
+        raise typer.BadParameter(f"{', '.join(unknown)} cannot be switched off; {known} can")
+    return [part for part in ABLATIONS if part in names]
+
+
+def _named(suite: str) -> str:
+    plain = suite.rpartition("/")[2].replace(":", "-")  # lamp.py-suite of folder/lamp.py:suite
+    return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _limits(seconds: float | None, tokens: int | None, megabytes: int | None) -> TrialLimits:
+    memory = None if megabytes is None else megabytes * 1_000_000
+    return TrialLimits(seconds=seconds, tokens=tokens, memory=memory)
+
+
+def _loaded(target: str) -> tuple[Suite, str]:
+    """The suite, and what it is to be found by: `bfcl` is its first category."""
+    suite = load_suite(target)
+    return suite, suite.name if target.partition(":")[0] in SUITES else target
+
+
+async def _as_now(kept: RunManifest) -> RunManifest:
+    """The same run as it would be begun today, with what its suite and subject are made of now."""
+    suite = load_suite(kept.suite)
+    try:
+        now = await planned(
+            suite,
+            kept.suite,
+            await kept.subject.pinned(),
+            only=kept.cases,
+            trials=kept.trials,
+            seed=kept.seed,
+            limits=kept.limits,
+        )
+    finally:
+        await suite.aclose()
+    return replace(now, cases=kept.cases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """Which trials."""
+
+    limit: int | None
+    only: tuple[str, ...]
+    tags: tuple[str, ...]
+    shuffle: int | None
+    trials: int
+    seed: int
+    limits: TrialLimits
+
+    async def planned(self, suite: Suite, target: str, subject: Subject) -> RunManifest:
+        return await planned(
+            suite,
+            target,
+            subject,
+            limit=self.limit,
+            only=self.only,
+            tags=self.tags,
+            shuffle=self.shuffle,
+            trials=self.trials,
+            seed=self.seed,
+            limits=self.limits,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Hands:
+    """Who plays them."""
+
+    runner: Literal["local", "ray"]
+    workers: int
+    concurrency: int
+
+    async def run(self, manifest: RunManifest, store: Store) -> None:
+        """A run and its floor."""
+        store.begin(manifest)
+        cases = len(manifest.cases)
+        say(
+            f"{many(cases, 'case')}: in a comparison, a difference below "
+            f"{100 * detectable(cases):.0f} points is often missed"
+        )
+        idle = replace(
+            manifest,
+            subject=Subject(model="empty"),
+            trials=1,
+            limits=TrialLimits(),
+            made_of={"library_sha256": manifest.made_of["library_sha256"]},
+        )
+        await run_local(idle, store.floor(), concurrency=self.concurrency)
+        await self.play(manifest, store, manifest.suite, "unfinished")
+
+    async def play(self, manifest: RunManifest, store: Store, title: str, which: Which) -> None:
+        """What is left of a run."""
+        with _Watched(title) as watched:
+            if self.runner == "ray":
+                await run_on_ray(
+                    manifest,
+                    store,
+                    workers=self.workers,
+                    concurrency=self.concurrency,
+                    which=which,
+                    watcher=watched.show,
+                )
+            else:
+                await run_local(
+                    manifest,
+                    store,
+                    concurrency=self.concurrency,
+                    which=which,
+                    watcher=watched.show,
+                )
+
+
+class _Watched:
+    """Progress with rate and time left: a bar on a terminal, else a line now and then."""
+
+    def __init__(self, title: str) -> None:
+        console = Console(stderr=True)
+        self._live = console.is_terminal
+        self._said = time.monotonic()
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[words]}"),
+            console=console,
+            disable=not self._live,
+        )
+        self._title = title
+        self._task = self._bar.add_task(title, total=None, words="")
+
+    def __enter__(self) -> _Watched:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
+
+    def show(self, progress: Progress) -> None:
+        words = _words(progress)
+        self._bar.update(self._task, total=progress.total, completed=progress.done, words=words)
+        now = time.monotonic()
+        if not self._live and now - self._said >= _EVERY:
+            self._said = now
+            say(f"{self._title}: {progress.done} of {progress.total}, {words}")
+
+
+def _words(progress: Progress) -> str:
+    words = [f"{progress.passed} passed"]
+    if progress.infrastructure:
+        words.append(f"{progress.infrastructure} without a verdict")
+    if progress.rate:
+        words.append(f"{60 * progress.rate:.3g} a minute")
+    if progress.seconds_left:
+        minutes, seconds = divmod(round(progress.seconds_left), 60)
+        words.append(f"{minutes}:{seconds:02} left")
+    return ", ".join(words)

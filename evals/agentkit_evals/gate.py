@@ -1,0 +1,177 @@
+"""A bar that a run is held to, for CI: passed, failed, or too few cases to tell.
+
+A gate that fails by chance is switched off by those who have to live with it, and one that passes
+by chance is worth nothing. So it passes where the bar is met with 95 % confidence, fails where it
+is missed with as much, and says of the rest that it cannot be told, and how much would tell it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Final, Literal, TypeAlias
+
+from agentkit.schema.phrases import many
+from agentkit_evals.compare import Comparison, compare
+from agentkit_evals.core import EvalError
+from agentkit_evals.report import Report, report
+from agentkit_evals.store import Store
+
+__all__ = ["CODES", "Bar", "Gate", "Outcome", "gate_json", "gate_words", "judged"]
+
+Outcome: TypeAlias = Literal["passed", "failed", "undecided"]
+
+CODES: Final[dict[Outcome, int]] = {"passed": 0, "failed": 1, "undecided": 3}
+"""Exit codes; 2 is that of wrong usage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One thing that a run is held to.
+
+    Attributes:
+        name: What it is.
+        outcome: What came of it.
+        words: Why, with the numbers.
+    """
+
+    name: str
+    outcome: Outcome
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """All bars of a run."""
+
+    run: str
+    bars: tuple[Bar, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """Failed if a bar is missed, passed if all are met."""
+        outcomes = {bar.outcome for bar in self.bars}
+        if "failed" in outcomes:
+            return "failed"
+        return "undecided" if "undecided" in outcomes else "passed"
+
+
+def judged(
+    store: Store,
+    *,
+    against: Store | None = None,
+    margin: float = 0.05,
+    at_least: float | None = None,
+    most_lost: float = 0.05,
+) -> Gate:
+    """Holds a run to bars.
+
+    Args:
+        store: The run.
+        against: A run that it must not fall behind by more than the margin.
+        margin: From 0 to 1, as scores are.
+        at_least: The least pass^1.
+        most_lost: Share of trials that may be without a verdict.
+
+    Raises:
+        EvalError: No bar is given, there is no such run, or the two cannot be compared.
+    """
+    if against is None and at_least is None:
+        raise EvalError("a gate needs a bar: --against BASE, --at-least X, or both")
+    runs = [store] if against is None else [store, against]
+    bars = [bar for run in runs for bar in _whole(run, report(run), most_lost)]
+    if at_least is not None:
+        bars.append(_at_least(report(store), at_least))
+    if against is not None:
+        bars.append(_against(store, against, margin))
+    return Gate(store.folder.name, tuple(bars))
+
+
+def _whole(store: Store, found: Report, most_lost: float) -> Iterator[Bar]:
+    """What is missing of a run may be what it would have failed."""
+    if found.missing:
+        words = f"{many(found.missing, 'trial')} of {store.folder.name} not played yet"
+        yield Bar("finished", "undecided", words)
+    if found.infrastructure_share > most_lost:
+        run, share = store.folder.name, 100 * found.infrastructure_share
+        words = (
+            f"{share:.1f} % of the trials of {run} have no verdict, at most {100 * most_lost:g} % "
+            f"may; agentkit eval retry {run}"
+        )
+        yield Bar("verdicts", "undecided", words)
+
+
+def _at_least(found: Report, bar: float) -> Bar:
+    name = f"pass^1 at least {100 * bar:g} %"
+    if found.score is None:
+        return Bar(name, "undecided", "no trial has a verdict")
+    score = found.score
+    words = f"{100 * score.value:.1f} % [{100 * score.low:.1f} to {100 * score.high:.1f}]"
+    if score.low >= bar:
+        return Bar(name, "passed", words)
+    if score.high < bar:
+        return Bar(name, "failed", words)
+    more = "; more cases or trials make the interval narrower"
+    return Bar(name, "undecided", f"{words}: the bar is within what chance does{more}")
+
+
+def _against(store: Store, base: Store, margin: float) -> Bar:
+    name = f"not behind {base.folder.name} by more than {100 * margin:g} points"
+    (found,) = compare(base, store)
+    gap = found.difference
+    words = (
+        f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f} to {100 * gap.high:+.1f}] over "
+        f"{many(found.cases, 'case')}, p = {found.p:.3g}"
+    )
+    if gap.low >= -margin:
+        return Bar(name, "passed", words)
+    if found.winner == "first":
+        lost = f"; worse in {', '.join(found.lost[:_NAMED])}" if found.lost else ""
+        rest = len(found.lost) - _NAMED
+        return Bar(name, "failed", f"{words}{lost}{f' and {rest} more' if rest > 0 else ''}")
+    return Bar(
+        name,
+        "undecided",
+        f"{words}: neither that it is worse nor that it is not can be told from so few cases; "
+        f"{_cases_for(found, max(margin, _FINEST)):,} cases would mostly do",
+    )
+
+
+_NAMED: Final = 10
+"""Cases that are named at most."""
+
+_FINEST: Final = 0.005
+"""A margin of nothing can never be shown to be kept; this one is spoken of instead."""
+
+
+def _cases_for(found: Comparison, margin: float) -> int:
+    """Cases with which a run that is as good is shown to be within the margin in four of five
+    tries, if further ones differ as much as these.
+    """
+    half = (found.difference.high - found.difference.low) / 2
+    # 1.96 standard errors make the interval, and 0.84 more are four chances of five.
+    return math.ceil(found.cases * (2.8 / 1.96 * half / margin) ** 2)
+
+
+# --- shown -------------------------------------------------------------------------------------
+
+
+def gate_json(found: Gate) -> str:
+    """As JSON text."""
+    body = {**asdict(found), "outcome": found.outcome}
+    return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+def gate_words(found: Gate) -> str:
+    """One line for each bar, and what it comes to."""
+    lines = [f"{bar.outcome:9}  {bar.name}: {bar.words}" for bar in found.bars]
+    return "\n".join([*lines, f"{found.run}: {_SHOWN[found.outcome]}"])
+
+
+_SHOWN: Final[dict[Outcome, str]] = {
+    "passed": "passed",
+    "failed": "failed",
+    "undecided": "cannot be told",
+}
