@@ -36,6 +36,7 @@ from agentkit_evals.acceptance.record import (
 )
 from agentkit_evals.acceptance.scenarios import SCENARIOS
 from agentkit_evals.bfcl import installed_folder
+from agentkit_evals.core import TrialLimits
 from agentkit_evals.manifest import planned
 from agentkit_evals.report import report
 from agentkit_evals.runner import Progress, first_error, run_local
@@ -49,6 +50,9 @@ _SHARES: Final = {"doctor": 2, "scenarios": 4, "bfcl": 6, "grammar": 0, "convers
 """Of the time, part by part; the grammar is measured by the doctor."""
 
 _SUITE: Final = "bfcl:multi_turn_base"
+_ORDER: Final = 0
+"""Seed of the order in which cases are drawn from all of them: the same ones in each acceptance."""
+
 _SETTINGS: Final = ModelSettings(temperature=0.0, max_tokens=2048)
 """Of a step of BFCL: room for a thought and a few calls, and an end to a model in a loop."""
 
@@ -115,7 +119,7 @@ async def accept(wanted: Wanted, tell: Callable[[str], object]) -> Acceptance:
             parts.append(not_run(name, "it is not known what the server serves"))
             continue
         say(f"{TITLES[name]} …")
-        parts.append(await _guarded(name, lambda run=run: run(wanted, diagnosis, say)))
+        parts.append(await _guarded(name, run(wanted, diagnosis, say)))
         say(f"{name}: {parts[-1].outcome}, {parts[-1].says}")
     return Acceptance(
         model=diagnosis.model,
@@ -135,11 +139,11 @@ def _program(diagnosis: Diagnosis) -> str:
     return f"{diagnosis.server} {diagnosis.version}".strip() or "does not say which"
 
 
-async def _guarded(name: str, run: Callable[[], Awaitable[Part]]) -> Part:
+async def _guarded(name: str, run: Awaitable[Part]) -> Part:
     """A part, whose failure is told in it."""
     started = time.monotonic()
     try:
-        return await run()
+        return await run
     except Exception as error:  # noqa: BLE001 - one part must not end the report
         first = first_error(error) if isinstance(error, ExceptionGroup) else error
         return Part(
@@ -211,9 +215,10 @@ async def _bfcl(wanted: Wanted, diagnosis: Diagnosis, say: Callable[[str], None]
     started, seconds = time.monotonic(), wanted.seconds("bfcl")
     subject = Subject(model=wanted.url, model_name=diagnosis.model, settings=_SETTINGS)
     suite, store, limit = load_suite(_SUITE), wanted.runs, wanted.bfcl_cases
+    limits = TrialLimits(seconds=seconds)
     try:
-        manifest = await planned(suite, _SUITE, subject, limit=limit, seconds=seconds)
-        floor = await planned(suite, _SUITE, Subject(model="empty"), limit=limit)
+        manifest = await planned(suite, _SUITE, subject, limit=limit, limits=limits, shuffle=_ORDER)
+        floor = await planned(suite, _SUITE, Subject(model="empty"), limit=limit, shuffle=_ORDER)
     finally:
         await suite.aclose()
 

@@ -92,7 +92,7 @@ def scenarios_part(played: Sequence[Played], wanted: int, seconds: float) -> Par
         seconds: That they took.
     """
     verdicts: tuple[Verdict, ...] = ("right", "absent", "wrong")
-    counts = {verdict: sum(each.verdict == verdict for each in played) for verdict in verdicts}
+    counts: dict[str, Cell] = {v: sum(each.verdict == v for each in played) for v in verdicts}
     wrong = [each.name for each in played if each.verdict == "wrong"]
     says = f"{counts['right']} of {wanted} right"
     if counts["absent"]:
@@ -108,7 +108,7 @@ def scenarios_part(played: Sequence[Played], wanted: int, seconds: float) -> Par
         outcome="failed" if wrong else "warned" if late else "passed",
         says=says,
         seconds=seconds,
-        figures=dict(counts),
+        figures=counts,
         tables={
             "Scenarios": [
                 {
@@ -169,7 +169,7 @@ def _judged(
 
 
 def _figures(found: Report, value: float | None, floor: float | None) -> dict[str, Cell]:
-    interval = found.score
+    interval, first = found.score, found.times.first_token if found.times else None
     return {
         "cases": found.cases,
         "graded": found.graded,
@@ -186,6 +186,8 @@ def _figures(found: Report, value: float | None, floor: float | None) -> dict[st
         "tokens in": found.usage.input_tokens,
         "tokens in, cached": found.usage.cached_input_tokens,
         "tokens out": found.usage.output_tokens,
+        "seconds to the first token, middle": None if first is None else round(first.p50, 2),
+        "seconds to the first token, 19 of 20": None if first is None else round(first.p95, 2),
     }
 
 

@@ -69,6 +69,7 @@ def reported(passed: int, *, floor: int = 0, missing: int = 0, away: int = 0) ->
         errors={},
         calls=30,
         invalid_calls=Rate(1, 30),
+        invalid_share=None,
         overcalls=Rate(0, 3),
         repairs=0,
         retries=0,

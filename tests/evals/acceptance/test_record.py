@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import pytest
 from agentkit_evals.acceptance.page import page_of
-from agentkit_evals.acceptance.record import Acceptance, Discretion, Outcome, Part, address_kind
+from agentkit_evals.acceptance.record import (
+    Acceptance,
+    Discretion,
+    Outcome,
+    Part,
+    Row,
+    address_kind,
+)
 
 MODEL = "google/gemma-4-31B-it"
 
 
 def part(outcome: Outcome, says: str = "so it is", name: str = "scenarios") -> Part:
-    rows = [{"scenario": "text", "verdict": "wrong", "says": "<script>alert(1)</script>"}]
+    rows: list[Row] = [
+        {"scenario": "text", "verdict": "wrong", "says": "<script>alert(1)</script>"}
+    ]
     return Part(
         name=name, title="scenarios of an agent", outcome=outcome, says=says, tables={"All": rows}
     )
@@ -109,7 +118,7 @@ def test_a_server_whose_name_is_a_common_word_changes_no_other_text() -> None:
 
 
 def test_whatever_cell_a_text_stands_in_it_is_shown_without_addresses() -> None:
-    rows = [{"says": "http://10.0.0.1 is away", "seconds": 1.5}]
+    rows: list[Row] = [{"says": "http://10.0.0.1 is away", "seconds": 1.5}]
     told = Discretion("http://10.0.0.1", None).part(
         Part(name="x", title="x", outcome="failed", says="10.0.0.1", tables={"A": rows})
     )
