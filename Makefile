@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit ray live soak mutants bench-grammar lock clean
+.PHONY: help demo test lint types unit slow ray live soak mutants bench-grammar lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,7 @@ demo: $(READY) ## An agent answers three questions about this repository; or mak
 	  $(BIN)/agentkit run "$$question" --project "$$PROJECT" --model tiny </dev/null || exit $$?; \
 	done
 
-test: lint types unit ray ## Check everything that needs no server: format, lint, types, layers, unit tests
+test: lint types unit slow ray ## Check everything that needs no server: format, lint, types, layers, tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -42,8 +42,11 @@ types: $(READY)
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
-unit: $(READY)
-	$(BIN)/pytest -n 3 --dist worksteal -m "not live and not ray"
+unit: $(READY) ## Run the quick tests: a minute or two
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not live and not ray"
+
+slow: $(READY) ## Run the tests that start processes, kill them or take thousands of samples
+	$(BIN)/pytest -n 3 --dist worksteal -m "slow and not live and not ray"
 
 ray: $(READY) ## Run the tests that need a Ray cluster, which they start
 	$(BIN)/pytest -m ray tests/executors tests/evals

@@ -51,6 +51,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(st.text(), values, max_size=4))
 def test_what_is_called_exact_comes_back_from_a_journal_as_it_was(value: dict[str, Any]) -> None:

@@ -117,6 +117,7 @@ def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
+@pytest.mark.slow
 def test_functions_stay_short() -> None:
     sizes = {where: body_lines(node) for where, node in functions()}
     assert {where: size for where, size in sizes.items() if size > LONGEST_FUNCTION} == {}
@@ -134,6 +135,7 @@ def passes_on(node: ast.AST, name: str) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_no_public_function_of_the_library_passes_keywords_through() -> None:
     passing = [
         where

@@ -20,6 +20,7 @@ assert structlog.get_config() == before
 """
 
 
+@pytest.mark.slow
 def test_importing_the_library_configures_no_logging() -> None:
     subprocess.run([sys.executable, "-c", _CONFIGURES_NOTHING], check=True)
 

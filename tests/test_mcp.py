@@ -34,7 +34,7 @@ SHOP = Path(__file__).parent / "mcp_servers" / "shop.py"
 STDIO = [sys.executable, str(SHOP)]
 RUN: RunContext[None] = RunContext(None, "r")
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 one_backend = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 """Starting a server takes a second or two, so once must do where it is started for one test."""

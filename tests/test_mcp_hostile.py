@@ -17,7 +17,11 @@ from agentkit.toolset import RunContext
 from tests.mcp_hostility import HOSTILE, faults_of, run_against, server
 from tests.pausing import pause_of
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.anyio,
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),
+]
 
 ANSWERS = {
     "properties a list": "hello",

@@ -46,6 +46,7 @@ def test_each_module_that_lists_its_names_has_them() -> None:
             assert hasattr(module, name), f"{found.name}.{name}"
 
 
+@pytest.mark.slow
 def test_importing_agentkit_pulls_in_no_extra() -> None:
     code = "import agentkit, json, sys; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run(

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PASSING = (ROOT / "typing_tests" / "agents.py").read_text()
 WRONG = (ROOT / "typing_tests" / "wrong_agents.txt").read_text().splitlines()[1:]

@@ -30,6 +30,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(values, max_size=5))
 def test_whatever_is_packed_comes_back(bodies: list[Any]) -> None:
     writer, reader = Values(), Values()

@@ -81,7 +81,9 @@ def ablated(all_on: Store, off: Mapping[Ablation, Store]) -> Ablated:
 def _changes(
     all_on: Store, off: Mapping[Ablation, Store], measure: Measure
 ) -> dict[Ablation, Comparison]:
-    known = {part: s for part, s in off.items() if shared_cases(all_on, s, measure)}
+    known: dict[Ablation, Store] = {
+        part: s for part, s in off.items() if shared_cases(all_on, s, measure)
+    }
     found = compare(all_on, *known.values(), measure=measure)
     return dict(zip(known, found, strict=True))
 

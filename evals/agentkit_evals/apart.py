@@ -32,7 +32,12 @@ _GRACE = 60.0
 
 
 async def run_apart(
-    manifest: RunManifest, trial: Trial, worker: str, *, target: str | None = None
+    manifest: RunManifest,
+    trial: Trial,
+    worker: str,
+    *,
+    target: str | None = None,
+    record: Path | None = None,
 ) -> TrialResult:
     """Plays a trial of a run elsewhere; see `run_trial`.
 
@@ -41,12 +46,13 @@ async def run_apart(
         trial: What to play.
         worker: Who does it, for the record.
         target: What the suite is found by here, if it is not what the manifest says.
+        record: A run file to write.
 
     Raises:
         EvalError: The suite is not installed, or the subject cannot be made.
     """
     here, there = _context().Pipe(duplex=False)
-    asked = (manifest.dump(), target or manifest.suite, trial, worker)
+    asked = (manifest.dump(), target or manifest.suite, trial, worker, record)
     process = _context().Process(target=_main, args=(there, *asked), daemon=True)
     with closing(here):
         await anyio.to_thread.run_sync(process.start)
@@ -107,20 +113,31 @@ def _context() -> ForkServerContext:
 # --- in the process ----------------------------------------------------------------------------
 
 
-def _main(answers: Connection, manifest: bytes, target: str, trial: Trial, worker: str) -> None:
+def _main(
+    answers: Connection,
+    manifest: bytes,
+    target: str,
+    trial: Trial,
+    worker: str,
+    record: Path | None,
+) -> None:
     try:
-        answers.send(anyio.run(_play, RunManifest.load(manifest), target, trial, worker))
+        loaded = RunManifest.load(manifest)
+        answers.send(anyio.run(_play, loaded, target, trial, worker, record))
     except EvalError as error:
         answers.send(str(error))
 
 
-async def _play(manifest: RunManifest, target: str, trial: Trial, worker: str) -> TrialResult:
+async def _play(
+    manifest: RunManifest, target: str, trial: Trial, worker: str, record: Path | None
+) -> TrialResult:
     suite = load_suite(target)
     try:
         async with manifest.subject.opened() as make_agent:
             if manifest.limits.memory is not None:
                 _bound(manifest.limits.memory)
-            return await run_trial(suite, trial, make_agent, worker, limits=manifest.limits)
+            limits = manifest.limits
+            return await run_trial(suite, trial, make_agent, worker, limits=limits, record=record)
     finally:
         await suite.aclose()
 

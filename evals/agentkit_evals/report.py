@@ -20,7 +20,18 @@ from agentkit_evals.core import TrialResult
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
 from agentkit_evals.store import Store
 
-__all__ = ["OverCases", "Rate", "Report", "Spread", "Times", "as_json", "as_table", "report"]
+__all__ = [
+    "OverCases",
+    "Rate",
+    "Report",
+    "Spread",
+    "Times",
+    "as_json",
+    "as_table",
+    "error_of",
+    "report",
+    "rows_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +190,7 @@ def report(store: Store, prices: Prices | None = None) -> Report:
         pass_hat=_over_cases(pass_hat_k, by_case, manifest.trials),
         pass_at=_over_cases(pass_at_k, by_case, manifest.trials),
         floor=_floor(store.floor()),
-        errors=_counted(_error(result) for result in graded if not result.passed),
+        errors=_counted(error_of(result) for result in graded if not result.passed),
         calls=len(calls),
         invalid_calls=Rate(sum(call.invalid for call in calls), len(calls)),
         invalid_share=ratio(_invalid(graded)) if calls else None,
@@ -247,7 +258,8 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(names).most_common())
 
 
-def _error(result: TrialResult) -> str:
+def error_of(result: TrialResult) -> str:
+    """The name of what went wrong in a trial that did not pass."""
     if result.grade is None:
         return _kind(result.failure)
     return result.grade.error or "failed"
@@ -279,12 +291,13 @@ def as_table(found: Report) -> Table:
     )
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
-    for name, text in _rows(found):
+    for name, text in rows_of(found):
         table.add_row(name, Text(text))
     return table
 
 
-def _rows(found: Report) -> Iterable[tuple[str, str]]:
+def rows_of(found: Report) -> Iterable[tuple[str, str]]:
+    """The report as names and sentences."""
     missing = f", {found.missing} not played yet" if found.missing else ""
     yield "trials", f"{found.cases} cases x {found.trials}: {found.graded} graded{missing}"
     if found.score is not None:

@@ -8,6 +8,7 @@ verdict, and says which tool it was. A trial that had not got to its end is left
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -69,6 +70,9 @@ async def _all(suite: Suite, cases: dict[str, Case], old: Store, new: Store) -> 
                 left_out += 1
                 continue
             writer.append(await _again(suite, cases[result.case], result, writer.name))
+            if (record := old.record(*result.key)).exists():
+                new.record(*result.key).parent.mkdir(exist_ok=True, mode=0o700)
+                shutil.copyfile(record, new.record(*result.key))
     finally:
         writer.close()
     return left_out

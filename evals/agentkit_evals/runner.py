@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import anyio
@@ -141,7 +141,7 @@ class Worker:
         """
         suite, writer = load_suite(target or manifest.suite), Writer(store)
         try:
-            async with _player(manifest, suite, target) as play:
+            async with _player(manifest, store, suite, target) as play:
                 yield cls(suite, play, writer)
         finally:
             writer.close()
@@ -155,15 +155,28 @@ class Worker:
 
 
 @asynccontextmanager
-async def _player(manifest: RunManifest, suite: Suite, target: str | None) -> AsyncGenerator[Play]:
+async def _player(
+    manifest: RunManifest, store: Store, suite: Suite, target: str | None
+) -> AsyncGenerator[Play]:
     """Plays trials here, or where memory is limited in processes of their own."""
+
+    def record(trial: Trial) -> Path | None:
+        """Doing nothing is not worth a record."""
+        return None if manifest.subject.model == "empty" else store.record(*trial.key)
+
+    async def apart(trial: Trial, worker: str) -> TrialResult:
+        return await run_apart(manifest, trial, worker, target=target, record=record(trial))
+
     if manifest.limits.memory is not None:
-        yield partial(run_apart, manifest, target=target)
+        yield apart
         return
     async with manifest.subject.opened() as make_agent:
 
         async def play(trial: Trial, worker: str) -> TrialResult:
-            return await run_trial(suite, trial, make_agent, worker, limits=manifest.limits)
+            limits = manifest.limits
+            return await run_trial(
+                suite, trial, make_agent, worker, limits=limits, record=record(trial)
+            )
 
         yield play
 

@@ -4,6 +4,7 @@
 RUN/manifest.json       what the run is
 RUN/lock                held while somebody runs it
 RUN/trials/WRITER.jsonl one file for each process that ever wrote; one line a trial
+RUN/runs/CASE-N.jsonl   what happened in a trial, as a run file; not needed for any number
 ```
 A line is written with one `write` and synced before the trial counts as done, so whatever dies
 loses at most what it was doing. A torn last line is no line. Nobody writes to another's file, so
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -27,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from agentkit.redaction import without_secrets
+from agentkit.trace import run_file_name
 from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.manifest import RunManifest
 
@@ -34,6 +37,10 @@ __all__ = ["Store", "Writer"]
 
 _VOLATILE = ("seconds", "worker", "timing")
 """Fields that differ between two equal runs."""
+
+
+_LONGEST_NAME = 200
+"""Characters of a file's name; file systems take 255 bytes."""
 
 
 class Store:
@@ -143,6 +150,14 @@ class Store:
                 del body[name]
             lines.append(json.dumps(body, sort_keys=True, ensure_ascii=False) + "\n")
         return "".join(lines).encode()
+
+    def record(self, case: str, number: int) -> Path:
+        """Where the run file of a trial is, if it was kept."""
+        name = run_file_name(f"{case}-{number}")
+        if len(name) > _LONGEST_NAME:
+            digest = hashlib.sha256(case.encode("utf-8", "surrogatepass")).hexdigest()
+            name = f"{digest}-{number}.jsonl"
+        return self.folder / "runs" / name
 
     def floor(self) -> Store:
         """Where the same cases are played by an agent that does nothing."""

@@ -10,7 +10,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from agentkit import (
     AgentKitError,
@@ -21,6 +23,7 @@ from agentkit import (
     ReasoningDelta,
     RunFinished,
     RunResult,
+    RunStarted,
     ServerNotReadyError,
     TextDelta,
     ToolCallDelta,
@@ -31,7 +34,7 @@ from agentkit import (
 from agentkit.events import ModelCalled
 from agentkit.messages import Message, StopReason, ToolCall
 from agentkit.schema.foreign import ForeignArguments
-from agentkit.trace import Timed, parts_of
+from agentkit.trace import RunFiles, Timed, parts_of
 from agentkit_evals.core import (
     CallRecord,
     EvalError,
@@ -57,6 +60,7 @@ async def run_trial(
     worker: str,
     *,
     limits: TrialLimits | None = None,
+    record: Path | None = None,
 ) -> TrialResult:
     """Plays a case once and has it graded.
 
@@ -67,13 +71,14 @@ async def run_trial(
         worker: Who does it, for the record.
         limits: What it may take. That of memory is for whoever calls this in a process that is to
             be bounded.
+        record: A run file to write: all that happens, in place of what was there.
 
     Raises:
         ServerNotReadyError: No trial could be played with this server.
         EvalError: The suite is not installed, or the subject cannot be made.
     """
     started = time.monotonic()
-    played = _Played()
+    played = _Played(_Recorder(record))
 
     async def play(session: Session) -> Transcript:
         await _play(session, trial, make_agent, played, _Allowance(limits or TrialLimits()))
@@ -137,6 +142,7 @@ def _named(error: Exception) -> str:
 class _Played:
     """How far a trial has got; also what is left of one that failed."""
 
+    recorder: _Recorder
     turns: list[TurnRecord] = field(default_factory=list)
     messages: tuple[Message, ...] = ()
     first_tokens: list[float] = field(default_factory=list)
@@ -145,6 +151,22 @@ class _Played:
     @property
     def transcript(self) -> Transcript:
         return Transcript(tuple(self.turns), self.messages)
+
+
+class _Recorder:
+    """Writes what happens in all turns to one run file."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._name = "" if file is None else unquote(file.stem)
+        self._files = None if file is None else RunFiles(file.parent)
+        if file is not None:
+            file.unlink(missing_ok=True)
+
+    def __call__(self, event: Event) -> None:
+        if self._files is not None:
+            if isinstance(event, RunStarted):
+                event = replace(event, run_id=self._name)
+            self._files(self._name, event)
 
 
 class _Allowance:
@@ -184,6 +206,7 @@ async def _play(
         try:
             async for event in agent.stream(turn.text, history=played.messages, limits=limits):
                 watch(event)
+                played.recorder(event)
         finally:
             played.first_tokens += watch.first_tokens
             played.model_seconds += watch.model_seconds

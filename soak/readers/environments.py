@@ -53,10 +53,18 @@ def python_with(name: str, requirements: tuple[str, ...], progress: Progress) ->
         requirements: Pinned.
         progress: Told what is installed.
     """
-    version = requirements[0].rpartition("==")[2]
-    folder = cache_folder() / f"reader-{name}-{version}"
+    folder = _folder(name, requirements)
     made_once(folder, partial(_make, requirements, progress), progress)
     return folder / "bin" / "python"
+
+
+def made(name: str, requirements: tuple[str, ...]) -> bool:
+    """Whether the environment is there."""
+    return (_folder(name, requirements) / "complete.json").exists()
+
+
+def _folder(name: str, requirements: tuple[str, ...]) -> Path:
+    return cache_folder() / f"reader-{name}-{requirements[0].rpartition('==')[2]}"
 
 
 def _make(requirements: tuple[str, ...], progress: Progress, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """A batch in a process that is killed, and what its journal and its model say of it afterwards.
 
-`python -m tests.agent.batches JOURNAL ASKED TOTAL` runs the batch: the model appends a line to the
-file ASKED for each reply that it gives, which is what the world outside saw.
+`python -m tests.agent.batches JOURNAL ASKED TOTAL` runs the batch until it is killed: the model
+appends a line to the file ASKED for each reply that it gives, which is what the world outside saw.
 """
 
 from __future__ import annotations
@@ -26,12 +26,21 @@ ROOT = Path(__file__).parents[2]
 BATCH = "stock"
 
 
-def main(journal: Path, asked: Path, total: int) -> list[RunResult[str]]:
-    """Runs the batch to its end, and tells of each run that ends on standard output."""
+def main(journal: Path, asked: Path, total: int, *, endless: bool = False) -> list[RunResult[str]]:
+    """Runs the batch to its end, and tells of each run that ends on standard output.
+
+    Args:
+        journal: Of the batch.
+        asked: Where each reply of the model is noted.
+        total: Inputs.
+        endless: The last input's tool never returns, so the batch goes on until it is killed.
+    """
 
     @tool(effect="idempotent")
-    def count(item: str) -> str:
+    async def count(item: str) -> str:
         """Counts an item."""
+        if endless and item == f"item{total - 1}":
+            await anyio.sleep_forever()
         return f"{len(item)} of {item}"
 
     def step(request: ModelRequest) -> Reply:
@@ -117,4 +126,4 @@ def _killed(journal: Path, asked: Path, total: int, wanted: int) -> set[str]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), endless=True)

@@ -12,6 +12,8 @@ from agentkit.policy import history_problems
 from tests.agent.histories import one_history
 from tests.gemma4.official import FILES, needs_templates, official
 
+pytestmark = pytest.mark.slow
+
 HISTORIES = 150
 
 

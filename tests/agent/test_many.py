@@ -101,6 +101,7 @@ async def test_a_batch_in_a_journal_goes_on_with_what_is_not_finished(tmp_path: 
     journal.close()
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_killed_twice_answers_each_input_once() -> None:
     counts = kill_and_resume(12, seed=1)
     assert (counts["kills"], counts["inputs answered once"]) == (2, 12)

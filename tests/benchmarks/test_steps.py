@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import anyio
+import pytest
 
 from benchmarks.steps import compared, measure
+
+pytestmark = pytest.mark.slow
 
 FLOOR, OURS = "floor, streamed", "agentkit, streamed"
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.tracing import added, measure
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_file_costs_a_step_well_under_a_millisecond() -> None:

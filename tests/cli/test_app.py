@@ -12,6 +12,8 @@ import agentkit
 from agentkit.cli.app import app
 from agentkit.mistakes import install
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[2]
 
 

@@ -23,7 +23,7 @@ from agentkit.messages import load_messages, text_of
 from agentkit.policy import Policy, preset
 from agentkit.testing import ScriptedModel, call, say
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 
 @pytest.fixture

@@ -6,10 +6,13 @@ import subprocess
 import sys
 
 import httpx2
+import pytest
 from typer.testing import CliRunner
 
 from agentkit.cli.app import app
 from agentkit.testing import FAULTS
+
+pytestmark = pytest.mark.slow
 
 TERMINAL = {"COLUMNS": "200", "TERM": "dumb"}
 

@@ -14,6 +14,8 @@ from agentkit.cli.app import app
 from agentkit.testing import ScriptedModel, say
 from tests.servers import asks, fails, says, serving, stalls
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[2]
 
 

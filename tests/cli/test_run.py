@@ -26,6 +26,8 @@ from tests.servers import (
     streamed,
 )
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[2]
 KEY = "sk-very-secret"
 

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from agentkit.cli.app import app
 from agentkit.serving.process import free_port
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[2]
 MODEL = "google/gemma-4-E2B-it"
 FAKE_VLLM = f"""#!{sys.executable}
@@ -128,6 +130,7 @@ def test_ctrl_c_stops_the_server_and_its_log_is_kept(tmp_path: Path) -> None:
     assert "key sesame" in log.read_text()
 
 
+@pytest.mark.slow
 @linux_only
 @pytest.mark.parametrize(
     ("flag", "told"),

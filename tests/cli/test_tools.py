@@ -147,6 +147,7 @@ def test_a_tool_run_by_hand_can_ask() -> None:
     assert result.stdout.endswith("certainly\n")
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_toolset_is_served_over_mcp(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from tests.agent.test_histories import rendered_check
 from tests.context.histories import check_history
 from tests.gemma4.official import needs_templates
 
+pytestmark = pytest.mark.slow
+
 
 def test_random_histories_keep_every_promise_of_the_window() -> None:
     counts: Counter[str] = Counter()

@@ -35,6 +35,7 @@ def without_media(messages: list[Message]) -> list[Message]:
     return texts
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(conversations.map(without_media), st.booleans(), st.sampled_from(["large", "small"]))
 def test_the_pieces_of_any_conversation_add_up_to_the_whole_at_each_of_its_messages(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ def result(content: str) -> ToolMessage:
     return ToolMessage("c", "read", content)
 
 
+@pytest.mark.slow
 @given(st.text("ab\n", min_size=200, max_size=2000), st.integers(1, 400))
 def test_a_preview_keeps_both_ends_and_says_how_much_is_gone(text: str, characters: int) -> None:
     shown = str(preview(result(text), characters).content)

@@ -13,6 +13,7 @@ from agentkit_evals.suites import load_suite
 from agentkit.messages import ToolMessage
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.anyio,
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),  # the processes have their own
 ]

@@ -14,7 +14,7 @@ from agentkit_evals.store import Store, Writer
 from tests.evals.helpers import plan, ran
 from tests.evals.test_store import line, lost
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 REPO = Path(__file__).parents[2]
 RUN = """

@@ -11,9 +11,12 @@ from tests.examples.running import REPO, replayed, run_example, tool_errors
 
 SAMPLE = REPO / "examples" / "code_fixer" / "sample"
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="commands run in a sandbox of Linux"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="commands run in a sandbox of Linux"
+    ),
+]
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -12,6 +12,8 @@ from agentkit.testing import ScriptedModel, call
 from examples.data_analyst.main import Analysis, Figure, NoTablesError, Tables, agent
 from tests.examples.running import REPO, replayed, run_example, tool_errors
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = REPO / "examples" / "data_analyst" / "sample"
 
 

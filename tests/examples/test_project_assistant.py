@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.examples.running import REPO, replayed, run_example, tool_errors
 from tests.servers import asks, says, serving
+
+pytestmark = pytest.mark.slow
 
 SAMPLE = REPO / "examples" / "project_assistant" / "sample"
 

@@ -23,6 +23,7 @@ async def test_local(name: str, tmp_path: Path) -> None:
     await CASES[name](LocalExecutor(), promises, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 async def test_process(name: str, tmp_path: Path, warm: ProcessExecutor) -> None:
     await CASES[name](warm, Promises(), tmp_path)

@@ -20,6 +20,8 @@ from agentkit.toolset import Tool, tool
 from tests.executors.conformance import checked, context, execute
 from tests.executors.trees import SHAPES, Shape, living, plants_and_returns, plants_and_waits
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[2]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="finds processes by /proc")
 

@@ -15,7 +15,7 @@ from agentkit.testing import ScriptedModel, call, say
 from agentkit.trace import keep_secret, open_run, parts_of
 from agentkit.trace.page import page_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 
 def divide(number: int) -> float:

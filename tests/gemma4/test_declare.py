@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 
 from agentkit.gemma4.declare import render_declaration, sorted_pairs
@@ -12,6 +13,7 @@ from tests.gemma4.official import needs_templates, official
 Q = '<|"|>'
 
 
+@pytest.mark.slow
 @needs_templates
 @settings(max_examples=150, deadline=None)
 @given(some.declarations)

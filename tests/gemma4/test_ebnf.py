@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from agentkit.gemma4.ebnf import Rules, character_class, integer, literal, number, repeated
 from tests.gemma4.ebnf import Ebnf
 
+pytestmark = pytest.mark.slow
+
 
 def accepts(expression: str | None, text: str) -> bool:
     return expression is not None and Ebnf(f"root ::= {expression}").accepts(text)

@@ -18,6 +18,7 @@ from tests.gemma4.replies import unescaped
 ESCAPE = Escape()
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(some.texts, st.booleans())
 def test_every_text_survives_the_round_trip(text: str, open_end: bool) -> None:
@@ -56,6 +57,7 @@ def test_without_escape_every_slot_can_be_attacked(slot: str) -> None:
     assert any(forged(slot, text, unprotected) for text in attacks)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(some.json_values)
 def test_json_survives_the_round_trip_with_its_keys(value: Any) -> None:
@@ -63,6 +65,7 @@ def test_json_survives_the_round_trip_with_its_keys(value: Any) -> None:
     assert unescaped(ESCAPE, escaped) == value
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(some.conversations)
 def test_escaped_messages_hold_no_literal_and_replies_come_back_whole(

@@ -65,6 +65,7 @@ def all_tools() -> list[tuple[LoweredTool, ToolGrammar]]:
 # --- what it accepts is valid, what is valid it accepts ----------------------------------------
 
 
+@pytest.mark.slow
 def test_every_sampled_call_parses_and_obeys_all_that_the_grammar_carries() -> None:
     rng = random.Random(20260731)
     escape = Escape()

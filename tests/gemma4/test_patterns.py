@@ -134,6 +134,7 @@ def test_only_long_counts_of_wide_classes_are_left_open(pattern: str, exact: boo
 PIECES = ["<", "|", '"', ">", "tool_call", "a", "@", ".", r"[^@]", r"\S", "(<|x)", "[<|]", "[^>]"]
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from(["", "*", "+", "?"])), max_size=6),
     st.sampled_from(["^", ""]),

@@ -16,7 +16,7 @@ from tests.gemma4.matcher import NO_XGRAMMAR, Matcher, matcher, xgrammar_python
 from tests.gemma4.walks import walked
 from tests.mcp_corpus import load
 
-pytestmark = pytest.mark.skipif(xgrammar_python() is None, reason=NO_XGRAMMAR)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(xgrammar_python() is None, reason=NO_XGRAMMAR)]
 
 ONE = ToolChoice("required", max_calls=1)
 TEXTS = ["text", "text of 200", "filled text", "pattern: no space", "pattern: URL", "any JSON"]

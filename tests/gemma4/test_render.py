@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ CALLED = AssistantMessage(tool_calls=(ToolCall("1", "weather", {"City": "Oslo"})
 ANSWERED = ToolMessage("1", "weather", "Wet.")
 
 
+@pytest.mark.slow
 @needs_templates
 @settings(max_examples=200, deadline=None)
 @given(some.conversations, st.lists(some.declarations, max_size=3), some.generations)

@@ -6,6 +6,8 @@ from tokenizers import Tokenizer
 from agentkit.gemma4.tokens import IDS
 from tests.gemma4.vocabulary import SIZE, Kind, real_size_tokenizer
 
+pytestmark = pytest.mark.slow
+
 TEXT = 'if a <b && c: return "<p class=\\"x\\">";\n\t<|turn>user Привет שלום 日本語 한국 😀'
 
 

@@ -13,7 +13,10 @@ import pytest
 from tests.journal.crashing import POINTS
 
 REPO = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes"),
+]
 
 
 def counted(kind: str, seed: int, runs: int) -> dict[str, int]:

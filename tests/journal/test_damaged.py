@@ -71,6 +71,7 @@ def test_whatever_byte_is_damaged_the_errors_are_the_journals_own(tmp_path: Path
         look_at(file)
 
 
+@pytest.mark.slow
 def test_whatever_entry_is_damaged_the_errors_are_the_journals_own(tmp_path: Path) -> None:
     for seed in range(25):
         rng = random.Random(seed)
@@ -93,6 +94,7 @@ COLUMNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table", COLUMNS)
 def test_a_column_may_hold_a_value_of_any_type(tmp_path: Path, table: str) -> None:
     for number, column in enumerate(COLUMNS[table]):

@@ -12,6 +12,8 @@ import pytest
 
 from tests.journal.mutating import entries, lines
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parents[2]
 
 

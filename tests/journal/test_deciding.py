@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.journal.deciding import killed_runs
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_killed_run_pays_what_was_allowed_and_nothing_else() -> None:

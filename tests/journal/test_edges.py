@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.journal.crashing import batch
 from tests.journal.edges import refused
+
+pytestmark = pytest.mark.slow
 
 
 def test_runs_with_values_at_the_edge_survive_kills_with_the_very_values() -> None:

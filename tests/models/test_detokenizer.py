@@ -67,6 +67,7 @@ def spelled(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     return text.removesuffix(EOS)
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.sampled_from(sorted(FALLBACK.get_vocab().values()))), max_size=4))
 async def test_joined_the_pieces_are_what_the_tokenizer_makes_of_valid_characters(
     replies: list[list[int]],

@@ -30,6 +30,8 @@ from agentkit.messages import (
 from agentkit.models.embedded import EmbeddedModel
 from agentkit.toolset import Toolset
 
+pytestmark = pytest.mark.slow
+
 SYSTEM = SystemMessage(
     "You answer questions about the files of a project. Look things up with the tools before you "
     "answer."

@@ -16,6 +16,7 @@ QUICK = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_hostile_servers_get_typed_errors_and_little_memory() -> None:
     seen = client(QUICK)

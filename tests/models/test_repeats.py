@@ -87,6 +87,7 @@ def real_files() -> list[Path]:
     return [*mine, *(path for path in sorted(theirs)[::4] if path.exists())]
 
 
+@pytest.mark.slow
 def test_no_real_file_is_taken_for_a_loop() -> None:
     files = real_files()
     assert len(files) > 60

@@ -9,6 +9,8 @@ import pytest
 
 from tests.policy.governing import LABELS, Made, govern, strictest, table
 
+pytestmark = pytest.mark.slow
+
 WORLDS = 40
 
 

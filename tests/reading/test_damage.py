@@ -6,6 +6,8 @@ import pytest
 
 from soak.damage import batch, missed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", range(3))
 def test_a_damaged_call_runs_as_it_was_meant_or_not_at_all(number: int) -> None:

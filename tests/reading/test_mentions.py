@@ -7,6 +7,8 @@ import pytest
 from soak.mentions import batch, missed
 from tests.reading.mentions import ALONE, WAYS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", range(8))
 def test_a_call_that_is_only_mentioned_is_text(number: int) -> None:

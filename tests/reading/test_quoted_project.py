@@ -23,6 +23,7 @@ from tests.reading.server import URL, Server, Wrote
 from tests.reading.tokens import RESPONSE, TURN_END
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.anyio,
     # Starting the server takes a second or two.
     pytest.mark.parametrize("anyio_backend", ["asyncio"], scope="module"),

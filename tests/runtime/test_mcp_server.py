@@ -19,7 +19,7 @@ from agentkit.toolset import RunContext, ToolContext, ToolOutput, Toolset, tool
 
 ROOT = str(Path(__file__).parents[2])
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 
 @tool(effect="pure")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.runtime.planting import plants_of, recorded_run, replays, step_found
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 
 async def test_random_runs_replay_and_what_is_planted_is_found_at_its_step() -> None:

@@ -61,6 +61,7 @@ schemas: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(schemas, values)
 def test_it_says_what_an_unbounded_validator_says(schema: Any, value: Any) -> None:

@@ -232,6 +232,7 @@ def test_every_part_of_a_schema_is_found_under_its_pointer() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_tools_of_public_servers_are_the_same_in_every_draft() -> None:
     forms = pytest.importorskip("tests.schema.forms", exc_type=ImportError)
     for number in range(0, 78, 13):
@@ -242,6 +243,7 @@ UNTYPED = re.compile(r"[{,]type:(?!<\|\"\|>[A-Z])")
 """The member `type` in a rendered declaration, where no name of a type follows."""
 
 
+@pytest.mark.slow
 @needs_templates
 @pytest.mark.parametrize("template", FILES)
 def test_no_template_shows_a_public_tool_with_an_empty_type(template: str) -> None:

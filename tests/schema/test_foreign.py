@@ -112,6 +112,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*SCHEMA["properties"], "x"]), VALUES, max_size=4))
 def test_whatever_comes_is_read_or_refused_and_left_untouched(arguments: dict[str, Any]) -> None:

@@ -124,6 +124,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON)
 def test_whatever_comes_is_read_or_refused_and_nothing_else(value: object) -> None:

@@ -63,6 +63,7 @@ def test_the_corpus_is_as_large_as_promised() -> None:
     assert len(signatures()) >= 60
 
 
+@pytest.mark.slow
 @needs_templates
 @pytest.mark.parametrize("template", FILES)
 def test_every_template_prints_the_whole_declaration_and_nothing_else(template: str) -> None:
@@ -153,6 +154,7 @@ def test_nothing_of_the_wild_corpus_is_hidden_but_what_leads_nowhere() -> None:
     assert named == {"mcp_remote_ref": ["$ref", "$ref"]}
 
 
+@pytest.mark.slow
 def test_lowering_is_deterministic_and_leaves_its_input_alone() -> None:
     for definition in wild():
         before = json.dumps(definition.parameters)

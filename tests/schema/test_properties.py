@@ -7,6 +7,7 @@ import enum
 import inspect
 from typing import Annotated, Any, Literal, NamedTuple, Optional, Required, Union
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -15,6 +16,8 @@ from typing_extensions import TypedDict
 
 from agentkit.schema.signature import Signature, signature_of
 from tests.schema.from_schema import values_of
+
+pytestmark = pytest.mark.slow
 
 
 class Colour(enum.Enum):

@@ -14,6 +14,8 @@ import pytest
 from agentkit.errors import ServerNotReadyError
 from agentkit.serving.process import RunningServer, free_port, running_server
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
 

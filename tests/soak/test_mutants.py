@@ -68,6 +68,7 @@ def project(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)  # it starts three test runs
 def test_a_trial_tells_what_the_tests_notice_and_goes_on_where_it_was(tmp_path: Path) -> None:
     root, out = project(tmp_path / "project"), tmp_path / "out.json"
@@ -86,6 +87,7 @@ def test_a_trial_tells_what_the_tests_notice_and_goes_on_where_it_was(tmp_path: 
     assert other.verdicts == []
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_tests_that_fail_without_a_change_are_no_judge(tmp_path: Path) -> None:
     root = project(tmp_path / "project")

@@ -74,6 +74,7 @@ def test_blocks_may_be_nested() -> None:
             link.connect((ELSEWHERE, 80))
 
 
+@pytest.mark.slow
 def test_the_block_ends_with_its_context() -> None:
     # In a process of its own, since this suite holds a block all the time. A numeric address is
     # "looked up" without the network.

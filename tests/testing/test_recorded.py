@@ -39,6 +39,7 @@ def test_a_cut_stream_ends_loudly_runs_nothing_and_is_asked_for_again(stream: Re
     assert run_virtual(lambda: every_end_in_turn(stream, 16)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_the_same_holds_over_real_http() -> None:
     problems: list[str] = []

@@ -41,6 +41,7 @@ def test_what_commands_cannot_change_is_named(tmp_path: Path) -> None:
     assert list(start_notices(tmp_path)) == [closed.says]
 
 
+@pytest.mark.slow
 def test_a_project_that_no_command_may_work_on_is_a_failure_with_its_reason() -> None:
     (failed,) = [found for found in examine_sandbox(Path("/usr")) if found.verdict == "fail"]
     assert "holds the system's /" in failed.says

@@ -5,6 +5,8 @@ import pytest
 from soak.edits import batch
 from tests.tools.edited import draw, plain
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", range(2))
 def test_edits_of_files_in_every_encoding_change_what_they_mean_and_nothing_else(

@@ -294,6 +294,7 @@ def crlf(text: str) -> str:
     return text.replace("\n", "\r\n")
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(_texts, st.data(), st.sampled_from([str, reindented, trailing, crlf]))
 def test_an_edit_changes_nothing_outside_of_lines_that_equal_the_old_text(
@@ -316,6 +317,7 @@ def test_an_edit_changes_nothing_outside_of_lines_that_equal_the_old_text(
     assert "".join(replaced.split()) == "".join(old.split())
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(_texts, _line, _line)
 def test_after_a_crash_the_text_is_never_taken_for_what_it_is_not(
@@ -337,6 +339,7 @@ def test_a_text_tells_whether_a_replacement_was_done() -> None:
     assert is_done(":", [Edit(": ", "")]) is None
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(_texts, _texts)
 def test_a_difference_leads_from_the_one_text_to_the_other(before: str, after: str) -> None:
@@ -382,6 +385,7 @@ def patched(before: str, diff: str) -> str:
 few_lines = st.lists(st.sampled_from(["a", "b", "c", "", "d1", "d2", "d3"]), max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(few_lines, few_lines, st.integers(0, 400))
 def test_a_diff_of_a_long_text_can_be_applied(
@@ -408,6 +412,7 @@ def test_two_far_edits_of_many_alike_lines_are_both_shown() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_thousands_of_lines_are_found_among_many_more() -> None:
     lines = [f"line {n % 5_003}" for n in range(200_000)]
     lines[121_000] = "the one"

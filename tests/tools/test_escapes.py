@@ -13,9 +13,12 @@ from agentkit_tools.commands import run
 from tests.tools.attempts import ATTEMPTS, HEAVY, UNHELD
 from tests.tools.escaping import NOBODY, as_user, filled, try_at_once, try_heavy, world
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="commands run in a sandbox of Linux"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="commands run in a sandbox of Linux"
+    ),
+]
 
 
 def test_there_are_enough_of_them_and_each_has_a_name_of_its_own() -> None:

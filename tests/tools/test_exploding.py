@@ -12,7 +12,7 @@ import pytest
 
 from tests.tools.exploding import ENTRIES, PATTERNS, tried
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 MOST_SECONDS, MOST_DELAY = 2.0, 0.1  # a busy machine's CPU seconds count for less
 

@@ -203,6 +203,7 @@ def test_a_full_disk_leaves_the_old_content(root: Path) -> None:
     assert sorted(path.name for path in root.iterdir() if path.name.endswith(".tmp")) == []
 
 
+@pytest.mark.slow
 def test_a_write_that_is_killed_leaves_the_old_content_or_the_new(tmp_path: Path) -> None:
     killed_writers(tmp_path, kills=20, seed=1)
 

@@ -311,6 +311,7 @@ def test_a_file_that_would_run_without_a_sandbox_is_not_written_by_a_tool_either
 # --- git of our own ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_in_the_library_its_tools_and_suites_runs_git() -> None:
     """So there are no hooks, filters and settings that it could be made to run."""
     repo = Path(__file__).parents[2]

@@ -12,6 +12,7 @@ from tests.tools.planting import KINDS, Kind, Template, at_once, each, template,
 from tests.tools.plants import PLANTS
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a sandbox of Linux"),
     pytest.mark.skipif(shutil.which("git") is None, reason="repositories are made by git"),
 ]

@@ -273,6 +273,7 @@ _pieces = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(_pieces, max_size=8).map("/".join))
 def test_no_made_up_path_ever_reads_the_secret(

@@ -3,7 +3,11 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from tests.tools.racing import race
+
+pytestmark = pytest.mark.slow
 
 
 def test_no_operation_gets_out_while_links_are_swapped_in() -> None:

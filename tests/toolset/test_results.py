@@ -230,6 +230,7 @@ def test_a_hundred_megabytes_of_text_are_cut_to_what_a_record_takes() -> None:
     assert "of 100000007 characters left out" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     [

@@ -168,6 +168,7 @@ async def test_what_the_model_read_of_a_result_is_told_beside_what_was_returned(
     assert "You have made this call before" in str(again.result.content)
 
 
+@pytest.mark.slow
 def test_a_secret_of_the_run_is_not_shown_by_a_process_that_does_not_know_it(
     tmp_path: Path,
 ) -> None:

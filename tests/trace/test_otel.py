@@ -362,6 +362,7 @@ async def test_a_collector_that_hangs_does_not_slow_a_run() -> None:
         collector.close()
 
 
+@pytest.mark.slow
 def test_without_the_extra_the_error_names_it(tmp_path: Path) -> None:
     (tmp_path / "opentelemetry.py").write_text("raise ModuleNotFoundError(name='opentelemetry')")
     command = [sys.executable, "-c", "import agentkit.trace.otel"]

@@ -235,6 +235,7 @@ agent.run_sync("go", run_id="r")
 """
 
 
+@pytest.mark.slow
 def test_the_file_is_complete_up_to_the_moment_of_a_kill(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _KILLED, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:

@@ -288,6 +288,7 @@ def nearly_chunks(draw: st.DrawFn) -> Any:
     return {"choices": [choice], **draw(st.dictionaries(_fields, _garbage, max_size=2))}
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.one_of(nearly_chunks(), _garbage), max_size=3))
 def test_whatever_json_a_server_sends_only_a_protocol_error_comes_of_it(pieces: list[Any]) -> None:

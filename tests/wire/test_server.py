@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ def test_text_of_tokens_is_text_or_nothing() -> None:
     assert read_text({"prompt": 5}) is None
 
 
+@pytest.mark.slow
 @given(OBJECTS)
 def test_whatever_a_server_answers_nothing_is_raised(answer: dict[str, object]) -> None:
     read_models(answer)

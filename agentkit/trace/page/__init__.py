@@ -1,7 +1,7 @@
 """A recorded run as one HTML file that needs no network.
 
 Whatever a model, a tool or a file said is text in it: all of it is escaped (`html`), and the
-browser runs this page's own script and style and nothing else (`document`).
+browser runs nothing but the page's own script (`document`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from agentkit.journal import Damage
 from agentkit.messages import Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed, place, timeline, token_chart
-from agentkit.trace.page.document import document, facts
+from agentkit.trace.page.document import base_style, document, facts
 from agentkit.trace.page.html import Html, el, join
 from agentkit.trace.page.steps import failures_of, json_of, step_section
 from agentkit.trace.printable import moment
 from agentkit.trace.steps import Part
 
-__all__ = ["page_of"]
+__all__ = ["document", "page_of", "page_script", "page_style"]
 
 _OPEN_ALL = 12
 """Steps that a page shows opened; of more it shows the list."""
@@ -32,13 +32,19 @@ def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
         parts: Of the run, as `parts_of` reads them.
         damage: Of its record.
     """
-    placed = place(parts)
-    return document(
-        f"{parts[0].started.run_id} · agentkit",
-        *_body(parts, placed, damage),
-        style=_resource("page.css"),
-        script=_resource("page.js"),
-    )
+    title = f"{parts[0].started.run_id} · agentkit"
+    body = _body(parts, place(parts), damage)
+    return document(title, body, styles=[page_style()], scripts=[page_script()])
+
+
+def page_style() -> str:
+    """The CSS of the page, and of others that are to look like it."""
+    return base_style() + _resource("page.css")
+
+
+def page_script() -> str:
+    """The JavaScript of the page."""
+    return _resource("page.js")
 
 
 def _body(

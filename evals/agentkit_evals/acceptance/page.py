@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Final
 
-from agentkit.trace.page.document import document, facts
+from agentkit.trace.page.document import base_style, document, facts
 from agentkit.trace.page.html import Html, el
 from agentkit_evals.acceptance.record import Acceptance, Cell, Part, Row
 
@@ -27,7 +27,8 @@ _TEXTS: Final = ("says", "remedy", "asks", "failure", "error")
 def page_of(found: Acceptance) -> str:
     """The page of an acceptance."""
     style = (files("agentkit_evals.acceptance") / "page.css").read_text("utf-8")
-    return document(f"Acceptance of {found.model} · agentkit", *_body(found), style=style)
+    title = f"Acceptance of {found.model} · agentkit"
+    return document(title, _body(found), styles=[base_style(), style], scripts=[])
 
 
 def _body(found: Acceptance) -> Iterator[Html]:

@@ -6,7 +6,14 @@ Exit codes: 0 done, 1 too much of the run has no verdict, 2 used wrongly, 130 st
 
 from __future__ import annotations
 
-from agentkit_evals.cli.looking import compare_runs, gate_run, list_runs, report_run
+from agentkit_evals.cli.looking import (
+    compare_runs,
+    export_run,
+    gate_run,
+    list_runs,
+    report_run,
+    view_runs,
+)
 from agentkit_evals.cli.running import ablate_suite, rescore_run, retry_run, run_suite
 from agentkit_evals.cli.shared import new_app
 from agentkit_evals.cli.suites import suites
@@ -24,6 +31,8 @@ for name, command in (
     ("compare", compare_runs),
     ("gate", gate_run),
     ("rescore", rescore_run),
+    ("view", view_runs),
+    ("export", export_run),
     ("list", list_runs),
 ):
     app.command(name)(command)

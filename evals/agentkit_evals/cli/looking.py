@@ -1,13 +1,15 @@
-"""`agentkit eval report`, `compare`, `gate`, `list`: what runs came to."""
+"""`agentkit eval report`, `compare`, `gate`, `view`, `export`, `list`: what runs came to."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from agentkit.schema.phrases import many
 from agentkit_evals.cli.shared import (
     AsJson,
     Folder,
@@ -24,11 +26,13 @@ from agentkit_evals.cli.shared import (
 )
 from agentkit_evals.compare import compare, comparison_json, comparison_table
 from agentkit_evals.core import EvalError
+from agentkit_evals.export import csv_of, inspect_log
 from agentkit_evals.gate import CODES, gate_json, gate_words, judged
+from agentkit_evals.page import MOST_PAGES, view_of
 from agentkit_evals.report import as_json, as_table, report
 from agentkit_evals.store import Store
 
-__all__ = ["compare_runs", "gate_run", "list_runs", "report_run"]
+__all__ = ["compare_runs", "export_run", "gate_run", "list_runs", "report_run", "view_runs"]
 
 
 def report_run(
@@ -110,6 +114,80 @@ def gate_run(
         return 0 if found.outcome == "undecided" and undecided_passes else CODES[found.outcome]
 
     end(main)
+
+
+def view_runs(
+    first: RunName,
+    others: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Held against the first.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file. Default: view.html in the first's folder."),
+    ] = None,
+    pages: Annotated[
+        int, typer.Option(min=0, help="Trials that can be opened, flips and failures first.")
+    ] = MOST_PAGES,
+    folder: Folder = None,
+) -> None:
+    """Write runs as one HTML file that needs no network: scores, flips, cases, each trial's page.
+
+    Exit codes: 0 written, 2 there is no such run, or the file cannot be written.
+    """
+    store = store_of(folder, first)
+
+    async def main() -> int:
+        held = [store_of(folder, other) for other in others or ()]
+        found = view_of(store, *held, most_pages=pages)
+        file = output or store.folder / "view.html"
+        _write(file, found.html)
+        say(f"{found.pages} of {many(found.trials, 'trial')} can be opened in it")
+        show(str(file))
+        return 0
+
+    end(main)
+
+
+def export_run(
+    run: RunName,
+    as_csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="A line for each trial.")
+    ] = None,
+    inspect: Annotated[
+        Path | None,
+        typer.Option("--inspect", metavar="FOLDER", help="A log for `inspect view --log-dir`."),
+    ] = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    price_cached: PriceCached = None,
+    folder: Folder = None,
+) -> None:
+    """Write a run for other programs.
+
+    Exit codes: 0 written, 2 there is no such run, or the file cannot be written.
+    """
+
+    async def main() -> int:
+        store = store_of(folder, run)
+        if as_csv is None and inspect is None:
+            raise EvalError("nothing to write: give --csv FILE, --inspect FOLDER, or both")
+        if as_csv is not None:
+            _write(as_csv, csv_of(store, prices_of(price_in, price_out, price_cached)))
+        if inspect is not None:
+            log = inspect_log(store)
+            _write(inspect / log.name, log.text)
+            show(str(inspect / log.name))
+        return 0
+
+    end(main)
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8", errors="replace", newline="")
+    except OSError as error:
+        raise EvalError(f"{file} cannot be written: {error.strerror}") from error
 
 
 def list_runs(folder: Folder = None) -> None:

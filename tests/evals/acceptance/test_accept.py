@@ -39,6 +39,7 @@ def outcomes(found: dict[str, Any]) -> dict[str, str]:
     return {part["name"]: part["outcome"] for part in found["parts"]}
 
 
+@pytest.mark.slow
 def test_a_good_server_is_accepted(tmp_path: Path) -> None:
     with good_server() as url:
         done = accepted(url, "--output", str(tmp_path), "--conversations", "2")
@@ -120,6 +121,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_asked(tmp_pa
     assert "is no folder" in done.output
 
 
+@pytest.mark.slow
 def test_what_is_not_done_in_time_is_told_and_ends_no_report(tmp_path: Path) -> None:
     with FaultServer(then=Delivery(end="stall")) as server:
         done = accepted(server.url, "--minutes", "0.1", "--output", str(tmp_path))

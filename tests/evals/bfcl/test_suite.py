@@ -16,6 +16,7 @@ from agentkit.testing import Reply, call, calls, say
 from tests.evals.helpers import ran, scripted
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.anyio,
     # As the runners do: trio starts the calls of one reply in any order, and order matters here.
     pytest.mark.parametrize("anyio_backend", ["asyncio"]),

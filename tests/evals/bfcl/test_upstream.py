@@ -10,7 +10,7 @@ from agentkit_evals.trial import run_trial
 from tests.evals.bfcl.mutated import MUTATIONS, mutated
 from tests.evals.bfcl.upstream import upstream_verdicts
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

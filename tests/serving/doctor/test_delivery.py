@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 
 import anyio
+import pytest
 
 from agentkit.serving.doctor import examine
 from tests.serving.doctor.good import client_of
@@ -16,6 +17,7 @@ def _stalls(path: str, reply: Json) -> Json:
     return reply
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_too_busy_to_read_a_stream_in_time_is_not_taken_for_a_proxy() -> None:
     stalling = Planted("a busy machine", frozenset(), "too busy", reply=_stalls, buffers=True)
 

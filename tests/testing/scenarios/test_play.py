@@ -95,6 +95,7 @@ async def test_a_run_that_ends_before_its_nth_await_ends_as_it_would() -> None:
     assert await cancelled_at(answer(), 1000, lambda: None) == 42
 
 
+@pytest.mark.slow
 async def test_the_scenario_of_all_awaits_ends_with_the_last_cancellation() -> None:
     scenario = replace(GOOD, cancel="await", ending=stops("cancelled", ""), ran=None)
     outcome = await play(scenario, stream=False)

@@ -27,6 +27,7 @@ def test_every_fault_by_name_is_played_in_some_scenario() -> None:
     assert played == set(FAULTS)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 async def test_every_scenario_ends_as_the_table_says(

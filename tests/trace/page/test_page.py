@@ -23,6 +23,8 @@ from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 from agentkit.trace import parts_of, read_events
 from agentkit.trace.page import page_of
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&amp;<!--\u202eevil"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from agentkit.gemma4.render import Generation, render
 from agentkit.messages import Message
 from tests.gemma4 import strategies as some
 from tests.gemma4.official import compiled, needs_templates, official, rendered
+
+pytestmark = pytest.mark.slow
 
 TEMPLATE = Path(__file__).parents[3] / "training" / "tiny_gemma4" / "chat_template.jinja"
 LARGE = some.generations.filter(lambda generation: generation.variant == "large")

@@ -11,6 +11,8 @@ from training.tiny_gemma4 import evaluate
 from training.tiny_gemma4.draw import Draw, HeldOutDraw, mentions_heldout
 from training.tiny_gemma4.generate import sample
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_tools_reported_without_a_bar_were_never_trained_on() -> None:
     draw = Draw(2)

@@ -30,6 +30,7 @@ def held_out() -> list[Dialogue]:
     return [dialogue(draw) for _ in range(400)]
 
 
+@pytest.mark.slow
 def test_what_is_held_out_is_never_generated() -> None:
     draw = Draw(12)
     for _ in range(300):

@@ -1,0 +1,67 @@
+"""A run with all that is read of it once, for whatever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from agentkit_evals.core import TrialResult
+from agentkit_evals.manifest import RunManifest
+from agentkit_evals.report import Report, report
+from agentkit_evals.stats import Interval, score
+from agentkit_evals.store import Store
+
+__all__ = ["Seen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One run.
+
+    Attributes:
+        store: Where it is.
+        manifest: What it is.
+        report: What it came to.
+        results: Of each trial, by case and number, sorted.
+    """
+
+    store: Store
+    manifest: RunManifest
+    report: Report
+    results: Mapping[tuple[str, int], TrialResult]
+
+    @staticmethod
+    def of(store: Store) -> Seen:
+        """Reads a run.
+
+        Raises:
+            EvalError: There is none, or scipy is missing.
+        """
+        return Seen(store, store.manifest(), report(store), dict(sorted(store.results().items())))
+
+    @property
+    def name(self) -> str:
+        """The run's."""
+        return self.store.folder.name
+
+    def __iter__(self) -> Iterator[TrialResult]:
+        """All results, by case and number."""
+        return iter(self.results.values())
+
+    def by_tag(self) -> dict[str, Interval]:
+        """pass^1 over the cases of each tag."""
+        found: dict[str, Interval] = {}
+        for tag in sorted({tag for tags in self.manifest.tags.values() for tag in tags}):
+            cases = {case for case, tags in self.manifest.tags.items() if tag in tags}
+            shares, trials = self._shares(cases)
+            if shares:
+                found[tag] = score(shares, trials)
+        return found
+
+    def _shares(self, cases: set[str]) -> tuple[list[float], int]:
+        verdicts: dict[str, list[bool]] = {}
+        for result in self:
+            if result.case in cases and result.status == "graded":
+                verdicts.setdefault(result.case, []).append(result.passed)
+        shares = [sum(each) / len(each) for each in verdicts.values()]
+        return shares, sum(map(len, verdicts.values()))
