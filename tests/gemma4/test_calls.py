@@ -145,7 +145,7 @@ def test_all_that_was_undone_is_told(
 )
 def test_what_cannot_be_read_keeps_the_name_as_far_as_there_is_one(body: str, name: str) -> None:
     reading = read(body)
-    assert (reading.name, reading.arguments, reading.damage) == (name, None, set())
+    assert (reading.name, reading.arguments, reading.damage) == (name, None, frozenset())
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_calls_in_one_pair_are_read_one_by_one(
     body: tuple[str, ...], read_first: tuple[dict[str, object] | None, set[str]]
 ) -> None:
     first, second = read_calls((*body, "call:f{}"), SCHEMAS, closed=True)
-    assert (first.arguments, first.damage) == read_first
+    assert (first.arguments, set[str](first.damage)) == read_first
     assert (second.name, second.arguments, second.raw) == ("f", {}, "call:f{}")
 
 
