@@ -48,11 +48,18 @@ app.add_typer(faults, name="faults")
 
 
 def add_installed(entry: EntryPoint) -> None:
-    """Adds the commands of a package beside the library; a broken one must not break the others."""
+    """Adds a command of a package beside the library, or a group of them that is a Typer of its
+    own; a broken one must not break the others.
+    """
     try:
-        app.add_typer(entry.load(), name=entry.name)
+        found = entry.load()
     except ImportError as error:
         typer.echo(f"agentkit: the command {entry.name} cannot be loaded: {error}", err=True)
+        return
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=entry.name)
+    else:
+        app.command(entry.name)(found)
 
 
 for _entry in entry_points(group="agentkit.commands"):

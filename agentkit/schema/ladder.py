@@ -64,7 +64,7 @@ _EXACT: Final = 2**53
 """Up to here every whole number is a float of its own (IEEE 754, 53 bits of significand)."""
 
 
-_STEPS: Final = 300_000
+_STEPS: Final = 100_000
 """Places looked at for one value: unions within unions can ask for more than there is time."""
 
 

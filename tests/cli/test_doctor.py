@@ -30,7 +30,7 @@ def test_json_is_all_that_goes_to_standard_output() -> None:
     told = json.loads(done.stdout)
     assert told["verdict"] == "fail"
     assert told["window"] == 2048
-    assert {"probe", "verdict", "says", "remedy"} == set(told["findings"][0])
+    assert {"probe", "verdict", "says", "remedy", "figures"} == set(told["findings"][0])
 
 
 def test_where_no_server_answers_it_exits_with_3() -> None:

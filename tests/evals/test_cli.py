@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from agentkit_evals.acceptance.cli import accept
 from agentkit_evals.cli import app
 from typer.testing import CliRunner, Result
 
@@ -132,12 +133,13 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_others(folder: Path) -> Non
     assert "b/manifest.json cannot be read" in listed.stderr
 
 
-def test_the_package_adds_its_command_and_a_broken_package_breaks_no_other(
+def test_the_package_adds_its_commands_and_a_broken_package_breaks_no_other(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    ((name, target),) = project["project"]["entry-points"][_GROUP].items()
-    assert EntryPoint(name, target, _GROUP).load() is app
+    entries = project["project"]["entry-points"][_GROUP]
+    loaded = {name: EntryPoint(name, target, _GROUP).load() for name, target in entries.items()}
+    assert loaded == {"eval": app, "accept": accept}
     add_installed(EntryPoint("broken", "no_such_module:app", _GROUP))
     assert "the command broken cannot be loaded: No module named" in capsys.readouterr().err
 

@@ -97,3 +97,105 @@ def test_what_stands_in_an_open_call_is_one_of_its_texts_or_nothing(body: list[s
     }
     (reading,) = read_calls(body, tools, closed=True)
     assert reading.arguments is None
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "arguments", "damage"),
+    [
+        ("call:f{}", "f", {}, ()),
+        ("f{}", "f", {}, ("header",)),
+        ("'write'{n:1}", "write", {"n": 1}, ("header",)),
+        ("writen:1}", "write", {"n": 1}, ("brace", "header")),
+        ("call:write path:'5'}", "write", {"path": "5"}, ("brace", "single quotes")),
+        ("call:write", "write", {}, ("brace",)),
+        ("call:write{n:1}}", "write", {"n": 1}, ("brace",)),
+        ("write(n=1)", "write", {"n": 1}, ("header", "keywords")),
+        ("call:write(n=1)", "write", {"n": 1}, ("keywords",)),
+        ('{"name":"write","arguments":{"n":1}}', "write", {"n": 1}, ("JSON",)),
+        ('{"name":"write","arguments":{"n":1}', "write", {"n": 1}, ("JSON", "brace")),
+        ("{'name':'write','arguments':{'n':1}}", "write", {"n": 1}, ("JSON", "single quotes")),
+        ("call:write{n:'1'", "write", {"n": 1}, ("brace", "single quotes")),
+    ],
+)
+def test_all_that_was_undone_is_told(
+    body: str, name: str, arguments: dict[str, object], damage: tuple[str, ...]
+) -> None:
+    reading = read(body)
+    assert (reading.name, reading.arguments) == (name, arguments)
+    assert sorted(reading.damage) == list(damage)
+    assert reading.raw == body
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ("call:nobody{n:?}", "nobody"),
+        ("nobody{n:?}", "nobody"),
+        ("call: write {n:?}", "write"),
+        ("call:`nobody`{n:?}", "nobody"),
+        ("call:writ", "writ"),
+        ("call:write{n:1})", "write"),
+        ("call:write{n:1} x", "write"),
+        ("call:a.b/c-d:e f", "a.b/c-d:e"),
+        ("{'name':'write','arguments':{'n':1}", ""),  # three kinds of damage
+        ('{"name":5,"arguments":{}}', ""),
+        ('{"name":"nobody","arguments":{}}', ""),
+        ('{"name":"write","arguments":[1]}', ""),
+    ],
+)
+def test_what_cannot_be_read_keeps_the_name_as_far_as_there_is_one(body: str, name: str) -> None:
+    reading = read(body)
+    assert (reading.name, reading.arguments, sorted(reading.damage)) == (name, None, [])
+
+
+@pytest.mark.parametrize(
+    ("body", "cut", "name"),
+    [
+        ("call:write{n:1", "value", "write"),
+        ("call:write{n", "key", "write"),
+        ("call:write{path:", "value", "write"),
+        ("call:wri", "name", "wri"),
+        ("write{n:1}", "name", "write"),
+        ("call:write{n:x}", "value", "write"),
+    ],
+)
+def test_of_an_open_call_it_is_told_where_it_ends(body: str, cut: str, name: str) -> None:
+    reading = read(body, closed=False)
+    assert (reading.arguments, reading.cut, reading.name) == (None, cut, name)
+
+
+A = ("call:write{path:", QUOTE, "a", QUOTE)
+
+
+@pytest.mark.parametrize(
+    ("body", "arguments", "damage"),
+    [
+        (("call:f{} ; ",), {}, []),
+        ((*A, "}"), {"path": "a"}, []),
+        ((*A, ", "), {"path": "a"}, ["brace", "shared pair"]),
+        (("call:write{n:1 ",), {"n": 1}, ["brace", "shared pair"]),
+        (("call:write{path:'a'}",), {"path": "a"}, ["shared pair", "single quotes"]),
+        (("call:write{n:x}, ",), None, []),
+    ],
+)
+def test_calls_in_one_pair_are_read_one_by_one(
+    body: tuple[str, ...], arguments: dict[str, object] | None, damage: list[str]
+) -> None:
+    first, second = read_calls((*body, "call:f{}"), SCHEMAS, closed=True)
+    assert first.arguments == arguments
+    assert sorted(first.damage) == damage
+    assert (second.name, second.arguments, second.raw) == ("f", {}, "call:f{}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ("call:write{n:x} and ",),  # no mark of an end
+        ("call:write{path:", QUOTE, "a}"),  # the rest may be the text
+        ("call:write{refs:[", QUOTE, "a", QUOTE, ", "),  # an item
+        ("call:write{path:",),
+    ],
+)
+def test_what_may_be_a_text_of_a_broken_call_is_no_call_of_its_own(body: tuple[str, ...]) -> None:
+    (reading,) = read_calls((*body, "call:f{}"), SCHEMAS, closed=True)
+    assert reading.arguments is None

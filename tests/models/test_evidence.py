@@ -1,14 +1,22 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
-from agentkit.messages import AssistantMessage, ModelResponse, ToolCall, ToolDefinition
-from agentkit.models.evidence import Evidence, believed
+from agentkit.gemma4.tokens import CHANNEL_CLOSE, CHANNEL_OPEN, IDS, STOP_IDS
+from agentkit.messages import (
+    AssistantMessage,
+    FinishReason,
+    ModelResponse,
+    ToolCall,
+    ToolDefinition,
+)
+from agentkit.models.evidence import Evidence, believed, in_thought, may_hold_calls
 from agentkit.wire import Reply
 from tests.gemma4.replies import tokenize
 
@@ -25,6 +33,7 @@ ADD = ToolDefinition(
 DIALECT = Dialect([ADD], Escape())
 CALL = ToolCall("call_0", "add", {"a": 1})
 WRITTEN = "<|tool_call>call:add{a:1}<tool_call|>"
+OPEN, CLOSE = IDS[CHANNEL_OPEN], IDS[CHANNEL_CLOSE]
 
 
 def server(text: str | None = None, *calls: ToolCall, thought: str | None = None) -> ModelResponse:
@@ -162,3 +171,121 @@ def test_a_parameter_is_taken_under_its_own_name_and_under_the_one_shown() -> No
     both = by_ids(f"<|tool_call>call:mark{{type:{Q}x{Q},type_:{Q}y{Q}}}<tool_call|>")
     message = dialect.incoming(believed(server(), both, dialect).message)
     assert message.tool_calls[0].malformed is not None
+
+
+def finish_of(written: str, said: str, *, last: int | None = None) -> str:
+    """The finish reason of a reply that the server ended with `said`."""
+    evidence = by_ids(written)
+    if last is not None:
+        evidence.reply.token_ids.append(last)
+        evidence = replace(evidence, pieces=[*(evidence.pieces or ()), ""])
+    given = replace(server(""), finish_reason=cast("FinishReason", said))
+    return believed(given, replace(evidence, forced=True), DIALECT).finish_reason
+
+
+@pytest.mark.parametrize(
+    ("written", "said", "concluded"),
+    [
+        (WRITTEN, "stop", "tool_calls"),
+        (WRITTEN, "tool_calls", "tool_calls"),
+        (WRITTEN, "length", "length"),
+        ("Hi.", "tool_calls", "stop"),
+        ("<|tool_call>call:add{a:1", "tool_calls", "length"),  # cut, whatever the server says
+        ("<|tool_call>call:add{a:1", "content_filter", "content_filter"),
+        (f"<|channel>thought\nhm {WRITTEN}<channel|>Done.", "stop", "malformed_call"),
+    ],
+)
+def test_a_reply_ends_as_its_own_words_say(written: str, said: str, concluded: str) -> None:
+    assert finish_of(written, said) == concluded
+
+
+def test_a_cut_call_before_a_stop_token_was_not_cut_by_the_servers_limit() -> None:
+    assert finish_of("<|tool_call>call:add{a:1", "stop", last=STOP_IDS[0]) == "tool_calls"
+    assert finish_of("<|tool_call>call:add{a:1", "stop", last=7) == "length"
+
+
+def test_calls_are_numbered_on_through_a_conversation() -> None:
+    evidence = replace(by_ids(WRITTEN * 2), first_call=4)
+    message = believed(server("", CALL, CALL), evidence, DIALECT).message
+    assert [call.id for call in message.tool_calls] == ["call_4", "call_5"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "thinks"),
+    [
+        ([], False),
+        ([7, OPEN, 8], True),
+        ([7, OPEN, 8, CLOSE], False),
+        ([CLOSE, OPEN, 8], True),
+        ([OPEN, *[8] * 7], True),
+        ([OPEN, *[8] * 8], False),  # too long ago to be the cue of this reply
+    ],
+)
+def test_a_prompt_that_ends_in_an_open_thought_is_gone_on_with(
+    prompt: list[int], thinks: bool
+) -> None:
+    assert in_thought(prompt) is thinks
+
+
+def test_a_reply_that_goes_on_with_a_thought_begins_in_it() -> None:
+    evidence = by_ids(f"hm<channel|>{WRITTEN}")
+    evidence.reply.prompt_token_ids.extend([7, OPEN, 8])
+    message = believed(server("", CALL), evidence, DIALECT).message
+    assert message == AssistantMessage(None, (CALL,), "hm")
+
+
+def test_text_beside_calls_joins_the_thought() -> None:
+    for before, expected in (("", "Now. "), ("<|channel>thought\nhm<channel|>", "hm\nNow.")):
+        message = believed(server("", CALL), by_ids(f"{before}Now. {WRITTEN}"), DIALECT).message
+        assert (message.content, message.reasoning) == (None, expected.strip())
+    assert believed(server("", CALL), by_ids(WRITTEN), DIALECT).message.reasoning is None
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "finish", "forced", "calls_of_the_server", "may"),
+    [
+        ([7], "stop", False, (), False),
+        ([7], "stop", True, (), True),
+        ([7], "stop", False, (CALL,), True),
+        ([7], "tool_calls", False, (), True),
+        ([7, 48], "stop", False, (), True),
+    ],
+)
+def test_what_says_that_a_reply_holds_calls(
+    token_ids: list[int],
+    finish: str,
+    forced: bool,
+    calls_of_the_server: tuple[ToolCall, ...],
+    may: bool,
+) -> None:
+    reply = Reply(finish=finish, token_ids=token_ids)
+    assert may_hold_calls(reply, server("", *calls_of_the_server), forced=forced) is may
+
+
+def test_without_the_tokens_text_a_cut_reply_stays_cut() -> None:
+    cut = replace(server(None, CALL, CALL), finish_reason="length")
+    one = Evidence(Reply(finish="length", token_ids=[48, 7]))
+    assert believed(cut, one, DIALECT).finish_reason == "length"
+    none = Evidence(Reply(finish="length", token_ids=[7]))
+    response = believed(replace(server("", CALL), finish_reason="length"), none, DIALECT)
+    assert (response.message.content, response.finish_reason) == (WRITTEN, "length")
+    forced = Evidence(Reply(finish="tool_calls", token_ids=[7]), forced=True)
+    assert calls(believed(server(None, CALL), forced, DIALECT)) == [("add", {"a": 1})]
+
+
+def test_without_ids_a_thought_before_a_call_joins_the_servers() -> None:
+    text = f"<|channel>thought\nsecond<channel|>{WRITTEN}"
+    response = believed(server(text, thought="first"), Evidence(Reply(finish="stop")), DIALECT)
+    assert response.message == AssistantMessage(None, (CALL,), "first\nsecond")
+
+
+def test_of_several_calls_only_the_repaired_one_that_is_read_otherwise_is_given_up() -> None:
+    damaged = "<|tool_call>call:add{note:'x'a:1}<tool_call|>"
+    evidence = by_ids(WRITTEN + damaged)
+    other = ToolCall("call_1", "add", {"note": "y", "a": 1})
+    first, second = believed(server(None, CALL, other), evidence, DIALECT).message.tool_calls
+    assert (first.arguments, first.malformed) == ({"a": 1}, None)
+    assert second.malformed == damaged
+    same = ToolCall("call_1", "add", {"note": "x", "a": "1"})
+    _, second = believed(server(None, CALL, same), evidence, DIALECT).message.tool_calls
+    assert (second.arguments, second.malformed) == ({"note": "x", "a": 1}, None)

@@ -22,6 +22,7 @@ from agentkit.models.transport import Connection, Transport
 from agentkit.serving.doctor import delivery, identity, passage, prompts, replies
 from agentkit.serving.doctor.finding import Diagnosis, Finding, Probe
 from agentkit.serving.doctor.subject import Subject
+from agentkit.wire import names_server
 
 __all__ = ["PROBES", "examine"]
 
@@ -102,6 +103,7 @@ async def examine(
             subject.server.control.known or "",
             subject.template,
             findings=tuple(findings),
+            server="vLLM" if subject.is_vllm else names_server(subject.owner) or "",
         )
     finally:
         await transport.aclose()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -26,22 +26,24 @@ class Finding:
         says: What was seen, in a sentence.
         remedy: What to change: the flag of the server, the file, the setting.
         probe: The probe's name.
+        figures: What was measured, by its name with the unit; two servers of one kind differ in it.
     """
 
     verdict: Verdict
     says: str
     remedy: str = ""
     probe: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
-def passed(says: str) -> Finding:
+def passed(says: str, figures: Mapping[str, float] | None = None) -> Finding:
     """It is as it should be."""
-    return Finding("pass", says)
+    return Finding("pass", says, figures=figures or {})
 
 
-def warned(says: str, remedy: str = "") -> Finding:
+def warned(says: str, remedy: str = "", figures: Mapping[str, float] | None = None) -> Finding:
     """Something is missing that agentkit can do without, or it could not be told."""
-    return Finding("warn", says, remedy)
+    return Finding("warn", says, remedy, figures=figures or {})
 
 
 def failed(says: str, remedy: str) -> Finding:
@@ -94,6 +96,7 @@ class Diagnosis:
         template: Which chat template it uses.
         reachable: Whether it answered at all.
         findings: In the order in which they were asked.
+        server: Which program it is, such as `vLLM` or `llama.cpp`; empty if it does not say.
     """
 
     url: str
@@ -104,6 +107,7 @@ class Diagnosis:
     template: str = ""
     reachable: bool = True
     findings: tuple[Finding, ...] = ()
+    server: str = ""
 
     @property
     def verdict(self) -> Verdict:

@@ -13,7 +13,7 @@ from agentkit.journal import Damage
 from agentkit.messages import Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
 from agentkit.trace.page.charts import Placed, place, timeline, token_chart
-from agentkit.trace.page.document import document
+from agentkit.trace.page.document import base_style, document, facts
 from agentkit.trace.page.html import Html, el, join
 from agentkit.trace.page.steps import failures_of, json_of, step_section
 from agentkit.trace.printable import moment
@@ -39,7 +39,7 @@ def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
 
 def page_style() -> str:
     """The CSS of the page, and of others that are to look like it."""
-    return _resource("page.css")
+    return base_style() + _resource("page.css")
 
 
 def page_script() -> str:
@@ -96,21 +96,13 @@ def _facts(parts: Sequence[Part], placed: Sequence[Placed], failures: int) -> Ht
     seconds = sum(part.ended - part.began for part in parts)
     calls = sum(len(each.step.ran) for each in placed)
     cached = usage.cached_input_tokens / usage.input_tokens if usage.input_tokens else 0.0
-    facts = [
+    return facts(
         ("end", result.stop_reason if result is not None else "unfinished", ""),
         ("steps", f"{len(placed):,}", ""),
         ("tool calls", f"{calls:,}", many(failures, "failure") if failures else ""),
         ("seconds", f"{seconds:.1f}", ""),
         ("tokens in", f"{usage.input_tokens:,}", f"{cached:.0%} cached"),
         ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of thought"),
-    ]
-    return el(
-        "dl",
-        *(
-            el("div", el("dt", name), el("dd", value, " ", el("small", more)))
-            for name, value, more in facts
-        ),
-        cls="facts",
     )
 
 

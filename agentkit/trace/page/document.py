@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 
 from agentkit.trace.page.html import Child, Html, el, text
 
-__all__ = ["document"]
+__all__ = ["base_style", "document", "facts"]
 
 
 def document(
@@ -48,6 +49,20 @@ def document(
     ends = (Html(f"<script>{script}</script>") for script in scripts)
     page = el("html", el("head", *head), el("body", *body, *ends), lang="en")
     return f"<!doctype html>\n{page}\n"
+
+
+def base_style() -> str:
+    """The CSS that all pages share: colours by day and by night, text, tiles, tags."""
+    return (files("agentkit.trace.page") / "base.css").read_text("utf-8")
+
+
+def facts(*entries: tuple[str, str, str]) -> Html:
+    """Tiles, each with a name, a value, and a word more about it."""
+    tiles = (
+        el("div", el("dt", name), el("dd", value, " ", el("small", more)))
+        for name, value, more in entries
+    )
+    return el("dl", *tiles, cls="facts")
 
 
 def _kinds(styles: Sequence[str], scripts: Sequence[str]) -> Iterable[tuple[str, Sequence[str]]]:

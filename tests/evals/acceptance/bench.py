@@ -12,7 +12,7 @@ from agentkit import ContextWindowError, ServerNotReadyError
 from agentkit.messages import ImagePart, ModelRequest, ToolMessage, Usage, UserMessage, text_of
 from agentkit.testing import Reply, ScriptedModel, call, cut, say
 
-__all__ = ["WINDOW", "bench_of", "good"]
+__all__ = ["WINDOW", "bench_of", "good", "value_of"]
 
 WINDOW = 8192
 _VALUES: dict[str, Any] = {"integer": 3, "string": "Agent"}
@@ -38,12 +38,13 @@ def _reply(request: ModelRequest) -> Reply:
     named = [t for t in request.tools if t.name == request.tool_choice.name]
     answers = [t for t in request.tools if t.name == "final_answer"]
     wanted = (named or answers or list(request.tools))[0]
-    return call(wanted.name, **_value(wanted.parameters))
+    return call(wanted.name, **value_of(wanted.parameters))
 
 
-def _value(schema: dict[str, Any]) -> Any:
+def value_of(schema: dict[str, Any]) -> Any:
+    """A value that fits a schema of the scenarios."""
     if schema["type"] == "object":
-        return {name: _value(inner) for name, inner in schema["properties"].items()}
+        return {name: value_of(inner) for name, inner in schema["properties"].items()}
     return schema["enum"][0] if "enum" in schema else _VALUES[schema["type"]]
 
 

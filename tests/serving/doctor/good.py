@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from os.path import commonprefix
 from typing import Any
 
 import httpx2
@@ -15,7 +17,7 @@ from agentkit.testing.faults.served import Served, ServedCall, detokenize, encod
 from tests.serving.doctor.planted import CHAT, Json, Planted
 from tests.virtual import Script
 
-__all__ = ["MODEL", "client_of", "good"]
+__all__ = ["MODEL", "WINDOW", "client_of", "good"]
 
 MODEL = "gemma-4-26b-a4b-it"
 WINDOW = 131_072
@@ -23,8 +25,17 @@ PAUSE = 0.02
 """Seconds between two events of a stream: fifty tokens a second."""
 
 
-def good(path: str, body: Json, state: Json) -> tuple[int, Any]:
-    """What vLLM answers: a status, and JSON or the pieces of a stream."""
+def good(
+    path: str, body: Json, state: Json, reply: Callable[[Json], Served | None] = lambda _: None
+) -> tuple[int, Any]:
+    """What vLLM answers: a status, and JSON or the pieces of a stream.
+
+    Args:
+        path: Of the request.
+        body: Of the request.
+        state: What the server remembers, which starts empty.
+        reply: What the model says; None for what it says to the doctor.
+    """
     match path:
         case "/v1/models":
             return 200, {"data": [{"id": MODEL, "max_model_len": WINDOW}]}
@@ -36,7 +47,7 @@ def good(path: str, body: Json, state: Json) -> tuple[int, Any]:
         case "/detokenize":
             return 200, {"prompt": detokenize(body["tokens"])}
         case "/v1/chat/completions":
-            return 200, _chat(body, state)
+            return 200, _chat(body, state, reply(body) or _reply(body))
         case _:
             return 404, {"detail": "Not Found"}
 
@@ -67,12 +78,15 @@ def _message(wire: Json) -> Json:
     return {**wire, "tool_calls": calls} if wire["role"] == "assistant" else wire
 
 
-def _chat(body: Json, state: Json) -> Any:
+def _chat(body: Json, state: Json, said: Served) -> Any:
     prompt = _prompt(body)
     salted = f"{body.get('cache_salt', '')}{prompt}"
-    cached = len(tokenize(prompt)) // 128 * 128 if salted in state.setdefault("seen", set()) else 0
-    state["seen"].add(salted)
-    pieces = encode(_reply(body), body, model=MODEL, number=0)
+    seen = state.setdefault("seen", [])
+    prefixes = (commonprefix([salted, before]) for before in seen)  # noqa: RUF071 - no paths
+    known = max(prefixes, key=len, default="")
+    cached = len(tokenize(known)) // 128 * 128
+    seen.append(salted)
+    pieces = encode(said, body, model=MODEL, number=0)
     ids = tokenize(prompt)[: body.get("truncate_prompt_tokens")]
     usage = {"prompt_tokens": len(ids)}
     pieces = [_with_prompt(piece, ids) for piece in pieces] if not body.get("stream") else pieces
