@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, Final, TypeAlias, cast
 
-from agentkit_evals.bfcl import BfclSuite
+from agentkit_evals.bfcl import bfcl_suite
 from agentkit_evals.core import EvalError, Suite
 from agentkit_evals.modules import module_named
 from agentkit_evals.own import context_suite, faults_suite, schema_suite, tiny_suite
@@ -19,7 +19,7 @@ SuiteFactory: TypeAlias = Callable[..., Suite]
 """Makes a suite; takes the split, if one is given."""
 
 SUITES: Final[dict[str, SuiteFactory]] = {
-    "bfcl": BfclSuite,
+    "bfcl": bfcl_suite,
     "context": context_suite,
     "faults": faults_suite,
     "project": project_suite,
