@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit slow ray live soak mutants bench-grammar lock clean
+.PHONY: help demo test lint types unit slow ray live accept soak mutants bench-grammar lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -20,8 +20,8 @@ $(READY): requirements-dev.lock pyproject.toml
 # Images of containers like to set it; then every test process compiles all of the tests anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Through the environment, so that a question may hold any character.
-export Q PROJECT
+# Through the environment, so that a question and an address may hold any character.
+export Q PROJECT URL
 PROJECT ?= .
 
 demo: $(READY) ## An agent answers three questions about this repository; or make demo Q="..." PROJECT=DIR
@@ -53,6 +53,10 @@ ray: $(READY) ## Run the tests that need a Ray cluster, which they start
 
 live: $(READY) ## Run the live tests on a real vLLM, which it installs (once), starts and stops
 	$(BIN)/python -m tests.live $(ARGS)
+
+accept: $(READY) ## Play what agents rely on upon the server you run: make accept URL=http://localhost:8000/v1
+	-@$(BIN)/agentkit eval suites install bfcl
+	@$(BIN)/agentkit accept $${URL:+"$$URL"} $(ARGS)
 
 soak: $(READY) ## Run one proof in full: make soak PART=name
 	$(BIN)/python -m soak.$(PART) $(ARGS)

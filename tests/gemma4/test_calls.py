@@ -138,6 +138,9 @@ def test_all_that_was_undone_is_told(
         ("call:write{n:1} x", "write"),
         ("call:a.b/c-d:e f", "a.b/c-d:e"),
         ("{'name':'write','arguments':{'n':1}", ""),  # three kinds of damage
+        ('{"name":"write","arguments":{"n":1?}', ""),
+        ("writen:1?", "writen:1"),
+        ("write?n:1}", "write"),
         ('{"name":5,"arguments":{}}', ""),
         ('{"name":"nobody","arguments":{}}', ""),
         ('{"name":"write","arguments":[1]}', ""),
@@ -199,3 +202,11 @@ def test_calls_in_one_pair_are_read_one_by_one(
 def test_what_may_be_a_text_of_a_broken_call_is_no_call_of_its_own(body: tuple[str, ...]) -> None:
     (reading,) = read_calls((*body, "call:f{}"), SCHEMAS, closed=True)
     assert reading.arguments is None
+
+
+def test_in_a_shared_pair_a_call_may_have_one_kind_of_damage_less() -> None:
+    json = '{"name":"write","arguments":{"n":1}}'
+    _, second = read_calls(["call:f{},", json], SCHEMAS, closed=True)
+    assert (second.arguments, sorted(second.damage)) == ({"n": 1}, ["JSON", "shared pair"])
+    _, second = read_calls(["call:f{},", json.replace('"', "'")], SCHEMAS, closed=True)
+    assert second.arguments is None

@@ -122,6 +122,24 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_asked(tmp_pa
 
 
 @pytest.mark.slow
+def test_cases_of_bfcl_are_played_and_kept_where_other_runs_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bfcl_installed: Path
+) -> None:
+    monkeypatch.setenv("AGENTKIT_CACHE", str(bfcl_installed.parents[1]))
+    only = ["--only", "bfcl", "--bfcl-cases", "2", "--output", str(tmp_path)]
+    with good_server() as url:
+        done = accepted(url, *only)
+    part = report_in(tmp_path)["parts"][2]
+    assert (part["outcome"], part["figures"]["graded"]) == ("warned", 2), part
+    assert part["says"] == (
+        "0% of 2 cases passed; an agent that does nothing passes 0%; "
+        "that is no better than doing nothing"
+    )
+    (run,) = (tmp_path / "runs").iterdir()
+    assert f"agentkit eval report {run.name}" in done.stderr
+
+
+@pytest.mark.slow
 def test_what_is_not_done_in_time_is_told_and_ends_no_report(tmp_path: Path) -> None:
     with FaultServer(then=Delivery(end="stall")) as server:
         done = accepted(server.url, "--minutes", "0.1", "--output", str(tmp_path))
