@@ -250,9 +250,7 @@ async def _conversations(wanted: Wanted, diagnosis: Diagnosis, say: Callable[[st
 
 
 def _bench(wanted: Wanted, diagnosis: Diagnosis) -> Bench:
-    return Bench.on_server(
-        wanted.url, diagnosis.model, api_key=wanted.api_key, window=diagnosis.window
-    )
+    return Bench.on_server(wanted.url, diagnosis, api_key=wanted.api_key)
 
 
 _Play = Callable[[Wanted, Diagnosis, Callable[[str], None]], Awaitable[Part]]
