@@ -59,11 +59,13 @@ class Case:
         gold: The calls of a right answer, by turn, where the suite knows one: what the reference
             subjects replay.
         tags: Words to choose cases by, such as their kind.
+        at_once: Whether the gold calls of a turn belong into one reply.
     """
 
     id: str
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
     tags: tuple[str, ...] = ()
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,14 @@ class Turn:
         text: The user's words.
         tools: The tools of this turn.
         instructions: The system text, where the suite prescribes one.
+        history: What was said before, in a first turn.
         limits: Of this turn; reaching one ends the turn.
     """
 
     text: str
     tools: Toolset
     instructions: str | None = None
+    history: tuple[Message, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 

@@ -146,12 +146,13 @@ def inspect_log(store: Store) -> InspectLog:
             "packages": {"agentkit": manifest.agentkit},
             "metadata": {"made_of": about, "subject": manifest.subject, "seed": manifest.seed},
         },
-        "stats": {"model_usage": {found.model: _usage(found.usage)}},
+        "plan": {"name": "plan", "steps": [], "config": {}},
         "results": {
             "total_samples": len(manifest.cases) * manifest.trials,
             "completed_samples": found.graded,
             "scores": [_score(seen)] if found.score is not None else [],
         },
+        "stats": {"model_usage": {found.model: _usage(found.usage)}},
         "samples": [_sample(seen, result) for result in seen],
     }
     plain = to_jsonable_python(body, inf_nan_mode="strings")

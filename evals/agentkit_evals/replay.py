@@ -23,10 +23,17 @@ __all__ = ["Book", "GoldServer", "book_of"]
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What a case's user says, and what is to be called then; one entry a turn each."""
+    """What a case's user says, and what is to be called then; one entry a turn each.
+
+    Attributes:
+        said: By the user.
+        wanted: Calls.
+        at_once: Whether the calls of a turn are one reply.
+    """
 
     said: tuple[str, ...]
     wanted: tuple[tuple[tuple[str, JsonObject], ...], ...]
+    at_once: bool = False
 
 
 def book_of(
@@ -48,7 +55,7 @@ def book_of(
         for result in played
     }
     return {
-        case.id: Book(said[case.id], tuple(replayed(kind, case.gold)))
+        case.id: Book(said[case.id], tuple(replayed(kind, case.gold)), case.at_once)
         for case in cases
         if case.id in said
     }
@@ -102,7 +109,7 @@ class GoldServer:
 
     def _next(self, book: Book, turn: int, done: int) -> Reply:
         wanted = book.wanted[turn] if turn < len(book.wanted) else ()
-        rest = wanted[done:] if self.together else wanted[done : done + 1]
+        rest = wanted[done:] if self.together or book.at_once else wanted[done : done + 1]
         return calls(*rest) if rest else say("Done.")
 
 

@@ -118,9 +118,9 @@ def _by_turn(transcript: Transcript) -> list[list[Message]]:
             turns.append([])
         elif turns:
             turns[-1].append(message)
-    if len(turns) != len(transcript.turns):
+    if len(turns) < len(transcript.turns):
         raise SuiteError("the record does not hold all that was said, so it cannot be done again")
-    return turns
+    return turns[len(turns) - len(transcript.turns) :]  # before them is what a case begins with
 
 
 async def _repeat(turn: Turn, said: Sequence[Message]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from agentkit import Agent, Model, ModelSettings, VLLMModel
-from agentkit.testing import ScriptedModel, call, say
+from agentkit.testing import ScriptedModel, calls, say
 from agentkit_evals.core import EvalError, GoldCall, Trial, Turn
 from agentkit_evals.modules import module_named
 from agentkit_evals.parts import Ablation, model_without, settings_without
@@ -158,7 +158,8 @@ def _reference(kind: Reference) -> AgentMaker:
     def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:
         turns = replayed(kind, trial.case.gold)
         wanted = turns[number] if number < len(turns) else ()
-        script = [*(call(name, **arguments) for name, arguments in wanted), say("Done.")]
+        replies = [calls(*wanted)] if trial.case.at_once and wanted else [calls(c) for c in wanted]
+        script = [*replies, say("Done.")]
         return _plain(ScriptedModel(script), turn, ModelSettings())
 
     return maker

@@ -7,9 +7,10 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any, Final, TypeAlias, cast
 
-from agentkit_evals.bfcl import BfclSuite
+from agentkit_evals.bfcl import bfcl_suite
 from agentkit_evals.core import EvalError, Suite
 from agentkit_evals.modules import module_named
+from agentkit_evals.own import context_suite, faults_suite, schema_suite, tiny_suite
 from agentkit_evals.project import project_suite
 
 __all__ = ["SUITES", "load_suite"]
@@ -17,7 +18,14 @@ __all__ = ["SUITES", "load_suite"]
 SuiteFactory: TypeAlias = Callable[..., Suite]
 """Makes a suite; takes the split, if one is given."""
 
-SUITES: Final[dict[str, SuiteFactory]] = {"bfcl": BfclSuite, "project": project_suite}
+SUITES: Final[dict[str, SuiteFactory]] = {
+    "bfcl": bfcl_suite,
+    "context": context_suite,
+    "faults": faults_suite,
+    "project": project_suite,
+    "schema": schema_suite,
+    "tiny": tiny_suite,
+}
 """The suites that come along. Packages add theirs by the entry point group `agentkit.suites`."""
 
 

@@ -204,7 +204,8 @@ async def _play(
         watch = _Watch(turn.tools)
         limits = allowance.over(turn.limits, played.transcript)
         try:
-            async for event in agent.stream(turn.text, history=played.messages, limits=limits):
+            history = played.messages or turn.history
+            async for event in agent.stream(turn.text, history=history, limits=limits):
                 watch(event)
                 played.recorder(event)
         finally:

@@ -17,7 +17,10 @@ import inspect_ai.scorer  # type: ignore[import-not-found,unused-ignore] # pyrig
 
 def told(path: str) -> dict[str, Any]:
     """What stands in a log, in words of its own types."""
+    head = inspect_ai.log.read_eval_log(path, header_only=True)  # as its viewer's list does
     log = inspect_ai.log.read_eval_log(path)
+    if head.results != log.results:
+        sys.exit(f"{path}: the head says {head.results}, the log {log.results}")
     number = inspect_ai.scorer.value_to_float()
     samples = []
     for sample in log.samples or []:

@@ -73,6 +73,7 @@ def test_a_run_without_a_verdict_is_a_log_all_the_same(tmp_path: Path) -> None:
     assert "Infinity" in inspect_log(store).text
 
 
+@pytest.mark.slow
 def test_the_small_form_of_the_proof_of_logs() -> None:
     if not made("inspect", inspect_logs.INSPECT):
         pytest.skip("needs the environment that `make soak PART=inspect_logs` makes")

@@ -25,10 +25,10 @@ import os
 import resource
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 _MEMORY = 2 << 30  # bytes of address space; the backends need a few megabytes
 _SECONDS = 20  # of processor time for one answer
@@ -241,7 +241,15 @@ def _more_time() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
-def main(folder: str, category: str, scratch: str) -> None:
+class Answering(Protocol):
+    """What answers the parent's questions."""
+
+    def answer(self, question: _Json) -> _Json:
+        """One answer."""
+        ...
+
+
+def serve(folder: str, category: str, scratch: str, make: Callable[[str], Answering]) -> None:
     """Answers until the parent closes the pipe."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what the package prints is no answer
@@ -249,7 +257,7 @@ def main(folder: str, category: str, scratch: str) -> None:
     sys.path.insert(0, folder)
     sys.dont_write_bytecode = True
     _bound(scratch)
-    worker = _Worker(category)
+    worker = make(category)
     for line in sys.stdin:
         _more_time()
         try:
@@ -261,4 +269,4 @@ def main(folder: str, category: str, scratch: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(sys.argv[1], sys.argv[2], sys.argv[3], _Worker)

@@ -8,21 +8,16 @@ that of the gold calls and their results are among what the agent's calls return
 
 from __future__ import annotations
 
-import sys
-import tempfile
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from agentkit import Limits, Tool, ToolError, Toolset
 from agentkit.messages import JsonObject
-from agentkit.schema.feedback import Problem
-from agentkit.toolset import Arguments, ToolOptions
-from agentkit_evals.bfcl.install import VERSION, installed_folder
-from agentkit_evals.bfcl.schema import definition_of
+from agentkit_evals.bfcl.children import BfclChildren
+from agentkit_evals.bfcl.install import VERSION
+from agentkit_evals.bfcl.tools import tool_of
 from agentkit_evals.core import (
     Case,
     EvalError,
@@ -34,7 +29,7 @@ from agentkit_evals.core import (
     Trial,
     Turn,
 )
-from agentkit_evals.isolated import Child, ChildPool
+from agentkit_evals.isolated import Child
 
 __all__ = ["CATEGORIES", "BfclSuite"]
 
@@ -45,8 +40,6 @@ _STEPS: Final = 21
 """Model calls of a turn: upstream gives a turn up after its 21st step with calls."""
 
 _LIMITS: Final = ("steps", "tool_calls", "tokens", "seconds", "cost")
-
-_CHILD: Final = Path(__file__).with_name("child.py")
 
 
 class BfclSuite:
@@ -65,9 +58,7 @@ class BfclSuite:
             known = ", ".join(f"multi_turn_{name}" for name in CATEGORIES)
             raise EvalError(f"BFCL has no category {category!r} here; there are {known}")
         self._category = f"multi_turn_{short}"
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._children = ChildPool(self._start)
-        self._listed: JsonObject | None = None
+        self._children = BfclChildren("child.py", self._category)
 
     @property
     def name(self) -> str:
@@ -76,7 +67,7 @@ class BfclSuite:
 
     async def cases(self) -> Sequence[Case]:
         """All 200, each with the backends that it needs as tags; see `Suite.cases`."""
-        listed = await self._list()
+        listed = await self._children.listed()
         return [
             Case(
                 name,
@@ -88,7 +79,7 @@ class BfclSuite:
 
     async def about(self) -> dict[str, str]:
         """The package's version and the hash of the category's files."""
-        return {"bfcl-eval": VERSION, **(await self._list())["about"]}
+        return {"bfcl-eval": VERSION, **(await self._children.listed())["about"]}
 
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
@@ -100,27 +91,6 @@ class BfclSuite:
     async def aclose(self) -> None:
         """Ends the child processes."""
         self._children.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
-
-    async def _list(self) -> JsonObject:
-        if self._listed is None:
-            async with self._children.child() as child:
-                self._listed = await child.ask({"do": "cases"})
-        return self._listed
-
-    def _start(self) -> Child:
-        folder = installed_folder()
-        if folder is None:
-            raise EvalError(
-                f"bfcl-eval {VERSION} is not installed: agentkit eval suites install bfcl"
-            )
-        if self._scratch is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="agentkit-bfcl-")
-        scratch = self._scratch.name
-        command = [sys.executable, "-I", "-S", str(_CHILD), str(folder), self._category, scratch]
-        return Child(command, scratch)
 
 
 class _BfclSession:
@@ -157,41 +127,7 @@ class _BfclSession:
 
 
 def _tool(child: Child, document: JsonObject) -> Tool[..., Any]:
-    definition = definition_of(document)
-    made = Tool.from_schema(
-        definition.name,
-        definition.description,
-        definition.parameters,
-        partial(_call, child, document["name"]),
-        # Calls of one reply act on one world: in the order of the reply, one after another.
-        options=ToolOptions(lock=_one_world),
-        place=f"{document['name']!r} of BFCL",
-    )
-    return replace(made, signature=_Lenient(made.signature))
-
-
-def _one_world(arguments: Mapping[str, Any]) -> str:  # noqa: ARG001 - the same for all
-    return "world"
-
-
-@dataclass(frozen=True, slots=True)
-class _Lenient:
-    """Mends what is certain and lets the rest through: what a function says of wrong arguments is
-    part of the world, as upstream has it (one gold call passes text for an integer).
-    """
-
-    strict: Arguments
-
-    def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
-        """The arguments, mended or as they are."""
-        checked = self.strict.check(arguments)
-        return dict(arguments) if isinstance(checked, list) else checked
-
-    def call_arguments(
-        self, values: Mapping[str, Any], injected: object
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """As for any tool of a schema."""
-        return self.strict.call_arguments(values, injected)
+    return tool_of(document, partial(_call, child, document["name"]))
 
 
 async def _call(child: Child, name: str, /, **arguments: Any) -> str:

@@ -49,7 +49,7 @@ _EVERY = 10.0
 # --- options -----------------------------------------------------------------------------------
 
 SuiteName: TypeAlias = Annotated[
-    str, typer.Argument(help="project, bfcl:multi_turn_base, file.py:suite; see `suites`.")
+    str, typer.Argument(help="project, schema, bfcl:multi_turn_base, file.py:suite; see `suites`.")
 ]
 ModelOption: TypeAlias = Annotated[
     str | None,

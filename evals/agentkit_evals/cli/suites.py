@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
-from agentkit_evals.bfcl import CATEGORIES, VERSION, install, installed_folder
+from agentkit_evals.bfcl import CATEGORIES, SINGLE, VERSION, install, installed_folder
 from agentkit_evals.cli.shared import end, say
 
 __all__ = ["suites"]
 
 suites = typer.Typer(help="What can be run.", invoke_without_command=True)
+
+
+_OWN: Final = {
+    "project": "jobs on the files of a sample project",
+    "schema": "parameters of every kind",
+    "faults": "tools that fail, by kind of fault",
+    "context": "facts that outlive long conversations",
+    "tiny": "one step each, for CI with --model tiny",
+}
 
 
 @suites.callback()
@@ -20,9 +29,12 @@ def list_suites(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     ready = "ready" if installed_folder() else "not installed: agentkit eval suites install bfcl"
-    typer.echo(f"{'project':28}  jobs on the files of a sample project; ready")
+    for name, words in _OWN.items():
+        typer.echo(f"{name:28}  {words}; ready")
     for category in CATEGORIES:
         typer.echo(f"{f'bfcl:multi_turn_{category}':28}  bfcl-eval {VERSION}; {ready}")
+    for category in SINGLE:
+        typer.echo(f"{f'bfcl:{category}':28}  bfcl-eval {VERSION}; {ready}")
 
 
 @suites.command("install")

@@ -7,6 +7,7 @@ What it judges is made from the messages of a transcript, not from what our suit
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -78,6 +79,9 @@ class _Anything(types.ModuleType):
     def __call__(self, *_: Any, **__: Any) -> Any:
         return self
 
+    def __getitem__(self, _: Any) -> Any:
+        return self
+
     def __mro_entries__(self, _: Any) -> tuple[type, ...]:
         return ()
 
@@ -109,6 +113,13 @@ class _Handler:
             raise TypeError("a text holds no calls")
         return self._read(result)
 
+    def decode_ast(self, result: Any, language: Any, has_tool_call_tag: bool) -> Any:
+        del language
+        assert not has_tool_call_tag
+        if isinstance(result, str):
+            raise TypeError("a text holds no calls")
+        return [{name: json.loads(a) for name, a in call.items()} for call in result]
+
 
 def _judge(category: str, asked: list[dict[str, Any]], scratch: Path) -> list[Verdict]:
     runner: Any = importlib.import_module("bfcl_eval.eval_checker.eval_runner")
@@ -129,6 +140,30 @@ def _judge(category: str, asked: list[dict[str, Any]], scratch: Path) -> list[Ve
     return found
 
 
+def _judge_single(category: str, asked: list[dict[str, Any]], scratch: Path) -> list[Verdict]:
+    runner: Any = importlib.import_module("bfcl_eval.eval_checker.eval_runner")
+    utils: Any = importlib.import_module("bfcl_eval.utils")
+    handler = _Handler(None)
+    prompts = {
+        e["id"]: e for e in utils.load_dataset_entry(category, include_language_specific_hint=False)
+    }
+    relevance = "relevance" in category
+    truth = {} if relevance else {e["id"]: e for e in utils.load_ground_truth_entry(category)}
+    found: list[Verdict] = []
+    for number, one in enumerate(asked):
+        result = {"id": one["id"], "result": one["result"][-1][0]}
+        prompt, name = [copy.deepcopy(prompts[one["id"]])], f"judged_{number}"
+        if relevance:
+            runner.relevance_file_runner(handler, [result], prompt, name, category, scratch)
+        else:
+            answers = [copy.deepcopy(truth[one["id"]])]
+            runner.ast_file_runner(handler, [result], prompt, answers, category, name, scratch)
+        (score,) = (scratch / name).rglob("*_score.json")
+        head, *failed = [json.loads(line) for line in score.read_text().splitlines()]
+        found.append((head["correct_count"] == 1, failed[0]["error_type"] if failed else None))
+    return found
+
+
 def _main(folder: str, category: str, scratch: str) -> None:
     os.environ["BFCL_PROJECT_ROOT"] = scratch
     sys.path.insert(0, folder)
@@ -137,7 +172,8 @@ def _main(folder: str, category: str, scratch: str) -> None:
     config = "bfcl_eval.constants.model_config"  # a table of vendors' handlers
     sys.modules[config] = _Anything(config)
     sys.meta_path.append(stand_ins)
-    sys.stdout.write(json.dumps(_judge(category, json.load(sys.stdin), Path(scratch))) + "\n")
+    judge = _judge if category.startswith("multi_turn") else _judge_single
+    sys.stdout.write(json.dumps(judge(category, json.load(sys.stdin), Path(scratch))) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,156 @@
+"""BFCL's single-turn categories: one request, and the calls of the first reply.
+
+Protocol: no system prompt but the case's own; the model replies once, and what it calls is graded
+by upstream's `ast_checker`, against all answers that count as right, or by whether it calls at all
+(`irrelevance`, `relevance`). Nothing is executed. What is graded of a call are the arguments that a
+tool would get: mended as agentkit mends them, else as they were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from agentkit import Limits, Toolset
+from agentkit.messages import AssistantMessage, JsonObject, Message, UserMessage
+from agentkit_evals.bfcl.children import BfclChildren
+from agentkit_evals.bfcl.install import VERSION
+from agentkit_evals.bfcl.tools import tool_of
+from agentkit_evals.core import (
+    CallRecord,
+    Case,
+    EvalError,
+    GoldCall,
+    Grade,
+    Session,
+    Suite,
+    Transcript,
+    Trial,
+    Turn,
+)
+from agentkit_evals.isolated import Child
+
+__all__ = ["SINGLE", "BfclSingleSuite"]
+
+SINGLE: Final = (
+    "simple_python",
+    "simple_java",
+    "simple_javascript",
+    "multiple",
+    "parallel",
+    "parallel_multiple",
+    "irrelevance",
+    "live_simple",
+    "live_multiple",
+    "live_parallel",
+    "live_parallel_multiple",
+    "live_irrelevance",
+    "live_relevance",
+)
+"""As upstream calls them."""
+
+
+class BfclSingleSuite:
+    """One single-turn category.
+
+    Args:
+        category: One of `SINGLE`.
+
+    Raises:
+        EvalError: There is no such category.
+    """
+
+    def __init__(self, category: str) -> None:
+        if category not in SINGLE:
+            raise EvalError(
+                f"BFCL has no category {category!r} here; there are {', '.join(SINGLE)}"
+            )
+        self._category = category
+        self._children = BfclChildren("single_child.py", category)
+
+    @property
+    def name(self) -> str:
+        """`bfcl:` and the category."""
+        return f"bfcl:{self._category}"
+
+    async def cases(self) -> Sequence[Case]:
+        """All of them; a few have no gold calls, since the checker takes none that we know."""
+        listed = await self._children.listed()
+        return [
+            Case(name, None if gold is None else _turns(gold), at_once=True)
+            for name, gold in listed["cases"].items()
+        ]
+
+    async def about(self) -> dict[str, str]:
+        """The package's version and the hash of the category's files."""
+        return {"bfcl-eval": VERSION, **(await self._children.listed())["about"]}
+
+    @asynccontextmanager
+    async def open(self, trial: Trial) -> AsyncGenerator[Session]:
+        """A case; a child is asked for it, and again for its grade."""
+        async with self._children.child() as child:
+            opened = await child.ask({"do": "open", "case": trial.case.id})
+            yield _SingleSession(child, trial.case.id, self._category, opened)
+
+    async def aclose(self) -> None:
+        """Ends the child processes."""
+        self._children.close()
+
+
+class _SingleSession:
+    def __init__(self, child: Child, case: str, category: str, opened: JsonObject) -> None:
+        self._child = child
+        self._case = case
+        self._idle = "irrelevance" in category
+        self._said: list[JsonObject] = opened["messages"]
+        self._tools = Toolset(tool_of(each, _noted) for each in opened["functions"])
+
+    async def next_turn(self, transcript: Transcript) -> Turn | None:
+        if transcript.turns:
+            return None
+        system = [said["content"] for said in self._said if said["role"] == "system"]
+        *before, last = (said for said in self._said if said["role"] != "system")
+        return Turn(
+            text=last["content"],
+            tools=self._tools,
+            instructions="\n".join(system) or None,
+            history=tuple(map(_message, before)),
+            limits=Limits(steps=1),
+        )
+
+    async def grade(self, transcript: Transcript) -> Grade:
+        calls = [(call.name, self._mended(call)) for call in transcript.calls]
+        asked: JsonObject = {"do": "grade", "case": self._case, "calls": [list(c) for c in calls]}
+        verdict = await self._child.ask(asked)
+        return Grade(
+            passed=verdict["valid"],
+            error=verdict["error_type"],
+            idle_turns=int(self._idle),
+            overcalled=int(self._idle and bool(calls)),
+            details={"calls": [{name: arguments} for name, arguments in calls]},
+        )
+
+    def _mended(self, call: CallRecord) -> JsonObject:
+        tool = self._tools.get(call.name)
+        checked = call.arguments if tool is None else tool.signature.check(call.arguments)
+        return checked if isinstance(checked, dict) else call.arguments
+
+
+async def _noted(**_: Any) -> str:
+    return "Noted."
+
+
+def _turns(gold: list[list[list[Any]]]) -> tuple[tuple[GoldCall, ...], ...]:
+    return tuple(tuple((name, arguments) for name, arguments in turn) for turn in gold)
+
+
+def _message(said: JsonObject) -> Message:
+    if said["role"] == "assistant":
+        return AssistantMessage(said["content"])
+    return UserMessage(said["content"])
+
+
+if TYPE_CHECKING:
+    _: type[Suite] = BfclSingleSuite
+    _session: type[Session] = _SingleSession

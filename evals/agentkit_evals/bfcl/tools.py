@@ -1,0 +1,59 @@
+"""BFCL's functions as tools that take whatever the model wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agentkit import Tool
+from agentkit.messages import JsonObject
+from agentkit.schema.feedback import Problem
+from agentkit.toolset import Arguments, ToolOptions
+from agentkit_evals.bfcl.schema import definition_of
+
+__all__ = ["tool_of"]
+
+
+def tool_of(document: JsonObject, call: Callable[..., Awaitable[str]]) -> Tool[..., Any]:
+    """The tool of one function.
+
+    Args:
+        document: As BFCL describes the function.
+        call: Does it, given the arguments by name.
+    """
+    definition = definition_of(document)
+    made = Tool.from_schema(
+        definition.name,
+        definition.description,
+        definition.parameters,
+        call,
+        # Calls of one reply act on one world: in the order of the reply, one after another.
+        options=ToolOptions(lock=_one_world),
+        place=f"{document['name']!r} of BFCL",
+    )
+    return replace(made, signature=_Lenient(made.signature))
+
+
+def _one_world(arguments: Mapping[str, Any]) -> str:  # noqa: ARG001 - the same for all
+    return "world"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lenient:
+    """Mends what is certain and lets the rest through: what a function says of wrong arguments is
+    part of the world, as upstream has it (one gold call passes text for an integer).
+    """
+
+    strict: Arguments
+
+    def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
+        """The arguments, mended or as they are."""
+        checked = self.strict.check(arguments)
+        return dict(arguments) if isinstance(checked, list) else checked
+
+    def call_arguments(
+        self, values: Mapping[str, Any], injected: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """As for any tool of a schema."""
+        return self.strict.call_arguments(values, injected)

@@ -1,0 +1,496 @@
+"""The suite `schema`: does the model fill every kind of parameter as it was asked to?
+
+Each task offers one tool and says in words what to call it with. What counts is the value that the
+tool got, to the last digit and character; a call that agentkit could mend is a pass, and its report
+says how many there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from agentkit import Tool, tool
+from agentkit.messages import JsonObject
+from agentkit_evals.tasks import Task, TaskSuite
+
+__all__ = ["schema_suite"]
+
+
+def schema_suite() -> TaskSuite:
+    """The suite."""
+    return TaskSuite("schema", [_task(asked) for asked in _ASKED])
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One call.
+
+    Attributes:
+        name: Of the task; up to the first `_` its kind.
+        words: What the user says.
+        make: Makes the tool of a function that takes what it was called with.
+        arguments: As a model has to write them.
+        got: What the tool has to get; default: the same.
+    """
+
+    name: str
+    words: str
+    make: Callable[[_Log], Tool[..., Any]]
+    arguments: JsonObject
+    got: JsonObject | None = None
+
+
+class _Log:
+    """What the tool was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[JsonObject] = []
+
+    def add(self, **values: object) -> str:
+        self.calls.append({name: _plain(value) for name, value in values.items()})
+        return "Done."
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _task(asked: _Asked) -> Task[_Log]:
+    wanted = asked.arguments if asked.got is None else asked.got
+
+    def check(log: _Log) -> str | None:
+        if not log.calls:
+            return "call:none"
+        if len(log.calls) > 1:
+            return "call:again"
+        (got,) = log.calls
+        wrong = [name for name in wanted if not _same(got.get(name), wanted[name])]
+        return f"value:{wrong[0]}" if wrong else None
+
+    return Task(
+        id=asked.name,
+        turns=(asked.words,),
+        world=_Log,
+        tools=lambda log: [asked.make(log)],
+        check=check,
+        gold=((("record", asked.arguments),),),
+        tags=(asked.name.partition("_")[0],),
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, and of one type: True is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+# --- tools -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where something is.
+
+    Attributes:
+        street: With the number.
+        city: Its name.
+        floor: 0 is the ground floor.
+    """
+
+    street: str
+    city: str
+    floor: int = 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line of an order.
+
+    Attributes:
+        name: What it is.
+        pieces: How many.
+    """
+
+    name: str
+    pieces: int
+
+
+def _text(log: _Log) -> Tool[..., Any]:
+    def record(text: str) -> str:
+        """Record a text.
+
+        Args:
+            text: Exactly as it was given.
+        """
+        return log.add(text=text)
+
+    return tool(record)
+
+
+def _whole(log: _Log) -> Tool[..., Any]:
+    def record(number: int) -> str:
+        """Record a whole number.
+
+        Args:
+            number: Any size.
+        """
+        return log.add(number=number)
+
+    return tool(record)
+
+
+def _real(log: _Log) -> Tool[..., Any]:
+    def record(number: float) -> str:
+        """Record a number.
+
+        Args:
+            number: May have a fraction.
+        """
+        return log.add(number=number)
+
+    return tool(record)
+
+
+def _exact(log: _Log) -> Tool[..., Any]:
+    def record(amount: Decimal) -> str:
+        """Record an amount of money.
+
+        Args:
+            amount: With all its digits.
+        """
+        return log.add(amount=amount)
+
+    return tool(record)
+
+
+def _flag(log: _Log) -> Tool[..., Any]:
+    def record(on: bool, loud: bool = False) -> str:
+        """Record how it is switched.
+
+        Args:
+            on: Whether it is on.
+            loud: Whether it is loud.
+        """
+        return log.add(on=on, loud=loud)
+
+    return tool(record)
+
+
+def _choice(log: _Log) -> Tool[..., Any]:
+    def record(size: Literal["small", "medium", "extra large"]) -> str:
+        """Record a size.
+
+        Args:
+            size: Of the shirt.
+        """
+        return log.add(size=size)
+
+    return tool(record)
+
+
+def _maybe(log: _Log) -> Tool[..., Any]:
+    def record(name: str, note: str | None = None, copies: int = 1) -> str:
+        """Record a document.
+
+        Args:
+            name: Of the document.
+            note: Left out if there is none.
+            copies: How many.
+        """
+        return log.add(name=name, note=note, copies=copies)
+
+    return tool(record)
+
+
+def _names(log: _Log) -> Tool[..., Any]:
+    def record(names: list[str]) -> str:
+        """Record names.
+
+        Args:
+            names: In their order.
+        """
+        return log.add(names=names)
+
+    return tool(record)
+
+
+def _grid(log: _Log) -> Tool[..., Any]:
+    def record(rows: list[list[int]]) -> str:
+        """Record a table of numbers.
+
+        Args:
+            rows: One list for each row.
+        """
+        return log.add(rows=rows)
+
+    return tool(record)
+
+
+def _address(log: _Log) -> Tool[..., Any]:
+    def record(address: Address) -> str:
+        """Record an address.
+
+        Args:
+            address: Where it is.
+        """
+        return log.add(address=address)
+
+    return tool(record)
+
+
+def _order(log: _Log) -> Tool[..., Any]:
+    def record(items: list[Item], to: Address) -> str:
+        """Record an order.
+
+        Args:
+            items: One for each thing that is ordered.
+            to: Where it goes.
+        """
+        return log.add(items=items, to=to)
+
+    return tool(record)
+
+
+def _prices(log: _Log) -> Tool[..., Any]:
+    def record(prices: dict[str, float]) -> str:
+        """Record prices.
+
+        Args:
+            prices: From the name of a thing to its price.
+        """
+        return log.add(prices=prices)
+
+    return tool(record)
+
+
+def _either(log: _Log) -> Tool[..., Any]:
+    def record(key: int | str) -> str:
+        """Record a key.
+
+        Args:
+            key: A whole number where it is one, else a text.
+        """
+        return log.add(key=key)
+
+    return tool(record)
+
+
+def _day(log: _Log) -> Tool[..., Any]:
+    def record(day: date) -> str:
+        """Record a day.
+
+        Args:
+            day: Of the calendar.
+        """
+        return log.add(day=day)
+
+    return tool(record)
+
+
+def _moment(log: _Log) -> Tool[..., Any]:
+    def record(moment: datetime) -> str:
+        """Record a moment.
+
+        Args:
+            moment: Day and time, without a zone.
+        """
+        return log.add(moment=moment)
+
+    return tool(record)
+
+
+def _many(log: _Log) -> Tool[..., Any]:
+    def record(
+        first: str, last: str, age: int, height: float, member: bool, city: str, zip_code: str
+    ) -> str:
+        """Record a person.
+
+        Args:
+            first: First name.
+            last: Last name.
+            age: In years.
+            height: In metres.
+            member: Whether the person is a member.
+            city: Where the person lives.
+            zip_code: Of the city; digits, as text.
+        """
+        return log.add(
+            first=first,
+            last=last,
+            age=age,
+            height=height,
+            member=member,
+            city=city,
+            zip_code=zip_code,
+        )
+
+    return tool(record)
+
+
+_CODE: Final = 'def greet(name):\n    return f"Hi, {name}!"\n'
+_MAIN_STREET: Final = {"street": "12 Main Street", "city": "Bern", "floor": 0}
+
+_ASKED: Final[Sequence[_Asked]] = (
+    _Asked("text_plain", "Record the text: good morning", _text, {"text": "good morning"}),
+    _Asked(
+        "text_quotes",
+        'Record this text with its quotes: She said "it\'s fine".',
+        _text,
+        {"text": 'She said "it\'s fine".'},
+    ),
+    _Asked(
+        "text_foreign", "Record the text: Grüße aus 東京 🙂", _text, {"text": "Grüße aus 東京 🙂"}
+    ),
+    _Asked(
+        "text_braces",
+        "Record the text between the bars, without them: |a{b:[1,2]},c|",
+        _text,
+        {"text": "a{b:[1,2]},c"},
+    ),
+    _Asked("text_digits", "Record the text 007 (three characters).", _text, {"text": "007"}),
+    _Asked(
+        "text_lines",
+        f"Record this text, both of its lines and the line break at its end:\n{_CODE}",
+        _text,
+        {"text": _CODE},
+    ),
+    _Asked(
+        "text_backslash",
+        "Record the Windows path C:\\new\\table.txt as it is.",
+        _text,
+        {"text": "C:\\new\\table.txt"},
+    ),
+    _Asked("number_negative", "Record the whole number minus 17.", _whole, {"number": -17}),
+    _Asked(
+        "number_long",
+        "Record the whole number 123456789012345678901234567890.",
+        _whole,
+        {"number": 123456789012345678901234567890},
+    ),
+    _Asked("number_fraction", "Record the number 0.125.", _real, {"number": 0.125}),
+    _Asked("number_small", "Record six millionths as a number.", _real, {"number": 6e-6}),
+    _Asked(
+        "number_exact",
+        "Record the amount 1234567890.123456789.",
+        _exact,
+        {"amount": "1234567890.123456789"},
+        {"amount": Decimal("1234567890.123456789")},
+    ),
+    _Asked("flag_on", "Record that it is on, and loud.", _flag, {"on": True, "loud": True}),
+    _Asked(
+        "flag_default",
+        "Record that it is off. Say nothing of how loud it is.",
+        _flag,
+        {"on": False},
+        {"on": False, "loud": False},
+    ),
+    _Asked("choice_words", "Record the largest size there is.", _choice, {"size": "extra large"}),
+    _Asked(
+        "optional_left",
+        "Record the document Lease, without a note.",
+        _maybe,
+        {"name": "Lease"},
+        {"name": "Lease", "note": None, "copies": 1},
+    ),
+    _Asked(
+        "optional_given",
+        "Record three copies of the document Lease with the note: urgent",
+        _maybe,
+        {"name": "Lease", "note": "urgent", "copies": 3},
+    ),
+    _Asked(
+        "list_names",
+        "Record the names Ana, Bo and Cem, in this order.",
+        _names,
+        {"names": ["Ana", "Bo", "Cem"]},
+    ),
+    _Asked("list_one", "Record the one name Ana.", _names, {"names": ["Ana"]}),
+    _Asked("list_none", "Record an empty list of names.", _names, {"names": []}),
+    _Asked(
+        "list_comma",
+        "Record two names: 'Smith, John' and 'Doe, Jane', each with its comma.",
+        _names,
+        {"names": ["Smith, John", "Doe, Jane"]},
+    ),
+    _Asked(
+        "list_nested",
+        "Record the table with the rows 1 2 3 and 4 5 6.",
+        _grid,
+        {"rows": [[1, 2, 3], [4, 5, 6]]},
+    ),
+    _Asked(
+        "object_plain",
+        "Record the address 12 Main Street in Bern, third floor.",
+        _address,
+        {"address": {**_MAIN_STREET, "floor": 3}},
+    ),
+    _Asked(
+        "object_default",
+        "Record the address 12 Main Street in Bern; I know no floor.",
+        _address,
+        {"address": {"street": "12 Main Street", "city": "Bern"}},
+        {"address": _MAIN_STREET},
+    ),
+    _Asked(
+        "object_list",
+        "Record an order of 2 pieces of lamp and 10 of bulb to 12 Main Street, Bern.",
+        _order,
+        {
+            "items": [{"name": "lamp", "pieces": 2}, {"name": "bulb", "pieces": 10}],
+            "to": {"street": "12 Main Street", "city": "Bern"},
+        },
+        {
+            "items": [{"name": "lamp", "pieces": 2}, {"name": "bulb", "pieces": 10}],
+            "to": _MAIN_STREET,
+        },
+    ),
+    _Asked(
+        "object_open",
+        "Record the prices: tea 2.5, coffee 3.25, and green tea 2.75.",
+        _prices,
+        {"prices": {"tea": 2.5, "coffee": 3.25, "green tea": 2.75}},
+    ),
+    _Asked("union_number", "Record the key 42.", _either, {"key": 42}),
+    _Asked("union_text", "Record the key forty-two, in letters.", _either, {"key": "forty-two"}),
+    _Asked(
+        "date_day",
+        "Record the day 5 March 2031.",
+        _day,
+        {"day": "2031-03-05"},
+        {"day": date(2031, 3, 5)},
+    ),
+    _Asked(
+        "date_moment",
+        "Record the moment half past four in the afternoon of 5 March 2031.",
+        _moment,
+        {"moment": "2031-03-05T16:30:00"},
+        {"moment": datetime(2031, 3, 5, 16, 30)},
+    ),
+    _Asked(
+        "many_seven",
+        "Record Ana Ruiz, 41 years old, 1.68 m tall, a member, from Bern, zip code 03010.",
+        _many,
+        {
+            "first": "Ana",
+            "last": "Ruiz",
+            "age": 41,
+            "height": 1.68,
+            "member": True,
+            "city": "Bern",
+            "zip_code": "03010",
+        },
+    ),
+)
