@@ -46,7 +46,7 @@ from agentkit_evals.suites import load_suite
 
 __all__ = ["NoServerError", "Wanted", "accept"]
 
-_SHARES: Final = {"doctor": 2, "scenarios": 4, "bfcl": 6, "grammar": 0, "conversations": 3}
+_SHARES: Final = {"doctor": 3, "scenarios": 4, "bfcl": 5, "grammar": 0, "conversations": 3}
 """Of the time, part by part; the grammar is measured by the doctor."""
 
 _SUITE: Final = "bfcl:multi_turn_base"

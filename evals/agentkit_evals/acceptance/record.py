@@ -18,6 +18,7 @@ from agentkit.redaction import redacted
 from agentkit.schema.phrases import many
 
 __all__ = [
+    "MORE_TIME",
     "Acceptance",
     "Cell",
     "Discretion",
@@ -31,6 +32,10 @@ __all__ = [
 
 Outcome: TypeAlias = Literal["passed", "warned", "failed", "not run"]
 """`warned` is what agentkit works around, or what a reader should know."""
+
+
+MORE_TIME: Final = "--minutes gives a slow server more time"
+"""What to do about a part that was not done in time."""
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
