@@ -16,7 +16,7 @@ import anyio
 import agentkit
 from agentkit import AgentKitError, ModelSettings, VLLMModel
 from agentkit.models import Timeouts
-from agentkit.serving.doctor import Diagnosis, Finding, examine
+from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine
 from agentkit_evals.acceptance.bench import Bench, Played, play
 from agentkit_evals.acceptance.conversations import conversations_part, converse
 from agentkit_evals.acceptance.parts import (
@@ -130,13 +130,17 @@ async def accept(wanted: Wanted, tell: Callable[[str], object]) -> Acceptance:
         window=diagnosis.window,
         control=diagnosis.control,
         template=diagnosis.template,
-        fingerprint=diagnosis.fingerprint,
+        fingerprint=diagnosis.fingerprint if _is_whole(diagnosis) else "",
         parts=tuple(map(discretion.part, parts)),
     )
 
 
 def _program(diagnosis: Diagnosis) -> str:
     return f"{diagnosis.server} {diagnosis.version}".strip() or "does not say which"
+
+
+def _is_whole(diagnosis: Diagnosis) -> bool:
+    return {probe.name for probe in PROBES} <= {found.probe for found in diagnosis.findings}
 
 
 async def _guarded(name: str, run: Awaitable[Part]) -> Part:

@@ -195,11 +195,11 @@ def _figures(found: Report, value: float | None, floor: float | None) -> dict[st
 
 
 def _case(result: TrialResult) -> Row:
-    verdict = "no verdict" if result.status != "graded" else "pass" if result.passed else "fail"
+    verdict = "passed" if result.passed else "not passed"
     error = result.grade.error if result.grade else result.failure
     return {
         "case": result.case,
-        "verdict": verdict,
+        "verdict": verdict if result.status == "graded" else "no verdict",
         "error": error or None,
         "model calls": result.transcript.steps,
         "seconds": round(result.seconds, 1),
