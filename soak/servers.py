@@ -26,22 +26,16 @@ _PAGE, _PROOF = ROOT / "docs" / "servers.md", ROOT / "docs" / "proof" / "servers
 _DEADLINE: Final = 240.0  # seconds for one scenario on a busy machine
 
 
-async def played(server: OtherServer, window: int | None, *, stream: bool) -> dict[str, str]:
+async def played(server: OtherServer, known: Diagnosis, *, stream: bool) -> dict[str, str]:
     """The verdict of every scenario on one server, asked in one way."""
-    bench = Bench.on_server(
-        f"{server.url}/v1",
-        server.model,
-        api_key=server.api_key or None,
-        window=window,
-        stream=stream,
-    )
+    key = server.api_key or None
+    bench = Bench.on_server(f"{server.url}/v1", known, api_key=key, stream=stream)
     came: dict[str, str] = {}
     for scenario in SCENARIOS:
         found = await play(scenario, bench, seconds=_DEADLINE)
         came[found.name] = found.verdict
-        print(
-            f"  {found.verdict:7} {found.name:24} {found.seconds:5.1f} s {found.says}", flush=True
-        )
+        told = f"{found.verdict:7} {found.name:24} {found.seconds:5.1f} s {found.says}"
+        print(f"  {told}", flush=True)
     return came
 
 
@@ -54,7 +48,7 @@ async def _on(server: OtherServer) -> tuple[Diagnosis, dict[str, dict[str, str]]
     diagnosis = await _examined(server)
     ways = {"streamed": True, "whole": False}
     return diagnosis, {
-        way: await played(server, diagnosis.window, stream=stream) for way, stream in ways.items()
+        way: await played(server, diagnosis, stream=stream) for way, stream in ways.items()
     }
 
 

@@ -46,6 +46,10 @@ def edited(text: str, *pairs: tuple[str, str]) -> str:
             "def f(self):\n    if 1:\n        pass\n",
             "class A:\n    def f(self):\n        if 1:\n            pass\n",
         ),
+        # line breaks around one piece that the other lacks
+        ("  a\n  b\nc\n", "a\nb\n", "x\ny", "  x\n  y\nc\n"),
+        ("  a\n  b\nc\n", "\na\nb", "\nx\ny", "  x\n  y\nc\n"),
+        ("\ta\n\tb\n", "  a\n  b", "  a\n    c", "\ta\n\t\tc\n"),
         (
             "\tif a:\n\t\tb()\n",
             "    if a:\n        b()\n",

@@ -16,7 +16,7 @@ import anyio
 import agentkit
 from agentkit import AgentKitError, ModelSettings, VLLMModel
 from agentkit.models import Timeouts
-from agentkit.serving.doctor import Diagnosis, Finding, examine
+from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine
 from agentkit_evals.acceptance.bench import Bench, Played, play
 from agentkit_evals.acceptance.conversations import conversations_part, converse
 from agentkit_evals.acceptance.parts import (
@@ -46,7 +46,7 @@ from agentkit_evals.suites import load_suite
 
 __all__ = ["NoServerError", "Wanted", "accept"]
 
-_SHARES: Final = {"doctor": 2, "scenarios": 4, "bfcl": 6, "grammar": 0, "conversations": 3}
+_SHARES: Final = {"doctor": 3, "scenarios": 4, "bfcl": 5, "grammar": 0, "conversations": 3}
 """Of the time, part by part; the grammar is measured by the doctor."""
 
 _SUITE: Final = "bfcl:multi_turn_base"
@@ -130,13 +130,17 @@ async def accept(wanted: Wanted, tell: Callable[[str], object]) -> Acceptance:
         window=diagnosis.window,
         control=diagnosis.control,
         template=diagnosis.template,
-        fingerprint=diagnosis.fingerprint,
+        fingerprint=diagnosis.fingerprint if _is_whole(diagnosis) else "",
         parts=tuple(map(discretion.part, parts)),
     )
 
 
 def _program(diagnosis: Diagnosis) -> str:
     return f"{diagnosis.server} {diagnosis.version}".strip() or "does not say which"
+
+
+def _is_whole(diagnosis: Diagnosis) -> bool:
+    return {probe.name for probe in PROBES} <= {found.probe for found in diagnosis.findings}
 
 
 async def _guarded(name: str, run: Awaitable[Part]) -> Part:
@@ -250,9 +254,7 @@ async def _conversations(wanted: Wanted, diagnosis: Diagnosis, say: Callable[[st
 
 
 def _bench(wanted: Wanted, diagnosis: Diagnosis) -> Bench:
-    return Bench.on_server(
-        wanted.url, diagnosis.model, api_key=wanted.api_key, window=diagnosis.window
-    )
+    return Bench.on_server(wanted.url, diagnosis, api_key=wanted.api_key)
 
 
 _Play = Callable[[Wanted, Diagnosis, Callable[[str], None]], Awaitable[Part]]

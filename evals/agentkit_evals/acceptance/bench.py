@@ -11,6 +11,7 @@ import anyio
 
 from agentkit import Agent, Limits, Model, ModelSettings, VLLMModel
 from agentkit.models import Timeouts
+from agentkit.serving.doctor import Diagnosis
 from agentkit_evals.runner import first_error
 
 __all__ = ["AbsentError", "Bench", "Played", "Scenario", "Verdict", "WrongError", "play"]
@@ -43,31 +44,32 @@ class Bench:
         make_model: Makes a model of a served name that has learned nothing of its server yet.
         name: What the server serves.
         window: Tokens of prompt and reply together.
+        holds: Whether replies can be held to a call: else one that must come may not.
     """
 
     make_model: Callable[[str], Model]
     name: str
     window: int = _SMALL
+    holds: bool = True
     _opened: list[Model] = field(default_factory=list)
 
     @staticmethod
     def on_server(
-        url: str, name: str, *, api_key: str | None = None, window: int | None, stream: bool = True
+        url: str, found: Diagnosis, *, api_key: str | None = None, stream: bool = True
     ) -> Bench:
         """The server at an address.
 
         Args:
             url: With or without `/v1`.
-            name: A name that it serves.
+            found: What the doctor found out of it.
             api_key: Sent as a bearer token; default: `AGENTKIT_API_KEY`.
-            window: Tokens, where the server says.
             stream: Whether replies come in pieces.
         """
 
         def make(name: str) -> Model:
             return VLLMModel(url, name, api_key=api_key, stream=stream, timeouts=_CLOCKS)
 
-        return Bench(make, name, window or _SMALL)
+        return Bench(make, found.model, found.window or _SMALL, found.control != "free")
 
     def model(self, name: str | None = None) -> Model:
         """A new model, closed when the scenario has ended."""

@@ -15,7 +15,7 @@ __all__ = ["page_of"]
 _STYLES: Final = {
     **dict.fromkeys(("passed", "pass", "right"), "good"),
     **dict.fromkeys(("warned", "warn", "absent", "no verdict"), "warn"),
-    **dict.fromkeys(("failed", "wrong"), "bad"),
+    **dict.fromkeys(("failed", "fail", "wrong"), "bad"),
 }
 """Verdicts of every kind, as they look. A case that a model does not pass is no fault of anything:
 it looks like the rest."""
@@ -49,7 +49,7 @@ def _body(found: Acceptance) -> Iterator[Html]:
         ("server", found.server, found.address),
         ("window", f"{found.window:,}" if found.window else "not told", "tokens"),
         ("calls are held by", found.control or "not known", ""),
-        ("fingerprint", found.fingerprint, "agentkit doctor --require"),
+        ("fingerprint", found.fingerprint or "not known", "agentkit doctor --require"),
     )
     yield el("h2", "Parts")
     yield _table([_line(part) for part in found.parts])

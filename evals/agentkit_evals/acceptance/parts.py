@@ -8,7 +8,7 @@ from typing import Final
 from agentkit.schema.phrases import many
 from agentkit.serving.doctor import Diagnosis, Finding
 from agentkit_evals.acceptance.bench import Played, Verdict
-from agentkit_evals.acceptance.record import Cell, Outcome, Part, Row, worst
+from agentkit_evals.acceptance.record import MORE_TIME, Cell, Outcome, Part, Row, worst
 from agentkit_evals.core import TrialResult
 from agentkit_evals.report import Report
 
@@ -55,6 +55,7 @@ def doctor_part(diagnosis: Diagnosis, late: str, seconds: float) -> Part:
         title=TITLES["doctor"],
         outcome="failed" if late else outcomes[diagnosis.verdict],
         says=f"{late}; {says}" if late else says,
+        remedy=MORE_TIME if late else "",
         seconds=seconds,
         figures=dict(counts),
         tables={"Probes": [_probe(each) for each in found]},
@@ -107,6 +108,7 @@ def scenarios_part(played: Sequence[Played], wanted: int, seconds: float) -> Par
         title=TITLES["scenarios"],
         outcome="failed" if wrong else "warned" if late else "passed",
         says=says,
+        remedy=MORE_TIME if late else "",
         seconds=seconds,
         figures=counts,
         tables={
@@ -149,6 +151,7 @@ def bfcl_part(
         title=TITLES["bfcl"],
         outcome=worst(each for each, _ in outcomes),
         says="; ".join([says, *(said for _, said in outcomes)]),
+        remedy=MORE_TIME if found.missing else "",
         seconds=seconds,
         figures=_figures(found, value, floor),
         tables={"Cases": [_case(each) for each in results]},
@@ -192,11 +195,11 @@ def _figures(found: Report, value: float | None, floor: float | None) -> dict[st
 
 
 def _case(result: TrialResult) -> Row:
-    verdict = "no verdict" if result.status != "graded" else "pass" if result.passed else "fail"
+    verdict = "passed" if result.passed else "not passed"
     error = result.grade.error if result.grade else result.failure
     return {
         "case": result.case,
-        "verdict": verdict,
+        "verdict": verdict if result.status == "graded" else "no verdict",
         "error": error or None,
         "model calls": result.transcript.steps,
         "seconds": round(result.seconds, 1),

@@ -18,6 +18,7 @@ from agentkit.redaction import redacted
 from agentkit.schema.phrases import many
 
 __all__ = [
+    "MORE_TIME",
     "Acceptance",
     "Cell",
     "Discretion",
@@ -31,6 +32,10 @@ __all__ = [
 
 Outcome: TypeAlias = Literal["passed", "warned", "failed", "not run"]
 """`warned` is what agentkit works around, or what a reader should know."""
+
+
+MORE_TIME: Final = "--minutes gives a slow server more time"
+"""What to do about a part that was not done in time."""
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
@@ -82,7 +87,8 @@ class Acceptance:
         window: Tokens of prompt and reply together, if the server says.
         control: What the server can hold calls to.
         template: Which chat template it uses.
-        fingerprint: Of the server's kind, as `agentkit doctor --require` takes it.
+        fingerprint: Of the server's kind, as `agentkit doctor --require` takes it; empty where the
+            examination was not finished.
         parts: In the order in which they were played.
     """
 
@@ -120,19 +126,19 @@ class Acceptance:
     @property
     def sentence(self) -> str:
         """The verdict for a person."""
-        by_outcome: dict[Outcome, list[Part]] = {}
+        by_outcome: dict[Outcome, list[str]] = {}
         for part in self.parts:
-            by_outcome.setdefault(part.outcome, []).append(part)
+            by_outcome.setdefault(part.outcome, []).append(part.title)
         if failed := by_outcome.get("failed"):
-            told = "; ".join(f"{part.title} ({part.says})" for part in failed)
-            said = f"Not accepted: {told}."
+            of = f"{len(failed)} of {many(len(self.parts), 'part')} failed"
+            said = f"Not accepted: {of} ({'; '.join(failed)})."
         elif warned := by_outcome.get("warned"):
-            told = "; ".join(f"{part.title} ({part.says})" for part in warned)
-            said = f"Accepted, with {many(len(warned), 'reservation')}: {told}."
+            doubts = many(len(warned), "reservation")
+            said = f"Accepted, with {doubts} ({'; '.join(warned)})."
         else:
             said = "Accepted: agents can rely on this server."
         if left_out := by_outcome.get("not run"):
-            said += f" Not run: {', '.join(part.title for part in left_out)}."
+            said += f" Not run: {'; '.join(left_out)}."
         return said
 
     @property
@@ -142,7 +148,7 @@ class Acceptance:
             return ""
         return (
             "This is the demonstration model that comes with agentkit: two million parameters. "
-            "That the server works is shown; its scores mean nothing of a released Gemma 4."
+            "What is found of the server holds; scores mean nothing of a released Gemma 4."
         )
 
     def to_json(self) -> JsonObject:

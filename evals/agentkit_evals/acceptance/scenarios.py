@@ -223,18 +223,18 @@ async def at_once(bench: Bench) -> None:
 
 async def typed_number(bench: Bench) -> None:
     """An answer of type int is one."""
-    _typed(await bench.agent(output_type=int).run("How many legs has a cat?"), int)
+    _typed(bench, await bench.agent(output_type=int).run("How many legs has a cat?"), int)
 
 
 async def typed_record(bench: Bench) -> None:
     """An answer of a type with fields is one."""
-    _typed(await bench.agent(output_type=_Light).run("Set the hall to 3."), _Light)
+    _typed(bench, await bench.agent(output_type=_Light).run("Set the hall to 3."), _Light)
 
 
 async def typed_with_tools(bench: Bench) -> None:
     """A typed answer is given beside tools too."""
     agent = bench.agent(output_type=_Light, tools=[set_light], settings=_forced("final_answer"))
-    _typed(await agent.run("Set the hall to 3."), _Light)
+    _typed(bench, await agent.run("Set the hall to 3."), _Light)
 
 
 # --- ends --------------------------------------------------------------------------------------
@@ -345,12 +345,23 @@ def _ended(result: RunResult[Any], *more: str) -> None:
     )
 
 
-def _typed(result: RunResult[Any], kind: type) -> None:
+def _typed(bench: Bench, result: RunResult[Any], kind: type) -> None:
     """The answer is of this type."""
+    _held(bench, result)
     _expect(
         result.stop_reason == "answer" and isinstance(result.said, kind),
         f"the run ended with {result.stop_reason!r} and {result.said!r}: {result.explanation}",
     )
+
+
+def _held(bench: Bench, result: RunResult[Any]) -> None:
+    """Where nothing holds a reply, an end that says so is all that can be had.
+
+    Raises:
+        AbsentError: It is such a server, and such an end.
+    """
+    if not bench.holds and result.stop_reason in ("no_call", "invalid_output"):
+        raise AbsentError(f"the run ended with {result.stop_reason!r}: {result.explanation}")
 
 
 def _forced(name: str | None = None, *, thinking: bool | None = None) -> ModelSettings:
@@ -370,6 +381,7 @@ async def _first_call(bench: Bench, settings: ModelSettings, asked: str) -> Tool
     for reply in _replies(result.messages)[:1]:
         if reply.tool_calls:
             return reply.tool_calls[0]
+    _held(bench, result)
     raise WrongError(f"no call came; the run ended with {result.stop_reason!r}")
 
 

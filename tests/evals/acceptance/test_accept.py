@@ -70,7 +70,7 @@ def test_a_bad_server_is_not_and_every_part_says_why(tmp_path: Path) -> None:
     found = report_in(tmp_path)
     assert done.exit_code == 1
     assert json.loads(done.stdout) == found
-    assert found["verdict"].startswith("Not accepted: the doctor's examination (")
+    assert found["verdict"].startswith("Not accepted: 2 of 5 parts failed (the doctor's ex")
     assert outcomes(found)["doctor"] == "failed"
     assert outcomes(found)["scenarios"] == "failed"
     scenarios = found["parts"][1]["tables"]["Scenarios"]
@@ -145,7 +145,7 @@ def test_what_is_not_done_in_time_is_told_and_ends_no_report(tmp_path: Path) -> 
         done = accepted(server.url, "--minutes", "0.1", "--output", str(tmp_path))
     assert done.exit_code == 1
     found = report_in(tmp_path)
-    assert found["model"] == server.model
+    assert (found["model"], found["fingerprint"]) == (server.model, "")
     said = {part["name"]: part["says"] for part in found["parts"]}
     assert said["doctor"].startswith("not done after 1 seconds")
     assert "not played in time" in said["scenarios"]

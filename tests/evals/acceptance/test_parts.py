@@ -93,6 +93,7 @@ def test_a_score_is_judged_by_the_floor_and_by_what_has_no_verdict(
 ) -> None:
     part = bfcl_part(found, [], 2.0, demonstration=False)
     assert (part.outcome, told in part.says) == (outcome, True), part.says
+    assert ("--minutes" in part.remedy) is bool(found.missing)
 
 
 def test_the_score_of_the_demonstration_model_is_nothing_against_its_server() -> None:
@@ -117,3 +118,4 @@ def test_an_examination_that_is_cut_short_has_failed() -> None:
     assert doctor_part(diagnosis, "", 1.0).outcome == "passed"
     late = doctor_part(diagnosis, "not done after 9 seconds", 9.0)
     assert (late.outcome, late.says) == ("failed", "not done after 9 seconds; 1 of 1 probe pass")
+    assert "--minutes" in late.remedy

@@ -44,8 +44,8 @@ def acceptance(*parts: Part, model: str = MODEL) -> Acceptance:
     ("outcomes", "accepted", "begins"),
     [
         (("passed", "passed"), True, "Accepted: agents can rely on this server."),
-        (("passed", "warned"), True, "Accepted, with 1 reservation: scenarios of an agent ("),
-        (("warned", "failed"), False, "Not accepted: scenarios of an agent (so it is)."),
+        (("passed", "warned"), True, "Accepted, with 1 reservation (scenarios of an agent)."),
+        (("warned", "failed"), False, "Not accepted: 1 of 2 parts failed (scenarios of an agent)."),
         (("passed", "not run"), True, "Accepted: agents can rely on this server. Not run: "),
     ],
 )

@@ -93,6 +93,16 @@ def test_a_scenario_that_does_not_end_is_wrong_when_its_time_is_over() -> None:
     assert "not done after" in found.says
 
 
+@pytest.mark.parametrize(
+    "scenario", [scenarios.forced, scenarios.typed_record], ids=["a call", "a typed answer"]
+)
+def test_where_nothing_holds_a_reply_an_end_that_says_so_is_no_fault(scenario: Scenario) -> None:
+    bench = bench_of(always(say("Good morning.")))
+    assert played(scenario, bench).verdict == "wrong"
+    found = played(scenario, replace(bench, holds=False))
+    assert (found.verdict, "the run ended with" in found.says) == ("absent", True)
+
+
 def test_what_a_server_cannot_do_is_no_fault_of_it() -> None:
     async def hums(_bench: Bench) -> None:
         """It hums."""
