@@ -27,7 +27,7 @@ from tests.evals.bfcl.upstream import upstream_verdicts
 _SIZES: Final = (400, 100, 50, 200, 200, 200, 240, 258, 1053, 16, 24, 884, 16)
 _SLICE: Final = 100
 _JUDGED: Final = 25
-"""Cases of a slice whose near misses upstream judges."""
+"""Cases of a category whose near misses upstream judges: 200 transcripts, where it has so many."""
 
 _BATCHES: Final = [
     (category, start)
@@ -64,7 +64,8 @@ async def _slice(category: str, start: int, most: int, judged: int) -> Counter[s
                     found = await _played(suite, case, Subject(model=server.url))
                     assert found.passed, f"{case.id}: {found.grade} {found.failure}"
                     counts[f"{category}: passed by gold over the wire"] += 1
-    counts += await _judged(suite, category, cases[:judged])
+    if start == 0:
+        counts += await _judged(suite, category, cases[:judged])
     await suite.aclose()
     return counts
 

@@ -90,7 +90,9 @@ class _Worker:
             self._category,
             "agentkit",
         )
-        return {"valid": verdict["valid"], "error_type": verdict.get("error_type")}
+        # A verdict that is valid may still hold the kind of error that it began with.
+        error = None if verdict["valid"] else verdict["error_type"]
+        return {"valid": verdict["valid"], "error_type": error}
 
     def _gold(self, case: str) -> list[list[_Call]] | None:
         """Calls of a right answer, in one turn, as a model has to write them.

@@ -53,7 +53,8 @@ async def test_a_case_may_begin_in_the_middle_of_a_conversation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("category", "case"), [("live_multiple", 3), ("simple_java", 4), ("irrelevance", 0)]
+    ("category", "case"),
+    [("simple_python", 1), ("live_multiple", 3), ("simple_java", 6), ("irrelevance", 0)],
 )
 async def test_upstreams_own_runner_gives_the_same_verdicts(
     bfcl_installed: Path, category: str, case: int
