@@ -2,8 +2,8 @@
 
 Protocol: no system prompt but the case's own; the model replies once, and what it calls is graded
 by upstream's `ast_checker`, against all answers that count as right, or by whether it calls at all
-(`irrelevance`, `relevance`). Nothing is executed. What is graded of a call are the arguments that a
-tool would get: mended as agentkit mends them, else as they were written.
+(`irrelevance`, `relevance`). Nothing is executed, and calls are graded as the model wrote them:
+what agentkit would mend of them counts as wrong here, as it does upstream.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from agentkit_evals.bfcl.children import BfclChildren
 from agentkit_evals.bfcl.install import VERSION
 from agentkit_evals.bfcl.tools import tool_of
 from agentkit_evals.core import (
-    CallRecord,
     Case,
     EvalError,
     GoldCall,
@@ -120,7 +119,8 @@ class _SingleSession:
         )
 
     async def grade(self, transcript: Transcript) -> Grade:
-        calls = [(call.name, self._mended(call)) for call in transcript.calls]
+        replies = [m for m in transcript.messages if isinstance(m, AssistantMessage)]
+        calls = [(call.name, call.arguments) for m in replies[-1:] for call in m.tool_calls]
         asked: JsonObject = {"do": "grade", "case": self._case, "calls": [list(c) for c in calls]}
         verdict = await self._child.ask(asked)
         return Grade(
@@ -130,11 +130,6 @@ class _SingleSession:
             overcalled=int(self._idle and bool(calls)),
             details={"calls": [{name: arguments} for name, arguments in calls]},
         )
-
-    def _mended(self, call: CallRecord) -> JsonObject:
-        tool = self._tools.get(call.name)
-        checked = call.arguments if tool is None else tool.signature.check(call.arguments)
-        return checked if isinstance(checked, dict) else call.arguments
 
 
 async def _noted(**_: Any) -> str:
