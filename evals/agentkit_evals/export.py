@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -124,7 +125,8 @@ def inspect_log(store: Store) -> InspectLog:
     """
     seen = Seen.of(store)
     manifest, found = seen.manifest, seen.report
-    began = datetime.fromtimestamp((store.folder / "manifest.json").stat().st_mtime, UTC)
+    began = _changed(store.folder / "manifest.json")
+    ended = max((_changed(file) for file in store.folder.glob("trials/*.jsonl")), default=began)
     about = {**manifest.about, **manifest.made_of, "agentkit": manifest.agentkit}
     body: JsonObject = {
         "version": 2,
@@ -152,7 +154,11 @@ def inspect_log(store: Store) -> InspectLog:
             "completed_samples": found.graded,
             "scores": [_score(seen)] if found.score is not None else [],
         },
-        "stats": {"model_usage": {found.model: _usage(found.usage)}},
+        "stats": {
+            "started_at": began.isoformat(timespec="seconds"),
+            "completed_at": max(began, ended).isoformat(timespec="seconds"),
+            "model_usage": {found.model: _usage(found.usage)},
+        },
         "samples": [_sample(seen, result) for result in seen],
     }
     plain = to_jsonable_python(body, inf_nan_mode="strings")
@@ -163,6 +169,11 @@ def inspect_log(store: Store) -> InspectLog:
 
 _UNNAMED = r"[^0-9A-Za-z-]+"
 """What has no place in the name of a task: Inspect parts moment, task and id by `_`."""
+
+
+def _changed(file: Path) -> datetime:
+    """When a file was last written."""
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC)
 
 
 def _score(seen: Seen) -> JsonObject:
