@@ -35,6 +35,55 @@ def test_what_looks_alike_is_one(spelled: str, plain: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "last", "plain"),
+    [
+        *((first, last, "") for first, last in ((0x200B, 0x200F), (0x202A, 0x202E))),
+        *((first, last, "") for first, last in ((0x2060, 0x2064), (0x2066, 0x2069))),
+        *((first, last, "") for first, last in ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))),
+        *((code, code, "") for code in (0xAD, 0x34F, 0x61C, 0x180E, 0xFEFF)),
+        *((0x2000, 0x200A, " "), (0x202F, 0x202F, " "), (0x205F, 0x205F, " ")),
+        *((0x2018, 0x201B, "'"), (0x2032, 0x2032, "'"), (0x2BC, 0x2BC, "'")),
+        *((0x201C, 0x201F, '"'), (0x2033, 0x2033, '"')),
+        *((0x2010, 0x2015, "-"), (0x2212, 0x2212, "-"), (0x2028, 0x2029, "\n")),
+    ],
+)
+def test_a_range_of_what_looks_alike_ends_where_it_does(first: int, last: int, plain: str) -> None:
+    for code in range(first, last + 1):
+        assert folded(f"a{chr(code)}b") == f"a{plain}b"
+    for code in (first - 1, last + 1):
+        assert folded(f"a{chr(code)}b") != f"a{plain}b"
+
+
+def test_widths_ligatures_and_ideographs_are_folded_as_unicode_says() -> None:
+    for code in (*range(0xFB00, 0xFB07), *range(0xFF01, 0xFF5F), 0xFFEE):
+        assert folded(chr(code)) == unicodedata.normalize("NFKC", chr(code))
+    for code in (0xF900, 0x2F800, 0x2FA1D):
+        assert folded(chr(code)) == unicodedata.normalize("NFC", chr(code)) != chr(code)
+    assert folded("a??b", Folding.BLANKS) == "a??b"
+
+
+@pytest.mark.parametrize(
+    ("before", "here", "one"),
+    [
+        *(("a", here, True) for here in "\u1160\u11ff\u200d\u0301\U0001f3fb\U0001f3ff"),
+        *(("a", here, False) for here in "\u115f\u1200\U0001f3fa\U0001f400b"),
+        *((before, "a", True) for before in "\udc80\udcff"),
+        *((before, "a", False) for before in "\udc7f\udd00\ue000"),
+        *((before, "\u4e00", True) for before in "\udc80\udcff\u200d"),
+        *((before, "\u4e00", False) for before in "\udc7f\udd00"),
+        ("\r", "\n", True),
+        ("\n", "\r", False),
+    ],
+)
+def test_what_belongs_to_the_character_before_it_is_not_cut_off(
+    before: str, here: str, one: bool
+) -> None:
+    assert continues(before + here, 1) is one
+    assert not continues(before + here, 0)
+    assert not continues(before + here, 2)
+
+
+@pytest.mark.parametrize(
     ("one", "other"),
     [
         *(("a", other) for other in ("A", "\u0430", "\u00e1", "a\u0301")),

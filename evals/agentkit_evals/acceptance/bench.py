@@ -45,12 +45,14 @@ class Bench:
         name: What the server serves.
         window: Tokens of prompt and reply together.
         holds: Whether replies can be held to a call: else one that must come may not.
+        vllm: Whether it takes fields of a request that only vLLM knows.
     """
 
     make_model: Callable[[str], Model]
     name: str
     window: int = _SMALL
     holds: bool = True
+    vllm: bool = False
     _opened: list[Model] = field(default_factory=list)
 
     @staticmethod
@@ -69,7 +71,8 @@ class Bench:
         def make(name: str) -> Model:
             return VLLMModel(url, name, api_key=api_key, stream=stream, timeouts=_CLOCKS)
 
-        return Bench(make, found.model, found.window or _SMALL, found.control != "free")
+        holds, vllm = found.control != "free", found.server == "vLLM"
+        return Bench(make, found.model, found.window or _SMALL, holds, vllm)
 
     def model(self, name: str | None = None) -> Model:
         """A new model, closed when the scenario has ended."""

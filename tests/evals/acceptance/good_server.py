@@ -32,7 +32,7 @@ def _said(body: Json) -> Served | None:
     what the doctor asks.
     """
     tools = {tool["function"]["name"]: tool["function"] for tool in body.get("tools") or ()}
-    if body.get("min_tokens") == 4:
+    if body["max_tokens"] == 4 and "Count to a thousand" in json.dumps(body["messages"]):
         return Served(text="One ", finish_reason="length", cut=True)
     if "This tool belongs to" in json.dumps(body.get("tools")):  # a world of BFCL
         return Served(text="I cannot do that.")
