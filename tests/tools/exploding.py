@@ -5,6 +5,7 @@ Each is tried as a whole run of an agent whose model calls one tool once, beside
 
 from __future__ import annotations
 
+import gc
 import resource
 import time
 from collections.abc import Callable, Generator
@@ -266,10 +267,14 @@ async def tried(entry: str, pattern: str, folder: Path) -> Report:
     tools, name, arguments = _prepared(entry, pattern, folder)
     model = ScriptedModel([call(name, **arguments), say("done")])
     agent = Agent(model, tools=tools, observers=(), limits=Limits(steps=3))
+    # What other tests of this process left behind is not to be looked through on our account.
+    gc.collect()
+    gc.freeze()
     with _timed() as seconds:
         async with ticking() as delays:
             result = await agent.run("Go.")
         took = seconds()
+    gc.unfreeze()
     return Report(
         entry,
         pattern[:40],

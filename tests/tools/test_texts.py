@@ -55,6 +55,35 @@ def test_a_file_is_read_and_gives_its_bytes_back(
 
 
 @pytest.mark.parametrize(
+    ("written", "text", "name"),
+    [
+        (
+            "shift_jis",
+            "これは日本語の文章です。漢字とかなが混ざっています。\n",
+            "Shift-JIS (cp932)",
+        ),
+        ("euc-jp", "これは日本語の文章です。漢字とかなが混ざっています。\n", ""),
+        ("gb2312", "这是一个中文句子用来测试编码。\n", "GB 18030 (GBK)"),
+        ("big5", "這是一個中文句子用來測試編碼。\n", ""),
+        ("euc-kr", "이것은 한국어 문장입니다. 테스트입니다.\n", "EUC-KR (cp949)"),
+        ("iso8859-9", "Bu bir Türkçe cümledir; ığüşöç harfleri vardır. Şimdi gidiyoruz.\n", ""),  # noqa: RUF001 - Turkish
+        ("cp1251", "Это русский текст для проверки кодировки файла.\n", ""),
+        ("iso8859-7", "Αυτό είναι ένα ελληνικό κείμενο για δοκιμή.\n", ""),  # noqa: RUF001 - Greek
+        ("cp1255", "זה טקסט בעברית לבדיקת הקידוד של הקובץ.\n", ""),
+        ("cp1256", "هذا نص عربي لاختبار ترميز الملف.\n", ""),
+        ("tis-620", "นี่คือข้อความภาษาไทยสำหรับทดสอบ\n", ""),
+    ],
+)
+def test_texts_of_many_languages_are_read_in_the_encoding_they_were_written_in(
+    written: str, text: str, name: str
+) -> None:
+    found = decoded(text.encode(written))
+    assert (found.text, found.sure) == (text, "guessed")
+    assert found.encode(text) == text.encode(written)
+    assert found.name.startswith(name)
+
+
+@pytest.mark.parametrize(
     ("content", "why"),
     [
         (b"\0\1", "it holds zero bytes"),
@@ -123,6 +152,7 @@ def test_lines_end_as_editors_end_them() -> None:
     assert line_end_at("ab", 1) == "\n"
     assert line_end_at("a\r\nb", 3) == "\r\n"
     assert line_end_at("a\nb", 2) == "\n"
+    assert line_end_at("\rb", 1) == "\r"
 
 
 def test_what_cannot_be_sent_is_shown_by_its_number() -> None:
@@ -132,3 +162,12 @@ def test_what_cannot_be_sent_is_shown_by_its_number() -> None:
     assert named("\t") == "U+0009 TAB"
     assert named("\u00a0") == "U+00A0 NO-BREAK SPACE"
     assert named("\x00") == "U+0000 ?"
+    controls = [named(character) for character in "\n\v\f\r\x1b\x85"]
+    assert controls == [
+        "U+000A LINE FEED",
+        "U+000B LINE TABULATION",
+        "U+000C FORM FEED",
+        "U+000D CARRIAGE RETURN",
+        "U+001B ESCAPE",
+        "U+0085 NEXT LINE",
+    ]
