@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from agentkit_evals.cli import app
 from typer.testing import CliRunner
 
 from agentkit.messages import JsonObject
-from soak.proof import FOLDER
+from soak.proof import FOLDER, commit_here
 from tests.live.server import checkpoint_folder, live_server
 
 _OPTIONS: Final = ("--limit", "10", "--max-tokens", "300", "--temperature", "0", "--name", "live")
@@ -35,10 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ["AGENTKIT_API_KEY"] = server.api_key
         reports = [_report(suite, server.url) for suite in _SUITES]
     complete = all(r["graded"] == r["cases"] and not r["infrastructure"] for r in reports)
-    git = ["git", "rev-parse", "--short=12", "HEAD"]
     shown = {
         "part": "evals_live",
-        "commit": subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit_here(),
         "command": f"agentkit eval run SUITE --model URL {' '.join(_OPTIONS)} --json",
         "reports": reports,
         "result": "passed" if complete else "failed",

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Batch", "prove"]
+__all__ = ["Batch", "commit_here", "prove"]
 
 Batch = Callable[[int], dict[str, int]]
 """Number of the batch → what it counted; raises where the proof fails."""
@@ -110,14 +110,15 @@ def _options(part: str, argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def commit_here() -> str:
+    """The commit that is checked out; empty outside of a checkout."""
+    asked = ["git", "rev-parse", "--short=12", "HEAD"]
+    done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
 def _begin(part: str, batches: int, *, fresh: bool) -> _Record:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    commit = commit_here()
     record = _Record(part, commit, batches)
     if fresh or not record.path.is_file():
         return record

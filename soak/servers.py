@@ -8,7 +8,6 @@ The scenarios are those of `agentkit accept`, streamed and whole.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from agentkit_evals.acceptance.bench import Bench, play
 from agentkit_evals.acceptance.scenarios import SCENARIOS
 
 from agentkit.serving.doctor import Diagnosis, examine
+from soak.proof import commit_here
 from tests.live.other_servers import SERVERS, OtherServer, serving_with
 
 ROOT = Path(__file__).parents[1]
@@ -116,14 +116,7 @@ def main(names: Sequence[str]) -> int:
         known[name] = on(name)
         wrong = sum(v == "wrong" for way in known[name]["scenarios"].values() for v in way.values())
         print(f"{name}: {wrong} wrong", flush=True)
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.strip()
-        proof = {"part": "servers", "commit": commit, "servers": known}
+        proof = {"part": "servers", "commit": commit_here(), "servers": known}
         _PROOF.write_text(json.dumps(proof, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         _PAGE.write_text(page(known), encoding="utf-8")
     return int(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from agentkit.models.decoder import Decoder
-from soak.proof import FOLDER
+from soak.proof import FOLDER, commit_here
 from training.tiny_gemma4.evaluate import (
     BARS,
     Score,
@@ -35,10 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_record(file: Path, scores: dict[str, Score]) -> None:
     """The counts, and what they were counted on."""
-    git = ["git", "rev-parse", "--short", "HEAD"]
     shown = {
         "part": "tiny",
-        "commit": subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip(),
+        "commit": commit_here(),
         "seed": _SEED,
         "dialogues": _DIALOGUES,
         "bars": BARS,

@@ -65,7 +65,9 @@ _EXACT: Final = 2**53
 
 
 _STEPS: Final = 100_000
-"""Places looked at for one value: unions within unions can ask for more than there is time."""
+"""Places looked at for one value, about a second of work: unions within unions can ask for more
+than there is time.
+"""
 
 
 class _SpentError(Exception):

@@ -20,7 +20,7 @@ from pathlib import Path
 from agentkit.serving.environment import cache_folder, vllm_environment
 from agentkit.serving.vllm import TESTED_VLLM
 from soak.misses import note_miss
-from soak.proof import FOLDER, ROOT
+from soak.proof import FOLDER, ROOT, commit_here
 from soak.readers.cases import MAY_RUN, MENTIONS, Case, cases, full_key
 from soak.readers.environments import CLIENTS, client_python
 from soak.readers.served import DONE, Cases, serving
@@ -210,13 +210,9 @@ def _write(
     agreed: str,
     problems: list[str],
 ) -> None:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    ).stdout.strip()  # fmt: skip
     record = {
         "part": "readers",
-        "commit": commit,
+        "commit": commit_here(),
         "replies": total,
         "parser": f"vLLM {TESTED_VLLM}",
         "stand-in agrees": agreed,
@@ -233,7 +229,7 @@ def _write(
     marks = "; ".join(f"{column}, {words}" for column, words in COLUMNS.items())
     (FOLDER / "readers.md").write_text(
         f"# Who reads what\n\n{total:,} replies through vLLM {TESTED_VLLM}'s own gemma4 parser, "
-        f"with their token ids, at commit {commit}: `make soak PART=readers`.\n\n{marks}.\n\n"
+        f"with their token ids, at commit {commit_here()}: `make soak PART=readers`.\n\n{marks}.\n\n"
         f"{page}\n\nWhat is quoted between real call tokens is a call by every rule.\n",
         encoding="utf-8",
     )

@@ -38,8 +38,8 @@ LEFT_OVER = ".agentkit.tmp"
 _MOST_FILES = 100_000
 _MOST_LEVELS = 40
 _LARGEST_IGNORE = 32_768
-"""Bytes of a .gitignore that are read, up to the last whole line. Those of projects are shorter by
-far, and rules written to be slow stay a matter of tenths of a second.
+"""Bytes of a .gitignore that are read, up to the last whole line, so that rules written to be slow
+stay a matter of tenths of a second.
 """
 
 
