@@ -13,6 +13,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory
 
 from agentkit.cli.show import Printer
+from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonValue
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Grant
 
@@ -190,8 +191,8 @@ def _leaves(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
 
 def _object(text: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = read_exact(text)
+    except InexactError:
         return None
     return value if isinstance(value, dict) else None
 

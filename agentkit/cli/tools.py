@@ -16,6 +16,7 @@ from agentkit.cli.choose import UsageError
 from agentkit.cli.lint import definitions_of, lint, served_prompt, show
 from agentkit.cli.locate import opened
 from agentkit.errors import AgentKitError
+from agentkit.exact import InexactError, read_exact
 from agentkit.executors import LocalExecutor
 from agentkit.messages import TextPart, ToolCall, ToolResult
 from agentkit.toolset import RunHandles, Tool, ToolContext
@@ -154,9 +155,9 @@ async def _call(target: str, name: str, arguments: str) -> int:
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise UsageError(f"the arguments are no JSON: {error}") from None
+        found = read_exact(text)
+    except InexactError as error:
+        raise UsageError(f"the arguments cannot be read as JSON: {error}") from None
     if not isinstance(found, dict):
         raise UsageError(f"the arguments are no JSON object: {text}")
     return found

@@ -30,6 +30,7 @@ from agentkit.errors import (
     ModelStatusError,
     ModelTimeoutError,
 )
+from agentkit.exact import InexactError, read_exact
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.messages import (
@@ -185,6 +186,6 @@ _AWAY: Final = frozenset(
 
 def _is_ready(text: str) -> bool:
     try:
-        return bool(json.loads(text) == {"ready": "yes"})
-    except ValueError:
+        return bool(read_exact(text) == {"ready": "yes"})
+    except InexactError:
         return False

@@ -229,7 +229,8 @@ def _write(
     marks = "; ".join(f"{column}, {words}" for column, words in COLUMNS.items())
     (FOLDER / "readers.md").write_text(
         f"# Who reads what\n\n{total:,} replies through vLLM {TESTED_VLLM}'s own gemma4 parser, "
-        f"with their token ids, at commit {commit_here()}: `make soak PART=readers`.\n\n{marks}.\n\n"
+        f"with their token ids, at commit {commit_here()}: `make soak PART=readers`.\n\n"
+        f"{marks}.\n\n"
         f"{page}\n\nWhat is quoted between real call tokens is a call by every rule.\n",
         encoding="utf-8",
     )

@@ -168,6 +168,17 @@ async def test_a_model_that_likes_to_call_is_not_taken_for_one_that_is_made_to()
     assert not model.constrains
 
 
+async def test_a_probe_that_is_answered_with_json_without_end_finds_nothing() -> None:
+    class Deep(LadderServer):
+        def _text(self, text: str) -> dict[str, object]:
+            return super()._text("[" * 5_000 + text)
+
+    model = Deep("free").model()
+    with anyio.move_on_after(5):
+        await Agent(model, tools=[wait], observers=(), limits=Limits(steps=1)).run("Chat.")
+    assert not model.constrains
+
+
 async def test_without_tools_nothing_is_probed() -> None:
     server = LadderServer("grammar")
     await Agent(server.model(), observers=()).run("a")
