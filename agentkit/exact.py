@@ -73,9 +73,7 @@ def read_exact(text: str) -> Any:
     if len(text) > MAX_VALUES and sum(map(text.count, ",[{")) > MAX_VALUES:
         raise InexactError(f"they have more than {MAX_VALUES:,} values")
     try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_no_number, parse_float=real
-        )
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise NotJsonError(f"{error.msg} at character {error.pos + 1}") from None
     except RecursionError:
@@ -129,6 +127,9 @@ def _no_number(name: str) -> float:
     raise InexactError(f"{name} is no number of JSON; give a finite one, or null")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=real)
+
+
 def why_inexact(value: object) -> str | None:
     """Why a JSON value cannot be kept exactly, as a clause; None where it can.
 
@@ -137,17 +138,21 @@ def why_inexact(value: object) -> str | None:
     level, depth = [value], 0
     while level:
         inner: list[object] = []
+        nested = False
         for item in level:
             if isinstance(item, dict):
-                inner += item.keys()
+                nested = True
+                inner += item
                 inner += item.values()
-                if not all(isinstance(key, str) for key in item):
-                    return "an object has a key that is no text"
+                for key in item:
+                    if not isinstance(key, str):
+                        return "an object has a key that is no text"
             elif isinstance(item, list | tuple):
+                nested = True
                 inner += item
             elif (why := _why_scalar(item)) is not None:
                 return why
-        depth += any(isinstance(item, dict | list | tuple) for item in level)
+        depth += nested
         if depth > MAX_DEPTH:
             return _TOO_DEEP
         level = inner

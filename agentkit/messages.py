@@ -213,13 +213,13 @@ def next_call_number(messages: Sequence[Message]) -> int:
     Beyond every number that is there, so that ids stay unique in a history whose beginning was
     left out.
     """
-    numbers = (
+    numbers = [
         int(number)
         for message in messages
-        if isinstance(message, AssistantMessage)
+        if message.role == "assistant"
         for call in message.tool_calls
         if (number := call.id.removeprefix("call_")).isdecimal()
-    )
+    ]
     return 1 + max(numbers, default=-1)
 
 

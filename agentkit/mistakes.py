@@ -41,15 +41,22 @@ def explains(name: str, instead: Mapping[str, str]) -> Callable[[Callable[P, R]]
 
             @functools.wraps(function)
             async def later(*args: P.args, **kwargs: P.kwargs) -> Any:
-                _refuse_unknown(name, known, kwargs, instead)
-                return await cast("Any", function(*args, **kwargs))
+                try:
+                    begun = function(*args, **kwargs)
+                except TypeError:
+                    _refuse_unknown(name, known, kwargs, instead)
+                    raise
+                return await cast("Any", begun)
 
             return cast("Callable[P, R]", later)
 
         @functools.wraps(function)
         def now(*args: P.args, **kwargs: P.kwargs) -> R:
-            _refuse_unknown(name, known, kwargs, instead)
-            return function(*args, **kwargs)
+            try:
+                return function(*args, **kwargs)
+            except TypeError:
+                _refuse_unknown(name, known, kwargs, instead)
+                raise
 
         return now
 
@@ -76,7 +83,7 @@ def _refuse_unknown(
         if remedy is None:
             close = difflib.get_close_matches(argument, known, 1)
             remedy = f"did you mean {close[0]}=?" if close else f"there are {', '.join(known)}"
-        raise TypeError(f"{name} has no argument {argument}=; {remedy}")
+        raise TypeError(f"{name} has no argument {argument}=; {remedy}") from None
 
 
 def install(extra: str) -> str:

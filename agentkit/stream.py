@@ -85,8 +85,9 @@ class EventDecoder:
         """
         if not chunk:
             return []
-        if self._is_one_event(chunk):
-            return [chunk[6:-2]]
+        line, _, rest = chunk.partition(b"\n")
+        if rest == b"\n" and self._is_one_event(line):
+            return [line[6:]]
         if self._skip_lf:
             chunk = chunk.removeprefix(b"\n")
         events: list[bytes] = []
@@ -115,17 +116,15 @@ class EventDecoder:
             self._line(b"", events)
         return [event for event in events if event == DONE or _is_json(event)]
 
-    def _is_one_event(self, chunk: bytes) -> bool:
-        """Whether nothing is pending and the chunk is one event of one line, as vLLM sends them:
-        nearly every chunk is, and none of the work below is needed then.
+    def _is_one_event(self, line: bytes) -> bool:
+        """Whether nothing is pending and a line that came with its blank line is an event, as vLLM
+        sends them: nearly every chunk is one, and none of the work below is needed then.
         """
         return (
-            not (self._pending or self._data or self._skip_lf or self._first)
-            and chunk.startswith(b"data: ")
-            and chunk.endswith(b"\n\n")
-            and chunk.count(b"\n") == 2
-            and b"\r" not in chunk
-            and len(chunk) < self._max
+            line.startswith(b"data: ")
+            and not (self._pending or self._data or self._skip_lf or self._first)
+            and b"\r" not in line
+            and len(line) < self._max
         )
 
     def _line(self, line: bytes, events: list[bytes]) -> None:

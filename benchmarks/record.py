@@ -62,9 +62,8 @@ class _Silent:
             witness.forget,
         )
 
-    def say(self, testimony: Any, *, forced: bool) -> Any:  # noqa: ARG002 - as the other one
+    def say(self, said: Any, *, forced: bool) -> None:
         """Nothing."""
-        return testimony
 
 
 async def measure(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
+from operator import is_
 from typing import Literal, TypeAlias
 
 from agentkit.agent.state import Run, Streamed
@@ -40,7 +41,7 @@ from agentkit.messages import (
     ToolChoice,
 )
 from agentkit.policy import bounded_thoughts, history_problems, reminded, second_try, unusable
-from agentkit.schema.ladder import with_every_digit
+from agentkit.schema.ladder import has_long_number, with_every_digit
 from agentkit.schema.shape import Shape
 
 __all__ = ["Problem", "ask", "ask_for", "problem_of"]
@@ -170,21 +171,20 @@ async def _generated(
     with _recorded(run, started):
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, ModelFinished):
-                    response = _kept(run, event.response)
-                    continue
-                if isinstance(event, PromptFitted):
-                    fitted = replace(event, step=run.step)
-                    continue
-                if isinstance(event, ContextCompacted):
-                    run.emit(replace(event, step=run.step))
-                    continue
-                first = None if isinstance(event, StepRestarted) else first or time.monotonic()
-                if show:
-                    shown: Event = replace(event, step=run.step)
-                    run.emit(shown)
-                    if run.streamed is not None:
-                        run.streamed.add(event)
+                match event:
+                    case ModelFinished():
+                        response = _kept(run, event.response)
+                    case PromptFitted():
+                        fitted = replace(event, step=run.step)
+                    case ContextCompacted():
+                        run.emit(replace(event, step=run.step))
+                    case _:
+                        again = isinstance(event, StepRestarted)
+                        first = None if again else first or time.monotonic()
+                        if show:
+                            run.emit(replace(event, step=run.step))
+                            if run.streamed is not None:
+                                run.streamed.add(event)
     assert response is not None, "a model ends with ModelFinished or raises"
     first = None if first is None else round(first - started, 6)
     seconds = round(time.monotonic() - started, 6)
@@ -226,8 +226,9 @@ def _kept(run: Run, response: ModelResponse) -> ModelResponse:
     Here every model's replies come in, before anything of them is recorded: a record would hold
     other arguments, which a resumed run might take.
     """
-    calls = tuple(_kept_call(run, call) for call in response.message.tool_calls)
-    if all(new is old for new, old in zip(calls, response.message.tool_calls, strict=True)):
+    was = response.message.tool_calls
+    calls = tuple([_kept_call(run, call) for call in was])
+    if all(map(is_, calls, was)):
         return response
     return replace(response, message=replace(response.message, tool_calls=calls))
 
@@ -235,6 +236,8 @@ def _kept(run: Run, response: ModelResponse) -> ModelResponse:
 def _kept_call(run: Run, call: ToolCall) -> ToolCall:
     if why_inexact(call.arguments) is not None:
         return replace(call, arguments={}, malformed=text_of_inexact(call.arguments))
+    if not has_long_number(call.arguments):
+        return call
     toolset = run.wiring.toolset
     tool = toolset.get(toolset.resolve_name(call.name) or call.name)
     shape = Shape.of(tool.definition.parameters if tool is not None else None)

@@ -56,8 +56,9 @@ def emitter(
     watching, call = list(observers), current_call.get()
 
     def emit(event: Event) -> None:
-        for broken in [each for each in watching if not _told(each, run_id, event)]:
-            watching.remove(broken)
+        for each in tuple(watching):
+            if not _told(each, run_id, event):
+                watching.remove(each)
         if listener is not None:
             listener(event)
         if call is not None:

@@ -117,6 +117,6 @@ def estimated_tokens(text: str) -> int:
     Two letters or spaces count as one token (English text has about four in one), everything else
     as one for each byte: Gemma's tokenizer writes digit by digit, and falls back to bytes.
     """
-    other = len(text.translate(_LETTERS).encode("utf-8", "replace"))
-    plain = len(text.encode("utf-8", "replace")) - other
-    return (plain + 1) // 2 + other
+    rest = text.translate(_LETTERS)
+    other = len(rest.encode("utf-8", "replace"))
+    return (len(text) - len(rest) + 1) // 2 + other

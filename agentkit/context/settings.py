@@ -114,6 +114,8 @@ def fair_share(sizes: Sequence[int], left: int) -> int:
     """
     longest = max(sizes, default=0)
     low, high = 0, longest
+    if sum(sizes) + _LIKE_IT * longest <= left:
+        low = longest  # nearly always
     while low < high:
         middle = (low + high + 1) // 2
         if sum(min(size, middle) for size in sizes) + _LIKE_IT * middle <= left:

@@ -4,7 +4,7 @@ The terminal, the run file, tracing and tests are observers of these events; the
 of them. Events carry the step they belong to, counted from 1; 0 is the run itself.
 """
 
-from agentkit.events.lines import as_json, dump_event, event_of, load_event, validated
+from agentkit.events.lines import as_json, dump_event, dump_named, event_of, load_event, validated
 from agentkit.events.model import (
     ContextCompacted,
     ModelEvent,
@@ -77,6 +77,7 @@ __all__ = [
     "ToolStarted",
     "as_json",
     "dump_event",
+    "dump_named",
     "event_of",
     "load_event",
     "validated",

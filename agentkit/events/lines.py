@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from functools import cache
 from typing import Any, get_args
 
@@ -16,6 +15,7 @@ from agentkit.messages import JsonObject
 __all__ = [
     "as_json",
     "dump_event",
+    "dump_named",
     "event_of",
     "load_event",
     "validated",
@@ -28,14 +28,16 @@ def dump_event(event: Event) -> bytes:
     The messages of `RunFinished` are left out: the events before it hold them. Values that JSON
     does not know, in an answer of the user's own type say, become their text.
     """
-    body: JsonObject = {"event": type(event).__name__}
-    if isinstance(event, RunFinished):
-        result = event.result
-        body |= {"output": result.said}
-        body |= {name: getattr(result, name) for name in _OF_A_RESULT}
-    else:
-        body |= {part.name: getattr(event, part.name) for part in fields(event)}
-    return as_json(body)
+    if not isinstance(event, RunFinished):
+        return dump_named(event)
+    result = event.result
+    of_it = {name: getattr(result, name) for name in _OF_A_RESULT}
+    return as_json({"event": type(event).__name__, "output": result.said, **of_it})
+
+
+def dump_named(value: object) -> bytes:
+    """The fields of a dataclass as a JSON object that begins with the name of its kind."""
+    return b'{"event":"%s",%s' % (type(value).__name__.encode(), as_json(value)[1:])
 
 
 def as_json(value: object) -> bytes:

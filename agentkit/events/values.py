@@ -28,7 +28,7 @@ _WORTH_IT = 1_000
 """Bytes of a line that is looked through: in a shorter one there is little to gain."""
 
 _SAME, _AS_IS = "$same", "$as_is"
-_MARKED = (f'"{_SAME}"'.encode(), f'"{_AS_IS}"'.encode())
+_MARKED = re.compile(rb'"\$(?:same|as_is)"')
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 """A string of JSON text, quotes included."""
 
@@ -49,9 +49,9 @@ class Values:
 
     def pack(self, line: bytes) -> bytes:
         """The line with a mark for each long text that was packed before."""
-        if any(mark in line for mark in _MARKED):
+        if _MARKED.search(line):
             return self._pack_whole(line)
-        if len(line) < _WORTH_IT:
+        if len(line) < _WORTH_IT or _longest(line) < _LEAST:
             return line
         pieces: list[bytes] = []
         begin = 0
@@ -131,6 +131,11 @@ class Values:
         if self._lenient:
             return "(this text stood in an entry that is not here)"
         raise ValueError(f"it says a text again that no entry before it has: {digest!r}")
+
+
+def _longest(line: bytes) -> int:
+    """Bytes that no string of the line is longer than."""
+    return max(map(len, line.replace(b'\\"', b"--").split(b'"')))
 
 
 def _digest(text: str) -> str:

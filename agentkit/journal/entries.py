@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, get_args
 
 from agentkit.errors import JournalError
-from agentkit.events import Event, as_json, dump_event, event_of, validated
+from agentkit.events import Event, RunFinished, as_json, dump_event, dump_named, event_of, validated
 from agentkit.events.values import Values
 from agentkit.messages import JsonValue, Message, ModelSettings, ToolCall, ToolResult
 from agentkit.policy import Decision, Limits
@@ -184,12 +184,8 @@ def kind_of(entry: Entry) -> str:
 
 def dump_entry(entry: Entry) -> str:
     """The entry as JSON text; `load_entry` takes it back."""
-    if not isinstance(entry, get_args(Own)):
-        return dump_event(entry).decode()  # type: ignore[arg-type]  # get_args hides it: the rest of Entry
-    body = {"event": kind_of(entry)} | {
-        part.name: getattr(entry, part.name) for part in fields(entry)
-    }
-    return as_json(body).decode()
+    line = dump_event(entry) if isinstance(entry, RunFinished) else dump_named(entry)
+    return line.decode()
 
 
 def load_entry(

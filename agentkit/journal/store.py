@@ -69,6 +69,12 @@ ALTER TABLE events ADD COLUMN hidden TEXT;
 PRAGMA user_version = {FORMAT};
 """
 
+_STATE: Final = (
+    "SELECT epoch, (SELECT coalesce(max(seq), 0) FROM events WHERE events.run_id = runs.run_id) "
+    "FROM runs WHERE run_id = ?"
+)
+"""Who may write on a run, and where its record ends."""
+
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _REMEDY: Final = (
     "if the file is damaged, move it away with its -wal and -shm, and a new one is begun"
@@ -101,12 +107,14 @@ class _Hand:
         digest: Of the last entry.
         said: What the witness was told last.
         values: The long texts that were written under this lease.
+        calls: That were to run by then.
     """
 
     seq: int
     digest: bytes
     said: Testimony
     values: Values
+    calls: int = 0
 
 
 class Store:
@@ -273,7 +281,7 @@ class Store:
             said = self._witness.of(run_id) or first(run_id)
             last = examined.records[-1] if examined.records else None
             calls = sum(kind_of(each.entry) == "CallIntended" for each in examined.records)
-            hand = _Hand(last.seq if last else 0, digest, replace(said, calls=calls), Values())
+            hand = _Hand(last.seq if last else 0, digest, said, Values(), calls)
             self._say(hand, kind_of(last.entry) if last else "", forced=True)
             self._hands[run_id] = hand
 
@@ -282,13 +290,11 @@ class Store:
         run_id = lease.run_id
         with self._lock, self.errors():
             with self._committed(durable=durable) as connection:
-                query = "SELECT epoch FROM runs WHERE run_id = ?"
-                row = connection.execute(query, (run_id,)).fetchone()
+                row = connection.execute(_STATE, (run_id,)).fetchone()
                 hand = self._hands.get(run_id)
                 if row is None or row[0] != lease.epoch or hand is None:
                     raise JournalError(f"the run {run_id} was taken over by another process")
-                query = "SELECT coalesce(max(seq), 0) FROM events WHERE run_id = ?"
-                seq: int = connection.execute(query, (run_id,)).fetchone()[0]
+                seq: int = row[1]
                 if seq != hand.seq:
                     raise JournalError(
                         f"the journal {self.path} has lost a part of the run {run_id} while it was "
@@ -312,24 +318,26 @@ class Store:
             hand.digest = seal(hand.digest, lease.run_id, raw)
             places = secret_places(body)
             hidden = json.dumps(places) if places else None
-            rows.append((lease.run_id, *_values(raw), hand.digest, hidden))
-            if kind == "CallIntended":
-                hand.said = replace(hand.said, calls=hand.said.calls + 1)
+            row = (hand.seq, lease.epoch, now, kind, raw.body, hand.digest, hidden)
+            rows.append((lease.run_id, *row))
+            hand.calls += kind == "CallIntended"
         connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _say(self, hand: _Hand, kind: str, *, forced: bool) -> None:
         """Tells the witness where a run ends now."""
-        hand.said = self._witness.say(
-            replace(
-                hand.said,
-                seq=hand.seq,
-                digest=hand.digest.hex(),
-                kind=kind,
-                forced=hand.seq if forced else hand.said.forced,
-                boot=boot_id(),
-            ),
-            forced=forced,
+        before = hand.said
+        hand.said = Testimony(
+            before.run_id,
+            before.key,
+            before.number + 1,
+            hand.seq,
+            hand.digest.hex(),
+            kind,
+            hand.calls,
+            hand.seq if forced else before.forced,
+            boot_id(),
         )
+        self._witness.say(hand.said, forced=forced)
 
     def release(self, lease: Lease) -> None:
         """Gives a lease back; see `Journal.release`."""
@@ -497,7 +505,3 @@ class Store:
                 f"the journal {self.path} has lost the run {run_id}: {lost_run(testimony)}"
             )
         return JournalError(f"the journal {self.path} has no run {run_id}")
-
-
-def _values(raw: Raw) -> tuple[Any, ...]:
-    return raw.seq, raw.epoch, raw.at, raw.kind, raw.body

@@ -25,7 +25,7 @@ import os
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = ["Testimony", "Witness", "first", "key_of"]
@@ -101,27 +101,22 @@ class Witness:
         pairs = (data[at : at + _PAIR] for at in range(0, len(data), _PAIR))
         return [found for pair in pairs if (found := _newest(pair)) is not None]
 
-    def say(self, testimony: Testimony, *, forced: bool) -> Testimony:
+    def say(self, said: Testimony, *, forced: bool) -> None:
         """Writes what is known of a run now.
 
         Args:
-            testimony: The number is made here.
+            said: Its number is one more than that of the testimony before it.
             forced: Returns when it would survive a loss of power.
-
-        Returns:
-            What was written.
 
         Raises:
             OSError: It could not be written.
         """
-        said = replace(testimony, number=testimony.number + 1)
-        if testimony.number == 0:
+        if said.number == 1:
             self._begin(said)
         else:
             self._write(said, self._places[said.key])
         if forced:
             _force(self._open())
-        return said
 
     def _begin(self, said: Testimony) -> None:
         """The first slot of a run; its place is chosen under a lock that all processes know."""

@@ -47,6 +47,7 @@ class Repeats:
     def __init__(self, least: int) -> None:
         self._least = least
         self._seen: list[Hashable] = []
+        self._looked_at = 0  # symbols; what is shorter than a loop is not looked at
         self._last: dict[tuple[Hashable, ...], int] = {}  # where a gram ended last
         self._distance = 0  # of the guess; 0 for none
         self._held = 0  # symbols for which it has held
@@ -56,17 +57,19 @@ class Repeats:
         written so far is a loop.
         """
         seen, last = self._seen, self._last
-        for symbol in symbols:
-            at = len(seen)
-            seen.append(symbol)
-            gram = tuple(seen[-_GRAM:])
-            if self._distance and seen[at - self._distance] == symbol:
+        seen += symbols
+        if len(seen) < self._least:
+            return False
+        for at in range(self._looked_at, len(seen)):
+            gram = tuple(seen[max(at + 1 - _GRAM, 0) : at + 1])
+            if self._distance and seen[at - self._distance] == seen[at]:
                 self._held += 1
             else:
                 before = last.get(gram)
                 self._distance = 0 if before is None else at - before
                 self._held = len(gram) if self._distance else 0
             last[gram] = at
+        self._looked_at = len(seen)
         return bool(self._distance) and self._held >= max(self._least, _TIMES * self._distance)
 
 
@@ -85,17 +88,15 @@ class RepeatWatch:
             reply: As far as it has come.
             events: What the newest part of it shows.
         """
+        loops = False
         if reply.token_ids:
             loops = self._tokens.feed(reply.token_ids[self._taken :])
             self._taken = len(reply.token_ids)
-        else:
-            loops = self._characters.feed("".join(map(_text, events)))
+            return loops
+        for event in events:
+            match event:
+                case ToolCallDelta():
+                    loops = self._characters.feed(event.arguments)
+                case TextDelta() | ReasoningDelta():
+                    loops = self._characters.feed(event.text)
         return loops
-
-
-def _text(event: ModelEvent) -> str:
-    match event:
-        case TextDelta(text=text) | ReasoningDelta(text=text) | ToolCallDelta(arguments=text):
-            return text
-        case _:
-            return ""

@@ -150,7 +150,8 @@ class Transport:
         }
         if connection.api_key:
             headers["authorization"] = f"Bearer {connection.api_key}"
-        self._headers = (headers, {**headers, "content-type": "application/json"})  # with a body
+        with_body = {**headers, "content-type": "application/json"}
+        self._headers = (httpx2.Headers(headers), httpx2.Headers(with_body))
 
     async def get(self, path: str) -> JsonObject:
         """The JSON object at a path below the server's root.
@@ -265,8 +266,7 @@ class Transport:
                 if not payloads:
                     raise ModelTimeoutError(f"{self.where} has not {what} for {limit:g} s")
                 for payload in payloads:
-                    if payload.strip():
-                        self._raise_if_refused(payload)
+                    if self._is_reply(payload):
                         yield payload
                 limit, what = self.timeouts.idle, "sent anything"
 
@@ -283,12 +283,12 @@ class Transport:
         """
         content = await self.post_raw(path, body, within=within)
         payloads = [content]
-        if _is_event_stream(content):
+        if _is_event_stream(content, {}):
             decoder = EventDecoder(self.max_bytes)
-            payloads = [p for p in (*decoder.feed(content), *decoder.rest()) if p.strip()]
+            payloads = [*decoder.feed(content), *decoder.rest()]
         for payload in payloads:
-            self._raise_if_refused(payload)
-            yield payload
+            if self._is_reply(payload):
+                yield payload
 
     async def _arrivals(self, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
         """The payloads that one read of the network brings, at least one."""
@@ -296,7 +296,6 @@ class Transport:
         try:
             decoder = EventDecoder(self.max_bytes)
             left = self.max_bytes * _STREAMED
-            kind = response.headers.get("content-type", "").lower()
             head: bytes | None = b""  # until it is enough to tell what kind of body it is
             whole: bytearray | None = None  # a body that is no event stream
             async with aclosing(_pieces(response)) as pieces:
@@ -309,7 +308,7 @@ class Transport:
                         if len(head.strip()) < _ENOUGH:
                             continue
                         piece, head = head, None
-                        whole = None if _is_event_stream(piece, kind) else bytearray()
+                        whole = None if _is_event_stream(piece, response.headers) else bytearray()
                     if whole is not None:
                         whole += piece
                         if len(whole) > self.max_bytes:
@@ -394,18 +393,23 @@ class Transport:
             )
         raise self._refused(content, response.status_code, _retry_after(response.headers))
 
-    def _raise_if_refused(self, payload: bytes) -> None:
-        """Raises what a server says in the place of a reply, or inside one."""
+    def _is_reply(self, payload: bytes) -> bool:
+        """Whether a payload holds anything.
+
+        Raises:
+            AgentKitError: It is what a server says in the place of a reply, or inside one.
+        """
         if b'"choices"' in payload and b'"error"' not in payload:  # nearly always
-            return
+            return True
         if payload == DONE:
-            return
+            return True
         try:
             value = read_json(payload)
         except ValueError:
-            return  # whoever reads the reply says what is wrong with it
+            return bool(payload.strip())  # whoever reads the reply says what is wrong with it
         if error_in(value):
             raise self._refused(payload, None, None)
+        return True
 
     def _refused(
         self, content: bytes, status: int | None, retry_after: float | None
@@ -430,15 +434,16 @@ _PIECE = 16_384
 """Bytes that are decoded, or searched for line ends, without letting others have their turn."""
 
 
-def _is_event_stream(body: bytes, kind: str = "") -> bool:
+def _is_event_stream(body: bytes, headers: Mapping[str, str]) -> bool:
     """Whether a body, or its beginning, is one of server-sent events; else it is JSON or a page.
 
     Args:
         body: At least its first bytes.
-        kind: Its content type, which decides where the bytes do not.
+        headers: Its content type decides where the bytes do not.
     """
     if _FIELD.match(body):
         return True
+    kind = headers.get("content-type", "").lower()
     return kind.startswith("text/event-stream") and body.lstrip()[:1] not in (b"{", b"[", b"<")
 
 
@@ -477,6 +482,9 @@ async def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
         )
     inflate = None if coding in ("", "identity") else zlib.decompressobj(zlib.MAX_WBITS | 32)
     async for chunk in response.aiter_raw():
+        if inflate is None and len(chunk) <= _PIECE:  # nearly always
+            yield chunk
+            continue
         pieces = _cut(chunk) if inflate is None else _inflated(chunk, inflate)
         for number, piece in enumerate(pieces):
             if number:
@@ -519,7 +527,7 @@ class _Inflate(Protocol):
 
 async def _close(response: httpx2.Response) -> None:
     """Closes, which tells vLLM to abort; it must also happen when this run is cancelled."""
-    with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+    with anyio.move_on_after(2, shield=True):
         await response.aclose()
 
 

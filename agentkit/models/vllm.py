@@ -257,7 +257,7 @@ class VLLMModel:
         server = decoder.finish(first)
         if "response_format" in held:
             server = json_response(server, request, first)
-        response = await self._read(request, server, decoder.reply, language.dialect, held)
+        response = await self._read(request, server, decoder.reply, language.dialect, held, first)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
@@ -297,6 +297,7 @@ class VLLMModel:
         reply: Reply,
         dialect: Dialect,
         held: JsonObject,
+        first_call: int,
     ) -> ModelResponse:
         """The reply as it is to be believed."""
         grammar = "structured_outputs" in held
@@ -308,7 +309,7 @@ class VLLMModel:
             reply,
             forced=grammar and request.tool_choice.mode == "required",
             constrained=grammar or constrains_itself(request.settings),
-            first_call=next_call_number(request.messages),
+            first_call=first_call,
         )
         return believed(server, await self._with_pieces(evidence, server), dialect)
 
@@ -380,14 +381,15 @@ class VLLMModel:
 
     def _complete(self, request: ModelRequest, served: ServedModel) -> ModelSettings:
         settings = request.settings.over(self._settings)
-        if settings.thinking is None and request.tools:
+        thinking, max_tokens = settings.thinking, settings.max_tokens
+        if thinking is None and request.tools:
             profile = profile_for(served.name)
             if profile is not GENERIC:  # a name that says nothing settles nothing
-                settings = replace(settings, thinking=profile.thinking_with_tools)
-        if settings.max_tokens is None:
+                thinking = profile.thinking_with_tools
+        if max_tokens is None:
             window = served.max_model_len or 2 * DEFAULT_MAX_TOKENS
-            settings = replace(settings, max_tokens=min(DEFAULT_MAX_TOKENS, window // 2))
-        return settings
+            max_tokens = min(DEFAULT_MAX_TOKENS, window // 2)
+        return replace(settings, thinking=thinking, max_tokens=max_tokens)
 
     async def aclose(self) -> None:
         """Closes this event loop's connections."""

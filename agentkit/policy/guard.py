@@ -49,8 +49,10 @@ class ProgressGuard:
 
     def known(self, call: ToolCall, effect: Effect) -> ToolResult | None:
         """The earlier result of a call that can only bring the same one again."""
+        if effect != "pure":
+            return None
         seen = self._seen.get(_key(call))
-        if effect != "pure" or seen is None or seen.epoch != self._epoch or seen.result.is_error:
+        if seen is None or seen.epoch != self._epoch or seen.result.is_error:
             return None
         return replace(seen.result, call_id=call.id, seconds=0.0, attempts=0)
 

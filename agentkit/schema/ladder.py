@@ -40,6 +40,7 @@ __all__ = [
     "Keys",
     "doubts",
     "fitted",
+    "has_long_number",
     "is_nothing",
     "with_every_digit",
 ]
@@ -88,6 +89,15 @@ def fitted(value: Any, shape: Shape) -> Any:
         return _Climb().fitted(value, shape)
     except (_SpentError, RecursionError):
         return value
+
+
+def has_long_number(value: object) -> bool:
+    """Whether a number stands in it that no float can hold."""
+    if isinstance(value, dict):
+        return any(map(has_long_number, value.values()))
+    if isinstance(value, list):
+        return any(map(has_long_number, value))
+    return isinstance(value, LongNumber)
 
 
 def with_every_digit(value: Any, shape: Shape) -> Any:

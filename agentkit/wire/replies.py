@@ -132,49 +132,54 @@ class ReplyDecoder:
         if payload == DONE:
             self._done = True
             return []
+        events: list[ModelEvent] = []
         try:
-            return [event for chunk in _values(payload) for event in self._chunk(chunk, payload)]
+            for chunk in _values(payload):
+                self._chunk(chunk, payload, events)
+            return events
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise unreadable(payload) from error
 
-    def _chunk(self, chunk: JsonObject, payload: bytes) -> Iterator[ModelEvent]:
-        if error_in(chunk):
+    def _chunk(self, chunk: JsonObject, payload: bytes, events: list[ModelEvent]) -> None:
+        if ("choices" not in chunk or "error" in chunk) and error_in(chunk):
             raise refusal(chunk, "the server", None)
         if usage := chunk.get("usage"):
             self.reply.usage = _usage(usage)
-        if ids := _ids(chunk.get("prompt_token_ids")):
-            self.reply.prompt_token_ids = ids
+        if ids := chunk.get("prompt_token_ids"):
+            self.reply.prompt_token_ids = _ids(ids)
         if "choices" not in chunk:  # a keep-alive such as {"type": "ping"}
             self._other = self._other or payload
             return
         for choice in chunk["choices"] or ():
+            place = (choice.get("index"),)
             if self._choice is None:
-                self._choice = (choice.get("index"),)
-            if (choice.get("index"),) != self._choice:
+                self._choice = place
+            if place != self._choice:
                 continue  # of several choices one is read
-            ids = _ids(choice.get("token_ids"))
-            self._take(_ID_BYTES * len(ids))
-            self.reply.token_ids.extend(ids)
-            delta, message = choice.get("delta"), choice.get("message")
-            yield from self._delta(delta or message or {}, whole=not delta)
-            if finish := _string(choice.get("finish_reason")):
-                self.reply.finish = finish
+            if ids := choice.get("token_ids"):
+                self._take(_ID_BYTES * len(_ids(ids)))
+                self.reply.token_ids.extend(ids)
+            if delta := choice.get("delta"):
+                self._delta(delta, events, whole=False)
+            elif message := choice.get("message"):
+                self._delta(message, events, whole=True)
+            if (finish := choice.get("finish_reason")) is not None:
+                self.reply.finish = _string(finish) or self.reply.finish
 
-    def _delta(self, delta: JsonObject, *, whole: bool) -> Iterator[ModelEvent]:
+    def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, thoughts = _parts(delta.get("content"))
         thought = _string(delta.get("reasoning") or delta.get("reasoning_content")) or thoughts
         if thought:
             self._keep(thought, self.reply.reasoning)
-            yield ReasoningDelta(thought)
+            events.append(ReasoningDelta(thought))
         if content:
             self._keep(content, self.reply.text)
             if shown := self._showable(content):
-                yield TextDelta(shown)
-        pieces = delta.get("tool_calls") or ()
-        if not pieces and (older := delta.get("function_call")):  # before `tool_calls` there were
-            pieces = [{"function": older}]
-        for piece in pieces:
-            yield self._call(piece, whole=whole)
+                events.append(TextDelta(shown))
+        if pieces := delta.get("tool_calls"):
+            events += [self._call(piece, whole=whole) for piece in pieces]
+        elif older := delta.get("function_call"):  # before `tool_calls` there were
+            events.append(self._call({"function": older}, whole=whole))
 
     def _call(self, piece: JsonObject, *, whole: bool) -> ToolCallDelta:
         function = piece.get("function") or {}
@@ -215,8 +220,9 @@ class ReplyDecoder:
             # A chunk that repeats the name may go on with the call, or begin another like it.
             if name and call.name and arguments.strip() and call.is_whole:
                 return None
-        call.id = call.id or call_id
-        self._by_id.setdefault(call.id, place)
+        if call_id and not call.id:
+            call.id = call_id
+            self._by_id[call_id] = place
         return place
 
     def _keep(self, piece: str, pieces: list[str]) -> None:
@@ -400,11 +406,10 @@ def _values(payload: bytes) -> list[JsonObject]:
 
 
 def _ids(value: object) -> list[int]:
-    """Token ids, or nothing."""
-    ids: list[int] = value if isinstance(value, list) else []
-    if (value and not ids) or not all(type(number) is int for number in ids):
+    """Token ids."""
+    if not isinstance(value, list) or not set(map(type, value)) <= {int}:
         raise TypeError("token ids are whole numbers")
-    return ids
+    return value
 
 
 def _usage(wire: object) -> Usage:
@@ -442,6 +447,8 @@ _MOST_TOKENS: Final = 10**12
 
 def _parts(content: object) -> tuple[str, str]:
     """The text and the thought of a message's content: a text, or a list of parts."""
+    if content is None:
+        return "", ""
     if not isinstance(content, list):
         return _string(content), ""
     texts: list[str] = []
