@@ -19,7 +19,6 @@ from agentkit.errors import ModelStatusError
 from agentkit.events import (
     AskedAgain,
     ContextCompacted,
-    Event,
     ModelCalled,
     ModelFinished,
     PromptFitted,

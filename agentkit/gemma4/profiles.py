@@ -92,7 +92,7 @@ class Profile:
 
         A smaller window brings the point of compaction down with it, to leave room for a reply.
         """
-        if max_model_len in (None, self.context_window):
+        if max_model_len is None or max_model_len == self.context_window:
             return self
         return replace(
             self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from agentkit.errors import JournalError
 from agentkit.events.values import Values
@@ -21,12 +21,14 @@ from agentkit.journal.witness import Testimony
 __all__ = ["Chain", "lost_run", "missing_at_the_end", "seal", "secrets_in"]
 
 
-def seal(before: bytes, run_id: str, raw: Raw) -> bytes:
+Place: TypeAlias = tuple[str, int, int, float, str]
+"""The run, the number of an entry in it, its owner's epoch, when it was written, and its kind."""
+
+
+def seal(before: bytes, place: Place, body: bytes) -> bytes:
     """The digest of an entry, and with it of all entries before it."""
-    head = f"{run_id}\0{raw.seq}\0{raw.epoch}\0{raw.at!r}\0{raw.kind}\0"
-    data = (
-        before + head.encode("utf-8", "surrogatepass") + raw.body.encode("utf-8", "surrogatepass")
-    )
+    head = "%s\0%d\0%d\0%r\0%s\0" % place  # noqa: UP031 - the members of a tuple, in order
+    data = before + head.encode("utf-8", "surrogatepass") + body
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
@@ -85,7 +87,8 @@ class Chain:
             self._linked = False
             return "lost its seal"
         self.digest, self._linked = digest, True
-        if linked and seal(before, self._run_id, raw) != digest:
+        place = (self._run_id, raw.seq, raw.epoch, raw.at, raw.kind)
+        if linked and seal(before, place, raw.body.encode("utf-8", "surrogatepass")) != digest:
             return "was changed"
         if told is not None and told.seq == raw.seq and told.digest != digest.hex():
             return "is not the one that the witness saw"

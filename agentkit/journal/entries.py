@@ -36,6 +36,7 @@ __all__ = [
     "Shown",
     "dump_entry",
     "kind_of",
+    "line_of",
     "load_entry",
 ]
 
@@ -184,8 +185,12 @@ def kind_of(entry: Entry) -> str:
 
 def dump_entry(entry: Entry) -> str:
     """The entry as JSON text; `load_entry` takes it back."""
-    line = dump_event(entry) if isinstance(entry, RunFinished) else dump_named(entry)
-    return line.decode()
+    return line_of(entry).decode()
+
+
+def line_of(entry: Entry) -> bytes:
+    """The same as bytes."""
+    return dump_event(entry) if isinstance(entry, RunFinished) else dump_named(entry)
 
 
 def load_entry(

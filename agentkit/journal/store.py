@@ -30,7 +30,7 @@ from agentkit.events.values import Values
 from agentkit.journal.base import Lease, RunSummary
 from agentkit.journal.chain import Chain, lost_run, missing_at_the_end, seal, secrets_in
 from agentkit.journal.damage import Damage
-from agentkit.journal.entries import Entry, Raw, Record, RunOpened, dump_entry, kind_of
+from agentkit.journal.entries import Entry, Raw, Record, RunOpened, kind_of, line_of
 from agentkit.journal.leases import RunRow, is_at_work, lease_end, row_of, seconds_left
 from agentkit.journal.owner import Owner, boot_id
 from agentkit.journal.summary import summary_of
@@ -312,14 +312,13 @@ class Store:
         now = time.time()
         rows: list[tuple[Any, ...]] = []
         for entry in entries:
-            kind, body = kind_of(entry), hand.values.pack(dump_entry(entry).encode())
+            kind, body = kind_of(entry), hand.values.pack(line_of(entry))
             hand.seq += 1
-            raw = Raw(hand.seq, lease.epoch, now, kind, body.decode())
-            hand.digest = seal(hand.digest, lease.run_id, raw)
-            places = secret_places(body)
-            hidden = json.dumps(places) if places else None
-            row = (hand.seq, lease.epoch, now, kind, raw.body, hand.digest, hidden)
-            rows.append((lease.run_id, *row))
+            place = (lease.run_id, hand.seq, lease.epoch, now, kind)
+            hand.digest = seal(hand.digest, place, body)
+            secrets = secret_places(body)
+            hidden = json.dumps(secrets) if secrets else None
+            rows.append((*place, body.decode(), hand.digest, hidden))
             hand.calls += kind == "CallIntended"
         connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -154,17 +154,19 @@ class ReplyDecoder:
             place = (choice.get("index"),)
             if self._choice is None:
                 self._choice = place
-            if place != self._choice:
-                continue  # of several choices one is read
-            if ids := choice.get("token_ids"):
-                self._take(_ID_BYTES * len(_ids(ids)))
-                self.reply.token_ids.extend(ids)
-            if delta := choice.get("delta"):
-                self._delta(delta, events, whole=False)
-            elif message := choice.get("message"):
-                self._delta(message, events, whole=True)
-            if (finish := choice.get("finish_reason")) is not None:
-                self.reply.finish = _string(finish) or self.reply.finish
+            if place == self._choice:  # of several choices one is read
+                self._chosen(choice, events)
+
+    def _chosen(self, choice: JsonObject, events: list[ModelEvent]) -> None:
+        if ids := choice.get("token_ids"):
+            self._take(_ID_BYTES * len(_ids(ids)))
+            self.reply.token_ids.extend(ids)
+        if delta := choice.get("delta"):
+            self._delta(delta, events, whole=False)
+        elif message := choice.get("message"):
+            self._delta(message, events, whole=True)
+        if (finish := choice.get("finish_reason")) is not None:
+            self.reply.finish = _string(finish) or self.reply.finish
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, thoughts = _parts(delta.get("content"))
