@@ -60,12 +60,14 @@ class Case:
             subjects replay.
         tags: Words to choose cases by, such as their kind.
         at_once: Whether the gold calls of a turn belong into one reply.
+        answer: What a right answer says in the end, where words are graded.
     """
 
     id: str
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
     tags: tuple[str, ...] = ()
     at_once: bool = False
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,10 @@ class Turn:
         text: The user's words.
         tools: The tools of this turn.
         instructions: The system text, where the suite prescribes one.
-        history: What was said before, in a first turn.
+        history: What was said before, in a trial's first turn.
         limits: Of this turn; reaching one ends the turn.
+        new_conversation: Whether the user begins anew: the agent is told nothing of the turns
+            before.
     """
 
     text: str
@@ -132,6 +136,7 @@ class Turn:
     instructions: str | None = None
     history: tuple[Message, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    new_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,7 @@ class TurnRecord:
         calls: In the order in which the model asked for them.
         repairs: Calls whose name or arguments agentkit put right.
         retries: Model calls that were made again.
+        new_conversation: Whether it began a conversation of its own, as `Turn` has it.
     """
 
     stop_reason: StopReason
@@ -177,6 +183,7 @@ class TurnRecord:
     calls: tuple[CallRecord, ...] = ()
     repairs: int = 0
     retries: int = 0
+    new_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

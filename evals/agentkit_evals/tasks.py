@@ -54,6 +54,7 @@ class Task(Generic[WorldT]):
             reports can count by; a `Grade`; or a score from 0 to 1 with a reason, of which 1 is a
             pass.
         gold: The calls of a right answer, by turn; they prove that the task can be solved.
+        answer: What a right answer says in the end, where the check looks at words.
         instructions: The system text.
         steps: Most model calls of a turn.
         tags: Words to choose tasks by.
@@ -66,6 +67,7 @@ class Task(Generic[WorldT]):
     tools: Callable[[WorldT], Iterable[Tool[..., Any] | Callable[..., Any]]]
     check: Callable[..., Verdict]
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
+    answer: str | None = None
     instructions: str | None = None
     steps: int = 20
     tags: tuple[str, ...] = ()
@@ -101,14 +103,19 @@ class TaskSuite:
 
     async def cases(self) -> Sequence[Case]:
         """The tasks, in order."""
-        return [Case(task.id, task.gold, task.tags) for task in self._tasks.values()]
+        return [
+            Case(task.id, _gold(task), task.tags, answer=task.answer)
+            for task in self._tasks.values()
+        ]
 
     async def about(self) -> dict[str, str]:
         """Hashes of what the users say, of the checks, of the worlds and their tools, and of the
         files that all of these are in.
         """
         tasks = self._tasks.values()
-        said = repr([(task.id, task.turns, task.gold, task.instructions) for task in tasks])
+        said = repr(
+            [(task.id, task.turns, task.gold, task.answer, task.instructions) for task in tasks]
+        )
         checks = [task.check for task in tasks]
         worlds = [task.world for task in tasks]
         tools = [task.tools for task in tasks]
@@ -134,6 +141,12 @@ class TaskSuite:
 
     async def aclose(self) -> None:
         """Holds nothing."""
+
+
+def _gold(task: Task[Any]) -> tuple[tuple[GoldCall, ...], ...] | None:
+    """Words alone are a right answer too."""
+    words_alone = task.gold is None and task.answer is not None
+    return ((),) * len(task.turns) if words_alone else task.gold
 
 
 def _made(task: Task[WorldT]) -> tuple[WorldT, Toolset]:

@@ -33,7 +33,7 @@ def list_suites(context: typer.Context) -> None:
         typer.echo(f"{name:28}  {words}; ready")
     for category in CATEGORIES:
         typer.echo(f"{f'bfcl:multi_turn_{category}':28}  bfcl-eval {VERSION}; {ready}")
-    for category in SINGLE:
+    for category in (*SINGLE, "memory_kv"):
         typer.echo(f"{f'bfcl:{category}':28}  bfcl-eval {VERSION}; {ready}")
 
 

@@ -52,6 +52,13 @@ def _nothing(turns: Turns, chance: random.Random) -> None:
     chance.choice(turns).clear()
 
 
+def _not_offered(turns: Turns, chance: random.Random) -> None:
+    """Calls to functions that are not there, one of which upstream's worlds have nevertheless."""
+    turn = chance.choice([turn for turn in turns if turn])
+    turn.insert(chance.randrange(len(turn)), ("view_messages_received", {}))
+    turns[0].insert(0, ("tail", {"file_name": "nowhere"}))
+
+
 MUTATIONS: Final[tuple[Callable[[Turns, random.Random], None], ...]] = (
     _as_it_is,
     _drop,
@@ -60,6 +67,7 @@ MUTATIONS: Final[tuple[Callable[[Turns, random.Random], None], ...]] = (
     _swap,
     _look_again,
     _nothing,
+    _not_offered,
 )
 
 
