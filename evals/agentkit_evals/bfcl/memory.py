@@ -14,7 +14,7 @@ import importlib.util
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from agentkit import Limits, Toolset
 from agentkit.messages import JsonObject
@@ -23,14 +23,17 @@ from agentkit_evals.bfcl.suite import world_tool
 from agentkit_evals.core import Case, EvalError, Grade, Session, Suite, Transcript, Trial, Turn
 from agentkit_evals.isolated import Child
 
-__all__ = ["BfclMemorySuite"]
+__all__ = ["MEMORY", "BfclMemorySuite"]
+
+MEMORY: Final = "memory_kv"
+"""As upstream calls it. Its other memories need models that rank texts, or keep one text only."""
 
 
 class BfclMemorySuite(BfclCategory):
-    """The category `memory_kv`."""
+    """The category `MEMORY`."""
 
     def __init__(self) -> None:
-        super().__init__("memory_kv", "memory_child.py")
+        super().__init__(MEMORY, "memory_child.py")
 
     async def cases(self) -> Sequence[Case]:
         """All 155, each with its scenario as a tag."""
@@ -56,7 +59,7 @@ class BfclMemorySuite(BfclCategory):
         """Where numpy is: the package ranks keys with it."""
         found = importlib.util.find_spec("numpy")
         if found is None or found.origin is None:
-            raise EvalError("memory_kv needs numpy: pip install 'agentkit-gemma[evals]'")
+            raise EvalError(f"{MEMORY} needs numpy: pip install 'agentkit-gemma[evals]'")
         return [str(Path(found.origin).parents[1])]
 
 

@@ -45,7 +45,7 @@ def _swap(turns: Turns, chance: random.Random) -> None:
 def _look_again(turns: Turns, chance: random.Random) -> None:
     """A call that fails and changes nothing."""
     chance.choice(turns).append(("unit_conversion", {"value": "x"}))
-    turns[0].append(turns[0][-1])
+    turns[0] += turns[0][-1:]
 
 
 def _nothing(turns: Turns, chance: random.Random) -> None:

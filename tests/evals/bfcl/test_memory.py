@@ -82,10 +82,10 @@ async def test_what_is_kept_is_there_in_later_conversations_and_in_no_other_tria
         assert found[-2] == f'{{"value": "{what}"}}'
         assert str(found[-1]).startswith('{"ranked_results": [[')
         assert f'"a_fact": "{what}"' in result.transcript.turns[-1].output
+        begun = [turn.new_conversation for turn in result.transcript.turns]
+        assert begun.count(True) == 6  # five are had before the question
+        assert begun[-1]
     await suite.aclose()
-    begun = [turn.new_conversation for turn in result.transcript.turns]
-    assert begun.count(True) == 6  # five are had before the question
-    assert begun[-1]
 
 
 async def test_upstreams_own_runner_gives_the_same_verdicts(bfcl_installed: Path) -> None:
