@@ -6,10 +6,12 @@ that failed is infrastructure, neither a pass nor a failure.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -281,4 +283,11 @@ def _fits(tools: Toolset, call: ToolCall) -> bool:
     tool = tools.get(call.name)
     if tool is None or call.malformed is not None:
         return False
-    return ForeignArguments(tool.definition.parameters).check(call.arguments) == call.arguments
+    reader = _reader(json.dumps(tool.definition.parameters))
+    return reader.check(call.arguments) == call.arguments
+
+
+@lru_cache(maxsize=1024)
+def _reader(schema: str) -> ForeignArguments:
+    """Kept, since each trial makes its tools anew and reading a schema takes milliseconds."""
+    return ForeignArguments(json.loads(schema))
