@@ -1,12 +1,14 @@
 """What code a verdict depends on, as hashes that tell what was changed.
 
 A function counts with its source text and with the values that it was made with (defaults, bound
-arguments, what it closes over), a class with its source. Beside them the files count in which they
+arguments, what it closes over), a class with its source, an object with that of its class and with
+what it holds. Beside them the files count in which they
 are, since what they call stands there too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -49,6 +51,10 @@ def _told(thing: Any) -> str:
     values += [getattr(plain, "__defaults__", None), getattr(plain, "__kwdefaults__", None)]
     closed = inspect.getclosurevars(plain).nonlocals if inspect.isfunction(plain) else {}
     values += closed.values()
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        values += [getattr(thing, each.name) for each in dataclasses.fields(thing)]
+    else:
+        values += getattr(thing, "__dict__", {}).values() if type(thing) is plain else ()
     try:
         source = inspect.getsource(plain)
     except (OSError, TypeError):  # of C, or typed into a console

@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import inspect
 import reprlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from agentkit import Limits, Tool, Toolset
+import anyio
+
+from agentkit import AgentKitError, Limits, Tool, Toolset
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     Case,
@@ -52,7 +54,7 @@ class Task(Generic[WorldT]):
         check: Looks at the world in the end, and if it takes a second argument at the transcript.
             It returns None or True if all is right; False, or what is wrong in a few words that
             reports can count by; a `Grade`; or a score from 0 to 1 with a reason, of which 1 is a
-            pass.
+            pass. One that asks a model may be `async`; `agentkit_evals.scorers` has some.
         gold: The calls of a right answer, by turn; they prove that the task can be solved.
         answer: What a right answer says in the end, where the check looks at words.
         instructions: The system text.
@@ -65,7 +67,7 @@ class Task(Generic[WorldT]):
     turns: tuple[str, ...]
     world: Callable[[], WorldT]
     tools: Callable[[WorldT], Iterable[Tool[..., Any] | Callable[..., Any]]]
-    check: Callable[..., Verdict]
+    check: Callable[..., Verdict | Awaitable[Verdict]]
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
     answer: str | None = None
     instructions: str | None = None
@@ -176,7 +178,10 @@ class _TaskSession:
         check = partial(self._task.check, self._world)
         if _takes_two(self._task.check):
             check = partial(check, transcript)
-        grade = _grade(await contained(what, check, self._task.seconds), what)
+        verdict: object = await contained(what, check, self._task.seconds)
+        if inspect.isawaitable(verdict):
+            verdict = await _awaited(what, verdict, self._task.seconds)
+        grade = _grade(verdict, what)
         if grade.passed:
             return grade
         if transcript.turns and transcript.turns[-1].stop_reason != "answer":
@@ -184,7 +189,24 @@ class _TaskSession:
         return grade
 
 
-def _takes_two(check: Callable[..., Verdict]) -> bool:
+async def _awaited(what: str, verdict: Awaitable[object], seconds: float) -> object:
+    """What a check came to that asks a model; a model that cannot be had is the server's failure.
+
+    Raises:
+        SuiteError: It raised anything else, or took too long.
+    """
+    try:
+        with anyio.fail_after(seconds):
+            return await verdict
+    except TimeoutError:
+        raise SuiteError(f"{what} did not end within {seconds:g} seconds") from None
+    except AgentKitError:
+        raise
+    except Exception as error:
+        raise SuiteError(f"{what} raised {error!r}"[:500]) from error
+
+
+def _takes_two(check: Callable[..., Any]) -> bool:
     """Whether a check has two arguments without a default: then it is given the transcript too."""
     try:
         parameters = inspect.signature(check).parameters.values()
