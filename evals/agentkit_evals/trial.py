@@ -151,12 +151,13 @@ class _Played:
     """What was said in conversations before this one."""
     messages: tuple[Message, ...] = ()
     """What was said in this one."""
+    over: bool = False
     first_tokens: list[float] = field(default_factory=list)
     model_seconds: float = 0.0
 
     @property
     def transcript(self) -> Transcript:
-        return Transcript(tuple(self.turns), self.earlier + self.messages)
+        return Transcript(tuple(self.turns), self.earlier + self.messages, self.over)
 
     def begin(self, turn: Turn) -> Sequence[Message]:
         """What the agent is told was said before a turn."""
@@ -232,6 +233,7 @@ async def _play(
             raise SuiteError(f"the tool {names} had not ended when the time was over")
         if allowance.spent(played.transcript, result.stop_reason):
             return
+    played.over = True
 
 
 class _Watch:
@@ -271,6 +273,7 @@ class _Watch:
             repairs=sum(len(each.repairs) for each in ran),
             retries=sum(len(step.restarts) for step in steps),
             new_conversation=turn.new_conversation,
+            said_by=turn.said_by,
         )
 
     def _call(self, end: ToolFinished) -> CallRecord:

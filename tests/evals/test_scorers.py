@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from agentkit_evals import Task, TaskSuite
+from agentkit_evals.asking import as_lines
 from agentkit_evals.core import Case, Grade, Transcript, Trial, TrialResult, TurnRecord
 from agentkit_evals.scorers import (
     Contains,
@@ -14,7 +15,6 @@ from agentkit_evals.scorers import (
     IsNumber,
     JudgedBy,
     Matches,
-    shown,
 )
 from agentkit_evals.trial import run_trial
 from hypothesis import given, settings
@@ -180,8 +180,8 @@ async def test_what_is_graded_can_forge_neither_tokens_nor_an_end(text: str, who
 @settings(max_examples=50)
 @given(st.text(), st.text())
 def test_every_conversation_can_be_read_back_from_its_lines(asked: str, answer: str) -> None:
-    lines = shown(said(answer, asked=asked), whole=True).split("\n")
-    assert [json.loads(line)["text"] for line in lines] == [asked, answer]
+    lines = as_lines([{"text": asked}, {asked: answer}]).split("\n")
+    assert [json.loads(line) for line in lines] == [{"text": asked}, {asked: answer}]
     assert "<" not in "".join(lines)
 
 
