@@ -142,4 +142,4 @@ def name_of(user: User) -> str:
 
 
 if TYPE_CHECKING:
-    _scripted: type[User] = ScriptedUser
+    _: User = ScriptedUser()
