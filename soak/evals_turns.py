@@ -10,15 +10,14 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
 from agentkit_evals.bfcl import CATEGORIES, MEMORY, bfcl_suite, install
 from agentkit_evals.core import Case, Suite, Trial, TrialResult
-from agentkit_evals.parts import Ablation
 from agentkit_evals.replay import GoldServer, book_of
-from agentkit_evals.subject import REFERENCES, AgentMaker, Subject
+from agentkit_evals.subject import AgentMaker, Reference, Subject
 from agentkit_evals.trial import run_trial
 
 from soak.proof import prove
@@ -26,13 +25,15 @@ from tests.evals.bfcl.mutated import MUTATIONS, mutated
 from tests.evals.bfcl.recalled import ANSWERS, recalled
 from tests.evals.bfcl.upstream import upstream_verdicts
 
-_SLICE: Final = 20
+_SLICE: Final = 50
 _SPOILT: Final = 2
 """Spoilt transcripts of each case, beside the three that are right, empty and one call short."""
+_FEW: Final = 30
+"""Turns; of cases of the memory that have more, no spoilt ones are played."""
 
 _BATCHES: Final = [
     (category, start)
-    for category, size in (*((f"multi_turn_{c}", 200) for c in CATEGORIES[1:]), (MEMORY, 155))
+    for category, size in ((MEMORY, 155), *((f"multi_turn_{c}", 200) for c in CATEGORIES[1:]))
     for start in range(0, size, _SLICE)
 ]
 
@@ -59,29 +60,29 @@ async def _slice(category: str, start: int, most: int) -> Counter[str]:
     assert not wrong, f"{category}: less than gold passes {wrong}"
     counts[f"{category}: failed by no calls"] = len(idle)
     counts[f"{category}: failed by gold without the last call"] = len(less)
-    gold = []
     with GoldServer(book_of(known, idle)) as server:
-        for case in known:
-            gold.append(await _by(suite, case, server.url))
-            if gold[-1].passed:
+        # The server knows a case by all that was said in it.
+        async with Subject(model=server.url, off=("compaction",)).opened() as make:
+            gold = [await run_trial(suite, Trial(case, 0, 1), make, "soak") for case in known]
+        for case, played in zip(known, gold, strict=True):
+            if played.passed:
                 counts[f"{category}: passed by gold over the wire"] += 1
             else:
-                why = gold[-1].grade or gold[-1].failure
+                why = played.grade or played.failure
                 assert await _contradicts(suite, case), f"{case.id}: {why}"
                 counts[f"{category}: gold that its own schema forbids"] += 1
     spoilt = [
         await run_trial(suite, Trial(case, 0, 1), maker, "soak")
         for number, case in enumerate(known, start)
         for maker in _spoilt(case, number)
+        if case.answer is None or len(case.gold or ()) < _FEW
     ]
     await suite.aclose()
     return counts + _judged(category, [*idle, *less, *gold, *spoilt])
 
 
-async def _by(suite: Suite, case: Case, model: str) -> TrialResult:
-    """A trial by a reference, or by the server; that one knows a case by all that was said."""
-    off: tuple[Ablation, ...] = () if model in REFERENCES else ("compaction",)
-    async with Subject(model=model, off=off).opened() as make:
+async def _by(suite: Suite, case: Case, reference: Reference) -> TrialResult:
+    async with Subject(model=reference).opened() as make:
         return await run_trial(suite, Trial(case, 0, 1), make, "soak")
 
 
@@ -93,13 +94,14 @@ async def _contradicts(suite: Suite, case: Case) -> bool:
     return found.passed and any(call.invalid for call in found.transcript.calls)
 
 
-def _spoilt(case: Case, number: int) -> Iterator[AgentMaker]:
+def _spoilt(case: Case, number: int) -> list[AgentMaker]:
+    if case.answer is not None:
+        return [recalled(case, kind) for kind in range(len(ANSWERS))]
     chance = random.Random(number)
-    for nth in range(number * _SPOILT, (number + 1) * _SPOILT):
-        if case.answer is None:
-            yield mutated(case, nth % len(MUTATIONS), chance.randrange(1 << 30))
-        else:
-            yield recalled(case, nth % len(ANSWERS))
+    return [
+        mutated(case, nth % len(MUTATIONS), chance.randrange(1 << 30))
+        for nth in range(number * _SPOILT, (number + 1) * _SPOILT)
+    ]
 
 
 def _judged(category: str, results: Sequence[TrialResult]) -> Counter[str]:
