@@ -38,8 +38,9 @@ _MEMORY = 2 << 30  # bytes of address space; the backends need a few megabytes
 _SECONDS = 20  # of processor time for one answer
 _ADDED = "I have updated some more functions you can choose from. What about now?"
 _FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.")
-_NOWHERE = "no_such_function()"
+NOWHERE = "no_such_function()"
 """A call that fails and changes nothing."""
+WRONG_KEY = "Error during execution: an argument's name is none that a function can have"
 _NAMED = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.link", "os.symlink")
 
 _NAME = re.compile(r"^\w+(?=\()")
@@ -118,8 +119,7 @@ class _Trial:
             return f"Error during execution: there is no function {name!r}"
         text = call_text(name, arguments)
         self.executed[-1].append(text)
-        (result,) = self._execute([text])
-        return result
+        return self._execute([text])[0] if text != NOWHERE else WRONG_KEY
 
     def _execute(self, calls: list[str]) -> list[str]:
         results, _ = _utils().execute_multi_turn_func_call(
@@ -163,8 +163,8 @@ class _Trial:
         left, made = list(executed), []
         for name, arguments, offered in called:
             if not offered:
-                made.append(call_text(name, arguments) if name in known else _NOWHERE)
-            elif left and left[0].startswith((f"{name}(", _NOWHERE)):
+                made.append(call_text(name, arguments) if name in known else NOWHERE)
+            elif left and left[0].startswith((f"{name}(", NOWHERE)):
                 made.append(left.pop(0))
         return made + left
 
@@ -172,7 +172,7 @@ class _Trial:
 def call_text(name: str, arguments: _Json) -> str:
     """A call as Python; one that fails, where a key is no name of an argument."""
     if any(not key.isidentifier() or keyword.iskeyword(key) for key in arguments):
-        return _NOWHERE
+        return NOWHERE
     return f"{name}({','.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
 

@@ -134,7 +134,10 @@ class _Trial:
     def call(self, name: str, arguments: _Json) -> str:
         if name not in self._offered:
             return f"Error during execution: there is no function {name!r}"
-        (result,), _ = self._execute([_CHILD["call_text"](name, arguments)])
+        text = _CHILD["call_text"](name, arguments)
+        if text == _CHILD["NOWHERE"]:
+            return str(_CHILD["WRONG_KEY"])
+        (result,), _ = self._execute([text])
         return result
 
     def _execute(self, calls: list[str]) -> tuple[list[str], _Json]:
