@@ -31,8 +31,9 @@ def batch(number: int) -> dict[str, int]:
         check_any_input(random_reply(source), source)
         counts["damaged replies"] += 1
     unit = UNITS[number % len(UNITS)]
-    small, big = seconds_for([unit] * _SMALL), seconds_for([unit] * _BIG)
-    assert big < _LIMIT * small + 0.002, (unit, small, big)
+    tries = [(seconds_for([unit] * _SMALL), seconds_for([unit] * _BIG)) for _ in range(3)]
+    # A machine that slows down between the two measurements does so in one try, not in all.
+    assert any(big < _LIMIT * small + 0.002 for small, big in tries), (unit, tries)
     counts["time tests"] += 1
     return counts
 

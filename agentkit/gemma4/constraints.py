@@ -33,10 +33,11 @@ from agentkit.gemma4.patterns import Translation, translate
 from agentkit.gemma4.render import render_value
 from agentkit.gemma4.texts import (
     COUNTED,
-    EXACT,
     FORMATS,
     FREE_KEY,
+    LONGEST_END,
     LOOSE_FORMATS,
+    Filled,
     at_most,
     bound_above,
     free_text,
@@ -261,41 +262,41 @@ class Constraints:
         carried = ["pattern"] if shape.exact else []
         carried += ["minLength"] if shape.low >= low else []
         carried += ["maxLength"] if short and shape.exact else []
-        nearly = {}
-        longest = shape.high if high is None or short else high
-        bound = None if longest is None or (short and shape.exact) else bound_above(longest)
-        if not shape.exact:
-            nearly["pattern"] = "but for its long counts"
-        if bound is not None and "maxLength" not in carried:
-            nearly["maxLength"] = f"up to {bound} characters"
+        nearly = {} if shape.exact else {"pattern": "but for its long counts"}
         self._mark(node, *carried, nearly=nearly)
-        if bound is None:
-            return self._rules.name(self._quoted(shape.ebnf))
-        return self._counted(shape.ebnf, bound)
+        quote = literal(QUOTE)
+        return self._rules.name(in_order((quote, shape.before(quote))))
 
     def _sized(self, node: Node, low: int, high: int | None) -> str:
         """A string of any text. Least lengths are counted, the greatest is a bound above it."""
         carried, nearly = [], {}
-        if low <= EXACT:
+        if low <= COUNTED:
             carried.append("minLength")
         else:
-            nearly["minLength"] = f"up to {COUNTED} characters, {EXACT} behind an early <"
+            nearly["minLength"] = f"up to {COUNTED} characters"
         if high == 0:
             self._mark(node, "minLength", "maxLength")
             return self._quoted("")
         bound = None if high is None else bound_above(high)
         if bound is not None:
-            nearly["maxLength"] = f"up to {bound} characters"
+            end = ", but for > and | at its end" if low else ""
+            nearly["maxLength"] = f"up to {bound} characters{end}"
         self._mark(node, *carried, nearly=nearly)
-        text = free_text(self._rules, low)
-        return self._quoted(text) if bound is None else self._counted(text, bound)
+        if not low:
+            return self._quoted(self._text) if bound is None else self._counted(self._text, bound)
+        quote = literal(QUOTE)
+        opened = in_order((quote, self._text))
+        if bound is not None:
+            opened = self._rules.name(opened, at_most(len(QUOTE) + bound - LONGEST_END))
+        return Filled(self._rules, quote, opened, quote).text(min(low, COUNTED))
 
     def _counted(self, text: str, bound: int) -> str:
         """A string with a bound on its length.
 
         The rule that counts begins before the quote: xgrammar 0.2 lets one token run past the
-        count of a rule that begins inside it, and then refuses that token. The text is a rule of
-        its own, so that strings of other lengths share what it costs to compile.
+        count of a rule that begins inside it, and then refuses that token. It may end anywhere
+        behind the quote: where a rule cannot end, xgrammar forgets its count. The text is a rule
+        of its own, so that strings of other lengths share what it costs to compile.
         """
         counted = self._rules.name(in_order((literal(QUOTE), text)), at_most(len(QUOTE) + bound))
         return in_order((counted, literal(QUOTE)))

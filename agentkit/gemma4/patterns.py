@@ -6,13 +6,14 @@ sound: whatever it accepts matches the pattern, in Python's dialect and in ECMA'
 that are left open (`Translation.exact`). It may accept less: `\d` and `\w` mean ASCII.
 
 A class may hold a `<`, with which a control literal begins. Where texts of such a class have no
-end, they become an automaton that spells none (`text_of`); where they have one, or where what
+end, they become text that spells none (`free_text`); where they have one, or where what
 follows could complete a literal that they began, the pattern stays with validation, so that it
 never keeps a `<` out of a text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,7 +26,7 @@ from agentkit.gemma4.ebnf import (
     repeated,
     without,
 )
-from agentkit.gemma4.texts import ESSENTIAL, EXACT, RISKY, Ranges, free_text, text_of
+from agentkit.gemma4.texts import ESSENTIAL, RISKY, Filled, Ranges, free_text
 
 __all__ = ["Translation", "translate"]
 
@@ -37,6 +38,8 @@ compiled, and masks that try every token longer than what is left of the count."
 _NARROW: Final = 22
 """Characters of a class whose counts are always spelled out: digits and hexadecimal ones, of which
 few tokens are made."""
+_FEW: Final = 64
+"""Characters that a class of nearly all characters may leave out, one by one."""
 _DIGIT: Final = ((0x30, 0x39),)
 _WORD: Final = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
 _SPACE: Final = ((0x09, 0x0A), (0x0D, 0x0D), (0x20, 0x20))
@@ -49,7 +52,7 @@ class Translation:
     """An expression and the lengths of the texts it accepts, in characters.
 
     Attributes:
-        ebnf: The expression.
+        ebnf: The expression, as far as it does not depend on what follows it: see `before`.
         low: The shortest text.
         high: The longest, or None without end.
         loops: How many counts without end it holds, each over single characters; a higher number
@@ -59,6 +62,8 @@ class Translation:
         less: Whether it may end in what begins a control literal.
         first: Characters of control literals (`RISKY`) that it may begin with.
         risky: All of those that it may hold.
+        ends: What follows it → both; None where that is one after the other. The end of a text of
+            a least length is told from what follows it (`Filled`).
     """
 
     ebnf: str
@@ -70,6 +75,11 @@ class Translation:
     less: bool = False
     first: frozenset[str] = frozenset()
     risky: frozenset[str] = frozenset()
+    ends: Callable[[str], str] | None = None
+
+    def before(self, closing: str) -> str:
+        """The expression with what follows it."""
+        return in_order((self.ebnf, closing)) if self.ends is None else self.ends(closing)
 
 
 class _UntranslatableError(Exception):
@@ -180,6 +190,10 @@ class _Parser:
             loops += 2
         longest = None if high is None or atom.high is None else atom.high * high
         longest = 0 if high == 0 else longest
+        if atom.ends and (low, high) != (1, 1):
+            raise _UntranslatableError
+        if atom.less and atom.risky >= ESSENTIAL and high not in (0, 1):
+            return self._wide(atom, low, high, loops)
         ebnf, exact = self._repeated(atom, low, high)
         return replace(
             atom,
@@ -195,15 +209,40 @@ class _Parser:
         """A repetition, and whether it holds its count."""
         if high in (0, 1):
             return repeated(atom.ebnf, low, high), True
-        if atom.less and atom.risky >= ESSENTIAL:
-            if not atom.ranges:
-                raise _UntranslatableError
-            text = text_of(self._rules, atom.ranges, min(low, EXACT))
-            return text, high is None and low <= EXACT
         wide = sum(last - first + 1 for first, last in atom.ranges) > _NARROW
         if high is None or high - low <= _SHORT or not wide:
             return repeated(atom.ebnf, low, high), True
         return in_order((repeated(atom.ebnf, low, low) if low else "", f"{atom.ebnf}*")), False
+
+    def _wide(self, atom: Translation, low: int, high: int | None, loops: int) -> Translation:
+        """A repetition of a class that could spell a control literal: text that spells none.
+
+        Raises:
+            _UntranslatableError: The class leaves out more characters than can be listed, or it
+                is a group.
+        """
+        left_out = [
+            code for low, high in without(atom.ranges) for code in range(low, high + 1)[:_FEW]
+        ]
+        if not atom.ranges or len(left_out) >= _FEW:
+            raise _UntranslatableError
+        characters = "".join(map(chr, left_out))
+        text = free_text(self._rules, characters)
+        held = min(low, 1)
+
+        def filled(closing: str) -> str:
+            return Filled(self._rules, "", text, closing, characters).text(held)
+
+        return replace(
+            atom,
+            ebnf=text,
+            low=held,
+            high=high,
+            loops=loops,
+            exact=high is None and low <= 1,
+            ranges=(),
+            ends=filled if held else None,
+        )
 
     def _braces(self) -> tuple[int, int]:
         end = self._text.find("}", self._at)
@@ -341,6 +380,12 @@ def _row(parts: list[Translation]) -> Translation:
             raise _UntranslatableError
     highs = [part.high for part in parts]
     bounded = [high for high in highs if high is not None]
+
+    def ends(closing: str) -> str:
+        for part in reversed(parts):
+            closing = part.before(closing)
+        return closing
+
     return Translation(
         in_order(part.ebnf for part in parts),
         sum(part.low for part in parts),
@@ -350,6 +395,7 @@ def _row(parts: list[Translation]) -> Translation:
         less=any(p.less and not any(map(_breaks, parts[at + 1 :])) for at, p in enumerate(parts)),
         first=_first(parts),
         risky=frozenset().union(*(part.risky for part in parts)),
+        ends=ends if any(part.ends for part in parts) else None,
     )
 
 
@@ -382,6 +428,10 @@ def _reached(parts: list[Translation]) -> frozenset[str]:
 def _either(branches: list[Translation]) -> Translation:
     if len(branches) == 1:
         return branches[0]
+
+    def ends(closing: str) -> str:
+        return any_of(branch.before(closing) for branch in branches)
+
     highs = [branch.high for branch in branches]
     bounded = [high for high in highs if high is not None]
     return Translation(
@@ -394,4 +444,5 @@ def _either(branches: list[Translation]) -> Translation:
         less=any(branch.less for branch in branches),
         first=frozenset().union(*(branch.first for branch in branches)),
         risky=frozenset().union(*(branch.risky for branch in branches)),
+        ends=ends if any(branch.ends for branch in branches) else None,
     )

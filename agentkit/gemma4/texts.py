@@ -1,13 +1,16 @@
 """Grammars of strings and keys: any text, bounded texts, known formats, keys of free dicts.
 
-No string may hold a control literal. Of any text that is exact (`TagDispatch`, an automaton); of a
-bounded text it is a little more than that, for the price of compiling: see `PLAIN_TEXT`.
+No string may hold a literal that ends something for a reader (`EXCLUDED`), and no other text is out
+of reach. Any text is an automaton of xgrammar's (`TagDispatch`); `max_chars` on a rule bounds it,
+and makes every pass over the vocabulary in the whole grammar ten times as dear, so few such
+passes may be left beside it: see `Filled`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from agentkit.gemma4.ebnf import (
@@ -17,7 +20,6 @@ from agentkit.gemma4.ebnf import (
     in_order,
     literal,
     repeated,
-    without,
 )
 from agentkit.gemma4.tokens import CALL_CLOSE, CHANNEL_CLOSE, QUOTE
 
@@ -40,10 +42,10 @@ ANY_TEXT: Final = (
     f"excludes=({', '.join(literal(text) for text in EXCLUDED)}))"
 )
 """Any text that spells none of `EXCLUDED`: an automaton of xgrammar's that may end anywhere."""
-EXACT: Final = 3
-"""Longest least length that is counted whatever the text holds."""
-COUNTED: Final = 8
-"""Longest least length that is counted at all: each character costs a pass over the vocabulary."""
+ANY_CHARACTER: Final = r"[\u0000-\U0010ffff]"
+COUNTED: Final = 3
+"""Longest least length that is counted. The tails of literals have as many characters with their
+`>`, which is what makes `Filled` reach every text; each character more makes masks dearer too."""
 _ROOM: Final = 64
 """Characters between a text's greatest length and the bound of its rule: twice the longest token
 of Gemma's vocabulary that is written in practice (31 spaces). See `bound_above`."""
@@ -103,7 +105,7 @@ FORMATS: Final[Mapping[str, str]] = {
     "uuid": f'{_HEX}{{8}} "-" {_HEX}{{4}} "-" {_HEX}{{4}} "-" {_HEX}{{4}} "-" {_HEX}{{12}}',
     "ipv6": _IPV6,
     "hostname": _HOST,
-    "email": f'{_WORD} ("." {_WORD})* "@" {_HOST} "." [a-zA-Z]{{2,24}}',
+    "email": f'{_WORD} ("." {_WORD})* "@" {_HOST} "." [a-zA-Z] [a-zA-Z] [a-zA-Z]*',
     "duration": f'"P" ({_DAYS_PART} ({_CLOCK_PART})? | {_CLOCK_PART} | {_COUNT} "W")',
     "ipv4": f'{_BYTE} "." {_BYTE} "." {_BYTE} "." {_BYTE}',
 }
@@ -144,110 +146,180 @@ def bound_above(length: int) -> int | None:
     return bound if bound <= _MOST_BOUND else None
 
 
-# --- texts of a least length, texts of some characters --------------------------------------------
-# An automaton (Aho and Corasick's) over the excluded literals, one rule for each of its states and
-# each number of characters still owed. State: the longest beginning of an excluded literal that the
-# text so far ends in. The rules of all tools are the same ones, and so are compiled once.
+# --- texts of a least length ----------------------------------------------------------------------
 
-_STATES: Final = sorted(
-    {text[:length] for text in EXCLUDED for length in range(len(text))}, key=lambda s: (len(s), s)
-)
-_LETTERS: Final = sorted({character for text in EXCLUDED for character in text})
-RISKY: Final = frozenset(_LETTERS) - {"<"}
+
+def free_text(rules: Rules, without: str = "") -> str:
+    """Any text, or any without certain characters."""
+    if not without:
+        return rules.name(ANY_TEXT)
+    excluded = ", ".join(literal(text) for text in (*EXCLUDED, *without))
+    return rules.name(f"TagDispatch(loop_after_dispatch=false, excludes=({excluded}))")
+
+
+RISKY: Final = frozenset("".join(EXCLUDED)) - {"<"}
 """Characters that go on with a literal once its `<` is written."""
 ESSENTIAL: Final = frozenset.intersection(*map(frozenset, EXCLUDED)) - {"<"}
 """Characters without which no literal can be written: `|` and `>`."""
+_HEADS: Final = tuple(text[:-1] for text in EXCLUDED)
+"""The excluded literals without their last character, which is `>` in all of them."""
+_TAILS: Final = sorted(
+    {head[at:] for head in _HEADS for at in range(1, len(head) - 1)}, key=lambda t: (len(t), t)
+)
+"""What a literal goes on with behind its `<`, or behind more of it, up to its `>`; two characters
+at least, such as `"|` and `l|`."""
+_LETTERS: Final = '"l'
+"""What stands before the `|>` of a literal."""
+LONGEST_END: Final = 1 + len(_TAILS[-1]) + 1 + COUNTED
+"""Characters behind the free part of a text of a least length, but for a run of `>` and `|`."""
+_BEFORE: Final = {
+    tail: frozenset(head[-len(tail) - 1] for head in _HEADS if head.endswith(tail))
+    for tail in _TAILS
+}
+"""Each of the tails → the characters that stand before it in a literal."""
 
 
-def _next_state(state: str, character: str) -> str | None:
-    """Where a character leads; None where it completes a literal."""
-    text = state + character
-    if text in EXCLUDED:
-        return None
-    return next(text[at:] for at in range(len(text) + 1) if text[at:] in _STATES)
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Writes the grammar of a text with a least length and what follows it.
 
+    A text that is counted from its beginning needs one rule for each number of characters owed and
+    each beginning of a literal that it may stand in, and every such rule costs a pass over the
+    vocabulary: 1.9 s of CPU for one character, ten times that beside a bounded text. So the *last*
+    characters are counted: any text, then so many characters, then what follows. Few tokens are so
+    short, so these passes cost next to nothing.
 
-def free_text(rules: Rules, least: int = 0) -> str:
-    """Any text, of a least length up to `COUNTED`: exact up to `EXACT`.
+    What must not happen is that a character completes a literal that the free text began. Only a
+    `>` can, and only behind `"|` or `l|`. A text that has either of those before a `>` among its
+    last characters comes through `_behind` instead, which proves by the character before that no
+    literal is complete. Together they reach every text but those that spell a literal.
 
-    Beyond that a text whose `<` comes early owes only `EXACT` characters, since counting inside
-    half-written literals would square the number of rules.
+    Attributes:
+        rules: Where the rules go.
+        opening: What stands before the text.
+        any_text: Opening and any text.
+        closing: What follows the text; it begins with no character of the text's.
+        without: Characters that the text may not hold; neither `|` nor `>`.
     """
-    return _Automaton(rules, None).state("", min(least, COUNTED))
 
+    rules: Rules
+    opening: str
+    any_text: str
+    closing: str
+    without: str = ""
 
-def text_of(rules: Rules, ranges: Ranges, least: int) -> str:
-    """Any text of characters from the given ranges, of a least length up to `EXACT`."""
-    return _Automaton(rules, ranges).state("", least)
+    def text(self, least: int) -> str:
+        """The rule for opening, text and closing; the least length is 1 to `COUNTED`."""
+        end, risky = self._end(least), self._behind()
+        run = "[>|]*"
+        plain, letters = self._other(">|" + _LETTERS), self._one_of(_LETTERS)
+        before = self.any_text
+        found = [
+            in_order((self.opening, run, end)),
+            in_order((self.opening, run, risky)),
+            f"{before} {plain} {run} {end}",
+            f'{before} {plain} {run} ">" {risky}',
+            f'{before} "|" {self._end(least, "|")}',
+        ]
+        if letters:
+            found += [
+                f"{before} {letters} {self._end(least, letters)}",
+                *(f"{before} {letters} {sign} {run} {end}" for sign in ('">"', '"||"')),
+                f'{before} {letters} ">" {run} {risky}',
+                f'{before} {letters} "||" {run} ">" {risky}',
+            ]
+        return self.rules.name(" | ".join([*found, *self._proven()]))
 
+    def _proven(self) -> Iterator[str]:
+        """Tails of literals behind a character that shows that they are no more than that."""
+        letters = sorted(frozenset[str]().union(*_BEFORE.values()) - set(self.without))
+        other = self._other("".join([*letters, ">"]))
+        yield f"{self.any_text} {other} {self._behind()}"
+        for letter in letters:
+            yield f"{self.any_text} {literal(letter)} {self._behind(letter)}"
 
-class _Automaton:
-    """Writes the rules.
+    def _behind(self, before: str = "") -> str:
+        """A tail of a literal that does not go on from the character before it, and what follows.
 
-    Args:
-        rules: Where they go.
-        ranges: The characters a text may have; None for all.
-    """
+        Which is its `>`, and then up to `COUNTED` characters more.
+        """
+        tails = [
+            literal(f"{tail}>")
+            for tail in _TAILS
+            if before not in _BEFORE[tail] and not set(tail) & set(self.without)
+        ]
+        return self.rules.name(f"{any_of(tails)} {self._few()}")
 
-    def __init__(self, rules: Rules, ranges: Ranges | None) -> None:
-        self._rules = rules
-        self._ranges = ranges
-        self._prefix = "text" if ranges is None else rules.called(character_class(ranges))
-
-    def state(self, state: str, owed: int) -> str:
-        """The rule for what may follow in a state, so many characters still owed."""
-        if not state and not owed and self._ranges is None:
-            return self._rules.name(ANY_TEXT)
-        name = f"{self._prefix}_{owed}_{_STATES.index(state)}"
-        if name not in self._rules.lines:
-            self._rules.lines[name] = ""  # rules refer to each other in circles
-            self._rules.lines[name] = f"{name} ::= {any_of(self._alternatives(state, owed))}"
+    def _few(self) -> str:
+        """Up to `COUNTED` characters, or a tail again, behind any number of `>` and `|`."""
+        name = "few_" + self.rules.called(f"{self.closing} {self.without}")
+        if name not in self.rules.lines:
+            self.rules.lines[name] = ""  # it refers to itself
+            counts = ([self._other()] * count for count in range(COUNTED + 1))
+            few = any_of(in_order((*characters, self.closing)) for characters in counts)
+            self.rules.lines[name] = f"{name} ::= [>|]* {few} | [>|]* {self._behind()}"
         return name
 
-    def _alternatives(self, state: str, owed: int) -> Iterator[str]:
-        after = max(owed - 1, 0)
+    def _end(self, owed: int, behind: str = "") -> str:
+        """So many characters and the closing, in which no `>` stands behind `"|` or `l|`.
+
+        Args:
+            owed: How many characters.
+            behind: What comes before them: the class of `"` and `l`, `|` behind one of those (or
+                behind anything), or something else.
+        """
         if not owed:
-            yield '""'
-        targets = {letter: _next_state(state, letter) for letter in _LETTERS}
-        special = [letter for letter, target in targets.items() if target != ""]
-        plain = self._class(special)
-        if plain and not state and not owed:  # only where all characters are free is this a loop
-            yield f"{plain} {plain}*"
-            plain = f"{plain} {plain}*"
-            for target, lead in self._leads(targets):
-                yield f"{plain} {lead} {self.state(target, 0)}"
-        elif plain:
-            yield f"{plain} {self.state('', after)}"
-        for target, lead in self._leads(targets):
-            kept = min(after, EXACT - 1) if not state else after
-            yield f"{lead} {self.state(target, kept)}"
+            return self.closing
+        barred = ">" if behind == "|" else ""
+        if owed == 1:  # no rule of its own: where nothing closes the text, its end would be slow
+            return in_order((self._other(barred), self.closing))
+        letters = self._one_of(_LETTERS)
+        bar = "|" if behind and not barred else ""
+        then = [f"{self._other(barred + bar + _LETTERS)} {self._end(owed - 1)}"]
+        if bar:
+            then.append(f'"|" {self._end(owed - 1, "|")}')
+        if letters:
+            then.append(f"{letters} {self._end(owed - 1, letters)}")
+        return self.rules.name(" | ".join(then))
 
-    def _leads(self, targets: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
-        for letter, target in targets.items():
-            if target and self._holds(letter):
-                yield target, literal(letter)
+    def _one_of(self, characters: str) -> str:
+        """One of the characters, as far as the text may hold them; empty where it holds none."""
+        held = [(ord(c), ord(c)) for c in characters if c not in self.without]
+        return character_class(held) if held else ""
 
-    def _holds(self, letter: str) -> bool:
-        return self._ranges is None or any(a <= ord(letter) <= b for a, b in self._ranges)
-
-    def _class(self, letters: list[str]) -> str:
-        """One character of the text's that is none of the given ones; empty if there is none."""
-        codes = sorted(map(ord, letters))
-        left_out = [] if self._ranges is None else without(self._ranges)
-        kept = without([*left_out, *((code, code) for code in codes)])
-        return character_class(kept) if kept else ""
+    def _other(self, characters: str = "") -> str:
+        """One of the text's characters that is none of these."""
+        left_out = [(ord(c), ord(c)) for c in characters + self.without]
+        return character_class(left_out, negated=True) if left_out else ANY_CHARACTER
 
 
 def other_than(names: list[str]) -> str:
-    """A key that is none of the given names."""
+    """A key that is none of the given names.
+
+    Each place where a key may leave a name costs a pass over the vocabulary. Where that are more
+    than `_PLACES`, keys that begin as a name does are left out, as few as that takes.
+    """
+    deepest = max(map(len, names), default=0)
+    for depth in range(deepest + 1, 0, -1):
+        found = _other_than(names, depth)
+        if found.count("[^") <= 2 * _PLACES or depth == 1:
+            return found
+    return _other_than([], 0)
+
+
+_PLACES: Final = 5
+
+
+def _other_than(names: list[str], depth: int) -> str:
+    """The same; a key that shares its first `depth` characters with a name is left out."""
     rest = f"{_SPACED}*"
     known = {character for name in names for character in name[:1]}
     excluded = [(ord(c), ord(c)) for c in sorted(known)] + [(ord(c), ord(c)) for c in _NO_KEY]
     other = f"{character_class([*excluded, (0, 0x20)], negated=True)} {rest}"
     alternatives = [other]
-    for character in sorted(known):
+    for character in sorted(known) if depth > 1 else ():
         tails = [name[1:] for name in names if name[:1] == character]
-        longer = other_than([tail for tail in tails if tail])
+        longer = _other_than([tail for tail in tails if tail], depth - 1)
         body = longer if "" in tails else f"({longer})?"
         alternatives.append(f"{literal(character)} {body}")
     return any_of(alternatives)
@@ -265,6 +337,8 @@ def stands_bare(ebnf: str) -> bool:
     unsafe = {*map(ord, _NO_KEY), *range(0x21)}
     texts = _LITERAL.findall(ebnf)
     classes = _CLASS.findall(_LITERAL.sub("", ebnf))
+    if _REFERENCE.search(_CLASS.sub("", _LITERAL.sub("", ebnf))):  # such as to any text
+        return False
     if any(negated for negated, _ in classes) or any(_NO_KEY_TEXT.search(text) for text in texts):
         return False
     members = (found for _, inside in classes for found in _MEMBER.findall(inside))
@@ -272,6 +346,7 @@ def stands_bare(ebnf: str) -> bool:
     return not any(low <= code <= high for low, high in spans for code in unsafe)
 
 
+_REFERENCE: Final = re.compile("[a-z]")
 _NO_KEY_TEXT: Final = re.compile(rf"[{re.escape(_NO_KEY)}\\\s]")
 
 

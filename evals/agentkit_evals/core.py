@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from agentkit import AgentKitError, Limits, Toolset, Usage
-from agentkit.messages import JsonObject, JsonValue, Message, ResultKind, StopReason
+from agentkit.messages import (
+    JsonObject,
+    JsonValue,
+    Message,
+    ResultKind,
+    StopReason,
+    UserMessage,
+    text_of,
+)
 
 __all__ = [
     "CallRecord",
@@ -60,12 +68,14 @@ class Case:
             subjects replay.
         tags: Words to choose cases by, such as their kind.
         at_once: Whether the gold calls of a turn belong into one reply.
+        answer: What a right answer says in the end, where words are graded.
     """
 
     id: str
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
     tags: tuple[str, ...] = ()
     at_once: bool = False
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +86,14 @@ class Trial:
         case: Which case.
         number: From 0.
         seed: Sampling seed of the model, so that trials differ and can be repeated.
+        said: What a user says who is played, where it was recorded: then nobody is asked. Its last
+            is None if the user ended the conversation then.
     """
 
     case: Case
     number: int
     seed: int
+    said: tuple[str | None, ...] | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -123,8 +136,11 @@ class Turn:
         text: The user's words.
         tools: The tools of this turn.
         instructions: The system text, where the suite prescribes one.
-        history: What was said before, in a first turn.
+        history: What was said before, in a trial's first turn.
         limits: Of this turn; reaching one ends the turn.
+        new_conversation: Whether the user begins anew: the agent is told nothing of the turns
+            before.
+        said_by: Who plays the user; None where the words stand in the suite.
     """
 
     text: str
@@ -132,6 +148,8 @@ class Turn:
     instructions: str | None = None
     history: tuple[Message, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    new_conversation: bool = False
+    said_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +186,8 @@ class TurnRecord:
         calls: In the order in which the model asked for them.
         repairs: Calls whose name or arguments agentkit put right.
         retries: Model calls that were made again.
+        new_conversation: Whether it began a conversation of its own, as `Turn` has it.
+        said_by: Who played the user, as `Turn` has it.
     """
 
     stop_reason: StopReason
@@ -177,14 +197,29 @@ class TurnRecord:
     calls: tuple[CallRecord, ...] = ()
     repairs: int = 0
     retries: int = 0
+    new_conversation: bool = False
+    said_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """All that a trial was, as far as it got."""
+    """All that a trial was, as far as it got.
+
+    Attributes:
+        turns: One after another.
+        messages: All that was said in them, and before.
+        over: Whether the user had nothing more to say.
+    """
 
     turns: tuple[TurnRecord, ...] = ()
     messages: tuple[Message, ...] = ()
+    over: bool = False
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What the user said in each turn."""
+        said = [m for m in self.messages if isinstance(m, UserMessage)]
+        return tuple(text_of(m.content) for m in said[max(0, len(said) - len(self.turns)) :])
 
     @property
     def usage(self) -> Usage:

@@ -104,6 +104,7 @@ def _unlike(mine: Mapping[str, object], theirs: Mapping[str, object]) -> list[st
 
 _NAMES: Final = {
     "tasks_sha256": "what the users say",
+    "users_sha256": "who plays the users",
     "checks_sha256": "the checks",
     "worlds_sha256": "the worlds",
     "tools_sha256": "the tools",

@@ -12,11 +12,12 @@ import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from agentkit.mistakes import install
-from agentkit_evals.core import EvalError, Trial, TrialResult
+from agentkit_evals.core import EvalError, Transcript, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.runner import Tally, Watcher, Which, Worker, first_error, unfinished
 from agentkit_evals.store import Store, Writer
@@ -109,12 +110,12 @@ class RayWorker:
         self._opening = asyncio.Lock()
 
     async def play(self, trial: Trial) -> TrialResult:
-        """Plays and stores a trial."""
+        """Plays and stores a trial; its transcript stays here, since nobody reads it there."""
         async with self._opening:
             if self._worker is None:
                 opened = Worker.opened(self._manifest, self._store, target=self._target)
                 self._worker = await self._stack.enter_async_context(opened)
-        return await self._worker.play(trial)
+        return replace(await self._worker.play(trial), transcript=Transcript())
 
     async def aclose(self) -> None:
         """Ends what the worker holds."""

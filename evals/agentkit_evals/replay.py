@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentkit.messages import JsonObject, UserMessage, text_of
 from agentkit.testing import FaultServer, Reply, calls, say
 from agentkit_evals.core import Case, TrialResult
-from agentkit_evals.subject import Reference, replayed
+from agentkit_evals.subject import DONE, Reference, answer_of, replayed
 
 __all__ = ["Book", "GoldServer", "book_of"]
 
@@ -29,11 +29,22 @@ class Book:
         said: By the user.
         wanted: Calls.
         at_once: Whether the calls of a turn are one reply.
+        answer: What is said in the end.
+        begins: The turns with which conversations begin, beside the first.
     """
 
     said: tuple[str, ...]
     wanted: tuple[tuple[tuple[str, JsonObject], ...], ...]
     at_once: bool = False
+    answer: str = DONE
+    begins: tuple[int, ...] = ()
+
+    def conversations(self) -> Iterator[Book]:
+        """Each of them as a book of its own."""
+        starts = [0, *self.begins]
+        for start, end in zip(starts, [*self.begins, len(self.said)], strict=True):
+            answer = self.answer if end == len(self.said) else DONE
+            yield Book(self.said[start:end], self.wanted[start:end], self.at_once, answer)
 
 
 def book_of(
@@ -46,18 +57,25 @@ def book_of(
         played: Results of those cases, of an agent that does nothing: they hold what the user says.
         kind: Which reference to play.
     """
-    said = {
-        result.case: tuple(
-            text_of(message.content)
-            for message in result.transcript.messages
-            if isinstance(message, UserMessage)
-        )
-        for result in played
-    }
+    idle = {result.case: result.transcript for result in played}
     return {
-        case.id: Book(said[case.id], tuple(replayed(kind, case.gold)), case.at_once)
+        case.id: Book(
+            said=tuple(
+                text_of(message.content)
+                for message in idle[case.id].messages
+                if isinstance(message, UserMessage)
+            ),
+            wanted=tuple(replayed(kind, case.gold)),
+            at_once=case.at_once,
+            answer=answer_of(kind, case),
+            begins=tuple(
+                number
+                for number, turn in enumerate(idle[case.id].turns)
+                if number and turn.new_conversation
+            ),
+        )
         for case in cases
-        if case.id in said
+        if case.id in idle
     }
 
 
@@ -79,6 +97,10 @@ class GoldServer:
     def __post_init__(self) -> None:
         self._server = FaultServer(then=self._answer, max_model_len=1 << 20)
         self._server.takes_grammar = True
+        self._by_first: dict[str, dict[str, Book]] = {}
+        for book in self.books.values():
+            for part in book.conversations():
+                self._by_first.setdefault(part.said[0], {})[repr(part)] = part
 
     @property
     def url(self) -> str:
@@ -99,7 +121,7 @@ class GoldServer:
             self.asked[said[0]] += 1
         replies = {
             repr(reply): reply
-            for book in self.books.values()
+            for book in self._by_first.get(said[0], {}).values()
             if book.said[: len(said)] == said
             for reply in [self._next(book, len(said) - 1, done)]
         }
@@ -110,7 +132,9 @@ class GoldServer:
     def _next(self, book: Book, turn: int, done: int) -> Reply:
         wanted = book.wanted[turn] if turn < len(book.wanted) else ()
         rest = wanted[done:] if self.together or book.at_once else wanted[done : done + 1]
-        return calls(*rest) if rest else say("Done.")
+        if rest:
+            return calls(*rest)
+        return say(book.answer if turn == len(book.said) - 1 else DONE)
 
 
 def _heard(messages: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], int]:

@@ -101,7 +101,9 @@ async def _again(suite: Suite, case: Case, old: TrialResult, worker: str) -> Tri
 
     if old.grade is None and (old.failure or "").startswith("agent:"):
         return replace(old, worker=worker)  # what ended it was no matter of the suite's
-    outcome = await graded(suite, Trial(case, old.trial, 0), play)
+    ended = old.transcript.over or old.status == "graded"
+    said = (*old.transcript.asked, *((None,) if ended else ()))
+    outcome = await graded(suite, Trial(case, old.trial, 0, said), play)
     return replace(
         outcome,
         transcript=old.transcript,

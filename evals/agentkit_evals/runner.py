@@ -150,7 +150,7 @@ class Worker:
     async def play(self, trial: Trial) -> TrialResult:
         """Plays a trial; its result is on the disk when this returns."""
         result = await self._play(trial, self._writer.name)
-        self._writer.append(result)
+        await self._writer.keep(result)
         return result
 
 

@@ -1,12 +1,14 @@
 """What code a verdict depends on, as hashes that tell what was changed.
 
 A function counts with its source text and with the values that it was made with (defaults, bound
-arguments, what it closes over), a class with its source. Beside them the files count in which they
+arguments, what it closes over), a class with its source, an object with that of its class and with
+what it holds. Beside them the files count in which they
 are, since what they call stands there too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -47,13 +49,28 @@ def _told(thing: Any) -> str:
         thing = thing.func
     plain = _plain(thing)
     values += [getattr(plain, "__defaults__", None), getattr(plain, "__kwdefaults__", None)]
-    closed = inspect.getclosurevars(plain).nonlocals if inspect.isfunction(plain) else {}
-    values += closed.values()
-    try:
-        source = inspect.getsource(plain)
-    except (OSError, TypeError):  # of C, or typed into a console
+    values += inspect.getclosurevars(plain).nonlocals.values() if _closes(plain) else ()
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        values += [getattr(thing, each.name) for each in dataclasses.fields(thing)]
+    else:
+        values += getattr(thing, "__dict__", {}).values() if type(thing) is plain else ()
+    source = _source(getattr(plain, "__code__", plain))
+    if source is None:  # of C, or typed into a console
         source = getattr(plain, "__qualname__", type(plain).__qualname__)
     return source + "".join(f"\0{value!r}" for value in values if not _ADDRESS.search(repr(value)))
+
+
+@functools.lru_cache(maxsize=4096)
+def _source(code: Any) -> str | None:
+    """Of a class or a function's code, which a thousand tasks may share; finding it takes long."""
+    try:
+        return inspect.getsource(code)
+    except (OSError, TypeError):
+        return None
+
+
+def _closes(plain: Any) -> bool:
+    return inspect.isfunction(plain) and plain.__closure__ is not None
 
 
 def _plain(thing: Any) -> Any:

@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
@@ -175,6 +177,8 @@ class Writer:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._path = store.folder / "trials" / f"{self.name}.jsonl"
         self._file: int | None = None
+        self._written = self._synced = 0
+        self._syncing = anyio.Lock()
 
     def append(self, result: TrialResult) -> None:
         """Writes a line; it is on the disk when this returns.
@@ -182,21 +186,44 @@ class Writer:
         Raises:
             EvalError: It cannot be written.
         """
+        with self._named():
+            os.fsync(self._write(result))
+
+    async def keep(self, result: TrialResult) -> None:
+        """As `append`, while other trials go on; results that wait for the disk share its answer.
+
+        Raises:
+            EvalError: It cannot be written.
+        """
+        with self._named():
+            file = self._write(result)
+            self._written += 1
+            mine = self._written
+            async with self._syncing:
+                if self._synced < mine:
+                    written = self._written
+                    await anyio.to_thread.run_sync(os.fsync, file)
+                    self._synced = written
+
+    @contextmanager
+    def _named(self) -> Generator[None]:
         try:
-            self._write(without_secrets(_dumped(result)) + b"\n")
+            yield
         except OSError as error:
             raise EvalError(
                 f"a result cannot be written to {self._path}: {error.strerror}; "
                 "what was written before is kept, and the same run can be gone on with"
             ) from error
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, result: TrialResult) -> int:
+        """Appends a line, which is not on the disk yet; returns the file."""
+        line = without_secrets(_dumped(result)) + b"\n"
         if self._file is None:  # a worker that never finishes a trial leaves no file
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             _sync_folder(self._path.parent)
         if os.write(self._file, line) != len(line):  # as on a disk that is nearly full
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(self._file)
+        return self._file
 
     def close(self) -> None:
         """Nothing more will be written."""

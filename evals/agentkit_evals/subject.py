@@ -1,7 +1,8 @@
 """What is under test: a model behind agentkit's own agent, or a reference that answers by rule.
 
-References prove the harness and show the floor: `gold` makes the calls of the right answer,
-`empty` makes none, `gold-without-last-call` all but the last.
+References prove the harness and show the floor: `gold` makes the calls of the right answer
+and says it, `empty` does neither, `gold-without-last-call` makes all calls but the last, and says
+nothing that would follow from it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from agentkit import Agent, Model, ModelSettings, VLLMModel
 from agentkit.testing import ScriptedModel, calls, say
-from agentkit_evals.core import EvalError, GoldCall, Trial, Turn
+from agentkit_evals.core import Case, EvalError, GoldCall, SuiteError, Trial, Turn
 from agentkit_evals.modules import module_named
 from agentkit_evals.parts import Ablation, model_without, settings_without
 from agentkit_evals.sources import files_hash
 
-__all__ = ["REFERENCES", "AgentMaker", "Reference", "Subject", "replayed"]
+__all__ = ["DONE", "REFERENCES", "AgentMaker", "Reference", "Subject", "answer_of", "replayed"]
 
 Reference: TypeAlias = Literal["gold", "empty", "gold-without-last-call"]
 
@@ -159,10 +160,20 @@ def _reference(kind: Reference) -> AgentMaker:
         turns = replayed(kind, trial.case.gold)
         wanted = turns[number] if number < len(turns) else ()
         replies = [calls(*wanted)] if trial.case.at_once and wanted else [calls(c) for c in wanted]
-        script = [*replies, say("Done.")]
+        last = number == len(turns) - 1
+        script = [*replies, say(answer_of(kind, trial.case) if last else DONE)]
         return _plain(ScriptedModel(script), turn, ModelSettings())
 
     return maker
+
+
+DONE: Final = "Done."
+"""What a reference says where no words are graded."""
+
+
+def answer_of(kind: Reference, case: Case) -> str:
+    """What a reference says in the end."""
+    return case.answer if kind == "gold" and case.answer is not None else DONE
 
 
 def replayed(
@@ -171,12 +182,12 @@ def replayed(
     """The calls that a reference makes, by turn.
 
     Raises:
-        EvalError: The case has no gold calls.
+        SuiteError: The case has no gold calls; so its trial has no verdict.
     """
     if kind == "empty":
         return []
     if gold is None:
-        raise EvalError(f"this suite has no gold calls, so the reference {kind!r} cannot play")
+        raise SuiteError(f"the case has no gold calls, so the reference {kind!r} cannot play it")
     turns = [tuple(turn) for turn in gold]
     if kind == "gold-without-last-call":
         last = max((n for n, turn in enumerate(turns) if turn), default=None)

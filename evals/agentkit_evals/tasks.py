@@ -10,13 +10,15 @@ from __future__ import annotations
 import hashlib
 import inspect
 import reprlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-from agentkit import Limits, Tool, Toolset
+import anyio
+
+from agentkit import AgentKitError, Limits, Tool, Toolset
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     Case,
@@ -31,6 +33,7 @@ from agentkit_evals.core import (
     Turn,
 )
 from agentkit_evals.sources import files_hash, sources_hash
+from agentkit_evals.users import User, name_of
 
 __all__ = ["Task", "TaskSuite"]
 
@@ -46,28 +49,33 @@ class Task(Generic[WorldT]):
 
     Attributes:
         id: Unique within the suite.
-        turns: What the user says, one after another.
+        turns: What the user says, one after another; or somebody who plays the user, such as a
+            `ModelUser` of `agentkit_evals.users`.
         world: Makes a fresh world; trials share nothing.
         tools: What can be done in it.
         check: Looks at the world in the end, and if it takes a second argument at the transcript.
             It returns None or True if all is right; False, or what is wrong in a few words that
             reports can count by; a `Grade`; or a score from 0 to 1 with a reason, of which 1 is a
-            pass.
+            pass. One that asks a model may be `async`; `agentkit_evals.scorers` has some.
         gold: The calls of a right answer, by turn; they prove that the task can be solved.
+        answer: What a right answer says in the end, where the check looks at words.
         instructions: The system text.
         steps: Most model calls of a turn.
+        most_turns: After so many a conversation ends, whatever a played user would say.
         tags: Words to choose tasks by.
-        seconds: That making the world, and checking it, may take.
+        seconds: That making the world, checking it, and what a played user says may each take.
     """
 
     id: str
-    turns: tuple[str, ...]
+    turns: tuple[str, ...] | User
     world: Callable[[], WorldT]
     tools: Callable[[WorldT], Iterable[Tool[..., Any] | Callable[..., Any]]]
-    check: Callable[..., Verdict]
+    check: Callable[..., Verdict | Awaitable[Verdict]]
     gold: tuple[tuple[GoldCall, ...], ...] | None = None
+    answer: str | None = None
     instructions: str | None = None
     steps: int = 20
+    most_turns: int = 50
     tags: tuple[str, ...] = ()
     seconds: float = 30.0
 
@@ -101,14 +109,23 @@ class TaskSuite:
 
     async def cases(self) -> Sequence[Case]:
         """The tasks, in order."""
-        return [Case(task.id, task.gold, task.tags) for task in self._tasks.values()]
+        return [
+            Case(task.id, _gold(task), task.tags, answer=task.answer)
+            for task in self._tasks.values()
+        ]
 
     async def about(self) -> dict[str, str]:
         """Hashes of what the users say, of the checks, of the worlds and their tools, and of the
         files that all of these are in.
         """
         tasks = self._tasks.values()
-        said = repr([(task.id, task.turns, task.gold, task.instructions) for task in tasks])
+        said = repr(
+            [
+                (task.id, _words(task), task.gold, task.answer, task.instructions, task.most_turns)
+                for task in tasks
+            ]
+        )
+        users = [task.turns for task in tasks if not isinstance(task.turns, tuple)]
         checks = [task.check for task in tasks]
         worlds = [task.world for task in tasks]
         tools = [task.tools for task in tasks]
@@ -117,7 +134,8 @@ class TaskSuite:
             "checks_sha256": sources_hash(checks),
             "worlds_sha256": sources_hash(worlds),
             "tools_sha256": sources_hash(tools),
-            "files_sha256": files_hash([*checks, *worlds, *tools]),
+            "users_sha256": sources_hash(users),
+            "files_sha256": files_hash([*checks, *worlds, *tools, *users]),
         }
 
     @asynccontextmanager
@@ -130,10 +148,21 @@ class TaskSuite:
         task = self._tasks[trial.case.id]
         making = partial(_made, task)
         world, tools = await contained(f"the world of {task.id}", making, task.seconds)
-        yield _TaskSession(task, world, tools)
+        yield _TaskSession(task, trial, world, tools)
 
     async def aclose(self) -> None:
         """Holds nothing."""
+
+
+def _gold(task: Task[Any]) -> tuple[tuple[GoldCall, ...], ...] | None:
+    """Words alone are a right answer too."""
+    words_alone = task.gold is None and task.answer is not None
+    return ((),) * len(_words(task) or ((),)) if words_alone else task.gold
+
+
+def _words(task: Task[Any]) -> tuple[str, ...] | None:
+    """What the user says, if nobody plays it."""
+    return task.turns if isinstance(task.turns, tuple) else None
 
 
 def _made(task: Task[WorldT]) -> tuple[WorldT, Toolset]:
@@ -142,28 +171,49 @@ def _made(task: Task[WorldT]) -> tuple[WorldT, Toolset]:
 
 
 class _TaskSession:
-    def __init__(self, task: Task[Any], world: Any, tools: Toolset) -> None:
+    def __init__(self, task: Task[Any], trial: Trial, world: Any, tools: Toolset) -> None:
         self._task = task
+        self._trial = trial
         self._world = world
         self._tools = tools
 
     async def next_turn(self, transcript: Transcript) -> Turn | None:
-        number = len(transcript.turns)
-        if number == len(self._task.turns):
+        turns, number = self._task.turns, len(transcript.turns)
+        if isinstance(turns, tuple):
+            text, said_by = turns[number] if number < len(turns) else None, None
+        else:
+            text, said_by = await self._played(turns, transcript), name_of(turns)
+        if text is None:
             return None
         return Turn(
-            text=self._task.turns[number],
+            text=text,
             tools=self._tools,
             instructions=self._task.instructions,
             limits=Limits(steps=self._task.steps),
+            said_by=said_by,
         )
+
+    async def _played(self, user: User, transcript: Transcript) -> str | None:
+        """What a played user says, or said when the trial was recorded."""
+        number, said = len(transcript.turns), self._trial.said
+        if said is not None:
+            if number >= len(said):
+                raise SuiteError("what the user would have said then was not recorded")
+            return said[number]
+        if number >= self._task.most_turns:
+            return None
+        what = f"the user of {self._task.id}"
+        text = await _called(what, partial(user, transcript, self._trial.seed), self._task.seconds)
+        if text is not None and not isinstance(text, str):
+            raise SuiteError(f"{what} said {reprlib.repr(text)}, which is neither text nor None")
+        return text
 
     async def grade(self, transcript: Transcript) -> Grade:
         what = f"the check of {self._task.id}"
         check = partial(self._task.check, self._world)
         if _takes_two(self._task.check):
             check = partial(check, transcript)
-        grade = _grade(await contained(what, check, self._task.seconds), what)
+        grade = _grade(await _called(what, check, self._task.seconds), what)
         if grade.passed:
             return grade
         if transcript.turns and transcript.turns[-1].stop_reason != "answer":
@@ -171,7 +221,29 @@ class _TaskSession:
         return grade
 
 
-def _takes_two(check: Callable[..., Verdict]) -> bool:
+async def _called(what: str, call: Callable[[], object], seconds: float) -> object:
+    """What a function of the suite returns, which may be `async`: it may ask a model.
+
+    Raises:
+        SuiteError: It raised or took too long.
+        ModelError: The model could not be had.
+    """
+    found = await contained(what, call, seconds)
+    if not inspect.isawaitable(found):
+        return found
+    try:
+        with anyio.fail_after(seconds):
+            awaited: object = await found
+            return awaited
+    except TimeoutError:
+        raise SuiteError(f"{what} did not end within {seconds:g} seconds") from None
+    except AgentKitError:
+        raise
+    except Exception as error:
+        raise SuiteError(f"{what} raised {error!r}"[:500]) from error
+
+
+def _takes_two(check: Callable[..., Any]) -> bool:
     """Whether a check has two arguments without a default: then it is given the transcript too."""
     try:
         parameters = inspect.signature(check).parameters.values()

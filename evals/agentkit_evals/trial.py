@@ -6,10 +6,12 @@ that failed is infrastructure, neither a pass nor a failure.
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -46,6 +48,7 @@ from agentkit_evals.core import (
     Trial,
     TrialLimits,
     TrialResult,
+    Turn,
     TurnRecord,
 )
 from agentkit_evals.subject import AgentMaker
@@ -144,13 +147,23 @@ class _Played:
 
     recorder: _Recorder
     turns: list[TurnRecord] = field(default_factory=list)
+    earlier: tuple[Message, ...] = ()
+    """What was said in conversations before this one."""
     messages: tuple[Message, ...] = ()
+    """What was said in this one."""
+    over: bool = False
     first_tokens: list[float] = field(default_factory=list)
     model_seconds: float = 0.0
 
     @property
     def transcript(self) -> Transcript:
-        return Transcript(tuple(self.turns), self.messages)
+        return Transcript(tuple(self.turns), self.earlier + self.messages, self.over)
+
+    def begin(self, turn: Turn) -> Sequence[Message]:
+        """What the agent is told was said before a turn."""
+        if turn.new_conversation:
+            self.earlier, self.messages = self.earlier + self.messages, ()
+        return self.messages or turn.history
 
 
 class _Recorder:
@@ -204,7 +217,7 @@ async def _play(
         watch = _Watch(turn.tools)
         limits = allowance.over(turn.limits, played.transcript)
         try:
-            history = played.messages or turn.history
+            history = played.begin(turn)
             async for event in agent.stream(turn.text, history=history, limits=limits):
                 watch(event)
                 played.recorder(event)
@@ -214,12 +227,13 @@ async def _play(
         result = watch.result
         assert result is not None, "a stream that does not raise ends with RunFinished"
         played.messages = result.messages
-        played.turns.append(watch.record(result))
+        played.turns.append(watch.record(result, turn))
         if result.stop_reason == "seconds" and watch.running:
             names = ", ".join(call.name for call in watch.running.values())
             raise SuiteError(f"the tool {names} had not ended when the time was over")
         if allowance.spent(played.transcript, result.stop_reason):
             return
+    played.over = True
 
 
 class _Watch:
@@ -247,7 +261,7 @@ class _Watch:
         if not isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
             self._events.append(Timed(event, 0.0))
 
-    def record(self, result: RunResult[Any]) -> TurnRecord:
+    def record(self, result: RunResult[Any], turn: Turn) -> TurnRecord:
         steps = [step for part in parts_of(self._events) for step in part.steps]
         ran = [each for step in steps for each in step.ran.values()]
         return TurnRecord(
@@ -258,6 +272,8 @@ class _Watch:
             calls=tuple(self._call(each.end) for each in ran if each.end is not None),
             repairs=sum(len(each.repairs) for each in ran),
             retries=sum(len(step.restarts) for step in steps),
+            new_conversation=turn.new_conversation,
+            said_by=turn.said_by,
         )
 
     def _call(self, end: ToolFinished) -> CallRecord:
@@ -270,4 +286,11 @@ def _fits(tools: Toolset, call: ToolCall) -> bool:
     tool = tools.get(call.name)
     if tool is None or call.malformed is not None:
         return False
-    return ForeignArguments(tool.definition.parameters).check(call.arguments) == call.arguments
+    reader = _reader(json.dumps(tool.definition.parameters))
+    return reader.check(call.arguments) == call.arguments
+
+
+@lru_cache(maxsize=1024)
+def _reader(schema: str) -> ForeignArguments:
+    """Kept, since each trial makes its tools anew and reading a schema takes milliseconds."""
+    return ForeignArguments(json.loads(schema))

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 from agentkit_evals.core import CallRecord, EvalError, Grade, Transcript, TrialResult, TurnRecord
 from agentkit_evals.manifest import RunManifest
@@ -45,6 +46,24 @@ def test_what_was_appended_is_there_and_sorted(store: Store) -> None:
     wrote(store, line("b", 1), line("a"), line("b", 0))
     assert sorted(store.results()) == [("a", 0), ("b", 0), ("b", 1)]
     assert [json.loads(text)["case"] for text in store.canonical().splitlines()] == ["a", "b", "b"]
+
+
+async def test_results_that_wait_for_the_disk_together_are_all_there(store: Store) -> None:
+    store.begin(MANIFEST)
+    writer = Writer(store)
+    async with anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(writer.keep, line("a", number))
+    writer.close()
+    assert sorted(store.results()) == [("a", number) for number in range(20)]
+
+
+async def test_a_result_that_cannot_be_kept_is_said_with_its_file(store: Store) -> None:
+    store.begin(MANIFEST)
+    writer = Writer(store)
+    (store.folder / "trials").rmdir()
+    with pytest.raises(EvalError, match=r"a result cannot be written to .*No such file"):
+        await writer.keep(line("a"))
 
 
 def test_who_did_it_and_how_long_it_took_is_not_compared(tmp_path: Path) -> None:

@@ -3,8 +3,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from agentkit_evals.core import Case, EvalError, GoldCall, Trial, Turn
+from agentkit_evals.core import (
+    Case,
+    EvalError,
+    GoldCall,
+    SuiteError,
+    Transcript,
+    Trial,
+    Turn,
+)
 from agentkit_evals.subject import Subject, replayed
+from agentkit_evals.tasks import Task, TaskSuite
+from agentkit_evals.trial import run_trial
 
 from agentkit import Agent, Model, ModelSettings, Toolset
 from agentkit.testing import FaultServer, say
@@ -67,8 +77,43 @@ def test_the_last_call_is_that_of_the_last_turn_that_has_one() -> None:
     assert replayed("gold", gold) == list(gold)
     assert replayed("empty", gold) == []
     assert replayed("gold-without-last-call", ((),)) == [()]
-    with pytest.raises(EvalError, match="no gold calls"):
+    with pytest.raises(SuiteError, match="no gold calls"):
         replayed("gold", None)
+
+
+def asked(answer: str | None, gold: tuple[tuple[GoldCall, ...], ...] | None = None) -> TaskSuite:
+    def check(_world: object, transcript: Transcript) -> bool:
+        return transcript.turns[-1].output == "Paris"
+
+    task = Task(
+        id="capital",
+        turns=("Which one?", "Of France."),
+        world=object,
+        tools=lambda _: [],
+        check=check,
+        gold=gold,
+        answer=answer,
+    )
+    return TaskSuite("capitals", [task])
+
+
+async def test_a_right_answer_may_be_words_which_gold_alone_says_in_the_end() -> None:
+    for kind, passed in (("gold", True), ("gold-without-last-call", False), ("empty", False)):
+        suite = asked("Paris")
+        (case,) = await suite.cases()
+        async with Subject(model=kind).opened() as make:
+            result = await run_trial(suite, Trial(case, 0, 1), make, "here")
+        assert result.passed is passed
+        assert result.transcript.turns[0].output == "Done."
+
+
+async def test_a_case_without_gold_has_no_verdict_and_the_run_goes_on() -> None:
+    suite = asked(None)
+    (case,) = await suite.cases()
+    async with Subject(model="gold").opened() as make:
+        result = await run_trial(suite, Trial(case, 0, 1), make, "here")
+    assert result.status == "infrastructure"
+    assert "the case has no gold calls" in str(result.failure)
 
 
 async def test_settings_are_part_of_what_a_run_is() -> None:

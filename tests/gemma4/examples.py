@@ -155,6 +155,7 @@ _BY_PATTERN: Final = (
     "a1",
     "https://example.com",
     "ABC",
+    "status=open",
 )
 
 
@@ -208,7 +209,7 @@ def _number(schema: Mapping[str, Any], root: Any, depth: int) -> int | float:
     if low is None and high is None:
         return 7 * step if isinstance(step, int) else step
     if low is None or isinstance(low, bool):
-        return 0 if isinstance(high, bool) or high is None else float(high) - 1
+        return 0 if isinstance(high, bool) or high is None else high - 1
     found: int | float = low if "minimum" in schema else low + 1
     return found
 

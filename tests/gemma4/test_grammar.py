@@ -173,7 +173,7 @@ def _writable(value: Any) -> bool:
         (
             {"type": "string", "pattern": "^[a-z]+$", "maxLength": 3},
             ["abc"],
-            ["a" * 129, "a b", ""],
+            ["a b", ""],
         ),
         ({"type": "string", "format": "date"}, ["2026-02-28"], ["2026-02-30", "26-1-1", ""]),
         ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, [[], [1, 2]], [[1, 2, 3]]),
@@ -297,8 +297,22 @@ def test_ordinary_text_with_angle_brackets_can_be_written_under_every_limit(
         assert compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}'), text
 
 
-@given(st.text('<|">tool_cal x', max_size=30), st.sampled_from([0, 1, 2, 3, 7, 20]))
-@settings(max_examples=200, deadline=None)
+# What literals are made of, and what they are not: counted from its end, a text meets them there.
+PIECES = (
+    *("<", "|", '"', ">", "l", "_", "a", "x", "call", ">>", "<p>", "<tool", '<|"', "<|", "|>"),
+    *('<|"|', "<tool_call|", "<channel|", "tool_call|>", "channel|>", '|"|>', '"|>', "l|>"),
+    *("ll|>", "el|>", "model|>", "all|>f()"),
+)
+
+
+@given(
+    st.one_of(
+        st.text('<|">tool_cal x', max_size=30),
+        st.lists(st.sampled_from(PIECES), max_size=5).map("".join),
+    ),
+    st.sampled_from([0, 1, 2, 3, 7]),
+)
+@settings(max_examples=400, deadline=None)
 def test_a_text_is_out_of_reach_only_if_it_spells_an_end_or_is_too_short(
     text: str, least: int
 ) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise, takewhile
+
 import pytest
 from tokenizers import Tokenizer
 
@@ -22,3 +24,16 @@ def test_a_vocabulary_of_a_real_gemmas_size_has_its_controls_and_spells_any_text
     ids = tokenizer.encode(TEXT, add_special_tokens=False).ids
     assert IDS["<|turn>"] in ids
     assert tokenizer.decode(ids, skip_special_tokens=False) == TEXT
+
+
+@pytest.mark.parametrize("kind", [None, "synthetic"])
+def test_a_compiler_has_as_much_to_walk_through_as_in_the_real_vocabulary(
+    kind: Kind | None,
+) -> None:
+    tokenizer = Tokenizer.from_file(str(real_size_tokenizer(kind) / "tokenizer.json"))
+    tokens = sorted(text.replace("▁", " ").encode() for text in tokenizer.get_vocab())
+    shared = sum(
+        sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(one, two, strict=False)))
+        for one, two in pairwise(tokens)
+    )
+    assert 580_000 < sum(map(len, tokens)) - shared < 760_000

@@ -41,7 +41,7 @@ _FIRST_SPACE: Final = 107
 _FIRST_BYTE: Final = 238
 """Id of the token for the byte 0, in Gemma 3; the other 255 follow."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Part of the file's name: another one makes the files anew."""
 
 
@@ -121,7 +121,8 @@ def _added(number: int, content: str, *, special: bool = False) -> dict[str, Any
 # --- without a network -------------------------------------------------------------------------
 
 _SCRIPTS: Final = {
-    "latin": "etaoinshrdlucmfwypvbgkjqxzETAOINSHRDLUCMFWYPVBGKJQXZàáâãäåæçèéêëíñóöøüßőžšł",
+    "latin": "etaoinshrdlucmfwypvbgkjqxzETAOINSHRDLUCMFWYPVBGKJQXZ",
+    "accents": "àáâãäåæçèéêëíñóöøüßőžšł",
     "greek": "".join(map(chr, range(0x3B1, 0x3CA))),
     "cyrillic": "".join(map(chr, range(0x430, 0x450))),
     "hebrew": "".join(map(chr, range(0x5D0, 0x5EB))),
@@ -138,19 +139,21 @@ grammar costs depends on tokens such as `</` and `"},`.
 """
 
 _SHARES: Final = {
-    "latin": 60,
+    "latin": 66,
+    "accents": 3,
     "cyrillic": 8,
     "han": 8,
-    "signs": 6,
-    "arabic": 4,
-    "hangul": 4,
-    "kana": 3,
-    "devanagari": 3,
-    "greek": 2,
+    "signs": 3,
+    "arabic": 3,
+    "hangul": 3,
+    "kana": 1,
+    "devanagari": 2,
+    "greek": 1,
     "hebrew": 1,
     "thai": 1,
 }
-"""How many words of a hundred each script gets."""
+"""How many words of a hundred each script gets: about as in the real vocabulary, of which 43 % is
+not ASCII and 2.6 % holds a `<`."""
 
 _LONGEST: Final = 16
 """Characters of a made-up word at most."""
@@ -201,9 +204,12 @@ def _words(taken: set[str]) -> Iterator[tuple[str, str]]:
     while True:
         script = shares[int(rng.random() * len(shares))]
         known = parts[script]
-        # The earlier a part came, the more words it is in, as in any language.
-        left = "▁" if rng.random() < 0.1 else known[int(rng.random() ** 2 * len(known))]
-        right = known[int(rng.random() ** 3 * len(known))]
+        # The earlier a part came, the more words it is in, as in any language. The powers give
+        # the words as many beginnings in common as those of the real vocabulary have, since a
+        # compiler walks each beginning once: 0.74 million bytes in the tree of all tokens, where
+        # the real one has 0.60.
+        left = "▁" if rng.random() < 0.1 else known[int(rng.random() ** 3 * len(known))]
+        right = known[int(rng.random() ** 12 * len(known))]
         word = left + right
         if right.startswith("▁") or len(word) > _LONGEST or word in taken:
             continue

@@ -5,7 +5,9 @@
 Standard library only, one JSON line in, one out. The package evaluates strings as Python; here a
 string is built only from a name that the case offers and the `repr` of JSON values, so no text of
 a model is ever evaluated. Its backends live in a module's globals under the model's name: every
-trial and every grading gets a name of its own, and leaves nothing behind.
+trial and every grading gets a name of its own, and leaves nothing behind. What a model called
+without being offered it is graded too, as upstream does; such a name is written only if it is one
+of the world's functions or of the gold calls, else as one that is nowhere.
 
 The protocol (which documents the model sees, when functions are held back, how a verdict is
 reached) is that of bfcl-eval 2026.3.23, `model_handler/base_handler.py` and
@@ -15,6 +17,7 @@ reached) is that of bfcl-eval 2026.3.23, `model_handler/base_handler.py` and
 from __future__ import annotations
 
 import ast
+import builtins
 import copy
 import hashlib
 import importlib
@@ -22,6 +25,7 @@ import inspect
 import json
 import keyword
 import os
+import re
 import resource
 import sys
 import uuid
@@ -34,9 +38,15 @@ _MEMORY = 2 << 30  # bytes of address space; the backends need a few megabytes
 _SECONDS = 20  # of processor time for one answer
 _ADDED = "I have updated some more functions you can choose from. What about now?"
 _FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.")
+NOWHERE = "no_such_function()"
+"""A call that fails and changes nothing."""
+WRONG_KEY = "Error during execution: an argument's name is none that a function can have"
 _NAMED = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.chmod", "os.link", "os.symlink")
 
+_NAME = re.compile(r"^\w+(?=\()")
+
 _Json = dict[str, Any]
+_Called = list[Any]  # a name, arguments by name, and whether it was on offer
 
 
 class _Cases:
@@ -46,12 +56,19 @@ class _Cases:
         self._utils: Any = importlib.import_module("bfcl_eval.utils")
         self.category = category
         self.data = Path(str(self._utils.__file__)).parent / "data"
-        entries = self._utils.load_file(self.data / f"BFCL_v4_{category}.json")
-        answers = self._utils.load_ground_truth_entry(category)
+        self.files = self._files()
+        entries, answers = map(self._utils.load_file, self.files)
         self.entries = {entry["id"]: entry for entry in entries}
         self.truth = {answer["id"]: answer["ground_truth"] for answer in answers}
         if list(self.entries) != list(self.truth):
             raise ValueError(f"questions and answers of {category} do not belong together")
+
+    def _files(self) -> list[Path]:
+        """Questions and answers; what upstream does not score lies apart."""
+        name, unused = f"BFCL_v4_{self.category}.json", self.data / "unused_datasets"
+        if (unused / "question" / name).exists():
+            return [unused / "question" / name, unused / "possible_answer" / name]
+        return [self.data / name, self.data / "possible_answer" / name]
 
     def entry(self, case: str) -> _Json:
         """A case with its functions: `load_dataset_entry`, which does all at once, for one."""
@@ -62,11 +79,9 @@ class _Cases:
         return made
 
     def hashes(self) -> dict[str, str]:
-        name = f"BFCL_v4_{self.category}.json"
-        files = [self.data / name, self.data / "possible_answer" / name]
-        files += sorted((self.data / "multi_turn_func_doc").glob("*.json"))
+        documents = sorted((self.data / "multi_turn_func_doc").glob("*.json"))
         digest = hashlib.sha256()
-        for file in files:
+        for file in [*self.files, *documents]:
             digest.update(file.read_bytes())
         return {"data_sha256": digest.hexdigest()}
 
@@ -102,13 +117,9 @@ class _Trial:
     def call(self, name: str, arguments: _Json) -> str:
         if name not in self.offered:
             return f"Error during execution: there is no function {name!r}"
-        for key in arguments:
-            if not key.isidentifier() or keyword.iskeyword(key):
-                return f"Error during execution: {key!r} is no name of an argument"
-        text = f"{name}({','.join(f'{key}={value!r}' for key, value in arguments.items())})"
+        text = call_text(name, arguments)
         self.executed[-1].append(text)
-        (result,) = self._execute([text])
-        return result
+        return self._execute([text])[0] if text != NOWHERE else WRONG_KEY
 
     def _execute(self, calls: list[str]) -> list[str]:
         results, _ = _utils().execute_multi_turn_func_call(
@@ -117,12 +128,14 @@ class _Trial:
             self.entry["involved_classes"],
             self.name,
             self.entry["id"],
-            long_context="long_context" in self.category,
+            long_context="long_context" in self.category or "composite" in self.category,
         )
         made: list[str] = results
         return made
 
-    def grade(self) -> _Json:
+    def grade(self, called: list[list[_Called]]) -> _Json:
+        for number, calls in enumerate(called):
+            self.executed[number] = self._all(self.executed[number], calls)
         played = len(self.executed)
         verdict: _Json = {"valid": False, "error_type": "multi_turn:force_terminated"}
         if played == len(self.truth):
@@ -142,9 +155,39 @@ class _Trial:
             "overcalled": sum(bool(self.executed[n]) for n in idle),
         }
 
+    def _all(self, executed: list[str], called: list[_Called]) -> list[str]:
+        """What was executed in a turn, and between it what was called without being offered."""
+        known = {name for turn in self.truth for text in turn for name in _NAME.findall(text)}
+        known -= set(dir(builtins))
+        known |= {name for each in self.entry["involved_classes"] for name in _parameters(each)}
+        left, made = list(executed), []
+        for name, arguments, offered in called:
+            if not offered:
+                made.append(call_text(name, arguments) if name in known else NOWHERE)
+            elif left and left[0].startswith((f"{name}(", NOWHERE)):
+                made.append(left.pop(0))
+        return made + left
 
-def _gold(truth: list[list[str]], classes: list[str]) -> Iterator[list[Any]]:
-    """The gold calls with named arguments, as a model has to write them."""
+
+def call_text(name: str, arguments: _Json) -> str:
+    """A call as Python; one that fails, where a key is no name of an argument."""
+    if any(not key.isidentifier() or keyword.iskeyword(key) for key in arguments):
+        return NOWHERE
+    return f"{name}({','.join(f'{key}={value!r}' for key, value in arguments.items())})"
+
+
+def _gold(truth: list[list[str]], classes: list[str]) -> list[list[Any]] | None:
+    """The gold calls with named arguments, as a model has to write them.
+
+    None where one of them is no call: a few of `composite` are cut or not closed.
+    """
+    try:
+        return list(_named(truth, classes))
+    except (SyntaxError, AssertionError):
+        return None
+
+
+def _named(truth: list[list[str]], classes: list[str]) -> Iterator[list[Any]]:
     named: dict[str, list[str]] = {}
     for name in classes:
         named |= _parameters(name)
@@ -154,7 +197,7 @@ def _gold(truth: list[list[str]], classes: list[str]) -> Iterator[list[Any]]:
             node = ast.parse(text, mode="eval").body
             assert isinstance(node, ast.Call)
             assert isinstance(node.func, ast.Name)
-            values = zip(named[node.func.id], node.args, strict=False)
+            values = zip(named.get(node.func.id, ()), node.args, strict=False)
             arguments = {key: ast.literal_eval(value) for key, value in values}
             arguments |= {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
             calls.append([node.func.id, arguments])
@@ -163,18 +206,22 @@ def _gold(truth: list[list[str]], classes: list[str]) -> Iterator[list[Any]]:
 
 @cache
 def _parameters(name: str) -> dict[str, list[str]]:
-    """The methods of one of the package's backends, each with its parameters."""
+    """The functions of one of the package's backends, each with its parameters."""
     backend = importlib.import_module("bfcl_eval.constants.executable_backend_config")
     module = importlib.import_module(backend.CLASS_FILE_PATH_MAPPING[name])
     methods = inspect.getmembers(getattr(module, name), inspect.isfunction)
-    return {method: list(inspect.signature(f).parameters)[1:] for method, f in methods}
+    return {
+        method: list(inspect.signature(f).parameters)[1:]
+        for method, f in methods
+        if not method.startswith("_")
+    }
 
 
 def _utils() -> Any:
     return importlib.import_module("bfcl_eval.eval_checker.multi_turn_eval.multi_turn_utils")
 
 
-def _forget() -> None:
+def forget() -> None:
     """Drops the backends that the package keeps in its globals."""
     kept = vars(_utils())
     for name in [name for name in kept if name.startswith(("trial_", "grading_"))]:
@@ -193,13 +240,13 @@ class _Worker:
         match question:
             case {"do": "cases"}:
                 gold = {
-                    case: list(_gold(truth, self.cases.entries[case]["involved_classes"]))
+                    case: _gold(truth, self.cases.entries[case]["involved_classes"])
                     for case, truth in self.cases.truth.items()
                 }
                 tags = {case: e["involved_classes"] for case, e in self.cases.entries.items()}
                 return {"cases": gold, "tags": tags, "about": self.cases.hashes()}
             case {"do": "open", "case": str(case)}:
-                _forget()
+                forget()
                 self.trial = _Trial(self.cases, case)
                 return {"turns": self.trial.turns()}
             case {"do": "turn", "turn": int(turn)} if self.trial:
@@ -207,9 +254,9 @@ class _Worker:
                 return {}
             case {"do": "call", "name": str(name), "arguments": dict(arguments)} if self.trial:
                 return {"result": self.trial.call(name, arguments)}
-            case {"do": "grade"} if self.trial:
-                verdict = self.trial.grade()
-                _forget()
+            case {"do": "grade", "called": list(called)} if self.trial:
+                verdict = self.trial.grade(called)
+                forget()
                 return verdict
             case _:
                 return {"error": "not a question"}

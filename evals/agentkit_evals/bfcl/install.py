@@ -1,11 +1,12 @@
 """The package `bfcl-eval`, in a folder of its own.
 
-Its declared dependencies are 150 packages with pins that fight vLLM's; what is used here needs two
+Its declared dependencies are 150 packages with pins that fight vLLM's; what is used here needs four
 small ones. So it is installed without dependencies and imported in child processes only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,4 +50,6 @@ def install(progress: Callable[[str], None]) -> Path:
 
 
 def _folder() -> Path:
-    return cache_folder() / "suites" / f"bfcl-eval-{VERSION}"
+    """Named by what is put into it, so that another list makes another folder."""
+    digest = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()[:8]
+    return cache_folder() / "suites" / f"bfcl-eval-{VERSION}-{digest}"

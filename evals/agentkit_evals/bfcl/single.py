@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentkit import Limits, Toolset
 from agentkit.messages import AssistantMessage, JsonObject, Message, UserMessage
-from agentkit_evals.bfcl.children import BfclChildren
-from agentkit_evals.bfcl.install import VERSION
+from agentkit_evals.bfcl.category import BfclCategory, gold_calls
 from agentkit_evals.bfcl.tools import tool_of
 from agentkit_evals.core import (
     Case,
     EvalError,
-    GoldCall,
     Grade,
     Session,
     Suite,
@@ -50,7 +48,7 @@ SINGLE: Final = (
 """As upstream calls them."""
 
 
-class BfclSingleSuite:
+class BfclSingleSuite(BfclCategory):
     """One single-turn category.
 
     Args:
@@ -65,36 +63,22 @@ class BfclSingleSuite:
             raise EvalError(
                 f"BFCL has no category {category!r} here; there are {', '.join(SINGLE)}"
             )
-        self._category = category
-        self._children = BfclChildren("single_child.py", category)
-
-    @property
-    def name(self) -> str:
-        """`bfcl:` and the category."""
-        return f"bfcl:{self._category}"
+        super().__init__(category, "single_child.py")
 
     async def cases(self) -> Sequence[Case]:
         """All of them; a few have no gold calls, since the checker takes none that we know."""
-        listed = await self._children.listed()
+        listed = await self._list()
         return [
-            Case(name, None if gold is None else _turns(gold), at_once=True)
+            Case(name, None if gold is None else gold_calls(gold), at_once=True)
             for name, gold in listed["cases"].items()
         ]
-
-    async def about(self) -> dict[str, str]:
-        """The package's version and the hash of the category's files."""
-        return {"bfcl-eval": VERSION, **(await self._children.listed())["about"]}
 
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
         """A case; a child is asked for it, and again for its grade."""
-        async with self._children.child() as child:
+        async with self._child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _SingleSession(child, trial.case.id, self._category, opened)
-
-    async def aclose(self) -> None:
-        """Ends the child processes."""
-        self._children.close()
 
 
 class _SingleSession:
@@ -134,10 +118,6 @@ class _SingleSession:
 
 async def _noted(**_: Any) -> str:
     return "Noted."
-
-
-def _turns(gold: list[list[list[Any]]]) -> tuple[tuple[GoldCall, ...], ...]:
-    return tuple(tuple((name, arguments) for name, arguments in turn) for turn in gold)
 
 
 def _message(said: JsonObject) -> Message:

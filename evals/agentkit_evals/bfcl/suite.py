@@ -2,7 +2,9 @@
 
 Protocol: no system prompt; a reply without calls ends the user's turn; a turn of more than 20 steps
 with calls ends the conversation. A case is passed when after every turn the world's state equals
-that of the gold calls and their results are among what the agent's calls returned. The package is
+that of the gold calls and their results are among what the agent's calls returned. A call to a
+function that is not on offer (yet) is answered with that, and graded as upstream grades it, which
+looks at what was called and not at what was offered: as if it had been done. The package is
 `bfcl-eval` (Apache-2.0); nothing of it is imported here, see `child.py`.
 """
 
@@ -15,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentkit import Limits, Tool, ToolError, Toolset
 from agentkit.messages import JsonObject
-from agentkit_evals.bfcl.children import BfclChildren
-from agentkit_evals.bfcl.install import VERSION
+from agentkit_evals.bfcl.category import LIMITS, STEPS, BfclCategory, gold_calls
 from agentkit_evals.bfcl.tools import tool_of
 from agentkit_evals.core import (
     Case,
@@ -33,16 +34,11 @@ from agentkit_evals.isolated import Child
 
 __all__ = ["CATEGORIES", "BfclSuite"]
 
-CATEGORIES: Final = ("base", "miss_param", "miss_func", "long_context")
-"""The multi-turn categories, 200 cases each."""
-
-_STEPS: Final = 21
-"""Model calls of a turn: upstream gives a turn up after its 21st step with calls."""
-
-_LIMITS: Final = ("steps", "tool_calls", "tokens", "seconds", "cost")
+CATEGORIES: Final = ("base", "miss_param", "miss_func", "long_context", "composite")
+"""The multi-turn categories, 200 cases each. Upstream scores all but `composite`."""
 
 
-class BfclSuite:
+class BfclSuite(BfclCategory):
     """One multi-turn category.
 
     Args:
@@ -57,40 +53,25 @@ class BfclSuite:
         if short not in CATEGORIES:
             known = ", ".join(f"multi_turn_{name}" for name in CATEGORIES)
             raise EvalError(f"BFCL has no category {category!r} here; there are {known}")
-        self._category = f"multi_turn_{short}"
-        self._children = BfclChildren("child.py", self._category)
-
-    @property
-    def name(self) -> str:
-        """`bfcl:` and the category."""
-        return f"bfcl:{self._category}"
+        super().__init__(f"multi_turn_{short}", "child.py")
 
     async def cases(self) -> Sequence[Case]:
-        """All 200, each with the backends that it needs as tags; see `Suite.cases`."""
-        listed = await self._children.listed()
+        """All 200, each with the backends that it needs as tags; see `Suite.cases`.
+
+        A few of `composite` have no gold calls: what upstream has there is no call at all.
+        """
+        listed = await self._list()
         return [
-            Case(
-                name,
-                tuple(tuple((call[0], call[1]) for call in turn) for turn in gold),
-                tuple(listed["tags"][name]),
-            )
+            Case(name, None if gold is None else gold_calls(gold), tuple(listed["tags"][name]))
             for name, gold in listed["cases"].items()
         ]
-
-    async def about(self) -> dict[str, str]:
-        """The package's version and the hash of the category's files."""
-        return {"bfcl-eval": VERSION, **(await self._children.listed())["about"]}
 
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
         """A world in a child process, of this trial alone."""
-        async with self._children.child() as child:
+        async with self._child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _BfclSession(child, opened["turns"])
-
-    async def aclose(self) -> None:
-        """Ends the child processes."""
-        self._children.close()
 
 
 class _BfclSession:
@@ -102,21 +83,25 @@ class _BfclSession:
     async def next_turn(self, transcript: Transcript) -> Turn | None:
         """The user's next words, whatever the agent said; None after the last."""
         number = len(transcript.turns)
-        ended = transcript.turns and transcript.turns[-1].stop_reason in _LIMITS
+        ended = transcript.turns and transcript.turns[-1].stop_reason in LIMITS
         if number == len(self._turns) or ended:
             return None
         await self._child.ask({"do": "turn", "turn": number})
         turn = self._turns[number]
         for document in turn["new"]:
-            made = _tool(self._child, document)
+            made = world_tool(self._child, document)
             self._tools[made.name] = made
         return Turn(
-            text=turn["text"], tools=Toolset(self._tools.values()), limits=Limits(steps=_STEPS)
+            text=turn["text"], tools=Toolset(self._tools.values()), limits=Limits(steps=STEPS)
         )
 
-    async def grade(self, transcript: Transcript) -> Grade:  # noqa: ARG002 - the world knows what was done
+    async def grade(self, transcript: Transcript) -> Grade:
         """Upstream's own verdict."""
-        verdict = await self._child.ask({"do": "grade"})
+        called = [
+            [[call.name, call.arguments, call.kind != "unknown_tool"] for call in turn.calls]
+            for turn in transcript.turns
+        ]
+        verdict = await self._child.ask({"do": "grade", "called": called})
         return Grade(
             passed=verdict["valid"],
             error=verdict["error_type"],
@@ -126,7 +111,8 @@ class _BfclSession:
         )
 
 
-def _tool(child: Child, document: JsonObject) -> Tool[..., Any]:
+def world_tool(child: Child, document: JsonObject) -> Tool[..., Any]:
+    """A function of the world that a child holds."""
     return tool_of(document, partial(_call, child, document["name"]))
 
 

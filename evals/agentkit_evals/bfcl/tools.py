@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from agentkit import Tool
@@ -22,17 +24,30 @@ def tool_of(document: JsonObject, call: Callable[..., Awaitable[str]]) -> Tool[.
         document: As BFCL describes the function.
         call: Does it, given the arguments by name.
     """
+    return replace(_read(json.dumps(document)), function=call)
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Tool[..., Any]:
+    """A function's tool that does nothing; kept, since reading its schema takes milliseconds, and
+    each trial has dozens of them.
+    """
+    document: JsonObject = json.loads(text)
     definition = definition_of(document)
     made = Tool.from_schema(
         definition.name,
         definition.description,
         definition.parameters,
-        call,
+        _nothing,
         # Calls of one reply act on one world: in the order of the reply, one after another.
         options=ToolOptions(lock=_one_world),
         place=f"{document['name']!r} of BFCL",
     )
     return replace(made, signature=_Lenient(made.signature))
+
+
+async def _nothing(**_: Any) -> str:
+    return ""
 
 
 def _one_world(arguments: Mapping[str, Any]) -> str:  # noqa: ARG001 - the same for all

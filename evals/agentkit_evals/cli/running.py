@@ -27,6 +27,7 @@ from agentkit_evals.cli.shared import (
     prices_of,
     say,
     show,
+    spread,
     store_of,
 )
 from agentkit_evals.core import Suite, TrialLimits
@@ -121,36 +122,81 @@ MostLost: TypeAlias = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What `run` and `ablate` are both asked for."""
+
+    suite: SuiteName
+    model: ModelOption = None
+    model_name: ModelName = None
+    name: NewName = None
+    agent: AgentOption = None
+    limit: Limit = None
+    case: Cases = None
+    tag: Tags = None
+    shuffle: Shuffle = None
+    trials: Trials = 1
+    seed: Seed = 0
+    temperature: Temperature = None
+    max_tokens: MaxTokens = None
+    trial_seconds: TrialSeconds = None
+    trial_tokens: TrialTokens = None
+    trial_memory: TrialMemory = None
+    runner: RunnerOption = "local"
+    workers: Workers = 2
+    concurrency: Concurrency = 8
+    folder: Folder = None
+    as_json: AsJson = False
+
+    @property
+    def hands(self) -> _Hands:
+        """Who plays."""
+        return _Hands(self.runner, self.workers, self.concurrency)
+
+    async def planned(self, thinking: bool | None) -> RunManifest:
+        """What is to be played, on a model that can be reached."""
+        megabytes = self.trial_memory
+        subject = Subject(
+            model=self.model or os.environ.get("AGENTKIT_BASE_URL") or "",
+            model_name=self.model_name,
+            settings=ModelSettings(
+                temperature=self.temperature, max_tokens=self.max_tokens, thinking=thinking
+            ),
+            agent=self.agent,
+        )
+        loaded, target = _loaded(self.suite)
+        try:
+            return await planned(
+                loaded,
+                target,
+                await subject.pinned(),
+                limit=self.limit,
+                only=self.case or (),
+                tags=self.tag or (),
+                shuffle=self.shuffle,
+                trials=self.trials,
+                seed=self.seed,
+                limits=TrialLimits(
+                    seconds=self.trial_seconds,
+                    tokens=self.trial_tokens,
+                    memory=None if megabytes is None else megabytes * 1_000_000,
+                ),
+            )
+        finally:
+            await loaded.aclose()
+
+
 # --- commands ----------------------------------------------------------------------------------
 
 
+@spread
 def run_suite(
-    suite: SuiteName,
-    model: ModelOption = None,
-    model_name: ModelName = None,
-    name: NewName = None,
-    agent: AgentOption = None,
-    limit: Limit = None,
-    case: Cases = None,
-    tag: Tags = None,
-    shuffle: Shuffle = None,
-    trials: Trials = 1,
-    seed: Seed = 0,
-    temperature: Temperature = None,
-    max_tokens: MaxTokens = None,
+    asked: _Asked,
     thinking: Thinking = None,
-    trial_seconds: TrialSeconds = None,
-    trial_tokens: TrialTokens = None,
-    trial_memory: TrialMemory = None,
-    runner: RunnerOption = "local",
-    workers: Workers = 2,
-    concurrency: Concurrency = 8,
     most_lost: MostLost = 0.05,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     price_cached: PriceCached = None,
-    folder: Folder = None,
-    as_json_: AsJson = False,
 ) -> None:
     """Run a suite, or go on with a run, and report.
 
@@ -161,22 +207,12 @@ def run_suite(
     Exit codes: 0 reported, 1 more trials than --most-lost without a verdict, or the server failed,
     2 used wrongly, 130 stopped by Ctrl-C.
     """
-    settings = ModelSettings(temperature=temperature, max_tokens=max_tokens, thinking=thinking)
-    subject = _subject(model, model_name, settings, agent)
-    store = store_of(folder, name or _named(suite))
-    limits = _limits(trial_seconds, trial_tokens, trial_memory)
-    scope = _Scope(limit, tuple(case or ()), tuple(tag or ()), shuffle, trials, seed, limits)
-    hands = _Hands(runner, workers, concurrency)
+    store = store_of(asked.folder, asked.name or _named(asked.suite))
 
     async def main() -> int:
-        loaded, target = _loaded(suite)
-        try:
-            manifest = await scope.planned(loaded, target, await subject.pinned())
-        finally:
-            await loaded.aclose()
-        await hands.run(manifest, store)
+        await asked.hands.run(await asked.planned(thinking), store)
         found = report(store, prices_of(price_in, price_out, price_cached))
-        show(as_json(found) if as_json_ else as_table(found))
+        show(as_json(found) if asked.as_json else as_table(found))
         say(f"kept in {store.folder}")
         return 1 if found.infrastructure_share > most_lost else 0
 
@@ -213,8 +249,9 @@ def retry_run(
     end(main)
 
 
+@spread
 def ablate_suite(
-    suite: SuiteName,
+    asked: _Asked,
     off: Annotated[
         list[str] | None,
         typer.Option(
@@ -222,26 +259,6 @@ def ablate_suite(
             help=f"Switched off in a run: {', '.join(ABLATIONS)}. May be repeated; default: all.",
         ),
     ] = None,
-    model: ModelOption = None,
-    model_name: ModelName = None,
-    name: NewName = None,
-    agent: AgentOption = None,
-    limit: Limit = None,
-    case: Cases = None,
-    tag: Tags = None,
-    shuffle: Shuffle = None,
-    trials: Trials = 1,
-    seed: Seed = 0,
-    temperature: Temperature = None,
-    max_tokens: MaxTokens = None,
-    trial_seconds: TrialSeconds = None,
-    trial_tokens: TrialTokens = None,
-    trial_memory: TrialMemory = None,
-    runner: RunnerOption = "local",
-    workers: Workers = 2,
-    concurrency: Concurrency = 8,
-    folder: Folder = None,
-    as_json_: AsJson = False,
 ) -> None:
     """Measure what parts of agentkit are worth: one run with all on, one more with each one off.
 
@@ -252,31 +269,21 @@ def ablate_suite(
     Exit codes: 0 compared, 1 the server failed, 2 used wrongly, 130 stopped by Ctrl-C.
     """
     parts = _parts(off or ABLATIONS)
-    thinking = True if "reasoning" in parts else None
-    settings = ModelSettings(temperature=temperature, max_tokens=max_tokens, thinking=thinking)
-    subject = _subject(model, model_name, settings, agent)
-    base = name or f"{_named(suite)}-ablation"
-    limits = _limits(trial_seconds, trial_tokens, trial_memory)
-    scope = _Scope(limit, tuple(case or ()), tuple(tag or ()), shuffle, trials, seed, limits)
-    hands = _Hands(runner, workers, concurrency)
-    all_on = store_of(folder, f"{base}-all-on")
-    others = [store_of(folder, f"{base}-{part}-off") for part in parts]
+    base = asked.name or f"{_named(asked.suite)}-ablation"
+    all_on = store_of(asked.folder, f"{base}-all-on")
+    others = [store_of(asked.folder, f"{base}-{part}-off") for part in parts]
 
     async def main() -> int:
-        loaded, target = _loaded(suite)
-        try:
-            whole = await scope.planned(loaded, target, await subject.pinned())
-        finally:
-            await loaded.aclose()
+        whole = await asked.planned(True if "reasoning" in parts else None)
         runs = [(all_on, whole)]
         for store, part in zip(others, parts, strict=True):
             less = replace(whole.subject, off=(part,))
             runs.append((store, replace(whole, subject=less)))
         for store, manifest in runs:
             say(f"{store.folder.name}:")
-            await hands.run(manifest, store)
+            await asked.hands.run(manifest, store)
         found = ablated(all_on, dict(zip(parts, others, strict=True)))
-        show(ablation_json(found) if as_json_ else ablation_table(found))
+        show(ablation_json(found) if asked.as_json else ablation_table(found))
         return 0
 
     end(main)
@@ -313,13 +320,6 @@ def rescore_run(
 # --- what they are made of ---------------------------------------------------------------------
 
 
-def _subject(
-    model: str | None, model_name: str | None, settings: ModelSettings, agent: str | None
-) -> Subject:
-    model = model or os.environ.get("AGENTKIT_BASE_URL") or ""
-    return Subject(model=model, model_name=model_name, settings=settings, agent=agent)
-
-
 def _parts(names: Sequence[str]) -> list[Ablation]:
     if unknown := [name for name in names if name not in ABLATIONS]:
         known = ", ".join(ABLATIONS)
@@ -330,11 +330,6 @@ def _parts(names: Sequence[str]) -> list[Ablation]:
 def _named(suite: str) -> str:
     plain = suite.rpartition("/")[2].replace(":", "-")  # lamp.py-suite of folder/lamp.py:suite
     return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _limits(seconds: float | None, tokens: int | None, megabytes: int | None) -> TrialLimits:
-    memory = None if megabytes is None else megabytes * 1_000_000
-    return TrialLimits(seconds=seconds, tokens=tokens, memory=memory)
 
 
 def _loaded(target: str) -> tuple[Suite, str]:
@@ -359,33 +354,6 @@ async def _as_now(kept: RunManifest) -> RunManifest:
     finally:
         await suite.aclose()
     return replace(now, cases=kept.cases)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scope:
-    """Which trials."""
-
-    limit: int | None
-    only: tuple[str, ...]
-    tags: tuple[str, ...]
-    shuffle: int | None
-    trials: int
-    seed: int
-    limits: TrialLimits
-
-    async def planned(self, suite: Suite, target: str, subject: Subject) -> RunManifest:
-        return await planned(
-            suite,
-            target,
-            subject,
-            limit=self.limit,
-            only=self.only,
-            tags=self.tags,
-            shuffle=self.shuffle,
-            trials=self.trials,
-            seed=self.seed,
-            limits=self.limits,
-        )
 
 
 @dataclass(frozen=True, slots=True)

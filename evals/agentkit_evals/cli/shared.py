@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_type_hints
 
 import anyio
 import typer
@@ -30,6 +32,7 @@ __all__ = [
     "prices_of",
     "say",
     "show",
+    "spread",
     "store_of",
 ]
 
@@ -49,6 +52,38 @@ PriceCached: TypeAlias = Annotated[
     float | None,
     typer.Option(min=0, help="Of a million cached prompt tokens."),
 ]
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is a dataclass, and whose options are its fields too.
+
+    So options that several commands have are written once.
+    """
+    first, *rest = inspect.signature(command).parameters.values()
+    hints = get_type_hints(command, include_extras=True)
+    options = hints.pop(first.name)
+    shared = dataclasses.fields(options)
+    types = get_type_hints(options, include_extras=True) | hints
+    defaults: dict[str, Any] = {each.name: each.default for each in shared}
+    defaults |= {each.name: each.default for each in rest}
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if default is dataclasses.MISSING else default,
+            annotation=types[name],
+        )
+        for name, default in defaults.items()
+    ]
+
+    def given(**values: Any) -> None:
+        mine = {each.name: values.pop(each.name) for each in shared}
+        command(options(**mine), **values)
+
+    given.__doc__, given.__name__ = command.__doc__, command.__name__
+    given.__annotations__ = types
+    vars(given)["__signature__"] = inspect.Signature(parameters)
+    return given
 
 
 def new_app(name: str, words: str) -> typer.Typer:

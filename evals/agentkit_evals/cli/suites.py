@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from agentkit_evals.bfcl import CATEGORIES, SINGLE, VERSION, install, installed_folder
+from agentkit_evals.bfcl import CATEGORIES, MEMORY, SINGLE, VERSION, install, installed_folder
 from agentkit_evals.cli.shared import end, say
 
 __all__ = ["suites"]
@@ -33,7 +33,7 @@ def list_suites(context: typer.Context) -> None:
         typer.echo(f"{name:28}  {words}; ready")
     for category in CATEGORIES:
         typer.echo(f"{f'bfcl:multi_turn_{category}':28}  bfcl-eval {VERSION}; {ready}")
-    for category in SINGLE:
+    for category in (*SINGLE, MEMORY):
         typer.echo(f"{f'bfcl:{category}':28}  bfcl-eval {VERSION}; {ready}")
 
 

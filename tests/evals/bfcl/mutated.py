@@ -45,11 +45,18 @@ def _swap(turns: Turns, chance: random.Random) -> None:
 def _look_again(turns: Turns, chance: random.Random) -> None:
     """A call that fails and changes nothing."""
     chance.choice(turns).append(("unit_conversion", {"value": "x"}))
-    turns[0].append(turns[0][-1])
+    turns[0] += turns[0][-1:]
 
 
 def _nothing(turns: Turns, chance: random.Random) -> None:
     chance.choice(turns).clear()
+
+
+def _not_offered(turns: Turns, chance: random.Random) -> None:
+    """Calls to functions that are not there, one of which upstream's worlds have nevertheless."""
+    turn = chance.choice([turn for turn in turns if turn])
+    turn.insert(chance.randrange(len(turn)), ("view_messages_received", {}))
+    turns[0].insert(0, ("tail", {"file_name": "nowhere"}))
 
 
 MUTATIONS: Final[tuple[Callable[[Turns, random.Random], None], ...]] = (
@@ -60,6 +67,7 @@ MUTATIONS: Final[tuple[Callable[[Turns, random.Random], None], ...]] = (
     _swap,
     _look_again,
     _nothing,
+    _not_offered,
 )
 
 

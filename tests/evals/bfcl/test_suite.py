@@ -148,6 +148,45 @@ async def test_the_other_categories_are_a_matter_of_a_name(tmp_path: Path) -> No
         assert [result.passed for result in gold] == [True] * 2
 
 
+GIVEN_BEFORE = "multi_turn_miss_func_49"
+"""Upstream's gold has a call in it to a function that is offered only two turns later."""
+
+
+async def test_what_is_called_before_it_is_offered_is_graded_as_upstream_does(
+    tmp_path: Path,
+) -> None:
+    target = "bfcl:multi_turn_miss_func"
+    suite = BfclSuite("miss_func")
+    cases = [case for case in await suite.cases() if case.id == GIVEN_BEFORE]
+    await suite.aclose()
+    listened = await ran(Store(tmp_path / "floor"), target, "empty", only=[GIVEN_BEFORE])
+    with GoldServer(book_of(cases, listened)) as server:
+        (result,) = await ran(Store(tmp_path / "gold"), target, server.url, only=[GIVEN_BEFORE])
+    assert result.passed
+    assert [call.name for call in result.transcript.calls if call.kind == "unknown_tool"] == [
+        "tail"
+    ]
+
+
+async def test_gold_that_upstream_wrote_wrongly_is_none_and_names_of_a_model_are_never_python() -> (
+    None
+):
+    suite = BfclSuite("composite")
+    assert len([case.id for case in await suite.cases() if case.gold is None]) == 16
+    hostile = [call("__import__", name="os"), call("exit"), call("print", end="")]
+    script = [*hostile, call("view_messages_received"), *[say("Done.")] * 6]
+    result = await played(suite, *script, case="multi_turn_composite_101")
+    await suite.aclose()
+    assert result.grade is not None
+    assert not result.passed
+    details = result.grade.details
+    assert isinstance(details, dict)
+    assert details["executed"] == [
+        [*["no_such_function()"] * 3, "view_messages_received()"],  # that one is in the gold
+        *[[]] * 5,
+    ]
+
+
 async def test_every_run_says_what_its_cases_are_made_of() -> None:
     suite = BfclSuite()
     about, cases = await suite.about(), await suite.cases()

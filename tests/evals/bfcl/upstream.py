@@ -126,13 +126,44 @@ def _judge(category: str, asked: list[dict[str, Any]], scratch: Path) -> list[Ve
     utils: Any = importlib.import_module("bfcl_eval.utils")
     reader: Any = importlib.import_module("bfcl_eval.model_handler.utils")
     handler = _Handler(reader.convert_to_function_call)
+    _find(utils, category)
     truth = {entry["id"]: entry for entry in utils.load_ground_truth_entry(category)}
+    prompts = {entry["id"]: entry for entry in utils.load_dataset_entry(category)}
     found: list[Verdict] = []
     for one in asked:
-        (prompt,) = [e for e in utils.load_dataset_entry(category) if e["id"] == one["id"]]
+        prompt = copy.deepcopy(prompts[one["id"]])
         name = f"judged_{uuid.uuid4().hex}"  # its worlds are kept under this name
         answers = [truth[one["id"]]]
         runner.multi_turn_runner(handler, [one], [prompt], answers, name, category, scratch)
+        (score,) = (scratch / name).rglob("*_score.json")
+        head, *failed = [json.loads(line) for line in score.read_text().splitlines()]
+        error = failed[0]["error"]["error_type"] if failed else None
+        found.append((head["correct_count"] == 1, error))
+    return found
+
+
+def _find(utils: Any, category: str) -> None:
+    """Where a category lies that upstream does not score."""
+    unused = Path(str(utils.__file__)).parent / "data" / "unused_datasets"
+    if (unused / "question" / f"BFCL_v4_{category}.json").exists():
+        utils.PROMPT_PATH = unused / "question"
+        utils.POSSIBLE_ANSWER_PATH = unused / "possible_answer"
+
+
+def _judge_memory(category: str, asked: list[dict[str, Any]], scratch: Path) -> list[Verdict]:
+    runner: Any = importlib.import_module("bfcl_eval.eval_checker.eval_runner")
+    utils: Any = importlib.import_module("bfcl_eval.utils")
+    reader: Any = importlib.import_module("bfcl_eval.model_handler.utils")
+    handler = _Handler(reader.convert_to_function_call)
+    prompts = utils.load_dataset_entry(category, include_prereq=False)
+    answers = utils.load_ground_truth_entry(category)
+    pairs = {p["id"]: (p, answer) for p, answer in zip(prompts, answers, strict=True)}
+    found: list[Verdict] = []
+    for number, one in enumerate(asked):
+        prompt, answer = copy.deepcopy(pairs[one["id"]])
+        result = {"id": one["id"], "result": one["result"][-1:]}  # the question; no conversation
+        name = f"judged_{number}"
+        runner.agentic_runner(handler, [result], [prompt], [answer], name, category, scratch)
         (score,) = (scratch / name).rglob("*_score.json")
         head, *failed = [json.loads(line) for line in score.read_text().splitlines()]
         error = failed[0]["error"]["error_type"] if failed else None
@@ -173,6 +204,7 @@ def _main(folder: str, category: str, scratch: str) -> None:
     sys.modules[config] = _Anything(config)
     sys.meta_path.append(stand_ins)
     judge = _judge if category.startswith("multi_turn") else _judge_single
+    judge = _judge_memory if category.startswith("memory") else judge
     sys.stdout.write(json.dumps(judge(category, json.load(sys.stdin), Path(scratch))) + "\n")
 
 

@@ -1,0 +1,97 @@
+"""BFCL's `memory_kv`: questions about what a user said in earlier conversations.
+
+Protocol: the agent has all conversations of a scenario first, each as one of its own, and keeps in
+a store of keys and values what it thinks is worth it; then it is asked one question. The answer is
+graded by upstream's `agentic_checker`: one of the right words has to be in the last text. Upstream
+has a scenario's conversations once and asks all its questions of one memory, so that a single
+mishap costs them all. Here each trial has them for itself, as trials are independent of each
+other; that takes some 24 times the model calls, so mind `--limit` with `--shuffle`, and `--tag`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from agentkit import Limits, Toolset
+from agentkit.messages import JsonObject
+from agentkit_evals.bfcl.category import LIMITS, STEPS, BfclCategory, gold_calls
+from agentkit_evals.bfcl.suite import world_tool
+from agentkit_evals.core import Case, EvalError, Grade, Session, Suite, Transcript, Trial, Turn
+from agentkit_evals.isolated import Child
+
+__all__ = ["MEMORY", "BfclMemorySuite"]
+
+MEMORY: Final = "memory_kv"
+"""As upstream calls it. Its other memories need models that rank texts, or keep one text only."""
+
+
+class BfclMemorySuite(BfclCategory):
+    """The category `MEMORY`."""
+
+    def __init__(self) -> None:
+        super().__init__(MEMORY, "memory_child.py")
+
+    async def cases(self) -> Sequence[Case]:
+        """All 155, each with its scenario as a tag."""
+        listed = await self._list()
+        return [
+            Case(
+                name,
+                gold_calls(gold),
+                tuple(listed["tags"][name]),
+                answer=listed["answers"][name],
+            )
+            for name, gold in listed["cases"].items()
+        ]
+
+    @asynccontextmanager
+    async def open(self, trial: Trial) -> AsyncGenerator[Session]:
+        """An empty memory in a child process, of this trial alone."""
+        async with self._child() as child:
+            opened = await child.ask({"do": "open", "case": trial.case.id})
+            yield _MemorySession(child, opened["functions"])
+
+    def _arguments(self) -> list[str]:
+        """Where numpy is: the package ranks keys with it."""
+        found = importlib.util.find_spec("numpy")
+        if found is None or found.origin is None:
+            raise EvalError(f"{MEMORY} needs numpy: pip install 'agentkit-gemma[evals]'")
+        return [str(Path(found.origin).parents[1])]
+
+
+class _MemorySession:
+    def __init__(self, child: Child, functions: Sequence[JsonObject]) -> None:
+        self._child = child
+        self._tools = Toolset(world_tool(child, document) for document in functions)
+        self._instructions: str | None = None
+
+    async def next_turn(self, transcript: Transcript) -> Turn | None:
+        given_up = bool(transcript.turns) and transcript.turns[-1].stop_reason in LIMITS
+        said = await self._child.ask({"do": "next", "given_up": given_up})
+        if said.get("over"):
+            return None
+        self._instructions = said.get("instructions", self._instructions)
+        return Turn(
+            text=said["text"],
+            tools=self._tools,
+            instructions=self._instructions,
+            limits=Limits(steps=STEPS),
+            new_conversation=said["new"],
+        )
+
+    async def grade(self, transcript: Transcript) -> Grade:
+        last = transcript.turns[-1] if transcript.turns else None
+        answer = last.output if last is not None and last.stop_reason == "answer" else None
+        verdict = await self._child.ask({"do": "grade", "answer": answer})
+        return Grade(
+            passed=verdict["valid"], error=verdict["error_type"], details={"answer": answer}
+        )
+
+
+if TYPE_CHECKING:
+    _: type[Suite] = BfclMemorySuite
+    _session: type[Session] = _MemorySession
