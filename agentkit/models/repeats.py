@@ -96,7 +96,8 @@ class RepeatWatch:
         for event in events:
             match event:
                 case ToolCallDelta():
-                    loops = self._characters.feed(event.arguments)
+                    # Where no arguments came, it is the name that is being written.
+                    loops = self._characters.feed(event.arguments or event.name)
                 case TextDelta() | ReasoningDelta():
                     loops = self._characters.feed(event.text)
         return loops

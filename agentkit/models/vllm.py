@@ -250,7 +250,8 @@ class VLLMModel:
                 events = decoder.feed(payload)
                 for event in events:
                     yield event
-                if watch.sees_loop(decoder.reply, events) and not decoder.ended:
+                loops = watch.sees_loop(decoder.reply, events) and not decoder.ended
+                if loops or decoder.endless:
                     decoder.give_up()
                     break
         first = next_call_number(request.messages)

@@ -106,6 +106,9 @@ class ReplyDecoder:
         max_tokens: Most tokens that were asked for.
         max_bytes: Most bytes of what it says, thought and calls included, each token id taken as
             eight.
+
+    Attributes:
+        endless: Whether a call has a name without end: nothing useful follows.
     """
 
     def __init__(self, max_tokens: int | None = None, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
@@ -120,6 +123,7 @@ class ReplyDecoder:
         self._choice: object = None  # the one choice that is read; none so far
         self._other = b""  # the first payload that held no choice, for the error message
         self._done = False  # the server said that nothing follows
+        self.endless = False
 
     def feed(self, payload: bytes) -> list[ModelEvent]:
         """Takes one JSON payload, or the mark of a stream's end; returns what can be shown of it.
@@ -196,9 +200,8 @@ class ReplyDecoder:
         call = self.reply.calls[place]
         if name and not call.name:
             self._take(len(name.encode("utf-8", "replace")))
-            if len(name) > _LONGEST_NAME:
-                raise ModelProtocolError(f"a call's name is {name[:40]!r}… without end")
-            call.name = name
+            self.endless = self.endless or len(name) > _LONGEST_NAME
+            call.name = name[:_LONGEST_NAME]
         self._keep(arguments, call.arguments)
         call.size += len(arguments)
         return ToolCallDelta(place, call.name, arguments)
@@ -294,6 +297,8 @@ class ReplyDecoder:
             ModelProtocolError: The reply never said that it had ended, or that the server gave
                 it up (vLLM's `abort` and `error`): what came of it is not whole.
         """
+        if self.endless:
+            self.give_up()
         reply = self.reply
         if reply.finish is None:
             if self._choice is None and self._other:

@@ -386,6 +386,27 @@ async def test_a_whole_reply_that_was_cut_in_a_loop_says_so() -> None:
             assert (await response_of(model)).finish_reason == "repetition"
 
 
+def named(*names: str) -> list[dict[str, Any]]:
+    """A reply that never gets beyond the name of its call, which comes in these pieces."""
+    functions: list[dict[str, Any]] = [
+        {"index": 0, "function": {"name": name, "arguments": ""}} for name in names
+    ]
+    functions[0]["id"] = "call"
+    made = [{"choices": [{"index": 0, "delta": {"tool_calls": [each]}}]} for each in functions]
+    return [*made, {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("names", [["call" * 2_000], ["call"] * 2_000])
+async def test_a_call_whose_name_never_ends_is_a_loop(names: list[str]) -> None:
+    with serving(streamed(named(*names))) as server:
+        async with VLLMModel(server.url) as model:
+            reply = await response_of(model)
+        assert len(server.requests) == 1
+    assert reply.finish_reason == "repetition"
+    assert len(reply.message.tool_calls[0].name) <= 1_000
+
+
 @pytest.mark.anyio
 async def test_a_reply_that_ends_by_itself_is_never_a_loop() -> None:
     text = "0, " * 3_000

@@ -88,7 +88,7 @@ async def _long_reply(subject: Subject) -> tuple[Exchange, bool]:
                     "Count from one to a thousand, in words.",
                     stream=True,
                     max_tokens=_LONG_REPLY,
-                    extra={"min_tokens": _LONG_REPLY},
+                    extra=subject.at_least(_LONG_REPLY),
                 )
             )
         except AgentKitError as error:  # a task group would wrap it

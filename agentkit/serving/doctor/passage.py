@@ -122,7 +122,7 @@ async def reply_length(subject: Subject) -> Finding:
         "Count from one to a thousand, in words.",
         max_tokens=wanted,
         stream=True,
-        extra={"min_tokens": wanted},
+        extra=subject.at_least(wanted),
     )
     produced = asked.response.usage.output_tokens or len(asked.reply.token_ids)
     if not produced or produced >= wanted or asked.reply.finish != "length":

@@ -145,7 +145,7 @@ async def grammar_cost(subject: Subject) -> Finding:
             choice=free if held else None,
             stream=True,
             max_tokens=_SPAN,
-            extra={"min_tokens": _SPAN},
+            extra=subject.at_least(_SPAN),
         )
         if len(asked.arrivals) < 2:
             return passed("could not be told: replies come in one piece")
@@ -238,7 +238,7 @@ async def cut_replies(subject: Subject) -> Finding:
             "Count from one to a thousand, in words.",
             stream=stream,
             max_tokens=_CUT_AT,
-            extra={"min_tokens": _CUT_AT},
+            extra=subject.at_least(_CUT_AT),
         )
         produced = text.response.usage.output_tokens
         if text.response.finish_reason != "length" and not 0 < produced < _CUT_AT:

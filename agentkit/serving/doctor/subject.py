@@ -146,6 +146,10 @@ class Subject:
         """Whether it says so."""
         return bool(self.version)
 
+    def at_least(self, tokens: int) -> JsonObject:
+        """The field that makes a reply so long; others than vLLM refuse it or do not know it."""
+        return {"min_tokens": tokens} if self.is_vllm else {}
+
     @property
     def profile(self) -> Profile:
         """What is known of the model."""
