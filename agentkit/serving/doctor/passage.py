@@ -61,6 +61,8 @@ async def arrival(subject: Subject) -> Finding:
     for what, messages in longer.items():
         if await _tokens(subject, messages, tools) < base + _LEAST:
             lost.append(what)
+    if not lost and await _rewritten(subject):
+        lost.append("texts")
     if lost:
         return failed(
             f"{', '.join(lost)} do not reach the model whole: agents forget what they have read",
@@ -73,6 +75,14 @@ async def arrival(subject: Subject) -> Finding:
             f"{_PROXY}: `tools` in the order in which they are sent",
         )
     return passed("texts, thoughts, results and tools reach the model as they are sent")
+
+
+async def _rewritten(subject: Subject) -> bool:
+    """Whether what the user says reaches the model in other words, as far as anybody can tell."""
+    said = f"Keep THIS as it is: a < b, {secrets.token_hex(4)}"
+    asked = await subject.talk([UserMessage(said)], max_tokens=1)
+    prompt = await subject.text_of(asked.reply.prompt_token_ids)
+    return prompt is not None and said not in prompt
 
 
 async def _shuffled(subject: Subject) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["PLANTED", "Planted"]
+__all__ = ["FURTHER", "PLANTED", "Planted"]
 
 Json: TypeAlias = dict[str, Any]
 Change: TypeAlias = Callable[[str, Json], Json]
@@ -331,3 +331,234 @@ PLANTED = (
     ),
 )
 """Each with the probes that fail of it; the first eight are also planted in `make live`."""
+
+
+def _messages(change: Callable[[list[Json]], list[Json]]) -> Change:
+    return lambda path, body: (
+        body | {"messages": change(body["messages"])} if path == CHAT else body
+    )
+
+
+def _as_users(messages: list[Json]) -> list[Json]:
+    return [m | ({"role": "user"} if m["role"] == "tool" else {}) for m in messages]
+
+
+def _only_texts(messages: list[Json]) -> list[Json]:
+    texts = [m for m in messages if m["role"] != "tool"]
+    return [{"role": m["role"], "content": m.get("content") or ""} for m in texts]
+
+
+def _lowered(messages: list[Json]) -> list[Json]:
+    return [
+        m | ({"content": m["content"].lower()} if isinstance(m.get("content"), str) else {})
+        for m in messages
+    ]
+
+
+def _hides(*paths: str) -> Callable[[str, Json], str | None]:
+    return lambda path, _body: "no such path" if path in paths else None
+
+
+def _card(**changed: object) -> Change:
+    """What the list of models says; None is left out."""
+
+    def change(path: str, reply: Json) -> Json:
+        for card in (reply.get("data") or ()) if path == "/v1/models" else ():
+            for name, value in changed.items():
+                card.pop(name, None)
+                card |= {} if value is None else {name: value}
+        return reply
+
+    return change
+
+
+def _function(change: Callable[[Json], Json]) -> Change:
+    """What is said of each call."""
+
+    def of_all(_path: str, reply: Json) -> Json:
+        for call in _message(reply).get("tool_calls") or ():
+            call["function"] |= change(call["function"])
+        return reply
+
+    return of_all
+
+
+def _prefixed(function: Json) -> Json:
+    return {"name": f"functions.{function['name']}"} if function.get("name") else {}
+
+
+def _other_city(function: Json) -> Json:
+    return {"arguments": (function.get("arguments") or "").replace("Turin", "Rome")}
+
+
+def _counted_more(_path: str, reply: Json) -> Json:
+    if usage := reply.get("usage"):
+        usage["prompt_tokens"] = usage.get("prompt_tokens", 0) + 7
+    return reply
+
+
+def _never_cached(_path: str, reply: Json) -> Json:
+    if (usage := reply.get("usage") or {}).get("prompt_tokens_details"):
+        usage["prompt_tokens_details"] = {"cached_tokens": 0}
+    return reply
+
+
+def _warns(*probes: str) -> frozenset[str]:
+    return frozenset(probes)
+
+
+FURTHER = (
+    Planted(
+        "results of tools as words of the user",
+        frozenset({"arrival"}),
+        "no rewriting of `messages`",
+        request=_messages(_as_users),
+    ),
+    Planted(
+        "calls and results cut from history",
+        frozenset({"arrival"}),
+        "results of tools",
+        request=_messages(_only_texts),
+    ),
+    Planted(
+        "only the last message passed on",
+        frozenset({"arrival"}),
+        "what the user says",
+        request=_messages(lambda messages: messages[-1:]),
+    ),
+    Planted(
+        "texts that are rewritten",
+        frozenset({"arrival"}),
+        "no rewriting of `messages`",
+        request=_messages(_lowered),
+    ),
+    Planted(
+        "a hidden /tokenize",
+        frozenset(),
+        "a proxy before it hides these paths",
+        refuses=_hides("/tokenize"),
+        warned_by=_warns("chat template", "token counts", "control tokens"),
+    ),
+    Planted(
+        "a hidden /detokenize",
+        frozenset({"own tokens"}),
+        "a proxy before it hides these paths",
+        refuses=_hides("/detokenize"),
+        warned_by=_warns("chat template", "token counts"),
+    ),
+    Planted(
+        "a hidden /version",
+        frozenset(),
+        "reach vLLM itself",
+        refuses=_hides("/version"),
+        warned_by=_warns("version"),
+    ),
+    Planted(
+        "a name that says nothing",
+        frozenset(),
+        "--served-model-name",
+        reply=_card(id="default"),
+        warned_by=_warns("model"),
+    ),
+    Planted(
+        "a list of models without windows",
+        frozenset(),
+        "max_model_len",
+        reply=_card(max_model_len=None),
+        warned_by=_warns("window"),
+    ),
+    Planted(
+        "a window beyond the model's",
+        frozenset(),
+        "--max-model-len 262144",
+        reply=_window_of(1_000_000),
+        warned_by=_warns("window"),
+    ),
+    Planted(
+        "a window that is soon full",
+        frozenset(),
+        "--max-model-len",
+        reply=_window_of(8_192),
+        warned_by=_warns("window"),
+    ),
+    Planted(
+        "another family of model",
+        frozenset(),
+        "agentkit serve google/gemma-4",
+        reply=_card(id="Qwen/Qwen3-8B"),
+        warned_by=_warns("model", "control"),
+    ),
+    Planted(
+        "arguments that come back changed",
+        frozenset({"tool parser"}),
+        "Rome",
+        reply=_function(_other_city),
+    ),
+    Planted(
+        "names of tools with a prefix",
+        frozenset({"tool parser"}),
+        "functions.report_weather",
+        reply=_function(_prefixed),
+        warned_by=_warns("control"),
+    ),
+    Planted(
+        "a proxy that drops tools",
+        frozenset({"token counts", "cut replies"}),
+        "changes requests",
+        request=_without_request("tools", "tool_choice"),
+        warned_by=_warns("control", "several calls"),
+    ),
+    Planted(
+        "prompts counted wrongly",
+        frozenset({"token counts"}),
+        "counted differently",
+        reply=_counted_more,
+    ),
+    Planted(
+        "a proxy that drops the counts of tokens",
+        frozenset({"token counts", "own tokens", "cut replies"}),
+        "no proxy may drop `usage`",
+        reply=_without_usage("prompt_tokens", "completion_tokens", "total_tokens"),
+        warned_by=_warns("arrival", "thinking switch"),
+    ),
+    Planted(
+        "a cache that no prompt comes from",
+        frozenset({"prefix cache"}),
+        "--enable-prefix-caching",
+        reply=_never_cached,
+    ),
+    Planted(
+        "a proxy that does not ask for token ids",
+        frozenset({"own tokens"}),
+        "requests and replies as they are",
+        request=_without_request("return_token_ids"),
+    ),
+    Planted(
+        "a proxy that drops biases",
+        frozenset(),
+        "no such token came",
+        request=_without_request("logit_bias"),
+        warned_by=_warns("stop tokens"),
+    ),
+    Planted(
+        "a vLLM that nobody has tested",
+        frozenset(),
+        "newer than",
+        reply=_version_of("9.1.0"),
+        warned_by=_warns("version"),
+    ),
+    Planted(
+        "a queue that is full every other time",
+        frozenset(),
+        "limit of rate",
+        busy_every=2,
+        warned_by=_warns("steadiness"),
+    ),
+    Planted(
+        "requests of more than 16 KiB refused",
+        frozenset({"large requests"}),
+        "client_max_body_size",
+        most_bytes=16_384,
+    ),
+)
+"""The same, before the server made of plain functions only."""
