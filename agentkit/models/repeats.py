@@ -100,4 +100,6 @@ class RepeatWatch:
                     loops = self._characters.feed(event.arguments or event.name)
                 case TextDelta() | ReasoningDelta():
                     loops = self._characters.feed(event.text)
+                case _:
+                    pass
         return loops

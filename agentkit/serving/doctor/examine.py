@@ -127,9 +127,10 @@ async def _introduced(transport: Transport, wanted: str | None) -> tuple[Subject
     subject.owner = chosen.owner
     with suppress(AgentKitError):
         subject.is_gemma = await _again_if_away(server.is_gemma.get)
-    told = await subject.get("/version")
-    version = (told or {}).get("version")
-    subject.version = version if isinstance(version, str) else ""
+    with suppress(AgentKitError):
+        told = await subject.get("/version")
+        version = (told or {}).get("version")
+        subject.version = version if isinstance(version, str) else ""
     return subject, Finding("pass", f"{transport.where} answers", probe=_REACHABLE)
 
 

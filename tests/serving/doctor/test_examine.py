@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx2
 import pytest
 
 from agentkit.serving.doctor import PROBES, Diagnosis, examine
@@ -38,6 +39,22 @@ def test_a_planted_fault_is_found_by_the_probes_that_are_about_it(planted: Plant
     about = failed + warned
     assert any(planted.told in f"{found.says} {found.remedy}" for found in about), about
     assert diagnosis.exit_code == bool(failed)
+
+
+def test_a_connection_that_breaks_while_the_version_is_asked_for_ends_no_examination() -> None:
+    async def main() -> Diagnosis:
+        async with client_of() as inner:
+
+            async def handle(request: httpx2.Request) -> httpx2.Response:
+                if request.url.path == "/version":
+                    raise httpx2.ReadError("reset")
+                return await inner.send(request, stream=True)
+
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(handle)) as client:
+                return await examine(URL, http_client=client)
+
+    diagnosis = run_virtual(main)
+    assert {found.probe for found in diagnosis.findings if found.verdict != "pass"} == {"version"}
 
 
 @pytest.mark.parametrize("seed", range(6))
