@@ -94,12 +94,9 @@ class RepeatWatch:
             self._taken = len(reply.token_ids)
             return loops
         for event in events:
-            match event:
-                case ToolCallDelta():
-                    # Where no arguments came, it is the name that is being written.
-                    loops = self._characters.feed(event.arguments or event.name)
-                case TextDelta() | ReasoningDelta():
-                    loops = self._characters.feed(event.text)
-                case _:
-                    pass
+            if isinstance(event, ToolCallDelta):
+                # Where no arguments came, it is the name that is being written.
+                loops = self._characters.feed(event.arguments or event.name)
+            elif isinstance(event, TextDelta | ReasoningDelta):
+                loops = self._characters.feed(event.text)
         return loops
