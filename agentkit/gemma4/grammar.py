@@ -138,6 +138,7 @@ def _affordable(rules: Mapping[str, str]) -> Mapping[str, str]:
 
 
 _FEW: Final = 2
+"""Classes without end beside which bounds stay."""
 _ENDLESS: Final = re.compile(r"(?<!>\|)\]\*")
 """A class without end, but for the `[>|]*` at the end of texts of a least length."""
 _BOUND: Final = re.compile(r"\[max_chars=\d+\]")

@@ -293,25 +293,26 @@ class Filled:
         return character_class(left_out, negated=True) if left_out else ANY_CHARACTER
 
 
+_PLACES: Final = 5
+"""Places where a key may leave the names of an object, each a pass over the vocabulary."""
+
+
 def other_than(names: list[str]) -> str:
     """A key that is none of the given names.
 
-    Each place where a key may leave a name costs a pass over the vocabulary. Where that are more
-    than `_PLACES`, keys that begin as a name does are left out, as few as that takes.
+    Where keys could leave the names in more than `_PLACES` places, those that begin as a name does
+    are left out, by as few first characters as that takes.
     """
-    deepest = max(map(len, names), default=0)
-    for depth in range(deepest + 1, 0, -1):
-        found = _other_than(names, depth)
-        if found.count("[^") <= 2 * _PLACES or depth == 1:
-            return found
-    return _other_than([], 0)
-
-
-_PLACES: Final = 5
+    depth = max(map(len, names), default=0) + 1
+    key = _other_than(names, depth)
+    while depth > 1 and key.count("[^") > 2 * _PLACES:  # a place is the character and the rest
+        depth -= 1
+        key = _other_than(names, depth)
+    return key
 
 
 def _other_than(names: list[str], depth: int) -> str:
-    """The same; a key that shares its first `depth` characters with a name is left out."""
+    """A key that is none of the names, nor shares its first `depth` characters with one."""
     rest = f"{_SPACED}*"
     known = {character for name in names for character in name[:1]}
     excluded = [(ord(c), ord(c)) for c in sorted(known)] + [(ord(c), ord(c)) for c in _NO_KEY]
