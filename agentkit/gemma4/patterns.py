@@ -190,8 +190,8 @@ class _Parser:
             loops += 2
         longest = None if high is None or atom.high is None else atom.high * high
         longest = 0 if high == 0 else longest
-        if atom.ends and (low, high) != (1, 1):
-            raise _UntranslatableError
+        if atom.ends is not None:
+            return _perhaps(atom, low, high)
         if atom.less and atom.risky >= ESSENTIAL and high not in (0, 1):
             return self._wide(atom, low, high, loops)
         ebnf, exact = self._repeated(atom, low, high)
@@ -362,6 +362,23 @@ def _one(ranges: Ranges) -> Translation:
     return Translation(
         character_class(ranges), 1, 1, ranges=ranges, less=less, first=held, risky=held
     )
+
+
+def _perhaps(atom: Translation, low: int, high: int | None) -> Translation:
+    """A group that is told from what follows it, once or not at all.
+
+    Raises:
+        _UntranslatableError: It may come more often.
+    """
+    if (low, high) == (1, 1):
+        return atom
+    if high != 1:
+        raise _UntranslatableError
+
+    def ends(closing: str) -> str:
+        return any_of((atom.before(closing), closing or '""'))
+
+    return replace(atom, low=0, ends=ends, ranges=())
 
 
 def _plain(character: str) -> Translation:
