@@ -32,8 +32,8 @@ from agentkit_evals.subject import Reference, Subject
 from agentkit_evals.trial import run_trial
 
 from soak.proof import ROOT, prove
+from soak.upstream import equal_verdicts
 from tests.evals.bfcl.mutated import MUTATIONS, mutated
-from tests.evals.bfcl.upstream import upstream_verdicts
 
 _SLICES: Final = 20
 _CATEGORY: Final = "multi_turn_base"
@@ -103,23 +103,7 @@ async def _slice(folder: Path, number: int) -> dict[str, int]:
             maker = mutated(case, chance.randrange(len(MUTATIONS)), chance.randrange(1 << 30))
             results.append(await run_trial(suite, Trial(case, 0, 1), maker, "soak"))
     await suite.aclose()
-    return counts + _compared(results)
-
-
-def _compared(results: Sequence[TrialResult]) -> Counter[str]:
-    """Upstream's own runner on the same transcripts."""
-    played = [(result.case, result.transcript.messages) for result in results]
-    theirs = upstream_verdicts(install(lambda _: None), _CATEGORY, played)
-    for result, verdict in zip(results, theirs, strict=True):
-        assert result.grade is not None, result.failure
-        ours = (result.grade.passed, result.grade.error)
-        assert ours == verdict, f"{result.case}: {ours} is not upstream's {verdict}"
-    return Counter(
-        {
-            "verdicts equal to upstream's": len(theirs),
-            "of them passes": sum(passed for passed, _ in theirs),
-        }
-    )
+    return counts + equal_verdicts(_CATEGORY, results)
 
 
 async def _books(cases: Sequence[Case], kind: Reference) -> dict[str, Book]:

@@ -21,8 +21,8 @@ from agentkit_evals.subject import Subject
 from agentkit_evals.trial import run_trial
 
 from soak.proof import prove
+from soak.upstream import equal_verdicts
 from tests.evals.bfcl.spoilt import SPOILT, spoilt
-from tests.evals.bfcl.upstream import upstream_verdicts
 
 _SIZES: Final = (400, 100, 50, 200, 200, 200, 240, 258, 1053, 16, 24, 884, 16)
 _SLICE: Final = 100
@@ -104,18 +104,12 @@ def _apart(books: dict[str, Book]) -> Iterator[dict[str, Book]]:
 
 async def _judged(suite: BfclSingleSuite, category: str, cases: Sequence[Case]) -> Counter[str]:
     """Near misses, by us and by upstream's own runner."""
-    played, ours = [], []
-    for case in cases:
-        for kind in range(len(SPOILT)):
-            result = await run_trial(suite, Trial(case, 0, 1), spoilt(case, kind, 1), "soak")
-            assert result.grade is not None, result.failure
-            played.append((case.id, result.transcript.messages))
-            ours.append((result.grade.passed, result.grade.error))
-    theirs = upstream_verdicts(install(lambda _: None), category, played)
-    for (case_id, _), mine, verdict in zip(played, ours, theirs, strict=True):
-        assert mine == verdict, f"{case_id}: {mine} is not upstream's {verdict}"
-    passes = sum(passed for passed, _ in theirs)
-    return Counter({"verdicts equal to upstream's": len(theirs), "of them passes": passes})
+    results = [
+        await run_trial(suite, Trial(case, 0, 1), spoilt(case, kind, 1), "soak")
+        for case in cases
+        for kind in range(len(SPOILT))
+    ]
+    return equal_verdicts(category, results)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -222,7 +222,7 @@ class _Parser:
                 is a group.
         """
         left_out = [
-            code for low, high in without(atom.ranges) for code in range(low, high + 1)[:_FEW]
+            code for first, last in without(atom.ranges) for code in range(first, last + 1)[:_FEW]
         ]
         if not atom.ranges or len(left_out) >= _FEW:
             raise _UntranslatableError

@@ -325,7 +325,7 @@ class Store:
     def _say(self, hand: _Hand, kind: str, *, forced: bool) -> None:
         """Tells the witness where a run ends now."""
         before = hand.said
-        hand.said = Testimony(
+        said = Testimony(
             before.run_id,
             before.key,
             before.number + 1,
@@ -336,7 +336,8 @@ class Store:
             hand.seq if forced else before.forced,
             boot_id(),
         )
-        self._witness.say(hand.said, forced=forced)
+        self._witness.say(said, forced=forced)
+        hand.said = said  # what could not be written was not said
 
     def release(self, lease: Lease) -> None:
         """Gives a lease back; see `Journal.release`."""

@@ -329,6 +329,21 @@ def filled(least: int) -> Ebnf:
     return grammar(member({"type": "string", "minLength": least}))
 
 
+@pytest.mark.parametrize("pattern", [r"^\S+$", r"^\S*$", r"^x[^y]*$", r"^.+$"])
+@pytest.mark.parametrize("keyword", ["propertyNames", "patternProperties"])
+def test_a_pattern_of_keys_lets_no_key_end_itself(pattern: str, keyword: str) -> None:
+    numbers = {"type": "integer"}
+    limits: dict[str, Any] = (
+        {"propertyNames": {"pattern": pattern}, "additionalProperties": numbers}
+        if keyword == "propertyNames"
+        else {"patternProperties": {pattern: numbers}, "additionalProperties": False}
+    )
+    compiled = grammar(member({"type": "object", **limits}))
+    assert compiled.accepts("f{x:{xa:1}}")
+    for key in ("x}", "x{", 'x"', "x[", "x<|"):
+        assert not compiled.accepts(f"f{{x:{{{key}:1}}}}"), key
+
+
 def test_recursion_is_bounded_and_ends() -> None:
     tree = {
         "type": "object",
@@ -365,6 +380,9 @@ def test_what_a_grammar_cannot_hold_is_not_said_to_be_carried() -> None:
     assert not carries(member({"type": "string", "maxLength": 9}), "maxLength")
     assert not carries(member({"type": "string", "pattern": "^[a-z]{1,64}$"}), "pattern")
     assert not carries(member({"type": "string", "format": "hostname"}), "format")
+    assert not carries(
+        member({"type": "string", "pattern": r"^\S{5,}$", "minLength": 5}), "minLength"
+    )
     overlapping = {"oneOf": [{"type": "integer"}, {"type": "number"}]}
     assert not carries(member(overlapping), "oneOf")
     apart = {"oneOf": [{"type": "integer"}, {"type": "string"}]}
