@@ -23,18 +23,6 @@ from collections import Counter
 from decimal import Decimal
 from typing import Any
 
-__all__ = [
-    "MAX_DEPTH",
-    "MAX_DIGITS",
-    "InexactError",
-    "LongNumber",
-    "NotJsonError",
-    "read_exact",
-    "real",
-    "text_of_inexact",
-    "why_inexact",
-]
-
 MAX_DIGITS = 4_300
 """Digits of a whole number: what Python converts from text by default, and pydantic too."""
 

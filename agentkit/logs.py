@@ -17,8 +17,6 @@ from structlog.typing import EventDict, WrappedLogger
 
 from agentkit.redaction import redacted, without_secrets
 
-__all__ = ["get_logger"]
-
 
 def get_logger(name: str = "agentkit") -> structlog.stdlib.BoundLogger:
     """The logger of this library, whatever structlog itself is configured to do.

@@ -31,14 +31,6 @@ from agentkit.messages import (
     VideoPart,
 )
 
-__all__ = [
-    "check_content",
-    "media_kind",
-    "sound_messages",
-    "sound_parts",
-    "without_media",
-]
-
 
 def check_content(content: Content) -> None:
     """Checks what a user is about to send.

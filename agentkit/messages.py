@@ -15,37 +15,6 @@ from pydantic import JsonValue, TypeAdapter
 
 from agentkit.mistakes import explains_init
 
-__all__ = [
-    "AssistantMessage",
-    "AudioPart",
-    "Content",
-    "FinishReason",
-    "ImagePart",
-    "JsonObject",
-    "JsonValue",
-    "Message",
-    "ModelRequest",
-    "ModelResponse",
-    "ModelSettings",
-    "Part",
-    "ResultKind",
-    "StopReason",
-    "SystemMessage",
-    "TextPart",
-    "ToolCall",
-    "ToolChoice",
-    "ToolDefinition",
-    "ToolMessage",
-    "ToolResult",
-    "Usage",
-    "UserMessage",
-    "VideoPart",
-    "dump_messages",
-    "load_messages",
-    "next_call_number",
-    "text_of",
-]
-
 JsonObject: TypeAlias = dict[str, Any]
 """A decoded JSON object. `Any`, not `JsonValue`: this is the JSON edge."""
 

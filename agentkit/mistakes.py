@@ -16,8 +16,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-__all__ = ["explains", "explains_init", "install"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C", bound=type[Any])

@@ -19,19 +19,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
-__all__ = [
-    "hiding",
-    "keep_secret",
-    "public_address",
-    "redacted",
-    "secret_arguments",
-    "secret_headers",
-    "secret_in_address",
-    "secret_places",
-    "secret_variables",
-    "without_secrets",
-]
-
 HIDDEN = b"[secret]"
 _SHORTEST = 8
 """Characters. A shorter value, such as vLLM's usual `EMPTY`, would also be found where it is just a

@@ -14,8 +14,6 @@ from pydantic_core import from_json
 
 from agentkit.errors import ModelResponseTooLargeError
 
-__all__ = ["DONE", "MAX_EVENT_BYTES", "MAX_RESPONSE_BYTES", "EventDecoder", "read_json"]
-
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 """Most bytes, decoded, of one JSON text and of what a reply says, where a user sets no other. A
 whole reply of 256K tokens takes some 3 MiB with its token ids, so more than this is a broken or

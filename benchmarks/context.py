@@ -30,8 +30,6 @@ from agentkit.messages import (
 )
 from agentkit.models.decoder import Decoder
 
-__all__ = ["main", "milliseconds_per_step"]
-
 _TOOL = ToolDefinition(
     "read", "Reads.", {"type": "object", "properties": {"n": {"type": "integer"}}}
 )

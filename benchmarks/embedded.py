@@ -17,8 +17,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["main"]
-
 REPO = Path(__file__).parents[1]
 PROMPT_TOKENS, REPLY_TOKENS = 1000, 200
 

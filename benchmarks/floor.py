@@ -12,8 +12,6 @@ from typing import Any
 
 import httpx2
 
-__all__ = ["run"]
-
 
 async def run(
     client: httpx2.AsyncClient,

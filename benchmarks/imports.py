@@ -19,8 +19,6 @@ from pathlib import Path
 
 from benchmarks.model_server import model_server
 
-__all__ = ["main"]
-
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "docs" / "proof" / "imports.json"
 _TOLD = """

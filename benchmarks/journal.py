@@ -23,8 +23,6 @@ import anyio
 from agentkit import Agent, Limits, SQLiteJournal, tool
 from agentkit.testing import ScriptedModel, call, say
 
-__all__ = ["main", "measure"]
-
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "docs" / "proof" / "journal.json"
 STEPS = 50

@@ -19,8 +19,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
-__all__ = ["MODELS", "model_server"]
-
 MODELS = ("steps-10", "steps-50")
 _MODEL = re.compile(rb'"model": ?"steps-(\d+)"')
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)

@@ -28,8 +28,6 @@ from typing import Any
 from agentkit import Agent, Limits, RunFiles, SQLiteJournal, VLLMModel, tool
 from benchmarks.model_server import model_server
 
-__all__ = ["main", "measure"]
-
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "docs" / "proof" / "record.json"
 STEPS = 50

@@ -27,8 +27,6 @@ from typing import Any
 from agentkit.messages import ToolCall
 from agentkit.toolset import Toolset, ValidatedCall
 
-__all__ = ["main"]
-
 TOOLS = 100
 SOURCE = '''
 def tool_{n}(

@@ -32,8 +32,6 @@ from agentkit.trace import RunFiles
 from benchmarks import floor
 from benchmarks.model_server import model_server
 
-__all__ = ["Figures", "compared", "main", "measure"]
-
 QUESTION = "What will the weather be in all the cities?"
 RUNS = {10: 10, 50: 2}
 """Runs of one measurement, by the number of their steps."""

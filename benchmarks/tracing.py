@@ -31,8 +31,6 @@ from agentkit.trace.otel import OpenTelemetryObserver
 from benchmarks.steps import compared
 from benchmarks.steps import measure as measure_steps
 
-__all__ = ["main", "measure"]
-
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "docs" / "proof" / "tracing.json"
 STEPS = 50

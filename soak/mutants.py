@@ -31,8 +31,6 @@ from typing import Final
 
 from soak.mutations import Mutant, mutants_of
 
-__all__ = ["Trial", "wilson"]
-
 ROOT: Final = Path(__file__).parents[1]
 _FORKED: Final = Path(__file__).with_name("forked.py")
 FOLDER: Final = ROOT / "docs" / "proof" / "mutants"

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-__all__ = ["Mutant", "mutants_of"]
-
 
 @dataclass(frozen=True)
 class Mutant:

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["Batch", "commit_here", "prove"]
-
 Batch = Callable[[int], dict[str, int]]
 """Number of the batch → what it counted; raises where the proof fails."""
 

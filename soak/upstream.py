@@ -10,8 +10,6 @@ from agentkit_evals.core import TrialResult
 
 from tests.evals.bfcl.upstream import upstream_verdicts
 
-__all__ = ["equal_verdicts"]
-
 
 def equal_verdicts(category: str, results: Sequence[TrialResult]) -> Counter[str]:
     """How many verdicts were held against upstream's.

@@ -77,6 +77,3 @@ def faults_of(name: str, seen: Seen) -> list[str]:
 
 def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-__all__ = ["Seen", "faults_of", "run_against", "server"]

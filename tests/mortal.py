@@ -8,8 +8,6 @@ from agentkit.executors import LocalExecutor
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 
-__all__ = ["Killed", "Mortal"]
-
 
 class Killed(BaseException):
     """The process is gone: no handler of the library takes it for a failure."""

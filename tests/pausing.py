@@ -7,8 +7,6 @@ from typing import Any
 from agentkit import RunResult
 from agentkit.policy import PausedRun
 
-__all__ = ["pause_of"]
-
 
 def pause_of(result: RunResult[Any]) -> PausedRun:
     """What a run goes on from.

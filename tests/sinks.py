@@ -50,8 +50,6 @@ from agentkit.trace import parts_of, read_events
 from agentkit.trace.otel import OpenTelemetryObserver
 from agentkit.trace.page import page_of
 
-__all__ = ["ENCODINGS", "GIVERS", "SINKS", "leaks", "random_secret"]
-
 _ASCII = string.ascii_letters + string.digits + "-._~!$&'()*+,;=:/?#[]@%\"\\<>{}|^` "
 _WIDE = _ASCII + "äßéøλЖ中文€🔑"
 

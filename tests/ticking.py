@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import anyio
 import anyio.lowlevel
 
-__all__ = ["Delays", "ticking"]
-
 _TICK = 0.005
 
 

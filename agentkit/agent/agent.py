@@ -81,8 +81,6 @@ from agentkit.toolset import (
     combined,
 )
 
-__all__ = ["Agent", "Instructions", "Observer", "RunOptions"]
-
 _USED = UsedDecisions()
 """Of all runs of this process that no journal keeps."""
 

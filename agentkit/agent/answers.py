@@ -23,8 +23,6 @@ from agentkit.schema.nodes import same
 from agentkit.schema.shape import ANYTHING, Shape
 from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
 
-__all__ = ["AnswerTool", "OutputType", "answer_tool", "with_partial_output"]
-
 OutputType: TypeAlias = Any
 """A type that pydantic knows, or a function whose parameters are the answer and whose return value
 is the output. `str` is a plain answer."""

@@ -33,19 +33,6 @@ from agentkit.toolset import LABELS, Label, Toolset, ValidatedCall
 if TYPE_CHECKING:
     from agentkit.agent.state import Run
 
-__all__ = [
-    "Approved",
-    "Approver",
-    "Decisions",
-    "GivenDecisions",
-    "UsedDecisions",
-    "checked_decisions",
-    "decide",
-    "denied",
-    "taint_of",
-    "taint_of_calls",
-]
-
 _log = get_logger()
 
 Approver: TypeAlias = Callable[[Approval], Any]

@@ -48,8 +48,6 @@ from agentkit.policy import READS, Approval, Budget, Limits
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
 from agentkit.toolset.results import is_small
 
-__all__ = ["Outcome", "Prepared", "failed", "prepare", "run_calls"]
-
 Prepared = ValidatedCall | ToolResult
 
 _log = get_logger()

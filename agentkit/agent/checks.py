@@ -27,8 +27,6 @@ from agentkit.messages import (
 from agentkit.policy import Limits, Policy
 from agentkit.toolset import ToolSource
 
-__all__ = ["AGENT", "RUN", "check_agent", "check_history", "check_input"]
-
 _STEPS = "write limits=Limits(steps=…)"
 _SETTINGS = "write settings=ModelSettings({}=…)"
 _OUTPUT = "write output_type="

@@ -37,8 +37,6 @@ from agentkit.toolset import (
     make_tool,
 )
 
-__all__ = ["CALLERS", "Delegate", "InputType", "Start", "delegate", "fan_out"]
-
 Start: TypeAlias = Callable[[Content, RunOptions], Awaitable[RunResult[Any]]]
 """Begins a run of the agent that does the work, or goes on with it if it is recorded."""
 

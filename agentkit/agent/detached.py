@@ -14,8 +14,6 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
-__all__ = ["Detached"]
-
 T = TypeVar("T")
 
 

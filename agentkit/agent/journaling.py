@@ -16,8 +16,6 @@ from agentkit.models.journaled import JournaledModel
 from agentkit.policy import Approval, Decision
 from agentkit.toolset import ToolContext, ValidatedCall
 
-__all__ = ["RecordedDecisions", "begun", "continued", "is_recorded", "journaled"]
-
 
 @asynccontextmanager
 async def begun(journal: Journal, run_id: str, opening: RunOpened) -> AsyncGenerator[JournaledRun]:

@@ -47,8 +47,6 @@ from agentkit.messages import (
 from agentkit.policy import PausedRun
 from agentkit.toolset.results import in_history
 
-__all__ = ["drive"]
-
 
 async def drive(
     run: Run, cancellation: Cancellation, paused: PausedRun | None = None

@@ -14,8 +14,6 @@ from agentkit.errors import AgentKitError
 from agentkit.events import OutputT, RunResult
 from agentkit.messages import Content
 
-__all__ = ["BatchProgress", "run_all"]
-
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress(Generic[OutputT]):

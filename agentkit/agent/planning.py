@@ -16,8 +16,6 @@ from agentkit.messages import ModelSettings, ToolChoice
 from agentkit.schema.phrases import many
 from agentkit.toolset import Tool, ToolContext, ToolOptions, make_tool
 
-__all__ = ["PLAN", "Planning", "plan_tools", "planned"]
-
 Planning: TypeAlias = Literal["off", "auto", "always"]
 """`auto` offers the tool, `always` makes the first reply of each run a plan."""
 

@@ -43,8 +43,6 @@ from agentkit.policy import bounded_thoughts, history_problems, reminded, second
 from agentkit.schema.ladder import has_long_number, with_every_digit
 from agentkit.schema.shape import Shape
 
-__all__ = ["Problem", "ask", "ask_for", "problem_of"]
-
 Problem: TypeAlias = tuple[StopReason, str]
 """Why a reply cannot be used: the stop reason it comes to, and a sentence for a person."""
 

@@ -32,18 +32,6 @@ from agentkit.models.exchange import Exchanges
 from agentkit.policy import Authority, Budget, Limits, PausedRun, ProgressGuard
 from agentkit.toolset import Label, RunContext, Toolset
 
-__all__ = [
-    "CallAtWork",
-    "Cancellation",
-    "Run",
-    "RunOptions",
-    "Streamed",
-    "Wiring",
-    "current_budget",
-    "current_call",
-    "current_run",
-]
-
 current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
 """What the call that is at work here spends from: a sub-agent spends from it too."""
 

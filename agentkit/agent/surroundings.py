@@ -22,18 +22,6 @@ from agentkit.toolset import RunContext, Tool
 from agentkit.trace import RunFiles, get_logger, runs_directory
 from agentkit.version import __version__
 
-__all__ = [
-    "Instructions",
-    "Observer",
-    "default_observers",
-    "emitter",
-    "in_own_loop",
-    "new_run_id",
-    "opening",
-    "versions",
-    "window_for",
-]
-
 DepsT = TypeVar("DepsT", default=Any)
 
 Instructions: TypeAlias = str | Callable[[RunContext[DepsT]], str | Awaitable[str]]

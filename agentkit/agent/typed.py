@@ -17,8 +17,6 @@ from agentkit.messages import ModelSettings
 from agentkit.policy import Limits, Policy, Preset
 from agentkit.toolset import Tool, ToolSource
 
-__all__ = ["NO_DEPS", "AnyTool", "DepsT", "Given"]
-
 DepsT = TypeVar("DepsT", default=Any)
 """What the tools and instructions of an agent ask of `deps`; anything, where none of them says."""
 

@@ -24,8 +24,6 @@ from agentkit.cli.runs import runs, trace
 from agentkit.cli.serve import serve
 from agentkit.cli.tools import tools
 
-__all__ = ["add_installed", "app"]
-
 app = typer.Typer(
     name="agentkit",
     help="Agents on a Gemma 4 that you serve yourself with vLLM.",

@@ -26,8 +26,6 @@ from agentkit.policy import Grant, Policy, preset
 from agentkit.trace import runs_directory
 from agentkit.trace.runfile import open_private
 
-__all__ = ["Chat", "chat"]
-
 HELP = """\
 /help            this page
 /new             a new conversation

@@ -14,8 +14,6 @@ from agentkit.models import Model, VLLMModel
 from agentkit.policy import Preset
 from agentkit.toolset import Tool
 
-__all__ = ["UsageError", "choose_model", "project_tools", "start_notices"]
-
 
 class UsageError(AgentKitError):
     """The command was used wrongly; its text says how to mend it."""

@@ -20,8 +20,6 @@ from agentkit.cli.options import ModelName, Project
 from agentkit.errors import AgentKitError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine, examine_machine
 
-__all__ = ["doctor", "examined"]
-
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
 _WIDTH = max(len(probe.name) for probe in PROBES) + 2
 _INDENT = 6 + _WIDTH

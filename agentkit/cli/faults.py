@@ -19,8 +19,6 @@ from agentkit.testing.faults import FAULTS, FaultServer, find_fault
 from agentkit.testing.scenarios import SCENARIOS, Outcome, Scenario, play_all
 from agentkit.testing.scripted import say
 
-__all__ = ["faults"]
-
 faults = typer.Typer(help="Bad days of a model and its server.", no_args_is_help=True)
 
 

@@ -9,8 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["print_hanging", "print_rows"]
-
 _LEAST = 20
 """Columns that a text is given at least, and the last column of a list."""
 

@@ -23,8 +23,6 @@ from agentkit.models.transport import Transport
 from agentkit.toolset import Tool, Toolset
 from agentkit.wire import read_models
 
-__all__ = ["definitions_of", "lint", "served_prompt", "show"]
-
 _PATIENCE = Timeouts(first_event=30.0)
 
 

@@ -17,8 +17,6 @@ from agentkit.errors import AgentKitError
 from agentkit.models import Model
 from agentkit.toolset import RunContext, Tool, Toolset, ToolSource
 
-__all__ = ["find_agent", "find_source", "load_file", "opened"]
-
 
 def find_source(target: str) -> ToolSource:
     """The tools that `module:object` names; of a bare module, all tools defined in it.

@@ -10,8 +10,6 @@ import typer
 from agentkit.cli.locate import find_source
 from agentkit.errors import AgentKitError
 
-__all__ = ["mcp"]
-
 mcp = typer.Typer(help="The Model Context Protocol.", no_args_is_help=True)
 
 

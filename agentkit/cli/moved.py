@@ -8,9 +8,6 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-__all__ = ["moved"]
-
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -9,20 +9,6 @@ import typer
 
 from agentkit.policy import Preset
 
-__all__ = [
-    "Allow",
-    "JournalFile",
-    "MaxSteps",
-    "MaxTokens",
-    "ModelName",
-    "ModelUrl",
-    "Project",
-    "RunName",
-    "Seed",
-    "Temperature",
-    "Thinking",
-]
-
 RunName: TypeAlias = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the path of its file, or `last`.")
 ]

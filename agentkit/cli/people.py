@@ -11,13 +11,11 @@ from typing import Any
 import anyio.to_thread
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory
+from pydantic import JsonValue
 
 from agentkit.cli.show import Printer
 from agentkit.exact import InexactError, read_exact
-from agentkit.messages import JsonValue
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Grant
-
-__all__ = ["Ask", "Person", "asker"]
 
 Ask = Callable[[str], Awaitable[str]]
 """Shows a prompt and returns the line that is typed; EOFError when there is no more."""

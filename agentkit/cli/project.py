@@ -7,26 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from agentkit.agent import Agent, Observer
 from agentkit.cli.choose import UsageError, choose_model, project_tools, start_notices
 from agentkit.cli.people import Person, asker
 from agentkit.cli.show import Printer
 from agentkit.journal import SQLiteJournal
-from agentkit.messages import JsonValue, ModelSettings
+from agentkit.messages import ModelSettings
 from agentkit.policy import Limits, Preset, preset
 from agentkit.redaction import public_address
 from agentkit.trace import JOURNAL, runs_directory
-
-__all__ = [
-    "INSTRUCTIONS",
-    "LABEL",
-    "Assignment",
-    "default_journal",
-    "instructions_for",
-    "open_journal",
-]
 
 INSTRUCTIONS = (
     "You answer questions about the files of a project. "

@@ -19,8 +19,6 @@ from agentkit.runtime import replay as replay_run
 from agentkit.testing import ScriptedModel
 from agentkit.trace import Library, TraceError, printable
 
-__all__ = ["replay"]
-
 
 def replay(
     run: RunName,

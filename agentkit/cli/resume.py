@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
+from pydantic import JsonValue
 from rich.console import Console
 
 from agentkit.cli.choose import UsageError
@@ -16,11 +17,8 @@ from agentkit.cli.run import Watched, perform
 from agentkit.cli.show import Printer
 from agentkit.events import Event, RunResult, TextDelta
 from agentkit.journal import RunOpened, SQLiteJournal
-from agentkit.messages import JsonValue
 from agentkit.policy import Limits
 from agentkit.trace import Library
-
-__all__ = ["resume"]
 
 
 def resume(

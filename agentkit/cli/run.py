@@ -34,8 +34,6 @@ from agentkit.journal import SQLiteJournal
 from agentkit.messages import ModelSettings
 from agentkit.trace import RunFiles, TraceError, runs_directory
 
-__all__ = ["Watched", "conclude", "perform", "run"]
-
 
 def run(
     question: Annotated[str, typer.Argument(help="What to find out or do.")],

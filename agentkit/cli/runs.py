@@ -31,8 +31,6 @@ from agentkit.trace import (
 from agentkit.trace.page import page_of
 from agentkit.trace.runfile import line_of, open_private
 
-__all__ = ["runs", "trace"]
-
 runs = typer.Typer(
     help="Look at the runs that are kept, go on with one, hand one on.", no_args_is_help=True
 )

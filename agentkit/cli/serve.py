@@ -25,8 +25,6 @@ from agentkit.serving.process import RunningServer, running_server
 from agentkit.serving.progress import last_line, progress_line
 from agentkit.serving.vllm import TESTED_VLLM, api_program, flags_of
 
-__all__ = ["serve"]
-
 _TINY = Path(models.__file__).parent / "tiny"
 _POLL_SECONDS = 0.5
 

@@ -25,8 +25,6 @@ from agentkit.messages import text_of
 from agentkit.schema.phrases import many
 from agentkit.trace import printable
 
-__all__ = ["Printer"]
-
 _PREVIEW_LINES = 4
 _PREVIEW_COLUMNS = 110
 _RULE = "  │ "

@@ -16,8 +16,6 @@ from agentkit.messages import AssistantMessage, Usage, UserMessage, text_of
 from agentkit.schema.phrases import many
 from agentkit.trace import Part, Ran, Step, moment, printable
 
-__all__ = ["tell"]
-
 _LINES = 3
 _COLUMNS = 160
 _MARKS = ("! ", "? ", "→ ", "← ", "↻ ", "⚒ ", "… ")

@@ -22,8 +22,6 @@ from agentkit.messages import TextPart, ToolCall, ToolResult
 from agentkit.toolset import RunHandles, Tool, ToolContext
 from agentkit.trace import printable
 
-__all__ = ["tools"]
-
 tools = typer.Typer(help="Look at tools, and run one by hand.", no_args_is_help=True)
 
 Target: TypeAlias = Annotated[

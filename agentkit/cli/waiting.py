@@ -9,8 +9,6 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-__all__ = ["Waiting"]
-
 _EACH_SECOND = 10  # frames, so that the spinner turns
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from agentkit.context.entries import Entries
 from agentkit.messages import ToolMessage
 
-__all__ = ["Plan", "Stub", "level", "plan"]
-
 
 @dataclass(frozen=True, slots=True)
 class Stub:

@@ -9,8 +9,6 @@ from typing import Literal, TypeAlias
 from agentkit.context.shortened import with_note
 from agentkit.messages import AssistantMessage, Message, ToolMessage, UserMessage
 
-__all__ = ["Entries", "Entry"]
-
 _State: TypeAlias = Literal["whole", "shortened", "cleared", "dropped"]
 
 

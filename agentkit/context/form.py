@@ -12,20 +12,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias, TypeVar
 
+from agentkit.gemma4.declare import Declaration
 from agentkit.gemma4.profiles import Profile
-from agentkit.gemma4.render import Declaration, Generation
+from agentkit.gemma4.render import Generation
 from agentkit.messages import Message, ModelRequest
-
-__all__ = [
-    "Count",
-    "CountPrompt",
-    "CountTexts",
-    "Counting",
-    "PromptForm",
-    "Steps",
-    "TokenCounts",
-    "estimated_tokens",
-]
 
 T = TypeVar("T")
 

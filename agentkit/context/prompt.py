@@ -26,8 +26,6 @@ from agentkit.messages import (
     text_of,
 )
 
-__all__ = ["Prompt", "PromptPart", "result_text_of", "tokens_of"]
-
 PromptPart: TypeAlias = Literal["instructions", "tools", "user", "assistant", "results", "format"]
 
 

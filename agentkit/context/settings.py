@@ -10,8 +10,6 @@ from agentkit.context.form import PromptForm
 from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 
-__all__ = ["UNKNOWN_WINDOW", "Context", "Room", "fair_share", "room_for", "under"]
-
 _LEAST_RESULT: Final = 100
 """Tokens: below this a preview would hold little but the remark that it is one."""
 

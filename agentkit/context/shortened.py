@@ -16,8 +16,6 @@ from agentkit.messages import (
     text_of,
 )
 
-__all__ = ["ask_for_less", "preview", "stub", "with_note"]
-
 _LEAST = 40
 """Characters of a result that a preview shows at least, however little room there is."""
 

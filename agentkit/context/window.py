@@ -42,8 +42,6 @@ from agentkit.messages import (
     text_of,
 )
 
-__all__ = ["ContextWindow", "Fitted"]
-
 _CHARACTERS: Final = 16
 """Most characters of a token that are worth counting: no text that is read has more."""
 

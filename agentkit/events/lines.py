@@ -12,15 +12,6 @@ from pydantic_core import PydanticSerializationError, to_json, to_jsonable_pytho
 from agentkit.events.run import Event, RunFinished, RunResult
 from agentkit.messages import JsonObject
 
-__all__ = [
-    "as_json",
-    "dump_event",
-    "dump_named",
-    "event_of",
-    "load_event",
-    "validated",
-]
-
 
 def dump_event(event: Event) -> bytes:
     """The event as one line of JSON, without its line break; `event` names its kind.

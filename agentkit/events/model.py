@@ -7,17 +7,6 @@ from typing import TypeAlias
 
 from agentkit.messages import ModelResponse
 
-__all__ = [
-    "ContextCompacted",
-    "ModelEvent",
-    "ModelFinished",
-    "PromptFitted",
-    "ReasoningDelta",
-    "StepRestarted",
-    "TextDelta",
-    "ToolCallDelta",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:

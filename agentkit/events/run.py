@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, cast
 
+from pydantic import JsonValue
 from typing_extensions import TypeVar
 
 from agentkit.errors import NoAnswerError
@@ -20,7 +21,6 @@ from agentkit.events.model import (
 from agentkit.messages import (
     FinishReason,
     JsonObject,
-    JsonValue,
     Message,
     ModelResponse,
     ModelSettings,
@@ -34,34 +34,6 @@ from agentkit.messages import (
 
 if TYPE_CHECKING:
     from agentkit.policy import PausedRun
-
-__all__ = [
-    "ApprovalDecided",
-    "ApprovalNeeded",
-    "AskedAgain",
-    "CallRepaired",
-    "ContextUse",
-    "Event",
-    "ModelCalled",
-    "OutputT",
-    "PartialOutput",
-    "PromptTokens",
-    "ReplyInterrupted",
-    "ReplyReceived",
-    "RequestSent",
-    "RunEvent",
-    "RunFinished",
-    "RunResult",
-    "RunStarted",
-    "Spent",
-    "StepFinished",
-    "StepStarted",
-    "SubRunEvent",
-    "ToolFinished",
-    "ToolProgress",
-    "ToolStarted",
-]
-
 
 OutputT = TypeVar("OutputT", default=str)
 FinishedT = TypeVar("FinishedT", default=Any)

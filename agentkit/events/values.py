@@ -19,8 +19,6 @@ from pydantic_core import from_json, to_json
 
 from agentkit.messages import JsonObject
 
-__all__ = ["Values"]
-
 _LEAST = 256
 """Characters. A mark takes some 40."""
 

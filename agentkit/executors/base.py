@@ -7,8 +7,6 @@ from typing import Any, Protocol
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 
-__all__ = ["Executor"]
-
 
 class Executor(Protocol):
     """Runs one call that passed validation and policy."""

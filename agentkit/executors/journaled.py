@@ -15,8 +15,6 @@ from agentkit.journal import CallState, JournaledRun
 from agentkit.messages import ToolResult
 from agentkit.toolset import Effect, ToolContext, ValidatedCall
 
-__all__ = ["JournaledExecutor"]
-
 
 class JournaledExecutor:
     """Runs a call only after its intent is on the disk, and never again once it has a result.

@@ -20,8 +20,6 @@ from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.toolset.results import is_small
 
-__all__ = ["LocalExecutor"]
-
 T = TypeVar("T")
 
 _THREADS = 40

@@ -16,8 +16,6 @@ from agentkit.messages import ToolResult
 from agentkit.schema.phrases import many
 from agentkit.toolset import ToolContext, ValidatedCall, result_content
 
-__all__ = ["ends_this_task", "failed", "log_failure", "lost", "timed_out"]
-
 _log = get_logger()
 
 _MOST_ERROR_TEXT = 4_000

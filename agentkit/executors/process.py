@@ -31,8 +31,6 @@ from agentkit.executors.worker import PROGRESS, RESULT
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 
-__all__ = ["ProcessExecutor"]
-
 T = TypeVar("T")
 
 _PATIENCE = 10.0

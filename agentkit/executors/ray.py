@@ -18,8 +18,6 @@ from agentkit.messages import ToolResult
 from agentkit.mistakes import install
 from agentkit.toolset import ToolContext, ValidatedCall
 
-__all__ = ["RayExecutor"]
-
 
 class RayExecutor:
     """Runs each call as a Ray task, on whichever machine of the cluster has room.

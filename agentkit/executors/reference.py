@@ -13,8 +13,6 @@ from typing import Any
 from agentkit.errors import ToolDefinitionError
 from agentkit.toolset import Tool, ToolOptions, make_tool
 
-__all__ = ["Reference", "load", "reference_to"]
-
 _MAIN = "__main__"
 
 

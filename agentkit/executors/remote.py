@@ -22,8 +22,6 @@ from agentkit.executors.reference import Reference, load, reference_to
 from agentkit.messages import ToolCall, ToolResult
 from agentkit.toolset import RunHandles, ToolContext, ValidatedCall
 
-__all__ = ["RemoteCall", "dump_result", "load_result", "perform", "remote_call"]
-
 
 @dataclass(frozen=True, slots=True)
 class RemoteCall:

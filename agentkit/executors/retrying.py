@@ -20,8 +20,6 @@ from agentkit.executors.local import LocalExecutor
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 
-__all__ = ["RetryingExecutor"]
-
 
 class RetryingExecutor:
     """Tries a failed call again, as often as its tool declares, with growing random pauses.

@@ -10,8 +10,6 @@ from agentkit.executors.local import LocalExecutor
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
 
-__all__ = ["RoutingExecutor"]
-
 
 class RoutingExecutor:
     """Hands each call to the executor that a rule chooses.

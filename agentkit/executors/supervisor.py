@@ -22,8 +22,6 @@ import signal
 import sys
 import time
 
-__all__ = ["adopt_orphans", "descendants", "end_descendants"]
-
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PAUSE = 0.002

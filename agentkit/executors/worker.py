@@ -10,8 +10,6 @@ import threading
 from agentkit.executors.remote import dump_result, perform
 from agentkit.executors.supervisor import adopt_orphans, end_descendants
 
-__all__ = ["PROGRESS", "READY", "RESULT", "UNABLE", "serve"]
-
 READY, RESULT, PROGRESS, UNABLE = b"H", b"R", b"P", b"U"
 """How a line begins: the worker is ready, a result, progress, why a call cannot run here."""
 

@@ -10,17 +10,6 @@ from typing import Any, Final
 
 from agentkit.schema.nodes import Node, conjunction, same
 
-__all__ = [
-    "array_carried",
-    "disjoint",
-    "lengths",
-    "multiples",
-    "named_carried",
-    "strictest",
-    "variants",
-    "whole_bounds",
-]
-
 _MAX_BRANCHES: Final = 64
 """Most combinations of union branches spelled out for one place."""
 _ENUMERABLE: Final = 400

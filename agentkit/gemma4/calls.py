@@ -23,8 +23,6 @@ from agentkit.gemma4.tokens import QUOTE
 from agentkit.messages import JsonObject, ToolCall
 from agentkit.schema.shape import ANYTHING, Shape
 
-__all__ = ["CallReading", "ParsedCall", "Schemas", "header_of", "read_calls"]
-
 Schemas: TypeAlias = Mapping[str, Mapping[str, Any]]
 """Tool name → JSON Schema of its arguments object."""
 

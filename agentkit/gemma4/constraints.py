@@ -28,9 +28,9 @@ from agentkit.gemma4.bounds import (
     variants,
     whole_bounds,
 )
+from agentkit.gemma4.declare import render_value
 from agentkit.gemma4.ebnf import Rules, any_of, in_order, integer, literal, number, repeated
 from agentkit.gemma4.patterns import Translation, translate
-from agentkit.gemma4.render import render_value
 from agentkit.gemma4.texts import (
     COUNTED,
     FORMATS,
@@ -47,8 +47,6 @@ from agentkit.gemma4.texts import (
 )
 from agentkit.gemma4.tokens import QUOTE
 from agentkit.schema.nodes import ANY, NULL_TYPE, Node, limits, same
-
-__all__ = ["Constraints"]
 
 _ANYTHING: Final = "anything"
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})

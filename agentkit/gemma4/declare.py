@@ -7,8 +7,6 @@ from typing import Any, Final, TypeAlias
 
 from agentkit.gemma4.tokens import QUOTE, TOOL_CLOSE, TOOL_OPEN
 
-__all__ = ["Declaration", "render_declaration", "render_value", "sorted_pairs"]
-
 Declaration: TypeAlias = Mapping[str, Any]
 """A lowered tool: `name`, `description` and `parameters` (a JSON Schema of the plain subset)."""
 

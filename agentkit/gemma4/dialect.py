@@ -27,8 +27,6 @@ from agentkit.messages import (
 from agentkit.schema.lower import lower
 from agentkit.schema.shape import Shape
 
-__all__ = ["Dialect"]
-
 _KEPT = 4096  # messages whose escaped form is kept
 
 

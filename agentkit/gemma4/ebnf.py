@@ -13,18 +13,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-__all__ = [
-    "MAX_DIGITS",
-    "Rules",
-    "any_of",
-    "character_class",
-    "in_order",
-    "integer",
-    "literal",
-    "number",
-    "repeated",
-]
-
 MAX_DIGITS: Final = 19
 """Digits of a number whose size nothing limits: enough for a 64-bit identifier, and an end to a
 model that writes digits for ever."""

@@ -33,8 +33,6 @@ from agentkit.messages import (
     UserMessage,
 )
 
-__all__ = ["MARK", "Escape"]
-
 MARK = "\u2060"
 """The word joiner: invisible, no white space, and absent from every control literal."""
 

@@ -20,8 +20,6 @@ from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, quoted_value
 from agentkit.messages import JsonObject
 from agentkit.schema.shape import Shape
 
-__all__ = ["LITERAL", "SPACE", "Cut", "Reading", "read_exactly"]
-
 Cut: TypeAlias = Literal["name", "key", "value", "string"]
 """Where in a call the text ended."""
 

@@ -20,8 +20,6 @@ from agentkit.messages import (
     UserMessage,
 )
 
-__all__ = ["PROBE", "TemplateGeneration", "fingerprint"]
-
 TemplateGeneration: TypeAlias = Literal["canonical", "canonical-small", "april", "unknown"]
 """The template of 2026-07-09 for large or small models, the releases before it, or another."""
 

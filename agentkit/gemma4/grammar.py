@@ -24,8 +24,6 @@ from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
 from agentkit.messages import JsonObject, ToolChoice
 from agentkit.schema.lower import LoweredTool
 
-__all__ = ["Grammar", "ToolGrammar", "compile_grammar", "compile_tool"]
-
 _escape: Final = Escape().escape
 
 

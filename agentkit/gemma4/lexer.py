@@ -15,8 +15,6 @@ from agentkit.gemma4.tokens import (
     STOP_LITERALS,
 )
 
-__all__ = ["THOUGHT", "Control", "Lexer"]
-
 THOUGHT: Final = "thought\n"
 """The name of the only channel there is, and the end of its line."""
 

@@ -11,8 +11,6 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-__all__ = ["resolve_name"]
-
 _NAMESPACE: Final = re.compile(
     r"(?:google\s*[.:/]\s*)?(?:tools?|functions?|default_api)\s*[.:/]\s*(?=\S)", re.IGNORECASE
 )

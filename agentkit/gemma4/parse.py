@@ -32,8 +32,6 @@ from agentkit.gemma4.tokens import (
     STOP_LITERALS,
 )
 
-__all__ = ["ParsedReply", "Parser", "ParserEvent", "Truncation", "parse", "parse_tokens"]
-
 ParserEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta
 Truncation: TypeAlias = Cut | Literal["thought"]
 """Where a reply was cut: in a thought, or in a call's name, key, value or string."""

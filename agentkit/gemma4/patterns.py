@@ -28,8 +28,6 @@ from agentkit.gemma4.ebnf import (
 )
 from agentkit.gemma4.texts import ESSENTIAL, RISKY, Filled, Ranges, free_text
 
-__all__ = ["Translation", "translate"]
-
 _LESS: Final = ord("<")
 _MAX_COUNT: Final = 2_000
 _SHORT: Final = 8

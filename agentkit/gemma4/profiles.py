@@ -23,8 +23,6 @@ from typing import Any, Final, Literal, TypeAlias
 from agentkit.gemma4.render import TemplateVariant
 from agentkit.messages import Message
 
-__all__ = ["GENERIC", "PROFILES", "Modality", "Profile", "is_gemma4", "profile_for"]
-
 Modality: TypeAlias = Literal["text", "image", "audio", "video"]
 
 _AUDIO_MS_PER_TOKEN: Final = 40

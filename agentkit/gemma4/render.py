@@ -50,25 +50,6 @@ from agentkit.messages import (
     VideoPart,
 )
 
-__all__ = [
-    "Declaration",
-    "Generation",
-    "Place",
-    "TemplateVariant",
-    "Turn",
-    "cue",
-    "render",
-    "render_call",
-    "render_declaration",
-    "render_system",
-    "render_turn",
-    "render_value",
-    "split_system",
-    "system_pieces",
-    "turn_pieces",
-    "turns_of",
-]
-
 TemplateVariant: TypeAlias = Literal["large", "small"]
 """`large` is the template of 12B, 26B-A4B and 31B, `small` the one of E2B and E4B."""
 

@@ -24,8 +24,6 @@ from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, conform, quoted_value
 from agentkit.messages import JsonObject
 from agentkit.schema.shape import Shape
 
-__all__ = ["MOST_DAMAGE", "Damage", "Readings"]
-
 Damage: TypeAlias = Literal[
     "opening quote",  # query:weather in Oslo<|"|>
     "single quotes",  # query:'weather in Oslo'

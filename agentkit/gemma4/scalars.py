@@ -10,8 +10,6 @@ from agentkit.exact import LongNumber, real
 from agentkit.schema.ladder import fitted
 from agentkit.schema.shape import Shape
 
-__all__ = ["MAX_DEPTH", "bare_value", "conform", "quoted_value"]
-
 MAX_DEPTH: Final = 64
 """Deeper nesting is unreadable: validators and serialisers recurse as well."""
 

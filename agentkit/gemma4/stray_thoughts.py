@@ -12,8 +12,6 @@ from typing import Final
 from agentkit.gemma4.lexer import THOUGHT
 from agentkit.gemma4.tokens import CHANNEL_CLOSE, CHANNEL_OPEN
 
-__all__ = ["split_thought"]
-
 
 def split_thought(text: str) -> tuple[str, str]:
     """A text apart from the thoughts in it: (thoughts, rest). What stands in code is kept."""

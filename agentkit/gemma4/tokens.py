@@ -12,30 +12,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-__all__ = [
-    "AUDIO",
-    "BOS",
-    "CALL_CLOSE",
-    "CALL_OPEN",
-    "CHANNEL_CLOSE",
-    "CHANNEL_OPEN",
-    "CONTROL_LITERALS",
-    "EOS",
-    "IDS",
-    "IMAGE",
-    "QUOTE",
-    "RESPONSE_CLOSE",
-    "RESPONSE_OPEN",
-    "STOP_IDS",
-    "STOP_LITERALS",
-    "THINK",
-    "TOOL_CLOSE",
-    "TOOL_OPEN",
-    "TURN_CLOSE",
-    "TURN_OPEN",
-    "VIDEO",
-]
-
 PAD: Final = "<pad>"
 EOS: Final = "<eos>"
 BOS: Final = "<bos>"

@@ -29,8 +29,6 @@ from agentkit.gemma4.tokens import (
     TURN_OPEN,
 )
 
-__all__ = ["is_blank", "wrong_form"]
-
 
 def is_blank(text: str) -> bool:
     """Whether a text shows a person nothing: control tokens, padding, white space, format marks.

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
-from agentkit.journal.entries import Entry, Record, RunOpened
-from agentkit.messages import JsonValue, Usage
+from pydantic import JsonValue
 
-__all__ = ["Journal", "Lease", "RunState", "RunSummary"]
+from agentkit.journal.entries import Entry, Record, RunOpened
+from agentkit.messages import Usage
 
 RunState: TypeAlias = Literal["running", "died", "ended", "damaged"]
 """`died`: its process is gone and it has no end; it can be resumed. `damaged`: what is left of its

@@ -18,9 +18,6 @@ from agentkit.journal.entries import Raw, Record
 from agentkit.journal.owner import boot_id
 from agentkit.journal.witness import Testimony
 
-__all__ = ["Chain", "lost_run", "missing_at_the_end", "seal", "secrets_in"]
-
-
 Place: TypeAlias = tuple[str, int, int, float, str]
 """The run, the number of an entry in it, its owner's epoch, when it was written, and its kind."""
 

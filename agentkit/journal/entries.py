@@ -17,28 +17,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, get_args
 
+from pydantic import JsonValue
+
 from agentkit.errors import JournalError
 from agentkit.events import Event, RunFinished, as_json, dump_event, dump_named, event_of, validated
 from agentkit.events.values import Values
-from agentkit.messages import JsonValue, Message, ModelSettings, ToolCall, ToolResult
+from agentkit.messages import Message, ModelSettings, ToolCall, ToolResult
 from agentkit.policy import Decision, Limits
 from agentkit.toolset import Effect
-
-__all__ = [
-    "CallDone",
-    "CallIntended",
-    "CallStarted",
-    "Decided",
-    "Entry",
-    "Raw",
-    "Record",
-    "RunOpened",
-    "Shown",
-    "dump_entry",
-    "kind_of",
-    "line_of",
-    "load_entry",
-]
 
 
 @dataclass(frozen=True, slots=True)

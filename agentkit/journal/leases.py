@@ -16,8 +16,6 @@ from typing import Any
 
 from agentkit.journal.owner import Owner, boot_id
 
-__all__ = ["RunRow", "is_at_work", "lease_end", "row_of", "seconds_left"]
-
 
 @dataclass(frozen=True, slots=True)
 class RunRow:

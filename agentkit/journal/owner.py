@@ -11,8 +11,6 @@ from pathlib import Path
 
 from agentkit.errors import JournalError
 
-__all__ = ["Owner", "boot_id"]
-
 _PROC = Path("/proc")
 
 

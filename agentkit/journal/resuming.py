@@ -50,8 +50,6 @@ from agentkit.messages import ModelResponse, ToolCall, ToolChoice, ToolResult
 from agentkit.policy import Decision
 from agentkit.toolset import Effect
 
-__all__ = ["CallState", "JournaledRun"]
-
 Emit: TypeAlias = Callable[[Event], None]
 
 _FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress, SubRunEvent)

@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
+from pydantic import JsonValue
 
 from agentkit.errors import JournalError
 from agentkit.journal.base import Journal, Lease, RunSummary
 from agentkit.journal.entries import Entry, Record, RunOpened
 from agentkit.journal.store import Examined, Store
-from agentkit.messages import JsonValue
-
-__all__ = ["SQLiteJournal"]
 
 T = TypeVar("T")
 

@@ -37,8 +37,6 @@ from agentkit.journal.summary import summary_of
 from agentkit.journal.witness import Testimony, Witness, first, key_of
 from agentkit.redaction import hiding, secret_places
 
-__all__ = ["FORMAT", "Examined", "Store"]
-
 FORMAT: Final = 2
 """Of the file, in SQLite's `user_version`. A journal of an older format must always open.
 

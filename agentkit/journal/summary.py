@@ -15,8 +15,6 @@ from agentkit.journal.base import RunState, RunSummary
 from agentkit.journal.entries import CallDone, Entry, Raw, RunOpened
 from agentkit.messages import Usage, UserMessage, text_of
 
-__all__ = ["summary_of"]
-
 _QUESTION = 200  # characters
 
 _STEP = re.compile(r'"step":(\d+)')

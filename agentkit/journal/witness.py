@@ -28,8 +28,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Testimony", "Witness", "first", "key_of"]
-
 _SLOT = 512
 """Bytes: a sector, which disks write whole or not at all."""
 

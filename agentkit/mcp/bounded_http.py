@@ -7,8 +7,6 @@ from typing import Final
 
 import httpx2
 
-__all__ = ["MAX_MESSAGE", "BoundedTransport"]
-
 MAX_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes of one message, as over stdio."""
 

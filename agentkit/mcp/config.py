@@ -19,8 +19,6 @@ from typing import Any, Final, Self
 from agentkit.messages import JsonObject
 from agentkit.toolset import RunContext, Toolset, ToolSource, combined
 
-__all__ = ["Entry", "Server", "Servers", "read_config"]
-
 _VARIABLE: Final = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^}]*))?\}")
 
 

@@ -30,8 +30,6 @@ from pydantic import TypeAdapter, ValidationError
 from agentkit.logs import get_logger
 from agentkit.messages import JsonObject
 
-__all__ = ["MOST_TOOLS", "RAW", "TOO_DEEP", "lenient", "parsed"]
-
 RAW: Final = "agentkit/raw"
 """Where in `_meta` the server's own words are kept, as JSON: deeper than the package may nest."""
 

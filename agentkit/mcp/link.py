@@ -23,8 +23,6 @@ from agentkit.mcp.lenient import MOST_TOOLS, lenient
 from agentkit.mcp.questions import Questions
 from agentkit.toolset import ToolContext
 
-__all__ = ["Connect", "Link", "over_http"]
-
 _LOG = get_logger()
 
 T = TypeVar("T")

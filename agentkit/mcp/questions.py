@@ -29,8 +29,6 @@ from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.toolset import ToolContext
 
-__all__ = ["Questions"]
-
 _MOST_TOKENS: Final = 4_096
 """Of one text for a server, whatever it asks for."""
 

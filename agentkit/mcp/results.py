@@ -14,8 +14,6 @@ from agentkit.messages import AudioPart, Part, TextPart
 from agentkit.schema.foreign import misfit
 from agentkit.toolset import ToolOutput, image_part
 
-__all__ = ["output_of"]
-
 _MOST_MEDIA = 32_000_000
 """Characters of base64 of one image or sound that are decoded: more than any model takes."""
 

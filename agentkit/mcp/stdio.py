@@ -21,8 +21,6 @@ from mcp.shared.message import SessionMessage
 
 from agentkit.mcp.lenient import parsed
 
-__all__ = ["MAX_LINE", "over_stdio"]
-
 MAX_LINE: Final = 64 * 1024 * 1024
 """Bytes of one message: room for an image of 48 MB in base64, which no model takes."""
 

@@ -52,8 +52,6 @@ from agentkit.toolset import (
 )
 from agentkit.toolset.launched import note_launch
 
-__all__ = ["McpToolset", "callable_name", "tame"]
-
 _LOG = get_logger()
 
 _MOST_SCHEMA = 200_000

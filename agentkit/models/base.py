@@ -9,8 +9,6 @@ from agentkit.context import Count, PromptForm
 from agentkit.events import ModelEvent
 from agentkit.messages import ModelRequest
 
-__all__ = ["CountsPrompts", "Model"]
-
 
 class Model(Protocol):
     """Produces one reply at a time; keeps no conversation."""

@@ -44,8 +44,6 @@ from agentkit.messages import (
     UserMessage,
 )
 
-__all__ = ["LOST", "PROBE", "Ask", "find_control", "forced_code", "is_away", "is_probe"]
-
 PROBE: Final = "agentkit_probe"
 """The tool of the probing requests; a server of tests may know them by its name."""
 

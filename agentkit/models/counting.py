@@ -22,8 +22,6 @@ from agentkit.models.transport import Transport
 from agentkit.trace import get_logger
 from agentkit.wire import encode_tokenize, read_tokens
 
-__all__ = ["PromptCounter"]
-
 _SHAPING: Final = frozenset(
     {"add_generation_prompt", "chat_template", "continue_final_message", "documents"}
     | {"messages", "mm_processor_kwargs", "reasoning_effort", "tools", "truncate_prompt_tokens"}

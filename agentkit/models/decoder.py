@@ -27,8 +27,6 @@ except ImportError as error:  # an optional extra
         f"{install('local')}"
     ) from error
 
-__all__ = ["BUNDLED", "Decoder", "Logits", "Prefix"]
-
 BUNDLED: Final = Path(__file__).parent / "tiny"
 """The folder of the bundled checkpoint."""
 

@@ -21,8 +21,6 @@ from agentkit.gemma4.tokens import EOS, IDS, TOOL_CLOSE
 from agentkit.models.transport import Transport
 from agentkit.wire import encode_detokenize, read_text
 
-__all__ = ["Decode", "Detokenizer", "on_server"]
-
 Decode: TypeAlias = Callable[[Sequence[Sequence[int]]], Awaitable[list[str]]]
 """The text of each sequence of token ids, decoded apart from the others."""
 

@@ -43,8 +43,6 @@ from agentkit.models.pieces import Pieces, control_literals, token_bytes
 from agentkit.models.sampling import Sampler, Sampling
 from agentkit.wire import Reply
 
-__all__ = ["EmbeddedModel"]
-
 _Number = TypeVar("_Number", int, float)
 
 _NAME: Final = "tiny-gemma4-demo"

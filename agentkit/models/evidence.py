@@ -42,8 +42,6 @@ from agentkit.gemma4.tokens import (
 from agentkit.messages import AssistantMessage, FinishReason, ModelResponse, ToolCall
 from agentkit.wire import Reply
 
-__all__ = ["Evidence", "believed", "in_thought", "may_hold_calls", "of_parsed"]
-
 _CALL: Final = IDS[CALL_OPEN]
 _THOUGHT_OPEN, _THOUGHT_CLOSE = IDS[CHANNEL_OPEN], IDS[CHANNEL_CLOSE]
 _CUE_TOKENS: Final = 8

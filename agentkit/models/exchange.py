@@ -22,8 +22,6 @@ from agentkit.events import ReplyReceived, RequestSent
 from agentkit.messages import JsonObject
 from agentkit.wire import Reply
 
-__all__ = ["Exchanges", "tell_sent"]
-
 Told: TypeAlias = Callable[[RequestSent | ReplyReceived], None]
 
 

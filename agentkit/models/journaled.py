@@ -11,8 +11,6 @@ from agentkit.journal import JournaledRun
 from agentkit.messages import ModelRequest
 from agentkit.models.base import Model
 
-__all__ = ["JournaledModel"]
-
 
 class JournaledModel:
     """Gives the replies that are recorded, and asks for the others.

@@ -22,8 +22,6 @@ from agentkit.messages import (
 from agentkit.policy import noted
 from agentkit.wire import read_call
 
-__all__ = ["asked_in_words", "json_request", "json_response"]
-
 _FORM: Final = (
     '(Answer with one JSON object and nothing else: {"name": NAME, "arguments": {…}}, a call of '
     "one of these tools, as JSON Schema describes it:\n"

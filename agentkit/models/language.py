@@ -12,8 +12,6 @@ from agentkit.messages import ToolDefinition
 from agentkit.models.server import Server
 from agentkit.wire import MessageEncoder
 
-__all__ = ["Language", "Languages"]
-
 _KEPT = 16  # sets of tools whose declarations and encoded messages are kept
 
 

@@ -18,8 +18,6 @@ import anyio.to_thread
 
 from agentkit.mistakes import install
 
-__all__ = ["CHECK", "LocalTokenizer", "places", "require_tokenizers"]
-
 CHECK: Final = (
     "The café's 1,234 naïve tests — <b>bold</b>\n\n\n\tif (a[i] <= 0x7f && !done) {  end;   }\r\n"
     "Привет, мир! Καλημέρα שלום مرحبا नमस्ते สวัสดี 日本語のテキスト 한국어 汉字 "

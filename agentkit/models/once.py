@@ -11,8 +11,6 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 
-__all__ = ["Once"]
-
 T = TypeVar("T")
 
 

@@ -8,8 +8,6 @@ from typing import Final
 
 from agentkit.models.decoder import Decoder
 
-__all__ = ["Pieces", "control_literals", "token_bytes"]
-
 _CONTROL_TOKENS: Final = 120  # the checkpoint's first ids, under Gemma 4's own numbers
 
 

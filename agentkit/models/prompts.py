@@ -14,8 +14,6 @@ from agentkit.wire import (
     read_tokens,
 )
 
-__all__ = ["prompt_ids", "prompt_of", "spelled"]
-
 
 async def prompt_of(
     transport: Transport, model: str, request: ModelRequest, declarations: Sequence[JsonObject]

@@ -19,8 +19,6 @@ from typing import Final
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.wire import Reply
 
-__all__ = ["RepeatWatch", "Repeats"]
-
 _TOKENS: Final = 512
 """Tokens that must repeat before a reply is given up. Of 1,824 files of code, data and prose, in a
 real Gemma's tokens, one has a repeat of even 64 tokens (a data file of equal rows):

@@ -9,8 +9,6 @@ import numpy as np
 
 from agentkit.models.decoder import Logits
 
-__all__ = ["Sampler", "Sampling"]
-
 _GREEDY_BELOW: Final = 1e-5  # as vLLM 0.32 (`_SAMPLING_EPS`)
 
 

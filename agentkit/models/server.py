@@ -46,8 +46,6 @@ from agentkit.wire import (
     unknown_fields,
 )
 
-__all__ = ["Server"]
-
 _log = get_logger()
 
 _REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})

@@ -38,8 +38,6 @@ from agentkit.redaction import keep_secret, public_address, secret_headers, secr
 from agentkit.stream import DONE, MAX_RESPONSE_BYTES, EventDecoder, read_json
 from agentkit.wire.refusals import error_in, refusal, words_of
 
-__all__ = ["Connection", "Transport"]
-
 _numbers = count()
 
 

@@ -65,8 +65,6 @@ from agentkit.wire import (
     forced,
 )
 
-__all__ = ["DEFAULT_MAX_TOKENS", "VLLMModel"]
-
 DEFAULT_MAX_TOKENS = 8192
 """Tokens of one reply where nobody says otherwise: room for a long thought and an answer, and an
 end to a model that repeats itself."""

@@ -12,8 +12,6 @@ from agentkit.events import ModelEvent, ModelFinished
 from agentkit.messages import JsonObject, ModelRequest, ToolDefinition
 from agentkit.models.base import CountsPrompts, Model
 
-__all__ = ["WindowedModel"]
-
 
 class WindowedModel:
     """Sends what the window makes of each request; the request itself stays whole.

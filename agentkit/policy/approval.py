@@ -20,8 +20,6 @@ from agentkit.exact import why_inexact
 from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
 from agentkit.toolset import Label, ValidatedCall
 
-__all__ = ["Approval", "Approve", "Decision", "Deny", "Edit", "Grant", "PausedRun", "approval_id"]
-
 
 @dataclass(frozen=True, slots=True)
 class Grant:

@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from agentkit.messages import ResultKind, ToolCall, ToolResult, text_of
 from agentkit.toolset import Effect
 
-__all__ = ["ProgressGuard"]
-
 _WARN_AT = 3
 _CHANGE_AT = 4
 _STOP_AT = 6

@@ -19,8 +19,6 @@ from agentkit.messages import (
     UserMessage,
 )
 
-__all__ = ["history_problems", "mended_history"]
-
 _LOST = "Error: the result of this call is lost; the earlier run ended before it."
 _STOPPED = "(I was stopped here.)"
 """Between results and what the user says next: the template of April 2026 leaves the model's turn

@@ -9,8 +9,6 @@ from agentkit.messages import StopReason, Usage
 from agentkit.mistakes import explains_init
 from agentkit.schema.phrases import many
 
-__all__ = ["Budget", "Limits", "Prices"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:

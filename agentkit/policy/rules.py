@@ -23,18 +23,6 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from agentkit.policy.approval import Approval, Grant
 from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
 
-__all__ = [
-    "PRESETS",
-    "READS",
-    "Authority",
-    "Policy",
-    "Preset",
-    "Rule",
-    "Ruling",
-    "Verdict",
-    "preset",
-]
-
 Verdict: TypeAlias = Literal["allow", "ask", "deny"]
 Rule: TypeAlias = Callable[[ValidatedCall], Verdict | None]
 """An opinion on a call; None leaves it to the next rule."""

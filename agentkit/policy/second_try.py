@@ -19,8 +19,6 @@ from agentkit.messages import (
     UserMessage,
 )
 
-__all__ = ["noted", "reminded", "second_try", "unusable"]
-
 
 def unusable(
     response: ModelResponse, tools: Collection[str] = (), *, forced: bool = False

@@ -8,8 +8,6 @@ from contextlib import aclosing
 from agentkit.events import ModelEvent, ModelFinished, ReasoningDelta, StepRestarted
 from agentkit.messages import AssistantMessage, ModelResponse, Usage
 
-__all__ = ["bounded_thoughts"]
-
 _CHARACTERS_PER_TOKEN = 4
 """Of English text, about; a server does not count a reply that is left before its end."""
 

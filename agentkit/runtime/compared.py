@@ -19,8 +19,6 @@ from agentkit.events import (
 )
 from agentkit.policy import Approve, Decision, Deny, Edit, Grant
 
-__all__ = ["Key", "aspects", "decision_of", "decisions_of", "key_of", "said"]
-
 Key: TypeAlias = tuple[str, int, str]
 """Kind, step, and which one of that kind in the step."""
 

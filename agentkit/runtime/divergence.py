@@ -16,8 +16,6 @@ from agentkit.messages import AssistantMessage, Message, ModelRequest, ToolDefin
 from agentkit.schema.phrases import many
 from agentkit.trace import without_secrets
 
-__all__ = ["Divergence", "context_difference", "difference", "request_difference", "same"]
-
 _CONTEXT = 2
 _LONGEST_LINE = 160
 _MOST_LINES = 60

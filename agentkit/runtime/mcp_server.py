@@ -39,8 +39,6 @@ try:
 except ImportError as error:
     raise ImportError(f"MCP needs the extra `mcp`: {install('mcp')}", name=error.name) from error
 
-__all__ = ["mcp_server", "serve"]
-
 Request = ServerRequestContext[Any]
 
 

@@ -32,8 +32,6 @@ from agentkit.runtime.tape import EndOfTape, ReplayExecutor, ReplayModel, Tape
 from agentkit.schema.phrases import many
 from agentkit.trace import TraceError, open_run
 
-__all__ = ["ReplayExecutor", "ReplayModel", "ReplayReport", "assert_replays", "replay"]
-
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:

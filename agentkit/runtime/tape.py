@@ -43,8 +43,6 @@ from agentkit.runtime.divergence import (
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import requests_of
 
-__all__ = ["EndOfTape", "ReplayExecutor", "ReplayModel", "Tape"]
-
 
 class EndOfTape(Exception):  # noqa: N818 - nothing went wrong: there is no more to replay
     """The replay cannot go on: it differs, or the record ends here."""

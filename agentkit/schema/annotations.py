@@ -19,8 +19,6 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import typing_extensions
 from pydantic import AfterValidator
 
-__all__ = ["definition_of", "evaluate", "namespace_of", "place_of", "portable", "typeddict_fields"]
-
 
 def definition_of(function: Callable[..., Any] | classmethod[Any, ..., Any]) -> Any:
     """The `def` behind a callable: behind partials, methods, `wraps` and callable objects."""

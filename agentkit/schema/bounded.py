@@ -21,8 +21,6 @@ from referencing.exceptions import Unresolvable
 
 from agentkit.schema.linear import linear_pattern
 
-__all__ = ["BoundedValidator", "bounded"]
-
 Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 
 _STEPS = 50_000

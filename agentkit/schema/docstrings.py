@@ -13,8 +13,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Documentation", "documentation_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Documentation:

@@ -39,8 +39,6 @@ from agentkit.messages import JsonObject
 from agentkit.schema.limits import short
 from agentkit.schema.linear import linear_pattern
 
-__all__ = ["Modern", "UnusableSchemaError", "modern", "subschemas"]
-
 MAX_DEPTH: Final = 60
 """Levels of schemas inside schemas; far more than any schema that we have seen a server publish."""
 MAX_PLACES: Final = 10_000

@@ -19,17 +19,6 @@ from agentkit.schema.jsontype import InvalidValueError
 from agentkit.schema.ladder import Doubt, Keys
 from agentkit.schema.limits import limit, listed, short, wanted
 
-__all__ = [
-    "MAX_FEEDBACK",
-    "MOST_PROBLEMS",
-    "Problem",
-    "feedback",
-    "field_path",
-    "nearest",
-    "problems_of",
-    "unknown_key",
-]
-
 MAX_FEEDBACK = 299
 """Most characters of one message: a call's errors must not crowd out the conversation."""
 

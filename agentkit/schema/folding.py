@@ -9,8 +9,6 @@ from agentkit.schema.nodes import ANY, Fact, Node, Union, conjunction, limits, s
 from agentkit.schema.phrases import Phrase
 from agentkit.schema.words import Speaker
 
-__all__ = ["folded", "main_kind"]
-
 _PRECEDENCE: Final = ("object", "array", "string", "number", "integer", "boolean")
 
 

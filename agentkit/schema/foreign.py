@@ -23,8 +23,6 @@ from agentkit.schema.ladder import fitted
 from agentkit.schema.limits import limit, short, wanted
 from agentkit.schema.shape import Shape
 
-__all__ = ["ForeignArguments", "misfit", "why_unusable"]
-
 
 def why_unusable(schema: object) -> str | None:
     """Why nothing can be checked against a schema; None if it is fine. See `modern`."""

@@ -31,8 +31,6 @@ from agentkit.schema.ladder import Doubt, doubts, fitted
 from agentkit.schema.pydantic_schema import marked_schema, without_marks
 from agentkit.schema.shape import Shape
 
-__all__ = ["InvalidValueError", "JsonType", "json_type"]
-
 _log = get_logger()
 
 

@@ -30,21 +30,6 @@ from agentkit.exact import InexactError, LongNumber, read_exact
 from agentkit.schema.nodes import NULL_TYPE, same
 from agentkit.schema.shape import Shape
 
-__all__ = [
-    "KEYS",
-    "OWN",
-    "PLAIN",
-    "REAL",
-    "TIME",
-    "Doubt",
-    "Keys",
-    "doubts",
-    "fitted",
-    "has_long_number",
-    "is_nothing",
-    "with_every_digit",
-]
-
 Keys: TypeAlias = tuple[str | int, ...]
 """Where a value sits in a JSON document: object keys and list positions from the outside in."""
 

@@ -17,8 +17,6 @@ from pydantic_core import to_json
 from agentkit.exact import text_of_inexact
 from agentkit.schema.shape import Shape
 
-__all__ = ["FORMATS", "limit", "listed", "short", "wanted"]
-
 FORMATS: Final[Mapping[str, str]] = {
     "date": "a date like 2026-07-31",
     "date-time": "a date and time like 2026-07-31T14:30:00Z",

@@ -20,8 +20,6 @@ try:
 except ImportError:
     re2 = None
 
-__all__ = ["LinearPattern", "linear_pattern"]
-
 _MEMORY = 1 << 20
 """Bytes that RE2 may take for one pattern, its program and what it learns while it matches."""
 

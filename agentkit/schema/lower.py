@@ -28,8 +28,6 @@ from agentkit.schema.phrases import Phrase, humanised
 from agentkit.schema.read import RECURSION_DEPTH, read
 from agentkit.schema.words import MAX_SENTENCE, Speaker
 
-__all__ = ["SHOWN_DEPTH", "Fate", "Loss", "LoweredTool", "lower"]
-
 SHOWN_DEPTH: Final = 1
 """How often a recursive definition is shown inside itself; deeper ones are described in words."""
 

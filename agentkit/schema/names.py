@@ -12,8 +12,6 @@ from typing import Any, Final
 
 from agentkit.schema.nodes import Node, walk
 
-__all__ = ["aliases_of", "renamed", "with_both_names"]
-
 _RESERVED: Final = frozenset({"type", "description", "properties", "required", "nullable"})
 """Parameter names that the April template silently leaves out."""
 _UNSAFE: Final = re.compile(r"[^\w$@.\-]")

@@ -16,23 +16,6 @@ from typing import Any, Final
 
 from agentkit.schema.linear import linear_pattern
 
-__all__ = [
-    "ANY",
-    "ANY_TYPE",
-    "JSON_TYPES",
-    "NEVER",
-    "NULL_TYPE",
-    "NUMERIC_FORMATS",
-    "Fact",
-    "Node",
-    "Union",
-    "conjunction",
-    "limits",
-    "same",
-    "walk",
-    "widened",
-]
-
 ANY_TYPE: Final = frozenset({"object", "array", "string", "number", "boolean", "null"})
 """The types of a schema that names none; an integer is a number."""
 JSON_TYPES: Final = ANY_TYPE | {"integer"}

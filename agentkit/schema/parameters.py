@@ -14,8 +14,6 @@ from pydantic_core import PydanticUndefined, to_jsonable_python
 from agentkit.messages import JsonObject
 from agentkit.schema.jsontype import JsonType
 
-__all__ = ["MISSING", "Parameter", "Passing", "object_schema"]
-
 Passing: TypeAlias = Literal["positional", "keyword", "each", "rest"]
 """How a value reaches the callable: by position, by name, as `*args`, as `**kwargs`."""
 

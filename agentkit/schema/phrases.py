@@ -11,21 +11,6 @@ from typing import Any, Final
 from agentkit.schema.limits import limit
 from agentkit.schema.nodes import NUMERIC_FORMATS, Fact, Node
 
-__all__ = [
-    "Phrase",
-    "choices",
-    "counted",
-    "hints",
-    "humanised",
-    "joined",
-    "json_text",
-    "listed",
-    "many",
-    "multiple",
-    "number_range",
-    "texts",
-]
-
 _MAX_DEFAULT: Final = 120
 _MAX_CHOICES: Final = 60
 _MANY_CHOICES: Final = 6

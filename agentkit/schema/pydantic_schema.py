@@ -20,8 +20,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from agentkit.messages import JsonObject
 from agentkit.schema.ladder import KEYS, OWN, PLAIN, REAL, TIME
 
-__all__ = ["DefinitionError", "marked_schema", "without_marks"]
-
 _MARKS: Final = frozenset({KEYS, OWN, PLAIN, REAL, TIME})
 _VALUES: Final = frozenset({"default", "examples", "enum", "const"})
 

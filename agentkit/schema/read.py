@@ -30,8 +30,6 @@ from agentkit.schema.nodes import (
     widened,
 )
 
-__all__ = ["MAX_NODES", "RECURSION_DEPTH", "read"]
-
 RECURSION_DEPTH: Final = 4
 """How often a recursive definition is inlined inside itself before it is cut."""
 MAX_NODES: Final = 4_000

@@ -14,8 +14,6 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from agentkit.schema.nodes import same
 
-__all__ = ["ANYTHING", "Shape"]
-
 T = TypeVar("T")
 
 Schema: TypeAlias = Mapping[str, Any]

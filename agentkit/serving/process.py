@@ -18,8 +18,6 @@ from agentkit.errors import ServerNotReadyError
 from agentkit.serving import guard
 from agentkit.serving.progress import Progress, last_line
 
-__all__ = ["RunningServer", "free_port", "running_server"]
-
 _POLL_SECONDS = 0.25
 
 

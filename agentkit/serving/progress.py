@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["Progress", "last_line", "progress_line"]
-
 Progress = Callable[[str], None]
 """Told a sentence now and then; never raises, never blocks for long."""
 

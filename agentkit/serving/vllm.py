@@ -11,15 +11,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = [
-    "OLDEST_VLLM",
-    "REQUIRED_FLAGS",
-    "SERVER_ENVIRONMENT",
-    "TESTED_VLLM",
-    "api_program",
-    "flags_of",
-]
-
 OLDEST_VLLM = "0.24"
 """First version whose Gemma 4 parser is one state machine (vllm-project/vllm#45588); older
 ones lose arguments while streaming."""

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any
 
-__all__ = ["NetworkBlockedError", "block_network"]
-
 _LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 _CONTACTS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 _LOCAL_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")

@@ -23,8 +23,6 @@ from agentkit.messages import (
 )
 from agentkit.models import Model
 
-__all__ = ["Reply", "ScriptedModel", "call", "calls", "cut", "say"]
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -15,8 +15,6 @@ from agentkit.errors import ToolError
 from agentkit.logs import get_logger
 from agentkit.messages import Message, ModelSettings, ToolCall
 
-__all__ = ["RunContext", "RunHandles", "ToolContext", "idempotency_key"]
-
 DepsT = TypeVar("DepsT")
 
 

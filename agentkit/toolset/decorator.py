@@ -29,8 +29,6 @@ from agentkit.toolset.options import (
 )
 from agentkit.toolset.tool import Tool
 
-__all__ = ["make_tool", "tool"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 D = TypeVar("D")

@@ -9,8 +9,6 @@ from typing import Any, cast
 from agentkit.toolset.context import ToolContext
 from agentkit.toolset.results import result_text
 
-__all__ = ["finish", "finish_async"]
-
 
 def finish(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
     """The value of a sync callable; an awaitable where it turns out to be async after all."""

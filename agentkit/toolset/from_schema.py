@@ -14,8 +14,6 @@ from agentkit.schema.feedback import MOST_PROBLEMS, Problem, unknown_key
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.toolset.context import RunContext, ToolContext
 
-__all__ = ["SchemaArguments"]
-
 
 class SchemaArguments:
     """Checks a model's arguments by a JSON Schema; the function gets them as keywords, plain JSON.

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Launch", "launched", "note_launch"]
-
 
 @dataclass(frozen=True, slots=True)
 class Launch:

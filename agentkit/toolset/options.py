@@ -12,22 +12,6 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from agentkit.messages import JsonObject
 
-__all__ = [
-    "LABELS",
-    "UNLABELLED",
-    "ApprovalRule",
-    "Effect",
-    "Happened",
-    "Label",
-    "LockKey",
-    "Probe",
-    "TargetOf",
-    "ToolOptions",
-    "known_labels",
-    "problem_with",
-    "problem_with_name",
-]
-
 Effect: TypeAlias = Literal["pure", "idempotent", "probed", "once"]
 """What running a tool twice would do: nothing ever (`pure`), the same as once (`idempotent`),
 something the tool can find out beforehand (`probed`), or damage (`once`, what we assume)."""

@@ -26,34 +26,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from pydantic_core import to_jsonable_python
 
 from agentkit.exact import MAX_DEPTH
 from agentkit.media import sound_parts
-from agentkit.messages import (
-    AudioPart,
-    Content,
-    ImagePart,
-    JsonValue,
-    Part,
-    TextPart,
-    ToolResult,
-    VideoPart,
-)
-
-__all__ = [
-    "MAX_IN_HISTORY",
-    "MAX_RESULT",
-    "ToolOutput",
-    "audio_part",
-    "image_part",
-    "in_history",
-    "is_small",
-    "result_content",
-    "result_text",
-    "tool_result",
-]
+from agentkit.messages import AudioPart, Content, ImagePart, Part, TextPart, ToolResult, VideoPart
 
 MAX_RESULT = 4_000_000
 """Characters of one result that are kept at all, in the record of the run."""

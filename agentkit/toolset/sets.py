@@ -24,8 +24,6 @@ from agentkit.toolset.decorator import make_tool
 from agentkit.toolset.options import Label, known_labels
 from agentkit.toolset.tool import Tool, ValidatedCall
 
-__all__ = ["DynamicToolset", "ToolSource", "Toolset", "combined", "dynamic"]
-
 ToolLike: TypeAlias = Tool[..., Any] | Callable[..., Any]
 Keep: TypeAlias = Callable[[Tool[..., Any]], bool]
 

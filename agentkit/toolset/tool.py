@@ -40,8 +40,6 @@ from agentkit.toolset.options import (
 )
 from agentkit.toolset.results import tool_result
 
-__all__ = ["Arguments", "Tool", "ValidatedCall"]
-
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")

@@ -11,8 +11,6 @@ from agentkit.journal import RunSummary, Store, summary_of
 from agentkit.trace.recording import Recording, TraceError, lines_of, read_file, recording_of
 from agentkit.trace.runfile import run_file_name, runs_directory
 
-__all__ = ["JOURNAL", "Library", "open_run"]
-
 JOURNAL = "journal.db"
 """The name of the default journal, in the directory of the run files."""
 

@@ -48,8 +48,6 @@ except ModuleNotFoundError as error:
         f"agentkit.trace.otel needs the extra `otel`: {install('otel')}", name=error.name
     ) from None
 
-__all__ = ["OpenTelemetryObserver"]
-
 
 @dataclass(slots=True)
 class _Call:

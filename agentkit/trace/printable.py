@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from unicodedata import category
 
-__all__ = ["moment", "printable"]
-
 
 def moment(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
     """A time (seconds since 1970) by the clock on the wall; empty for one that a damaged record

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import (
     Event,
@@ -36,7 +38,6 @@ from agentkit.journal import (
     cost_of,
 )
 from agentkit.messages import (
-    JsonValue,
     Message,
     ModelRequest,
     ToolCall,
@@ -44,19 +45,6 @@ from agentkit.messages import (
     ToolMessage,
     ToolResult,
 )
-
-__all__ = [
-    "Recording",
-    "Timed",
-    "TraceError",
-    "events_of",
-    "lines_of",
-    "read_events",
-    "read_file",
-    "recording_of",
-    "requests_of",
-]
-
 
 _TIME = re.compile(r'"time":\s*([\d.]+)\s*}\s*$')
 """As `RunFiles` adds it, behind the event."""

@@ -30,8 +30,6 @@ from agentkit.events.values import Values
 from agentkit.logs import get_logger
 from agentkit.redaction import without_secrets
 
-__all__ = ["RunFiles", "line_of", "open_private", "run_file_name", "runs_directory"]
-
 _log = get_logger()
 _NOT_KEPT = (TextDelta, ReasoningDelta, ToolCallDelta, PartialOutput, SubRunEvent)
 

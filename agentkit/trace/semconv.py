@@ -26,19 +26,6 @@ from agentkit.messages import (
 )
 from agentkit.redaction import redacted, without_secrets
 
-__all__ = [
-    "ERROR_TYPE",
-    "Attributes",
-    "call_attributes",
-    "call_content",
-    "chat_attributes",
-    "chat_content",
-    "result_attributes",
-    "result_content",
-    "run_attributes",
-    "usage_attributes",
-]
-
 Value: TypeAlias = str | bool | int | float | Sequence[str]
 Attributes: TypeAlias = dict[str, Value]
 

@@ -29,8 +29,6 @@ from agentkit.events import (
 from agentkit.messages import AssistantMessage, ModelRequest, ToolCall, Usage
 from agentkit.trace.recording import Timed, requests_of
 
-__all__ = ["Asked", "Part", "Ran", "Step", "parts_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:

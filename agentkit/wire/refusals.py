@@ -24,8 +24,6 @@ from agentkit.errors import (
 )
 from agentkit.stream import read_json
 
-__all__ = ["error_in", "is_overflow", "refusal", "unknown_fields", "unreadable", "words_of"]
-
 _LONGEST: Final = 500  # characters of a server's words that are shown
 
 _OVERFLOWS: Final = re.compile(

@@ -35,8 +35,6 @@ from agentkit.messages import (
 from agentkit.stream import DONE, MAX_RESPONSE_BYTES, read_json
 from agentkit.wire.refusals import error_in, refusal, unreadable
 
-__all__ = ["CallPieces", "Reply", "ReplyDecoder", "read_call"]
-
 
 @dataclass(slots=True)
 class Reply:

@@ -29,16 +29,6 @@ from agentkit.messages import (
     VideoPart,
 )
 
-__all__ = [
-    "OPTIONAL",
-    "MessageEncoder",
-    "constrains_itself",
-    "encode_detokenize",
-    "encode_request",
-    "encode_tokenize",
-    "forced",
-]
-
 
 class MessageEncoder:
     """Messages to wire JSON, each encoded once however often it is sent.

@@ -10,16 +10,6 @@ from typing import Final
 from agentkit.errors import ModelProtocolError
 from agentkit.messages import JsonObject
 
-__all__ = [
-    "WINDOWS",
-    "ServedModel",
-    "names_server",
-    "read_models",
-    "read_special_tokens",
-    "read_text",
-    "read_tokens",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:

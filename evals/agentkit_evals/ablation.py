@@ -21,8 +21,6 @@ from agentkit_evals.report import Report, report
 from agentkit_evals.stats import Interval
 from agentkit_evals.store import Store
 
-__all__ = ["Ablated", "Arm", "ablated", "ablation_json", "ablation_table"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:

@@ -25,8 +25,6 @@ from agentkit_evals.manifest import RunManifest
 from agentkit_evals.suites import load_suite
 from agentkit_evals.trial import run_trial
 
-__all__ = ["run_apart"]
-
 _GRACE = 60.0
 """Seconds for making worlds and grading, beyond those that the trial itself may take."""
 

@@ -18,17 +18,6 @@ from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip
 from agentkit_evals.store import Store
 
-__all__ = [
-    "Comparison",
-    "Measure",
-    "compare",
-    "comparison_json",
-    "comparison_table",
-    "invalid_calls",
-    "passed_trials",
-    "shared_cases",
-]
-
 _SURE = 0.05
 """A difference that chance makes more often than that is none."""
 

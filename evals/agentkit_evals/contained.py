@@ -20,8 +20,6 @@ import anyio.lowlevel
 
 from agentkit_evals.core import SuiteError
 
-__all__ = ["contained"]
-
 T = TypeVar("T")
 
 

@@ -16,34 +16,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
-from agentkit import AgentKitError, Limits, Toolset, Usage
-from agentkit.messages import (
-    JsonObject,
-    JsonValue,
-    Message,
-    ResultKind,
-    StopReason,
-    UserMessage,
-    text_of,
-)
+from pydantic import JsonValue
 
-__all__ = [
-    "CallRecord",
-    "Case",
-    "EvalError",
-    "GoldCall",
-    "Grade",
-    "Session",
-    "Suite",
-    "SuiteError",
-    "Timing",
-    "Transcript",
-    "Trial",
-    "TrialLimits",
-    "TrialResult",
-    "Turn",
-    "TurnRecord",
-]
+from agentkit import AgentKitError, Limits, Toolset, Usage
+from agentkit.messages import JsonObject, Message, ResultKind, StopReason, UserMessage, text_of
 
 
 class EvalError(AgentKitError):

@@ -35,9 +35,6 @@ from agentkit_evals.report import error_of
 from agentkit_evals.seen import Seen
 from agentkit_evals.store import Store
 
-__all__ = ["InspectLog", "csv_of", "inspect_log"]
-
-
 # --- CSV ---------------------------------------------------------------------------------------
 
 

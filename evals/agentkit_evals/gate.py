@@ -19,8 +19,6 @@ from agentkit_evals.core import EvalError
 from agentkit_evals.report import Report, report
 from agentkit_evals.store import Store
 
-__all__ = ["CODES", "Bar", "Gate", "Outcome", "gate_json", "gate_words", "judged"]
-
 Outcome: TypeAlias = Literal["passed", "failed", "undecided"]
 
 CODES: Final[dict[Outcome, int]] = {"passed": 0, "failed": 1, "undecided": 3}

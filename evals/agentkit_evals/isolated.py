@@ -21,8 +21,6 @@ import anyio.to_thread
 from agentkit.messages import JsonObject
 from agentkit_evals.core import SuiteError
 
-__all__ = ["Child", "ChildPool"]
-
 _PATIENCE = 60.0
 """Seconds on the wall for one answer; the child's own limit of processor time is lower."""
 

@@ -16,8 +16,6 @@ from agentkit_evals.core import Case, EvalError, Suite, Trial, TrialLimits
 from agentkit_evals.sources import library_hash
 from agentkit_evals.subject import Subject
 
-__all__ = ["RunManifest", "planned", "trials_of"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:

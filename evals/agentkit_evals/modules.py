@@ -10,8 +10,6 @@ from types import ModuleType
 
 from agentkit_evals.core import EvalError
 
-__all__ = ["module_named"]
-
 
 def module_named(name: str) -> ModuleType:
     """The module of a name, or of a Python file.

@@ -24,8 +24,6 @@ from agentkit.events import ModelEvent
 from agentkit.messages import ModelRequest
 from agentkit.models import CountsPrompts
 
-__all__ = ["ABLATIONS", "Ablation", "model_without", "settings_without"]
-
 Ablation: TypeAlias = Literal["grammar", "recovery", "compaction", "reasoning", "lowering"]
 
 ABLATIONS: Final[tuple[Ablation, ...]] = get_args(Ablation)

@@ -14,8 +14,6 @@ from agentkit import Tool, ToolError, tool
 from agentkit_evals.core import GoldCall
 from agentkit_evals.tasks import Task, TaskSuite
 
-__all__ = ["FILES", "Project", "project_suite"]
-
 FILES: Final = {
     "README.md": "# Shop\n\nA small shop. Run it with `python -m shop`.\n",
     "shop/__init__.py": "",

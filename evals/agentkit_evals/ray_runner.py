@@ -23,8 +23,6 @@ from agentkit_evals.runner import Tally, Watcher, Which, Worker, first_error, un
 from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
 
-__all__ = ["run_on_ray"]
-
 _OBJECTS: Final = 80 * 1024 * 1024
 """Bytes of Ray's object store, near the least it takes: results are small."""
 

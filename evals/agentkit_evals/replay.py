@@ -18,8 +18,6 @@ from agentkit.testing import FaultServer, Reply, calls, say
 from agentkit_evals.core import Case, TrialResult
 from agentkit_evals.subject import DONE, Reference, answer_of, replayed
 
-__all__ = ["Book", "GoldServer", "book_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Book:

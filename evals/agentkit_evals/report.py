@@ -20,19 +20,6 @@ from agentkit_evals.core import TrialResult
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
 from agentkit_evals.store import Store
 
-__all__ = [
-    "OverCases",
-    "Rate",
-    "Report",
-    "Spread",
-    "Times",
-    "as_json",
-    "as_table",
-    "error_of",
-    "report",
-    "rows_of",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Rate:

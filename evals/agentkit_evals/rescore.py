@@ -31,8 +31,6 @@ from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
 from agentkit_evals.trial import graded
 
-__all__ = ["rescore"]
-
 
 async def rescore(old: Store, new: Store) -> int:
     """Grades the trials of a run again, and keeps the verdicts as a run of its own.

@@ -18,17 +18,6 @@ from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
 from agentkit_evals.trial import run_trial
 
-__all__ = [
-    "Progress",
-    "Tally",
-    "Watcher",
-    "Which",
-    "Worker",
-    "first_error",
-    "run_local",
-    "unfinished",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -21,13 +21,13 @@ from dataclasses import dataclass, field, make_dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
+from pydantic import JsonValue
+
 from agentkit import Model, ModelSettings
 from agentkit.exact import NotJsonError, read_exact
-from agentkit.messages import AssistantMessage, JsonObject, JsonValue, ToolMessage, text_of
+from agentkit.messages import AssistantMessage, JsonObject, ToolMessage, text_of
 from agentkit_evals.asking import ask
 from agentkit_evals.core import Grade, Transcript
-
-__all__ = ["Contains", "Exactly", "IsJson", "IsNumber", "JudgedBy", "Matches", "answer_of"]
 
 
 def answer_of(transcript: Transcript) -> str | None:

@@ -11,8 +11,6 @@ from agentkit_evals.report import Report, report
 from agentkit_evals.stats import Interval, score
 from agentkit_evals.store import Store
 
-__all__ = ["Seen"]
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:

@@ -19,8 +19,6 @@ from typing import Any, Final
 
 import agentkit
 
-__all__ = ["files_hash", "library_hash", "sources_hash"]
-
 
 def sources_hash(things: Iterable[Callable[..., Any]]) -> str:
     """SHA-256 of functions and classes, in their order."""

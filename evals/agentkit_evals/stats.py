@@ -22,18 +22,6 @@ from typing import Any, Final
 from agentkit.mistakes import install
 from agentkit_evals.core import EvalError
 
-__all__ = [
-    "Interval",
-    "detectable",
-    "difference",
-    "holm",
-    "pass_at_k",
-    "pass_hat_k",
-    "ratio",
-    "score",
-    "sign_flip",
-]
-
 CONFIDENCE: Final = 0.95
 _TAIL: Final = (1 - CONFIDENCE) / 2
 

@@ -35,8 +35,6 @@ from agentkit.trace import run_file_name
 from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.manifest import RunManifest
 
-__all__ = ["Store", "Writer"]
-
 _VOLATILE = ("seconds", "worker", "timing")
 """Fields that differ between two equal runs."""
 

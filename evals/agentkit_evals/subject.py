@@ -20,8 +20,6 @@ from agentkit_evals.modules import module_named
 from agentkit_evals.parts import Ablation, model_without, settings_without
 from agentkit_evals.sources import files_hash
 
-__all__ = ["DONE", "REFERENCES", "AgentMaker", "Reference", "Subject", "answer_of", "replayed"]
-
 Reference: TypeAlias = Literal["gold", "empty", "gold-without-last-call"]
 
 REFERENCES: Final[tuple[Reference, ...]] = get_args(Reference)

@@ -13,8 +13,6 @@ from agentkit_evals.modules import module_named
 from agentkit_evals.own import context_suite, faults_suite, schema_suite, tiny_suite
 from agentkit_evals.project import project_suite
 
-__all__ = ["SUITES", "load_suite"]
-
 SuiteFactory: TypeAlias = Callable[..., Suite]
 """Makes a suite; takes the split, if one is given."""
 

@@ -35,8 +35,6 @@ from agentkit_evals.core import (
 from agentkit_evals.sources import files_hash, sources_hash
 from agentkit_evals.users import User, name_of
 
-__all__ = ["Task", "TaskSuite"]
-
 WorldT = TypeVar("WorldT")
 
 Verdict: TypeAlias = str | bool | tuple[float, str] | Grade | None

@@ -53,8 +53,6 @@ from agentkit_evals.core import (
 )
 from agentkit_evals.subject import AgentMaker
 
-__all__ = ["graded", "run_trial"]
-
 
 async def run_trial(
     suite: Suite,

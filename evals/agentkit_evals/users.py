@@ -16,8 +16,6 @@ from agentkit import Model, ModelSettings
 from agentkit_evals.asking import ask
 from agentkit_evals.core import SuiteError, Transcript
 
-__all__ = ["ModelUser", "ScriptedUser", "User", "name_of"]
-
 User: TypeAlias = Callable[[Transcript, int], str | Awaitable[str | None] | None]
 """What was said so far, and the trial's seed → what the user says next; None ends it."""
 

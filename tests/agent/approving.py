@@ -51,8 +51,6 @@ from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Grant, Paus
 from tests.mortal import Killed, Mortal
 from tests.pausing import pause_of
 
-__all__ = ["MemoryJournal", "interleaving"]
-
 RUN = "the-run"
 
 

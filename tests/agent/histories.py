@@ -27,8 +27,6 @@ from agentkit.policy import Approve, Deny, Edit, PausedRun, Policy, history_prob
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 from tests.pausing import pause_of
 
-__all__ = ["TOOLS", "one_history", "random_reply"]
-
 Check = Callable[[ModelRequest], None]
 
 

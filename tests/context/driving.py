@@ -16,8 +16,6 @@ from agentkit.gemma4.render import Generation, render
 from agentkit.messages import AssistantMessage, Message, ToolDefinition
 from agentkit.models.decoder import BUNDLED
 
-__all__ = ["TOKENIZER", "driven", "encoded", "form_of", "prompt_text", "tokens"]
-
 T = TypeVar("T")
 
 TOKENIZER = Tokenizer.from_file(str(BUNDLED / "tokenizer.json"))

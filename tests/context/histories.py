@@ -27,8 +27,6 @@ from agentkit.policy import history_problems
 from tests.context.driving import driven, form_of, prompt_text, tokens
 from tests.gemma4.replies import extends
 
-__all__ = ["check_history", "random_history"]
-
 TOOLS = [
     ToolDefinition(
         name,

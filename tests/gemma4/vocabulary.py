@@ -24,8 +24,6 @@ from typing import Any, Final, Literal
 from agentkit.gemma4.tokens import IDS
 from agentkit.serving.environment import cache_folder, made_once
 
-__all__ = ["SIZE", "Kind", "real_size_tokenizer"]
-
 Kind = Literal["real", "synthetic"]
 
 SIZE: Final = 262_144

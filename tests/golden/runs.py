@@ -38,8 +38,6 @@ from agentkit.policy import Decision, Deny, Edit, Policy, Prices
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 from tests.pausing import pause_of
 
-__all__ = ["JOURNAL", "RUNS", "GoldenRun", "write"]
-
 JOURNAL = "journal.db"
 QUESTION = "What is in the shop?"
 

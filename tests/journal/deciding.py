@@ -27,8 +27,6 @@ from agentkit.policy import Approve, Decision, Deny, Edit, preset
 from tests.agent.approving import Model
 from tests.journal.crashing import Bomb, Diary, MinedJournal
 
-__all__ = ["killed_runs"]
-
 RUN = "the-run"
 POINTS = (
     "",

@@ -21,8 +21,6 @@ from agentkit.messages import ToolMessage
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.toolset import make_tool
 
-__all__ = ["digest", "inside", "outside", "refused"]
-
 
 def nested(levels: int, inner: Any, rng: random.Random) -> Any:
     """A value within so many lists and objects."""

@@ -19,8 +19,6 @@ from agentkit.wire import read_special_tokens
 from tests.gemma4.hostile import SLOTS, escaped, hostile_texts, prompt_of
 from tests.live.server import MODEL
 
-__all__ = ["Tokenizer", "check_slots"]
-
 _AT_ONCE = 40
 """Prompts in one request: about 8,000 tokens, a window full."""
 

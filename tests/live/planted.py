@@ -13,8 +13,6 @@ import httpx2
 
 from tests.serving.doctor.planted import Planted
 
-__all__ = ["planted_before"]
-
 
 @contextmanager
 def planted_before(url: str, planted: Planted) -> Generator[str]:

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-__all__ = ["Relay", "relay"]
-
 
 @dataclass(slots=True)
 class Relay:

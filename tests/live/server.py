@@ -19,16 +19,6 @@ from agentkit.serving.progress import progress_line
 from agentkit.serving.vllm import api_program
 from tests.live.checkpoint import REPO, random_checkpoint, real_size
 
-__all__ = [
-    "MODEL",
-    "WINDOW",
-    "LiveServer",
-    "checkpoint_folder",
-    "live_server",
-    "requests_in",
-    "window_of",
-]
-
 MODEL = TINY_NAME
 WINDOW, REAL_SIZE_WINDOW = 8192, 32_768
 """Tokens that a server takes: of the small checkpoints, and of the real-size one."""

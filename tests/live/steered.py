@@ -13,8 +13,6 @@ from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
 from agentkit.messages import AssistantMessage, ModelRequest, ToolChoice
 from tests.live.client import BEGIN_CALL, SPELL_CALL, forced
 
-__all__ = ["Steered", "answering", "calling", "calling_each"]
-
 
 class Steered:
     """Asks for the n-th reply of a conversation with the n-th step; the last holds from there on.

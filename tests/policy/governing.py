@@ -21,8 +21,6 @@ from agentkit.policy import Approval, Approve, Deny
 from agentkit.testing import Reply, ScriptedModel, calls, say
 from agentkit.toolset import ToolOptions, dynamic, make_tool
 
-__all__ = ["govern", "table"]
-
 PAGE = Path(__file__).parents[2] / "docs" / "policy.md"
 LABELS = ["reads_private", "reads_untrusted", "writes", "exec", "egress"]
 ORDER = ["runs", "a person", "refused"]

@@ -19,8 +19,6 @@ from agentkit.runtime import replay
 from agentkit.testing import ScriptedModel
 from tests.agent.histories import TOOLS, random_reply
 
-__all__ = ["Planted", "plants_of", "recorded_run", "replays", "step_found"]
-
 MakeAgent: TypeAlias = Callable[[], Agent[Any, Any]]
 
 

@@ -40,8 +40,6 @@ from pydantic import (
     model_validator,
 )
 
-__all__ = ["DOCUMENTED", "REFUSED_TYPES", "ZOO", "Entry", "signatures"]
-
 
 class Color(enum.Enum):
     RED = "red"

@@ -17,8 +17,6 @@ from enum import Enum, IntEnum
 from typing import Any, Final, Literal
 from uuid import UUID
 
-__all__ = ["REFUSED", "Form", "Kind", "kind_of"]
-
 
 class Refused:
     """What a form has to come to that has no meaning, or two."""

@@ -22,8 +22,6 @@ from pathlib import Path
 from tests.tools.attempts import ATTEMPTS
 from tests.tools.escaping import World, filled, world
 
-__all__ = ["effective_attempts"]
-
 _REPO = Path(__file__).parents[2]
 _SECONDS = 20
 _SETUP = """

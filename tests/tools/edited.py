@@ -19,8 +19,6 @@ from agentkit_tools.texts import decoded
 
 from agentkit import ToolError
 
-__all__ = ["ENCODINGS", "Case", "draw", "judge"]
-
 ENCODINGS: Final = {
     "utf-8, composed": ("utf-8", b""),
     "utf-8, decomposed": ("utf-8", b""),

@@ -26,19 +26,6 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from tests.tools.plants import PLANTS, PRELUDE, Plant
 
-__all__ = [
-    "KINDS",
-    "Kind",
-    "Template",
-    "as_user",
-    "at_once",
-    "each",
-    "system_python",
-    "template",
-    "together",
-    "usable",
-]
-
 Kind: TypeAlias = Literal["usual", "linked", "missing", "flat", "module"]
 """How a project stands to Python: nothing special; its environment behind a link; a folder on the
 path is missing; the project's own folder is on the path; the run begins in it (`python -c`)."""

@@ -18,8 +18,6 @@ from agentkit_tools.paths import Root
 
 from agentkit import Tool, ToolContext, ToolError, Toolset
 
-__all__ = ["race"]
-
 _CANARY = "canary-of-the-race"
 _INSIDE = "inside"
 _SWAPPER = Path(__file__).with_name("swapper.py")

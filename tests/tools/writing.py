@@ -22,8 +22,6 @@ from agentkit_tools.edits import Edit
 
 from agentkit import ToolContext
 
-__all__ = ["killed_writers"]
-
 _REPO = Path(__file__).parents[2]
 _LINE = "a line that is long enough to be torn\n"
 _LONGEST_LIFE = 0.05  # seconds

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-__all__ = ["CASES", "Case", "Read", "Refused"]
-
 Json: TypeAlias = dict[str, Any]
 
 _JSON: Final = "application/json"

@@ -10,8 +10,6 @@ import errno
 import os
 import sys
 
-__all__ = ["has_openat2", "openat2", "walked"]
-
 _OPENAT2 = 437  # the same number on every architecture since it is one of the newer calls
 _RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS, NO_SYMLINKS, BENEATH, of <linux/openat2.h>
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY

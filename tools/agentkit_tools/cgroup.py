@@ -15,8 +15,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["capped"]
-
 _PLACES = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/pids"))
 """The top of the hierarchy of version 2, and of the one of version 1 that has this controller."""
 

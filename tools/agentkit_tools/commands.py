@@ -25,8 +25,6 @@ from agentkit_tools.guarded import Guarded
 from agentkit_tools.sandbox import Sandbox, SandboxError
 from agentkit_tools.tryout import check_sandbox
 
-__all__ = ["Outcome", "Output", "run"]
-
 _TICK = 0.05
 _CHUNK = 65_536
 _OWN = 2  # processes of bubblewrap itself

@@ -16,8 +16,6 @@ from typing import Literal, TypeAlias
 from agentkit.schema.phrases import many
 from agentkit_tools.texts import lines_of, visible
 
-__all__ = ["changes", "difference", "same_beginning", "window"]
-
 _SHOWN_LINES = 40
 
 

@@ -19,8 +19,6 @@ from agentkit import ToolError
 from agentkit_tools.guarded import Guarded
 from agentkit_tools.paths import Root
 
-__all__ = ["ASIDE", "disarmed"]
-
 ASIDE = ".made-by-a-command"
 """End of the name under which something is set aside."""
 

@@ -15,8 +15,6 @@ from agentkit_tools.relied import trail
 from agentkit_tools.sandbox import COUNTS_INSIDE, Bounds, Sandbox, SandboxError
 from agentkit_tools.tryout import PROMISES, kept_promises
 
-__all__ = ["examine_sandbox", "start_notices"]
-
 
 def examine_sandbox(project: Path) -> Iterator[Finding]:
     """Tries the sandbox out, and says what commands could and could not do over a project.

@@ -27,8 +27,6 @@ from agentkit_tools.differences import changes, same_beginning, window
 from agentkit_tools.folding import Folded, Folding, continues, fold, folded
 from agentkit_tools.texts import line_end_at, lines_of, named
 
-__all__ = ["Edit", "applied", "is_done"]
-
 
 @dataclass(frozen=True, slots=True)
 class Edit:

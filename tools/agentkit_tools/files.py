@@ -30,8 +30,6 @@ from agentkit_tools.paths import Root
 from agentkit_tools.texts import Decoded, NotTextError, decoded, lines_of, named, visible
 from agentkit_tools.tree import LEFT_OVER, closest, files_of
 
-__all__ = ["ProjectFiles"]
-
 LARGEST: Final = 10_000_000  # bytes of a file that is read or edited
 _SHOWN_ENTRIES = 60
 _SHOWN_LINES = 200

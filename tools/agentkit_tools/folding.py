@@ -33,8 +33,6 @@ from enum import Enum
 from functools import cache
 from typing import Final
 
-__all__ = ["Folded", "Folding", "continues", "fold", "folded"]
-
 
 class Folding(Enum):
     """How much is folded; each level includes the ones before."""

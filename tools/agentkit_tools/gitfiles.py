@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-__all__ = ["named_in_settings", "pointed_to"]
-
 _MOST_SETTINGS, _MOST_WORDS = 5_000, 10_000
 """What is looked at of a file that a command may have written: no honest one has more."""
 

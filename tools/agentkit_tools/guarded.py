@@ -39,8 +39,6 @@ from agentkit_tools.relied import (
     trail,
 )
 
-__all__ = ["Guarded", "folders_in", "guarded", "why_not_written"]
-
 _DEEPEST = 200  # levels of folders
 _LONGEST_SETTINGS = 1 << 20  # bytes of a git configuration file
 _IMPORTABLE = tuple(all_suffixes())

@@ -26,8 +26,6 @@ from pathlib import Path
 from agentkit.toolset.launched import note_launch
 from agentkit_tools.relied import trail
 
-__all__ = ["BUBBLEWRAP", "RIPGREP", "Helper", "candidates", "found"]
-
 
 @dataclass(frozen=True, slots=True)
 class Helper:

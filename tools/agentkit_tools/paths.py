@@ -26,8 +26,6 @@ from agentkit import ToolError
 from agentkit_tools.beneath import has_openat2, openat2, walked
 from agentkit_tools.folding import folded as looking
 
-__all__ = ["PROTECTED", "Root", "folded", "is_environment", "is_git_directory", "is_protected"]
-
 PROTECTED = frozenset({".git", ".agentkit"})
 """Never written, at any depth: what git runs by itself (hooks, filters, fsmonitor) and what an
 agent could use to change its own rules."""

@@ -20,8 +20,6 @@ from agentkit_tools.paths import Root
 from agentkit_tools.texts import NotTextError, decoded, lines_of, visible
 from agentkit_tools.tree import closest, files_of
 
-__all__ = ["project_reader"]
-
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "dist", "build", "target"})
 """Folders of generated files, which drown what a reader looks for; hidden ones are skipped too."""
 

@@ -20,8 +20,6 @@ from pathlib import Path
 from agentkit.toolset.launched import launched
 from agentkit.trace import runs_directory
 
-__all__ = ["import_folders", "linked_files", "module_names", "programs", "started", "trail"]
-
 _MOST_LINKS = 40  # as the kernel has it, path_resolution(7)
 
 

@@ -39,8 +39,6 @@ from agentkit_tools.helpers import BUBBLEWRAP, candidates
 from agentkit_tools.paths import Root
 from agentkit_tools.seccomp import MACHINES, filter_program
 
-__all__ = ["COUNTS_INSIDE", "Bounds", "Sandbox", "SandboxError", "check_machine", "python_folders"]
-
 
 class SandboxError(AgentKitError):
     """There is no sandbox to run a command in, so it is not run; the message says the remedy."""

@@ -30,8 +30,6 @@ from agentkit_tools.paths import Root
 from agentkit_tools.texts import NotTextError, decoded, lines_of, visible
 from agentkit_tools.tree import LEFT_OVER, SKIPPED, files_of
 
-__all__ = ["Search"]
-
 _LABELS: frozenset[Label] = frozenset({"reads_private", "reads_untrusted"})
 _LARGEST = 10_000_000  # bytes of a file that is searched, as of one that is read or edited
 _MOST_FOUND = 1_000

@@ -17,8 +17,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["MACHINES", "filter_program"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Machine:

@@ -20,8 +20,6 @@ from agentkit_tools.paths import Root
 from agentkit_tools.sandbox import Bounds, Sandbox, SandboxError, python_folders
 from agentkit_tools.tryout import check_sandbox
 
-__all__ = ["Environments", "Shell"]
-
 _LONGEST = 100_000  # bytes; Linux passes at most 131,072 as one argument, execve(2)
 _READ_ONLY = "Read-only file system"  # what the C library calls EROFS
 _LABELS: frozenset[Label] = frozenset({"exec", "writes", "reads_private", "reads_untrusted"})

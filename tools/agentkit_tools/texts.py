@@ -17,8 +17,6 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["Decoded", "NotTextError", "decoded", "line_end_at", "lines_of", "named", "visible"]
-
 
 class NotTextError(ValueError):
     """The bytes are no text; the message says why, as the end of a sentence."""

@@ -15,8 +15,6 @@ from typing import Any, Protocol
 from agentkit import ToolError
 from agentkit_tools.paths import Root
 
-__all__ = ["LEFT_OVER", "SKIPPED", "closest", "files_of"]
-
 SKIPPED = frozenset(
     {
         ".git",

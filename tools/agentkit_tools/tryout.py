@@ -17,8 +17,6 @@ from typing import Final
 from agentkit_tools.paths import Root
 from agentkit_tools.sandbox import Bounds, Sandbox, SandboxError
 
-__all__ = ["PROMISES", "Promise", "check_sandbox", "kept_promises"]
-
 _SECONDS = 20.0
 
 

@@ -11,8 +11,6 @@ from agentkit_tools.paths import Root
 from agentkit_tools.search import Search
 from agentkit_tools.shell import Shell
 
-__all__ = ["project_workspace"]
-
 
 def project_workspace(root: str | Path) -> list[Tool[..., Any]]:
     """Tools that read, search and change a directory and run commands over it.

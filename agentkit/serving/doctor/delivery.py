@@ -13,8 +13,6 @@ from agentkit.messages import ToolChoice, UserMessage
 from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import NATIVE_BIAS, REPORT, Exchange, Subject, bias
 
-__all__ = ["own_ends", "prefix_cache", "stop_tokens", "streaming"]
-
 _FORCED = ToolChoice("required", max_calls=1)
 _LONG_REPLY = 48
 _TRIES = 8

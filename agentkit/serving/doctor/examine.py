@@ -24,8 +24,6 @@ from agentkit.serving.doctor.finding import Diagnosis, Finding, Probe
 from agentkit.serving.doctor.subject import Subject
 from agentkit.wire import names_server
 
-__all__ = ["PROBES", "examine"]
-
 PROBES: Final[tuple[Probe[Subject], ...]] = (
     Probe("version", "Is it a vLLM that agentkit supports?", identity.version),
     Probe("model", "Does it serve the model, under a name that tells?", identity.model),

@@ -11,8 +11,6 @@ from typing import Generic, Literal, TypeAlias, TypeVar
 from agentkit.errors import AgentKitError
 from agentkit.messages import JsonObject
 
-__all__ = ["Diagnosis", "Finding", "Probe", "Verdict", "failed", "passed", "warned"]
-
 Verdict: TypeAlias = Literal["pass", "warn", "fail"]
 """`warn` is what agentkit works around, or what could not be told."""
 

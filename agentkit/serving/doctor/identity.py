@@ -9,8 +9,6 @@ from agentkit.serving.doctor.subject import Subject
 from agentkit.serving.vllm import OLDEST_VLLM, TESTED_VLLM
 from agentkit.wire import names_server
 
-__all__ = ["model", "steadiness", "version", "window"]
-
 
 async def steadiness(subject: Subject) -> Finding:
     """Whether requests were answered at the first try."""

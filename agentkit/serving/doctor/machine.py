@@ -15,8 +15,6 @@ from agentkit.serving.doctor.finding import Finding, passed, warned
 from agentkit.serving.environment import cache_folder
 from agentkit.serving.vllm import TESTED_VLLM
 
-__all__ = ["examine_machine", "gpu_memory"]
-
 _GIB: Final = 1 << 30
 _ROOM: Final = 8
 """GiB: vLLM's environment for the CPU takes 3.5, and twice that while it is made."""

@@ -23,8 +23,6 @@ from agentkit.messages import (
 from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import NATIVE_BIAS, REPORT, Subject
 
-__all__ = ["arrival", "large_requests", "reply_length", "several_calls", "thinking_switch"]
-
 _PROXY = "let the proxy before the server pass requests as they are"
 _NOT_COUNTED = "replies come without usage, so nobody can tell"
 _WORDS = 150  # of a text that is put into a request to be found again

@@ -14,8 +14,6 @@ from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import REPORT, Subject
 from agentkit.wire import read_special_tokens
 
-__all__ = ["control_tokens", "template", "token_counts"]
-
 _NOT_TOLD = "the server does not show its prompts (/tokenize, /detokenize)"
 _SERVE_DIRECTLY = "reach vLLM itself: a proxy before it hides these paths"
 _TEMPLATE = (

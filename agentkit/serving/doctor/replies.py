@@ -18,17 +18,6 @@ from agentkit.serving.doctor.subject import (
 )
 from agentkit.wire import OPTIONAL
 
-__all__ = [
-    "control",
-    "cut_replies",
-    "fields",
-    "grammar",
-    "grammar_cost",
-    "own_tokens",
-    "reasoning_parser",
-    "tool_parser",
-]
-
 _NO_GEMMA = "not asked: the model is no Gemma 4"
 _FORCED = ToolChoice("required", max_calls=1)
 _WANTED = [(REPORT.name, {"city": CITY})]

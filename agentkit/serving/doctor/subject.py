@@ -41,8 +41,6 @@ from agentkit.wire import (
     read_tokens,
 )
 
-__all__ = ["CITY", "NATIVE_BIAS", "REPORT", "TOOL_FLAGS", "Exchange", "Subject", "bias"]
-
 TOOL_FLAGS: Final = "--enable-auto-tool-choice --tool-call-parser gemma4"
 
 CITY: Final = "Turin"

@@ -15,8 +15,6 @@ from agentkit.testing.faults.served import Served, served
 from agentkit.testing.faults.server_faults import SERVER_FAULTS
 from agentkit.testing.scripted import Reply
 
-__all__ = ["FAULTS", "damaged", "find_fault"]
-
 FAULTS: Mapping[str, Fault] = MappingProxyType({f.name: f for f in MODEL_FAULTS + SERVER_FAULTS})
 """Name → fault."""
 

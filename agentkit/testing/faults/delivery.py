@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["Delivery", "End", "deliver"]
-
 End: TypeAlias = Literal[
     "complete",  # the body ends as HTTP wants it, whether or not its content does
     "close",  # the connection is closed in the middle

@@ -10,8 +10,6 @@ from typing import Literal, TypeAlias
 from agentkit.testing.faults.delivery import Delivery
 from agentkit.testing.faults.served import Served
 
-__all__ = ["Damaged", "Fault"]
-
 ChangeReply: TypeAlias = Callable[[Served], Served]
 ChangeDelivery: TypeAlias = Callable[[Delivery, float], Delivery]
 """A delivery and a place in it (0 to 1) → the damaged delivery."""

@@ -17,9 +17,6 @@ from agentkit.messages import JsonObject
 from agentkit.testing.faults.fault import ChangeReply, Fault
 from agentkit.testing.faults.served import Served, ServedCall, native_call
 
-__all__ = ["MODEL_FAULTS"]
-
-
 # --- ways to spoil a reply ---------------------------------------------------------------------
 
 

@@ -18,18 +18,6 @@ from agentkit.gemma4.render import render_call
 from agentkit.messages import JsonObject
 from agentkit.testing.scripted import Reply
 
-__all__ = [
-    "Served",
-    "ServedCall",
-    "detokenize",
-    "encode",
-    "native_call",
-    "plain",
-    "prompt_tokens",
-    "served",
-    "tokenize",
-]
-
 _BYTES_FROM: Final = 1000
 """Id of the byte 0 in the vocabulary of the fault server: Gemma 4's control tokens have their own
 ids, every other byte is a token."""

@@ -32,8 +32,6 @@ from agentkit.testing.faults.served import (
 )
 from agentkit.testing.scripted import Reply
 
-__all__ = ["FaultServer", "ServerStep"]
-
 ServerStep: TypeAlias = (
     Reply
     | Served

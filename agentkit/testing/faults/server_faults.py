@@ -11,8 +11,6 @@ from typing import Final
 from agentkit.testing.faults.delivery import Delivery, End
 from agentkit.testing.faults.fault import ChangeDelivery, Fault
 
-__all__ = ["SERVER_FAULTS"]
-
 _PAGE: Final = b"<html><head><title>502</title></head><body><h1>Bad Gateway</h1></body></html>"
 _HTML: Final = {"content-type": "text/html"}
 _JSON: Final = {"content-type": "application/json"}

@@ -12,8 +12,6 @@ from agentkit.testing.scenarios.scenario import Scenario, answers, stops
 from agentkit.testing.scenarios.world import CLOCK, ORDER, SEARCH, SUM
 from agentkit.testing.scripted import Reply, call, calls, say
 
-__all__ = ["CALL_SCENARIOS"]
-
 _TEN_KB: Final = " ".join(map(str, range(2_200)))[:10_000]
 """A text that is long and does not repeat itself."""
 

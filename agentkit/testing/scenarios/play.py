@@ -23,8 +23,6 @@ from agentkit.testing.scenarios.scenario import Scenario
 from agentkit.testing.scenarios.validity import history_problems, request_problems
 from agentkit.testing.scenarios.world import World, clerk
 
-__all__ = ["Outcome", "cancelled_at", "play", "play_all"]
-
 _GRACE = 5.0
 """Seconds that a busy machine may take to notice that a clock ran out or a client has gone."""
 

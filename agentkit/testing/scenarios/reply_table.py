@@ -10,8 +10,6 @@ from agentkit.testing.scenarios.scenario import Scenario, answers, stops
 from agentkit.testing.scenarios.world import CLOCK, ORDER, SUM
 from agentkit.testing.scripted import Reply, call, calls
 
-__all__ = ["REPLY_SCENARIOS"]
-
 _ORDERED: Final = ("order(light blue paint, 3)",)
 
 _CUTS: Final = (

@@ -11,8 +11,6 @@ from agentkit.policy import Limits
 from agentkit.testing.faults import Delivery, ServerStep
 from agentkit.testing.scenarios.world import SUM, Errand, clerk
 
-__all__ = ["CancelAt", "Ending", "Scenario", "answers", "fails", "stops"]
-
 CancelAt: TypeAlias = Literal["TextDelta", "StepStarted", "ToolStarted", "await"]
 """When the run is cancelled: at the first event of that name, or (`await`) once at each await."""
 

@@ -11,8 +11,6 @@ from agentkit.testing.scenarios.scenario import Scenario, answers, fails
 from agentkit.testing.scenarios.world import SUM
 from agentkit.testing.scripted import call
 
-__all__ = ["SERVER_SCENARIOS"]
-
 _HASTY: Final = Timeouts(connect=5, first_event=1, idle=1, total=15, retry=8)
 """Clocks of a run that meets silence and gets over it."""
 

@@ -11,8 +11,6 @@ from agentkit.testing.scenarios.scenario import Scenario, answers, fails, stops
 from agentkit.testing.scenarios.world import SUM
 from agentkit.testing.scripted import call, calls, say
 
-__all__ = ["TOOL_SCENARIOS"]
-
 _SHORT: Final = Timeouts(connect=5, first_event=0.5, idle=0.5, total=4, retry=4)
 """Clocks of a run that meets nothing but silence."""
 

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import JsonObject, Message
 
-__all__ = ["history_problems", "request_problems"]
-
 
 def history_problems(messages: Sequence[Message]) -> list[str]:
     """Each call answered once, in order, by its own id; ids unique; no text beside calls."""

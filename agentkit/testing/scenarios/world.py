@@ -19,8 +19,6 @@ from agentkit.messages import JsonObject
 from agentkit.testing.scripted import Reply, call, say
 from agentkit.toolset import Tool, tool
 
-__all__ = ["CLOCK", "ORDER", "SEARCH", "SUM", "Errand", "World", "clerk"]
-
 
 @dataclass(frozen=True, slots=True)
 class Errand:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from agentkit.trace.page.html import Html, el
 from agentkit.trace.steps import Part, Step
 
-__all__ = ["Placed", "place", "timeline", "token_chart"]
-
 _WIDTH = 1000.0
 _LANE = 14.0
 _MOST_LANES = 16

@@ -13,8 +13,6 @@ from importlib.resources import files
 
 from agentkit.trace.page.html import Child, Html, el, text
 
-__all__ = ["base_style", "document", "facts"]
-
 
 def document(
     title: str,

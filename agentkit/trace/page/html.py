@@ -8,8 +8,6 @@ from typing import TypeAlias
 
 from agentkit.trace.printable import printable
 
-__all__ = ["Child", "Html", "el", "join", "text"]
-
 _MOST_TEXT = 200_000
 """Characters of one text: a page with more opens slowly, and nobody reads it there."""
 

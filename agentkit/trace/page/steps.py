@@ -24,8 +24,6 @@ from agentkit.trace.page.charts import Placed
 from agentkit.trace.page.html import Html, el
 from agentkit.trace.steps import Asked, Ran, Step
 
-__all__ = ["failures_of", "json_of", "step_section"]
-
 _SHORT = 160
 
 

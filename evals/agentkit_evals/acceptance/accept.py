@@ -44,8 +44,6 @@ from agentkit_evals.store import Store
 from agentkit_evals.subject import Subject
 from agentkit_evals.suites import load_suite
 
-__all__ = ["NoServerError", "Wanted", "accept"]
-
 _SHARES: Final = {"doctor": 3, "scenarios": 4, "bfcl": 5, "grammar": 0, "conversations": 3}
 """Of the time, part by part; the grammar is measured by the doctor."""
 

@@ -14,8 +14,6 @@ from agentkit.models import Timeouts
 from agentkit.serving.doctor import Diagnosis
 from agentkit_evals.runner import first_error
 
-__all__ = ["AbsentError", "Bench", "Played", "Scenario", "Verdict", "WrongError", "play"]
-
 Verdict: TypeAlias = Literal["right", "absent", "wrong"]
 """`absent` is what a server cannot do and says so."""
 

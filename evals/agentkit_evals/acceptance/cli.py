@@ -22,8 +22,6 @@ from agentkit_evals.acceptance.parts import TITLES
 from agentkit_evals.acceptance.record import Acceptance
 from agentkit_evals.store import Store
 
-__all__ = ["accept"]
-
 
 class PartName(StrEnum):
     """The parts, as they are chosen; see `TITLES`."""

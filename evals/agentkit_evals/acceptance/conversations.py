@@ -20,8 +20,6 @@ from agentkit_evals.acceptance.bench import Bench
 from agentkit_evals.acceptance.models import CountedFirst
 from agentkit_evals.acceptance.record import Outcome, Part, Row, worst
 
-__all__ = ["Conversation", "conversations_part", "converse"]
-
 _AT_A_TIME: Final = 4
 
 _QUESTIONS: Final = (

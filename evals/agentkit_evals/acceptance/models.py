@@ -13,8 +13,6 @@ from agentkit.events import ModelEvent, ModelFinished
 from agentkit.messages import AssistantMessage, ModelRequest
 from agentkit.models import CountsPrompts
 
-__all__ = ["CountedFirst", "OneToken"]
-
 
 class CountedFirst:
     """Has each prompt counted before it is sent. A model behind a server spares itself the request

@@ -10,8 +10,6 @@ from agentkit.trace.page.document import base_style, document, facts
 from agentkit.trace.page.html import Html, el
 from agentkit_evals.acceptance.record import Acceptance, Cell, Part, Row
 
-__all__ = ["page_of"]
-
 _STYLES: Final = {
     **dict.fromkeys(("passed", "pass", "right"), "good"),
     **dict.fromkeys(("warned", "warn", "absent", "no verdict"), "warn"),

@@ -12,8 +12,6 @@ from agentkit_evals.acceptance.record import MORE_TIME, Cell, Outcome, Part, Row
 from agentkit_evals.core import TrialResult
 from agentkit_evals.report import Report
 
-__all__ = ["TITLES", "bfcl_part", "doctor_part", "grammar_part", "not_run", "scenarios_part"]
-
 TITLES: Final = {
     "doctor": "the doctor's examination",
     "scenarios": "scenarios of an agent",

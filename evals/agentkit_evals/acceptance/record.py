@@ -17,19 +17,6 @@ from agentkit.messages import JsonObject
 from agentkit.redaction import redacted
 from agentkit.schema.phrases import many
 
-__all__ = [
-    "MORE_TIME",
-    "Acceptance",
-    "Cell",
-    "Discretion",
-    "Outcome",
-    "Part",
-    "Row",
-    "address_kind",
-    "is_demonstration",
-    "worst",
-]
-
 Outcome: TypeAlias = Literal["passed", "warned", "failed", "not run"]
 """`warned` is what agentkit works around, or what a reader should know."""
 

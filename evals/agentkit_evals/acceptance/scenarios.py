@@ -31,8 +31,6 @@ from agentkit.messages import (
 from agentkit_evals.acceptance.bench import SHORT, AbsentError, Bench, Scenario, WrongError
 from agentkit_evals.acceptance.models import OneToken
 
-__all__ = ["SCENARIOS"]
-
 _LENGTH: Final = 160  # tokens of a reply
 _LENGTH_OF_THOUGHT: Final = 640  # tokens of one that begins with a thought
 

@@ -13,8 +13,6 @@ from agentkit_evals.bfcl.install import VERSION, installed_folder
 from agentkit_evals.core import EvalError, GoldCall
 from agentkit_evals.isolated import Child, ChildPool
 
-__all__ = ["LIMITS", "STEPS", "BfclCategory", "gold_calls"]
-
 STEPS: Final = 21
 """Model calls of a turn: upstream gives a turn up after its 21st step with calls."""
 

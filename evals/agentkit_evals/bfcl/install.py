@@ -16,8 +16,6 @@ from typing import Final
 from agentkit.serving.environment import cache_folder, made_once
 from agentkit_evals.core import EvalError
 
-__all__ = ["VERSION", "install", "installed_folder"]
-
 VERSION: Final = "2026.3.23"
 _REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
 

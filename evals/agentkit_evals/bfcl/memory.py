@@ -23,8 +23,6 @@ from agentkit_evals.bfcl.suite import world_tool
 from agentkit_evals.core import Case, EvalError, Grade, Session, Suite, Transcript, Trial, Turn
 from agentkit_evals.isolated import Child
 
-__all__ = ["MEMORY", "BfclMemorySuite"]
-
 MEMORY: Final = "memory_kv"
 """As upstream calls it. Its other memories need models that rank texts, or keep one text only."""
 

@@ -11,8 +11,6 @@ from typing import Any, Final
 
 from agentkit.messages import JsonObject, ToolDefinition
 
-__all__ = ["definition_of"]
-
 _TYPES: Final = {
     "integer": "integer",
     "number": "number",

@@ -28,8 +28,6 @@ from agentkit_evals.core import (
 )
 from agentkit_evals.isolated import Child
 
-__all__ = ["SINGLE", "BfclSingleSuite"]
-
 SINGLE: Final = (
     "simple_python",
     "simple_java",

@@ -32,8 +32,6 @@ from agentkit_evals.core import (
 )
 from agentkit_evals.isolated import Child
 
-__all__ = ["CATEGORIES", "BfclSuite"]
-
 CATEGORIES: Final = ("base", "miss_param", "miss_func", "long_context", "composite")
 """The multi-turn categories, 200 cases each. Upstream scores all but `composite`."""
 

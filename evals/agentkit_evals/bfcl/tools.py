@@ -14,8 +14,6 @@ from agentkit.schema.feedback import Problem
 from agentkit.toolset import Arguments, ToolOptions
 from agentkit_evals.bfcl.schema import definition_of
 
-__all__ = ["tool_of"]
-
 
 def tool_of(document: JsonObject, call: Callable[..., Awaitable[str]]) -> Tool[..., Any]:
     """The tool of one function.

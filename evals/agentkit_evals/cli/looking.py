@@ -32,8 +32,6 @@ from agentkit_evals.page import MOST_PAGES, view_of
 from agentkit_evals.report import as_json, as_table, report
 from agentkit_evals.store import Store
 
-__all__ = ["compare_runs", "export_run", "gate_run", "list_runs", "report_run", "view_runs"]
-
 
 def report_run(
     run: RunName,

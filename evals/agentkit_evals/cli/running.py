@@ -42,8 +42,6 @@ from agentkit_evals.store import Store
 from agentkit_evals.subject import REFERENCES, Subject
 from agentkit_evals.suites import SUITES, load_suite
 
-__all__ = ["ablate_suite", "rescore_run", "retry_run", "run_suite"]
-
 _EVERY = 10.0
 """Seconds between lines of progress where no terminal is."""
 

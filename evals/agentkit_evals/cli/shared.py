@@ -19,23 +19,6 @@ from agentkit.policy import Prices
 from agentkit_evals.core import EvalError
 from agentkit_evals.store import Store
 
-__all__ = [
-    "AsJson",
-    "Folder",
-    "PriceCached",
-    "PriceIn",
-    "PriceOut",
-    "RunName",
-    "end",
-    "folder_of",
-    "new_app",
-    "prices_of",
-    "say",
-    "show",
-    "spread",
-    "store_of",
-]
-
 Folder: TypeAlias = Annotated[
     Path | None,
     typer.Option("--folder", help="Where runs are kept. Default: AGENTKIT_EVALS, or ./eval-runs."),

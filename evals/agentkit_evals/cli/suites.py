@@ -9,8 +9,6 @@ import typer
 from agentkit_evals.bfcl import CATEGORIES, MEMORY, SINGLE, VERSION, install, installed_folder
 from agentkit_evals.cli.shared import end, say
 
-__all__ = ["suites"]
-
 suites = typer.Typer(help="What can be run.", invoke_without_command=True)
 
 

@@ -16,8 +16,6 @@ from agentkit import Tool, ToolError, tool
 from agentkit_evals.core import GoldCall
 from agentkit_evals.tasks import Task, TaskSuite
 
-__all__ = ["context_suite"]
-
 _LENGTHS: Final = {"short": 4, "middle": 16, "long": 64}
 """Pages; each has some 2,000 tokens."""
 

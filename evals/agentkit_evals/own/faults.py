@@ -17,8 +17,6 @@ from agentkit.messages import JsonObject
 from agentkit_evals.core import GoldCall
 from agentkit_evals.tasks import Task, TaskSuite
 
-__all__ = ["faults_suite"]
-
 _VALUE: Final = "7319"
 _FLOOD: Final = 60_000
 """Characters around the value."""

@@ -17,8 +17,6 @@ from agentkit import Tool, tool
 from agentkit.messages import JsonObject
 from agentkit_evals.tasks import Task, TaskSuite
 
-__all__ = ["schema_suite"]
-
 
 def schema_suite() -> TaskSuite:
     """The suite."""

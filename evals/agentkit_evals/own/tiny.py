@@ -15,8 +15,6 @@ from agentkit import Tool, tool
 from agentkit.messages import JsonObject
 from agentkit_evals.tasks import Task, TaskSuite
 
-__all__ = ["tiny_suite"]
-
 
 class _House:
     """What was done in it."""

@@ -9,8 +9,6 @@ from agentkit_evals.core import TrialResult
 from agentkit_evals.report import error_of
 from agentkit_evals.seen import Seen
 
-__all__ = ["Trials", "case_section"]
-
 _MARKS = {"passed": "●", "failed": "○", "lost": "?"}
 
 

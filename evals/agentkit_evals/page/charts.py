@@ -9,8 +9,6 @@ from agentkit_evals.compare import Comparison
 from agentkit_evals.seen import Seen
 from agentkit_evals.stats import Interval
 
-__all__ = ["change_chart", "score_chart"]
-
 _WIDTH, _HEIGHT = 1000.0, 20.0
 _DOT = 6.0
 _LEAST_SPAN = 0.1  # of the axis of differences, to either side

@@ -12,8 +12,6 @@ from agentkit import ContextWindowError, ServerNotReadyError
 from agentkit.messages import ImagePart, ModelRequest, ToolMessage, Usage, UserMessage, text_of
 from agentkit.testing import Reply, ScriptedModel, call, cut, say
 
-__all__ = ["WINDOW", "bench_of", "good", "value_of"]
-
 WINDOW = 8192
 _VALUES: dict[str, Any] = {"integer": 3, "string": "Agent"}
 

@@ -14,8 +14,6 @@ from agentkit.testing.faults.served import Served, ServedCall
 from tests.evals.acceptance.bench import value_of
 from tests.serving.doctor.good import MODEL, WINDOW, good
 
-__all__ = ["SERVED", "good_server"]
-
 SERVED = MODEL
 _CHAT = "/v1/chat/completions"
 _PAUSE = 0.006

@@ -13,8 +13,6 @@ from agentkit.serving.doctor import examine
 from tests.serving.doctor.good import good
 from tests.virtual import run_virtual
 
-__all__ = ["examined_at_random"]
-
 Json = dict[str, Any]
 
 

@@ -17,8 +17,6 @@ from agentkit.testing.faults.served import Served, ServedCall, detokenize, encod
 from tests.serving.doctor.planted import CHAT, Json, Planted
 from tests.virtual import Script
 
-__all__ = ["MODEL", "WINDOW", "client_of", "good"]
-
 MODEL = "gemma-4-26b-a4b-it"
 WINDOW = 131_072
 PAUSE = 0.02

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = ["FURTHER", "PLANTED", "Planted"]
-
 Json: TypeAlias = dict[str, Any]
 Change: TypeAlias = Callable[[str, Json], Json]
 """Path and body → the body to pass on."""
