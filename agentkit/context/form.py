@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from agentkit.gemma4.declare import Declaration
 from agentkit.gemma4.profiles import Profile
-from agentkit.gemma4.render import Generation
+from agentkit.gemma4.render import Declaration, Generation
 from agentkit.messages import Message, ModelRequest
 
 T = TypeVar("T")

@@ -22,8 +22,7 @@ from agentkit.errors import (
 )
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
-from agentkit.gemma4.lexer import THOUGHT
-from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS
+from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS, THOUGHT
 from agentkit.messages import (
     AssistantMessage,
     FinishReason,
