@@ -12,7 +12,7 @@ from agentkit.errors import JournalError
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.messages import Content, ToolResult, UserMessage, text_of
-from agentkit.models.journaled import JournaledModel
+from agentkit.models.base import JournaledModel
 from agentkit.policy import Approval, Decision
 from agentkit.toolset import ToolContext, ValidatedCall
 

@@ -28,7 +28,7 @@ from agentkit.executors import Executor
 from agentkit.journal import Journal
 from agentkit.messages import AssistantMessage, Message, ModelRequest, ModelSettings, StopReason
 from agentkit.models import Model
-from agentkit.models.exchange import Exchanges
+from agentkit.models.base import Exchanges
 from agentkit.policy import Authority, Budget, Limits, PausedRun, ProgressGuard
 from agentkit.toolset import Label, RunContext, Toolset
 

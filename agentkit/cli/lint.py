@@ -18,7 +18,7 @@ from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.report import ToolReport, report
 from agentkit.messages import ModelRequest, ToolDefinition, UserMessage
 from agentkit.models import Connection, Timeouts
-from agentkit.models.prompts import prompt_of
+from agentkit.models.tokens import prompt_of
 from agentkit.models.transport import Transport
 from agentkit.toolset import Tool, Toolset
 from agentkit.wire import read_models

@@ -1,26 +1,84 @@
-"""The tokens of prompts on a vLLM server: by its tokenizer at hand, or by asking `/tokenize`.
+"""What a request becomes on one server: the language of its tools, and the tokens of its prompt.
 
-Which chat template the server has decides how: where it is one that we render byte for byte, only
-new pieces are counted; any other template is asked for the tokens of the whole prompt.
+Which chat template the server has decides how a prompt is counted. Where it is one that we render
+byte for byte, only new pieces are counted, by the tokenizer at hand or by `/tokenize`; any other
+template is asked for the tokens of the whole prompt. Nothing here sends a request for a reply.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from agentkit.context import Counting, PromptForm, TokenCounts
 from agentkit.errors import ModelError
+from agentkit.gemma4.dialect import Dialect
+from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.fingerprint import TemplateGeneration
 from agentkit.gemma4.profiles import Profile
 from agentkit.gemma4.render import Generation, TemplateVariant
-from agentkit.gemma4.tokens import EOS, IDS
-from agentkit.messages import ModelSettings
-from agentkit.models.language import Language
+from agentkit.gemma4.tokens import CONTROL_LITERALS, EOS, IDS
+from agentkit.messages import ModelSettings, ToolDefinition
 from agentkit.models.server import Server
 from agentkit.models.transport import Transport
 from agentkit.trace import get_logger
-from agentkit.wire import encode_tokenize, read_tokens
+from agentkit.wire import MessageEncoder, encode_tokenize, read_tokens
+
+_log = get_logger()
+
+_KEPT = 16  # sets of tools whose declarations and encoded messages are kept
+
+
+class _Same:
+    """A set of tools as a key: the same object is the same set. `Toolset.definitions` is one tuple
+    for all steps, and comparing schemas on every step would cost what keeping them saves.
+    """
+
+    def __init__(self, tools: Sequence[ToolDefinition]) -> None:
+        self.tools = tools
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.tools is self.tools
+
+    def __hash__(self) -> int:
+        return id(self.tools)
+
+
+class Language:
+    """The dialect of one set of tools, and the messages that were encoded in it."""
+
+    def __init__(self, escape: Escape, same: _Same) -> None:
+        self.dialect = Dialect(same.tools, escape)
+        self.encoder = MessageEncoder(self.dialect.outgoing)
+
+
+class Languages:
+    """The language of each set of tools, made once.
+
+    Args:
+        server: Its tokenizer decides what must be escaped.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._made: Callable[[_Same], Language] | None = None
+
+    async def of(self, tools: Sequence[ToolDefinition]) -> Language:
+        """The language of a set of tools.
+
+        What must be escaped is the control literals that we know, and also those of the served
+        tokenizer, where a copy is at hand or the server can be asked for them
+        (`--enable-tokenizer-info-endpoint`).
+        """
+        if self._made is None:
+            literals = {*CONTROL_LITERALS, *await self._server.special.get()}
+            make = partial(Language, Escape(literals))
+            self._made = lru_cache(maxsize=_KEPT)(make)
+        return self._made(_Same(tools))
+
+
+# --- counting ------------------------------------------------------------------------------------
 
 _SHAPING: Final = frozenset(
     {"add_generation_prompt", "chat_template", "continue_final_message", "documents"}
@@ -31,14 +89,12 @@ _SHAPING: Final = frozenset(
 _RENDERED: Final = ("canonical", "canonical-small")
 """The templates that we render byte for byte."""
 
-_log = get_logger()
-
 
 class PromptCounter:
-    """Counts for one server.
+    """Counts the tokens of prompts for one server.
 
     Args:
-        transport: To the server.
+        transport: Sends to the server.
         server: What is known of it.
     """
 
@@ -66,7 +122,7 @@ class PromptCounter:
         return PromptForm(
             declarations=language.dialect.declarations,
             outgoing=language.dialect.outgoing,
-            # The thoughts of finished turns are not sent, so none can be preserved.
+            # The reasoning of finished turns is not sent, so none can be preserved.
             generation=Generation(thinking=bool(thinking), variant=variant),
             profile=profile,
             reply_tokens=settings.max_tokens or 0,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.models.sampling import Sampler, Sampling
+from agentkit.models.embedded.decoder import Sampler, Sampling
 
 LOGITS = np.array([0.0, 3.0, 1.0, 2.0], np.float32)
 

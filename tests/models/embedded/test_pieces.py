@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.models.decoder import Decoder
-from agentkit.models.pieces import Pieces, token_bytes
+from agentkit.models.embedded.decoder import Decoder, Pieces, token_bytes
 
 
 @cache

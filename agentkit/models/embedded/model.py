@@ -37,10 +37,18 @@ from agentkit.messages import (
     next_call_number,
 )
 from agentkit.models.base import CountsPrompts, Model
-from agentkit.models.decoder import BUNDLED, Decoder, Logits, Prefix
+from agentkit.models.embedded.decoder import (
+    BUNDLED,
+    Decoder,
+    Logits,
+    Pieces,
+    Prefix,
+    Sampler,
+    Sampling,
+    control_literals,
+    token_bytes,
+)
 from agentkit.models.evidence import Evidence, in_thought, of_parsed
-from agentkit.models.pieces import Pieces, control_literals, token_bytes
-from agentkit.models.sampling import Sampler, Sampling
 from agentkit.wire import Reply
 
 _Number = TypeVar("_Number", int, float)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agentkit.models.decoder import BUNDLED, Decoder, Logits, Prefix, read_weights
+from agentkit.models.embedded.decoder import BUNDLED, Decoder, Logits, Prefix, read_weights
 
 TEXT = "<bos><|turn>user\nWhere is RunFile defined?<turn|>\n<|turn>model\n" * 60
 

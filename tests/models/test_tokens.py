@@ -8,7 +8,7 @@ import pytest
 from agentkit.errors import ModelStatusError
 from agentkit.messages import JsonObject, ModelRequest, UserMessage
 from agentkit.models import Connection, Timeouts
-from agentkit.models.prompts import prompt_of
+from agentkit.models.tokens import prompt_of
 from agentkit.models.transport import Transport
 
 pytestmark = pytest.mark.anyio
