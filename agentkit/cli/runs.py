@@ -17,7 +17,7 @@ from agentkit.cli.replay import replay
 from agentkit.cli.resume import resume
 from agentkit.cli.story import tell
 from agentkit.errors import AgentKitError
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.journal import RunSummary
 from agentkit.trace import (
     Library,

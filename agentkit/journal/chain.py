@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from agentkit.errors import JournalError
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.journal.damage import ANYTHING, Damage, cost_of
 from agentkit.journal.entries import Raw, Record
 from agentkit.journal.owner import boot_id

@@ -21,7 +21,7 @@ from pydantic import JsonValue
 
 from agentkit.errors import JournalError
 from agentkit.events import Event, RunFinished, as_json, dump_event, dump_named, event_of, validated
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.messages import Message, ModelSettings, ToolCall, ToolResult
 from agentkit.policy import Decision, Limits
 from agentkit.toolset import Effect

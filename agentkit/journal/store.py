@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agentkit.errors import JournalError
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.journal.base import Lease, RunSummary
 from agentkit.journal.chain import Chain, lost_run, missing_at_the_end, seal, secrets_in
 from agentkit.journal.damage import Damage

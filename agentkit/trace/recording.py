@@ -23,7 +23,7 @@ from agentkit.events import (
     ToolFinished,
     ToolStarted,
 )
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.journal import (
     CallDone,
     CallIntended,

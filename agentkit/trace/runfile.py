@@ -26,7 +26,7 @@ from agentkit.events import (
     ToolCallDelta,
     dump_event,
 )
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.logs import get_logger
 from agentkit.redaction import without_secrets
 
