@@ -2,7 +2,7 @@
 
 ```
 journal ── entries ──┐
-                     ├─► Recording: events, and what is lost ──► steps and calls (`parts_of`)
+                     ├─► Recording: events, and what is lost ──► `parts_of`: steps, calls
 run file ── lines ───┘
 ```
 A journal's entries and the lines of a file are the same thing in two places, and are read the same
