@@ -1,5 +1,5 @@
-"""Who holds a run, whether it can be proved that they live no more, and how long they count as living
-where it cannot: by clocks that no one can set.
+"""Who holds a run, whether it is proved that they live no more, and how long they count as living
+where it cannot be: by clocks that no one can set.
 
 A lease is measured by the monotonic clock, which is the same for all processes of a boot
 (clock_gettime(2)); the time of day may be set an hour ahead, and every living owner would lose its
