@@ -28,8 +28,8 @@ from agentkit.trace import (
     printable,
     run_file_name,
 )
+from agentkit.trace.library import line_of, open_private
 from agentkit.trace.page import page_of
-from agentkit.trace.runfile import line_of, open_private
 
 runs = typer.Typer(
     help="Look at the runs that are kept, go on with one, hand one on.", no_args_is_help=True
