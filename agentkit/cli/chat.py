@@ -24,7 +24,7 @@ from agentkit.events import RunFinished
 from agentkit.messages import Message, ModelSettings, dump_messages, load_messages
 from agentkit.policy import Grant, Policy, preset
 from agentkit.trace import runs_directory
-from agentkit.trace.runfile import open_private
+from agentkit.trace.library import open_private
 
 HELP = """\
 /help            this page

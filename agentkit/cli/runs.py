@@ -17,7 +17,7 @@ from agentkit.cli.replay import replay
 from agentkit.cli.resume import resume
 from agentkit.cli.story import tell
 from agentkit.errors import AgentKitError
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.journal import RunSummary
 from agentkit.trace import (
     Library,
@@ -28,8 +28,8 @@ from agentkit.trace import (
     printable,
     run_file_name,
 )
+from agentkit.trace.library import line_of, open_private
 from agentkit.trace.page import page_of
-from agentkit.trace.runfile import line_of, open_private
 
 runs = typer.Typer(
     help="Look at the runs that are kept, go on with one, hand one on.", no_args_is_help=True

@@ -1,7 +1,8 @@
-"""A server as a process, spoken to over its standard input and output, one message a line.
+"""How a server is spoken to: as a process, over its standard input and output, or over HTTP.
 
-The MCP package's own transport joins what it reads without end; this one bounds a line, and what a
-server leaves behind is ended with it.
+In: a command line or a URL. Out: a stream of messages in and one out, as the MCP package's session
+takes them. No message is read without end (the package's own stdio transport would), and what a
+started server leaves behind is ended with it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import httpx2
 from anyio.abc import ByteReceiveStream, Process
+from mcp.client.sse import sse_client
 from mcp.client.stdio import get_default_environment
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 
 from agentkit.mcp.lenient import parsed
 
-MAX_LINE: Final = 64 * 1024 * 1024
+MAX_MESSAGE: Final = 64 * 1024 * 1024
 """Bytes of one message: room for an image of 48 MB in base64, which no model takes."""
 
 _MOST_WORDS: Final = 2_000  # bytes of the end of what a server writes to its standard error
@@ -113,7 +117,7 @@ async def _lines(stdout: ByteReceiveStream) -> AsyncIterator[bytes]:
             parts, size = [], 0
         parts.append(rest)
         size += len(rest)
-        if size > MAX_LINE:
+        if size > MAX_MESSAGE:
             return
 
 
@@ -151,3 +155,52 @@ def _signal(process: Process, number: signal.Signals) -> None:
             os.killpg(process.pid, number)
         elif process.returncode is None:
             process.send_signal(number)
+
+
+class BoundedTransport(httpx2.AsyncHTTPTransport):
+    """Gives up a response when a body, or one line of a stream of events, does not end."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """The response, read with a bound."""
+        response = await super().handle_async_request(request)
+        stream = response.stream
+        assert isinstance(stream, httpx2.AsyncByteStream), "an async transport gives async streams"
+        response.stream = _Bounded(stream)
+        return response
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        line = 0
+        async for chunk in self._inner:
+            end = chunk.rfind(b"\n")
+            line = line + len(chunk) if end < 0 else len(chunk) - end - 1
+            if line > MAX_MESSAGE:
+                raise httpx2.ReadError(f"a message of the server has more than {MAX_MESSAGE} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@asynccontextmanager
+async def over_http(
+    url: str, headers: Mapping[str, str], *, sse: bool
+) -> AsyncGenerator[Any, None]:
+    """A transport over streamable HTTP, or over the older SSE, whose events the package bounds."""
+    # The read timeout bounds silence within a reply, not a call: that is the tool's own timeout.
+    timeout = httpx2.Timeout(30.0, read=300.0)
+    if sse:
+        async with sse_client(url, headers=dict(headers)) as streams:
+            yield streams
+        return
+    async with (
+        httpx2.AsyncClient(
+            headers=dict(headers), timeout=timeout, transport=BoundedTransport()
+        ) as http,
+        streamable_http_client(url, http_client=http) as streams,
+    ):
+        yield streams
