@@ -28,9 +28,9 @@ from agentkit.gemma4.bounds import (
     variants,
     whole_bounds,
 )
-from agentkit.gemma4.declare import render_value
 from agentkit.gemma4.ebnf import Rules, any_of, in_order, integer, literal, number, repeated
 from agentkit.gemma4.patterns import Translation, translate
+from agentkit.gemma4.render import render_value
 from agentkit.gemma4.texts import (
     COUNTED,
     FORMATS,

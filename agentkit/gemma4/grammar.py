@@ -3,7 +3,7 @@
 vLLM constrains no calls of Gemma 4 by itself: its parser declares `supports_required_and_named =
 False` and has no structural tag (read in vLLM 0.32; vllm-project/vllm#45795). But a request may
 bring its own structural tag, written in the native syntax, in the field `structured_outputs`; vLLM
-starts it behind the thought, and its parser returns ordinary `tool_calls`.
+starts it behind the reasoning, and its parser returns ordinary `tool_calls`.
 
     from agentkit.gemma4.grammar import compile_grammar
     body["structured_outputs"] = compile_grammar(tools, ToolChoice("required")).structured_outputs

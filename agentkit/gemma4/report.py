@@ -12,9 +12,9 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from agentkit.gemma4.declare import render_declaration
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.grammar import compile_tool
+from agentkit.gemma4.render import render_declaration
 from agentkit.messages import ToolDefinition
 from agentkit.schema.lower import Fate, LoweredTool, lower
 

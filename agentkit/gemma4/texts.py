@@ -32,7 +32,7 @@ EXCLUDED: Final = (QUOTE, CALL_CLOSE, CHANNEL_CLOSE)
 
 The quote ends the text. `<tool_call|>` ends the call for vLLM's own parser, in a text or not
 (`parser/gemma4.py` of vLLM 0.32, state TOOL_ARGS), so a server without token ids, and a client that
-takes the server's word, would cut the call there. `<channel|>` ends the thought for vLLM's engine
+takes the server's word, would cut the call there. `<channel|>` ends the reasoning for vLLM's engine
 wherever it comes: 0.32 then rejects the token and answers 500 (seen with random weights). No other
 control literal means anything to a reader inside a call, and what is sent back to the model is
 escaped (`agentkit.gemma4.escape`). Each further literal costs a bounded text some 0.15 s of

@@ -49,7 +49,7 @@ from agentkit.toolset import (
     Toolset,
     known_labels,
 )
-from agentkit.toolset.launched import note_launch
+from agentkit.toolset.context import note_launch
 
 _LOG = get_logger()
 

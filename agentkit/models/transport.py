@@ -35,7 +35,7 @@ from agentkit.errors import (
 from agentkit.messages import JsonObject
 from agentkit.redaction import keep_secret, public_address, secret_headers, secret_in_address
 from agentkit.stream import DONE, MAX_RESPONSE_BYTES, EventDecoder, read_json
-from agentkit.wire.refusals import error_in, refusal, words_of
+from agentkit.wire.server import error_in, refusal, words_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

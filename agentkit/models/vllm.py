@@ -61,7 +61,7 @@ from agentkit.wire import (
 )
 
 DEFAULT_MAX_TOKENS = 8192
-"""Tokens of one reply where nobody says otherwise: room for a long thought and an answer, and an
+"""Tokens of one reply where nobody says otherwise: room for long reasoning and an answer, and an
 end to a model that repeats itself."""
 
 _LONGEST_RETRY_AFTER = 60.0
