@@ -6,7 +6,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from agentkit import Agent, ModelSettings, StepRestarted
+from agentkit import Agent, StepRestarted
 from agentkit.events import Event, ModelEvent, ModelFinished, ReasoningDelta, TextDelta
 from agentkit.messages import (
     AssistantMessage,
