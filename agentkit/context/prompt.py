@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias, TypeVar
 
-from agentkit.gemma4.declare import Declaration
 from agentkit.gemma4.profiles import GENERIC, Profile
 from agentkit.gemma4.render import (
+    Declaration,
     Generation,
     Turn,
     cue,

@@ -321,7 +321,7 @@ def _admitted(hints: mcp_types.ToolAnnotations) -> frozenset[Label]:
     return frozenset(labels)
 
 
-# --- names and words -----------------------------------------------------------------------------
+# --- names and words ------------------------------------------------------------------------------
 
 
 def callable_name(name: str) -> str:
@@ -365,7 +365,7 @@ def tame(value: Any) -> Any:
     return seen if len(seen) <= _MOST_WORDS else f"{seen[: _MOST_WORDS - 1]}…"
 
 
-# --- calls ---------------------------------------------------------------------------------------
+# --- calls ----------------------------------------------------------------------------------------
 
 _MOST_REPORT = 500  # characters of one report of progress
 

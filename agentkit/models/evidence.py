@@ -5,7 +5,7 @@ what somebody wants to be run. Only the token that opens a call is beyond doubt,
 
 1. Where the server gives the reply's token ids, a call begins at the id of `<|tool_call>` and
    nowhere else. A call that the server returned and the ids do not show is text: its parser goes by
-   the spelling (vLLM 0.32, `parser/gemma4.py`). In an open thought the token begins no call.
+   the spelling (vLLM 0.32, `parser/gemma4.py`). In open reasoning the token begins no call.
 2. Where it gives none, a call is what the server returned as one, or a whole reply that is nothing
    but calls in Gemma's full form, exactly.
 3. A reply that a grammar held to calls and nothing else is a call in either spelling: the grammar
@@ -34,7 +34,6 @@ from agentkit.gemma4.calls import ParsedCall
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.parse import ParsedReply
 from agentkit.gemma4.render import render_call
-from agentkit.gemma4.stray_thoughts import split_thought
 from agentkit.gemma4.tokens import (
     CALL_OPEN,
     CHANNEL_CLOSE,
@@ -43,6 +42,7 @@ from agentkit.gemma4.tokens import (
     IDS,
     STOP_IDS,
 )
+from agentkit.gemma4.wrong_forms import split_reasoning
 from agentkit.messages import AssistantMessage, FinishReason, ModelResponse, ToolCall
 from agentkit.wire import Reply
 
@@ -98,13 +98,13 @@ def believed(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> Mod
         return _without_stray_reasoning(server)
     if evidence.pieces is None:
         return _without_pieces(server, evidence)
-    begun = in_thought(reply.prompt_token_ids)
+    begun = in_reasoning(reply.prompt_token_ids)
     if evidence.forced:
-        spelled = dialect.read("".join(evidence.pieces), in_thought=begun)
+        spelled = dialect.read("".join(evidence.pieces), in_reasoning=begun)
         if spelled.only_calls:
             return of_parsed(server, spelled, evidence)
     parsed = dialect.read_tokens(
-        reply.token_ids, evidence.pieces, in_thought=begun, constrained=evidence.constrained
+        reply.token_ids, evidence.pieces, in_reasoning=begun, constrained=evidence.constrained
     )
     return of_parsed(server, _agreed(parsed, server, dialect), evidence)
 
@@ -122,7 +122,7 @@ def of_parsed(server: ModelResponse, parsed: ParsedReply, evidence: Evidence) ->
         finish = "tool_calls" if calls else "stop"
         if parsed.truncated is not None and not stopped:
             finish = "length"
-        elif parsed.call_in_thought:
+        elif parsed.call_in_reasoning:
             finish = "malformed_call"
     message = AssistantMessage(parsed.text, (), parsed.reasoning or None)
     if (
@@ -133,8 +133,8 @@ def of_parsed(server: ModelResponse, parsed: ParsedReply, evidence: Evidence) ->
     return replace(server, message=message, finish_reason=finish)
 
 
-def in_thought(prompt_token_ids: Sequence[int]) -> bool:
-    """Whether a prompt ended inside an open thought, so that the reply goes on with it."""
+def in_reasoning(prompt_token_ids: Sequence[int]) -> bool:
+    """Whether a prompt ended inside open reasoning, so that the reply goes on with it."""
     cue = list(prompt_token_ids[-_CUE_TOKENS:])
     return _REASONING_OPEN in cue and _REASONING_CLOSE not in cue[cue.index(_REASONING_OPEN) :]
 
@@ -145,7 +145,7 @@ def _without_ids(server: ModelResponse, evidence: Evidence, dialect: Dialect) ->
         return server
     text = server.message.content or ""
     if CALL_OPEN in text:
-        parsed = dialect.read(text, in_thought=False)
+        parsed = dialect.read(text, in_reasoning=False)
         exact = not any(call.malformed or call.damage for call in parsed.calls)
         if parsed.only_calls and exact:
             reasoning = "\n".join(filter(None, (server.message.reasoning, parsed.reasoning)))
@@ -181,7 +181,7 @@ def _without_stray_reasoning(response: ModelResponse) -> ModelResponse:
     message = response.message
     if message.content is None or message.tool_calls:
         return response
-    stray, text = split_thought(message.content)
+    stray, text = split_reasoning(message.content)
     if text == message.content:
         return response
     reasoning = "\n".join(filter(None, (message.reasoning, stray))) or None

@@ -15,8 +15,7 @@ from agentkit.context import Counting, PromptForm, TokenCounts
 from agentkit.errors import ModelError
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
-from agentkit.gemma4.fingerprint import TemplateGeneration
-from agentkit.gemma4.profiles import Profile
+from agentkit.gemma4.profiles import Profile, TemplateGeneration
 from agentkit.gemma4.render import Generation, TemplateVariant
 from agentkit.gemma4.tokens import CONTROL_LITERALS, EOS, IDS
 from agentkit.messages import ModelSettings, ToolDefinition

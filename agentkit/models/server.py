@@ -28,8 +28,7 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.gemma4.dialect import Dialect
-from agentkit.gemma4.fingerprint import PROBE, TemplateGeneration, fingerprint
-from agentkit.gemma4.profiles import is_gemma4
+from agentkit.gemma4.profiles import PROBE, TemplateGeneration, fingerprint, is_gemma4
 from agentkit.gemma4.tokens import CALL_OPEN, IDS
 from agentkit.messages import Control, ModelRequest, ModelResponse
 from agentkit.models.control import LOST, find_control, is_away

@@ -61,7 +61,7 @@ from agentkit.wire import (
 )
 
 DEFAULT_MAX_TOKENS = 8192
-"""Tokens of one reply where nobody says otherwise: room for a long thought and an answer, and an
+"""Tokens of one reply where nobody says otherwise: room for long reasoning and an answer, and an
 end to a model that repeats itself."""
 
 _LONGEST_RETRY_AFTER = 60.0
@@ -340,13 +340,8 @@ class VLLMModel:
         """A reply's JSON texts: many when streaming, one when not."""
         if self._stream:
             return self._transport.stream(_CHAT, body, deadline=deadline)
-        return self._whole(body, deadline)
-
-    async def _whole(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         left = max(deadline - anyio.current_time(), 0)
-        async with aclosing(self._transport.reply(_CHAT, body, within=left)) as payloads:
-            async for payload in payloads:
-                yield payload
+        return self._transport.reply(_CHAT, body, within=left)
 
     async def served(self) -> ServedModel:
         """What the server says of the model; asked once.

@@ -69,7 +69,7 @@ from agentkit.schema.phrases import many
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import TraceError, open_run, requests_of
 
-# --- the record, which answers and notices ------------------------------------------------------
+# --- the record, which answers and notices --------------------------------------------------------
 
 
 class EndOfTape(Exception):  # noqa: N818 - nothing went wrong: there is no more to replay
@@ -378,7 +378,7 @@ if TYPE_CHECKING:
     _executor: Executor = ReplayExecutor(Tape([]))
 
 
-# --- a replay -----------------------------------------------------------------------------------
+# --- a replay -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.exact import InexactError, NotJsonError, read_exact
-from agentkit.gemma4.names import resolve_name
+from agentkit.gemma4.wrong_forms import resolve_name
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest
 from agentkit.schema.limits import short
@@ -148,7 +148,7 @@ class Toolset(ToolSource):
     def resolve_name(self, name: str) -> str | None:
         """The tool that was certainly meant by a name that is not quite one.
 
-        See `agentkit.gemma4.names`. None if no tool, or more than one, fits.
+        See `agentkit.gemma4.wrong_forms`. None if no tool, or more than one, fits.
         """
         return resolve_name(name, self._tools)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agentkit.cli.story import tell
+from agentkit.cli.runs import tell
 from agentkit.errors import JournalError
 from agentkit.events.lines import Values
 from agentkit.journal import load_entry, summary_of

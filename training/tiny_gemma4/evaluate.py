@@ -119,7 +119,7 @@ def read(made: Dialogue, at: int, reply: str) -> ParsedReply:
     """The reply as agentkit reads it."""
     schemas = {tool["name"]: tool["parameters"] for tool in made.tools}
     cue = generate.prompt(made, at).removesuffix("\n").endswith("<|channel>thought")
-    return parse(reply, schemas, in_thought=cue)
+    return parse(reply, schemas, in_reasoning=cue)
 
 
 def run(decoder: Decoder, made: Dialogue, score: Score) -> None:

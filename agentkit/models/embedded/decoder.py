@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from agentkit.mistakes import install
+from agentkit.wire.replies import overlap
 
 try:
     import numpy as np
@@ -266,13 +267,7 @@ class Pieces:
             self.stopped = True
             shown, self._held = self._held[: min(found)], ""
         else:
-            keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
+            keep = max((overlap(self._held, stop) for stop in self._stops), default=0)
             end = len(self._held) - keep
             shown, self._held = self._held[:end], self._held[end:]
         return ([token], [shown]) if shown else ([], [])
-
-
-def _overlap(text: str, stop: str) -> int:
-    """How many of the text's last characters could begin the stop text."""
-    longest = min(len(text), len(stop) - 1)
-    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

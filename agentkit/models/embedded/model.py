@@ -48,7 +48,7 @@ from agentkit.models.embedded.decoder import (
     control_literals,
     token_bytes,
 )
-from agentkit.models.evidence import Evidence, in_thought, of_parsed
+from agentkit.models.evidence import Evidence, in_reasoning, of_parsed
 from agentkit.wire import Reply
 
 _Number = TypeVar("_Number", int, float)
@@ -107,7 +107,7 @@ class EmbeddedModel:
         request = replace(request, settings=request.settings.over(self._settings))
         dialect = Dialect(request.tools, self._escape)
         prompt = self._prompt_ids(request, dialect)
-        parser = dialect.parser(in_thought=in_thought(prompt))
+        parser = dialect.parser(in_reasoning=in_reasoning(prompt))
         pieces = Pieces(self._table, request.settings.stop or ())
         reply = Reply(prompt_token_ids=prompt)
         known = self._known(prompt)
@@ -221,7 +221,7 @@ class _Chooser:
         )
         self._sampler = Sampler(sampling, settings.seed)
         self._forced = deque(decoder.encode(_opening(choice)))
-        self._waits = bool(settings.thinking)  # a forced call stands behind the thought
+        self._waits = bool(settings.thinking)  # a forced call stands behind the reasoning
         self._calls_left = 0 if choice.mode == "none" else choice.max_calls
 
     def next(self, logits: Logits) -> int:

@@ -68,7 +68,7 @@ def _attributes(attributes: dict[str, str | float | bool]) -> str:
     return "".join(parts)
 
 
-# --- a document ---------------------------------------------------------------------------------
+# --- a document -----------------------------------------------------------------------------------
 
 
 def document(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.gemma4.stray_thoughts import split_thought
+from agentkit.gemma4.wrong_forms import split_reasoning
 
 
 @pytest.mark.parametrize(
@@ -25,4 +25,4 @@ from agentkit.gemma4.stray_thoughts import split_thought
     ],
 )
 def test_thoughts_are_taken_out_of_a_text(text: str, thought: str, rest: str) -> None:
-    assert split_thought(text) == (thought, rest)
+    assert split_reasoning(text) == (thought, rest)

@@ -1,15 +1,23 @@
-"""A run on the terminal: the answer on standard output, everything else on standard error."""
+"""What is written to a terminal: a run as it happens, a sign of life while a model is waited for,
+and lines and lists that stay readable where there is little room.
+
+The answer of a run goes to standard output, everything else to standard error. What models, tools
+and files said never drives the terminal: it passes through `printable`. A pipe has no edge.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Container, Sequence
+from typing import Any, Literal
 
 from rich.cells import chop_cells
 from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
 from rich.text import Text
 
-from agentkit.cli.waiting import Waiting
 from agentkit.events import (
     ContextCompacted,
     Event,
@@ -157,3 +165,126 @@ def _preview(text: str) -> list[str]:
     if len(rows) > _PREVIEW_LINES:
         shown.append(f"… {many(len(rows) - _PREVIEW_LINES, 'more line')}")
     return shown
+
+
+# --- a sign of life -------------------------------------------------------------------------------
+
+
+_EACH_SECOND = 10  # frames, so that the spinner turns
+
+
+class Waiting:
+    """A line on a terminal that counts the seconds; nothing at all where there is no terminal.
+
+    Args:
+        console: Where it stands. Whoever else writes to that terminal calls `end` before.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._began = 0.0
+        self._spinner = Spinner("dots", style="dim")
+
+    def begin(self, since: float) -> None:
+        """Shows the line, unless it is there; `since` is of the monotonic clock."""
+        # The file is asked too: FORCE_COLOR makes rich take any stream for a terminal.
+        if self._live or not (self._console.is_interactive and self._console.file.isatty()):
+            return
+        self._began = since
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._line,
+            refresh_per_second=_EACH_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def end(self) -> None:
+        """Takes the line away, if it is there."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _line(self) -> Spinner:
+        seconds = time.monotonic() - self._began
+        self._spinner.update(text=Text(f"waiting for the model, {seconds:.0f} s", style="dim"))
+        return self._spinner
+
+
+# --- lines and lists ------------------------------------------------------------------------------
+
+
+_LEAST = 20
+"""Columns that a text is given at least, and the last column of a list."""
+
+_UNCUT = 200
+_GAP = 2
+
+
+def print_hanging(console: Console, line: Text, indent: int) -> None:
+    """A line; one that is too long for the terminal goes on below itself.
+
+    Args:
+        console: Where to.
+        line: Without line breaks.
+        indent: Where its text begins; what stands before that stands there once.
+    """
+    if not console.is_terminal:
+        console.print(line, soft_wrap=True)
+        return
+    head, text = line[:indent], line[indent:]
+    for piece in text.wrap(console, max(console.width - indent, _LEAST)) or [text]:
+        shown = head + piece
+        shown.rstrip()
+        console.print(shown, soft_wrap=True)
+        head = Text(" " * indent)
+
+
+def print_rows(
+    console: Console,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Text]],
+    *,
+    numbers: Container[str] = (),
+) -> None:
+    """A list as a table; where the terminal is too narrow for one, some lines for each row.
+
+    Args:
+        console: Where to.
+        columns: Their names. The first is what a row is called by, the last a text that may be cut.
+        rows: A cell for each column.
+        numbers: The columns that are set to the right.
+    """
+    sizes = [
+        max(len(name), *(row[at].cell_len for row in rows), 0)
+        for at, name in enumerate(columns[:-1])
+    ]
+    before = sum(size + _GAP for size in sizes)
+    if not console.is_terminal:
+        console = Console(width=max(_UNCUT, before + _LEAST))
+    elif before + _LEAST > console.width:
+        for row in rows:
+            _print_row(console, columns, row)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, size in zip(columns, [*sizes, console.width - before], strict=True):
+        justify: Literal["right", "left"] = "right" if name in numbers else "left"
+        table.add_column(name, justify=justify, no_wrap=True, max_width=size)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _print_row(console: Console, columns: Sequence[str], row: Sequence[Text]) -> None:
+    name, *cells, text = row
+    print_hanging(console, name, 0)
+    named = zip(columns[1:], cells, strict=False)
+    facts = [Text.assemble(f"{column} ", cell) for column, cell in named if cell]
+    if facts:
+        print_hanging(console, Text("  ") + Text(", ").join(facts), 2)
+    shown = text.copy()
+    shown.truncate(console.width - 2, overflow="ellipsis")
+    console.print(Text("  ") + shown, soft_wrap=True)
