@@ -230,7 +230,8 @@ def _number(text: str, shape: Shape) -> int | float | str:
         return value
     if shape.types is not None and shape.allows("string") and isinstance(real(text), LongNumber):
         return text  # a Decimal takes all of its digits
-    return _integral(value, shape)
+    # 10.0 is an integer where only integers may stand (JSON Schema 2020-12, 4.2.3).
+    return int(value) if not shape.allows("number") and value.is_integer() else value
 
 
 def _parsed(text: str) -> int | float | str:
@@ -240,11 +241,6 @@ def _parsed(text: str) -> int | float | str:
         return int(text)
     value = float(text)
     return text if value in (float("inf"), float("-inf")) else value
-
-
-def _integral(value: float, shape: Shape) -> int | float:
-    """10.0 is an integer where only integers may stand (JSON Schema 2020-12, 4.2.3)."""
-    return int(value) if not shape.allows("number") and value.is_integer() else value
 
 
 def conform(value: Any, shape: Shape) -> Any:

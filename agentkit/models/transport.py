@@ -374,21 +374,18 @@ class Transport:
         link = self.connection
         plain = link.base_url.startswith("http:")
         try:
-            return self._client_for(link, plain=plain)
+            return httpx2.AsyncClient(
+                # Without TLS no certificates are needed, and loading them costs 20 ms.
+                verify=False if plain and link.proxy is None else link.verify,
+                proxy=link.proxy,
+                trust_env=not link.is_loopback,
+                timeout=httpx2.Timeout(None, connect=self.timeouts.connect),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+            )
         except (ImportError, ValueError) as error:  # a SOCKS proxy without socksio, no such scheme
             raise ServerNotReadyError(
                 f"{self.where} cannot be reached by proxy: {error}"
             ) from error
-
-    def _client_for(self, link: Connection, *, plain: bool) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            # Without TLS no certificates are needed, and loading them costs 20 ms.
-            verify=False if plain and link.proxy is None else link.verify,
-            proxy=link.proxy,
-            trust_env=not link.is_loopback,
-            timeout=httpx2.Timeout(None, connect=self.timeouts.connect),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
-        )
 
     def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
         try:

@@ -340,13 +340,8 @@ class VLLMModel:
         """A reply's JSON texts: many when streaming, one when not."""
         if self._stream:
             return self._transport.stream(_CHAT, body, deadline=deadline)
-        return self._whole(body, deadline)
-
-    async def _whole(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         left = max(deadline - anyio.current_time(), 0)
-        async with aclosing(self._transport.reply(_CHAT, body, within=left)) as payloads:
-            async for payload in payloads:
-                yield payload
+        return self._transport.reply(_CHAT, body, within=left)
 
     async def served(self) -> ServedModel:
         """What the server says of the model; asked once.
