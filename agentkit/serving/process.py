@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 
 from agentkit.errors import ServerNotReadyError
-from agentkit.serving import guard
+from agentkit.executors import supervisor
 from agentkit.serving.progress import Progress, last_line
 
 _POLL_SECONDS = 0.25
@@ -67,7 +67,7 @@ def running_server(
     """Run a server for the length of a `with` block.
 
     Leaving the block, by whatever exception, ends the server and every process it started; so
-    does the death of this process, `kill -9` included (see `agentkit.serving.guard`).
+    does the death of this process, `kill -9` included (see `agentkit.executors.supervisor`).
 
     Args:
         command: The server's command line.
@@ -86,7 +86,7 @@ def running_server(
     started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  the caller's own command
-            [sys.executable, "-I", guard.__file__, str(grace), *command],
+            [sys.executable, "-I", supervisor.__file__, "command", str(grace), *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -128,7 +128,7 @@ def _is_healthy(client: httpx2.Client, url: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
-    """Close the guard's input and wait: it ends only when nothing of the server is left."""
+    """Close the supervisor's input and wait: it ends only when nothing of the server is left."""
     assert process.stdin is not None
     process.stdin.close()
     # Twice the grace: SIGTERM gets all of it, then SIGKILL needs the kernel's time only.
