@@ -47,8 +47,8 @@ _BATCHES = 50
 _AT_ONCE = 12
 _AUTO_SEEDS = 2
 _GIVE_UP = 20
-"""Times that a case with a thought may end in an internal error of vLLM's: its thoughts are opened by
-a bias that lasts for the whole reply, so random weights write the opening token into texts too,
+"""Times that a case with a thought may end in an internal error of vLLM's: its thoughts are opened
+by a bias that lasts for the whole reply, so random weights write the opening token into texts too,
 where vLLM's budget then forces the thought's end (`agentkit.gemma4.texts.EXCLUDED`)."""
 _TOKENS = 100
 _REPEATS = 12
