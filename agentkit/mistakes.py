@@ -24,39 +24,42 @@ DISTRIBUTION: Final = "agentkit-gemma"
 """The name on package indexes."""
 
 
-def explains(name: str, instead: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def explains(
+    name: str, instead: Mapping[str, str], options: type | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorates a function so that arguments it does not have are refused with a remedy.
 
     Args:
         name: What the function is called in messages: `Agent`.
         instead: By the name of an argument of others: what to write here.
+        options: Where the function takes `**options: Unpack[...]`, the `TypedDict` of them: its
+            keys are arguments like the others, and Python does not check them itself.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        known = [p for p in inspect.signature(function).parameters if p != "self"]
+        signature = _spelled_out(inspect.signature(function), options)
+        parameters = signature.parameters.values()
+        by_name = (p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY)
+        known = dict.fromkeys(name for name in by_name if name != "self")
 
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def later(*args: P.args, **kwargs: P.kwargs) -> Any:
-                try:
-                    begun = function(*args, **kwargs)
-                except TypeError:
-                    _refuse_unknown(name, known, kwargs, instead)
-                    raise
-                return await cast("Any", begun)
-
-            return cast("Callable[P, R]", later)
-
-        @functools.wraps(function)
-        def now(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(*args, **kwargs)
-            except TypeError:
                 _refuse_unknown(name, known, kwargs, instead)
-                raise
+                return await cast("Any", function(*args, **kwargs))
 
-        return now
+            wrapper: Any = later
+        else:
+
+            @functools.wraps(function)
+            def now(*args: P.args, **kwargs: P.kwargs) -> R:
+                _refuse_unknown(name, known, kwargs, instead)
+                return function(*args, **kwargs)
+
+            wrapper = now
+        wrapper.__signature__ = signature
+        return cast("Callable[P, R]", wrapper)
 
     return decorate
 
@@ -71,8 +74,23 @@ def explains_init(name: str, instead: Mapping[str, str]) -> Callable[[C], C]:
     return decorate
 
 
+def _spelled_out(signature: inspect.Signature, options: type | None) -> inspect.Signature:
+    """The signature with each option in the place of `**options`; `...` stands for its default."""
+    if options is None:
+        return signature
+    kept = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    for key, hint in options.__annotations__.items():
+        annotation = getattr(hint, "__forward_arg__", hint)
+        kept.append(
+            inspect.Parameter(
+                key, inspect.Parameter.KEYWORD_ONLY, default=..., annotation=annotation
+            )
+        )
+    return signature.replace(parameters=kept)
+
+
 def _refuse_unknown(
-    name: str, known: list[str], given: Mapping[str, object], instead: Mapping[str, str]
+    name: str, known: Mapping[str, None], given: Mapping[str, object], instead: Mapping[str, str]
 ) -> None:
     for argument in given:
         if argument in known:
@@ -81,7 +99,7 @@ def _refuse_unknown(
         if remedy is None:
             close = difflib.get_close_matches(argument, known, 1)
             remedy = f"did you mean {close[0]}=?" if close else f"there are {', '.join(known)}"
-        raise TypeError(f"{name} has no argument {argument}=; {remedy}") from None
+        raise TypeError(f"{name} has no argument {argument}=; {remedy}")
 
 
 def install(extra: str) -> str:

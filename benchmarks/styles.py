@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from agentkit.gemma4.ebnf import EXCLUDED
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.grammar import ToolGrammar, compile_grammar, compile_tool
 from agentkit.gemma4.render import render_call
-from agentkit.gemma4.texts import EXCLUDED
 from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
 from agentkit.messages import JsonObject, ToolChoice, ToolDefinition
 from agentkit.schema.lower import LoweredTool, lower

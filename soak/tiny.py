@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentkit.models.decoder import Decoder
+from agentkit.models.embedded.decoder import Decoder
 from soak.proof import FOLDER, commit_here
 from training.tiny_gemma4.evaluate import (
     BARS,

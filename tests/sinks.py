@@ -36,8 +36,8 @@ from agentkit import (
     VLLMModel,
     tool,
 )
-from agentkit.cli.project import Assignment
-from agentkit.cli.story import tell
+from agentkit.cli.run import Assignment
+from agentkit.cli.runs import tell
 from agentkit.logs import get_logger
 from agentkit.mcp import McpToolset
 from agentkit.messages import ModelSettings

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 
 LONG = "It is long. " * 40
 texts = st.one_of(

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentkit.agent.state import Wiring, current_budget
+from agentkit.agent.run import Wiring, current_budget
 from agentkit.errors import JournalError
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.messages import Content, ToolResult, UserMessage, text_of
-from agentkit.models.journaled import JournaledModel
+from agentkit.models.base import JournaledModel
 from agentkit.policy import Approval, Decision
 from agentkit.toolset import ToolContext, ValidatedCall
 
@@ -94,14 +94,14 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
     return replace(
         wiring,
         model=JournaledModel(wiring.model, record),
-        executor=_SpendingAgain(JournaledExecutor(wiring.executor, record), record),
+        executor=_ReplayedSpending(JournaledExecutor(wiring.executor, record), record),
         emit=record.emitter(wiring.emit),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _SpendingAgain:
-    """Books what a recorded call cost: a sub-agent that is not run again does not do it itself."""
+class _ReplayedSpending:
+    """Books what a recorded call cost: a sub-agent that is not run again does not book it."""
 
     inner: Executor
     record: JournaledRun

@@ -6,8 +6,10 @@ ended without an answer (a limit, a cut or an empty reply), 130 stopped by Ctrl-
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated
+from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
@@ -16,13 +18,31 @@ from agentkit.cli.chat import chat
 from agentkit.cli.doctor import doctor
 from agentkit.cli.faults import faults
 from agentkit.cli.mcp import mcp
-from agentkit.cli.moved import moved
-from agentkit.cli.replay import replay
-from agentkit.cli.resume import resume
-from agentkit.cli.run import run
-from agentkit.cli.runs import runs, trace
+from agentkit.cli.run import resume, run
+from agentkit.cli.runs import list_runs, replay, runs, show, view
 from agentkit.cli.serve import serve
 from agentkit.cli.tools import tools
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def moved(command: Callable[P, T], old: str, new: str) -> Callable[P, T]:
+    """A command under the name that it had before: it first says its new name on standard error.
+
+    Args:
+        command: What it does.
+        old: As it was called, such as `agentkit resume`.
+        new: As it is called now.
+    """
+
+    @functools.wraps(command)
+    def under_its_old_name(*arguments: P.args, **options: P.kwargs) -> T:
+        typer.echo(f"{old} is now {new}; the old name goes with the next version", err=True)
+        return command(*arguments, **options)
+
+    return under_its_old_name
+
 
 app = typer.Typer(
     name="agentkit",
@@ -32,6 +52,11 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+trace = typer.Typer(help="The old name of `agentkit runs`.", no_args_is_help=True, hidden=True)
+trace.command("list")(moved(list_runs, "agentkit trace list", "agentkit runs list"))
+trace.command("show")(moved(show, "agentkit trace show", "agentkit runs show"))
+trace.command("view")(moved(view, "agentkit trace view", "agentkit runs view"))
+
 app.command()(run)
 app.command()(chat)
 app.add_typer(runs, name="runs")

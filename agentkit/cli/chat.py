@@ -14,17 +14,26 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from agentkit.agent import Agent, Cancellation
-from agentkit.cli.choose import UsageError, choose_model, project_tools, start_notices
-from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
+from agentkit.cli.options import (
+    Allow,
+    ModelName,
+    ModelUrl,
+    Project,
+    Thinking,
+    UsageError,
+    choose_model,
+    project_tools,
+    start_notices,
+)
 from agentkit.cli.people import Ask, Person, asker
-from agentkit.cli.project import instructions_for
-from agentkit.cli.show import Printer
+from agentkit.cli.run import instructions_for
+from agentkit.cli.terminal import Printer
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished
 from agentkit.messages import Message, ModelSettings, dump_messages, load_messages
 from agentkit.policy import Grant, Policy, preset
 from agentkit.trace import runs_directory
-from agentkit.trace.runfile import open_private
+from agentkit.trace.library import open_private
 
 HELP = """\
 /help            this page

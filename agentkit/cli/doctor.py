@@ -15,8 +15,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.layout import print_hanging
 from agentkit.cli.options import ModelName, Project
+from agentkit.cli.terminal import print_hanging
 from agentkit.errors import AgentKitError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine, examine_machine
 

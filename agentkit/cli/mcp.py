@@ -7,7 +7,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from agentkit.cli.locate import find_source
+from agentkit.cli.options import find_source
 from agentkit.errors import AgentKitError
 
 mcp = typer.Typer(help="The Model Context Protocol.", no_args_is_help=True)

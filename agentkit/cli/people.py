@@ -13,7 +13,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory
 from pydantic import JsonValue
 
-from agentkit.cli.show import Printer
+from agentkit.cli.terminal import Printer
 from agentkit.exact import InexactError, read_exact
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Grant
 

@@ -1,19 +1,25 @@
-"""`agentkit run`: one question, answered over a project directory."""
+"""`agentkit run`: one question, answered over a project directory; and `agentkit runs resume`,
+which goes on with a run that died, stopped or was stopped.
+
+In: a question and options, or the id of a run whose journal kept them as its `Assignment`. Out: the
+answer on standard output, and an exit code. Nothing that is recorded is asked or run again.
+"""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import typer
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from rich.console import Console
 
 from agentkit.agent import Agent, Observer
-from agentkit.cli.choose import UsageError
 from agentkit.cli.options import (
     Allow,
     JournalFile,
@@ -22,17 +28,24 @@ from agentkit.cli.options import (
     ModelName,
     ModelUrl,
     Project,
+    RunName,
     Seed,
     Temperature,
     Thinking,
+    UsageError,
+    choose_model,
+    project_tools,
+    start_notices,
 )
-from agentkit.cli.project import Assignment, default_journal
-from agentkit.cli.show import Printer
+from agentkit.cli.people import Person, asker
+from agentkit.cli.terminal import Printer
 from agentkit.errors import AgentKitError, JournalError
-from agentkit.events import Event, RunFinished, RunResult, RunStarted
-from agentkit.journal import SQLiteJournal
+from agentkit.events import Event, RunFinished, RunResult, RunStarted, TextDelta
+from agentkit.journal import RunOpened, SQLiteJournal
 from agentkit.messages import ModelSettings
-from agentkit.trace import RunFiles, TraceError, runs_directory
+from agentkit.policy import Limits, Preset, preset
+from agentkit.redaction import public_address
+from agentkit.trace import JOURNAL, Library, RunFiles, TraceError, runs_directory
 
 
 def run(
@@ -101,7 +114,6 @@ class Watched:
 
     @property
     def observers(self) -> list[Observer]:
-        """Of the run."""
         return [self, *([self.files] if self.files and not self.kept else [])]
 
     def where(self) -> str:
@@ -113,7 +125,6 @@ class Watched:
         return self.where() + (f" --max-steps {self.more_steps}" if self.more_steps else "")
 
     def __call__(self, run_id: str, event: Event) -> None:
-        """Takes an event."""
         if isinstance(event, RunStarted):
             self.run_id = run_id
         if isinstance(event, RunFinished) and event.result.stop_reason == "steps":
@@ -180,3 +191,181 @@ def conclude(result: RunResult, printer: Printer) -> int:
         return 0
     printer.line(f"agentkit: no answer: {result.explanation}", "yellow")
     return 3
+
+
+def resume(
+    run: RunName,
+    model: ModelUrl = None,
+    model_name: ModelName = None,
+    max_steps: Annotated[
+        int | None, typer.Option(min=1, help="Most model calls, instead of the run's own.")
+    ] = None,
+    journal: JournalFile = None,
+) -> None:
+    """Go on with a run of `agentkit run` that died, failed or reached a limit.
+
+    It works over the same project with the same options. Nothing that is recorded is asked or run
+    again; a tool whose outcome a crash hid is not started again, and the model is told so.
+
+    Exit codes: 0 answered, 1 the server or the journal failed, 2 wrong usage, 3 ended without an
+    answer, 130 stopped by Ctrl-C.
+    """
+    printer = Printer(Console(), Console(stderr=True))
+    watched, shown = Watched(journal), _Shown(printer)
+
+    async def work() -> RunResult:
+        with open_journal(journal) as kept:
+            run_id = Library(journal=kept.path).newest() if run == "last" else run
+            assignment = Assignment.from_labels(await _labels(kept, run_id))
+            if model or model_name:
+                assignment = replace(assignment, model=model, model_name=model_name)
+            watched.kept = True
+            agent = assignment.agent([*watched.observers, shown], printer)
+            limits = Limits(steps=max_steps) if max_steps else None
+            result = await agent.resume(run_id, journal=kept, limits=limits)
+        if not shown.answered and result.stop_reason == "answer":  # it was recorded already
+            printer(TextDelta(str(result.said)))
+            printer.end_line()
+        await agent.aclose()
+        return result
+
+    raise typer.Exit(perform(work, watched, printer))
+
+
+async def _labels(journal: SQLiteJournal, run_id: str) -> Mapping[str, JsonValue]:
+    """What a run was labelled with when it began.
+
+    Raises:
+        UsageError: The journal has no such run.
+    """
+    examined = await journal.examine(run_id)
+    if not examined.records and not examined.damage:
+        raise UsageError(
+            f"the journal {journal.path} has no run {run_id}; agentkit runs list shows what it has"
+        )
+    entries = (record.entry for record in examined.records)
+    return next((entry.labels for entry in entries if isinstance(entry, RunOpened)), {})
+
+
+class _Shown:
+    """Prints events; remembers whether an answer was among them."""
+
+    def __init__(self, printer: Printer) -> None:
+        self._printer = printer
+        self.answered = False
+
+    def __call__(self, run_id: str, event: Event) -> None:  # noqa: ARG002 - an observer's shape
+        self.answered = self.answered or isinstance(event, TextDelta)
+        self._printer(event)
+
+
+# --- what the command line said of a run ----------------------------------------------------------
+
+
+INSTRUCTIONS = (
+    "You answer questions about the files of a project. "
+    "Look things up with the tools before you answer."
+)
+
+_CHANGING = (
+    "You work on the files of a project. Look things up with the tools before you change anything, "
+    "change only what the task needs, and check the result, for example by running the tests. "
+    "At the end say in short what you did."
+)
+
+
+def instructions_for(allow: Preset) -> str:
+    """What the model is told of its work: the demonstration model knows only the first text."""
+    return INSTRUCTIONS if allow == "read-only" else _CHANGING
+
+
+LABEL = "assignment"
+"""The label of a run under which the journal keeps its `Assignment`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What the command line said of a run; the journal keeps it, without the server's key.
+
+    Attributes:
+        project: The directory, absolute.
+        model: As `--model`.
+        model_name: As `--model-name`.
+        settings: Of the agent.
+        max_steps: Of the agent.
+        allow: What it may do.
+    """
+
+    project: Path
+    model: str | None
+    model_name: str | None
+    settings: ModelSettings
+    max_steps: int
+    allow: Preset = "read-only"
+
+    def agent(self, observers: Iterable[Observer], printer: Printer) -> Agent[Any, str]:
+        """The agent; unless it only reads, it asks whoever sits at the terminal.
+
+        Raises:
+            UsageError: The model or the project is not to be had.
+            AgentKitError: There is no sandbox for the tools that need one.
+        """
+        for line in start_notices(self.project, self.allow):
+            printer.line(line, "dim")
+        person = Person(asker(), printer) if self.allow != "read-only" else None
+        return Agent(
+            choose_model(self.model, self.model_name, self.allow),
+            instructions=instructions_for(self.allow),
+            tools=project_tools(self.project, self.allow),
+            settings=self.settings,
+            limits=Limits(steps=self.max_steps),
+            policy=preset(self.allow),
+            approve=person.decide if person else None,
+            ask=person.answer if person else None,
+            observers=observers,
+        )
+
+    def labels(self) -> dict[str, JsonValue]:
+        """As a run's labels; without what an address holds of secrets."""
+        shown = public_address(self.model) if self.model else None
+        return {LABEL: _adapter().dump_python(replace(self, model=shown), mode="json")}
+
+    @staticmethod
+    def from_labels(labels: Mapping[str, Any]) -> Assignment:
+        """What `labels` returned.
+
+        Raises:
+            UsageError: The run has no such label.
+        """
+        try:
+            return _adapter().validate_python(labels.get(LABEL))
+        except ValidationError:
+            raise UsageError(
+                "this run was not started by agentkit run; "
+                "resume it from its own program: agent.resume(run_id, journal=...)"
+            ) from None
+
+
+def _adapter() -> TypeAdapter[Assignment]:
+    return TypeAdapter(Assignment)
+
+
+def default_journal() -> Path | None:
+    """Beside the run files; None where these are turned off."""
+    directory = runs_directory()
+    return directory / JOURNAL if directory else None
+
+
+def open_journal(path: Path | None) -> SQLiteJournal:
+    """The journal of `--journal`, which must be there, or the default one.
+
+    Raises:
+        UsageError: There is none.
+        JournalError: The file is something else.
+    """
+    chosen = path or default_journal()
+    if chosen is None:
+        raise UsageError("AGENTKIT_RUNS is off, so no runs are kept; name a file with --journal")
+    if not chosen.is_file():
+        raise UsageError(f"there is no journal {chosen}; agentkit run --journal PATH writes one")
+    return SQLiteJournal(chosen)

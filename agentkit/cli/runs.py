@@ -1,40 +1,50 @@
-"""`agentkit runs`: all that can be done with the runs that are kept, under one name."""
+"""`agentkit runs`: all that can be done with the runs that are kept, under one name.
+
+In: a run's id, its file, or `last`. Out: a list, the run told in the terminal step by step, a page,
+an export, or the run again. Only `delete` and `resume` ever change a record.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
+import anyio
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.choose import UsageError
-from agentkit.cli.layout import print_rows
-from agentkit.cli.moved import moved
-from agentkit.cli.options import JournalFile, RunName
-from agentkit.cli.replay import replay
-from agentkit.cli.resume import resume
-from agentkit.cli.story import tell
+from agentkit.cli.options import JournalFile, RunName, UsageError, find_agent
+from agentkit.cli.run import resume
+from agentkit.cli.terminal import print_hanging, print_rows
 from agentkit.errors import AgentKitError
-from agentkit.events.values import Values
-from agentkit.journal import RunSummary
+from agentkit.events import ContextCompacted, ReplyInterrupted
+from agentkit.events.lines import Values
+from agentkit.journal import Damage, RunSummary
+from agentkit.messages import AssistantMessage, Usage, UserMessage, text_of
+from agentkit.runtime import replay as replay_run
+from agentkit.schema.phrases import many
+from agentkit.testing import ScriptedModel
 from agentkit.trace import (
     Library,
+    Part,
+    Ran,
     Recording,
+    Step,
     TraceError,
     moment,
     parts_of,
     printable,
     run_file_name,
 )
+from agentkit.trace.library import line_of, open_private
 from agentkit.trace.page import page_of
-from agentkit.trace.runfile import line_of, open_private
 
 runs = typer.Typer(
     help="Look at the runs that are kept, go on with one, hand one on.", no_args_is_help=True
 )
-trace = typer.Typer(help="The old name of `agentkit runs`.", no_args_is_help=True, hidden=True)
 
 _NUMBERS = ("steps", "calls", "unknown", "in", "cached", "out", "seconds")
 _COLUMNS = ("run", "began", "state", *_NUMBERS, "asked")
@@ -153,6 +163,46 @@ def delete(
             _refuse(error)
 
 
+runs.command("resume")(resume)
+
+
+@runs.command()
+def replay(
+    run: RunName,
+    agent: Annotated[
+        str,
+        typer.Option(
+            "--agent",
+            "-a",
+            metavar="FILE.py:NAME",
+            help="An Agent, or a function (model, project) -> Agent; also module:name. "
+            "NAME is `agent` by default.",
+        ),
+    ],
+    project: Annotated[Path, typer.Option(help="The directory that the agent works on.")] = Path(),
+    journal: JournalFile = None,
+) -> None:
+    """Run an agent's own code again offline, its model and tools served from the record of a run.
+
+    Nothing is called and nothing is run: prompt, tools, settings, policy, repairs and limits are
+    those of the agent today. The first difference is shown with its step.
+
+    Exit codes: 0 identical, 1 a difference or no journal that can be read, 2 no such run or agent.
+    """
+    console = Console()
+    try:
+        recording = Library(journal=journal).open(run).whole()
+        events = [timed.event for timed in recording.events]
+        found = find_agent(agent, ScriptedModel([]), project)
+        report = anyio.run(replay_run, found, events)
+    except AgentKitError as error:
+        _refuse(error)
+    for line in str(report).splitlines():
+        colours = {"+": "green", "-": "red", "@": "cyan"} if report.divergence is not None else {}
+        console.print(Text(printable(line), style=colours.get(line[:1], "")), soft_wrap=True)
+    raise typer.Exit(0 if report.identical else 1)
+
+
 def _opened(run: str, journal: Path | None) -> Recording:
     """The run, which has something that can be shown."""
     try:
@@ -187,8 +237,223 @@ def _refuse(error: AgentKitError) -> NoReturn:
     raise typer.Exit(2 if isinstance(error, UsageError | TraceError) else 1) from None
 
 
-runs.command("resume")(resume)
-runs.command("replay")(replay)
-trace.command("list")(moved(list_runs, "agentkit trace list", "agentkit runs list"))
-trace.command("show")(moved(show, "agentkit trace show", "agentkit runs show"))
-trace.command("view")(moved(view, "agentkit trace view", "agentkit runs view"))
+# --- a run told in the terminal -------------------------------------------------------------------
+
+
+_LINES, _CUT_AT = 3, 160
+"""Lines of a text that are told, and columns of each, unless all is wanted."""
+
+_MARKS = ("! ", "? ", "→ ", "← ", "↻ ", "⚒ ", "… ")
+
+
+def tell(
+    parts: Sequence[Part], console: Console, *, damage: Sequence[Damage] = (), full: bool
+) -> None:
+    """Prints a run: its head, what is lost of it, what failed, then every step.
+
+    Args:
+        parts: Of the run.
+        console: Where to.
+        damage: Of its record.
+        full: Everything in full, not only the beginnings.
+    """
+    story = _Story(console, full=full)
+    story.head(parts)
+    story.damage(damage)
+    story.failures(parts)
+    for part in parts:
+        if part is not parts[0]:
+            story.line("── the run goes on ──", "bold")
+        for step in part.steps:
+            story.step(step)
+    story.end(parts[-1])
+
+
+class _Story:
+    def __init__(self, console: Console, *, full: bool) -> None:
+        self._console = console
+        self._full = full
+
+    def line(self, text: str, style: str = "", indent: int = 0) -> None:
+        begins = indent + (2 if text[:2] in _MARKS else 0)
+        print_hanging(self._console, Text(" " * indent + printable(text), style=style), begins)
+
+    def text(self, text: str, style: str, indent: int) -> None:
+        """A text, cut to its beginning unless all is wanted."""
+        lines = text.splitlines() or [""]
+        shown = lines if self._full else [line[:_CUT_AT] for line in lines[:_LINES]]
+        for line in shown:
+            self.line(line, style, indent)
+        if len(shown) < len(lines):
+            self.line(f"… {many(len(lines) - len(shown), 'more line')}", "dim", indent)
+
+    # --- the run ---
+
+    def head(self, parts: Sequence[Part]) -> None:
+        first = parts[0]
+        when = moment(first.began)
+        seconds = sum(part.ended - part.began for part in parts)
+        self.line(first.started.run_id, "bold cyan")
+        self.line(f"{when}   {seconds:.2f} s   {_model(parts)}")
+        if versions := first.started.versions:
+            self.line("   ".join(f"{name} {each}" for name, each in versions.items()), "dim")
+        usage = sum((part.usage for part in parts), Usage())
+        steps = many(sum(len(part.steps) for part in parts), "step")
+        self.line(f"{steps}   {_tokens(usage)}")
+        asked = [m for m in first.started.messages if isinstance(m, UserMessage)][-1:]
+        for message in asked:
+            self.text(f"? {text_of(message.content)}", "bold", 0)
+
+    def damage(self, damage: Sequence[Damage]) -> None:
+        for each in damage:
+            self.line(f"! {each}", "bold red" if each.lost else "yellow")
+
+    def failures(self, parts: Sequence[Part]) -> None:
+        found = [each for part in parts for step in part.steps for each in _failures(step)]
+        if found:
+            self.line("")
+            self.line(f"{len(found)} went wrong:", "bold red")
+        for step, what in found:
+            self.line(f"step {step}: {what}", "red", 2)
+
+    def end(self, part: Part) -> None:
+        self.line("")
+        result = part.result
+        if result is None:
+            self.line("the record ends here: the run was killed, or is still at work", "yellow")
+            return
+        good = result.stop_reason == "answer"
+        self.line(f"end: {result.stop_reason} {result.explanation}", "green" if good else "red")
+        output = result.said
+        text = output if isinstance(output, str) else _value(output)
+        if text:
+            self.text(text, "", 2)
+
+    # --- a step ---
+
+    def step(self, step: Step) -> None:
+        self.line("")
+        seconds = sum(asked.called.seconds for asked in step.asked)
+        first = step.asked[0].called.first_token if step.asked else None
+        times = f"{seconds:.2f} s" + (f" (first token {first:.2f} s)" if first is not None else "")
+        tokens = f"   {_tokens(step.usage)}" if step.asked else ""
+        self.line(f"step {step.number}   {times}{tokens}", "bold")
+        for restart in step.restarts:
+            self.line(f"↻ {restart.reason}", "yellow", 2)
+        for compacted in step.compacted:
+            tokens = f"{compacted.before:,} → {compacted.after:,} tokens"
+            self.line(f"context compacted, {tokens}: {compacted.reason}", "yellow", 2)
+            for line in _cut_from(compacted):
+                self.line(line, "yellow", 4)
+        if self._full:
+            self.wire(step)
+        self.reply(step)
+        for ran in step.ran.values():
+            self.call(ran)
+
+    def reply(self, step: Step) -> None:
+        """What the model said, whole or not."""
+        for cut in step.interrupted:
+            self.interrupted(cut)
+        if step.finished is None:
+            if not step.interrupted:
+                self.line("no reply", "red", 2)
+            return
+        message = step.finished.message
+        if isinstance(message, AssistantMessage) and message.reasoning:
+            self.text(message.reasoning, "dim italic", 2)
+        if message.content:
+            self.text(text_of(message.content), "", 2)
+
+    def wire(self, step: Step) -> None:
+        """What went to the server, and what came back, as they were."""
+        for number, sent in enumerate(step.sent):
+            self.line(
+                f"sent: {sent.same + len(sent.messages)} messages, new of the request:", "", 2
+            )
+            new = {"messages": sent.messages, **sent.fields}
+            new |= {"(gone)": sent.gone} if sent.gone else {}
+            self.text(_value(new), "dim", 4)
+            if number < len(step.received):
+                self.line("received:", "", 2)
+                self.text(_value(step.received[number].reply), "dim", 4)
+
+    def interrupted(self, cut: ReplyInterrupted) -> None:
+        """A reply that did not come to its end."""
+        self.line(f"interrupted after {cut.seconds:.2f} s: {cut.why}; it had said:", "red", 2)
+        if cut.reasoning:
+            self.text(cut.reasoning, "dim italic", 4)
+        if cut.text:
+            self.text(cut.text, "", 4)
+        for name, arguments in cut.calls:
+            self.text(f"→ {name}({arguments}  (never run)", "cyan", 4)
+
+    def call(self, ran: Ran) -> None:
+        for repair in ran.repairs:
+            self.line(f"⚒ repaired ({repair.rung}): {repair.was}", "yellow", 2)
+        arguments = ", ".join(f"{k}={_value(v)}" for k, v in ran.call.arguments.items())
+        self.text(f"→ {ran.call.name}({arguments})", "cyan", 2)
+        if ran.asked is not None:
+            said = ran.decided.decision if ran.decided is not None else "nobody decided"
+            reason = f": {ran.decided.reason}" if ran.decided and ran.decided.reason else ""
+            target = f" on {ran.asked.target}" if ran.asked.target else ""
+            self.line(f"a person was asked{target}: {said}{reason}", "yellow", 4)
+        for text in ran.progress if self._full else ran.progress[-1:]:
+            self.text(text, "dim", 4)
+        if ran.end is None:
+            if not ran.waits:
+                begun = ": it had begun, and may have taken effect" if ran.started else ""
+                self.line(f"no result{begun}", "red", 4)
+            return
+        result, spent = ran.end.result, ran.end.spent
+        notes = [result.kind, f"{result.seconds:.3f} s" if ran.started else "not run"]
+        notes += [f"{result.attempts} attempts"] if result.attempts > 1 else []
+        if spent is not None:
+            notes.append(f"sub-agents: {many(spent.steps, 'step')}, {_tokens(spent.usage)}")
+        style = "red" if result.is_error else "green"
+        self.line(f"← {', '.join(notes)}", style, 4)
+        self.text(text_of(result.content), "red" if result.is_error else "dim", 6)
+        if result.traceback:
+            self.text(result.traceback if self._full else _place(result.traceback), "red", 6)
+
+
+def _place(traceback: str) -> str:
+    """Where a tool raised, in a line."""
+    places = [row.strip() for row in traceback.splitlines() if row.startswith("  File ")]
+    return f"{places[-1]} (--full shows the traceback)" if places else ""
+
+
+def _cut_from(compacted: ContextCompacted) -> Iterator[str]:
+    """What is not sent any more, a line each."""
+    if compacted.cleared:
+        yield f"results sent as stubs: {', '.join(compacted.cleared)}"
+    if compacted.dropped:
+        yield f"{many(compacted.dropped, 'message')} left out"
+
+
+def _failures(step: Step) -> Iterator[tuple[int, str]]:
+    for restart in step.restarts:
+        yield step.number, restart.reason
+    for cut in step.interrupted:
+        yield step.number, f"the reply was interrupted: {cut.why[:_CUT_AT]}"
+    for ran in step.ran.values():
+        if ran.end is None and ran.failed:
+            yield step.number, f"{ran.call.name} has no result"
+        elif ran.end is not None and ran.failed:
+            first = next(iter(text_of(ran.end.result.content).splitlines()), "")
+            yield step.number, f"{ran.call.name} ({ran.end.result.kind}): {first[:_CUT_AT]}"
+
+
+def _model(parts: Sequence[Part]) -> str:
+    names = [asked.called.model for part in parts for step in part.steps for asked in step.asked]
+    return names[0] if names else parts[0].started.model
+
+
+def _tokens(usage: Usage) -> str:
+    cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
+    thought = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
+    return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{thought}"
+
+
+def _value(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

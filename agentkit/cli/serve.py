@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit import models
-from agentkit.cli.choose import UsageError
 from agentkit.cli.doctor import examined
+from agentkit.cli.options import UsageError
 from agentkit.errors import AgentKitError, ServerNotReadyError
 from agentkit.serving.doctor.machine import gpu_memory
 from agentkit.serving.environment import cache_folder, vllm_environment, vllm_python

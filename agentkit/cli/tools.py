@@ -1,26 +1,46 @@
-"""`agentkit tools`: what a set of tools is, and running one of them by hand."""
+"""`agentkit tools`: what a set of tools is, what Gemma sees of it, and running one of them by hand.
+
+In: `module:object`, a file or a folder. Out: a list, a report or a tool's result, for people and
+for CI. No model is asked; only `call` runs a tool.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, TypeAlias
 
 import anyio
 import anyio.to_thread
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from agentkit.cli.choose import UsageError
-from agentkit.cli.lint import definitions_of, lint, served_prompt, show
-from agentkit.cli.locate import opened
+from agentkit.cli.options import UsageError, load_file, opened
 from agentkit.errors import AgentKitError
 from agentkit.exact import InexactError, read_exact
 from agentkit.executors import LocalExecutor
-from agentkit.messages import TextPart, ToolCall, ToolResult
-from agentkit.toolset import RunHandles, Tool, ToolContext
+from agentkit.gemma4.dialect import Dialect
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.report import ToolReport, report
+from agentkit.messages import (
+    ModelRequest,
+    TextPart,
+    ToolCall,
+    ToolDefinition,
+    ToolResult,
+    UserMessage,
+)
+from agentkit.models import Connection, Timeouts
+from agentkit.models.tokens import prompt_of
+from agentkit.models.transport import Transport
+from agentkit.toolset import RunHandles, Tool, ToolContext, Toolset
 from agentkit.trace import printable
+from agentkit.wire import read_models
 
 tools = typer.Typer(help="Look at tools, and run one by hand.", no_args_is_help=True)
 
@@ -36,58 +56,8 @@ LintTarget: TypeAlias = Annotated[
     typer.Argument(metavar="TARGET", help="module:object, a Python file, file.py:name, a folder."),
 ]
 
-
-@tools.command("list")
-def list_tools(
-    target: Target,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Definitions with their schemas.")
-    ] = False,
-) -> None:
-    """List the tools with what they declare.
-
-    Exit codes: 0 listed, 2 there are no such tools.
-    """
-    _end(partial(_list, target, as_json))
-
-
-@tools.command("call")
-def call_tool(
-    target: Target,
-    name: Annotated[str, typer.Argument(help="The tool's name.")],
-    arguments: Annotated[str, typer.Argument(help="A JSON object.")] = "{}",
-) -> None:
-    """Run one tool as a model would: its arguments checked, its result as the model reads it.
-
-    The result goes to standard output, progress to standard error.
-
-    Exit codes: 0 done, 1 the tool failed, 2 no such tool, or the arguments do not fit.
-    """
-    _end(partial(_call, target, name, arguments))
-
-
-@tools.command("show")
-def show_tools(target: LintTarget) -> None:
-    """Show what Gemma sees of each tool, and what became of each limit of its schema.
-
-    Exit codes: 0 shown, 2 there are no such tools.
-    """
-    _end(partial(_show_seen, target))
-
-
-@tools.command("lint")
-def lint_tools(
-    target: LintTarget,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Compare with what this vLLM's template prints."),
-    ] = None,
-) -> None:
-    """Check that Gemma is told of every limit of the tools, or kept to it while decoding.
-
-    Exit codes: 0 it is, 1 a limit is lost, 2 there are no such tools.
-    """
-    _end(partial(_lint, target, model))
+_PATIENCE = Timeouts(first_event=30.0)
+"""With a server that is asked what its template prints."""
 
 
 def _end(command: Callable[[], Awaitable[int]]) -> None:
@@ -103,31 +73,37 @@ def _end(command: Callable[[], Awaitable[int]]) -> None:
     raise typer.Exit(code)
 
 
-async def _show_seen(target: str) -> int:
-    show(await definitions_of(target), Console())
-    return 0
+# --- a list, and a call by hand -------------------------------------------------------------------
 
 
-async def _lint(target: str, model: str | None) -> int:
-    definitions = await definitions_of(target)
-    prompt = await served_prompt(model, definitions) if model else None
-    return lint(definitions, Console(), prompt)
+@tools.command("list")
+def list_tools(
+    target: Target,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Definitions with their schemas.")
+    ] = False,
+) -> None:
+    """List the tools with what they declare.
 
+    Exit codes: 0 listed, 2 there are no such tools.
+    """
 
-async def _list(target: str, as_json: bool) -> int:
-    async with opened(target) as toolset:
-        if as_json:
-            rows = [
-                {"name": d.name, "description": d.description, "parameters": d.parameters}
-                for d in toolset.definitions
-            ]
-            typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
-            return 0
-        width = max((len(tool.name) for tool in toolset), default=0)
-        for tool in toolset:
-            first = next(iter(tool.definition.description.splitlines()), "")
-            typer.echo(f"{tool.name:{width}}  {_declared(tool):34}  {first}".rstrip())
-    return 0
+    async def work() -> int:
+        async with opened(target) as toolset:
+            if as_json:
+                rows = [
+                    {"name": d.name, "description": d.description, "parameters": d.parameters}
+                    for d in toolset.definitions
+                ]
+                typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+                return 0
+            width = max((len(tool.name) for tool in toolset), default=0)
+            for tool in toolset:
+                first = next(iter(tool.definition.description.splitlines()), "")
+                typer.echo(f"{tool.name:{width}}  {_declared(tool):34}  {first}".rstrip())
+        return 0
+
+    _end(work)
 
 
 def _declared(tool: Tool[..., Any]) -> str:
@@ -140,15 +116,43 @@ def _declared(tool: Tool[..., Any]) -> str:
     return ", ".join(words)
 
 
-async def _call(target: str, name: str, arguments: str) -> int:
-    async with opened(target) as toolset:
-        call = ToolCall("by-hand", name, _object(arguments))
-        checked = toolset.validate(call)
-        if isinstance(checked, ToolResult):
-            return _show(checked)
-        handles = RunHandles(report=_report, ask=_ask)
-        context: ToolContext[Any] = ToolContext(None, "command-line", 1, call, handles=handles)
-        return _show(await LocalExecutor().execute(checked, context))
+@tools.command("call")
+def call_tool(
+    target: Target,
+    name: Annotated[str, typer.Argument(help="The tool's name.")],
+    arguments: Annotated[str, typer.Argument(help="A JSON object.")] = "{}",
+) -> None:
+    """Run one tool as a model would: its arguments checked, its result as the model reads it.
+
+    The result goes to standard output, progress to standard error.
+
+    Exit codes: 0 done, 1 the tool failed, 2 no such tool, or the arguments do not fit.
+    """
+
+    def show_progress(text: str) -> None:
+        typer.echo(printable(text), err=True)
+
+    async def ask(question: str) -> str:
+        return await anyio.to_thread.run_sync(partial(typer.prompt, question, err=True))
+
+    async def work() -> int:
+        async with opened(target) as toolset:
+            call = ToolCall("by-hand", name, _object(arguments))
+            result = toolset.validate(call)
+            if not isinstance(result, ToolResult):
+                handles = RunHandles(report=show_progress, ask=ask)
+                context: ToolContext[Any] = ToolContext(
+                    None, "command-line", 1, call, handles=handles
+                )
+                result = await LocalExecutor().execute(result, context)
+        content = result.content
+        for part in (TextPart(content),) if isinstance(content, str) else content:
+            typer.echo(printable(part.text) if isinstance(part, TextPart) else f"[{part.type}]")
+        if not result.is_error:
+            return 0
+        return 2 if result.kind in ("unknown_tool", "invalid_arguments") else 1
+
+    _end(work)
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -161,19 +165,145 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
-def _report(text: str) -> None:
-    typer.echo(printable(text), err=True)
+# --- what Gemma sees ------------------------------------------------------------------------------
 
 
-async def _ask(question: str) -> str:
-    return await anyio.to_thread.run_sync(partial(typer.prompt, question, err=True))
+@tools.command("show")
+def show_tools(target: LintTarget) -> None:
+    """Show what Gemma sees of each tool, and what became of each limit of its schema.
 
+    Exit codes: 0 shown, 2 there are no such tools.
+    """
 
-def _show(result: ToolResult) -> int:
-    content = result.content
-    parts = (TextPart(content),) if isinstance(content, str) else content
-    for part in parts:
-        typer.echo(printable(part.text) if isinstance(part, TextPart) else f"[{part.type}]")
-    if not result.is_error:
+    async def work() -> int:
+        console = Console()
+        for definition in await _definitions_of(target):
+            _print(report(definition), console)
+            console.print()
         return 0
-    return 2 if result.kind in ("unknown_tool", "invalid_arguments") else 1
+
+    _end(work)
+
+
+@tools.command("lint")
+def lint_tools(
+    target: LintTarget,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="Compare with what this vLLM's template prints."),
+    ] = None,
+) -> None:
+    """Check that Gemma is told of every limit of the tools, or kept to it while decoding.
+
+    Exit codes: 0 it is, 1 a limit is lost, 2 there are no such tools.
+    """
+
+    async def work() -> int:
+        definitions = await _definitions_of(target)
+        prompt = await _served_prompt(model, definitions) if model else None
+        return _lint(definitions, Console(), prompt)
+
+    _end(work)
+
+
+def _lint(definitions: Sequence[ToolDefinition], console: Console, prompt: str | None) -> int:
+    """Prints what is wrong, and what was looked at; 0 if nothing is lost, else 1.
+
+    Args:
+        definitions: The tools.
+        console: Where to.
+        prompt: What a server's template made of the tools; each declaration must be in it.
+    """
+    reports = [report(definition) for definition in definitions]
+    strange = [r for r in reports if prompt is not None and r.declaration not in prompt]
+    for one in reports:
+        if one.lost or one in strange:
+            _print(one, console)
+        else:
+            console.print(Text(f"ok  {one.name}  {one.summary}", "green"), soft_wrap=True)
+    for one in strange:
+        console.print(
+            Text(f"{one.name}: the server's template prints this tool differently", "bold red")
+        )
+    lossy = [one.name for one in reports if one.lost]
+    if lossy:
+        advice = (
+            f"{', '.join(lossy)}: a limit is lost. Say it in the parameter's description, or use a "
+            "simpler schema: a type, an enum, bounds, or a pattern without look-around."
+        )
+        console.print(Text(advice, "bold red"), soft_wrap=True)
+    return 1 if lossy or strange else 0
+
+
+def _print(one: ToolReport, console: Console) -> None:
+    for number, line in enumerate(one.lines()):
+        style = "bold red" if "LOST" in line else ("bold", "dim")[number] if number < 2 else ""
+        console.print(Text(line, style), soft_wrap=True)
+
+
+async def _definitions_of(target: str) -> list[ToolDefinition]:
+    """The tools that a target holds.
+
+    Args:
+        target: `module:object`, a Python file, `file.py:name`, or a directory, whose files are
+            imported if they mention agentkit; each tool once.
+
+    Raises:
+        UsageError: There is nothing there, or it holds no tools.
+    """
+    path, _, name = target.partition(":")
+    if (files := _files(path)) is None:
+        async with opened(target) as toolset:
+            return list(toolset.definitions)
+    found: dict[str, ToolDefinition] = {}
+    for file in files:
+        for definition in _in_module(load_file(file), name):
+            found.setdefault(f"{definition.name} {definition.parameters}", definition)
+    if not found:
+        raise UsageError(f"{target} holds no tools: no function marked @tool, no Toolset")
+    return list(found.values())
+
+
+def _files(path: str) -> list[Path] | None:
+    """The Python files that a path names; None if it is the name of a module."""
+    folder = Path(path)
+    if folder.is_dir():
+        return sorted(file for file in folder.rglob("*.py") if b"agentkit" in file.read_bytes())
+    return [folder] if path.endswith(".py") else None
+
+
+def _in_module(module: ModuleType, name: str) -> Iterator[ToolDefinition]:
+    """The tools a module holds under its names, or under one of them."""
+    if name and not hasattr(module, name):
+        raise UsageError(f"{module.__file__} has no {name!r}")
+    values = [getattr(module, name)] if name else list(vars(module).values())
+    for value in values:
+        if isinstance(value, Tool):
+            yield value.definition
+        elif isinstance(value, Toolset):
+            yield from value.definitions
+
+
+async def _served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
+    """What a vLLM's chat template makes of the tools, by asking it.
+
+    Args:
+        url: Address of the server, with or without `/v1`; its key is read from AGENTKIT_API_KEY.
+        definitions: The tools.
+
+    Raises:
+        UsageError: The server cannot be asked.
+    """
+    try:
+        key = os.environ.get("AGENTKIT_API_KEY") or None
+        transport = Transport(Connection(base_url=url, api_key=key), _PATIENCE)
+        try:
+            models = read_models(await transport.get("/v1/models"))
+            request = ModelRequest((UserMessage("x"),), definitions)
+            dialect = Dialect(definitions, Escape())
+            name = models[0].name if models else ""
+            return await prompt_of(transport, name, request, dialect.declarations)
+        finally:
+            await transport.aclose()
+    except AgentKitError as error:
+        raise UsageError(f"what the server's template prints is not to be had: {error}") from error

@@ -3,7 +3,7 @@
 Pure: counts are asked for, never made here, and the history itself is never changed.
 """
 
-from agentkit.context.form import (
+from agentkit.context.prompt import (
     Count,
     Counting,
     CountPrompt,

@@ -1,30 +1,126 @@
-"""The tokens of a prompt, piece by piece, kept up to date as the conversation grows.
+"""What a model makes of a request, and the tokens of that prompt, piece by piece.
 
 A tokenizer splits a text at its control tokens before anything else, so pieces that begin with one
 can be counted apart, and the sum is the count of the whole. What was counted is not counted, nor
 rendered, again: a step costs what it adds.
+
+Counting needs a tokenizer, often one behind a network, so nothing here counts: what must be known
+is asked for (`CountTexts`, `CountPrompt`) and answered by whoever drives the window.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final, Literal, TypeAlias, TypeVar
 
-from agentkit.context.form import CountTexts, PromptForm, Steps, estimated_tokens
 from agentkit.gemma4.profiles import GENERIC, Profile
-from agentkit.gemma4.render import Turn, cue, split_system, system_pieces, turn_pieces, turns_of
+from agentkit.gemma4.render import (
+    Declaration,
+    Generation,
+    Turn,
+    cue,
+    split_system,
+    system_pieces,
+    turn_pieces,
+    turns_of,
+)
 from agentkit.gemma4.tokens import BOS
 from agentkit.messages import (
     AssistantMessage,
     Content,
     Message,
+    ModelRequest,
     SystemMessage,
     ToolCall,
     ToolMessage,
     text_of,
 )
+
+T = TypeVar("T")
+
+# --- what is asked for ---------------------------------------------------------------------------
+
+Counting: TypeAlias = Literal["pieces", "whole", "estimate"]
+"""`pieces`: the server's prompt is the one that we render, so the tokens of its pieces add up.
+`whole`: its template is another; the tokens of each whole prompt have to be asked for.
+`estimate`: nobody can be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountTexts:
+    """Asks for the tokens of each text, control tokens spelled out."""
+
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CountPrompt:
+    """Asks for the tokens of the whole prompt that a request would make."""
+
+    request: ModelRequest
+
+
+Count: TypeAlias = CountTexts | CountPrompt
+
+Steps: TypeAlias = Generator[Count, Sequence[int] | None, T]
+"""Work that asks for counts on its way; None answers that nobody can count."""
+
+
+class TokenCounts:
+    """Remembers the tokens of texts that were counted, by their digest.
+
+    Args:
+        limit: Most texts remembered.
+    """
+
+    def __init__(self, limit: int = 16_384) -> None:
+        self._limit = limit
+        self._known: OrderedDict[bytes, int] = OrderedDict()
+
+    def get(self, text: str) -> int | None:
+        """The tokens of a text, if they were counted."""
+        return self._known.get(_digest(text))
+
+    def put(self, text: str, tokens: int) -> None:
+        """Remembers them."""
+        self._known[_digest(text)] = tokens
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptForm:
+    """What a model makes of a request.
+
+    Attributes:
+        declarations: The tools as the model is told of them.
+        outgoing: A message as the model is given it.
+        generation: How the template is asked to render.
+        profile: The model, within the window that it is served with; None where nobody knows.
+        reply_tokens: Most tokens of a reply where the request does not say.
+        counting: How its prompts can be counted.
+        asks: Whether each count is a request to a server, which is spared while there is room.
+        known: Texts that were counted already, in this run or another.
+    """
+
+    declarations: Sequence[Declaration] = ()
+    outgoing: Callable[[Message], Message] = lambda message: message
+    generation: Generation = field(default_factory=Generation)
+    profile: Profile | None = None
+    reply_tokens: int = 0
+    counting: Counting = "estimate"
+    asks: bool = False
+    known: TokenCounts = field(default_factory=TokenCounts)
+
+
+# --- a prompt -----------------------------------------------------------------------------------
 
 PromptPart: TypeAlias = Literal["instructions", "tools", "user", "assistant", "results", "format"]
 
@@ -35,11 +131,11 @@ class _Piece:
 
     Attributes:
         part: What it is.
-        text: As the template writes it; dropped once it is counted.
+        text: The template's own text for it.
         at: Place of its message among those that are sent; -1 for the frame around them.
         media: Tokens of images and sounds, which the text only has a placeholder for.
-        tokens: All of them.
-        exact: Whether they are a count.
+        tokens: Tokens of the text and the media.
+        exact: Whether that was counted.
     """
 
     part: PromptPart
@@ -56,8 +152,8 @@ class _Group:
 
     Attributes:
         start: Its place among the messages after the instructions.
-        turn: Rendered.
-        pieces: Counted.
+        turn: What the renderer makes of it.
+        pieces: Its pieces, counted.
         glued: Its text goes on right after the text of the group before, in one piece with it.
     """
 
@@ -83,7 +179,7 @@ class Prompt:
 
     @property
     def tokens(self) -> int:
-        """Of the whole prompt."""
+        """Tokens of the whole prompt."""
         return self.parts.total()
 
     @property
@@ -122,7 +218,14 @@ class Prompt:
             form: What the model makes of them.
         """
         system, rest = split_system(messages)
-        pieces = self._new_head(system, form) if self._changed_head(system, form) else []
+        old = self._form
+        same_head = (
+            old is not None
+            and system == self._system
+            and form.declarations is old.declarations
+            and form.generation == old.generation
+        )
+        pieces = [] if same_head else self._new_head(system, form)
         self._form, self._system, self._offset = form, system, len(messages) - len(rest)
         keep = self._kept(rest)
         pieces += self._new_groups(rest, keep, form)
@@ -131,17 +234,17 @@ class Prompt:
         self._cue = [_Piece("format", cue(last, form.generation))]
         pieces += self._cue
         if self._inexact and form.counting != "estimate":
-            pieces += self._take_estimated(pieces)
-        yield from _counted(pieces, form)
+            # What was only estimated before can be counted now.
+            new = set(map(id, pieces))
+            grouped = (piece for group in self._groups for piece in group.pieces)
+            estimated = [p for p in (*self._head, *grouped) if not p.exact and id(p) not in new]
+            self._book(estimated, -1)
+            pieces += estimated
+        counts, exact = yield from tokens_of([piece.text for piece in pieces], form)
+        for piece, tokens in zip(pieces, counts, strict=True):
+            piece.tokens = tokens + piece.media
+            piece.exact = exact and not piece.media
         self._book(pieces, 1)
-
-    def _take_estimated(self, new: Sequence[_Piece]) -> list[_Piece]:
-        """The pieces that were only estimated before, to be counted."""
-        kept = set(map(id, new))
-        grouped = (piece for group in self._groups for piece in group.pieces)
-        old = [p for p in (*self._head, *grouped) if not p.exact and id(p) not in kept]
-        self._book(old, -1)
-        return old
 
     def _book(self, pieces: Iterable[_Piece], sign: int) -> None:
         for piece in pieces:
@@ -149,15 +252,6 @@ class Prompt:
             self._inexact += 0 if piece.exact else sign
 
     # --- the head ------------------------------------------------------------------------------
-
-    def _changed_head(self, system: str | None, form: PromptForm) -> bool:
-        old = self._form
-        return (
-            old is None
-            or system != self._system
-            or form.declarations is not old.declarations
-            or form.generation != old.generation
-        )
 
     def _new_head(self, system: str | None, form: PromptForm) -> list[_Piece]:
         self._book(self._head, -1)
@@ -258,12 +352,20 @@ def _media(content: Content | None, profile: Profile) -> int:
 # --- counting ----------------------------------------------------------------------------------
 
 
-def _counted(pieces: Sequence[_Piece], form: PromptForm) -> Steps[None]:
-    """Fills in the tokens of each piece."""
-    counts, exact = yield from tokens_of([piece.text for piece in pieces], form)
-    for piece, tokens in zip(pieces, counts, strict=True):
-        piece.tokens = tokens + piece.media
-        piece.exact = exact and not piece.media
+_LETTERS: Final = str.maketrans(
+    dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+)
+
+
+def estimated_tokens(text: str) -> int:
+    """Tokens of a text by its letters, more rather than less.
+
+    Two letters or spaces count as one token (English text has about four in one), everything else
+    as one for each byte: Gemma's tokenizer writes digit by digit, and falls back to bytes.
+    """
+    rest = text.translate(_LETTERS)
+    other = len(rest.encode("utf-8", "replace"))
+    return (len(text) - len(rest) + 1) // 2 + other
 
 
 def tokens_of(texts: Sequence[str], form: PromptForm) -> Steps[tuple[list[int], bool]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentkit.context.form import PromptForm
+from agentkit.context.prompt import PromptForm
 from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 
@@ -55,59 +55,60 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Limits in tokens; None where nobody knows.
+class PromptLimits:
+    """The limits of one request, in tokens; None where nobody knows.
 
     Attributes:
-        window: Prompt and reply together.
-        point: Of the prompt: where the model's profile says that a compaction is due.
-        soft: Of the prompt: beyond it a compaction is due.
-        hard: Of the prompt: beyond it there is no room for a reply.
-        target: Of the prompt after a compaction.
-        result: Of one tool result: the most, where the user says so, else what every result may
+        window: What prompt and reply may take together.
+        profile_compact_at: Where the model's profile says that a compaction is due.
+        compact_at: The prompt beyond which a compaction is due.
+        max_prompt: The prompt beyond which there is no room for a reply.
+        after_compaction: What a compaction leaves of the prompt.
+        result: The most of one tool result, where the user says so; else what every result may
             have, however full the window is.
     """
 
-    window: int | None
-    point: int | None
-    soft: int | None
-    hard: int | None
-    target: int
-    result: int
+    window: int | None = None
+    profile_compact_at: int | None = None
+    compact_at: int | None = None
+    max_prompt: int | None = None
+    after_compaction: int = 0
+    result: int = 0
 
 
-def room_for(
+def limits_of(
     context: Context, form: PromptForm, settings: ModelSettings, ceiling: int | None
-) -> Room:
+) -> PromptLimits:
     """The limits of one request.
 
     Args:
         context: What the user says.
         form: What the model says.
-        settings: Of the request.
+        settings: The settings of the request.
         ceiling: Most tokens of a prompt, learned from a server that refused more.
     """
     window = form.profile.context_window if form.profile else None
-    point = form.profile.compaction_point if form.profile else None
+    profile_at = form.profile.compaction_point if form.profile else None
     reply = settings.max_tokens or form.reply_tokens
-    hard = None if window is None else window - max(1, min(reply, window // 8))
-    hard = _least(hard, ceiling)
-    soft, result = _chosen(context, point, hard)
-    return Room(window, point, soft, hard, int((soft or 0) * _TARGET), result)
+    left = None if window is None else window - max(1, min(reply, window // 8))
+    max_prompt = _least(left, ceiling)
+    compact_at, result = _chosen(context, profile_at, max_prompt)
+    after = int((compact_at or 0) * _TARGET)
+    return PromptLimits(window, profile_at, compact_at, max_prompt, after, result)
 
 
 def under(context: Context, fitted: PromptFitted) -> PromptFitted:
     """The same prompt's limits if this had been the context."""
-    soft, result = _chosen(context, fitted.profile_at, fitted.most)
+    compact_at, result = _chosen(context, fitted.profile_at, fitted.most)
     most = context.result_tokens or max(result, fitted.fair)
-    return replace(fitted, compact_at=soft, result_tokens=most)
+    return replace(fitted, compact_at=compact_at, result_tokens=most)
 
 
 def fair_share(sizes: Sequence[int], left: int) -> int:
     """The most tokens of one new result, so that all fit and there is room for more like them.
 
     Args:
-        sizes: Tokens of the new results.
+        sizes: How many tokens each new result takes.
         left: Tokens of the window that nothing else takes.
     """
     longest = max(sizes, default=0)
@@ -124,11 +125,13 @@ def fair_share(sizes: Sequence[int], left: int) -> int:
     return max(low, alone) if low == longest else low
 
 
-def _chosen(context: Context, point: int | None, hard: int | None) -> tuple[int | None, int]:
-    """Where a compaction is due, and `Room.result`."""
-    soft = _least(context.compact_at or point, hard)
-    always = min(_ALWAYS, max((soft or UNKNOWN_WINDOW) // 8, _LEAST_RESULT))
-    return soft, context.result_tokens or always
+def _chosen(
+    context: Context, profile_at: int | None, max_prompt: int | None
+) -> tuple[int | None, int]:
+    """Where a compaction is due, and `PromptLimits.result`."""
+    compact_at = _least(context.compact_at or profile_at, max_prompt)
+    always = min(_ALWAYS, max((compact_at or UNKNOWN_WINDOW) // 8, _LEAST_RESULT))
+    return compact_at, context.result_tokens or always
 
 
 def _least(*limits: int | None) -> int | None:

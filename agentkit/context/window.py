@@ -21,14 +21,26 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import Final, Literal
 
-from agentkit.context.compaction import Stub, level, plan
-from agentkit.context.entries import Entries
-from agentkit.context.form import CountPrompt, PromptForm, Steps, estimated_tokens
-from agentkit.context.prompt import Prompt, result_text_of, tokens_of
-from agentkit.context.settings import UNKNOWN_WINDOW, Context, Room, fair_share, room_for
-from agentkit.context.shortened import ask_for_less, preview, stub
+from agentkit.context.compaction import Entries, Stub, ask_for_less, level, plan, preview, stub
+from agentkit.context.prompt import (
+    CountPrompt,
+    Prompt,
+    PromptForm,
+    Steps,
+    estimated_tokens,
+    result_text_of,
+    tokens_of,
+)
+from agentkit.context.settings import (
+    UNKNOWN_WINDOW,
+    Context,
+    PromptLimits,
+    fair_share,
+    limits_of,
+)
 from agentkit.errors import ContextWindowError
 from agentkit.events import ContextCompacted, ContextUse, PromptFitted, PromptTokens
 from agentkit.messages import (
@@ -75,9 +87,9 @@ class Fitted:
     """A request that fits.
 
     Attributes:
-        request: To send.
-        tokens: Of its prompt.
-        exact: Whether they are a count.
+        request: What is sent.
+        tokens: How many its prompt takes.
+        exact: Whether they were counted.
         within: What decided that it is sent so.
         compacted: What was left out for it, if anything was.
     """
@@ -87,6 +99,17 @@ class Fitted:
     exact: bool
     within: PromptFitted
     compacted: ContextCompacted | None = None
+
+
+class _Trust(Enum):
+    """What is believed of the counts, after what the server counted of earlier prompts."""
+
+    PIECES = auto()
+    """The tokens of the pieces add up to those of the prompt."""
+    WHOLE = auto()
+    """They did not add up, so the whole prompt is asked for."""
+    NOTHING = auto()
+    """That was wrong too: every number is an estimate."""
 
 
 class ContextWindow:
@@ -111,9 +134,9 @@ class ContextWindow:
         self._prompt = Prompt()
         self._system: list[Message] = []
         self._tools: Mapping[str, ToolDefinition] = {}
-        self._room = Room(None, None, None, None, 0, 0)
+        self._limits = PromptLimits()
         self._ceiling: int | None = None
-        self._doubt = 0  # 1: the pieces did not add up, the whole is asked for; 2: it is wrong too
+        self._trust = _Trust.PIECES
         self._anchor: tuple[int, int] | None = None  # (our sum, the server's) of the last prompt
         self._now: Fitted | None = None
         self._compactions = 0
@@ -131,7 +154,7 @@ class ContextWindow:
         Raises:
             ContextWindowError: What must be kept does not fit; it names the largest parts.
         """
-        room = self._room = room_for(self._context, form, request.settings, self._ceiling)
+        limits = self._limits = limits_of(self._context, form, request.settings, self._ceiling)
         self._tools = {tool.name: tool for tool in request.tools}
         new = yield from self._enter(request.messages, form)
         if form.asks and (roomy := (yield from self._roomy(request, new, form))) is not None:
@@ -143,20 +166,17 @@ class ContextWindow:
             tokens, exact = yield from self._count(request, form)
         longest = max(self._prompt.newest_results(new).values(), default=0)
         shortened = any(entry.state == "shortened" for entry in self._entries.all[-new:] if new)
-        limit = self._context.result_tokens or max(room.result, fair)
-        within = PromptFitted(
-            tokens, longest, shortened, room.soft, limit, room.point, room.hard, fair=fair
-        )
+        within = self._within(tokens, longest, fair, shortened=shortened)
         before, compacted = tokens, None
-        if room.soft is not None and tokens > room.soft:
+        if limits.compact_at is not None and tokens > limits.compact_at:
             changed = yield from self._compact(tokens, form)
             if changed:
                 self._compactions += 1
                 self._anchor = None
                 tokens, exact = yield from self._count(request, form)
                 compacted = replace(changed, before=before, after=tokens)
-        if exact and room.hard is not None and tokens > room.hard:
-            raise ContextWindowError(self._too_big(tokens, room))
+        if exact and limits.max_prompt is not None and tokens > limits.max_prompt:
+            raise ContextWindowError(self._too_big(tokens, limits))
         settings = self._bounded(request.settings, form, tokens, exact=exact)
         sent = replace(request, messages=tuple(self._view()), settings=settings)
         self._now = Fitted(sent, tokens, exact, within, compacted)
@@ -168,23 +188,36 @@ class ContextWindow:
 
         A token is a byte or more, and an estimate at least half a token for each byte.
         """
-        room = self._room
+        limits = self._limits
         yield from self._prompt.update(self._view(), replace(form, counting="estimate"))
         tokens = self._estimate(self._prompt.tokens)
         sizes = list(self._prompt.newest_results(new).values())
-        left = (room.hard or UNKNOWN_WINDOW) - tokens + sum(sizes)
+        left = (limits.max_prompt or UNKNOWN_WINDOW) - tokens + sum(sizes)
         fair, longest = fair_share(sizes, left), max(sizes, default=0)
-        limit = self._context.result_tokens or max(room.result, fair)
+        within = self._within(tokens, longest, fair, shortened=False)
         asked = request.settings.max_tokens or form.reply_tokens
         most = 2 * tokens - (self._anchor[1] if self._anchor else 0)
-        if 2 * longest > limit or (room.soft is not None and most > room.soft):
+        if 2 * longest > within.result_tokens or (
+            limits.compact_at is not None and most > limits.compact_at
+        ):
             return None
-        if room.window is not None and most + asked > room.window:
+        if limits.window is not None and most + asked > limits.window:
             return None
-        within = PromptFitted(
-            tokens, longest, False, room.soft, limit, room.point, room.hard, fair=fair
-        )
         return Fitted(replace(request, messages=tuple(self._view())), tokens, False, within)
+
+    def _within(self, tokens: int, longest: int, fair: int, *, shortened: bool) -> PromptFitted:
+        """What decided how much of a conversation is sent."""
+        limits = self._limits
+        return PromptFitted(
+            tokens,
+            longest,
+            shortened,
+            compact_at=limits.compact_at,
+            result_tokens=self._context.result_tokens or max(limits.result, fair),
+            profile_at=limits.profile_compact_at,
+            most=limits.max_prompt,
+            fair=fair,
+        )
 
     def _view(self) -> list[Message]:
         return [*self._system, *self._entries.sent]
@@ -193,14 +226,14 @@ class ContextWindow:
         """Takes in what is new: how many messages."""
         head = 1 if messages and isinstance(messages[0], SystemMessage) else 0
         self._system = list(messages[:head])
-        news = self._entries.news(messages[head:])
-        most = self._context.result_tokens or self._room.hard or UNKNOWN_WINDOW
-        for message in news:
+        new = self._entries.new_messages(messages[head:])
+        most = self._context.result_tokens or self._limits.max_prompt or UNKNOWN_WINDOW
+        for message in new:
             sent = message
             if isinstance(message, ToolMessage):
                 sent = yield from self._short(message, most, form)
             self._entries.add(message, sent)
-        return len(news)
+        return len(new)
 
     def _cut_new(self, new: int, tokens: int, form: PromptForm) -> Steps[tuple[int, bool]]:
         """Makes previews of those new results that are longer than their fair share.
@@ -216,7 +249,7 @@ class ContextWindow:
         count = len(self._entries.all)
         within = min(new, count - self._entries.newest())
         sizes = {count - n: size for n, size in self._prompt.newest_results(within).items()}
-        left = (self._room.hard or UNKNOWN_WINDOW) - tokens + sum(sizes.values())
+        left = (self._limits.max_prompt or UNKNOWN_WINDOW) - tokens + sum(sizes.values())
         fair = fair_share(list(sizes.values()), left)
         if self._context.result_tokens is not None or not sizes:
             return fair, False
@@ -224,7 +257,7 @@ class ContextWindow:
             all_sizes = self._sizes()
             left += sum(max(all_sizes[at] - _STUB, 0) for at in self._entries.clearable())
             fair = fair_share(list(sizes.values()), left)
-        most = max(fair, self._room.result)
+        most = max(fair, self._limits.result)
         longer = [at for at, size in sizes.items() if size > most]
         yield from self._shorten(longer, most, form)
         if longer:
@@ -260,11 +293,12 @@ class ContextWindow:
     def _count(self, request: ModelRequest, form: PromptForm) -> Steps[tuple[int, bool]]:
         """Tokens of the prompt as it is now, and whether that is certain."""
         yield from self._prompt.update(self._view(), form)
-        total, exact = self._prompt.tokens, self._prompt.exact and not self._doubt
-        if form.counting == "whole" or (form.counting == "pieces" and self._doubt == 1):
+        total = self._prompt.tokens
+        exact = self._prompt.exact and self._trust is _Trust.PIECES
+        if form.counting == "whole" or (form.counting == "pieces" and self._trust is _Trust.WHOLE):
             answer = yield CountPrompt(replace(request, messages=tuple(self._view())))
             if answer:
-                return answer[0], self._doubt < 2
+                return answer[0], self._trust is not _Trust.NOTHING
             exact = False
         return (total, True) if exact else (self._estimate(total), False)
 
@@ -273,14 +307,15 @@ class ContextWindow:
         if self._anchor is None:
             return total
         ours, counted = self._anchor
-        least = total if self._doubt else 0  # a count against a count: the larger
+        # A count against a count: the larger is the safe side.
+        least = 0 if self._trust is _Trust.PIECES else total
         return max(counted + max(total - ours, 0), least)
 
     def _bounded(
         self, settings: ModelSettings, form: PromptForm, tokens: int, *, exact: bool
     ) -> ModelSettings:
         """Settings that ask for no longer a reply than there is room for."""
-        window = self._room.window
+        window = self._limits.window
         asked = settings.max_tokens or form.reply_tokens
         if window is None or not asked:
             return settings
@@ -292,24 +327,28 @@ class ContextWindow:
 
     def _compact(self, tokens: int, form: PromptForm) -> Steps[ContextCompacted | None]:
         """Leaves out what is old; None if that would gain too little."""
-        room, entries = self._room, self._entries
+        limits, entries = self._limits, self._entries
         sizes = self._sizes()
         stubs = yield from self._stubs(sizes, form)
-        chosen = plan(entries, sizes, stubs, tokens=tokens, target=room.target)
-        must = room.hard is not None and tokens > room.hard
-        if not must and (tokens - chosen.tokens) * _WORTH_IT < (room.soft or 0):
+        chosen = plan(entries, sizes, stubs, tokens=tokens, target=limits.after_compaction)
+        must = limits.max_prompt is not None and tokens > limits.max_prompt
+        if not must and (tokens - chosen.tokens) * _WORTH_IT < (limits.compact_at or 0):
             return None
         for at, stubbed in chosen.clear.items():
             entries.all[at].sent, entries.all[at].state = stubbed, "cleared"
         for at in chosen.drop:
             entries.all[at].state = "dropped"
         shorter = False
-        if room.hard is not None and chosen.tokens > room.hard:
-            shorter = yield from self._squeeze(chosen.tokens - room.hard, sizes, form)
+        if limits.max_prompt is not None and chosen.tokens > limits.max_prompt:
+            shorter = yield from self._squeeze(chosen.tokens - limits.max_prompt, sizes, form)
         entries.rebuild()
         ids = tuple(stubbed.call_id for stubbed in chosen.clear.values())
-        changed = bool(chosen.clear or chosen.drop or shorter)
-        return ContextCompacted(0, 0, ids, len(chosen.drop), self._why(), 0) if changed else None
+        if not (chosen.clear or chosen.drop or shorter):
+            return None
+        why = f"the prompt would have passed {limits.compact_at} tokens"
+        if self._ceiling is not None:
+            why = "the server took the prompt for too long"
+        return ContextCompacted(0, 0, ids, len(chosen.drop), why, 0)
 
     def _sizes(self) -> dict[int, int]:
         """Tokens of each entry as it is sent, by its place in the conversation."""
@@ -340,20 +379,15 @@ class ContextWindow:
         yield from self._shorten(longest, most, form)
         return bool(longest)
 
-    def _why(self) -> str:
-        if self._ceiling is not None:
-            return "the server took the prompt for too long"
-        return f"the prompt would have passed {self._room.soft} tokens"
-
-    def _too_big(self, tokens: int, room: Room) -> str:
+    def _too_big(self, tokens: int, limits: PromptLimits) -> str:
         """The sentence for a prompt that cannot be made to fit: what is largest in it."""
         listed = ", ".join(
             f"{part} {count}" for part, count in self._prompt.parts.most_common() if count > 0
         )
         (largest, _), *_ = self._prompt.parts.most_common(1)
         return (
-            f"the prompt needs {tokens} tokens, and at most {room.hard} of the window's "
-            f"{room.window} are for it; nothing more can be left out. By part: {listed}. "
+            f"the prompt needs {tokens} tokens, and at most {limits.max_prompt} of the window's "
+            f"{limits.window} are for it; nothing more can be left out. By part: {listed}. "
             f"The largest is {largest}: {_REMEDIES[largest]}"
         )
 
@@ -372,7 +406,7 @@ class ContextWindow:
         if counted >= self._prompt.tokens // _CREDIBLE:
             self._anchor = (self._prompt.tokens, counted)
         if exact and counted != tokens:
-            self._doubt += 1
+            self._trust = _Trust.WHOLE if self._trust is _Trust.PIECES else _Trust.NOTHING
 
     def refused(self) -> None:
         """The server took the newest request for too long: from now on less has to do."""
@@ -386,8 +420,8 @@ class ContextWindow:
     def use(self) -> ContextUse:
         """What fills the window now."""
         return ContextUse(
-            window=self._room.window,
-            compact_at=self._room.soft,
+            window=self._limits.window,
+            compact_at=self._limits.compact_at,
             parts={part: tokens for part, tokens in self._prompt.parts.items() if tokens},
             shortened=self._ids("shortened"),
             cleared=self._ids("cleared"),

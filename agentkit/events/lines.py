@@ -1,13 +1,25 @@
-"""Events as lines of JSON, and back."""
+"""Events as lines of JSON, and back; long texts of a run, each written once.
+
+What a tool returned stands in its result, and again in the request after it; what the model said
+stands in its reply, and again in the history. Of a text that was written before, only its digest
+is written: `{"$same": DIGEST}`. So a record grows with what was said, not with how often.
+
+In: an event. Out: a line of JSON, shortened by `Values` where a whole record is written; and back.
+It never changes what an event says: an object of the run's own that looks like such a mark is
+itself marked.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
+from pydantic_core import PydanticSerializationError, from_json, to_json, to_jsonable_python
 
 from agentkit.events.run import Event, RunFinished, RunResult
 from agentkit.messages import JsonObject
@@ -86,3 +98,128 @@ _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     """Built at the first use: it costs more than importing this module."""
     return TypeAdapter(kind)
+
+
+# --- long texts once ------------------------------------------------------------------------------
+
+
+_LEAST = 256
+"""Characters. A mark takes some 40."""
+
+_WORTH_IT = 1_000
+"""Bytes of a line that is looked through: in a shorter one there is little to gain."""
+
+_SAME, _AS_IS = "$same", "$as_is"
+_MARKED = re.compile(rb'"\$(?:same|as_is)"')
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+"""A string of JSON text, quotes included."""
+
+_DIGEST = re.compile(r"[A-Za-z0-9_-]{24}")
+
+
+class Values:
+    """The long texts that one writer has written of a run, or one reader has read of it.
+
+    Args:
+        lenient: Whether a text that was lost is replaced by a sentence.
+    """
+
+    def __init__(self, *, lenient: bool = False) -> None:
+        self._lenient = lenient
+        self._written: set[str] = set()
+        self._read: dict[str, str] = {}
+
+    def pack(self, line: bytes) -> bytes:
+        """The line with a mark for each long text that was packed before."""
+        if _MARKED.search(line):
+            return self._pack_whole(line)
+        if len(line) < _WORTH_IT or _longest(line) < _LEAST:
+            return line
+        pieces: list[bytes] = []
+        begin = 0
+        for found in _STRING.finditer(line):
+            start, end = found.span()
+            if end - start < _LEAST or line[end : end + 1] == b":":  # short, or a member's name
+                continue
+            text = from_json(found[0])
+            if len(text) < _LEAST:
+                continue
+            digest = _digest(text)
+            if digest in self._written:
+                pieces += [line[begin:start], f'{{"{_SAME}":"{digest}"}}'.encode()]
+                begin = end
+            self._written.add(digest)
+        return b"".join([*pieces, line[begin:]]) if pieces else line
+
+    def _pack_whole(self, line: bytes) -> bytes:
+        """The same for a line that holds what looks like a mark."""
+        try:
+            body = from_json(line)
+            packed = self._pack(body)
+        except RecursionError:
+            return line
+        return line if packed is body else to_json(packed, inf_nan_mode="constants")
+
+    def _pack(self, value: Any) -> Any:
+        """The value, or another one where something in it had to be marked."""
+        if isinstance(value, str):
+            if len(value) < _LEAST:
+                return value
+            digest = _digest(value)
+            if digest in self._written:
+                return {_SAME: digest}
+            self._written.add(digest)
+        elif isinstance(value, dict):
+            made = {key: self._pack(each) for key, each in value.items()}
+            if len(made) == 1 and (_SAME in value or _AS_IS in value):
+                return {_AS_IS: made}
+            if any(made[key] is not value[key] for key in made):
+                return made
+        elif isinstance(value, list):
+            items = [self._pack(each) for each in value]
+            if any(new is not old for new, old in zip(items, value, strict=True)):
+                return items
+        return value
+
+    def unpack(self, body: JsonObject) -> JsonObject:
+        """What was packed, from the JSON of the line.
+
+        Raises:
+            ValueError: It says a text again that is not in what was unpacked before.
+        """
+        unpacked: JsonObject = {key: self._unpack(value) for key, value in body.items()}
+        return unpacked
+
+    def _unpack(self, value: Any) -> Any:
+        if isinstance(value, str):
+            if len(value) >= _LEAST:
+                self._read[_digest(value)] = value
+        elif isinstance(value, dict):
+            if len(value) == 1 and _SAME in value:
+                return self._again(value)
+            if len(value) == 1 and _AS_IS in value and isinstance(value[_AS_IS], dict):
+                return {key: self._unpack(each) for key, each in value[_AS_IS].items()}
+            return {key: self._unpack(each) for key, each in value.items()}
+        elif isinstance(value, list):
+            return [self._unpack(each) for each in value]
+        return value
+
+    def _again(self, mark: JsonObject) -> Any:
+        digest = mark[_SAME]
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            return mark  # of a record from before there were marks
+        if digest in self._read:
+            return self._read[digest]
+        if self._lenient:
+            return "(this text stood in an entry that is not here)"
+        raise ValueError(f"it says a text again that no entry before it has: {digest!r}")
+
+
+def _longest(line: bytes) -> int:
+    """Bytes that no string of the line is longer than."""
+    return max(map(len, line.replace(b'\\"', b"--").split(b'"')))
+
+
+def _digest(text: str) -> str:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=18).digest()
+    return base64.urlsafe_b64encode(digest).decode()

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from anyio.lowlevel import RunVar
 
-from agentkit.executors.base import Executor
+from agentkit.executors.base import Capacity, Executor
 from agentkit.executors.outcome import ends_this_task, failed, log_failure, timed_out
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
@@ -38,8 +37,7 @@ class LocalExecutor:
     """
 
     def __init__(self, threads: int = _THREADS) -> None:
-        self._threads = threads
-        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(f"agentkit-threads-{id(self)}")
+        self._capacity = Capacity(threads)
 
     async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
         """Runs the call; see `Executor.execute`."""
@@ -82,16 +80,8 @@ class LocalExecutor:
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(
-            function, abandon_on_cancel=True, limiter=self._thread_limiter()
+            function, abandon_on_cancel=True, limiter=self._capacity.limiter
         )
-
-    def _thread_limiter(self) -> anyio.CapacityLimiter:
-        try:
-            return self._limiter.get()
-        except LookupError:
-            limiter = anyio.CapacityLimiter(self._threads)
-            self._limiter.set(limiter)
-            return limiter
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,22 +16,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-from anyio.lowlevel import RunVar
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.executors import supervisor
-from agentkit.executors.base import Executor
+from agentkit.executors.base import Capacity, Executor, in_own_thread
 from agentkit.executors.outcome import log_failure, lost, timed_out
-from agentkit.executors.remote import load_result, remote_call
-from agentkit.executors.worker import PROGRESS, RESULT
+from agentkit.executors.remote import PROGRESS, RESULT, load_result, remote_call
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall
-
-T = TypeVar("T")
 
 _PATIENCE = 10.0
 """Seconds until a supervisor that was told to end is killed itself; it needs milliseconds."""
@@ -53,8 +49,7 @@ class ProcessExecutor:
     def __init__(self, workers: int = 4) -> None:
         if workers < 1:
             raise ValueError(f"workers is {workers}; nothing would ever run below 1")
-        self._workers = workers
-        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(f"agentkit-workers-{id(self)}")
+        self._capacity = Capacity(workers)
         self._idle: list[_Worker] = []
         self._finalizer = weakref.finalize(self, _end_all, self._idle)
 
@@ -65,15 +60,15 @@ class ProcessExecutor:
             ToolDefinitionError: The tool is not to be found from another process.
         """
         request = remote_call(call, context).to_json()
-        async with self._capacity():
+        async with self._capacity.limiter:
             worker = await self._take()
             started = time.monotonic()
             result: ToolResult | None = None
             try:
-                await _in_thread(worker.greet)
+                await in_own_thread(worker.greet)
                 started = time.monotonic()
                 with anyio.move_on_after(call.tool.timeout):
-                    answer = await _in_thread(partial(worker.ask, request, context.report))
+                    answer = await in_own_thread(partial(worker.ask, request, context.report))
                     result = _result(call, worker, answer)
                     log_failure(result, context)
             finally:
@@ -114,14 +109,6 @@ class ProcessExecutor:
             return
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(worker.end)
-
-    def _capacity(self) -> anyio.CapacityLimiter:
-        try:
-            return self._limiter.get()
-        except LookupError:
-            limiter = anyio.CapacityLimiter(self._workers)
-            self._limiter.set(limiter)
-            return limiter
 
 
 class _Worker:
@@ -185,12 +172,6 @@ class _Worker:
             self._lines.close()
             self._channel.close()
             return code
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """In a thread that waits for nobody else's, and that nobody waits for after a cancellation."""
-    limiter = anyio.CapacityLimiter(1)
-    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 
 
 def _is_whole(line: bytes) -> bool:

@@ -9,9 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.to_thread
 
-from agentkit.executors.base import Executor
+from agentkit.executors.base import Executor, in_own_thread
 from agentkit.executors.outcome import failed, log_failure, lost, timed_out
 from agentkit.executors.remote import dump_result, load_result, perform, remote_call
 from agentkit.messages import ToolResult
@@ -72,11 +71,7 @@ class RayExecutor:
     async def _result(self, call: ValidatedCall, task: Any) -> ToolResult:
         errors = self._ray.exceptions
         try:
-            answer: bytes = await anyio.to_thread.run_sync(
-                partial(self._ray.get, task),
-                abandon_on_cancel=True,
-                limiter=anyio.CapacityLimiter(1),  # one that waits for nobody else's
-            )
+            answer: bytes = await in_own_thread(partial(self._ray.get, task))
         except errors.RayTaskError as error:  # the tool could not even be found there
             return failed(call, error.cause or error)
         except errors.RayError as error:

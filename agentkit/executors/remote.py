@@ -1,26 +1,128 @@
-"""A call in another process: what travels there, what is done there, what comes back.
+"""A call in another process: what travels there, how its tool is found there, what comes back.
 
-Both ways as JSON that pydantic checks; what came of a model is never unpickled.
+Here, `remote_call` writes a call and the address of its tool as one line of JSON. There, `perform`
+finds the tool, checks the arguments again and runs it; `serve` does so for one line after the
+other. JSON that pydantic checks travels both ways. The address comes from the program's own tools,
+never from a model's words, and what came of a model is never unpickled.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import runpy
+import socket
+import sys
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar
 
 import anyio
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
-from agentkit.errors import ToolError
+from agentkit.errors import ToolDefinitionError, ToolError
 from agentkit.executors.outcome import failed
-from agentkit.executors.reference import Reference, load, reference_to
+from agentkit.executors.supervisor import adopt_orphans, end_descendants
 from agentkit.messages import ToolCall, ToolResult
-from agentkit.toolset import RunHandles, ToolContext, ValidatedCall
+from agentkit.toolset import (
+    RunHandles,
+    Tool,
+    ToolContext,
+    ToolOptions,
+    ValidatedCall,
+    make_tool,
+)
+
+T = TypeVar("T")
+
+# --- the address of a tool -----------------------------------------------------------------------
+
+_MAIN = "__main__"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Where another process finds a tool.
+
+    Attributes:
+        module: To import.
+        name: In the module; dots for what is inside a class.
+        script: The file of a program's `__main__`, which no import finds.
+    """
+
+    module: str
+    name: str
+    script: str = ""
+
+
+def reference_to(tool: Tool[..., Any]) -> Reference:
+    """The address of a tool.
+
+    Raises:
+        ToolDefinitionError: Only this process has the function: it is a closure, a lambda or a
+            method of an object.
+    """
+    function: Any = tool.function
+    module = getattr(function, "__module__", None) or ""
+    name = getattr(function, "__qualname__", "")
+    found = _attribute(sys.modules.get(module), name)
+    if found is None or (found.function if isinstance(found, Tool) else found) != function:
+        raise ToolDefinitionError(
+            f"{tool.place or tool.name}: cannot run in another process, which would not find it; "
+            "define it at the top of a module, or route it to a LocalExecutor"
+        )
+    if module != _MAIN:
+        return Reference(module, name)
+    main = sys.modules[_MAIN]
+    if spec := getattr(main, "__spec__", None):  # python -m package.module
+        return Reference(spec.name, name)
+    return Reference(module, name, getattr(main, "__file__", None) or "")
+
+
+@cache
+def load(reference: Reference) -> Tool[..., Any]:
+    """The tool at an address, in the process that is to run it.
+
+    Raises:
+        ToolDefinitionError: There is none.
+        ImportError: There is no such module.
+    """
+    module = _script(reference.script) if reference.script else None
+    found = _attribute(module or importlib.import_module(reference.module), reference.name)
+    if isinstance(found, Tool):
+        return found
+    if not callable(found):
+        raise ToolDefinitionError(f"{reference.module}:{reference.name}: there is no tool here")
+    made = make_tool(found, options=ToolOptions(strict=False))
+    return replace(made, receiver=False)
+
+
+@cache
+def _script(path: str) -> ModuleType:
+    """A program's main module, under a name that keeps `if __name__ == "__main__"` from running.
+
+    As `multiprocessing` does with the start method `spawn`: also what the script's own classes
+    are found by, so it stands in for `__main__`.
+    """
+    module = ModuleType("__mp_main__")
+    module.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
+    sys.modules[_MAIN] = sys.modules["__mp_main__"] = module
+    return module
+
+
+def _attribute(module: ModuleType | None, name: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+# --- what travels --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +132,8 @@ class RemoteCall:
     Attributes:
         tool: Where it is found.
         call: What to run; its arguments are checked again there, which gives them their types.
-        run_id: Of the run.
-        step: That asked for it.
+        run_id: The run that it belongs to.
+        step: The step that asked for it.
         index: The call's place in the step.
         attempt: 1 at the first try.
         output_cap: Most characters of its result.
@@ -70,6 +172,35 @@ def remote_call(call: ValidatedCall, context: ToolContext[Any]) -> RemoteCall:
     )
 
 
+def dump_result(result: ToolResult) -> bytes:
+    """A result as one line of JSON."""
+    return _dumped(result)
+
+
+def load_result(text: bytes) -> ToolResult:
+    """What `dump_result` wrote.
+
+    Raises:
+        ValueError: The text is something else.
+    """
+    result: ToolResult = _adapter(ToolResult).validate_python(json.loads(text))
+    return result
+
+
+def _dumped(value: RemoteCall | ToolResult) -> bytes:
+    # Python's own JSON takes what strict JSON does not know: NaN, and halves of surrogate pairs.
+    return json.dumps(to_jsonable_python(asdict(value), inf_nan_mode="constants")).encode()
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Built at the first use: it costs more than importing this module."""
+    return TypeAdapter(kind)
+
+
+# --- there ---------------------------------------------------------------------------------------
+
+
 def perform(request: bytes, report: Callable[[str], None] = lambda _text: None) -> ToolResult:
     """Runs a call in this process, in this thread.
 
@@ -80,7 +211,7 @@ def perform(request: bytes, report: Callable[[str], None] = lambda _text: None) 
     Raises:
         Exception: The tool cannot be found here.
     """
-    wanted = _calls().validate_python(json.loads(request))
+    wanted: RemoteCall = _adapter(RemoteCall).validate_python(json.loads(request))
     found = load(wanted.tool)
     tool = replace(found, options=replace(found.options, output_cap=wanted.output_cap))
     checked = tool.validate(wanted.call)
@@ -118,31 +249,35 @@ class _Unreachable:
         )
 
 
-def dump_result(result: ToolResult) -> bytes:
-    """A result as one line of JSON."""
-    return _dumped(result)
+READY, RESULT, PROGRESS, UNABLE = b"H", b"R", b"P", b"U"
+"""How a line begins: the worker is ready, a result, progress, why a call cannot run here."""
 
 
-def load_result(text: bytes) -> ToolResult:
-    """What `dump_result` wrote.
+def serve(channel: int) -> None:
+    """Runs calls until the socket closes. A call is over when all of its processes are.
 
-    Raises:
-        ValueError: The text is something else.
+    Args:
+        channel: Number of the open socket: a line of JSON for each call.
     """
-    return _results().validate_python(json.loads(text))
+    adopt_orphans()
+    lock = threading.Lock()
+    with socket.socket(fileno=channel) as connection, connection.makefile("rb") as lines:
 
+        def send(kind: bytes, line: bytes) -> None:
+            with lock:
+                connection.sendall(kind + line + b"\n")
 
-def _dumped(value: RemoteCall | ToolResult) -> bytes:
-    # Python's own JSON takes what strict JSON does not know: NaN, and halves of surrogate pairs.
-    return json.dumps(to_jsonable_python(asdict(value), inf_nan_mode="constants")).encode()
+        def report(text: str) -> None:
+            send(PROGRESS, json.dumps(text).encode())
 
-
-@cache
-def _calls() -> TypeAdapter[RemoteCall]:
-    """Built at the first use, like the other: it costs more than importing this module."""
-    return TypeAdapter(RemoteCall)
-
-
-@cache
-def _results() -> TypeAdapter[ToolResult]:
-    return TypeAdapter(ToolResult)
+        send(READY, b"")
+        for request in lines:
+            try:
+                kind, answer = RESULT, dump_result(perform(request, report))
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                kind, answer = UNABLE, json.dumps(f"{type(error).__name__}: {error}").encode()
+            if sys.platform == "linux":  # elsewhere they are not to be found
+                end_descendants()
+            send(kind, answer)

@@ -87,7 +87,7 @@ def _work(channel: int, path: str) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     sys.path[:] = json.loads(path)
-    from agentkit.executors.worker import serve  # noqa: PLC0415 - not for the supervisor
+    from agentkit.executors.remote import serve  # noqa: PLC0415 - not for the supervisor
 
     serve(channel)
 

@@ -1,17 +1,30 @@
-"""What a node of a schema says, in the form a grammar needs: bounds, branches, what is carried."""
+"""Numbers between bounds: what a node of a schema says of them, and their EBNF.
+
+In: a node, or two bounds. Out: the bounds that all its keywords come to, and an expression for the
+numbers between two bounds, held digit by digit. An expression never reaches beyond its bounds; what
+a grammar cannot hold is None, and left to validation.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from itertools import product
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
-from agentkit.schema.nodes import Node, conjunction, same
+from agentkit.gemma4.ebnf import any_of, in_order, literal, repeated
+from agentkit.schema.nodes import Node
 
-_MAX_BRANCHES: Final = 64
-"""Most combinations of union branches spelled out for one place."""
+MAX_DIGITS: Final = 19
+"""Digits of a number whose size nothing limits: enough for a 64-bit identifier, and an end to a
+model that writes digits for ever."""
+_FRACTION: Final = 17
+"""Digits behind the point: what it takes to write any double."""
+_OPEN_FRACTION: Final = 9
+"""Digits behind the point beside an open bound: with more of them a number just above 5 would be
+read as the double 5.0."""
+_MAX_OPEN: Final = 1_000_000
 _ENUMERABLE: Final = 400
 """Most multiples spelled out one by one."""
 
@@ -64,62 +77,199 @@ def lengths(node: Node, least: str, most: str) -> tuple[int, int | None]:
     return int(max(lows, default=0)), int(min(highs)) if highs else None
 
 
-# --- unions ---------------------------------------------------------------------------------------
+# --- as EBNF -----------------------------------------------------------------------------------
 
 
-def variants(node: Node) -> list[Node]:
-    """The union-free nodes that together say what a node says, one per choice of branches."""
-    if not node.unions:
-        return [node]
-    base = replace(node, unions=())
-    combinations = product(*(union.branches for union in node.unions))
-    found: list[Node] = []
-    for branches in combinations:
-        if len(found) >= _MAX_BRANCHES:
-            break
-        found += variants(conjunction((base, *branches)))
-    return found
+def integer(low: int | None, high: int | None) -> str | None:
+    """An integer between two bounds, both included; None if there is none.
+
+    Sizes without a bound end at `MAX_DIGITS` digits.
+    """
+    most = 10**MAX_DIGITS - 1
+    low = -most if low is None else low
+    high = most if high is None else high
+    if low > high:
+        return None
+    alternatives = _digits(max(low, 0), high) if high >= 0 else []
+    if low < 0:
+        negative = _digits(max(1, -high), -low)
+        alternatives = [f'"-" {any_of(negative)}', *alternatives]
+    return any_of(alternatives)
 
 
-def disjoint(branches: tuple[Node, ...]) -> bool:
-    """Whether no value fits two of the branches, as far as can be seen at once."""
-    pairs = ((a, b) for index, a in enumerate(branches) for b in branches[index + 1 :])
-    return all(_apart(one, two) for one, two in pairs)
+def _digits(low: int, high: int) -> list[str]:
+    """Alternatives for the natural numbers from `low` to `high`, length by length."""
+    if low > high:
+        return []
+    if low == 0:
+        return ['"0"', *_digits(1, high)]
+    alternatives: list[str] = []
+    full = 0  # lengths that are free in every digit, joined into one alternative
+    for length in range(len(str(low)), len(str(high)) + 1):
+        first = max(low, 10 ** (length - 1))
+        last = min(high, 10**length - 1)
+        if (first, last) == (10 ** (length - 1), 10**length - 1):
+            full = full or length
+        else:
+            alternatives += _flush(full, length)
+            full = 0
+            alternatives += _same_length(str(first), str(last))
+    return alternatives + _flush(full, len(str(high)) + 1)
 
 
-def _apart(one: Node, two: Node) -> bool:
-    kinds = [{"number" if k == "integer" else k for k in node.kinds} for node in (one, two)]
-    if kinds[0] and kinds[1] and not kinds[0] & kinds[1]:
-        return not (one.nullable and two.nullable)
-    if one.choices is not None and two.choices is not None:
-        return not {same(v) for v in one.choices} & {same(v) for v in two.choices}
-    shared = one.required & two.required & one.properties.keys() & two.properties.keys()
-    return any(
-        one.properties[name].choices is not None
-        and two.properties[name].choices is not None
-        and _apart(one.properties[name], two.properties[name])
-        for name in shared
-    )
+def _flush(first: int, end: int) -> list[str]:
+    if not first:
+        return []
+    if end == 2:
+        return ["[1-9]"]
+    return [f"[1-9] {repeated('[0-9]', first - 1, end - 2)}"]
 
 
-# --- what a construct carries --------------------------------------------------------------------
+def _same_length(low: str, high: str) -> list[str]:
+    """Alternatives for the numbers between two of the same length."""
+    if low == high:
+        return [literal(low)]
+    shared = next(index for index in range(len(low)) if low[index] != high[index])
+    head, rest = low[:shared], len(low) - shared - 1
+    lead = f"{literal(head)} " if head else ""
+    first, last = int(low[shared]), int(high[shared])
+    if not rest:
+        return [f"{lead}[{first}-{last}]"]
+    alternatives: list[str] = []
+    if low[shared + 1 :] != "0" * rest:
+        tails = _same_length(low[shared + 1 :], "9" * rest)
+        alternatives.append(f"{literal(head + str(first))} {any_of(tails)}")
+        first += 1
+    if high[shared + 1 :] != "9" * rest:
+        tails = _same_length("0" * rest, high[shared + 1 :])
+        alternatives.append(f"{literal(head + str(last))} {any_of(tails)}")
+        last -= 1
+    if first <= last:
+        alternatives.append(f"{lead}[{first}-{last}] {repeated('[0-9]', rest, rest)}")
+    return alternatives
 
 
-def array_carried(node: Node, high: int | None) -> Iterator[str]:
-    """The keywords that the grammar of an array enforces."""
-    yield from ("minItems", "maxItems", "prefixItems", "items")
-    if node.items is None and node.prefix:
-        yield "unevaluatedItems"
-    if high is not None and high <= 1:
-        yield "uniqueItems"
+def number(low: Decimal | None, high: Decimal | None, *, above: bool, below: bool) -> str | None:
+    """A number between two bounds; None if there is none, or the grammar cannot hold them.
+
+    Args:
+        low: The lower bound, or None.
+        high: The upper bound, or None.
+        above: The lower bound itself is left out.
+        below: The upper bound itself is left out.
+    """
+    if low is None and high is None:
+        whole = any_of(['"0"', f"[1-9] {repeated('[0-9]', 0, MAX_DIGITS - 1)}"])
+        exponent = "([eE] [+\\-]? [0-9] [0-9]?)?"
+        return f'"-"? {whole} ("." [0-9]{{1,{_FRACTION}}})? {exponent}'
+    bounds = [bound for bound in (low, high) if bound is not None]
+    longest = max(len(_parts(abs(bound))[1]) for bound in bounds)
+    places = _OPEN_FRACTION if above or below else _FRACTION
+    if longest > places or ((above or below) and max(map(abs, bounds)) > _MAX_OPEN):
+        return None
+    most = Decimal(10**MAX_DIGITS - 1)
+    low, high = -most if low is None else low, most if high is None else high
+    alternatives: list[str] = []
+    if low < 0:
+        lower = _Span(max(-high, Decimal(0)), -low, below and high <= 0, above, places)
+        alternatives += [f'"-" {any_of(found)}' for found in [lower.numbers()] if found]
+    if high >= 0:
+        upper = _Span(max(low, Decimal(0)), high, above and low >= 0, below, places)
+        alternatives += upper.numbers()
+    return any_of(alternatives) if alternatives else None
 
 
-def named_carried(node: Node, low: int, high: int | None, *, free: bool) -> Iterator[str]:
-    """The keywords that the grammar of an object with named members enforces."""
-    yield from ("required", "additionalProperties")
-    if low <= len(node.required):
-        yield "minProperties"
-    if not free:
-        yield from ("unevaluatedProperties", "patternProperties")
-        if high is None or len(node.members()) <= high:
-            yield "maxProperties"
+def _parts(value: Decimal) -> tuple[int, str]:
+    """The whole part of a number and its fraction's digits, without zeros at their end."""
+    whole, _, fraction = f"{value:f}".partition(".")
+    return int(whole), fraction.rstrip("0")
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The decimal numbers without a sign between two bounds.
+
+    A decimal is held digit by digit. Rounding to a double keeps the order of numbers, so a text
+    within closed bounds is a double within them.
+
+    Attributes:
+        low: The lower bound.
+        high: The upper bound.
+        above: The lower bound itself is left out.
+        below: The upper bound itself is left out.
+        places: Digits behind the point at most.
+    """
+
+    low: Decimal
+    high: Decimal
+    above: bool
+    below: bool
+    places: int
+
+    def numbers(self) -> list[str]:
+        """Alternatives for the numbers; none if there are none."""
+        if self.low > self.high:
+            return []
+        (first, low), (last, high) = _parts(self.low), _parts(self.high)
+        if first == last:
+            return self._with_fraction([literal(str(first))], low, high)
+        return [
+            *self._with_fraction([literal(str(first))], low, None),
+            *self._with_fraction(_digits(first + 1, last - 1), None, None),
+            *self._with_fraction([literal(str(last))], None, high),
+        ]
+
+    def _with_fraction(self, wholes: list[str], low: str | None, high: str | None) -> list[str]:
+        digits = self._further(low, high, self.places)
+        fraction = f'"." {any_of(digits)}' if digits else ""
+        if not wholes or not (fraction or self._may_end(low, high)):
+            return []
+        if fraction and self._may_end(low, high):
+            fraction = f"({fraction})?"
+        return [in_order((any_of(wholes), fraction))]
+
+    def _may_end(self, low: str | None, high: str | None) -> bool:
+        """Whether nothing but zeros may follow: `low` and `high` are what the bounds go on with."""
+        enough = low is None or not (low or self.above)
+        return enough and (high is None or bool(high) or not self.below)
+
+    def _further(self, low: str | None, high: str | None, places: int) -> list[str]:
+        """Alternatives for one digit or more that stay within the bounds' own next digits."""
+        if places == 0 or (high == "" and (self.below or low)):
+            return []
+        if high is None and (low is None or (low == "" and not self.above)):
+            return [repeated("[0-9]", 1, places)]
+        if low is None and high == "":
+            return [repeated('"0"', 1, places)]
+        if low == "" and high is None:  # more than zeros
+            half = places // 2
+            return [f'"0"{{0,{half}}} [1-9] [0-9]{{0,{half}}}']
+        least = int(low[:1] or "0") if low is not None else 0
+        most = int(high[:1] or "0") if high is not None else 9
+        found: list[str] = []
+        for first, last in _edges(least, most, low is not None, high is not None):
+            below = low[1:] if low is not None and first == least else None
+            top = high[1:] if high is not None and last == most else None
+            digit = literal(str(first)) if first == last else f"[{first}-{last}]"
+            rest = self._further(below, top, places - 1)
+            if self._may_end(below, top):
+                found.append(f"{digit} ({any_of(rest)})?" if rest else digit)
+            elif rest:
+                found.append(f"{digit} {any_of(rest)}")
+        return found
+
+
+def _edges(least: int, most: int, held_below: bool, held_above: bool) -> Iterator[tuple[int, int]]:
+    """Ranges of digits that go on alike: the one at each bound alone, those between together."""
+    if least > most:
+        return
+    if least == most and (held_below or held_above):
+        yield least, most
+        return
+    start, end = least + held_below, most - held_above
+    if held_below:
+        yield least, least
+    if start <= end:
+        yield start, end
+    if held_above:
+        yield most, most

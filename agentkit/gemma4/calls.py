@@ -14,12 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from agentkit.gemma4.exact import Cut, read_exactly
-from agentkit.gemma4.lexer import Control
-from agentkit.gemma4.names import resolve_name
+from agentkit.gemma4.exact import Cut, conform, read_exactly
 from agentkit.gemma4.repair import MOST_DAMAGE, Damage, Readings
-from agentkit.gemma4.scalars import conform
-from agentkit.gemma4.tokens import QUOTE
+from agentkit.gemma4.tokens import QUOTE, Control
+from agentkit.gemma4.wrong_forms import resolve_name
 from agentkit.messages import JsonObject, ToolCall
 from agentkit.schema.shape import ANYTHING, Shape
 

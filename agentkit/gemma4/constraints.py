@@ -15,42 +15,49 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
+from itertools import product
 from types import MappingProxyType
 from typing import Any, Final
 
 from agentkit.gemma4.bounds import (
-    array_carried,
-    disjoint,
+    integer,
     lengths,
     multiples,
-    named_carried,
+    number,
     strictest,
-    variants,
     whole_bounds,
 )
-from agentkit.gemma4.declare import render_value
-from agentkit.gemma4.ebnf import Rules, any_of, in_order, integer, literal, number, repeated
-from agentkit.gemma4.patterns import Translation, translate
-from agentkit.gemma4.texts import (
+from agentkit.gemma4.ebnf import (
     COUNTED,
     FORMATS,
     FREE_KEY,
     LONGEST_END,
     LOOSE_FORMATS,
     Filled,
-    at_most,
+    Rule,
+    Rules,
+    any_of,
     bound_above,
     free_text,
+    in_order,
     listed,
+    literal,
     other_than,
+    repeated,
     stands_bare,
 )
+from agentkit.gemma4.patterns import Translation, translate
+from agentkit.gemma4.render import render_value
 from agentkit.gemma4.tokens import QUOTE
-from agentkit.schema.nodes import ANY, NULL_TYPE, Node, limits, same
+from agentkit.schema.nodes import ANY, NULL_TYPE, Node, conjunction, limits, same
 
 _ANYTHING: Final = "anything"
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+_MAX_BRANCHES: Final = 64
+"""Most combinations of union branches spelled out for one place."""
 
 
 class Constraints:
@@ -97,14 +104,10 @@ class Constraints:
         self._carried.clear()
         return listed(f'{self._free_key} ":" {self._anything()}', 0, None)
 
-    def value(self, node: Node) -> str:
-        """The expression for one value."""
-        return self._value(node) or self._anything()
-
     @property
-    def rules(self) -> Mapping[str, str]:
-        """The rules that the expressions refer to: name → line of EBNF."""
-        return self._rules.lines
+    def rules(self) -> Mapping[str, Rule]:
+        """The rules that the expressions refer to, by name."""
+        return self._rules.made
 
     @property
     def carried(self) -> frozenset[tuple[str, str]]:
@@ -137,9 +140,9 @@ class Constraints:
     def _united(self, node: Node) -> list[Node]:
         """A node's alternatives without unions. That only one branch fits is not enforced."""
         for union in node.unions:
-            if union.fact.keyword == "oneOf" and not disjoint(union.branches):
+            if union.fact.keyword == "oneOf" and not _disjoint(union.branches):
                 self._dropped.add((union.fact.path, "oneOf"))
-        return variants(node)
+        return _variants(node)
 
     # --- values -------------------------------------------------------------------------------
 
@@ -186,10 +189,8 @@ class Constraints:
         values = [value for value in node.choices or () if same(value) not in excluded]
         simple = excluded or not node.all("not")
         self._mark(node, "enum", "const", *(("not",) if simple else ()))
-        return any_of(self._literal(value) for value in values) if values else None
-
-    def _literal(self, value: Any) -> str:
-        return literal(render_value(_escaped_json(value, self._escape)))
+        written = (render_value(_escaped_json(value, self._escape)) for value in values)
+        return any_of(map(literal, written)) if values else None
 
     def _anything(self) -> str:
         """A value of any type. The rule refers to itself, so it has a name of its own."""
@@ -197,7 +198,7 @@ class Constraints:
         entry = f'{self._free_key} ":" {_ANYTHING}'
         nested = [f'"[" {listed(_ANYTHING, 0, None)} "]"', f'"{{" {listed(entry, 0, None)} "}}"']
         words = ['"true"', '"false"', '"null"']
-        self._rules.lines[_ANYTHING] = f"{_ANYTHING} ::= {any_of([*scalars, *words, *nested])}"
+        self._rules.define(_ANYTHING, any_of([*scalars, *words, *nested]))
         return _ANYTHING
 
     @property
@@ -285,7 +286,7 @@ class Constraints:
         quote = literal(QUOTE)
         opened = in_order((quote, self._text))
         if bound is not None:
-            opened = self._rules.name(opened, at_most(len(QUOTE) + bound - LONGEST_END))
+            opened = self._rules.name(opened, len(QUOTE) + bound - LONGEST_END)
         return Filled(self._rules, quote, opened, quote).text(min(low, COUNTED))
 
     def _counted(self, text: str, bound: int) -> str:
@@ -296,16 +297,23 @@ class Constraints:
         behind the quote: where a rule cannot end, xgrammar forgets its count. The text is a rule
         of its own, so that strings of other lengths share what it costs to compile.
         """
-        counted = self._rules.name(in_order((literal(QUOTE), text)), at_most(len(QUOTE) + bound))
+        counted = self._rules.name(in_order((literal(QUOTE), text)), len(QUOTE) + bound)
         return in_order((counted, literal(QUOTE)))
 
     # --- arrays -------------------------------------------------------------------------------
 
     def _array(self, node: Node) -> str | None:
         low, high = lengths(node, "minItems", "maxItems")
-        self._mark(node, *array_carried(node, high))
+        carried = ["minItems", "maxItems", "prefixItems", "items"]
+        carried += ["unevaluatedItems"] if node.items is None and node.prefix else []
+        carried += ["uniqueItems"] if high is not None and high <= 1 else []
+        self._mark(node, *carried)
         prefix = [self._value(child) for child in node.prefix][: high if high is not None else None]
-        rest = self._rest(node)
+        # What stands behind the prefix; None if nothing does.
+        if node.items is not None:
+            rest = self._value(node.items)
+        else:
+            rest = None if node.prefix else self._anything()
         if rest is None:
             high = len(prefix) if high is None else min(high, len(prefix))
         for index, place in enumerate(prefix):
@@ -316,12 +324,6 @@ class Constraints:
             return None
         inside = self._sequence([place for place in prefix if place], rest, low, high)
         return in_order(('"["', inside, '"]"'))
-
-    def _rest(self, node: Node) -> str | None:
-        """The expression for items behind the prefix; None if there are none."""
-        if node.items is not None:
-            return self._value(node.items)
-        return None if node.prefix else self._anything()
 
     def _sequence(self, prefix: list[str], rest: str | None, low: int, high: int | None) -> str:
         """Items with commas: first the prefix, then the rest, `low` to `high` in all."""
@@ -353,7 +355,12 @@ class Constraints:
         if not named:
             return self._dictionary(node, low, high)
         free = node.extra is not None and not node.extra.never and not node.patterns
-        self._mark(node, *named_carried(node, low, high, free=free))
+        carried = ["required", "additionalProperties"]
+        carried += ["minProperties"] if low <= len(node.required) else []
+        if not free:
+            carried += ["unevaluatedProperties", "patternProperties"]
+            carried += ["maxProperties"] if high is None or len(named) <= high else []
+        self._mark(node, *carried)
         values = {name: self._value(child) for name, child in named.items()}
         if any(values[name] is None for name in node.required):
             return None
@@ -431,6 +438,47 @@ class Constraints:
             return None
         self._mark(names, "pattern")
         return shape.ebnf
+
+
+# --- unions --------------------------------------------------------------------------------------
+
+
+def _variants(node: Node) -> list[Node]:
+    """The union-free nodes that together say what a node says, one per choice of branches."""
+    if not node.unions:
+        return [node]
+    base = replace(node, unions=())
+    combinations = product(*(union.branches for union in node.unions))
+    found: list[Node] = []
+    for branches in combinations:
+        if len(found) >= _MAX_BRANCHES:
+            break
+        found += _variants(conjunction((base, *branches)))
+    return found
+
+
+def _disjoint(branches: tuple[Node, ...]) -> bool:
+    """Whether no value fits two of the branches, as far as can be seen at once."""
+    pairs = ((a, b) for index, a in enumerate(branches) for b in branches[index + 1 :])
+    return all(_apart(one, two) for one, two in pairs)
+
+
+def _apart(one: Node, two: Node) -> bool:
+    kinds = [{"number" if k == "integer" else k for k in node.kinds} for node in (one, two)]
+    if kinds[0] and kinds[1] and not kinds[0] & kinds[1]:
+        return not (one.nullable and two.nullable)
+    if one.choices is not None and two.choices is not None:
+        return not {same(v) for v in one.choices} & {same(v) for v in two.choices}
+    shared = one.required & two.required & one.properties.keys() & two.properties.keys()
+    return any(
+        one.properties[name].choices is not None
+        and two.properties[name].choices is not None
+        and _apart(one.properties[name], two.properties[name])
+        for name in shared
+    )
+
+
+# --- values --------------------------------------------------------------------------------------
 
 
 def _exact(bound: float | None) -> Decimal | None:

@@ -13,9 +13,9 @@ from functools import cached_property
 
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.grammar import ToolGrammar, compile_grammar, compile_tool
-from agentkit.gemma4.names import resolve_name
 from agentkit.gemma4.parse import ParsedReply, Parser, parse, parse_tokens
 from agentkit.gemma4.render import render_call
+from agentkit.gemma4.wrong_forms import resolve_name
 from agentkit.messages import (
     AssistantMessage,
     JsonObject,
@@ -41,8 +41,10 @@ class Dialect:
     def __init__(self, tools: Sequence[ToolDefinition], escape: Escape) -> None:
         self._escape = escape
         self._lowered = {tool.name: lower(tool) for tool in tools}
-        told = [escape.escape_tool(lowered.declaration) for lowered in self._lowered.values()]
-        self.declarations: list[JsonObject] = [t.declaration for t in told]
+        self.declarations: list[JsonObject] = [
+            escape.escape_tool(lowered.declaration).declaration
+            for lowered in self._lowered.values()
+        ]
         self._schemas = {name: each.native_schema for name, each in self._lowered.items()}
         self._grammars: dict[ToolChoice, JsonObject] = {}
         # By identity, and with the message itself, so that its identity is not used again.
@@ -54,15 +56,12 @@ class Dialect:
             return known[1]
         if len(self._outgoing) >= _KEPT:
             self._outgoing.clear()
-        made = self._escaped(message)
+        made = message
+        if isinstance(message, AssistantMessage) and message.tool_calls:
+            made = replace(message, tool_calls=tuple(map(self._aliased, message.tool_calls)))
+        made = self._escape.escape_message(made)
         self._outgoing[id(message)] = (message, made)
         return made
-
-    def _escaped(self, message: Message) -> Message:
-        if isinstance(message, AssistantMessage) and message.tool_calls:
-            calls = tuple(self._aliased(call) for call in message.tool_calls)
-            message = replace(message, tool_calls=calls)
-        return self._escape.escape_message(message)
 
     def incoming(self, message: AssistantMessage) -> AssistantMessage:
         """A reply as tools and people should see it."""
@@ -71,33 +70,33 @@ class Dialect:
             return message
         return replace(message, tool_calls=tuple(map(self._restored, message.tool_calls)))
 
-    def read(self, text: str, *, in_thought: bool) -> ParsedReply:
+    def read(self, text: str, *, in_reasoning: bool) -> ParsedReply:
         """A reply's own text; its control tokens are known by their spelling.
 
         Args:
             text: What the model produced.
-            in_thought: The prompt ended inside an open thought.
+            in_reasoning: The prompt ended inside open reasoning.
         """
-        return parse(text, self._schemas, in_thought=in_thought)
+        return parse(text, self._schemas, in_reasoning=in_reasoning)
 
     def read_tokens(
-        self, ids: Sequence[int], pieces: Sequence[str], *, in_thought: bool, constrained: bool
+        self, ids: Sequence[int], pieces: Sequence[str], *, in_reasoning: bool, constrained: bool
     ) -> ParsedReply:
         """A reply's own tokens: its control tokens are known by their ids.
 
         Args:
             ids: What the model produced.
             pieces: The text of each token, as many as ids.
-            in_thought: The prompt ended inside an open thought.
+            in_reasoning: The prompt ended inside open reasoning.
             constrained: A grammar held the calls.
         """
         return parse_tokens(
-            ids, pieces, self._schemas, in_thought=in_thought, constrained=constrained
+            ids, pieces, self._schemas, in_reasoning=in_reasoning, constrained=constrained
         )
 
-    def parser(self, *, in_thought: bool) -> Parser:
+    def parser(self, *, in_reasoning: bool) -> Parser:
         """What `read` does, for a reply that comes in pieces."""
-        return Parser(self._schemas, in_thought=in_thought)
+        return Parser(self._schemas, in_reasoning=in_reasoning)
 
     def grammar(self, choice: ToolChoice) -> JsonObject | None:
         """The value of vLLM's request field `structured_outputs`; None without tools."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias, TypeVar
 
 from agentkit.gemma4.tokens import CONTROL_LITERALS
@@ -105,12 +105,12 @@ class Escape:
             )
         if isinstance(message, AssistantMessage):
             # The next model message may follow without a separator, hence the open end.
-            return _map_assistant(message, self._open_end, self.escape)
+            return _map_assistant(message, partial(self.escape, open_end=True), self.escape)
         return _with_content(message, self.escape(message.content))
 
     def unescape_message(self, message: AssistantMessage) -> AssistantMessage:
         """A reply as the tools and the person should see it."""
-        return _map_assistant(message, self._unescape_open_end, self.unescape)
+        return _map_assistant(message, partial(self.unescape, open_end=True), self.unescape)
 
     def escape_tool(self, tool: ToolDefinition) -> ToolDefinition:
         """A definition whose name, description, keys and values are all safe to render."""
@@ -119,12 +119,6 @@ class Escape:
             description=self.escape(tool.description),
             parameters=self.escape_json(tool.parameters),
         )
-
-    def _open_end(self, text: str) -> str:
-        return self.escape(text, open_end=True)
-
-    def _unescape_open_end(self, text: str) -> str:
-        return self.unescape(text, open_end=True)
 
     def _content(self, content: Content) -> Content:
         if isinstance(content, str):

@@ -3,7 +3,7 @@
 vLLM constrains no calls of Gemma 4 by itself: its parser declares `supports_required_and_named =
 False` and has no structural tag (read in vLLM 0.32; vllm-project/vllm#45795). But a request may
 bring its own structural tag, written in the native syntax, in the field `structured_outputs`; vLLM
-starts it behind the thought, and its parser returns ordinary `tool_calls`.
+starts it behind the reasoning, and its parser returns ordinary `tool_calls`.
 
     from agentkit.gemma4.grammar import compile_grammar
     body["structured_outputs"] = compile_grammar(tools, ToolChoice("required")).structured_outputs
@@ -12,13 +12,12 @@ starts it behind the thought, and its parser returns ordinary `tool_calls`.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from agentkit.gemma4.constraints import Constraints
-from agentkit.gemma4.ebnf import any_of, in_order, literal
+from agentkit.gemma4.ebnf import Rule, affordable, any_of, in_order, literal
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
 from agentkit.messages import JsonObject, ToolChoice
@@ -34,14 +33,14 @@ class ToolGrammar:
     Attributes:
         name: The tool's name as the model is shown it.
         arguments: EBNF expression for the arguments, without the braces around them.
-        rules: The rules it refers to: name → line of EBNF.
+        rules: The rules it refers to, by name.
         carried: (JSON pointer, keyword) of the source's limits that it enforces.
         nearly: Those that it enforces in part → how far, in words; the rest is validation's.
     """
 
     name: str
     arguments: str
-    rules: Mapping[str, str]
+    rules: Mapping[str, Rule]
     carried: frozenset[tuple[str, str]]
     nearly: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
@@ -76,8 +75,8 @@ def compile_tool(tool: LoweredTool, *, escape: Callable[[str], str] = _escape) -
     """
     constraints = Constraints(tool.aliases, escape)
     arguments = constraints.arguments(tool.root)
-    rules, nearly = _affordable(constraints.rules), constraints.nearly
-    if rules != constraints.rules:
+    rules, nearly = constraints.rules, constraints.nearly
+    if not affordable(rules.values()):
         nearly = {key: how for key, how in nearly.items() if key[1] != "maxLength"}
     return ToolGrammar(escape(tool.definition.name), arguments, rules, constraints.carried, nearly)
 
@@ -107,39 +106,22 @@ def compile_grammar(
             f"{[tool.name for tool in tools]}"
         )
     calls = any_of(in_order((literal(f"{tool.name}{{"), tool.arguments, '"}"')) for tool in named)
-    ebnf = _grammar(calls, *(tool.rules for tool in named))
-    told = [_tag(ebnf)] if tags is None else tags(named)
+    # Rules that several tools share are in it once.
+    rules = {name: rule for tool in named for name, rule in tool.rules.items()}
+    bounded = affordable(rules.values())
+    lines = (rule.line(bounded=bounded) for rule in rules.values())
+    ebnf = "\n".join((f"root ::= {calls}", *lines, ""))
+    # One tag for all tools: their grammars share rules, which is most of the cost.
+    whole: JsonObject = {
+        "type": "tag",
+        "begin": f"{CALL_OPEN}call:",
+        "content": {"type": "grammar", "grammar": ebnf},
+        "end": CALL_CLOSE,
+    }
+    told = [whole] if tags is None else tags(named)
     call = told[0] if len(told) == 1 else {"type": "or", "elements": told}
     forced = choice.mode == "required"
     return Grammar(_structural(_calls(call, told, choice.max_calls, forced=forced)), ebnf, named)
-
-
-def _grammar(root: str, *rules: Mapping[str, str]) -> str:
-    """A whole grammar; rules that several tools share are in it once."""
-    lines = _affordable({name: line for some in rules for name, line in some.items()})
-    return "\n".join((f"root ::= {root}", *lines.values(), ""))
-
-
-def _affordable(rules: Mapping[str, str]) -> Mapping[str, str]:
-    """The rules without bounds on texts, if bounds would make them too dear to compile.
-
-    One bound anywhere makes xgrammar 0.2.8 take twelve times as long for every automaton of any
-    text (0.1 s of CPU becomes 1.3 over a real Gemma's vocabulary), and up to three times as long
-    for texts of a class of characters without end, such as free keys. So a grammar that has two
-    of the one or several of the other holds no greatest lengths.
-    """
-    automata = sum(line.count("TagDispatch") for line in rules.values())
-    endless = sum(len(_ENDLESS.findall(line)) for line in rules.values())
-    if automata <= 1 and endless <= _FEW:
-        return rules
-    return {name: _BOUND.sub("", line, count=1) for name, line in rules.items()}
-
-
-_FEW: Final = 2
-"""Classes without end beside which bounds stay."""
-_ENDLESS: Final = re.compile(r"(?<!>\|)\]\*")
-"""A class without end, but for the `[>|]*` at the end of texts of a least length."""
-_BOUND: Final = re.compile(r"\[max_chars=\d+\]")
 
 
 # --- xgrammar's structural tag -------------------------------------------------------------------
@@ -154,16 +136,6 @@ def _structural(form: dict[str, Any]) -> JsonObject:
 def _text() -> dict[str, Any]:
     """Any text in which no call begins."""
     return {"type": "any_text", "excludes": [CALL_OPEN]}
-
-
-def _tag(ebnf: str) -> JsonObject:
-    """One tag for all tools: their grammars share rules, which is most of the cost."""
-    return {
-        "type": "tag",
-        "begin": f"{CALL_OPEN}call:",
-        "content": {"type": "grammar", "grammar": ebnf},
-        "end": CALL_CLOSE,
-    }
 
 
 def _calls(

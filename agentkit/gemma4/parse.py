@@ -6,9 +6,19 @@ Feed it tokens where their ids are known: then a control token is what has its i
 merely looks like one stays text. Feed it text where a grammar constrained the reply or no ids are
 known: then a control token is what is spelled like one. Every input gives a result; none raises.
 
+A piece of a reply is text or a control token, and the parser is always in one of four states:
+
+    state      a text there is   what leads out of it
+    text       the answer        <|channel> to reasoning, <|tool_call> to call, a stop to done
+    reasoning  reasoning         <channel|> to text, a stop to done
+    call       the call          <tool_call|> to text, <|tool_call> to the next call, a stop to done
+    done       left over         nothing
+
 Outside a string the closing token ends a call. Inside one it may be text that the model wrote about
-the format, or the model forgot the quote. So it ends the call only where what goes beyond it cannot
-be read exactly; an opening token, known by its id, begins a call wherever it stands.
+the format, or the model forgot the quote. So the places are kept, and when the call has ended, the
+first of them ends it only where what goes beyond it cannot be read exactly: then the pieces behind
+it go back into the queue and are taken again, with every control token at its word (`_hard`) until
+they are through. An opening token, known by its id, begins a call wherever it stands.
 """
 
 from __future__ import annotations
@@ -19,9 +29,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from agentkit.events import ReasoningDelta, TextDelta, ToolCallDelta
-from agentkit.gemma4.calls import CallReading, ParsedCall, Schemas, header_of, read_calls
+from agentkit.gemma4.calls import ParsedCall, Schemas, header_of, read_calls
 from agentkit.gemma4.exact import Cut
-from agentkit.gemma4.lexer import THOUGHT, Control, Lexer
 from agentkit.gemma4.tokens import (
     CALL_CLOSE,
     CALL_OPEN,
@@ -30,11 +39,14 @@ from agentkit.gemma4.tokens import (
     IDS,
     QUOTE,
     STOP_LITERALS,
+    THOUGHT,
+    Control,
+    Lexer,
 )
 
 ParserEvent: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta
-Truncation: TypeAlias = Cut | Literal["thought"]
-"""Where a reply was cut: in a thought, or in a call's name, key, value or string."""
+Truncation: TypeAlias = Cut | Literal["reasoning"]
+"""Where a reply was cut: in its reasoning, or in a call's name, key, value or string."""
 
 _STOPS: Final = frozenset(STOP_LITERALS)
 _ENDS: Final = frozenset((CALL_CLOSE, CALL_OPEN, *STOP_LITERALS))
@@ -56,14 +68,14 @@ class ParsedReply:
     """A whole reply.
 
     Attributes:
-        reasoning: The thought, without its channel tokens.
+        reasoning: The text of the model's thinking, without its channel tokens.
         text: The answer.
         calls: Finished calls; a `malformed` one could not be read.
         truncated: Where the reply ended too early; None when it seems whole.
         cut_call: The call that was cut, if one was: never to be run.
         stop: The stop token that ended the reply, where it was seen.
         leftover: What came behind the stop token.
-        call_in_thought: A call was begun inside an open thought. It is no call, and nobody can say
+        call_in_reasoning: A call was begun inside open reasoning. It is no call, and nobody can say
             what the reply was to be.
     """
 
@@ -74,7 +86,7 @@ class ParsedReply:
     cut_call: ParsedCall | None = None
     stop: str | None = None
     leftover: str = ""
-    call_in_thought: bool = False
+    call_in_reasoning: bool = False
 
     @property
     def only_calls(self) -> bool:
@@ -82,9 +94,9 @@ class ParsedReply:
         return bool(self.calls) and not self.text.strip() and self.truncated is None
 
 
-def parse(reply: str, tools: Schemas | None = None, *, in_thought: bool = False) -> ParsedReply:
+def parse(reply: str, tools: Schemas | None = None, *, in_reasoning: bool = False) -> ParsedReply:
     """Parse a whole reply by its spelling; see `Parser`."""
-    parser = Parser(tools, in_thought=in_thought)
+    parser = Parser(tools, in_reasoning=in_reasoning)
     parser.feed(reply)
     return parser.finish()
 
@@ -94,7 +106,7 @@ def parse_tokens(
     pieces: Sequence[str],
     tools: Schemas | None = None,
     *,
-    in_thought: bool = False,
+    in_reasoning: bool = False,
     constrained: bool = False,
 ) -> ParsedReply:
     """Parse a whole reply by its token ids; see `Parser`.
@@ -103,11 +115,11 @@ def parse_tokens(
         ids: Token ids.
         pieces: The text of each token.
         tools: Schemas of the tools on offer.
-        in_thought: The prompt ended inside an open thought.
+        in_reasoning: The prompt ended inside open reasoning.
         constrained: A grammar held the calls. It works on characters, so inside a call, which only
             the token opens, the other control tokens may be spelled.
     """
-    parser = Parser(tools, in_thought=in_thought)
+    parser = Parser(tools, in_reasoning=in_reasoning)
     if constrained:
         ids, pieces = _spelled_inside(ids, pieces)
     parser.feed_tokens(ids, pieces)
@@ -145,12 +157,13 @@ def _in_string(tokens: Sequence[tuple[int, str]]) -> bool:
 
 def _literals(parts: Iterable[str]) -> list[tuple[int, str]]:
     """Pieces of a lexer as tokens; only those literals count that can stand inside a call."""
-    inside = (QUOTE, CALL_CLOSE)
-    return [(IDS[part] if _is_control(part, inside) else _TEXT, str(part)) for part in parts]
-
-
-def _is_control(part: str, literals: Sequence[str]) -> bool:
-    return isinstance(part, Control) and part in literals
+    return [
+        (
+            IDS[part] if isinstance(part, Control) and part in (QUOTE, CALL_CLOSE) else _TEXT,
+            str(part),
+        )
+        for part in parts
+    ]
 
 
 @dataclass(slots=True)
@@ -197,15 +210,15 @@ class Parser:
 
     Args:
         tools: Schemas of the tools on offer, to type the arguments by.
-        in_thought: The prompt ended inside an open thought (`<|channel>thought`), as it does
+        in_reasoning: The prompt ended inside open reasoning (`<|channel>thought`), as it does
             after a tool's answer with thinking on.
     """
 
-    def __init__(self, tools: Schemas | None = None, *, in_thought: bool = False) -> None:
+    def __init__(self, tools: Schemas | None = None, *, in_reasoning: bool = False) -> None:
         self._tools: Schemas = tools or {}
         self._lexer = Lexer()
         self._by_ids = False
-        self._state: Literal["text", "thought", "call", "done"] = "text"
+        self._state: Literal["text", "reasoning", "call", "done"] = "text"
         self._events: list[ParserEvent] = []
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -214,14 +227,14 @@ class Parser:
         self._truncated: Truncation | None = None
         self._cut_call: ParsedCall | None = None
         self._stop: str | None = None
-        self._call_in_thought = False
-        self._header: str | None = None  # of a thought, while it may still turn out to be text
-        self._newline = ""  # the last one of a thought belongs to its closing token
+        self._call_in_reasoning = False
+        self._header: str | None = None  # of reasoning, while it may still turn out to be text
+        self._newline = ""  # the last line end of reasoning belongs to its closing token
         self._open = _OpenCall()
         self._queue: deque[str] = deque()
         self._hard = False  # every control token ends a call, in a string or not
-        if in_thought:
-            self._state = "thought"
+        if in_reasoning:
+            self._state = "reasoning"
 
     # --- input -----------------------------------------------------------------------------
 
@@ -251,8 +264,8 @@ class Parser:
         while self._state == "call":
             self._end_call(closed=False)
             self._take_all(())
-        if self._state == "thought":
-            self._truncated = "thought"
+        if self._state == "reasoning":
+            self._truncated = "reasoning"
             self._emit_reasoning(self._newline)
         return ParsedReply(
             reasoning="".join(self._reasoning),
@@ -262,7 +275,7 @@ class Parser:
             cut_call=self._cut_call,
             stop=self._stop,
             leftover="".join(self._leftover),
-            call_in_thought=self._call_in_thought,
+            call_in_reasoning=self._call_in_reasoning,
         )
 
     def _drain(self) -> list[ParserEvent]:
@@ -287,8 +300,8 @@ class Parser:
             return
         if self._state == "text":
             self._in_text(piece)
-        elif self._state == "thought":
-            self._in_thought(piece)
+        elif self._state == "reasoning":
+            self._in_reasoning(piece)
         elif self._state == "call":
             self._in_call(piece)
         else:
@@ -298,41 +311,41 @@ class Parser:
         if not isinstance(piece, Control):
             self._emit_text(piece)
         elif piece == CHANNEL_OPEN:
-            self._state, self._header, self._newline = "thought", "", ""
+            self._state, self._header, self._newline = "reasoning", "", ""
         elif piece == CALL_OPEN:
             self._open = _OpenCall(len(self._calls))
             self._state = "call"
         else:
             self._common_control(piece)
 
-    def _in_thought(self, piece: str) -> None:
+    def _in_reasoning(self, piece: str) -> None:
         if not isinstance(piece, Control):
-            self._thought_text(piece)
+            self._reasoning_text(piece)
         elif piece == CHANNEL_CLOSE:
             self._state, self._header, self._newline = "text", None, ""
         elif piece == CHANNEL_OPEN:
             self._header = ""
         elif piece in (CALL_OPEN, CALL_CLOSE):
-            self._call_in_thought |= self._by_ids and piece == CALL_OPEN
-            self._thought_text(str(piece))
+            self._call_in_reasoning |= self._by_ids and piece == CALL_OPEN
+            self._reasoning_text(str(piece))
         else:
             self._common_control(piece)
 
     def _common_control(self, piece: Control) -> None:
         if piece == QUOTE:
             text = '"' if self._by_ids else str(piece)
-            if self._state == "thought":
-                self._thought_text(text)
+            if self._state == "reasoning":
+                self._reasoning_text(text)
             else:
                 self._emit_text(text)
         elif piece in _STOPS:
-            if self._state == "thought":
-                self._truncated = "thought"
+            if self._state == "reasoning":
+                self._truncated = "reasoning"
                 self._emit_reasoning(self._newline)
             self._state, self._stop = "done", str(piece)
         # Anything else is a stray: closing tokens without an opening one, media, padding.
 
-    def _thought_text(self, text: str) -> None:
+    def _reasoning_text(self, text: str) -> None:
         if self._header is not None:
             self._header += text
             if THOUGHT.startswith(self._header):
@@ -394,8 +407,14 @@ class Parser:
             end, *rest = call.pieces[first:]
             rest = rest if end == CALL_CLOSE else [end, *rest]
             closed = True
+        closing = CALL_CLOSE if closed and by != CALL_OPEN else ""
         for reading in readings:
-            parsed = self._parsed(reading, CALL_CLOSE if closed and by != CALL_OPEN else "")
+            raw = f"{CALL_OPEN}{reading.raw}{closing}"
+            if reading.arguments is None:
+                parsed = ParsedCall(reading.name, {}, raw, raw)
+            else:
+                damage = tuple(sorted(reading.damage))
+                parsed = ParsedCall(reading.name, reading.arguments, raw, None, damage)
             if reading.arguments is None and not closed:
                 self._truncated = reading.cut or "value"
                 self._cut_call = parsed
@@ -407,13 +426,6 @@ class Parser:
             self._queue.extendleft(reversed([*rest, *([by] if by else []), _SOFT]))
         elif by and by != CALL_CLOSE:
             self._queue.appendleft(by)
-
-    def _parsed(self, reading: CallReading, closing: str) -> ParsedCall:
-        raw = f"{CALL_OPEN}{reading.raw}{closing}"
-        if reading.arguments is None:
-            return ParsedCall(reading.name, {}, raw, raw)
-        damage = tuple(sorted(reading.damage))
-        return ParsedCall(reading.name, reading.arguments, raw, None, damage)
 
     # --- output ----------------------------------------------------------------------------
 

@@ -18,15 +18,19 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agentkit.gemma4.ebnf import (
+    ESSENTIAL,
+    RISKY,
+    Filled,
+    Ranges,
     Rules,
     any_of,
     character_class,
+    free_text,
     in_order,
     literal,
     repeated,
     without,
 )
-from agentkit.gemma4.texts import ESSENTIAL, RISKY, Filled, Ranges, free_text
 
 _LESS: Final = ord("<")
 _MAX_COUNT: Final = 2_000

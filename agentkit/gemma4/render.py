@@ -3,23 +3,18 @@
 This is the template of 2026-07-09, fed as vLLM 0.32 feeds it: content as lists of parts, the
 texts of a text-only tool message joined by newlines, a missing description as null. The same
 bytes, in plain Python, so that a prompt can be counted, linted, compared with the last one, or
-given to a model in this process.
+given to a model in this process. From top to bottom: the whole prompt, the turns, calls and values,
+declarations.
 
 Nothing is escaped here: `Escape` does that first, since only the caller knows what is its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from agentkit.gemma4.declare import (
-    Declaration,
-    render_declaration,
-    render_value,
-    sorted_pairs,
-)
 from agentkit.gemma4.tokens import (
     AUDIO,
     BOS,
@@ -32,6 +27,8 @@ from agentkit.gemma4.tokens import (
     RESPONSE_CLOSE,
     RESPONSE_OPEN,
     THINK,
+    TOOL_CLOSE,
+    TOOL_OPEN,
     TURN_CLOSE,
     TURN_OPEN,
     VIDEO,
@@ -50,13 +47,16 @@ from agentkit.messages import (
     VideoPart,
 )
 
+Declaration: TypeAlias = Mapping[str, Any]
+"""A lowered tool: `name`, `description` and `parameters` (a JSON Schema of the plain subset)."""
+
 TemplateVariant: TypeAlias = Literal["large", "small"]
 """`large` is the template of 12B, 26B-A4B and 31B, `small` the one of E2B and E4B."""
 
 _END_OF_TURN: Final = f"{TURN_CLOSE}\n"
 _MODEL_TURN: Final = f"{TURN_OPEN}model\n"
-_THOUGHT: Final = f"{CHANNEL_OPEN}thought\n"
-_EMPTY_THOUGHT: Final = f"{_THOUGHT}{CHANNEL_CLOSE}"
+_REASONING_OPEN: Final = f"{CHANNEL_OPEN}thought\n"
+_NO_REASONING: Final = f"{_REASONING_OPEN}{CHANNEL_CLOSE}"
 _MEDIA: Final[Mapping[type[Part], str]] = {ImagePart: IMAGE, AudioPart: AUDIO, VideoPart: VIDEO}
 
 
@@ -66,7 +66,7 @@ class Generation:
 
     Attributes:
         thinking: `enable_thinking` of the template.
-        preserve_thinking: Keep the thoughts of finished turns that called tools.
+        preserve_thinking: Keep the reasoning of finished turns that called tools.
         prompt: End with what makes the model go on (`add_generation_prompt`).
         variant: Which of the two canonical templates.
     """
@@ -133,7 +133,7 @@ class Place:
     Attributes:
         continues: The message before, tool answers aside, is the model's too.
         followed_by: Role of the next message that is not a tool's answer.
-        reasoning: Whether its thought is shown.
+        reasoning: Whether its reasoning is shown.
     """
 
     continues: bool = False
@@ -191,9 +191,9 @@ def turns_of(
 def cue(last: Turn | None, generation: Generation) -> str:
     """What makes the model go on."""
     if last and isinstance(last.message, AssistantMessage) and last.message.tool_calls:
-        return _THOUGHT if last.results and generation.thinking else ""
+        return _REASONING_OPEN if last.results and generation.thinking else ""
     if generation.variant == "large" and not generation.thinking:
-        return _MODEL_TURN + _EMPTY_THOUGHT
+        return _MODEL_TURN + _NO_REASONING
     return _MODEL_TURN
 
 
@@ -229,10 +229,10 @@ def turn_pieces(
         return f"{TURN_OPEN}{message.role}\n{content}{_END_OF_TURN}", [], ""
     calls = message.tool_calls
     results = results if calls else ()
-    text = _strip_thoughts(message.content or "")
+    text = _without_reasoning(message.content or "")
     parts = ["" if place.continues else _MODEL_TURN]
     if message.reasoning and place.reasoning:
-        parts.append(f"{_THOUGHT}{message.reasoning}\n{CHANNEL_CLOSE}")
+        parts.append(f"{_REASONING_OPEN}{message.reasoning}\n{CHANNEL_CLOSE}")
     parts += [render_call(call.name, call.arguments) for call in calls]
     names = {call.id: call.name for call in calls}
     answers = [_result(names.get(r.call_id, r.name or "unknown"), r.content) for r in results]
@@ -260,8 +260,8 @@ def _content(content: Content) -> str:
     )
 
 
-def _strip_thoughts(text: str) -> str:
-    """Text without what stands between channel tokens, as the template removes it."""
+def _without_reasoning(text: str) -> str:
+    """Text without what stands between channel tokens, as the template does."""
     pieces = (piece.partition(CHANNEL_OPEN)[0] for piece in text.split(CHANNEL_CLOSE))
     return "".join(pieces).strip()
 
@@ -279,10 +279,112 @@ def _result(name: str, content: Content) -> str:
     return f"{RESPONSE_OPEN}response:{name}{body}{RESPONSE_CLOSE}{media}"
 
 
-# --- calls --------------------------------------------------------------------------------
+# --- calls and values ----------------------------------------------------------------------------
 
 
 def render_call(name: str, arguments: Mapping[str, Any]) -> str:
     """A call as the model writes it: bare keys, sorted without regard to case."""
     body = ",".join(f"{key}:{render_value(value)}" for key, value in sorted_pairs(arguments))
     return f"{CALL_OPEN}call:{name}{{{body}}}{CALL_CLOSE}"
+
+
+def render_value(value: Any, *, quoted_keys: bool = False) -> str:
+    """A JSON value in the native syntax.
+
+    Args:
+        value: Anything that JSON can hold.
+        quoted_keys: Inside declarations the template quotes the keys of objects.
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f"{QUOTE}{value}{QUOTE}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        quote = QUOTE if quoted_keys else ""
+        pairs = (
+            f"{quote}{key}{quote}:{render_value(item, quoted_keys=quoted_keys)}"
+            for key, item in sorted_pairs(value)
+        )
+        return f"{{{','.join(pairs)}}}"
+    if isinstance(value, Sequence):
+        return f"[{','.join(render_value(item, quoted_keys=quoted_keys) for item in value)}]"
+    return str(value)
+
+
+def sorted_pairs(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The pairs in the order of jinja2's `dictsort`: lower case, ties as they came."""
+    return sorted(mapping.items(), key=lambda pair: pair[0].lower())
+
+
+# --- declarations --------------------------------------------------------------------------------
+
+_RESERVED: Final = frozenset({"description", "type", "properties", "required", "nullable"})
+
+
+def render_declaration(tool: Declaration) -> str:
+    """What the model sees of a tool, control tokens included.
+
+    A missing description prints `None`, as it does through vLLM, which fills it in as null.
+    """
+    body = f"declaration:{tool['name']}{{description:{QUOTE}{tool.get('description')}{QUOTE}"
+    parameters = tool.get("parameters")
+    if parameters:
+        body += ",parameters:{"
+        if parameters.get("properties"):
+            body += f"properties:{{{_properties(parameters['properties'])}}},"
+        if parameters.get("required"):
+            body += f"{_required(parameters)},"
+        if parameters.get("type"):  # without a type the template forgets the brace as well
+            body += f"type:{QUOTE}{str(parameters['type']).upper()}{QUOTE}}}"
+    return f"{TOOL_OPEN}{body}}}{TOOL_CLOSE}"
+
+
+def _required(schema: Mapping[str, Any]) -> str:
+    return f"required:[{','.join(f'{QUOTE}{name}{QUOTE}' for name in schema['required'])}]"
+
+
+def _properties(properties: Mapping[str, Any], *, leave_out: frozenset[str] = frozenset()) -> str:
+    return ",".join(
+        f"{name}:{{{','.join(_attributes(schema if isinstance(schema, Mapping) else {}))}}}"
+        for name, schema in sorted_pairs(properties)
+        if name not in leave_out
+    )
+
+
+def _attributes(schema: Mapping[str, Any]) -> Iterator[str]:
+    """What the template prints of one property, in its order."""
+    kind = str(schema.get("type", "")).upper()
+    if schema.get("description"):
+        yield f"description:{QUOTE}{schema['description']}{QUOTE}"
+    if kind == "STRING" and schema.get("enum"):
+        yield f"enum:{render_value(schema['enum'], quoted_keys=True)}"
+    if kind == "ARRAY" and isinstance(schema.get("items"), Mapping) and schema["items"]:
+        yield f"items:{{{','.join(_items(schema['items']))}}}"
+    if schema.get("nullable"):
+        yield "nullable:true"
+    if kind == "OBJECT":
+        if isinstance(schema.get("properties"), Mapping):
+            inner = _properties(schema["properties"])
+        else:  # the template takes the schema's other keywords for properties of a free object
+            inner = _properties(schema, leave_out=_RESERVED)
+        yield f"properties:{{{inner}}}"
+        if schema.get("required"):
+            yield _required(schema)
+    yield f"type:{QUOTE}{kind}{QUOTE}"
+
+
+def _items(schema: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in sorted_pairs(schema):
+        if value is None:
+            continue
+        if key == "properties":
+            yield f"properties:{{{_properties(value) if isinstance(value, Mapping) else ''}}}"
+        elif key == "required":
+            yield _required(schema)
+        elif key == "type":
+            kinds = value.upper() if isinstance(value, str) else [str(v).upper() for v in value]
+            yield f"type:{render_value(kinds, quoted_keys=True)}"
+        else:
+            yield f"{key}:{render_value(value, quoted_keys=True)}"

@@ -19,8 +19,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
-from agentkit.gemma4.exact import LITERAL, SPACE
-from agentkit.gemma4.scalars import MAX_DEPTH, bare_value, conform, quoted_value
+from agentkit.gemma4.exact import LITERAL, MAX_DEPTH, SPACE, bare_value, conform, quoted_value
 from agentkit.messages import JsonObject
 from agentkit.schema.shape import Shape
 

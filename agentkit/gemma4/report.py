@@ -12,9 +12,9 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from agentkit.gemma4.declare import render_declaration
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.grammar import compile_tool
+from agentkit.gemma4.render import render_declaration
 from agentkit.messages import ToolDefinition
 from agentkit.schema.lower import Fate, LoweredTool, lower
 
@@ -98,14 +98,13 @@ class ToolReport:
         yield f"  {self.declaration}"
         for name, alias in self.aliases:
             yield f"  {name} is shown as {alias}: Gemma's template or syntax has no place for it"
-        notable = self._notable()
+        # A type and a required name that are shown need no line of their own.
+        notable = [
+            limit for limit in self.limits if limit.fate != "shown" or limit.keyword in _TOLD
+        ]
         width = max((len(limit.place) for limit in notable), default=0)
         for limit in notable:
             yield f"  {limit.place:{width}}  {_sentence(limit)}"
-
-    def _notable(self) -> list[Limit]:
-        """A type and a required name that are shown need no line of their own."""
-        return [limit for limit in self.limits if limit.fate != "shown" or limit.keyword in _TOLD]
 
 
 def report(tool: ToolDefinition | LoweredTool) -> ToolReport:
@@ -162,14 +161,12 @@ def _value(schema: object, path: str, keyword: str) -> str:
             found = found.get(step)
         else:
             return ""
-    if isinstance(found, dict) or (isinstance(found, list) and any(map(_is_dict, found))):
+    if isinstance(found, dict):
+        return ""
+    if isinstance(found, list) and any(isinstance(item, dict) for item in found):
         return ""
     text = json.dumps(found, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict)
 
 
 def _steps(path: str) -> Iterable[str]:

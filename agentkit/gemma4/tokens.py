@@ -1,4 +1,4 @@
-"""The control tokens of Gemma 4: how each is spelled, its id, and which of them end a reply.
+"""The control tokens of Gemma 4: how each is spelled, its id, which end a reply; finding them.
 
 Sources: the spellings are those of Google's canonical chat template of 2026-07-09; the ids of
 tools, thinking and turns are listed in the docs of vLLM's gemma4 parsers (0.20 and 0.22) and in
@@ -8,7 +8,8 @@ wins over this table where the two differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -26,6 +27,8 @@ QUOTE: Final = '<|"|>'
 THINK: Final = "<|think|>"
 CHANNEL_OPEN: Final = "<|channel>"
 CHANNEL_CLOSE: Final = "<channel|>"
+THOUGHT: Final = "thought\n"
+"""The name of the only channel there is, and the end of its line."""
 TURN_OPEN: Final = "<|turn>"
 TURN_CLOSE: Final = "<turn|>"
 IMAGE: Final = "<|image|>"
@@ -74,3 +77,61 @@ STOP_IDS: Final[tuple[int, ...]] = tuple(IDS[literal] for literal in STOP_LITERA
 `<|tool_response>` is one of them: it is how a turn that calls tools ends. `config.json` lacks it,
 and a server that takes its list from there never stops after a call (vllm-project/vllm#45591).
 """
+
+
+# --- finding them in a text ----------------------------------------------------------------------
+
+_STOPS: Final = frozenset(STOP_LITERALS)
+
+
+class Control(str):
+    """A control token, as opposed to text that is spelled like one."""
+
+    __slots__ = ()
+
+
+class Lexer:
+    """Cuts text at control literals, holding back what may become one.
+
+    A stop literal with more text behind it did not stop anything, so it is text.
+    """
+
+    _find = re.compile(
+        "|".join(
+            map(
+                re.escape,
+                (CHANNEL_OPEN, CHANNEL_CLOSE, CALL_OPEN, CALL_CLOSE, QUOTE, *STOP_LITERALS),
+            )
+        )
+    )
+    _literals = (CHANNEL_OPEN, CHANNEL_CLOSE, CALL_OPEN, CALL_CLOSE, QUOTE, *STOP_LITERALS)
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> Iterator[str]:
+        """The pieces that are certain now, control tokens as `Control`."""
+        text, self._held = self._held + text, ""
+        at = 0
+        for found in self._find.finditer(text):
+            if found.start() > at:
+                yield text[at : found.start()]
+            at = found.end()
+            if found[0] not in _STOPS:
+                yield Control(found[0])
+            elif at == len(text):
+                self._held = found[0]
+            else:
+                yield found[0]
+        tail = text[at:]
+        cut = tail.rfind("<")
+        if cut >= 0 and any(literal.startswith(tail[cut:]) for literal in self._literals):
+            tail, self._held = tail[:cut], tail[cut:]
+        if tail:
+            yield tail
+
+    def flush(self) -> Iterator[str]:
+        """What was held back, once no more text comes."""
+        held, self._held = self._held, ""
+        if held:
+            yield Control(held) if held in _STOPS else held

@@ -1,13 +1,11 @@
-"""Answers that are no answers: a call in a form that is not Gemma's, or nothing that can be seen.
+"""What a model meant where it wrote it in another form than Gemma's template has.
 
-A model that was trained on many agents' formats, or that lost its control tokens on the way, writes
-`{"name": "find", …}`, `find(query="x")`, `Action: find` or `<tool_call>…</tool_call>` where a call
-should be. Such a text is never run: it may be shown and not meant. But when it is the *whole* reply
-it is not an answer either, so the model is asked again. A text that holds anything beside the call
-is an answer that mentions one.
+- `resolve_name` finds the tool that a name certainly means.
+- `wrong_form` tells a text that is nothing but calls in another notation from an answer, and
+  `is_blank` a text that shows a person nothing.
+- `split_reasoning` takes out of a text the reasoning that a server left in it.
 
-Each notation is one line of `_NOTATIONS`: a function that is given a text and finds where a call in
-that notation ends, if the text begins with one. All of them take time in line with the text.
+Nothing here makes a call of a text: a text that is a call in a wrong form is never run.
 """
 
 from __future__ import annotations
@@ -18,16 +16,68 @@ import unicodedata
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from agentkit.gemma4.names import resolve_name
 from agentkit.gemma4.tokens import (
     CALL_CLOSE,
     CALL_OPEN,
+    CHANNEL_CLOSE,
+    CHANNEL_OPEN,
     CONTROL_LITERALS,
     QUOTE,
     RESPONSE_OPEN,
+    THOUGHT,
     TURN_CLOSE,
     TURN_OPEN,
 )
+
+# --- names of tools ------------------------------------------------------------------------------
+# Models are seen to add spaces, quotes, parentheses and words for "tool" in front (`functions.x`,
+# `tool:x`, `google:tool:x`), and to write `listFiles` for `list_files`. Any other namespace stays:
+# `calendar.delete` is not the tool `delete`, and running that would be another deed.
+
+_NAMESPACE: Final = re.compile(
+    r"(?:google\s*[.:/]\s*)?(?:tools?|functions?|default_api)\s*[.:/]\s*(?=\S)", re.IGNORECASE
+)
+"""Words that name the set of tools itself. `tool:` and `google:tool:` come from Gemma 4
+(NousResearch/hermes-agent#24411), `default_api.` is the module of Gemma's Python-like calls."""
+
+_SEPARATORS: Final = re.compile(r"[-_.:/\s]+")
+
+
+def resolve_name(name: str, known: Collection[str]) -> str | None:
+    """The one known name that was meant; None if no name, or more than one, fits.
+
+    Args:
+        name: As the model wrote it.
+        known: The names on offer.
+    """
+    if name in known:
+        return name
+    bare = name.strip().strip("\"'`").removesuffix("()").strip()
+    while True:
+        if bare in known:
+            return bare
+        alike = [each for each in known if _folded(each) == _folded(bare)]
+        if alike:
+            return alike[0] if len(alike) == 1 else None
+        namespace = _NAMESPACE.match(bare)
+        if namespace is None:
+            return None
+        bare = bare[namespace.end() :]
+
+
+def _folded(name: str) -> str:
+    return _SEPARATORS.sub("", name).casefold()
+
+
+# --- answers that are no answers -----------------------------------------------------------------
+# A model that was trained on many agents' formats, or that lost its control tokens on the way,
+# writes `{"name": "find", …}`, `find(query="x")`, `Action: find` or `<tool_call>…</tool_call>`
+# where a call should be. Such a text is never run: it may be shown and not meant. But when it is
+# the *whole* reply it is not an answer either, so the model is asked again. A text that holds
+# anything beside the call is an answer that mentions one.
+#
+# Each notation is one line of `_NOTATIONS`: a function that is given a text and finds where a call
+# in that notation ends, if the text begins with one. All of them take time in line with the text.
 
 
 def is_blank(text: str) -> bool:
@@ -294,3 +344,38 @@ def _closing(text: str, at: int) -> int:
             if depth == 0:
                 return token.end()
     return len(text)
+
+
+# --- reasoning in the text -----------------------------------------------------------------------
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """A text apart from the reasoning in it: (reasoning, rest). What stands in code is kept.
+
+    vLLM leaves it there after a tool's answer (vllm#39885), with its channel tokens or with no more
+    than the word that follows them.
+    """
+    found: list[str] = []
+
+    def take(match: re.Match[str]) -> str:
+        if _is_quoted(text, match.start()):
+            return match[0]
+        found.append(match[1].strip())
+        return ""
+
+    rest = _LEAKED.sub(take, text).removeprefix(THOUGHT)
+    return "\n".join(filter(None, found)), rest
+
+
+_LEAKED: Final = re.compile(
+    rf"(?:{re.escape(CHANNEL_OPEN)}(?:{THOUGHT})?|\A{THOUGHT}(?=.*{re.escape(CHANNEL_CLOSE)}))"
+    rf"(.*?)(?:{re.escape(CHANNEL_CLOSE)}|\Z)",
+    re.DOTALL,
+)
+
+
+def _is_quoted(text: str, at: int) -> bool:
+    if text.count("```", 0, at) % 2:
+        return True
+    line = text[text.rfind("\n", 0, at) + 1 : at]
+    return line.count("`") % 2 == 1 or line[-1:] in ('"', "'", "“", "«")

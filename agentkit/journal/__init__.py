@@ -10,14 +10,15 @@ run of which something is lost as if it were whole, never writes for two owners,
 what it holds: entries are data.
 """
 
-from agentkit.journal.base import Journal, Lease, RunState, RunSummary
-from agentkit.journal.damage import Damage, cost_of
+from agentkit.journal.chain import Damage, cost_of
 from agentkit.journal.entries import (
     CallDone,
     CallIntended,
     CallStarted,
     Decided,
     Entry,
+    Journal,
+    Lease,
     Raw,
     Record,
     RunOpened,
@@ -28,7 +29,7 @@ from agentkit.journal.entries import (
 from agentkit.journal.resuming import CallState, JournaledRun
 from agentkit.journal.sqlite import SQLiteJournal
 from agentkit.journal.store import Examined, Store
-from agentkit.journal.summary import summary_of
+from agentkit.journal.summary import RunState, RunSummary, summary_of
 
 __all__ = [
     "CallDone",

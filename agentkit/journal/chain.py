@@ -1,22 +1,75 @@
-"""The entries of a run, checked one after the other: which are what was written, what is missing.
+"""The entries of a run, checked one after the other: which are what was written, and what is lost.
+
+Each entry is sealed: its digest covers the entry and the digest before it. So a changed, missing or
+foreign entry is found where it stands, and the witness tells of entries that are missing at the
+end.
 
 In: a run's rows, in whatever state they are, and what the witness saw. Out: the entries that are as
-they were written, and for each other place what may have stood there.
+they were written, and for each other place a `Damage`: what may have stood there, and what that may
+have cost. It never takes an entry that does not fit its seal for what was written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 from agentkit.errors import JournalError
-from agentkit.events.values import Values
-from agentkit.journal.damage import ANYTHING, Damage, cost_of
+from agentkit.events.lines import Values
 from agentkit.journal.entries import Raw, Record
-from agentkit.journal.owner import boot_id
+from agentkit.journal.leases import boot_id
 from agentkit.journal.witness import Testimony
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A place of a record that does not hold what was written there.
+
+    Attributes:
+        where: Such as `entry 7`.
+        what: Happened to it, such as `is missing`.
+        cost: What it may have been, a sentence without its full stop.
+        lost: Whether something recorded is gone; what was recorded of the run can then not be
+            relied on to be all, so that the run cannot go on.
+    """
+
+    where: str
+    what: str
+    cost: str
+    lost: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.where} {self.what}: {self.cost}"
+
+
+ANYTHING: Final = (
+    "it may have held replies of the model, tool calls that have run, their results or decisions"
+)
+
+_COSTS: Final[Mapping[str, str]] = {
+    "RunOpened": "it held what the run began with",
+    "RunStarted": "it held what the run began with",
+    "ModelCalled": "it held a reply of the model",
+    "StepFinished": "it held a reply of the model",
+    "CallIntended": "it held a tool call that was about to run",
+    "CallStarted": "it held that a tool call began, which may have taken effect",
+    "ToolStarted": "it held a tool call that began, which may have taken effect",
+    "CallDone": "it held the result of a tool call that has run",
+    "ToolFinished": "it held the result of a tool call",
+    "Decided": "it held a decision of a person",
+    "ApprovalDecided": "it held a decision of a person",
+    "RunFinished": "it held how the run ended",
+    "Shown": "it held that something was shown",
+}
+
+
+def cost_of(kind: str) -> str:
+    """What an entry of a kind held; of an unknown kind, anything."""
+    return _COSTS.get(kind, ANYTHING)
+
 
 Place: TypeAlias = tuple[str, int, int, float, str]
 """The run, the number of an entry in it, its owner's epoch, when it was written, and its kind."""

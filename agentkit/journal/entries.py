@@ -13,15 +13,15 @@ never code. Of an event whose content stands in another entry it is kept only th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, get_args
+from typing import Any, Protocol, TypeAlias, get_args
 
 from pydantic import JsonValue
 
 from agentkit.errors import JournalError
 from agentkit.events import Event, RunFinished, as_json, dump_event, dump_named, event_of, validated
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.messages import Message, ModelSettings, ToolCall, ToolResult
 from agentkit.policy import Decision, Limits
 from agentkit.toolset import Effect
@@ -56,7 +56,7 @@ class CallIntended:
         key: `ToolContext.idempotency_key`.
         call: What is to run.
         effect: What a second run would do.
-        boot: Of the machine; see `agentkit.journal.owner.boot_id`.
+        boot: Of the machine; see `agentkit.journal.leases.boot_id`.
         step: That asked for it.
     """
 
@@ -209,3 +209,56 @@ def load_entry(
 
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Own)}
+
+
+# --- where they are kept --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write to a run: its number is in every entry, and a higher one ends it."""
+
+    run_id: str
+    epoch: int
+
+
+class Journal(Protocol):
+    """Keeps the entries of runs. Every method raises `JournalError` where it cannot."""
+
+    async def open(self, run_id: str, opening: RunOpened) -> Lease:
+        """Begins a run, durably, and takes its lease.
+
+        Raises:
+            JournalError: There is a run of this name.
+        """
+        ...
+
+    async def claim(self, run_id: str) -> Lease:
+        """Takes the lease of a run that nobody works on any more.
+
+        Raises:
+            JournalError: There is no such run, or its owner is alive.
+        """
+        ...
+
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
+        """Writes entries, all or none.
+
+        Args:
+            lease: Must still be the run's newest.
+            entries: In order.
+            durable: Returns when they would survive a loss of power; else when they would survive
+                the death of this process.
+
+        Raises:
+            JournalError: They could not be written, or another owner has taken over.
+        """
+        ...
+
+    async def read(self, run_id: str) -> list[Record]:
+        """The run's entries, in order; none for a run that is not there."""
+        ...
+
+    async def release(self, lease: Lease) -> None:
+        """Gives the lease back; does nothing if it is lost already."""
+        ...

@@ -34,18 +34,19 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.journal.base import Journal, Lease
 from agentkit.journal.entries import (
     CallDone,
     CallIntended,
     CallStarted,
     Decided,
     Entry,
+    Journal,
+    Lease,
     RunOpened,
     Shown,
     kind_of,
 )
-from agentkit.journal.owner import boot_id
+from agentkit.journal.leases import boot_id
 from agentkit.messages import ModelResponse, ToolCall, ToolChoice, ToolResult
 from agentkit.policy import Decision
 from agentkit.toolset import Effect

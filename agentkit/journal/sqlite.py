@@ -22,9 +22,9 @@ import anyio.to_thread
 from pydantic import JsonValue
 
 from agentkit.errors import JournalError
-from agentkit.journal.base import Journal, Lease, RunSummary
-from agentkit.journal.entries import Entry, Record, RunOpened
+from agentkit.journal.entries import Entry, Journal, Lease, Record, RunOpened
 from agentkit.journal.store import Examined, Store
+from agentkit.journal.summary import RunSummary
 
 T = TypeVar("T")
 

@@ -26,14 +26,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from agentkit.errors import JournalError
-from agentkit.events.values import Values
-from agentkit.journal.base import Lease, RunSummary
-from agentkit.journal.chain import Chain, lost_run, missing_at_the_end, seal, secrets_in
-from agentkit.journal.damage import Damage
-from agentkit.journal.entries import Entry, Raw, Record, RunOpened, kind_of, line_of
-from agentkit.journal.leases import RunRow, is_at_work, lease_end, row_of, seconds_left
-from agentkit.journal.owner import Owner, boot_id
-from agentkit.journal.summary import summary_of
+from agentkit.events.lines import Values
+from agentkit.journal.chain import Chain, Damage, lost_run, missing_at_the_end, seal, secrets_in
+from agentkit.journal.entries import Entry, Lease, Raw, Record, RunOpened, kind_of, line_of
+from agentkit.journal.leases import (
+    Owner,
+    RunRow,
+    boot_id,
+    is_at_work,
+    lease_end,
+    row_of,
+    seconds_left,
+)
+from agentkit.journal.summary import RunSummary, summary_of
 from agentkit.journal.witness import Testimony, Witness, first, key_of
 from agentkit.redaction import hiding, secret_places
 

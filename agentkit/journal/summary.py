@@ -1,19 +1,62 @@
-"""A run in one line, whichever form its record has: the lines are counted, few are parsed."""
+"""A run in one line, whichever form its record has.
+
+In: the raw lines of a record. Out: a `RunSummary`. The lines are counted and few of them parsed: a
+list of a thousand runs would otherwise read all that was ever said.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
+from pydantic import JsonValue
 from pydantic_core import from_json
 
 from agentkit.errors import JournalError
 from agentkit.events import ModelCalled, RunFinished, RunStarted, ToolFinished, validated
-from agentkit.journal.base import RunState, RunSummary
 from agentkit.journal.entries import CallDone, Entry, Raw, RunOpened
 from agentkit.messages import Usage, UserMessage, text_of
+
+RunState: TypeAlias = Literal["running", "died", "ended", "damaged"]
+"""`died`: its process is gone and it has no end; it can be resumed. `damaged`: what is left of its
+record does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run in one line, from a journal or from a file.
+
+    Attributes:
+        run_id: Its name.
+        state: Whether someone works on it.
+        stop_reason: Why it ended; empty if it did not.
+        created: Seconds since 1970.
+        seconds: Wall time of all its parts; not the time in which nobody was at work on it.
+        steps: Steps made, those of sub-agents included once the run has ended.
+        calls: Tool calls that were to run.
+        unknown: Calls whose outcome a crash hid.
+        usage: Tokens of all steps.
+        question: The beginning of what the user said.
+        labels: As it was opened with.
+        damage: What is known to be lost of it, in a sentence.
+    """
+
+    run_id: str
+    state: RunState
+    stop_reason: str = ""
+    created: float = 0.0
+    seconds: float = 0.0
+    steps: int = 0
+    calls: int = 0
+    unknown: int = 0
+    usage: Usage = field(default_factory=Usage)
+    question: str = ""
+    labels: Mapping[str, JsonValue] = field(default_factory=dict)
+    damage: str = ""
+
 
 _QUESTION = 200  # characters
 

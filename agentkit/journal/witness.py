@@ -49,7 +49,7 @@ class Testimony:
         kind: Of the last entry.
         calls: Calls that were to run by then.
         forced: The last entry that was forced to the disk; a loss of power may take those after it.
-        boot: Of the machine; see `agentkit.journal.owner.boot_id`.
+        boot: Of the machine; see `agentkit.journal.leases.boot_id`.
     """
 
     run_id: str

@@ -12,13 +12,10 @@ import httpx2
 import mcp_types
 from anyio.abc import TaskStatus
 from mcp import Client, MCPError
-from mcp.client.sse import sse_client
-from mcp.client.streamable_http import streamable_http_client
 from pydantic import ValidationError
 
 from agentkit.errors import ServerNotReadyError, ToolError
 from agentkit.logs import get_logger
-from agentkit.mcp.bounded_http import BoundedTransport
 from agentkit.mcp.lenient import MOST_TOOLS, lenient
 from agentkit.mcp.questions import Questions
 from agentkit.toolset import ToolContext
@@ -192,26 +189,6 @@ class Link:
         if self._client is client and self._ready.is_set():
             self._ready = anyio.Event()
             self._lost.set()
-
-
-@asynccontextmanager
-async def over_http(
-    url: str, headers: Mapping[str, str], *, sse: bool
-) -> AsyncGenerator[Any, None]:
-    """A transport over streamable HTTP, or over the older SSE."""
-    # The read timeout bounds silence within a reply, not a call: that is the tool's own timeout.
-    timeout = httpx2.Timeout(30.0, read=300.0)
-    if sse:
-        async with sse_client(url, headers=dict(headers)) as streams:
-            yield streams
-        return
-    async with (
-        httpx2.AsyncClient(
-            headers=dict(headers), timeout=timeout, transport=BoundedTransport()
-        ) as http,
-        streamable_http_client(url, http_client=http) as streams,
-    ):
-        yield streams
 
 
 def _cause(error: BaseException) -> str:

@@ -22,11 +22,10 @@ from mcp import Client
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.logs import get_logger
 from agentkit.mcp.config import Server, Servers, read_config
-from agentkit.mcp.lenient import RAW
-from agentkit.mcp.link import Connect, Link, over_http
+from agentkit.mcp.lenient import RAW, output_of
+from agentkit.mcp.link import Connect, Link
 from agentkit.mcp.questions import Questions
-from agentkit.mcp.results import output_of
-from agentkit.mcp.stdio import over_stdio
+from agentkit.mcp.transports import over_http, over_stdio
 from agentkit.messages import JsonObject
 from agentkit.mistakes import explains
 from agentkit.redaction import (
@@ -50,7 +49,7 @@ from agentkit.toolset import (
     Toolset,
     known_labels,
 )
-from agentkit.toolset.launched import note_launch
+from agentkit.toolset.context import note_launch
 
 _LOG = get_logger()
 
@@ -322,7 +321,7 @@ def _admitted(hints: mcp_types.ToolAnnotations) -> frozenset[Label]:
     return frozenset(labels)
 
 
-# --- names and words -----------------------------------------------------------------------------
+# --- names and words ------------------------------------------------------------------------------
 
 
 def callable_name(name: str) -> str:
@@ -366,7 +365,7 @@ def tame(value: Any) -> Any:
     return seen if len(seen) <= _MOST_WORDS else f"{seen[: _MOST_WORDS - 1]}…"
 
 
-# --- calls ---------------------------------------------------------------------------------------
+# --- calls ----------------------------------------------------------------------------------------
 
 _MOST_REPORT = 500  # characters of one report of progress
 

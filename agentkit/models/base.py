@@ -1,13 +1,26 @@
-"""The `Model` protocol: the one seam between the loop and whatever produces tokens."""
+"""The one seam between the loop and whatever produces tokens.
+
+`Model` is what the loop knows: a request goes in, the events of one reply come out. A run puts two
+wrappers around any model: `WindowedModel` sends what fits of a long conversation, `JournaledModel`
+gives the replies that a journal has. `Exchanges` tells the run what a model really sent and
+received, where the model says so by `tell_sent`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from agentkit.context import Count, PromptForm
-from agentkit.events import ModelEvent
-from agentkit.messages import ModelRequest
+from pydantic_core import from_json
+
+from agentkit.context import ContextWindow, Count, Fitted, PromptForm
+from agentkit.errors import ContextWindowError
+from agentkit.events import ModelEvent, ModelFinished, ReplyReceived, RequestSent
+from agentkit.journal import JournaledRun
+from agentkit.messages import JsonObject, ModelRequest, ToolDefinition
+from agentkit.wire import Reply
 
 
 class Model(Protocol):
@@ -54,3 +67,234 @@ class CountsPrompts(Protocol):
     async def count(self, wanted: Count) -> Sequence[int] | None:
         """The tokens of each text, or of the one prompt; None if nobody can tell."""
         ...
+
+
+# --- wrappers around any model -------------------------------------------------------------------
+
+
+class _Wrapper:
+    """A model that says of itself what the model inside it says."""
+
+    def __init__(self, inner: Model) -> None:
+        self._inner = inner
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def constrains(self) -> bool:
+        return self._inner.constrains
+
+    async def aclose(self) -> None:
+        """Closes the inner model."""
+        await self._inner.aclose()
+
+
+class WindowedModel(_Wrapper):
+    """Sends what the window makes of each request; the request itself stays whole.
+
+    A prompt that is too long is foreseen. Where the server is stricter than foreseen, less is sent
+    and it is asked once more.
+
+    Args:
+        inner: The model that is asked.
+        window: The window of the one run that this model serves.
+    """
+
+    def __init__(self, inner: Model, window: ContextWindow) -> None:
+        super().__init__(inner)
+        self._counts = inner if isinstance(inner, CountsPrompts) else None
+        self._window = window
+        self._tools: Sequence[ToolDefinition] = ()
+        self._declarations: Sequence[JsonObject] = ()
+
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Asks for one reply; see `Model.generate`.
+
+        Raises:
+            ContextWindowError: What must be kept of the conversation does not fit.
+            ModelError: The reply could not be had.
+            ServerNotReadyError: The server lacks something that the request needs.
+        """
+        form = await self._form(request)
+        if form is None:
+            async with aclosing(self._inner.generate(request)) as events:
+                async for event in events:
+                    yield event
+            return
+        refusal: ContextWindowError | None = None
+        while True:
+            fitted = await self._fitted(request, form, refusal)
+            yield fitted.within
+            if fitted.compacted is not None:
+                yield fitted.compacted
+            try:
+                async with aclosing(self._inner.generate(fitted.request)) as events:
+                    async for event in events:
+                        if isinstance(event, ModelFinished):
+                            self._window.observe(event.response.usage)
+                        yield event
+                return
+            except ContextWindowError as error:
+                if refusal is not None:
+                    raise
+                refusal = error
+                self._window.refused()
+
+    async def _form(self, request: ModelRequest) -> PromptForm | None:
+        if self._counts is not None:
+            return await self._counts.prompt_form(request)
+        if self._tools is not request.tools:  # the same object while they are the same
+            self._tools = request.tools
+            self._declarations = [tool.declaration for tool in request.tools]
+        return PromptForm(declarations=self._declarations)
+
+    async def _fitted(
+        self, request: ModelRequest, form: PromptForm, refusal: ContextWindowError | None
+    ) -> Fitted:
+        """What the window makes of the request, with the counts that it asks for."""
+        steps = self._window.fit(request, form)
+        try:
+            wanted = next(steps)
+            while True:
+                answer = None if self._counts is None else await self._counts.count(wanted)
+                wanted = steps.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # the generator's own result
+        except ContextWindowError as error:
+            if refusal is None:
+                raise
+            raise ContextWindowError(f"{refusal}; {error}") from refusal
+
+
+class JournaledModel(_Wrapper):
+    """Gives the replies that are recorded, and asks for the others.
+
+    A recorded reply is a fact: it is given also where the request would be another today, because
+    the code around it has changed.
+
+    Args:
+        inner: The model that is asked.
+        run: The run's record.
+    """
+
+    def __init__(self, inner: Model, run: JournaledRun) -> None:
+        super().__init__(inner)
+        self._run = run
+
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+        """Gives the next reply; see `Model.generate`. A recorded one comes without its deltas.
+
+        Raises:
+            ModelError: The reply could not be had.
+            JournalError: What went before could not be recorded.
+        """
+        if (recorded := self._run.recorded_reply(request.tool_choice)) is not None:
+            yield ModelFinished(recorded)
+            return
+        await self._run.keep()
+        events = self._inner.generate(request)
+        async with aclosing(events):
+            async for event in events:
+                yield event
+
+
+if TYPE_CHECKING:
+    _windowed: type[Model] = WindowedModel
+    _journaled: type[Model] = JournaledModel
+
+
+# --- what is really sent and received ------------------------------------------------------------
+# A model's events say what was meant. Who looks for a fault wants the request as it was sent, with
+# the settings, grammar and template arguments that the model added of its own, and the reply as it
+# came, before anything was read out of it. Each request repeats the one before and adds a little,
+# so what is told is the difference. Telling changes nothing of a call, and nobody has to listen.
+
+Told: TypeAlias = Callable[[RequestSent | ReplyReceived], None]
+
+
+class Exchanges:
+    """The requests of one run, each told by what is new in it.
+
+    Attributes:
+        open: The reply to the newest request, until it has ended.
+    """
+
+    def __init__(self) -> None:
+        self._messages = b"[]"
+        self._count = 0
+        self._fields = b"{}"
+        self.open: Reply | None = None
+
+    @contextmanager
+    def told_to(self, told: Told) -> Generator[None]:
+        """Tells what is sent and received within this block."""
+        token = _listening.set((self, told))
+        try:
+            yield
+        finally:
+            _listening.reset(token)
+            self.ended(told)
+
+    def ended(self, told: Told) -> None:
+        """Tells what came of the request that is open, whole or not."""
+        reply, self.open = self.open, None
+        if reply is not None:
+            told(
+                ReplyReceived(
+                    {
+                        "text": "".join(reply.text),
+                        "reasoning": "".join(reply.reasoning),
+                        "calls": [[call.name, "".join(call.arguments)] for call in reply.calls],
+                        "finish": reply.finish,
+                    }
+                )
+            )
+
+    def difference(self, messages: bytes, fields: bytes) -> RequestSent:
+        """What is new in a request.
+
+        Args:
+            messages: JSON text of its `messages`.
+            fields: JSON text of an object of everything else.
+        """
+        before = self._messages
+        if messages.startswith(before[:-1]):
+            same, rest = self._count, messages[len(before) - 1 :].lstrip(b",")
+            new: list[Any] = from_json(b"[" + rest)
+        else:
+            old, now = from_json(before), from_json(messages)
+            pairs = enumerate(zip(old, now, strict=False))
+            same = next((at for at, (a, b) in pairs if a != b), min(len(old), len(now)))
+            new = now[same:]
+        self._messages, self._count = messages, same + len(new)
+        before, self._fields = self._fields, fields
+        if fields == before:
+            return RequestSent(same, tuple(new), {})
+        body, known = from_json(fields), from_json(before)
+        changed = {name: value for name, value in body.items() if known.get(name) != value}
+        gone = tuple(name for name in known if name not in body)
+        return RequestSent(same, tuple(new), changed, gone)
+
+
+_listening: ContextVar[tuple[Exchanges, Told] | None] = ContextVar(
+    "agentkit_exchange", default=None
+)
+
+
+def tell_sent(body: bytes, messages: bytes, reply: Reply) -> None:
+    """Says that a request goes out.
+
+    Args:
+        body: The request's body, a JSON object whose first member is `messages`.
+        messages: The JSON text of that member.
+        reply: The reply, filled as it comes.
+    """
+    if (listening := _listening.get()) is not None:
+        exchanges, told = listening
+        exchanges.ended(told)  # of an attempt before this one
+        told(
+            exchanges.difference(messages, b"{" + body[len(b'{"messages":') + len(messages) + 1 :])
+        )
+        exchanges.open = reply

@@ -1,4 +1,7 @@
-"""How a server can be made to call tools, found out by asking it to: the ladder of control.
+"""How a server can be made to call tools: the ladder of control.
+
+A server stands on one of four rungs. `find_control` finds out on which, and `held_on` writes a
+request as it has to be sent there.
 
 Only replies tell. Servers ignore fields that they do not know, gateways drop them or pass them on,
 and a version says nothing of the proxy before it. So each rung forces something that no model says
@@ -11,7 +14,8 @@ for, an answer in JSON to a question for text.
 2. `tool_choice`: OpenAI's field, with `strict` tools. A forced call is a call; a free one is held
    to its schema if the server does that much.
 3. `json_schema`: OpenAI's `response_format`. A forced call comes as JSON, without the tools of the
-   server; free calls are free.
+   server: those are told in words, since a server refuses both at once, or lets the schema win
+   silently (vllm#16313). Free calls are free.
 4. `free`: the model is asked in words, and what comes back is checked.
 """
 
@@ -20,7 +24,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
@@ -39,10 +44,13 @@ from agentkit.messages import (
     ModelRequest,
     ModelResponse,
     ModelSettings,
+    ToolCall,
     ToolChoice,
     ToolDefinition,
     UserMessage,
 )
+from agentkit.policy import noted
+from agentkit.wire import forced, read_call
 
 PROBE: Final = "agentkit_probe"
 """The tool of the probing requests; a server of tests may know them by its name."""
@@ -121,11 +129,11 @@ async def _takes_grammar(ask: Ask) -> bool:
 async def _takes_tool_choice(ask: Ask) -> bool:
     tools = [_tool(_OTHER), _tool(PROBE)]
     dialect = Dialect(tools, Escape())
-    for forced, asked_for in ((PROBE, _OTHER), (_OTHER, PROBE)):
-        request = _request(tools, ToolChoice("required", name=forced), f"Call {asked_for}.")
-        fields = {"tool_choice": {"type": "function", "function": {"name": forced}}}
+    for name, asked_for in ((PROBE, _OTHER), (_OTHER, PROBE)):
+        request = _request(tools, ToolChoice("required", name=name), f"Call {asked_for}.")
+        fields = {"tool_choice": {"type": "function", "function": {"name": name}}}
         reply = await _unless_refused(ask(request, dialect, fields))
-        if reply is None or {call.name for call in reply.message.tool_calls} != {forced}:
+        if reply is None or {call.name for call in reply.message.tool_calls} != {name}:
             return False
     return True
 
@@ -187,3 +195,86 @@ def _is_ready(text: str) -> bool:
         return bool(read_exact(text) == {"ready": "yes"})
     except InexactError:
         return False
+
+
+# --- a request on its rung -----------------------------------------------------------------------
+
+
+def held_on(
+    control: Control | None, request: ModelRequest, dialect: Dialect
+) -> tuple[ModelRequest, JsonObject]:
+    """A request as it is sent on a rung, and the fields that hold its reply.
+
+    Args:
+        control: The rung; None where calls are not to be held.
+        request: The request.
+        dialect: The dialect of its tools.
+    """
+    if control == "grammar":
+        grammar = dialect.grammar(request.tool_choice)
+        return request, {} if grammar is None else {"structured_outputs": grammar}
+    if control is None or request.tool_choice.mode != "required":
+        return request, {}
+    if control == "tool_choice":
+        return request, forced(request.tool_choice)
+    offered = _offered(request)
+    if control == "json_schema":
+        declared = json.dumps([tool.declaration for tool in offered], ensure_ascii=False)
+        forms = [
+            {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string", "enum": [tool.name]},
+                    "arguments": tool.parameters,
+                },
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+            for tool in offered
+        ]
+        schema = forms[0] if len(forms) == 1 else {"anyOf": forms}
+        held = {"name": "tool_call", "schema": schema, "strict": True}
+        asked = noted(request.messages, f"{_FORM}{declared})")
+        return replace(request, messages=asked, tools=()), {
+            "response_format": {"type": "json_schema", "json_schema": held}
+        }
+    names = " or ".join(tool.name for tool in offered)
+    asked = noted(
+        request.messages,
+        f"(Call the tool {names} now, in your own tool call format, and write nothing else.)",
+    )
+    return replace(request, messages=asked), {}
+
+
+_FORM: Final = (
+    '(Answer with one JSON object and nothing else: {"name": NAME, "arguments": {…}}, a call of '
+    "one of these tools, as JSON Schema describes it:\n"
+)
+
+
+def read_json_call(
+    response: ModelResponse, request: ModelRequest, first_call: int
+) -> ModelResponse:
+    """The reply to a request on the rung `json_schema`, with its JSON as the call that it is.
+
+    A reply that holds no call of an offered tool stays as it is.
+    """
+    message = response.message
+    if message.tool_calls or response.finish_reason != "stop":
+        return response
+    read = read_call("", "", message.content or "")
+    name, arguments = read.arguments.get("name"), read.arguments.get("arguments")
+    known = {tool.name for tool in _offered(request)}
+    if read.malformed is not None or name not in known or not isinstance(arguments, dict):
+        return response
+    call = ToolCall(f"call_{first_call}", name, arguments)
+    return replace(
+        response,
+        message=replace(message, content=None, tool_calls=(call,)),
+        finish_reason="tool_calls",
+    )
+
+
+def _offered(request: ModelRequest) -> Sequence[ToolDefinition]:
+    named = request.tool_choice.name
+    return [tool for tool in request.tools if named in (None, tool.name)]

@@ -1,17 +1,24 @@
 """What is known of the server behind a model, each fact found out once for all runs.
 
+A `Server` holds the facts: its model, its window, whether that is a Gemma 4, what calls can be held
+to, its tokenizer and template. Each is a `Once`, asked of the server when somebody first wants it.
 Facts that could not be had because the server was away are asked for again; what it refuses, it
 refuses for good.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
 
 from agentkit.errors import (
     AgentKitError,
@@ -21,15 +28,20 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.gemma4.dialect import Dialect
-from agentkit.gemma4.fingerprint import PROBE, TemplateGeneration, fingerprint
-from agentkit.gemma4.profiles import is_gemma4
+from agentkit.gemma4.profiles import PROBE, TemplateGeneration, fingerprint, is_gemma4
 from agentkit.gemma4.tokens import CALL_OPEN, IDS
 from agentkit.messages import Control, ModelRequest, ModelResponse
 from agentkit.models.control import LOST, find_control, is_away
-from agentkit.models.detokenizer import Detokenizer, on_server
-from agentkit.models.local_tokenizer import CHECK, LocalTokenizer, places, require_tokenizers
-from agentkit.models.once import Once
-from agentkit.models.prompts import prompt_ids, spelled
+from agentkit.models.tokens import (
+    CHECK,
+    Detokenizer,
+    LocalTokenizer,
+    on_server,
+    places,
+    prompt_ids,
+    require_tokenizers,
+    spelled,
+)
 from agentkit.models.transport import Transport
 from agentkit.trace import get_logger
 from agentkit.wire import (
@@ -46,6 +58,104 @@ from agentkit.wire import (
     unknown_fields,
 )
 
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """A fact that is found out once, however many runs ask for it at the same moment.
+
+    The first who asks finds it out; who asks meanwhile waits for that, in any event loop. A failure
+    is not kept. Those who had waited then ask for themselves, all at once, so that none of them
+    waits for the time-outs of the others. A cancelled finder hands on to the next.
+
+    Args:
+        find: Finds the fact out.
+    """
+
+    def __init__(self, find: Callable[[], Awaitable[T]]) -> None:
+        self._find = find
+        self._lock = threading.Lock()
+        self._asking: _Asking | None = None
+        self._found: list[T] = []  # at most one: None is a fact too
+
+    @property
+    def known(self) -> T | None:
+        """The fact, if it was found out."""
+        return self._found[0] if self._found else None
+
+    async def get(self) -> T:
+        """The fact.
+
+        Raises:
+            Exception: Whatever finding it out raises.
+        """
+        while not self._found:
+            with self._lock:
+                asking, leads = self._asking or _Asking(), self._asking is None
+                self._asking = asking
+            if leads:
+                return await self._lead(asking)
+            if await asking.ended_in_failure():
+                return self._keep(await self._find())
+        return self._found[0]
+
+    async def _lead(self, asking: _Asking) -> T:
+        failed = False
+        try:
+            return self._keep(await self._find())
+        except Exception:
+            failed = True
+            raise
+        finally:
+            with self._lock:
+                self._asking = None
+            asking.end(failed)
+
+    def _keep(self, fact: T) -> T:
+        with self._lock:
+            if not self._found:
+                self._found.append(fact)
+        return self._found[0]
+
+
+class _Asking:
+    """Somebody is finding the fact out; others, maybe in other event loops, wait for the end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[anyio.lowlevel.EventLoopToken, anyio.Event]] = []
+        self._failed: bool | None = None
+
+    async def ended_in_failure(self) -> bool:
+        """Waits for the end; whether it was a failure."""
+        event = anyio.Event()
+        with self._lock:
+            if self._failed is not None:
+                return self._failed
+            self._waiting.append((anyio.lowlevel.current_token(), event))
+        await event.wait()
+        return bool(self._failed)
+
+    def end(self, failed: bool) -> None:
+        """Wakes all who wait."""
+        with self._lock:
+            self._failed = failed
+            waiting, self._waiting = self._waiting, []
+        here = anyio.lowlevel.current_token()
+        for token, event in waiting:
+            if token == here:
+                event.set()
+            else:  # from a thread: setting it from here would wait for that loop
+                threading.Thread(target=_set, args=(token, event), daemon=True).start()
+
+
+def _set(token: anyio.lowlevel.EventLoopToken, event: anyio.Event) -> None:
+    with suppress(RuntimeError):  # its loop has ended, and nobody waits there
+        anyio.from_thread.run_sync(event.set, token=token)
+
+
+# --- the facts -----------------------------------------------------------------------------------
+
 _log = get_logger()
 
 _REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
@@ -60,7 +170,7 @@ class Server:
     """The facts of one server. Each is shared by all runs, in whatever event loop they are.
 
     Args:
-        transport: To the server.
+        transport: Sends to the server.
         model: The served name that is wanted; None for the first that it lists.
         tokenizer: The checkpoint's `tokenizer.json`, or the folder that holds it, where the caller
             knows one.

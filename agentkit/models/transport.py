@@ -33,10 +33,40 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.messages import JsonObject
-from agentkit.models.timeouts import Timeouts
 from agentkit.redaction import keep_secret, public_address, secret_headers, secret_in_address
 from agentkit.stream import DONE, MAX_RESPONSE_BYTES, EventDecoder, read_json
-from agentkit.wire.refusals import error_in, refusal, words_of
+from agentkit.wire.server import error_in, refusal, words_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """The clocks of one model call, in seconds.
+
+    Attributes:
+        connect: To a TCP (and TLS) connection.
+        first_event: From the request to the first data event: queueing and prefill.
+        idle: Between two data events. Comments (keep-alives) do not count.
+        total: The whole call, all attempts and waits together.
+        retry: As long as this after the first attempt began, a new one may begin. A vLLM that
+            restarts needs minutes.
+
+    Raises:
+        ValueError: A clock does not run: only `retry` may be 0, for no second attempt.
+    """
+
+    connect: float = 5.0
+    first_event: float = 120.0
+    idle: float = 60.0
+    total: float = 1800.0
+    retry: float = 300.0
+
+    def __post_init__(self) -> None:
+        for clock in ("connect", "first_event", "idle", "total"):
+            if not (given := getattr(self, clock)) > 0:
+                raise ValueError(f"{clock} is {given}; give seconds above 0")
+        if not self.retry >= 0:
+            raise ValueError(f"retry is {self.retry}; give seconds, or 0 for no second attempt")
+
 
 _numbers = count()
 
@@ -344,21 +374,18 @@ class Transport:
         link = self.connection
         plain = link.base_url.startswith("http:")
         try:
-            return self._client_for(link, plain=plain)
+            return httpx2.AsyncClient(
+                # Without TLS no certificates are needed, and loading them costs 20 ms.
+                verify=False if plain and link.proxy is None else link.verify,
+                proxy=link.proxy,
+                trust_env=not link.is_loopback,
+                timeout=httpx2.Timeout(None, connect=self.timeouts.connect),
+                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+            )
         except (ImportError, ValueError) as error:  # a SOCKS proxy without socksio, no such scheme
             raise ServerNotReadyError(
                 f"{self.where} cannot be reached by proxy: {error}"
             ) from error
-
-    def _client_for(self, link: Connection, *, plain: bool) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            # Without TLS no certificates are needed, and loading them costs 20 ms.
-            verify=False if plain and link.proxy is None else link.verify,
-            proxy=link.proxy,
-            trust_env=not link.is_loopback,
-            timeout=httpx2.Timeout(None, connect=self.timeouts.connect),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
-        )
 
     def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
         try:

@@ -44,16 +44,12 @@ from agentkit.messages import (
     next_call_number,
 )
 from agentkit.mistakes import explains
-from agentkit.models.base import CountsPrompts, Model
-from agentkit.models.counting import PromptCounter
-from agentkit.models.evidence import Evidence, believed, may_hold_calls
-from agentkit.models.exchange import tell_sent
-from agentkit.models.json_calls import asked_in_words, json_request, json_response
-from agentkit.models.language import Languages
-from agentkit.models.repeats import RepeatWatch
+from agentkit.models.base import CountsPrompts, Model, tell_sent
+from agentkit.models.control import held_on, read_json_call
+from agentkit.models.evidence import Evidence, RepeatWatch, believed, may_hold_calls
+from agentkit.models.prompt import Languages, PromptCounter
 from agentkit.models.server import Server
-from agentkit.models.timeouts import Timeouts
-from agentkit.models.transport import Connection, Transport
+from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.trace import get_logger
 from agentkit.wire import (
@@ -62,11 +58,10 @@ from agentkit.wire import (
     ServedModel,
     constrains_itself,
     encode_request,
-    forced,
 )
 
 DEFAULT_MAX_TOKENS = 8192
-"""Tokens of one reply where nobody says otherwise: room for a long thought and an answer, and an
+"""Tokens of one reply where nobody says otherwise: room for long reasoning and an answer, and an
 end to a model that repeats itself."""
 
 _LONGEST_RETRY_AFTER = 60.0
@@ -224,7 +219,7 @@ class VLLMModel:
         request = replace(request, settings=self._complete(request, served))
         language = await self._languages.of(request.tools)
         control = await self._control(request)
-        sent, held = self._held(request, language.dialect, control)
+        sent, held = held_on(control, request, language.dialect)
         if sent.tools is not request.tools:
             language = await self._languages.of(sent.tools)
         messages = language.encoder.encode(sent.messages)
@@ -255,7 +250,7 @@ class VLLMModel:
         first = next_call_number(request.messages)
         server = decoder.finish(first)
         if "response_format" in held:
-            server = json_response(server, request, first)
+            server = read_json_call(server, request, first)
         response = await self._read(request, server, decoder.reply, language.dialect, held, first)
         if rest := decoder.held(response.message):
             yield TextDelta(rest)
@@ -272,22 +267,6 @@ class VLLMModel:
             return await self._server.control.get()
         except ModelError:
             return None  # the server is away; asked again with the next request
-
-    def _held(
-        self, request: ModelRequest, dialect: Dialect, control: Control | None
-    ) -> tuple[ModelRequest, JsonObject]:
-        """The request as it is sent on this rung, and the fields that hold its reply."""
-        required = request.tool_choice.mode == "required"
-        if control == "grammar":
-            grammar = dialect.grammar(request.tool_choice)
-            return request, {} if grammar is None else {"structured_outputs": grammar}
-        if not required or control is None:
-            return request, {}
-        if control == "tool_choice":
-            return request, forced(request.tool_choice)
-        if control == "json_schema":
-            return json_request(request)
-        return asked_in_words(request), {}
 
     async def _read(
         self,
@@ -361,13 +340,8 @@ class VLLMModel:
         """A reply's JSON texts: many when streaming, one when not."""
         if self._stream:
             return self._transport.stream(_CHAT, body, deadline=deadline)
-        return self._whole(body, deadline)
-
-    async def _whole(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
         left = max(deadline - anyio.current_time(), 0)
-        async with aclosing(self._transport.reply(_CHAT, body, within=left)) as payloads:
-            async for payload in payloads:
-                yield payload
+        return self._transport.reply(_CHAT, body, within=left)
 
     async def served(self) -> ServedModel:
         """What the server says of the model; asked once.

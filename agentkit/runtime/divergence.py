@@ -1,20 +1,135 @@
-"""The first place where a replay is not what was recorded, as text that a person can read."""
+"""What a replay compares, and the first place where it differs, as text that a person can read.
+
+In: two events, two requests or two contexts, the recorded one first. Out: a `Divergence` with a
+unified diff, or None where both would be written alike in a run file. A secret that was registered
+is left out of both before they are compared, and so is never shown.
+"""
 
 from __future__ import annotations
 
 import difflib
 import json
 import math
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from agentkit.context import Context
 from agentkit.context.settings import under
-from agentkit.events import PromptFitted, as_json
+from agentkit.events import (
+    ApprovalDecided,
+    ApprovalNeeded,
+    CallRepaired,
+    Event,
+    PromptFitted,
+    RunFinished,
+    RunResult,
+    StepFinished,
+    ToolFinished,
+    ToolStarted,
+    as_json,
+)
 from agentkit.messages import AssistantMessage, Message, ModelRequest, ToolDefinition, ToolMessage
+from agentkit.policy import Approve, Decision, Deny, Edit, Grant
 from agentkit.schema.phrases import many
 from agentkit.trace import without_secrets
+
+# --- what is compared -----------------------------------------------------------------------------
+
+
+Key: TypeAlias = tuple[str, int, str]
+"""Kind, step, and which one of that kind in the step."""
+
+
+def key_of(event: Event) -> Key | None:
+    """Which event of a run it is; None for those that a replay does not compare."""
+    match event:
+        case StepFinished() | RunFinished():
+            part = ""
+        case ToolStarted(call=call) | ToolFinished(call=call) | ApprovalNeeded(call=call):
+            part = call.id
+        case CallRepaired(call=call, rung=rung):
+            part = f"{rung} {call.id}"
+        case ApprovalDecided(id=part):
+            pass
+        case _:
+            return None
+    return type(event).__name__, event.step, part
+
+
+def aspects(recorded: Event, replayed: Event) -> Iterator[tuple[str, object, object]]:
+    """What is compared of two events, and what to call it."""
+    match recorded, replayed:
+        case StepFinished() as old, StepFinished() as new:
+            yield "the model's reply", old.message, new.message
+            ends = [old.finish_reason, old.usage], [new.finish_reason, new.usage]
+            yield "how the reply ended", *ends
+        case ToolStarted() as old, ToolStarted() as new:
+            yield f"arguments of the call {old.call.name}", old.call, new.call
+        case ToolFinished() as old, ToolFinished() as new:
+            yield f"the call {old.call.name}", old.call, new.call
+            yield f"result of the call {old.call.name}", old.result, new.result
+        case ApprovalNeeded() as old, ApprovalNeeded() as new:
+            yield said(old), [old.call, old.target], [new.call, new.target]
+        case RunFinished() as old, RunFinished() as new:
+            yield from _ends(old.result, new.result)
+        case _:
+            yield said(recorded), recorded, replayed
+
+
+def _ends(old: RunResult[Any], new: RunResult[Any]) -> Iterator[tuple[str, object, object]]:
+    ends = [old.stop_reason, old.explanation], [new.stop_reason, new.explanation]
+    yield "how the run ended", *ends
+    yield "output of the run", old.said, new.said
+    yield "what the run spent", [old.steps, old.usage], [new.steps, new.usage]
+
+
+def said(event: Event) -> str:
+    """An event in words."""
+    match event:
+        case StepFinished(step=step):
+            return f"step {step}"
+        case ToolStarted(call=call):
+            return f"the call {call.name} ran"
+        case ToolFinished(call=call):
+            return f"the call {call.name} had a result"
+        case CallRepaired(call=call):
+            return f"the call {call.name} was repaired"
+        case ApprovalNeeded(call=call):
+            return f"a person was asked about the call {call.name}"
+        case ApprovalDecided():
+            return "a person decided on a call"
+        case _:
+            return type(event).__name__
+
+
+def decisions_of(events: Sequence[Event]) -> dict[tuple[str, str], deque[ApprovalDecided]]:
+    """What people decided, by whether they were asked in this part or while it was paused."""
+    asked: set[str] = set()
+    found: dict[tuple[str, str], deque[ApprovalDecided]] = defaultdict(deque)
+    for event in events:
+        if isinstance(event, ApprovalNeeded):
+            asked.add(event.id)
+        elif isinstance(event, ApprovalDecided):
+            found["asked" if event.id in asked else "paused", event.id].append(event)
+            asked.discard(event.id)
+    return found
+
+
+def decision_of(event: ApprovalDecided) -> Decision:
+    """The decision that an event tells of."""
+    match event.decision:
+        case "approve":
+            return Approve(None if event.grant is None else Grant(**event.grant))
+        case "deny":
+            return Deny(event.reason)
+        case "edit":
+            return Edit(event.arguments or {})
+
+
+# --- the first difference -------------------------------------------------------------------------
+
 
 _CONTEXT = 2
 _LONGEST_LINE = 160
@@ -137,7 +252,7 @@ def _whose(message: Message) -> str:
     return f"{message.role} {message.name}" if isinstance(message, ToolMessage) else message.role
 
 
-# --- as lines ----------------------------------------------------------------------------------
+# --- as lines -------------------------------------------------------------------------------------
 
 
 def _as_json(value: object) -> Any:

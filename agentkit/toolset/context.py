@@ -1,12 +1,14 @@
-"""What instructions and tools may know of the run they serve."""
+"""What instructions and tools may know of the run that they serve, and of the process it is in."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -131,3 +133,40 @@ def idempotency_key(run_id: str, step: int, index: int, call: ToolCall) -> str:
     parts: list[Any] = [run_id, step, index, call.name, call.arguments]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# --- programs that this process starts -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A program that this process starts outside of any sandbox, such as an MCP server.
+
+    Whoever starts one notes it (`note_launch`), and whoever lets a model run commands keeps those
+    commands from changing what is noted (`launched`).
+
+    Attributes:
+        command: The program, as a path or as a name on PATH, and its arguments.
+        folder: Where it runs.
+    """
+
+    command: tuple[str, ...]
+    folder: str
+
+
+_LAUNCHED: set[Launch] = set()
+
+
+def note_launch(command: Sequence[str], folder: str | Path | None = None) -> None:
+    """Notes that this process starts a program, now or later.
+
+    Args:
+        command: The program and its arguments.
+        folder: Where it runs; None for the working directory.
+    """
+    _LAUNCHED.add(Launch(tuple(command), os.path.abspath(folder or os.getcwd())))
+
+
+def launched() -> tuple[Launch, ...]:
+    """Everything noted since this process began."""
+    return tuple(_LAUNCHED)

@@ -5,24 +5,19 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
+from typing_extensions import Unpack
+
 from agentkit.errors import ToolDefinitionError
-from agentkit.messages import JsonObject, ToolDefinition
+from agentkit.messages import ToolDefinition
 from agentkit.mistakes import explains
 from agentkit.schema.annotations import definition_of, place_of
 from agentkit.schema.signature import Signature, signature_of
 from agentkit.toolset.context import RunContext, ToolContext
 from agentkit.toolset.options import (
-    UNLABELLED,
-    ApprovalRule,
-    Effect,
-    Label,
-    LockKey,
-    Probe,
-    TargetOf,
+    ToolKeywords,
     ToolOptions,
     problem_with,
     problem_with_name,
@@ -33,7 +28,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 D = TypeVar("D")
 S = TypeVar("S")
-
 
 _APPROVAL = 'write approval="always"'
 _ANNOTATED = "annotate the function's parameters; its schema is made of them"
@@ -66,20 +60,7 @@ def tool(
 def tool(function: Callable[P, R], /) -> Tool[P, R, object]: ...
 @overload
 def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    effect: Effect = "once",
-    timeout: float | None = None,
-    retries: int = 0,
-    labels: AbstractSet[Label] = UNLABELLED,
-    lock: LockKey = False,
-    approval: ApprovalRule = "policy",
-    target: TargetOf = None,
-    output_cap: int | None = None,
-    examples: tuple[JsonObject, ...] = (),
-    strict: bool = True,
-    probe: Probe | None = None,
+    *, name: str | None = None, description: str | None = None, **options: Unpack[ToolKeywords]
 ) -> _Maker: ...
 @explains(
     "@tool",
@@ -99,6 +80,7 @@ def tool(
         "failure_error_function": "raise ToolError(text) in the tool",
         "tags": "write labels={…}",
     },
+    ToolKeywords,
 )
 def tool(
     function: Callable[P, R] | None = None,
@@ -106,17 +88,7 @@ def tool(
     *,
     name: str | None = None,
     description: str | None = None,
-    effect: Effect = "once",
-    timeout: float | None = None,
-    retries: int = 0,
-    labels: AbstractSet[Label] = UNLABELLED,
-    lock: LockKey = False,
-    approval: ApprovalRule = "policy",
-    target: TargetOf = None,
-    output_cap: int | None = None,
-    examples: tuple[JsonObject, ...] = (),
-    strict: bool = True,
-    probe: Probe | None = None,
+    **options: Unpack[ToolKeywords],
 ) -> Tool[P, R, Any] | Callable[[Callable[P, R]], Tool[P, R, Any]]:
     """Makes a tool of a typed callable: a function, method, partial or object; sync or async.
 
@@ -125,39 +97,29 @@ def tool(
             the descriptions.
         name: Instead of the function's own name.
         description: Instead of the docstring's.
-        effect: What running it twice would do: `pure`, `idempotent`, `probed` or `once`.
-        timeout: Seconds for one attempt.
+        effect: What running it twice would do: `pure`, `idempotent`, `probed` or, by default,
+            `once`.
+        timeout: Seconds for one attempt; by default as long as it takes.
         retries: Further attempts after a failure that may pass; not with `once`.
         labels: What it can reach: `reads_private`, `reads_untrusted`, `writes`, `egress`, `exec`;
             an empty set for nothing. Without labels it counts as having them all under a policy.
         lock: Which calls must not run at the same time: the name of a parameter, True for all.
-        approval: Whether a call needs a person: by policy, `always`, by its arguments, or `never`,
-            which no policy heeds.
+        approval: Whether a call needs a person: by default the policy decides; `always`, a
+            function of the arguments, or `never`, which no policy heeds.
         target: What a call would really touch, for a person who is asked: the name of a parameter,
             or a function of the checked arguments.
-        output_cap: Most characters of a result that the model reads.
+        output_cap: Most characters of a result that the model reads; by default all.
         examples: Arguments of good calls.
-        strict: A parameter without annotation is an error; otherwise it takes any JSON.
+        strict: Whether a parameter without annotation is an error, as it is by default; False lets
+            it take any JSON.
         probe: With `probed`: asked after a crash whether the call took effect; see `Probe`.
 
     Raises:
         ToolDefinitionError: The function cannot be called by a model, or the declarations
             contradict each other.
     """
-    options = ToolOptions(
-        effect=effect,
-        timeout=timeout,
-        retries=retries,
-        labels=labels,
-        lock=lock,
-        approval=approval,
-        target=target,
-        output_cap=output_cap,
-        examples=examples,
-        strict=strict,
-        probe=probe,
-    )
-    build = partial(make_tool, options=options, name=name, description=description)
+    declared = ToolOptions(**options)
+    build = partial(make_tool, options=declared, name=name, description=description)
     return build if function is None else build(function)
 
 

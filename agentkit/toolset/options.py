@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, TypedDict, cast, get_args
 
 from agentkit.messages import JsonObject
 
@@ -20,7 +20,7 @@ Label: TypeAlias = Literal["reads_private", "reads_untrusted", "writes", "egress
 """What a tool can reach. A policy decides from these what runs and what needs a person."""
 
 LABELS: Final[frozenset[Label]] = frozenset(get_args(Label))
-"""All there are."""
+"""Every label that there is."""
 
 
 class Unlabelled(frozenset[Label]):
@@ -43,11 +43,11 @@ def known_labels(labels: Iterable[str]) -> frozenset[Label]:
     for unknown in sorted(given - LABELS):
         close = difflib.get_close_matches(unknown, sorted(LABELS), 1, 0.5)
         guess = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"there is no label {unknown!r}.{guess} There are {', '.join(_ORDER)}.")
+        raise ValueError(
+            f"there is no label {unknown!r}.{guess} There are {', '.join(get_args(Label))}."
+        )
     return cast("frozenset[Label]", frozenset(given))
 
-
-_ORDER: Final = get_args(Label)
 
 ApprovalRule: TypeAlias = Literal["policy", "always", "never"] | Callable[[Mapping[str, Any]], bool]
 """Who decides whether a call needs a person: the run's policy, a person always, or a function of
@@ -78,6 +78,25 @@ Probe: TypeAlias = Callable[[Mapping[str, Any], Any], Happened | Awaitable[Happe
 """Finds out what came of a call that a crash interrupted, from its checked arguments and its
 `ToolContext`: `Happened`, or None if it did not and is to run. A `ToolError` says that it cannot
 be known."""
+
+
+class ToolKeywords(TypedDict, total=False):
+    """The keywords of `@tool` that make its `ToolOptions`, for type checkers and editors.
+
+    A type checker reads no keywords out of a dataclass; a test holds the two equal.
+    """
+
+    effect: Effect
+    timeout: float | None
+    retries: int
+    labels: AbstractSet[Label]
+    lock: LockKey
+    approval: ApprovalRule
+    target: TargetOf
+    output_cap: int | None
+    examples: tuple[JsonObject, ...]
+    strict: bool
+    probe: Probe | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.exact import InexactError, NotJsonError, read_exact
-from agentkit.gemma4.names import resolve_name
+from agentkit.gemma4.wrong_forms import resolve_name
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest
 from agentkit.schema.limits import short
@@ -120,7 +120,6 @@ class Toolset(ToolSource):
         return f"Toolset({', '.join(self._tools)})"
 
     def get(self, name: str) -> Tool[..., Any] | None:
-        """The tool of that name."""
         return self._tools.get(name)
 
     @property
@@ -129,8 +128,8 @@ class Toolset(ToolSource):
         return self._definitions
 
     @asynccontextmanager
-    async def for_run(self, context: RunContext[Any]) -> AsyncGenerator[Toolset, None]:  # noqa: ARG002 - a fixed set is the same for all
-        """Itself."""
+    async def for_run(self, context: RunContext[Any]) -> AsyncGenerator[Toolset, None]:  # noqa: ARG002 - nothing here depends on the run
+        """The set itself, which is the same for every run."""
         yield self
 
     # --- calls -----------------------------------------------------------------------------
@@ -149,7 +148,7 @@ class Toolset(ToolSource):
     def resolve_name(self, name: str) -> str | None:
         """The tool that was certainly meant by a name that is not quite one.
 
-        See `agentkit.gemma4.names`. None if no tool, or more than one, fits.
+        See `agentkit.gemma4.wrong_forms`. None if no tool, or more than one, fits.
         """
         return resolve_name(name, self._tools)
 
@@ -255,15 +254,11 @@ def _unread(name: str, text: str) -> str:
     except NotJsonError:
         pass
     except InexactError as why:
-        return _untaken(name, str(why))
+        return f"Error: {name} was not run. Its arguments were not taken: {why}. Call it again."
     return (
         f"Error: {name} was not run. Its arguments are no JSON object: {short(text)}. "
         "Call it again with an object."
     )
-
-
-def _untaken(name: str, why: str) -> str:
-    return f"Error: {name} was not run. Its arguments were not taken: {why}. Call it again."
 
 
 # --- sources -----------------------------------------------------------------------------------

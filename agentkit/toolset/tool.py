@@ -1,4 +1,9 @@
-"""`@tool`, and a call that fits its tool."""
+"""`Tool`: a function a model can call; and `ValidatedCall`: a call that fits it.
+
+In: a definition for the model, a function, and something that checks arguments. Out: for each of a
+model's calls either a `ValidatedCall`, which knows how the function is called, or a `ToolResult`
+that tells the model what is wrong. Nothing here runs a tool.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +22,7 @@ from typing import (
     ParamSpec,
     Protocol,
     cast,
+    get_origin,
     overload,
 )
 
@@ -24,11 +30,11 @@ from typing_extensions import TypeVar
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject, ToolCall, ToolDefinition, ToolResult
-from agentkit.schema.annotations import place_of
-from agentkit.schema.feedback import Problem, feedback
-from agentkit.toolset.context import ToolContext
-from agentkit.toolset.finish import finish, finish_async
-from agentkit.toolset.from_schema import SchemaArguments
+from agentkit.schema.annotations import evaluate, namespace_of, place_of
+from agentkit.schema.drafts import UnusableSchemaError
+from agentkit.schema.feedback import MOST_PROBLEMS, Problem, feedback, unknown_key
+from agentkit.schema.foreign import ForeignArguments
+from agentkit.toolset.context import RunContext, ToolContext
 from agentkit.toolset.options import (
     LABELS,
     Effect,
@@ -38,7 +44,7 @@ from agentkit.toolset.options import (
     problem_with,
     problem_with_name,
 )
-from agentkit.toolset.results import tool_result
+from agentkit.toolset.results import result_text, tool_result
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -81,7 +87,7 @@ class ValidatedCall:
         return partial(finish_async if self.tool.is_async else finish, function, context)
 
     def result(self, value: object) -> ToolResult:
-        """The result of the call, given what the function returned."""
+        """The result of the call whose function returned that value."""
         return tool_result(self.call.id, value, cap=self.tool.options.output_cap)
 
     @property
@@ -123,11 +129,11 @@ class Tool(Generic[P, R, DepsT]):
     """A function a model can call. Calling it from Python is calling the function.
 
     Attributes:
-        definition: Name, description and JSON Schema of the arguments.
-        function: The function itself.
-        options: What it declares about itself.
-        signature: Checks arguments.
-        place: Where it is written: name, file, line.
+        definition: What the model is told: name, description and JSON Schema of the arguments.
+        function: What runs.
+        options: What the tool declares about itself.
+        signature: Checks arguments and hands them to the function.
+        place: Where the function is written: name, file, line.
         receiver: It is a method waiting for its instance: `shop.refund`, not `Shop.refund`.
     """
 
@@ -159,7 +165,7 @@ class Tool(Generic[P, R, DepsT]):
         Args:
             name: What the model calls.
             description: When to use it.
-            schema: Of the arguments object: JSON Schema of any draft, or OpenAPI. What of it
+            schema: The arguments object, as JSON Schema of any draft or as OpenAPI. What of it
                 cannot be checked is left to the function; see `Tool.unchecked`.
             function: Sync or async. It gets the arguments by name, as plain JSON, and the context
                 in a parameter annotated as `ToolContext`, if it has one.
@@ -188,12 +194,10 @@ class Tool(Generic[P, R, DepsT]):
 
     @property
     def name(self) -> str:
-        """The name the model calls."""
         return self.definition.name
 
     @property
     def effect(self) -> Effect:
-        """What a second run would do."""
         return self.options.effect
 
     @property
@@ -204,12 +208,10 @@ class Tool(Generic[P, R, DepsT]):
 
     @property
     def timeout(self) -> float | None:
-        """Seconds for one attempt."""
         return self.options.timeout
 
     @property
     def retries(self) -> int:
-        """Further attempts after a failure that may pass."""
         return self.options.retries
 
     @property
@@ -246,3 +248,147 @@ class Tool(Generic[P, R, DepsT]):
             text = feedback(self.name, found)
             return ToolResult(call.id, text, is_error=True, kind="invalid_arguments")
         return ValidatedCall(call, cast("Tool[..., Any]", self), types.MappingProxyType(found))
+
+
+# --- to its end ----------------------------------------------------------------------------------
+
+
+def finish(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
+    """The value of a sync callable; an awaitable where it turns out to be async after all."""
+    value = function()
+    if inspect.isasyncgen(value):
+        return finish_async(lambda: value, context)
+    if not inspect.isgenerator(value):
+        return value
+    parts: list[Any] = []
+    while not context.cancelled:
+        try:
+            part = next(value)
+        except StopIteration as end:
+            return _joined(parts) if end.value is None else end.value
+        parts.append(part)
+        context.report(result_text(part))
+    value.close()
+    return _joined(parts)
+
+
+async def finish_async(function: Callable[[], Any], context: ToolContext[Any]) -> Any:
+    """The value of an async callable: awaited, or its parts joined."""
+    value = function()
+    if not inspect.isasyncgen(value):
+        return await value
+    parts: list[Any] = []
+    async for part in value:
+        parts.append(part)
+        context.report(result_text(part))
+    return _joined(parts)
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Texts as one text; other parts as the list they are."""
+    return "".join(parts) if all(isinstance(part, str) for part in parts) else parts
+
+
+# --- arguments by a JSON Schema ------------------------------------------------------------------
+
+
+class SchemaArguments:
+    """Checks a model's arguments by a JSON Schema; the function gets them as keywords, plain JSON.
+
+    Args:
+        schema: The JSON Schema of the arguments object, of any draft.
+        function: Has a parameter for each property, or `**arguments`. A parameter annotated as
+            `ToolContext` gets the context, and is not the model's to fill.
+        place: Where the tool comes from, for messages.
+
+    Attributes:
+        schema: The same schema as draft 2020-12.
+        unchecked: What of the schema cannot be checked, each in a few words.
+
+    Raises:
+        ToolDefinitionError: The schema describes no arguments, or the function does not take them.
+    """
+
+    def __init__(self, schema: object, function: Callable[..., Any], place: str) -> None:
+        try:
+            self._foreign = ForeignArguments(schema)
+        except UnusableSchemaError as error:
+            raise ToolDefinitionError(f"{place}: {error}") from None
+        self.schema: JsonObject = self._foreign.schema
+        self.unchecked = self._foreign.unchecked
+        try:
+            parameters = inspect.signature(function).parameters
+        except (TypeError, ValueError) as error:
+            raise ToolDefinitionError(
+                f"{place}: its function has no signature that Python can tell ({error}); wrap it "
+                "in a `def` with `**arguments`"
+            ) from None
+        self._context = _context_parameter(function, parameters)
+        self._open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        self._check_function(parameters, place)
+
+    def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
+        """The values by name, or all that is wrong."""
+        found = self._foreign.check(arguments)
+        if self._open or isinstance(found, list):
+            return found
+        known = tuple(self.schema.get("properties", {}))
+        extra = [key for key in found if key not in known][:MOST_PROBLEMS]
+        return [Problem(key, None, unknown_key(key, known)) for key in extra] or found
+
+    def call_arguments(
+        self, values: Mapping[str, Any], injected: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The context by position where the function takes it so, and all else by name."""
+        if self._context is None:
+            return [], dict(values)
+        if self._context.kind is inspect.Parameter.POSITIONAL_ONLY:
+            return [injected], dict(values)
+        return [], {**values, self._context.name: injected}
+
+    def _check_function(self, parameters: Mapping[str, inspect.Parameter], place: str) -> None:
+        properties = self.schema.get("properties", {})
+        by_name = {
+            name: p
+            for name, p in parameters.items()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p is not self._context
+        }
+        context = self._context
+        if context and context.kind is not context.POSITIONAL_ONLY and context.name in properties:
+            raise ToolDefinitionError(
+                f"{place}: the schema has a property {context.name!r}, and so is the function's "
+                f"context called; rename the parameter, or write `{context.name}, /`"
+            )
+        if not self._open and (lost := [name for name in properties if name not in by_name]):
+            raise ToolDefinitionError(
+                f"{place}: its function takes no {', '.join(lost)}, which the schema has; give it "
+                "a parameter of each name, or `**arguments`"
+            )
+        free = [n for n, p in by_name.items() if p.default is p.empty and n not in properties]
+        needed = [
+            name
+            for name, p in parameters.items()
+            if p.kind is p.POSITIONAL_ONLY and p is not context and p.default is p.empty
+        ]
+        if free or needed:
+            raise ToolDefinitionError(
+                f"{place}: its function needs {', '.join([*free, *needed])}, which the schema does "
+                "not have; arguments come by name"
+            )
+
+
+def _context_parameter(
+    function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
+) -> inspect.Parameter | None:
+    namespace = namespace_of(function)
+    for name, parameter in parameters.items():
+        if parameter.annotation is parameter.empty:
+            continue
+        try:
+            annotation = evaluate({name: parameter.annotation}, namespace)[name]
+        except Exception:  # noqa: BLE001, S112 - evaluating user code can raise anything; other annotations do not matter here
+            continue
+        kinds = (ToolContext, RunContext)
+        if annotation in kinds or get_origin(annotation) in kinds:
+            return parameter
+    return None

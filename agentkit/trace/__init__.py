@@ -13,18 +13,27 @@ writes to a record (`runs delete` removes one whole).
 
 from agentkit.logs import get_logger
 from agentkit.redaction import keep_secret, secret_headers, without_secrets
-from agentkit.trace.library import JOURNAL, Library, open_run
+from agentkit.trace.library import (
+    JOURNAL,
+    Library,
+    RunFiles,
+    open_run,
+    run_file_name,
+    runs_directory,
+)
 from agentkit.trace.printable import moment, printable
 from agentkit.trace.recording import (
+    Part,
+    Ran,
     Recording,
+    Step,
     Timed,
     TraceError,
+    parts_of,
     read_events,
     read_file,
     requests_of,
 )
-from agentkit.trace.runfile import RunFiles, run_file_name, runs_directory
-from agentkit.trace.steps import Part, Ran, Step, parts_of
 
 __all__ = [
     "JOURNAL",

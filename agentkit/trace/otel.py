@@ -8,13 +8,20 @@
 Needs the extra `otel`. Where spans go is your own business: give a tracer provider, or set the
 global one as ever. Exporting happens in the SDK's own threads, so that a slow collector does not
 slow a run.
+
+The names are those of the conventions' version 1.41 (status: development), which
+`opentelemetry-semantic-conventions` 0.66 lists as
+`opentelemetry.semconv._incubating.attributes.gen_ai_attributes`; they are spelled here so that the
+package is not needed. What they have no word for is named `agentkit.*`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from contextvars import Token
 from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
 
 from agentkit.events import (
     Event,
@@ -25,11 +32,23 @@ from agentkit.events import (
     StepStarted,
     ToolFinished,
     ToolStarted,
+    as_json,
 )
-from agentkit.messages import Message, ModelRequest, ToolDefinition
+from agentkit.messages import (
+    AssistantMessage,
+    Content,
+    JsonObject,
+    Message,
+    ModelRequest,
+    ModelSettings,
+    TextPart,
+    ToolCall,
+    ToolDefinition,
+    ToolMessage,
+    Usage,
+)
 from agentkit.mistakes import install
-from agentkit.redaction import redacted
-from agentkit.trace import semconv
+from agentkit.redaction import redacted, without_secrets
 
 try:
     from opentelemetry import context as otel_context
@@ -119,7 +138,7 @@ class OpenTelemetryObserver:
     def _begin(self, event: RunStarted) -> _Run:
         name = f"invoke_agent {self._agent}" if self._agent else "invoke_agent"
         span = self._tracer.start_span(
-            name, kind=SpanKind.INTERNAL, attributes=semconv.run_attributes(event, self._agent)
+            name, kind=SpanKind.INTERNAL, attributes=run_attributes(event, self._agent)
         )
         context = set_span_in_context(span)
         # What runs inside, a tool's own spans or a sub-agent's, finds its parent here.
@@ -133,11 +152,11 @@ class OpenTelemetryObserver:
             call.span.end()
         failed = result.stop_reason == "error"
         if failed and run.asked_at is not None:
-            attributes = semconv.chat_attributes(run_id, run.model, None)
+            attributes = chat_attributes(run_id, run.model, None)
             span = self._chat(run, attributes, run.asked_at)
             _failed(span, "error")
             span.end()
-        run.span.set_attributes(semconv.usage_attributes(result.usage))
+        run.span.set_attributes(usage_attributes(result.usage))
         run.span.set_attribute("agentkit.stop_reason", result.stop_reason)
         run.span.set_attribute("agentkit.steps", result.steps)
         if failed:
@@ -150,17 +169,17 @@ class OpenTelemetryObserver:
     def _called(self, run_id: str, run: _Run, event: ModelCalled) -> None:
         run.asked_at, run.model = None, event.model
         end = time.time_ns()
-        attributes = semconv.chat_attributes(run_id, event.model, event.settings)
-        attributes |= semconv.result_attributes(event)
+        attributes = chat_attributes(run_id, event.model, event.settings)
+        attributes |= result_attributes(event)
         if self._content:
             run.messages[event.same :] = event.messages
             run.tools = run.tools if event.tools is None else event.tools
             request = ModelRequest(tuple(run.messages), run.tools)
-            attributes |= semconv.chat_content(request, event)
+            attributes |= chat_content(request, event)
         span = self._chat(run, attributes, end - int(event.seconds * 1e9))
         span.end(end)
 
-    def _chat(self, run: _Run, attributes: semconv.Attributes, start: int) -> Span:
+    def _chat(self, run: _Run, attributes: Attributes, start: int) -> Span:
         return self._tracer.start_span(
             f"chat {run.model}",
             context=run.context,
@@ -172,9 +191,9 @@ class OpenTelemetryObserver:
     # --- tool calls ---
 
     def _call_started(self, run: _Run, event: ToolStarted) -> None:
-        attributes = semconv.call_attributes(event.call)
+        attributes = call_attributes(event.call)
         if self._content:
-            attributes |= semconv.call_content(event.call)
+            attributes |= call_content(event.call)
         span = self._tracer.start_span(
             f"execute_tool {event.call.name}", context=run.context, attributes=attributes
         )
@@ -187,7 +206,7 @@ class OpenTelemetryObserver:
         if call is None:  # refused, or known already: nothing ran
             return
         if self._content:
-            call.span.set_attributes(semconv.result_content(event))
+            call.span.set_attributes(result_content(event))
         if event.result.is_error:
             _failed(call.span, event.result.kind)
         call.span.end()
@@ -195,5 +214,155 @@ class OpenTelemetryObserver:
 
 
 def _failed(span: Span, kind: str, why: str | None = None) -> None:
-    span.set_attribute(semconv.ERROR_TYPE, kind)
+    span.set_attribute(ERROR_TYPE, kind)
     span.set_status(Status(StatusCode.ERROR, why))
+
+
+# --- the conventions' words -----------------------------------------------------------------------
+
+
+Value: TypeAlias = str | bool | int | float | Sequence[str]
+Attributes: TypeAlias = dict[str, Value]
+
+ERROR_TYPE: Final = "error.type"
+PROVIDER: Final = "vllm"
+"""The conventions have no name for it; a custom value is allowed where none of theirs applies."""
+
+_SETTINGS: Final[Mapping[str, str]] = {
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "top_k": "gen_ai.request.top_k",
+    "seed": "gen_ai.request.seed",
+    "max_tokens": "gen_ai.request.max_tokens",
+    "stop": "gen_ai.request.stop_sequences",
+}
+
+
+def run_attributes(event: RunStarted, agent: str | None) -> Attributes:
+    """Of the span `invoke_agent`, when it starts."""
+    named: Attributes = {"gen_ai.agent.name": agent} if agent else {}
+    return _operation("invoke_agent", event.model, event.run_id) | named
+
+
+def chat_attributes(run_id: str, model: str, settings: ModelSettings | None) -> Attributes:
+    """Of a span `chat`, of what was asked."""
+    attributes = _operation("chat", model, run_id)
+    for name, attribute in _SETTINGS.items():
+        if settings is not None and (value := getattr(settings, name)) is not None:
+            attributes[attribute] = float(value) if name == "top_k" else value
+    return attributes
+
+
+def result_attributes(event: ModelCalled) -> Attributes:
+    """Of a span `chat`, of what came."""
+    attributes: Attributes = {
+        "gen_ai.response.model": event.model,
+        "gen_ai.response.finish_reasons": [event.response.finish_reason],
+        **usage_attributes(event.response.usage),
+    }
+    if event.first_token is not None:
+        attributes["gen_ai.response.time_to_first_chunk"] = event.first_token
+    return attributes
+
+
+def usage_attributes(usage: Usage) -> Attributes:
+    """Tokens."""
+    return {
+        "gen_ai.usage.input_tokens": usage.input_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+        "gen_ai.usage.cache_read.input_tokens": usage.cached_input_tokens,
+        "gen_ai.usage.reasoning.output_tokens": usage.reasoning_tokens,
+    }
+
+
+def call_attributes(call: ToolCall) -> Attributes:
+    """Of a span `execute_tool`, when it starts."""
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": call.name,
+        "gen_ai.tool.call.id": call.id,
+        "gen_ai.tool.type": "function",
+    }
+
+
+def _operation(name: str, model: str, run_id: str) -> Attributes:
+    return {
+        "gen_ai.operation.name": name,
+        "gen_ai.provider.name": PROVIDER,
+        "gen_ai.request.model": model,
+        "gen_ai.conversation.id": run_id,
+    }
+
+
+# --- content: only where somebody asked for it ----------------------------------------------------
+
+
+def call_content(call: ToolCall) -> Attributes:
+    """A call's arguments."""
+    return {"gen_ai.tool.call.arguments": _json(call.arguments)}
+
+
+def result_content(event: ToolFinished) -> Attributes:
+    """A call's result."""
+    return {"gen_ai.tool.call.result": _json(event.result.content)}
+
+
+def chat_content(request: ModelRequest, event: ModelCalled) -> Attributes:
+    """What was sent and what came back, as the conventions' JSON schemas have it."""
+    history = [message for message in request.messages if message.role != "system"]
+    system = [message for message in request.messages if message.role == "system"]
+    reply = _message(event.response.message) | {"finish_reason": event.response.finish_reason}
+    attributes: Attributes = {
+        "gen_ai.input.messages": _json([_message(message) for message in history]),
+        "gen_ai.output.messages": _json([reply]),
+    }
+    if system:
+        parts = [part for message in system for part in _parts(message.content)]
+        attributes["gen_ai.system_instructions"] = _json(parts)
+    if request.tools:
+        attributes["gen_ai.tool.definitions"] = _json(
+            [
+                {
+                    "type": "function",
+                    "name": tool.name,
+                    "description": tool.description,
+                    "parameters": tool.parameters,
+                }
+                for tool in request.tools
+            ]
+        )
+    return attributes
+
+
+def _message(message: Message) -> JsonObject:
+    if isinstance(message, ToolMessage):
+        answer = {"type": "tool_call_response", "id": message.call_id, "response": message.content}
+        return {"role": "tool", "parts": [answer]}
+    parts: list[Any] = []
+    if isinstance(message, AssistantMessage):
+        if message.reasoning:
+            parts.append({"type": "reasoning", "content": message.reasoning})
+        parts += [
+            {"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.arguments}
+            for call in message.tool_calls
+        ]
+    return {"role": message.role, "parts": [*parts, *_parts(message.content)]}
+
+
+def _parts(content: Content | None) -> list[JsonObject]:
+    """Text, and of other parts only what they are."""
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [{"type": "text", "content": content}]
+    return [
+        {"type": "text", "content": part.text}
+        if isinstance(part, TextPart)
+        else {"type": "blob", "modality": part.type}
+        for part in content
+    ]
+
+
+def _json(value: object) -> str:
+    """Text as it is, everything else as JSON; no secret that was registered."""
+    return redacted(value) if isinstance(value, str) else without_secrets(as_json(value)).decode()

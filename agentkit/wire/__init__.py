@@ -4,7 +4,6 @@ No I/O, no retries, no decisions about what to run. Field names and their meanin
 (`vllm/entrypoints/openai/chat_completion/protocol.py`).
 """
 
-from agentkit.wire.refusals import unknown_fields
 from agentkit.wire.replies import Reply, ReplyDecoder, read_call
 from agentkit.wire.requests import (
     OPTIONAL,
@@ -23,6 +22,7 @@ from agentkit.wire.server import (
     read_special_tokens,
     read_text,
     read_tokens,
+    unknown_fields,
 )
 
 __all__ = [

@@ -22,8 +22,7 @@ from agentkit.errors import (
 )
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
-from agentkit.gemma4.lexer import THOUGHT
-from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS
+from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS, THOUGHT
 from agentkit.messages import (
     AssistantMessage,
     FinishReason,
@@ -33,7 +32,7 @@ from agentkit.messages import (
     Usage,
 )
 from agentkit.stream import DONE, MAX_RESPONSE_BYTES, read_json
-from agentkit.wire.refusals import error_in, refusal, unreadable
+from agentkit.wire.server import error_in, refusal, unreadable
 
 
 @dataclass(slots=True)
@@ -42,7 +41,7 @@ class Reply:
 
     Attributes:
         text: The answer text.
-        reasoning: The thought.
+        reasoning: The text of the model's thinking.
         calls: Each call, by its place in the reply.
         finish: The server's `finish_reason`; None while the reply has not ended.
         usage: The server's token counts.
@@ -102,7 +101,7 @@ class ReplyDecoder:
 
     Args:
         max_tokens: Most tokens that were asked for.
-        max_bytes: Most bytes of what it says, thought and calls included, each token id taken as
+        max_bytes: Most bytes of what it says, reasoning and calls included, each token id taken as
             eight.
 
     Attributes:
@@ -115,7 +114,7 @@ class ReplyDecoder:
         self._max_tokens = max_tokens
         self._shown = 0  # characters of the text that were given out
         self._held = ""  # what follows them, as long as it could begin a call
-        self._leaking = False  # a call or thought was seen in the text: no more of it is shown
+        self._leaking = False  # a call or reasoning was seen in the text: no more of it is shown
         self._by_id: dict[str, int] = {}  # id of a call -> its place
         self._by_index: dict[int | None, int] = {}  # index -> the newest call there; None: of all
         self._choice: object = None  # the one choice that is read; none so far
@@ -171,11 +170,11 @@ class ReplyDecoder:
             self.reply.finish = _string(finish) or self.reply.finish
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
-        content, thoughts = _parts(delta.get("content"))
-        thought = _string(delta.get("reasoning") or delta.get("reasoning_content")) or thoughts
-        if thought:
-            self._keep(thought, self.reply.reasoning)
-            events.append(ReasoningDelta(thought))
+        content, beside = _parts(delta.get("content"))
+        reasoning = _string(delta.get("reasoning") or delta.get("reasoning_content")) or beside
+        if reasoning:
+            self._keep(reasoning, self.reply.reasoning)
+            events.append(ReasoningDelta(reasoning))
         if content:
             self._keep(content, self.reply.text)
             if shown := self._showable(content):
@@ -187,7 +186,9 @@ class ReplyDecoder:
 
     def _call(self, piece: JsonObject, *, whole: bool) -> ToolCallDelta:
         function = piece.get("function") or {}
-        name, arguments = _string(function.get("name")), _arguments(function.get("arguments"))
+        name, arguments = _string(function.get("name")), function.get("arguments")
+        # Some servers give the object itself.
+        arguments = json.dumps(arguments) if isinstance(arguments, dict) else _string(arguments)
         index, call_id = _index(piece.get("index")), _string(piece.get("id"))
         place = None if whole else self._going_on(index, call_id, name, arguments)
         if place is None:
@@ -245,7 +246,7 @@ class ReplyDecoder:
             )
 
     def _showable(self, text: str) -> str:
-        """What may be shown of further text: not what is, or could become, a call or a thought that
+        """What may be shown of further text: not what is, or could become, a call or reasoning that
         the server failed to see.
         """
         if self._leaking:
@@ -260,18 +261,18 @@ class ReplyDecoder:
         elif not self._shown and THOUGHT.startswith(text):
             end = 0
         else:
-            end = len(text) - max(_overlap(text, literal) for literal in _LEAKS)
+            end = len(text) - max(overlap(text, literal) for literal in _LEAKS)
         self._held = text[end:]
         self._shown += end
         return text[:end]
 
     def held(self, message: AssistantMessage) -> str:
-        """The rest of the text, held back until it was known to be no call and no thought."""
+        """The rest of the text, held back until it was known to be no call and no reasoning."""
         return (message.content or "")[self._shown :]
 
     @property
     def ended(self) -> bool:
-        """Whether the reply has ended by itself, neither going on nor cut."""
+        """Whether the reply has ended by itself, so that it neither goes on nor was cut."""
         return self.reply.finish is not None and self.finish_reason(has_calls=False) != "length"
 
     def give_up(self) -> None:
@@ -331,16 +332,13 @@ class ReplyDecoder:
         """
         if (meant := _FINISHES.get((self.reply.finish or "").lower())) is not None:
             return meant
-        if self._cut():
-            return "length"
-        return "tool_calls" if has_calls else "stop"
-
-    def _cut(self) -> bool:
-        """Whether it ended because room ran out, told by its last token or by its length."""
+        # It was cut where it is as long as it may be, and its last token is not one that ends.
         ids = self.reply.token_ids
         produced = self.reply.usage.output_tokens if self.reply.usage else len(ids)
         at_limit = self._max_tokens is not None and produced >= self._max_tokens
-        return at_limit and not (ids and ids[-1] in STOP_IDS)
+        if at_limit and not (ids and ids[-1] in STOP_IDS):
+            return "length"
+        return "tool_calls" if has_calls else "stop"
 
 
 def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
@@ -374,7 +372,7 @@ _FENCE = re.compile(r"```[a-z]*\n(.*)\n?```", re.DOTALL)
 _LEAKS = (CALL_OPEN, CHANNEL_OPEN)
 
 
-def _overlap(text: str, literal: str) -> int:
+def overlap(text: str, literal: str) -> int:
     """How much of the end of a text could be the beginning of a literal."""
     longest = min(len(text), len(literal) - 1)
     return next((n for n in range(longest, 0, -1) if literal.startswith(text[-n:])), 0)
@@ -411,7 +409,6 @@ def _values(payload: bytes) -> list[JsonObject]:
 
 
 def _ids(value: object) -> list[int]:
-    """Token ids."""
     if not isinstance(value, list) or not set(map(type, value)) <= {int}:
         raise TypeError("token ids are whole numbers")
     return value
@@ -451,27 +448,22 @@ _MOST_TOKENS: Final = 10**12
 
 
 def _parts(content: object) -> tuple[str, str]:
-    """The text and the thought of a message's content: a text, or a list of parts."""
+    """The text and the reasoning of a message's content: a text, or a list of parts."""
     if content is None:
         return "", ""
     if not isinstance(content, list):
         return _string(content), ""
     texts: list[str] = []
-    thoughts: list[str] = []
+    reasoning: list[str] = []
     for part in content:
         if isinstance(part, str):
             texts.append(part)
         elif "thinking" in part or part.get("type") in ("thinking", "reasoning"):
             inner = _parts(part.get("thinking") or part.get("text") or part.get("reasoning"))
-            thoughts.append("".join(inner))
+            reasoning.append("".join(inner))
         else:
             texts.append(_string(part.get("text")))
-    return "".join(texts), "".join(thoughts)
-
-
-def _arguments(value: object) -> str:
-    """The text of a call's arguments; some servers give the object itself."""
-    return json.dumps(value) if isinstance(value, dict) else _string(value)
+    return "".join(texts), "".join(reasoning)
 
 
 def _string(value: object) -> str:

@@ -54,7 +54,7 @@ class MessageEncoder:
         known = newest.known(messages)
         added = messages[known:]
         user = max((i for i, m in enumerate(added, known) if m.role == "user"), default=-1)
-        if user >= 0:  # thoughts before what a user says are dropped from there on
+        if user >= 0:  # reasoning before what a user says is dropped from there on
             known, added, last_user = 0, messages, user
         else:
             last_user = newest.last_user if known else -1
@@ -91,19 +91,14 @@ class _Encoded:
 
 
 def _plain(message: Message, keep_reasoning: bool) -> JsonObject:
-    if isinstance(message, AssistantMessage):
-        return _assistant(message, keep_reasoning)
     if isinstance(message, ToolMessage):
         content = _content(message.content)
         return {"role": "tool", "tool_call_id": message.call_id, "content": content}
-    return {"role": message.role, "content": _content(message.content)}
-
-
-def _assistant(message: AssistantMessage, keep_reasoning: bool) -> JsonObject:
-    """Text beside calls is not sent: the template would print it after the tools' answers and
-    end the turn there (vllm#39885).
-    """
+    if not isinstance(message, AssistantMessage):
+        return {"role": message.role, "content": _content(message.content)}
     wire: JsonObject = {"role": "assistant", "content": None}
+    # Text beside calls is not sent: the template would print it after the tools' answers and end
+    # the turn there (vllm#39885).
     if message.content is not None and not message.tool_calls:
         wire["content"] = _text(message.content)
     if message.reasoning and keep_reasoning:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.layout import print_hanging, print_rows
+from agentkit.cli.terminal import print_hanging, print_rows
 
 COLUMNS = ("run", "end", "steps", "asked")
 ROWS = [

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from agentkit.cli.people import Person
-from agentkit.cli.show import Printer
+from agentkit.cli.terminal import Printer
 from agentkit.messages import ToolCall
 from agentkit.policy import Approval, Approve, Deny, Grant
 

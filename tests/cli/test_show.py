@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from agentkit.cli.show import Printer
+from agentkit.cli.terminal import Printer
 from agentkit.events import (
     Event,
     ReasoningDelta,

@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.console import Console
 
-from agentkit.cli.waiting import Waiting
+from agentkit.cli.terminal import Waiting
 
 SHOWN, ERASED = "waiting for the model, 12 s", "\x1b[2K"
 

@@ -14,7 +14,7 @@ from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import PROFILES
 from agentkit.gemma4.render import Generation, render
 from agentkit.messages import AssistantMessage, Message, ToolDefinition
-from agentkit.models.decoder import BUNDLED
+from agentkit.models.embedded.decoder import BUNDLED
 
 T = TypeVar("T")
 

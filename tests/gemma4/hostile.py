@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TypeAlias
 
-from agentkit.gemma4.declare import Declaration
 from agentkit.gemma4.escape import MARK, Escape
-from agentkit.gemma4.render import Generation, render
+from agentkit.gemma4.render import Declaration, Generation, render
 from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import (
     AssistantMessage,

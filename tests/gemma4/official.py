@@ -17,8 +17,7 @@ import jinja2.ext
 import jinja2.sandbox
 import pytest
 
-from agentkit.gemma4.declare import Declaration
-from agentkit.gemma4.render import Generation
+from agentkit.gemma4.render import Declaration, Generation
 from agentkit.messages import (
     AssistantMessage,
     AudioPart,

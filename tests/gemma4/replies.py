@@ -197,7 +197,7 @@ def _damaged(text: str, source: random.Random) -> str:
 
 def check_any_input(text: str, source: random.Random) -> None:
     """What must hold of every input: a typed result, the same however it was cut."""
-    new = partial(Parser, SCHEMAS, in_thought=source.random() < 0.2)
+    new = partial(Parser, SCHEMAS, in_reasoning=source.random() < 0.2)
     cuts = [source.randint(0, len(text)) for _ in range(source.randint(0, 4))]
     events, reply = fed(new(), pieces_of(text, cuts))
     _, whole = fed(new(), [text])

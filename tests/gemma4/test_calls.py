@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from agentkit.gemma4.calls import CallReading, ParsedCall, header_of, read_calls
-from agentkit.gemma4.lexer import Control
+from agentkit.gemma4.tokens import Control
 from agentkit.messages import ToolCall
 from tests.gemma4.replies import SCHEMAS
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from agentkit.gemma4.declare import render_declaration, sorted_pairs
-from agentkit.gemma4.render import Generation
+from agentkit.gemma4.render import Generation, render_declaration, sorted_pairs
 from tests.gemma4 import strategies as some
 from tests.gemma4.official import needs_templates, official
 

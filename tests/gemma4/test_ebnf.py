@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.gemma4.ebnf import Rules, character_class, integer, literal, number, repeated
+from agentkit.gemma4.bounds import integer, number
+from agentkit.gemma4.ebnf import Rules, character_class, literal, repeated
 from tests.gemma4.ebnf import Ebnf
 
 pytestmark = pytest.mark.slow
@@ -107,5 +108,5 @@ def test_a_repetition_counts(low: int, high: int | None) -> None:
 def test_equal_rules_are_one() -> None:
     rules = Rules()
     assert rules.name('"a"') == rules.name('"a"')
-    assert rules.name('"a"', "[max_chars=3]") != rules.name('"a"')
+    assert rules.name('"a"', 3) != rules.name('"a"')
     assert len(rules.lines) == 2

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.gemma4.exact import Reading, read_exactly
-from agentkit.gemma4.scalars import MAX_DEPTH
+from agentkit.gemma4.exact import MAX_DEPTH, Reading, read_exactly
 from agentkit.messages import JsonObject
 from agentkit.schema.shape import ANYTHING, Shape
 

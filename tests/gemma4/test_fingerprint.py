@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.gemma4.fingerprint import PROBE, fingerprint
+from agentkit.gemma4.profiles import PROBE, fingerprint
 from tests.gemma4.official import needs_templates, official
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis_jsonschema import from_schema
 
-from agentkit.gemma4.declare import render_value
+from agentkit.gemma4.ebnf import EXCLUDED
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.grammar import (
     Grammar,
@@ -19,8 +19,7 @@ from agentkit.gemma4.grammar import (
     compile_tool,
 )
 from agentkit.gemma4.parse import parse
-from agentkit.gemma4.render import render_call
-from agentkit.gemma4.texts import EXCLUDED
+from agentkit.gemma4.render import render_call, render_value
 from agentkit.messages import ToolChoice, ToolDefinition
 from agentkit.schema.lower import LoweredTool, lower
 from tests.gemma4.ebnf import Ebnf

@@ -5,7 +5,7 @@ from itertools import chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.gemma4.lexer import Control, Lexer
+from agentkit.gemma4.tokens import Control, Lexer
 from tests.gemma4 import strategies as some
 from tests.gemma4.replies import pieces_of
 

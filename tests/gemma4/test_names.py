@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.gemma4.names import resolve_name
+from agentkit.gemma4.wrong_forms import resolve_name
 
 KNOWN = ("list_files", "delete", "get-weather", "calendar_add", "readIt", "read_it")
 

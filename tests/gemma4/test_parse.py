@@ -156,9 +156,9 @@ def test_text_of_a_call_inside_a_damaged_one_is_no_call() -> None:
 
 def test_a_call_that_begins_in_an_open_thought_is_none() -> None:
     reply = parse_by_ids(f"<|channel>thought\nI will {call('n:1')} do it<channel|>Done.")
-    assert (reply.calls, reply.call_in_thought) == ((), True)
+    assert (reply.calls, reply.call_in_reasoning) == ((), True)
     quoted = parse(f"<|channel>thought\nI will {call('n:1')} do it<channel|>Done.", SCHEMAS)
-    assert (quoted.calls, quoted.call_in_thought, quoted.text) == ((), False, "Done.")
+    assert (quoted.calls, quoted.call_in_reasoning, quoted.text) == ((), False, "Done.")
 
 
 def parse_by_ids(reply: str) -> ParsedReply:
@@ -201,15 +201,15 @@ def test_a_call_that_cannot_be_read_to_its_end_is_cut_or_malformed() -> None:
         (f"<|tool_call>call:write{{path:{Q}a{Q},", "key"),
         ("<|tool_call>call:write{n:1", "value"),
         ("<|tool_call>call:write{refs:[", "value"),
-        ("<|channel>thought\nI wonder", "thought"),
-        ("<|channel>tho", "thought"),
+        ("<|channel>thought\nI wonder", "reasoning"),
+        ("<|channel>tho", "reasoning"),
     ],
 )
 def test_a_cut_reply_says_where_and_never_holds_a_complete_call(reply: str, where: str) -> None:
     parsed = parse(reply, SCHEMAS)
     assert parsed.truncated == where
     assert parsed.calls == ()
-    assert (parsed.cut_call is None) == (where == "thought")
+    assert (parsed.cut_call is None) == (where == "reasoning")
 
 
 def test_no_beginning_of_a_call_is_a_complete_call() -> None:
@@ -252,7 +252,7 @@ def test_by_ids_a_literal_in_ordinary_tokens_is_text() -> None:
 
 
 def test_a_prompt_that_ends_in_a_thought_makes_the_reply_begin_in_it() -> None:
-    reply = parse("Hm.\n<channel|>Hi", in_thought=True)
+    reply = parse("Hm.\n<channel|>Hi", in_reasoning=True)
     assert (reply.reasoning, reply.text, reply.truncated) == ("Hm.", "Hi", None)
 
 

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.gemma4.ebnf import Rules
+from agentkit.gemma4.ebnf import EXCLUDED, Rules
 from agentkit.gemma4.patterns import translate
-from agentkit.gemma4.texts import EXCLUDED
 from tests.gemma4.ebnf import Ebnf
 
 SIMPLE = [

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.gemma4.declare import Declaration, render_declaration, render_value
-from agentkit.gemma4.render import Generation, render, render_call
+from agentkit.gemma4.render import (
+    Declaration,
+    Generation,
+    render,
+    render_call,
+    render_declaration,
+    render_value,
+)
 from agentkit.messages import (
     AssistantMessage,
     ImagePart,

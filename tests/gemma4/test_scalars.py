@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.gemma4.scalars import bare_value, conform, quoted_value
+from agentkit.gemma4.exact import bare_value, conform, quoted_value
 from agentkit.schema.shape import ANYTHING, Shape
 from tests.gemma4.replies import same
 

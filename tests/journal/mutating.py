@@ -18,9 +18,9 @@ from typing import Any
 
 from rich.console import Console
 
-from agentkit.cli.story import tell
+from agentkit.cli.runs import tell
 from agentkit.errors import JournalError
-from agentkit.events.values import Values
+from agentkit.events.lines import Values
 from agentkit.journal import load_entry, summary_of
 from agentkit.trace import TraceError, parts_of, read_file
 from agentkit.trace.page import page_of

@@ -14,7 +14,7 @@ import pytest
 from agentkit import SQLiteJournal
 from agentkit.errors import JournalError
 from agentkit.journal import Lease, RunOpened
-from agentkit.journal.owner import Owner, boot_id
+from agentkit.journal.leases import Owner, boot_id
 
 pytestmark = [
     pytest.mark.anyio,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agentkit.errors import JournalError
-from agentkit.journal.owner import Owner, boot_id
+from agentkit.journal.leases import Owner, boot_id
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -17,7 +17,7 @@ from agentkit.journal import (
     RunOpened,
     SQLiteJournal,
 )
-from agentkit.journal.owner import Owner
+from agentkit.journal.leases import Owner
 from agentkit.messages import ToolCall, UserMessage
 
 OPENING = RunOpened((UserMessage("Go."),), "scripted")

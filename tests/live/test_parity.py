@@ -19,8 +19,8 @@ import pytest
 from agentkit import Agent, ModelSettings, VLLMModel
 from agentkit.messages import AssistantMessage
 from agentkit.models import Model
-from agentkit.models.decoder import Decoder
 from agentkit.models.embedded import EmbeddedModel
+from agentkit.models.embedded.decoder import Decoder
 from examples.project_assistant.main import agent as project_assistant
 from tests.live.client import KEY, URL, live, model, request
 from training.tiny_gemma4 import evaluate, generate

@@ -41,7 +41,7 @@ from agentkit.errors import (
     ModelUnreadableError,
     ServerNotReadyError,
 )
-from agentkit.models.timeouts import Timeouts
+from agentkit.models.transport import Timeouts
 from tests.ticking import ticking
 
 CLOCKS = Timeouts(connect=1.0, first_event=1.0, idle=1.0, total=4.0, retry=0.0)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models
 
 from agentkit.errors import ModelStatusError
 from agentkit.gemma4.tokens import CALL_OPEN, EOS, IDS, QUOTE
-from agentkit.models.detokenizer import Detokenizer
+from agentkit.models.tokens import Detokenizer
 from tests.context.driving import TOKENIZER
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from agentkit.messages import (
     ToolCall,
     ToolDefinition,
 )
-from agentkit.models.evidence import Evidence, believed, in_thought, may_hold_calls
+from agentkit.models.evidence import Evidence, believed, in_reasoning, may_hold_calls
 from agentkit.wire import Reply
 from tests.gemma4.replies import tokenize
 
@@ -224,7 +224,7 @@ def test_calls_are_numbered_on_through_a_conversation() -> None:
 def test_a_prompt_that_ends_in_an_open_thought_is_gone_on_with(
     prompt: list[int], thinks: bool
 ) -> None:
-    assert in_thought(prompt) is thinks
+    assert in_reasoning(prompt) is thinks
 
 
 def test_a_reply_that_goes_on_with_a_thought_begins_in_it() -> None:

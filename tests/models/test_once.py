@@ -5,7 +5,7 @@ import threading
 import anyio
 import pytest
 
-from agentkit.models.once import Once
+from agentkit.models.server import Once
 
 
 class Finder:

@@ -13,9 +13,9 @@ import pytest
 from agentkit import Agent, Context, RunResult, VLLMModel, tool
 from agentkit.errors import ModelConnectionError
 from agentkit.messages import ModelRequest, UserMessage
-from agentkit.models.decoder import BUNDLED
-from agentkit.models.local_tokenizer import places
-from tests.models.test_counting import TINY, TemplateServer
+from agentkit.models.embedded.decoder import BUNDLED
+from agentkit.models.tokens import places
+from tests.models.test_prompt import TINY, TemplateServer
 
 pytestmark = pytest.mark.anyio
 

@@ -27,8 +27,7 @@ from agentkit.errors import (
     ModelUnreadableError,
     ServerNotReadyError,
 )
-from agentkit.models.timeouts import Timeouts
-from agentkit.models.transport import Connection, Transport
+from agentkit.models.transport import Connection, Timeouts, Transport
 from tests.servers import cuts, says, serving, stalls
 from tests.virtual import Replies, Script, event, refuses, replies_with, run_virtual
 

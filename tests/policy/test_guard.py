@@ -18,13 +18,18 @@ def test_a_first_call_comes_back_as_it_was() -> None:
 
 def test_repeats_are_noted_then_warned_of_then_change_something_then_end_the_run() -> None:
     guard = ProgressGuard()
-    texts = [watch(guard, "look", "x") for _ in range(4)]
-    assert "same as then" in texts[1]
-    assert "Warning: this is call number 3" in texts[2]
-    assert (guard.change, guard.stop) == (True, None)
-    for _ in range(2):
-        watch(guard, "look", "x")
-    assert guard.stop == "look was called 6 times with the same result"
+    seen = [(watch(guard, "look", "x"), guard.change, guard.stop) for _ in range(6)]
+    assert [text.partition("\n\n")[2][:35] for text, _, _ in seen] == [
+        "",
+        "(You have made this call before; it",
+        "Warning: this is call number 3 of l",
+        "Warning: this is call number 4 of l",
+        "Warning: this is call number 5 of l",
+        "Warning: this is call number 6 of l",
+    ]
+    assert [change for _, change, _ in seen] == [False, False, False, True, True, True]
+    ends = "look was called 6 times with the same result"
+    assert [stop for _, _, stop in seen] == [None, None, None, None, None, ends]
 
 
 def test_a_cycle_of_two_calls_is_noticed_like_a_repeat() -> None:
@@ -53,9 +58,19 @@ def test_a_change_that_led_out_of_the_circle_is_taken_back() -> None:
 
 def test_errors_in_a_row_are_warned_of_and_end_the_run_however_the_arguments_differ() -> None:
     guard = ProgressGuard()
-    texts = [watch(guard, "save", f"Error: {n}", error=True) for n in range(8)]
-    assert "failed 3 times in a row" in texts[2]
+    seen = [(watch(guard, "save", f"Error: {n}", error=True), guard.stop) for n in range(8)]
+    warned = [f"has failed {n} times in a row" in text for n, (text, _) in enumerate(seen, 1)]
+    assert warned == [False, False, True, True, True, True, True, True]
+    assert [stop for _, stop in seen[:-1]] == [None] * 7
     assert guard.stop == "save failed 8 times in a row (error)"
+
+
+def test_a_success_or_another_kind_of_error_begins_the_count_anew() -> None:
+    guard = ProgressGuard()
+    for number in range(20):
+        result = watch(guard, "save", f"Error: {number}", error=number % 3 < 2)
+        assert "in a row" not in result
+    assert guard.stop is None
 
 
 def test_the_result_of_a_pure_call_is_known_until_something_else_changed_the_world() -> None:

@@ -21,9 +21,10 @@ pytestmark = [
 ]
 
 
-def test_there_are_enough_of_them_and_each_has_a_name_of_its_own() -> None:
-    names = {attempt.name for attempt in (*ATTEMPTS, *HEAVY)}
-    assert len(names) == len(ATTEMPTS) + len(HEAVY) >= 70
+def test_each_attempt_has_a_name_of_its_own() -> None:
+    """What got through is told by name."""
+    names = [attempt.name for attempt in (*ATTEMPTS, *HEAVY)]
+    assert sorted(set(names)) == sorted(names)
 
 
 def test_an_attempt_that_gets_through_is_seen(tmp_path: Path) -> None:

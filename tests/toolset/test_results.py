@@ -28,7 +28,7 @@ from agentkit.toolset import (
     result_text,
     tool_result,
 )
-from agentkit.toolset.results import MAX_IN_HISTORY, MAX_RESULT, in_history, is_small
+from agentkit.toolset.results import MAX_IN_HISTORY, MAX_RESULT, NO_RESULT, in_history, is_small
 
 
 class Colour(enum.Enum):
@@ -217,7 +217,24 @@ def test_the_sides_for_people_and_programs_stay_apart() -> None:
 def test_any_value_gives_utf8_text(value: object) -> None:
     content = result_content(value)
     assert isinstance(content, str)
-    content.encode()
+    assert content.encode().decode() == content
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None)
+@given(JSON_VALUES)
+def test_a_value_of_json_can_be_read_back_from_its_text(value: object) -> None:
+    content = str(result_content(value))
+    if value is None:
+        assert content == NO_RESULT
+    else:
+        assert (content if isinstance(value, str) else json.loads(content)) == value
 
 
 # --- size --------------------------------------------------------------------------------------

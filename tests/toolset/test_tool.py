@@ -3,8 +3,9 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import anyio
 import pytest
@@ -21,6 +22,7 @@ from agentkit.toolset import (
     make_tool,
     tool,
 )
+from agentkit.toolset.options import ToolKeywords
 
 
 def checked(made: Tool[..., Any], **arguments: Any) -> ValidatedCall:
@@ -299,6 +301,14 @@ def test_the_context_reaches_any_place_and_the_model_never_sees_it(
 def test_a_model_cannot_smuggle_a_context_in() -> None:
     result = make_tool(first).validate(ToolCall("c", "first", {"a": 1, "ctx": {"deps": "x"}}))
     assert isinstance(result, ToolResult)
+    assert result.kind == "invalid_arguments"
+    assert "ctx: is not a parameter" in str(result.content)
+
+
+def test_the_keywords_of_the_decorator_are_the_options_of_a_tool() -> None:
+    assert get_type_hints(ToolKeywords) == get_type_hints(ToolOptions)
+    told = list(get_type_hints(ToolOptions))
+    assert list(signature(tool).parameters) == ["function", "name", "description", *told]
 
 
 def test_the_idempotency_key_depends_on_the_call_and_not_on_its_id_or_attempt() -> None:

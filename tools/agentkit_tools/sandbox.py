@@ -33,7 +33,7 @@ from typing import TypeAlias
 
 from agentkit import AgentKitError, ToolError
 from agentkit.mistakes import install
-from agentkit.toolset.launched import note_launch
+from agentkit.toolset.context import note_launch
 from agentkit_tools.guarded import Guarded, folders_in, guarded
 from agentkit_tools.helpers import BUBBLEWRAP, candidates
 from agentkit_tools.paths import Root

@@ -22,7 +22,7 @@ from pathlib import Path
 from agentkit.gemma4.parse import ParsedReply, parse
 from agentkit.gemma4.tokens import IDS
 from agentkit.messages import AssistantMessage
-from agentkit.models.decoder import BUNDLED, Decoder, Logits, Prefix
+from agentkit.models.embedded.decoder import BUNDLED, Decoder, Logits, Prefix
 from training.tiny_gemma4 import generate
 from training.tiny_gemma4.draw import Draw, HeldOutDraw
 from training.tiny_gemma4.generate import Dialogue, Exchange, Step
@@ -119,7 +119,7 @@ def read(made: Dialogue, at: int, reply: str) -> ParsedReply:
     """The reply as agentkit reads it."""
     schemas = {tool["name"]: tool["parameters"] for tool in made.tools}
     cue = generate.prompt(made, at).removesuffix("\n").endswith("<|channel>thought")
-    return parse(reply, schemas, in_thought=cue)
+    return parse(reply, schemas, in_reasoning=cue)
 
 
 def run(decoder: Decoder, made: Dialogue, score: Score) -> None:

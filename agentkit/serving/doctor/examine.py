@@ -17,8 +17,7 @@ from agentkit.errors import (
 )
 from agentkit.models.control import is_away
 from agentkit.models.server import Server
-from agentkit.models.timeouts import Timeouts
-from agentkit.models.transport import Connection, Transport
+from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.serving.doctor import delivery, identity, passage, prompts, replies
 from agentkit.serving.doctor.finding import Diagnosis, Finding, Probe
 from agentkit.serving.doctor.subject import Subject

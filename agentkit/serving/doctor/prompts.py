@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from agentkit.gemma4 import fingerprint
 from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.profiles import PROBE, fingerprint
 from agentkit.gemma4.render import Generation, TemplateVariant, render
 from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import ToolDefinition, UserMessage
@@ -25,11 +25,11 @@ async def template(subject: Subject) -> Finding:
     """The generation of the chat template, told by the prompt of a fixed conversation."""
     if subject.is_gemma is False:
         return passed("not asked: the model is no Gemma 4")
-    probe = fingerprint.PROBE
+    probe = PROBE
     told = await subject.prompt(probe.messages, probe.tools)
     if told is None:
         return warned(f"{_NOT_TOLD}, so its template is not known", _SERVE_DIRECTLY)
-    subject.template = fingerprint.fingerprint(told[0])
+    subject.template = fingerprint(told[0])
     if subject.template == "april":
         return failed(
             "a chat template from before July 2026: parameters with names like `type` vanish, "

@@ -313,7 +313,7 @@ class Subject:
         words = await self.words(exchange)
         if words is None:
             return exchange.calls
-        parsed = Dialect(tools, Escape()).read(words, in_thought=False)
+        parsed = Dialect(tools, Escape()).read(words, in_reasoning=False)
         return [(call.name, call.arguments) for call in parsed.calls if call.malformed is None]
 
     async def prompt(

@@ -17,7 +17,7 @@ from agentkit.messages import JsonObject
 from agentkit.testing.faults.fault import ChangeReply, Fault
 from agentkit.testing.faults.served import Served, ServedCall, native_call
 
-# --- ways to spoil a reply ---------------------------------------------------------------------
+# --- ways to spoil a reply ------------------------------------------------------------------------
 
 
 def _names(change: Callable[[str], str]) -> ChangeReply:
@@ -60,7 +60,7 @@ def _native_calls(reply: Served) -> str:
     return "".join(native_call(call) or "" for call in reply.calls)
 
 
-# --- arguments ---------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 
 def _garble(reply: Served) -> Served:
@@ -99,7 +99,7 @@ def _as_float(value: Any) -> Any:
     return float(value) if isinstance(value, int) else value
 
 
-# --- cuts --------------------------------------------------------------------------------------
+# --- cuts -----------------------------------------------------------------------------------------
 
 
 def _cut_last(place: Callable[[ServedCall], tuple[ServedCall, str]]) -> ChangeReply:

@@ -250,7 +250,7 @@ def _short(ran: tuple[str, ...]) -> str:
     return ", ".join(entry if len(entry) < 60 else f"{entry[:57]}..." for entry in ran) or "nothing"
 
 
-# --- cancelling at the n-th await --------------------------------------------------------------
+# --- cancelling at the n-th await -----------------------------------------------------------------
 
 
 @coroutine

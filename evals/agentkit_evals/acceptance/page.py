@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Final
 
-from agentkit.trace.page.document import base_style, document, facts
-from agentkit.trace.page.html import Html, el
+from agentkit.trace.page.html import Html, base_style, document, el, facts
 from agentkit_evals.acceptance.record import Acceptance, Cell, Part, Row
 
 _STYLES: Final = {

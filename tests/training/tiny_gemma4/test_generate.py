@@ -128,7 +128,7 @@ def test_a_completion_read_back_is_the_message() -> None:
             message = made.messages[at]
             assert isinstance(message, AssistantMessage)
             cued = made.thinking and isinstance(made.messages[at - 1], ToolMessage)
-            parsed = parse(completion(made, at), schemas, in_thought=cued)
+            parsed = parse(completion(made, at), schemas, in_reasoning=cued)
             assert [(c.name, c.arguments) for c in parsed.calls] == [
                 (c.name, c.arguments) for c in message.tool_calls
             ]

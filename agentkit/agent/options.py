@@ -1,0 +1,390 @@
+"""What `Agent` and its runs are given, each option spelled once for type checkers and for the run.
+
+Everything but the model is a keyword. What is of another kind, or has another framework's name, is
+refused at once, with what to write instead: a mistake that is found in the middle of a run costs
+what the run has done. Nothing here changes a value.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, Generic, Protocol, TypeAlias
+
+import anyio
+from typing_extensions import TypedDict, TypeVar
+
+from agentkit.agent.approvals import Approver
+from agentkit.agent.own_tools import Planning
+from agentkit.context import Context
+from agentkit.errors import ToolDefinitionError
+from agentkit.events import Event
+from agentkit.executors import Executor
+from agentkit.journal import Journal
+from agentkit.messages import (
+    AssistantMessage,
+    AudioPart,
+    ImagePart,
+    Message,
+    ModelSettings,
+    SystemMessage,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+    VideoPart,
+)
+from agentkit.policy import Limits, Policy, Preset
+from agentkit.toolset import RunContext, Tool, ToolSource
+
+DepsT = TypeVar("DepsT", default=Any)
+"""What the tools and instructions of an agent ask of `deps`; anything, where none of them says."""
+
+# --- of an agent ---------------------------------------------------------------------------------
+
+Instructions: TypeAlias = str | Callable[[RunContext[DepsT]], str | Awaitable[str]]
+"""Text, or a function of the run's context, evaluated once a run so that the prompt's beginning
+(and with it the server's prefix cache) stays the same over all its steps."""
+
+Observer: TypeAlias = Callable[[str, Event], None]
+"""Called with the run's id and each of its events, in the run's own thread; must be quick. One
+that raises is logged and left out of the rest of the run."""
+
+
+class Function(Protocol):
+    """A function, not a `Tool`: what its context asks for is not checked before it runs."""
+
+    @property
+    def __name__(self) -> str: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+AnyTool: TypeAlias = Tool[..., Any, DepsT] | Function | partial[Any]
+
+
+class AgentOptions(TypedDict, Generic[DepsT], total=False):
+    """The options of an `Agent` beside its `output_type`, of which there are two kinds."""
+
+    instructions: Instructions[DepsT] | None
+    tools: Iterable[AnyTool[DepsT]]
+    toolsets: Iterable[ToolSource]
+    planning: Planning
+    settings: ModelSettings | None
+    limits: Limits | None
+    context: Context | None
+    policy: Policy | Preset | None
+    approve: Approver | None
+    ask: Callable[[str], Awaitable[str]] | None
+    executor: Executor | None
+    observers: Iterable[Observer] | None
+
+
+# --- of a run ------------------------------------------------------------------------------------
+
+
+class Cancels(Protocol):
+    """Something that can be ended."""
+
+    def cancel(self) -> object: ...
+
+
+class Cancellation:
+    """Ends a run from outside and leaves its partial result.
+
+    Pass it to `Agent.run`, or to several runs, then call `cancel` from the same event loop.
+    """
+
+    def __init__(self) -> None:
+        self._scopes: list[anyio.CancelScope] = []
+        self._calls: dict[str, list[Cancels]] = {}
+        self.cancelled = False
+
+    def cancel(self, call_id: str | None = None) -> bool:
+        """Ends the run; `Agent.run` returns with `stop_reason="cancelled"`.
+
+        Args:
+            call_id: End only this call of it. A sub-agent at work on it keeps what it has done,
+                and the run goes on.
+
+        Returns:
+            Whether there was anything to end: False for a call that is not at work.
+        """
+        if call_id is None:
+            self.cancelled = True
+            for scope in self._scopes:
+                scope.cancel()
+            return True
+        at_work = self._calls.get(call_id, [])
+        # Runs that serve the call end by themselves, with what they have; the call then has it.
+        for each in at_work[1:] or at_work:
+            each.cancel()
+        return bool(at_work)
+
+    def bind(self, scope: anyio.CancelScope) -> None:
+        """Used by a run: what to cancel."""
+        self._scopes.append(scope)
+        if self.cancelled:
+            scope.cancel()
+
+    @contextmanager
+    def at_work(self, call_id: str, what: Cancels) -> Generator[None]:
+        """Used by a run: what ends a call, the call itself first."""
+        held = self._calls.setdefault(call_id, [])
+        held.append(what)
+        try:
+            yield
+        finally:
+            held.remove(what)
+            if not held:
+                self._calls.pop(call_id, None)
+
+
+class AnyRunOptions(TypedDict, Generic[DepsT], total=False):
+    """What every run may be given, whether it begins or goes on; see `Agent.run`."""
+
+    deps: DepsT
+    settings: ModelSettings | None
+    limits: Limits | None
+    cancellation: Cancellation | None
+    journal: Journal | None
+
+
+class RunOptions(AnyRunOptions[DepsT], total=False):
+    """What a run that begins may be given beside its input; see `Agent.run`."""
+
+    history: Sequence[Message]
+    run_id: str | None
+
+
+# --- what others call them -----------------------------------------------------------------------
+
+_STEPS = "write limits=Limits(steps=…)"
+_SETTINGS = "write settings=ModelSettings({}=…)"
+_OUTPUT = "write output_type="
+_INSTRUCTIONS = "write instructions="
+_HELPERS = "give the other agent as a tool: tools=[other.as_tool(name, description)]"
+
+AGENT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "deps_type": "types need no argument: pass deps= to run, and annotate the parameter of a "
+        "tool with ToolContext[Deps]",
+        **dict.fromkeys(("system_prompt", "system", "prompt", "system_message"), _INSTRUCTIONS),
+        **dict.fromkeys(("instruction", "developer_message", "state_modifier"), _INSTRUCTIONS),
+        **dict.fromkeys(("result_type", "output_schema", "response_format"), _OUTPUT),
+        **dict.fromkeys(("output", "response_model", "structured_output_model"), _OUTPUT),
+        "model_settings": "write settings=",
+        **dict.fromkeys(("max_steps", "max_turns", "max_iterations"), _STEPS),
+        **dict.fromkeys(("recursion_limit", "max_function_rounds", "usage_limits"), _STEPS),
+        **{
+            name: _SETTINGS.format(name)
+            for name in ("temperature", "top_p", "top_k", "seed", "max_tokens", "stop", "thinking")
+        },
+        "tool_choice": "write settings=ModelSettings(tool_choice=ToolChoice(…))",
+        **dict.fromkeys(
+            ("base_url", "api_key", "url"), "give it to the model: VLLMModel(base_url)"
+        ),
+        "toolset": "write toolsets=[…]",
+        "tool": "write tools=[…]",
+        "functions": "write tools=[…]",
+        "mcp_servers": "write toolsets=[McpToolset(…)]",
+        **dict.fromkeys(("llm", "client", "provider"), "give the model first: Agent(model)"),
+        "name": "an agent has no name; one that serves as a tool gets it from as_tool(name, …)",
+        "description": "an agent has none; one that serves as a tool gets it from as_tool",
+        **dict.fromkeys(("handoffs", "managed_agents", "sub_agents", "subagents"), _HELPERS),
+        **dict.fromkeys(("memory", "checkpointer", "session"), "write journal= in run"),
+        "history": "write history= in run",
+        "deps": "write deps= in run",
+        "retries": "declare them for each tool: @tool(effect=…, retries=…)",
+        **dict.fromkeys(
+            ("callbacks", "hooks", "middleware", "event_handler"), "write observers=[…]"
+        ),
+        **dict.fromkeys(("step_callbacks", "callback_handler"), "write observers=[…]"),
+        **dict.fromkeys(
+            ("verbose", "debug", "verbosity_level"),
+            "write observers=[…]; each run is recorded in a file anyway",
+        ),
+        "history_processors": "write context=Context(…)",
+        **dict.fromkeys(
+            ("input_guardrails", "output_guardrails"),
+            "write policy=, or check the answer in a function given as output_type=",
+        ),
+        **dict.fromkeys(("approval", "approver", "human_in_the_loop"), "write approve="),
+        "interrupt_before": "write policy=Policy.ask(…)",
+    }
+)
+"""What others call the arguments of `Agent`."""
+
+_LATER = "go on from an earlier result: history=result.messages"
+
+RUN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(("message_history", "messages", "chat_history", "prior_messages"), _LATER),
+        **dict.fromkeys(("max_steps", "max_turns", "max_iterations", "usage_limits"), _STEPS),
+        **dict.fromkeys(("recursion_limit",), _STEPS),
+        "model_settings": "write settings=",
+        **{
+            name: _SETTINGS.format(name)
+            for name in ("temperature", "top_p", "top_k", "seed", "max_tokens", "stop", "thinking")
+        },
+        **dict.fromkeys(("context", "dependencies", "state", "config"), "write deps="),
+        **dict.fromkeys(("session", "thread_id", "session_id"), "write journal= and run_id="),
+        "stream": "iterate over agent.stream(…)",
+        "model": "write agent.override(model=…).run(…)",
+        **dict.fromkeys(
+            ("output_type", "tools", "toolsets", "instructions"),
+            "it belongs to the agent: Agent(…)",
+        ),
+        **dict.fromkeys(
+            ("prompt", "user_prompt", "query", "message", "task"),
+            "it is the first argument, without a name",
+        ),
+        "timeout": "write limits=Limits(seconds=…)",
+    }
+)
+"""What others call the arguments of a run."""
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def check_agent(given: Mapping[str, Any]) -> None:
+    """Refuses arguments of `Agent` that are of another kind.
+
+    Raises:
+        TypeError: One of them is; says which and what to write.
+        ToolDefinitionError: The same of a tool.
+    """
+    _check_model(given["model"])
+    instructions = given["instructions"]
+    if not (instructions is None or isinstance(instructions, str) or callable(instructions)):
+        raise _wrong(
+            "instructions", instructions, "give a text, or a function of the run's context"
+        )
+    _check_tools(given["tools"], given["toolsets"])
+    _check_output(given["output_type"])
+    for name, kind in _KINDS.items():
+        value = given[name]
+        if value is not None and not isinstance(value, kind):
+            raise _wrong(name, value, _EXAMPLES[name])
+    for name in ("approve", "ask"):
+        _check_function(name, given[name])
+    executor, observers = given["executor"], given["observers"]
+    if executor is not None and (isinstance(executor, type) or not hasattr(executor, "execute")):
+        raise _wrong("executor", executor, "give an executor, such as ProcessExecutor()")
+    if observers is not None and (not _is_list(observers) or not all(map(callable, observers))):
+        raise _wrong("observers", observers, "give a list of functions of (run_id, event)")
+
+
+_KINDS: Final[Mapping[str, Any]] = MappingProxyType(
+    {"settings": ModelSettings, "limits": Limits, "context": Context, "policy": (Policy, str)}
+)
+_EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "settings": "give ModelSettings(temperature=…)",
+        "limits": "give Limits(steps=…)",
+        "context": "give Context(…)",
+        "policy": 'give a Policy, such as Policy.ask("writes"), or the name of a preset',
+    }
+)
+
+
+def _check_model(model: Any) -> None:
+    if isinstance(model, str):
+        address = model if "://" in model else "http://localhost:8000"
+        raise _wrong("model", model, f'give a model: VLLMModel("{address}")')
+    if isinstance(model, type) or not callable(getattr(model, "generate", None)):
+        raise _wrong("model", model, 'give a model, such as VLLMModel("http://localhost:8000")')
+
+
+def _check_tools(tools: Any, toolsets: Any) -> None:
+    if not _is_list(tools):
+        raise _wrong("tools", tools, "give a list of functions: tools=[…]", ToolDefinitionError)
+    if isinstance(toolsets, ToolSource) or not _is_list(toolsets):
+        raise _wrong("toolsets", toolsets, "give a list: toolsets=[…]", ToolDefinitionError)
+    listed: tuple[Any, ...] = tuple(toolsets) if isinstance(toolsets, list | tuple) else ()
+    for at, item in enumerate(listed):
+        if not isinstance(item, ToolSource):
+            where = "give it in tools=[…]" if callable(item) else "give a Toolset or an McpToolset"
+            raise _wrong(f"toolsets[{at}]", item, where, ToolDefinitionError)
+
+
+def _check_output(output_type: Any) -> None:
+    if isinstance(output_type, list | tuple | set):
+        raise _wrong("output_type", output_type, "write a union: output_type=A | B")
+    if isinstance(output_type, str | Mapping | int):
+        raise _wrong("output_type", output_type, "give a type, such as a dataclass, or a function")
+
+
+def _check_function(name: str, value: Any) -> None:
+    """A function of one argument: `approve=True` and `approve=lambda: True` are none."""
+    decides = "a function of the question"
+    if name == "approve":
+        decides = "a function of an Approval that returns Approve() or Deny(reason)"
+    if value is None:
+        return
+    if not callable(value):
+        raise _wrong(name, value, f"give {decides}")
+    try:
+        inspect.signature(value).bind(None)
+    except TypeError:
+        raise _wrong(name, value, f"give {decides}; it is called with one argument") from None
+    except ValueError:
+        return  # a builtin that does not tell
+
+
+def check_input(content: Any) -> None:
+    """Refuses an input that is neither text nor parts of a message.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(content, str):
+        return
+    if isinstance(content, tuple | list):
+        wrong = next((part for part in content if not isinstance(part, _PARTS)), None)
+        if wrong is None and content:
+            if isinstance(content, tuple):
+                return
+            raise _wrong("input", content, "give the parts as a tuple")
+        if isinstance(wrong, str):
+            raise _wrong("input", content, "give one text; for several inputs there is run_many")
+        if isinstance(wrong, (Mapping, *_MESSAGES)):
+            raise _wrong("input", content, f"give the new text; {_LATER}")
+    if content is None:
+        raise _wrong("input", content, "say something; a run that paused goes on with resume")
+    raise _wrong("input", content, "give a text, or a tuple of TextPart, ImagePart and AudioPart")
+
+
+def check_history(history: Any) -> None:
+    """Refuses a history that holds no messages.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if not isinstance(history, tuple | list):
+        raise _wrong("history", history, _LATER)
+    for at, message in enumerate(history):
+        if not isinstance(message, _MESSAGES):
+            raise _wrong(f"history[{at}]", message, f"{_LATER}, or load_messages(text)")
+
+
+_PARTS: Final = (TextPart, ImagePart, AudioPart, VideoPart)
+_MESSAGES: Final = (SystemMessage, UserMessage, AssistantMessage, ToolMessage)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+def _wrong(name: str, value: Any, remedy: str, kind: type[Exception] = TypeError) -> Exception:
+    shown = repr(value)
+    if len(shown) > _SHOWN:
+        shown = f"a {type(value).__name__}"
+    return kind(f"{name} is {shown}; {remedy}")
+
+
+_SHOWN: Final = 60
+"""Characters of a value that a message repeats."""

@@ -1,0 +1,232 @@
+"""The two tools that an agent gives its model beside those of the user: the answer and the plan.
+
+**The answer.** A JSON schema for the whole reply (`response_format`) would keep the model from
+calling tools at all on vLLM (vllm#16313), so a typed answer is a call too: the one language that
+the model was trained for, the grammar enforces and the validator explains.
+
+**The plan.** A short list of steps that the model writes, shows and keeps up to date. The tool has
+no state: each call says all steps and how many of them are done. So the newest call is the whole
+plan, for a run that was paused, resumed, replayed or compacted as well, and the model reads it
+where it looks anyway, in the newest results.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, get_args
+
+from pydantic import Field
+from pydantic_core import from_json
+
+from agentkit.errors import ToolError
+from agentkit.events import Event, PartialOutput, ToolCallDelta
+from agentkit.exact import InexactError, read_exact
+from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
+from agentkit.schema.nodes import same
+from agentkit.schema.phrases import many
+from agentkit.schema.shape import ANYTHING, Shape
+from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
+
+_HARMLESS = ToolOptions(effect="pure", labels=frozenset())
+
+# --- the answer ----------------------------------------------------------------------------------
+
+OutputType: TypeAlias = Any
+"""A type that pydantic knows, or a function whose parameters are the answer and whose return value
+is the output. `str` is a plain answer."""
+
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
+_ANSWER_DESCRIPTION = (
+    "Give the final answer. Call this once, when you know it, instead of writing text."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTool:
+    """The tool by which the model answers."""
+
+    tool: Tool[..., Any]
+    parameter: str | None = None
+    """The one parameter that is the answer; None where all of them are."""
+
+    def meant_by(self, call: ToolCall) -> ToolCall:
+        """The call with its arguments as they must have been meant, where they do not fit as they
+        are: the fields of the answer without the parameter around them, or the answer itself.
+        """
+        if isinstance(self.tool.validate(call), ValidatedCall) and call.malformed is None:
+            return call
+        written: Any = call.arguments
+        if call.malformed is not None:
+            written = call.malformed
+        return self._only(call.id, self._readings(written)) or call
+
+    def in_text(self, text: str, call_id: str) -> ToolCall | None:
+        """The call that a reply without one must have meant: a text that is nothing but the answer,
+        or holds it in its one code fence.
+        """
+        fences = _FENCE.findall(text)
+        inside = fences[0] if len(fences) == 1 else text
+        return self._only(call_id, self._readings(inside))
+
+    def _readings(self, written: Any) -> Iterator[JsonObject]:
+        """What the arguments may have been, for something that was written instead of them."""
+        values = [written]
+        if isinstance(written, str):
+            shape = Shape.of(self.tool.definition.parameters)
+            shape = ANYTHING if self.parameter is None else shape.property(self.parameter)
+            # Where every text would be an answer, none is certain to be meant as one.
+            any_text = shape.allows("string") and not shape.limited
+            values = [] if any_text else [written.strip()]
+            with suppress(InexactError):
+                values.append(read_exact(written))
+        for value in values:
+            if self.parameter is not None:
+                yield {self.parameter: value}
+            if isinstance(value, dict):
+                yield value
+
+    def _only(self, call_id: str, readings: Iterable[JsonObject]) -> ToolCall | None:
+        """The call with the one reading that fits."""
+        calls = {
+            same(arguments): ToolCall(call_id, self.tool.name, arguments) for arguments in readings
+        }
+        checked = [(call, self.tool.validate(call)) for call in calls.values()]
+        fitting = [(c, made) for c, made in checked if isinstance(made, ValidatedCall)]
+        alike = all(made.arguments == fitting[0][1].arguments for _, made in fitting)
+        return fitting[0][0] if fitting and alike else None
+
+    async def output(self, call: ValidatedCall, context: RunContext[Any]) -> Any:
+        """The output that a checked answer amounts to.
+
+        Raises:
+            Exception: What an output function raises; a `ToolError` is feedback for the model.
+        """
+        made = call.bind(ToolContext(context.deps, context.run_id, call=call.call))()
+        return await made if inspect.isawaitable(made) else made
+
+
+def answer_tool(output_type: OutputType) -> AnswerTool | None:
+    """The tool for a type of answer; None for plain text.
+
+    Raises:
+        ToolDefinitionError: The type cannot be told to a model.
+    """
+    if output_type is str:
+        return None
+    if inspect.isfunction(output_type) or inspect.ismethod(output_type):
+        return AnswerTool(make_tool(output_type, options=_HARMLESS))
+
+    def final_answer(answer: Any) -> Any:
+        return answer
+
+    final_answer.__annotations__ = {"answer": output_type, "return": output_type}
+    final_answer.__doc__ = f"{_ANSWER_DESCRIPTION}\n\nArgs:\n    answer: The answer.\n"
+    made = make_tool(final_answer, options=_HARMLESS, description=_ANSWER_DESCRIPTION)
+    return AnswerTool(made, "answer")
+
+
+def with_partial_output(
+    answer: AnswerTool, emit: Callable[[Event], None]
+) -> Callable[[Event], None]:
+    """Passes events on, and after each piece of a typed answer what can be read of it so far.
+
+    A server whose pieces are not JSON text gives none.
+    """
+    text, shown, due = "", None, 0
+
+    def watch(event: Event) -> None:
+        nonlocal text, shown, due
+        emit(event)
+        if not isinstance(event, ToolCallDelta):
+            return
+        if event.name:
+            text, shown, due = "", None, 0
+        if event.name == answer.tool.name or text:
+            text += event.arguments
+            if len(text) < due:
+                return
+            if len(text) > _LONG:  # reading all of it again at each piece would be quadratic
+                due = len(text) + len(text) // 16
+            value = _readable(text, answer.parameter)
+            if value is not None and value != shown:
+                shown = value
+                emit(PartialOutput(value, event.step))
+
+    return watch
+
+
+_LONG = 10_000
+"""Characters of an answer from which on it is read only at every sixteenth that it grows by."""
+
+
+def _readable(text: str, parameter: str | None) -> Any:
+    try:
+        value = from_json(text, allow_partial="trailing-strings")
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    return value.get(parameter) if parameter else value
+
+
+# --- the plan ------------------------------------------------------------------------------------
+
+Planning: TypeAlias = Literal["off", "auto", "always"]
+"""`auto` offers the tool, `always` makes the first reply of each run a plan."""
+
+PLAN = "plan"
+"""The name of the tool."""
+
+_PLAN_DESCRIPTION = (
+    "Write down the steps of longer work before you begin it, and call this again with a higher "
+    "`done` when you have finished some. Not for work of one or two steps."
+)
+_MOST_STEPS = 10
+
+Step = Annotated[str, Field(min_length=1, max_length=120)]
+Steps = Annotated[list[Step], Field(min_length=1, max_length=_MOST_STEPS)]
+Done = Annotated[int, Field(ge=0, le=_MOST_STEPS)]
+
+
+def plan_tools(planning: Planning) -> list[Tool[..., Any]]:
+    """The tool, unless it is off; whoever watches the run is shown each state of the plan.
+
+    Raises:
+        ValueError: `planning` is no such word.
+    """
+    if planning not in (known := get_args(Planning)):
+        raise ValueError(f"planning is {planning!r}; it is one of {', '.join(known)}")
+    if planning == "off":
+        return []
+    return [make_tool(_plan, options=_HARMLESS, name=PLAN, description=_PLAN_DESCRIPTION)]
+
+
+def planned(planning: Planning, settings: ModelSettings) -> ModelSettings:
+    """The settings of a run; with `always` its first reply is a plan, unless they say otherwise."""
+    if planning != "always":
+        return settings
+    first = ToolChoice("required", name=PLAN, max_calls=1)
+    return settings.over(ModelSettings(tool_choice=first))
+
+
+async def _plan(context: ToolContext[Any], steps: Steps, done: Done = 0) -> str:
+    """Shows the plan.
+
+    Args:
+        context: Where the plan is shown.
+        steps: A few words for each step, in order.
+        done: How many of them, from the first, are finished.
+    """
+    if done > len(steps):
+        raise ToolError(f"done is {done}, but the plan has {many(len(steps), 'step')}")
+    lines = [
+        f"{number}. [{'x' if number <= done else ' '}] {step}"
+        for number, step in enumerate(steps, 1)
+    ]
+    context.report("\n".join(lines))
+    ahead = f"Next: {steps[done]}" if done < len(steps) else "All steps are done: answer now."
+    return "\n".join([*lines, ahead])

@@ -1,0 +1,281 @@
+"""One run: what it works with, how it begins, and what has come of it so far.
+
+Only the loop changes a run. Who watches it is told by `Run.emit`; whoever watches cannot end it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
+from agentkit.agent.options import Cancellation, Instructions, Observer, RunOptions
+from agentkit.agent.own_tools import PLAN, AnswerTool
+from agentkit.context import Context, ContextWindow
+from agentkit.events import (
+    Event,
+    ModelEvent,
+    ReasoningDelta,
+    RunResult,
+    StepRestarted,
+    SubRunEvent,
+    TextDelta,
+    ToolCallDelta,
+)
+from agentkit.executors import Executor
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelRequest,
+    ModelSettings,
+    StopReason,
+    SystemMessage,
+)
+from agentkit.models import Model
+from agentkit.models.base import Exchanges
+from agentkit.policy import Authority, Budget, PausedRun, ProgressGuard
+from agentkit.toolset import Label, RunContext, Tool, Toolset
+from agentkit.trace import RunFiles, get_logger, runs_directory
+from agentkit.version import __version__
+
+_log = get_logger()
+
+current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
+"""What the call that is at work here spends from: a sub-agent spends from it too."""
+
+current_run: ContextVar[Run | None] = ContextVar("agentkit_run", default=None)
+"""The run whose call is at work here: a run that begins here serves it, and is never freer."""
+
+current_call: ContextVar[CallAtWork | None] = ContextVar("agentkit_call", default=None)
+"""The call that is at work here: what a run that begins here does is shown under it."""
+
+# --- how it begins -------------------------------------------------------------------------------
+
+
+def new_run_id() -> str:
+    """Sorts by time, and names a file on every system."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+
+
+async def opening(
+    instructions: Instructions[Any] | None, context: RunContext[Any], history: Sequence[Message]
+) -> list[Message]:
+    """The history with this run's instructions at its head."""
+    text = instructions
+    if callable(text):
+        made = text(context)
+        text = await made if inspect.isawaitable(made) else made
+    if text is None:
+        return list(history)
+    rest = history[1:] if history and history[0].role == "system" else history
+    return [SystemMessage(text), *rest]
+
+
+def window_for(context: Context | None, tools: Iterable[Tool[..., Any]]) -> ContextWindow:
+    """A run's window: it knows which calls may simply be made again, and keeps the plan in view."""
+    again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
+    return ContextWindow(context, repeatable=again, kept=frozenset({PLAN}))
+
+
+def versions() -> dict[str, str]:
+    """The versions of agentkit and of what it runs on, for the record of a run."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"agentkit": __version__, "python": python, "platform": sys.platform}
+
+
+def emitter(
+    run_id: str, observers: Iterable[Observer], listener: Callable[[Event], None] | None
+) -> Callable[[Event], None]:
+    """Passes each event of a run to all who watch it, and to those who watch the run whose call it
+    serves. Whoever watches cannot end it.
+    """
+    watching, call = list(observers), current_call.get()
+
+    def emit(event: Event) -> None:
+        for observer in tuple(watching):
+            try:
+                observer(run_id, event)
+            except Exception as error:  # noqa: BLE001 - the boundary around users' code
+                watching.remove(observer)
+                _log.warning(
+                    "observer left out of the rest of this run",
+                    observer=repr(observer),
+                    run_id=run_id,
+                    event_kind=type(event).__name__,
+                    error=repr(error),
+                )
+        if listener is not None:
+            listener(event)
+        if call is not None:
+            call.show(run_id, event)
+
+    return emit
+
+
+def default_observers() -> list[Observer]:
+    """A JSONL file for each run, unless the environment says `off`."""
+    directory = runs_directory()
+    return [RunFiles(directory)] if directory else []
+
+
+# --- what it works with --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What a run works with; the same for all its steps.
+
+    Attributes:
+        side_model: Answers what tools ask; the model itself, without the run's window and record.
+        options: What the run was given.
+    """
+
+    model: Model
+    toolset: Toolset
+    executor: Executor
+    settings: ModelSettings
+    context: RunContext[Any]
+    authority: Authority
+    emit: Callable[[Event], None]
+    side_model: Model
+    ask: Callable[[str], Awaitable[str]] | None = None
+    answer: AnswerTool | None = None
+    options: RunOptions[Any] = field(default_factory=RunOptions)
+    window: ContextWindow = field(default_factory=ContextWindow)
+
+
+# --- what has come of it -------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Streamed:
+    """A reply while it comes, as far as it was shown."""
+
+    text: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    calls: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def add(self, event: ModelEvent) -> None:
+        """Takes in what is shown next; a call that is made again takes all of it back."""
+        match event:
+            case TextDelta(text=text):
+                self.text.append(text)
+            case ReasoningDelta(text=text):
+                self.reasoning.append(text)
+            case ToolCallDelta(index=index, name=name, arguments=arguments):
+                known, before = self.calls.get(index, ("", ""))
+                self.calls[index] = name or known, before + arguments
+            case StepRestarted():
+                self.text, self.reasoning, self.calls = [], [], {}
+            case _:
+                pass
+
+    def __bool__(self) -> bool:
+        return bool(self.text or self.reasoning or self.calls)
+
+    @property
+    def message(self) -> AssistantMessage:
+        """Text and reasoning as far as they came; no call, since nothing may run of it."""
+        return AssistantMessage("".join(self.text), reasoning="".join(self.reasoning) or None)
+
+
+@dataclass(slots=True)
+class Run:
+    """One run's state. Only the loop changes it.
+
+    Attributes:
+        step: The current step, from 1.
+        taint: What the conversation holds: labels out of `policy.READS`. It only grows.
+        sent: The newest request; before the first, the messages that the run began with.
+        exchanges: What went to the server so far.
+        streamed: What was shown of a reply that has not come to its end.
+        cancellation: Ends it, or one of its calls, from outside.
+        no_media: Why the server refused what tools returned beside text; empty while it has not.
+    """
+
+    wiring: Wiring
+    messages: list[Message]
+    budget: Budget
+    step: int = 0
+    guard: ProgressGuard = field(default_factory=ProgressGuard)
+    locks: dict[str, anyio.Lock] = field(default_factory=dict)
+    decisions: Decisions = field(default_factory=lambda: GivenDecisions(UsedDecisions()))
+    taint: frozenset[Label] = frozenset()
+    output: list[Any] = field(default_factory=list)
+    cancellation: Cancellation = field(default_factory=Cancellation)
+    sent: ModelRequest = field(default_factory=lambda: ModelRequest(()))
+    exchanges: Exchanges = field(default_factory=Exchanges)
+    streamed: Streamed | None = None
+    no_media: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.wiring.context.run_id
+
+    def emit(self, event: Event) -> None:
+        self.wiring.emit(event)
+
+    def end_early(self, stop: StopReason, explanation: str) -> RunResult[Any]:
+        """The result of a run that something else ends: what was shown of a reply stays."""
+        streamed, text = self.streamed, ""
+        if streamed is not None and self.wiring.answer is None:
+            message = streamed.message
+            text = message.content or ""
+            if text:
+                self.messages.append(message)
+        return self.end(stop, text, explanation)
+
+    def end(
+        self,
+        stop: StopReason,
+        output: object = "",
+        explanation: str = "",
+        paused: PausedRun | None = None,
+    ) -> RunResult[Any]:
+        """The result, if the run ended now."""
+        return RunResult(
+            said=output,
+            stop_reason=stop,
+            messages=tuple(self.messages),
+            usage=self.budget.usage,
+            steps=self.budget.steps,
+            run_id=self.id,
+            explanation=explanation,
+            pause=paused,
+            context=self.wiring.window.use(),
+            typed=self.wiring.answer is not None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CallAtWork:
+    """A call that is being run.
+
+    Attributes:
+        run: The run that made it.
+        call_id: Its id.
+        step: The step that asked for it.
+        thread: The thread in which its run says what happens.
+    """
+
+    run: Run
+    call_id: str
+    step: int
+    thread: int = field(default_factory=threading.get_ident)
+
+    def show(self, run_id: str, event: Event) -> None:
+        """Shows whoever watches the run what happens in one that serves the call.
+
+        One that runs in another thread has an event loop of its own; it is not shown.
+        """
+        if threading.get_ident() == self.thread:
+            self.run.emit(SubRunEvent(self.call_id, run_id, event, self.step))
