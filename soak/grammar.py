@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.live.constrained import (
     ask,
     auto_cases,
     check,
+    closing_tokens,
     forced_cases,
     offered,
     spelled_cases,
@@ -44,7 +46,10 @@ from tests.schema.corpus import systematic
 _BATCHES = 50
 _AT_ONCE = 12
 _AUTO_SEEDS = 2
-_GIVE_UP = 5
+_GIVE_UP = 20
+"""Times that a case with a thought may end in an internal error of vLLM's: its thoughts are opened
+by a bias that lasts for the whole reply, so random weights write the opening token into texts too,
+where vLLM's budget then forces the thought's end (`agentkit.gemma4.ebnf.EXCLUDED`)."""
 _TOKENS = 100
 _REPEATS = 12
 _CHECKPOINT = "random:20260731"
@@ -59,9 +64,11 @@ def batch(number: int) -> dict[str, int]:
         "unbounded": unbounded_cases(number),
     }
     counts: Counter[str] = Counter()
+    closing = closing_tokens(_tokenizer())
     with _client() as client, ThreadPoolExecutor(_AT_ONCE) as threads:
         for group, cases in groups.items():
-            for one in threads.map(partial(_checked, client), cases):
+            ending = [replace(case, closing=closing) for case in cases]
+            for one in threads.map(partial(_checked, client), ending):
                 counts.update({f"{group} {what}": count for what, count in one.items()})
     return counts
 

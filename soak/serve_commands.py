@@ -15,9 +15,8 @@ from typing import Final
 
 from agentkit.errors import ServerNotReadyError
 from agentkit.serving.environment import vllm_environment
-from agentkit.serving.plan import Wish, plan
-from agentkit.serving.progress import progress_line
-from agentkit.serving.vllm import TESTED_VLLM
+from agentkit.serving.plan import TESTED_VLLM, ServeOptions, plan
+from agentkit.serving.process import progress_line
 
 _PROOF: Final = Path(__file__).parents[1] / "docs" / "proof" / "serve_commands.json"
 
@@ -30,12 +29,12 @@ _FORMS: Final = (
     "unsloth/gemma-4-{}-it-bnb-4bit",
 )
 _MACHINES: Final = {
-    "one of 24 GB": Wish(memory=24),
-    "one of 48 GB": Wish(memory=48),
-    "one of 80 GB": Wish(memory=80, draft=True),
-    "two of 80 GB": Wish(memory=80, gpus=2),
-    "eight of 141 GB": Wish(memory=141, gpus=8, draft=True),
-    "no GPU": Wish(cpu=True),
+    "one of 24 GB": ServeOptions(memory=24),
+    "one of 48 GB": ServeOptions(memory=48),
+    "one of 80 GB": ServeOptions(memory=80, draft=True),
+    "two of 80 GB": ServeOptions(memory=80, gpus=2),
+    "eight of 141 GB": ServeOptions(memory=141, gpus=8, draft=True),
+    "no GPU": ServeOptions(cpu=True),
 }
 
 _READER: Final = """
@@ -57,10 +56,10 @@ json.dump(said, sys.stdout)
 def _planned() -> Iterator[tuple[str, list[str] | str]]:
     for form in _FORMS:
         for size in _SIZES:
-            for machine, wish in _MACHINES.items():
+            for machine, options in _MACHINES.items():
                 model = form.format(size)
                 try:
-                    made = plan(model, wish)
+                    made = plan(model, options)
                 except ServerNotReadyError as error:
                     yield f"{model} on {machine}", str(error)
                 else:

@@ -100,6 +100,13 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: run("x", history=[{"role": "user", "content": "x"}]), "history[0] is"),
     (lambda: run("x", max_turns=3), "Agent.run_sync has no argument max_turns=; write limits="),
     (lambda: run("x", stream=True), "iterate over agent.stream(…)"),
+    (lambda: run("x", dependencies=1), "write deps="),
+    (
+        lambda: agent().stream("x", max_turns=3),
+        "Agent.stream has no argument max_turns=; write lim",
+    ),
+    (lambda: agent().as_tool("a", "b", limit=3), "Agent.as_tool has no argument limit=; did you"),
+    (lambda: other.tool(tiemout=3), "@tool has no argument tiemout=; did you mean timeout=?"),
     (lambda: anyio.run(agent().run_many, "x"), "inputs is one text"),
     (lambda: other.Limits(max_steps=3), "Limits has no argument max_steps=; write steps="),
     (lambda: other.Limits(request_limit=3), "write steps="),
@@ -132,6 +139,9 @@ def test_what_is_explained_keeps_its_signature() -> None:
     assert "instructions" in inspect.signature(Agent).parameters
     assert list(inspect.signature(Limits).parameters)[:2] == ["steps", "tool_calls"]
     assert inspect.iscoroutinefunction(Agent.run)
+    options = ["deps", "settings", "limits", "cancellation", "journal", "history", "run_id"]
+    for started in (Agent.run, Agent.stream, Agent.run_sync):
+        assert list(inspect.signature(started).parameters) == ["self", "input", *options]
 
 
 def test_the_remedy_for_a_missing_extra_is_a_command_that_works_here() -> None:

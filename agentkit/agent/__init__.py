@@ -2,8 +2,7 @@
 
 from agentkit.agent.agent import Agent
 from agentkit.agent.approvals import Approver
-from agentkit.agent.many import BatchProgress
-from agentkit.agent.state import Cancellation
-from agentkit.agent.surroundings import Instructions, Observer
+from agentkit.agent.concurrency import BatchProgress
+from agentkit.agent.options import Cancellation, Instructions, Observer
 
 __all__ = ["Agent", "Approver", "BatchProgress", "Cancellation", "Instructions", "Observer"]

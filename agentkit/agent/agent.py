@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, overload
 
 import anyio
 from typing_extensions import TypeForm, Unpack
 
-from agentkit.agent.answers import answer_tool, with_partial_output
 from agentkit.agent.approvals import (
     Approver,
     Decisions,
@@ -21,38 +19,43 @@ from agentkit.agent.approvals import (
     checked_decisions,
     taint_of,
 )
-from agentkit.agent.checks import AGENT, RUN, check_agent, check_history, check_input
-from agentkit.agent.delegation import CALLERS, Delegate, InputType, delegate, fan_out
-from agentkit.agent.detached import Detached
+from agentkit.agent.concurrency import BatchProgress, Detached, in_own_loop, run_all
+from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
 from agentkit.agent.journaling import RecordedDecisions, begun, continued, is_recorded, journaled
 from agentkit.agent.loop import drive
-from agentkit.agent.many import BatchProgress, run_all
-from agentkit.agent.planning import Planning, plan_tools, planned
-from agentkit.agent.state import (
+from agentkit.agent.options import (
+    AGENT,
+    RUN,
+    AgentOptions,
+    AnyRunOptions,
+    AnyTool,
     Cancellation,
-    Run,
+    DepsT,
+    Instructions,
+    Observer,
     RunOptions,
+    check_agent,
+    check_history,
+    check_input,
+)
+from agentkit.agent.own_tools import Planning, answer_tool, plan_tools, planned, with_partial_output
+from agentkit.agent.run import (
+    Run,
     Wiring,
     current_budget,
     current_run,
-)
-from agentkit.agent.surroundings import (
-    Instructions,
-    Observer,
     default_observers,
     emitter,
-    in_own_loop,
     new_run_id,
     opening,
     versions,
     window_for,
 )
-from agentkit.agent.typed import NO_DEPS, AnyTool, DepsT, Given
 from agentkit.context import Context
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
-from agentkit.journal import Journal, JournaledRun, RunOpened
+from agentkit.journal import JournaledRun, RunOpened
 from agentkit.media import check_content, sound_messages
 from agentkit.messages import Content, Message, ModelSettings, UserMessage
 from agentkit.mistakes import explains
@@ -70,19 +73,16 @@ from agentkit.policy import (
     preset,
 )
 from agentkit.toolset import (
-    ApprovalRule,
-    Effect,
     Label,
     RunContext,
     Tool,
-    ToolOptions,
     Toolset,
     ToolSource,
     combined,
 )
 
 _USED = UsedDecisions()
-"""Of all runs of this process that no journal keeps."""
+"""The decisions of all runs of this process that no journal keeps."""
 
 
 class Agent(Generic[DepsT, OutputT]):
@@ -124,11 +124,19 @@ class Agent(Generic[DepsT, OutputT]):
 
     @overload
     def __init__(
-        self, model: Model, *, output_type: TypeForm[OutputT] = ..., **options: Unpack[Given[DepsT]]
+        self,
+        model: Model,
+        *,
+        output_type: TypeForm[OutputT] = ...,
+        **options: Unpack[AgentOptions[DepsT]],
     ) -> None: ...
     @overload
     def __init__(
-        self, model: Model, *, output_type: Callable[..., OutputT], **options: Unpack[Given[DepsT]]
+        self,
+        model: Model,
+        *,
+        output_type: Callable[..., OutputT],
+        **options: Unpack[AgentOptions[DepsT]],
     ) -> None: ...
     @explains("Agent", AGENT)
     def __init__(
@@ -167,30 +175,23 @@ class Agent(Generic[DepsT, OutputT]):
         self._observers = tuple(observers or ())
         self._files = tuple(default_observers() if observers is None else ())
 
-    @explains("Agent.run", RUN)
+    @explains("Agent.run", RUN, RunOptions)
     async def run(
         self,
         input: Content,  # noqa: A002 - the word users know it by
-        *,
-        deps: DepsT = NO_DEPS,
-        history: Sequence[Message] = (),
-        settings: ModelSettings | None = None,
-        limits: Limits | None = None,
-        run_id: str | None = None,
-        cancellation: Cancellation | None = None,
-        journal: Journal | None = None,
+        **options: Unpack[RunOptions[DepsT]],
     ) -> RunResult[OutputT]:
         """Runs to the end.
 
         Args:
             input: What the user says.
             deps: Reaches instructions and tools through their context.
-            history: Messages to go on from, such as an earlier result's.
             settings: Over the agent's.
             limits: Instead of the agent's.
-            run_id: Names the run and its file; by default the time and some random digits.
             cancellation: Ends the run from outside, with its partial result.
             journal: Keeps the run, so that `resume` can go on with it after a crash.
+            history: Messages to go on from, such as an earlier result's.
+            run_id: Names the run and its file; by default the time and some random digits.
 
         Returns:
             The answer, or why there is none; reaching a limit is a result too.
@@ -198,43 +199,20 @@ class Agent(Generic[DepsT, OutputT]):
         Raises:
             AgentKitError: The model cannot be had.
             JournalError: What must be durable before the run goes on could not be made so.
+            TypeError: An argument is of another kind, or has another framework's name.
         """
-        options = RunOptions(
-            deps=deps,
-            history=history,
-            settings=settings,
-            limits=limits,
-            run_id=run_id,
-            cancellation=cancellation,
-            journal=journal,
-        )
         return await self._start(input, options)
 
+    @explains("Agent.stream", RUN, RunOptions)
     async def stream(
         self,
         input: Content,  # noqa: A002 - the word users know it by
-        *,
-        deps: DepsT = NO_DEPS,
-        history: Sequence[Message] = (),
-        settings: ModelSettings | None = None,
-        limits: Limits | None = None,
-        run_id: str | None = None,
-        cancellation: Cancellation | None = None,
-        journal: Journal | None = None,
+        **options: Unpack[RunOptions[DepsT]],
     ) -> AsyncGenerator[RunEvent | RunFinished[OutputT], None]:
         """The same run as `run`, as its events; the last is `RunFinished`.
 
         Leaving the iteration ends the run. Arguments and exceptions are those of `run`.
         """
-        options = RunOptions(
-            deps=deps,
-            history=history,
-            settings=settings,
-            limits=limits,
-            run_id=run_id,
-            cancellation=cancellation,
-            journal=journal,
-        )
         # Unbounded, so that the run never waits for who watches it; what it can hold is bounded
         # by max_tokens and the number of steps.
         send, receive = anyio.create_memory_object_stream[Any](math.inf)
@@ -247,30 +225,16 @@ class Agent(Generic[DepsT, OutputT]):
             finally:
                 await running.end()
 
-    @explains("Agent.run_sync", RUN)
+    @explains("Agent.run_sync", RUN, RunOptions)
     def run_sync(
         self,
         input: Content,  # noqa: A002 - the word users know it by
-        *,
-        deps: DepsT = NO_DEPS,
-        history: Sequence[Message] = (),
-        settings: ModelSettings | None = None,
-        limits: Limits | None = None,
-        run_id: str | None = None,
-        journal: Journal | None = None,
+        **options: Unpack[RunOptions[DepsT]],
     ) -> RunResult[OutputT]:
         """`run` for code that is not async; also works inside a running event loop, in a notebook.
 
         Arguments and exceptions are those of `run`.
         """
-        options = RunOptions(
-            deps=deps,
-            history=history,
-            settings=settings,
-            limits=limits,
-            run_id=run_id,
-            journal=journal,
-        )
 
         async def main() -> RunResult[OutputT]:
             try:
@@ -280,19 +244,16 @@ class Agent(Generic[DepsT, OutputT]):
 
         return in_own_loop(main)
 
+    @explains("Agent.run_many", RUN, AnyRunOptions)
     async def run_many(
         self,
         inputs: Iterable[Content],
         *,
         concurrency: int = 8,
-        deps: DepsT = NO_DEPS,
         deps_each: Iterable[DepsT] | None = None,
-        settings: ModelSettings | None = None,
-        limits: Limits | None = None,
         on_progress: Callable[[BatchProgress[OutputT]], object] | None = None,
-        cancellation: Cancellation | None = None,
-        journal: Journal | None = None,
         batch: str | None = None,
+        **options: Unpack[AnyRunOptions[DepsT]],
     ) -> list[RunResult[OutputT]]:
         """Runs all inputs, at most `concurrency` at a time; results in the order of the inputs.
 
@@ -303,41 +264,30 @@ class Agent(Generic[DepsT, OutputT]):
         Args:
             inputs: What the user says, for each run.
             concurrency: Most runs at work.
-            deps: Of every run.
-            deps_each: Of each run its own, as many as inputs; instead of `deps`.
-            settings: Over the agent's.
-            limits: Of each run, instead of the agent's.
+            deps_each: What each run is given as `deps`, as many as inputs; instead of `deps`.
             on_progress: Called as each run ends; must be quick.
+            batch: Names the batch in the journal: its runs are `BATCH-000000` and so on.
+            deps: What every run is given; this and the rest as for `run`.
+            settings: Over the agent's.
+            limits: The limits of each run, instead of the agent's.
             cancellation: Ends all runs, with their partial results; those that have not begun
                 then say `cancelled`.
             journal: Keeps the runs.
-            batch: Names the batch in the journal: its runs are `BATCH-000000` and so on.
 
         Raises:
             ValueError: `concurrency` is below 1, `deps_each` has another length, or a journal is
                 given without `batch` or the other way round.
         """
-        options = RunOptions(
-            deps=deps,
-            settings=settings,
-            limits=limits,
-            run_id=batch,
-            cancellation=cancellation,
-            journal=journal,
-        )
+        every: RunOptions[DepsT] = {"history": (), **options, "run_id": batch}
         start = self._start_or_continue
-        return await run_all(start, inputs, options, concurrency, deps_each, on_progress)
+        return await run_all(start, inputs, every, concurrency, deps_each, on_progress)
 
+    @explains("Agent.resume", RUN, AnyRunOptions)
     async def resume(
         self,
         run: PausedRun | str,
         decisions: Mapping[str, Decision] | None = None,
-        *,
-        journal: Journal | None = None,
-        deps: DepsT = NO_DEPS,
-        settings: ModelSettings | None = None,
-        limits: Limits | None = None,
-        cancellation: Cancellation | None = None,
+        **options: Unpack[AnyRunOptions[DepsT]],
     ) -> RunResult[OutputT]:
         """Goes on with a run that paused for a person, died or stopped, perhaps in another process.
 
@@ -346,15 +296,15 @@ class Agent(Generic[DepsT, OutputT]):
 
         Args:
             run: Its id in the journal, or the `RunResult.paused` of one.
-            decisions: For each `Approval.id` of a paused run; each is used once, by the call
+            decisions: What people decided, by `Approval.id`; each is used once, by the call
                 that it was made for. A call without one waits again, and so does one whose
                 decision an earlier resumption has used.
-            journal: Where the run is kept.
             deps: As for `run`: they are kept nowhere.
             settings: Over the agent's, and over those that the journal holds.
             limits: Instead of the agent's or the journal's; what the run spent before counts,
                 except for seconds.
             cancellation: Ends the run from outside, with its partial result.
+            journal: Where the run is kept.
 
         Raises:
             AgentKitError: The model cannot be had.
@@ -362,34 +312,21 @@ class Agent(Generic[DepsT, OutputT]):
             TypeError: A decision is none.
         """
         run_id = run if isinstance(run, str) else run.run_id
-        options = RunOptions(
-            deps=deps,
-            settings=settings,
-            limits=limits,
-            run_id=run_id,
-            cancellation=cancellation,
-            journal=journal,
-        )
+        again: RunOptions[DepsT] = {"history": (), **options, "run_id": run_id}
         decided = checked_decisions(decisions)
-        if journal is not None:
-            return await self._continue(journal, options, decided)
+        if options.get("journal") is not None:
+            return await self._continue(again, decided)
         if isinstance(run, str):
             raise JournalError(f"the run {run} can only be resumed from the journal that keeps it")
-        budget = Budget(limits or self._limits, current_budget.get())
-        budget.usage, budget.steps = run.usage, run.steps
         given = GivenDecisions(self._used, decided, run.waiting)
-        return await self._drive(options, list(run.messages), budget, None, run, given)
+        return await self._drive(again, list(run.messages), paused=run, decisions=given)
 
+    @explains("Agent.as_tool", {}, DelegateOptions)
     def as_tool(
         self,
         name: str,
         description: str,
-        *,
-        limits: Limits | None = None,
-        effect: Effect = "once",
-        approval: ApprovalRule = "policy",
-        deps: Any = CALLERS,
-        input_type: InputType = str,
+        **options: Unpack[DelegateOptions],
     ) -> Tool[..., Any]:
         """This agent as a tool of another: one task in, its answer out.
 
@@ -401,33 +338,31 @@ class Agent(Generic[DepsT, OutputT]):
         lets the call run again.
 
         Args:
-            name: Of the tool.
+            name: The tool's name.
             description: When to use it.
-            limits: Of each of its runs, instead of the agent's own.
-            effect: What giving it the same task twice would do; see `@tool`.
-            approval: Whether a call needs a person; see `@tool`.
-            deps: Of its runs: a value, or a function of the calling run's; by default the same.
+            limits: The limits of each of its runs, instead of the agent's own.
+            effect: What giving it the same task twice would do; by default `once`, see `@tool`.
+            approval: Whether a call needs a person; by default the policy decides, see `@tool`.
+            deps: What its runs are given: a value, or a function of the calling run's; by default
+                the same.
             input_type: What a task is: a type, whose value it reads as JSON, or a function whose
-                parameters become the tool's and which returns what the agent is told.
+                parameters become the tool's and which returns what the agent is told; by default
+                text.
 
         Raises:
             ToolDefinitionError: `input_type` cannot be told to a model.
         """
-        options = ToolOptions(labels=self._reads(), effect=effect, approval=approval)
-        start = self._start_or_continue
-        return delegate(Delegate(start, name, description, options, limits, deps, input_type))
+        start, reads = self._start_or_continue, self._reads()
+        return delegate(Delegate.of(start, name, description, reads, options))
 
+    @explains("Agent.as_fan_out", {}, DelegateOptions)
     def as_fan_out(
         self,
         name: str,
         description: str,
         *,
         at_once: int = 4,
-        limits: Limits | None = None,
-        effect: Effect = "once",
-        approval: ApprovalRule = "policy",
-        deps: Any = CALLERS,
-        input_type: InputType = str,
+        **options: Unpack[DelegateOptions],
     ) -> Tool[..., Any]:
         """This agent as a tool that takes several tasks, works on them at the same time and joins
         the answers in the tasks' order.
@@ -435,23 +370,21 @@ class Agent(Generic[DepsT, OutputT]):
         Each task is a run of its own, as with `as_tool`; one that fails says so in its place.
 
         Args:
-            name: Of the tool.
+            name: The tool's name.
             description: When to use it.
             at_once: Tasks at work at the same time.
-            limits: Of each task's run; this and the rest as for `as_tool`.
-            effect: Of the whole call.
-            approval: For the whole call.
-            deps: Of each task's run.
+            limits: The limits of each task's run; this and the rest as for `as_tool`.
+            effect: What the whole call would do if it ran twice.
+            approval: Whether the whole call needs a person.
+            deps: What each task's run is given.
             input_type: The type of one task.
 
         Raises:
             ValueError: `at_once` is below 1.
             ToolDefinitionError: `input_type` is a function, or no type of JSON.
         """
-        options = ToolOptions(labels=self._reads(), effect=effect, approval=approval)
-        start = self._start_or_continue
-        how = Delegate(start, name, description, options, limits, deps, input_type)
-        return fan_out(how, at_once)
+        start, reads = self._start_or_continue, self._reads()
+        return fan_out(Delegate.of(start, name, description, reads, options), at_once)
 
     def override(
         self,
@@ -498,79 +431,100 @@ class Agent(Generic[DepsT, OutputT]):
         """Closes what this event loop's runs hold open, such as connections."""
         await self._model.aclose()
 
-    async def _start_or_continue(self, content: Content, options: RunOptions) -> RunResult[OutputT]:
+    async def _start_or_continue(
+        self, content: Content, options: RunOptions[DepsT]
+    ) -> RunResult[OutputT]:
         """A run, or the rest of it where the journal holds its beginning.
 
         Raises:
             JournalError: What is recorded under this name began with something else.
         """
-        journal, run_id = options.journal, options.run_id
+        journal, run_id = options.get("journal"), options.get("run_id")
         if journal is not None and run_id and await is_recorded(journal, run_id, content):
-            return await self._continue(journal, options, {})
+            return await self._continue(options, {})
         return await self._start(content, options)
 
     async def _start(
         self,
         content: Content,
-        options: RunOptions,
+        options: RunOptions[DepsT],
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
+        history = options.get("history", ())
         check_input(content)
         check_content(content)
-        check_history(options.history)
-        options = replace(options, run_id=options.run_id or new_run_id())
-        context = RunContext(options.deps, options.run_id or "")
-        history = await opening(self._instructions, context, options.history)
-        messages = mended_history(sound_messages([*history, UserMessage(content)]))
-        budget = Budget(options.limits or self._limits, current_budget.get())
-        if options.journal is None:
-            return await self._drive(options, messages, budget, listener)
+        check_history(history)
+        run_id = options.get("run_id") or new_run_id()
+        options = {**options, "run_id": run_id}
+        context = RunContext(options.get("deps"), run_id)
+        head = await opening(self._instructions, context, history)
+        messages = mended_history(sound_messages([*head, UserMessage(content)]))
+        journal = options.get("journal")
+        if journal is None:
+            return await self._drive(options, messages, listener=listener)
         began = RunOpened(
             tuple(messages),
             self._model.name,
-            options.settings,
-            options.limits,
+            options.get("settings"),
+            options.get("limits"),
             versions=versions(),
         )
-        async with begun(options.journal, context.run_id, began) as record:
-            return await self._drive(options, messages, budget, listener, record=record)
+        async with begun(journal, run_id, began) as record:
+            return await self._drive(options, messages, listener=listener, record=record)
 
     async def _continue(
-        self, journal: Journal, options: RunOptions, decisions: Mapping[str, Decision]
+        self, options: RunOptions[DepsT], decisions: Mapping[str, Decision]
     ) -> RunResult[OutputT]:
-        async with continued(journal, options.run_id or "", decisions) as record:
+        journal, run_id = options.get("journal"), options.get("run_id")
+        assert journal is not None, "only a journal has something to go on with"
+        async with continued(journal, run_id or "", decisions) as record:
             began = record.opening
-            settings = (options.settings or ModelSettings()).over(began.settings or ModelSettings())
-            options = replace(options, settings=settings, limits=options.limits or began.limits)
-            budget = Budget(options.limits or self._limits, current_budget.get())
-            messages = list(began.messages)
-            return await self._drive(options, messages, budget, None, record=record)
+            given = options.get("settings") or ModelSettings()
+            settings = given.over(began.settings or ModelSettings())
+            limits = options.get("limits") or began.limits
+            options = {**options, "settings": settings, "limits": limits}
+            return await self._drive(options, list(began.messages), record=record)
 
     async def _drive(
         self,
-        options: RunOptions,
+        options: RunOptions[DepsT],
         messages: list[Message],
-        budget: Budget,
-        listener: Callable[[Event], None] | None,
+        *,
+        listener: Callable[[Event], None] | None = None,
+        record: JournaledRun | None = None,
         paused: PausedRun | None = None,
         decisions: Decisions | None = None,
-        record: JournaledRun | None = None,
     ) -> RunResult[OutputT]:
-        context = RunContext(options.deps, options.run_id or "")
+        """Wires a run and drives it to its end.
+
+        Args:
+            options: What the run was given, its id among it.
+            messages: What it begins or goes on with.
+            listener: Who streams it.
+            record: The journal's record of it.
+            paused: Where it goes on, after a pause.
+            decisions: What people decided since then.
+        """
+        context = RunContext(options.get("deps"), options.get("run_id") or "")
+        budget = Budget(options.get("limits") or self._limits, current_budget.get())
+        if paused is not None:
+            budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
         async with self._tools.for_run(context) as toolset:
             self._check_policy(toolset)
             above = caller.wiring.authority if caller is not None else None
             grants = list(paused.grants) if paused is not None else []
             window = window_for(self.context, toolset)
+            files = self._files if record is None else ()  # a journal keeps the run instead
+            emit = emitter(context.run_id, (*self._observers, *files), listener)
             wiring = Wiring(
                 model=WindowedModel(self._model, window),
                 toolset=toolset,
                 executor=self._executor,
-                settings=(options.settings or ModelSettings()).over(self._settings),
+                settings=(options.get("settings") or ModelSettings()).over(self._settings),
                 context=context,
                 authority=Authority(self._policy, self._approve, above, grants),
-                emit=self._emit(context.run_id, listener, kept=record is not None),
+                emit=with_partial_output(self._answer, emit) if self._answer else emit,
                 side_model=self._model,
                 ask=self._ask,
                 answer=self._answer,
@@ -585,10 +539,4 @@ class Agent(Generic[DepsT, OutputT]):
             known = paused.taint if paused is not None else None
             run.taint = taint_of(messages, toolset) if known is None else known
             run.taint |= caller.taint if caller is not None else frozenset()
-            return await drive(run, options.cancellation or Cancellation(), paused)
-
-    def _emit(
-        self, run_id: str, listener: Callable[[Event], None] | None, *, kept: bool
-    ) -> Callable[[Event], None]:
-        emit = emitter(run_id, (*self._observers, *(() if kept else self._files)), listener)
-        return with_partial_output(self._answer, emit) if self._answer else emit
+            return await drive(run, options.get("cancellation") or Cancellation(), paused)

@@ -31,7 +31,7 @@ from agentkit.policy import (
 from agentkit.toolset import LABELS, Label, Toolset, ValidatedCall
 
 if TYPE_CHECKING:
-    from agentkit.agent.state import Run
+    from agentkit.agent.run import Run
 
 _log = get_logger()
 
@@ -45,7 +45,7 @@ class Approved:
 
     Attributes:
         call: As it is to run.
-        id: Of the question that was answered.
+        id: The id of the question that was answered.
     """
 
     call: ValidatedCall
@@ -65,7 +65,10 @@ async def decide(
             return denied(item.call, "the policy of this run does not allow it")
         if ruling.verdict == "allow" and not run.decisions.pending:
             return item
-        question = _question(run, position, item, ruling)
+        target = run.wiring.authority.target(item)
+        asked = approval_id(run.id, run.step, position, item.call, target)
+        labels = tuple(sorted(item.tool.labels))
+        question = Approval(asked, item.call, target, ruling.why, labels)
     except Exception as error:  # noqa: BLE001 - the boundary around user code
         return _undecided(run, item.call, error)
     approval = run.decisions.question(question)
@@ -83,18 +86,11 @@ async def decide(
     return _apply(run, item, approval, decision)
 
 
-def _question(run: Run, position: int, item: ValidatedCall, ruling: Ruling) -> Approval:
-    target = run.wiring.authority.target(item)
-    named = approval_id(run.wiring.context.run_id, run.step, position, item.call, target)
-    return Approval(named, item.call, target, ruling.why, tuple(sorted(item.tool.labels)))
-
-
 def _undecided(run: Run, call: ToolCall, error: Exception) -> ToolResult:
     """The result of a call of which a policy's or a tool's own function should have said whether it
     may run, and raised: nothing has allowed it.
     """
-    run_id = run.wiring.context.run_id
-    _log.warning("approval_failed", tool=call.name, run_id=run_id, step=run.step, exc_info=error)
+    _log.warning("approval_failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
     why = f"what decides on it raised {type(error).__name__}: {error}".removesuffix(": ")
     return denied(call, why)
 
@@ -286,8 +282,8 @@ class GivenDecisions:
     """Decisions of a run that no journal keeps.
 
     Attributes:
-        used: Of the process.
-        given: By the ids of the questions in `waiting`.
+        used: What is used up in this process.
+        given: The decisions, by the ids of the questions in `waiting`.
         waiting: The questions that the run paused with. Where one of them was answered and used
             before, this is another run from the same pause, and its call a question of its own.
     """
@@ -323,7 +319,6 @@ class GivenDecisions:
         person: Callable[[], Awaitable[Decision | None]],
         /,
     ) -> Decision | None:
-        """Has a person asked."""
         return await person()
 
     def use(self, approval: str, /) -> bool:

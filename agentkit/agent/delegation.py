@@ -9,13 +9,14 @@ import types
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, TypedDict
 
 import anyio
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
-from agentkit.agent.state import Cancellation, RunOptions, current_call
+from agentkit.agent.options import Cancellation, RunOptions
+from agentkit.agent.run import current_call
 from agentkit.errors import AgentKitError, ToolDefinitionError, ToolError
 from agentkit.events import RunResult
 from agentkit.messages import (
@@ -29,7 +30,10 @@ from agentkit.messages import (
 from agentkit.policy import Limits
 from agentkit.schema.feedback import Problem
 from agentkit.toolset import (
+    ApprovalRule,
     Arguments,
+    Effect,
+    Label,
     Tool,
     ToolContext,
     ToolOptions,
@@ -37,7 +41,7 @@ from agentkit.toolset import (
     make_tool,
 )
 
-Start: TypeAlias = Callable[[Content, RunOptions], Awaitable[RunResult[Any]]]
+Start: TypeAlias = Callable[[Content, RunOptions[Any]], Awaitable[RunResult[Any]]]
 """Begins a run of the agent that does the work, or goes on with it if it is recorded."""
 
 InputType: TypeAlias = Any
@@ -56,18 +60,28 @@ CALLERS: Final = _Callers()
 """The deps of the run that makes the call."""
 
 
+class DelegateOptions(TypedDict, total=False):
+    """The options of an agent that serves as a tool; see `Agent.as_tool`."""
+
+    limits: Limits | None
+    effect: Effect
+    approval: ApprovalRule
+    deps: Any
+    input_type: InputType
+
+
 @dataclass(frozen=True, slots=True)
 class Delegate:
     """How an agent serves as a tool.
 
     Attributes:
         start: Begins its run.
-        name: Of the tool.
+        name: The tool's name.
         description: When to use it.
-        options: Of the tool. Its labels tell what an answer may tell of; what the agent does
-            besides is decided call by call.
-        limits: Of each of its runs, instead of its own.
-        deps: For its runs: a value, or a function of the calling run's.
+        options: What the tool declares. Its labels tell what an answer may tell of; what the agent
+            does besides is decided call by call.
+        limits: The limits of each of its runs, instead of its own.
+        deps: What its runs are given: a value, or a function of the calling run's.
         input_type: What a task is.
     """
 
@@ -75,14 +89,30 @@ class Delegate:
     name: str
     description: str
     options: ToolOptions
-    limits: Limits | None = None
-    deps: Any = CALLERS
-    input_type: InputType = str
+    limits: Limits | None
+    deps: Any
+    input_type: InputType
+
+    @staticmethod
+    def of(
+        start: Start, name: str, description: str, reads: frozenset[Label], given: DelegateOptions
+    ) -> Delegate:
+        """How an agent serves whose tools read what these labels say."""
+        effect, approval = given.get("effect", "once"), given.get("approval", "policy")
+        return Delegate(
+            start,
+            name,
+            description,
+            ToolOptions(labels=reads, effect=effect, approval=approval),
+            given.get("limits"),
+            given.get("deps", CALLERS),
+            given.get("input_type", str),
+        )
 
     def run_options(
         self, context: ToolContext[Any], cancellation: Cancellation, suffix: str = ""
-    ) -> RunOptions:
-        """Of a run that serves this call."""
+    ) -> RunOptions[Any]:
+        """The options of a run that serves this call."""
         deps = self.deps
         if deps is CALLERS:
             deps = context.deps
@@ -95,7 +125,7 @@ class Delegate:
             limits=self.limits,
             run_id=f"{context.run_id}.{self.name}-{key}{suffix}",
             cancellation=cancellation,
-            journal=call.run.wiring.options.journal if call is not None else None,
+            journal=call.run.wiring.options.get("journal") if call is not None else None,
         )
 
 
@@ -145,13 +175,11 @@ class _WithContext:
     inner: Arguments
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
-        """As the function's own."""
         return self.inner.check(arguments)
 
     def call_arguments(
         self, values: Mapping[str, Any], injected: object
     ) -> tuple[list[Any], dict[str, Any]]:
-        """As the function's own, behind the context."""
         positional, keyword = self.inner.call_arguments(values, injected)
         return [injected, *positional], keyword
 
@@ -192,7 +220,7 @@ def fan_out(how: Delegate, at_once: int) -> Tool[..., Any]:
         )
         return ToolOutput(text, data=[to_jsonable_python(each, fallback=str) for each in answers])
 
-    async def answer(task: str, options: RunOptions) -> Any:
+    async def answer(task: str, options: RunOptions[Any]) -> Any:
         """One task's answer; what goes wrong with it does not end the others."""
         try:
             result = await how.start(task, options)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agentkit.agent.state import Wiring, current_budget
+from agentkit.agent.run import Wiring, current_budget
 from agentkit.errors import JournalError
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
@@ -41,7 +41,7 @@ async def continued(
     Args:
         journal: Where it is kept.
         run_id: Its name.
-        decisions: By `Approval.id`: what people decided since then.
+        decisions: What people decided since then, by `Approval.id`.
 
     Raises:
         JournalError: There is no such run, or another process is at work on it.
@@ -94,14 +94,14 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
     return replace(
         wiring,
         model=JournaledModel(wiring.model, record),
-        executor=_SpendingAgain(JournaledExecutor(wiring.executor, record), record),
+        executor=_ReplayedSpending(JournaledExecutor(wiring.executor, record), record),
         emit=record.emitter(wiring.emit),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _SpendingAgain:
-    """Books what a recorded call cost: a sub-agent that is not run again does not do it itself."""
+class _ReplayedSpending:
+    """Books what a recorded call cost: a sub-agent that is not run again does not book it."""
 
     inner: Executor
     record: JournaledRun

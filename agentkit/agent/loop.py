@@ -16,36 +16,73 @@
 
 One loop serves streaming and not: it says what happens through `emit`, and a stream is somebody
 listening. It knows no JSON, no HTTP and no prompt text. Only the loop appends to the history, and
-whatever ends it, each call in the history has its result.
+whatever ends it, each call in the history has its result. A reply that is given up is void
+(`StepRestarted`), but what it cost is booked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+import time
+from collections.abc import Generator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict, replace
-from typing import Any
+from operator import is_
+from typing import Any, Literal, TypeAlias
 
 import anyio
+import anyio.to_thread
 
-from agentkit.agent.answers import AnswerTool
 from agentkit.agent.approvals import taint_of_calls
-from agentkit.agent.calls import Outcome, Prepared, failed, prepare, run_calls
-from agentkit.agent.replies import ask, ask_for, problem_of
-from agentkit.agent.state import Cancellation, Run
-from agentkit.agent.surroundings import versions
-from agentkit.errors import AgentKitError
-from agentkit.events import RunFinished, RunResult, RunStarted
+from agentkit.agent.calls import ReplyCall, failed, run_calls
+from agentkit.agent.options import Cancellation
+from agentkit.agent.own_tools import AnswerTool
+from agentkit.agent.run import Run, Streamed, versions
+from agentkit.errors import AgentKitError, ModelStatusError
+from agentkit.events import (
+    AskedAgain,
+    CallRepaired,
+    ContextCompacted,
+    ModelCalled,
+    ModelFinished,
+    PromptFitted,
+    ReplyInterrupted,
+    RunFinished,
+    RunResult,
+    RunStarted,
+    StepFinished,
+    StepRestarted,
+    StepStarted,
+)
+from agentkit.exact import text_of_inexact, why_inexact
+from agentkit.media import without_media
 from agentkit.messages import (
     AssistantMessage,
+    JsonObject,
+    Message,
     ModelRequest,
     ModelResponse,
+    ModelSettings,
     StopReason,
     ToolCall,
+    ToolChoice,
     ToolMessage,
+    ToolResult,
     next_call_number,
 )
-from agentkit.policy import PausedRun
-from agentkit.toolset.results import in_history
+from agentkit.policy import (
+    PausedRun,
+    bounded_thoughts,
+    history_problems,
+    reminded,
+    second_try,
+    unusable,
+)
+from agentkit.schema.ladder import has_long_number, with_every_digit
+from agentkit.schema.shape import Shape
+from agentkit.toolset import ValidatedCall
+from agentkit.toolset.results import in_history, is_small
 
 
 async def drive(
@@ -63,16 +100,18 @@ async def drive(
             the exception's `result`.
     """
     run.cancellation = cancellation
-    if (serves := run.budget.parent) is not None and run.wiring.context.run_id not in serves.runs:
-        serves.runs.append(run.wiring.context.run_id)
+    if (serves := run.budget.parent) is not None and run.id not in serves.runs:
+        serves.runs.append(run.id)
     run.emit(_started(run))
     result = run.end("cancelled", explanation="the run was cancelled")
     try:
         with anyio.move_on_after(run.budget.seconds_left) as scope:
             cancellation.bind(scope)
             result = await (_loop(run) if paused is None else _go_on(run, paused))
-        if scope.cancelled_caught:
-            result = _ended_early(run, cancellation)
+        if scope.cancelled_caught and cancellation.cancelled:
+            result = run.end_early("cancelled", "the run was cancelled")
+        elif scope.cancelled_caught:
+            result = run.end_early("seconds", "stopped when the time was up")
     except AgentKitError as error:
         result = error.result = run.end_early("error", str(error))
         raise
@@ -90,14 +129,15 @@ async def drive(
 def _started(run: Run) -> RunStarted:
     wiring, given = run.wiring, run.wiring.options
     run.sent = ModelRequest(tuple(run.messages))
+    history, limits = given.get("history", ()), given.get("limits")
     return RunStarted(
-        wiring.context.run_id,
+        run.id,
         wiring.model.name,
         tuple(run.messages),
         tuple(tool.name for tool in wiring.toolset),
-        run.messages[:1] != list(given.history[:1]) and run.messages[0].role == "system",
-        given.settings,
-        asdict(given.limits) if given.limits is not None else None,
+        run.messages[:1] != list(history[:1]) and run.messages[0].role == "system",
+        given.get("settings"),
+        asdict(limits) if limits is not None else None,
         versions=versions(),
     )
 
@@ -108,85 +148,94 @@ async def _loop(run: Run) -> RunResult[Any]:
             return run.end(over[0], explanation=over[1])
         response, problem = await ask(run)
         if problem is not None:
-            return _stopped(run, response, *problem)
+            stop, why = problem
+            message = response.message
+            if message.content and not message.tool_calls:  # a text is kept, a cut call is not
+                run.messages.append(message)
+            return run.end(stop, message.content or "", f"{why}, also at the second try")
         if not response.message.tool_calls:
             if run.wiring.answer is None:
                 run.messages.append(response.message)
                 return run.end("answer", response.message.content)
-            answer = run.wiring.answer
-            typed = _typed(run, answer, response)
-            if typed is None:
-                asked = await ask_for(run, answer.tool.name, show=True)
-                if not problem_of(run, asked):
-                    called = bool(asked.message.tool_calls)
-                    typed = asked if called else _typed(run, answer, asked)
+            typed = await _typed_answer(run, run.wiring.answer, response)
             if typed is None:
                 run.messages.append(response.message)
-                why = f"the model wrote text instead of calling {answer.tool.name}"
+                why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"
                 return run.end("invalid_output", response.message.content, why)
             response = typed
-        if (result := await _calls(run, response.message)) is not None:
+        if (result := await _prepare_and_run(run, response.message)) is not None:
             return result
 
 
-def _typed(run: Run, answer: AnswerTool, response: ModelResponse) -> ModelResponse | None:
-    """The reply as a typed answer, where its text is one."""
-    call_id = f"call_{next_call_number(run.messages)}"
-    call = answer.in_text(response.message.content or "", call_id)
-    if call is None:
-        return None
-    return replace(response, message=replace(response.message, content=None, tool_calls=(call,)))
+async def _typed_answer(
+    run: Run, answer: AnswerTool, response: ModelResponse
+) -> ModelResponse | None:
+    """The call of the answer's tool for a reply that is text: the text itself where it is such an
+    answer, or else what the model gives when it is asked for the call.
+    """
+    for asked_for in (False, True):
+        if asked_for:
+            response = await ask_for(run, answer.tool.name, show=True)
+            if problem_of(run, response):
+                return None
+            if response.message.tool_calls:
+                return response
+        call_id = f"call_{next_call_number(run.messages)}"
+        call = answer.in_text(response.message.content or "", call_id)
+        if call is not None:
+            message = replace(response.message, content=None, tool_calls=(call,))
+            return replace(response, message=message)
+    return None
 
 
-def _stopped(run: Run, response: ModelResponse, stop: StopReason, why: str) -> RunResult[Any]:
-    """An end without an answer: what there is of a text is kept, a cut call is not."""
-    message = response.message
-    if message.content and not message.tool_calls:
-        run.messages.append(message)
-    return run.end(stop, message.content or "", f"{why}, also at the second try")
-
-
-async def _calls(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
+async def _prepare_and_run(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
     """Runs a reply's calls; the result, if that ends the run."""
     run.budget.spend(tool_calls=len(message.tool_calls))
-    final, prepared = await prepare(run, message.tool_calls)
-    run.messages.append(replace(message, content=None, tool_calls=tuple(final)))
-    return await _run(run, final, prepared, Outcome([None] * len(final)))
+    prepared = await prepare(run, message.tool_calls)
+    calls = tuple(each.call for each in prepared)
+    run.messages.append(replace(message, content=None, tool_calls=calls))
+    return await _run_prepared(run, prepared)
 
 
 async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
     """The rest of a reply whose calls have waited for a person, and then the loop."""
     message = paused.messages[-1]
     assert isinstance(message, AssistantMessage), "a run pauses at a reply with calls"
-    calls = message.tool_calls
-    by_id = {result.call_id: result for result in paused.done}
-    outcome = Outcome([by_id.get(call.id) for call in calls])
-    prepared = [run.wiring.toolset.validate(call) for call in calls]
-    result = await _run(run, calls, prepared, outcome)
-    run.taint |= taint_of_calls(run.wiring.toolset, calls, paused.done)
+    done = {result.call_id: result for result in paused.done}
+    validate = run.wiring.toolset.validate
+    calls = [
+        ReplyCall(position, call, validate(call), result=done.get(call.id))
+        for position, call in enumerate(message.tool_calls)
+    ]
+    result = await _run_prepared(run, calls)
+    run.taint |= taint_of_calls(run.wiring.toolset, message.tool_calls, paused.done)
     return await _loop(run) if result is None else result
 
 
-async def _run(
-    run: Run, calls: Sequence[ToolCall], prepared: Sequence[Prepared], outcome: Outcome
-) -> RunResult[Any] | None:
+async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] | None:
+    """Runs the calls of the newest reply; the result, if that ends the run."""
     before, taint = tuple(run.messages), run.taint
     try:
-        await run_calls(run, prepared, outcome)
+        await run_calls(run, calls)
     finally:
         # The history must be valid however this ends: no call without its result.
-        _append_results(run, calls, outcome)
-    if outcome.waiting:
-        done = tuple(result for result in outcome.results if result is not None)
-        waiting = tuple(outcome.waiting.values())
-        budget, run_id = run.budget, run.wiring.context.run_id
+        for each in calls:
+            result = each.result
+            if each.waiting is not None:
+                result = failed(each.call, "cancelled", "not run yet: a person has to decide on it")
+            elif result is None:
+                result = failed(each.call, "cancelled", "the run ended before this call did")
+            content = in_history(result.content)
+            made = ToolMessage(each.call.id, each.call.name, content, result.is_error)
+            run.messages.append(made)
+    if waiting := tuple(each.waiting for each in calls if each.waiting is not None):
         paused = PausedRun(
-            run_id,
+            run.id,
             before,
-            done,
+            tuple(each.result for each in calls if each.result is not None),
             waiting,
-            budget.usage,
-            budget.steps,
+            run.budget.usage,
+            run.budget.steps,
             step=run.step,
             taint=taint,
             grants=tuple(run.wiring.authority.grants),
@@ -200,18 +249,274 @@ async def _run(
     return None
 
 
-def _append_results(run: Run, calls: Sequence[ToolCall], outcome: Outcome) -> None:
+# --- one step's reply ----------------------------------------------------------------------------
+
+Problem: TypeAlias = tuple[StopReason, str]
+"""Why a reply cannot be used: the stop reason it comes to, and a sentence for a person."""
+
+_DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
+"""Checks the history's invariant before each request."""
+
+
+async def ask(run: Run) -> tuple[ModelResponse, Problem | None]:
+    """The step's reply, the first or the second, and why it cannot be used where it cannot."""
+    run.step += 1
+    run.budget.spend(steps=1)
+    run.emit(StepStarted(run.step))
+    started = time.monotonic()
+    settings = _settings(run)
+    choice = (settings.tool_choice if run.step == 1 else None) or ToolChoice()
+    response = await _generate(run, settings, choice, show=True)
+    forced = choice.mode == "required"
+    if (problem := problem_of(run, response, forced=forced)) is not None:
+        run.emit(StepRestarted(problem[1], attempt=2, step=run.step))
+        given_up = response
+        again = second_try(response, settings, forced=forced)
+        messages = tuple(run.messages)
+        if problem[0] == "malformed_call" and not run.wiring.model.constrains:
+            messages = reminded(messages)  # no grammar holds the model to its format
+        response = await _generate(run, again, choice, show=True, messages=messages)
+        first, problem = problem, problem_of(run, response, forced=forced)
+        became: Literal["call", "answer", "nothing"]
+        became = "nothing" if problem else "call" if response.message.tool_calls else "answer"
+        said = given_up.message.content or ""
+        run.emit(AskedAgain(first[1], said, given_up.usage, became, run.step))
+    seconds = round(time.monotonic() - started, 6)
+    run.emit(
+        StepFinished(
+            response.message, response.finish_reason, response.usage, seconds, step=run.step
+        )
+    )
+    return response, problem
+
+
+def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Problem | None:
+    """Why a reply is no step forward: a stop reason and a sentence."""
+    recovers = run.wiring.settings.recovery is not False
+    names = [tool.name for tool in run.wiring.toolset] if recovers else ()
+    return unusable(response, names, forced=forced)
+
+
+async def ask_for(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
+    """A reply that is one call of one tool, as far as the model can be made to give one.
+
+    It does not reason: vLLM lets a grammar begin where the reasoning ends, so a model that begins
+    none would be free.
+    """
+    choice = ToolChoice("required", name=tool, max_calls=1)
+    settings = replace(_settings(run), thinking=False)
+    return await _generate(run, settings, choice, show=show)
+
+
+def _settings(run: Run) -> ModelSettings:
+    """The run's settings; others where the progress guard wants something to change."""
+    settings = run.wiring.settings
+    if not run.guard.change:
+        return settings
+    return replace(settings, thinking=not settings.thinking, temperature=1.0, seed=None)
+
+
+async def _generate(
+    run: Run,
+    settings: ModelSettings,
+    choice: ToolChoice,
+    *,
+    show: bool,
+    messages: tuple[Message, ...] | None = None,
+) -> ModelResponse:
+    """One model call, over the run's history where no other messages are given.
+
+    A server that refuses it may be one that takes no images, or not this one: where tools returned
+    any, it is asked again with the server's words in their place, here and in all later steps.
+    """
+    if messages is None:
+        messages = tuple(run.messages)
+    if run.no_media:
+        messages = tuple(without_media(messages, run.no_media))
+    tools = run.wiring.toolset.definitions
+    request = ModelRequest(messages, tools, settings, tool_choice=choice)
+    try:
+        return await _one_call(run, request, show=show)
+    except ModelStatusError as error:
+        bare = tuple(without_media(messages, str(error)))
+        if error.status_code not in _REFUSALS or bare == messages:
+            raise
+        response = await _one_call(run, replace(request, messages=bare), show=show)
+        run.no_media = str(error)
+        return response
+
+
+_REFUSALS = (400, 413, 415, 422, 500, 501)
+"""Statuses by which servers say that they do not take an image: vLLM 400, llama.cpp 500."""
+
+
+async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResponse:
+    """Asks the model once, and tells whoever watches what comes of it."""
+    if _DEBUG and (problems := history_problems(request.messages)):
+        raise AssertionError(f"the history is not valid: {'; '.join(problems)}")
+    response: ModelResponse | None = None
+    started = time.monotonic()
+    first: float | None = None
+    fitted: PromptFitted | None = None
+    events = bounded_thoughts(run.wiring.model.generate(request), request.settings.thinking_tokens)
+    with _recorded(run, started):
+        async with aclosing(events):
+            async for event in events:
+                match event:
+                    case ModelFinished():
+                        response = _kept(run, event.response)
+                    case PromptFitted():
+                        fitted = replace(event, step=run.step)
+                    case ContextCompacted():
+                        run.emit(replace(event, step=run.step))
+                    case _:
+                        again = isinstance(event, StepRestarted)
+                        first = None if again else first or time.monotonic()
+                        if show:
+                            run.emit(replace(event, step=run.step))
+                            if run.streamed is not None:
+                                run.streamed.add(event)
+    assert response is not None, "a model ends with ModelFinished or raises"
+    first = None if first is None else round(first - started, 6)
+    seconds = round(time.monotonic() - started, 6)
+    run.emit(_called(run, request, response, seconds, first, fitted))
+    run.budget.spend(usage=response.usage)
+    return response
+
+
+@contextmanager
+def _recorded(run: Run, started: float) -> Generator[None]:
+    """Tells of one model call what goes to the server and comes back, also when it is cut short."""
+    streamed = run.streamed = Streamed()
+    try:
+        with run.exchanges.told_to(lambda event: run.emit(replace(event, step=run.step))):
+            yield
+    except BaseException as error:
+        why = str(error) if isinstance(error, Exception) else "it was cancelled"
+        seconds = round(time.monotonic() - started, 6)
+        if streamed:
+            shown = streamed.message
+            run.emit(
+                ReplyInterrupted(
+                    text=shown.content or "",
+                    reasoning=shown.reasoning or "",
+                    calls=tuple(streamed.calls[index] for index in sorted(streamed.calls)),
+                    why=why,
+                    seconds=seconds,
+                    step=run.step,
+                )
+            )
+        raise
+    run.streamed = None  # it came to its end: the reply itself is there
+
+
+def _kept(run: Run, response: ModelResponse) -> ModelResponse:
+    """The reply, with a call whose arguments cannot be kept exactly as one that is malformed, and
+    numbers that no float holds as their tool takes them.
+
+    Here every model's replies come in, before anything of them is recorded: a record would hold
+    other arguments, which a resumed run might take.
+    """
+    was = response.message.tool_calls
+    calls = tuple([_kept_call(run, call) for call in was])
+    if all(map(is_, calls, was)):
+        return response
+    return replace(response, message=replace(response.message, tool_calls=calls))
+
+
+def _kept_call(run: Run, call: ToolCall) -> ToolCall:
+    if why_inexact(call.arguments) is not None:
+        return replace(call, arguments={}, malformed=text_of_inexact(call.arguments))
+    if not has_long_number(call.arguments):
+        return call
+    toolset = run.wiring.toolset
+    tool = toolset.get(toolset.resolve_name(call.name) or call.name)
+    shape = Shape.of(tool.definition.parameters if tool is not None else None)
+    arguments: JsonObject = with_every_digit(call.arguments, shape)
+    return call if arguments == call.arguments else replace(call, arguments=arguments)
+
+
+def _called(
+    run: Run,
+    request: ModelRequest,
+    response: ModelResponse,
+    seconds: float,
+    first: float | None,
+    fitted: PromptFitted | None,
+) -> ModelCalled:
+    """The event of a model call; what it says of the request is what the last one did not."""
+    before, run.sent = run.sent, request
+    same = _leading(before.messages, request.messages)
+    return ModelCalled(
+        same=same,
+        messages=tuple(request.messages[same:]),
+        settings=request.settings,
+        tool_choice=request.tool_choice,
+        tools=None if request.tools == before.tools else tuple(request.tools),
+        response=response,
+        model=run.wiring.model.name,
+        constrains=run.wiring.model.constrains,
+        seconds=seconds,
+        first_token=first,
+        step=run.step,
+        fitted=fitted,
+    )
+
+
+def _leading(before: Sequence[Message], now: Sequence[Message]) -> int:
+    """How many leading messages are equal; nearly always all that were there before."""
+    if before == now[: len(before)]:
+        return len(before)
+    pairs = enumerate(zip(before, now, strict=False))
+    return next((n for n, (old, new) in pairs if old != new), min(len(before), len(now)))
+
+
+# --- one step's calls, before they run -----------------------------------------------------------
+
+
+async def prepare(run: Run, calls: Sequence[ToolCall]) -> list[ReplyCall]:
+    """The calls as they shall stand in the history, each ready to run or answered already."""
+    prepared: list[ReplyCall] = []
     for position, call in enumerate(calls):
-        result = outcome.results[position]
-        if position in outcome.waiting:
-            result = failed(call, "cancelled", "not run yet: a person has to decide on it")
-        elif result is None:
-            result = failed(call, "cancelled", "the run ended before this call did")
-        content = in_history(result.content)
-        run.messages.append(ToolMessage(call.id, call.name, content, result.is_error))
+        name = run.wiring.toolset.resolve_name(call.name)
+        if name is not None and name != call.name:
+            written, call = call.name, replace(call, name=name)
+            run.emit(CallRepaired(call, "name", written, run.step))
+        call = _as_meant(run, call)
+        checked = await _checked(run, call)
+        if isinstance(checked, ToolResult) and checked.kind == "invalid_arguments":
+            call, checked = await _second_try(run, call, checked)
+        prepared.append(ReplyCall(position, call, checked))
+    return prepared
 
 
-def _ended_early(run: Run, cancellation: Cancellation) -> RunResult[Any]:
-    if cancellation.cancelled:
-        return run.end_early("cancelled", "the run was cancelled")
-    return run.end_early("seconds", "stopped when the time was up")
+async def _checked(run: Run, call: ToolCall) -> ValidatedCall | ToolResult:
+    """The call checked; large arguments in a thread, since the event loop has others to serve."""
+    if is_small(call.arguments):
+        return run.wiring.toolset.validate(call)
+    return await anyio.to_thread.run_sync(run.wiring.toolset.validate, call)
+
+
+def _as_meant(run: Run, call: ToolCall) -> ToolCall:
+    """The call; of a typed answer, the one that was certainly meant."""
+    answer = run.wiring.answer
+    return call if answer is None or call.name != answer.tool.name else answer.meant_by(call)
+
+
+async def _second_try(
+    run: Run, call: ToolCall, checked: ToolResult
+) -> tuple[ToolCall, ValidatedCall | ToolResult]:
+    """The call asked for again under the grammar of its one tool, where the server enforces it."""
+    if not run.wiring.model.constrains or run.budget.over() is not None:
+        return call, checked
+    response = await ask_for(run, call.name)
+    again = response.message.tool_calls
+    if response.finish_reason == "length" or not again or again[0].name != call.name:
+        return call, checked
+    repaired = _as_meant(run, replace(again[0], id=call.id))
+    valid = await _checked(run, repaired)
+    if isinstance(valid, ToolResult):
+        return call, checked
+    was = call.malformed or json.dumps(call.arguments, default=str)
+    run.emit(CallRepaired(repaired, "constrained", was, run.step))
+    return repaired, valid

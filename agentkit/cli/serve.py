@@ -20,10 +20,16 @@ from agentkit.cli.options import UsageError
 from agentkit.errors import AgentKitError, ServerNotReadyError
 from agentkit.serving.doctor.machine import gpu_memory
 from agentkit.serving.environment import cache_folder, vllm_environment, vllm_python
-from agentkit.serving.plan import TINY_NAME, ServePlan, Wish, plan
-from agentkit.serving.process import RunningServer, running_server
-from agentkit.serving.progress import last_line, progress_line
-from agentkit.serving.vllm import TESTED_VLLM, api_program, flags_of
+from agentkit.serving.plan import (
+    TESTED_VLLM,
+    TINY_NAME,
+    ServeOptions,
+    ServePlan,
+    api_program,
+    flags_of,
+    plan,
+)
+from agentkit.serving.process import RunningServer, last_line, progress_line, running_server
 
 _TINY = Path(models.__file__).parent / "tiny"
 _POLL_SECONDS = 0.5
@@ -77,7 +83,7 @@ def serve(
     Exit codes: 0 stopped by Ctrl-C or a dry run, 1 the server failed, 2 wrong usage.
     """
     tiny = model == "tiny"
-    wish = Wish(
+    options = ServeOptions(
         served_name=name or (TINY_NAME if tiny else None),
         host=host,
         port=port,
@@ -95,10 +101,10 @@ def serve(
         if shape not in (None, "shell", "compose"):
             raise UsageError(f"--print is shell or compose, not {shape}")
         dry_run = dry_run or shape is not None
-        program = _program(cpu=wish.cpu, dry=dry_run)
+        program = _program(cpu=options.cpu, dry=dry_run)
         known = None if dry_run or tiny else flags_of(program)
         served = str(_TINY) if tiny else model
-        made = plan(served, wish, program, environ=os.environ, known=known)
+        made = plan(served, options, program, environ=os.environ, known=known)
         if shape is not None:
             typer.echo(made.compose() if shape == "compose" else made.shown())
             return

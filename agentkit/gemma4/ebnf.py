@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from agentkit.gemma4.tokens import CALL_CLOSE, CHANNEL_CLOSE, QUOTE
+from agentkit.gemma4.tokens import CALL_CLOSE, QUOTE
 
 _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -182,16 +182,19 @@ Ranges: TypeAlias = Sequence[tuple[int, int]]
 """Code points, first and last of each range."""
 
 
-EXCLUDED: Final = (QUOTE, CALL_CLOSE, CHANNEL_CLOSE)
+EXCLUDED: Final = (QUOTE, CALL_CLOSE)
 """What no text may spell: the literals that end something for whoever reads a call.
 
 The quote ends the text. `<tool_call|>` ends the call for vLLM's own parser, in a text or not
 (`parser/gemma4.py` of vLLM 0.32, state TOOL_ARGS), so a server without token ids, and a client that
-takes the server's word, would cut the call there. `<channel|>` ends the reasoning for vLLM's engine
-wherever it comes: 0.32 then rejects the token and answers 500 (seen with random weights). No other
-control literal means anything to a reader inside a call, and what is sent back to the model is
-escaped (`agentkit.gemma4.escape`). Each further literal costs a bounded text some 0.15 s of
-compiling."""
+takes the server's word, would cut the call there. No other control literal means anything to a
+reader inside a call, and what is sent back to the model is escaped (`agentkit.gemma4.escape`).
+
+One does something to vLLM 0.32 itself. Where a budget of reasoning tokens is set, `<|channel>` as
+the control token begins a new thought, whose end the budget forces in wherever the call has got to:
+the grammar rejects it and the request ends with status 500. It is allowed all the same, because no
+Gemma writes that token into a text unless a bias makes it, and each further literal makes a bounded
+text some 40 % dearer to compile (0.5 s)."""
 ANY_TEXT: Final = (
     f"{_AUTOMATON}(loop_after_dispatch=false, "
     f"excludes=({', '.join(literal(text) for text in EXCLUDED)}))"

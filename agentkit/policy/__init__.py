@@ -27,8 +27,13 @@ from agentkit.policy.rules import (
     Verdict,
     preset,
 )
-from agentkit.policy.second_try import noted, reminded, second_try, unusable
-from agentkit.policy.thoughts import bounded_thoughts
+from agentkit.policy.second_try import (
+    bounded_thoughts,
+    noted,
+    reminded,
+    second_try,
+    unusable,
+)
 
 __all__ = [
     "PRESETS",

@@ -45,11 +45,13 @@ class Grant:
         return "allow" if self.covers(call, call.target) else None
 
     def covers(self, call: ValidatedCall, target: str) -> bool:
-        """Whether the call, which would touch that, is one of those meant."""
+        """Whether a call that would touch that target is one of those meant."""
         return self.fits(call.tool.name, call.tool.labels, target)
 
     def fits(self, tool: str, labels: Collection[Label], target: str) -> bool:
-        """Whether a call of such a tool, which would touch that, is one of those meant."""
+        """Whether a call of a tool with that name and those labels, which would touch that target,
+        is one of those meant.
+        """
         if tool != self.tool:
             return False
         if "exec" in labels:
@@ -128,7 +130,7 @@ class PausedRun:
     """A run that waits, as plain data: JSON that another process can resume.
 
     Attributes:
-        run_id: Of the run.
+        run_id: Names the run.
         messages: The history, up to and with the reply that holds the calls.
         done: Results of that reply's other calls.
         waiting: The calls that need a decision.
@@ -150,12 +152,11 @@ class PausedRun:
     grants: tuple[Grant, ...] = ()
 
     def to_json(self) -> str:
-        """As JSON text."""
         return _adapter().dump_json(self).decode()
 
     @staticmethod
     def from_json(text: str | bytes) -> PausedRun:
-        """What `to_json` wrote.
+        """The paused run that `to_json` wrote.
 
         Raises:
             pydantic.ValidationError: The text is not a paused run.

@@ -29,7 +29,6 @@ class Prices:
                 raise ValueError(f"the price {name} is {given}; give 0 or more")
 
     def of(self, usage: Usage) -> float:
-        """The price of so many tokens."""
         cached = self.input if self.cached_input is None else self.cached_input
         fresh = usage.input_tokens - usage.cached_input_tokens
         total = fresh * self.input + usage.cached_input_tokens * cached
@@ -68,7 +67,7 @@ class Limits:
         input_tokens: Prompt tokens over all steps, cached ones included.
         output_tokens: Tokens produced over all steps.
         seconds: Wall time; what runs when it is over is cancelled.
-        cost: In the currency of `prices`.
+        cost: What all tokens cost, in the currency of `prices`.
         prices: What tokens cost.
 
     Raises:
@@ -94,7 +93,7 @@ class Budget:
     """What a run has spent, and its sub-agents with it.
 
     Args:
-        limits: Of this run.
+        limits: The bounds of this run.
         parent: The budget of the run that this one serves; everything is spent there too.
 
     Attributes:
@@ -111,7 +110,7 @@ class Budget:
         self._started = time.monotonic()
 
     def spend(self, *, usage: Usage | None = None, steps: int = 0, tool_calls: int = 0) -> None:
-        """Books it here and in every budget above."""
+        """Books what was spent, here and in every budget above."""
         self.usage += usage or Usage()
         self.steps += steps
         self.tool_calls += tool_calls

@@ -245,7 +245,7 @@ def preset(name: Preset, *, tainted: Verdict | None = None) -> Policy:
     """The policy of that name.
 
     Args:
-        name: Of the preset.
+        name: The name of the preset.
         tainted: Instead of what the table says of calls that could leak; see `Policy`.
 
     Raises:
@@ -283,7 +283,7 @@ class Authority:
     Attributes:
         policy: None for an agent that has none: only the tools' own wishes count.
         approver: Whom this level asks; None for nobody.
-        above: Of the run that this one serves.
+        above: The authority of the run that this one serves.
         grants: What people have permitted at this level since the run began.
     """
 

@@ -1,23 +1,67 @@
-"""What to change when a reply cannot be used as it is: cut, empty, repeating itself, or a call in a
-form that cannot be run.
+"""What becomes of a reply that cannot be used: cut, empty, repeating itself, thinking without end,
+or a call in a form that cannot be run.
+
+`bounded_thoughts` ends a reply whose reasoning grows too long, `unusable` says why a finished one
+is no step forward, `second_try` and `reminded` what to change when the model is asked once more.
+Nothing here asks it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
+from agentkit.events import ModelEvent, ModelFinished, ReasoningDelta, StepRestarted
 from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import (
+    AssistantMessage,
     Message,
     ModelResponse,
     ModelSettings,
     StopReason,
     TextPart,
     ToolMessage,
+    Usage,
     UserMessage,
 )
+
+_CHARACTERS_PER_TOKEN = 4
+"""English text has about so many; a server does not count a reply that is left before its end."""
+
+
+def bounded_thoughts(
+    events: AsyncGenerator[ModelEvent, None], most: int | None
+) -> AsyncGenerator[ModelEvent, None]:
+    """A reply's events; one whose reasoning grows too long is left there, as if it had been cut.
+
+    What it cost is then an estimate of its reasoning, without the prompt.
+
+    Args:
+        events: The events of one `Model.generate`.
+        most: Most tokens of reasoning; None for no bound.
+    """
+    return events if most is None else _bounded(events, most)
+
+
+async def _bounded(
+    events: AsyncGenerator[ModelEvent, None], most: int
+) -> AsyncGenerator[ModelEvent, None]:
+    length = 0  # characters of its reasoning
+    async with aclosing(events):
+        async for event in events:
+            yield event
+            if isinstance(event, StepRestarted):
+                length = 0
+            if not isinstance(event, ReasoningDelta):
+                continue
+            length += len(event.text)
+            if length > most * _CHARACTERS_PER_TOKEN:
+                cost = Usage(output_tokens=length // _CHARACTERS_PER_TOKEN)
+                message = AssistantMessage(reasoning="(a thought that grew too long)")
+                yield ModelFinished(ModelResponse(message, "length", cost))
+                return
 
 
 def unusable(
@@ -65,23 +109,28 @@ def second_try(
 ) -> ModelSettings:
     """Settings for asking once more after an unusable reply.
 
-    A reply cut inside its thought gets no thought, other cut ones twice the room, and a call that
-    was cut or repeats itself no grammar; an empty one the other way of thinking: after a tool's
-    result the model may hang in either (vllm#39885). One that was a call in a wrong form is not
-    asked for in the very same way, or it would come again. One that had to hold a call and holds
-    none is asked for without a thought: a grammar waits for the end of a thought, so a model that
-    opens none was free.
+    | the reply | is asked for again |
+    |---|---|
+    | was cut while it reasoned | without reasoning |
+    | was cut elsewhere | with twice the room; without a grammar, if a call was cut |
+    | repeats itself | without reasoning, at another temperature; without a grammar, if in a call |
+    | is empty | with reasoning turned the other way, for it may hang in either (vllm#39885) |
+    | is a call in a wrong form | not in the very same way, or it would come again |
+    | had to hold a call and holds none | without reasoning |
+
+    A grammar waits for the end of the reasoning, so a model that had to call and began none was
+    free.
     """
     message = response.message
     if forced and not message.tool_calls:
         return replace(settings, thinking=False)
-    in_thought = not message.content and not message.tool_calls and bool(message.reasoning)
+    cut_in_reasoning = not message.content and not message.tool_calls and bool(message.reasoning)
     if message.tool_calls and response.finish_reason in ("length", "repetition"):
         # Under a grammar no string can end but by its quote, so a model that wanted to stop there
         # had to go on. Without one it can, and with another seed it need not come there again.
         seed = None if settings.seed is None else settings.seed + 1
         settings = replace(settings, grammar=False, seed=seed)
-    if response.finish_reason == "length" and not in_thought:
+    if response.finish_reason == "length" and not cut_in_reasoning:
         given = settings.max_tokens or response.usage.output_tokens
         return replace(settings, max_tokens=2 * max(given, 256))
     if response.finish_reason == "repetition":
@@ -92,14 +141,14 @@ def second_try(
         return replace(settings, temperature=1.0, seed=None)
     if not is_blank(message.content or ""):
         return replace(settings, temperature=settings.temperature or 1.0, seed=None)
-    return replace(settings, thinking=not in_thought and not settings.thinking)
+    return replace(settings, thinking=not cut_in_reasoning and not settings.thinking)
 
 
 def reminded(messages: Sequence[Message]) -> tuple[Message, ...]:
     """The conversation for asking again for a call that was in a wrong form, with a note.
 
     The note stands at the end of what was said last: a message of its own would void the server's
-    prefix cache and take the model's earlier thoughts from it. It is part of one request alone.
+    prefix cache and take the model's earlier reasoning from it. It is part of one request alone.
     """
     return noted(messages, _NOTE)
 

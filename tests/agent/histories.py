@@ -21,7 +21,7 @@ from agentkit import (
     ToolError,
     tool,
 )
-from agentkit.agent.state import Cancellation
+from agentkit.agent.options import Cancellation
 from agentkit.messages import Message, ModelRequest, ToolCall
 from agentkit.policy import Approve, Deny, Edit, PausedRun, Policy, history_problems
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say

@@ -317,7 +317,7 @@ def test_a_text_is_out_of_reach_only_if_it_spells_an_end_or_is_too_short(
     text: str, least: int
 ) -> None:
     compiled = filled(least)
-    spells = any(end in text for end in ('<|"|>', "<tool_call|>", "<channel|>"))
+    spells = any(end in text for end in ('<|"|>', "<tool_call|>"))
     if spells or len(text) < min(least, 3):
         assert not compiled.accepts(f'f{{x:<|"|>{text}<|"|>}}')
     elif len(text) >= least:

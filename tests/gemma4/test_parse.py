@@ -167,6 +167,13 @@ def parse_by_ids(reply: str) -> ParsedReply:
     return parse_tokens([number for number, _ in tokens], [text for _, text in tokens], SCHEMAS)
 
 
+def test_the_tokens_of_a_thought_are_text_inside_of_a_string() -> None:
+    text = "a <channel|> b <|channel> c"
+    reply = parse_by_ids(f"<|channel>thought\nhm<channel|>{call(f'code:{Q}{text}{Q}')}")
+    assert reply.reasoning == "hm"
+    assert [found.arguments for found in reply.calls] == [{"code": text}]
+
+
 def test_text_around_calls_and_a_thought_each_go_where_they_belong() -> None:
     reply = parse(f"<|channel>thought\nHm.\n<channel|>A{call('n:1')}B{call('n:2')}C", SCHEMAS)
     assert (reply.reasoning, reply.text, len(reply.calls)) == ("Hm.", "ABC", 2)

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from agentkit.serving.environment import cache_folder, made_once, vllm_environment
-from agentkit.serving.process import free_port, running_server
-from agentkit.serving.progress import progress_line
+from agentkit.serving.process import free_port, progress_line, running_server
 from tests.live.server import MODEL, TINY, live_server
 
 _LLAMA_CPP, _LITELLM, _ROUTER = (

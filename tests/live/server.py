@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentkit.serving.environment import cache_folder, vllm_environment
-from agentkit.serving.plan import TINY_NAME, Wish, plan
-from agentkit.serving.process import RunningServer, free_port, running_server
-from agentkit.serving.progress import progress_line
-from agentkit.serving.vllm import api_program
+from agentkit.serving.plan import TINY_NAME, ServeOptions, api_program, plan
+from agentkit.serving.process import RunningServer, free_port, progress_line, running_server
 from tests.live.checkpoint import REPO, random_checkpoint, real_size
 
 MODEL = TINY_NAME
@@ -92,7 +90,7 @@ def live_server(
     key = secrets.token_urlsafe(16)
     served = plan(
         str(checkpoint),
-        Wish(
+        ServeOptions(
             served_name=MODEL,
             port=port,
             window=window,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import httpx2
 import pytest
 
-from tests.live.client import KEY, URL, WINDOW, live, model
+from tests.live.client import KEY, URL, live, model
 from tests.live.constrained import (
     Case,
     ask,
@@ -20,7 +20,6 @@ from tests.live.constrained import (
     tokenizer_of,
     unbounded_cases,
 )
-from tests.live.server import WINDOW as SMALL_WINDOW
 from tests.live.server import checkpoint_folder
 
 pytestmark = live
@@ -36,7 +35,7 @@ def client() -> Generator[httpx2.Client]:
 def checked(client: httpx2.Client, cases: list[Case]) -> Counter[str]:
     name = model()
     tokenizer = tokenizer_of(checkpoint_folder(os.environ["AGENTKIT_LIVE_CHECKPOINT"]))
-    closing = closing_tokens(tokenizer) if WINDOW != SMALL_WINDOW else ()
+    closing = closing_tokens(tokenizer)
     counts: Counter[str] = Counter()
     for case in (replace(case, closing=closing) for case in cases):
         counts += check(case, ask(client, case.body(name)), tokenizer)

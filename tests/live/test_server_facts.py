@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentkit.gemma4 import tokens
-from agentkit.serving.vllm import OLDEST_VLLM
+from agentkit.serving.plan import OLDEST_VLLM
 from tests.live.client import (
     BEGIN_CALL,
     READ_FILE,

@@ -10,8 +10,7 @@ import pytest
 
 from agentkit.errors import ServerNotReadyError
 from agentkit.gemma4.profiles import PROFILES
-from agentkit.serving.plan import ServePlan, Wish, plan
-from agentkit.serving.vllm import REQUIRED_FLAGS
+from agentkit.serving.plan import REQUIRED_FLAGS, ServeOptions, ServePlan, plan
 
 MODELS = {
     "E2B": "google/gemma-4-E2B-it",
@@ -30,7 +29,7 @@ def value(made: ServePlan, flag: str) -> str:
 
 @pytest.mark.parametrize(("size", "model"), MODELS.items())
 def test_each_size_gets_the_parsers_a_window_with_room_and_its_media(size: str, model: str) -> None:
-    made, profile = plan(model, Wish()), PROFILES[size]
+    made, profile = plan(model, ServeOptions()), PROFILES[size]
     assert made.command[:3] == ("vllm", "serve", model)
     assert " ".join(REQUIRED_FLAGS) in " ".join(made.command)
     window = int(value(made, "--max-model-len"))
@@ -41,7 +40,7 @@ def test_each_size_gets_the_parsers_a_window_with_room_and_its_media(size: str, 
 
 
 def test_what_the_user_says_wins(tmp_path: Path) -> None:
-    wish = Wish(
+    wish = ServeOptions(
         served_name="mine",
         host="0.0.0.0",
         port=9,
@@ -69,15 +68,15 @@ def test_what_the_user_says_wins(tmp_path: Path) -> None:
     ],
 )
 def test_a_quantised_reupload_is_recognised_by_its_name(name: str, bits: int, flags: str) -> None:
-    made = plan(name, Wish())
+    made = plan(name, ServeOptions())
     assert any(f"({bits} bits a weight)" in part for part in made.unverified)
     assert ("--quantization" in made.command) == bool(flags)
     assert flags in " ".join(made.command)
 
 
 def test_a_reupload_is_told_of_old_templates_and_googles_own_is_not() -> None:
-    assert any("--chat-template" in note for note in plan("x/gemma-4-31B-it", Wish()).notes)
-    assert not any("--chat-template" in note for note in plan(MODELS["31B"], Wish()).notes)
+    assert any("--chat-template" in note for note in plan("x/gemma-4-31B-it", ServeOptions()).notes)
+    assert not any("--chat-template" in note for note in plan(MODELS["31B"], ServeOptions()).notes)
 
 
 def test_a_folder_is_served_offline_by_its_own_config_under_its_own_name(tmp_path: Path) -> None:
@@ -85,16 +84,16 @@ def test_a_folder_is_served_offline_by_its_own_config_under_its_own_name(tmp_pat
     folder.mkdir()
     text = {"model_type": "gemma4_text", "num_hidden_layers": 60, "max_position_embeddings": 32768}
     (folder / "config.json").write_text(json.dumps(text))
-    made = plan(str(folder), Wish())
+    made = plan(str(folder), ServeOptions())
     assert made.name == "my-tune"
     assert made.environment["HF_HUB_OFFLINE"] == "1"
     assert value(made, "--max-model-len") == "32768"
     assert "--limit-mm-per-prompt" not in made.command, "a checkpoint of text only"
-    assert "HF_HUB_OFFLINE" not in plan(MODELS["31B"], Wish()).environment
+    assert "HF_HUB_OFFLINE" not in plan(MODELS["31B"], ServeOptions()).environment
 
 
 def test_on_the_cpu_nothing_of_gpus_is_said() -> None:
-    made = plan("tiny", Wish(cpu=True, served_name="tiny-gemma4"), ("python", "-m", "vllm"))
+    made = plan("tiny", ServeOptions(cpu=True, served_name="tiny-gemma4"), ("python", "-m", "vllm"))
     assert made.command[:4] == ("python", "-m", "vllm", "tiny")
     assert "--gpu-memory-utilization" not in made.command
     assert value(made, "--dtype") == "float32"
@@ -102,11 +101,11 @@ def test_on_the_cpu_nothing_of_gpus_is_said() -> None:
 
 
 def test_a_name_that_says_nothing_is_said_to_be_a_guess() -> None:
-    assert any("guess" in note for note in plan("someone/my-model", Wish()).notes)
+    assert any("guess" in note for note in plan("someone/my-model", ServeOptions()).notes)
 
 
 def test_the_shown_command_is_the_one_for_a_shell() -> None:
-    made = plan("google/gemma-4-E2B-it", Wish(served_name="it's mine"))
+    made = plan("google/gemma-4-E2B-it", ServeOptions(served_name="it's mine"))
     words = shlex.split(made.shown().replace("\\\n", " "))
     variables = [f"{name}={text}" for name, text in made.environment.items()]
     assert words == [*variables, *made.command]
@@ -115,17 +114,19 @@ def test_the_shown_command_is_the_one_for_a_shell() -> None:
 @pytest.mark.parametrize(
     ("model", "wish", "words"),
     [
-        ("google/gemma-4-E4B-it-assistant", Wish(), "--draft"),
-        ("google/gemma-4-31B", Wish(), "gemma-4-31B-it"),
-        ("Qwen/Qwen3-32B", Wish(), "no Gemma 4"),
-        ("google/gemma-3-27b-it", Wish(), "no Gemma 4"),
-        ("google/diffusiongemma-26B-A4B-it", Wish(), "no Gemma 4"),
-        ("google/gemma-4-31B-it", Wish(gpus=3), "1, 2, 4, 8"),
-        ("google/gemma-4-31B-it", Wish(memory=24), "w4a16"),
-        ("google/gemma-4-31B-it", Wish(memory=24, gpus=2), "24 GB"),
+        ("google/gemma-4-E4B-it-assistant", ServeOptions(), "--draft"),
+        ("google/gemma-4-31B", ServeOptions(), "gemma-4-31B-it"),
+        ("Qwen/Qwen3-32B", ServeOptions(), "no Gemma 4"),
+        ("google/gemma-3-27b-it", ServeOptions(), "no Gemma 4"),
+        ("google/diffusiongemma-26B-A4B-it", ServeOptions(), "no Gemma 4"),
+        ("google/gemma-4-31B-it", ServeOptions(gpus=3), "1, 2, 4, 8"),
+        ("google/gemma-4-31B-it", ServeOptions(memory=24), "w4a16"),
+        ("google/gemma-4-31B-it", ServeOptions(memory=24, gpus=2), "24 GB"),
     ],
 )
-def test_what_cannot_work_is_refused_with_what_would(model: str, wish: Wish, words: str) -> None:
+def test_what_cannot_work_is_refused_with_what_would(
+    model: str, wish: ServeOptions, words: str
+) -> None:
     with pytest.raises(ServerNotReadyError, match=words):
         plan(model, wish)
 
@@ -140,39 +141,44 @@ def test_what_cannot_work_is_refused_with_what_would(model: str, wish: Wish, wor
     ],
 )
 def test_what_fits_is_planned(model: str, memory: float) -> None:
-    assert plan(model, Wish(memory=memory)).command
+    assert plan(model, ServeOptions(memory=memory)).command
 
 
 def test_a_variable_of_the_users_is_never_overridden() -> None:
     own = {"VLLM_CPU_KVCACHE_SPACE": "40", "DO_NOT_TRACK": "0"}
-    made = plan(MODELS["E2B"], Wish(cpu=True), environ=own)
+    made = plan(MODELS["E2B"], ServeOptions(cpu=True), environ=own)
     assert own.keys().isdisjoint(made.environment)
-    assert "VLLM_CPU_KVCACHE_SPACE" in plan(MODELS["E2B"], Wish(cpu=True), environ={}).environment
+    assert (
+        "VLLM_CPU_KVCACHE_SPACE"
+        in plan(MODELS["E2B"], ServeOptions(cpu=True), environ={}).environment
+    )
 
 
 def test_a_draft_model_is_named_and_used_where_it_is_wanted() -> None:
-    assert any("--draft" in note for note in plan(MODELS["31B"], Wish()).notes)
-    drafts = json.loads(value(plan(MODELS["31B"], Wish(draft=True)), "--speculative-config"))
+    assert any("--draft" in note for note in plan(MODELS["31B"], ServeOptions()).notes)
+    drafts = json.loads(
+        value(plan(MODELS["31B"], ServeOptions(draft=True)), "--speculative-config")
+    )
     assert drafts == {"model": "google/gemma-4-31B-it-assistant", "num_speculative_tokens": 4}
 
 
 def test_flags_that_the_installed_vllm_does_not_have_are_left_out_and_named() -> None:
     known = {"--max-model-len", "--limit-mm-per-prompt", "--gpu-memory-utilization"}
-    made = plan(MODELS["E4B"], Wish(), known=known)
+    made = plan(MODELS["E4B"], ServeOptions(), known=known)
     assert "--async-scheduling" not in made.command
     assert value(made, "--gpu-memory-utilization") == "0.90"
     assert any("--async-scheduling" in note for note in made.notes)
 
 
 def test_media_on_the_cpu_are_left_out_with_a_word() -> None:
-    made = plan(MODELS["E2B"], Wish(cpu=True))
+    made = plan(MODELS["E2B"], ServeOptions(cpu=True))
     assert "--language-model-only" in made.command
     assert "--limit-mm-per-prompt" not in made.command
     assert any("text only" in note for note in made.notes)
 
 
 def test_a_compose_file_holds_the_same_arguments() -> None:
-    made = plan(MODELS["31B"], Wish(gpus=2, draft=True))
+    made = plan(MODELS["31B"], ServeOptions(gpus=2, draft=True))
     lines = made.compose().splitlines()
     words = [json.loads(line.strip()[2:]) for line in lines if line.startswith('      - "')]
     for word in made.command[3:]:

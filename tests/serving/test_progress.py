@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from agentkit.serving.progress import last_line, progress_line
+from agentkit.serving.process import last_line, progress_line
 
 
 class Terminal(io.StringIO):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from agentkit.serving.vllm import OLDEST_VLLM, REQUIRED_FLAGS, TESTED_VLLM, api_program
+from agentkit.serving.plan import OLDEST_VLLM, REQUIRED_FLAGS, TESTED_VLLM, api_program
 
 REPO = Path(__file__).parents[2]
 

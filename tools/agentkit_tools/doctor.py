@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentkit.serving.doctor.finding import Finding
+from agentkit.serving.doctor.subject import Finding
 from agentkit_tools.beneath import has_openat2
 from agentkit_tools.cgroup import capped
 from agentkit_tools.helpers import BUBBLEWRAP, RIPGREP, candidates, found

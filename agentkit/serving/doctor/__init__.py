@@ -1,8 +1,8 @@
 """Prove that a server is right for agents: `agentkit doctor`."""
 
-from agentkit.serving.doctor.examine import PROBES, examine
-from agentkit.serving.doctor.finding import Diagnosis, Finding, Probe, Verdict
+from agentkit.serving.doctor.examine import PROBES, Diagnosis, Probe, examine
 from agentkit.serving.doctor.machine import examine_machine
+from agentkit.serving.doctor.subject import Finding, Verdict
 
 __all__ = [
     "PROBES",

@@ -1,10 +1,17 @@
-"""All probes in turn against one server."""
+"""All probes in turn against one server, and what they find together.
+
+In: an address. Out: a `Diagnosis`, and each finding as it is made. A server that refuses to be
+asked, or sends what makes no sense, is a finding too: no probe ends the examination.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from typing import Final, Generic, TypeVar
 
 import httpx2
 
@@ -15,22 +22,115 @@ from agentkit.errors import (
     ModelTimeoutError,
     ServerNotReadyError,
 )
+from agentkit.messages import JsonObject
 from agentkit.models.control import is_away
 from agentkit.models.server import Server
 from agentkit.models.transport import Connection, Timeouts, Transport
-from agentkit.serving.doctor import delivery, identity, passage, prompts, replies
-from agentkit.serving.doctor.finding import Diagnosis, Finding, Probe
-from agentkit.serving.doctor.subject import Subject
+from agentkit.serving.doctor import identity, passage, replies
+from agentkit.serving.doctor.subject import Finding, Subject, Verdict, failed
 from agentkit.wire import names_server
+
+T = TypeVar("T")
+SubjectT = TypeVar("SubjectT")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe(Generic[SubjectT]):
+    """One question to a server.
+
+    Attributes:
+        name: Two or three words.
+        asks: The question, as a person would put it.
+        ask: Finds out.
+    """
+
+    name: str
+    asks: str
+    ask: Callable[[SubjectT], Awaitable[Finding]]
+
+    async def __call__(self, subject: SubjectT) -> Finding:
+        """The finding; a server that refuses to be asked is a finding too."""
+        try:
+            found = await self.ask(subject)
+        except AgentKitError as error:
+            found = failed(f"could not be asked: {error}", "look into the server's log")
+        except Exception as error:  # noqa: BLE001 - what a server sends must not end the examination
+            found = failed(
+                f"what the server sent could not be made sense of ({type(error).__name__}: "
+                f"{str(error)[:200]})",
+                "look into the server's log, or reach it without the proxy before it",
+            )
+        return replace(found, probe=self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All that was found out about a server.
+
+    Attributes:
+        url: Its address, without a key.
+        model: The served name; empty if there is none.
+        version: Of vLLM; empty for another server.
+        window: Tokens of prompt and reply together, if it says.
+        control: What it can hold calls to, as agents find it out; empty where nobody asked.
+        template: Which chat template it uses.
+        reachable: Whether it answered at all.
+        findings: In the order in which they were asked.
+        server: Which program it is, such as `vLLM` or `llama.cpp`; empty if it does not say.
+    """
+
+    url: str
+    model: str = ""
+    version: str = ""
+    window: int | None = None
+    control: str = ""
+    template: str = ""
+    reachable: bool = True
+    findings: tuple[Finding, ...] = ()
+    server: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the findings."""
+        found = {finding.verdict for finding in self.findings}
+        if "fail" in found:
+            return "fail"
+        return "warn" if "warn" in found else "pass"
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing failed, 1 something did, 3 there is no server."""
+        if not self.reachable:
+            return 3
+        return int(self.verdict == "fail")
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the server's kind: the same model, version, window, template and abilities have the
+        same one, wherever and whenever they are met.
+        """
+        verdicts = sorted((found.probe, found.verdict) for found in self.findings)
+        kind = [self.model, self.version, self.window, self.control, self.template, verdicts]
+        return sha256(json.dumps(kind).encode()).hexdigest()[:16]
+
+    def to_json(self) -> JsonObject:
+        """For other programs."""
+        return {
+            **asdict(self),
+            "fingerprint": self.fingerprint,
+            "verdict": self.verdict,
+            "findings": list(map(asdict, self.findings)),
+        }
+
 
 PROBES: Final[tuple[Probe[Subject], ...]] = (
     Probe("version", "Is it a vLLM that agentkit supports?", identity.version),
     Probe("model", "Does it serve the model, under a name that tells?", identity.model),
     Probe("window", "Does the window fit the model?", identity.window),
     Probe("tool parser", "Do calls come back as calls?", replies.tool_parser),
-    Probe("chat template", "Is it Gemma 4's newest?", prompts.template),
-    Probe("token counts", "Do all count a prompt alike?", prompts.token_counts),
-    Probe("control tokens", "Does text from outside stay text?", prompts.control_tokens),
+    Probe("chat template", "Is it Gemma 4's newest?", identity.template),
+    Probe("token counts", "Do all count a prompt alike?", identity.token_counts),
+    Probe("control tokens", "Does text from outside stay text?", identity.control_tokens),
     Probe("grammar", "Are calls held to their schema?", replies.grammar),
     Probe("control", "What can a call be held to?", replies.control),
     Probe("several calls", "Do all calls of a reply come back?", passage.several_calls),
@@ -42,16 +142,19 @@ PROBES: Final[tuple[Probe[Subject], ...]] = (
     Probe("cut replies", "Is a reply that was cut seen as cut?", replies.cut_replies),
     Probe("reply length", "May a reply be long?", passage.reply_length),
     Probe("large requests", "May a conversation be long?", passage.large_requests),
-    Probe("streaming", "Is a stream the whole reply, in time?", delivery.streaming),
-    Probe("prefix cache", "Is a prompt read once only?", delivery.prefix_cache),
-    Probe("stop tokens", "Does a reply end where it should?", delivery.stop_tokens),
-    Probe("own settings", "Are the checkpoint's own settings used?", delivery.own_ends),
+    Probe("streaming", "Is a stream the whole reply, in time?", passage.streaming),
+    Probe("prefix cache", "Is a prompt read once only?", passage.prefix_cache),
+    Probe("stop tokens", "Does a reply end where it should?", passage.stop_tokens),
+    Probe("own settings", "Are the checkpoint's own settings used?", passage.own_ends),
     Probe("fields", "Are all fields of a request taken?", replies.fields),
     Probe("steadiness", "Is every request answered?", identity.steadiness),
 )
 """In this order: later ones use what earlier ones found."""
 
 _REACHABLE: Final = "reachable"
+_PUT_OFF: Final = 4
+"""Times that a server may say "later" before it is asked no more what it is."""
+
 _PATIENCE: Final = Timeouts(connect=5.0, first_event=60.0, idle=30.0, total=120.0)
 
 
@@ -140,7 +243,3 @@ async def _again_if_away(find: Callable[[], Awaitable[T]]) -> T:
             if not is_away(error):
                 raise
     return await find()
-
-
-_PUT_OFF: Final = 4
-T = TypeVar("T")

@@ -11,9 +11,9 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Final
 
-from agentkit.serving.doctor.finding import Finding, passed, warned
+from agentkit.serving.doctor.subject import Finding, passed, warned
 from agentkit.serving.environment import cache_folder
-from agentkit.serving.vllm import TESTED_VLLM
+from agentkit.serving.plan import TESTED_VLLM
 
 _GIB: Final = 1 << 30
 _ROOM: Final = 8

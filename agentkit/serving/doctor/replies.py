@@ -6,15 +6,18 @@ from agentkit.errors import ModelStatusError, ServerNotReadyError
 from agentkit.gemma4.tokens import CHANNEL_CLOSE, CHANNEL_OPEN
 from agentkit.messages import JsonObject, ToolChoice, ToolDefinition
 from agentkit.models.control import LOST, is_away
-from agentkit.serving.doctor.finding import Finding, failed, passed, warned
 from agentkit.serving.doctor.subject import (
     CITY,
     NATIVE_BIAS,
     REPORT,
     TOOL_FLAGS,
     Exchange,
+    Finding,
     Subject,
     bias,
+    failed,
+    passed,
+    warned,
 )
 from agentkit.wire import OPTIONAL
 

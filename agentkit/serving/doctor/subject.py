@@ -1,12 +1,16 @@
-"""The server under examination: asked as agentkit's own requests ask, answers kept raw as well."""
+"""The server under examination, and what is found of it.
+
+It is asked as agentkit's own requests ask, by the same encoders and readers; what it answers is
+kept raw as well, since a probe must see what a run would be spared. Nothing on it changes.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import anyio
 from pydantic_core import to_json
@@ -40,6 +44,50 @@ from agentkit.wire import (
     read_text,
     read_tokens,
 )
+
+Verdict: TypeAlias = Literal["pass", "warn", "fail"]
+"""`warn` is what agentkit works around, or what could not be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one probe found.
+
+    Attributes:
+        verdict: Whether it is as it should be.
+        says: What was seen, in a sentence.
+        remedy: What to change: the flag of the server, the file, the setting.
+        probe: The probe's name.
+        figures: What was measured, by its name with the unit; two servers of one kind differ in it.
+    """
+
+    verdict: Verdict
+    says: str
+    remedy: str = ""
+    probe: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+
+def passed(says: str, figures: Mapping[str, float] | None = None) -> Finding:
+    """It is as it should be."""
+    return Finding("pass", says, figures=figures or {})
+
+
+def warned(says: str, remedy: str = "", figures: Mapping[str, float] | None = None) -> Finding:
+    """Something is missing that agentkit can do without, or it could not be told."""
+    return Finding("warn", says, remedy, figures=figures or {})
+
+
+def failed(says: str, remedy: str) -> Finding:
+    """Agents will suffer from it."""
+    return Finding("fail", says, remedy)
+
+
+# --- what is asked -------------------------------------------------------------------------------
+
+_CHAT: Final = "/v1/chat/completions"
+_ATTEMPTS: Final = 6
+"""Requests for one answer, from a server that says "later" or refuses fields now and then."""
 
 TOOL_FLAGS: Final = "--enable-auto-tool-choice --tool-call-parser gemma4"
 
@@ -112,7 +160,7 @@ class Subject:
         server: What agentkit finds out of it for itself, by requests of the same kind.
         model: The served name.
         window: Tokens of prompt and reply together, if it says.
-        version: Of vLLM; empty for another server.
+        version: vLLM's version; empty for another server.
         template: Which chat template it uses, once known.
         tools: Whether it takes requests with tools; None until asked.
         reads_calls: Whether calls come back as calls.
@@ -141,7 +189,7 @@ class Subject:
 
     @property
     def is_vllm(self) -> bool:
-        """Whether it says so."""
+        """Whether the server tells a version, as vLLM does and others do not."""
         return bool(self.version)
 
     def at_least(self, tokens: int) -> JsonObject:
@@ -324,7 +372,7 @@ class Subject:
         body = encode_request(
             request,
             model=self.model,
-            messages=MessageEncoder(_unchanged).encode(messages),
+            messages=MessageEncoder(lambda message: message).encode(messages),
             declarations=[t.declaration for t in tools],
             stream=False,
         )
@@ -349,12 +397,3 @@ def _ids(answer: JsonObject | None) -> list[int] | None:
         return None if answer is None else read_tokens(answer)
     except ModelProtocolError:
         return None
-
-
-_CHAT: Final = "/v1/chat/completions"
-_ATTEMPTS: Final = 6
-"""Requests for one answer, from a server that says "later" or refuses fields now and then."""
-
-
-def _unchanged(message: Message) -> Message:
-    return message

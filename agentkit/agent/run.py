@@ -1,19 +1,26 @@
-"""One run: what it works with, and what has come of it so far."""
+"""One run: what it works with, how it begins, and what has come of it so far.
+
+Only the loop changes a run. Who watches it is told by `Run.emit`; whoever watches cannot end it.
+"""
 
 from __future__ import annotations
 
+import inspect
+import secrets
+import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 
-from agentkit.agent.answers import AnswerTool
 from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
-from agentkit.context import ContextWindow
+from agentkit.agent.options import Cancellation, Instructions, Observer, RunOptions
+from agentkit.agent.own_tools import PLAN, AnswerTool
+from agentkit.context import Context, ContextWindow
 from agentkit.events import (
     Event,
     ModelEvent,
@@ -25,12 +32,22 @@ from agentkit.events import (
     ToolCallDelta,
 )
 from agentkit.executors import Executor
-from agentkit.journal import Journal
-from agentkit.messages import AssistantMessage, Message, ModelRequest, ModelSettings, StopReason
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelRequest,
+    ModelSettings,
+    StopReason,
+    SystemMessage,
+)
 from agentkit.models import Model
 from agentkit.models.base import Exchanges
-from agentkit.policy import Authority, Budget, Limits, PausedRun, ProgressGuard
-from agentkit.toolset import Label, RunContext, Toolset
+from agentkit.policy import Authority, Budget, PausedRun, ProgressGuard
+from agentkit.toolset import Label, RunContext, Tool, Toolset
+from agentkit.trace import RunFiles, get_logger, runs_directory
+from agentkit.version import __version__
+
+_log = get_logger()
 
 current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
 """What the call that is at work here spends from: a sub-agent spends from it too."""
@@ -38,81 +55,79 @@ current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", defaul
 current_run: ContextVar[Run | None] = ContextVar("agentkit_run", default=None)
 """The run whose call is at work here: a run that begins here serves it, and is never freer."""
 
-
 current_call: ContextVar[CallAtWork | None] = ContextVar("agentkit_call", default=None)
 """The call that is at work here: what a run that begins here does is shown under it."""
 
-
-class Cancels(Protocol):
-    """Something that can be ended."""
-
-    def cancel(self) -> object:
-        """Ends it."""
-        ...
+# --- how it begins -------------------------------------------------------------------------------
 
 
-class Cancellation:
-    """Ends a run from outside and leaves its partial result.
+def new_run_id() -> str:
+    """Sorts by time, and names a file on every system."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
 
-    Pass it to `Agent.run`, or to several runs, then call `cancel` from the same event loop.
+
+async def opening(
+    instructions: Instructions[Any] | None, context: RunContext[Any], history: Sequence[Message]
+) -> list[Message]:
+    """The history with this run's instructions at its head."""
+    text = instructions
+    if callable(text):
+        made = text(context)
+        text = await made if inspect.isawaitable(made) else made
+    if text is None:
+        return list(history)
+    rest = history[1:] if history and history[0].role == "system" else history
+    return [SystemMessage(text), *rest]
+
+
+def window_for(context: Context | None, tools: Iterable[Tool[..., Any]]) -> ContextWindow:
+    """A run's window: it knows which calls may simply be made again, and keeps the plan in view."""
+    again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
+    return ContextWindow(context, repeatable=again, kept=frozenset({PLAN}))
+
+
+def versions() -> dict[str, str]:
+    """The versions of agentkit and of what it runs on, for the record of a run."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"agentkit": __version__, "python": python, "platform": sys.platform}
+
+
+def emitter(
+    run_id: str, observers: Iterable[Observer], listener: Callable[[Event], None] | None
+) -> Callable[[Event], None]:
+    """Passes each event of a run to all who watch it, and to those who watch the run whose call it
+    serves. Whoever watches cannot end it.
     """
+    watching, call = list(observers), current_call.get()
 
-    def __init__(self) -> None:
-        self._scopes: list[anyio.CancelScope] = []
-        self._calls: dict[str, list[Cancels]] = {}
-        self.cancelled = False
+    def emit(event: Event) -> None:
+        for observer in tuple(watching):
+            try:
+                observer(run_id, event)
+            except Exception as error:  # noqa: BLE001 - the boundary around users' code
+                watching.remove(observer)
+                _log.warning(
+                    "observer left out of the rest of this run",
+                    observer=repr(observer),
+                    run_id=run_id,
+                    event_kind=type(event).__name__,
+                    error=repr(error),
+                )
+        if listener is not None:
+            listener(event)
+        if call is not None:
+            call.show(run_id, event)
 
-    def cancel(self, call_id: str | None = None) -> bool:
-        """Ends the run; `Agent.run` returns with `stop_reason="cancelled"`.
-
-        Args:
-            call_id: End only this call of it. A sub-agent at work on it keeps what it has done,
-                and the run goes on.
-
-        Returns:
-            Whether there was anything to end: False for a call that is not at work.
-        """
-        if call_id is None:
-            self.cancelled = True
-            for scope in self._scopes:
-                scope.cancel()
-            return True
-        at_work = self._calls.get(call_id, [])
-        # Runs that serve the call end by themselves, with what they have; the call then has it.
-        for each in at_work[1:] or at_work:
-            each.cancel()
-        return bool(at_work)
-
-    def bind(self, scope: anyio.CancelScope) -> None:
-        """Used by a run: what to cancel."""
-        self._scopes.append(scope)
-        if self.cancelled:
-            scope.cancel()
-
-    @contextmanager
-    def at_work(self, call_id: str, what: Cancels) -> Generator[None]:
-        """Used by a run: what ends a call, the call itself first."""
-        held = self._calls.setdefault(call_id, [])
-        held.append(what)
-        try:
-            yield
-        finally:
-            held.remove(what)
-            if not held:
-                self._calls.pop(call_id, None)
+    return emit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What one run may set beside its input; see `Agent.run`."""
+def default_observers() -> list[Observer]:
+    """A JSONL file for each run, unless the environment says `off`."""
+    directory = runs_directory()
+    return [RunFiles(directory)] if directory else []
 
-    deps: Any = None
-    history: Sequence[Message] = ()
-    settings: ModelSettings | None = None
-    limits: Limits | None = None
-    run_id: str | None = None
-    cancellation: Cancellation | None = None
-    journal: Journal | None = None
+
+# --- what it works with --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +136,7 @@ class Wiring:
 
     Attributes:
         side_model: Answers what tools ask; the model itself, without the run's window and record.
+        options: What the run was given.
     """
 
     model: Model
@@ -133,8 +149,11 @@ class Wiring:
     side_model: Model
     ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
-    options: RunOptions = RunOptions()
+    options: RunOptions[Any] = field(default_factory=RunOptions)
     window: ContextWindow = field(default_factory=ContextWindow)
+
+
+# --- what has come of it -------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -165,7 +184,7 @@ class Streamed:
 
     @property
     def message(self) -> AssistantMessage:
-        """The answer and the thought as far as they came; no call, since nothing may run of it."""
+        """Text and reasoning as far as they came; no call, since nothing may run of it."""
         return AssistantMessage("".join(self.text), reasoning="".join(self.reasoning) or None)
 
 
@@ -198,8 +217,11 @@ class Run:
     streamed: Streamed | None = None
     no_media: str = ""
 
+    @property
+    def id(self) -> str:
+        return self.wiring.context.run_id
+
     def emit(self, event: Event) -> None:
-        """Says what happens."""
         self.wiring.emit(event)
 
     def end_early(self, stop: StopReason, explanation: str) -> RunResult[Any]:
@@ -226,7 +248,7 @@ class Run:
             messages=tuple(self.messages),
             usage=self.budget.usage,
             steps=self.budget.steps,
-            run_id=self.wiring.context.run_id,
+            run_id=self.id,
             explanation=explanation,
             pause=paused,
             context=self.wiring.window.use(),
@@ -239,10 +261,10 @@ class CallAtWork:
     """A call that is being run.
 
     Attributes:
-        run: That made it.
+        run: The run that made it.
         call_id: Its id.
-        step: That asked for it.
-        thread: The one in which its run says what happens.
+        step: The step that asked for it.
+        thread: The thread in which its run says what happens.
     """
 
     run: Run

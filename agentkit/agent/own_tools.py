@@ -1,8 +1,13 @@
-"""Typed answers: the answer as a tool of its own, beside the agent's tools.
+"""The two tools that an agent gives its model beside those of the user: the answer and the plan.
 
-A JSON schema for the whole reply (`response_format`) would keep the model from calling tools at
-all on vLLM (vllm#16313), so the answer is a call too: the one language that the model was trained
-for, the grammar enforces and the validator explains.
+**The answer.** A JSON schema for the whole reply (`response_format`) would keep the model from
+calling tools at all on vLLM (vllm#16313), so a typed answer is a call too: the one language that
+the model was trained for, the grammar enforces and the validator explains.
+
+**The plan.** A short list of steps that the model writes, shows and keeps up to date. The tool has
+no state: each call says all steps and how many of them are done. So the newest call is the whole
+plan, for a run that was paused, resumed, replayed or compacted as well, and the model reads it
+where it looks anyway, in the newest results.
 """
 
 from __future__ import annotations
@@ -12,24 +17,32 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
+from pydantic import Field
 from pydantic_core import from_json
 
+from agentkit.errors import ToolError
 from agentkit.events import Event, PartialOutput, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
-from agentkit.messages import JsonObject, ToolCall
+from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
 from agentkit.schema.nodes import same
+from agentkit.schema.phrases import many
 from agentkit.schema.shape import ANYTHING, Shape
 from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
+
+_HARMLESS = ToolOptions(effect="pure", labels=frozenset())
+
+# --- the answer ----------------------------------------------------------------------------------
 
 OutputType: TypeAlias = Any
 """A type that pydantic knows, or a function whose parameters are the answer and whose return value
 is the output. `str` is a plain answer."""
 
-_NAME = "final_answer"
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
-_TOLD = "Give the final answer. Call this once, when you know it, instead of writing text."
+_ANSWER_DESCRIPTION = (
+    "Give the final answer. Call this once, when you know it, instead of writing text."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,11 @@ class AnswerTool:
         """What the arguments may have been, for something that was written instead of them."""
         values = [written]
         if isinstance(written, str):
-            values = [] if self._takes_any_text else [written.strip()]
+            shape = Shape.of(self.tool.definition.parameters)
+            shape = ANYTHING if self.parameter is None else shape.property(self.parameter)
+            # Where every text would be an answer, none is certain to be meant as one.
+            any_text = shape.allows("string") and not shape.limited
+            values = [] if any_text else [written.strip()]
             with suppress(InexactError):
                 values.append(read_exact(written))
         for value in values:
@@ -71,13 +88,6 @@ class AnswerTool:
                 yield {self.parameter: value}
             if isinstance(value, dict):
                 yield value
-
-    @property
-    def _takes_any_text(self) -> bool:
-        """Whether every text would be an answer, so that none is certain."""
-        shape = Shape.of(self.tool.definition.parameters)
-        shape = ANYTHING if self.parameter is None else shape.property(self.parameter)
-        return shape.allows("string") and not shape.limited
 
     def _only(self, call_id: str, readings: Iterable[JsonObject]) -> ToolCall | None:
         """The call with the one reading that fits."""
@@ -107,20 +117,16 @@ def answer_tool(output_type: OutputType) -> AnswerTool | None:
     """
     if output_type is str:
         return None
-    options = ToolOptions(effect="pure", labels=frozenset())
     if inspect.isfunction(output_type) or inspect.ismethod(output_type):
-        return AnswerTool(make_tool(output_type, options=options))
-    made = make_tool(_identity(output_type), options=options, name=_NAME, description=_TOLD)
-    return AnswerTool(made, "answer")
+        return AnswerTool(make_tool(output_type, options=_HARMLESS))
 
-
-def _identity(output_type: Any) -> Callable[..., Any]:
     def final_answer(answer: Any) -> Any:
         return answer
 
     final_answer.__annotations__ = {"answer": output_type, "return": output_type}
-    final_answer.__doc__ = f"{_TOLD}\n\nArgs:\n    answer: The answer.\n"
-    return final_answer
+    final_answer.__doc__ = f"{_ANSWER_DESCRIPTION}\n\nArgs:\n    answer: The answer.\n"
+    made = make_tool(final_answer, options=_HARMLESS, description=_ANSWER_DESCRIPTION)
+    return AnswerTool(made, "answer")
 
 
 def with_partial_output(
@@ -143,7 +149,7 @@ def with_partial_output(
             text += event.arguments
             if len(text) < due:
                 return
-            if len(text) > _LONG:  # reading all of it again at each piece would take too long
+            if len(text) > _LONG:  # reading all of it again at each piece would be quadratic
                 due = len(text) + len(text) // 16
             value = _readable(text, answer.parameter)
             if value is not None and value != shown:
@@ -153,7 +159,8 @@ def with_partial_output(
     return watch
 
 
-_LONG = 10_000  # characters
+_LONG = 10_000
+"""Characters of an answer from which on it is read only at every sixteenth that it grows by."""
 
 
 def _readable(text: str, parameter: str | None) -> Any:
@@ -164,3 +171,62 @@ def _readable(text: str, parameter: str | None) -> Any:
     if not isinstance(value, dict):
         return None
     return value.get(parameter) if parameter else value
+
+
+# --- the plan ------------------------------------------------------------------------------------
+
+Planning: TypeAlias = Literal["off", "auto", "always"]
+"""`auto` offers the tool, `always` makes the first reply of each run a plan."""
+
+PLAN = "plan"
+"""The name of the tool."""
+
+_PLAN_DESCRIPTION = (
+    "Write down the steps of longer work before you begin it, and call this again with a higher "
+    "`done` when you have finished some. Not for work of one or two steps."
+)
+_MOST_STEPS = 10
+
+Step = Annotated[str, Field(min_length=1, max_length=120)]
+Steps = Annotated[list[Step], Field(min_length=1, max_length=_MOST_STEPS)]
+Done = Annotated[int, Field(ge=0, le=_MOST_STEPS)]
+
+
+def plan_tools(planning: Planning) -> list[Tool[..., Any]]:
+    """The tool, unless it is off; whoever watches the run is shown each state of the plan.
+
+    Raises:
+        ValueError: `planning` is no such word.
+    """
+    if planning not in (known := get_args(Planning)):
+        raise ValueError(f"planning is {planning!r}; it is one of {', '.join(known)}")
+    if planning == "off":
+        return []
+    return [make_tool(_plan, options=_HARMLESS, name=PLAN, description=_PLAN_DESCRIPTION)]
+
+
+def planned(planning: Planning, settings: ModelSettings) -> ModelSettings:
+    """The settings of a run; with `always` its first reply is a plan, unless they say otherwise."""
+    if planning != "always":
+        return settings
+    first = ToolChoice("required", name=PLAN, max_calls=1)
+    return settings.over(ModelSettings(tool_choice=first))
+
+
+async def _plan(context: ToolContext[Any], steps: Steps, done: Done = 0) -> str:
+    """Shows the plan.
+
+    Args:
+        context: Where the plan is shown.
+        steps: A few words for each step, in order.
+        done: How many of them, from the first, are finished.
+    """
+    if done > len(steps):
+        raise ToolError(f"done is {done}, but the plan has {many(len(steps), 'step')}")
+    lines = [
+        f"{number}. [{'x' if number <= done else ' '}] {step}"
+        for number, step in enumerate(steps, 1)
+    ]
+    context.report("\n".join(lines))
+    ahead = f"Next: {steps[done]}" if done < len(steps) else "All steps are done: answer now."
+    return "\n".join([*lines, ahead])

@@ -1,22 +1,34 @@
-"""What `Agent` and its runs refuse at once: values of another kind, with what to write instead.
+"""What `Agent` and its runs are given, each option spelled once for type checkers and for the run.
 
-Nothing here changes a value. A mistake that is found in the middle of a run costs what the run has
-done; one that is found here names the argument and costs nothing.
+Everything but the model is a keyword. What is of another kind, or has another framework's name, is
+refused at once, with what to write instead: a mistake that is found in the middle of a run costs
+what the run has done. Nothing here changes a value.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeAlias
 
+import anyio
+from typing_extensions import TypedDict, TypeVar
+
+from agentkit.agent.approvals import Approver
+from agentkit.agent.own_tools import Planning
 from agentkit.context import Context
 from agentkit.errors import ToolDefinitionError
+from agentkit.events import Event
+from agentkit.executors import Executor
+from agentkit.journal import Journal
 from agentkit.messages import (
     AssistantMessage,
     AudioPart,
     ImagePart,
+    Message,
     ModelSettings,
     SystemMessage,
     TextPart,
@@ -24,8 +36,130 @@ from agentkit.messages import (
     UserMessage,
     VideoPart,
 )
-from agentkit.policy import Limits, Policy
-from agentkit.toolset import ToolSource
+from agentkit.policy import Limits, Policy, Preset
+from agentkit.toolset import RunContext, Tool, ToolSource
+
+DepsT = TypeVar("DepsT", default=Any)
+"""What the tools and instructions of an agent ask of `deps`; anything, where none of them says."""
+
+# --- of an agent ---------------------------------------------------------------------------------
+
+Instructions: TypeAlias = str | Callable[[RunContext[DepsT]], str | Awaitable[str]]
+"""Text, or a function of the run's context, evaluated once a run so that the prompt's beginning
+(and with it the server's prefix cache) stays the same over all its steps."""
+
+Observer: TypeAlias = Callable[[str, Event], None]
+"""Called with the run's id and each of its events, in the run's own thread; must be quick. One
+that raises is logged and left out of the rest of the run."""
+
+
+class Function(Protocol):
+    """A function, not a `Tool`: what its context asks for is not checked before it runs."""
+
+    @property
+    def __name__(self) -> str: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+AnyTool: TypeAlias = Tool[..., Any, DepsT] | Function | partial[Any]
+
+
+class AgentOptions(TypedDict, Generic[DepsT], total=False):
+    """The options of an `Agent` beside its `output_type`, of which there are two kinds."""
+
+    instructions: Instructions[DepsT] | None
+    tools: Iterable[AnyTool[DepsT]]
+    toolsets: Iterable[ToolSource]
+    planning: Planning
+    settings: ModelSettings | None
+    limits: Limits | None
+    context: Context | None
+    policy: Policy | Preset | None
+    approve: Approver | None
+    ask: Callable[[str], Awaitable[str]] | None
+    executor: Executor | None
+    observers: Iterable[Observer] | None
+
+
+# --- of a run ------------------------------------------------------------------------------------
+
+
+class Cancels(Protocol):
+    """Something that can be ended."""
+
+    def cancel(self) -> object: ...
+
+
+class Cancellation:
+    """Ends a run from outside and leaves its partial result.
+
+    Pass it to `Agent.run`, or to several runs, then call `cancel` from the same event loop.
+    """
+
+    def __init__(self) -> None:
+        self._scopes: list[anyio.CancelScope] = []
+        self._calls: dict[str, list[Cancels]] = {}
+        self.cancelled = False
+
+    def cancel(self, call_id: str | None = None) -> bool:
+        """Ends the run; `Agent.run` returns with `stop_reason="cancelled"`.
+
+        Args:
+            call_id: End only this call of it. A sub-agent at work on it keeps what it has done,
+                and the run goes on.
+
+        Returns:
+            Whether there was anything to end: False for a call that is not at work.
+        """
+        if call_id is None:
+            self.cancelled = True
+            for scope in self._scopes:
+                scope.cancel()
+            return True
+        at_work = self._calls.get(call_id, [])
+        # Runs that serve the call end by themselves, with what they have; the call then has it.
+        for each in at_work[1:] or at_work:
+            each.cancel()
+        return bool(at_work)
+
+    def bind(self, scope: anyio.CancelScope) -> None:
+        """Used by a run: what to cancel."""
+        self._scopes.append(scope)
+        if self.cancelled:
+            scope.cancel()
+
+    @contextmanager
+    def at_work(self, call_id: str, what: Cancels) -> Generator[None]:
+        """Used by a run: what ends a call, the call itself first."""
+        held = self._calls.setdefault(call_id, [])
+        held.append(what)
+        try:
+            yield
+        finally:
+            held.remove(what)
+            if not held:
+                self._calls.pop(call_id, None)
+
+
+class AnyRunOptions(TypedDict, Generic[DepsT], total=False):
+    """What every run may be given, whether it begins or goes on; see `Agent.run`."""
+
+    deps: DepsT
+    settings: ModelSettings | None
+    limits: Limits | None
+    cancellation: Cancellation | None
+    journal: Journal | None
+
+
+class RunOptions(AnyRunOptions[DepsT], total=False):
+    """What a run that begins may be given beside its input; see `Agent.run`."""
+
+    history: Sequence[Message]
+    run_id: str | None
+
+
+# --- what others call them -----------------------------------------------------------------------
 
 _STEPS = "write limits=Limits(steps=…)"
 _SETTINGS = "write settings=ModelSettings({}=…)"
@@ -111,6 +245,9 @@ RUN: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What others call the arguments of a run."""
+
+
+# --- what is refused -----------------------------------------------------------------------------
 
 
 def check_agent(given: Mapping[str, Any]) -> None:
