@@ -34,7 +34,7 @@ MAX_VALUES = 200_000
 """Values of one text: each takes a token or more, and a window holds 262,144 of them."""
 
 MAX_CHARACTERS = 4_000_000
-"""Of one text: four times what a window of tokens can spell."""
+"""The longest text that is read: four times what a window of tokens can spell."""
 
 _TOO_LARGE = 10**MAX_DIGITS
 _TOO_DEEP = f"lists and objects are nested more than {MAX_DEPTH} deep"
@@ -93,7 +93,6 @@ class LongNumber(float):
     text: str
 
     def __new__(cls, text: str) -> LongNumber:
-        """The nearest float."""
         made = super().__new__(cls, text)
         made.text = text
         return made

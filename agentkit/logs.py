@@ -22,7 +22,7 @@ def get_logger(name: str = "agentkit") -> structlog.stdlib.BoundLogger:
     """The logger of this library, whatever structlog itself is configured to do.
 
     Args:
-        name: Of the `logging` logger: `agentkit`, or one below it.
+        name: The name of the `logging` logger: `agentkit`, or one below it.
     """
     logger: structlog.stdlib.BoundLogger = structlog.wrap_logger(
         logging.getLogger(name),

@@ -305,7 +305,7 @@ def _bmp(content: bytes) -> str:
 
 
 def _wav(content: bytes) -> str:
-    """Its format and its samples (RIFF); a recorder that was streaming does not know their size."""
+    """Format and samples of a WAV file (RIFF); a streaming recorder does not know their size."""
     at, has_format = 12, False
     while at + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, at)

@@ -150,7 +150,7 @@ class UserMessage:
 
 @dataclass(frozen=True, slots=True)
 class AssistantMessage:
-    """What the model said: text, or calls, and perhaps a thought.
+    """What the model said: text, or calls, and perhaps its reasoning.
 
     `content` is None beside calls. Gemma's template would print text after the tools' answers
     and close the turn there (vllm-project/vllm#39885), so preamble text belongs in `reasoning`.
@@ -246,8 +246,8 @@ class ToolChoice:
     Attributes:
         mode: `auto` leaves the choice to the model, `none` forbids calls, `required` forces at
             least one.
-        name: With `required`: only this tool.
-        max_calls: With `required` or `auto`: at most so many calls in the reply.
+        name: The only tool that `required` may be met with.
+        max_calls: The most calls that a reply may hold, with `required` or `auto`.
     """
 
     mode: Literal["auto", "none", "required"] = "auto"
@@ -284,12 +284,13 @@ class ModelSettings:
         top_p: Nucleus sampling.
         top_k: Sample from the k likeliest tokens.
         seed: The same seed on the same server gives the same reply.
-        max_tokens: Most tokens of one reply, thoughts included. Always sent.
+        max_tokens: Most tokens of one reply, reasoning included. Always sent.
         stop: Texts that end a reply.
         thinking: Whether the model may think first; None leaves it to the model's profile.
-        thinking_tokens: Most tokens of a thought, counted as four characters each; a longer one is
-            given up in mid-stream, and the reply asked for without a thought. (A server's own
-            budget would write its closing token into a call, if the model opened no thought.)
+        thinking_tokens: Most tokens of reasoning, counted as four characters each. A reply that
+            reasons for longer is given up in mid-stream and asked for without reasoning. (A
+            server's own budget would write its closing token into a call, if the model began
+            none.)
         tool_choice: Which calls the first reply of a run may or must hold. Later ones are free: a
             model that has to call for ever cannot answer.
         recovery: Whether a reply that is nothing but a call in a wrong form is asked for again;

@@ -31,7 +31,7 @@ def explains(
 
     Args:
         name: What the function is called in messages: `Agent`.
-        instead: By the name of an argument of others: what to write here.
+        instead: What to write here, by the name that others have for it.
         options: Where the function takes `**options: Unpack[...]`, the `TypedDict` of them: its
             keys are arguments like the others, and Python does not check them itself.
     """

@@ -71,7 +71,7 @@ def secret_headers(headers: Mapping[str, str], *, of_others: bool = False) -> It
     """The values of those HTTP headers whose names say that they are secret, and their parts.
 
     Args:
-        headers: By name.
+        headers: Their values, by name.
         of_others: They go to a server that may be anybody's: all but the headers of HTTP itself.
     """
     for name, value in headers.items():

@@ -296,7 +296,7 @@ class Agent(Generic[DepsT, OutputT]):
 
         Args:
             run: Its id in the journal, or the `RunResult.paused` of one.
-            decisions: For each `Approval.id` of a paused run; each is used once, by the call
+            decisions: What people decided, by `Approval.id`; each is used once, by the call
                 that it was made for. A call without one waits again, and so does one whose
                 decision an earlier resumption has used.
             deps: As for `run`: they are kept nowhere.

@@ -319,7 +319,6 @@ class GivenDecisions:
         person: Callable[[], Awaitable[Decision | None]],
         /,
     ) -> Decision | None:
-        """Has a person asked."""
         return await person()
 
     def use(self, approval: str, /) -> bool:

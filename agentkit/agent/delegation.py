@@ -175,13 +175,11 @@ class _WithContext:
     inner: Arguments
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
-        """As the function's own."""
         return self.inner.check(arguments)
 
     def call_arguments(
         self, values: Mapping[str, Any], injected: object
     ) -> tuple[list[Any], dict[str, Any]]:
-        """As the function's own, behind the context."""
         positional, keyword = self.inner.call_arguments(values, injected)
         return [injected, *positional], keyword
 

@@ -41,7 +41,7 @@ async def continued(
     Args:
         journal: Where it is kept.
         run_id: Its name.
-        decisions: By `Approval.id`: what people decided since then.
+        decisions: What people decided since then, by `Approval.id`.
 
     Raises:
         JournalError: There is no such run, or another process is at work on it.

@@ -163,7 +163,7 @@ async def _loop(run: Run) -> RunResult[Any]:
                 why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"
                 return run.end("invalid_output", response.message.content, why)
             response = typed
-        if (result := await _calls(run, response.message)) is not None:
+        if (result := await _prepare_and_run(run, response.message)) is not None:
             return result
 
 
@@ -188,13 +188,13 @@ async def _typed_answer(
     return None
 
 
-async def _calls(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
+async def _prepare_and_run(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
     """Runs a reply's calls; the result, if that ends the run."""
     run.budget.spend(tool_calls=len(message.tool_calls))
     prepared = await prepare(run, message.tool_calls)
     calls = tuple(each.call for each in prepared)
     run.messages.append(replace(message, content=None, tool_calls=calls))
-    return await _run(run, prepared)
+    return await _run_prepared(run, prepared)
 
 
 async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
@@ -207,12 +207,12 @@ async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
         ReplyCall(position, call, validate(call), result=done.get(call.id))
         for position, call in enumerate(message.tool_calls)
     ]
-    result = await _run(run, calls)
+    result = await _run_prepared(run, calls)
     run.taint |= taint_of_calls(run.wiring.toolset, message.tool_calls, paused.done)
     return await _loop(run) if result is None else result
 
 
-async def _run(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] | None:
+async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] | None:
     """Runs the calls of the newest reply; the result, if that ends the run."""
     before, taint = tuple(run.messages), run.taint
     try:
@@ -333,13 +333,15 @@ async def _generate(
         messages = tuple(run.messages)
     if run.no_media:
         messages = tuple(without_media(messages, run.no_media))
+    tools = run.wiring.toolset.definitions
+    request = ModelRequest(messages, tools, settings, tool_choice=choice)
     try:
-        return await _one_call(run, settings, choice, messages, show=show)
+        return await _one_call(run, request, show=show)
     except ModelStatusError as error:
         bare = tuple(without_media(messages, str(error)))
         if error.status_code not in _REFUSALS or bare == messages:
             raise
-        response = await _one_call(run, settings, choice, bare, show=show)
+        response = await _one_call(run, replace(request, messages=bare), show=show)
         run.no_media = str(error)
         return response
 
@@ -348,22 +350,15 @@ _REFUSALS = (400, 413, 415, 422, 500, 501)
 """Statuses by which servers say that they do not take an image: vLLM 400, llama.cpp 500."""
 
 
-async def _one_call(
-    run: Run,
-    settings: ModelSettings,
-    choice: ToolChoice,
-    messages: tuple[Message, ...],
-    *,
-    show: bool,
-) -> ModelResponse:
-    request = ModelRequest(messages, run.wiring.toolset.definitions, settings, tool_choice=choice)
+async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResponse:
+    """Asks the model once, and tells whoever watches what comes of it."""
     if _DEBUG and (problems := history_problems(request.messages)):
         raise AssertionError(f"the history is not valid: {'; '.join(problems)}")
     response: ModelResponse | None = None
     started = time.monotonic()
     first: float | None = None
     fitted: PromptFitted | None = None
-    events = bounded_thoughts(run.wiring.model.generate(request), settings.thinking_tokens)
+    events = bounded_thoughts(run.wiring.model.generate(request), request.settings.thinking_tokens)
     with _recorded(run, started):
         async with aclosing(events):
             async for event in events:

@@ -172,8 +172,8 @@ def preview(message: ToolMessage, characters: int, remedy: str = _ANY_TOOL) -> T
 
     Args:
         message: The whole result.
-        characters: Of its text that are kept, about: two thirds from the beginning, the rest from
-            the end, cut between lines where one ends nearby.
+        characters: How many of its text are kept, about: two thirds from the beginning, the rest
+            from the end, cut between lines where one ends nearby.
         remedy: How to ask for what is left out; see `ask_for_less`.
     """
     content = message.content

@@ -85,7 +85,6 @@ class TokenCounts:
         return self._known.get(_digest(text))
 
     def put(self, text: str, tokens: int) -> None:
-        """Remembers them."""
         self._known[_digest(text)] = tokens
         if len(self._known) > self._limit:
             self._known.popitem(last=False)
@@ -164,7 +163,11 @@ class _Group:
 
 
 class Prompt:
-    """One conversation's prompt, counted."""
+    """The prompt of one conversation, and how many tokens each part of it takes.
+
+    Attributes:
+        parts: Tokens by what they are spent on.
+    """
 
     def __init__(self) -> None:
         self._form: PromptForm | None = None
@@ -272,7 +275,7 @@ class Prompt:
         """How many groups stay as they are. The last one never does: what follows it closes it."""
         known = len(self._messages)
         if self._messages != list(rest[:known]) or any(m.role == "user" for m in rest[known:]):
-            return 0  # a new user message takes the thoughts out of the finished turns
+            return 0  # a new user message takes the reasoning out of finished turns
         keep = max(len(self._groups) - 1, 0)
         while keep and self._groups[keep].glued:
             keep -= 1

@@ -148,7 +148,7 @@ class ContextWindow:
         """The request that is sent for this one.
 
         Args:
-            request: With the whole history.
+            request: It holds the whole history.
             form: What the model makes of it.
 
         Raises:
@@ -240,7 +240,7 @@ class ContextWindow:
 
         Args:
             new: So many messages are.
-            tokens: Of the prompt with all of them.
+            tokens: What the prompt takes with all of them.
             form: What the model makes of it.
 
         Returns:

@@ -72,7 +72,7 @@ def log_failure(
 
     Args:
         result: As `failed` made it, perhaps in another process.
-        context: Of the call.
+        context: The context of the call.
         error: What was raised, where it was raised here.
     """
     call = {"tool": context.call.name, "run_id": context.run_id, "step": context.step}

@@ -120,7 +120,7 @@ class _Worker:
         self._lines = self._channel.makefile("rb")
         self._ready = False
         self._ended = threading.Lock()
-        command = [sys.executable, "-I", supervisor.__file__]
+        command = [sys.executable, "-I", supervisor.__file__, "worker"]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own script
                 [*command, str(lifeline), str(theirs.fileno()), json.dumps(sys.path)],

@@ -50,8 +50,8 @@ class Reference:
     """Where another process finds a tool.
 
     Attributes:
-        module: To import.
-        name: In the module; dots for what is inside a class.
+        module: The module to import.
+        name: Its name there; dots for what is inside a class.
         script: The file of a program's `__main__`, which no import finds.
     """
 

@@ -1,14 +1,22 @@
-"""Keeps one worker process and lets nothing of it live on. Run as a script.
+"""A small parent process, run as a script, that lets nothing of what it starts live on.
 
-`python -I supervisor.py LIFELINE CHANNEL SYS_PATH`: it forks the worker, which serves calls from
-the socket CHANNEL, and then only watches. When the pipe LIFELINE closes, because the executor wants
-it so or because its process is gone (`kill -9` included), or when the worker ends, it kills every
-descendant and exits with the worker's code when none is left.
+- `python -I supervisor.py worker LIFELINE CHANNEL SYS_PATH` forks a worker, which serves calls from
+  the socket CHANNEL. At the end every process is killed at once.
+- `python -I supervisor.py command GRACE COMMAND...` runs a command, such as a model server; its own
+  standard input is the lifeline. At the end processes are asked first (SIGTERM) and killed GRACE
+  seconds later. vLLM is several processes, and an engine core that loses its API server may go on
+  holding its memory.
+
+Then it only watches. The end comes when the lifeline closes, because the owner wants it so or
+because the owner is gone (`kill -9` included), when the child ends, or, of a command, by a SIGTERM
+to the supervisor. It exits with the child's code, once no descendant is left. Should the supervisor
+itself be killed, the kernel tells the child (PR_SET_PDEATHSIG): SIGKILL for a worker, SIGTERM for a
+command, on which vLLM ends its workers.
 
 On Linux it is the reaper of every orphan below it (PR_SET_CHILD_SUBREAPER, prctl(2)): a process
 that changed its session or was forked twice is still its descendant and is still found. Elsewhere
-only the worker's process group can be. The standard library alone: it is forked from before
-anything heavy is imported, and runs no code of a tool.
+only the child's process group can be. The standard library alone: it must start in milliseconds,
+is forked from before anything heavy is imported, and runs no code of a tool.
 """
 
 from __future__ import annotations
@@ -21,11 +29,14 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PAUSE = 0.002
 """Seconds for a killed process to be gone."""
+_GRACE_PAUSE = 0.1
+"""Seconds between looks at processes that were asked to end: a server takes seconds for it."""
 
 
 def _prctl(option: int, value: int) -> None:
@@ -59,8 +70,7 @@ def end_descendants() -> None:
     """Kills and reaps all that is below this process, until nothing is: cheap if nothing is."""
     while _has_children():
         for pid in descendants(os.getpid()) if sys.platform == "linux" else ():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            _signal(os.kill, pid, signal.SIGKILL)
         _reap()
         time.sleep(_PAUSE)
 
@@ -74,7 +84,7 @@ def _has_children() -> bool:
 
 
 def _reap() -> dict[int, int]:
-    """Who ended, with their status."""
+    """Collects who ended, orphans too: their status by process. Zombies would keep their ids."""
     ended: dict[int, int] = {}
     with contextlib.suppress(ChildProcessError):
         while (pair := os.waitpid(-1, os.WNOHANG))[0]:
@@ -82,8 +92,18 @@ def _reap() -> dict[int, int]:
     return ended
 
 
-def _work(channel: int, path: str) -> None:
+def _signal(send: Callable[[int, int], None], target: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        send(target, number)
+
+
+# --- what is started -----------------------------------------------------------------------------
+
+
+def _work(lifeline: int, channel: int, path: str) -> None:
     """The worker: the program's own modules are found as in the process that started it."""
+    os.close(lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     sys.path[:] = json.loads(path)
@@ -92,43 +112,101 @@ def _work(channel: int, path: str) -> None:
     serve(channel)
 
 
-def _watch(worker: int, lifeline: int, woken: int) -> int:
-    """Waits for the end of the worker or of whoever holds the lifeline; the worker's status."""
-    while worker not in (ended := _reap()):
-        if lifeline in select.select([lifeline, woken], [], [])[0]:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(worker, signal.SIGKILL)
-            return os.waitpid(worker, 0)[1]  # its own code, if it was ending by itself already
-        os.read(woken, 64)
-    return ended[worker]
+def _started(command: list[str]) -> int:
+    """The process of a command, in a session of its own, with nothing to read."""
+    import subprocess  # noqa: PLC0415 - a worker starts sooner without
+
+    process = subprocess.Popen(  # noqa: S603 - the owner's own command
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),  # noqa: PLW1509 - one thread
+    )
+    process.returncode = 0  # `_reap` collects it, not its object
+    return process.pid
 
 
-def main(arguments: list[str]) -> int:
-    """Runs one worker to its end.
+# --- what is watched -----------------------------------------------------------------------------
 
-    Args:
-        arguments: Numbers of two open files, and the worker's `sys.path` as JSON.
+
+def _watch(child: int, lifeline: int, asked: list[int]) -> int | None:
+    """Waits for the end of the child, of whoever holds the lifeline, or until it is asked to end.
 
     Returns:
-        The worker's exit code; 128 + the signal that ended it.
+        The child's status; None if it has not ended.
     """
-    lifeline, channel = int(arguments[0]), int(arguments[1])
-    # Only the executor decides when it is over: a Ctrl-C in the terminal is not meant for us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    adopt_orphans()
-    worker = os.fork()
-    if worker == 0:
-        os.close(lifeline)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        _work(channel, arguments[2])
-        return 0
-    os.close(channel)
     woken, wakes = os.pipe()
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    code = os.waitstatus_to_exitcode(_watch(worker, lifeline, woken))
-    end_descendants()
+    while child not in (ended := _reap()):
+        if asked:
+            return None
+        ready = select.select([lifeline, woken], [], [])[0]
+        if lifeline in ready and not os.read(lifeline, 1):
+            return None
+        if woken in ready:
+            os.read(woken, 64)
+    return ended[child]
+
+
+def _end_with_grace(child: int, status: int | None, grace: float) -> int:
+    """Asks all processes of a command to end, then forces them; the command's own status."""
+    _signal(os.killpg, child, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    while left := _left_of(child):
+        if time.monotonic() > deadline:
+            _signal(os.killpg, child, signal.SIGKILL)
+            for pid in left:
+                _signal(os.kill, pid, signal.SIGKILL)
+        time.sleep(_GRACE_PAUSE)
+        status = _reap().get(child, status)
+    return os.waitpid(child, 0)[1] if status is None else status
+
+
+def _left_of(child: int) -> set[int]:
+    """The living processes of a command."""
+    if sys.platform == "linux":
+        return descendants(os.getpid())
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, 0)
+        return {child}
+    return set()
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a worker or a command to its end.
+
+    Args:
+        arguments: `worker`, the numbers of two open files and the worker's `sys.path` as JSON; or
+            `command`, the seconds between SIGTERM and SIGKILL, and a command line.
+
+    Returns:
+        The child's exit code; 128 + the signal that ended it, as in a shell.
+    """
+    kind, *rest = arguments
+    # Only the owner decides when it is over: a Ctrl-C in the terminal reaches the owner too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    adopt_orphans()
+    if kind == "command":
+        asked: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+        child = _started(rest[1:])
+        status = _watch(child, sys.stdin.fileno(), asked)
+        status = _end_with_grace(child, status, float(rest[0]))
+    else:
+        lifeline, channel = int(rest[0]), int(rest[1])
+        child = os.fork()
+        if child == 0:
+            _work(lifeline, channel, rest[2])
+            return 0
+        os.close(channel)
+        status = _watch(child, lifeline, [])
+        if status is None:
+            _signal(os.killpg, child, signal.SIGKILL)
+            status = os.waitpid(child, 0)[1]  # its own code, if it was ending by itself already
+        end_descendants()
+    code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
 
 

@@ -23,11 +23,21 @@ _STOP_AT = 6
 
 _ERRORS_WARN_AT = 3
 _ERRORS_STOP_AT = 8
-"""Errors of one kind from one tool, in a row."""
+"""Errors of one kind from one tool, in a row. They are let go on for longer than repeats: a model
+that tries other arguments each time may yet find the right ones."""
 
 
 @dataclass(slots=True)
 class _Seen:
+    """What a call brought when it was last made.
+
+    Attributes:
+        result: Its result.
+        digest: A digest of what the model read of it.
+        times: How often it came in a row.
+        epoch: The epoch of the world in which it came.
+    """
+
     result: ToolResult
     digest: bytes
     times: int
@@ -35,7 +45,12 @@ class _Seen:
 
 
 class ProgressGuard:
-    """Watches the calls of one run."""
+    """Watches the calls of one run.
+
+    Attributes:
+        change: Whether the next request should be made with other settings.
+        stop: Why the run should end; None while it should not.
+    """
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}

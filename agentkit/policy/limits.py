@@ -67,7 +67,7 @@ class Limits:
         input_tokens: Prompt tokens over all steps, cached ones included.
         output_tokens: Tokens produced over all steps.
         seconds: Wall time; what runs when it is over is cancelled.
-        cost: In the currency of `prices`.
+        cost: What all tokens cost, in the currency of `prices`.
         prices: What tokens cost.
 
     Raises:

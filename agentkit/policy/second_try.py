@@ -28,7 +28,7 @@ from agentkit.messages import (
 )
 
 _CHARACTERS_PER_TOKEN = 4
-"""Of English text, about; a server does not count a reply that is left before its end."""
+"""English text has about so many; a server does not count a reply that is left before its end."""
 
 
 def bounded_thoughts(

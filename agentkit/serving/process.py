@@ -21,7 +21,7 @@ from typing import TextIO
 import httpx2
 
 from agentkit.errors import ServerNotReadyError
-from agentkit.serving import guard
+from agentkit.executors import supervisor
 
 _POLL_SECONDS = 0.25
 
@@ -72,7 +72,7 @@ def running_server(
     """Run a server for the length of a `with` block.
 
     Leaving the block, by whatever exception, ends the server and every process it started; so
-    does the death of this process, `kill -9` included (see `agentkit.serving.guard`).
+    does the death of this process, `kill -9` included (see `agentkit.executors.supervisor`).
 
     Args:
         command: The server's command line.
@@ -91,7 +91,7 @@ def running_server(
     started = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  the caller's own command
-            [sys.executable, "-I", guard.__file__, str(grace), *command],
+            [sys.executable, "-I", supervisor.__file__, "command", str(grace), *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -133,7 +133,7 @@ def _is_healthy(client: httpx2.Client, url: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
-    """Close the guard's input and wait: it ends only when nothing of the server is left."""
+    """Close the supervisor's input and wait: it ends only when nothing of the server is left."""
     assert process.stdin is not None
     process.stdin.close()
     # Twice the grace: SIGTERM gets all of it, then SIGKILL needs the kernel's time only.

@@ -112,7 +112,7 @@ def tool(
         examples: Arguments of good calls.
         strict: Whether a parameter without annotation is an error, as it is by default; False lets
             it take any JSON.
-        probe: With `probed`: asked after a crash whether the call took effect; see `Probe`.
+        probe: Is asked after a crash whether a `probed` call took effect; see `Probe`.
 
     Raises:
         ToolDefinitionError: The function cannot be called by a model, or the declarations

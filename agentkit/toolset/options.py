@@ -116,7 +116,7 @@ class ToolOptions:
             is left out. None: all of it.
         examples: Arguments of good calls; each must fit the signature.
         strict: A parameter without annotation is an error; otherwise it takes any JSON.
-        probe: With `effect="probed"`: finds out what came of a call. Without one, what a crash
+        probe: Finds out, with `effect="probed"`, what came of a call. Without one, what a crash
             interrupted stays unknown, as with `once`.
     """
 

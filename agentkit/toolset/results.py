@@ -42,7 +42,8 @@ MAX_IN_HISTORY = 1_000_000
 _MAX_MEDIA = 32_000_000
 """Characters of base64 of one image or sound: more than any server takes."""
 
-_SMALL = 1_000  # values, and hundreds of characters, that are read at once without a second thought
+_SMALL = 1_000
+"""Values, and hundreds of characters, that are read in the event loop: 2 ms of CPU at most."""
 
 _PARTS = (TextPart, ImagePart, AudioPart, VideoPart)
 

@@ -225,7 +225,6 @@ class Tool(Generic[P, R, DepsT]):
         return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Calls the function itself."""
         return self.function(*args, **kwargs)
 
     @overload

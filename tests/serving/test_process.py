@@ -121,8 +121,8 @@ def test_a_server_that_never_answers_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_crash_of_the_server_shows_in_the_guards_exit_code(tmp_path: Path) -> None:
-    guard = REPO / "agentkit" / "serving" / "guard.py"
+    guard = REPO / "agentkit" / "executors" / "supervisor.py"
     crash = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-    command = [sys.executable, "-I", str(guard), "1", sys.executable, "-c", crash]
+    command = [sys.executable, "-I", str(guard), "command", "1", sys.executable, "-c", crash]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         assert process.wait(30) == 128 + signal.SIGKILL
