@@ -30,8 +30,8 @@ from agentkit.events import (
     ToolStarted,
 )
 from agentkit.messages import text_of
-from agentkit.schema.phrases import many
 from agentkit.trace import printable
+from agentkit.wording import pluralize
 
 _PREVIEW_LINES = 4
 _PREVIEW_COLUMNS = 110
@@ -146,7 +146,10 @@ def _compacted(event: ContextCompacted) -> str:
         (len(event.cleared), "old result", "cleared"),
         (event.dropped, "old message", "left out"),
     ]
-    what = ", ".join(f"{many(n, noun)} {how}" for n, noun, how in gone if n) or "results shortened"
+    what = (
+        ", ".join(f"{pluralize(n, noun)} {how}" for n, noun, how in gone if n)
+        or "results shortened"
+    )
     return f"▤ context {event.before} → {event.after} tokens: {what}"
 
 
@@ -159,7 +162,7 @@ def _preview(text: str) -> list[str]:
     rows = text.splitlines() or [""]
     shown = [row[:_PREVIEW_COLUMNS] for row in rows[:_PREVIEW_LINES]]
     if len(rows) > _PREVIEW_LINES:
-        shown.append(f"… {many(len(rows) - _PREVIEW_LINES, 'more line')}")
+        shown.append(f"… {pluralize(len(rows) - _PREVIEW_LINES, 'more line')}")
     return shown
 
 

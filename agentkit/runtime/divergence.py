@@ -32,8 +32,8 @@ from agentkit.events import (
 )
 from agentkit.messages import AssistantMessage, Message, ModelRequest, ToolDefinition, ToolMessage
 from agentkit.policy import Approve, Decision, Deny, Edit, Grant
-from agentkit.schema.phrases import many
 from agentkit.trace import without_secrets
+from agentkit.wording import pluralize
 
 # --- what is compared -----------------------------------------------------------------------------
 
@@ -267,7 +267,7 @@ def _diff(recorded: list[str], replayed: list[str]) -> str:
     )
     more = len(lines) - _MOST_LINES
     return "\n".join(
-        [*lines[:_MOST_LINES], *([f"… {many(more, 'more line')}"] if more > 0 else [])]
+        [*lines[:_MOST_LINES], *([f"… {pluralize(more, 'more line')}"] if more > 0 else [])]
     )
 
 

@@ -65,9 +65,9 @@ from agentkit.runtime.divergence import (
     said,
     same,
 )
-from agentkit.schema.phrases import many
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import TraceError, open_run, requests_of
+from agentkit.wording import pluralize
 
 # --- the record, which answers and notices --------------------------------------------------------
 
@@ -403,7 +403,8 @@ class ReplayReport:
         return self.divergence is None
 
     def __str__(self) -> str:
-        served = f"{many(self.model_calls, 'model call')} and {many(self.tool_calls, 'tool call')}"
+        calls = pluralize(self.tool_calls, "tool call")
+        served = f"{pluralize(self.model_calls, 'model call')} and {calls}"
         head = f"{self.run_id}: {served} from the record, "
         end = "identical" if self.divergence is None else f"not identical\n{self.divergence}"
         return "\n".join([head + end, *(f"note: {note}" for note in self.notes)])

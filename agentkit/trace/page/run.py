@@ -27,12 +27,10 @@ from agentkit.messages import (
     UserMessage,
     text_of,
 )
-from agentkit.schema.phrases import many
 from agentkit.trace.page.html import Html, base_style, document, el, facts, join
 from agentkit.trace.printable import moment
 from agentkit.trace.recording import Asked, Part, Step, ToolRun
-
-__all__ = ["document", "page_of", "page_script", "page_style"]
+from agentkit.wording import pluralize
 
 _OPEN_ALL = 12
 """Steps that a page shows opened; of more it shows the list."""
@@ -119,7 +117,7 @@ def _facts(parts: Sequence[Part], placed: Sequence[Placed], failures: int) -> Ht
     return facts(
         ("end", result.stop_reason if result is not None else "unfinished", ""),
         ("steps", f"{len(placed):,}", ""),
-        ("tool calls", f"{calls:,}", many(failures, "failure") if failures else ""),
+        ("tool calls", f"{calls:,}", pluralize(failures, "failure") if failures else ""),
         ("seconds", f"{seconds:.1f}", ""),
         ("tokens in", f"{usage.input_tokens:,}", f"{cached:.0%} cached"),
         ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of thought"),
@@ -410,7 +408,7 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
         yield el("p", tag, f" {compacted.reason}")
         cleared, dropped = ", ".join(compacted.cleared), compacted.dropped
         if cleared or dropped:
-            left_out = f"{many(dropped, 'message')} left out" if dropped else ""
+            left_out = f"{pluralize(dropped, 'message')} left out" if dropped else ""
             stubs = f"results sent as stubs: {cleared}" if cleared else ""
             yield el("p", "; ".join(filter(None, (stubs, left_out))), cls="soft")
     reasons = [restart.reason for restart in step.restarts]
@@ -433,10 +431,10 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
 def _sent(asked: Asked, *, whole: bool) -> Html:
     called = asked.called
     new = asked.request.messages if whole else asked.request.messages[called.same :]
-    told = f"{many(len(asked.request.messages), 'message')} sent, {len(new)} new"
+    told = f"{pluralize(len(asked.request.messages), 'message')} sent, {len(new)} new"
     parts = [el("summary", told, cls="soft"), _settings(asked)]
     if called.tools:
-        names = many(len(called.tools), "tool")
+        names = pluralize(len(called.tools), "tool")
         tools = [
             el(
                 "details",
@@ -545,7 +543,7 @@ def _call(ran: ToolRun) -> Html:
     if ran.asked is not None:
         parts.append(el("p", *_decision(ran)))
     if ran.progress:
-        progress = el("summary", many(len(ran.progress), "report"), cls="soft")
+        progress = el("summary", pluralize(len(ran.progress), "report"), cls="soft")
         parts.append(el("details", progress, el("pre", "\n".join(ran.progress))))
     if ran.end is not None:
         parts.append(el("pre", _content(ran.end.result.content)))
@@ -569,7 +567,7 @@ def _call_marks(ran: ToolRun) -> Iterator[Html]:
     if result.attempts > 1:
         yield el("span", f"{result.attempts} attempts", cls="tag warn")
     if spent is not None:
-        told = f" sub-agents: {many(spent.steps, 'step')}, {_tokens(spent.usage)}"
+        told = f" sub-agents: {pluralize(spent.steps, 'step')}, {_tokens(spent.usage)}"
         yield el("span", told, cls="number")
 
 
