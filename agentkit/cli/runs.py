@@ -25,14 +25,13 @@ from agentkit.events.lines import Values
 from agentkit.journal import Damage, RunSummary
 from agentkit.messages import AssistantMessage, Usage, UserMessage, text_of
 from agentkit.runtime import replay as replay_run
-from agentkit.schema.phrases import many
 from agentkit.testing import ScriptedModel
 from agentkit.trace import (
     Library,
     Part,
-    Ran,
     Recording,
     Step,
+    ToolRun,
     TraceError,
     moment,
     parts_of,
@@ -41,6 +40,7 @@ from agentkit.trace import (
 )
 from agentkit.trace.library import line_of, open_private
 from agentkit.trace.page import page_of
+from agentkit.wording import pluralize
 
 runs = typer.Typer(
     help="Look at the runs that are kept, go on with one, hand one on.", no_args_is_help=True
@@ -252,9 +252,9 @@ def tell(
     """Prints a run: its head, what is lost of it, what failed, then every step.
 
     Args:
-        parts: Of the run.
+        parts: The parts of the run.
         console: Where to.
-        damage: Of its record.
+        damage: What its record has lost.
         full: Everything in full, not only the beginnings.
     """
     story = _Story(console, full=full)
@@ -285,7 +285,7 @@ class _Story:
         for line in shown:
             self.line(line, style, indent)
         if len(shown) < len(lines):
-            self.line(f"… {many(len(lines) - len(shown), 'more line')}", "dim", indent)
+            self.line(f"… {pluralize(len(lines) - len(shown), 'more line')}", "dim", indent)
 
     # --- the run ---
 
@@ -298,7 +298,7 @@ class _Story:
         if versions := first.started.versions:
             self.line("   ".join(f"{name} {each}" for name, each in versions.items()), "dim")
         usage = sum((part.usage for part in parts), Usage())
-        steps = many(sum(len(part.steps) for part in parts), "step")
+        steps = pluralize(sum(len(part.steps) for part in parts), "step")
         self.line(f"{steps}   {_tokens(usage)}")
         asked = [m for m in first.started.messages if isinstance(m, UserMessage)][-1:]
         for message in asked:
@@ -388,7 +388,7 @@ class _Story:
         for name, arguments in cut.calls:
             self.text(f"→ {name}({arguments}  (never run)", "cyan", 4)
 
-    def call(self, ran: Ran) -> None:
+    def call(self, ran: ToolRun) -> None:
         for repair in ran.repairs:
             self.line(f"⚒ repaired ({repair.rung}): {repair.was}", "yellow", 2)
         arguments = ", ".join(f"{k}={_value(v)}" for k, v in ran.call.arguments.items())
@@ -409,7 +409,7 @@ class _Story:
         notes = [result.kind, f"{result.seconds:.3f} s" if ran.started else "not run"]
         notes += [f"{result.attempts} attempts"] if result.attempts > 1 else []
         if spent is not None:
-            notes.append(f"sub-agents: {many(spent.steps, 'step')}, {_tokens(spent.usage)}")
+            notes.append(f"sub-agents: {pluralize(spent.steps, 'step')}, {_tokens(spent.usage)}")
         style = "red" if result.is_error else "green"
         self.line(f"← {', '.join(notes)}", style, 4)
         self.text(text_of(result.content), "red" if result.is_error else "dim", 6)
@@ -428,7 +428,7 @@ def _cut_from(compacted: ContextCompacted) -> Iterator[str]:
     if compacted.cleared:
         yield f"results sent as stubs: {', '.join(compacted.cleared)}"
     if compacted.dropped:
-        yield f"{many(compacted.dropped, 'message')} left out"
+        yield f"{pluralize(compacted.dropped, 'message')} left out"
 
 
 def _failures(step: Step) -> Iterator[tuple[int, str]]:
@@ -451,8 +451,8 @@ def _model(parts: Sequence[Part]) -> str:
 
 def _tokens(usage: Usage) -> str:
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
-    thought = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
-    return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{thought}"
+    reasoning = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
+    return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{reasoning}"
 
 
 def _value(value: Any) -> str:

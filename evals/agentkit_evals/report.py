@@ -14,8 +14,8 @@ from rich.text import Text
 
 from agentkit.messages import JsonObject, Usage
 from agentkit.policy import Prices
-from agentkit.schema.phrases import many
 from agentkit.trace import printable
+from agentkit.wording import pluralize
 from agentkit_evals.core import TrialResult
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
 from agentkit_evals.store import Store
@@ -302,13 +302,13 @@ def rows_of(found: Report) -> Iterable[tuple[str, str]]:
     if lost:
         worst = _percent(found.score_at_worst)
         kinds = ", ".join(f"{count} {name}" for name, count in found.infrastructure.items())
-        yield "no verdict", f"{many(lost, 'trial')} ({kinds}); with these as failures {worst}"
+        yield "no verdict", f"{pluralize(lost, 'trial')} ({kinds}); with these as failures {worst}"
         for words in found.infrastructure_words.values():
             yield "", printable(words)
     invalid = f"  [{_range(found.invalid_share)}]" if found.invalid_share is not None else ""
     yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}{invalid}"
     yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"
-    repaired, again = many(found.repairs, "call"), many(found.retries, "model call")
+    repaired, again = pluralize(found.repairs, "call"), pluralize(found.retries, "model call")
     yield "mended", f"{repaired} repaired, {again} made again"
     if found.steps is not None:
         yield "steps", f"{found.steps:.1f} a trial"

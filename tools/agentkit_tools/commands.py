@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 from agentkit_tools.cgroup import capped
 from agentkit_tools.disarm import disarmed
 from agentkit_tools.guarded import Guarded
@@ -238,7 +238,7 @@ class _Watch:
                 looked = now
                 stopped = "it was cancelled" if cancelled() else self._excess()
             if now - started >= seconds:
-                stopped = stopped or f"it ran longer than {many(seconds, 'second')}"
+                stopped = stopped or f"it ran longer than {pluralize(seconds, 'second')}"
         if stopped is not None:
             self._process.kill()
         taken = time.monotonic() - started

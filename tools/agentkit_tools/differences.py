@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, groupby, repeat, takewhile
 from typing import Literal, TypeAlias
 
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 from agentkit_tools.texts import lines_of, visible
 
 _SHOWN_LINES = 40
@@ -31,7 +31,7 @@ def difference(before: str, after: str) -> str:
         return "(only the ends of lines changed)"
     shown = lines[:_SHOWN_LINES]
     if len(lines) > _SHOWN_LINES:
-        shown.append(f"({many(len(lines) - _SHOWN_LINES, 'more line')})")
+        shown.append(f"({pluralize(len(lines) - _SHOWN_LINES, 'more line')})")
     return "\n".join(shown)
 
 

@@ -24,9 +24,9 @@ from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import JsonObject, Message, StopReason
 from agentkit.models import VLLMModel
 from agentkit.policy import Deny
-from agentkit.schema.phrases import many
 from agentkit.testing.faults import FaultServer
 from agentkit.testing.scenarios.scenario import Scenario, World, clerk
+from agentkit.wording import pluralize
 
 _GRACE = 5.0
 """Seconds that a busy machine may take to notice that a clock ran out or a client has gone."""
@@ -228,7 +228,7 @@ class _Stage:
         if self.result.stop_reason == "answer" and (is_blank(output) or wrong_form(output, names)):
             problems.append("the answer is none: it is blank, or a call in a wrong form")
         if not await anyio.to_thread.run_sync(server.wait_idle, _GRACE):
-            problems.append(f"the server still works on {many(server.running, 'request')}")
+            problems.append(f"the server still works on {pluralize(server.running, 'request')}")
         if self.result.stop_reason == "cancelled":
             problems += await self._go_on(server, model, self.result.messages)
         return problems
