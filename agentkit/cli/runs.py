@@ -35,12 +35,11 @@ from agentkit.trace import (
     TraceError,
     moment,
     parts_of,
-    printable,
     run_file_name,
 )
 from agentkit.trace.library import line_of, open_private
 from agentkit.trace.page import page_of
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 
 runs = typer.Typer(
     help="Look at the runs that are kept, go on with one, hand one on.", no_args_is_help=True

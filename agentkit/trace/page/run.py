@@ -28,9 +28,8 @@ from agentkit.messages import (
     text_of,
 )
 from agentkit.trace.page.html import Html, base_style, document, el, facts, join
-from agentkit.trace.printable import moment
 from agentkit.trace.recording import Asked, Part, Step, ToolRun
-from agentkit.wording import pluralize
+from agentkit.wording import moment, pluralize
 
 _OPEN_ALL = 12
 """Steps that a page shows opened; of more it shows the list."""
