@@ -32,8 +32,8 @@ def moved(command: Callable[P, T], old: str, new: str) -> Callable[P, T]:
 
     Args:
         command: What it does.
-        old: As it was called, such as `agentkit resume`.
-        new: As it is called now.
+        old: Its name before, such as `agentkit resume`.
+        new: Its name now.
     """
 
     @functools.wraps(command)

@@ -94,7 +94,7 @@ class Chat:
         file: Where the conversation is kept.
 
     Attributes:
-        messages: Of the conversation so far.
+        messages: The conversation so far.
         policy: What the agent goes by; None for its own.
         grants: What the person has permitted beyond it, for the rest of the conversation.
     """

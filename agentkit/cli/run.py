@@ -98,7 +98,7 @@ class Watched:
     """Remembers the run's id, also of a run that did not end well.
 
     Args:
-        journal: As `--journal`.
+        journal: The value of `--journal`.
 
     Attributes:
         kept: Whether a journal keeps the run; otherwise it is written to a file.
@@ -289,10 +289,10 @@ class Assignment:
 
     Attributes:
         project: The directory, absolute.
-        model: As `--model`.
-        model_name: As `--model-name`.
-        settings: Of the agent.
-        max_steps: Of the agent.
+        model: The value of `--model`.
+        model_name: The value of `--model-name`.
+        settings: The agent's settings.
+        max_steps: Most model calls of the agent.
         allow: What it may do.
     """
 

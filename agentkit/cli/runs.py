@@ -29,9 +29,9 @@ from agentkit.testing import ScriptedModel
 from agentkit.trace import (
     Library,
     Part,
-    Ran,
     Recording,
     Step,
+    ToolRun,
     TraceError,
     moment,
     parts_of,
@@ -252,9 +252,9 @@ def tell(
     """Prints a run: its head, what is lost of it, what failed, then every step.
 
     Args:
-        parts: Of the run.
+        parts: The parts of the run.
         console: Where to.
-        damage: Of its record.
+        damage: What its record has lost.
         full: Everything in full, not only the beginnings.
     """
     story = _Story(console, full=full)
@@ -388,7 +388,7 @@ class _Story:
         for name, arguments in cut.calls:
             self.text(f"→ {name}({arguments}  (never run)", "cyan", 4)
 
-    def call(self, ran: Ran) -> None:
+    def call(self, ran: ToolRun) -> None:
         for repair in ran.repairs:
             self.line(f"⚒ repaired ({repair.rung}): {repair.was}", "yellow", 2)
         arguments = ", ".join(f"{k}={_value(v)}" for k, v in ran.call.arguments.items())
@@ -451,8 +451,8 @@ def _model(parts: Sequence[Part]) -> str:
 
 def _tokens(usage: Usage) -> str:
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
-    thought = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
-    return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{thought}"
+    reasoning = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
+    return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{reasoning}"
 
 
 def _value(value: Any) -> str:

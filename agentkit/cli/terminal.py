@@ -44,8 +44,8 @@ class Printer:
     """Prints events as they come. It keeps no more than where the cursor stands.
 
     Args:
-        out: For the answer.
-        err: For thoughts, calls, results and notices.
+        out: Where the answer goes.
+        err: Where reasoning, calls, results and notices go.
     """
 
     def __init__(self, out: Console, err: Console) -> None:
@@ -57,7 +57,6 @@ class Printer:
         self._waiting = Waiting(err)
 
     def __call__(self, event: Event) -> None:
-        """Shows one event."""
         match event:
             case TextDelta(text=text):
                 self._write(self._out, text, "")
@@ -84,17 +83,14 @@ class Printer:
                 pass
 
     def _notice(self, event: StepRestarted | ContextCompacted) -> None:
-        if isinstance(event, StepRestarted):
-            self._restarted(event.reason)
-        else:
+        if isinstance(event, ContextCompacted):
             self.line(_compacted(event), "yellow")
-
-    def _restarted(self, reason: str) -> None:
-        """Takes back what was shown; a short hiccup before that concerns nobody."""
+            return
+        # What was shown is taken back; a short hiccup before anything was shown concerns nobody.
         if self._shown:
-            self.line(f"↻ {reason}; what was shown of this step is void", "yellow")
+            self.line(f"↻ {event.reason}; what was shown of this step is void", "yellow")
         elif time.monotonic() - self._began > _PATIENCE:
-            self.line(f"↻ {reason}; trying again", "yellow")
+            self.line(f"↻ {event.reason}; trying again", "yellow")
         self._shown = False
 
     def line(self, text: str, style: str = "") -> None:
@@ -107,7 +103,7 @@ class Printer:
         the terminal breaks one, can be taken for a line of ours.
 
         Args:
-            text: Of any length.
+            text: The text, of any length.
             head: Stands before the first line instead of the rule.
         """
         room = max(self._err.width - len(_RULE), 1)

@@ -82,7 +82,7 @@ class JournaledRun:
 
     Args:
         journal: Where it is kept.
-        lease: Of the run.
+        lease: The run's lease.
         recorded: Its entries so far; the first is its `RunOpened`.
 
     Raises:

@@ -143,7 +143,7 @@ class Servers(Server):
     Enter it to share the connections between runs.
 
     Args:
-        servers: By name.
+        servers: The servers by name.
         prefix: Whether each tool's name begins with its server's.
     """
 

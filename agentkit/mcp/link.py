@@ -39,7 +39,7 @@ class Link:
     ```
 
     Args:
-        name: Of the server.
+        name: The server's name.
         connect: Makes a transport to it.
         patience: Seconds for the first answers of a connection.
         questions: What the server may ask of us.

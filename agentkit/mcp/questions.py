@@ -42,7 +42,7 @@ class Questions:
     """Answers a server's questions.
 
     Args:
-        name: Of the server.
+        name: The server's name.
         asks: Whether it may ask a person (`elicitation`).
         samples: Whether it may have texts of the run's model (`sampling`).
     """

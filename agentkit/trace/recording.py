@@ -102,7 +102,7 @@ class Recording:
     damage: tuple[Damage, ...] = ()
 
     def whole(self) -> Recording:
-        """The same, if nothing of it is lost.
+        """This recording, if nothing of it is lost.
 
         Raises:
             TraceError: Something is; it is named with what it may have cost.
@@ -315,7 +315,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Ran:
+class ToolRun:
     """One tool call: what became of it, and when.
 
     Attributes:
@@ -363,7 +363,7 @@ class Step:
     received: list[ReplyReceived] = field(default_factory=list)
     interrupted: list[ReplyInterrupted] = field(default_factory=list)
     finished: StepFinished | None = None
-    ran: dict[str, Ran] = field(default_factory=dict)
+    ran: dict[str, ToolRun] = field(default_factory=dict)
     ended: float = 0.0
 
     @property
@@ -462,15 +462,15 @@ def _add_reply(step: Step, event: Event) -> bool:
 def _add_call(step: Step, event: Event, time: float) -> None:
     match event:
         case ToolStarted(call=call):
-            ran = step.ran.setdefault(call.id, Ran(call))
+            ran = step.ran.setdefault(call.id, ToolRun(call))
             ran.call, ran.started = call, time
         case ToolFinished(call=call):
-            ran = step.ran.setdefault(call.id, Ran(call))
+            ran = step.ran.setdefault(call.id, ToolRun(call))
             ran.call, ran.finished, ran.end = call, time, event
         case CallRepaired(call=call):
-            step.ran.setdefault(call.id, Ran(call)).repairs.append(event)
+            step.ran.setdefault(call.id, ToolRun(call)).repairs.append(event)
         case ApprovalNeeded(call=call):
-            step.ran.setdefault(call.id, Ran(call)).asked = event
+            step.ran.setdefault(call.id, ToolRun(call)).asked = event
         case ApprovalDecided(id=asked):
             for ran in step.ran.values():
                 if ran.asked is not None and ran.asked.id == asked:

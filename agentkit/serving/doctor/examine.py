@@ -70,12 +70,12 @@ class Diagnosis:
     Attributes:
         url: Its address, without a key.
         model: The served name; empty if there is none.
-        version: Of vLLM; empty for another server.
+        version: vLLM's version; empty for another server.
         window: Tokens of prompt and reply together, if it says.
         control: What it can hold calls to, as agents find it out; empty where nobody asked.
         template: Which chat template it uses.
         reachable: Whether it answered at all.
-        findings: In the order in which they were asked.
+        findings: What each probe found, in the order of the questions.
         server: Which program it is, such as `vLLM` or `llama.cpp`; empty if it does not say.
     """
 
@@ -114,7 +114,7 @@ class Diagnosis:
         return sha256(json.dumps(kind).encode()).hexdigest()[:16]
 
     def to_json(self) -> JsonObject:
-        """For other programs."""
+        """The diagnosis as a JSON object, for other programs."""
         return {
             **asdict(self),
             "fingerprint": self.fingerprint,

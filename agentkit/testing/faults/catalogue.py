@@ -32,7 +32,6 @@ def _names(change: Callable[[str], str]) -> ChangeReply:
 
 
 def _arguments(change: Callable[[str], str | None]) -> ChangeReply:
-    """Changes the arguments' text."""
     return _each_call(lambda call: replace(call, arguments=change(call.arguments or "{}")))
 
 
@@ -164,9 +163,9 @@ def _half(text: str) -> str:
     return text[: len(text) // 2].rstrip()
 
 
-def _cut_thought(reply: Served) -> Served:
-    thought = reply.reasoning or "The user wants to know something, so let me think about what"
-    return Served(reasoning=thought, finish_reason="length", cut=True)
+def _cut_reasoning(reply: Served) -> Served:
+    reasoning = reply.reasoning or "The user wants to know something, so let me think about what"
+    return Served(reasoning=reasoning, finish_reason="length", cut=True)
 
 
 def _leaked_json(reply: Served) -> Served:
@@ -181,7 +180,7 @@ def _quoting(reply: Served) -> Served:
     )
 
 
-_THOUGHT: Final = "The user asked, so I will answer."
+_REASONING: Final = "The user asked, so I will answer."
 
 MODEL_FAULTS: Final = (
     # names
@@ -282,7 +281,7 @@ MODEL_FAULTS: Final = (
         _if_text(
             lambda r: replace(
                 r,
-                text=f"{CHANNEL_OPEN}thought\n{r.reasoning or _THOUGHT}{CHANNEL_CLOSE}{r.text}",
+                text=f"{CHANNEL_OPEN}thought\n{r.reasoning or _REASONING}{CHANNEL_CLOSE}{r.text}",
                 reasoning="",
             )
         ),
@@ -315,7 +314,7 @@ MODEL_FAULTS: Final = (
         "... in the answer",
         _if_text(lambda r: replace(r, text=_half(r.text), finish_reason="length", cut=True)),
     ),
-    Fault("cut_in_thought", "... in the thought", _cut_thought),
+    Fault("cut_in_thought", "... in the thought", _cut_reasoning),
     Fault(
         "cut_but_says_stop",
         "... in the answer, and the server says `stop`",
@@ -353,7 +352,7 @@ MODEL_FAULTS: Final = (
     Fault(
         "only_thought",
         "A thought and no answer (Rapid-MLX#569)",
-        lambda r: Served(reasoning=r.reasoning or _THOUGHT),
+        lambda r: Served(reasoning=r.reasoning or _REASONING),
     ),
     Fault(
         "swallowed_call",
@@ -389,7 +388,7 @@ def _cut(end: End) -> ChangeDelivery:
 
 
 def _instead(delivery: Delivery) -> ChangeDelivery:
-    """Something else altogether."""
+    """Another delivery, whatever the reply is."""
     return lambda _reply, _place: delivery
 
 

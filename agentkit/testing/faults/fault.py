@@ -32,7 +32,7 @@ class Delivery:
     Attributes:
         body: Pieces, each written by itself.
         status: HTTP status; None ends the connection without even a status line.
-        headers: Of the response.
+        headers: The response's headers.
         end: How it ends after the last piece.
         pause: Seconds before each piece.
         down: Seconds that nobody listens, with the end `restart`.

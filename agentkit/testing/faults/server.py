@@ -70,7 +70,7 @@ class FaultServer:
         then: Answers whatever comes after the script.
         faults: Faults, or their names, that strike at random.
         rate: How likely one strikes a sound reply, 0 to 1.
-        seed: Of everything random.
+        seed: Seeds everything random.
         max_model_len: Tokens of the window; only announced, not enforced.
         first: What other paths, such as `/v1/models`, answer before they behave.
 
@@ -291,7 +291,7 @@ class FaultServer:
         return Damaged((self._random.choice(fitting),), reply) if fitting else reply
 
     def _side(self, request: _Request) -> Delivery:
-        """Everything but chat completions."""
+        """What answers a request that is none for a chat completion."""
         if waiting := self._first.get(request.path):
             return waiting.pop(0)
         match request.method, request.path:

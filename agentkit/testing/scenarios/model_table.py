@@ -24,7 +24,7 @@ _TOLD: Final = "the model is told what is wrong and calls rightly"
 
 
 def _if_forced(reply: Reply) -> Callable[[JsonObject], Reply]:
-    """That reply to a request whose grammar forces a call; words to any other."""
+    """Answers with that reply where the grammar forces a call, and with words where not."""
 
     def answer(request: JsonObject) -> Reply:
         tag = json.loads(request["structured_outputs"]["structural_tag"])

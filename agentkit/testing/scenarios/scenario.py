@@ -31,7 +31,7 @@ class Task:
     Attributes:
         question: What the user says.
         tool: What has to be called.
-        arguments: With what.
+        arguments: The arguments of that call.
         mark: What of its result the answer needs.
         answer: The right answer.
     """

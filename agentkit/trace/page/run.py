@@ -29,10 +29,8 @@ from agentkit.messages import (
 )
 from agentkit.trace.page.html import Html, base_style, document, el, facts, join
 from agentkit.trace.printable import moment
-from agentkit.trace.recording import Asked, Part, Ran, Step
+from agentkit.trace.recording import Asked, Part, Step, ToolRun
 from agentkit.wording import pluralize
-
-__all__ = ["document", "page_of", "page_script", "page_style"]
 
 _OPEN_ALL = 12
 """Steps that a page shows opened; of more it shows the list."""
@@ -42,8 +40,8 @@ def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
     """The page of a run.
 
     Args:
-        parts: Of the run, as `parts_of` reads them.
-        damage: Of its record.
+        parts: The parts of the run, as `parts_of` reads them.
+        damage: What its record has lost.
     """
     title = f"{parts[0].started.run_id} · agentkit"
     body = _body(parts, place(parts), damage)
@@ -85,7 +83,14 @@ def _body(
         if number and each.part != placed[number - 1].part:
             yield el("p", "The run went on here.", cls="soft")
         yield step_section(each, open_=len(placed) <= _OPEN_ALL)
-    yield _footer()
+    keys = {
+        "j": "next step",
+        "k": "step before",
+        "e": "next failure",
+        "o": "open or close all",
+        "t": "thoughts",
+    }
+    yield el("footer", el("p", *(join([el("kbd", k), f" {what}  "]) for k, what in keys.items())))
 
 
 def _header(parts: Sequence[Part]) -> Html:
@@ -138,13 +143,6 @@ def _end(part: Part) -> Html:
         el("pre", output) if output else None,
         cls=f"end{style}",
     )
-
-
-def _footer() -> Html:
-    keys = (("j", "next step"), ("k", "step before"), ("e", "next failure"))
-    more = (("o", "open or close all"), ("t", "thoughts"))
-    shown = [join([el("kbd", key), f" {what}  "]) for key, what in (*keys, *more)]
-    return el("footer", el("p", *shown))
 
 
 def _resource(name: str) -> str:
@@ -528,7 +526,7 @@ def _reply(asked: Asked) -> Iterator[Html]:
         yield el("p", el("span", f"the reply ended: {response.finish_reason}", cls="tag bad"))
 
 
-def _call(ran: Ran) -> Html:
+def _call(ran: ToolRun) -> Html:
     parts: list[Html | None] = [
         el("h3", el("code", ran.call.name), " ", *_call_marks(ran)),
         el("pre", json_of(ran.call.arguments)) if ran.call.arguments else None,
@@ -555,7 +553,7 @@ def _call(ran: Ran) -> Html:
     return el("div", *parts, cls="call bad" if ran.failed else "call")
 
 
-def _call_marks(ran: Ran) -> Iterator[Html]:
+def _call_marks(ran: ToolRun) -> Iterator[Html]:
     if ran.end is None:
         if not ran.waits:
             yield el("span", "no result", cls="tag bad")
@@ -573,7 +571,7 @@ def _call_marks(ran: Ran) -> Iterator[Html]:
         yield el("span", told, cls="number")
 
 
-def _decision(ran: Ran) -> Sequence[Html | str]:
+def _decision(ran: ToolRun) -> Sequence[Html | str]:
     decided = ran.decided
     said = decided.decision if decided else "nobody decided"
     reason = f": {decided.reason}" if decided and decided.reason else ""
