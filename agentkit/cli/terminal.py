@@ -94,7 +94,13 @@ class Printer:
 
     def _notice(self, event: StepRestarted | ContextCompacted) -> None:
         if isinstance(event, ContextCompacted):
-            self.line(_compacted(event), "yellow")
+            gone = [
+                (len(event.cleared), "old result", "cleared"),
+                (event.dropped, "old message", "left out"),
+            ]
+            what = ", ".join(f"{pluralize(n, noun)} {how}" for n, noun, how in gone if n)
+            sizes = f"{event.before} → {event.after} tokens"
+            self.line(f"▤ context {sizes}: {what or 'results shortened'}", "yellow")
             return
         # What was shown is taken back; a short hiccup before anything was shown concerns nobody.
         if self._shown:
@@ -149,18 +155,6 @@ class Printer:
         console.file.flush()
         self._open = None if text.endswith("\n") else console
         self._shown = True
-
-
-def _compacted(event: ContextCompacted) -> str:
-    gone = [
-        (len(event.cleared), "old result", "cleared"),
-        (event.dropped, "old message", "left out"),
-    ]
-    what = (
-        ", ".join(f"{pluralize(n, noun)} {how}" for n, noun, how in gone if n)
-        or "results shortened"
-    )
-    return f"▤ context {event.before} → {event.after} tokens: {what}"
 
 
 def _short(value: Any) -> str:

@@ -12,8 +12,8 @@ a decision      the id of its question                the approver (`recorded_de
 an event        kind, step and call, so many times    nobody: it is not shown again (`emitter`)
 ```
 In: the entries of a run, in order, and what the run does now. Out: what is recorded, and new
-entries behind it. A call is never started before its intent is durable, and one whose outcome a crash hid
-is never started again by itself.
+entries behind it. A call is never started before its intent is durable, and one whose outcome a
+crash hid is never started again by itself.
 """
 
 from __future__ import annotations
