@@ -1,7 +1,7 @@
 """A model server as a child process: started, awaited, and stopped with all of its workers.
 
 In: a command, and whom to tell what is going on. Out: a server that answers, for the length of a
-`with` block. Nothing of it outlives the block or this process (see `agentkit.executors.supervisor`).
+`with` block. Nothing of it outlives the block or this process: see `agentkit.executors.supervisor`.
 """
 
 from __future__ import annotations
