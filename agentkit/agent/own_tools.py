@@ -27,9 +27,9 @@ from agentkit.events import Event, PartialOutput, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
 from agentkit.schema.nodes import same
-from agentkit.schema.phrases import many
 from agentkit.schema.shape import ANYTHING, Shape
 from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
+from agentkit.wording import pluralize
 
 _HARMLESS = ToolOptions(effect="pure", labels=frozenset())
 
@@ -222,7 +222,7 @@ async def _plan(context: ToolContext[Any], steps: Steps, done: Done = 0) -> str:
         done: How many of them, from the first, are finished.
     """
     if done > len(steps):
-        raise ToolError(f"done is {done}, but the plan has {many(len(steps), 'step')}")
+        raise ToolError(f"done is {done}, but the plan has {pluralize(len(steps), 'step')}")
     lines = [
         f"{number}. [{'x' if number <= done else ' '}] {step}"
         for number, step in enumerate(steps, 1)

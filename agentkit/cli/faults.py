@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentkit.schema.phrases import many
 from agentkit.testing.faults import FAULTS, FaultServer, find_fault
 from agentkit.testing.scenarios import SCENARIOS, Outcome, Scenario, play_all
 from agentkit.testing.scripted import say
+from agentkit.wording import pluralize
 
 faults = typer.Typer(help="Bad days of a model and its server.", no_args_is_help=True)
 
@@ -51,7 +51,7 @@ def run(
     outcomes: _Outcomes = {}
     with console.status("") as status:
         for mode in modes:
-            status.update(f"{many(len(chosen), 'scenario')}, {_named(*mode)}")
+            status.update(f"{pluralize(len(chosen), 'scenario')}, {_named(*mode)}")
             outcomes[mode] = _play(chosen, *mode)
     console.print(_table(chosen, outcomes, console.width))
     surprises = _surprises(outcomes, console)
@@ -90,7 +90,9 @@ def serve(
         try:
             anyio.run(anyio.sleep_forever)
         except KeyboardInterrupt:
-            typer.echo(f"{many(len(server.requests), 'request')}, {dict(Counter(server.injected))}")
+            typer.echo(
+                f"{pluralize(len(server.requests), 'request')}, {dict(Counter(server.injected))}"
+            )
 
 
 _Outcomes = dict[tuple[bool, str], list[Outcome]]
@@ -162,6 +164,6 @@ def _summary(outcomes: _Outcomes, seconds: float) -> str:
     )
     runs = sum(map(len, outcomes.values()))
     return (
-        f"{many(len(first), 'scenario')}, {many(runs, 'run')} in {seconds:.0f} s: "
+        f"{pluralize(len(first), 'scenario')}, {pluralize(runs, 'run')} in {seconds:.0f} s: "
         f"{right} end in the right answer, the others in a typed stop or error"
     )

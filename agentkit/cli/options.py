@@ -93,25 +93,22 @@ def choose_model(model: str | None, name: str | None, allow: Preset = "read-only
             "no model given. Name your vLLM server, --model http://localhost:8000/v1, "
             "or set AGENTKIT_BASE_URL; --model tiny is the bundled demonstration model"
         )
-    if model == "tiny" and allow != "read-only":
-        raise UsageError(f"--model tiny only reads; --allow {allow} needs a Gemma 4 that you serve")
     if model == "tiny":
-        return _tiny()
+        if allow != "read-only":
+            raise UsageError(
+                f"--model tiny only reads; --allow {allow} needs a Gemma 4 that you serve"
+            )
+        try:
+            from agentkit.models.embedded import EmbeddedModel  # noqa: PLC0415 - an optional extra
+        except ImportError as error:  # its own text names what is missing, and the extra
+            raise UsageError(f"--model tiny: {error}") from None
+        # A demonstration is the same twice.
+        return EmbeddedModel(settings=ModelSettings(temperature=0.0))
     address = model or os.environ["AGENTKIT_BASE_URL"]
     if not address.startswith(("http://", "https://")):
         said = f"--model {address}" if model else f"AGENTKIT_BASE_URL={address}"
         raise UsageError(f"{said}: not an address; it should look like http://localhost:8000/v1")
     return VLLMModel(model, name)
-
-
-def _tiny() -> Model:
-    try:
-        from agentkit.models.embedded import EmbeddedModel  # noqa: PLC0415 - an optional extra
-    except ImportError as error:  # its own text names what is missing, and the extra
-        raise UsageError(f"--model tiny: {error}") from None
-    return EmbeddedModel(
-        settings=ModelSettings(temperature=0.0)
-    )  # a demonstration is the same twice
 
 
 def project_tools(directory: Path, allow: Preset = "read-only") -> list[Tool[..., Any]]:

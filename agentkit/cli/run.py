@@ -37,8 +37,7 @@ from agentkit.cli.options import (
     project_tools,
     start_notices,
 )
-from agentkit.cli.people import Person, asker
-from agentkit.cli.terminal import Printer
+from agentkit.cli.terminal import Person, Printer, asker
 from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted, TextDelta
 from agentkit.journal import RunOpened, SQLiteJournal
@@ -98,7 +97,7 @@ class Watched:
     """Remembers the run's id, also of a run that did not end well.
 
     Args:
-        journal: As `--journal`.
+        journal: The value of `--journal`.
 
     Attributes:
         kept: Whether a journal keeps the run; otherwise it is written to a file.
@@ -289,10 +288,10 @@ class Assignment:
 
     Attributes:
         project: The directory, absolute.
-        model: As `--model`.
-        model_name: As `--model-name`.
-        settings: Of the agent.
-        max_steps: Of the agent.
+        model: The value of `--model`.
+        model_name: The value of `--model-name`.
+        settings: The agent's settings.
+        max_steps: Most model calls of the agent.
         allow: What it may do.
     """
 

@@ -20,27 +20,26 @@ from agentkit.cli.options import JournalFile, RunName, UsageError, find_agent
 from agentkit.cli.run import resume
 from agentkit.cli.terminal import print_hanging, print_rows
 from agentkit.errors import AgentKitError
-from agentkit.events import ContextCompacted, ReplyInterrupted
+from agentkit.events import ReplyInterrupted
 from agentkit.events.lines import Values
 from agentkit.journal import Damage, RunSummary
 from agentkit.messages import AssistantMessage, Usage, UserMessage, text_of
 from agentkit.runtime import replay as replay_run
-from agentkit.schema.phrases import many
 from agentkit.testing import ScriptedModel
 from agentkit.trace import (
     Library,
     Part,
-    Ran,
     Recording,
     Step,
+    ToolRun,
     TraceError,
     moment,
     parts_of,
-    printable,
     run_file_name,
 )
 from agentkit.trace.library import line_of, open_private
 from agentkit.trace.page import page_of
+from agentkit.wording import pluralize, printable
 
 runs = typer.Typer(
     help="Look at the runs that are kept, go on with one, hand one on.", no_args_is_help=True
@@ -252,9 +251,9 @@ def tell(
     """Prints a run: its head, what is lost of it, what failed, then every step.
 
     Args:
-        parts: Of the run.
+        parts: The parts of the run.
         console: Where to.
-        damage: Of its record.
+        damage: What its record has lost.
         full: Everything in full, not only the beginnings.
     """
     story = _Story(console, full=full)
@@ -285,7 +284,7 @@ class _Story:
         for line in shown:
             self.line(line, style, indent)
         if len(shown) < len(lines):
-            self.line(f"… {many(len(lines) - len(shown), 'more line')}", "dim", indent)
+            self.line(f"… {pluralize(len(lines) - len(shown), 'more line')}", "dim", indent)
 
     # --- the run ---
 
@@ -298,7 +297,7 @@ class _Story:
         if versions := first.started.versions:
             self.line("   ".join(f"{name} {each}" for name, each in versions.items()), "dim")
         usage = sum((part.usage for part in parts), Usage())
-        steps = many(sum(len(part.steps) for part in parts), "step")
+        steps = pluralize(sum(len(part.steps) for part in parts), "step")
         self.line(f"{steps}   {_tokens(usage)}")
         asked = [m for m in first.started.messages if isinstance(m, UserMessage)][-1:]
         for message in asked:
@@ -343,8 +342,10 @@ class _Story:
         for compacted in step.compacted:
             tokens = f"{compacted.before:,} → {compacted.after:,} tokens"
             self.line(f"context compacted, {tokens}: {compacted.reason}", "yellow", 2)
-            for line in _cut_from(compacted):
-                self.line(line, "yellow", 4)
+            if compacted.cleared:
+                self.line(f"results sent as stubs: {', '.join(compacted.cleared)}", "yellow", 4)
+            if compacted.dropped:
+                self.line(f"{pluralize(compacted.dropped, 'message')} left out", "yellow", 4)
         if self._full:
             self.wire(step)
         self.reply(step)
@@ -388,7 +389,7 @@ class _Story:
         for name, arguments in cut.calls:
             self.text(f"→ {name}({arguments}  (never run)", "cyan", 4)
 
-    def call(self, ran: Ran) -> None:
+    def call(self, ran: ToolRun) -> None:
         for repair in ran.repairs:
             self.line(f"⚒ repaired ({repair.rung}): {repair.was}", "yellow", 2)
         arguments = ", ".join(f"{k}={_value(v)}" for k, v in ran.call.arguments.items())
@@ -409,7 +410,7 @@ class _Story:
         notes = [result.kind, f"{result.seconds:.3f} s" if ran.started else "not run"]
         notes += [f"{result.attempts} attempts"] if result.attempts > 1 else []
         if spent is not None:
-            notes.append(f"sub-agents: {many(spent.steps, 'step')}, {_tokens(spent.usage)}")
+            notes.append(f"sub-agents: {pluralize(spent.steps, 'step')}, {_tokens(spent.usage)}")
         style = "red" if result.is_error else "green"
         self.line(f"← {', '.join(notes)}", style, 4)
         self.text(text_of(result.content), "red" if result.is_error else "dim", 6)
@@ -421,14 +422,6 @@ def _place(traceback: str) -> str:
     """Where a tool raised, in a line."""
     places = [row.strip() for row in traceback.splitlines() if row.startswith("  File ")]
     return f"{places[-1]} (--full shows the traceback)" if places else ""
-
-
-def _cut_from(compacted: ContextCompacted) -> Iterator[str]:
-    """What is not sent any more, a line each."""
-    if compacted.cleared:
-        yield f"results sent as stubs: {', '.join(compacted.cleared)}"
-    if compacted.dropped:
-        yield f"{many(compacted.dropped, 'message')} left out"
 
 
 def _failures(step: Step) -> Iterator[tuple[int, str]]:
@@ -451,8 +444,8 @@ def _model(parts: Sequence[Part]) -> str:
 
 def _tokens(usage: Usage) -> str:
     cached = f" ({usage.cached_input_tokens:,} cached)" if usage.cached_input_tokens else ""
-    thought = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
-    return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{thought}"
+    reasoning = f" ({usage.reasoning_tokens:,} of thought)" if usage.reasoning_tokens else ""
+    return f"in {usage.input_tokens:,}{cached}   out {usage.output_tokens:,}{reasoning}"
 
 
 def _value(value: Any) -> str:

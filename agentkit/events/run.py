@@ -42,7 +42,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """A piece of a thought; never part of the answer."""
+    """A piece of the reasoning; it is never part of the answer."""
 
     text: str
     step: int = 0
@@ -101,15 +101,15 @@ class PromptFitted:
     where nobody knows.
 
     Attributes:
-        tokens: Of the prompt before anything old was left out of it.
-        longest: Of the longest result that is new in it, as it is sent.
+        tokens: The prompt before anything old was left out of it.
+        longest: The longest result that is new in it, as it is sent.
         shortened: Whether a new result is sent as a preview.
         compact_at: Beyond which old results are cleared.
         result_tokens: Most of one result.
         profile_at: Where the model's profile would set `compact_at`.
-        most: Of a prompt that leaves room for a reply.
-        fair: Of one new result, by what was left of the window; what decides where the user did
-            not.
+        most: The largest prompt that leaves room for a reply.
+        fair: What one new result may have, by what was left of the window; it decides where the
+            user did not.
     """
 
     tokens: int
@@ -157,7 +157,8 @@ class RunStarted:
         settings: Those that this run was given over the agent's.
         limits: Those that this run was given instead of the agent's, as JSON.
         resumed: This is the rest of a run whose earlier events another process has shown.
-        versions: Of agentkit and of what it runs on; empty where an older version wrote this.
+        versions: The versions of agentkit and of what it runs on; empty where an older one wrote
+            this.
     """
 
     run_id: str
@@ -190,8 +191,8 @@ class ModelCalled:
         same: How many leading messages are those of the run's previous request; of `RunStarted`
             for the first.
         messages: The ones after them.
-        settings: As the agent asked; what the model adds of its own is not in it.
-        tool_choice: As the agent asked.
+        settings: What the agent asked for; what the model adds of its own is not in it.
+        tool_choice: What the agent asked for.
         tools: The definitions; None when they are those of the previous request, or none so far.
         response: The reply.
         model: What the model is called, known for certain now.
@@ -252,8 +253,8 @@ class ReplyInterrupted:
     """A reply that did not come to its end, as far as it was shown. Nothing runs from it.
 
     Attributes:
-        text: Of the answer.
-        reasoning: Of the thought.
+        text: The answer's text so far.
+        reasoning: The reasoning so far.
         calls: Name and argument text of each call.
         why: It ended.
         seconds: Wall time until then.
@@ -335,8 +336,8 @@ class SubRunEvent:
     `ToolFinished.spent` names it.
 
     Attributes:
-        call_id: Of the call of this run.
-        run_id: Of the run that serves it.
+        call_id: The call of this run.
+        run_id: The run that serves it.
         inner: The `Event`; a `SubRunEvent` itself where that run has a run serve it.
     """
 
@@ -351,8 +352,8 @@ class ToolFinished:
     """A call has its result; results stand in the history in call order, whichever ends first.
 
     Attributes:
-        call: As it ran.
-        result: As the model reads it.
+        call: The call as it ran.
+        result: The result as the model reads it.
         returned: What the executor returned, where the run has added something to it: that the
             call repeats an earlier one, that a person changed its arguments.
         spent: What sub-agents spent for it.
@@ -370,7 +371,7 @@ class CallRepaired:
     """A call was not quite right, and a rung of the repair ladder made it so.
 
     Attributes:
-        call: As it will run.
+        call: The call as it will run.
         rung: `name` (the tool that was certainly meant) or `constrained` (asked again under the
             grammar of that one tool).
         was: What the model wrote.
@@ -387,8 +388,8 @@ class ApprovalNeeded:
     """A call waits for a person; the run goes on when it is decided, or pauses.
 
     Attributes:
-        call: As the model asked for it.
-        id: Of the question; a decision names it.
+        call: The call as the model asked for it.
+        id: The question's id; a decision names it.
         target: What the call would really touch.
         why: What the person should know beside the call.
     """
@@ -405,10 +406,10 @@ class ApprovalDecided:
     """A person decided on a call, in this run or while it was paused.
 
     Attributes:
-        id: Of the approval.
+        id: The question's id.
         decision: What was decided.
-        reason: Of a `deny`.
-        arguments: Of an `edit`.
+        reason: Why, with a `deny`.
+        arguments: What the call is given instead, with an `edit`.
         grant: The rule that came with an `approve`: which further calls need no question.
     """
 
@@ -438,7 +439,7 @@ class PromptTokens:
     """The prompt of one model call.
 
     Attributes:
-        step: Of the call.
+        step: The step of the call.
         foreseen: Tokens, as known before it was sent.
         exact: Whether that is a count, not an estimate on the safe side.
         counted: Tokens, as the server counted them; 0 where it did not say.
@@ -465,7 +466,7 @@ class ContextUse:
         cleared: Ids of the calls whose results are sent as stubs.
         dropped: Messages that are not sent.
         compactions: How often it was compacted.
-        prompts: Of each model call.
+        prompts: The prompt of each model call.
     """
 
     window: int | None = None

@@ -13,8 +13,8 @@ import anyio
 from agentkit.errors import ToolError
 from agentkit.logs import get_logger
 from agentkit.messages import ToolResult
-from agentkit.schema.phrases import many
 from agentkit.toolset import ToolContext, ValidatedCall, result_content
+from agentkit.wording import pluralize
 
 _log = get_logger()
 
@@ -126,7 +126,7 @@ def timed_out(call: ValidatedCall, *, ended: bool) -> ToolResult:
         call: The call.
         ended: Whether its work certainly ended with it.
     """
-    within = many(call.tool.timeout or 0, "second")
+    within = pluralize(call.tool.timeout or 0, "second")
     text = f"Error: {call.tool.name} did not finish within {within}."
     if not ended:
         text += " It may still complete: check before you call it again."

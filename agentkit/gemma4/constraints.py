@@ -159,7 +159,7 @@ class Constraints:
         return known[1]
 
     def _variant(self, node: Node) -> str | None:
-        """A node without unions."""
+        """The expression for a node that has no unions; None where no finite value fits."""
         if node.never:
             return None
         if node.cut:

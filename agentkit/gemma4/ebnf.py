@@ -100,7 +100,7 @@ _FEW: Final = 2
 
 
 def literal(text: str) -> str:
-    """A text, exactly."""
+    """An expression for exactly this text."""
     return f'"{"".join(_escaped(character) for character in text)}"'
 
 

@@ -17,8 +17,9 @@ A piece of a reply is text or a control token, and the parser is always in one o
 Outside a string the closing token ends a call. Inside one it may be text that the model wrote about
 the format, or the model forgot the quote. So the places are kept, and when the call has ended, the
 first of them ends it only where what goes beyond it cannot be read exactly: then the pieces behind
-it go back into the queue and are taken again, with every control token at its word (`_hard`) until
-they are through. An opening token, known by its id, begins a call wherever it stands.
+it go back into the queue and are taken again, and until they are through quotes are not trusted and
+every closing token ends a call. An opening token, known by its id, begins a call wherever it
+stands.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ _CONTROLS: Final[Mapping[int, Control]] = {
 _TEXT: Final = -1
 """Stands for the id of any ordinary token."""
 _ENDING_IDS: Final = frozenset(IDS[literal] for literal in _ENDS)
-_SOFT: Final = Control("")
-"""In the queue: quotes can be trusted again."""
+_TRUST_QUOTES: Final = Control("")
+"""Stands in the queue behind pieces that are taken again: from there quotes can be trusted."""
 _LONGEST_HEADER: Final = 256
 """Characters; a spelled opening token with no brace behind it for longer was text."""
 
@@ -232,7 +233,7 @@ class Parser:
         self._newline = ""  # the last line end of reasoning belongs to its closing token
         self._open = _OpenCall()
         self._queue: deque[str] = deque()
-        self._hard = False  # every control token ends a call, in a string or not
+        self._quotes_untrusted = False  # every control token ends a call, in a string or not
         if in_reasoning:
             self._state = "reasoning"
 
@@ -294,8 +295,8 @@ class Parser:
             self._take(self._queue.popleft())
 
     def _take(self, piece: str) -> None:
-        if piece is _SOFT:
-            self._hard = False
+        if piece is _TRUST_QUOTES:
+            self._quotes_untrusted = False
         if not piece:
             return
         if self._state == "text":
@@ -374,7 +375,11 @@ class Parser:
         elif piece in _STOPS:
             self._end_call(closed=False, by=piece)
         elif piece in (CALL_CLOSE, CALL_OPEN):
-            if call.in_string and not self._hard and not (self._by_ids and piece == CALL_OPEN):
+            if (
+                call.in_string
+                and not self._quotes_untrusted
+                and not (self._by_ids and piece == CALL_OPEN)
+            ):
                 call.ends.append(len(call.pieces))
                 self._call_text(piece)
             else:
@@ -422,8 +427,8 @@ class Parser:
                 self._calls.append(parsed)
         if rest:
             # Quotes cannot be trusted behind this call, so its rest is taken by tokens alone.
-            self._hard = True
-            self._queue.extendleft(reversed([*rest, *([by] if by else []), _SOFT]))
+            self._quotes_untrusted = True
+            self._queue.extendleft(reversed([*rest, *([by] if by else []), _TRUST_QUOTES]))
         elif by and by != CALL_CLOSE:
             self._queue.appendleft(by)
 

@@ -9,14 +9,27 @@ it is the only one that fits the tool's schema.
 
 Two things bound what a reading may be. A quote token is never part of a value: it is where a string
 begins or ends. And a value never holds a piece of the call's own syntax, such as another parameter
-with its colon behind a comma: such a text is two values, and what was between them is lost.
+with its colon behind a comma: such a text is two values, and what was between them is lost
+(`_FOREIGN`).
+
+Reading is a search, depth first. At each place of the text stand a few rules in a fixed order;
+every rule that applies there yields what it read, where that ends and all that was undone so far,
+and the search goes on from there. From top to bottom:
+
+    an object    its members, each a key, a value and an end      `_members`, `_keys`, `_ends`
+    an array     its items, each a value and an end               `_items`, `_ends`
+    a value      in quotes, nested, bare, or without its opening  `_value`
+    a bare one   a literal, a constant, …, a text                 `_bare` and the rules it lists
+    a text       up to each quote behind which the call goes on   `_up_to`
+
+It ends soon, because damage is undone at two kinds at most and places are counted (`_STEPS`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.gemma4.exact import LITERAL, MAX_DEPTH, SPACE, bare_value, conform, quoted_value
@@ -39,6 +52,8 @@ Damage: TypeAlias = Literal[
 """What was undone; each example is a call of `find` as it was written."""
 
 _Damages: TypeAlias = "frozenset[Damage]"
+_Read: TypeAlias = "tuple[Any, int, _Damages]"
+"""A value, where it ends, and all that was undone up to there."""
 MOST_DAMAGE: Final = 2
 """Kinds of damage in one call. With three, nearly every text can be read in several ways."""
 
@@ -46,24 +61,51 @@ _STEPS: Final = 6_000
 """Places that are tried in one call; a text with more is not read, so time stays in bounds."""
 
 _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
-_MARKS: Final = re.compile(
-    r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|[,:=\[{(]\s*+\Z|\bcall:\w"
-)
-"""What a text that lacks a quote may not hold: a name with its colon behind a mark of syntax, at
-its end a mark behind which a value begins, the head of a call. It is as likely the rest of another
-value."""
-_TIGHT_MARKS: Final = re.compile(r"[,}\]][\"']?[\w.$\-]++[\"']?[:=]|[,:=\[{(]\s*+\Z|\bcall:\w")
-"""The same where the closing quote token is there: then all else is Gemma's own syntax, which has
-no white space, and prose such as `Hello, Ann: …` is not mistaken for it."""
-_ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
-_PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
-_FUSED_PAIR: Final = re.compile(r"(?i:-?[0-9][0-9.]*+|true|false|null|none)[^\W\d][\w.\-]*+\s*+:")
-"""A value and the next member's name, as where a comma was lost between them."""
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
 _CONSTANT: Final = re.compile(r"(?i:true|false|null|none)")
+_CONSTANTS: Final[Mapping[str, bool | None]] = {
+    "true": True,
+    "false": False,
+    "null": None,
+    "none": None,
+}
 _BEFORE_COMMA: Final = re.compile(rf"(?:{LITERAL.pattern})\s*+,")
 _BARE_NAME: Final = re.compile(r"[^\W\d][\w.\-$@]*+")
+_KEY_END: Final = re.compile("[\"'\ufdd0-\ufdef]?\\s*+[:=]")
+_ONLY_MARKS: Final = re.compile(r"[\s,:{}\[\]()]++")
+
+# --- what no text may hold -----------------------------------------------------------------------
+
+_MARKS: Final = re.compile(
+    r"[,{\[(}\]]\s*+[\"']?[\w.$\-]++[\"']?\s*+[:=]|[,:=\[{(]\s*+\Z|\bcall:\w"
+)
+"""A name with its colon behind a mark of syntax, at the end a mark behind which a value begins, the
+head of a call: what holds one is as likely the rest of another value."""
+_TIGHT_MARKS: Final = re.compile(r"[,}\]][\"']?[\w.$\-]++[\"']?[:=]|[,:=\[{(]\s*+\Z|\bcall:\w")
+"""The same where the closing quote token is there: then all else is Gemma's own syntax, which has
+no white space, and prose such as `Hello, Ann: …` is not mistaken for it."""
+_PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
+_FUSED_PAIR: Final = re.compile(r"(?i:-?[0-9][0-9.]*+|true|false|null|none)[^\W\d][\w.\-]*+\s*+:")
+"""A value and the next member's name, as where a comma was lost between them."""
+_BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
+    mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}]|[,:{{\[(=]\s*+{mark}") for mark in _QUOTES
+}
+"""A quote beside a mark of syntax, inside a text: that text is two, and what was between them."""
+
+_Quoting: TypeAlias = Literal["none", "closed", "closed otherwise", "'", '"']
+"""How a text is told from what is around it: not at all, by its closing quote token alone, by
+another quote in the place of that, or by a pair of other quotes."""
+_Finds: TypeAlias = Callable[[str], "re.Match[str] | None"]
+_FOREIGN: Final[Mapping[_Quoting, tuple[_Finds, ...]]] = {
+    "none": (_MARKS.search, _PAIR.match),
+    "closed": (_TIGHT_MARKS.search, _FUSED_PAIR.match),
+    "closed otherwise": (_MARKS.search,),
+    "'": (_BESIDE_SYNTAX["'"].search,),
+    '"': (_BESIDE_SYNTAX['"'].search,),
+}
+"""The pieces of syntax that show that a text is two values. The less there is to tell the text by,
+the more of them count. Names of the tool's own parameters come on top: see `Readings`."""
 
 
 class Readings:
@@ -85,9 +127,17 @@ class Readings:
         alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         self._declared = re.compile(alternatives or "(?!)")
         key = rf"(?:{alternatives or '(?!)'})[\"']?\s*+[:=]"
-        # A parameter's name with its colon where a member could begin, or the head of a call.
-        self._syntax = re.compile(rf"(?:[,{{(\[\"']|\A)\s*+{key}")
-        self._anywhere = re.compile(rf"{key}|\bcall:\w")
+        # A parameter's name with its colon where a member could begin; in a text without any quotes
+        # it counts anywhere, and the head of a call too.
+        syntax = re.compile(rf"(?:[,{{(\[\"']|\A)\s*+{key}").search
+        anywhere = re.compile(rf"{key}|\bcall:\w").search
+        self._own: Mapping[_Quoting, tuple[_Finds, ...]] = {
+            "none": (anywhere,),
+            "closed": (syntax,),
+            "closed otherwise": (),
+            "'": (syntax,),
+            '"': (syntax,),
+        }
         self._steps = _STEPS
 
     def of(self, start: int, closers: str) -> Iterator[tuple[JsonObject, int, _Damages]]:
@@ -142,7 +192,8 @@ class Readings:
             yield before, at + 1, undone
             return
         if at == len(self._text):
-            yield from self._unclosed(before, at, undone)
+            if (brace := self._with(undone, "brace")) is not None:
+                yield before, at, brace
             return
         for key, behind, so_far in self._keys(at, shape, undone):
             if key in before:
@@ -166,7 +217,8 @@ class Readings:
                 yield before, at + 1, undone
             return
         if self._text[at : at + 1] in ("", "}", ")"):
-            yield from self._unclosed(before, at, undone)
+            if (brace := self._with(undone, "brace")) is not None:
+                yield before, at, brace
             return
         for value, end, then in self._value(start, shape.item(len(before)), undone, depth + 1):
             now = [*before, value]
@@ -197,12 +249,6 @@ class Readings:
                 yield ~at, brace
         elif (comma := self._with(undone, "comma")) is not None:
             yield at, comma
-
-    def _unclosed(
-        self, value: Any, at: int, undone: _Damages
-    ) -> Iterator[tuple[Any, int, _Damages]]:
-        if (brace := self._with(undone, "brace")) is not None:
-            yield value, at, brace
 
     # --- keys ------------------------------------------------------------------------------
 
@@ -236,9 +282,8 @@ class Readings:
 
     # --- values ----------------------------------------------------------------------------
 
-    def _value(
-        self, start: int, shape: Shape, undone: _Damages, depth: int
-    ) -> Iterator[tuple[Any, int, _Damages]]:
+    def _value(self, start: int, shape: Shape, undone: _Damages, depth: int) -> Iterator[_Read]:
+        """The values that may begin here; the first character says which rules apply."""
         self._step()
         at = self._skip(start)
         mark = self._text[at : at + 1]
@@ -252,72 +297,103 @@ class Readings:
             if end >= 0 and not apart:
                 yield quoted_value(text, shape), end + 1, undone
             return
+        if mark in _QUOTES:
+            if (so_far := self._with(undone, _QUOTES[mark])) is not None:
+                yield from self._up_to(mark, at + 1, shape, so_far)
+            return
         if mark == "{":
             yield from self._members(at + 1, shape, {}, undone, ("}", depth))
         elif mark == "[":
             yield from self._items(at + 1, shape, [], undone, depth)
-        elif mark in _QUOTES:
-            yield from self._in_other_quotes(at, shape, undone)
-            return
         else:
             yield from self._bare(at, shape, undone)
-        # White space may be the text's own, except in JSON as people lay it out. And right behind a
-        # closing quote token, it may as well be that one which is missing elsewhere.
+        # Whatever it begins with, it may be a string that lost its opening quote. White space may
+        # be the text's own, except in JSON as people lay it out. And right behind a closing quote
+        # token, it may as well be that one which is missing elsewhere.
         own = 1 if "JSON" in undone else 0
         begins = at - start in (0, own) and self._text[at - 1] != self._quote
         if begins and shape.allows("string") and not _BEFORE_COMMA.match(self._text, at):
             yield from self._without_opening(at, shape, undone)
 
-    def _bare(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
-        literal = LITERAL.match(self._text, at)
-        if literal and self._goes_on(literal.end()):
-            value = bare_value(literal[0], shape)
-            texts = self._with(undone, "no quotes") if isinstance(value, str) else undone
-            if texts is not None:
-                yield value, literal.end(), texts
-            return
-        constant = self._with(undone, "constant")
-        found = _CONSTANT.match(self._text, at)
-        if found and constant is not None and self._stands_alone(found.end()):
-            value = _CONSTANTS[found[0].lower()]
-            if shape.allows("null" if value is None else "boolean"):
-                yield value, found.end(), constant
+    def _bare(self, at: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
+        """A value without quotes. A rule that returns True has said all that it can be."""
+        rules = (self._literal, self._constant, self._fused, self._loose_number, self._unquoted)
+        for rule in rules:
+            if (yield from rule(at, shape, undone)):
                 return
-        if (fused := _FUSED.match(self._text, at)) and self._key_at(fused.end()):
-            yield bare_value(fused[0], shape), fused.end(), undone
-        if not shape.allows("string"):
-            if (loose := _LOOSE.match(self._text, at)) and constant is not None:
-                value = bare_value(loose[0], shape)
-                if not isinstance(value, str):
-                    yield value, loose.end(), constant
-            return
-        if (so_far := self._with(undone, "no quotes")) is not None:
-            yield from self._unquoted(at, so_far)
 
-    def _unquoted(self, at: int, undone: _Damages) -> Iterator[tuple[Any, int, _Damages]]:
+    def _literal(self, at: int, shape: Shape, undone: _Damages) -> Generator[_Read, None, bool]:
+        """`5`, `true`: Gemma's own, or a text without quotes where the schema has only texts."""
+        found = LITERAL.match(self._text, at)
+        if found is None or not self._goes_on(found.end()):
+            return False
+        value = bare_value(found[0], shape)
+        so_far = self._with(undone, "no quotes") if isinstance(value, str) else undone
+        if so_far is not None:
+            yield value, found.end(), so_far
+        return True
+
+    def _constant(self, at: int, shape: Shape, undone: _Damages) -> Generator[_Read, None, bool]:
+        """`True`, `None`: Python's own, where nothing goes on but a key without its comma."""
+        so_far, found = self._with(undone, "constant"), _CONSTANT.match(self._text, at)
+        if so_far is None or found is None:
+            return False
+        alone = not re.match(r"\w", self._text[found.end() : found.end() + 1])
+        value = _CONSTANTS[found[0].lower()]
+        fits = shape.allows("null" if value is None else "boolean")
+        if not fits or not (alone or self._key_at(found.end())):
+            return False
+        yield value, found.end(), so_far
+        return True
+
+    def _fused(self, at: int, shape: Shape, undone: _Damages) -> Generator[_Read, None, bool]:
+        """`5days:`, a literal with the next key right behind it: the comma between them is lost."""
+        if (found := _FUSED.match(self._text, at)) and self._key_at(found.end()):
+            yield bare_value(found[0], shape), found.end(), undone
+        return False
+
+    def _loose_number(
+        self, at: int, shape: Shape, undone: _Damages
+    ) -> Generator[_Read, None, bool]:
+        """`+5`, `.5`: as other languages write it. Where no text may stand, no rule is left."""
+        if shape.allows("string"):
+            return False
+        so_far = self._with(undone, "constant")
+        if (found := _LOOSE.match(self._text, at)) and so_far is not None:
+            value = bare_value(found[0], shape)
+            if not isinstance(value, str):
+                yield value, found.end(), so_far
+        return True
+
+    def _unquoted(
+        self,
+        at: int,
+        shape: Shape,  # noqa: ARG002 - every rule is given the same
+        undone: _Damages,
+    ) -> Generator[_Read, None, bool]:
         """A text without any quotes, as far as its ends are certain: it has no mark of syntax, and
         neither end touches white space or a quote, which could as well be the text's own.
         """
+        so_far = self._with(undone, "no quotes")
         stop = re.compile(rf"[{{}}\[\]()\"'\n{self._quote}]").search(self._text, at)
         limit = stop.start() if stop else len(self._text)
         around = self._text[at - 1] + self._text[limit : limit + 1]
-        if self._quote in around or re.search(r"\s", around):
-            return
+        if so_far is None or self._quote in around or re.search(r"\s", around):
+            return True
         comma = self._text.find(",", at, limit)
         while comma >= 0 and not self._key_at(self._skip(comma + 1)):
             comma = self._text.find(",", comma + 1, limit)
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
         item = self._text[at - 1] in "[,"
-        if _CONSTANT.fullmatch(text) or (item and "," in text):
-            return
-        marked = self._anywhere.search(text) or _MARKS.search(text) or _PAIR.match(text)
-        if text and text == text.strip() and not marked:
-            yield text, end, undone
+        certain = not _CONSTANT.fullmatch(text) and not (item and "," in text)
+        if certain and text and text == text.strip() and not self._is_two(text, "none"):
+            yield text, end, so_far
+        return True
 
-    def _without_opening(
-        self, at: int, shape: Shape, undone: _Damages
-    ) -> Iterator[tuple[Any, int, _Damages]]:
+    # --- texts that lack a quote -------------------------------------------------------------
+
+    def _without_opening(self, at: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
         """A string whose opening quote is missing: it goes on to the closing one."""
         so_far = self._with(undone, "opening quote")
         if so_far is None:
@@ -326,8 +402,7 @@ class Readings:
         text = self._text[at:end]
         if end > at:
             self._step(len(text))
-            marks = (self._syntax.search, _TIGHT_MARKS.search, _FUSED_PAIR.match)
-            if not any(mark(text) for mark in marks):
+            if not self._is_two(text, "closed"):
                 yield quoted_value(text, shape), end + 1, so_far
             return
         for mark, damage in _QUOTES.items():
@@ -335,29 +410,18 @@ class Readings:
                 # A text that holds the mark may have had it in a pair of its own.
                 for read, behind, undone in self._up_to(mark, at, shape, both):
                     text = self._text[at : behind - 1]
-                    if mark not in text and not _MARKS.search(text):
+                    if mark not in text and not self._is_two(text, "closed otherwise"):
                         yield read, behind, undone
 
-    def _in_other_quotes(
-        self, at: int, shape: Shape, undone: _Damages
-    ) -> Iterator[tuple[Any, int, _Damages]]:
-        """A string in `'` or `"`."""
-        mark = self._text[at]
-        if (so_far := self._with(undone, _QUOTES[mark])) is not None:
-            yield from self._up_to(mark, at + 1, shape, so_far)
-
-    def _up_to(
-        self, mark: str, start: int, shape: Shape, undone: _Damages
-    ) -> Iterator[tuple[Any, int, _Damages]]:
+    def _up_to(self, mark: str, start: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
         """Texts that end at a `'` or `"` behind which the call can go on."""
-        quoted = _BESIDE_SYNTAX[mark]
         end = self._text.find(mark, start)
         while end >= 0:
             self._step((end - start) // 8)
             text = self._text[start:end]
             escaped = (len(text) - len(text.rstrip("\\"))) % 2
             if not escaped and self._goes_on(end + 1):
-                if quoted.search(text) or self._syntax.search(text):
+                if self._is_two(text, "'" if mark == "'" else '"'):
                     return  # and so would every longer one
                 if _begins_and_ends_quoted(text, mark):
                     return
@@ -365,11 +429,11 @@ class Readings:
                     yield quoted_value(read, shape), end + 1, undone
             end = self._text.find(mark, end + 1)
 
-    # --- looking ahead ---------------------------------------------------------------------
+    def _is_two(self, text: str, quoting: _Quoting) -> bool:
+        """Whether a text holds a piece of the call's syntax, so that it is two values."""
+        return any(finds(text) for finds in (*self._own[quoting], *_FOREIGN[quoting]))
 
-    def _stands_alone(self, end: int) -> bool:
-        """Whether a word ends here, or a key begins for which the comma is missing."""
-        return not re.match(r"\w", self._text[end : end + 1]) or self._key_at(end)
+    # --- looking ahead ---------------------------------------------------------------------
 
     def _goes_on(self, at: int) -> bool:
         """Whether an element can end here."""
@@ -394,10 +458,8 @@ class Readings:
         if damage == "JSON quotes" and "JSON" in undone:
             return undone
         both: _Damages = undone.union((damage,))
-        uncertain = {
-            "opening quote",
-            "no quotes",
-        } <= both  # where one text ends, and the next begins
+        # With these two nobody knows where one text ends and the next begins.
+        uncertain = {"opening quote", "no quotes"} <= both
         return both if len(both) <= MOST_DAMAGE and not uncertain else None
 
     def _step(self, characters: int = 0) -> None:
@@ -424,18 +486,7 @@ def _has_a_stray_member(value: Any, shape: Shape) -> bool:
 
 
 _JSON: Final = json.JSONDecoder(strict=False)
-_CONSTANTS: Final[Mapping[str, bool | None]] = {
-    "true": True,
-    "false": False,
-    "null": None,
-    "none": None,
-}
 _ITSELF: Final = re.compile(r"\A[A-Za-z]:\\\w|\\[bf]")
-_BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
-    mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}]|[,:{{\[(=]\s*+{mark}") for mark in _QUOTES
-}
-"""A quote beside a mark of syntax, inside a text: that text is two, and what was between them."""
-_KEY_END: Final = re.compile("[\"'\ufdd0-\ufdef]?\\s*+[:=]")
 
 
 def _begins_and_ends_quoted(text: str, mark: str) -> bool:

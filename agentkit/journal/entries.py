@@ -34,10 +34,10 @@ class RunOpened:
     Attributes:
         messages: Instructions, history and what the user said.
         model: Its name.
-        settings: Of this run, over the agent's.
-        limits: Of this run; None for the agent's.
+        settings: What this run was given over the agent's settings.
+        limits: What this run was given instead of the agent's limits; None for those.
         labels: What the journal's owner wants to find it by.
-        versions: As `RunStarted.versions`.
+        versions: What `RunStarted.versions` holds.
     """
 
     messages: tuple[Message, ...]
@@ -56,8 +56,8 @@ class CallIntended:
         key: `ToolContext.idempotency_key`.
         call: What is to run.
         effect: What a second run would do.
-        boot: Of the machine; see `agentkit.journal.leases.boot_id`.
-        step: That asked for it.
+        boot: Which boot of the machine it was; see `agentkit.journal.leases.boot_id`.
+        step: The step that asked for it.
     """
 
     key: str
@@ -96,7 +96,7 @@ class Decided:
     Attributes:
         approval: The `Approval.id`.
         decision: What they said.
-        step: That asked for the call; 0 where a resumed run was given the decision.
+        step: The step that asked for the call; 0 where a resumed run was given the decision.
     """
 
     approval: str
@@ -123,7 +123,7 @@ class Record:
 
     Attributes:
         seq: Its place in the run, from 1.
-        epoch: Of the owner who wrote it.
+        epoch: The number of the lease under which it was written.
         at: Seconds since 1970.
         entry: What was written.
     """
@@ -140,9 +140,9 @@ class Raw:
 
     Attributes:
         seq: Its place in the run, from 1.
-        epoch: Of the owner who wrote it; of a file, which of its parts it belongs to.
+        epoch: The number of the lease under which it was written; in a file, the part it is in.
         at: Seconds since 1970.
-        kind: Of the entry.
+        kind: The name of the entry's kind.
         body: The entry as JSON text.
     """
 
@@ -175,7 +175,7 @@ def dump_entry(entry: Entry) -> str:
 
 
 def line_of(entry: Entry) -> bytes:
-    """The same as bytes."""
+    """The entry as JSON, in bytes; see `dump_entry`."""
     return dump_event(entry) if isinstance(entry, RunFinished) else dump_named(entry)
 
 
@@ -185,7 +185,7 @@ def load_entry(
     """The entry that `dump_entry` wrote.
 
     Args:
-        text: As it was written.
+        text: The line that was written.
         values: What was read of the run before, where its long texts were packed.
         hide: Takes out of the JSON what is not to be shown.
 
@@ -246,7 +246,7 @@ class Journal(Protocol):
 
         Args:
             lease: Must still be the run's newest.
-            entries: In order.
+            entries: The entries, in order.
             durable: Returns when they would survive a loss of power; else when they would survive
                 the death of this process.
 

@@ -39,7 +39,7 @@ class Owner:
     Attributes:
         host: Its machine's name.
         boot: See `boot_id`.
-        namespace: In which its number counts: containers have their own.
+        namespace: The namespace in which its number counts: containers have their own.
         pid: Its number.
         started: Clock ticks since boot when it began (Linux: field 22 of proc_pid_stat(5)).
     """
@@ -52,7 +52,7 @@ class Owner:
 
     @staticmethod
     def this_process() -> Owner:
-        """The process that asks."""
+        """The owner that this process is."""
         pid = os.getpid()
         return Owner(socket.gethostname(), boot_id(), _namespace(), pid, _started(pid))
 
@@ -64,7 +64,6 @@ class Owner:
         return _started(self.pid) != self.started
 
     def to_json(self) -> str:
-        """As JSON text."""
         return json.dumps(asdict(self))
 
     @staticmethod
@@ -109,7 +108,7 @@ class RunRow:
 
     Attributes:
         run_id: Its name.
-        epoch: Of the newest lease.
+        epoch: The number of the newest lease.
         owner: Who holds it, as `Owner.to_json`; empty for nobody.
         until: When the lease ends, by the monotonic clock of its owner.
         created: Seconds since 1970.
@@ -149,9 +148,9 @@ def seconds_left(row: RunRow, seconds: float, connection: sqlite3.Connection) ->
     of whoever looks; when that began is kept in the row.
 
     Args:
-        row: Of the run.
-        seconds: That a lease lasts.
-        connection: In a transaction.
+        row: The run's row.
+        seconds: How long a lease lasts.
+        connection: The journal's connection, in a transaction.
     """
     if not row.owner:
         return 0.0

@@ -36,13 +36,13 @@ class SQLiteJournal:
     """Keeps runs in a file; share one between the runs of a process.
 
     Args:
-        path: Of the file; it and its folder are made. Its `-wal`, `-shm` and `-witness` belong to
+        path: The file; it and its folder are made. Its `-wal`, `-shm` and `-witness` belong to
             it.
         labels: Kept with each run that begins here, such as who started it and how.
         lease: Seconds after which an owner that does not stir loses its run.
 
     Attributes:
-        path: Of the file.
+        path: The file.
 
     Raises:
         JournalError: The file cannot be opened, or is something else.

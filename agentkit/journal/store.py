@@ -106,11 +106,11 @@ class _Hand:
     """What the holder of a lease knows of its run: where its record ends.
 
     Attributes:
-        seq: Of the last entry.
-        digest: Of the last entry.
+        seq: The number of the last entry.
+        digest: The seal of the last entry.
         said: What the witness was told last.
         values: The long texts that were written under this lease.
-        calls: That were to run by then.
+        calls: How many calls were to run by then.
     """
 
     seq: int
@@ -124,7 +124,7 @@ class Store:
     """One journal file and its witness.
 
     Args:
-        path: Of the file; it and its folder are made.
+        path: The journal's file; it and its folder are made.
         lease: Seconds after which an owner that does not stir loses its run.
 
     Raises:
@@ -207,7 +207,6 @@ class Store:
             raise
 
     def close(self) -> None:
-        """Closes the files."""
         with self._lock:
             self.connection.close()
             self._witness.close()

@@ -40,7 +40,7 @@ class RunSummary:
         unknown: Calls whose outcome a crash hid.
         usage: Tokens of all steps.
         question: The beginning of what the user said.
-        labels: As it was opened with.
+        labels: The labels that it was opened with.
         damage: What is known to be lost of it, in a sentence.
     """
 
@@ -115,7 +115,6 @@ class _Count:
     usage: Usage = field(default_factory=Usage)
 
     def add(self, line: Raw) -> None:
-        """Books one line."""
         if self.opening is None:
             self.opening = line.load()
             if not isinstance(self.opening, RunOpened | RunStarted):

@@ -44,12 +44,12 @@ class Testimony:
         run_id: Its name, or the beginning of a long one.
         key: Names the run, however long its name is.
         number: Counts what was said of this run; the newest counts.
-        seq: Of the last entry.
-        digest: Of the last entry, and with it of all before it.
-        kind: Of the last entry.
+        seq: The number of the last entry.
+        digest: The seal of the last entry, which covers all before it.
+        kind: The kind of the last entry.
         calls: Calls that were to run by then.
         forced: The last entry that was forced to the disk; a loss of power may take those after it.
-        boot: Of the machine; see `agentkit.journal.leases.boot_id`.
+        boot: Which boot of the machine it was; see `agentkit.journal.leases.boot_id`.
     """
 
     run_id: str
@@ -67,7 +67,7 @@ class Witness:
     """The file beside a journal.
 
     Args:
-        path: Of the file; made when the first run begins, for its owner alone.
+        path: The file, made for its owner alone when the first run begins.
     """
 
     def __init__(self, path: Path) -> None:
@@ -113,8 +113,8 @@ class Witness:
             self._begin(said)
         else:
             self._write(said, self._places[said.key])
-        if forced:
-            _force(self._open())
+        if forced:  # what is in the file, not when it was changed
+            getattr(os, "fdatasync", os.fsync)(self._open())
 
     def _begin(self, said: Testimony) -> None:
         """The first slot of a run; its place is chosen under a lock that all processes know."""
@@ -144,7 +144,6 @@ class Witness:
             self._places.pop(key_of(run_id), None)
 
     def close(self) -> None:
-        """Closes the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -197,11 +196,6 @@ def key_of(run_id: str) -> str:
 def first(run_id: str) -> Testimony:
     """What is known of a run of which nothing was said yet."""
     return Testimony(run_id[:_LONGEST_NAME], key_of(run_id), 0, 0, "", "", 0, 0, "")
-
-
-def _force(file: int) -> None:
-    """To the disk: what is in the file, not when it was changed."""
-    getattr(os, "fdatasync", os.fsync)(file)
 
 
 def _line(testimony: Testimony) -> bytes:

@@ -312,7 +312,7 @@ def output_of(
         result: The parts that the server sent.
         structured: Its structured content, as it came.
         promised: The tool's output schema; None where it has none.
-        name: Of the tool.
+        name: The tool's name.
 
     Raises:
         ToolError: The server says that the call failed; with its words.

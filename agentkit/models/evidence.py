@@ -140,7 +140,7 @@ def in_reasoning(prompt_token_ids: Sequence[int]) -> bool:
 
 
 def _without_ids(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> ModelResponse:
-    """Rule 2."""
+    """The reply by rule 2: the server gives no token ids."""
     if server.message.tool_calls:
         return server
     text = server.message.content or ""

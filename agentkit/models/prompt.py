@@ -160,7 +160,7 @@ class PromptCounter:
         """The tokens of a whole prompt; None if nobody can tell.
 
         Args:
-            body: Of the chat-completions request; `/tokenize` reads the same fields.
+            body: The chat-completions request; `/tokenize` reads the same fields.
         """
         if self._server.template.known is None:
             return None

@@ -137,7 +137,7 @@ class _Asking:
         return bool(self._failed)
 
     def end(self, failed: bool) -> None:
-        """Wakes all who wait."""
+        """Tells the outcome and wakes all who wait for it."""
         with self._lock:
             self._failed = failed
             waiting, self._waiting = self._waiting, []
@@ -255,7 +255,7 @@ class Server:
         return None
 
     async def _find_family(self) -> bool | None:
-        """By its names, or else by what its tokenizer makes of Gemma's token for a call."""
+        """Tells the family by its names, or else by what its tokenizer makes of `<|tool_call>`."""
         served = await self.served.get()
         named = is_gemma4([served.name, *served.roots])
         if named is not None:
@@ -379,7 +379,7 @@ class Server:
         return Detokenizer(on_server(self._transport, (await self.served.get()).name))
 
     async def _find_template(self) -> TemplateGeneration | None:
-        """By its fingerprint. What is no Gemma has none that we know, and is not asked."""
+        """Tells the template by its fingerprint. What is no Gemma has none that we know."""
         if await self.is_gemma.get() is False:
             return None
         served, tokenizer = await self.served.get(), await self.tokenizer.get()

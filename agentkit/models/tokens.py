@@ -148,7 +148,7 @@ def places(names: Sequence[str]) -> Iterator[Path]:
 
 
 def _in_hub_cache(name: str) -> Iterator[Path]:
-    """In the folder that `huggingface_hub` keeps (its environment variables are honoured): the
+    """The files in the folder that `huggingface_hub` keeps (by its environment variables): the
     snapshot of `main` first, then the newest.
     """
     owner, slash, model = name.partition("/")

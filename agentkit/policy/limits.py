@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 
 from agentkit.messages import StopReason, Usage
 from agentkit.mistakes import explains_init
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +138,6 @@ class Budget:
         )
         for reason, limit, value, what in spent:
             if limit is not None and value >= limit:
-                spent_of_it = many(value, what) if what else f"{value:g} of cost"
+                spent_of_it = pluralize(value, what) if what else f"{value:g} of cost"
                 return reason, f"stopped after {spent_of_it}; the limit is {limit}"
         return self.parent.over() if self.parent is not None else None

@@ -32,8 +32,8 @@ from agentkit.events import (
 )
 from agentkit.messages import AssistantMessage, Message, ModelRequest, ToolDefinition, ToolMessage
 from agentkit.policy import Approve, Decision, Deny, Edit, Grant
-from agentkit.schema.phrases import many
 from agentkit.trace import without_secrets
+from agentkit.wording import pluralize
 
 # --- what is compared -----------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ def _ends(old: RunResult[Any], new: RunResult[Any]) -> Iterator[tuple[str, objec
 
 
 def said(event: Event) -> str:
-    """An event in words."""
+    """What an event is called in a sentence."""
     match event:
         case StepFinished(step=step):
             return f"step {step}"
@@ -170,7 +170,7 @@ def request_difference(
     """The first difference of two requests; None if there is none.
 
     Args:
-        step: That made them.
+        step: The step that made them.
         recorded: From the run file.
         replayed: From the agent now.
         known: How many leading messages need not be compared again.
@@ -192,9 +192,9 @@ def context_difference(
     both would have compacted, but to other sizes, is a difference whatever came of it.
 
     Args:
-        step: That made the request.
+        step: The step that made the request.
         recorded: What was known; None where it was not.
-        context: Of the agent now.
+        context: The agent's context now.
     """
     if recorded is None:
         return None
@@ -267,7 +267,7 @@ def _diff(recorded: list[str], replayed: list[str]) -> str:
     )
     more = len(lines) - _MOST_LINES
     return "\n".join(
-        [*lines[:_MOST_LINES], *([f"… {many(more, 'more line')}"] if more > 0 else [])]
+        [*lines[:_MOST_LINES], *([f"… {pluralize(more, 'more line')}"] if more > 0 else [])]
     )
 
 

@@ -65,9 +65,9 @@ from agentkit.runtime.divergence import (
     said,
     same,
 )
-from agentkit.schema.phrases import many
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import TraceError, open_run, requests_of
+from agentkit.wording import pluralize
 
 # --- the record, which answers and notices --------------------------------------------------------
 
@@ -81,7 +81,7 @@ class Tape:
 
     Args:
         events: The first is the `RunStarted`.
-        context: Of the agent, as it is today.
+        context: The agent's context as it is today.
         ids: The recorded id of each question of the replay: what makes an id its own is not in a
             record. Shared by the parts of a run.
     """
@@ -323,12 +323,10 @@ class ReplayModel:
 
     @property
     def name(self) -> str:
-        """That of the recorded model."""
         return self._tape.started.model
 
     @property
     def constrains(self) -> bool:
-        """As the recorded model did."""
         return self._tape.constrains
 
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
@@ -343,15 +341,15 @@ class ReplayModel:
         yield ModelFinished(reply)
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:  # noqa: ARG002 - of any
-        """None: the request is to come as it is."""
+        """Always None: the request is to come as it is."""
         return None
 
     async def count(self, wanted: Count) -> Sequence[int] | None:  # noqa: ARG002 - of none
-        """None: nobody can tell."""
+        """Always None: nobody can tell."""
         return None
 
     async def aclose(self) -> None:
-        """Holds nothing."""
+        """Does nothing: there is nothing to close."""
 
 
 class ReplayExecutor:
@@ -386,7 +384,7 @@ class ReplayReport:
     """What a replay came to.
 
     Attributes:
-        run_id: Of the recorded run.
+        run_id: The name of the recorded run.
         model_calls: Served from the record.
         tool_calls: Served from the record.
         divergence: The first difference; None if there is none.
@@ -405,7 +403,8 @@ class ReplayReport:
         return self.divergence is None
 
     def __str__(self) -> str:
-        served = f"{many(self.model_calls, 'model call')} and {many(self.tool_calls, 'tool call')}"
+        calls = pluralize(self.tool_calls, "tool call")
+        served = f"{pluralize(self.model_calls, 'model call')} and {calls}"
         head = f"{self.run_id}: {served} from the record, "
         end = "identical" if self.divergence is None else f"not identical\n{self.divergence}"
         return "\n".join([head + end, *(f"note: {note}" for note in self.notes)])
@@ -417,8 +416,8 @@ async def replay(
     """Runs an agent on a record of one of its runs, without its model and its tools.
 
     Args:
-        agent: As it is today. Its model, executor, observers and approver are not used.
-        events: Of one run, as its record holds them (`agentkit.trace.open_run`).
+        agent: The agent as it is today. Its model, executor, observers and approver are not used.
+        events: The events of one run, as its record holds them (`agentkit.trace.open_run`).
         deps: For instructions and dynamic toolsets; tools do not run.
 
     Returns:
@@ -454,10 +453,10 @@ def assert_replays(agent: Agent[Any, Any], run: str | Path, *, deps: Any = None)
     """For tests: fails with a readable diff unless the agent replays a run identically.
 
     Args:
-        agent: As it is today.
+        agent: The agent as it is today.
         run: A run's id, or the path of its file (`agentkit runs export`); keep that beside the
             test.
-        deps: As for `replay`.
+        deps: What `replay` takes.
 
     Raises:
         AssertionError: It does not.

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.exact import InexactError, LongNumber, read_exact
-from agentkit.schema.nodes import NULL_TYPE, same
+from agentkit.schema.nodes import NULL_TYPE, kind_of, same
 from agentkit.schema.shape import Shape
 
 Keys: TypeAlias = tuple[str | int, ...]
@@ -378,19 +378,3 @@ def _keys_in_doubt(value: dict[str, Any], shape: Shape, keys: Keys) -> Iterator[
         if read in seen or (kind != "number" and not plain) or isinstance(read, str):
             yield Doubt((*keys, key), key, wanted)
         seen.add(read)
-
-
-def kind_of(value: object) -> str:
-    """The JSON type of a value; a float is a `number`, also where it has no fraction."""
-    if isinstance(value, bool):
-        return "boolean"
-    return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
-
-
-_KINDS: Final[tuple[tuple[type, str], ...]] = (
-    (str, "string"),
-    (int, "integer"),
-    (float, "number"),
-    (list, "array"),
-    (dict, "object"),
-)

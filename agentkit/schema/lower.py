@@ -1,5 +1,11 @@
 """Any JSON Schema → the subset that every one of Gemma 4's official templates prints.
 
+In: a tool with its schema. Out: the declaration that is sent, what became of each keyword, and the
+way back from the names that the model is shown. Four passes, each below the one that needs it: the
+schema is read into nodes (`read`), names that the template loses get an alias (`aliases_of`), each
+union is folded into one node (`fold`), and the nodes are written down (`_Writer`), as sentences
+(`prose`) where a declaration has no place for them.
+
 The template prints descriptions, single types, enums of strings, `nullable`, named members, what
 is required, and the items of an array one level deep; it drops or garbles the rest (read from the
 templates of April and of 2026-07-09). So references are inlined, optional types become
@@ -10,23 +16,25 @@ break the native syntax.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.messages import JsonObject, ToolDefinition
-from agentkit.schema.folding import folded as fold
-from agentkit.schema.folding import main_kind
-from agentkit.schema.names import aliases_of, renamed, with_both_names
 from agentkit.schema.nodes import (
+    ANY,
     NULL_TYPE,
+    Fact,
     Node,
+    Union,
+    conjunction,
     limits,
+    same,
     walk,
 )
-from agentkit.schema.phrases import Phrase, humanised
+from agentkit.schema.prose import MAX_SENTENCE, Phrase, SchemaProse, humanised
 from agentkit.schema.read import RECURSION_DEPTH, read
-from agentkit.schema.words import MAX_SENTENCE, Speaker
 
 SHOWN_DEPTH: Final = 1
 """How often a recursive definition is shown inside itself; deeper ones are described in words."""
@@ -127,13 +135,13 @@ class _Writer:
 
     def __init__(self, aliases: Mapping[str, str]) -> None:
         self._aliases = aliases
-        self._speaker = Speaker(aliases)
+        self._prose = SchemaProse(aliases)
         self._fates: dict[tuple[str, str], tuple[Fate, str]] = {}
         self.root_phrases: tuple[Phrase, ...] = ()
 
     def parameters(self, root: Node) -> JsonObject:
         """The schema of the arguments object."""
-        folded, self.root_phrases = fold(root, self._speaker)
+        folded, self.root_phrases = fold(root, self._prose)
         self._show(folded, "type", "required")
         self._show_closed(folded)
         return {"type": "object", **self._object(folded, ())}
@@ -152,7 +160,7 @@ class _Writer:
     def described(self, node: Node, text: str, *, extra: Iterable[Phrase] = ()) -> str:
         """A description, and behind it what the declaration has no place for."""
         shown = _shown_choices(node)
-        phrases = [*extra, *self._speaker.sentences(replace(node, unions=()), choices_shown=shown)]
+        phrases = [*extra, *self._prose.sentences(replace(node, unions=()), choices_shown=shown)]
         said = [phrase for phrase in phrases if phrase.text]
         for phrase in said:
             if len(phrase.text) <= MAX_SENTENCE:
@@ -184,17 +192,17 @@ class _Writer:
         """Members and what is required of an object."""
         members = node.members()
         properties = {
-            self._speaker.name(name): self._declared(name, child, open_)
+            self._prose.name(name): self._declared(name, child, open_)
             for name, child in members.items()
         }
-        required = [self._speaker.name(name) for name in members if name in node.required]
+        required = [self._prose.name(name) for name in members if name in node.required]
         return {"properties": properties, **({"required": required} if required else {})}
 
     def _declared(
         self, name: str, node: Node, open_: tuple[str, ...], *, inside: bool = False
     ) -> JsonObject:
         """One node; `inside` an array's items the template prints no array's items again."""
-        folded, phrases = fold(node, self._speaker)
+        folded, phrases = fold(node, self._prose)
         deep = bool(node.definition) and open_.count(node.definition) > SHOWN_DEPTH
         if deep or node.cut:
             phrases = (Phrase(f"another {node.origin or 'value'}, of the same form"),)
@@ -210,9 +218,9 @@ class _Writer:
             phrases = (Phrase("any JSON value"),)
         elif len(folded.kinds) > 1 and not phrases:
             bare = replace(folded, facts=folded.all("type"), types=folded.types - {"null"})
-            phrases = (self._speaker.noun(bare),)
+            phrases = (self._prose.noun(bare),)
         elif kind == "array" and inside and folded.items is not None:
-            phrases = (*phrases, self._speaker.kind(folded, "array"))
+            phrases = (*phrases, self._prose.kind(folded, "array"))
             self._show(folded, "type")
         else:
             self._show(folded, "type")
@@ -253,3 +261,175 @@ def _shown_choices(node: Node) -> bool:
     """Whether the choices are ones the template prints: texts, perhaps null."""
     values = [value for value in node.choices or () if value is not None]
     return bool(values) and all(isinstance(value, str) for value in values)
+
+
+# --- unions folded --------------------------------------------------------------------------------
+
+_PRECEDENCE: Final = ("object", "array", "string", "number", "integer", "boolean")
+
+
+def main_kind(node: Node) -> str:
+    """The one type the declaration gives: the one that holds the others' information."""
+    return next((kind for kind in _PRECEDENCE if kind in node.kinds), "string")
+
+
+def fold(node: Node, prose: SchemaProse) -> tuple[Node, tuple[Phrase, ...]]:
+    """A node without unions, and the sentences that say what the branches were."""
+    phrases: list[Phrase] = []
+    whole = replace(node, unions=())
+    main = main_kind(node)
+    for index, union in enumerate(node.unions):
+        fitting = [branch for branch in union.branches if main in branch.kinds or not branch.kinds]
+        sole = fitting[0] if len(fitting) == 1 and main in ("object", "array") else None
+        phrases.append(prose.union(node, index, declared=sole))
+        whole = conjunction((whole, _one_of(union, main)))
+    if node.nullable and whole.types != ANY.types:
+        whole = replace(whole, types=whole.types | {"null"})
+    return whole, tuple(phrases)
+
+
+def _one_of(union: Union, main: str) -> Node:
+    """The branches as one node that allows what any of them allows.
+
+    Only structure is kept: what else the branches say, the sentence about them says.
+    """
+    branches = [_folded_branch(branch, main) for branch in union.branches]
+    fitting = [branch for branch in branches if main in branch.kinds or not branch.kinds]
+    types = frozenset().union(*(branch.types for branch in branches))
+    if len(fitting) == 1 and main in ("object", "array"):
+        return replace(fitting[0], types=types, choices=None)
+    texts = [fact for branch in branches for fact in branch.all("description")]
+    needed = [branch.required for branch in fitting] if len(fitting) == len(branches) else []
+    return Node(
+        types=types,
+        properties=_any_property(fitting),
+        required=frozenset.intersection(*needed) if needed else frozenset(),
+        items=_any_item(fitting),
+        facts=(*texts[:1], *(fact for branch in fitting for fact in branch.all("type"))),
+    )
+
+
+def _folded_branch(branch: Node, main: str) -> Node:
+    inner = [_one_of(union, main) for union in branch.unions]
+    return conjunction((replace(branch, unions=()), *inner))
+
+
+def _any_property(branches: list[Node]) -> dict[str, Node]:
+    names = dict.fromkeys(name for branch in branches for name in branch.properties)
+    return {
+        name: _either([b.properties[name] for b in branches if name in b.properties], name)
+        for name in names
+    }
+
+
+def _any_item(branches: list[Node]) -> Node | None:
+    items = [branch.items for branch in branches if branch.items is not None]
+    return _either(items, "items") if items else None
+
+
+def _structural_key(node: Node) -> object:
+    """Equal for two nodes without inner structure that say the same."""
+    if any((node.properties, node.items, node.prefix, node.unions, node.patterns, node.extra)):
+        return id(node)
+    said = sorted(f"{f.keyword}{f.value}" for f in node.facts if limits(f))
+    return (node.types, tuple(said))
+
+
+def _either(nodes: list[Node], name: str) -> Node:
+    """A node for a place that several branches describe."""
+    distinct = list({id(node): node for node in nodes}.values())
+    if len(distinct) == 1 or len({_structural_key(node) for node in distinct}) == 1:
+        return replace(distinct[0], facts=tuple(fact for node in distinct for fact in node.facts))
+    text = next((node.text("description") for node in distinct if node.text("description")), "")
+    about = (Fact(f"#{name}", "description", text),) if text else ()
+    if all(node.choices is not None for node in distinct):
+        values = tuple({same(v): v for node in distinct for v in node.choices or ()}.values())
+        facts = tuple(fact for node in distinct for fact in node.facts)
+        return Node(types=ANY.types, choices=values, facts=about + facts)
+    return Node(facts=about, unions=(Union(Fact("#", "anyOf", None), tuple(distinct)),))
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+_RESERVED: Final = frozenset({"type", "description", "properties", "required", "nullable"})
+"""Parameter names that the April template silently leaves out."""
+_UNSAFE: Final = re.compile(r"[^\w$@.\-]")
+
+
+def aliases_of(root: Node) -> dict[str, str]:
+    """One alias per unsafe name, unlike every other name of the tool."""
+    names = {name for node in walk(root) for name in (*node.properties, *node.required)}
+    aliases: dict[str, str] = {}
+    for name in sorted(names):
+        if name in _RESERVED or _UNSAFE.search(name) or not name:
+            plain = _UNSAFE.sub("_", name).strip("_") or "field"
+            alias = f"{plain}_" if plain in _RESERVED else plain
+            taken = names | set(aliases.values())
+            numbered = (f"{plain}_{number}" for number in range(2, len(taken) + 3))
+            free = (text for text in (alias, *numbered) if text not in taken)
+            aliases[name] = next(free)
+    return aliases
+
+
+def renamed(
+    value: Any, nodes: tuple[Node, ...], names: Mapping[str, str], known: frozenset[str]
+) -> Any:
+    """`value` with the members that the nodes declare renamed."""
+    everywhere = tuple(_with_branches(nodes))
+    if isinstance(value, list):
+        return [
+            renamed(item, tuple(node.item(index) for node in everywhere), names, known)
+            for index, item in enumerate(value)
+        ]
+    if not isinstance(value, dict):
+        return value
+    declared = {
+        name for node in everywhere for name in (*node.properties, *node.required) if name in known
+    }
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        name = names.get(key, key)
+        new = name if name in declared or key in declared else key
+        original = new if new in declared else key
+        inner = tuple(node.member(original) for node in everywhere)
+        out[new] = renamed(item, inner, names, known)
+    return out
+
+
+def _with_branches(nodes: Iterable[Node]) -> Iterable[Node]:
+    for node in nodes:
+        yield node
+        for union in node.unions:
+            yield from _with_branches(union.branches)
+        for fact in node.facts:
+            held = fact.value if isinstance(fact.value, tuple) else ()
+            yield from _with_branches(child for child in held if isinstance(child, Node))
+
+
+_NAMED: Final = frozenset({"properties", "$defs", "definitions", "patternProperties"})
+_VALUES: Final = frozenset({"enum", "const", "default", "examples", "example"})
+
+
+def with_both_names(schema: Any, names: Mapping[str, str]) -> Any:
+    """A schema that also takes its declared members under other names; values keep theirs.
+
+    A member that has two names is required under neither: which one is there is not known.
+    """
+    if isinstance(schema, list):
+        return [with_both_names(item, names) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    out: dict[str, Any] = {}
+    for keyword, value in schema.items():
+        if keyword in _VALUES:
+            out[keyword] = value
+        elif keyword == "required" and isinstance(value, list):
+            out[keyword] = [name for name in value if name not in names]
+        elif keyword in _NAMED and isinstance(value, Mapping):
+            members = {name: with_both_names(member, names) for name, member in value.items()}
+            if keyword == "properties":
+                members |= {names[name]: members[name] for name in value if name in names}
+            out[keyword] = members
+        else:
+            out[keyword] = with_both_names(value, names)
+    return out

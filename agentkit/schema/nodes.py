@@ -139,14 +139,14 @@ class Node:
     def kinds(self) -> frozenset[str]:
         """The types it has apart from null: stated, or told by its other keywords."""
         if self.choices is not None:
-            return frozenset(_type_of(value) for value in self.choices) - {"null"}
+            return frozenset(map(kind_of, self.choices)) - {"null"}
         if self.types != ANY_TYPE:
             stated = self.types - {"null"}
-            told = self._told() if self.unions else stated
+            told = self._types_from_keywords() if self.unions else stated
             return (stated & told) or stated
-        return self._told()
+        return self._types_from_keywords()
 
-    def _told(self) -> frozenset[str]:
+    def _types_from_keywords(self) -> frozenset[str]:
         if self.properties or self.required or self.patterns or self.extra is not None:
             return frozenset({"object"})
         if self.items is not None or self.prefix:
@@ -191,33 +191,35 @@ ANY: Final = Node()
 NEVER: Final = Node(types=frozenset())
 
 
-_TYPES: Final[Mapping[type, str]] = {
-    str: "string",
-    int: "integer",
-    float: "number",
-    list: "array",
-    dict: "object",
-}
+_KINDS: Final[tuple[tuple[type, str], ...]] = (
+    (bool, "boolean"),
+    (str, "string"),
+    (int, "integer"),
+    (float, "number"),
+    (list, "array"),
+    (dict, "object"),
+)
 
 
-def _type_of(value: object) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    by_type: Mapping[type, str] = {
-        str: "string",
-        int: "integer",
-        float: "number",
-        list: "array",
-        dict: "object",
-    }
-    return by_type.get(type(value), "null")
+def kind_of(value: object) -> str:
+    """The JSON type of a value; a float is a `number`, also where it has no fraction."""
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
 
 
 def same(value: object) -> str:
     """A key equal for values that JSON Schema calls equal: 1 is 1.0 but not true."""
+    return json.dumps(_whole(value), sort_keys=True, ensure_ascii=False)
+
+
+def _whole(value: Any) -> Any:
+    """The value with its floats that have no fraction as whole numbers."""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    return value
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -27,6 +27,7 @@ from agentkit.schema.nodes import (
     Node,
     Union,
     conjunction,
+    kind_of,
     widened,
 )
 
@@ -317,13 +318,11 @@ def _settled(node: Node) -> Node:
     return replace(node, choices=fitting)
 
 
-def _has_type(value: object, types: frozenset[str]) -> bool:
-    if isinstance(value, bool) or value is None:
-        return ("boolean" if isinstance(value, bool) else "null") in types
-    if isinstance(value, int | float):
-        return "number" in types or ("integer" in types and float(value).is_integer())
-    kinds: Mapping[type, str] = {str: "string", list: "array", dict: "object"}
-    return kinds.get(type(value), "") in types
+def _has_type(value: Any, types: frozenset[str]) -> bool:
+    kind = kind_of(value)
+    if kind == "integer":
+        return not types.isdisjoint(("number", "integer"))
+    return kind in types or (kind == "number" and "integer" in types and value.is_integer())
 
 
 def _stated_types(schema: Mapping[str, Any]) -> frozenset[str]:

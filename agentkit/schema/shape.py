@@ -12,21 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from agentkit.schema.nodes import same
+from agentkit.schema.nodes import kind_of, same
 
 T = TypeVar("T")
 
 Schema: TypeAlias = Mapping[str, Any]
-
-_TYPE_OF: Final[Mapping[type, str]] = {
-    str: "string",
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    list: "array",
-    dict: "object",
-    type(None): "null",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +171,7 @@ class Shape:
         """In how many places a value departs from the schema: 0 where this view sees nothing."""
         if self is ANYTHING:
             return 0
-        kind = _TYPE_OF.get(type(value))
-        if kind is None or not self.allows(kind) or not self.has(value):
+        if not self.allows(kind_of(value)) or not self.has(value):
             return 1
         if isinstance(value, list):
             return sum(self.item(at).misfit(item) for at, item in enumerate(value))
@@ -284,7 +273,7 @@ def _own_types(schema: Schema, root: Schema, seen: tuple[str, ...]) -> frozenset
     if isinstance(declared, list):
         return frozenset(kind for kind in declared if isinstance(kind, str))
     if values := _enumerated(schema):
-        return frozenset(_TYPE_OF.get(type(value), "object") for value in values)
+        return frozenset(map(kind_of, values))
     target, further = _target(schema, root, seen)
     if target:
         return _types(target, root, further)

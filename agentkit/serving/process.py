@@ -1,7 +1,7 @@
 """A model server as a child process: started, awaited, and stopped with all of its workers.
 
 In: a command, and whom to tell what is going on. Out: a server that answers, for the length of a
-`with` block. Nothing of it outlives the block or this process: see `agentkit.executors.supervisor`.
+`with` block. Nothing of it outlives the block or this process (`agentkit.executors.supervisor`).
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
     process.wait(timeout=2 * grace + 10.0)
 
 
-# --- what is going on ---------------------------------------------------------------------------
+# --- what is going on -----------------------------------------------------------------------------
 
 
 Progress = Callable[[str], None]

@@ -73,7 +73,6 @@ class ScriptedModel:
 
     @property
     def name(self) -> str:
-        """Always `scripted`."""
         return "scripted"
 
     @property
@@ -110,7 +109,7 @@ class ScriptedModel:
         yield ModelFinished(ModelResponse(message, reply.finish_reason, reply.usage))
 
     async def aclose(self) -> None:
-        """Holds nothing."""
+        """Does nothing: there is nothing to close."""
 
 
 def _deltas(message: AssistantMessage) -> Iterable[ModelEvent]:

@@ -21,19 +21,22 @@ from agentkit.trace.library import (
     run_file_name,
     runs_directory,
 )
-from agentkit.trace.printable import moment, printable
 from agentkit.trace.recording import (
     Part,
-    Ran,
     Recording,
     Step,
     Timed,
+    ToolRun,
     TraceError,
     parts_of,
     read_events,
     read_file,
     requests_of,
 )
+from agentkit.wording import moment, printable
+
+Ran = ToolRun
+"""The name that `ToolRun` had before; it goes with the next version."""
 
 __all__ = [
     "JOURNAL",
@@ -44,6 +47,7 @@ __all__ = [
     "RunFiles",
     "Step",
     "Timed",
+    "ToolRun",
     "TraceError",
     "get_logger",
     "keep_secret",

@@ -146,7 +146,7 @@ class Library:
     the journal's, since that one can be gone on with.
 
     Args:
-        directory: Of the run files and of the default journal; default: `runs_directory()`.
+        directory: Where the run files and the default journal are; default: `runs_directory()`.
         journal: Only the runs of this journal.
     """
 

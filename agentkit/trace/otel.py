@@ -111,7 +111,6 @@ class OpenTelemetryObserver:
         self._runs: dict[str, _Run] = {}
 
     def __call__(self, run_id: str, event: Event) -> None:
-        """Takes one event."""
         if isinstance(event, RunStarted):
             self._runs[run_id] = self._begin(event)
             return
@@ -239,13 +238,13 @@ _SETTINGS: Final[Mapping[str, str]] = {
 
 
 def run_attributes(event: RunStarted, agent: str | None) -> Attributes:
-    """Of the span `invoke_agent`, when it starts."""
+    """What a span `invoke_agent` says when it starts."""
     named: Attributes = {"gen_ai.agent.name": agent} if agent else {}
     return _operation("invoke_agent", event.model, event.run_id) | named
 
 
 def chat_attributes(run_id: str, model: str, settings: ModelSettings | None) -> Attributes:
-    """Of a span `chat`, of what was asked."""
+    """What a span `chat` says of the request."""
     attributes = _operation("chat", model, run_id)
     for name, attribute in _SETTINGS.items():
         if settings is not None and (value := getattr(settings, name)) is not None:
@@ -254,7 +253,7 @@ def chat_attributes(run_id: str, model: str, settings: ModelSettings | None) -> 
 
 
 def result_attributes(event: ModelCalled) -> Attributes:
-    """Of a span `chat`, of what came."""
+    """What a span `chat` says of the reply."""
     attributes: Attributes = {
         "gen_ai.response.model": event.model,
         "gen_ai.response.finish_reasons": [event.response.finish_reason],
@@ -266,7 +265,7 @@ def result_attributes(event: ModelCalled) -> Attributes:
 
 
 def usage_attributes(usage: Usage) -> Attributes:
-    """Tokens."""
+    """What a span says of the tokens that were spent."""
     return {
         "gen_ai.usage.input_tokens": usage.input_tokens,
         "gen_ai.usage.output_tokens": usage.output_tokens,
@@ -276,7 +275,7 @@ def usage_attributes(usage: Usage) -> Attributes:
 
 
 def call_attributes(call: ToolCall) -> Attributes:
-    """Of a span `execute_tool`, when it starts."""
+    """What a span `execute_tool` says when it starts."""
     return {
         "gen_ai.operation.name": "execute_tool",
         "gen_ai.tool.name": call.name,

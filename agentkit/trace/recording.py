@@ -102,7 +102,7 @@ class Recording:
     damage: tuple[Damage, ...] = ()
 
     def whole(self) -> Recording:
-        """The same, if nothing of it is lost.
+        """This recording, if nothing of it is lost.
 
         Raises:
             TraceError: Something is; it is named with what it may have cost.
@@ -315,7 +315,7 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Ran:
+class ToolRun:
     """One tool call: what became of it, and when.
 
     Attributes:
@@ -363,7 +363,7 @@ class Step:
     received: list[ReplyReceived] = field(default_factory=list)
     interrupted: list[ReplyInterrupted] = field(default_factory=list)
     finished: StepFinished | None = None
-    ran: dict[str, Ran] = field(default_factory=dict)
+    ran: dict[str, ToolRun] = field(default_factory=dict)
     ended: float = 0.0
 
     @property
@@ -407,18 +407,13 @@ def parts_of(events: Iterable[Timed]) -> list[Part]:
             parts.append(Part(timed.event, timed.time, ended=timed.time))
         if parts:
             _add(parts[-1], timed, requests)
-    for part in parts:
-        for step in part.steps:
-            _in_call_order(step)
+    for step in (step for part in parts for step in part.steps):
+        # The calls as the model wrote them; the events are in the order in which they ended.
+        message = step.finished.message if step.finished else None
+        made = message.tool_calls if isinstance(message, AssistantMessage) else ()
+        order = {call.id: number for number, call in enumerate(made)}
+        step.ran = dict(sorted(step.ran.items(), key=lambda item: order.get(item[0], len(order))))
     return parts
-
-
-def _in_call_order(step: Step) -> None:
-    """Puts the calls as the model wrote them; the events are in the order in which they ended."""
-    message = step.finished.message if step.finished else None
-    made = message.tool_calls if isinstance(message, AssistantMessage) else ()
-    order = {call.id: number for number, call in enumerate(made)}
-    step.ran = dict(sorted(step.ran.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def _add(part: Part, timed: Timed, requests: dict[int, ModelRequest]) -> None:
@@ -462,15 +457,15 @@ def _add_reply(step: Step, event: Event) -> bool:
 def _add_call(step: Step, event: Event, time: float) -> None:
     match event:
         case ToolStarted(call=call):
-            ran = step.ran.setdefault(call.id, Ran(call))
+            ran = step.ran.setdefault(call.id, ToolRun(call))
             ran.call, ran.started = call, time
         case ToolFinished(call=call):
-            ran = step.ran.setdefault(call.id, Ran(call))
+            ran = step.ran.setdefault(call.id, ToolRun(call))
             ran.call, ran.finished, ran.end = call, time, event
         case CallRepaired(call=call):
-            step.ran.setdefault(call.id, Ran(call)).repairs.append(event)
+            step.ran.setdefault(call.id, ToolRun(call)).repairs.append(event)
         case ApprovalNeeded(call=call):
-            step.ran.setdefault(call.id, Ran(call)).asked = event
+            step.ran.setdefault(call.id, ToolRun(call)).asked = event
         case ApprovalDecided(id=asked):
             for ran in step.ran.values():
                 if ran.asked is not None and ran.asked.id == asked:

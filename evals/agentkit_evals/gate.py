@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, TypeAlias
 
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 from agentkit_evals.compare import Comparison, compare
 from agentkit_evals.core import EvalError
 from agentkit_evals.report import Report, report
@@ -90,7 +90,7 @@ def judged(
 def _whole(store: Store, found: Report, most_lost: float) -> Iterator[Bar]:
     """What is missing of a run may be what it would have failed."""
     if found.missing:
-        words = f"{many(found.missing, 'trial')} of {store.folder.name} not played yet"
+        words = f"{pluralize(found.missing, 'trial')} of {store.folder.name} not played yet"
         yield Bar("finished", "undecided", words)
     if found.infrastructure_share > most_lost:
         run, share = store.folder.name, 100 * found.infrastructure_share
@@ -121,7 +121,7 @@ def _against(store: Store, base: Store, margin: float) -> Bar:
     gap = found.difference
     words = (
         f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f} to {100 * gap.high:+.1f}] over "
-        f"{many(found.cases, 'case')}, p = {found.p:.3g}"
+        f"{pluralize(found.cases, 'case')}, p = {found.p:.3g}"
     )
     if gap.low >= -margin:
         return Bar(name, "passed", words)

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from agentkit.messages import JsonObject, Usage
 from agentkit.policy import Prices
-from agentkit.schema.phrases import many
 from agentkit.trace import printable
+from agentkit.wording import pluralize
 from agentkit_evals.core import TrialResult
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
 from agentkit_evals.store import Store
@@ -30,7 +30,7 @@ class Rate:
 
     @property
     def share(self) -> float | None:
-        """As a fraction; None of nothing."""
+        """The count as a fraction; None where there is nothing to count."""
         return self.count / self.of if self.of else None
 
 
@@ -87,7 +87,7 @@ class Report:
         graded: Trials with a verdict.
         missing: Trials that were not played yet.
         infrastructure: Trials without a verdict, by what failed; in no other number here.
-        infrastructure_words: Of each kind of these, what one of them said.
+        infrastructure_words: What one failure of each of these kinds said.
         passed: Trials that passed.
         score: pass^1: the mean over cases of the share of passed trials, with its interval.
         score_at_worst: The same mean if every trial without a verdict had failed.
@@ -105,7 +105,7 @@ class Report:
         steps: Model calls a trial, on average.
         usage: Tokens of all trials.
         times: How long it took.
-        cost: Of all trials, at the prices that were given.
+        cost: What all trials cost at the prices that were given.
     """
 
     suite: str
@@ -198,7 +198,7 @@ def report(store: Store, prices: Prices | None = None) -> Report:
 
 
 def _invalid(results: Iterable[TrialResult]) -> list[tuple[int, int]]:
-    """By case, how many calls were invalid, and of how many."""
+    """How many calls of each case were invalid, and of how many."""
     found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for result in results:
         calls = result.transcript.calls
@@ -211,7 +211,7 @@ _Verdicts = dict[str, list[bool]]
 
 
 def _by_case(results: Iterable[TrialResult]) -> _Verdicts:
-    """By case, whether each trial passed; one without a verdict did not."""
+    """Whether each trial passed, case by case; one without a verdict did not."""
     found: defaultdict[str, list[bool]] = defaultdict(list)
     for result in results:
         found[result.case].append(result.passed)
@@ -302,13 +302,13 @@ def rows_of(found: Report) -> Iterable[tuple[str, str]]:
     if lost:
         worst = _percent(found.score_at_worst)
         kinds = ", ".join(f"{count} {name}" for name, count in found.infrastructure.items())
-        yield "no verdict", f"{many(lost, 'trial')} ({kinds}); with these as failures {worst}"
+        yield "no verdict", f"{pluralize(lost, 'trial')} ({kinds}); with these as failures {worst}"
         for words in found.infrastructure_words.values():
             yield "", printable(words)
     invalid = f"  [{_range(found.invalid_share)}]" if found.invalid_share is not None else ""
     yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}{invalid}"
     yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"
-    repaired, again = many(found.repairs, "call"), many(found.retries, "model call")
+    repaired, again = pluralize(found.repairs, "call"), pluralize(found.retries, "model call")
     yield "mended", f"{repaired} repaired, {again} made again"
     if found.steps is not None:
         yield "steps", f"{found.steps:.1f} a trial"

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import agentkit
@@ -52,9 +54,17 @@ def test_without_its_extra_the_demonstration_model_says_how_to_install_it(
     )
 
 
-@pytest.mark.parametrize("command", ["run", "chat", "resume", "doctor"])
-def test_help_names_the_variable_that_is_the_default(command: str) -> None:
-    assert "AGENTKIT_BASE_URL" in CliRunner().invoke(app, [command, "--help"]).stdout
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("run", "model"), ("chat", "model"), ("resume", "model"), ("doctor", "url")],
+)
+def test_help_names_the_variable_that_is_the_default(command: str, name: str) -> None:
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    (about,) = [
+        getattr(each, "help", "") for each in group.commands[command].params if each.name == name
+    ]
+    assert "Default: AGENTKIT_BASE_URL" in about
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from agentkit.messages import JsonObject
-from agentkit.schema.bounded import BoundedValidator, bounded
-from agentkit.schema.foreign import ForeignArguments, why_unusable
+from agentkit.schema.foreign import BoundedValidator, ForeignArguments, bounded, why_unusable
 from agentkit.schema.linear import linear_pattern
 
 values = st.recursive(

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.messages import ToolDefinition
-from agentkit.schema.lower import lower
-from agentkit.schema.names import aliases_of, with_both_names
+from agentkit.schema.lower import aliases_of, lower, with_both_names
 from agentkit.schema.read import read
 
 names = st.sampled_from(["type", "type_", "required", "a:b", "a_b", "plain", "x y", "", "{", "é"])

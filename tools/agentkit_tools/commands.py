@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 from agentkit_tools.cgroup import capped
 from agentkit_tools.disarm import disarmed
 from agentkit_tools.guarded import Guarded
@@ -226,7 +226,7 @@ class _Watch:
         self._free = _free_bytes(self._root)
 
     def to_the_end(self, seconds: float, cancelled: Callable[[], bool]) -> Outcome:
-        """Until it ends, or must."""
+        """Wait until the command ends by itself or has to be ended."""
         output = Output(self._bounds.output)
         started = time.monotonic()
         looked = started
@@ -238,7 +238,7 @@ class _Watch:
                 looked = now
                 stopped = "it was cancelled" if cancelled() else self._excess()
             if now - started >= seconds:
-                stopped = stopped or f"it ran longer than {many(seconds, 'second')}"
+                stopped = stopped or f"it ran longer than {pluralize(seconds, 'second')}"
         if stopped is not None:
             self._process.kill()
         taken = time.monotonic() - started

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, groupby, repeat, takewhile
 from typing import Literal, TypeAlias
 
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 from agentkit_tools.texts import lines_of, visible
 
 _SHOWN_LINES = 40
@@ -31,12 +31,12 @@ def difference(before: str, after: str) -> str:
         return "(only the ends of lines changed)"
     shown = lines[:_SHOWN_LINES]
     if len(lines) > _SHOWN_LINES:
-        shown.append(f"({many(len(lines) - _SHOWN_LINES, 'more line')})")
+        shown.append(f"({pluralize(len(lines) - _SHOWN_LINES, 'more line')})")
     return "\n".join(shown)
 
 
 def window(line: str, place: int = 0, columns: int = 160) -> str:
-    """As much of a line as is shown, with a place of it in sight; `…` stands for what is not."""
+    """The part of a line that is shown, around a place; `…` stands for what is left out."""
     begin = max(place - columns // 4, 0) if place > columns * 3 // 4 else 0
     shown = visible(line[begin : begin + columns])
     return f"{'…' * bool(begin)}{shown}{'…' * (begin + columns < len(line))}"

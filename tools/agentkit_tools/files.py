@@ -21,8 +21,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from agentkit import ToolContext, ToolError, Toolset, tool
-from agentkit.schema.phrases import many
 from agentkit.toolset import Happened, Label, Probe
+from agentkit.wording import pluralize
 from agentkit_tools.differences import difference
 from agentkit_tools.edits import Edit, applied, is_done
 from agentkit_tools.guarded import why_not_written
@@ -87,7 +87,7 @@ class _Files:
         names = list(files_of(self._root, folder))
         if len(names) > _SHOWN_ENTRIES:
             return _by_folder(names, self._root.relative(folder))
-        return "\n".join([many(len(names), "file"), *names])
+        return "\n".join([pluralize(len(names), "file"), *names])
 
     def read_file(
         self,
@@ -105,7 +105,7 @@ class _Files:
         found = self._text(path)
         lines = lines_of(found.text)
         if first_line > max(len(lines), 1):
-            raise ToolError(f'"{path}" has only {many(len(lines), "line")}.')
+            raise ToolError(f'"{path}" has only {pluralize(len(lines), "line")}.')
         last = min(last_line or len(lines), len(lines), first_line + _SHOWN_LINES - 1)
         body = [
             f"{number:4}| {_at_most(visible(line.rstrip()), _SHOWN_COLUMNS)}"
@@ -122,7 +122,7 @@ class _Files:
         """Write a whole file, new or instead of the old one.
 
         Args:
-            context: Of the call.
+            context: Context of the call.
             path: Path of the file inside the project.
             content: All of its text.
         """
@@ -131,7 +131,7 @@ class _Files:
         new = _as_before(content, there)
         with self._root.parent(path, create=True) as (folder, name):
             _replace(folder, name, new.content, context.idempotency_key)
-        done = f"Wrote {self._root.relative(path)}, {many(len(lines_of(content)), 'line')}"
+        done = f"Wrote {self._root.relative(path)}, {pluralize(len(lines_of(content)), 'line')}"
         if there is None:
             return f"{done}, a new file."
         had = f"it had {len(lines_of(new.old.text))}" if new.old else "it was no text"
@@ -153,14 +153,14 @@ class _Files:
         there = self._content(arguments["path"])
         if there is None or _as_before(arguments["content"], there).content != there:
             return None
-        lines = many(len(lines_of(arguments["content"])), "line")
+        lines = pluralize(len(lines_of(arguments["content"])), "line")
         return Happened(f"Wrote {self._root.relative(arguments['path'])}, {lines}.")
 
     def edit_file(self, context: ToolContext[Any], path: str, edits: list[Edit]) -> str:
         """Replace pieces of a text file. Each old text must be in the file exactly once.
 
         Args:
-            context: Of the call.
+            context: Context of the call.
             path: Path of the file inside the project.
             edits: The replacements; all are done, or none.
         """
@@ -240,7 +240,7 @@ def _by_folder(names: Sequence[str], folder: str) -> str:
         head, slash, _ = posixpath.relpath(name, folder).partition("/")
         counts[head + slash] = counts.get(head + slash, 0) + 1
     shown = [
-        f"{name} ({many(count, 'file')})" if name.endswith("/") else name
+        f"{name} ({pluralize(count, 'file')})" if name.endswith("/") else name
         for name, count in counts.items()
     ]
     head = f"{len(names)} files"

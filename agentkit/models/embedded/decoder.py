@@ -59,7 +59,7 @@ class Prefix:
         return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(self.ids), len(ids)))
 
     def cut(self, length: int) -> Prefix:
-        """Its first tokens."""
+        """A prefix of its first tokens."""
         return Prefix(self.ids[:length], self.memory[:, :, :length])
 
 
@@ -166,7 +166,7 @@ class Sampler:
     """Draws tokens; the same seed and logits give the same tokens.
 
     Args:
-        sampling: How.
+        sampling: How tokens are drawn.
         seed: None draws from the system's entropy.
     """
 

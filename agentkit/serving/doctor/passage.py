@@ -58,7 +58,7 @@ async def _tokens(
 
 
 async def arrival(subject: Subject) -> Finding:
-    """Texts, thoughts, results of tools and the order of tools must reach the model."""
+    """Texts, reasoning, results of tools and the order of tools must reach the model."""
     tools = (REPORT,) if subject.tools is not False else ()
     call = AssistantMessage(None, (ToolCall("call_0", REPORT.name, {"city": "Turin"}),))
     first, last = UserMessage("Go on."), ToolMessage("call_0", REPORT.name, "Rain.")
@@ -198,7 +198,7 @@ async def large_requests(subject: Subject) -> Finding:
     )
 
 
-# --- the way back -------------------------------------------------------------------------------
+# --- the way back ---------------------------------------------------------------------------------
 
 
 _FORCED = ToolChoice("required", max_calls=1)

@@ -1,4 +1,4 @@
-"""What the server makes of a model's words: calls, thoughts, grammars, cuts."""
+"""What the server makes of a model's words: calls, reasoning, grammars, cuts."""
 
 from __future__ import annotations
 
@@ -165,32 +165,32 @@ _DEAR_MS = 5.0
 """Milliseconds more for each token: less is within what a busy machine does by itself."""
 
 
-_THOUGHT = "ready"
+_REASONING = "ready"
 _ANSWER = "Fine."
 
 
 async def reasoning_parser(subject: Subject) -> Finding:
-    """A thought must come back as a thought, not as part of the answer."""
+    """Reasoning must come back as reasoning, not as part of the answer."""
     if subject.is_gemma is False:
         return passed(_NO_GEMMA)
-    told = f"{CHANNEL_OPEN}thought\n{_THOUGHT}{CHANNEL_CLOSE}{_ANSWER}"
+    told = f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}{_ANSWER}"
     held: JsonObject = {"structured_outputs": {"choice": [told]}}
     forced = await subject.ask(
         "Think, then answer.", extra={**held, **bias(CHANNEL_OPEN, CHANNEL_CLOSE)}
     )
     freely = forced
-    if not (forced.reasoning or await _had_thought(subject, forced)):
+    if not (forced.reasoning or await _had_reasoning(subject, forced)):
         freely = await subject.ask("Is 91 a prime? Think first.", thinking=True, max_tokens=256)
     for asked in (forced, freely):
         if asked.reasoning:
             return passed("thoughts come back apart from the answer")
-        if await _had_thought(subject, asked):
+        if await _had_reasoning(subject, asked):
             return failed("thoughts come back as part of the answer", "--reasoning-parser gemma4")
     return warned("could not be told: the model was asked for a thought and had none")
 
 
-async def _had_thought(subject: Subject, asked: Exchange) -> bool:
-    """Whether the model had a thought, by its own words or by what leaked of it."""
+async def _had_reasoning(subject: Subject, asked: Exchange) -> bool:
+    """Whether the model reasoned, by its own words or by what leaked of them."""
     words = await subject.words(asked) or asked.text
     return f"{CHANNEL_OPEN}thought\n" in words or words.startswith("thought\n")
 

@@ -83,7 +83,7 @@ def failed(says: str, remedy: str) -> Finding:
     return Finding("fail", says, remedy)
 
 
-# --- what is asked -------------------------------------------------------------------------------
+# --- what is asked --------------------------------------------------------------------------------
 
 _CHAT: Final = "/v1/chat/completions"
 _ATTEMPTS: Final = 6
@@ -147,7 +147,7 @@ class Exchange:
 
     @property
     def reasoning(self) -> str:
-        """All that came as thought."""
+        """All that came as reasoning."""
         return "".join(self.reply.reasoning)
 
 
@@ -237,9 +237,9 @@ class Subject:
         Args:
             text: What the user says.
             tools: On offer.
-            choice: With it the request brings the grammar of the tools along.
+            choice: What may be called; the request then brings the grammar of the tools along.
             stream: Whether the reply is to come in pieces.
-            max_tokens: Of the reply.
+            max_tokens: Most tokens of the reply.
             thinking: Whether the model is to think first.
             extra: Further fields of the request, over its own.
         """
@@ -270,9 +270,9 @@ class Subject:
         Args:
             messages: The conversation.
             tools: On offer.
-            choice: With it the request brings the grammar of the tools along.
+            choice: What may be called; the request then brings the grammar of the tools along.
             stream: Whether the reply is to come in pieces.
-            max_tokens: Of the reply.
+            max_tokens: Most tokens of the reply.
             thinking: Whether the model is to think first.
             extra: Further fields of the request, over its own.
             without: Fields that are not sent.

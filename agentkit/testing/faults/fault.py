@@ -1,14 +1,63 @@
-"""What a fault is: a name, a sentence, and a change to a reply or to its delivery."""
+"""What a fault is: a name, a sentence, and a change to a reply or to its delivery.
+
+A `Delivery` is plain data: what goes over the wire, in which pieces, and how it ends. The server
+writes it; nothing here touches a socket.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-from agentkit.testing.faults.delivery import Delivery
 from agentkit.testing.faults.served import Served
+
+End: TypeAlias = Literal[
+    "complete",  # the body ends as HTTP wants it, whether or not its content does
+    "close",  # the connection is closed in the middle
+    "reset",  # the connection is reset (TCP RST)
+    "stall",  # nothing more comes until the client leaves
+    "pings",  # only keep-alive comments come until the client leaves
+    "restart",  # reset, and nobody listens for `down` seconds
+]
+
+_SSE: Final = {"content-type": "text/event-stream; charset=utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One HTTP response, as it is to go over the wire.
+
+    Attributes:
+        body: Pieces, each written by itself.
+        status: HTTP status; None ends the connection without even a status line.
+        headers: The response's headers.
+        end: How it ends after the last piece.
+        pause: Seconds before each piece.
+        down: Seconds that nobody listens, with the end `restart`.
+    """
+
+    body: tuple[bytes, ...] = ()
+    status: int | None = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: _SSE)
+    end: End = "complete"
+    pause: float = 0.0
+    down: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.body))
+
+    def cut(self, at: int, end: End = "complete") -> Delivery:
+        """The first `at` bytes of the body, ending so."""
+        kept: list[bytes] = []
+        for piece in self.body:
+            kept.append(piece[:at])
+            at -= len(kept[-1])
+        return replace(self, body=tuple(filter(None, kept)), end=end)
+
 
 ChangeReply: TypeAlias = Callable[[Served], Served]
 ChangeDelivery: TypeAlias = Callable[[Delivery, float], Delivery]
@@ -17,10 +66,6 @@ ChangeDelivery: TypeAlias = Callable[[Delivery, float], Delivery]
 
 def _same_reply(reply: Served) -> Served:
     return reply
-
-
-def _same_delivery(delivery: Delivery, _place: float) -> Delivery:
-    return delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +82,7 @@ class Fault:
     name: str
     what: str
     reply: ChangeReply = _same_reply
-    delivery: ChangeDelivery = _same_delivery
+    delivery: ChangeDelivery = lambda delivery, _place: delivery
 
     @property
     def side(self) -> Literal["model", "server"]:

@@ -123,9 +123,9 @@ def _native(reply: Served) -> str:
     calls = [native_call(call) for call in reply.calls]
     if None in calls:
         return ""
-    thought = f"{tokens.CHANNEL_OPEN}thought\n{plain(reply.reasoning)}{tokens.CHANNEL_CLOSE}"
+    reasoning = f"{tokens.CHANNEL_OPEN}thought\n{plain(reply.reasoning)}{tokens.CHANNEL_CLOSE}"
     stop = tokens.RESPONSE_OPEN if reply.calls else tokens.TURN_CLOSE
-    parts = [thought if reply.reasoning else "", plain(reply.text), *filter(None, calls)]
+    parts = [reasoning if reply.reasoning else "", plain(reply.text), *filter(None, calls)]
     return "".join([*parts, "" if reply.cut else stop])
 
 
@@ -233,8 +233,8 @@ def _choices(reply: Served, head: JsonObject, ids: list[int]) -> Iterator[JsonOb
 
 def _deltas(reply: Served, head: JsonObject) -> Iterator[JsonObject]:
     """A call's first chunk names it, later ones bring its arguments."""
-    for thought in re.findall(r"\S*\s*", reply.reasoning)[:-1]:
-        yield {"reasoning": thought}
+    for piece in re.findall(r"\S*\s*", reply.reasoning)[:-1]:
+        yield {"reasoning": piece}
     for text in re.findall(r"\S*\s*", reply.text)[:-1]:
         yield {"content": text}
     for index, call in enumerate(reply.calls):

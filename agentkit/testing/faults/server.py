@@ -1,26 +1,30 @@
 """`FaultServer`: a model server on loopback that answers from a script, and misbehaves on request.
 
-Real HTTP over real sockets, so that everything between an agent and the wire is under test. It
-works in threads of its own: the same server serves asyncio, trio and plain code.
+Real HTTP over real sockets, so that everything between an agent and the wire is under test. Bodies
+are sent with chunked transfer coding, so that a clean end and a broken one differ on the wire as
+they do with a real server. It works in threads of its own: the same server serves asyncio, trio and
+plain code.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import select
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from io import BufferedReader
 from typing import Any, Final, TypeAlias
 
 from agentkit.messages import JsonObject
 from agentkit.models.control import PROBE, forced_code, is_probe
 from agentkit.testing.faults.catalogue import find_fault
-from agentkit.testing.faults.delivery import Delivery, deliver
-from agentkit.testing.faults.fault import Damaged, Fault
+from agentkit.testing.faults.fault import Damaged, Delivery, Fault
 from agentkit.testing.faults.served import (
     Served,
     ServedCall,
@@ -44,6 +48,7 @@ the request's body."""
 
 _JSON: Final = {"content-type": "application/json"}
 _VERSION: Final = "0.32.0"
+_PING_EVERY: Final = 0.02  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class FaultServer:
         then: Answers whatever comes after the script.
         faults: Faults, or their names, that strike at random.
         rate: How likely one strikes a sound reply, 0 to 1.
-        seed: Of everything random.
+        seed: Seeds everything random.
         max_model_len: Tokens of the window; only announced, not enforced.
         first: What other paths, such as `/v1/models`, answer before they behave.
 
@@ -286,7 +291,7 @@ class FaultServer:
         return Damaged((self._random.choice(fitting),), reply) if fitting else reply
 
     def _side(self, request: _Request) -> Delivery:
-        """Everything but chat completions."""
+        """What answers a request that is none for a chat completion."""
         if waiting := self._first.get(request.path):
             return waiting.pop(0)
         match request.method, request.path:
@@ -342,3 +347,54 @@ def _read(reader: BufferedReader) -> _Request | None:
         if len(body) == length:
             return _Request(method, path.partition("?")[0], json.loads(body or b"{}"))
     return None
+
+
+# --- the wire -------------------------------------------------------------------------------------
+
+
+def deliver(delivery: Delivery, link: socket.socket, closing: threading.Event) -> bool:
+    """Writes it; returns whether the connection can serve another request.
+
+    Raises:
+        OSError: The client has gone.
+    """
+    if delivery.status is not None:
+        link.sendall(_head(delivery.status, delivery.headers))
+        if not delivery.pause:  # one write: each is a chunk of its own all the same
+            link.sendall(b"".join(map(_chunk, delivery.body)))
+        for piece in delivery.body if delivery.pause else ():
+            if closing.wait(delivery.pause):
+                return False
+            link.sendall(_chunk(piece))
+    match delivery.end:
+        case "complete" if delivery.status is not None:
+            link.sendall(b"0\r\n\r\n")
+            return True
+        case "reset" | "restart":
+            # Lingering for 0 seconds makes close() send RST instead of FIN.
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        case "stall":
+            _until_left(link, closing, ping=False)
+        case "pings":
+            _until_left(link, closing, ping=True)
+        case _:
+            pass
+    return False
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "server: agentkit-faults"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "transfer-encoding: chunked", "", ""]).encode()
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def _until_left(link: socket.socket, closing: threading.Event, *, ping: bool) -> None:
+    while not closing.is_set():
+        if select.select([link], [], [], _PING_EVERY)[0] and not link.recv(65536):
+            return
+        if ping:
+            link.sendall(_chunk(b": ping\n\n"))

@@ -1,23 +1,29 @@
 """The scenario table: bad days of a local model and its server, each with its ending.
 
 The endings were written before the code that brings them about. The tests, `agentkit faults run`
-and `make soak PART=faults` play the same table.
+and `make soak PART=faults` play the same table. No agent needs it: it is what agents are tried by.
 """
 
-from agentkit.testing.scenarios.call_table import CALL_SCENARIOS
+from agentkit.testing.scenarios.model_table import CALL_SCENARIOS, REPLY_SCENARIOS
 from agentkit.testing.scenarios.play import Outcome, play, play_all
-from agentkit.testing.scenarios.reply_table import REPLY_SCENARIOS
-from agentkit.testing.scenarios.scenario import Ending, Scenario, answers, fails, stops
-from agentkit.testing.scenarios.server_table import SERVER_SCENARIOS
-from agentkit.testing.scenarios.tool_table import TOOL_SCENARIOS
-from agentkit.testing.scenarios.world import Errand, World, clerk
+from agentkit.testing.scenarios.scenario import (
+    Ending,
+    Scenario,
+    Task,
+    World,
+    answers,
+    clerk,
+    fails,
+    stops,
+)
+from agentkit.testing.scenarios.server_table import SERVER_SCENARIOS, TOOL_SCENARIOS
 
 __all__ = [
     "SCENARIOS",
     "Ending",
-    "Errand",
     "Outcome",
     "Scenario",
+    "Task",
     "World",
     "answers",
     "clerk",

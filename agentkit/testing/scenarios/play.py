@@ -1,8 +1,14 @@
-"""Plays scenarios against a real agent and a real (faulty) server, and compares the endings."""
+"""Plays scenarios against a real agent and a real (faulty) server, and compares the endings.
+
+In: scenarios. Out: an `Outcome` for each, with everything that is not as the table has it, and what
+is wrong with any history or request, however bad the day was. The latter is written against the
+rules of the chat template and of vLLM, not against the loop.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterable
+import json
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import coroutine
 from typing import Any, TypeVar
@@ -13,15 +19,14 @@ import anyio.to_thread
 from agentkit.agent import Agent
 from agentkit.errors import AgentKitError
 from agentkit.events import Event, RunFinished, RunResult, StepRestarted, TextDelta
+from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import JsonObject, Message, StopReason
 from agentkit.models import VLLMModel
 from agentkit.policy import Deny
-from agentkit.schema.phrases import many
 from agentkit.testing.faults import FaultServer
-from agentkit.testing.scenarios.scenario import Scenario
-from agentkit.testing.scenarios.validity import history_problems, request_problems
-from agentkit.testing.scenarios.world import World, clerk
+from agentkit.testing.scenarios.scenario import Scenario, World, clerk
+from agentkit.wording import pluralize
 
 _GRACE = 5.0
 """Seconds that a busy machine may take to notice that a clock ran out or a client has gone."""
@@ -160,7 +165,7 @@ class _Stage:
             approve=(lambda _approval: Deny("not today")) if scenario.denied else None,
             observers=[self._watch],
         )
-        running = self._drain(agent) if self.stream else agent.run(scenario.errand.question)
+        running = self._drain(agent) if self.stream else agent.run(scenario.task.question)
         try:
             if self.cancel_await:
                 await cancelled_at(running, self.cancel_await, self.scope.cancel)
@@ -172,7 +177,7 @@ class _Stage:
                 self.outcome.problems.append(f"{self.outcome.error} carries no partial result")
 
     async def _drain(self, agent: Agent) -> None:
-        events = agent.stream(self.scenario.errand.question)
+        events = agent.stream(self.scenario.task.question)
         try:
             async for _ in events:
                 pass
@@ -198,7 +203,7 @@ class _Stage:
         problems = list(outcome.problems)
         if (outcome.stop, outcome.error) != (expected.stop, expected.error):
             problems.append(f"ended with {outcome.ending}, not {expected}")
-        text = scenario.errand.answer if expected.text == "" else expected.text
+        text = scenario.task.answer if expected.text == "" else expected.text
         if text is not None and outcome.output != text:
             problems.append(f"answered {str(outcome.output)[:80]!r}, not {text!r}")
         if scenario.ran is not None and outcome.ran != scenario.ran:
@@ -223,7 +228,7 @@ class _Stage:
         if self.result.stop_reason == "answer" and (is_blank(output) or wrong_form(output, names)):
             problems.append("the answer is none: it is blank, or a call in a wrong form")
         if not await anyio.to_thread.run_sync(server.wait_idle, _GRACE):
-            problems.append(f"the server still works on {many(server.running, 'request')}")
+            problems.append(f"the server still works on {pluralize(server.running, 'request')}")
         if self.result.stop_reason == "cancelled":
             problems += await self._go_on(server, model, self.result.messages)
         return problems
@@ -232,11 +237,11 @@ class _Stage:
         self, server: FaultServer, model: VLLMModel, history: tuple[Message, ...]
     ) -> list[str]:
         """After a cancellation the tools know, and the same model can continue the conversation."""
-        errand = self.scenario.errand
-        server.behave(clerk(errand))
+        task = self.scenario.task
+        server.behave(clerk(task))
         agent = Agent(model, tools=World().tools(self.scenario.tools), observers=())
-        result = await agent.run(f"Once more: {errand.question}", history=history)
-        problems = [] if result.said == errand.answer else ["cannot be continued"]
+        result = await agent.run(f"Once more: {task.question}", history=history)
+        problems = [] if result.said == task.answer else ["cannot be continued"]
         if self.world.ran.count("waits()") != self.world.told.count("waits"):
             problems.append("a cancelled tool was not told")
         return problems
@@ -276,3 +281,79 @@ def cancelled_at(
             answer = yield wanted
         except BaseException as thrown:  # noqa: BLE001 - handed into the coroutine
             error = thrown
+
+
+# --- what must hold however bad the day was -------------------------------------------------------
+
+
+def history_problems(messages: Sequence[Message]) -> list[str]:
+    """Each call answered once, in order, by its own id; ids unique; no text beside calls."""
+    return list(_history(messages))
+
+
+def _history(messages: Sequence[Message]) -> Iterator[str]:
+    open_ids: list[str] = []
+    seen: set[str] = set()
+    for position, message in enumerate(messages):
+        if message.role == "tool":
+            if not open_ids or open_ids.pop(0) != message.call_id:
+                yield f"message {position}: the result of {message.call_id!r} is out of place"
+            continue
+        if open_ids:
+            yield f"message {position}: the calls {open_ids} have no results"
+            open_ids = []
+        if message.role == "assistant" and message.tool_calls:
+            open_ids = [call.id for call in message.tool_calls]
+            if message.content is not None:
+                yield f"message {position}: text beside calls"
+            if repeated := seen.intersection(open_ids) or len(set(open_ids)) < len(open_ids):
+                yield f"message {position}: ids used twice: {repeated}"
+            seen.update(open_ids)
+    if open_ids:
+        yield f"the calls {open_ids} have no results"
+
+
+def request_problems(body: JsonObject) -> list[str]:
+    """What the template or the server would choke on."""
+    return list(_request(body))
+
+
+def _request(body: JsonObject) -> Iterator[str]:
+    if body.get("tools") and body.get("response_format"):
+        yield "tools beside response_format: the model could not call a tool"
+    if sum(m["role"] == "user" for m in body["messages"]) != 1:
+        yield "a user message in the middle of the loop: it voids the prefix cache and thoughts"
+    waiting: list[str] = []
+    for message in body["messages"]:
+        if message["role"] == "tool":
+            if not waiting or waiting.pop(0) != message["tool_call_id"]:
+                yield f"the result of {message['tool_call_id']!r} is out of place"
+        elif waiting:
+            yield f"no result for {waiting}"
+        for call in message.get("tool_calls") or ():
+            waiting.append(call["id"])
+            yield from _call_problems(message, call)
+        if message["role"] != "system" and _shows_syntax(str(message.get("content"))):
+            yield f"control tokens in the content of a {message['role']} message"
+    if waiting:
+        yield f"no result for {waiting}"
+
+
+def _call_problems(message: JsonObject, call: JsonObject) -> Iterator[str]:
+    if message["content"] is not None:
+        yield "text beside calls"
+    try:
+        arguments = json.loads(call["function"]["arguments"], parse_constant=_refuse)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        yield f"the arguments of {call['id']!r} are no JSON object"
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _shows_syntax(text: str) -> bool:
+    """Whether control tokens stand in a text."""
+    return any(literal in text for literal in CONTROL_LITERALS)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import TypeAlias
 
-from agentkit.trace.printable import printable
+from agentkit.wording import printable
 
 _MOST_TEXT = 200_000
 """Characters of one text: a page with more opens slowly, and nobody reads it there."""
@@ -82,15 +82,16 @@ def document(
     """A page as text.
 
     Args:
-        title: Of the window.
+        title: The title of the window.
         body: What is shown.
         styles: CSS texts.
         scripts: JavaScript texts, run at the end.
         allowed: Further styles and scripts, those of documents that this one shows within it.
     """
-    hashes = {kind: " ".join(map(_hash, (*own, *allowed))) for kind, own in _kinds(styles, scripts)}
+    style_hashes = " ".join(map(_hash, (*styles, *allowed)))
+    script_hashes = " ".join(map(_hash, (*scripts, *allowed)))
     policy = (
-        f"default-src 'none'; style-src {hashes['style']}; script-src {hashes['script']}; "
+        f"default-src 'none'; style-src {style_hashes}; script-src {script_hashes}; "
         "base-uri 'none'; form-action 'none'"
     )
     head = [
@@ -120,11 +121,7 @@ def facts(*entries: tuple[str, str, str]) -> Html:
     return el("dl", *tiles, cls="facts")
 
 
-def _kinds(styles: Sequence[str], scripts: Sequence[str]) -> Iterable[tuple[str, Sequence[str]]]:
-    return (("style", styles), ("script", scripts))
-
-
 def _hash(content: str) -> str:
-    """As a content security policy names an inline style or script (CSP Level 3)."""
+    """The name of an inline style or script in a content security policy (CSP Level 3)."""
     digest = hashlib.sha256(content.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -27,12 +27,9 @@ from agentkit.messages import (
     UserMessage,
     text_of,
 )
-from agentkit.schema.phrases import many
 from agentkit.trace.page.html import Html, base_style, document, el, facts, join
-from agentkit.trace.printable import moment
-from agentkit.trace.recording import Asked, Part, Ran, Step
-
-__all__ = ["document", "page_of", "page_script", "page_style"]
+from agentkit.trace.recording import Asked, Part, Step, ToolRun
+from agentkit.wording import moment, pluralize
 
 _OPEN_ALL = 12
 """Steps that a page shows opened; of more it shows the list."""
@@ -42,8 +39,8 @@ def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
     """The page of a run.
 
     Args:
-        parts: Of the run, as `parts_of` reads them.
-        damage: Of its record.
+        parts: The parts of the run, as `parts_of` reads them.
+        damage: What its record has lost.
     """
     title = f"{parts[0].started.run_id} · agentkit"
     body = _body(parts, place(parts), damage)
@@ -85,7 +82,14 @@ def _body(
         if number and each.part != placed[number - 1].part:
             yield el("p", "The run went on here.", cls="soft")
         yield step_section(each, open_=len(placed) <= _OPEN_ALL)
-    yield _footer()
+    keys = {
+        "j": "next step",
+        "k": "step before",
+        "e": "next failure",
+        "o": "open or close all",
+        "t": "thoughts",
+    }
+    yield el("footer", el("p", *(join([el("kbd", k), f" {what}  "]) for k, what in keys.items())))
 
 
 def _header(parts: Sequence[Part]) -> Html:
@@ -112,7 +116,7 @@ def _facts(parts: Sequence[Part], placed: Sequence[Placed], failures: int) -> Ht
     return facts(
         ("end", result.stop_reason if result is not None else "unfinished", ""),
         ("steps", f"{len(placed):,}", ""),
-        ("tool calls", f"{calls:,}", many(failures, "failure") if failures else ""),
+        ("tool calls", f"{calls:,}", pluralize(failures, "failure") if failures else ""),
         ("seconds", f"{seconds:.1f}", ""),
         ("tokens in", f"{usage.input_tokens:,}", f"{cached:.0%} cached"),
         ("tokens out", f"{usage.output_tokens:,}", f"{usage.reasoning_tokens:,} of thought"),
@@ -138,13 +142,6 @@ def _end(part: Part) -> Html:
         el("pre", output) if output else None,
         cls=f"end{style}",
     )
-
-
-def _footer() -> Html:
-    keys = (("j", "next step"), ("k", "step before"), ("e", "next failure"))
-    more = (("o", "open or close all"), ("t", "thoughts"))
-    shown = [join([el("kbd", key), f" {what}  "]) for key, what in (*keys, *more)]
-    return el("footer", el("p", *shown))
 
 
 def _resource(name: str) -> str:
@@ -200,7 +197,15 @@ def timeline(parts: Sequence[Part], placed: Sequence[Placed]) -> Html:
     """
     clock = _Clock(parts)
     scale = _WIDTH / max(clock.total, 1e-6)
-    rows = [el("g", *(_bar(b, 0, scale) for b in _model_bars(placed, clock)))]
+    models: list[Html] = []
+    for each in placed:
+        for asked in each.step.asked:
+            end = clock.at(each.part, asked.time)
+            seconds = asked.called.seconds
+            title = f"step {each.step.number}: model, {seconds:.2f} s"
+            bar = _Bar(max(0.0, end - seconds), end, "model", title, each.anchor)
+            models.append(_bar(bar, 0, scale))
+    rows = [el("g", *models)]
     free: list[float] = []
     for bar in sorted(_tool_bars(placed, clock), key=lambda bar: bar.begin):
         lane = next((n for n, end in enumerate(free) if end <= bar.begin), len(free))
@@ -255,17 +260,6 @@ class _Clock:
 
     def at(self, part: int, time: float) -> float:
         return self._before[part] + max(0.0, time - self._begins[part])
-
-
-def _model_bars(placed: Sequence[Placed], clock: _Clock) -> list[_Bar]:
-    bars: list[_Bar] = []
-    for each in placed:
-        for asked in each.step.asked:
-            end = clock.at(each.part, asked.time)
-            seconds = asked.called.seconds
-            title = f"step {each.step.number}: model, {seconds:.2f} s"
-            bars.append(_Bar(max(0.0, end - seconds), end, "model", title, each.anchor))
-    return bars
 
 
 def _tool_bars(placed: Sequence[Placed], clock: _Clock) -> list[_Bar]:
@@ -410,7 +404,7 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
         yield el("p", tag, f" {compacted.reason}")
         cleared, dropped = ", ".join(compacted.cleared), compacted.dropped
         if cleared or dropped:
-            left_out = f"{many(dropped, 'message')} left out" if dropped else ""
+            left_out = f"{pluralize(dropped, 'message')} left out" if dropped else ""
             stubs = f"results sent as stubs: {cleared}" if cleared else ""
             yield el("p", "; ".join(filter(None, (stubs, left_out))), cls="soft")
     reasons = [restart.reason for restart in step.restarts]
@@ -433,10 +427,10 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
 def _sent(asked: Asked, *, whole: bool) -> Html:
     called = asked.called
     new = asked.request.messages if whole else asked.request.messages[called.same :]
-    told = f"{many(len(asked.request.messages), 'message')} sent, {len(new)} new"
+    told = f"{pluralize(len(asked.request.messages), 'message')} sent, {len(new)} new"
     parts = [el("summary", told, cls="soft"), _settings(asked)]
     if called.tools:
-        names = many(len(called.tools), "tool")
+        names = pluralize(len(called.tools), "tool")
         tools = [
             el(
                 "details",
@@ -528,7 +522,7 @@ def _reply(asked: Asked) -> Iterator[Html]:
         yield el("p", el("span", f"the reply ended: {response.finish_reason}", cls="tag bad"))
 
 
-def _call(ran: Ran) -> Html:
+def _call(ran: ToolRun) -> Html:
     parts: list[Html | None] = [
         el("h3", el("code", ran.call.name), " ", *_call_marks(ran)),
         el("pre", json_of(ran.call.arguments)) if ran.call.arguments else None,
@@ -543,9 +537,14 @@ def _call(ran: Ran) -> Html:
         for repair in ran.repairs
     ]
     if ran.asked is not None:
-        parts.append(el("p", *_decision(ran)))
+        decided = ran.decided
+        said = decided.decision if decided else "nobody decided"
+        reason = f": {decided.reason}" if decided and decided.reason else ""
+        target = [" on ", el("code", ran.asked.target)] if ran.asked.target else []
+        tag = el("span", f"a person was asked: {said}", cls="tag warn")
+        parts.append(el("p", tag, reason, *target))
     if ran.progress:
-        progress = el("summary", many(len(ran.progress), "report"), cls="soft")
+        progress = el("summary", pluralize(len(ran.progress), "report"), cls="soft")
         parts.append(el("details", progress, el("pre", "\n".join(ran.progress))))
     if ran.end is not None:
         parts.append(el("pre", _content(ran.end.result.content)))
@@ -555,7 +554,7 @@ def _call(ran: Ran) -> Html:
     return el("div", *parts, cls="call bad" if ran.failed else "call")
 
 
-def _call_marks(ran: Ran) -> Iterator[Html]:
+def _call_marks(ran: ToolRun) -> Iterator[Html]:
     if ran.end is None:
         if not ran.waits:
             yield el("span", "no result", cls="tag bad")
@@ -569,16 +568,8 @@ def _call_marks(ran: Ran) -> Iterator[Html]:
     if result.attempts > 1:
         yield el("span", f"{result.attempts} attempts", cls="tag warn")
     if spent is not None:
-        told = f" sub-agents: {many(spent.steps, 'step')}, {_tokens(spent.usage)}"
+        told = f" sub-agents: {pluralize(spent.steps, 'step')}, {_tokens(spent.usage)}"
         yield el("span", told, cls="number")
-
-
-def _decision(ran: Ran) -> Sequence[Html | str]:
-    decided = ran.decided
-    said = decided.decision if decided else "nobody decided"
-    reason = f": {decided.reason}" if decided and decided.reason else ""
-    target = [" on ", el("code", ran.asked.target)] if ran.asked and ran.asked.target else []
-    return [el("span", f"a person was asked: {said}", cls="tag warn"), reason, *target]
 
 
 def _tokens(usage: Usage) -> str:

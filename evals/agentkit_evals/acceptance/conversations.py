@@ -15,7 +15,7 @@ import anyio
 from agentkit import AgentKitError, tool
 from agentkit.events import PromptTokens
 from agentkit.messages import Message
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 from agentkit_evals.acceptance.bench import Bench
 from agentkit_evals.acceptance.models import CountedFirst
 from agentkit_evals.acceptance.record import Outcome, Part, Row, worst
@@ -104,7 +104,7 @@ async def converse(
                 await _play(bench, conversation)
             except AgentKitError as error:
                 conversation.failure = f"{type(error).__name__}: {error}"
-            tell(f"conversation {number}: {many(len(conversation.prompts), 'prompt')}")
+            tell(f"conversation {number}: {pluralize(len(conversation.prompts), 'prompt')}")
 
     with anyio.move_on_after(seconds):
         async with anyio.create_task_group() as group:
@@ -143,7 +143,9 @@ def conversations_part(played: Sequence[Conversation], wanted: int, seconds: flo
     whole = sum(prompt.counted for prompt in prompts)
     before = sum(each.known_before for each in played)
     outcomes = list(_judged(played, wanted, again=cached / before if before else 0.0))
-    says = f"{len(counted) - len(wrong)} of {many(len(prompts), 'prompt')} counted to the token"
+    says = (
+        f"{len(counted) - len(wrong)} of {pluralize(len(prompts), 'prompt')} counted to the token"
+    )
     if before:
         says += f", {cached / before:.0%} of what was sent before came from the cache"
     return Part(
@@ -173,7 +175,7 @@ def _judged(
     prompts = [prompt for each in played for prompt in each.prompts]
     done = [each for each in played if len(each.turns) == len(_QUESTIONS)]
     if failures := [each for each in played if each.failure]:
-        yield "failed", f"{many(len(failures), 'conversation')} failed: {failures[0].failure}"
+        yield "failed", f"{pluralize(len(failures), 'conversation')} failed: {failures[0].failure}"
     elif len(done) < wanted:
         yield "warned", f"{len(done)} of {wanted} conversations were done in time"
     if any(each.wrong for each in played):

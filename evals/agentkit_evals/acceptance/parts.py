@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from agentkit.schema.phrases import many
 from agentkit.serving.doctor import Diagnosis, Finding
+from agentkit.wording import pluralize
 from agentkit_evals.acceptance.bench import Played, Verdict
 from agentkit_evals.acceptance.record import MORE_TIME, Cell, Outcome, Part, Row, worst
 from agentkit_evals.core import TrialResult
@@ -36,14 +36,14 @@ def doctor_part(diagnosis: Diagnosis, late: str, seconds: float) -> Part:
     Args:
         diagnosis: As far as it came.
         late: Why it is not whole; empty if it is.
-        seconds: That it took.
+        seconds: How long it took.
     """
     outcomes: dict[str, Outcome] = {"pass": "passed", "warn": "warned", "fail": "failed"}
     found = diagnosis.findings
     counts = {verdict: sum(each.verdict == verdict for each in found) for verdict in outcomes}
     bad = [each.probe for each in found if each.verdict == "fail"]
     doubtful = [each.probe for each in found if each.verdict == "warn"]
-    says = f"{counts['pass']} of {many(len(found), 'probe')} pass"
+    says = f"{counts['pass']} of {pluralize(len(found), 'probe')} pass"
     if bad:
         says += f"; fails: {', '.join(bad)}"
     if doubtful:
@@ -135,14 +135,14 @@ def bfcl_part(
 
     Args:
         found: The run's report.
-        results: Of its trials.
-        seconds: That it took.
+        results: Results of its trials.
+        seconds: How long it took.
         demonstration: Whether its score means nothing, however low.
     """
     floor = found.floor.share if found.floor else None
     value = found.score.value if found.score else None
     outcomes = list(_judged(found, value, None if demonstration else floor))
-    scored = f"{_percent(value)} of {many(found.graded, 'case')} passed"
+    scored = f"{_percent(value)} of {pluralize(found.graded, 'case')} passed"
     says = f"{scored}; an agent that does nothing passes {_percent(floor)}"
     return Part(
         name="bfcl",
@@ -162,7 +162,7 @@ def _judged(
     lost = sum(found.infrastructure.values())
     if found.infrastructure_share > _MOST_LOST:
         words = next(iter(found.infrastructure_words.values()), "")
-        yield "failed", f"{many(lost, 'case')} without a verdict: {words}"
+        yield "failed", f"{pluralize(lost, 'case')} without a verdict: {words}"
     if found.missing:
         yield "warned", f"{found.missing} not played in time"
     if value is not None and floor is not None and value <= floor:

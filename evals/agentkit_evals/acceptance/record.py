@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from agentkit.gemma4.profiles import profile_for
 from agentkit.messages import JsonObject
 from agentkit.redaction import redacted
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 
 Outcome: TypeAlias = Literal["passed", "warned", "failed", "not run"]
 """`warned` is what agentkit works around, or what a reader should know."""
@@ -74,8 +74,8 @@ class Acceptance:
         window: Tokens of prompt and reply together, if the server says.
         control: What the server can hold calls to.
         template: Which chat template it uses.
-        fingerprint: Of the server's kind, as `agentkit doctor --require` takes it; empty where the
-            examination was not finished.
+        fingerprint: That of the server's kind, as `agentkit doctor --require` takes it; empty
+            where the examination was not finished.
         parts: In the order in which they were played.
     """
 
@@ -117,10 +117,10 @@ class Acceptance:
         for part in self.parts:
             by_outcome.setdefault(part.outcome, []).append(part.title)
         if failed := by_outcome.get("failed"):
-            of = f"{len(failed)} of {many(len(self.parts), 'part')} failed"
+            of = f"{len(failed)} of {pluralize(len(self.parts), 'part')} failed"
             said = f"Not accepted: {of} ({'; '.join(failed)})."
         elif warned := by_outcome.get("warned"):
-            doubts = many(len(warned), "reservation")
+            doubts = pluralize(len(warned), "reservation")
             said = f"Accepted, with {doubts} ({'; '.join(warned)})."
         else:
             said = "Accepted: agents can rely on this server."
@@ -139,7 +139,7 @@ class Acceptance:
         )
 
     def to_json(self) -> JsonObject:
-        """For other programs; `format` is counted up when a member changes its meaning."""
+        """The report for programs; `format` is counted up when a member changes its meaning."""
         return {
             "format": 1,
             "accepted": self.accepted,

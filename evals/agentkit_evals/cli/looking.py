@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 from agentkit_evals.cli.shared import (
     AsJson,
     Folder,
@@ -139,7 +139,7 @@ def view_runs(
         found = view_of(store, *held, most_pages=pages)
         file = output or store.folder / "view.html"
         _write(file, found.html)
-        say(f"{found.pages} of {many(found.trials, 'trial')} can be opened in it")
+        say(f"{found.pages} of {pluralize(found.trials, 'trial')} can be opened in it")
         show(str(file))
         return 0
 

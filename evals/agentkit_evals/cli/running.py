@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from agentkit import ModelSettings
-from agentkit.schema.phrases import many
+from agentkit.wording import pluralize
 from agentkit_evals.ablation import ablated, ablation_json, ablation_table
 from agentkit_evals.cli.shared import (
     AsJson,
@@ -306,7 +306,7 @@ def rescore_run(
         if old.floor().exists:
             await rescore(old.floor(), new.floor())
         if left_out:
-            say(f"{many(left_out, 'trial')} had no end to be graded, and are left out")
+            say(f"{pluralize(left_out, 'trial')} had no end to be graded, and are left out")
         found = report(new)
         show(as_json(found) if as_json_ else as_table(found))
         say(f"kept in {new.folder}")
@@ -367,7 +367,7 @@ class _Hands:
         store.begin(manifest)
         cases = len(manifest.cases)
         say(
-            f"{many(cases, 'case')}: in a comparison, a difference below "
+            f"{pluralize(cases, 'case')}: in a comparison, a difference below "
             f"{100 * detectable(cases):.0f} points is often missed"
         )
         idle = replace(

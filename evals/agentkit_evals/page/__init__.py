@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from agentkit.schema.phrases import many
 from agentkit.trace import TraceError, parts_of, read_file
 from agentkit.trace.page import document, page_of, page_script, page_style
 from agentkit.trace.page.html import Html, el, join
+from agentkit.wording import pluralize
 from agentkit_evals.compare import Comparison, compare, shared_cases
 from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.page.cases import Trials, case_section
@@ -90,7 +90,7 @@ def _body(
     yield el(
         "header",
         el("h1", suite),
-        el("p", f"{many(len(runs), 'run')} · {many(played, 'trial')}", cls="soft"),
+        el("p", f"{pluralize(len(runs), 'run')} · {pluralize(played, 'trial')}", cls="soft"),
     )
     yield el("h2", "Scores", id="scores")
     yield score_chart(runs)
@@ -105,7 +105,7 @@ def _body(
     openable = {name for name, _ in pages}
     yield case_section(runs, trials, openable)
     if len(pages) < played:
-        words = f"{len(pages):,} of {many(played, 'trial')} can be opened here"
+        words = f"{len(pages):,} of {pluralize(played, 'trial')} can be opened here"
         yield el("p", words, cls="soft")
     yield _dialog()
 

@@ -11,7 +11,7 @@ import pytest
 from agentkit.testing import call, damaged, say
 from agentkit.testing.scenarios import Scenario, answers, fails, play, stops
 from agentkit.testing.scenarios.play import cancelled_at
-from agentkit.testing.scenarios.world import SUM
+from agentkit.testing.scenarios.scenario import SUM
 
 GOOD = Scenario(name="good", what="nothing is wrong", ending=answers("of course"))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.testing.scenarios.validity import history_problems, request_problems
+from agentkit.testing.scenarios.play import history_problems, request_problems
 
 ASK = UserMessage("hi")
 CALL = AssistantMessage(None, (ToolCall("call_0", "f"), ToolCall("call_1", "g")))

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
-import shutil
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -147,16 +147,14 @@ def test_the_browser_may_run_our_script_and_style_and_nothing_else(tmp_path: Pat
     assert not re.search(r"https?://|url\(|@import", page.raw["style"] + page.raw["script"])
 
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
+BROWSER = os.environ.get("AGENTKIT_TEST_BROWSER", "")
 QUIET = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
     "--disable-background-networking --disable-component-update --enable-logging=stderr"
 )
 
 
-@pytest.mark.skipif(not BROWSER, reason="there is no Chromium to open a page in")
+@pytest.mark.skipif(not BROWSER, reason="AGENTKIT_TEST_BROWSER names no Chromium to open it in")
 def test_a_browser_finds_nothing_to_complain_of_and_runs_nothing_that_was_said(
     tmp_path: Path,
 ) -> None:

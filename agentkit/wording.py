@@ -1,9 +1,24 @@
-"""Text of models, tools and files, made safe to show."""
+"""Small pieces that sentences for people and models are made with, and text made safe to show."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from unicodedata import category
+
+
+def pluralize(count: float, noun: str) -> str:
+    """`1 step`, `2 steps`, `0.5 seconds`."""
+    number = str(count) if isinstance(count, int) else f"{count:g}"
+    return f"{number} {noun}" if count == 1 else f"{number} {noun}s"
+
+
+def listed(texts: Iterable[str], word: str = "and") -> str:
+    """`a, b and c`."""
+    parts = list(texts)
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {word} {parts[-1]}"
 
 
 def moment(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
