@@ -1,8 +1,10 @@
-"""Small pieces of English that sentences for people and models are made with."""
+"""Small pieces that sentences for people and models are made with, and text made safe to show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+from unicodedata import category
 
 
 def pluralize(count: float, noun: str) -> str:
@@ -17,3 +19,35 @@ def listed(texts: Iterable[str], word: str = "and") -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} {word} {parts[-1]}"
+
+
+def moment(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """A time (seconds since 1970) by the clock on the wall; empty for one that a damaged record
+    makes up.
+    """
+    try:
+        return datetime.fromtimestamp(seconds).strftime(form) if seconds else ""
+    except (OverflowError, OSError, ValueError):
+        return ""
+
+
+def printable(text: str) -> str:
+    """Without the characters by which a model or a file could drive the terminal: controls, and
+    marks that turn the direction of writing. Spaces of every kind and joiners are text.
+    """
+    if text.isprintable():
+        return text
+    return "\n".join(
+        line if line.isprintable() else "".join(map(_harmless, line)) for line in text.split("\n")
+    )
+
+
+def _harmless(character: str) -> str:
+    if character in _HARMLESS or category(character) not in _DRIVING:
+        return character
+    return "�"
+
+
+_DRIVING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_HARMLESS = frozenset("\t\u200c\u200d\u00ad")
+"""The tab, the joiners of Persian, Hindi and emoji, the soft hyphen."""

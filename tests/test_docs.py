@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.docs_runner import blocks_of, missing_links, run_page
 REPO = Path(__file__).parents[1]
 PAGES = [
     REPO / "README.md",
+    REPO / "CONTRIBUTING.md",
+    REPO / "SECURITY.md",
     REPO / "CHANGELOG.md",
     *sorted((REPO / "docs").rglob("*.md")),
     *sorted((REPO / "examples").glob("**/README.md")),
@@ -35,6 +38,18 @@ def test_no_block_is_left_out(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert missing_links(page, REPO) == []
+
+
+OF_TODAY = [
+    page for page in PAGES if page.name != "CHANGELOG.md" and "sample" not in page.parent.parts
+]
+
+
+@pytest.mark.parametrize("page", OF_TODAY, ids=[str(page.relative_to(REPO)) for page in OF_TODAY])
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    folders = "agentkit|benchmarks|docs|evals|examples|soak|tests|tools|training|typing_tests"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text())
+    assert [name for name in named if not (REPO / name).exists()] == []
 
 
 # --- the runner itself -------------------------------------------------------------------------

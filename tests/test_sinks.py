@@ -13,6 +13,7 @@ import pytest
 from tests.sinks import GIVERS, holds, leaks, random_secret
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", GIVERS)
 def test_a_secret_is_registered_where_it_is_given_and_no_sink_holds_it(way: str) -> None:
     secret = random_secret(random.Random(way), way)
@@ -20,12 +21,14 @@ def test_a_secret_is_registered_where_it_is_given_and_no_sink_holds_it(way: str)
     assert anyio.run(leaks, secret) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secret", ['quo"te back\\slash', "x:\"{u{P'+7\\"])
 def test_quotes_and_backslashes_in_a_secret_do_not_hide_it(secret: str) -> None:
     GIVERS["MCP bearer"](secret)
     assert anyio.run(leaks, secret) == []
 
 
+@pytest.mark.slow
 def test_a_value_that_nobody_registered_is_found_in_every_sink() -> None:
     secret = 'never "registered" value €'
     found = anyio.run(leaks, secret)

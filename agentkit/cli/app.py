@@ -15,13 +15,11 @@ import typer
 
 import agentkit
 from agentkit.cli.chat import chat
-from agentkit.cli.doctor import doctor
 from agentkit.cli.faults import faults
-from agentkit.cli.mcp import mcp
 from agentkit.cli.run import resume, run
 from agentkit.cli.runs import list_runs, replay, runs, show, view
-from agentkit.cli.serve import serve
-from agentkit.cli.tools import tools
+from agentkit.cli.serve import doctor, serve
+from agentkit.cli.tools import mcp, tools
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -25,9 +25,8 @@ from agentkit.cli.options import (
     project_tools,
     start_notices,
 )
-from agentkit.cli.people import Ask, Person, asker
 from agentkit.cli.run import instructions_for
-from agentkit.cli.terminal import Printer
+from agentkit.cli.terminal import Ask, Person, Printer, asker
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished
 from agentkit.messages import Message, ModelSettings, dump_messages, load_messages

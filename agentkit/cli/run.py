@@ -37,8 +37,7 @@ from agentkit.cli.options import (
     project_tools,
     start_notices,
 )
-from agentkit.cli.people import Person, asker
-from agentkit.cli.terminal import Printer
+from agentkit.cli.terminal import Person, Printer, asker
 from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted, TextDelta
 from agentkit.journal import RunOpened, SQLiteJournal

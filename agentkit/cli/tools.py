@@ -1,7 +1,8 @@
-"""`agentkit tools`: what a set of tools is, what Gemma sees of it, and running one of them by hand.
+"""`agentkit tools`: what a set of tools is, what Gemma sees of it, and running one of them by hand;
+and `agentkit mcp`, which publishes one to other people's clients.
 
-In: `module:object`, a file or a folder. Out: a list, a report or a tool's result, for people and
-for CI. No model is asked; only `call` runs a tool.
+In: `module:object`, a file or a folder. Out: a list, a report, a tool's result or a server, for
+people and for CI. No model is asked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.options import UsageError, load_file, opened
+from agentkit.cli.options import UsageError, find_source, load_file, opened
 from agentkit.errors import AgentKitError
 from agentkit.exact import InexactError, read_exact
 from agentkit.executors import LocalExecutor
@@ -39,8 +40,8 @@ from agentkit.models import Connection, Timeouts
 from agentkit.models.tokens import prompt_of
 from agentkit.models.transport import Transport
 from agentkit.toolset import RunHandles, Tool, ToolContext, Toolset
-from agentkit.trace import printable
 from agentkit.wire import read_models
+from agentkit.wording import printable
 
 tools = typer.Typer(help="Look at tools, and run one by hand.", no_args_is_help=True)
 
@@ -307,3 +308,54 @@ async def _served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str
             await transport.aclose()
     except AgentKitError as error:
         raise UsageError(f"what the server's template prints is not to be had: {error}") from error
+
+
+# --- to the clients of others ---------------------------------------------------------------------
+
+
+mcp = typer.Typer(help="The Model Context Protocol.", no_args_is_help=True)
+
+
+@mcp.callback()
+def _group() -> None:
+    """The Model Context Protocol."""
+
+
+@mcp.command("serve")
+def serve_tools(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="module:object or file.py:object: a toolset, a function, a list; "
+            "or all of a module.",
+        ),
+    ],
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Streamable HTTP on 127.0.0.1; default: stdio."),
+    ] = None,
+    name: Annotated[str, typer.Option(help="What the server calls itself.")] = "agentkit",
+) -> None:
+    """Publish a toolset as an MCP server until the client goes or Ctrl-C.
+
+    Exit codes: 0 the client went, 2 there are no such tools or the port is taken, 130 stopped by
+    Ctrl-C.
+    """
+    code = 0
+    try:
+        from agentkit.runtime.mcp_server import serve  # noqa: PLC0415 - an extra, and half a second
+
+        source = find_source(target)
+        if port is not None:
+            typer.echo(f"tools at http://127.0.0.1:{port}/mcp until Ctrl-C", err=True)
+        anyio.run(lambda: serve(source, name=name, port=port))
+    except (ImportError, AgentKitError) as error:
+        typer.echo(f"agentkit: {error}", err=True)
+        code = 2
+    except OSError as error:
+        typer.echo(f"agentkit: --port {port}: {error.strerror}", err=True)
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    raise typer.Exit(code)

@@ -23,8 +23,7 @@ from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.logs import get_logger
 from agentkit.mcp.config import Server, Servers, read_config
 from agentkit.mcp.lenient import RAW, output_of
-from agentkit.mcp.link import Connect, Link
-from agentkit.mcp.questions import Questions
+from agentkit.mcp.link import Connect, Link, Questions
 from agentkit.mcp.transports import over_http, over_stdio
 from agentkit.messages import JsonObject
 from agentkit.mistakes import explains

@@ -1,7 +1,7 @@
 """A model server as a child process: started, awaited, and stopped with all of its workers.
 
 In: a command, and whom to tell what is going on. Out: a server that answers, for the length of a
-`with` block. Nothing of it outlives the block or this process (see `agentkit.serving.guard`).
+`with` block. Nothing of it outlives the block or this process (`agentkit.executors.supervisor`).
 """
 
 from __future__ import annotations
@@ -110,7 +110,10 @@ def _await_health(
 ) -> None:
     # trust_env=False: a proxy variable must not come between us and our own child.
     with httpx2.Client(trust_env=False, timeout=5.0) as client:
-        while not _is_healthy(client, url):
+        while True:
+            with contextlib.suppress(httpx2.TransportError):
+                if client.get(url).is_success:
+                    return
             if process.poll() is not None:
                 raise ServerNotReadyError(
                     f"the server ended with exit code {process.returncode} before it answered; "
@@ -125,13 +128,6 @@ def _await_health(
             time.sleep(_POLL_SECONDS)
 
 
-def _is_healthy(client: httpx2.Client, url: str) -> bool:
-    try:
-        return client.get(url).is_success
-    except httpx2.TransportError:
-        return False
-
-
 def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
     """Close the supervisor's input and wait: it ends only when nothing of the server is left."""
     assert process.stdin is not None
@@ -140,7 +136,7 @@ def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
     process.wait(timeout=2 * grace + 10.0)
 
 
-# --- what is going on ---------------------------------------------------------------------------
+# --- what is going on -----------------------------------------------------------------------------
 
 
 Progress = Callable[[str], None]

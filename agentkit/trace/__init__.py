@@ -21,7 +21,6 @@ from agentkit.trace.library import (
     run_file_name,
     runs_directory,
 )
-from agentkit.trace.printable import moment, printable
 from agentkit.trace.recording import (
     Part,
     Recording,
@@ -34,6 +33,7 @@ from agentkit.trace.recording import (
     read_file,
     requests_of,
 )
+from agentkit.wording import moment, printable
 
 Ran = ToolRun
 """The name that `ToolRun` had before; it goes with the next version."""

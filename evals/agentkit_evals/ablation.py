@@ -31,8 +31,8 @@ class Arm:
         run: Its name.
         score: pass^1, where a trial has a verdict.
         invalid: Share of calls that were invalid, where there were calls.
-        seconds: Of a trial, on average.
-        tokens: That the model wrote in a trial, on average.
+        seconds: What a trial takes, on average.
+        tokens: What the model writes in a trial, on average.
         lost: Trials without a verdict.
         score_change: Against all on; None for that one, and where no case has a verdict in both.
         invalid_change: The same of the share of invalid calls, over cases with calls in both.
@@ -116,7 +116,7 @@ def ablation_json(found: Ablated) -> str:
 
 
 def ablation_table(found: Ablated) -> Table:
-    """For a terminal: a line for each run."""
+    """A table for a terminal, with a line for each run."""
     table = Table(box=None, pad_edge=False, title=f"{found.suite}  {found.model}")
     table.add_column("off", no_wrap=True)
     for heading in _HEADINGS:

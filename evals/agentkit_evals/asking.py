@@ -43,7 +43,7 @@ async def ask(
         rules: What it is to do.
         said: The conversation.
         answer: The type of what it is to answer.
-        settings: Of the model.
+        settings: Settings of the model.
 
     Raises:
         SuiteError: It gave no such answer, or cannot read so much.

@@ -27,7 +27,7 @@ class Comparison:
     """A run against the first one, over the cases that both have verdicts on.
 
     Attributes:
-        suite: Of both.
+        suite: The suite of both runs.
         runs: Their names, first and second.
         models: What was tested, first and second.
         cases: How many are compared.
@@ -161,7 +161,7 @@ def comparison_json(found: Sequence[Comparison]) -> str:
 
 
 def comparison_table(found: Sequence[Comparison]) -> Table:
-    """For a terminal."""
+    """The comparisons as a table for a terminal."""
     table = Table(box=None, pad_edge=False, show_header=False, title=found[0].suite)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)

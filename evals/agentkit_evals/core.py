@@ -113,7 +113,7 @@ class Turn:
         tools: The tools of this turn.
         instructions: The system text, where the suite prescribes one.
         history: What was said before, in a trial's first turn.
-        limits: Of this turn; reaching one ends the turn.
+        limits: Limits of this turn; reaching one ends the turn.
         new_conversation: Whether the user begins anew: the agent is told nothing of the turns
             before.
         said_by: Who plays the user; None where the words stand in the suite.
@@ -239,7 +239,7 @@ class Timing:
     """How long the model took in a trial.
 
     Attributes:
-        first_tokens: Of each model call, the seconds until something of the reply was there; a
+        first_tokens: Seconds of each model call until something of the reply was there; a
             reply that came whole has none.
         model: Seconds of all model calls.
     """
@@ -261,7 +261,7 @@ class TrialResult:
         failure: What failed, where no verdict is the suite's own.
         transcript: As far as it got.
         seconds: Wall time; not part of what is compared.
-        timing: Of the model; not part of what is compared.
+        timing: Timing of the model; not part of what is compared.
         worker: Who did it; not part of what is compared.
     """
 

@@ -106,7 +106,7 @@ class InspectLog:
     """A log file of Inspect.
 
     Attributes:
-        name: Of the file; Inspect finds those that begin with a moment.
+        name: Name of the file; Inspect finds those that begin with a moment.
         text: JSON of an `EvalLog`.
     """
 

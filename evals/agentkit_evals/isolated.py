@@ -25,7 +25,7 @@ _PATIENCE = 60.0
 """Seconds on the wall for one answer; the child's own limit of processor time is lower."""
 
 _MOST_BYTES = 64 * 1024 * 1024
-"""Of one answer."""
+"""Most bytes of one answer."""
 
 
 class Child:

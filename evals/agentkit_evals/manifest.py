@@ -28,8 +28,8 @@ class RunManifest:
         cases: Which cases, in the suite's order.
         trials: How often each case is tried.
         seed: All sampling seeds are made of it.
-        limits: Of each trial.
-        tags: Of those cases that have some.
+        limits: Limits of each trial.
+        tags: The tags of each case that has some.
         agentkit: The library's version.
         made_of: Hashes of the sources of the library and of the agent.
     """
@@ -111,7 +111,7 @@ _NAMES: Final = {
     "library_sha256": "agentkit's own source",
     "agent_sha256": "the agent's source",
 }
-"""Of what a manifest holds, as a person says it."""
+"""What a manifest holds, in words for a person."""
 
 
 @cache
@@ -141,8 +141,8 @@ async def planned(
         limit: Only so many cases, the first ones.
         only: Only these cases; a pattern such as `*_1?` names all that it fits.
         trials: How often each case is tried.
-        seed: Of all sampling.
-        limits: Of each trial.
+        seed: Seed of all sampling.
+        limits: Limits of each trial.
         tags: Only cases with one of these.
         shuffle: A seed: the cases are put in an order of chance, so that `limit` draws from all of
             them. The same seed gives the same order, and a higher limit adds to a lower one's.

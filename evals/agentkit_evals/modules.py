@@ -15,8 +15,8 @@ def module_named(name: str) -> ModuleType:
     """The module of a name, or of a Python file.
 
     Args:
-        name: Of a file, if it ends with `.py`. A module is searched in the working directory too,
-            as `python -m` does.
+        name: A module's, or a file's if it ends with `.py`. A module is searched in the working
+            directory too, as `python -m` does.
 
     Raises:
         EvalError: There is none, or it cannot be imported.

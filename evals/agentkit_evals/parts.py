@@ -81,7 +81,6 @@ class _Without:
         return PromptForm(declarations=[tool.declaration for tool in request.tools])
 
     async def count(self, wanted: Count) -> Sequence[int] | None:
-        """As the inner model counts."""
         return await self._inner.count(wanted) if isinstance(self._inner, CountsPrompts) else None
 
     async def aclose(self) -> None:

@@ -192,7 +192,7 @@ def _becomes(changes: dict[str, str | None]) -> Callable[[Project], str | None]:
 
 
 def _answers(answer: str) -> Callable[[Project], str | None]:
-    """That was handed in, once, and no file is touched."""
+    """A check: this answer was handed in, once, and no file was touched."""
 
     def check(project: Project) -> str | None:
         if project.files != FILES:
@@ -218,7 +218,7 @@ def _total_works(project: Project) -> str | None:
 
 
 def _licence_stands(project: Project) -> str | None:
-    """With or without a line break at its end."""
+    """A check: the licence is as it was, with or without a line break at its end."""
     text = "All rights reserved."
     ends = [_becomes({"LICENCE.txt": text + end})(project) for end in ("\n", "")]
     return ends[0] and ends[1]

@@ -47,9 +47,9 @@ async def run_on_ray(
         store: A folder that all nodes see.
         workers: Actors; each takes one processor.
         concurrency: Trials at a time in each.
-        address: Of a running cluster; by default one is started here for as long as this takes.
+        address: Address of a running cluster; by default one is started for as long as this takes.
         which: Trials to play.
-        watcher: Told of each result.
+        watcher: Is told of each result.
 
     Raises:
         EvalError: As `run_local`; or Ray is not installed.

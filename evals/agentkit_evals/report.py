@@ -30,7 +30,7 @@ class Rate:
 
     @property
     def share(self) -> float | None:
-        """As a fraction; None of nothing."""
+        """The count as a fraction; None where there is nothing to count."""
         return self.count / self.of if self.of else None
 
 
@@ -87,7 +87,7 @@ class Report:
         graded: Trials with a verdict.
         missing: Trials that were not played yet.
         infrastructure: Trials without a verdict, by what failed; in no other number here.
-        infrastructure_words: Of each kind of these, what one of them said.
+        infrastructure_words: What one failure of each of these kinds said.
         passed: Trials that passed.
         score: pass^1: the mean over cases of the share of passed trials, with its interval.
         score_at_worst: The same mean if every trial without a verdict had failed.
@@ -105,7 +105,7 @@ class Report:
         steps: Model calls a trial, on average.
         usage: Tokens of all trials.
         times: How long it took.
-        cost: Of all trials, at the prices that were given.
+        cost: What all trials cost at the prices that were given.
     """
 
     suite: str
@@ -198,7 +198,7 @@ def report(store: Store, prices: Prices | None = None) -> Report:
 
 
 def _invalid(results: Iterable[TrialResult]) -> list[tuple[int, int]]:
-    """By case, how many calls were invalid, and of how many."""
+    """How many calls of each case were invalid, and of how many."""
     found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     for result in results:
         calls = result.transcript.calls
@@ -211,7 +211,7 @@ _Verdicts = dict[str, list[bool]]
 
 
 def _by_case(results: Iterable[TrialResult]) -> _Verdicts:
-    """By case, whether each trial passed; one without a verdict did not."""
+    """Whether each trial passed, case by case; one without a verdict did not."""
     found: defaultdict[str, list[bool]] = defaultdict(list)
     for result in results:
         found[result.case].append(result.passed)

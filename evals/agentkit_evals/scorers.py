@@ -219,7 +219,7 @@ class JudgedBy:
         choices: The verdicts that it may give, and what each is worth from 0 to 1; 1 is a pass.
         whole: Whether it sees the whole conversation with all calls and results, and not just what
             the user asked last and what was answered.
-        settings: Of the grader. Default: greedy.
+        settings: Settings of the grader. Default: greedy.
     """
 
     model: Model = field(repr=False)

@@ -20,7 +20,7 @@ class Seen:
         store: Where it is.
         manifest: What it is.
         report: What it came to.
-        results: Of each trial, by case and number, sorted.
+        results: The result of each trial, sorted by case and number.
     """
 
     store: Store

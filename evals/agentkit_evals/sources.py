@@ -60,7 +60,7 @@ def _told(thing: Any) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _source(code: Any) -> str | None:
-    """Of a class or a function's code, which a thousand tasks may share; finding it takes long."""
+    """The source of a class or function; kept, since a thousand tasks may share it."""
     try:
         return inspect.getsource(code)
     except (OSError, TypeError):
@@ -100,4 +100,4 @@ def _sha256(parts: Iterable[str]) -> str:
 
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
-"""In the `repr` of what says nothing of itself, and is another one in each process."""
+"""The address in a `repr` that has nothing else to say; each process has another one."""

@@ -75,7 +75,7 @@ def score(shares: Sequence[float], trials: int) -> Interval:
     much the cases differ (Korn and Graubard, Survey Methodology 24, 1998).
 
     Args:
-        shares: Of passed trials, one for each case.
+        shares: The share of passed trials of each case.
         trials: Verdicts of all these cases together.
 
     Raises:

@@ -168,7 +168,7 @@ class Writer:
     """Appends results to a file of its own.
 
     Args:
-        store: Of a run that was begun.
+        store: The store of a run that was begun.
     """
 
     def __init__(self, store: Store) -> None:

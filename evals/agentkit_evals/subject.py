@@ -37,7 +37,7 @@ class Subject:
     Attributes:
         model: A vLLM server's address, `tiny` for the demonstration model, or a reference.
         model_name: The served name; default: the server's first.
-        settings: Of each step; the seed is the trial's.
+        settings: Settings of each step; the seed is the trial's.
         agent: `module:function`, or `file.py:function`, that makes the agent of a model and a
             `Turn`; default: an `Agent` with the turn's tools and instructions and nothing else.
         off: Parts of agentkit that are switched off.
@@ -72,7 +72,7 @@ class Subject:
             await model.aclose()
 
     async def pinned(self) -> Subject:
-        """With the served name of its model: an address may serve another one tomorrow.
+        """The subject with the name that its model is served by: an address may change hands.
 
         Raises:
             EvalError: As `opened`, or a reference is to play an agent, which it cannot.

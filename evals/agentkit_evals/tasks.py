@@ -82,8 +82,8 @@ class TaskSuite:
     """Tasks as a suite.
 
     Args:
-        name: Of the suite.
-        tasks: With distinct ids.
+        name: Name of the suite.
+        tasks: The tasks; each has an id of its own.
 
     Raises:
         EvalError: Two tasks have the same id.
@@ -97,7 +97,6 @@ class TaskSuite:
 
     @property
     def name(self) -> str:
-        """As given."""
         return self._name
 
     @property

@@ -91,7 +91,7 @@ class ModelUser:
         situation: Who the user is and what it wants, such as "You booked flight LH 400 for
             tomorrow and want to fly a day later. Your booking code is XJ4."
         first: What it says first; without it the model begins.
-        settings: Of the model; the seed is the trial's.
+        settings: Settings of the model; the seed is the trial's.
     """
 
     model: Model = field(repr=False)

@@ -419,6 +419,7 @@ asyncio.new_event_loop().run_until_complete(cell())
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_in_a_notebook_cancels_the_run_that_run_sync_waits_for() -> None:
     with subprocess.Popen([sys.executable, "-c", _NOTEBOOK], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -509,6 +510,7 @@ def adds(exchange: Exchange) -> None:
     (says("It is 3.") if added else asks("add", a=1, b=2))(exchange)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_fifty_concurrent_runs_over_a_real_server() -> None:
     with serving(adds) as server:

@@ -12,6 +12,7 @@ from tests.agent.approving import Ledger, Life, interleaving
 LIVES = 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_every_payment_has_a_decision_of_its_own_and_every_yes_leads_to_one(backend: str) -> None:
     async def main() -> int:

@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 from agentkit import Agent, tool
 from agentkit.cli.app import app
 from agentkit.cli.chat import Chat
-from agentkit.cli.people import Person
-from agentkit.cli.terminal import Printer
+from agentkit.cli.terminal import Person, Printer
 from agentkit.errors import ModelConnectionError
 from agentkit.messages import load_messages, text_of
 from agentkit.policy import Policy, preset

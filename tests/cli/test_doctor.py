@@ -64,6 +64,7 @@ def test_without_an_address_it_looks_at_this_machine(monkeypatch: pytest.MonkeyP
     ]
 
 
+@pytest.mark.slow
 def test_a_run_can_require_the_server_that_it_was_tried_with() -> None:
     with FaultServer(then=say("Hello.")) as server:
         told = json.loads(run(app, ["doctor", server.url, "--json"]).stdout)

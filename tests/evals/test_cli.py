@@ -53,6 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
+@pytest.mark.slow
 def test_a_run_is_reported_listed_and_compared() -> None:
     first = agentkit_eval("run", "project", "-m", "empty", "--name", "first")
     assert first.exit_code == 0, first.output

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 FLOORS = {"schema": 0, "faults": 0, "context": 0, "tiny": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("name", FLOORS)
 async def test_gold_solves_each_task_and_nothing_less_does(name: str, tmp_path: Path) -> None:

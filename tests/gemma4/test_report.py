@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from agentkit.gemma4.report import ToolReport, report
 from agentkit.messages import ToolDefinition
 from tests.schema.corpus import wild
@@ -75,6 +77,7 @@ def test_places_are_written_as_people_write_them() -> None:
     assert not any("/" in place and "$ref" not in place for place in places - {"a/b"})
 
 
+@pytest.mark.slow
 def test_every_tool_of_the_corpus_has_a_report() -> None:
     for definition in wild():
         assert list(report(definition).lines())

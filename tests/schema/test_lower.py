@@ -86,6 +86,7 @@ def test_every_template_prints_the_whole_declaration_and_nothing_else(template: 
         assert body == {"description": declared.description, "parameters": expected}
 
 
+@pytest.mark.slow
 def test_every_node_has_one_type_and_a_description() -> None:
     types = {"string", "number", "integer", "boolean", "array", "object"}
     for tool_ in all_tools():

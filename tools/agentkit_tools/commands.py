@@ -226,7 +226,7 @@ class _Watch:
         self._free = _free_bytes(self._root)
 
     def to_the_end(self, seconds: float, cancelled: Callable[[], bool]) -> Outcome:
-        """Until it ends, or must."""
+        """Wait until the command ends by itself or has to be ended."""
         output = Output(self._bounds.output)
         started = time.monotonic()
         looked = started

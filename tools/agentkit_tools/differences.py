@@ -36,7 +36,7 @@ def difference(before: str, after: str) -> str:
 
 
 def window(line: str, place: int = 0, columns: int = 160) -> str:
-    """As much of a line as is shown, with a place of it in sight; `…` stands for what is not."""
+    """The part of a line that is shown, around a place; `…` stands for what is left out."""
     begin = max(place - columns // 4, 0) if place > columns * 3 // 4 else 0
     shown = visible(line[begin : begin + columns])
     return f"{'…' * bool(begin)}{shown}{'…' * (begin + columns < len(line))}"

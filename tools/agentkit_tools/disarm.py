@@ -41,7 +41,7 @@ def disarmed(root: Root, before: Guarded, after: Guarded) -> list[str]:
     """Sets aside what git would run of the git directories that are new.
 
     Args:
-        root: Of the project.
+        root: Root folder of the project.
         before: What there was when the command began.
         after: What there is now that no process of it is left.
 

@@ -122,7 +122,7 @@ class _Files:
         """Write a whole file, new or instead of the old one.
 
         Args:
-            context: Of the call.
+            context: Context of the call.
             path: Path of the file inside the project.
             content: All of its text.
         """
@@ -160,7 +160,7 @@ class _Files:
         """Replace pieces of a text file. Each old text must be in the file exactly once.
 
         Args:
-            context: Of the call.
+            context: Context of the call.
             path: Path of the file inside the project.
             edits: The replacements; all are done, or none.
         """

@@ -170,7 +170,7 @@ def _alike() -> dict[int, str]:
 
 @cache
 def _tables() -> tuple[str, str, frozenset[str]]:
-    """For a pattern: marks that join the character before, and characters that no NFC text holds.
+    """Tables for a pattern: marks that join the character before, and what no NFC text holds.
 
     Beyond plane 1 only ideographs and variation selectors have any.
     """

@@ -25,7 +25,7 @@ def named_in_settings(text: str, bases: Sequence[str]) -> Iterator[str]:
     words that are files: a filter, a driver or an alias may start them.
 
     Args:
-        text: Of the file.
+        text: The file's text.
         bases: Absolute folders that a path may be relative to.
     """
     lines = (line.partition("=") for line in text.splitlines() if "=" in line)

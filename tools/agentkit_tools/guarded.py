@@ -86,7 +86,7 @@ def guarded(root: Root, *, environments: bool = True, before: Guarded | None = N
     """Looks for everything that commands must leave as it is.
 
     Args:
-        root: Of the project.
+        root: Root folder of the project.
         environments: False leaves virtual environments, and modules in them, open to commands.
         before: What was found before a command ran. What is not among it is looked through to its
             bottom: a command can put one git directory into another.
@@ -375,7 +375,7 @@ def why_not_written(root: Root, relative: str) -> str | None:
     of such a tool, and who decides about that is the policy.
 
     Args:
-        root: Of the project.
+        root: Root folder of the project.
         relative: The file, without links.
     """
     name = posixpath.basename(relative)

@@ -32,7 +32,7 @@ class Helper:
     """A program that is looked for.
 
     Attributes:
-        name: Of its file.
+        name: Name of its file.
         wheel: The distribution on PyPI that brings it.
         says: How its answer to `--version` begins.
     """

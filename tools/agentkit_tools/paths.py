@@ -65,7 +65,7 @@ class Root:
 
     @property
     def descriptor(self) -> int:
-        """Of the directory, open as long as this object lives."""
+        """The directory's descriptor, open as long as this object lives."""
         return self._fd
 
     def relative(self, path: str) -> str:
@@ -174,7 +174,7 @@ class Root:
         """The directory that a file to be written stands in, as a descriptor, and the file's name.
 
         Args:
-            path: Of the file, which need not exist.
+            path: Path of the file, which need not exist.
             create: Make the directories that are missing.
 
         Raises:

@@ -168,6 +168,6 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 
 
 def _plain(text: str) -> str:
-    """As a terminal would leave it: without colours, and each line as it was last drawn."""
+    """The text that a terminal would show: no colours, each line as it was last drawn."""
     text = _ESCAPES.sub("", text).replace("\r\n", "\n")
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))

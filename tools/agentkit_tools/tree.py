@@ -65,7 +65,7 @@ def files_of(root: Root, folder: str = ".") -> Iterator[str]:
     """Paths of regular files, relative to the root, in order; no link is followed.
 
     Args:
-        root: Of the project.
+        root: Root folder of the project.
         folder: Where to begin; the .gitignore files above it count too.
 
     Raises:

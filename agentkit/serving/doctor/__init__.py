@@ -1,7 +1,6 @@
 """Prove that a server is right for agents: `agentkit doctor`."""
 
-from agentkit.serving.doctor.examine import PROBES, Diagnosis, Probe, examine
-from agentkit.serving.doctor.machine import examine_machine
+from agentkit.serving.doctor.examine import PROBES, Diagnosis, Probe, examine, examine_machine
 from agentkit.serving.doctor.subject import Finding, Verdict
 
 __all__ = [

@@ -83,7 +83,7 @@ def failed(says: str, remedy: str) -> Finding:
     return Finding("fail", says, remedy)
 
 
-# --- what is asked -------------------------------------------------------------------------------
+# --- what is asked --------------------------------------------------------------------------------
 
 _CHAT: Final = "/v1/chat/completions"
 _ATTEMPTS: Final = 6

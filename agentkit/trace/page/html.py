@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import TypeAlias
 
-from agentkit.trace.printable import printable
+from agentkit.wording import printable
 
 _MOST_TEXT = 200_000
 """Characters of one text: a page with more opens slowly, and nobody reads it there."""

@@ -45,14 +45,14 @@ from agentkit_evals.subject import Subject
 from agentkit_evals.suites import load_suite
 
 _SHARES: Final = {"doctor": 3, "scenarios": 4, "bfcl": 5, "grammar": 0, "conversations": 3}
-"""Of the time, part by part; the grammar is measured by the doctor."""
+"""Each part's share of the time; the grammar is measured by the doctor."""
 
 _SUITE: Final = "bfcl:multi_turn_base"
 _ORDER: Final = 0
 """Seed of the order in which cases are drawn from all of them: the same ones in each acceptance."""
 
 _SETTINGS: Final = ModelSettings(temperature=0.0, max_tokens=2048)
-"""Of a step of BFCL: room for a thought and a few calls, and an end to a model in a loop."""
+"""Settings of a step of BFCL: room for a thought and a few calls, an end for a model in a loop."""
 
 
 class NoServerError(AgentKitError):
@@ -67,8 +67,8 @@ class Wanted:
         url: The server's address, with or without `/v1`.
         model: The served name; default: the first that the server lists.
         api_key: That the server is asked with.
-        parts: Of `TITLES`. The examination is made in any case: what the others need to know of the
-            server is found out by it.
+        parts: Which of `TITLES` to play. The examination is made in any case: it finds out what the
+            others need to know of the server.
         bfcl_cases: Cases of BFCL.
         conversations: Conversations whose prompts are counted.
         minutes: That all parts may take together; each has its share.
@@ -85,7 +85,7 @@ class Wanted:
     minutes: float = 15.0
 
     def seconds(self, part: str) -> float:
-        """That a part may take."""
+        """The seconds that a part may take."""
         return 60 * self.minutes * _SHARES[part] / sum(_SHARES.values())
 
 

@@ -18,7 +18,7 @@ Verdict: TypeAlias = Literal["right", "absent", "wrong"]
 """`absent` is what a server cannot do and says so."""
 
 SHORT: Final = ModelSettings(max_tokens=160, temperature=0.0, thinking=False)
-"""Of a step of which it does not matter what is said."""
+"""Settings of a step whose words do not matter."""
 
 _STEPS: Final = Limits(steps=3)
 _CLOCKS: Final = Timeouts(first_event=120, idle=60, total=200, retry=5)
@@ -100,7 +100,7 @@ class Played:
     """What came of one scenario.
 
     Attributes:
-        name: Of the scenario, in words.
+        name: The scenario's name, in words.
         asks: What it looks at, in a sentence.
         verdict: What came.
         says: Why it is not right; empty if it is.

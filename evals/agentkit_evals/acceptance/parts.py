@@ -36,7 +36,7 @@ def doctor_part(diagnosis: Diagnosis, late: str, seconds: float) -> Part:
     Args:
         diagnosis: As far as it came.
         late: Why it is not whole; empty if it is.
-        seconds: That it took.
+        seconds: How long it took.
     """
     outcomes: dict[str, Outcome] = {"pass": "passed", "warn": "warned", "fail": "failed"}
     found = diagnosis.findings
@@ -135,8 +135,8 @@ def bfcl_part(
 
     Args:
         found: The run's report.
-        results: Of its trials.
-        seconds: That it took.
+        results: Results of its trials.
+        seconds: How long it took.
         demonstration: Whether its score means nothing, however low.
     """
     floor = found.floor.share if found.floor else None

@@ -74,8 +74,8 @@ class Acceptance:
         window: Tokens of prompt and reply together, if the server says.
         control: What the server can hold calls to.
         template: Which chat template it uses.
-        fingerprint: Of the server's kind, as `agentkit doctor --require` takes it; empty where the
-            examination was not finished.
+        fingerprint: That of the server's kind, as `agentkit doctor --require` takes it; empty
+            where the examination was not finished.
         parts: In the order in which they were played.
     """
 
@@ -139,7 +139,7 @@ class Acceptance:
         )
 
     def to_json(self) -> JsonObject:
-        """For other programs; `format` is counted up when a member changes its meaning."""
+        """The report for programs; `format` is counted up when a member changes its meaning."""
         return {
             "format": 1,
             "accepted": self.accepted,

@@ -24,7 +24,8 @@ from agentkit_evals.core import Case, EvalError, Grade, Session, Suite, Transcri
 from agentkit_evals.isolated import Child
 
 MEMORY: Final = "memory_kv"
-"""As upstream calls it. Its other memories need models that rank texts, or keep one text only."""
+"""Upstream's name of the category. Its other memories need models that rank texts, or keep one
+text only."""
 
 
 class BfclMemorySuite(BfclCategory):

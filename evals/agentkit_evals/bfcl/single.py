@@ -43,7 +43,7 @@ SINGLE: Final = (
     "live_irrelevance",
     "live_relevance",
 )
-"""As upstream calls them."""
+"""Upstream's names of the categories."""
 
 
 class BfclSingleSuite(BfclCategory):

@@ -68,5 +68,4 @@ class _Lenient:
     def call_arguments(
         self, values: Mapping[str, Any], injected: object
     ) -> tuple[list[Any], dict[str, Any]]:
-        """As for any tool of a schema."""
         return self.strict.call_arguments(values, injected)

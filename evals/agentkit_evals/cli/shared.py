@@ -98,7 +98,7 @@ def store_of(folder: Path | None, name: str) -> Store:
 
 
 def say(sentence: str) -> None:
-    """To the person, beside what is asked for."""
+    """Tell the person a sentence on standard error, beside what was asked for."""
     typer.echo(sentence, err=True)
 
 

@@ -41,7 +41,7 @@ class Trials:
         return f"c{self._number[case]}"
 
     def name(self, run: int, result: TrialResult) -> str:
-        """Of a trial, within the page."""
+        """The name of a trial within the page."""
         return f"t{run}-{self._number[result.case]}-{result.trial}"
 
     def kinds(self, case: str) -> Set[str]:
@@ -80,7 +80,7 @@ def case_section(runs: Sequence[Seen], trials: Trials, openable: Set[str]) -> Ht
 
     Args:
         runs: In order.
-        trials: Of these.
+        trials: The trials that are listed.
         openable: Names of trials whose page is in the file.
     """
     tags = {case: tags for run in runs for case, tags in run.manifest.tags.items()}

@@ -64,6 +64,7 @@ def test_a_good_server_is_accepted(tmp_path: Path) -> None:
     assert figures["share of what was sent before"] > 0.5
 
 
+@pytest.mark.slow
 def test_a_bad_server_is_not_and_every_part_says_why(tmp_path: Path) -> None:
     with FaultServer(then=say("Hello."), max_model_len=2048) as server:
         done = accepted(server.url, "--output", str(tmp_path), "--conversations", "1", "--json")
@@ -80,6 +81,7 @@ def test_a_bad_server_is_not_and_every_part_says_why(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_report_tells_nobody_where_the_server_is_or_its_key(tmp_path: Path) -> None:
     with FaultServer(then=say(f"Ask 10.1.2.3 with {KEY}.")) as server:
         secret = server.url.replace("http://", "http://someone:password@")

@@ -74,6 +74,7 @@ def test_a_phrasing_holds_its_placeholder_once_and_nothing_unresolved(intent: st
             assert made.count(placeholders[intent]) == 1
 
 
+@pytest.mark.slow
 def test_held_out_dialogues_use_held_out_names_and_phrasings() -> None:
     questions = [
         str(message.content)
