@@ -20,7 +20,7 @@ from agentkit.cli.options import JournalFile, RunName, UsageError, find_agent
 from agentkit.cli.run import resume
 from agentkit.cli.terminal import print_hanging, print_rows
 from agentkit.errors import AgentKitError
-from agentkit.events import ContextCompacted, ReplyInterrupted
+from agentkit.events import ReplyInterrupted
 from agentkit.events.lines import Values
 from agentkit.journal import Damage, RunSummary
 from agentkit.messages import AssistantMessage, Usage, UserMessage, text_of
@@ -342,8 +342,10 @@ class _Story:
         for compacted in step.compacted:
             tokens = f"{compacted.before:,} → {compacted.after:,} tokens"
             self.line(f"context compacted, {tokens}: {compacted.reason}", "yellow", 2)
-            for line in _cut_from(compacted):
-                self.line(line, "yellow", 4)
+            if compacted.cleared:
+                self.line(f"results sent as stubs: {', '.join(compacted.cleared)}", "yellow", 4)
+            if compacted.dropped:
+                self.line(f"{pluralize(compacted.dropped, 'message')} left out", "yellow", 4)
         if self._full:
             self.wire(step)
         self.reply(step)
@@ -420,14 +422,6 @@ def _place(traceback: str) -> str:
     """Where a tool raised, in a line."""
     places = [row.strip() for row in traceback.splitlines() if row.startswith("  File ")]
     return f"{places[-1]} (--full shows the traceback)" if places else ""
-
-
-def _cut_from(compacted: ContextCompacted) -> Iterator[str]:
-    """What is not sent any more, a line each."""
-    if compacted.cleared:
-        yield f"results sent as stubs: {', '.join(compacted.cleared)}"
-    if compacted.dropped:
-        yield f"{pluralize(compacted.dropped, 'message')} left out"
 
 
 def _failures(step: Step) -> Iterator[tuple[int, str]]:

@@ -47,7 +47,7 @@ _PREVIEW_LINES = 4
 _PREVIEW_COLUMNS = 110
 _RULE = "  │ "
 _TAB = 4
-_PATIENCE = 3.0  # seconds of a failing server before a person is told
+_HICCUP = 3.0  # seconds of a failing server before a person is told
 
 
 class Printer:
@@ -94,12 +94,18 @@ class Printer:
 
     def _notice(self, event: StepRestarted | ContextCompacted) -> None:
         if isinstance(event, ContextCompacted):
-            self.line(_compacted(event), "yellow")
+            gone = [
+                (len(event.cleared), "old result", "cleared"),
+                (event.dropped, "old message", "left out"),
+            ]
+            what = ", ".join(f"{pluralize(n, noun)} {how}" for n, noun, how in gone if n)
+            sizes = f"{event.before} → {event.after} tokens"
+            self.line(f"▤ context {sizes}: {what or 'results shortened'}", "yellow")
             return
         # What was shown is taken back; a short hiccup before anything was shown concerns nobody.
         if self._shown:
             self.line(f"↻ {event.reason}; what was shown of this step is void", "yellow")
-        elif time.monotonic() - self._began > _PATIENCE:
+        elif time.monotonic() - self._began > _HICCUP:
             self.line(f"↻ {event.reason}; trying again", "yellow")
         self._shown = False
 
@@ -149,18 +155,6 @@ class Printer:
         console.file.flush()
         self._open = None if text.endswith("\n") else console
         self._shown = True
-
-
-def _compacted(event: ContextCompacted) -> str:
-    gone = [
-        (len(event.cleared), "old result", "cleared"),
-        (event.dropped, "old message", "left out"),
-    ]
-    what = (
-        ", ".join(f"{pluralize(n, noun)} {how}" for n, noun, how in gone if n)
-        or "results shortened"
-    )
-    return f"▤ context {event.before} → {event.after} tokens: {what}"
 
 
 def _short(value: Any) -> str:

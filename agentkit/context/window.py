@@ -329,7 +329,17 @@ class ContextWindow:
         """Leaves out what is old; None if that would gain too little."""
         limits, entries = self._limits, self._entries
         sizes = self._sizes()
-        stubs = yield from self._stubs(sizes, form)
+        # What each old result may become.
+        made: dict[int, ToolMessage] = {}
+        for at in entries.clearable():
+            message = entries.all[at].message
+            assert isinstance(message, ToolMessage)
+            again = message.name in self._repeatable
+            made[at] = stub(message, sizes[at], repeatable=again)
+        texts = [result_text_of(each, form) for each in made.values()]
+        counts, _ = yield from tokens_of(texts, form)
+        pairs = zip(made.items(), counts, strict=True)
+        stubs = {at: Stub(message, tokens) for (at, message), tokens in pairs}
         chosen = plan(entries, sizes, stubs, tokens=tokens, target=limits.after_compaction)
         must = limits.max_prompt is not None and tokens > limits.max_prompt
         if not must and (tokens - chosen.tokens) * _WORTH_IT < (limits.compact_at or 0):
@@ -355,19 +365,6 @@ class ContextWindow:
         by_place = self._prompt.by_message()
         head = len(self._system)
         return {at: by_place[head + place] for at, place in self._entries.places().items()}
-
-    def _stubs(self, sizes: Mapping[int, int], form: PromptForm) -> Steps[dict[int, Stub]]:
-        """What each old result may become."""
-        made: dict[int, ToolMessage] = {}
-        for at in self._entries.clearable():
-            message = self._entries.all[at].message
-            assert isinstance(message, ToolMessage)
-            again = message.name in self._repeatable
-            made[at] = stub(message, sizes[at], repeatable=again)
-        texts = [result_text_of(each, form) for each in made.values()]
-        counts, _ = yield from tokens_of(texts, form)
-        pairs = zip(made.items(), counts, strict=True)
-        return {at: Stub(message, tokens) for (at, message), tokens in pairs}
 
     def _squeeze(self, excess: int, sizes: Mapping[int, int], form: PromptForm) -> Steps[bool]:
         """Cuts the newest results shorter, the longest ones first; whether any was."""

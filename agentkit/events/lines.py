@@ -133,7 +133,8 @@ class Values:
         """The line with a mark for each long text that was packed before."""
         if _MARKED.search(line):
             return self._pack_whole(line)
-        if len(line) < _WORTH_IT or _longest(line) < _LEAST:
+        # No string of the line is longer than its longest stretch without a quote.
+        if len(line) < _WORTH_IT or max(map(len, line.replace(b'\\"', b"--").split(b'"'))) < _LEAST:
             return line
         pieces: list[bytes] = []
         begin = 0
@@ -213,11 +214,6 @@ class Values:
         if self._lenient:
             return "(this text stood in an entry that is not here)"
         raise ValueError(f"it says a text again that no entry before it has: {digest!r}")
-
-
-def _longest(line: bytes) -> int:
-    """Bytes that no string of the line is longer than."""
-    return max(map(len, line.replace(b'\\"', b"--").split(b'"')))
 
 
 def _digest(text: str) -> str:

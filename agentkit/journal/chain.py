@@ -29,9 +29,9 @@ class Damage:
     """A place of a record that does not hold what was written there.
 
     Attributes:
-        where: Such as `entry 7`.
-        what: Happened to it, such as `is missing`.
-        cost: What it may have been, a sentence without its full stop.
+        where: The place, such as `entry 7`.
+        what: What is wrong with it, such as `is missing`.
+        cost: What it may have held, a sentence without its full stop.
         lost: Whether something recorded is gone; what was recorded of the run can then not be
             relied on to be all, so that the run cannot go on.
     """
@@ -128,7 +128,8 @@ class Chain:
         """What is wrong with an entry, if it is not the one that was written."""
         told = self._testimony
         before, linked = self.digest, self._linked
-        if digest is None and not self._sealed:  # of a format without seals
+        # A run that began in a format without seals has none up to where it went on in this one.
+        if digest is None and not self._sealed:
             if told is not None and told.seq == raw.seq and told.digest:
                 return "lost its seal"
             return "" if _is_text(raw.body) else "holds bytes that are no text"
@@ -136,6 +137,7 @@ class Chain:
         if not isinstance(digest, bytes):
             self._linked = False
             return "lost its seal"
+        # From here the next entry can be checked, whatever is wrong with this one.
         self.digest, self._linked = digest, True
         place = (self._run_id, raw.seq, raw.epoch, raw.at, raw.kind)
         if linked and seal(before, place, raw.body.encode("utf-8", "surrogatepass")) != digest:

@@ -3,6 +3,17 @@
 A run is resumed by running it again from its beginning. Model replies, results and decisions come
 from the record until it ends, and from there on from the world. So there is no second way through
 the loop, and no state of a run that would have to be rebuilt by other means.
+
+```
+recorded        found again by                        given back to
+a reply         its step and tool choice, in order    the model (`recorded_reply`)
+a call          its idempotency key                   the executor (`call`)
+a decision      the id of its question                the approver (`recorded_decision`)
+an event        kind, step and call, so many times    nobody: it is not shown again (`emitter`)
+```
+In: the entries of a run, in order, and what the run does now. Out: what is recorded, and new
+entries behind it. A call is never started before its intent is durable, and one whose outcome a
+crash hid is never started again by itself.
 """
 
 from __future__ import annotations
@@ -100,12 +111,18 @@ class JournaledRun:
             deque
         )
         self._decisions: dict[str, Decision] = {}
+        # Questions: their names by step and call, themselves by call, and which have been answered.
+        # Version 0.1.0 gave several questions one id; `_names` has the name of the newest of each.
         self._asked: dict[tuple[int, str], str] = {}
-        self._questions: dict[str, ApprovalNeeded] = {}  # by the call that they are about
-        self._names: dict[str, str] = {}  # of the newest question that is recorded under an id
+        self._questions: dict[str, ApprovalNeeded] = {}
+        self._names: dict[str, str] = {}
         self._closed: set[str] = set()
+        # How often each event was shown. An event that a resumed run makes again is not shown as
+        # long as there is one of its kind left here.
         self._shown: Counter[Shown] = Counter()
         self._spent: dict[tuple[int, str], Spent] = {}
+        # What has happened since the last write. It goes to the disk with the next entry that has
+        # to be there, so that a step costs few transactions.
         self._pending: list[Entry] = []
         self._resumed = len(recorded) > 1
         self._ended = isinstance(recorded[-1], RunFinished)
@@ -219,7 +236,7 @@ class JournaledRun:
         return self._calls.get(key)
 
     def calls(self) -> list[ToolCall]:
-        """All that were to run, with or without a result."""
+        """All calls that were to run, with or without a result."""
         return [state.intent.call for state in self._calls.values()]
 
     def spent(self, step: int, call_id: str) -> Spent | None:

@@ -57,12 +57,10 @@ def read_config(path: str | Path) -> dict[str, Entry]:
     return {
         name: _entry(_expanded(entry, f"{path}: {name}", folder), f"{path}: {name}")
         for name, entry in servers.items()
-        if not _is_off(entry)
+        if not (
+            isinstance(entry, dict) and (entry.get("disabled") or entry.get("enabled") is False)
+        )
     }
-
-
-def _is_off(entry: object) -> bool:
-    return isinstance(entry, dict) and bool(entry.get("disabled") or entry.get("enabled") is False)
 
 
 def _entry(entry: Any, place: str) -> Entry:

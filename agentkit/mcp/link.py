@@ -122,7 +122,10 @@ class Link:
                     await self._lost.wait()
             except Exception as error:
                 if first:
-                    raise ServerNotReadyError(_not_ready(self._name, error)) from error
+                    raise ServerNotReadyError(
+                        f"the MCP server {self._name} cannot be used: {_cause(error)}. "
+                        "Start it by hand in a terminal, or check its URL"
+                    ) from error
                 if not self._lost.is_set():
                     self._failure = _cause(error)
                     self._ready.set()
@@ -215,13 +218,6 @@ def _cause(error: BaseException) -> str:
         error = error.exceptions[0]
         notes += getattr(error, "__notes__", ())
     return "; ".join([str(error) or type(error).__name__, *notes])
-
-
-def _not_ready(name: str, error: BaseException) -> str:
-    return (
-        f"the MCP server {name} cannot be used: {_cause(error)}. "
-        "Start it by hand in a terminal, or check its URL"
-    )
 
 
 _MOST_PAGES = 100

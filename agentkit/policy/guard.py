@@ -13,7 +13,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
-from agentkit.messages import ResultKind, ToolCall, ToolResult, text_of
+from agentkit.messages import ResultKind, ToolCall, ToolResult
 from agentkit.toolset import Effect
 
 _WARN_AT = 3
@@ -73,12 +73,11 @@ class ProgressGuard:
         """Books a result; returns it, with a warning in it where one is due."""
         if effect not in ("pure", None) and result.attempts:
             self._epoch += 1
-        notes = [
-            note
-            for note in (self._repeated(call, result), self._failed(call, result))
-            if note is not None
-        ]
-        return _with_notes(result, notes)
+        told = (self._repeated(call, result), self._failed(call, result))
+        notes = [note for note in told if note is not None]
+        if not notes or not isinstance(result.content, str):
+            return result
+        return replace(result, content="\n\n".join([result.content, *notes]))
 
     def _repeated(self, call: ToolCall, result: ToolResult) -> str | None:
         digest = hashlib.sha256(repr((result.content, result.kind)).encode()).digest()
@@ -120,9 +119,3 @@ class ProgressGuard:
 def _key(call: ToolCall) -> str:
     arguments = json.dumps(call.arguments, sort_keys=True, default=str)
     return f"{call.name}\0{arguments}\0{call.malformed or ''}"
-
-
-def _with_notes(result: ToolResult, notes: list[str]) -> ToolResult:
-    if not notes or not isinstance(result.content, str):
-        return result
-    return replace(result, content="\n\n".join([text_of(result.content), *notes]))

@@ -17,6 +17,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -240,7 +241,11 @@ def plan(
             not enough memory. The message says what would.
     """
     folder = Path(model).is_dir()
-    config = _config(Path(model)) if folder else None
+    config: JsonObject | None = None
+    if folder:
+        with suppress(OSError, ValueError):  # vLLM will say what is wrong with it
+            read = json.loads((Path(model) / "config.json").read_bytes())
+            config = read if isinstance(read, dict) else None
     profile = profile_for(model, config)
     if profile_for(model) is GENERIC and options.served_name:
         profile = profile_for(options.served_name, config)
@@ -314,14 +319,6 @@ def _refuse(model: str, profile: Profile, config: JsonObject | None, options: Se
                 f"{options.memory:.0f} GB: take a quantised form (w4a16, FP8), a smaller size or "
                 "more GPUs (--gpus)"
             )
-
-
-def _config(folder: Path) -> JsonObject | None:
-    try:
-        value = json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _that_exist(

@@ -239,7 +239,7 @@ _LEFT_OUT = "[… the rest is left out: too long …]"
 
 def _plain(value: Any, reading: _Reading) -> JsonValue:
     """The value as `json.dumps` takes it, in an order that is the same in every process."""
-    if _is_scalar(value):
+    if isinstance(value, str | int | float | None) and not isinstance(value, Enum):
         return _scalar(value, reading.room)
     if id(value) in reading.outer:
         return "[contains itself]"
@@ -269,10 +269,6 @@ def _object(value: Mapping[Any, Any], inner: _Reading) -> JsonValue:
 def _list(value: Iterable[Any], inner: _Reading) -> list[JsonValue]:
     made = [_plain(item, inner) for item in inner.items(value)]
     return made if inner.room.left >= 0 else [*made, _LEFT_OUT]
-
-
-def _is_scalar(value: object) -> bool:
-    return isinstance(value, str | int | float | None) and not isinstance(value, Enum)
 
 
 def _scalar(value: Any, room: _Room) -> JsonValue:

@@ -407,18 +407,13 @@ def parts_of(events: Iterable[Timed]) -> list[Part]:
             parts.append(Part(timed.event, timed.time, ended=timed.time))
         if parts:
             _add(parts[-1], timed, requests)
-    for part in parts:
-        for step in part.steps:
-            _in_call_order(step)
+    for step in (step for part in parts for step in part.steps):
+        # The calls as the model wrote them; the events are in the order in which they ended.
+        message = step.finished.message if step.finished else None
+        made = message.tool_calls if isinstance(message, AssistantMessage) else ()
+        order = {call.id: number for number, call in enumerate(made)}
+        step.ran = dict(sorted(step.ran.items(), key=lambda item: order.get(item[0], len(order))))
     return parts
-
-
-def _in_call_order(step: Step) -> None:
-    """Puts the calls as the model wrote them; the events are in the order in which they ended."""
-    message = step.finished.message if step.finished else None
-    made = message.tool_calls if isinstance(message, AssistantMessage) else ()
-    order = {call.id: number for number, call in enumerate(made)}
-    step.ran = dict(sorted(step.ran.items(), key=lambda item: order.get(item[0], len(order))))
 
 
 def _add(part: Part, timed: Timed, requests: dict[int, ModelRequest]) -> None:

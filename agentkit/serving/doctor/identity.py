@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
 
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import PROBE, fingerprint
 from agentkit.gemma4.render import Generation, TemplateVariant, render
 from agentkit.gemma4.tokens import CONTROL_LITERALS
-from agentkit.messages import ToolDefinition, UserMessage
+from agentkit.messages import UserMessage
 from agentkit.serving.doctor.subject import REPORT, Finding, Subject, failed, passed, warned
 from agentkit.serving.plan import OLDEST_VLLM, TESTED_VLLM
 from agentkit.wire import names_server, read_special_tokens
@@ -165,7 +164,10 @@ async def token_counts(subject: Subject) -> Finding:
         return failed("replies come without usage", "no proxy may drop `usage` from replies")
     counts = {"/tokenize": len(told[1]), "usage": used}
     if subject.template.startswith("canonical"):
-        ours = await subject.tokens(_rendered(text, tools, subject.template))
+        variant: TemplateVariant = "small" if subject.template == "canonical-small" else "large"
+        functions = [tool.declaration for tool in tools]
+        rendered = render((UserMessage(text),), functions, Generation(variant=variant))
+        ours = await subject.tokens(rendered)
         counts["agentkit's own rendering"] = len(ours or ())
     if len(set(counts.values())) > 1:
         said = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -174,12 +176,6 @@ async def token_counts(subject: Subject) -> Finding:
             "something between here and vLLM changes requests; let it pass them as they are",
         )
     return passed(f"{', '.join(counts)} agree")
-
-
-def _rendered(text: str, tools: Sequence[ToolDefinition], generation: str) -> str:
-    variant: TemplateVariant = "small" if generation == "canonical-small" else "large"
-    functions = [t.declaration for t in tools]
-    return render((UserMessage(text),), functions, Generation(variant=variant))
 
 
 async def control_tokens(subject: Subject) -> Finding:

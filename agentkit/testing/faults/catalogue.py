@@ -92,17 +92,9 @@ def _first(change: Callable[[Any], Any]) -> Callable[[JsonObject], JsonObject]:
     return spoil
 
 
-def _without_first(arguments: JsonObject) -> JsonObject:
-    return dict(list(arguments.items())[1:])
-
-
 def _renamed(arguments: JsonObject) -> JsonObject:
     (name, value), *rest = arguments.items()
     return {f"{name}_value": value, **dict(rest)}
-
-
-def _as_float(value: Any) -> Any:
-    return float(value) if isinstance(value, int) else value
 
 
 # --- cuts -----------------------------------------------------------------------------------------
@@ -227,9 +219,13 @@ MODEL_FAULTS: Final = (
     Fault(
         "number_as_float",
         "3.0 where 3 belongs",
-        _object(lambda a: {k: _as_float(v) for k, v in a.items()}),
+        _object(lambda a: {k: float(v) if isinstance(v, int) else v for k, v in a.items()}),
     ),
-    Fault("missing_argument", "The first argument is left out", _object(_without_first)),
+    Fault(
+        "missing_argument",
+        "The first argument is left out",
+        _object(lambda a: dict(list(a.items())[1:])),
+    ),
     Fault(
         "extra_argument",
         "An argument that the tool does not have",
@@ -430,15 +426,6 @@ def _rewrite(pattern: bytes, by: bytes) -> ChangeDelivery:
     return change
 
 
-def _crumbs(delivery: Delivery, _place: float) -> Delivery:
-    whole = b"".join(delivery.body)
-    return replace(delivery, body=tuple(whole[i : i + 1] for i in range(len(whole))))
-
-
-def _slowly(delivery: Delivery, _place: float) -> Delivery:
-    return replace(delivery, pause=0.02)
-
-
 _ERROR_EVENT: Final = (
     b'data: {"error": {"message": "engine died", "type": "InternalServerError", "code": 500}}\n\n'
 )
@@ -499,8 +486,18 @@ SERVER_FAULTS: Final = (
         "pinged", "Keep-alive comments between events", delivery=_insert(b": ping\n\n", b":\n\n")
     ),
     Fault("crlf", "Lines end with CR LF", delivery=_rewrite(rb"\n", b"\r\n")),
-    Fault("crumbs", "The body comes byte by byte", delivery=_crumbs),
-    Fault("slow", "Each piece of the body comes late", delivery=_slowly),
+    Fault(
+        "crumbs",
+        "The body comes byte by byte",
+        delivery=lambda d, _place: replace(
+            d, body=tuple(bytes([byte]) for byte in b"".join(d.body))
+        ),
+    ),
+    Fault(
+        "slow",
+        "Each piece of the body comes late",
+        delivery=lambda d, _place: replace(d, pause=0.02),
+    ),
 )
 
 

@@ -68,10 +68,6 @@ def _same_reply(reply: Served) -> Served:
     return reply
 
 
-def _same_delivery(delivery: Delivery, _place: float) -> Delivery:
-    return delivery
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One way in which a model or its server misbehaves.
@@ -86,7 +82,7 @@ class Fault:
     name: str
     what: str
     reply: ChangeReply = _same_reply
-    delivery: ChangeDelivery = _same_delivery
+    delivery: ChangeDelivery = lambda delivery, _place: delivery
 
     @property
     def side(self) -> Literal["model", "server"]:

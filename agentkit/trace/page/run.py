@@ -197,7 +197,15 @@ def timeline(parts: Sequence[Part], placed: Sequence[Placed]) -> Html:
     """
     clock = _Clock(parts)
     scale = _WIDTH / max(clock.total, 1e-6)
-    rows = [el("g", *(_bar(b, 0, scale) for b in _model_bars(placed, clock)))]
+    models: list[Html] = []
+    for each in placed:
+        for asked in each.step.asked:
+            end = clock.at(each.part, asked.time)
+            seconds = asked.called.seconds
+            title = f"step {each.step.number}: model, {seconds:.2f} s"
+            bar = _Bar(max(0.0, end - seconds), end, "model", title, each.anchor)
+            models.append(_bar(bar, 0, scale))
+    rows = [el("g", *models)]
     free: list[float] = []
     for bar in sorted(_tool_bars(placed, clock), key=lambda bar: bar.begin):
         lane = next((n for n, end in enumerate(free) if end <= bar.begin), len(free))
@@ -252,17 +260,6 @@ class _Clock:
 
     def at(self, part: int, time: float) -> float:
         return self._before[part] + max(0.0, time - self._begins[part])
-
-
-def _model_bars(placed: Sequence[Placed], clock: _Clock) -> list[_Bar]:
-    bars: list[_Bar] = []
-    for each in placed:
-        for asked in each.step.asked:
-            end = clock.at(each.part, asked.time)
-            seconds = asked.called.seconds
-            title = f"step {each.step.number}: model, {seconds:.2f} s"
-            bars.append(_Bar(max(0.0, end - seconds), end, "model", title, each.anchor))
-    return bars
 
 
 def _tool_bars(placed: Sequence[Placed], clock: _Clock) -> list[_Bar]:
@@ -540,7 +537,12 @@ def _call(ran: ToolRun) -> Html:
         for repair in ran.repairs
     ]
     if ran.asked is not None:
-        parts.append(el("p", *_decision(ran)))
+        decided = ran.decided
+        said = decided.decision if decided else "nobody decided"
+        reason = f": {decided.reason}" if decided and decided.reason else ""
+        target = [" on ", el("code", ran.asked.target)] if ran.asked.target else []
+        tag = el("span", f"a person was asked: {said}", cls="tag warn")
+        parts.append(el("p", tag, reason, *target))
     if ran.progress:
         progress = el("summary", pluralize(len(ran.progress), "report"), cls="soft")
         parts.append(el("details", progress, el("pre", "\n".join(ran.progress))))
@@ -568,14 +570,6 @@ def _call_marks(ran: ToolRun) -> Iterator[Html]:
     if spent is not None:
         told = f" sub-agents: {pluralize(spent.steps, 'step')}, {_tokens(spent.usage)}"
         yield el("span", told, cls="number")
-
-
-def _decision(ran: ToolRun) -> Sequence[Html | str]:
-    decided = ran.decided
-    said = decided.decision if decided else "nobody decided"
-    reason = f": {decided.reason}" if decided and decided.reason else ""
-    target = [" on ", el("code", ran.asked.target)] if ran.asked and ran.asked.target else []
-    return [el("span", f"a person was asked: {said}", cls="tag warn"), reason, *target]
 
 
 def _tokens(usage: Usage) -> str:
