@@ -40,7 +40,10 @@ def run(
     Each scenario runs a real agent against a real server on loopback that misbehaves as told;
     streamed and not, on asyncio and on trio. Exit code 1 when one does not end as the table says.
     """
-    chosen = _choose(names or [])
+    known = {scenario.name: scenario for scenario in SCENARIOS}
+    if unknown := [name for name in names or () if name not in known]:
+        raise typer.BadParameter(f"no scenario is named {', '.join(unknown)}")
+    chosen = [known[name] for name in names or known]
     installed = ["asyncio", *(["trio"] if find_spec("trio") else [])]
     if backend and backend not in installed:
         raise typer.BadParameter("trio is not installed: pip install trio")
@@ -96,13 +99,6 @@ def serve(
 
 
 _Outcomes = dict[tuple[bool, str], list[Outcome]]
-
-
-def _choose(names: Sequence[str]) -> list[Scenario]:
-    known = {scenario.name: scenario for scenario in SCENARIOS}
-    if unknown := [name for name in names if name not in known]:
-        raise typer.BadParameter(f"no scenario is named {', '.join(unknown)}")
-    return [known[name] for name in names] or list(SCENARIOS)
 
 
 def _named(stream: bool, backend: str) -> str:

@@ -47,7 +47,7 @@ _PREVIEW_LINES = 4
 _PREVIEW_COLUMNS = 110
 _RULE = "  │ "
 _TAB = 4
-_PATIENCE = 3.0  # seconds of a failing server before a person is told
+_HICCUP = 3.0  # seconds of a failing server before a person is told
 
 
 class Printer:
@@ -105,7 +105,7 @@ class Printer:
         # What was shown is taken back; a short hiccup before anything was shown concerns nobody.
         if self._shown:
             self.line(f"↻ {event.reason}; what was shown of this step is void", "yellow")
-        elif time.monotonic() - self._began > _PATIENCE:
+        elif time.monotonic() - self._began > _HICCUP:
             self.line(f"↻ {event.reason}; trying again", "yellow")
         self._shown = False
 

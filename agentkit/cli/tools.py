@@ -57,7 +57,7 @@ LintTarget: TypeAlias = Annotated[
     typer.Argument(metavar="TARGET", help="module:object, a Python file, file.py:name, a folder."),
 ]
 
-_PATIENCE = Timeouts(first_event=30.0)
+_TIMEOUTS = Timeouts(first_event=30.0)
 """With a server that is asked what its template prints."""
 
 
@@ -297,7 +297,7 @@ async def _served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str
     """
     try:
         key = os.environ.get("AGENTKIT_API_KEY") or None
-        transport = Transport(Connection(base_url=url, api_key=key), _PATIENCE)
+        transport = Transport(Connection(base_url=url, api_key=key), _TIMEOUTS)
         try:
             models = read_models(await transport.get("/v1/models"))
             request = ModelRequest((UserMessage("x"),), definitions)

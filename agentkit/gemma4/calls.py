@@ -131,7 +131,9 @@ class _Reader:
         # Where another call begins, this one may end; what is left of it is read by itself. Only
         # the first such place counts: beyond it, nobody knows what is a call and what a text.
         own = _JSON_HEADER.match(text) or _LOOSE_HEADER.match(text)
-        if (head := self._heads.search(text, own.end() if own else 1)) is not None:
+        names = "|".join(map(re.escape, self._tools)) or "(?!)"
+        heads = re.compile(rf"(?:\bcall:|:|\b)(?:{names})\s*+[{{(]|\{{\s*+[\"']name[\"']\s*+:")
+        if (head := heads.search(text, own.end() if own else 1)) is not None:
             part, rest = text[: head.start()].rstrip(" \t\r\n,;"), text[head.start() :]
             if self._may_end(part) and (reading := self._only(part, base | _SHARED)) is not None:
                 return reading, rest
@@ -146,12 +148,6 @@ class _Reader:
         bare = re.sub(f"{self._quote}[^{self._quote}]*+{self._quote}", "", part)
         in_list = bare.count("[") > bare.count("]")
         return part[-1:] in ("}", ")") or not (in_list or part.endswith(f":{self._quote}"))
-
-    @property
-    def _heads(self) -> re.Pattern[str]:
-        """Where a further call of a known tool may begin."""
-        names = "|".join(map(re.escape, self._tools)) or "(?!)"
-        return re.compile(rf"(?:\bcall:|:|\b)(?:{names})\s*+[{{(]|\{{\s*+[\"']name[\"']\s*+:")
 
     def _only(self, text: str, base: frozenset[Damage]) -> CallReading | None:
         """The reading of this text as one call, if there is one and no other."""

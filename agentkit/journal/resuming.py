@@ -236,7 +236,7 @@ class JournaledRun:
         return self._calls.get(key)
 
     def calls(self) -> list[ToolCall]:
-        """All that were to run, with or without a result."""
+        """All calls that were to run, with or without a result."""
         return [state.intent.call for state in self._calls.values()]
 
     def spent(self, step: int, call_id: str) -> Spent | None:

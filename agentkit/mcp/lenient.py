@@ -323,7 +323,11 @@ def output_of(
         raise ToolError("\n".join(texts) or f"{name} failed and said nothing")
     if structured is not None and not _told(structured, texts):
         parts.append(TextPart(json.dumps(structured, ensure_ascii=False)))
-    if promised is not None and (note := _broken_promise(structured, promised)):
+    if promised is not None and structured is None:
+        note = "(The tool promises structured content, and the server sent none.)"
+        parts.append(TextPart(note))
+    elif promised is not None and (why := misfit(promised, structured)):
+        note = f"(The structured content is not what the tool promises: {why}.)"
         parts.append(TextPart(note))
     shown: Any = parts
     if all(isinstance(part, TextPart) for part in parts):
@@ -345,13 +349,6 @@ def _json_or_text(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
-
-
-def _broken_promise(structured: Any, promised: object) -> str:
-    if structured is None:
-        return "(The tool promises structured content, and the server sent none.)"
-    why = misfit(promised, structured)
-    return f"(The structured content is not what the tool promises: {why}.)" if why else ""
 
 
 def _part(block: mcp_types.ContentBlock) -> Part:

@@ -30,7 +30,7 @@ MAX_MESSAGE: Final = 64 * 1024 * 1024
 
 _MOST_WORDS: Final = 2_000  # bytes of the end of what a server writes to its standard error
 
-_PATIENCE: Final = 2.0
+_SECONDS_TO_END: Final = 2.0
 """Seconds that a server has to end by itself, once its input has ended; then again, once told."""
 
 
@@ -129,11 +129,11 @@ async def _end(process: Process) -> None:
     for number in (None, signal.SIGTERM):
         if number is not None:
             _signal(process, number)
-        with anyio.move_on_after(_PATIENCE):
+        with anyio.move_on_after(_SECONDS_TO_END):
             await _drained(process)
             break
     _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
-    with anyio.move_on_after(_PATIENCE):
+    with anyio.move_on_after(_SECONDS_TO_END):
         await process.wait()
     with suppress(anyio.BrokenResourceError, OSError):
         await process.aclose()

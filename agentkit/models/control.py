@@ -108,9 +108,11 @@ async def find_control(ask: Ask, *, may_be_gemma: bool) -> Control:
     schema = {"name": PROBE, "schema": _READY, "strict": True}
     fields = {"response_format": {"type": "json_schema", "json_schema": schema}}
     reply = await _unless_refused(ask(_request([], ToolChoice()), Dialect([], Escape()), fields))
-    if reply is not None and _is_ready(reply.message.content or ""):
-        return "json_schema"
-    return "free"
+    try:
+        said = None if reply is None else read_exact(reply.message.content or "")
+    except InexactError:
+        said = None
+    return "json_schema" if said == {"ready": "yes"} else "free"
 
 
 async def _takes_grammar(ask: Ask) -> bool:
@@ -188,13 +190,6 @@ _AWAY: Final = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-
-
-def _is_ready(text: str) -> bool:
-    try:
-        return bool(read_exact(text) == {"ready": "yes"})
-    except InexactError:
-        return False
 
 
 # --- a request on its rung -----------------------------------------------------------------------

@@ -154,7 +154,11 @@ def _in_hub_cache(name: str) -> Iterator[Path]:
     owner, slash, model = name.partition("/")
     if not (owner and slash and model) or "/" in model or ".." in (owner, model):
         return
-    folder = _hub_cache() / f"models--{owner}--{model}"
+    home = os.environ.get("HF_HOME") or (
+        f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
+    )
+    cache = Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+    folder = cache / f"models--{owner}--{model}"
     try:
         main = (folder / "refs" / "main").read_text(encoding="utf-8").strip()
     except OSError:
@@ -164,15 +168,6 @@ def _in_hub_cache(name: str) -> Iterator[Path]:
         (file for file in files if file.is_file()),
         key=lambda file: (file.parent.name != main, -file.stat().st_mtime),
     )
-
-
-def _hub_cache() -> Path:
-    if given := os.environ.get("HF_HUB_CACHE"):
-        return Path(given).expanduser()
-    home = os.environ.get("HF_HOME") or (
-        f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/huggingface"
-    )
-    return Path(home).expanduser() / "hub"
 
 
 # --- the text of each token ----------------------------------------------------------------------
@@ -252,7 +247,11 @@ class Detokenizer:
         """Learns tokens, and returns the text of the stretches in which they were met."""
         if not unknown:
             return []
-        wanted = sorted(self._blocks(unknown) if self._in_blocks else unknown)
+        wanted = sorted(unknown)
+        if self._in_blocks:  # all tokens of their blocks that are not known yet
+            starts = {number - number % _BLOCK for number in unknown}
+            near = {number for start in starts for number in range(start, start + _BLOCK)}
+            wanted = sorted(near - self._known.keys() - self._partial)
         try:
             texts = await self._decode([*stretches, *([number] for number in wanted)])
         except ModelStatusError as error:
@@ -269,12 +268,6 @@ class Detokenizer:
             if self._partial.isdisjoint(ids) and text != "".join(map(self._known.__getitem__, ids)):
                 self._adds_up = False
         return texts[: len(stretches)]
-
-    def _blocks(self, numbers: set[int]) -> set[int]:
-        """All tokens of the blocks of these that are not known yet."""
-        starts = {number - number % _BLOCK for number in numbers}
-        near = {number for start in starts for number in range(start, start + _BLOCK)}
-        return near - self._known.keys() - self._partial
 
     async def _undecided(
         self, ids: Sequence[int], stretches: Sequence[tuple[int, int]]

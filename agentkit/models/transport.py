@@ -231,7 +231,11 @@ class Transport:
                 words = await _beginning(response, _MOST_ERROR)
             finally:
                 await _close(response)
-            self._raise_for_status(response, words)
+            if response.has_redirect_location:  # following it would send the key to whoever asks
+                raise ServerNotReadyError(
+                    f"{self.where} sends on to {response.headers['location']}; give that address"
+                )
+            raise self._refused(words, response.status_code, _retry_after(response.headers))
         return response
 
     async def _whole(self, response: httpx2.Response, most: int) -> bytes:
@@ -410,13 +414,6 @@ class Transport:
         raise ModelConnectionError(
             f"the connection to {self.where} broke: {str(error) or type(error).__name__}"
         ) from error
-
-    def _raise_for_status(self, response: httpx2.Response, content: bytes) -> NoReturn:
-        if response.has_redirect_location:  # following one would send the key to whoever asks
-            raise ServerNotReadyError(
-                f"{self.where} sends on to {response.headers['location']}; give that address"
-            )
-        raise self._refused(content, response.status_code, _retry_after(response.headers))
 
     def _is_reply(self, payload: bytes) -> bool:
         """Whether a payload holds anything.

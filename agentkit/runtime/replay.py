@@ -305,7 +305,7 @@ _CUT_SHORT = ("cancelled", "seconds")
 """Ends that came from outside, at a moment that no replay can repeat."""
 
 
-_PATIENCE = 1_000
+_TURNS = 1_000
 """Turns of the event loop that a call waits for its own. One that holds a lock which the call
 before it needs would wait for ever."""
 
@@ -363,7 +363,7 @@ class ReplayExecutor:
 
         The turn matters: what the progress guard says of a result depends on those before it.
         """
-        for _ in range(_PATIENCE):
+        for _ in range(_TURNS):
             await checkpoint()
             if self._tape.is_next(call, context.step):
                 break

@@ -110,7 +110,10 @@ def _await_health(
 ) -> None:
     # trust_env=False: a proxy variable must not come between us and our own child.
     with httpx2.Client(trust_env=False, timeout=5.0) as client:
-        while not _is_healthy(client, url):
+        while True:
+            with contextlib.suppress(httpx2.TransportError):
+                if client.get(url).is_success:
+                    return
             if process.poll() is not None:
                 raise ServerNotReadyError(
                     f"the server ended with exit code {process.returncode} before it answered; "
@@ -123,13 +126,6 @@ def _await_health(
                 )
             progress(last_line(log))
             time.sleep(_POLL_SECONDS)
-
-
-def _is_healthy(client: httpx2.Client, url: str) -> bool:
-    try:
-        return client.get(url).is_success
-    except httpx2.TransportError:
-        return False
 
 
 def _stop(process: subprocess.Popen[bytes], grace: float) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from typing import Any
 
@@ -60,22 +60,19 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 def _require_local(host: object, event: str) -> None:
     name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-    if name is None or (isinstance(name, str) and _is_local(name)):
+    if name is None:
         return
+    if isinstance(name, str):
+        if name.lower() in _LOCAL_NAMES or name.lower().endswith(".localhost"):
+            return
+        with suppress(ValueError):  # it is no address
+            address = ip_address(name.partition("%")[0])
+            if address.is_loopback or address.is_unspecified:
+                return
     raise NetworkBlockedError(
         f"{event} to {name!r} is blocked: block_network() allows loopback only. "
         "Use a ScriptedModel or a FaultServer instead of a remote server."
     )
-
-
-def _is_local(host: str) -> bool:
-    if host.lower() in _LOCAL_NAMES or host.lower().endswith(".localhost"):
-        return True
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
 
 
 @contextmanager

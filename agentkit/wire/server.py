@@ -326,7 +326,11 @@ def _json_or_text(value: Any) -> Any:
     try:
         return read_json(value)
     except (ValueError, ModelResponseTooLargeError):
-        return _text_of(value)
+        text = value.decode("utf-8", "replace")
+    if not text.lstrip().startswith("<"):
+        return text
+    seen = unescape(re.sub(r"<[^<>]*>", " ", text[:8192]))  # what a person would see of a web page
+    return f"a web page, not a model server's JSON: {' '.join(seen.split())[:200]}"
 
 
 def _said(value: Any) -> str:
@@ -341,15 +345,6 @@ def _said(value: Any) -> str:
             place = value.get("loc")  # FastAPI says apart which field it is about
             return f"{'.'.join(map(str, place))}: {said}" if isinstance(place, list) else said
     return str(value)
-
-
-def _text_of(content: bytes) -> str:
-    """The text of an answer that is not JSON; of a web page, what a person would see of it."""
-    text = content.decode("utf-8", "replace")
-    if not text.lstrip().startswith("<"):
-        return text
-    seen = unescape(re.sub(r"<[^<>]*>", " ", text[:8192]))
-    return f"a web page, not a model server's JSON: {' '.join(seen.split())[:200]}"
 
 
 def _code_in(value: Any) -> int | None:

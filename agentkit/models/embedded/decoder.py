@@ -204,7 +204,12 @@ _CONTROL_TOKENS: Final = 120  # the checkpoint's first ids, under Gemma 4's own 
 
 def token_bytes(decoder: Decoder) -> tuple[bytes, ...]:
     """The bytes of each token of a byte-level vocabulary; control tokens as they are spelled."""
-    alphabet = _alphabet()
+    # GPT-2's byte alphabet: printable Latin-1 for itself, the other bytes from U+0100 on.
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    alphabet = {chr(byte): byte for byte in printable} | {
+        chr(256 + at): byte for at, byte in enumerate(others)
+    }
     size = decoder.tokenizer.get_vocab_size()
     spelled = [decoder.tokenizer.id_to_token(number) or "" for number in range(size)]
     return tuple(
@@ -217,15 +222,6 @@ def control_literals(decoder: Decoder) -> list[str]:
     """How the checkpoint's control tokens are spelled."""
     spelled = (decoder.tokenizer.id_to_token(number) for number in range(_CONTROL_TOKENS))
     return [text for text in spelled if text]
-
-
-def _alphabet() -> dict[str, int]:
-    """GPT-2's byte alphabet: printable Latin-1 for itself, the other bytes from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {
-        chr(256 + at): byte for at, byte in enumerate(others)
-    }
 
 
 class Pieces:
@@ -252,16 +248,6 @@ class Pieces:
             ids, texts = self.rest()
             return [*ids, token], [*texts, self._table[token].decode()]
         self._held += self._characters.decode(self._table[token])
-        return self._released(token)
-
-    def rest(self) -> tuple[list[int], list[str]]:
-        """What was held back, once no stop text can follow."""
-        held = self._held + self._characters.decode(b"", final=True)
-        self._held = ""
-        self._characters.reset()
-        return ([_CONTROL_TOKENS], [held]) if held else ([], [])
-
-    def _released(self, token: int) -> tuple[list[int], list[str]]:
         found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
@@ -271,3 +257,10 @@ class Pieces:
             end = len(self._held) - keep
             shown, self._held = self._held[:end], self._held[end:]
         return ([token], [shown]) if shown else ([], [])
+
+    def rest(self) -> tuple[list[int], list[str]]:
+        """What was held back, once no stop text can follow."""
+        held = self._held + self._characters.decode(b"", final=True)
+        self._held = ""
+        self._characters.reset()
+        return ([_CONTROL_TOKENS], [held]) if held else ([], [])

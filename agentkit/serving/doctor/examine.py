@@ -163,7 +163,7 @@ _REACHABLE: Final = "reachable"
 _PUT_OFF: Final = 4
 """Times that a server may say "later" before it is asked no more what it is."""
 
-_PATIENCE: Final = Timeouts(connect=5.0, first_event=60.0, idle=30.0, total=120.0)
+_TIMEOUTS: Final = Timeouts(connect=5.0, first_event=60.0, idle=30.0, total=120.0)
 
 
 async def examine(
@@ -187,7 +187,7 @@ async def examine(
         ServerNotReadyError: The address is none.
     """
     connection = Connection(base_url=url, api_key=api_key, http_client=http_client)
-    transport = Transport(connection, _PATIENCE)
+    transport = Transport(connection, _TIMEOUTS)
     findings: list[Finding] = []
 
     def note(found: Finding) -> None:
@@ -261,7 +261,7 @@ _ROOM: Final = 8
 """GiB: vLLM's environment for the CPU takes 3.5, and twice that while it is made."""
 
 _PORT: Final = 8000
-_NVIDIA_PATIENCE: Final = 10.0  # seconds for `nvidia-smi`
+_NVIDIA_SECONDS: Final = 10.0  # seconds for `nvidia-smi`
 
 
 def examine_machine() -> Iterator[Finding]:
@@ -332,7 +332,7 @@ def _gpu() -> Finding:
             check=False,
             capture_output=True,
             text=True,
-            timeout=_NVIDIA_PATIENCE,
+            timeout=_NVIDIA_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return warned(f"the NVIDIA driver does not answer: {error}", "restart it")
@@ -352,7 +352,7 @@ def gpu_memory() -> float | None:
             check=False,
             capture_output=True,
             text=True,
-            timeout=_NVIDIA_PATIENCE,
+            timeout=_NVIDIA_SECONDS,
         )
         return min(float(line) / 1000 for line in asked.stdout.split())
     except (OSError, ValueError, subprocess.TimeoutExpired):

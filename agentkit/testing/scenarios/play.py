@@ -288,29 +288,29 @@ def cancelled_at(
 
 def history_problems(messages: Sequence[Message]) -> list[str]:
     """Each call answered once, in order, by its own id; ids unique; no text beside calls."""
-    return list(_history(messages))
-
-
-def _history(messages: Sequence[Message]) -> Iterator[str]:
+    problems: list[str] = []
     open_ids: list[str] = []
     seen: set[str] = set()
     for position, message in enumerate(messages):
         if message.role == "tool":
             if not open_ids or open_ids.pop(0) != message.call_id:
-                yield f"message {position}: the result of {message.call_id!r} is out of place"
+                problems.append(
+                    f"message {position}: the result of {message.call_id!r} is out of place"
+                )
             continue
         if open_ids:
-            yield f"message {position}: the calls {open_ids} have no results"
+            problems.append(f"message {position}: the calls {open_ids} have no results")
             open_ids = []
         if message.role == "assistant" and message.tool_calls:
             open_ids = [call.id for call in message.tool_calls]
             if message.content is not None:
-                yield f"message {position}: text beside calls"
+                problems.append(f"message {position}: text beside calls")
             if repeated := seen.intersection(open_ids) or len(set(open_ids)) < len(open_ids):
-                yield f"message {position}: ids used twice: {repeated}"
+                problems.append(f"message {position}: ids used twice: {repeated}")
             seen.update(open_ids)
     if open_ids:
-        yield f"the calls {open_ids} have no results"
+        problems.append(f"the calls {open_ids} have no results")
+    return problems
 
 
 def request_problems(body: JsonObject) -> list[str]:
@@ -333,7 +333,8 @@ def _request(body: JsonObject) -> Iterator[str]:
         for call in message.get("tool_calls") or ():
             waiting.append(call["id"])
             yield from _call_problems(message, call)
-        if message["role"] != "system" and _shows_syntax(str(message.get("content"))):
+        content = str(message.get("content"))
+        if message["role"] != "system" and any(each in content for each in CONTROL_LITERALS):
             yield f"control tokens in the content of a {message['role']} message"
     if waiting:
         yield f"no result for {waiting}"
@@ -352,8 +353,3 @@ def _call_problems(message: JsonObject, call: JsonObject) -> Iterator[str]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
-
-
-def _shows_syntax(text: str) -> bool:
-    """Whether control tokens stand in a text."""
-    return any(literal in text for literal in CONTROL_LITERALS)
