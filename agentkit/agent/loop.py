@@ -446,7 +446,11 @@ def _called(
 ) -> ModelCalled:
     """The event of a model call; what it says of the request is what the last one did not."""
     before, run.sent = run.sent, request
-    same = _leading(before.messages, request.messages)
+    old, new = before.messages, request.messages
+    same = len(old)
+    if old != new[:same]:  # seldom: what was there before is nearly always still there
+        pairs = enumerate(zip(old, new, strict=False))
+        same = next((n for n, (was, now) in pairs if was != now), min(len(old), len(new)))
     return ModelCalled(
         same=same,
         messages=tuple(request.messages[same:]),
@@ -461,14 +465,6 @@ def _called(
         step=run.step,
         fitted=fitted,
     )
-
-
-def _leading(before: Sequence[Message], now: Sequence[Message]) -> int:
-    """How many leading messages are equal; nearly always all that were there before."""
-    if before == now[: len(before)]:
-        return len(before)
-    pairs = enumerate(zip(before, now, strict=False))
-    return next((n for n, (old, new) in pairs if old != new), min(len(before), len(now)))
 
 
 # --- one step's calls, before they run -----------------------------------------------------------

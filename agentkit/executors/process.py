@@ -72,7 +72,11 @@ class ProcessExecutor:
                     result = _result(call, worker, answer)
                     log_failure(result, context)
             finally:
-                await self._give_back(worker, clean=result is not None and worker.alive)
+                if result is not None and worker.alive:
+                    self._idle.append(worker)
+                else:
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(worker.end)
         result = result or timed_out(call, ended=True)
         return replace(result, seconds=round(time.monotonic() - started, 6))
 
@@ -102,13 +106,6 @@ class ProcessExecutor:
         with anyio.CancelScope(shield=True):
             made.append(await anyio.to_thread.run_sync(_Worker))
         return made[0]
-
-    async def _give_back(self, worker: _Worker, *, clean: bool) -> None:
-        if clean:
-            self._idle.append(worker)
-            return
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(worker.end)
 
 
 class _Worker:

@@ -228,15 +228,17 @@ def perform(request: bytes, report: Callable[[str], None] = lambda _text: None) 
     )
     try:
         value = checked.bind(context)()
-        return checked.result(anyio.run(_awaited, value) if inspect.isawaitable(value) else value)
+        if inspect.isawaitable(value):
+
+            async def awaited(value: Awaitable[Any] = value) -> Any:
+                return await value
+
+            value = anyio.run(awaited)
+        return checked.result(value)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         return failed(checked, error)
-
-
-async def _awaited(value: Awaitable[Any]) -> Any:
-    return await value
 
 
 class _Unreachable:

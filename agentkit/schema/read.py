@@ -63,40 +63,42 @@ _STRUCTURE: Final = frozenset(
 """Keywords with a reading of their own, and those that only name or hold things."""
 
 
-def read(schema: object, *, depth: int = RECURSION_DEPTH) -> Node:
+def read(schema: object, *, depth: int = RECURSION_DEPTH, within: object = None) -> Node:
     """Reads a JSON Schema into nodes.
 
     Args:
         schema: The decoded schema. Not changed.
         depth: How often a recursive definition is followed inside itself.
+        within: The whole schema that references point into, where `schema` is a part of it.
 
     Returns:
-        The root node. Nodes may be shared: the tree is a graph without cycles.
+        The root node. Nodes may be shared: the tree is a graph without cycles. One that was cut has
+        its definition: reading a reference to that goes on where it was cut.
     """
-    return _Reader(schema, depth).root()
+    return _Reader(schema if within is None else within, depth).read(schema)
 
 
 class _Reader:
-    def __init__(self, schema: object, depth: int) -> None:
-        self._schema = schema
+    def __init__(self, whole: object, depth: int) -> None:
+        self._whole = whole
         self._depth = depth
         self._pointers: dict[int, str] = {}
         self._open: Counter[int] = Counter()
         self._touched: set[int] = set()
         self._known: dict[tuple[int, int], Node] = {}
         self._nodes = 0
-        self._name_places(schema, "")
+        self._name_places(whole, "")
 
-    def root(self) -> Node:
-        if not isinstance(self._schema, Mapping):
-            return self._node(self._schema, "", None)
-        uri = self._schema.get("$schema")
+    def read(self, schema: object) -> Node:
+        if not isinstance(self._whole, Mapping):
+            return self._node(schema, "", None)
+        uri = self._whole.get("$schema")
         spec = specification_with(uri if isinstance(uri, str) else "", default=DRAFT202012)
-        resource: Resource[Schema] = spec.create_resource(self._schema)
+        resource: Resource[Schema] = spec.create_resource(self._whole)
         base = resource.id() or ""
         registry: Registry[Schema] = Registry()
         resolver = registry.with_resource(base, resource).resolver(base)
-        return self._follow(self._schema, "", resolver, "")
+        return self._follow(schema, self._pointers.get(id(schema), ""), resolver, "")
 
     def _name_places(self, value: object, path: str) -> None:
         """Remembers the pointer of every object, to name the place a reference led to."""
@@ -127,7 +129,7 @@ class _Reader:
         if level:
             self._touched.add(key)
         if level > self._depth or self._nodes > MAX_NODES:
-            return Node(origin=_title(schema) or name, cut=True)
+            return Node(origin=_title(schema) or name, definition=f"#{path}", cut=True)
         outside, self._touched = self._touched, set()
         self._open[key] += 1
         node = self._node(schema, path, resolver)
@@ -166,7 +168,7 @@ class _Reader:
         facts = [
             Fact(path, keyword, value)
             for keyword, value in schema.items()
-            if keyword not in _STRUCTURE and not keyword.startswith("x-")
+            if keyword not in _STRUCTURE and not _is_strange(keyword)
         ]
         facts += [
             Fact(path, keyword, inner(schema[keyword], keyword))
@@ -277,6 +279,8 @@ def _union(fact: Fact, branches: list[Node]) -> Node:
         return real[0]
     if not real:
         return Node(types=frozenset({"null"}) if null else frozenset(), facts=(fact, *mentions))
+    if null and real[0].cut:  # what it is, and so whether null is part of it, is not known here
+        return Node(facts=(fact, *mentions), unions=(Union(fact, (*real, Node(types=NULL_TYPE))),))
     if null:
         real[0] = widened(real[0])
     if len(real) == 1:
@@ -346,6 +350,11 @@ def _stated_choices(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
     if "const" not in schema:
         return choices
     return (schema["const"],)
+
+
+def _is_strange(keyword: str) -> bool:
+    """Whether a keyword is somebody's own, and not ours (`agentkit.schema.ladder`)."""
+    return keyword.startswith("x-") and not keyword.startswith("x-agentkit-")
 
 
 def _names(value: object) -> list[str]:

@@ -256,7 +256,8 @@ def _plain(value: Any, reading: _Reading) -> JsonValue:
         return sorted(_list(value, inner), key=_sort_key)
     if isinstance(value, io.IOBase) and value.readable():
         return _plain(value.read(), inner)  # pyright: ignore[reportAttributeAccessIssue] # readable
-    if isinstance(value, list | tuple | Iterator) or _is_view(value):
+    own = type(value).__module__ in ("builtins", "collections")  # a view, a deque, a range
+    if isinstance(value, list | tuple | Iterator) or (own and isinstance(value, Iterable)):
         return _list(value, inner)
     return _other(value, inner)
 
@@ -310,10 +311,6 @@ def _fields(value: Any) -> Mapping[str, Any] | None:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return value._asdict()  # type: ignore[no-any-return] # the API of every named tuple
     return None
-
-
-def _is_view(value: object) -> bool:
-    return isinstance(value, Iterable) and type(value).__module__ in ("builtins", "collections")
 
 
 def _other(value: Any, reading: _Reading) -> JsonValue:

@@ -182,6 +182,8 @@ _DEFINITIONS: Final = {
 _escape = Escape()
 _THOUGHT: Final = 12
 """Tokens of a thought."""
+_OPENING: Final = 12.0
+"""Bias that makes random weights begin something at once."""
 
 
 @dataclass(frozen=True)
@@ -278,6 +280,16 @@ class Case:
             "several": ToolChoice("required", max_calls=3),
         }[self.mode]
 
+    @property
+    def opens_a_thought(self) -> bool:
+        """Whether a thought has to be opened, which a template does behind a result.
+
+        Its end is made likely as its beginning is, without a budget: the biases last for the whole
+        reply, and where the opening token stands in a text, a budget would force the end into it
+        (`agentkit.gemma4.ebnf.EXCLUDED`).
+        """
+        return self.thinking and not self.after_result and self.mode != "auto"
+
     def _biases(self) -> Iterator[tuple[str, float]]:
         """What random weights need to begin a call, a thought, and to end a string."""
         if self.unbounded:
@@ -288,9 +300,10 @@ class Case:
             # A call begun inside the thought would end it, and vLLM's budget would then force the
             # thought's end into the call.
             yield CALL_OPEN, 2.0 if self.thinking else 12.0
-        if self.thinking and not self.after_result:
+        if self.opens_a_thought:
             # The model opens the thought itself, and vLLM waits for its end with the grammar.
-            yield CHANNEL_OPEN, 12.0
+            yield CHANNEL_OPEN, _OPENING
+            yield CHANNEL_CLOSE, _OPENING
 
     def body(self, model: str) -> dict[str, Any]:
         """The request's body."""
@@ -302,7 +315,7 @@ class Case:
             "tool_choice": "auto",
             "max_tokens": 100 if self.mode == "auto" else 1_000,
             "logit_bias": {
-                **{str(number): 3.0 for number in self.closing},
+                **{str(n): _OPENING if self.opens_a_thought else 3.0 for n in self.closing},
                 **{str(IDS[token]): bias for token, bias in self._biases()},
             },
             "return_token_ids": True,
@@ -312,7 +325,9 @@ class Case:
         if self.thinking:
             # Random weights would end the reply inside its thought: no stop token before a call.
             thought = _THOUGHT if self.mode != "auto" else 4
-            body |= {"thinking_token_budget": thought, "min_tokens": thought + 4}
+            body["min_tokens"] = thought + 4
+            if not self.opens_a_thought:
+                body["thinking_token_budget"] = thought
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return body

@@ -83,3 +83,14 @@ def test_the_result_of_a_pure_call_is_known_until_something_else_changed_the_wor
     guard.watch(ToolCall("3", "write", {}), ToolResult("3", "done"), "once")
     assert guard.known(ToolCall("4", "look", {}), "pure") is None
     assert guard.known(ToolCall("5", "write", {}), "once") is None
+
+
+def test_an_earlier_result_stays_known_where_nothing_ran_that_could_change_it() -> None:
+    guard = ProgressGuard()
+    guard.watch(ToolCall("1", "look", {"a": 1, "b": 2}), ToolResult("1", "x"), "pure")
+    guard.watch(ToolCall("2", "other"), ToolResult("2", "y"), "pure")
+    not_run = ToolResult("3", "Error: no", is_error=True, kind="denied", attempts=0)
+    guard.watch(ToolCall("3", "write"), not_run, "once")
+    again = guard.known(ToolCall("4", "look", {"b": 2, "a": 1}), "pure")
+    assert again is not None
+    assert (again.content, again.attempts, again.seconds) == ("x", 0, 0.0)

@@ -22,7 +22,7 @@ def types_of(shape: Shape) -> set[str] | None:
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, {"string", "null"}),
         ({"oneOf": [{"type": "string"}, {}]}, None),
         ({"allOf": [{"type": ["string", "null"]}, {"type": "string"}]}, {"string"}),
-        ({"properties": {}}, {"object"}),
+        ({"properties": {"a": {}}}, {"object"}),
         ({"items": {}}, {"array"}),
         ({"$ref": "#/$defs/N", "$defs": {"N": {"type": "integer"}}}, {"integer"}),
         ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"type": "null"}}}, {"null"}),
