@@ -11,7 +11,6 @@ said once.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Generator
@@ -59,17 +58,9 @@ def runs_directory() -> Path | None:
     return Path(state) / "agentkit" / "runs"
 
 
-_LONGEST_NAME = 240
-"""Bytes of a file's name without its ending: file systems take 255 (NAME_MAX)."""
-
-
 def run_file_name(run_id: str) -> str:
     """The name of a run's file; whatever the id holds, it is a name and no path."""
-    name = quote(run_id, safe="")
-    if len(name) > _LONGEST_NAME:
-        digest = hashlib.blake2b(run_id.encode(), digest_size=8)
-        name = f"{name[: _LONGEST_NAME - 17]}-{digest.hexdigest()}"
-    return f"{name}.jsonl"
+    return f"{quote(run_id, safe='')}.jsonl"
 
 
 class RunFiles:

@@ -14,7 +14,7 @@ from agentkit import Agent, ModelConnectionError, RunFiles, VLLMModel, tool
 from agentkit.events import Event, RunFinished, RunResult, RunStarted, TextDelta, ToolFinished
 from agentkit.messages import ToolCall, ToolResult
 from agentkit.testing import ScriptedModel, call, say
-from agentkit.trace import Library, runs_directory
+from agentkit.trace import runs_directory
 from tests.servers import MODEL, fails, says, serving
 
 KEY = "sk-very-secret"
@@ -264,12 +264,3 @@ async def test_the_model_of_a_run_is_named(tmp_path: Path) -> None:
         await agent.run("hi", run_id="r")
         await agent.aclose()
     assert lines_of(tmp_path / "r.jsonl")[0]["model"] == MODEL
-
-
-def test_a_run_whose_name_is_too_long_for_a_file_has_one_all_the_same(tmp_path: Path) -> None:
-    files = RunFiles(tmp_path)
-    names = ["r" + "\U00010000" * 40 + end for end in "ab"]  # 12 characters of a name for each
-    for name in names:
-        write(files, name)
-    assert len(files_in(tmp_path)) == 2
-    assert [Library(tmp_path).open(name).run_id for name in names] == names
