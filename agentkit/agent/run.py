@@ -32,6 +32,7 @@ from agentkit.events import (
     ToolCallDelta,
 )
 from agentkit.executors import Executor
+from agentkit.logs import get_logger
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -44,7 +45,7 @@ from agentkit.models import Model
 from agentkit.models.base import Exchanges
 from agentkit.policy import Authority, Budget, PausedRun, ProgressGuard
 from agentkit.toolset import Label, RunContext, Tool, Toolset
-from agentkit.trace import RunFiles, get_logger, runs_directory
+from agentkit.trace import RunFiles, runs_directory
 from agentkit.version import __version__
 
 _log = get_logger()

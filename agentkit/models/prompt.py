@@ -18,10 +18,10 @@ from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import Profile, TemplateGeneration
 from agentkit.gemma4.render import Generation, TemplateVariant
 from agentkit.gemma4.tokens import CONTROL_LITERALS, EOS, IDS
+from agentkit.logs import get_logger
 from agentkit.messages import ModelSettings, ToolDefinition
 from agentkit.models.server import Server
 from agentkit.models.transport import Transport
-from agentkit.trace import get_logger
 from agentkit.wire import MessageEncoder, encode_tokenize, read_tokens
 
 _log = get_logger()

@@ -35,6 +35,7 @@ from agentkit.errors import (
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.profiles import GENERIC, profile_for
+from agentkit.logs import get_logger
 from agentkit.messages import (
     Control,
     JsonObject,
@@ -51,7 +52,6 @@ from agentkit.models.prompt import Languages, PromptCounter
 from agentkit.models.server import Server
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.stream import MAX_RESPONSE_BYTES
-from agentkit.trace import get_logger
 from agentkit.wire import (
     Reply,
     ReplyDecoder,

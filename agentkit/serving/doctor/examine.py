@@ -174,7 +174,7 @@ async def examine(
     http_client: httpx2.AsyncClient | None = None,
     tell: Callable[[Finding], object] | None = None,
 ) -> Diagnosis:
-    """Asks a live server everything that agentkit relies on; some fifty short requests.
+    """Asks a live server everything that agentkit relies on; some eighty short requests.
 
     Args:
         url: The server's address, with or without `/v1`.
