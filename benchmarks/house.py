@@ -1,7 +1,7 @@
-"""How the sources are cut: `python -m benchmarks.house [FOLDER ...]`.
+"""How the sources are cut: `python -m benchmarks.house [--before COMMIT] [FOLDER ...]`.
 
-Counts each package of the command line, or agentkit and what stands beside it in the environment,
-and follows one warm streamed tool call of agentkit through its files. What is counted:
+Counts agentkit, how it was at a commit, and the packages of the command line, and follows one warm
+streamed tool call of agentkit through its files. What is counted:
 
 - logic: lines that are neither blank, comment, docstring, import nor `__all__`;
 - private functions used once: functions and methods with a leading underscore whose name the
@@ -16,10 +16,13 @@ from __future__ import annotations
 import argparse
 import ast
 import asyncio
-import importlib.util
+import io
 import json
 import statistics
+import subprocess
 import sys
+import tarfile
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,8 +35,6 @@ from benchmarks.model_server import model_server
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "docs" / "proof" / "house.json"
-BESIDE = ("httpx", "httpx2", "kosong")
-"""Packages that are counted beside agentkit where they are installed."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -244,25 +245,28 @@ async def _streamed(agent: Agent[Any, Any]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table and keep it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.house")
-    parser.add_argument("folders", nargs="*", type=Path, help="packages to count")
+    parser.add_argument("folders", nargs="*", type=Path, help="packages to count beside it")
+    parser.add_argument("--before", metavar="COMMIT", help="count agentkit at that commit too")
     parser.add_argument("--save", action="store_true", help=f"write {RECORD.relative_to(ROOT)}")
     options = parser.parse_args(argv)
-    folders = options.folders or [ROOT / "agentkit", *_installed()]
-    columns = {folder.name: figures(folder) for folder in folders}
-    for name in next(iter(columns.values())):
+    columns = {"agentkit": figures(ROOT / "agentkit")}
+    if options.before:
+        with tempfile.TemporaryDirectory() as folder:
+            asked = ["git", "archive", options.before, "agentkit"]
+            packed = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True).stdout
+            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+                archive.extractall(folder, filter="data")
+            columns[f"at {options.before}"] = figures(Path(folder) / "agentkit")
+    columns |= {folder.name: figures(folder) for folder in options.folders}
+    path = asyncio.run(path_of_a_call())
+    print(f"{'':32}" + "".join(f"{name:>12}" for name in columns))
+    for name in columns["agentkit"]:
         print(f"{name:32}" + "".join(f"{column[name]:>12,}" for column in columns.values()))
-    record: dict[str, Any] = {"packages": columns}
-    if not options.folders:
-        record["a warm streamed tool call"] = asyncio.run(path_of_a_call())
-        print(f"a warm streamed tool call: {record['a warm streamed tool call']}")
+    print(f"a warm streamed tool call: {path['functions']} functions in {path['files']} files")
     if options.save:
+        record = {"packages": columns, "a warm streamed tool call": path}
         RECORD.write_text(json.dumps(record, indent=2) + "\n")
     return 0
-
-
-def _installed() -> list[Path]:
-    specs = [importlib.util.find_spec(name) for name in BESIDE]
-    return [Path(spec.origin).parent for spec in specs if spec is not None and spec.origin]
 
 
 if __name__ == "__main__":
