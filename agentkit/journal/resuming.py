@@ -68,7 +68,7 @@ _FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress, SubRunEvent
 """Shown as they happen, never recorded: what they add up to is."""
 
 _ALWAYS_NEW = (RequestSent, ReplyReceived, ReplyInterrupted)
-"""Of a model call that was really made: one that is in the record is not made again."""
+"""They come of a model call that is really made; one that is in the record is not made again."""
 
 _HELD_ELSEWHERE = (StepStarted, StepFinished, ToolStarted, ToolFinished)
 """Their content stands in `ModelCalled`, `CallIntended` and `CallDone`."""

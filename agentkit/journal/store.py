@@ -43,7 +43,7 @@ from agentkit.journal.witness import Testimony, Witness, first, key_of
 from agentkit.redaction import hiding, secret_places
 
 FORMAT: Final = 2
-"""Of the file, in SQLite's `user_version`. A journal of an older format must always open.
+"""The file's format, in SQLite's `user_version`. A journal of an older format must always open.
 
 2 has what seals an entry (`digest`), where secrets are in it (`hidden`), and a witness."""
 

@@ -221,7 +221,7 @@ def _cause(error: BaseException) -> str:
 
 
 _MOST_PAGES = 100
-"""Of a server's list of tools; a cursor that never ends is no list."""
+"""Most pages of a server's list of tools; a cursor that never ends is no list."""
 
 
 async def _all_tools(client: Client) -> Mapping[str, mcp_types.Tool]:
@@ -244,7 +244,7 @@ async def _all_tools(client: Client) -> Mapping[str, mcp_types.Tool]:
 
 
 _MOST_TOKENS: Final = 4_096
-"""Of one text for a server, whatever it asks for."""
+"""Most tokens of one text for a server, whatever it asks for."""
 
 _MOST_WORDS: Final = 2_000
 """Characters of one question that a person is shown."""

@@ -158,7 +158,7 @@ class McpToolset(Server):
                 `env` and `cwd`, or `url` and `headers`; `type` and `disabled` are heeded.
                 `${NAME}`, `${NAME:-default}` and `${env:NAME}` are expanded from the environment.
             prefix: Put each server's name before the names of its tools, as some clients do.
-            trusted: Of each server, as the rest: see `McpToolset`.
+            trusted: As the rest, for each server: see `McpToolset`.
             labels: As for `McpToolset`.
             timeout: As for `McpToolset`.
             connect_timeout: As for `McpToolset`.

@@ -33,7 +33,7 @@ def documentation_of(definition: Any, function: Any, names: Collection[str] = ()
     Args:
         definition: The `def` behind it.
         function: The callable; a callable object is documented by its class.
-        names: Of its parameters: they tell an entry from a sentence where a section is broken.
+        names: Names of its parameters, which tell an entry from a sentence in a broken section.
     """
     text = inspect.getdoc(definition) or ""
     if definition is not function and not inspect.isroutine(function):
@@ -85,9 +85,9 @@ class _Reader:
         self._section = ""
         """`google`, `numpy`, or the same with a `-` before it where it is about results."""
         self._indent = 0
-        """Of the section's title, or of a field."""
+        """Indentation of the section's title, or of a field."""
         self._base: int | None = None
-        """Of the entries of a section; None before the first."""
+        """Indentation of the entries of a section; None before the first."""
 
     def read(self) -> Documentation:
         """The docstring, taken apart."""

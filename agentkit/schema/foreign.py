@@ -68,7 +68,7 @@ class ForeignArguments:
     the server that wrote the schema checks again.
 
     Args:
-        schema: Of the arguments object; not changed.
+        schema: Schema of the arguments object; not changed.
 
     Attributes:
         schema: The same as draft 2020-12, a copy of its own.
@@ -278,4 +278,4 @@ _KEYWORDS: dict[str, Keyword] = {
 BoundedValidator: Any = cast("Any", extend)(
     Draft202012Validator, {name: _counted(check) for name, check in _KEYWORDS.items()}
 )
-"""To be used within `bounded` only."""
+"""The validator; it works within `bounded` only."""

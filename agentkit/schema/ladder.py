@@ -68,7 +68,7 @@ def fitted(value: Any, shape: Shape) -> Any:
 
     Args:
         value: A decoded JSON value; it is not changed.
-        shape: Of its schema.
+        shape: The view of its schema.
     """
     try:
         return _Climb().fitted(value, shape)
@@ -313,7 +313,7 @@ def doubts(value: Any, shape: Shape, *, traps: bool = False) -> list[Doubt]:
 
     Args:
         value: A decoded JSON value.
-        shape: Of its schema.
+        shape: The view of its schema.
         traps: Only those where pydantic's strict mode would take the value for another one.
     """
     try:

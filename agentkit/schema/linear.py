@@ -33,7 +33,7 @@ class LinearPattern:
         compiled: By RE2.
 
     Attributes:
-        size: Of its program: each character of a text costs at most so many steps.
+        size: Size of its program: each character of a text costs at most so many steps.
     """
 
     def __init__(self, compiled: Any) -> None:

@@ -111,7 +111,7 @@ _HEADS: Final[Mapping[str, int]] = {"E2B": 8, "E4B": 8, "12B": 16, "26B-A4B": 16
 """Attention heads, which tensor parallelism shares evenly."""
 
 _FILLED: Final = 0.85
-"""Of a GPU's memory may be weights: beside them are the KV cache and what computing takes."""
+"""The share of a GPU's memory for weights; beside them are the KV cache and what work takes."""
 
 _FORMATS: Final = (
     (r"nvfp4", 4, ("--kv-cache-dtype", "fp8")),
