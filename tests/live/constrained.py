@@ -248,7 +248,7 @@ class Case:
         spelled: Whether the call must begin in ordinary tokens, its control token banned.
         unbounded: Whether the tools have strings without end.
         closing: Tokens that end a text, a number or a call: made likelier, for random weights
-            never find them among so many.
+            never find them among so many. Trained weights need none.
         seed: Which tools are offered. Sampling has no seed: a seeded request whose prompt is
             read in several chunks ends a vLLM 0.32 on the CPU ("Generator does not use offset").
     """
@@ -281,14 +281,14 @@ class Case:
         }[self.mode]
 
     @property
-    def opens_a_thought(self) -> bool:
-        """Whether a thought has to be opened, which a template does behind a result.
+    def ends_its_thought(self) -> bool:
+        """Whether random weights open a thought and end it, each by a bias, without a budget.
 
-        Its end is made likely as its beginning is, without a budget: the biases last for the whole
-        reply, and where the opening token stands in a text, a budget would force the end into it
-        (`agentkit.gemma4.ebnf.EXCLUDED`).
+        The biases last for the whole reply: where the opening token stands in a text, a budget
+        would force the thought's end into it (`agentkit.gemma4.ebnf.EXCLUDED`).
         """
-        return self.thinking and not self.after_result and self.mode != "auto"
+        opens = self.thinking and not self.after_result and self.mode != "auto"
+        return opens and bool(self.closing)
 
     def _biases(self) -> Iterator[tuple[str, float]]:
         """What random weights need to begin a call, a thought, and to end a string."""
@@ -300,10 +300,11 @@ class Case:
             # A call begun inside the thought would end it, and vLLM's budget would then force the
             # thought's end into the call.
             yield CALL_OPEN, 2.0 if self.thinking else 12.0
-        if self.opens_a_thought:
+        if self.thinking and not self.after_result:
             # The model opens the thought itself, and vLLM waits for its end with the grammar.
             yield CHANNEL_OPEN, _OPENING
-            yield CHANNEL_CLOSE, _OPENING
+            if self.ends_its_thought:
+                yield CHANNEL_CLOSE, _OPENING
 
     def body(self, model: str) -> dict[str, Any]:
         """The request's body."""
@@ -315,7 +316,7 @@ class Case:
             "tool_choice": "auto",
             "max_tokens": 100 if self.mode == "auto" else 1_000,
             "logit_bias": {
-                **{str(n): _OPENING if self.opens_a_thought else 3.0 for n in self.closing},
+                **{str(n): _OPENING if self.ends_its_thought else 3.0 for n in self.closing},
                 **{str(IDS[token]): bias for token, bias in self._biases()},
             },
             "return_token_ids": True,
@@ -326,7 +327,7 @@ class Case:
             # Random weights would end the reply inside its thought: no stop token before a call.
             thought = _THOUGHT if self.mode != "auto" else 4
             body["min_tokens"] = thought + 4
-            if not self.opens_a_thought:
+            if not self.ends_its_thought:
                 body["thinking_token_budget"] = thought
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}

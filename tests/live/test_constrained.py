@@ -33,9 +33,9 @@ def client() -> Generator[httpx2.Client]:
 
 
 def checked(client: httpx2.Client, cases: list[Case]) -> Counter[str]:
-    name = model()
-    tokenizer = tokenizer_of(checkpoint_folder(os.environ["AGENTKIT_LIVE_CHECKPOINT"]))
-    closing = closing_tokens(tokenizer)
+    name, checkpoint = model(), os.environ["AGENTKIT_LIVE_CHECKPOINT"]
+    tokenizer = tokenizer_of(checkpoint_folder(checkpoint))
+    closing = () if checkpoint == "tiny" else closing_tokens(tokenizer)
     counts: Counter[str] = Counter()
     for case in (replace(case, closing=closing) for case in cases):
         counts += check(case, ask(client, case.body(name)), tokenizer)
