@@ -63,25 +63,33 @@ _STRUCTURE: Final = frozenset(
 """Keywords with a reading of their own, and those that only name or hold things."""
 
 
-def read(schema: object, *, depth: int = RECURSION_DEPTH, within: object = None) -> Node:
+def read(
+    schema: object,
+    *,
+    depth: int = RECURSION_DEPTH,
+    most: int = MAX_NODES,
+    within: object = None,
+) -> Node:
     """Reads a JSON Schema into nodes.
 
     Args:
         schema: The decoded schema. Not changed.
         depth: How often a recursive definition is followed inside itself.
+        most: Nodes after which no reference is followed.
         within: The whole schema that references point into, where `schema` is a part of it.
 
     Returns:
         The root node. Nodes may be shared: the tree is a graph without cycles. One that was cut has
         its definition: reading a reference to that goes on where it was cut.
     """
-    return _Reader(schema if within is None else within, depth).read(schema)
+    return _Reader(schema if within is None else within, depth, most).read(schema)
 
 
 class _Reader:
-    def __init__(self, whole: object, depth: int) -> None:
+    def __init__(self, whole: object, depth: int, most: int) -> None:
         self._whole = whole
         self._depth = depth
+        self._most = most
         self._pointers: dict[int, str] = {}
         self._open: Counter[int] = Counter()
         self._touched: set[int] = set()
@@ -128,7 +136,7 @@ class _Reader:
             return self._known[key, level]
         if level:
             self._touched.add(key)
-        if level > self._depth or self._nodes > MAX_NODES:
+        if level > self._depth or self._nodes > self._most:
             return Node(origin=_title(schema) or name, definition=f"#{path}", cut=True)
         outside, self._touched = self._touched, set()
         self._open[key] += 1

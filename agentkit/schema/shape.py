@@ -31,18 +31,56 @@ Schema: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class _Whole:
+    """What the shapes of one schema share.
+
+    Attributes:
+        schema: The whole schema, where references point into.
+        opened: Definitions at which a node was cut → what stands there.
+        shapes: The nodes that have a shape, by identity, with it.
+    """
+
+    schema: Schema = field(default_factory=dict)
+    opened: dict[str, Node] = field(default_factory=dict)
+    shapes: dict[int, tuple[Node, Shape]] = field(default_factory=dict)
+
+    def open(self, node: Node) -> Node:
+        """A node; one that was cut at a recursive definition with what stands there.
+
+        A definition that is nothing but itself stays as it is.
+        """
+        if not node.cut or not node.definition:
+            return node
+        if node.definition not in self.opened:
+            reference = {"$ref": quote(node.definition, safe="#/~")}
+            found = _read(reference, self.schema)
+            self.opened[node.definition] = replace(found, cut=False)
+        found = self.opened[node.definition]
+        alone = not node.facts and not node.unions
+        return found if alone else conjunction((replace(node, cut=False), found))
+
+    def shape(self, node: Node) -> Shape:
+        """The view of a node, the same one each time."""
+        known = self.shapes.get(id(node))
+        if known is None:
+            whole = self.open(node)
+            made = Shape(_types(whole, self, set()), tuple(_spread(whole, self, set())), self)
+            known = self.shapes[id(node)] = (node, made)
+        return known[1]
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """The alternatives that a value may be.
 
     Attributes:
         types: JSON type names; None allows every type.
         nodes: The node of the place, and behind it those of its unions, spread out.
-        root: The whole schema, where references point into.
     """
 
     types: frozenset[str] | None = None
     nodes: tuple[Node, ...] = ()
-    root: Schema = field(default_factory=dict)
+    _whole: _Whole = field(default_factory=_Whole, compare=False, repr=False)
     _memory: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -56,18 +94,18 @@ class Shape:
         if not isinstance(schema, Mapping):
             return ANYTHING
         if root is not None:
-            return cls._at(read(schema, depth=0, within=root), root)
+            return _Whole(root).shape(_read(schema, root))
         known = _views.get(id(schema))
         if known is None:
             if len(_views) >= _KEPT:
                 _views.clear()
-            known = _views[id(schema)] = cls._at(read(schema, depth=0), schema)
+            known = _views[id(schema)] = _Whole(schema).shape(_read(schema, schema))
         return known
 
-    @classmethod
-    def _at(cls, node: Node, root: Schema) -> Shape:
-        whole = _opened(node, root)
-        return cls(_types(whole), tuple(_spread(whole, root)), root)
+    @property
+    def root(self) -> Schema:
+        """The whole schema, where references point into."""
+        return self._whole.schema
 
     def allows(self, kind: str) -> bool:
         """Whether a value of this JSON type may stand here; a number may be an integer."""
@@ -105,15 +143,15 @@ class Shape:
         if whole is None or whole.choices is not None:
             return (self,)
         if whole.unions:
-            found = [_opened(branch, self.root) for branch in whole.unions[0].branches]
+            found = [self._whole.open(branch) for branch in whole.unions[0].branches]
         elif self.types is not None and self.types > NULL_TYPE:
             found = [whole]
         else:
             return (self,)
         nullable = any("null" in branch.types and branch.types != ANY_TYPE for branch in found)
         plain = [_without_null(branch) for branch in found]
-        every = [*plain, Node(types=NULL_TYPE)] if nullable else plain
-        return tuple(Shape._at(branch, self.root) for branch in every)
+        every = [*plain, _NULL] if nullable else plain
+        return tuple(self._whole.shape(branch) for branch in every)
 
     def said(self, keyword: str) -> Any:
         """What the schema itself says under a keyword, not one of its alternatives; or None."""
@@ -170,9 +208,9 @@ class Shape:
         if not nodes or all(node.never for node in nodes):
             return ANYTHING
         if len(nodes) == 1:
-            return Shape._at(nodes[0], self.root)
+            return self._whole.shape(nodes[0])
         united = Union(Fact("", "anyOf", None), tuple(nodes))
-        return Shape._at(Node(unions=(united,)), self.root)
+        return self._whole.shape(Node(unions=(united,)))
 
     def lists(self, value: object) -> bool:
         """Whether an `enum` or `const` names exactly this value."""
@@ -213,31 +251,39 @@ class Shape:
 ANYTHING: Final = Shape()
 """Allows every value and knows of no properties."""
 
+_AT_ONCE: Final = 400
+"""Nodes after which a reference is left to be opened when a value comes there."""
 _KEPT: Final = 1_000
 """Views that are kept: more than the tools of any agent."""
 _views: dict[int, Shape] = {}
 """By the identity of the schema, which its view holds, so that it is not used again."""
 
 
-def _opened(node: Node, root: Schema) -> Node:
-    """A node, one that was cut at a recursive definition with what stands there."""
-    if not node.cut or not node.definition:
-        return node
-    reference = {"$ref": quote(node.definition, safe="#/~")}
-    inner = read(reference, depth=0, within=root)
-    return conjunction((replace(node, cut=False), replace(inner, cut=False)))
+_NULL: Final = Node(types=NULL_TYPE)
 
 
-def _spread(node: Node, root: Schema, depth: int = 0) -> Iterator[Node]:
-    """A node and the branches of its unions, and theirs."""
+def _read(schema: object, whole: Schema) -> Node:
+    return read(schema, depth=0, most=_AT_ONCE, within=whole)
+
+
+def _spread(node: Node, whole: _Whole, seen: set[str]) -> Iterator[Node]:
+    """A node and the branches of its unions, and theirs; each definition is opened once."""
     yield node
-    for union in node.unions if depth < _DEEPEST else ():
+    for branch in _branches(node, whole, seen):
+        yield from _spread(branch, whole, seen)
+
+
+def _branches(node: Node, whole: _Whole, seen: set[str]) -> Iterator[Node]:
+    """The branches of a node's unions, without a definition that was seen: one may be a union of
+    itself.
+    """
+    for union in node.unions:
         for branch in union.branches:
-            yield from _spread(_opened(branch, root), root, depth + 1)
-
-
-_DEEPEST: Final = 32
-"""Unions within unions: a definition can be a union of itself."""
+            if not branch.cut:
+                yield branch
+            elif branch.definition not in seen:
+                seen.add(branch.definition)
+                yield whole.open(branch)
 
 
 def _without_null(node: Node) -> Node:
@@ -246,14 +292,14 @@ def _without_null(node: Node) -> Node:
     return replace(node, types=node.types - NULL_TYPE)
 
 
-def _types(node: Node) -> frozenset[str] | None:
+def _types(node: Node, whole: _Whole, seen: set[str]) -> frozenset[str] | None:
     """The JSON types that a node allows; None where nothing is said of them."""
     if node.types != ANY_TYPE:
         return node.types
     if node.choices is not None:
         return frozenset(map(kind_of, node.choices))
     if node.unions:
-        return _united(_types(branch) for union in node.unions for branch in union.branches)
+        return _united(_types(branch, whole, seen) for branch in _branches(node, whole, seen))
     if node.properties:
         return frozenset(["object"])
     return frozenset(["array"]) if node.items is not None else None
@@ -265,4 +311,4 @@ def _united(types: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
         if kinds is None:
             return None
         result |= kinds
-    return result
+    return result or None

@@ -433,13 +433,13 @@ def check(case: Case, answer: Answer, tokenizer: Tokenizer) -> Counter[str]:
         assert 1 <= len(reply.calls) <= most, text
         assert not reply.text.strip(), f"text beside the calls: {reply.text!r}"
     for call in reply.calls:
-        tool = known[call.name]
         if call.malformed:
             was_cut = answer.ids[-1] not in STOP_IDS
             assert was_cut or repeats_a_key(text), text
             counts["calls that were cut" if was_cut else "calls with a key twice"] += 1
             continue
         assert case.choice.name in (None, call.name), text
+        tool = known[call.name]
         arguments = unescaped(_escape, tool.lowered.restore(call.arguments))
         wrong = broken(arguments, tool.lowered.definition.parameters, tool.grammar.carried)
         assert not wrong, (wrong, text)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
+from agentkit.schema.ladder import fitted
 from agentkit.schema.shape import ANYTHING, Shape
 
 
@@ -62,6 +64,44 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
     }
     deep = Shape.of(tree).property("next").property("next").property("n")
     assert types_of(deep) == {"integer"}
+
+
+def test_null_beside_a_recursive_definition_stays_null_however_deep() -> None:
+    link = {"anyOf": [{"$ref": "#/$defs/T"}, {"type": "null"}]}
+    node = {"type": "object", "properties": {"next": link, "n": {"type": "integer"}}}
+    shape = Shape.of({"$defs": {"T": node}, "$ref": "#/$defs/T"})
+    for _ in range(20):
+        shape = shape.property("next")
+        assert types_of(shape) == {"object", "null"}
+    assert types_of(shape.property("n")) == {"integer"}
+
+
+def test_an_alternative_that_is_the_union_itself_adds_nothing() -> None:
+    union = {"anyOf": [{"$ref": "#/$defs/L"}, {"type": "string"}, {"$ref": "#/$defs/L"}]}
+    shape = Shape.of({"$defs": {"L": union}, "properties": {"a": {"$ref": "#/$defs/L"}}})
+    assert types_of(shape.property("a")) == {"string"}
+
+
+def test_unions_of_each_other_are_read_in_bounded_time() -> None:
+    unions = {
+        f"N{i}": {"anyOf": [*({"$ref": f"#/$defs/N{j}"} for j in range(12)), {"type": "integer"}]}
+        for i in range(12)
+    }
+    schema = {"$defs": unions, "properties": {"a": {"$ref": "#/$defs/N0"}}}
+    started = time.thread_time()
+    assert types_of(Shape.of(schema).property("a")) == {"integer"}
+    assert fitted({"a": "5"}, Shape.of(schema)) in ({"a": "5"}, {"a": 5})
+    assert time.thread_time() - started < 5  # without bounds it takes hours
+
+
+def test_anchors_and_keywords_beside_a_reference_are_read() -> None:
+    definition = {"$anchor": "count", "type": "integer"}
+    schema = {
+        "$defs": {"n": definition},
+        "properties": {"a": {"$ref": "#count", "description": "how many", "enum": [1, 2]}},
+    }
+    shape = Shape.of(schema).property("a")
+    assert (types_of(shape), shape.values) == ({"integer"}, (1, 2))
 
 
 @pytest.mark.parametrize(
