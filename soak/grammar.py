@@ -47,6 +47,9 @@ _BATCHES = 50
 _AT_ONCE = 12
 _AUTO_SEEDS = 2
 _GIVE_UP = 5
+"""Times that a case may end in an internal error of vLLM's. Version 0.32 forces the end of a thought
+into requests that have no budget of reasoning tokens, while others beside them have one: the
+grammar then rejects it (seen six times in 960 replies, none of them with a budget of its own)."""
 _TOKENS = 100
 _REPEATS = 12
 _CHECKPOINT = "random:20260731"
@@ -77,7 +80,7 @@ def _checked(client: httpx2.Client, case: Case) -> Counter[str]:
             return given_up + check(case, ask(client, case.body(MODEL)), _tokenizer())
         except GivenUpError as error:
             given_up["replies that vLLM gave up with status 500, asked again"] += 1
-            if not case.thinking or given_up.total() > _GIVE_UP:
+            if given_up.total() > _GIVE_UP:
                 raise AssertionError(f"{case}: {error}") from None
         except AssertionError as error:
             raise AssertionError(f"{case}: {error}") from None
