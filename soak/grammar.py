@@ -47,9 +47,9 @@ _BATCHES = 50
 _AT_ONCE = 12
 _AUTO_SEEDS = 2
 _GIVE_UP = 5
-"""Times that a case may end in an internal error of vLLM's. Version 0.32 forces the end of a thought
-into requests that have no budget of reasoning tokens, while others beside them have one: the
-grammar then rejects it (seen six times in 960 replies, none of them with a budget of its own)."""
+"""Times that a case may end in an internal error of vLLM. While requests with a budget of reasoning
+tokens run beside it, 0.32 was seen to force the end of a thought into requests without one, where
+the grammar rejects it."""
 _TOKENS = 100
 _REPEATS = 12
 _CHECKPOINT = "random:20260731"
