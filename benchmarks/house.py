@@ -6,7 +6,7 @@ streamed tool call of agentkit through its files. What is counted:
 - logic: lines that are neither blank, comment, docstring, import nor `__all__`;
 - private functions used once: functions and methods with a leading underscore whose name the
   package mentions in one place, as a share of all functions and methods;
-- cycles: groups of modules that import each other when they are loaded;
+- circles: modules that import each other when they are loaded;
 - `Any`: names in annotations and elsewhere, imports left out;
 - broad excepts: `except Exception`, `except BaseException` and a bare `except`.
 """
@@ -26,6 +26,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -147,38 +148,19 @@ def modules(folder: Path) -> list[Module]:
     return found
 
 
-def cycles(found: Sequence[Module]) -> int:
-    """Groups of modules that import each other, by Tarjan's algorithm."""
+def cycle(found: Sequence[Module]) -> int:
+    """How many modules import each other in a circle, in the first one found; 0 without one."""
     names = {module.name for module in found}
     edges = {
         module.name: {taken if taken in names else source for source, taken in module.imported}
         & names - {module.name}
         for module in found
     }
-    index: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    groups = 0
-
-    def visit(name: str) -> None:
-        nonlocal groups
-        index[name] = low[name] = len(index)
-        stack.append(name)
-        for other in edges[name]:
-            if other not in index:
-                visit(other)
-                low[name] = min(low[name], low[other])
-            elif other in stack:
-                low[name] = min(low[name], index[other])
-        if low[name] == index[name]:
-            size = len(stack) - stack.index(name)
-            del stack[-size:]
-            groups += size > 1
-
-    for name in names:
-        if name not in index:
-            visit(name)
-    return groups
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return len(error.args[1]) - 1
+    return 0
 
 
 def figures(folder: Path) -> dict[str, Any]:
@@ -202,7 +184,7 @@ def figures(folder: Path) -> dict[str, Any]:
         "largest file": max(module.lines for module in found),
         "function, 90th percentile": functions[len(functions) * 9 // 10],
         "largest function": functions[-1],
-        "cycles": cycles(found),
+        "modules in a circle of imports": cycle(found),
         "Any": sum(module.any for module in found),
         "broad excepts": sum(module.broad for module in found),
     }

@@ -269,11 +269,11 @@ def _read(schema: object, whole: Schema) -> Node:
 def _spread(node: Node, whole: _Whole, seen: set[str]) -> Iterator[Node]:
     """A node and the branches of its unions, and theirs; each definition is opened once."""
     yield node
-    for branch in _branches(node, whole, seen):
+    for branch in _alternatives(node, whole, seen):
         yield from _spread(branch, whole, seen)
 
 
-def _branches(node: Node, whole: _Whole, seen: set[str]) -> Iterator[Node]:
+def _alternatives(node: Node, whole: _Whole, seen: set[str]) -> Iterator[Node]:
     """The branches of a node's unions, without a definition that was seen: one may be a union of
     itself.
     """
@@ -299,7 +299,7 @@ def _types(node: Node, whole: _Whole, seen: set[str]) -> frozenset[str] | None:
     if node.choices is not None:
         return frozenset(map(kind_of, node.choices))
     if node.unions:
-        return _united(_types(branch, whole, seen) for branch in _branches(node, whole, seen))
+        return _united(_types(branch, whole, seen) for branch in _alternatives(node, whole, seen))
     if node.properties:
         return frozenset(["object"])
     return frozenset(["array"]) if node.items is not None else None
