@@ -400,7 +400,10 @@ def _recorded(run: Run, started: float) -> Generator[None]:
                 ReplyInterrupted(
                     text=shown.content or "",
                     reasoning=shown.reasoning or "",
-                    calls=tuple(streamed.calls[index] for index in sorted(streamed.calls)),
+                    calls=tuple(
+                        (name, "".join(pieces))
+                        for _, (name, pieces) in sorted(streamed.calls.items())
+                    ),
                     why=why,
                     seconds=seconds,
                     step=run.step,

@@ -163,7 +163,8 @@ class Streamed:
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    calls: dict[int, tuple[str, str]] = field(default_factory=dict)
+    calls: dict[int, tuple[str, list[str]]] = field(default_factory=dict)
+    """By their place: the name, and the pieces of the arguments."""
 
     def add(self, event: ModelEvent) -> None:
         """Takes in what is shown next; a call that is made again takes all of it back."""
@@ -173,8 +174,9 @@ class Streamed:
             case ReasoningDelta(text=text):
                 self.reasoning.append(text)
             case ToolCallDelta(index=index, name=name, arguments=arguments):
-                known, before = self.calls.get(index, ("", ""))
-                self.calls[index] = name or known, before + arguments
+                known, pieces = self.calls.get(index, ("", []))
+                pieces.append(arguments)
+                self.calls[index] = name or known, pieces
             case StepRestarted():
                 self.text, self.reasoning, self.calls = [], [], {}
             case _:
