@@ -39,6 +39,7 @@ from agentkit.agent.options import (
     check_input,
 )
 from agentkit.agent.own_tools import Planning, answer_tool, plan_tools, planned, with_partial_output
+from agentkit.agent.recall import recall_names, with_own_tools_here, with_recall
 from agentkit.agent.run import (
     Run,
     Wiring,
@@ -51,7 +52,9 @@ from agentkit.agent.run import (
     versions,
     window_for,
 )
+from agentkit.agent.whole_results import WholeResults
 from agentkit.context import Context
+from agentkit.context.previews import RECALL
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
@@ -171,7 +174,9 @@ class Agent(Generic[DepsT, OutputT]):
         self._used = _USED
         self._approve = approve
         self._ask = ask
-        self._executor: Executor = RetryingExecutor(executor or LocalExecutor())
+        self._executor: Executor = RetryingExecutor(
+            with_own_tools_here(executor or LocalExecutor())
+        )
         self._observers = tuple(observers or ())
         self._files = tuple(default_observers() if observers is None else ())
 
@@ -391,6 +396,7 @@ class Agent(Generic[DepsT, OutputT]):
         *,
         model: Model | None = None,
         policy: Policy | Preset | None = None,
+        context: Context | None = None,
         executor: Executor | None = None,
         observers: Iterable[Observer] | None = None,
         approve: Approver | None = None,
@@ -402,9 +408,10 @@ class Agent(Generic[DepsT, OutputT]):
         """
         other = copy.copy(self)
         other._model = model or self._model
+        other.context = context or self.context
         other._govern(policy or self._policy)
         if executor is not None:  # what happens there has not happened here
-            other._executor, other._used = executor, UsedDecisions()
+            other._executor, other._used = with_own_tools_here(executor), UsedDecisions()
         if observers is not None:
             other._observers, other._files = tuple(observers), ()
         other._approve = approve or self._approve
@@ -510,11 +517,13 @@ class Agent(Generic[DepsT, OutputT]):
         if paused is not None:
             budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
-        async with self._tools.for_run(context) as toolset:
+        async with self._tools.for_run(context) as tools:
+            toolset = self._with_recall(tools, record)
             self._check_policy(toolset)
             above = caller.wiring.authority if caller is not None else None
             grants = list(paused.grants) if paused is not None else []
-            window = window_for(self.context, toolset)
+            whole = WholeResults()
+            window = window_for(self.context, toolset, recall_names(toolset), whole)
             files = self._files if record is None else ()  # a journal keeps the run instead
             emit = emitter(context.run_id, (*self._observers, *files), listener)
             wiring = Wiring(
@@ -535,8 +544,20 @@ class Agent(Generic[DepsT, OutputT]):
                 wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
             messages = sound_messages(messages)
             run = Run(wiring, messages, budget, decisions=decisions or GivenDecisions(self._used))
+            run.whole = whole
             run.step = budget.steps if paused is None or paused.step is None else paused.step
             known = paused.taint if paused is not None else None
             run.taint = taint_of(messages, toolset) if known is None else known
             run.taint |= caller.taint if caller is not None else frozenset()
-            return await drive(run, options.get("cancellation") or Cancellation(), paused)
+            with whole:
+                return await drive(run, options.get("cancellation") or Cancellation(), paused)
+
+    def _with_recall(self, toolset: Toolset, record: JournaledRun | None) -> Toolset:
+        """The tools of a run with those that read what its prompts leave out; of one that goes on,
+        only where its first request had them: later ones would void the server's prefix cache.
+        """
+        if self.context is not None and not self.context.recall:
+            return toolset
+        if record is not None and record.tools is not None and RECALL not in record.tools:
+            return toolset
+        return with_recall(toolset, besides=[self._answer.tool] if self._answer else [])

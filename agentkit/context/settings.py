@@ -39,6 +39,8 @@ class Context:
         result_tokens: Most tokens of one tool result; the middle of a longer one is left out.
             Default: whatever fits what is left of the window, with room for the reply and for two
             more results like it.
+        recall: Whether the model is given tools that read what a prompt leaves out; see
+            `agentkit.agent.recall`. Not given to an agent that has no other tools.
 
     Raises:
         ValueError: A number is too small to work with.
@@ -46,6 +48,7 @@ class Context:
 
     compact_at: int | None = None
     result_tokens: int | None = None
+    recall: bool = True
 
     def __post_init__(self) -> None:
         for name in ("compact_at", "result_tokens"):

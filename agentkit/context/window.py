@@ -19,12 +19,22 @@ nothing here does I/O: `fit` asks for counts on its way.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Literal
 
-from agentkit.context.compaction import Entries, Stub, ask_for_less, level, plan, preview, stub
+from agentkit.context.compaction import Entries, Stub, level, plan
+from agentkit.context.previews import (
+    READ,
+    RECALL,
+    RECALL_TOOLS,
+    Source,
+    ask_for_less,
+    marks_of,
+    preview,
+    stub,
+)
 from agentkit.context.prompt import (
     CountPrompt,
     Prompt,
@@ -66,6 +76,15 @@ _STUB: Final = 48
 
 _LEAST_PREVIEW: Final = 64
 """Tokens: what is left of a result that has to make room, at least."""
+
+_PAGE: Final = 8_000
+"""Most tokens of a page that one of the agent's own tools shows."""
+
+_LEAST_PAGE: Final = 120
+"""Tokens of such a page at least."""
+
+_CALL: Final = 60
+"""Tokens of a call of one of those tools, about."""
 
 _REMEDIES: Final[Mapping[str, str]] = {
     "instructions": "shorten them, or serve the model with a larger window",
@@ -119,6 +138,8 @@ class ContextWindow:
         context: What the user says of it.
         repeatable: Tools whose calls may simply be made again.
         kept: Tools whose newest result stays in view.
+        recall: Which of the agent's own tools that read what is left out are offered.
+        whole: All of a result's text, by its number, where the history holds less of it.
     """
 
     def __init__(
@@ -127,10 +148,14 @@ class ContextWindow:
         *,
         repeatable: Container[str] = frozenset(),
         kept: Container[str] = frozenset(),
+        recall: frozenset[str] = frozenset(),
+        whole: Callable[[int], str | None] = lambda _number: None,
     ) -> None:
         self._context = context or Context()
         self._repeatable = repeatable
-        self._entries = Entries(kept)
+        self._recall = recall & RECALL_TOOLS
+        self._whole = whole
+        self._entries = Entries(kept, recall=RECALL in recall)
         self._prompt = Prompt()
         self._system: list[Message] = []
         self._tools: Mapping[str, ToolDefinition] = {}
@@ -229,10 +254,9 @@ class ContextWindow:
         new = self._entries.new_messages(messages[head:])
         most = self._context.result_tokens or self._limits.max_prompt or UNKNOWN_WINDOW
         for message in new:
-            sent = message
+            self._entries.add(message)
             if isinstance(message, ToolMessage):
-                sent = yield from self._short(message, most, form)
-            self._entries.add(message, sent)
+                yield from self._shorten([len(self._entries.all) - 1], most, form)
         return len(new)
 
     def _cut_new(self, new: int, tokens: int, form: PromptForm) -> Steps[tuple[int, bool]]:
@@ -258,36 +282,66 @@ class ContextWindow:
             left += sum(max(all_sizes[at] - _STUB, 0) for at in self._entries.clearable())
             fair = fair_share(list(sizes.values()), left)
         most = max(fair, self._limits.result)
-        longer = [at for at, size in sizes.items() if size > most]
-        yield from self._shorten(longer, most, form)
-        if longer:
-            self._entries.rebuild()
-        return fair, bool(longer)
+        longer = [at for at, size in sizes.items() if size > most and not self._shows_another(at)]
+        return fair, (yield from self._shorten(longer, most, form))
 
-    def _shorten(self, places: Sequence[int], most: int, form: PromptForm) -> Steps[None]:
-        """Sends these results as previews of so many tokens."""
+    def _shows_another(self, at: int) -> bool:
+        """Whether this is a page of another result, which is as long as there is room for."""
+        message = self._entries.all[at].message
+        return isinstance(message, ToolMessage) and message.name in self._recall
+
+    def _shorten(self, places: Sequence[int], most: int, form: PromptForm) -> Steps[bool]:
+        """Sends these results as previews of so many tokens, where they are longer; whether any
+        was.
+        """
+        shorter = False
         for at in places:
             entry = self._entries.all[at]
             assert isinstance(entry.message, ToolMessage)
-            entry.sent = yield from self._short(entry.message, most, form)
-            entry.state = "shortened"
+            sent = yield from self._short(at, entry.message, most, form)
+            if sent is not entry.message:
+                entry.sent, entry.state, shorter = sent, "shortened", True
+        if shorter:
+            self._entries.rebuild()
+        return shorter
 
-    def _short(self, message: ToolMessage, most: int, form: PromptForm) -> Steps[ToolMessage]:
+    def _source(self, at: int, message: ToolMessage) -> Source:
+        """A result with what can be said of how to read it again."""
+        recalled = message.name in self._recall
+        return Source(
+            message,
+            self._whole(at + 1) or text_of(message.content),
+            at + 1,
+            readable=READ in self._recall and not recalled,
+            recalled=recalled,
+            remedy=ask_for_less(self._tools.get(message.name)),
+        )
+
+    def _short(
+        self, at: int, message: ToolMessage, most: int, form: PromptForm
+    ) -> Steps[ToolMessage]:
         """The result, or a preview of so many tokens."""
+        source = self._source(at, message)
         length = len(text_of(message.content))
-        if length * 4 <= most:  # four bytes make a character, and a token is a byte or more
-            return message
-        if form.asks and estimated_tokens(result_text_of(message, form)) <= most:
-            return message
         characters = min(length, most * _CHARACTERS)
-        remedy = ask_for_less(self._tools.get(message.name))
-        sent = message if characters == length else preview(message, characters, remedy)
+        if length < len(source.text):  # the history holds less of it
+            sent = preview(source, characters)
+        elif (
+            length * 4 <= most  # four bytes make a character, and a token is a byte or more
+            or (form.asks and estimated_tokens(result_text_of(message, form)) <= most)
+        ):
+            return message
+        else:
+            sent = message if characters == length else preview(source, characters)
+        marked = source
         while characters > 1:
             (tokens,), _ = yield from tokens_of([result_text_of(sent, form)], form)
             if tokens <= most:
                 break
+            if marked is source:
+                marked = replace(source, marks=marks_of(source.text, self._entries.call_of(at)))
             characters = min(characters * most * 9 // (tokens * 10), characters - 1)
-            sent = preview(message, characters, remedy)
+            sent = preview(marked, characters)
         return sent
 
     def _count(self, request: ModelRequest, form: PromptForm) -> Steps[tuple[int, bool]]:
@@ -335,7 +389,7 @@ class ContextWindow:
             message = entries.all[at].message
             assert isinstance(message, ToolMessage)
             again = message.name in self._repeatable
-            made[at] = stub(message, sizes[at], repeatable=again)
+            made[at] = stub(self._source(at, message), sizes[at], repeatable=again)
         texts = [result_text_of(each, form) for each in made.values()]
         counts, _ = yield from tokens_of(texts, form)
         pairs = zip(made.items(), counts, strict=True)
@@ -371,10 +425,11 @@ class ContextWindow:
         entries = self._entries.all
         newest = range(self._entries.newest(), len(entries))
         results = [at for at in newest if isinstance(entries[at].message, ToolMessage)]
+        others = [at for at in results if not self._shows_another(at)]
+        if sum(max(sizes[at] - _LEAST_PREVIEW, 0) for at in others) >= excess:
+            results = others
         most = max(level((sizes[at] for at in results), excess), _LEAST_PREVIEW)
-        longest = [at for at in results if sizes[at] > most]
-        yield from self._shorten(longest, most, form)
-        return bool(longest)
+        return (yield from self._shorten([at for at in results if sizes[at] > most], most, form))
 
     def _too_big(self, tokens: int, limits: PromptLimits) -> str:
         """The sentence for a prompt that cannot be made to fit: what is largest in it."""
@@ -387,6 +442,29 @@ class ContextWindow:
             f"{limits.window} are for it; nothing more can be left out. By part: {listed}. "
             f"The largest is {largest}: {_REMEDIES[largest]}"
         )
+
+    # --- pages of what is left out ---------------------------------------------------------------
+
+    def page_tokens(self, calls: int) -> int:
+        """Tokens that a page of another result may have, by an estimate on the safe side, so that
+        it is sent whole whatever else has to go; 0 where there is no room for so many.
+
+        Args:
+            calls: Calls of the same reply, which share the room.
+        """
+        limits, tokens = self._limits, self._now.tokens if self._now is not None else 0
+        window = limits.max_prompt or UNKNOWN_WINDOW
+        due = min(limits.compact_at or window, window)
+        wanted = max(due // (4 * calls), (due - tokens) // (calls + 2))
+        if self._context.result_tokens is not None:
+            wanted = min(wanted, self._context.result_tokens)
+        # What no compaction takes away: the calls themselves are in the reply that follows.
+        sizes, users = self._sizes(), self._entries.users()
+        stays = calls * _CALL + sum(sizes.get(at, 0) for at in {*users[:1], *users[-1:]})
+        stays += sum(self._prompt.parts[part] for part in ("instructions", "tools", "format"))
+        room = (window - stays) // (2 * calls)  # an estimate may be half of a count
+        most = min(wanted, room, _PAGE)
+        return most if most >= _LEAST_PAGE else _LEAST_PAGE if room >= _LEAST_PAGE else 0
 
     # --- after a reply -------------------------------------------------------------------------
 

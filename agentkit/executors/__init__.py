@@ -3,6 +3,7 @@
 from agentkit.executors.base import (
     Executor,
     JournaledExecutor,
+    RecordedResults,
     RetryingExecutor,
     RoutingExecutor,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "JournaledExecutor",
     "LocalExecutor",
     "ProcessExecutor",
+    "RecordedResults",
     "RetryingExecutor",
     "RoutingExecutor",
     "ends_this_task",

@@ -31,6 +31,7 @@ from agentkit.agent import Agent
 from agentkit.agent.concurrency import in_own_loop
 from agentkit.agent.run import current_budget
 from agentkit.context import Context, Count, PromptForm
+from agentkit.context.previews import RECALL
 from agentkit.errors import ModelError
 from agentkit.events import (
     ApprovalDecided,
@@ -48,7 +49,7 @@ from agentkit.events import (
     TextDelta,
     ToolFinished,
 )
-from agentkit.executors import Executor
+from agentkit.executors import Executor, RecordedResults
 from agentkit.messages import Content, Message, ModelRequest, ModelResponse, ToolResult, UserMessage
 from agentkit.models import CountsPrompts, Model
 from agentkit.policy import Approval, Decision, Limits, PausedRun
@@ -352,7 +353,7 @@ class ReplayModel:
         """Does nothing: there is nothing to close."""
 
 
-class ReplayExecutor:
+class ReplayExecutor(RecordedResults):
     """Gives the recorded results; runs nothing."""
 
     def __init__(self, tape: Tape) -> None:
@@ -509,8 +510,12 @@ async def _play(
     agent: Agent[Any, Any], tape: Tape, paused: PausedRun | None, deps: Any
 ) -> RunResult[Any] | None:
     """One part of the run again; its result, if it came that far."""
+    context = agent.context or Context()
+    if RECALL not in tape.started.tools:  # it was off, or unknown to the version that ran
+        context = replace(context, recall=False)
     played = agent.override(
         model=ReplayModel(tape),
+        context=context,
         executor=ReplayExecutor(tape),
         observers=[tape.watch],
         approve=tape.decision,
