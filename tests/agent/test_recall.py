@@ -120,9 +120,9 @@ def test_more_pages_than_there_is_room_for_are_asked_for_one_by_one() -> None:
 
     agent = Agent(Windowed(reply, 2_000), tools=[reading(["word " * 2_000])])
     pages = results(agent.run_sync("Go."))[1:]
-    assert set(pages) == {
-        "Error: there is no room for so much at once: make these calls one by one"
-    }
+    assert pages
+    for page in pages:
+        assert page.startswith("Error: there is no room for so much at once: make these calls one")
 
 
 def test_lines_are_found_in_one_result_and_in_everything_that_was_said() -> None:

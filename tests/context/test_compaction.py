@@ -130,7 +130,7 @@ def test_a_question_stays_as_long_as_something_of_its_round_is_kept() -> None:
     assert [5, 6, 7] not in made.droppable()
     made_keeping = Entries(frozenset({"plan"}))
     for entry in made.all:
-        made_keeping.add(entry.message, entry.message)
+        made_keeping.add(entry.message)
     assert made_keeping.droppable() == [[1, 2], [3, 4], [8]]
     assert made.droppable()[-1][0] == 5  # without it, the question goes with its last group
 
