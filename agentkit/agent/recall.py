@@ -82,15 +82,15 @@ async def _recall(words: str) -> str:
 @cache
 def recall_tools() -> tuple[Tool[..., Any], ...]:
     """The three tools, the same objects each time."""
-    made = [
+    functions: tuple[tuple[Callable[..., Any], str, str], ...] = (
+        (_read_result, READ, "Reads what was left out of a result, from character start on."),
+        (_search_result, SEARCH, "Finds words in such a result."),
+        (_recall, RECALL, "Finds words in all earlier messages."),
+    )
+    return tuple(
         make_tool(function, options=_HARMLESS, name=name, description=text)
-        for function, name, text in (
-            (_read_result, READ, "Reads what was left out of a result, from character start on."),
-            (_search_result, SEARCH, "Finds words in such a result."),
-            (_recall, RECALL, "Finds words in all earlier messages."),
-        )
-    ]
-    return tuple(made)
+        for function, name, text in functions
+    )
 
 
 def with_recall(toolset: Toolset, *, besides: Sequence[Tool[..., Any]]) -> Toolset:

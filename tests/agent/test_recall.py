@@ -287,7 +287,7 @@ async def test_a_search_through_megabytes_never_holds_up_the_event_loop() -> Non
     text = some_text(random.Random(5), 900_000)
     script = [call("read", number=0), call("read", number=1), call("recall", words="Alpha ö 42")]
     agent = Agent(ScriptedModel([*script, say("Done.")]), tools=[reading([text, text + "!"])])
-    held_up: list[float] = []
+    held_up, found = list[float](), ""
     async with ticking() as delays:
         async for event in agent.stream("Go."):
             if isinstance(event, ToolStarted):
