@@ -57,7 +57,7 @@ from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.journal import JournaledRun, RunOpened
 from agentkit.media import check_content, sound_messages
-from agentkit.messages import Content, Message, ModelSettings, UserMessage
+from agentkit.messages import Content, Message, ModelSettings, UserMessage, mended_history
 from agentkit.mistakes import explains
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
@@ -69,7 +69,6 @@ from agentkit.policy import (
     PausedRun,
     Policy,
     Preset,
-    mended_history,
     preset,
 )
 from agentkit.toolset import (
