@@ -123,7 +123,7 @@ class Readings:
         self._quote = quote
         self._shape = shape
         self._undone = undone
-        names, self._takes_others = _names(shape.root)
+        names, self._takes_others = shape.names_within
         alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         self._declared = re.compile(alternatives or "(?!)")
         key = rf"(?:{alternatives or '(?!)'})[\"']?\s*+[:=]"
@@ -517,23 +517,3 @@ def _unescaped(text: str, mark: str) -> set[str]:
         return {text}
     certain = mark == '"' and not _ITSELF.search(text)
     return {read} if certain else {text, read}
-
-
-def _names(schema: object) -> tuple[frozenset[str], bool]:
-    """The names of all members that a schema declares, however deep; whether it takes others."""
-    found: set[str] = set()
-    takes_others = False
-    waiting: list[object] = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Mapping):
-            properties = node.get("properties")
-            if isinstance(properties, Mapping):
-                found.update(name for name in properties if name)
-            takes_others |= bool(node.get("additionalProperties")) or (
-                node.get("type") == "object" and not properties
-            )
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return frozenset(found), takes_others

@@ -94,9 +94,7 @@ class ForeignArguments:
         if errors:
             value = fitted(value, self._shape)
             errors = self._errors(value)
-        problems = list(
-            dict.fromkeys(p for error in errors for p in _problems(error, self._shape.root))
-        )
+        problems = list(dict.fromkeys(p for error in errors for p in _problems(error, self.schema)))
         if self._closed and self._properties:
             known = tuple(self._properties)
             strangers = [key for key in value if key not in self._properties]
