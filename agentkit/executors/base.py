@@ -59,7 +59,7 @@ class Executor(Protocol):
         ...
 
 
-# --- in this process ------------------------------------------------------------------------------
+# --- in this process -----------------------------------------------------------------------------
 
 _THREADS = 40
 """Sync tools at work at once in one event loop; anyio's own default for its threads."""
@@ -286,7 +286,7 @@ async def _settled(
         return replace(unknown, content=f"{unknown.content} {error}", retry=False)
 
 
-# --- when a call brings no value ------------------------------------------------------------------
+# --- when a call brings no value -----------------------------------------------------------------
 
 _MOST_ERROR_TEXT = 4_000
 """Characters of an error that the model reads, a traceback's worth: the middle of a longer one is
