@@ -17,7 +17,7 @@ from tests.gemma4.official import FILES, needs_templates, official
 from tests.schema.accounting import occurrences
 from tests.schema.corpus import everything, systematic, wild
 from tests.schema.native import read_declaration
-from tests.schema.test_signature import WORKING
+from tests.schema.signatures import WORKING
 
 
 def signatures() -> list[ToolDefinition]:
