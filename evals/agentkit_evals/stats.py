@@ -216,7 +216,7 @@ def detectable(cases: int, differing: float = 0.2, power: float = 0.8) -> float:
 
 
 def _scipy() -> Any:
-    """scipy's special functions, whose import takes a third of the time of `scipy.stats`."""
+    """The special functions of scipy, whose import takes a third of the time of `scipy.stats`."""
     try:
         from scipy import special  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError as error:
