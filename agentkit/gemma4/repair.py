@@ -179,7 +179,7 @@ class Readings:
         arguments: JsonObject = conform(value, self._shape)
         return None if self._shape.misfit(arguments) else (arguments, end, undone)
 
-    # --- objects and arrays ----------------------------------------------------------------
+    # --- objects and arrays ----------------------------------------------------------------------
 
     def _members(
         self, at: int, shape: Shape, before: JsonObject, undone: _Damages, where: tuple[str, int]
@@ -250,7 +250,7 @@ class Readings:
         elif (comma := self._with(undone, "comma")) is not None:
             yield at, comma
 
-    # --- keys ------------------------------------------------------------------------------
+    # --- keys ------------------------------------------------------------------------------------
 
     def _keys(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[str, int, _Damages]]:
         for key, end, so_far in self._written_keys(at, shape, undone):
@@ -280,7 +280,7 @@ class Readings:
             if self._text.startswith(name, at):
                 yield name, at + len(name), undone
 
-    # --- values ----------------------------------------------------------------------------
+    # --- values ----------------------------------------------------------------------------------
 
     def _value(self, start: int, shape: Shape, undone: _Damages, depth: int) -> Iterator[_Read]:
         """The values that may begin here; the first character says which rules apply."""
@@ -391,7 +391,7 @@ class Readings:
             yield text, end, so_far
         return True
 
-    # --- texts that lack a quote -------------------------------------------------------------
+    # --- texts that lack a quote -----------------------------------------------------------------
 
     def _without_opening(self, at: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
         """A string whose opening quote is missing: it goes on to the closing one."""
@@ -433,7 +433,7 @@ class Readings:
         """Whether a text holds a piece of the call's syntax, so that it is two values."""
         return any(finds(text) for finds in (*self._own[quoting], *_FOREIGN[quoting]))
 
-    # --- looking ahead ---------------------------------------------------------------------
+    # --- looking ahead ---------------------------------------------------------------------------
 
     def _goes_on(self, at: int) -> bool:
         """Whether an element can end here."""

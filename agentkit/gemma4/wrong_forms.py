@@ -137,7 +137,7 @@ _STRAY: Final = [each for each in CONTROL_LITERALS if each not in (CALL_OPEN, QU
 _BETWEEN: Final = re.compile(rf"(?:[\s,;\u200b-\u200f\ufeff]|{'|'.join(map(re.escape, _STRAY))})+")
 """What may stand between two calls, and around them."""
 
-# --- notations ---------------------------------------------------------------------------------
+# --- notations -----------------------------------------------------------------------------------
 
 _Names = Collection[str]
 

@@ -109,7 +109,7 @@ class ForeignArguments:
         return errors
 
 
-# --- words -------------------------------------------------------------------------------------
+# --- words ---------------------------------------------------------------------------------------
 
 
 def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Problem]:
@@ -136,7 +136,7 @@ def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Probl
             yield Problem(field_path(path), short(instance), limit(str(keyword), value))
 
 
-# --- the bounded validator ---------------------------------------------------------------------
+# --- the bounded validator -----------------------------------------------------------------------
 
 Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 
