@@ -130,7 +130,7 @@ class Readings:
         self._quote = quote
         self._shape = shape
         self._undone = undone
-        names, self._takes_others = _names(shape.root)
+        names, self._takes_others = shape.names_within
         alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         self._declared = re.compile(alternatives or "(?!)")
         key = rf"(?:{alternatives or '(?!)'})[\"']?\s*+[:=]"
@@ -186,7 +186,7 @@ class Readings:
         arguments: JsonObject = conform(value, self._shape)
         return None if self._shape.misfit(arguments) else (arguments, end, undone)
 
-    # --- objects and arrays ----------------------------------------------------------------
+    # --- objects and arrays ----------------------------------------------------------------------
 
     def _members(
         self, at: int, shape: Shape, before: JsonObject, undone: _Damages, where: tuple[str, int]
@@ -257,7 +257,7 @@ class Readings:
         elif (comma := self._with(undone, "comma")) is not None:
             yield at, comma
 
-    # --- keys ------------------------------------------------------------------------------
+    # --- keys ------------------------------------------------------------------------------------
 
     def _keys(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[str, int, _Damages]]:
         for key, end, so_far in self._written_keys(at, shape, undone):
@@ -287,7 +287,7 @@ class Readings:
             if self._text.startswith(name, at):
                 yield name, at + len(name), undone
 
-    # --- values ----------------------------------------------------------------------------
+    # --- values ----------------------------------------------------------------------------------
 
     def _value(self, start: int, shape: Shape, undone: _Damages, depth: int) -> Iterator[_Read]:
         """The values that may begin here; the first character says which rules apply."""
@@ -399,7 +399,7 @@ class Readings:
             yield text, end, so_far
         return True
 
-    # --- texts that lack a quote -------------------------------------------------------------
+    # --- texts that lack a quote -----------------------------------------------------------------
 
     def _without_opening(self, at: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
         """A string whose opening quote is missing: it goes on to the closing one."""
@@ -443,7 +443,7 @@ class Readings:
         """Whether a text holds a piece of the call's syntax, so that it is two values."""
         return any(finds(text) for finds in (*self._own[quoting], *_FOREIGN[quoting]))
 
-    # --- looking ahead ---------------------------------------------------------------------
+    # --- looking ahead ---------------------------------------------------------------------------
 
     def _goes_on(self, at: int) -> bool:
         """Whether an element can end here."""
@@ -527,23 +527,3 @@ def _unescaped(text: str, mark: str) -> set[str]:
         return {text}
     certain = mark == '"' and not _ITSELF.search(text)
     return {read} if certain else {text, read}
-
-
-def _names(schema: object) -> tuple[frozenset[str], bool]:
-    """The names of all members that a schema declares, however deep; whether it takes others."""
-    found: set[str] = set()
-    takes_others = False
-    waiting: list[object] = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Mapping):
-            properties = node.get("properties")
-            if isinstance(properties, Mapping):
-                found.update(name for name in properties if name)
-            takes_others |= bool(node.get("additionalProperties")) or (
-                node.get("type") == "object" and not properties
-            )
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return frozenset(found), takes_others

@@ -143,7 +143,7 @@ _BETWEEN: Final = re.compile(
 )
 """What may stand between two calls, and around them."""
 
-# --- notations ---------------------------------------------------------------------------------
+# --- notations -----------------------------------------------------------------------------------
 
 _Names = Collection[str]
 

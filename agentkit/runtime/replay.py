@@ -69,7 +69,7 @@ from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import TraceError, open_run, requests_of
 from agentkit.wording import pluralize
 
-# --- the record, which answers and notices --------------------------------------------------------
+# --- the record, which answers and notices -------------------------------------------------------
 
 
 class EndOfTape(Exception):  # noqa: N818 - nothing went wrong: there is no more to replay
@@ -120,7 +120,7 @@ class Tape:
         self._delegated: dict[str, None] = {}
         self._finished = False
 
-    # --- what it serves ---
+    # --- what it serves --------------------------------------------------------------------------
 
     def reply(self, request: ModelRequest) -> ModelResponse:
         """The recorded reply to a request that is the recorded one.
@@ -235,7 +235,7 @@ class Tape:
         self.divergence = self.divergence or difference(self.step, what, recorded, replayed)
         return EndOfTape()
 
-    # --- what it notices ---
+    # --- what it notices -------------------------------------------------------------------------
 
     def watch(self, _run_id: str, event: Event) -> None:
         """An observer of the replayed run."""
@@ -376,7 +376,7 @@ if TYPE_CHECKING:
     _executor: Executor = ReplayExecutor(Tape([]))
 
 
-# --- a replay -------------------------------------------------------------------------------------
+# --- a replay ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
