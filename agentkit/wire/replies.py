@@ -192,7 +192,7 @@ class ReplyDecoder:
     def _call(self, piece: JsonObject, *, whole: bool) -> ToolCallDelta:
         function = piece.get("function") or {}
         name, arguments = _string(function.get("name")), function.get("arguments")
-        # Some servers give the object itself; what is none makes a malformed call, not a lost reply.
+        # Some servers give the object itself; a list, say, makes a malformed call.
         given = arguments is None or isinstance(arguments, str)
         arguments = arguments or "" if given else json.dumps(arguments)
         index, call_id = _index(piece.get("index")), _string(piece.get("id"))
