@@ -61,9 +61,16 @@ _STEPS: Final = 6_000
 """Places that are tried in one call; a text with more is not read, so time stays in bounds."""
 
 _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
-_LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
+_LOOSE: Final = re.compile(
+    r"[+-]?(?:(?:0|[1-9][0-9]*+)(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])"
+)
+"""Leading zeros say an octal number or a code, and both would be lost (docs/coercion.md)."""
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
 _CONSTANT: Final = re.compile(r"(?i:true|false|null|none)")
+_WORD: Final = re.compile(rf"(?i:{_CONSTANT.pattern}|nil|undefined|nan|[+-]?inf(?:inity)?|n/a)")
+"""A text of one of these is as likely no text."""
+_OTHER_QUOTES: Final = frozenset("`´‘’‚‛“”„‟«»‹›「」『』＂＇")  # noqa: RUF001 - as models write them
+"""Marks that stand for a quote in some language; at an end of a text they are not of its own."""
 _CONSTANTS: Final[Mapping[str, bool | None]] = {
     "true": True,
     "false": False,
@@ -386,7 +393,8 @@ class Readings:
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
         item = self._text[at - 1] in "[,"
-        certain = not _CONSTANT.fullmatch(text) and not (item and "," in text)
+        certain = not _WORD.fullmatch(text) and not (item and "," in text)
+        certain &= _OTHER_QUOTES.isdisjoint(text[:1] + text[-1:])
         if certain and text and text == text.strip() and not self._is_two(text, "none"):
             yield text, end, so_far
         return True
@@ -396,7 +404,7 @@ class Readings:
     def _without_opening(self, at: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
         """A string whose opening quote is missing: it goes on to the closing one."""
         so_far = self._with(undone, "opening quote")
-        if so_far is None:
+        if so_far is None or self._text[at] in _OTHER_QUOTES:
             return
         end = self._text.find(self._quote, at)
         text = self._text[at:end]
@@ -420,6 +428,8 @@ class Readings:
             self._step((end - start) // 8)
             text = self._text[start:end]
             escaped = (len(text) - len(text.rstrip("\\"))) % 2
+            if text and self._text[end + 1 : end + 2] == mark:
+                return  # a doubled quote is how some languages write one inside a text
             if not escaped and self._goes_on(end + 1):
                 if self._is_two(text, "'" if mark == "'" else '"'):
                     return  # and so would every longer one

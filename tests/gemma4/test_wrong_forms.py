@@ -48,6 +48,17 @@ CALLS = [
     "Tool call: find\n{\n  query: x\n}",
     "name: find\narguments:\n  query: x",
     " \n call:find{query:x} <turn|>",
+    '`find(query="x")`',
+    '**call:find{query:"x"}**',
+    'find.invoke({"query": "x"})',
+    "Action: find[x]",
+    '{"tool_code": "print(find(1))"}',
+    '{"tool_uses": [{"recipient_name": "functions.find", "parameters": {}}]}',
+    'multi_tool_use.parallel({"tool_uses": []})',
+    '"{\\"name\\": \\"find\\", \\"arguments\\": {}}"',
+    '<tools>{"name": "find"}</tools>',
+    "<use_mcp_tool><tool_name>find</tool_name></use_mcp_tool>",
+    "<|start|>assistant<|channel|>commentary to=functions.find<|message|>{}<|call|>",
 ]
 
 
@@ -102,6 +113,9 @@ def test_without_tools_no_text_is_a_call() -> None:
         '<|tool_response>response:find{value:<|"|>x<|"|>}',
         "\u2800\u3164",
         "\u00ad\x07",
+        "<end_of_turn>",
+        "<start_of_turn>model\n",
+        "<|im_end|></s>",
     ],
 )
 def test_what_shows_nothing_is_blank(text: str) -> None:
