@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, overload
 
@@ -113,6 +113,9 @@ class Agent(Generic[DepsT, OutputT]):
 
     Attributes:
         context: As it was given.
+        policy: The policy; None where there is none.
+        approve: As it was given.
+        ask: As it was given.
 
     Raises:
         ToolDefinitionError: A function cannot be a tool, two tools share a name, or the policy
@@ -168,8 +171,8 @@ class Agent(Generic[DepsT, OutputT]):
         self.context = context
         self._govern(policy)
         self._used = _USED
-        self._approve = approve
-        self._ask = ask
+        self.approve = approve
+        self.ask = ask
         self._executor: Executor = RetryingExecutor(executor or LocalExecutor())
         self._observers = tuple(observers or ())
         self._files = tuple(default_observers() if observers is None else ())
@@ -394,20 +397,27 @@ class Agent(Generic[DepsT, OutputT]):
         observers: Iterable[Observer] | None = None,
         approve: Approver | None = None,
         ask: Callable[[str], Awaitable[str]] | None = None,
+        more_observers: Iterable[Observer] = (),
+        more_toolsets: Sequence[ToolSource] = (),
     ) -> Agent[DepsT, OutputT]:
-        """The same agent in other surroundings, for tests and replay; see the class for each.
+        """The same agent in other surroundings, for tests, replay and a terminal; see the class for
+        each.
 
-        An executor is used as it is here, without retries around it.
+        An executor is used as it is here, without retries around it. `more_observers` and
+        `more_toolsets` come beside the agent's own.
         """
         other = copy.copy(self)
         other._model = model or self._model
-        other._govern(policy or self._policy)
+        if more_toolsets:
+            other._tools = combined(self._tools, *more_toolsets)
+        other._govern(policy or self.policy)
         if executor is not None:  # what happens there has not happened here
             other._executor, other._used = executor, UsedDecisions()
         if observers is not None:
             other._observers, other._files = tuple(observers), ()
-        other._approve = approve or self._approve
-        other._ask = ask or self._ask
+        other._observers += tuple(more_observers)
+        other.approve = approve or self.approve
+        other.ask = ask or self.ask
         return other
 
     def _reads(self) -> frozenset[Label]:
@@ -417,12 +427,12 @@ class Agent(Generic[DepsT, OutputT]):
         return READS & frozenset(label for tool in self._tools for label in tool.labels)
 
     def _govern(self, policy: Policy | Preset | None) -> None:
-        self._policy = preset(policy) if isinstance(policy, str) else policy
+        self.policy = preset(policy) if isinstance(policy, str) else policy
         if isinstance(self._tools, Toolset):
             self._check_policy(self._tools)
 
     def _check_policy(self, tools: Toolset) -> None:
-        problem = self._policy.problem_with(tools) if self._policy is not None else None
+        problem = self.policy.problem_with(tools) if self.policy is not None else None
         if problem is not None:
             raise ToolDefinitionError(f"the policy of this agent leaves a hole: {problem}")
 
@@ -522,10 +532,10 @@ class Agent(Generic[DepsT, OutputT]):
                 executor=self._executor,
                 settings=(options.get("settings") or ModelSettings()).over(self._settings),
                 context=context,
-                authority=Authority(self._policy, self._approve, above, grants),
+                authority=Authority(self.policy, self.approve, above, grants),
                 emit=with_partial_output(self._answer, emit) if self._answer else emit,
                 side_model=self._model,
-                ask=self._ask,
+                ask=self.ask,
                 answer=self._answer,
                 options=options,
                 window=window,
