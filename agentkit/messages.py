@@ -22,7 +22,7 @@ JsonObject: TypeAlias = dict[str, Any]
 """A decoded JSON object. `Any`, not `JsonValue`: this is the JSON edge."""
 
 
-# --- content -----------------------------------------------------------------------------------
+# --- content -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def text_of(content: Content | None) -> str:
     return "".join(part.text for part in content if isinstance(part, TextPart))
 
 
-# --- calls and results -------------------------------------------------------------------------
+# --- calls and results ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class ToolResult:
     traceback: str = ""
 
 
-# --- messages ----------------------------------------------------------------------------------
+# --- messages ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +316,7 @@ def _results(messages: Sequence[Message], start: int) -> dict[str, ToolMessage]:
     return found
 
 
-# --- tools and requests ------------------------------------------------------------------------
+# --- tools and requests --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,7 +485,7 @@ StopReason: TypeAlias = Literal[
 
 
 Control: TypeAlias = Literal["grammar", "tool_choice", "json_schema", "free"]
-"""What a server can hold a model's calls to, from most to least; see `agentkit.models.control`."""
+"""What a server can hold a model's calls to, from most to least; see `agentkit.models.calls`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ JournalFile: TypeAlias = Annotated[
 ]
 
 
-# --- the model, and installed tools ---------------------------------------------------------------
+# --- the model, and installed tools --------------------------------------------------------------
 
 
 def choose_model(model: str | None, name: str | None, allow: Preset = "read-only") -> Model:
@@ -173,7 +173,7 @@ def start_notices(directory: Path) -> list[str]:
     return [line for entry in found for line in entry.load()(directory)]
 
 
-# --- tools and agents by name ---------------------------------------------------------------------
+# --- tools and agents by name --------------------------------------------------------------------
 
 
 def find_source(target: str) -> ToolSource:

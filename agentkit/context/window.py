@@ -269,7 +269,7 @@ class ContextWindow:
         self._compactions = 0
         self._prompts: list[PromptTokens] = []
 
-    # --- before a request ----------------------------------------------------------------------
+    # --- before a request ------------------------------------------------------------------------
 
     def fit(self, request: ModelRequest, form: PromptForm) -> Steps[Fitted]:
         """The request that is sent for this one.
@@ -450,7 +450,7 @@ class ContextWindow:
         left = window - tokens if exact else max(window - tokens, window // 4)
         return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
 
-    # --- when it does not fit ------------------------------------------------------------------
+    # --- when it does not fit --------------------------------------------------------------------
 
     def _compact(self, tokens: int, form: PromptForm) -> Steps[ContextCompacted | None]:
         """Leaves out what is old; None if that would gain too little."""
@@ -515,7 +515,7 @@ class ContextWindow:
             f"The largest is {largest}: {_REMEDIES[largest]}"
         )
 
-    # --- after a reply -------------------------------------------------------------------------
+    # --- after a reply ---------------------------------------------------------------------------
 
     def observe(self, usage: Usage) -> None:
         """What the server counted for the newest request."""

@@ -4,6 +4,7 @@
 - `ProgressGuard` notices a model that goes in circles, and leads it out by degrees.
 - `unusable` says why a reply is no step forward: cut, empty, repeating itself, or a call in a form
   that cannot be run; `second_try` and `reminded` say what to change when it is asked for again.
+- `RepeatWatch` notices, while a reply is being written, that it repeats itself without end.
 
 In: what was spent, called and replied. Out: the run's stop reason with a sentence for a person, or
 what is to be done instead of stopping. Nothing here asks a model, runs a tool or waits.
@@ -14,12 +15,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
-from agentkit.events import ModelEvent, ModelFinished, ReasoningDelta, StepRestarted
+from agentkit.events import (
+    ModelEvent,
+    ModelFinished,
+    ReasoningDelta,
+    StepRestarted,
+    TextDelta,
+    ToolCallDelta,
+)
 from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import (
     AssistantMessage,
@@ -37,9 +45,10 @@ from agentkit.messages import (
 )
 from agentkit.mistakes import explains_init
 from agentkit.toolset import Effect
+from agentkit.wire import Reply
 from agentkit.wording import pluralize
 
-# --- limits ---------------------------------------------------------------------------------------
+# --- limits --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +184,7 @@ class Budget:
         return self.parent.over() if self.parent is not None else None
 
 
-# --- circles --------------------------------------------------------------------------------------
+# --- circles -------------------------------------------------------------------------------------
 # The guard counts how often the same call brought the same result, whatever came between, so
 # repeats and cycles (A-B-A-B) are one case, and polling something that changes is none. The ladder:
 # show the earlier result again → warn inside the result → ask for a change of settings → end the
@@ -287,7 +296,7 @@ def _key(call: ToolCall) -> str:
     return f"{call.name}\0{arguments}\0{call.malformed or ''}"
 
 
-# --- unusable replies -----------------------------------------------------------------------------
+# --- unusable replies ----------------------------------------------------------------------------
 
 _CHARACTERS_PER_TOKEN = 4
 """English text has about four. A server gives no count for a reply that is left before its end."""
@@ -430,3 +439,94 @@ _NOTE: Final = (
     "(Your last reply was a tool call in a wrong form, so nothing was run. Call the tool in your "
     "own tool call format, or answer in words.)"
 )
+
+
+# --- a reply that repeats itself -----------------------------------------------------------------
+# A model in a loop writes the same tokens over and over until its bound, and nothing after the
+# second or third time is news. What is looked for is an exact period: every symbol equals the one a
+# fixed distance before it, for many periods and for long. Honest text has none of that length,
+# however regular it looks: in a table, a list of numbers or base64 something changes from row to
+# row.
+#
+# One step costs the same however long the reply is. The distance is a guess that is kept while it
+# holds; when it fails, the next guess leads to where the last few symbols were seen before. A
+# period that holds blanks or other small repeats is found all the same: the guess that it fails at
+# sets it right once in each period.
+
+_LOOP_TOKENS: Final = 512
+"""Tokens that must repeat before a reply is given up. Of 1,824 files of code, data and prose, in a
+real Gemma's tokens, one has a repeat of even 64 tokens (a data file of equal rows):
+`python -m benchmarks.repeats`.
+"""
+
+_LOOP_CHARACTERS: Final = _CHARACTERS_PER_TOKEN * _LOOP_TOKENS
+"""The same where only text is known."""
+
+_TIMES: Final = 6
+"""How often a period must come again."""
+
+_GRAM: Final = 6
+"""Symbols that a guess goes by."""
+
+
+class Repeats:
+    """Looks for a loop at the end of one sequence of symbols, such as token ids or characters.
+
+    Args:
+        least: How many symbols must repeat.
+    """
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self._seen: list[Hashable] = []
+        self._looked_at = 0  # symbols; what is shorter than a loop is not looked at
+        self._last: dict[tuple[Hashable, ...], int] = {}  # where a gram ended last
+        self._distance = 0  # of the guess; 0 for none
+        self._held = 0  # symbols for which it has held
+
+    def feed(self, symbols: Sequence[Hashable]) -> bool:
+        """Takes the next symbols; returns whether the end of what was written so far is a loop."""
+        seen, last = self._seen, self._last
+        seen += symbols
+        if len(seen) < self._least:
+            return False
+        for at in range(self._looked_at, len(seen)):
+            gram = tuple(seen[max(at + 1 - _GRAM, 0) : at + 1])
+            if self._distance and seen[at - self._distance] == seen[at]:
+                self._held += 1
+            else:
+                before = last.get(gram)
+                self._distance = 0 if before is None else at - before
+                self._held = len(gram) if self._distance else 0
+            last[gram] = at
+        self._looked_at = len(seen)
+        return bool(self._distance) and self._held >= max(self._least, _TIMES * self._distance)
+
+
+class RepeatWatch:
+    """Watches a reply as it arrives: its tokens, or its text where a server sends no tokens."""
+
+    def __init__(self) -> None:
+        self._tokens = Repeats(_LOOP_TOKENS)
+        self._characters = Repeats(_LOOP_CHARACTERS)
+        self._taken = 0
+
+    def sees_loop(self, reply: Reply, events: Sequence[ModelEvent]) -> bool:
+        """Whether the end of the reply, as far as it has come, repeats itself.
+
+        Args:
+            reply: As far as it has come.
+            events: What the newest part of it shows.
+        """
+        loops = False
+        if reply.token_ids:
+            loops = self._tokens.feed(reply.token_ids[self._taken :])
+            self._taken = len(reply.token_ids)
+            return loops
+        for event in events:
+            if isinstance(event, ToolCallDelta):
+                # Where no arguments came, it is the name that is being written.
+                loops = self._characters.feed(event.arguments or event.name)
+            elif isinstance(event, TextDelta | ReasoningDelta):
+                loops = self._characters.feed(event.text)
+        return loops

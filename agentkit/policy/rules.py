@@ -34,7 +34,7 @@ from agentkit.exact import why_inexact
 from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
 from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
 
-# --- what a person is asked -----------------------------------------------------------------------
+# --- what a person is asked ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def _adapter() -> TypeAdapter[PausedRun]:
     return TypeAdapter(PausedRun)
 
 
-# --- which calls run ------------------------------------------------------------------------------
+# --- which calls run -----------------------------------------------------------------------------
 
 Verdict: TypeAlias = Literal["allow", "ask", "deny"]
 Rule: TypeAlias = Callable[[ValidatedCall], Verdict | None]
@@ -362,7 +362,7 @@ def _one_verdict(verdict: Verdict, labels: Sequence[Label]) -> _ByLabel:
     return _ByLabel(dict.fromkeys(known_labels(labels), verdict))
 
 
-# --- presets -----------------------------------------------------------------------------------
+# --- presets -------------------------------------------------------------------------------------
 
 Preset: TypeAlias = Literal["read-only", "ask", "auto-edit", "full"]
 """`read-only` runs what only reads; `ask` lets a person decide on the rest; `auto-edit` asks only
@@ -423,7 +423,7 @@ def preset(name: Preset, *, tainted: Verdict | None = None) -> Policy:
     return Policy(_ByLabel(by_label), tainted=tainted or row["tainted"])
 
 
-# --- whose run it is ---------------------------------------------------------------------------
+# --- whose run it is -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
