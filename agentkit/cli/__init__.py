@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from agentkit.cli.streams import log_to_file, take_any_character
 from agentkit.errors import AgentKitError
 from agentkit.logs import get_logger
 from agentkit.mistakes import install
@@ -24,9 +25,6 @@ def main() -> None:
     """Entry point of the `agentkit` command."""
     if app is None:
         sys.exit(f"agentkit: the command line needs the extra `cli`: {install('cli')}")
-    # Below: what only the extra has.
-    from agentkit.cli.streams import log_to_file, take_any_character  # noqa: PLC0415
-
     take_any_character()
     log = log_to_file()
     code: object = 1
