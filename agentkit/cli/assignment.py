@@ -71,36 +71,33 @@ class Assignment:
     mcp: Path | None = None
     other_model: bool = False
 
-    @staticmethod
-    def of(context: typer.Context, **said: Any) -> Assignment:
+    def meant(self, context: typer.Context) -> Assignment:
         """What the options of a command mean together.
 
         With an agent of the user's own only what stands on the command line goes before its code:
         a variable or the file is meant for what has no model and no policy yet.
 
-        Args:
-            context: Of the command.
-            said: The fields, with the options' values.
+        Raises:
+            UsageError: They do not go together.
         """
-        if (target := said.get("agent")) is not None:
-            path, colon, name = target.partition(":")
-            if path.endswith(".py"):  # to be found from another directory as well
-                said["agent"] = f"{Path(path).absolute()}{colon}{name}"
-            named = is_explicit(context, "model") or is_explicit(context, "model_name")
-            said["other_model"] = named
-            if not is_explicit(context, "allow"):
-                said["allow"] = None
-            if not is_explicit(context, "thinking"):
-                said["settings"] = replace(said["settings"], thinking=None)
-        elif said.get("max_steps") is None:
-            said["max_steps"] = _STEPS
-        assignment = Assignment(**said)
-        if assignment.mcp is not None and assignment.allow == "read-only":
+        if self.mcp is not None and self.allow == "read-only" and self.agent is None:
             raise UsageError(
-                f"--mcp {assignment.mcp}: what these tools do is not known, so read-only refuses "
+                f"--mcp {self.mcp}: what these tools do is not known, so read-only refuses "
                 "them all; add --allow ask and decide on each call, or --allow full"
             )
-        return assignment
+        if self.agent is None:
+            return self if self.max_steps else replace(self, max_steps=_STEPS)
+        path, colon, name = self.agent.partition(":")
+        if path.endswith(".py"):  # to be found from another directory as well
+            path = str(Path(path).absolute())
+        own = self.settings
+        return replace(
+            self,
+            agent=f"{path}{colon}{name}",
+            settings=own if is_explicit(context, "thinking") else replace(own, thinking=None),
+            allow=self.allow if is_explicit(context, "allow") else None,
+            other_model=is_explicit(context, "model") or is_explicit(context, "model_name"),
+        )
 
     # --- the agent -------------------------------------------------------------------------------
 

@@ -67,15 +67,14 @@ def chat(
         messages = _load(folder, resume) if resume else []
         lines = asker(folder / "typed.txt")
         person = Person(lines, printer)
-        assignment = Assignment.of(
-            context,
+        assignment = Assignment(
             project=project.absolute(),
             model=model,
             model_name=model_name,
             settings=ModelSettings(thinking=thinking),
             allow=allow,
             agent=agent,
-            mcp=mcp.absolute() if mcp else None,
+            mcp=mcp.absolute().meant(context) if mcp else None,
         )
         talking, notices = assignment.build(person, ())
         for line in notices:

@@ -96,8 +96,7 @@ def run(
 
     async def work() -> RunResult[Any]:
         asked = _question(question)
-        assignment = Assignment.of(
-            context,
+        assignment = Assignment(
             project=project.absolute(),
             model=model,
             model_name=model_name,
@@ -107,7 +106,7 @@ def run(
             max_steps=max_steps,
             allow=allow,
             agent=agent,
-            mcp=mcp.absolute() if mcp else None,
+            mcp=mcp.absolute().meant(context) if mcp else None,
         )
         with _kept(journal, assignment, printer) or nullcontext() as kept:
             watched.kept = kept is not None
