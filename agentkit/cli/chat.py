@@ -74,8 +74,8 @@ def chat(
             settings=ModelSettings(thinking=thinking),
             allow=allow,
             agent=agent,
-            mcp=mcp.absolute().meant(context) if mcp else None,
-        )
+            mcp=mcp.absolute() if mcp else None,
+        ).meant(context)
         talking, notices = assignment.build(person, ())
         for line in notices:
             printer.line(line, "dim")

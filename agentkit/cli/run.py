@@ -106,8 +106,8 @@ def run(
             max_steps=max_steps,
             allow=allow,
             agent=agent,
-            mcp=mcp.absolute().meant(context) if mcp else None,
-        )
+            mcp=mcp.absolute() if mcp else None,
+        ).meant(context)
         with _kept(journal, assignment, printer) or nullcontext() as kept:
             watched.kept = kept is not None
             working = _ready(assignment, watched, printer)
