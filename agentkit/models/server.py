@@ -129,7 +129,7 @@ class Once(Generic[T]):
 
 
 class _Asking:
-    """Somebody is finding the fact out; others, maybe in other event loops, wait for the end."""
+    """One attempt to find a fact out, for whose end others wait, maybe in other event loops."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -169,7 +169,7 @@ def _set(token: anyio.lowlevel.EventLoopToken, event: anyio.Event) -> None:
 _log = get_logger()
 
 _REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
-"""Statuses of a request that holds what the server does not take."""
+"""Statuses by which a server refuses a request for what it holds."""
 
 _LOCKED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
@@ -214,7 +214,7 @@ class Server:
 
     @property
     def without(self) -> frozenset[str]:
-        """The fields of a request that it has refused; they are left out."""
+        """The fields of a request that the server has refused, and that are left out now."""
         return self._without
 
     def refuses_fields(self, error: AgentKitError) -> bool:
@@ -233,7 +233,7 @@ class Server:
 
     @property
     def gemma(self) -> bool:
-        """Whether what holds for Gemma's tokens alone may be sent, as far as is known by now."""
+        """Whether the model is known to be a Gemma, so that ids of Gemma's tokens may be sent."""
         return self.is_gemma.known is True or self.control.known == "grammar"
 
     async def _find_served(self) -> ServedModel:
@@ -373,7 +373,7 @@ class Server:
         return None
 
     async def _ids_of_check(self, model: str) -> Sequence[int] | None:
-        """What the server makes of the text that tells tokenizers apart; None if it won't say."""
+        """The server's tokens of the text that tells tokenizers apart; None if it does not say."""
         within = self._transport.timeouts.first_event
         try:
             body = encode_tokenize(model, CHECK)
@@ -389,7 +389,9 @@ class Server:
         return Detokenizer(on_server(self._transport, (await self.served.get()).name))
 
     async def _find_template(self) -> TemplateGeneration | None:
-        """Tells the template by its fingerprint. What is no Gemma has none that we know."""
+        """Recognizes the template by its fingerprint. A model that is no Gemma has none that we
+        know.
+        """
         if await self.is_gemma.get() is False:
             return None
         served, tokenizer = await self.served.get(), await self.tokenizer.get()
@@ -425,7 +427,7 @@ def _raise_if_away(error: AgentKitError) -> None:
 
 
 def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> ServedModel:
-    """The model of that name, or the first."""
+    """The model of that name, or the first where none is wanted."""
     for model in models:
         # Ollama lists `gemma4:latest` and takes `gemma4`.
         if wanted in (None, model.name, model.name.removesuffix(":latest")):
@@ -444,8 +446,8 @@ _KEPT = 16  # sets of tools whose declarations and encoded messages are kept
 
 
 class _Same:
-    """A set of tools as a key: the same object is the same set. `Toolset.definitions` is one tuple
-    for all steps, and comparing schemas on every step would cost what keeping them saves.
+    """A set of tools as a key, equal only to the same object. `Toolset.definitions` is one tuple
+    for all steps, and comparing schemas at every step would cost what keeping them saves.
     """
 
     def __init__(self, tools: Sequence[ToolDefinition]) -> None:
@@ -590,7 +592,7 @@ class PromptCounter:
 
 
 def _between(ids: Sequence[int]) -> list[int]:
-    """How many ids stand before, between and behind the end tokens; no prompt of ours holds one."""
+    """How many ids stand before, between and behind the end tokens, which no text of ours holds."""
     counts = [0]
     for token in ids:
         if token == IDS[EOS]:
