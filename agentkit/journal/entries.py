@@ -288,8 +288,8 @@ class Journal(Protocol):
 
 
 # --- a run in one line ---------------------------------------------------------------------------
-# A list of a thousand runs would take too long if all that was ever said were read. So the lines are
-# counted and few of them parsed: the rest is found in their text, as `dump_entry` writes it.
+# A list of a thousand runs would take too long if all that was ever said were read. So the lines
+# are counted and few of them parsed: the rest is found in their text, as `dump_entry` writes it.
 
 RunState: TypeAlias = Literal["running", "died", "ended", "damaged"]
 """`died`: its process is gone and it has no end; it can be resumed. `damaged`: what is left of its
