@@ -20,6 +20,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from http import HTTPStatus
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -270,10 +271,8 @@ class Server:
         named = is_gemma4([served.name, *served.roots])
         if named is not None:
             return named
-        body = encode_tokenize(served.name, CALL_OPEN)
-        within = self._transport.timeouts.first_event
         try:
-            ids = read_tokens(await self._transport.post("/tokenize", body, within=within))
+            ids = await self.tokens(encode_tokenize(served.name, CALL_OPEN))
         except AgentKitError as error:
             _raise_if_away(error)
             return None
@@ -345,6 +344,15 @@ class Server:
 
     # --- tokens ----------------------------------------------------------------------------------
 
+    async def tokens(self, body: bytes) -> list[int]:
+        """The ids that `/tokenize` answers to such a body.
+
+        Raises:
+            ModelError: It gives none.
+        """
+        within = self._transport.timeouts.first_event
+        return read_tokens(await self._transport.post("/tokenize", body, within=within))
+
     async def _find_tokenizer(self) -> LocalTokenizer | None:
         """The first file at hand that makes the same tokens as the server."""
         served = await self.served.get()
@@ -374,10 +382,8 @@ class Server:
 
     async def _ids_of_check(self, model: str) -> Sequence[int] | None:
         """The server's tokens of the text that tells tokenizers apart; None if it does not say."""
-        within = self._transport.timeouts.first_event
         try:
-            body = encode_tokenize(model, CHECK)
-            return read_tokens(await self._transport.post("/tokenize", body, within=within))
+            return await self.tokens(encode_tokenize(model, CHECK))
         except ModelError as error:
             _raise_if_away(error)
             return None
@@ -509,12 +515,10 @@ class PromptCounter:
     """Counts the tokens of prompts for one server.
 
     Args:
-        transport: Sends to the server.
         server: What is known of it.
     """
 
-    def __init__(self, transport: Transport, server: Server) -> None:
-        self._transport = transport
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._known = TokenCounts()
 
@@ -563,10 +567,13 @@ class PromptCounter:
             return await tokenizer.counts(texts)
         if self._server.template.known is None:
             return None
+        ask = self._server.tokens
         try:
-            counts = _between(await self._ask(encode_tokenize(model, EOS.join(texts))))
+            ids = await ask(encode_tokenize(model, EOS.join(texts)))  # no text of ours holds one
+            ends = [at for at, token in enumerate(ids) if token == IDS[EOS]]
+            counts = [end - at - 1 for at, end in pairwise([-1, *ends, len(ids)])]
             if len(counts) != len(texts):  # a tokenizer with another end token
-                counts = [len(await self._ask(encode_tokenize(model, each))) for each in texts]
+                counts = [len(await ask(encode_tokenize(model, each))) for each in texts]
         except ModelError as error:
             _log.info("tokens not counted", error=str(error))
             return None
@@ -581,22 +588,7 @@ class PromptCounter:
         if self._server.template.known is None:
             return None
         try:
-            return len(await self._ask(body))
+            return len(await self._server.tokens(body))
         except ModelError as error:
             _log.info("tokens not counted", error=str(error))
             return None
-
-    async def _ask(self, body: bytes) -> list[int]:
-        within = self._transport.timeouts.first_event
-        return read_tokens(await self._transport.post("/tokenize", body, within=within))
-
-
-def _between(ids: Sequence[int]) -> list[int]:
-    """How many ids stand before, between and behind the end tokens, which no text of ours holds."""
-    counts = [0]
-    for token in ids:
-        if token == IDS[EOS]:
-            counts.append(0)
-        else:
-            counts[-1] += 1
-    return counts

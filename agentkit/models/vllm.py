@@ -152,7 +152,7 @@ class VLLMModel:
         self._stream = stream
         self._server = Server(self._transport, model, tokenizer)
         self._languages = Languages(self._server)
-        self._counter = PromptCounter(self._transport, self._server)
+        self._counter = PromptCounter(self._server)
         self._spells_tokens = True
 
     @property
