@@ -16,7 +16,7 @@ from agentkit.agent.approvals import (
     taint_of,
     taint_of_calls,
 )
-from agentkit.messages import ToolCall, ToolMessage, ToolResult, UserMessage
+from agentkit.messages import Message, ToolCall, ToolMessage, ToolResult, UserMessage
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit
 from agentkit.toolset import LABELS
 
@@ -153,7 +153,7 @@ TOOLS = Toolset([notes, fetch, save])
 def test_a_run_has_read_what_its_tools_read_and_all_where_one_is_gone(
     names: list[str], taint: set[str]
 ) -> None:
-    said = [UserMessage("notes"), *(ToolMessage("c", name, "x") for name in names)]
+    said: list[Message] = [UserMessage("notes"), *(ToolMessage("c", name, "x") for name in names)]
     assert taint_of(said, TOOLS) == taint
     calls = [ToolCall(name, name) for name in names]
     ran = [ToolResult(name, "x") for name in names]
