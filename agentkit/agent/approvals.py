@@ -209,7 +209,7 @@ def _read(toolset: Toolset, names: Iterable[str]) -> frozenset[Label]:
     return taint
 
 
-# --- where decisions come from -----------------------------------------------------------------
+# --- where decisions come from -------------------------------------------------------------------
 
 
 class Decisions(Protocol):

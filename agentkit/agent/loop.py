@@ -69,16 +69,10 @@ from agentkit.messages import (
     ToolChoice,
     ToolMessage,
     ToolResult,
+    history_problems,
     next_call_number,
 )
-from agentkit.policy import (
-    PausedRun,
-    bounded_thoughts,
-    history_problems,
-    reminded,
-    second_try,
-    unusable,
-)
+from agentkit.policy import PausedRun, bounded_thoughts, reminded, second_try, unusable
 from agentkit.schema.ladder import has_long_number, with_every_digit
 from agentkit.schema.shape import Shape
 from agentkit.toolset import ValidatedCall

@@ -69,7 +69,7 @@ JournalFile: TypeAlias = Annotated[
 ]
 
 
-# --- the model, and installed tools ---------------------------------------------------------------
+# --- the model, and installed tools --------------------------------------------------------------
 
 
 class UsageError(AgentKitError):
@@ -147,7 +147,7 @@ def start_notices(directory: Path, allow: Preset) -> list[str]:
     return [line for entry in found for line in entry.load()(directory)]
 
 
-# --- tools and agents by name ---------------------------------------------------------------------
+# --- tools and agents by name --------------------------------------------------------------------
 
 
 def find_source(target: str) -> ToolSource:

@@ -258,7 +258,7 @@ class _Shown:
         self._printer(event)
 
 
-# --- what the command line said of a run ----------------------------------------------------------
+# --- what the command line said of a run ---------------------------------------------------------
 
 
 INSTRUCTIONS = (

@@ -236,7 +236,7 @@ def _refuse(error: AgentKitError) -> NoReturn:
     raise typer.Exit(2 if isinstance(error, UsageError | TraceError) else 1) from None
 
 
-# --- a run told in the terminal -------------------------------------------------------------------
+# --- a run told in the terminal ------------------------------------------------------------------
 
 
 _LINES, _CUT_AT = 3, 160
@@ -286,7 +286,7 @@ class _Story:
         if len(shown) < len(lines):
             self.line(f"… {pluralize(len(lines) - len(shown), 'more line')}", "dim", indent)
 
-    # --- the run ---
+    # --- the run ---------------------------------------------------------------------------------
 
     def head(self, parts: Sequence[Part]) -> None:
         first = parts[0]
@@ -328,7 +328,7 @@ class _Story:
         if text:
             self.text(text, "", 2)
 
-    # --- a step ---
+    # --- a step ----------------------------------------------------------------------------------
 
     def step(self, step: Step) -> None:
         self.line("")

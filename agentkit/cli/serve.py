@@ -211,7 +211,7 @@ def _wait(server: RunningServer) -> None:
     )
 
 
-# --- agentkit doctor ------------------------------------------------------------------------------
+# --- agentkit doctor -----------------------------------------------------------------------------
 
 
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}

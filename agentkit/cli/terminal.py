@@ -170,7 +170,7 @@ def _preview(text: str) -> list[str]:
     return shown
 
 
-# --- a sign of life -------------------------------------------------------------------------------
+# --- a sign of life ------------------------------------------------------------------------------
 
 
 _EACH_SECOND = 10  # frames, so that the spinner turns
@@ -217,7 +217,7 @@ class Waiting:
         return self._spinner
 
 
-# --- lines and lists ------------------------------------------------------------------------------
+# --- lines and lists -----------------------------------------------------------------------------
 
 
 _LEAST = 20
@@ -293,7 +293,7 @@ def _print_row(console: Console, columns: Sequence[str], row: Sequence[Text]) ->
     console.print(Text("  ") + shown, soft_wrap=True)
 
 
-# --- the person who sits there --------------------------------------------------------------------
+# --- the person who sits there -------------------------------------------------------------------
 
 
 Ask = Callable[[str], Awaitable[str]]

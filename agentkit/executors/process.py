@@ -23,8 +23,7 @@ import anyio.to_thread
 
 from agentkit.errors import ToolDefinitionError
 from agentkit.executors import supervisor
-from agentkit.executors.base import Capacity, Executor, in_own_thread
-from agentkit.executors.outcome import log_failure, lost, timed_out
+from agentkit.executors.base import Capacity, Executor, in_own_thread, log_failure, lost, timed_out
 from agentkit.executors.remote import PROGRESS, RESULT, load_result, remote_call
 from agentkit.messages import ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall

@@ -26,7 +26,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from agentkit.errors import ToolDefinitionError, ToolError
-from agentkit.executors.outcome import failed
+from agentkit.executors.base import failed
 from agentkit.executors.supervisor import adopt_orphans, end_descendants
 from agentkit.messages import ToolCall, ToolResult
 from agentkit.toolset import (

@@ -176,7 +176,7 @@ def repeated(expression: str, low: int, high: int | None) -> str:
     return f"{grouped}{{{low},{'' if high is None else high}}}"
 
 
-# --- any text, formats, keys --------------------------------------------------------------------
+# --- any text, formats, keys ---------------------------------------------------------------------
 
 Ranges: TypeAlias = Sequence[tuple[int, int]]
 """Code points, first and last of each range."""
@@ -299,7 +299,7 @@ def bound_above(length: int) -> int | None:
     return bound if bound <= _MOST_BOUND else None
 
 
-# --- texts of a least length ----------------------------------------------------------------------
+# --- texts of a least length ---------------------------------------------------------------------
 
 
 def free_text(rules: Rules, without: str = "") -> str:

@@ -211,7 +211,7 @@ def load_entry(
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Own)}
 
 
-# --- where they are kept --------------------------------------------------------------------------
+# --- where they are kept -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

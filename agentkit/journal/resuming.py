@@ -180,7 +180,7 @@ class JournaledRun:
             raise JournalError(f"the record of {self._lease.run_id} lacks the intent of a call")
         return state
 
-    # --- events --------------------------------------------------------------------------------
+    # --- events ----------------------------------------------------------------------------------
 
     def emitter(self, emit: Emit) -> Emit:
         """Passes on what is new, and keeps it; what was shown before the crash is not shown again.
@@ -218,7 +218,7 @@ class JournaledRun:
         self._pending.append(identity if held else event)
         return True
 
-    # --- the model -----------------------------------------------------------------------------
+    # --- the model -------------------------------------------------------------------------------
 
     def recorded_reply(self, choice: ToolChoice) -> ModelResponse | None:
         """The next reply that this step got under this choice, if it is recorded."""
@@ -229,7 +229,7 @@ class JournaledRun:
         """Hands what has happened to the operating system, before something that may take long."""
         await self._flush(durable=False)
 
-    # --- calls ---------------------------------------------------------------------------------
+    # --- calls -----------------------------------------------------------------------------------
 
     def call(self, key: str) -> CallState | None:
         """What is recorded of a call."""
@@ -264,7 +264,7 @@ class JournaledRun:
         await self._write(CallDone(key, result, self._step), durable=True)
         self._calls[key].result = result
 
-    # --- decisions -----------------------------------------------------------------------------
+    # --- decisions -------------------------------------------------------------------------------
 
     @property
     def has_decisions(self) -> bool:
@@ -303,7 +303,7 @@ class JournaledRun:
         if entry.approval not in self._closed:
             self._decisions[entry.approval] = entry.decision
 
-    # --- writing -------------------------------------------------------------------------------
+    # --- writing ---------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Writes what is still to be written, and gives the lease back."""

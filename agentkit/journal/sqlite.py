@@ -72,7 +72,7 @@ class SQLiteJournal:
         """To look at the file with SQL; what is written goes through the methods."""
         return self._store.connection
 
-    # --- the protocol --------------------------------------------------------------------------
+    # --- the protocol ----------------------------------------------------------------------------
 
     async def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
@@ -104,7 +104,7 @@ class SQLiteJournal:
         self._held.pop(lease.run_id, None)
         await self._in_thread(partial(self._store.release, lease))
 
-    # --- beside it -----------------------------------------------------------------------------
+    # --- beside it -------------------------------------------------------------------------------
 
     async def runs(self, limit: int = 50) -> list[RunSummary]:
         """The newest runs, newest first."""
@@ -141,7 +141,7 @@ class SQLiteJournal:
     ) -> None:
         self.close()
 
-    # --- inside --------------------------------------------------------------------------------
+    # --- inside ----------------------------------------------------------------------------------
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: what a transaction has decided must reach the caller, and it is short.

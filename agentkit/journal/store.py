@@ -211,7 +211,7 @@ class Store:
             self.connection.close()
             self._witness.close()
 
-    # --- writing -------------------------------------------------------------------------------
+    # --- writing ---------------------------------------------------------------------------------
 
     def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
@@ -379,7 +379,7 @@ class Store:
             self._witness.forget(run_id)
         return True
 
-    # --- reading -------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------
 
     def read(self, run_id: str) -> list[Record]:
         """All entries of a run, for whoever goes on with it.

@@ -217,7 +217,7 @@ def _without_halves(value: Any) -> Any:
     return value
 
 
-# --- lists of tools -------------------------------------------------------------------------------
+# --- lists of tools ------------------------------------------------------------------------------
 
 
 def _tools(result: JsonObject) -> JsonObject:
@@ -256,7 +256,7 @@ def _headers(schema: object) -> JsonObject:
     }
 
 
-# --- results --------------------------------------------------------------------------------------
+# --- results -------------------------------------------------------------------------------------
 
 
 def _result(result: JsonObject) -> JsonObject:

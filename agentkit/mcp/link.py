@@ -240,7 +240,7 @@ async def _all_tools(client: Client) -> Mapping[str, mcp_types.Tool]:
     return dict(islice(tools.items(), MOST_TOOLS))
 
 
-# --- what the server asks -------------------------------------------------------------------------
+# --- what the server asks ------------------------------------------------------------------------
 
 
 _MOST_TOKENS: Final = 4_096
@@ -281,7 +281,7 @@ class Questions:
             raise ToolError(f"nobody can be asked: {whose}")
         return self._at_work[-1]
 
-    # --- of a person --------------------------------------------------------------------------
+    # --- of a person -----------------------------------------------------------------------------
 
     async def elicit(
         self,
@@ -330,7 +330,7 @@ class Questions:
         seen = "".join(c for c in text if c.isprintable())[:_MOST_WORDS]
         return f"The MCP server {self._name} asks: {seen}"
 
-    # --- of the model -------------------------------------------------------------------------
+    # --- of the model ----------------------------------------------------------------------------
 
     async def sample(
         self,

@@ -320,7 +320,7 @@ def _admitted(hints: mcp_types.ToolAnnotations) -> frozenset[Label]:
     return frozenset(labels)
 
 
-# --- names and words ------------------------------------------------------------------------------
+# --- names and words -----------------------------------------------------------------------------
 
 
 def callable_name(name: str) -> str:
@@ -364,7 +364,7 @@ def tame(value: Any) -> Any:
     return seen if len(seen) <= _MOST_WORDS else f"{seen[: _MOST_WORDS - 1]}…"
 
 
-# --- calls ----------------------------------------------------------------------------------------
+# --- calls ---------------------------------------------------------------------------------------
 
 _MOST_REPORT = 500  # characters of one report of progress
 

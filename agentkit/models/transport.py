@@ -444,7 +444,7 @@ class Transport:
         return refusal(content, self.where, status, retry_after)
 
 
-# --- bodies ------------------------------------------------------------------------------------
+# --- bodies --------------------------------------------------------------------------------------
 
 _MOST_ERROR = 65_536
 """Bytes of an answer with an error status that are read: its words are shown to 500 characters."""
@@ -553,7 +553,7 @@ async def _close(response: httpx2.Response) -> None:
         await response.aclose()
 
 
-# --- errors ------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

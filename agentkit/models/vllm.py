@@ -46,11 +46,10 @@ from agentkit.messages import (
 )
 from agentkit.mistakes import explains
 from agentkit.models.base import CountsPrompts, Model, tell_sent
-from agentkit.models.control import held_on, read_json_call
-from agentkit.models.evidence import Evidence, RepeatWatch, believed, may_hold_calls
-from agentkit.models.prompt import Languages, PromptCounter
-from agentkit.models.server import Server
+from agentkit.models.calls import Evidence, believed, held_on, may_hold_calls, read_json_call
+from agentkit.models.server import Languages, PromptCounter, Server
 from agentkit.models.transport import Connection, Timeouts, Transport
+from agentkit.policy.guard import RepeatWatch
 from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.wire import (
     Reply,
@@ -393,7 +392,7 @@ def _address(given: str | None) -> str:
     return url
 
 
-# --- retries -----------------------------------------------------------------------------------
+# --- retries -------------------------------------------------------------------------------------
 
 
 def _may_pass(error: BaseException) -> bool:

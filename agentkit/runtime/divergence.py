@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from agentkit.context import Context
-from agentkit.context.settings import under
+from agentkit.context.window import under
 from agentkit.events import (
     ApprovalDecided,
     ApprovalNeeded,
@@ -35,7 +35,7 @@ from agentkit.policy import Approve, Decision, Deny, Edit, Grant
 from agentkit.trace import without_secrets
 from agentkit.wording import pluralize
 
-# --- what is compared -----------------------------------------------------------------------------
+# --- what is compared ----------------------------------------------------------------------------
 
 
 Key: TypeAlias = tuple[str, int, str]
@@ -128,7 +128,7 @@ def decision_of(event: ApprovalDecided) -> Decision:
             return Edit(event.arguments or {})
 
 
-# --- the first difference -------------------------------------------------------------------------
+# --- the first difference ------------------------------------------------------------------------
 
 
 _CONTEXT = 2
@@ -252,7 +252,7 @@ def _whose(message: Message) -> str:
     return f"{message.role} {message.name}" if isinstance(message, ToolMessage) else message.role
 
 
-# --- as lines -------------------------------------------------------------------------------------
+# --- as lines ------------------------------------------------------------------------------------
 
 
 def _as_json(value: object) -> Any:

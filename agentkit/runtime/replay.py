@@ -28,8 +28,7 @@ from anyio.lowlevel import checkpoint
 from pydantic import TypeAdapter
 
 from agentkit.agent import Agent
-from agentkit.agent.concurrency import in_own_loop
-from agentkit.agent.run import current_budget
+from agentkit.agent.run import current_budget, in_own_loop
 from agentkit.context import Context, Count, PromptForm
 from agentkit.errors import ModelError
 from agentkit.events import (
@@ -69,7 +68,7 @@ from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import TraceError, open_run, requests_of
 from agentkit.wording import pluralize
 
-# --- the record, which answers and notices --------------------------------------------------------
+# --- the record, which answers and notices -------------------------------------------------------
 
 
 class EndOfTape(Exception):  # noqa: N818 - nothing went wrong: there is no more to replay
@@ -120,7 +119,7 @@ class Tape:
         self._delegated: dict[str, None] = {}
         self._finished = False
 
-    # --- what it serves ---
+    # --- what it serves --------------------------------------------------------------------------
 
     def reply(self, request: ModelRequest) -> ModelResponse:
         """The recorded reply to a request that is the recorded one.
@@ -235,7 +234,7 @@ class Tape:
         self.divergence = self.divergence or difference(self.step, what, recorded, replayed)
         return EndOfTape()
 
-    # --- what it notices ---
+    # --- what it notices -------------------------------------------------------------------------
 
     def watch(self, _run_id: str, event: Event) -> None:
         """An observer of the replayed run."""
@@ -376,7 +375,7 @@ if TYPE_CHECKING:
     _executor: Executor = ReplayExecutor(Tape([]))
 
 
-# --- a replay -------------------------------------------------------------------------------------
+# --- a replay ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

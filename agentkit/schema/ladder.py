@@ -60,7 +60,7 @@ class _SpentError(Exception):
     """The share of work is used up."""
 
 
-# --- what is certain ---------------------------------------------------------------------------
+# --- what is certain -----------------------------------------------------------------------------
 
 
 def fitted(value: Any, shape: Shape) -> Any:
@@ -183,7 +183,7 @@ class _Climb:
             made[key] = better
         return made
 
-    # --- what is in doubt ---
+    # --- what is in doubt ------------------------------------------------------------------------
 
     def fits(self, value: Any, shape: Shape) -> bool:
         return next(self.doubts(value, shape, (), "all"), None) is None
@@ -280,7 +280,7 @@ def _scalar(value: Any, shape: Shape) -> Any:
     return bool(value) if plain and value in (0, 1) else value
 
 
-# --- what is in doubt --------------------------------------------------------------------------
+# --- what is in doubt ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

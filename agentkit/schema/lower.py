@@ -127,7 +127,7 @@ def lower(definition: ToolDefinition, *, depth: int = RECURSION_DEPTH) -> Lowere
     return LoweredTool(definition, declaration, aliases, writer.losses(root), root)
 
 
-# --- the declaration ---------------------------------------------------------------------------
+# --- the declaration -----------------------------------------------------------------------------
 
 
 class _Writer:
@@ -263,7 +263,7 @@ def _shown_choices(node: Node) -> bool:
     return bool(values) and all(isinstance(value, str) for value in values)
 
 
-# --- unions folded --------------------------------------------------------------------------------
+# --- unions folded -------------------------------------------------------------------------------
 
 _PRECEDENCE: Final = ("object", "array", "string", "number", "integer", "boolean")
 
@@ -349,7 +349,7 @@ def _either(nodes: list[Node], name: str) -> Node:
     return Node(facts=about, unions=(Union(Fact("#", "anyOf", None), tuple(distinct)),))
 
 
-# --- names ----------------------------------------------------------------------------------------
+# --- names ---------------------------------------------------------------------------------------
 
 _RESERVED: Final = frozenset({"type", "description", "properties", "required", "nullable"})
 """Parameter names that the April template silently leaves out."""

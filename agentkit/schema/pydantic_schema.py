@@ -75,7 +75,7 @@ class _Schemas(GenerateJsonSchema):
     _named: Mapping[str, Any] = MappingProxyType({})
     """Core schemas that others refer to."""
 
-    # --- marks ---
+    # --- marks -----------------------------------------------------------------------------------
 
     def date_schema(self, schema: Any) -> JsonSchemaValue:
         return _marked(super().date_schema(schema), TIME)
@@ -117,7 +117,7 @@ class _Schemas(GenerateJsonSchema):
         kind = _KEY_KINDS.get(keys["type"])
         return made if kind is None else _marked(made, KEYS, kind)
 
-    # --- what no JSON value can be read as ---
+    # --- what no JSON value can be read as -------------------------------------------------------
 
     def function_after_schema(self, schema: Any) -> JsonSchemaValue:
         check = schema["function"].get("function")

@@ -132,7 +132,7 @@ class Toolset(ToolSource):
         """The set itself, which is the same for every run."""
         yield self
 
-    # --- calls -----------------------------------------------------------------------------
+    # --- calls -----------------------------------------------------------------------------------
 
     def validate(self, call: ToolCall) -> ValidatedCall | ToolResult:
         """A call ready to run, or the result that tells the model why it is not."""
@@ -159,7 +159,7 @@ class Toolset(ToolSource):
         text = f"Error: there is no tool {short(name)}.{guess} Tools: {listed}."
         return text if len(text) <= MAX_FEEDBACK else f"{text[: MAX_FEEDBACK - 2]}…."
 
-    # --- algebra ---------------------------------------------------------------------------
+    # --- algebra ---------------------------------------------------------------------------------
 
     def filtered(self, keep: Keep) -> Toolset:
         """Only the tools for which `keep` is true."""
@@ -261,7 +261,7 @@ def _unread(name: str, text: str) -> str:
     )
 
 
-# --- sources -----------------------------------------------------------------------------------
+# --- sources -------------------------------------------------------------------------------------
 
 Tools: TypeAlias = Toolset | Iterable[ToolLike]
 Factory: TypeAlias = Callable[

@@ -37,7 +37,7 @@ from agentkit.logs import get_logger
 from agentkit.redaction import without_secrets
 from agentkit.trace.recording import Recording, TraceError, lines_of, read_file, recording_of
 
-# --- run files ------------------------------------------------------------------------------------
+# --- run files -----------------------------------------------------------------------------------
 
 
 _log = get_logger()
@@ -129,7 +129,7 @@ def line_of(event: Event, time: float, values: Values) -> bytes:
     return body[:-1] + f',"time":{time:.6f}}}\n'.encode()
 
 
-# --- one list of all that is kept -----------------------------------------------------------------
+# --- one list of all that is kept ----------------------------------------------------------------
 
 
 JOURNAL = "journal.db"

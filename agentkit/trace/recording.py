@@ -113,7 +113,7 @@ class Recording:
         return self
 
 
-# --- files ----------------------------------------------------------------------------------------
+# --- files ---------------------------------------------------------------------------------------
 
 
 def read_file(file: Path) -> Recording:
@@ -181,7 +181,7 @@ def _name_of(records: Sequence[Record], file: Path) -> str:
     return next((e.run_id for e in entries if isinstance(e, RunStarted)), file.stem)
 
 
-# --- entries as events ----------------------------------------------------------------------------
+# --- entries as events ---------------------------------------------------------------------------
 
 
 def recording_of(
@@ -302,7 +302,7 @@ def requests_of(events: Iterable[Event]) -> Iterator[tuple[ModelRequest, ModelCa
             yield request, event
 
 
-# --- as steps -------------------------------------------------------------------------------------
+# --- as steps ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class ReplyDecoder:
         self._leaking = False  # a call or reasoning was seen in the text: no more of it is shown
         self._by_id: dict[str, int] = {}  # id of a call -> its place
         self._by_index: dict[int | None, int] = {}  # index -> the newest call there; None: of all
-        self._choice: object = None  # the one choice that is read; none so far
+        self._choice: int | None = None  # the one choice that is read; none so far
         self._other = b""  # the first payload that held no choice, for the error message
         self._done = False  # the server said that nothing follows
         self.endless = False
@@ -152,7 +152,7 @@ class ReplyDecoder:
             self._other = self._other or payload
             return
         for choice in chunk["choices"] or ():
-            place = (choice.get("index"),)
+            place = _index(choice.get("index")) or 0
             if self._choice is None:
                 self._choice = place
             if place == self._choice:  # of several choices one is read
@@ -166,11 +166,16 @@ class ReplyDecoder:
             self._delta(delta, events, whole=False)
         elif message := choice.get("message"):
             self._delta(message, events, whole=True)
-        if (finish := choice.get("finish_reason")) is not None:
-            self.reply.finish = _string(finish) or self.reply.finish
+        if (finish := _string(choice.get("finish_reason"))) and not self._broke_off():
+            self.reply.finish = finish
+
+    def _broke_off(self) -> bool:
+        """Whether a reason was given that a plain end behind it does not take back."""
+        known = (self.reply.finish or "").lower()
+        return known in _FINISHES or known in _GIVEN_UP
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
-        content, beside = _parts(delta.get("content"))
+        content, beside = _parts(delta.get("content") or delta.get("refusal"))
         reasoning = _string(delta.get("reasoning") or delta.get("reasoning_content")) or beside
         if reasoning:
             self._keep(reasoning, self.reply.reasoning)
@@ -187,8 +192,9 @@ class ReplyDecoder:
     def _call(self, piece: JsonObject, *, whole: bool) -> ToolCallDelta:
         function = piece.get("function") or {}
         name, arguments = _string(function.get("name")), function.get("arguments")
-        # Some servers give the object itself.
-        arguments = json.dumps(arguments) if isinstance(arguments, dict) else _string(arguments)
+        # Some servers give the object itself; a list, say, makes a malformed call.
+        given = arguments is None or isinstance(arguments, str)
+        arguments = arguments or "" if given else json.dumps(arguments)
         index, call_id = _index(piece.get("index")), _string(piece.get("id"))
         place = None if whole else self._going_on(index, call_id, name, arguments)
         if place is None:
@@ -386,12 +392,28 @@ _LONGEST_LOOKED_AT: Final = 65_536  # characters
 _LONGEST_NAME = 1_000  # characters; a server takes 64
 
 
-_GIVEN_UP: Final = frozenset({"abort", "error", "cancelled", "insufficient_system_resource"})
+_GIVEN_UP: Final = frozenset(
+    {"abort", "error", "cancelled", "canceled", "insufficient_system_resource", "network_error"}
+)
 """The server broke off: vLLM 0.32 and SGLang (`abort`), vLLM and OpenRouter (`error`), others."""
 
 _FINISHES: Final[Mapping[str, FinishReason]] = {
-    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
-    **dict.fromkeys(("content_filter", "safety", "prohibited_content"), "content_filter"),
+    **dict.fromkeys(
+        (
+            *("length", "max_tokens", "max_output_tokens", "model_length", "max_length"),
+            *("limit", "timeout", "pause_turn", "context_length", "context_length_exceeded"),
+            "model_context_window_exceeded",
+        ),
+        "length",
+    ),
+    **dict.fromkeys(
+        (
+            *("content_filter", "content_filtered", "content-filter", "guardrail_intervened"),
+            *("safety", "image_safety", "prohibited_content", "recitation", "blocklist", "spii"),
+            *("sensitive", "refusal", "moderation", "blocked", "unsafe"),
+        ),
+        "content_filter",
+    ),
     "repetition": "repetition",
 }
 """Finish reasons that mean more than an end, in vLLM's words and in those of others."""

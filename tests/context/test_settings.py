@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from agentkit.context import Context, PromptForm
-from agentkit.context.settings import limits_of, under
+from agentkit.context.window import limits_of, under
 from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 from tests.context.driving import form_of

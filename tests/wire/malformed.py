@@ -186,6 +186,9 @@ def _values() -> Iterator[Case]:
         "MAX_TOKENS": "length",
         "model_length": "length",
         "SAFETY": "content_filter",
+        "guardrail_intervened": "content_filter",
+        "RECITATION": "content_filter",
+        "refusal": "content_filter",
         "LENGTH": "length",
     }.items():
         yield Case(

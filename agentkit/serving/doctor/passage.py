@@ -198,7 +198,7 @@ async def large_requests(subject: Subject) -> Finding:
     )
 
 
-# --- the way back ---------------------------------------------------------------------------------
+# --- the way back --------------------------------------------------------------------------------
 
 
 _FORCED = ToolChoice("required", max_calls=1)

@@ -194,7 +194,7 @@ class _Stage:
         if type(event).__name__ == self.scenario.cancel:
             self.scope.cancel()
 
-    # --- what is wrong -------------------------------------------------------------------------
+    # --- what is wrong ---------------------------------------------------------------------------
 
     def _surprises(self) -> list[str]:
         """What is not as the table has it."""
@@ -255,7 +255,7 @@ def _short(ran: tuple[str, ...]) -> str:
     return ", ".join(entry if len(entry) < 60 else f"{entry[:57]}..." for entry in ran) or "nothing"
 
 
-# --- cancelling at the n-th await -----------------------------------------------------------------
+# --- cancelling at the n-th await ----------------------------------------------------------------
 
 
 @coroutine
@@ -283,7 +283,7 @@ def cancelled_at(
             error = thrown
 
 
-# --- what must hold however bad the day was -------------------------------------------------------
+# --- what must hold however bad the day was ------------------------------------------------------
 
 
 def history_problems(messages: Sequence[Message]) -> list[str]:
