@@ -89,7 +89,7 @@ def load(reference: Reference) -> Tool[..., Any]:
     """The tool at an address, in the process that is to run it.
 
     Raises:
-        ToolDefinitionError: There is none.
+        ToolDefinitionError: There is no tool at that address.
         ImportError: There is no such module.
     """
     module = _script(reference.script) if reference.script else None
@@ -155,7 +155,7 @@ class RemoteCall:
 
 
 def remote_call(call: ValidatedCall, context: ToolContext[Any]) -> RemoteCall:
-    """What is to travel.
+    """What travels to the other process.
 
     Raises:
         ToolDefinitionError: The tool cannot be found from another process.
@@ -242,7 +242,7 @@ def perform(request: bytes, report: Callable[[str], None] = lambda _text: None) 
 
 
 class _Unreachable:
-    """In place of a run's dependencies: live objects do not travel."""
+    """Stands in the place of a run's deps, because live objects do not travel."""
 
     def __getattr__(self, name: str) -> Any:
         raise ToolError(
@@ -252,7 +252,8 @@ class _Unreachable:
 
 
 READY, RESULT, PROGRESS, UNABLE = b"H", b"R", b"P", b"U"
-"""How a line begins: the worker is ready, a result, progress, why a call cannot run here."""
+"""The first byte of a line says what it is: the worker is ready, a result, progress, or why a call
+cannot run here."""
 
 
 def serve(channel: int) -> None:
