@@ -76,7 +76,8 @@ def problems_of(field: str, error: InvalidValueError) -> list[Problem]:
     found: dict[Keys, tuple[str | None, list[str]]] = {}
     for detail in error.errors[:MOST_PROBLEMS]:
         keys = locate(error.value, detail["loc"])
-        _, wants = found.setdefault(keys, (_got(detail), []))
+        echoed = detail["type"] not in ("missing", *_NO_ECHO)
+        _, wants = found.setdefault(keys, (short(detail["input"]) if echoed else None, []))
         if (want := _want(detail)) not in wants:
             wants.append(want)
     for doubt in error.doubts[:MOST_PROBLEMS]:
@@ -153,10 +154,6 @@ def field_path(keys: Sequence[str | int], *more: str) -> str:
     steps = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in (*keys, *more))
     text = "".join(steps).removeprefix(".") or "arguments"
     return text if len(text) <= _SHOWN else f"…{text[-_SHOWN + 1 :]}"
-
-
-def _got(detail: ErrorDetails) -> str | None:
-    return None if detail["type"] in ("missing", *_NO_ECHO) else short(detail["input"])
 
 
 _NO_ECHO = ("extra_forbidden", "unexpected_keyword_argument", "missing_argument")
