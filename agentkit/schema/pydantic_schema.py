@@ -114,8 +114,8 @@ class _Schemas(GenerateJsonSchema):
             what = f"a key of JSON is a text, which is no {keys['type']}"
             raise DefinitionError(what, "use keys that a text can spell, or a list of pairs")
         made = super().dict_schema(schema)
-        kind = _KEY_KINDS.get(keys["type"])
-        return made if kind is None else _marked(made, KEYS, kind)
+        kind = _KEY_KINDS.get(keys["type"], "text")
+        return made if keys["type"] in _ONE_SPELLING else _marked(made, KEYS, kind)
 
     # --- what no JSON value can be read as -------------------------------------------------------
 
@@ -224,7 +224,10 @@ _KEY_KINDS: Final[Mapping[str, str]] = {
     "float": "number",
     "bool": "boolean",
     "decimal": "number",
+    **dict.fromkeys(("date", "datetime", "time", "timedelta"), TIME),
 }
+_ONE_SPELLING: Final = frozenset({"any", "str", "bytes"})
+"""Types of keys of which no two texts are the same one."""
 _NO_KEYS: Final = frozenset(
     {"tuple", "list", "dict", "set", "frozenset", "model", "dataclass", "typed-dict", "none"}
 )
