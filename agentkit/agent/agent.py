@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, overload
 
@@ -12,14 +12,13 @@ import anyio
 from typing_extensions import TypeForm, Unpack
 
 from agentkit.agent.approvals import (
-    Approver,
     Decisions,
     GivenDecisions,
     UsedDecisions,
     checked_decisions,
     taint_of,
 )
-from agentkit.agent.concurrency import BatchProgress, Detached, in_own_loop, run_all
+from agentkit.agent.batch import BatchProgress, run_all
 from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
 from agentkit.agent.journaling import RecordedDecisions, begun, continued, is_recorded, journaled
 from agentkit.agent.loop import drive
@@ -28,30 +27,29 @@ from agentkit.agent.options import (
     RUN,
     AgentOptions,
     AnyRunOptions,
-    AnyTool,
     Cancellation,
     DepsT,
-    Instructions,
-    Observer,
     RunOptions,
+    Surroundings,
     check_agent,
     check_history,
     check_input,
 )
-from agentkit.agent.own_tools import Planning, answer_tool, plan_tools, planned, with_partial_output
+from agentkit.agent.own_tools import answer_tool, plan_tools, planned, with_partial_output
 from agentkit.agent.run import (
+    Detached,
     Run,
     Wiring,
     current_budget,
     current_run,
     default_observers,
     emitter,
+    in_own_loop,
     new_run_id,
     opening,
     versions,
     window_for,
 )
-from agentkit.context import Context
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
@@ -76,7 +74,6 @@ from agentkit.toolset import (
     RunContext,
     Tool,
     Toolset,
-    ToolSource,
     combined,
 )
 
@@ -137,40 +134,27 @@ class Agent(Generic[DepsT, OutputT]):
         output_type: Callable[..., OutputT],
         **options: Unpack[AgentOptions[DepsT]],
     ) -> None: ...
-    @explains("Agent", AGENT)
+    @explains("Agent", AGENT, AgentOptions)
     def __init__(
-        self,
-        model: Model,
-        *,
-        instructions: Instructions[DepsT] | None = None,
-        tools: Iterable[AnyTool[DepsT]] = (),
-        toolsets: Iterable[ToolSource] = (),
-        output_type: Any = str,
-        planning: Planning = "off",
-        settings: ModelSettings | None = None,
-        limits: Limits | None = None,
-        context: Context | None = None,
-        policy: Policy | Preset | None = None,
-        approve: Approver | None = None,
-        ask: Callable[[str], Awaitable[str]] | None = None,
-        executor: Executor | None = None,
-        observers: Iterable[Observer] | None = None,
+        self, model: Model, *, output_type: Any = str, **options: Unpack[AgentOptions[DepsT]]
     ) -> None:
-        check_agent({name: value for name, value in locals().items() if name != "self"})
+        check_agent({"model": model, "output_type": output_type, **options})
+        planning, observers = options.get("planning", "off"), options.get("observers")
         self._model = model
-        self._instructions = instructions
+        self._instructions = options.get("instructions")
         self._answer = answer_tool(output_type)
         answers = [self._answer.tool] if self._answer else []
-        own = Toolset.by_name([*tools, *plan_tools(planning), *answers])
-        self._tools = combined(own, *toolsets)
-        self._settings = planned(planning, settings or ModelSettings())
-        self._limits = limits or Limits()
-        self.context = context
-        self._govern(policy)
+        own = Toolset.by_name([*options.get("tools", ()), *plan_tools(planning), *answers])
+        self._tools = combined(own, *options.get("toolsets", ()))
+        self._settings = planned(planning, options.get("settings") or ModelSettings())
+        self._limits = options.get("limits") or Limits()
+        self.context = options.get("context")
+        self._govern(options.get("policy"))
         self._used = _USED
-        self._approve = approve
-        self._ask = ask
-        self._executor: Executor = RetryingExecutor(executor or LocalExecutor())
+        self._approve = options.get("approve")
+        self._ask = options.get("ask")
+        executor = options.get("executor") or LocalExecutor()
+        self._executor: Executor = RetryingExecutor(executor)
         self._observers = tuple(observers or ())
         self._files = tuple(default_observers() if observers is None else ())
 
@@ -385,29 +369,25 @@ class Agent(Generic[DepsT, OutputT]):
         start, reads = self._start_or_continue, self._reads()
         return fan_out(Delegate.of(start, name, description, reads, options), at_once)
 
+    @explains("Agent.override", AGENT, Surroundings)
     def override(
-        self,
-        *,
-        model: Model | None = None,
-        policy: Policy | Preset | None = None,
-        executor: Executor | None = None,
-        observers: Iterable[Observer] | None = None,
-        approve: Approver | None = None,
-        ask: Callable[[str], Awaitable[str]] | None = None,
+        self, *, model: Model | None = None, **options: Unpack[Surroundings]
     ) -> Agent[DepsT, OutputT]:
         """The same agent in other surroundings, for tests and replay; see the class for each.
 
-        An executor is used as it is here, without retries around it.
+        An executor is used as it is here, without retries around it. What is not given, or None,
+        stays as it is.
         """
         other = copy.copy(self)
         other._model = model or self._model
-        other._govern(policy or self._policy)
-        if executor is not None:  # what happens there has not happened here
+        other._govern(options.get("policy") or self._policy)
+        if (executor := options.get("executor")) is not None:
+            # What happens there has not happened here.
             other._executor, other._used = executor, UsedDecisions()
-        if observers is not None:
+        if (observers := options.get("observers")) is not None:
             other._observers, other._files = tuple(observers), ()
-        other._approve = approve or self._approve
-        other._ask = ask or self._ask
+        other._approve = options.get("approve") or self._approve
+        other._ask = options.get("ask") or self._ask
         return other
 
     def _reads(self) -> frozenset[Label]:

@@ -65,7 +65,17 @@ class Function(Protocol):
 AnyTool: TypeAlias = Tool[..., Any, DepsT] | Function | partial[Any]
 
 
-class AgentOptions(TypedDict, Generic[DepsT], total=False):
+class Surroundings(TypedDict, total=False):
+    """What is around an agent: the options that `Agent.override` replaces."""
+
+    policy: Policy | Preset | None
+    approve: Approver | None
+    ask: Callable[[str], Awaitable[str]] | None
+    executor: Executor | None
+    observers: Iterable[Observer] | None
+
+
+class AgentOptions(Surroundings, Generic[DepsT], total=False):
     """The options of an `Agent` beside its `output_type`, of which there are two kinds."""
 
     instructions: Instructions[DepsT] | None
@@ -75,11 +85,6 @@ class AgentOptions(TypedDict, Generic[DepsT], total=False):
     settings: ModelSettings | None
     limits: Limits | None
     context: Context | None
-    policy: Policy | Preset | None
-    approve: Approver | None
-    ask: Callable[[str], Awaitable[str]] | None
-    executor: Executor | None
-    observers: Iterable[Observer] | None
 
 
 # --- of a run ------------------------------------------------------------------------------------
@@ -254,24 +259,24 @@ def check_agent(given: Mapping[str, Any]) -> None:
     """Refuses arguments of `Agent` that are of another kind.
 
     Raises:
-        TypeError: One of them is; says which and what to write.
-        ToolDefinitionError: The same of a tool.
+        TypeError: One of them is; the message names it and says what to write.
+        ToolDefinitionError: One of the tools is no tool.
     """
     _check_model(given["model"])
-    instructions = given["instructions"]
+    instructions = given.get("instructions")
     if not (instructions is None or isinstance(instructions, str) or callable(instructions)):
         raise _wrong(
             "instructions", instructions, "give a text, or a function of the run's context"
         )
-    _check_tools(given["tools"], given["toolsets"])
+    _check_tools(given.get("tools", ()), given.get("toolsets", ()))
     _check_output(given["output_type"])
     for name, kind in _KINDS.items():
-        value = given[name]
+        value = given.get(name)
         if value is not None and not isinstance(value, kind):
             raise _wrong(name, value, _EXAMPLES[name])
     for name in ("approve", "ask"):
-        _check_function(name, given[name])
-    executor, observers = given["executor"], given["observers"]
+        _check_function(name, given.get(name))
+    executor, observers = given.get("executor"), given.get("observers")
     if executor is not None and (isinstance(executor, type) or not hasattr(executor, "execute")):
         raise _wrong("executor", executor, "give an executor, such as ProcessExecutor()")
     if observers is not None and (not _is_list(observers) or not all(map(callable, observers))):

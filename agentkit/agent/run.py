@@ -1,10 +1,12 @@
-"""One run: what it works with, how it begins, and what has come of it so far.
+"""One run: how it begins, what it works with, what has come of it so far, and where it is at work.
 
 Only the loop changes a run. Who watches it is told by `Run.emit`; whoever watches cannot end it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import inspect
 import secrets
 import sys
@@ -13,9 +15,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import anyio
+from anyio.from_thread import start_blocking_portal
 
 from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
 from agentkit.agent.options import Cancellation, Instructions, Observer, RunOptions
@@ -49,6 +52,8 @@ from agentkit.trace import RunFiles, runs_directory
 from agentkit.version import __version__
 
 _log = get_logger()
+
+T = TypeVar("T")
 
 current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
 """What the call that is at work here spends from: a sub-agent spends from it too."""
@@ -282,3 +287,67 @@ class CallAtWork:
         """
         if threading.get_ident() == self.thread:
             self.run.emit(SubRunEvent(self.call_id, run_id, event, self.step))
+
+
+# --- where it is at work -------------------------------------------------------------------------
+
+
+class Detached(Generic[T]):
+    """A running call and its outcome, on asyncio or trio.
+
+    A task group must not be open across a `yield`: who iterates a stream may leave it at any point
+    and from any task. So a streamed run is a task of its own, held by this handle, which ends it.
+
+    Args:
+        call: What to run, in a copy of the starter's context.
+        finished: Called when it has ended, however it did.
+    """
+
+    def __init__(self, call: Callable[[], Awaitable[T]], finished: Callable[[], object]) -> None:
+        self._call = call
+        self._finished = finished
+        self._scope = anyio.CancelScope()
+        self._done = anyio.Event()
+        self._value: list[T] = []
+        self._error: BaseException | None = None
+        trio = sys.modules.get("trio")
+        if trio is not None and trio.lowlevel.in_trio_run():
+            copy = contextvars.copy_context()
+            trio.lowlevel.spawn_system_task(self._run, context=copy)
+        else:  # asyncio keeps no strong reference to its tasks
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                self._value.append(await self._call())
+        except BaseException as error:
+            self._error = error
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self._finished()
+            self._done.set()
+
+    def result(self) -> T:
+        """What it returned, or raises what it raised; to be asked when it has ended."""
+        if self._error is not None:
+            raise self._error
+        return self._value[0]
+
+    async def end(self) -> None:
+        """Cancels it if it still runs, and waits until it has ended."""
+        self._scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await self._done.wait()
+
+
+def in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
+    """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
+    try:
+        anyio.get_current_task()
+    except (RuntimeError, anyio.NoEventLoopError):
+        return anyio.run(main)
+    # Ctrl-C leaves the block, which cancels the run and waits until it has ended.
+    with start_blocking_portal(name="agentkit-run-sync") as portal:
+        return portal.call(main)

@@ -28,8 +28,7 @@ from anyio.lowlevel import checkpoint
 from pydantic import TypeAdapter
 
 from agentkit.agent import Agent
-from agentkit.agent.concurrency import in_own_loop
-from agentkit.agent.run import current_budget
+from agentkit.agent.run import current_budget, in_own_loop
 from agentkit.context import Context, Count, PromptForm
 from agentkit.errors import ModelError
 from agentkit.events import (
