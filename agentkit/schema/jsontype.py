@@ -146,12 +146,12 @@ def _where_keys_met(value: object, result: object, shape: Shape, place: Keys) ->
         if shape.said(KEYS) is not None:
             if len(result) < len(value):
                 return place
-            pairs = zip(value, value.values(), result.values(), strict=True)
+            read_as = dict(zip(value, result.values(), strict=False))
         else:
-            pairs = ((key, item, result[key]) for key, item in value.items() if key in result)
-        inner = ((key, item, read, shape.property(key)) for key, item, read in pairs)
+            read_as = {key: result[key] for key in value if key in result}
+        inner = [(key, value[key], read, shape.property(key)) for key, read in read_as.items()]
     elif isinstance(value, list) and isinstance(result, list) and len(value) == len(result):
-        inner = ((at, value[at], result[at], shape.item(at)) for at in range(len(value)))
+        inner = [(at, value[at], result[at], shape.item(at)) for at in range(len(value))]
     else:
         return None
     met = (_where_keys_met(item, read, under, (*place, key)) for key, item, read, under in inner)

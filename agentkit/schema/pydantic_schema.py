@@ -169,6 +169,13 @@ class _Schemas(GenerateJsonSchema):
         self._must_be_hashable(schema)
         return super().frozenset_schema(schema)
 
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        # pydantic makes an enum without members a check that no value of JSON passes.
+        kind = schema.get("cls") if schema["type"] == "is-instance" else None
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            raise DefinitionError(f"{kind.__name__} has no members", "give it some")
+        return super().generate_inner(schema)
+
     def enum_schema(self, schema: Any) -> JsonSchemaValue:
         for member in schema["members"]:
             value = member.value
