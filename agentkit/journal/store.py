@@ -27,8 +27,19 @@ from typing import Any, Final
 
 from agentkit.errors import JournalError
 from agentkit.events.lines import Values
-from agentkit.journal.chain import Chain, Damage, lost_run, missing_at_the_end, seal, secrets_in
 from agentkit.journal.entries import Entry, Lease, Raw, Record, RunOpened, kind_of, line_of
+from agentkit.journal.integrity import (
+    Chain,
+    Damage,
+    Testimony,
+    Witness,
+    first,
+    key_of,
+    lost_run,
+    missing_at_the_end,
+    seal,
+    secrets_in,
+)
 from agentkit.journal.leases import (
     Owner,
     RunRow,
@@ -39,7 +50,6 @@ from agentkit.journal.leases import (
     seconds_left,
 )
 from agentkit.journal.summary import RunSummary, summary_of
-from agentkit.journal.witness import Testimony, Witness, first, key_of
 from agentkit.redaction import hiding, secret_places
 
 FORMAT: Final = 2

@@ -20,9 +20,8 @@ from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest
 from agentkit.schema.limits import short
 from agentkit.toolset.context import RunContext
-from agentkit.toolset.decorator import make_tool
 from agentkit.toolset.options import Label, known_labels
-from agentkit.toolset.tool import Tool, ValidatedCall
+from agentkit.toolset.tool import Tool, ValidatedCall, make_tool
 
 ToolLike: TypeAlias = Tool[..., Any] | Callable[..., Any]
 Keep: TypeAlias = Callable[[Tool[..., Any]], bool]
