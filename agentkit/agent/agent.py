@@ -29,8 +29,8 @@ from agentkit.agent.options import (
     AnyRunOptions,
     Cancellation,
     DepsT,
+    OtherSurroundings,
     RunOptions,
-    Surroundings,
     check_agent,
     check_history,
     check_input,
@@ -110,6 +110,9 @@ class Agent(Generic[DepsT, OutputT]):
 
     Attributes:
         context: As it was given.
+        policy: The policy; None where there is none.
+        approve: As it was given.
+        ask: As it was given.
 
     Raises:
         ToolDefinitionError: A function cannot be a tool, two tools share a name, or the policy
@@ -151,8 +154,8 @@ class Agent(Generic[DepsT, OutputT]):
         self.context = options.get("context")
         self._govern(options.get("policy"))
         self._used = _USED
-        self._approve = options.get("approve")
-        self._ask = options.get("ask")
+        self.approve = options.get("approve")
+        self.ask = options.get("ask")
         executor = options.get("executor") or LocalExecutor()
         self._executor: Executor = RetryingExecutor(executor)
         self._observers = tuple(observers or ())
@@ -369,25 +372,29 @@ class Agent(Generic[DepsT, OutputT]):
         start, reads = self._start_or_continue, self._reads()
         return fan_out(Delegate.of(start, name, description, reads, options), at_once)
 
-    @explains("Agent.override", AGENT, Surroundings)
+    @explains("Agent.override", AGENT, OtherSurroundings)
     def override(
-        self, *, model: Model | None = None, **options: Unpack[Surroundings]
+        self, *, model: Model | None = None, **options: Unpack[OtherSurroundings]
     ) -> Agent[DepsT, OutputT]:
-        """The same agent in other surroundings, for tests and replay; see the class for each.
+        """The same agent in other surroundings, for tests, replay and a terminal; see the class for
+        each.
 
-        An executor is used as it is here, without retries around it. What is not given, or None,
-        stays as it is.
+        An executor is used as it is here, without retries around it. `more_observers` and
+        `more_toolsets` come beside the agent's own. What is not given, or None, stays as it is.
         """
         other = copy.copy(self)
         other._model = model or self._model
-        other._govern(options.get("policy") or self._policy)
+        if more := options.get("more_toolsets"):
+            other._tools = combined(self._tools, *more)
+        other._govern(options.get("policy") or self.policy)
         if (executor := options.get("executor")) is not None:
             # What happens there has not happened here.
             other._executor, other._used = executor, UsedDecisions()
         if (observers := options.get("observers")) is not None:
             other._observers, other._files = tuple(observers), ()
-        other._approve = options.get("approve") or self._approve
-        other._ask = options.get("ask") or self._ask
+        other._observers += tuple(options.get("more_observers") or ())
+        other.approve = options.get("approve") or self.approve
+        other.ask = options.get("ask") or self.ask
         return other
 
     def _reads(self) -> frozenset[Label]:
@@ -397,12 +404,12 @@ class Agent(Generic[DepsT, OutputT]):
         return READS & frozenset(label for tool in self._tools for label in tool.labels)
 
     def _govern(self, policy: Policy | Preset | None) -> None:
-        self._policy = preset(policy) if isinstance(policy, str) else policy
+        self.policy = preset(policy) if isinstance(policy, str) else policy
         if isinstance(self._tools, Toolset):
             self._check_policy(self._tools)
 
     def _check_policy(self, tools: Toolset) -> None:
-        problem = self._policy.problem_with(tools) if self._policy is not None else None
+        problem = self.policy.problem_with(tools) if self.policy is not None else None
         if problem is not None:
             raise ToolDefinitionError(f"the policy of this agent leaves a hole: {problem}")
 
@@ -502,10 +509,10 @@ class Agent(Generic[DepsT, OutputT]):
                 executor=self._executor,
                 settings=(options.get("settings") or ModelSettings()).over(self._settings),
                 context=context,
-                authority=Authority(self._policy, self._approve, above, grants),
+                authority=Authority(self.policy, self.approve, above, grants),
                 emit=with_partial_output(self._answer, emit) if self._answer else emit,
                 side_model=self._model,
-                ask=self._ask,
+                ask=self.ask,
                 answer=self._answer,
                 options=options,
                 window=window,

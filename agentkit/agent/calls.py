@@ -231,15 +231,15 @@ def _context(run: Run, call: ToolCall, position: int) -> ToolContext[Any]:
         handles=RunHandles(
             report=partial(_report, run, call.id, run.step),
             ask=run.wiring.ask,
-            generate=partial(_generate, run, current_budget.get()),
+            generate=partial(_side_reply, run, current_budget.get()),
         ),
     )
 
 
-async def _generate(
+async def _side_reply(
     run: Run, budget: Budget | None, messages: Sequence[Message], settings: ModelSettings
 ) -> str:
-    """What the model says to messages of a tool; it counts as a step of the call's own."""
+    """What the model answers to messages of a tool; it counts as a step of the call's own."""
     budget = budget or run.budget
     if (over := budget.over()) is not None:
         raise ToolError(over[1])

@@ -69,6 +69,7 @@ from agentkit.messages import (
     ToolChoice,
     ToolMessage,
     ToolResult,
+    common_length,
     history_problems,
     next_call_number,
 )
@@ -140,7 +141,7 @@ async def _loop(run: Run) -> RunResult[Any]:
     while True:
         if (over := run.budget.over()) is not None:
             return run.end(over[0], explanation=over[1])
-        response, problem = await ask(run)
+        response, problem = await next_reply(run)
         if problem is not None:
             stop, why = problem
             message = response.message
@@ -169,7 +170,7 @@ async def _typed_answer(
     """
     for asked_for in (False, True):
         if asked_for:
-            response = await ask_for(run, answer.tool.name, show=True)
+            response = await forced_call(run, answer.tool.name, show=True)
             if problem_of(run, response):
                 return None
             if response.message.tool_calls:
@@ -192,7 +193,7 @@ async def _prepare_and_run(run: Run, message: AssistantMessage) -> RunResult[Any
 
 
 async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
-    """The rest of a reply whose calls have waited for a person, and then the loop."""
+    """Goes on with a reply whose calls have waited for a person, and then with the loop."""
     message = paused.messages[-1]
     assert isinstance(message, AssistantMessage), "a run pauses at a reply with calls"
     done = {result.call_id: result for result in paused.done}
@@ -252,7 +253,7 @@ _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
 """Checks the history's invariant before each request."""
 
 
-async def ask(run: Run) -> tuple[ModelResponse, Problem | None]:
+async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
     """The step's reply, the first or the second, and why it cannot be used where it cannot."""
     run.step += 1
     run.budget.spend(steps=1)
@@ -291,7 +292,7 @@ def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Pr
     return unusable(response, names, forced=forced)
 
 
-async def ask_for(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
+async def forced_call(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
     """A reply that is one call of one tool, as far as the model can be made to give one.
 
     It does not reason: vLLM lets a grammar begin where the reasoning ends, so a model that begins
@@ -443,11 +444,7 @@ def _called(
 ) -> ModelCalled:
     """The event of a model call; what it says of the request is what the last one did not."""
     before, run.sent = run.sent, request
-    old, new = before.messages, request.messages
-    same = len(old)
-    if old != new[:same]:  # seldom: what was there before is nearly always still there
-        pairs = enumerate(zip(old, new, strict=False))
-        same = next((n for n, (was, now) in pairs if was != now), min(len(old), len(new)))
+    same = common_length(before.messages, request.messages)
     return ModelCalled(
         same=same,
         messages=tuple(request.messages[same:]),
@@ -502,7 +499,7 @@ async def _second_try(
     """The call asked for again under the grammar of its one tool, where the server enforces it."""
     if not run.wiring.model.constrains or run.budget.over() is not None:
         return call, checked
-    response = await ask_for(run, call.name)
+    response = await forced_call(run, call.name)
     again = response.message.tool_calls
     if response.finish_reason == "length" or not again or again[0].name != call.name:
         return call, checked

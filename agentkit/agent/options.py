@@ -66,13 +66,20 @@ AnyTool: TypeAlias = Tool[..., Any, DepsT] | Function | partial[Any]
 
 
 class Surroundings(TypedDict, total=False):
-    """What is around an agent: the options that `Agent.override` replaces."""
+    """What is around an agent."""
 
     policy: Policy | Preset | None
     approve: Approver | None
     ask: Callable[[str], Awaitable[str]] | None
     executor: Executor | None
     observers: Iterable[Observer] | None
+
+
+class OtherSurroundings(Surroundings, total=False):
+    """What `Agent.override` replaces, and what it adds."""
+
+    more_observers: Iterable[Observer]
+    more_toolsets: Iterable[ToolSource]
 
 
 class AgentOptions(Surroundings, Generic[DepsT], total=False):

@@ -19,7 +19,7 @@ from agentkit.context import ContextWindow, Count, Fitted, PromptForm
 from agentkit.errors import ContextWindowError
 from agentkit.events import ModelEvent, ModelFinished, ReplyReceived, RequestSent
 from agentkit.journal import JournaledRun
-from agentkit.messages import JsonObject, ModelRequest, ToolDefinition
+from agentkit.messages import JsonObject, ModelRequest, ToolDefinition, common_length
 from agentkit.wire import Reply
 
 
@@ -264,9 +264,8 @@ class Exchanges:
             same, rest = self._count, messages[len(before) - 1 :].lstrip(b",")
             new: list[Any] = from_json(b"[" + rest)
         else:
-            old, now = from_json(before), from_json(messages)
-            pairs = enumerate(zip(old, now, strict=False))
-            same = next((at for at, (a, b) in pairs if a != b), min(len(old), len(now)))
+            now = from_json(messages)
+            same = common_length(from_json(before), now)
             new = now[same:]
         self._messages, self._count = messages, same + len(new)
         before, self._fields = self._fields, fields

@@ -262,7 +262,6 @@ class VLLMModel:
         if not request.tools or settings.grammar is False or constrains_itself(settings):
             return None
         try:
-            await self._server.is_gemma.get()
             return await self._server.control.get()
         except ModelError:
             return None  # the server is away; asked again with the next request
