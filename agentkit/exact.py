@@ -126,7 +126,10 @@ def _no_number(name: str) -> float:
     raise InexactError(f"{name} is no number of JSON; give a finite one, or null")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=real)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_no_number, parse_float=real, strict=False
+)
+"""Not strict in one thing: a line break inside a text, as models write it, can mean no other."""
 
 
 def why_inexact(value: object) -> str | None:

@@ -375,7 +375,7 @@ def _is_float(value: int) -> bool:
 
 
 def _is_decimal(text: str) -> bool:
-    """Whether Python takes a text for a `Decimal`: `1_000` and `１２` too."""  # noqa: RUF002
+    """Whether Python takes a text for a `Decimal`: `1_000` and digits of any script too."""
     try:
         return Decimal(text).is_finite()
     except InvalidOperation:
