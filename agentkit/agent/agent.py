@@ -78,7 +78,7 @@ from agentkit.toolset import (
 )
 
 _USED = UsedDecisions()
-"""The decisions of all runs of this process that no journal keeps."""
+"""Which decisions are used up, for all runs of this process that no journal keeps."""
 
 
 class Agent(Generic[DepsT, OutputT]):
@@ -398,7 +398,9 @@ class Agent(Generic[DepsT, OutputT]):
         return other
 
     def _reads(self) -> frozenset[Label]:
-        """What an answer of this agent may tell of; all, where its tools depend on the run."""
+        """What labels of `READS` an answer of this agent may carry: all of them where its tools
+        depend on the run.
+        """
         if not isinstance(self._tools, Toolset):
             return READS
         return READS & frozenset(label for tool in self._tools for label in tool.labels)

@@ -127,7 +127,7 @@ def _find_twins(ready: Sequence[ReplyCall]) -> None:
 
 
 def _left_to_run(run: Run, each: ReplyCall) -> ValidatedCall | None:
-    """The call if it has to run; one whose result is known already gets it."""
+    """The call if it has to run. One whose result is known already is given that result here."""
     checked = each.checked
     if each.twin_of is not None:
         return None

@@ -101,7 +101,7 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
 
 @dataclass(frozen=True, slots=True)
 class _ReplayedSpending:
-    """Books what a recorded call cost: a sub-agent that is not run again does not book it."""
+    """Books what a recorded call cost, since a sub-agent that is not run again does not book it."""
 
     inner: Executor
     record: JournaledRun
@@ -127,8 +127,8 @@ class RecordedDecisions:
         return self.record.has_decisions
 
     def question(self, approval: Approval) -> Approval:
-        """The question under the id that it was recorded with; else as it is, since that id depends
-        on what the journal makes unique.
+        """The question, with the id that it was recorded with. One that was never recorded keeps
+        its own id, which is unique because the run's name is unique within the journal.
         """
         asked = self.record.asked_as(approval.call, approval.target)
         return approval if asked is None else replace(approval, id=asked)

@@ -250,11 +250,11 @@ Problem: TypeAlias = tuple[StopReason, str]
 """Why a reply cannot be used: the stop reason it comes to, and a sentence for a person."""
 
 _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
-"""Checks the history's invariant before each request."""
+"""Whether the history is checked before each request (`agentkit.messages.history_problems`)."""
 
 
 async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
-    """The step's reply, the first or the second, and why it cannot be used where it cannot."""
+    """The step's reply, the second one if the first was unusable, and why it still is unusable."""
     run.step += 1
     run.budget.spend(steps=1)
     run.emit(StepStarted(run.step))
@@ -304,7 +304,7 @@ async def forced_call(run: Run, tool: str, *, show: bool = False) -> ModelRespon
 
 
 def _settings(run: Run) -> ModelSettings:
-    """The run's settings; others where the progress guard wants something to change."""
+    """The run's settings, or changed ones where the progress guard asks for a change."""
     settings = run.wiring.settings
     if not run.guard.change:
         return settings
@@ -321,8 +321,8 @@ async def _generate(
 ) -> ModelResponse:
     """One model call, over the run's history where no other messages are given.
 
-    A server that refuses it may be one that takes no images, or not this one: where tools returned
-    any, it is asked again with the server's words in their place, here and in all later steps.
+    A server may refuse a request because it takes no images, or not this one. Where tools returned
+    images, it is asked again with the server's words in their place, now and in all later steps.
     """
     if messages is None:
         messages = tuple(run.messages)
@@ -409,11 +409,11 @@ def _recorded(run: Run, started: float) -> Generator[None]:
 
 
 def _kept(run: Run, response: ModelResponse) -> ModelResponse:
-    """The reply, with a call whose arguments cannot be kept exactly as one that is malformed, and
-    numbers that no float holds as their tool takes them.
+    """The reply in a form that a record keeps exactly: a call with other arguments becomes a
+    malformed one, and a number with more digits than a float holds takes its tool's type.
 
-    Here every model's replies come in, before anything of them is recorded: a record would hold
-    other arguments, which a resumed run might take.
+    Every model's reply passes here before anything of it is recorded. Otherwise a record might hold
+    other arguments than the call had, and a resumed run would run those.
     """
     was = response.message.tool_calls
     calls = tuple([_kept_call(run, call) for call in was])
@@ -442,7 +442,7 @@ def _called(
     first: float | None,
     fitted: PromptFitted | None,
 ) -> ModelCalled:
-    """The event of a model call; what it says of the request is what the last one did not."""
+    """The event of a model call. Of the request it holds what is new since the call before."""
     before, run.sent = run.sent, request
     same = common_length(before.messages, request.messages)
     return ModelCalled(
@@ -488,7 +488,7 @@ async def _checked(run: Run, call: ToolCall) -> ValidatedCall | ToolResult:
 
 
 def _as_meant(run: Run, call: ToolCall) -> ToolCall:
-    """The call; of a typed answer, the one that was certainly meant."""
+    """The call as it is. Of a typed answer it is the call that was certainly meant."""
     answer = run.wiring.answer
     return call if answer is None or call.name != answer.tool.name else answer.meant_by(call)
 

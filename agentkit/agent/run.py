@@ -56,19 +56,20 @@ _log = get_logger()
 T = TypeVar("T")
 
 current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
-"""What the call that is at work here spends from: a sub-agent spends from it too."""
+"""The budget of the call that is at work here; a sub-agent spends from it too."""
 
 current_run: ContextVar[Run | None] = ContextVar("agentkit_run", default=None)
-"""The run whose call is at work here: a run that begins here serves it, and is never freer."""
+"""The run whose call is at work here. A run that begins here serves that call, and may do no more
+than its run may."""
 
 current_call: ContextVar[CallAtWork | None] = ContextVar("agentkit_call", default=None)
-"""The call that is at work here: what a run that begins here does is shown under it."""
+"""The call that is at work here. What a run that begins here does is shown under it."""
 
 # --- how it begins -------------------------------------------------------------------------------
 
 
 def new_run_id() -> str:
-    """Sorts by time, and names a file on every system."""
+    """A new name for a run. Names sort by time, and can be file names on every system."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
 
 
@@ -169,10 +170,10 @@ class Streamed:
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: dict[int, tuple[str, list[str]]] = field(default_factory=dict)
-    """By their place: the name, and the pieces of the arguments."""
+    """The name of each call and the pieces of its arguments, by the call's place in the reply."""
 
     def add(self, event: ModelEvent) -> None:
-        """Takes in what is shown next; a call that is made again takes all of it back."""
+        """Takes in what is shown next. `StepRestarted` takes back all that was shown."""
         match event:
             case TextDelta(text=text):
                 self.text.append(text)
@@ -192,7 +193,7 @@ class Streamed:
 
     @property
     def message(self) -> AssistantMessage:
-        """Text and reasoning as far as they came; no call, since nothing may run of it."""
+        """Text and reasoning as far as they came. Calls are left out: nothing of this may run."""
         return AssistantMessage("".join(self.text), reasoning="".join(self.reasoning) or None)
 
 
@@ -233,7 +234,9 @@ class Run:
         self.wiring.emit(event)
 
     def end_early(self, stop: StopReason, explanation: str) -> RunResult[Any]:
-        """The result of a run that something else ends: what was shown of a reply stays."""
+        """The result of a run that is ended in the middle of a step; text that was shown stays in
+        it.
+        """
         streamed, text = self.streamed, ""
         if streamed is not None and self.wiring.answer is None:
             message = streamed.message
@@ -330,7 +333,7 @@ class Detached(Generic[T]):
             self._done.set()
 
     def result(self) -> T:
-        """What it returned, or raises what it raised; to be asked when it has ended."""
+        """What the call returned. Raises what it raised. To be asked once it has ended."""
         if self._error is not None:
             raise self._error
         return self._value[0]

@@ -65,13 +65,13 @@ from agentkit.toolset import Effect
 Emit: TypeAlias = Callable[[Event], None]
 
 _FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress, SubRunEvent)
-"""Shown as they happen, never recorded: what they add up to is."""
+"""Events that are shown as they happen and never recorded; what they add up to is recorded."""
 
 _ALWAYS_NEW = (RequestSent, ReplyReceived, ReplyInterrupted)
-"""They come of a model call that is really made; one that is in the record is not made again."""
+"""Events of a model call that is really made; a call that is in the record is not made again."""
 
 _HELD_ELSEWHERE = (StepStarted, StepFinished, ToolStarted, ToolFinished)
-"""Their content stands in `ModelCalled`, `CallIntended` and `CallDone`."""
+"""Events whose content stands in `ModelCalled`, `CallIntended` and `CallDone`."""
 
 
 @dataclass(slots=True)

@@ -140,7 +140,7 @@ async def _end(process: Process) -> None:
 
 
 async def _drained(process: Process) -> None:
-    """Waits for the end, and reads on meanwhile: a server that writes does not hear."""
+    """Waits for the end, and reads on meanwhile: a server whose output nobody reads never ends."""
     if process.stdout is not None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
             while await process.stdout.receive():

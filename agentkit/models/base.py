@@ -61,7 +61,7 @@ class CountsPrompts(Protocol):
     """
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
-        """What it makes of such a request; None where it is to get the request as it is."""
+        """What it makes of such a request; None if the request is to be sent as it is."""
         ...
 
     async def count(self, wanted: Count) -> Sequence[int] | None:
@@ -73,7 +73,7 @@ class CountsPrompts(Protocol):
 
 
 class _Wrapper:
-    """A model that says of itself what the model inside it says."""
+    """A model around another, whose name and abilities it passes on."""
 
     def __init__(self, inner: Model) -> None:
         self._inner = inner

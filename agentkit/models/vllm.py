@@ -64,16 +64,16 @@ DEFAULT_MAX_TOKENS = 8192
 end to a model that repeats itself."""
 
 _LONGEST_RETRY_AFTER = 60.0
-"""Seconds of a `Retry-After` that we follow; a server that asks for more is asked sooner."""
+"""Most seconds of a `Retry-After` that we wait; a server that wants more is asked sooner."""
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 20.0
-"""Seconds before the second attempt at most, and before any."""
+"""Most seconds before the second attempt, and before any later one."""
 
 _READ_AGAIN_AFTER = (0.05, 0.25)
 """Seconds before each of the further attempts after an answer that is no reply at all."""
 
 _FIRST_CONTACT = 2.0
-"""Seconds that a connection to a server that has never answered is tried for."""
+"""For how many seconds a server that has never answered is tried."""
 
 _log = get_logger()
 
@@ -152,7 +152,7 @@ class VLLMModel:
         self._stream = stream
         self._server = Server(self._transport, model, tokenizer)
         self._languages = Languages(self._server)
-        self._counter = PromptCounter(self._transport, self._server)
+        self._counter = PromptCounter(self._server)
         self._spells_tokens = True
 
     @property
@@ -257,7 +257,7 @@ class VLLMModel:
         yield ModelFinished(replace(response, message=message, control=control))
 
     async def _control(self, request: ModelRequest) -> Control | None:
-        """What the request's calls can be held to, found out once; None where there are none."""
+        """What the request's calls can be held to, which is found out once; None without tools."""
         settings = request.settings
         if not request.tools or settings.grammar is False or constrains_itself(settings):
             return None

@@ -108,7 +108,7 @@ class Edit:
     type: Literal["edit"] = "edit"
 
     def __post_init__(self) -> None:
-        """Refuses what no record can hold."""
+        """Refuses arguments that no record can hold."""
         if (why := why_inexact(self.arguments)) is not None:
             raise ValueError(f"these arguments cannot be kept: {why}")
 
@@ -190,7 +190,7 @@ def _adapter() -> TypeAdapter[PausedRun]:
 
 Verdict: TypeAlias = Literal["allow", "ask", "deny"]
 Rule: TypeAlias = Callable[[ValidatedCall], Verdict | None]
-"""An opinion on a call; None leaves it to the next rule."""
+"""A function that gives a verdict on a call, or None to leave it to the next rule."""
 
 _STRICTNESS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
@@ -329,7 +329,7 @@ class Policy:
         return "allow"
 
     def problem_with(self, tools: Iterable[Tool[..., Any]]) -> str | None:
-        """What this policy should have said of these tools and does not; None if nothing."""
+        """What this policy leaves open about these tools and must say; None if nothing."""
         tools = list(tools)
         reach = frozenset[Label]().union(*(tool.labels for tool in tools))
         if self._tainted is not None or not reach >= READS | {"egress"}:
@@ -345,7 +345,7 @@ class Policy:
         )
 
     def _foreseen(self, tool: Tool[..., Any]) -> Verdict | None:
-        """What is known of all calls of a tool beforehand; None where it depends on the call."""
+        """The verdict on all calls of a tool if it is the same for all, or else None."""
         if tool.options.approval == "always":
             return "ask"
         for rule in self._rules:
@@ -458,7 +458,7 @@ class Authority:
     grants: list[Grant] = field(default_factory=list)
 
     def ruling(self, call: ValidatedCall, taint: AbstractSet[Label]) -> Ruling:
-        """What is to happen with a call of this run, which has read so much."""
+        """What is to happen with a call of this run, by the labels of what the run has read."""
         verdicts: list[Verdict] = ["allow"]
         asking: list[Authority] = []
         for level in self.levels():
@@ -474,7 +474,7 @@ class Authority:
         return Ruling(_strictest(verdicts), tuple(asking), why)
 
     def levels(self) -> list[Authority]:
-        """This run's own level, and those above it, upwards."""
+        """This run's own level first, then the levels above it."""
         return [self, *(self.above.levels() if self.above is not None else [])]
 
     def target(self, call: ValidatedCall) -> str:
