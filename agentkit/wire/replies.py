@@ -171,9 +171,11 @@ class ReplyDecoder:
             self._delta(delta, events, whole=False)
         elif message := choice.get("message"):
             # Behind a stream's deltas it says all of them once more.
-            reply = self.reply
-            known = {"content": reply.text, "refusal": reply.text, "reasoning": reply.reasoning}
-            known |= {"reasoning_content": reply.reasoning, "tool_calls": reply.calls}
+            known = {
+                **dict.fromkeys(("content", "refusal"), bool(self.reply.text)),
+                **dict.fromkeys(("reasoning", "reasoning_content"), bool(self.reply.reasoning)),
+                "tool_calls": bool(self.reply.calls),
+            }
             new = {key: value for key, value in message.items() if not known.get(key)}
             self._delta(new, events, whole=True)
         if (finish := _string(choice.get("finish_reason"))) and not self._broke_off():
