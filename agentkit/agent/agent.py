@@ -14,13 +14,13 @@ from typing_extensions import TypeForm, Unpack
 from agentkit.agent.approvals import (
     Decisions,
     GivenDecisions,
+    RecordedDecisions,
     UsedDecisions,
     checked_decisions,
     taint_of,
 )
 from agentkit.agent.batch import BatchProgress, run_all
 from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
-from agentkit.agent.journaling import RecordedDecisions, begun, continued, is_recorded, journaled
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,
@@ -40,11 +40,15 @@ from agentkit.agent.run import (
     Detached,
     Run,
     Wiring,
+    begun,
+    continued,
     current_budget,
     current_run,
     default_observers,
     emitter,
     in_own_loop,
+    is_recorded,
+    journaled,
     new_run_id,
     opening,
     versions,

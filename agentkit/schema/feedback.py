@@ -76,7 +76,8 @@ def problems_of(field: str, error: InvalidValueError) -> list[Problem]:
     found: dict[Keys, tuple[str | None, list[str]]] = {}
     for detail in error.errors[:MOST_PROBLEMS]:
         keys = locate(error.value, detail["loc"])
-        _, wants = found.setdefault(keys, (_got(detail), []))
+        echoed = detail["type"] not in ("missing", *_NO_ECHO)
+        _, wants = found.setdefault(keys, (short(detail["input"]) if echoed else None, []))
         # pydantic gives the choices as one text, and members of an enum by their repr.
         listed_here = (d for d in error.doubts if d.keys == keys and d.shape.values is not None)
         doubt = next(listed_here, None) if detail["type"] in _CHOICES else None
@@ -156,10 +157,6 @@ def field_path(keys: Sequence[str | int], *more: str) -> str:
     steps = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in (*keys, *more))
     text = "".join(steps).removeprefix(".") or "arguments"
     return text if len(text) <= _SHOWN else f"…{text[-_SHOWN + 1 :]}"
-
-
-def _got(detail: ErrorDetails) -> str | None:
-    return None if detail["type"] in ("missing", *_NO_ECHO) else short(detail["input"])
 
 
 _CHOICES = ("literal_error", "enum")
