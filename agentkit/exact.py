@@ -28,8 +28,8 @@ MAX_DIGITS = 4_300
 """Digits of a whole number: what Python converts from text by default, and pydantic too."""
 
 MAX_DEPTH = 128
-"""Lists and objects within each other, the outermost counted. pydantic gives up at 200, and writes
-255, in which an entry of a journal takes a dozen itself."""
+"""How deep lists and objects may be nested, the outermost counted. pydantic reads 200 levels and
+writes 255, of which an entry of a journal takes a dozen itself."""
 
 MAX_VALUES = 200_000
 """Values of one text: each takes a token or more, and a window holds 262,144 of them."""
@@ -88,7 +88,7 @@ class LongNumber(float):
     """A number of a JSON text that has more digits than a float can hold.
 
     Attributes:
-        text: As it was written, with all of them.
+        text: The number as it was written, with all of its digits.
     """
 
     text: str

@@ -46,7 +46,7 @@ class Approved:
     """A call that a person said yes to, perhaps with other arguments.
 
     Attributes:
-        call: As it is to run.
+        call: The call as it is to run.
         id: The id of the question that was answered.
     """
 
