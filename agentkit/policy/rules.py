@@ -298,11 +298,11 @@ class Policy:
 
     def __add__(self, other: Policy) -> Policy:
         """The rules of both, these first."""
-        given: object = other
-        if not isinstance(given, Policy):
+        rules = getattr(other, "_rules", None)
+        if rules is None:
             return NotImplemented
         tainted = self._tainted or other._tainted
-        return Policy(*self._rules, *other._rules, target=self._target, tainted=tainted)
+        return Policy(*self._rules, *rules, target=self._target, tainted=tainted)
 
     def verdict(self, call: ValidatedCall, taint: AbstractSet[Label] = frozenset()) -> Verdict:
         """What is to happen with a call.

@@ -151,7 +151,7 @@ TABLE: list[tuple[Callable[..., None], dict[str, Any], str]] = [
     (
         quoted,
         {"c": "its"},
-        'Error: quoted was not run. c: got "its", want "red" or "it\'s, or not" (did you mean "it\'s, or not"?).',
+        'Error: quoted was not run. c: got "its", want "red" or "it\'s, or not".',
     ),
     (
         colour,
