@@ -255,7 +255,7 @@ class VLLMModel:
         if "response_format" in held:
             server = read_json_call(server, request, first)
         response = await self._read(request, server, decoder.reply, language.dialect, held, first)
-        if rest := decoder.held(response.message):
+        if rest := decoder.withheld(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
         yield ModelFinished(replace(response, message=message, control=control))

@@ -115,7 +115,7 @@ class ReplyDecoder:
         self._most = self._left = max_bytes
         self._max_tokens = max_tokens
         self._shown = 0  # characters of the text that were given out
-        self._held = ""  # what follows them, as long as it could begin a call
+        self._withheld = ""  # what follows them, as long as it could begin a call
         self._leaking = False  # a call or reasoning was seen in the text: no more of it is shown
         self._halves: dict[int, str] = {}  # list of pieces, by identity -> half of a pair
         self._by_id: dict[str, int] = {}  # id of a call -> its place
@@ -295,7 +295,7 @@ class ReplyDecoder:
         """
         if self._leaking:
             return ""
-        text = self._held + text
+        text = self._withheld + text
         ends = [at for literal in _LEAKS if (at := text.find(literal)) >= 0]
         if not self._shown and text.startswith(THOUGHT):
             ends.append(0)
@@ -306,11 +306,11 @@ class ReplyDecoder:
             end = 0
         else:
             end = len(text) - max(overlap(text, literal) for literal in _LEAKS)
-        self._held = text[end:]
+        self._withheld = text[end:]
         self._shown += end
         return text[:end]
 
-    def held(self, message: AssistantMessage) -> str:
+    def withheld(self, message: AssistantMessage) -> str:
         """The rest of the text, held back until it was known to be no call and no reasoning."""
         return (message.content or "")[self._shown :]
 
