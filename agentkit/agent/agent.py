@@ -14,13 +14,13 @@ from typing_extensions import TypeForm, Unpack
 from agentkit.agent.approvals import (
     Decisions,
     GivenDecisions,
+    RecordedDecisions,
     UsedDecisions,
     checked_decisions,
     taint_of,
 )
 from agentkit.agent.batch import BatchProgress, run_all
 from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
-from agentkit.agent.journaling import RecordedDecisions, begun, continued, is_recorded, journaled
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,
@@ -40,11 +40,15 @@ from agentkit.agent.run import (
     Detached,
     Run,
     Wiring,
+    begun,
+    continued,
     current_budget,
     current_run,
     default_observers,
     emitter,
     in_own_loop,
+    is_recorded,
+    journaled,
     new_run_id,
     opening,
     versions,
@@ -172,7 +176,7 @@ class Agent(Generic[DepsT, OutputT]):
         Args:
             input: What the user says.
             deps: Reaches instructions and tools through their context.
-            settings: Over the agent's.
+            settings: Settings that win over the agent's.
             limits: Instead of the agent's.
             cancellation: Ends the run from outside, with its partial result.
             journal: Keeps the run, so that `resume` can go on with it after a crash.
@@ -254,7 +258,7 @@ class Agent(Generic[DepsT, OutputT]):
             on_progress: Called as each run ends; must be quick.
             batch: Names the batch in the journal: its runs are `BATCH-000000` and so on.
             deps: What every run is given; this and the rest as for `run`.
-            settings: Over the agent's.
+            settings: Settings that win over the agent's.
             limits: The limits of each run, instead of the agent's.
             cancellation: Ends all runs, with their partial results; those that have not begun
                 then say `cancelled`.
@@ -286,7 +290,7 @@ class Agent(Generic[DepsT, OutputT]):
                 that it was made for. A call without one waits again, and so does one whose
                 decision an earlier resumption has used.
             deps: As for `run`: they are kept nowhere.
-            settings: Over the agent's, and over those that the journal holds.
+            settings: Settings that win over the agent's and over those that the journal holds.
             limits: Instead of the agent's or the journal's; what the run spent before counts,
                 except for seconds.
             cancellation: Ends the run from outside, with its partial result.

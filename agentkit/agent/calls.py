@@ -53,7 +53,7 @@ class ReplyCall:
 
     Attributes:
         position: Its place in the reply.
-        call: As it stands in the history.
+        call: The call as it stands in the history.
         checked: Ready to run, or the result that says why it is not. A person may change it.
         approved: The id of the question that a person answered with yes; empty without one.
         waiting: The question to a person that nobody has answered.

@@ -88,7 +88,7 @@ async def drive(
     Args:
         run: A run whose history ends with what the user said, or as `paused` left it.
         cancellation: Ends it from outside.
-        paused: Where to go on, after a pause.
+        paused: The pause that the run goes on from; None for a run that begins.
 
     Raises:
         AgentKitError: The model cannot be had. What was done so far is in the run file, and in

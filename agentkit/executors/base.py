@@ -344,7 +344,7 @@ def log_failure(
     """Logs where a tool raised; its own words to the model (`ToolError`) only on the level info.
 
     Args:
-        result: As `failed` made it, perhaps in another process.
+        result: The result that `failed` made, perhaps in another process.
         context: The context of the call.
         error: What was raised, where it was raised here.
     """

@@ -210,12 +210,14 @@ class VLLMModel:
     async def _attempt(
         self, request: ModelRequest, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
+        # What the server is; all of it is asked for once.
         served = await self.served()
-        await self._server.is_gemma.get()
+        await self._server.is_gemma.get()  # `Server.gemma` is known from here on
         profile = profile_for(served.name)
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
+        # The request, in the language of this server's model.
         language = await self._languages.of(request.tools)
         control = await self._control(request)
         sent, held = held_on(control, request, language.dialect)
@@ -233,6 +235,7 @@ class VLLMModel:
             strict=control == "tool_choice",
             without=self._server.without,
         )
+        # The reply as it arrives.
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         watch = RepeatWatch()
         tell_sent(body, messages, decoder.reply)
@@ -246,12 +249,13 @@ class VLLMModel:
                 if loops or decoder.endless:
                     decoder.give_up()
                     break
+        # What is believed of it.
         first = next_call_number(request.messages)
         server = decoder.finish(first)
         if "response_format" in held:
             server = read_json_call(server, request, first)
         response = await self._read(request, server, decoder.reply, language.dialect, held, first)
-        if rest := decoder.held(response.message):
+        if rest := decoder.withheld(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
         yield ModelFinished(replace(response, message=message, control=control))

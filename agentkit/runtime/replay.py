@@ -144,7 +144,7 @@ class Tape:
         return called.response
 
     def interrupted(self) -> list[ModelEvent]:
-        """What was shown of the reply that this step did not get to its end."""
+        """What was shown of the reply that was interrupted in this step."""
         cut = self._interrupted.get(self.step)
         if cut is None:
             return []
@@ -220,7 +220,7 @@ class Tape:
         return known
 
     def _no_more(self, what: str, recorded: object = "", replayed: object = "") -> Exception:
-        """What to raise where the record has nothing to serve."""
+        """What to raise where the record has no answer."""
         if not self._calls and (self.end is None or self.end.stop_reason in _CUT_SHORT):
             self._finished = True
             return EndOfTape()
@@ -286,7 +286,7 @@ class Tape:
         return None
 
     def all_notes(self) -> list[str]:
-        """What the replay of this part does not cover."""
+        """Sentences on what the replay of this part does not cover."""
         notes = list(self.notes)
         if self._delegated:
             names = ", ".join(self._delegated)
@@ -301,7 +301,7 @@ class Tape:
 
 
 _CUT_SHORT = ("cancelled", "seconds")
-"""Ends that came from outside, at a moment that no replay can repeat."""
+"""Stop reasons that come from outside, at a moment that no replay can repeat."""
 
 
 _TURNS = 1_000
@@ -340,11 +340,11 @@ class ReplayModel:
         yield ModelFinished(reply)
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:  # noqa: ARG002 - of any
-        """Always None: the request is to come as it is."""
+        """None, always: the request is to be sent as it is."""
         return None
 
     async def count(self, wanted: Count) -> Sequence[int] | None:  # noqa: ARG002 - of none
-        """Always None: nobody can tell."""
+        """None, always: there is no tokenizer to ask."""
         return None
 
     async def aclose(self) -> None:
@@ -352,7 +352,7 @@ class ReplayModel:
 
 
 class ReplayExecutor:
-    """Gives the recorded results; runs nothing."""
+    """Gives the recorded results, and runs nothing."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -507,7 +507,7 @@ def _asked(event: ModelCalled) -> tuple[object, ...]:
 async def _play(
     agent: Agent[Any, Any], tape: Tape, paused: PausedRun | None, deps: Any
 ) -> RunResult[Any] | None:
-    """One part of the run again; its result, if it came that far."""
+    """Plays one part of the run again. Returns its result, if it came to its end."""
     played = agent.override(
         model=ReplayModel(tape),
         executor=ReplayExecutor(tape),
