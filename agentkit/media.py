@@ -94,7 +94,7 @@ def _with(message: Message, change: Callable[[Sequence[Part]], tuple[Part, ...]]
 _NAMES: Final = {"text": "a text", "image": "an image", "audio": "a sound", "video": "a video"}
 
 
-# --- one part ----------------------------------------------------------------------------------
+# --- one part ------------------------------------------------------------------------------------
 
 
 def _examined(part: Part) -> tuple[Part | None, str]:
@@ -220,7 +220,7 @@ def _checked(content: bytes, wanted: str) -> tuple[str, str]:
 _WORDS: Final = {"data": "of no known kind", "html": "an HTML page", "svg": "an SVG drawing"}
 
 
-# --- containers --------------------------------------------------------------------------------
+# --- containers ----------------------------------------------------------------------------------
 
 _CUT = "is broken: it ends too early"
 _ODD = "is broken"

@@ -2,7 +2,7 @@
 
     python -m benchmarks.repeats [FOLDER ...] [--megabytes 25]
 
-`agentkit.models.evidence` gives a reply up when many tokens repeat; this tells what real text has.
+`agentkit.policy.guard` gives a reply up when many tokens repeat; this tells what real text has.
 Without folders it reads what is installed beside the interpreter, and the system's documentation.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from agentkit.models.evidence import Repeats
+from agentkit.policy.guard import Repeats
 from tests.gemma4.vocabulary import real_size_tokenizer
 
 KINDS = frozenset(

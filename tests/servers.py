@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 
-from agentkit.models.control import is_probe
+from agentkit.models.calls import is_probe
 
 CHAT = "/v1/chat/completions"
 MODEL = "google/gemma-4-26B-A4B-it"

@@ -36,7 +36,7 @@ from agentkit import (
     VLLMModel,
     tool,
 )
-from agentkit.cli.run import Assignment
+from agentkit.cli.assignment import Assignment
 from agentkit.cli.runs import tell
 from agentkit.logs import get_logger
 from agentkit.mcp import McpToolset

@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,22 +64,24 @@ PYTHON = [file for file in FILES if file.suffix == ".py"]
 LIBRARY = [file for file in PYTHON if file.relative_to(REPO).parts[0] in SOURCES]
 
 
-def texts() -> Iterator[tuple[Path, str]]:
+@cache
+def texts() -> dict[Path, str]:
+    found: dict[Path, str] = {}
     for file in FILES:
         if file.suffix in {".py", ".md", ".toml", ".sh", ".yml", ".cfg", ".jinja", ""}:
-            try:
-                yield file.relative_to(REPO), file.read_text()
-            except UnicodeDecodeError:
-                continue
+            with suppress(UnicodeDecodeError):
+                found[file.relative_to(REPO)] = file.read_text()
+    return found
 
 
 @pytest.mark.parametrize(("pattern", "why"), FORBIDDEN, ids=[p for p, _ in FORBIDDEN])
 def test_no_file_holds_what_does_not_belong(pattern: str, why: str) -> None:
     found = [
         f"{file}:{number}"
-        for file, text in texts()
+        for file, text in texts().items()
+        if re.search(pattern, text) and file.name != "LICENSE"
         for number, line in enumerate(text.splitlines(), 1)
-        if re.search(pattern, line) and file.name != "LICENSE"
+        if re.search(pattern, line)
     ]
     assert found == [], why
 

@@ -10,7 +10,7 @@ import pytest
 from agentkit import Agent
 from agentkit.errors import ToolDefinitionError
 from agentkit.mcp import McpToolset
-from agentkit.mcp.config import Entry, read_config
+from agentkit.mcp.toolset import Entry, read_config
 from agentkit.messages import ToolMessage
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.toolset import RunContext

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, overload
 
@@ -12,55 +12,57 @@ import anyio
 from typing_extensions import TypeForm, Unpack
 
 from agentkit.agent.approvals import (
-    Approver,
     Decisions,
     GivenDecisions,
+    RecordedDecisions,
     UsedDecisions,
     checked_decisions,
     taint_of,
 )
-from agentkit.agent.concurrency import BatchProgress, Detached, in_own_loop, run_all
+from agentkit.agent.batch import BatchProgress, run_all
 from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
-from agentkit.agent.journaling import RecordedDecisions, begun, continued, is_recorded, journaled
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,
     RUN,
     AgentOptions,
     AnyRunOptions,
-    AnyTool,
     Cancellation,
     DepsT,
-    Instructions,
-    Observer,
+    OtherSurroundings,
     RunOptions,
     check_agent,
     check_history,
     check_input,
 )
-from agentkit.agent.own_tools import Planning, answer_tool, plan_tools, planned, with_partial_output
+from agentkit.agent.own_tools import answer_tool, plan_tools, planned, with_partial_output
 from agentkit.agent.recall import recall_names, with_own_tools_here, with_recall
 from agentkit.agent.run import (
+    Detached,
     Run,
     Wiring,
+    begun,
+    continued,
     current_budget,
     current_run,
     default_observers,
     emitter,
+    in_own_loop,
+    is_recorded,
+    journaled,
     new_run_id,
     opening,
     versions,
     window_for,
 )
 from agentkit.agent.whole_results import WholeResults
-from agentkit.context import Context
 from agentkit.context.previews import RECALL
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.journal import JournaledRun, RunOpened
 from agentkit.media import check_content, sound_messages
-from agentkit.messages import Content, Message, ModelSettings, UserMessage
+from agentkit.messages import Content, Message, ModelSettings, UserMessage, mended_history
 from agentkit.mistakes import explains
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
@@ -72,7 +74,6 @@ from agentkit.policy import (
     PausedRun,
     Policy,
     Preset,
-    mended_history,
     preset,
 )
 from agentkit.toolset import (
@@ -80,12 +81,11 @@ from agentkit.toolset import (
     RunContext,
     Tool,
     Toolset,
-    ToolSource,
     combined,
 )
 
 _USED = UsedDecisions()
-"""The decisions of all runs of this process that no journal keeps."""
+"""Which decisions are used up, for all runs of this process that no journal keeps."""
 
 
 class Agent(Generic[DepsT, OutputT]):
@@ -117,6 +117,9 @@ class Agent(Generic[DepsT, OutputT]):
 
     Attributes:
         context: As it was given.
+        policy: The policy; None where there is none.
+        approve: As it was given.
+        ask: As it was given.
 
     Raises:
         ToolDefinitionError: A function cannot be a tool, two tools share a name, or the policy
@@ -141,42 +144,27 @@ class Agent(Generic[DepsT, OutputT]):
         output_type: Callable[..., OutputT],
         **options: Unpack[AgentOptions[DepsT]],
     ) -> None: ...
-    @explains("Agent", AGENT)
+    @explains("Agent", AGENT, AgentOptions)
     def __init__(
-        self,
-        model: Model,
-        *,
-        instructions: Instructions[DepsT] | None = None,
-        tools: Iterable[AnyTool[DepsT]] = (),
-        toolsets: Iterable[ToolSource] = (),
-        output_type: Any = str,
-        planning: Planning = "off",
-        settings: ModelSettings | None = None,
-        limits: Limits | None = None,
-        context: Context | None = None,
-        policy: Policy | Preset | None = None,
-        approve: Approver | None = None,
-        ask: Callable[[str], Awaitable[str]] | None = None,
-        executor: Executor | None = None,
-        observers: Iterable[Observer] | None = None,
+        self, model: Model, *, output_type: Any = str, **options: Unpack[AgentOptions[DepsT]]
     ) -> None:
-        check_agent({name: value for name, value in locals().items() if name != "self"})
+        check_agent({"model": model, "output_type": output_type, **options})
+        planning, observers = options.get("planning", "off"), options.get("observers")
         self._model = model
-        self._instructions = instructions
+        self._instructions = options.get("instructions")
         self._answer = answer_tool(output_type)
         answers = [self._answer.tool] if self._answer else []
-        own = Toolset.by_name([*tools, *plan_tools(planning), *answers])
-        self._tools = combined(own, *toolsets)
-        self._settings = planned(planning, settings or ModelSettings())
-        self._limits = limits or Limits()
-        self.context = context
-        self._govern(policy)
+        own = Toolset.by_name([*options.get("tools", ()), *plan_tools(planning), *answers])
+        self._tools = combined(own, *options.get("toolsets", ()))
+        self._settings = planned(planning, options.get("settings") or ModelSettings())
+        self._limits = options.get("limits") or Limits()
+        self.context = options.get("context")
+        self._govern(options.get("policy"))
         self._used = _USED
-        self._approve = approve
-        self._ask = ask
-        self._executor: Executor = RetryingExecutor(
-            with_own_tools_here(executor or LocalExecutor())
-        )
+        self.approve = options.get("approve")
+        self.ask = options.get("ask")
+        executor = options.get("executor") or LocalExecutor()
+        self._executor: Executor = RetryingExecutor(with_own_tools_here(executor))
         self._observers = tuple(observers or ())
         self._files = tuple(default_observers() if observers is None else ())
 
@@ -191,7 +179,7 @@ class Agent(Generic[DepsT, OutputT]):
         Args:
             input: What the user says.
             deps: Reaches instructions and tools through their context.
-            settings: Over the agent's.
+            settings: Settings that win over the agent's.
             limits: Instead of the agent's.
             cancellation: Ends the run from outside, with its partial result.
             journal: Keeps the run, so that `resume` can go on with it after a crash.
@@ -273,7 +261,7 @@ class Agent(Generic[DepsT, OutputT]):
             on_progress: Called as each run ends; must be quick.
             batch: Names the batch in the journal: its runs are `BATCH-000000` and so on.
             deps: What every run is given; this and the rest as for `run`.
-            settings: Over the agent's.
+            settings: Settings that win over the agent's.
             limits: The limits of each run, instead of the agent's.
             cancellation: Ends all runs, with their partial results; those that have not begun
                 then say `cancelled`.
@@ -305,7 +293,7 @@ class Agent(Generic[DepsT, OutputT]):
                 that it was made for. A call without one waits again, and so does one whose
                 decision an earlier resumption has used.
             deps: As for `run`: they are kept nowhere.
-            settings: Over the agent's, and over those that the journal holds.
+            settings: Settings that win over the agent's and over those that the journal holds.
             limits: Instead of the agent's or the journal's; what the run spent before counts,
                 except for seconds.
             cancellation: Ends the run from outside, with its partial result.
@@ -391,46 +379,47 @@ class Agent(Generic[DepsT, OutputT]):
         start, reads = self._start_or_continue, self._reads()
         return fan_out(Delegate.of(start, name, description, reads, options), at_once)
 
+    @explains("Agent.override", AGENT, OtherSurroundings)
     def override(
-        self,
-        *,
-        model: Model | None = None,
-        policy: Policy | Preset | None = None,
-        context: Context | None = None,
-        executor: Executor | None = None,
-        observers: Iterable[Observer] | None = None,
-        approve: Approver | None = None,
-        ask: Callable[[str], Awaitable[str]] | None = None,
+        self, *, model: Model | None = None, **options: Unpack[OtherSurroundings]
     ) -> Agent[DepsT, OutputT]:
-        """The same agent in other surroundings, for tests and replay; see the class for each.
+        """The same agent in other surroundings, for tests, replay and a terminal; see the class for
+        each.
 
-        An executor is used as it is here, without retries around it.
+        An executor is used as it is here, without retries around it. `more_observers` and
+        `more_toolsets` come beside the agent's own. What is not given, or None, stays as it is.
         """
         other = copy.copy(self)
         other._model = model or self._model
-        other.context = context or self.context
-        other._govern(policy or self._policy)
-        if executor is not None:  # what happens there has not happened here
+        other.context = options.get("context") or self.context
+        if more := options.get("more_toolsets"):
+            other._tools = combined(self._tools, *more)
+        other._govern(options.get("policy") or self.policy)
+        if (executor := options.get("executor")) is not None:
+            # What happens there has not happened here.
             other._executor, other._used = with_own_tools_here(executor), UsedDecisions()
-        if observers is not None:
+        if (observers := options.get("observers")) is not None:
             other._observers, other._files = tuple(observers), ()
-        other._approve = approve or self._approve
-        other._ask = ask or self._ask
+        other._observers += tuple(options.get("more_observers") or ())
+        other.approve = options.get("approve") or self.approve
+        other.ask = options.get("ask") or self.ask
         return other
 
     def _reads(self) -> frozenset[Label]:
-        """What an answer of this agent may tell of; all, where its tools depend on the run."""
+        """What labels of `READS` an answer of this agent may carry: all of them where its tools
+        depend on the run.
+        """
         if not isinstance(self._tools, Toolset):
             return READS
         return READS & frozenset(label for tool in self._tools for label in tool.labels)
 
     def _govern(self, policy: Policy | Preset | None) -> None:
-        self._policy = preset(policy) if isinstance(policy, str) else policy
+        self.policy = preset(policy) if isinstance(policy, str) else policy
         if isinstance(self._tools, Toolset):
             self._check_policy(self._tools)
 
     def _check_policy(self, tools: Toolset) -> None:
-        problem = self._policy.problem_with(tools) if self._policy is not None else None
+        problem = self.policy.problem_with(tools) if self.policy is not None else None
         if problem is not None:
             raise ToolDefinitionError(f"the policy of this agent leaves a hole: {problem}")
 
@@ -532,10 +521,10 @@ class Agent(Generic[DepsT, OutputT]):
                 executor=self._executor,
                 settings=(options.get("settings") or ModelSettings()).over(self._settings),
                 context=context,
-                authority=Authority(self._policy, self._approve, above, grants),
+                authority=Authority(self.policy, self.approve, above, grants),
                 emit=with_partial_output(self._answer, emit) if self._answer else emit,
                 side_model=self._model,
-                ask=self._ask,
+                ask=self.ask,
                 answer=self._answer,
                 options=options,
                 window=window,

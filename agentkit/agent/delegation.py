@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, TypeAlias, TypedDict
 
-import anyio
 from pydantic import Field
 from pydantic_core import to_jsonable_python
 
+from agentkit.agent.batch import at_once
 from agentkit.agent.options import Cancellation, RunOptions
 from agentkit.agent.run import current_call
 from agentkit.errors import AgentKitError, ToolDefinitionError, ToolError
@@ -75,7 +75,7 @@ class Delegate:
     """How an agent serves as a tool.
 
     Attributes:
-        start: Begins its run.
+        start: A function that begins its run.
         name: The tool's name.
         description: When to use it.
         options: What the tool declares. Its labels tell what an answer may tell of; what the agent
@@ -97,7 +97,7 @@ class Delegate:
     def of(
         start: Start, name: str, description: str, reads: frozenset[Label], given: DelegateOptions
     ) -> Delegate:
-        """How an agent serves whose tools read what these labels say."""
+        """The delegate for an agent whose tools read what these labels say."""
         effect, approval = given.get("effect", "once"), given.get("approval", "policy")
         return Delegate(
             start,
@@ -170,7 +170,7 @@ def _of_function(
 
 @dataclass(frozen=True, slots=True)
 class _WithContext:
-    """The arguments of a function, with the context ahead of them."""
+    """The arguments of a function, with the context as the first of them."""
 
     inner: Arguments
 
@@ -184,15 +184,15 @@ class _WithContext:
         return [injected, *positional], keyword
 
 
-def fan_out(how: Delegate, at_once: int) -> Tool[..., Any]:
+def fan_out(how: Delegate, most: int) -> Tool[..., Any]:
     """A tool that gives each of several tasks to a run of its own and joins the answers.
 
     Raises:
-        ValueError: `at_once` is below 1.
+        ValueError: `most`, the tasks at work at the same time, is below 1.
         ToolDefinitionError: The type of the input cannot be a tool's.
     """
-    if at_once < 1:
-        raise ValueError(f"at_once is {at_once}; nothing would ever run below 1")
+    if most < 1:
+        raise ValueError(f"at_once is {most}; nothing would ever run below 1")
     if _is_function(how.input_type):
         raise ToolDefinitionError(
             f"{how.name}: a fan-out takes a list of tasks, so its input_type is a type; "
@@ -201,18 +201,13 @@ def fan_out(how: Delegate, at_once: int) -> Tool[..., Any]:
 
     async def several(context: ToolContext[Any], tasks: list[Any]) -> Any:
         answers: list[Any] = [""] * len(tasks)
-        waiting = iter(enumerate(map(_as_text, tasks)))
-
         with _cancelled_with_call(context) as cancellation:
 
-            async def work() -> None:
-                for position, task in waiting:
-                    options = how.run_options(context, cancellation, f"-{position}")
-                    answers[position] = await answer(task, options)
+            async def work(position: int, task: Any) -> None:
+                options = how.run_options(context, cancellation, f"-{position}")
+                answers[position] = await answer(_as_text(task), options)
 
-            async with anyio.create_task_group() as group:
-                for _ in range(min(at_once, len(tasks))):
-                    group.start_soon(work)
+            await at_once(most, tasks, work)
         sections = zip(tasks, answers, strict=True)
         text = "\n\n".join(
             f"## {number}. {_as_text(task)}\n{_as_text(each)}"
@@ -239,7 +234,9 @@ def fan_out(how: Delegate, at_once: int) -> Tool[..., Any]:
 
 @contextmanager
 def _cancelled_with_call(context: ToolContext[Any]) -> Generator[Cancellation]:
-    """What ends the runs that serve a call when somebody ends the call, and leaves their work."""
+    """A cancellation for the runs that serve a call: when somebody ends the call they end, and keep
+    what they have done.
+    """
     cancellation = Cancellation()
     call = current_call.get()
     if call is None:

@@ -40,7 +40,7 @@ from agentkit.policy import Limits, Policy, Preset
 from agentkit.toolset import RunContext, Tool, ToolSource
 
 DepsT = TypeVar("DepsT", default=Any)
-"""What the tools and instructions of an agent ask of `deps`; anything, where none of them says."""
+"""The type of `deps` that the tools and instructions of an agent need; any, where none says."""
 
 # --- of an agent ---------------------------------------------------------------------------------
 
@@ -65,7 +65,25 @@ class Function(Protocol):
 AnyTool: TypeAlias = Tool[..., Any, DepsT] | Function | partial[Any]
 
 
-class AgentOptions(TypedDict, Generic[DepsT], total=False):
+class Surroundings(TypedDict, total=False):
+    """What is around an agent."""
+
+    policy: Policy | Preset | None
+    approve: Approver | None
+    ask: Callable[[str], Awaitable[str]] | None
+    executor: Executor | None
+    observers: Iterable[Observer] | None
+
+
+class OtherSurroundings(Surroundings, total=False):
+    """What `Agent.override` replaces, and what it adds."""
+
+    context: Context | None
+    more_observers: Iterable[Observer]
+    more_toolsets: Iterable[ToolSource]
+
+
+class AgentOptions(Surroundings, Generic[DepsT], total=False):
     """The options of an `Agent` beside its `output_type`, of which there are two kinds."""
 
     instructions: Instructions[DepsT] | None
@@ -75,11 +93,6 @@ class AgentOptions(TypedDict, Generic[DepsT], total=False):
     settings: ModelSettings | None
     limits: Limits | None
     context: Context | None
-    policy: Policy | Preset | None
-    approve: Approver | None
-    ask: Callable[[str], Awaitable[str]] | None
-    executor: Executor | None
-    observers: Iterable[Observer] | None
 
 
 # --- of a run ------------------------------------------------------------------------------------
@@ -124,14 +137,14 @@ class Cancellation:
         return bool(at_work)
 
     def bind(self, scope: anyio.CancelScope) -> None:
-        """Used by a run: what to cancel."""
+        """A run registers here what is to be cancelled."""
         self._scopes.append(scope)
         if self.cancelled:
             scope.cancel()
 
     @contextmanager
     def at_work(self, call_id: str, what: Cancels) -> Generator[None]:
-        """Used by a run: what ends a call, the call itself first."""
+        """A run registers here what ends one of its calls: the call itself first."""
         held = self._calls.setdefault(call_id, [])
         held.append(what)
         try:
@@ -254,24 +267,24 @@ def check_agent(given: Mapping[str, Any]) -> None:
     """Refuses arguments of `Agent` that are of another kind.
 
     Raises:
-        TypeError: One of them is; says which and what to write.
-        ToolDefinitionError: The same of a tool.
+        TypeError: One of them is; the message names it and says what to write.
+        ToolDefinitionError: One of the tools is no tool.
     """
     _check_model(given["model"])
-    instructions = given["instructions"]
+    instructions = given.get("instructions")
     if not (instructions is None or isinstance(instructions, str) or callable(instructions)):
         raise _wrong(
             "instructions", instructions, "give a text, or a function of the run's context"
         )
-    _check_tools(given["tools"], given["toolsets"])
+    _check_tools(given.get("tools", ()), given.get("toolsets", ()))
     _check_output(given["output_type"])
     for name, kind in _KINDS.items():
-        value = given[name]
+        value = given.get(name)
         if value is not None and not isinstance(value, kind):
             raise _wrong(name, value, _EXAMPLES[name])
     for name in ("approve", "ask"):
-        _check_function(name, given[name])
-    executor, observers = given["executor"], given["observers"]
+        _check_function(name, given.get(name))
+    executor, observers = given.get("executor"), given.get("observers")
     if executor is not None and (isinstance(executor, type) or not hasattr(executor, "execute")):
         raise _wrong("executor", executor, "give an executor, such as ProcessExecutor()")
     if observers is not None and (not _is_list(observers) or not all(map(callable, observers))):
@@ -319,7 +332,7 @@ def _check_output(output_type: Any) -> None:
 
 
 def _check_function(name: str, value: Any) -> None:
-    """A function of one argument: `approve=True` and `approve=lambda: True` are none."""
+    """Refuses what is no function of one argument, such as `approve=True` or `lambda: True`."""
     decides = "a function of the question"
     if name == "approve":
         decides = "a function of an Approval that returns Approve() or Deny(reason)"

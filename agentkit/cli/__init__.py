@@ -1,10 +1,14 @@
-"""The `agentkit` command."""
+"""The `agentkit` command: how it begins, and how every error ends it in one sentence."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from pathlib import Path
 
+from agentkit.cli.streams import log_to_file, take_any_character
+from agentkit.errors import AgentKitError
+from agentkit.logs import get_logger
 from agentkit.mistakes import install
 
 __all__ = ["main"]
@@ -21,10 +25,42 @@ def main() -> None:
     """Entry point of the `agentkit` command."""
     if app is None:
         sys.exit(f"agentkit: the command line needs the extra `cli`: {install('cli')}")
+    take_any_character()
+    log = log_to_file()
+    code: object = 1
     try:
-        app()
+        code = app(standalone_mode=False)
     except OSError as error:  # a full disk below standard output, a folder that takes no files
         at = f"{error.filename}: " if error.filename else ""
         with suppress(OSError, ValueError):
             sys.stdout.close()  # what is left in it would fail once more, when Python ends
         sys.exit(f"agentkit: {at}{error.strerror or error}")
+    except KeyboardInterrupt:
+        _end("stopped", 130)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence
+        _end(*_told(error, log))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: Exception, log: Path | None) -> tuple[str, int]:
+    """What is said of an error, and the exit code."""
+    if isinstance(error, AgentKitError):
+        return str(error), 1
+    # The classes of typer's errors are its own or click's, by its version.
+    if (format_message := getattr(error, "format_message", None)) is not None:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "agentkit"
+        said = str(format_message()).rstrip(".")
+        return f"{said}; {command} --help shows what there is", getattr(error, "exit_code", 2)
+    if type(error).__name__ == "Abort":
+        stopped = isinstance(error.__cause__, KeyboardInterrupt)
+        return ("stopped", 130) if stopped else ("nothing was answered, so nothing was done", 1)
+    get_logger().error("the command failed", exc_info=error)
+    where = f"; the traceback is in {log}" if log else ""
+    return f"{type(error).__name__}: {error}. This is a fault of agentkit{where}", 1
+
+
+def _end(said: str, code: int) -> None:
+    with suppress(OSError, ValueError, AttributeError):  # standard error may be closed
+        sys.stderr.write(f"agentkit: {said}\n")
+    sys.exit(code)

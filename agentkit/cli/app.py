@@ -9,17 +9,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
 
 import typer
 
 import agentkit
 from agentkit.cli.chat import chat
+from agentkit.cli.config import config_lines
 from agentkit.cli.faults import faults
+from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
 from agentkit.cli.run import resume, run
 from agentkit.cli.runs import list_runs, replay, runs, show, view
 from agentkit.cli.serve import doctor, serve
 from agentkit.cli.tools import mcp, tools
+from agentkit.redaction import public_address
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +51,6 @@ app = typer.Typer(
     help="Agents on a Gemma 4 that you serve yourself with vLLM.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 trace = typer.Typer(help="The old name of `agentkit runs`.", no_args_is_help=True, hidden=True)
@@ -57,6 +60,31 @@ trace.command("view")(moved(view, "agentkit trace view", "agentkit runs view"))
 
 app.command()(run)
 app.command()(chat)
+
+
+@app.command()
+def config(
+    context: typer.Context,
+    project: Project = Path(),
+    model: ModelUrl = None,
+    model_name: ModelName = None,
+    thinking: Thinking = None,
+    allow: Allow = "read-only",
+) -> None:
+    """Show what holds for run and chat, where each value comes from, and where the file is.
+
+    An option goes before a variable of the environment, a variable before the file. The file is
+    yours, outside of every project; one that lies in the project is not read.
+
+    Exit codes: 0 shown, 2 the file cannot be read.
+    """
+    del project  # `use_config` has looked at it
+    address = public_address(model) if model else None
+    values = {"model": address, "model_name": model_name, "thinking": thinking, "allow": allow}
+    for line in config_lines(context, values):
+        typer.echo(line)
+
+
 app.add_typer(runs, name="runs")
 app.command("resume", hidden=True)(moved(resume, "agentkit resume", "agentkit runs resume"))
 app.command("replay", hidden=True)(moved(replay, "agentkit replay", "agentkit runs replay"))

@@ -14,23 +14,23 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from agentkit.agent import Agent, Cancellation
+from agentkit.cli.assignment import Assignment
+from agentkit.cli.config import UsageError
 from agentkit.cli.options import (
+    AgentName,
     Allow,
+    McpFile,
     ModelName,
     ModelUrl,
     Project,
     Thinking,
-    UsageError,
-    choose_model,
-    project_tools,
-    start_notices,
 )
-from agentkit.cli.run import instructions_for
-from agentkit.cli.terminal import Ask, Person, Printer, asker
+from agentkit.cli.person import Ask, Person, asker
+from agentkit.cli.terminal import Printer
 from agentkit.errors import AgentKitError
 from agentkit.events import RunFinished
 from agentkit.messages import Message, ModelSettings, dump_messages, load_messages
-from agentkit.policy import Grant, Policy, preset
+from agentkit.policy import Grant, Policy
 from agentkit.trace import runs_directory
 from agentkit.trace.library import open_private
 
@@ -43,9 +43,12 @@ HELP = """\
 
 
 def chat(
+    context: typer.Context,
     project: Project = Path(),
     model: ModelUrl = None,
     model_name: ModelName = None,
+    agent: AgentName = None,
+    mcp: McpFile = None,
     thinking: Thinking = None,
     allow: Allow = "read-only",
     resume: Annotated[
@@ -64,21 +67,22 @@ def chat(
         messages = _load(folder, resume) if resume else []
         lines = asker(folder / "typed.txt")
         person = Person(lines, printer)
-        for line in start_notices(project, allow):
+        assignment = Assignment(
+            project=project.absolute(),
+            model=model,
+            model_name=model_name,
+            settings=ModelSettings(thinking=thinking),
+            allow=allow,
+            agent=agent,
+            mcp=mcp.absolute() if mcp else None,
+        ).meant(context)
+        talking, notices = assignment.build(person, ())
+        for line in notices:
             printer.line(line, "dim")
         talk = Chat(lines, printer, folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json")
         talk.messages = messages
-        agent = Agent(
-            choose_model(model, model_name, allow),
-            instructions=instructions_for(allow),
-            tools=project_tools(project, allow),
-            settings=ModelSettings(thinking=thinking),
-            policy=preset(allow),
-            approve=person.decide,
-            ask=person.answer,
-        )
-        talk.policy, talk.grants = preset(allow), person.grants
-        anyio.run(talk.run, agent)
+        talk.policy, talk.grants = talking.policy, person.grants
+        anyio.run(talk.run, talking)
     except AgentKitError as error:
         printer.line(f"agentkit: {error}", "red")
         raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable
+import traceback
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -20,11 +22,15 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from agentkit.agent import Agent
+from agentkit.cli.config import ADDRESS_LIKE, UsageError, is_address, use_config
 from agentkit.errors import AgentKitError
 from agentkit.messages import ModelSettings
 from agentkit.models import Model, VLLMModel
 from agentkit.policy import Preset
 from agentkit.toolset import RunContext, Tool, Toolset, ToolSource
+
+# Every option that the configuration file or the environment may give has its variable here; see
+# `agentkit.cli.config`.
 
 RunName: TypeAlias = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, the path of its file, or `last`.")
@@ -32,33 +38,63 @@ RunName: TypeAlias = Annotated[
 Allow: TypeAlias = Annotated[
     Preset,
     typer.Option(
+        envvar="AGENTKIT_ALLOW",
         help="read-only: tools that read. ask: also tools that write and run commands in a "
         "sandbox, each call decided by you. auto-edit: writes without asking. full: asks only "
-        "before private data could be sent to strangers."
+        "before private data could be sent to strangers.",
     ),
 ]
 Project: TypeAlias = Annotated[
-    Path, typer.Option("--project", "-p", help="The directory to work over.")
-]
-ModelUrl: TypeAlias = Annotated[
-    str | None,
+    Path,
     typer.Option(
-        "--model",
-        "-m",
-        help="Address of a vLLM server, or tiny for the demonstration model. "
-        "Default: AGENTKIT_BASE_URL.",
+        "--project",
+        "-p",
+        help="The directory to work over.",
+        is_eager=True,  # what else may be read depends on it
+        callback=use_config,
     ),
 ]
-ModelName: TypeAlias = Annotated[
-    str | None, typer.Option(help="Served name; default: the server's first.")
+_MODEL = "Address of a vLLM server, or tiny for the demonstration model."
+_NAME = "Served name; default: the server's first."
+ModelUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--model", "-m", envvar="AGENTKIT_BASE_URL", help=_MODEL)
 ]
+ModelName: TypeAlias = Annotated[str | None, typer.Option(envvar="AGENTKIT_MODEL_NAME", help=_NAME)]
+OtherModelUrl: TypeAlias = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL)]
+"""Instead of what is recorded, so that no variable may change it."""
+OtherModelName: TypeAlias = Annotated[str | None, typer.Option("--model-name", help=_NAME)]
 Thinking: TypeAlias = Annotated[
-    bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first.")
+    bool | None,
+    typer.Option(
+        "--thinking/--no-thinking", envvar="AGENTKIT_THINKING", help="Let the model think first."
+    ),
+]
+AgentName: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--agent",
+        "-a",
+        metavar="FILE:NAME",
+        help="An agent of your own: a Python file, or a module, and the name of an Agent in it or "
+        "of a function that returns one; NAME is `agent` by default. What it is to do is what its "
+        "code says; only options of this command go before that.",
+    ),
+]
+McpFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--mcp",
+        metavar="FILE",
+        help="A JSON file with mcpServers: their tools are offered as well. What they do is not "
+        "known, so --allow ask lets you decide on each call.",
+    ),
 ]
 Temperature: TypeAlias = Annotated[float | None, typer.Option(min=0, help="0 is greedy.")]
 Seed: TypeAlias = Annotated[int | None, typer.Option(help="The same seed, the same reply.")]
 MaxTokens: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Most tokens of a reply.")]
-MaxSteps: TypeAlias = Annotated[int, typer.Option(min=1, help="Most model calls.")]
+MaxSteps: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Most model calls; over a project 30 by default.")
+]
 JournalFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -69,26 +105,21 @@ JournalFile: TypeAlias = Annotated[
 ]
 
 
-# --- the model, and installed tools ---------------------------------------------------------------
-
-
-class UsageError(AgentKitError):
-    """The command was used wrongly; its text says how to mend it."""
+# --- the model, and installed tools --------------------------------------------------------------
 
 
 def choose_model(model: str | None, name: str | None, allow: Preset = "read-only") -> Model:
     """The model of `--model`.
 
     Args:
-        model: A server's address, or `tiny` for the bundled demonstration model; default:
-            `AGENTKIT_BASE_URL`.
+        model: A server's address, or `tiny` for the bundled demonstration model.
         name: The served name.
         allow: What it is to do; the demonstration model only reads.
 
     Raises:
         UsageError: No model is given: there is no silent default; or it cannot do that.
     """
-    if not model and not os.environ.get("AGENTKIT_BASE_URL"):
+    if not model:
         raise UsageError(
             "no model given. Name your vLLM server, --model http://localhost:8000/v1, "
             "or set AGENTKIT_BASE_URL; --model tiny is the bundled demonstration model"
@@ -104,10 +135,10 @@ def choose_model(model: str | None, name: str | None, allow: Preset = "read-only
             raise UsageError(f"--model tiny: {error}") from None
         # A demonstration is the same twice.
         return EmbeddedModel(settings=ModelSettings(temperature=0.0))
-    address = model or os.environ["AGENTKIT_BASE_URL"]
-    if not address.startswith(("http://", "https://")):
-        said = f"--model {address}" if model else f"AGENTKIT_BASE_URL={address}"
-        raise UsageError(f"{said}: not an address; it should look like http://localhost:8000/v1")
+    if not is_address(model):
+        variable = model == os.environ.get("AGENTKIT_BASE_URL")
+        said = f"AGENTKIT_BASE_URL={model}" if variable else f"--model {model}"
+        raise UsageError(f"{said}: not an address; {ADDRESS_LIKE}")
     return VLLMModel(model, name)
 
 
@@ -134,20 +165,15 @@ def project_tools(directory: Path, allow: Preset = "read-only") -> list[Tool[...
         raise UsageError(f"--project: {error}") from None
 
 
-def start_notices(directory: Path, allow: Preset) -> list[str]:
-    """What a person is told before the tools of `project_tools` work, one line each.
-
-    Args:
-        directory: The project.
-        allow: With `read-only` there is nothing to tell.
+def start_notices(directory: Path) -> list[str]:
+    """What a person is told before tools work that may run commands over a directory, one line
+    each: which of its files, such as code that this process imports, are read-only to commands.
     """
-    if allow == "read-only":
-        return []
     found = entry_points(group="agentkit.notices", name="workspace")
     return [line for entry in found for line in entry.load()(directory)]
 
 
-# --- tools and agents by name ---------------------------------------------------------------------
+# --- tools and agents by name --------------------------------------------------------------------
 
 
 def find_source(target: str) -> ToolSource:
@@ -173,13 +199,17 @@ def find_source(target: str) -> ToolSource:
     return _source(found, target)
 
 
-def find_agent(target: str, model: Model, project: Path) -> Agent[Any, Any]:
+def find_agent(
+    target: str, model: Callable[[], Model], project: Path, *, other_model: bool = False
+) -> Agent[Any, Any]:
     """The agent that `file.py:name` or `module:name` names; the name is `agent` by default.
 
     Args:
-        target: It may name an agent, or a function `(model, project) -> Agent`.
-        model: For such a function.
+        target: It may name an agent, or a function that returns one: of nothing, of a model, or of
+            a model and the project.
+        model: Makes the model, for a function that asks for one.
         project: For such a function: the directory that the agent works on.
+        other_model: Whether the model takes the place of the own one of an agent.
 
     Raises:
         UsageError: There is no such agent.
@@ -188,16 +218,54 @@ def find_agent(target: str, model: Model, project: Path) -> Agent[Any, Any]:
     module = _named(path)
     found: Any = getattr(module, name or "agent", None)
     if callable(found) and not isinstance(found, Agent):
-        try:
-            found = found(model, project)
-        except Exception as error:
-            raise UsageError(f"{target} raised {type(error).__name__}: {error}") from error
+        wants = _wants(found, target)
+        found = _made(found, (model(), project)[:wants] if wants else (), target)
+        other_model = other_model and not wants
     if not isinstance(found, Agent):
         raise UsageError(
             f"{path} has no agent {name or 'agent'!r}: "
             "name an Agent, or a function (model, project) -> Agent"
         )
+    return found.override(model=model()) if other_model else found
+
+
+def _wants(function: Callable[..., Any], target: str) -> int:
+    """How many of model and project a function takes."""
+    for count in (2, 1, 0):
+        try:
+            inspect.signature(function).bind(*[None] * count)
+        except TypeError:
+            continue
+        except ValueError:  # a builtin that does not tell
+            break
+        return count
+    raise UsageError(
+        f"{target} cannot be called: give it no parameters, or a model, or a model and a project"
+    )
+
+
+def _made(function: Callable[..., Any], arguments: Sequence[Any], target: str) -> Any:
+    try:
+        found = function(*arguments)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{target} raised {_raised(error)}") from error
+    if inspect.iscoroutine(found):
+        found.close()
+        raise UsageError(f"{target} is async; make it a plain function that returns an Agent")
     return found
+
+
+def _raised(error: BaseException) -> str:
+    """An exception of somebody's own code, with the place where it was raised."""
+    places = traceback.extract_tb(error.__traceback__)
+    own = [place for place in places if not place.filename.startswith("<frozen")]
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f" ({error.filename}, line {error.lineno})"
+        return f"{type(error).__name__}: {error.msg}{where}"
+    where = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def load_file(file: Path) -> ModuleType:
@@ -217,7 +285,7 @@ def load_file(file: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script that runs when it is imported
-        raise UsageError(f"importing {file} raised {type(error).__name__}: {error}") from error
+        raise UsageError(f"importing {file} raised {_raised(error)}") from error
     finally:
         sys.path.remove(str(file.parent))
     return module
@@ -239,7 +307,7 @@ def _module(name: str) -> ModuleType:
             raise UsageError(f"{name} imports {error.name}, which is not installed") from error
         raise UsageError(f"there is no module {name!r} here; write it as module:object") from error
     except (Exception, SystemExit) as error:
-        raise UsageError(f"importing {name} raised {type(error).__name__}: {error}") from error
+        raise UsageError(f"importing {name} raised {_raised(error)}") from error
 
 
 def _source(found: Any, target: str) -> ToolSource:

@@ -1,96 +1,152 @@
-"""`agentkit run`: one question, answered over a project directory; and `agentkit runs resume`,
-which goes on with a run that died, stopped or was stopped.
+"""`agentkit run`: one question, answered by the agent over a project directory or by one's own; and
+`agentkit runs resume`, which goes on with a run that died, stopped or was stopped.
 
 In: a question and options, or the id of a run whose journal kept them as its `Assignment`. Out: the
-answer on standard output, and an exit code. Nothing that is recorded is asked or run again.
+answer on standard output, or a JSON document of it, and an exit code. Nothing that is recorded is
+asked or run again.
 """
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import JsonValue
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from agentkit.agent import Agent, Observer
+from agentkit.cli.assignment import Assignment
+from agentkit.cli.config import UsageError
 from agentkit.cli.options import (
+    AgentName,
     Allow,
     JournalFile,
     MaxSteps,
     MaxTokens,
+    McpFile,
     ModelName,
     ModelUrl,
+    OtherModelName,
+    OtherModelUrl,
     Project,
     RunName,
     Seed,
     Temperature,
     Thinking,
-    UsageError,
-    choose_model,
-    project_tools,
-    start_notices,
 )
-from agentkit.cli.terminal import Person, Printer, asker
-from agentkit.errors import AgentKitError, JournalError
+from agentkit.cli.person import Person, asker
+from agentkit.cli.terminal import Printer
+from agentkit.errors import AgentKitError, JournalError, ToolDefinitionError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted, TextDelta
 from agentkit.journal import RunOpened, SQLiteJournal
 from agentkit.messages import ModelSettings
-from agentkit.policy import Limits, Preset, preset
-from agentkit.redaction import public_address
+from agentkit.policy import Limits
 from agentkit.trace import JOURNAL, Library, RunFiles, TraceError, runs_directory
 
 
 def run(
-    question: Annotated[str, typer.Argument(help="What to find out or do.")],
+    context: typer.Context,
+    question: Annotated[
+        str | None,
+        typer.Argument(help="What to find out or do; - or none: it is read from standard input."),
+    ] = None,
     project: Project = Path(),
     model: ModelUrl = None,
     model_name: ModelName = None,
+    agent: AgentName = None,
+    mcp: McpFile = None,
     thinking: Thinking = None,
     temperature: Temperature = None,
     seed: Seed = None,
     max_tokens: MaxTokens = None,
-    max_steps: MaxSteps = 30,
+    max_steps: MaxSteps = None,
     allow: Allow = "read-only",
     journal: JournalFile = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="One JSON document on standard output: output, stop_reason, explanation, usage, "
+            "steps, run_id, error, exit_code.",
+        ),
+    ] = False,
 ) -> None:
-    """Answer a question or do a task over a project directory, by default with read-only tools.
+    """Answer a question or do a task, over a project directory or with an agent of your own.
 
-    The answer goes to standard output; thoughts, tool calls and notices to standard error.
-    The key of a guarded server is read from AGENTKIT_API_KEY. The run is kept in a journal; if it
-    does not come to its end, `agentkit runs resume` goes on with it.
+    Over a project the tools only read, unless --allow says otherwise. The answer goes to standard
+    output; thoughts, tool calls and notices to standard error. The key of a guarded server is read
+    from AGENTKIT_API_KEY. The run is kept in a journal; if it does not come to its end, `agentkit
+    runs resume` goes on with it.
 
     Exit codes: 0 answered, 1 the server failed, 2 wrong usage, 3 ended without an answer,
     130 stopped by Ctrl-C.
     """
-    printer = Printer(Console(), Console(stderr=True))
-    assignment = Assignment(
-        project=project.absolute(),
-        model=model,
-        model_name=model_name,
-        settings=ModelSettings(
-            temperature=temperature, seed=seed, max_tokens=max_tokens, thinking=thinking
-        ),
-        max_steps=max_steps,
-        allow=allow,
-    )
+    err = Console(stderr=True)
+    printer = Printer(err if as_json else Console(), err)
     watched = Watched(journal)
 
-    async def work() -> RunResult:
-        if not question.strip():
-            raise UsageError("the question is empty; say what to find out or do")
+    async def work() -> RunResult[Any]:
+        asked = _question(question)
+        assignment = Assignment(
+            project=project.absolute(),
+            model=model,
+            model_name=model_name,
+            settings=ModelSettings(
+                temperature=temperature, seed=seed, max_tokens=max_tokens, thinking=thinking
+            ),
+            max_steps=max_steps,
+            allow=allow,
+            agent=agent,
+            mcp=mcp.absolute() if mcp else None,
+        ).meant(context)
         with _kept(journal, assignment, printer) or nullcontext() as kept:
             watched.kept = kept is not None
-            agent = assignment.agent(watched.observers, printer)
-            return await _show(agent, question, printer, kept)
+            working = _ready(assignment, watched, printer)
+            return await _show(working, asked, assignment.run_options(), printer, kept)
 
-    raise typer.Exit(perform(work, watched, printer))
+    code = perform(work, watched, printer)
+    if as_json:
+        typer.echo(json.dumps(watched.document(code)))
+    raise typer.Exit(code)
+
+
+def _question(given: str | None) -> str:
+    """What is asked; from standard input where the command line does not say it.
+
+    Raises:
+        UsageError: Nothing is.
+    """
+    asked = given
+    if given == "-" or given is None:
+        if sys.stdin is None or (given is None and sys.stdin.isatty()):
+            raise UsageError('no question given; write agentkit run "...", or pipe one in')
+        try:
+            asked = sys.stdin.read()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"standard input is no text: {error}") from None
+    if not asked or not asked.strip():
+        raise UsageError("the question is empty; say what to find out or do")
+    return asked
+
+
+def _ready(assignment: Assignment, watched: Watched, printer: Printer) -> Agent[Any, Any]:
+    """The agent, once it is told what is to be known before it works; where something may need a
+    decision, it asks whoever sits at the terminal.
+    """
+    person = Person(asker(), printer) if assignment.allow != "read-only" else None
+    agent, notices = assignment.build(person, watched.observers)
+    for line in notices:
+        printer.line(line, "dim")
+    return agent
 
 
 class Watched:
@@ -101,6 +157,8 @@ class Watched:
 
     Attributes:
         kept: Whether a journal keeps the run; otherwise it is written to a file.
+        result: What it came to.
+        error: Why it did not end well, in a sentence.
     """
 
     def __init__(self, journal: Path | None = None) -> None:
@@ -110,6 +168,8 @@ class Watched:
         self.run_id = ""
         self.more_steps = 0
         self.kept = False
+        self.result: RunResult[Any] | None = None
+        self.error = ""
 
     @property
     def observers(self) -> list[Observer]:
@@ -126,21 +186,40 @@ class Watched:
     def __call__(self, run_id: str, event: Event) -> None:
         if isinstance(event, RunStarted):
             self.run_id = run_id
-        if isinstance(event, RunFinished) and event.result.stop_reason == "steps":
-            self.more_steps = 2 * event.result.steps
+        if isinstance(event, RunFinished):
+            self.result = event.result
+            if event.result.stop_reason == "steps":
+                self.more_steps = 2 * event.result.steps
+
+    def document(self, code: int) -> dict[str, Any]:
+        """The run as a program wants it; where nothing ran, only what is wrong."""
+        result = self.result
+        return {
+            "output": to_jsonable_python(result.said, fallback=str) if result else None,
+            "stop_reason": result.stop_reason if result else None,
+            "explanation": result.explanation if result else "",
+            "usage": to_jsonable_python(result.usage) if result else None,
+            "steps": result.steps if result else 0,
+            "run_id": self.run_id or None,
+            "error": self.error or None,
+            "exit_code": code,
+        }
 
 
-def perform(work: Callable[[], Awaitable[RunResult]], watched: Watched, printer: Printer) -> int:
+def perform(
+    work: Callable[[], Awaitable[RunResult[Any]]], watched: Watched, printer: Printer
+) -> int:
     """Runs to the end and says what is to be said; the exit code."""
     code = 1
     try:
-        code = conclude(anyio.run(work), printer)
-    except (UsageError, TraceError) as error:
-        printer.line(f"agentkit: {error}", "red")
-        code = 2
+        watched.result = anyio.run(work)
+        code = conclude(watched.result, printer)
     except AgentKitError as error:
+        watched.error = str(error)
         printer.line(f"agentkit: {error}", "red")
+        code = 2 if isinstance(error, UsageError | TraceError | ToolDefinitionError) else 1
     except KeyboardInterrupt:
+        watched.error = "stopped"
         printer.line("agentkit: stopped", "yellow")
         code = 130
     finally:
@@ -171,19 +250,25 @@ def _kept(path: Path | None, assignment: Assignment, printer: Printer) -> SQLite
 
 
 async def _show(
-    agent: Agent, question: str, printer: Printer, journal: SQLiteJournal | None
-) -> RunResult:
-    result: RunResult | None = None
-    async for event in agent.stream(question, journal=journal):
+    agent: Agent[Any, Any],
+    question: str,
+    options: Mapping[str, Any],
+    printer: Printer,
+    journal: SQLiteJournal | None,
+) -> RunResult[Any]:
+    result: RunResult[Any] | None = None
+    async for event in agent.stream(question, journal=journal, **options):
         printer(event)
         if isinstance(event, RunFinished):
             result = event.result
     assert result is not None, "a stream that does not raise ends with RunFinished"
+    if result.typed:
+        printer.answer(result)
     await agent.aclose()
     return result
 
 
-def conclude(result: RunResult, printer: Printer) -> int:
+def conclude(result: RunResult[Any], printer: Printer) -> int:
     """Says why there is no answer, if there is none; the exit code."""
     printer.end_line()
     if result.stop_reason == "answer":
@@ -194,8 +279,8 @@ def conclude(result: RunResult, printer: Printer) -> int:
 
 def resume(
     run: RunName,
-    model: ModelUrl = None,
-    model_name: ModelName = None,
+    model: OtherModelUrl = None,
+    model_name: OtherModelName = None,
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Most model calls, instead of the run's own.")
     ] = None,
@@ -212,19 +297,20 @@ def resume(
     printer = Printer(Console(), Console(stderr=True))
     watched, shown = Watched(journal), _Shown(printer)
 
-    async def work() -> RunResult:
+    async def work() -> RunResult[Any]:
         with open_journal(journal) as kept:
             run_id = Library(journal=kept.path).newest() if run == "last" else run
             assignment = Assignment.from_labels(await _labels(kept, run_id))
             if model or model_name:
-                assignment = replace(assignment, model=model, model_name=model_name)
+                assignment = replace(
+                    assignment, model=model, model_name=model_name, other_model=True
+                )
             watched.kept = True
-            agent = assignment.agent([*watched.observers, shown], printer)
+            agent = _ready(assignment, watched, printer).override(more_observers=[shown])
             limits = Limits(steps=max_steps) if max_steps else None
             result = await agent.resume(run_id, journal=kept, limits=limits)
-        if not shown.answered and result.stop_reason == "answer":  # it was recorded already
-            printer(TextDelta(str(result.said)))
-            printer.end_line()
+        if result.stop_reason == "answer" and (result.typed or not shown.answered):
+            printer.answer(result)  # it was recorded already, or is no text
         await agent.aclose()
         return result
 
@@ -256,97 +342,6 @@ class _Shown:
     def __call__(self, run_id: str, event: Event) -> None:  # noqa: ARG002 - an observer's shape
         self.answered = self.answered or isinstance(event, TextDelta)
         self._printer(event)
-
-
-# --- what the command line said of a run ----------------------------------------------------------
-
-
-INSTRUCTIONS = (
-    "You answer questions about the files of a project. "
-    "Look things up with the tools before you answer."
-)
-
-_CHANGING = (
-    "You work on the files of a project. Look things up with the tools before you change anything, "
-    "change only what the task needs, and check the result, for example by running the tests. "
-    "At the end say in short what you did."
-)
-
-
-def instructions_for(allow: Preset) -> str:
-    """What the model is told of its work: the demonstration model knows only the first text."""
-    return INSTRUCTIONS if allow == "read-only" else _CHANGING
-
-
-LABEL = "assignment"
-"""The label of a run under which the journal keeps its `Assignment`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What the command line said of a run; the journal keeps it, without the server's key.
-
-    Attributes:
-        project: The directory, absolute.
-        model: The value of `--model`.
-        model_name: The value of `--model-name`.
-        settings: The agent's settings.
-        max_steps: Most model calls of the agent.
-        allow: What it may do.
-    """
-
-    project: Path
-    model: str | None
-    model_name: str | None
-    settings: ModelSettings
-    max_steps: int
-    allow: Preset = "read-only"
-
-    def agent(self, observers: Iterable[Observer], printer: Printer) -> Agent[Any, str]:
-        """The agent; unless it only reads, it asks whoever sits at the terminal.
-
-        Raises:
-            UsageError: The model or the project is not to be had.
-            AgentKitError: There is no sandbox for the tools that need one.
-        """
-        for line in start_notices(self.project, self.allow):
-            printer.line(line, "dim")
-        person = Person(asker(), printer) if self.allow != "read-only" else None
-        return Agent(
-            choose_model(self.model, self.model_name, self.allow),
-            instructions=instructions_for(self.allow),
-            tools=project_tools(self.project, self.allow),
-            settings=self.settings,
-            limits=Limits(steps=self.max_steps),
-            policy=preset(self.allow),
-            approve=person.decide if person else None,
-            ask=person.answer if person else None,
-            observers=observers,
-        )
-
-    def labels(self) -> dict[str, JsonValue]:
-        """As a run's labels; without what an address holds of secrets."""
-        shown = public_address(self.model) if self.model else None
-        return {LABEL: _adapter().dump_python(replace(self, model=shown), mode="json")}
-
-    @staticmethod
-    def from_labels(labels: Mapping[str, Any]) -> Assignment:
-        """What `labels` returned.
-
-        Raises:
-            UsageError: The run has no such label.
-        """
-        try:
-            return _adapter().validate_python(labels.get(LABEL))
-        except ValidationError:
-            raise UsageError(
-                "this run was not started by agentkit run; "
-                "resume it from its own program: agent.resume(run_id, journal=...)"
-            ) from None
-
-
-def _adapter() -> TypeAdapter[Assignment]:
-    return TypeAdapter(Assignment)
 
 
 def default_journal() -> Path | None:

@@ -16,7 +16,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.options import JournalFile, RunName, UsageError, find_agent
+from agentkit.cli.config import UsageError
+from agentkit.cli.options import JournalFile, RunName, find_agent
 from agentkit.cli.run import resume
 from agentkit.cli.terminal import print_hanging, print_rows
 from agentkit.errors import AgentKitError
@@ -174,8 +175,8 @@ def replay(
             "--agent",
             "-a",
             metavar="FILE.py:NAME",
-            help="An Agent, or a function (model, project) -> Agent; also module:name. "
-            "NAME is `agent` by default.",
+            help="An Agent, or a function that returns one, of nothing, a model, or a model and a "
+            "project; also module:name. NAME is `agent` by default.",
         ),
     ],
     project: Annotated[Path, typer.Option(help="The directory that the agent works on.")] = Path(),
@@ -192,7 +193,7 @@ def replay(
     try:
         recording = Library(journal=journal).open(run).whole()
         events = [timed.event for timed in recording.events]
-        found = find_agent(agent, ScriptedModel([]), project)
+        found = find_agent(agent, lambda: ScriptedModel([]), project)
         report = anyio.run(replay_run, found, events)
     except AgentKitError as error:
         _refuse(error)
@@ -236,7 +237,7 @@ def _refuse(error: AgentKitError) -> NoReturn:
     raise typer.Exit(2 if isinstance(error, UsageError | TraceError) else 1) from None
 
 
-# --- a run told in the terminal -------------------------------------------------------------------
+# --- a run told in the terminal ------------------------------------------------------------------
 
 
 _LINES, _CUT_AT = 3, 160
@@ -286,7 +287,7 @@ class _Story:
         if len(shown) < len(lines):
             self.line(f"… {pluralize(len(lines) - len(shown), 'more line')}", "dim", indent)
 
-    # --- the run ---
+    # --- the run ---------------------------------------------------------------------------------
 
     def head(self, parts: Sequence[Part]) -> None:
         first = parts[0]
@@ -328,7 +329,7 @@ class _Story:
         if text:
             self.text(text, "", 2)
 
-    # --- a step ---
+    # --- a step ----------------------------------------------------------------------------------
 
     def step(self, step: Step) -> None:
         self.line("")

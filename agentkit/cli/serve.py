@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit import models
-from agentkit.cli.options import ModelName, Project, UsageError
+from agentkit.cli.config import UsageError
+from agentkit.cli.options import ModelName, Project
 from agentkit.cli.terminal import print_hanging
 from agentkit.errors import AgentKitError, ServerNotReadyError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine, examine_machine
@@ -211,7 +212,7 @@ def _wait(server: RunningServer) -> None:
     )
 
 
-# --- agentkit doctor ------------------------------------------------------------------------------
+# --- agentkit doctor -----------------------------------------------------------------------------
 
 
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}

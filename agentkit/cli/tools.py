@@ -21,7 +21,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.options import UsageError, find_source, load_file, opened
+from agentkit.cli.config import UsageError
+from agentkit.cli.options import find_source, load_file, opened
 from agentkit.errors import AgentKitError
 from agentkit.exact import InexactError, read_exact
 from agentkit.executors import LocalExecutor
@@ -74,7 +75,7 @@ def _end(command: Callable[[], Awaitable[int]]) -> None:
     raise typer.Exit(code)
 
 
-# --- a list, and a call by hand -------------------------------------------------------------------
+# --- a list, and a call by hand ------------------------------------------------------------------
 
 
 @tools.command("list")
@@ -166,7 +167,7 @@ def _object(text: str) -> dict[str, Any]:
     return found
 
 
-# --- what Gemma sees ------------------------------------------------------------------------------
+# --- what Gemma sees -----------------------------------------------------------------------------
 
 
 @tools.command("show")
@@ -310,7 +311,7 @@ async def _served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str
         raise UsageError(f"what the server's template prints is not to be had: {error}") from error
 
 
-# --- to the clients of others ---------------------------------------------------------------------
+# --- to the clients of others --------------------------------------------------------------------
 
 
 mcp = typer.Typer(help="The Model Context Protocol.", no_args_is_help=True)

@@ -13,8 +13,7 @@ from agentkit.context.prompt import (
     TokenCounts,
     estimated_tokens,
 )
-from agentkit.context.settings import Context
-from agentkit.context.window import ContextWindow, Fitted
+from agentkit.context.window import Context, ContextWindow, Fitted
 
 __all__ = [
     "Context",

@@ -119,7 +119,7 @@ class PromptForm:
     known: TokenCounts = field(default_factory=TokenCounts)
 
 
-# --- a prompt -----------------------------------------------------------------------------------
+# --- a prompt ------------------------------------------------------------------------------------
 
 PromptPart: TypeAlias = Literal["instructions", "tools", "user", "assistant", "results", "format"]
 
@@ -254,7 +254,7 @@ class Prompt:
             self.parts[piece.part] += sign * piece.tokens
             self._inexact += 0 if piece.exact else sign
 
-    # --- the head ------------------------------------------------------------------------------
+    # --- the head --------------------------------------------------------------------------------
 
     def _new_head(self, system: str | None, form: PromptForm) -> list[_Piece]:
         self._book(self._head, -1)
@@ -269,7 +269,7 @@ class Prompt:
             self._head.append(_Piece("format", end))
         return list(self._head)
 
-    # --- the messages --------------------------------------------------------------------------
+    # --- the messages ----------------------------------------------------------------------------
 
     def _kept(self, rest: Sequence[Message]) -> int:
         """How many groups stay as they are. The last one never does: what follows it closes it."""
@@ -352,7 +352,7 @@ def _media(content: Content | None, profile: Profile) -> int:
     return sum(costs[part.type] - 1 for part in content)
 
 
-# --- counting ----------------------------------------------------------------------------------
+# --- counting ------------------------------------------------------------------------------------
 
 
 _LETTERS: Final = str.maketrans(

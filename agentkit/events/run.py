@@ -29,7 +29,7 @@ from agentkit.messages import (
     Usage,
 )
 
-# --- one model call, piece by piece ---------------------------------------------------------------
+# --- one model call, piece by piece --------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ ModelEvent: TypeAlias = (
 )
 
 
-# --- the run --------------------------------------------------------------------------------------
+# --- the run -------------------------------------------------------------------------------------
 
 
 if TYPE_CHECKING:
@@ -564,6 +564,6 @@ RunEvent: TypeAlias = (
     | ContextCompacted
     | SubRunEvent
 )
-"""What happens in a run before it ends."""
+"""Every event of a run but its last, `RunFinished`."""
 
 Event: TypeAlias = RunEvent | RunFinished

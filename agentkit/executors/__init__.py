@@ -3,12 +3,12 @@
 from agentkit.executors.base import (
     Executor,
     JournaledExecutor,
+    LocalExecutor,
     RecordedResults,
     RetryingExecutor,
     RoutingExecutor,
+    ends_this_task,
 )
-from agentkit.executors.local import LocalExecutor
-from agentkit.executors.outcome import ends_this_task
 from agentkit.executors.process import ProcessExecutor
 
 __all__ = [

@@ -1,17 +1,25 @@
-"""What an executor is, and the wrappers around any of them.
+"""What an executor is, the one that runs tools in this process, and wrappers around any of them.
 
 In: one call that passed validation and policy, and the context of its run. Out: one `ToolResult`.
-A wrapper decides where a call runs (`RoutingExecutor`), how often (`RetryingExecutor`) and whether
-at all (`JournaledExecutor`); it never looks at what the tool does.
+`LocalExecutor` runs async tools as tasks and sync ones in threads. A wrapper decides where a call
+runs (`RoutingExecutor`), how often (`RetryingExecutor`) and whether at all (`JournaledExecutor`),
+and never looks at what the tool does. A call that brings no value reads the same from every
+executor: `failed`, `timed_out` and `lost` say what became of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import threading
 import time
+import traceback
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -25,10 +33,14 @@ from tenacity import (
 )
 
 from agentkit.errors import ToolError
-from agentkit.executors.outcome import lost
 from agentkit.journal import CallState, JournaledRun
+from agentkit.logs import get_logger
 from agentkit.messages import ToolResult
-from agentkit.toolset import Effect, ToolContext, ValidatedCall
+from agentkit.toolset import Effect, ToolContext, ValidatedCall, result_content
+from agentkit.toolset.results import is_small
+from agentkit.wording import pluralize
+
+_log = get_logger()
 
 T = TypeVar("T")
 
@@ -45,6 +57,105 @@ class Executor(Protocol):
         the tool cannot run there, or its intent could not be made durable.
         """
         ...
+
+
+# --- in this process -----------------------------------------------------------------------------
+
+_THREADS = 40
+"""Sync tools at work at once in one event loop; anyio's own default for its threads."""
+
+
+class LocalExecutor:
+    """Runs tools where the agent runs.
+
+    A timeout ends an async tool at its next await. A thread cannot be ended: after a timeout its
+    result is discarded and the model is told that the work may still complete. Use the process
+    executor where a timeout must end the work.
+
+    Args:
+        threads: Most sync tools that run at once in one event loop.
+    """
+
+    def __init__(self, threads: int = _THREADS) -> None:
+        self._capacity = Capacity(threads)
+
+    async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
+        """Runs the call; see `Executor.execute`."""
+        started = time.monotonic()
+        try:
+            result = await self._result(call, context)
+        except _TimedOutError:
+            result = timed_out(call, ended=call.tool.is_async)
+        except BaseException as error:
+            if ends_this_task(error):
+                raise
+            result = _failure(call, context, error)
+        return replace(result, seconds=round(time.monotonic() - started, 6))
+
+    async def _result(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
+        """What the tool returns, as the model reads it. However it ends, whoever still works for it
+        can see it. A large value becomes text in a thread: the event loop has others to serve.
+        """
+        cancelled = threading.Event()
+        handles = replace(context.handles, cancelled=cancelled)
+        function = call.bind(replace(context, handles=handles))
+        try:
+            with anyio.move_on_after(call.tool.timeout):
+                if call.tool.is_async:
+                    value = function()
+                else:
+                    value = await self._in_thread(partial(_run_and_read, call, function))
+                if inspect.isawaitable(value):
+                    value = await value
+                if isinstance(value, _Raised):
+                    return _failure(call, context, value.error)
+                if isinstance(value, _Read):
+                    return value.result
+                if is_small(value):
+                    return call.result(value)
+                return await self._in_thread(partial(call.result, value))
+        finally:
+            cancelled.set()
+        raise _TimedOutError
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(
+            function, abandon_on_cancel=True, limiter=self._capacity.limiter
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A value that has been read already, where the tool ran."""
+
+    result: ToolResult
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """What a tool raised in its thread. It is returned, because a future takes no StopIteration and
+    makes a cancellation of a CancelledError.
+    """
+
+    error: BaseException
+
+
+def _run_and_read(call: ValidatedCall, function: Callable[[], Any]) -> Any:
+    try:
+        value = function()
+        return value if inspect.isawaitable(value) else _Read(call.result(value))
+    except BaseException as error:  # noqa: BLE001 - Ctrl-C comes to the main thread, never here
+        return _Raised(error)
+
+
+def _failure(call: ValidatedCall, context: ToolContext[Any], error: BaseException) -> ToolResult:
+    result = failed(call, error)
+    log_failure(result, context, error)
+    return result
+
+
+class _TimedOutError(Exception):
+    """The tool's own clock ran out: unlike a `TimeoutError` that the tool itself raised."""
 
 
 # --- which executor ------------------------------------------------------------------------------
@@ -105,7 +216,7 @@ class RetryingExecutor:
 
 def _retrying(retries: int) -> AsyncRetrying:
     def last_result(state: RetryCallState) -> Any:
-        """A failure that stays is an answer too."""
+        """Gives the last failure back as the result when all attempts are used."""
         assert state.outcome is not None, "there was an attempt"
         return state.outcome.result()
 
@@ -181,6 +292,141 @@ async def _settled(
         return replace(unknown, content=f"{unknown.content} {error}", retry=False)
 
 
+# --- when a call brings no value -----------------------------------------------------------------
+
+_MOST_ERROR_TEXT = 4_000
+"""Characters of an error that the model reads, a traceback's worth: the middle of a longer one is
+left out."""
+
+
+def failed(call: ValidatedCall, error: BaseException) -> ToolResult:
+    """The result of a call that raised: the words of a `ToolError`; of any other exception its type
+    and its words.
+    """
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - an exception's own text may raise
+        words = "(it has no text)"
+    if not isinstance(error, ToolError):
+        words = f"{type(error).__name__}: {words}".removesuffix(": ")
+    text = result_content(f"Error: {words}", cap=_MOST_ERROR_TEXT)
+    retry = isinstance(error, Exception) and (not isinstance(error, ToolError) or error.retry)
+    return ToolResult(
+        call.call.id,
+        text,
+        is_error=True,
+        kind="error",
+        retry=retry,
+        traceback=_traceback(error),
+    )
+
+
+def ends_this_task(error: BaseException) -> bool:
+    """Whether an exception that came out of a tool is meant for the task that runs it.
+
+    That is a cancellation, Ctrl-C, or the end of an event loop that closes its coroutines. A tool
+    can raise the same types by itself, by awaiting a task of its own that was cancelled for
+    instance: then nothing has asked this task to end, and it is a failure like any other.
+    """
+    if isinstance(error, Exception | SystemExit):
+        return False
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(ends_this_task, error.exceptions))
+    try:
+        cancelled = anyio.get_cancelled_exc_class()
+        task = asyncio.current_task() if cancelled is asyncio.CancelledError else None
+    except (RuntimeError, anyio.NoEventLoopError):
+        return True  # no event loop runs any more
+    if isinstance(error, cancelled):
+        return task is None or task.cancelling() > 0
+    return False
+
+
+def log_failure(
+    result: ToolResult, context: ToolContext[Any], error: BaseException | None = None
+) -> None:
+    """Logs where a tool raised; its own words to the model (`ToolError`) only on the level info.
+
+    Args:
+        result: The result that `failed` made, perhaps in another process.
+        context: The context of the call.
+        error: What was raised, where it was raised here.
+    """
+    call = {"tool": context.call.name, "run_id": context.run_id, "step": context.step}
+    last = result.traceback.rstrip().rpartition("\n")[2]
+    meant = isinstance(error, ToolError) or f"{ToolError.__name__}: " in last
+    log = _log.info if meant else _log.warning
+    if error is not None:
+        log("tool failed", **call, exc_info=(type(error), error, _frames(error)))
+    elif result.traceback:
+        log("tool failed", **call, exception=result.traceback)
+
+
+_LONGEST: Final = 20_000
+"""Characters of a traceback; of a longer one the middle is left out."""
+
+_OURS: Final = (
+    str(Path(__file__).parents[1]),
+    "/anyio/",
+    "/asyncio/",
+    "/trio/",
+    "/outcome/",
+    "/concurrent/",
+)
+"""Folders whose frames are left out of a traceback: they lie between the loop and the tool and
+say nothing about its failure."""
+
+
+def _traceback(error: BaseException) -> str:
+    """Where it was raised, from the tool's own first frame on."""
+    try:
+        lines = traceback.format_exception(type(error), error, _frames(error))
+    except Exception as broken:  # noqa: BLE001 - an exception's own text may raise
+        return f"(a traceback that cannot be written: {type(broken).__name__})"
+    text = "".join(lines)
+    if len(text) <= _LONGEST:
+        return text
+    head = _LONGEST // 4
+    return f"{text[:head]}\n[…]\n{text[head - _LONGEST :]}"
+
+
+def _frames(error: BaseException) -> TracebackType | None:
+    frames: TracebackType | None = error.__traceback__
+    while frames is not None and any(part in frames.tb_frame.f_code.co_filename for part in _OURS):
+        frames = frames.tb_next
+    return frames or error.__traceback__
+
+
+def timed_out(call: ValidatedCall, *, ended: bool) -> ToolResult:
+    """The result of a call whose time was over.
+
+    Args:
+        call: The call.
+        ended: Whether its work certainly ended with it.
+    """
+    within = pluralize(call.tool.timeout or 0, "second")
+    text = f"Error: {call.tool.name} did not finish within {within}."
+    if not ended:
+        text += " It may still complete: check before you call it again."
+    return ToolResult(call.call.id, text, is_error=True, kind="timeout")
+
+
+def lost(call: ValidatedCall, what: str) -> ToolResult:
+    """The result of a call whose outcome nobody knows.
+
+    Args:
+        call: The call.
+        what: What happened, as the beginning of a sentence: "the process died".
+    """
+    text = (
+        f"Error: {what} while {call.tool.name} was running. "
+        "It may or may not have taken effect: check before you call it again."
+    )
+    return ToolResult(call.call.id, text, is_error=True, kind="unknown", retry=True)
+
+
 # --- what executors share ------------------------------------------------------------------------
 
 
@@ -210,10 +456,15 @@ class Capacity:
 
 
 async def in_own_thread(work: Callable[[], T]) -> T:
-    """Runs it in a thread beside all limits; a cancellation leaves the thread to itself."""
+    """Runs it in a thread that counts in no limit. A cancellation does not wait for the thread."""
     limiter = anyio.CapacityLimiter(1)
     return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 
 
 if TYPE_CHECKING:
-    _: tuple[type[Executor], ...] = (RoutingExecutor, RetryingExecutor, JournaledExecutor)
+    _: tuple[type[Executor], ...] = (
+        LocalExecutor,
+        RoutingExecutor,
+        RetryingExecutor,
+        JournaledExecutor,
+    )

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from agentkit.executors.base import Executor, in_own_thread
-from agentkit.executors.outcome import failed, log_failure, lost, timed_out
-from agentkit.executors.remote import dump_result, load_result, perform, remote_call
+from agentkit.executors.base import Executor, failed, in_own_thread, log_failure, lost, timed_out
+from agentkit.executors.process import dump_result, load_result, perform, remote_call
 from agentkit.messages import ToolResult
 from agentkit.mistakes import install
 from agentkit.toolset import ToolContext, ValidatedCall

@@ -77,7 +77,7 @@ def lengths(node: Node, least: str, most: str) -> tuple[int, int | None]:
     return int(max(lows, default=0)), int(min(highs)) if highs else None
 
 
-# --- as EBNF -----------------------------------------------------------------------------------
+# --- as EBNF -------------------------------------------------------------------------------------
 
 
 def integer(low: int | None, high: int | None) -> str | None:

@@ -258,7 +258,7 @@ _CALL_WORD: Final = re.compile(r"\s*+call\s*+:\s*+")
 _BEGUN: Final = re.compile(r"[\w.\-/]++(?::[\w.\-/]++)*+")
 
 
-# --- the quote token as one character ----------------------------------------------------------
+# --- the quote token as one character ------------------------------------------------------------
 
 _NONCHARACTERS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 """Code points that Unicode keeps free for internal use like this."""

@@ -144,7 +144,7 @@ class Constraints:
                 self._dropped.add((union.fact.path, "oneOf"))
         return _variants(node)
 
-    # --- values -------------------------------------------------------------------------------
+    # --- values ----------------------------------------------------------------------------------
 
     def _value(self, node: Node) -> str | None:
         """The expression for a node; None where no finite value fits."""
@@ -205,7 +205,7 @@ class Constraints:
     def _free_key(self) -> str:
         return self._rules.name(FREE_KEY)
 
-    # --- scalars ------------------------------------------------------------------------------
+    # --- scalars ---------------------------------------------------------------------------------
 
     def _boolean(self, node: Node) -> str | None:
         self._mark(node)
@@ -300,7 +300,7 @@ class Constraints:
         counted = self._rules.name(in_order((literal(QUOTE), text)), len(QUOTE) + bound)
         return in_order((counted, literal(QUOTE)))
 
-    # --- arrays -------------------------------------------------------------------------------
+    # --- arrays ----------------------------------------------------------------------------------
 
     def _array(self, node: Node) -> str | None:
         low, high = lengths(node, "minItems", "maxItems")
@@ -340,7 +340,7 @@ class Constraints:
             tail = tail if index < low else f"({tail})?"
         return tail
 
-    # --- objects ------------------------------------------------------------------------------
+    # --- objects ---------------------------------------------------------------------------------
 
     def _object(self, node: Node) -> str | None:
         members = self._members(node)

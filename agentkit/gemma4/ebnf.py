@@ -25,22 +25,17 @@ _ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A named rule, and what in it costs time to compile.
+    """A named rule.
 
     Attributes:
         name: What other rules call it.
         body: The expression.
         most: How many characters it may have (`max_chars` of xgrammar 0.2); None without a bound.
-        automata: How many automata of any text it holds.
-        endless: How many classes of characters without end it holds, but for the `[>|]*` at the
-            end of texts of a least length.
     """
 
     name: str
     body: str
     most: int | None = None
-    automata: int = 0
-    endless: int = 0
 
     def line(self, *, bounded: bool = True) -> str:
         """The rule as a line of EBNF, with its bound or without."""
@@ -69,8 +64,7 @@ class Rules:
 
     def define(self, name: str, body: str, most: int | None = None) -> None:
         """Gives a rule a name of one's own, as one that refers to itself needs."""
-        automata, endless = body.count(_AUTOMATON), len(_ENDLESS.findall(body))
-        self.made[name] = Rule(name, body, most, automata, endless)
+        self.made[name] = Rule(name, body, most)
 
     @staticmethod
     def called(text: str) -> str:
@@ -80,6 +74,7 @@ class Rules:
 
 _AUTOMATON: Final = "TagDispatch"
 _ENDLESS: Final = re.compile(r"(?<!>\|)\]\*")
+"""A class of characters without end, but for the `[>|]*` at the end of texts of a least length."""
 
 
 def affordable(rules: Iterable[Rule]) -> bool:
@@ -90,9 +85,10 @@ def affordable(rules: Iterable[Rule]) -> bool:
     for texts of a class of characters without end, such as free keys. So a grammar that has two
     of the one or several of the other holds no greatest lengths.
     """
-    rules = list(rules)
-    automata, endless = sum(r.automata for r in rules), sum(r.endless for r in rules)
-    return automata <= 1 and endless <= _FEW
+    # Both are counted in the finished text: an expression is a string until it is a rule's, and a
+    # count beside it would have to go through every function that puts expressions together.
+    text = "\n".join(rule.body for rule in rules)
+    return text.count(_AUTOMATON) <= 1 and len(_ENDLESS.findall(text)) <= _FEW
 
 
 _FEW: Final = 2
@@ -176,7 +172,7 @@ def repeated(expression: str, low: int, high: int | None) -> str:
     return f"{grouped}{{{low},{'' if high is None else high}}}"
 
 
-# --- any text, formats, keys --------------------------------------------------------------------
+# --- any text, formats, keys ---------------------------------------------------------------------
 
 Ranges: TypeAlias = Sequence[tuple[int, int]]
 """Code points, first and last of each range."""
@@ -299,7 +295,7 @@ def bound_above(length: int) -> int | None:
     return bound if bound <= _MOST_BOUND else None
 
 
-# --- texts of a least length ----------------------------------------------------------------------
+# --- texts of a least length ---------------------------------------------------------------------
 
 
 def free_text(rules: Rules, without: str = "") -> str:

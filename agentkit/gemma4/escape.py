@@ -63,7 +63,7 @@ class Escape:
         self._whole = _marking(self.literals, open_end=False)
         self._open = _marking(self.literals, open_end=True)
 
-    # --- text ------------------------------------------------------------------------------
+    # --- text ------------------------------------------------------------------------------------
 
     def escape(self, text: str, *, open_end: bool = False) -> str:
         """The text with every control literal broken up.
@@ -74,24 +74,24 @@ class Escape:
                 parts of one message, so a *beginning* of a literal at the end is broken up too.
         """
         add, _ = self._open if open_end else self._whole
-        return add.sub(_with_mark, text)
+        return add.sub(rf"\g<0>{MARK}", text)
 
     def unescape(self, text: str, *, open_end: bool = False) -> str:
         """The text before `escape` with the same `open_end`."""
         _, remove = self._open if open_end else self._whole
-        return remove.sub(_without_mark, text)
+        return remove.sub(lambda found: found[0][:-1], text)
 
     def count(self, prompt: str) -> int:
         """How many control literals a tokenizer would find in a rendered prompt."""
         return sum(1 for _ in self._find.finditer(prompt))
 
-    # --- JSON ------------------------------------------------------------------------------
+    # --- JSON ------------------------------------------------------------------------------------
 
     def escape_json(self, value: _T) -> _T:
         """A JSON value with every string in it escaped, the keys of objects too."""
         return _over_json(value, self.escape)
 
-    # --- messages and tools ----------------------------------------------------------------
+    # --- messages and tools ----------------------------------------------------------------------
 
     def escape_message(self, message: Message) -> Message:
         """A message whose every text is safe to render; the same object if it was already."""
@@ -132,7 +132,7 @@ class Escape:
         return TextPart(self.escape(part.text, open_end=open_end))
 
 
-# --- applying a change to data -----------------------------------------------------------------
+# --- applying a change to data -------------------------------------------------------------------
 
 
 def _over_json(value: _T, change: _Change) -> _T:
@@ -174,15 +174,7 @@ def _map_call(call: ToolCall, change: _Change) -> ToolCall:
     return replace(call, name=change(call.name), arguments=arguments)
 
 
-# --- finding the places ------------------------------------------------------------------------
-
-
-def _with_mark(found: re.Match[str]) -> str:
-    return found[0] + MARK
-
-
-def _without_mark(found: re.Match[str]) -> str:
-    return found[0][:-1]
+# --- finding the places --------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=16)  # each model makes its own, nearly always of the same literals

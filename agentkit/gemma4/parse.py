@@ -237,7 +237,7 @@ class Parser:
         if in_reasoning:
             self._state = "reasoning"
 
-    # --- input -----------------------------------------------------------------------------
+    # --- input -----------------------------------------------------------------------------------
 
     def feed(self, text: str) -> list[ParserEvent]:
         """Take the next text; control tokens are found by their spelling."""
@@ -283,7 +283,7 @@ class Parser:
         events, self._events = self._events, []
         return events
 
-    # --- states ----------------------------------------------------------------------------
+    # --- states ----------------------------------------------------------------------------------
 
     def _take_all(self, pieces: Iterable[str]) -> None:
         """Take pieces, and whatever a state hands back to be taken again, without recursion."""
@@ -363,7 +363,7 @@ class Parser:
         self._newline = "\n" if text.endswith("\n") else ""
         self._emit_reasoning(text.removesuffix("\n"))
 
-    # --- calls -----------------------------------------------------------------------------
+    # --- calls -----------------------------------------------------------------------------------
 
     def _in_call(self, piece: str) -> None:
         call = self._open
@@ -432,7 +432,7 @@ class Parser:
         elif by and by != CALL_CLOSE:
             self._queue.appendleft(by)
 
-    # --- output ----------------------------------------------------------------------------
+    # --- output ----------------------------------------------------------------------------------
 
     def _emit_text(self, text: str) -> None:
         if text:

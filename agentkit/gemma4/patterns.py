@@ -257,7 +257,7 @@ class _Parser:
             return int(least), int(least)
         return int(least), int(most) if most else -1
 
-    # --- atoms --------------------------------------------------------------------------------
+    # --- atoms -----------------------------------------------------------------------------------
 
     def _atom(self) -> Translation:
         character = self._next()
@@ -335,7 +335,7 @@ class _Parser:
             raise _UntranslatableError
         return ord(self._escaped(escaped))
 
-    # --- the text -----------------------------------------------------------------------------
+    # --- the text --------------------------------------------------------------------------------
 
     def _peek(self) -> str:
         return self._text[self._at : self._at + 1]

@@ -77,7 +77,7 @@ class Generation:
     variant: TemplateVariant = "large"
 
 
-# --- the whole prompt --------------------------------------------------------------------------
+# --- the whole prompt ----------------------------------------------------------------------------
 
 
 def render(
@@ -197,7 +197,7 @@ def cue(last: Turn | None, generation: Generation) -> str:
     return _MODEL_TURN
 
 
-# --- one message -------------------------------------------------------------------------------
+# --- one message ---------------------------------------------------------------------------------
 
 
 def render_turn(

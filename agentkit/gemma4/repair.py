@@ -61,9 +61,16 @@ _STEPS: Final = 6_000
 """Places that are tried in one call; a text with more is not read, so time stays in bounds."""
 
 _QUOTES: Final[Mapping[str, Damage]] = {"'": "single quotes", '"': "JSON quotes"}
-_LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])")
+_LOOSE: Final = re.compile(
+    r"[+-]?(?:(?:0|[1-9][0-9]*+)(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+(?![\w.])"
+)
+"""Leading zeros say an octal number or a code, and both would be lost (docs/coercion.md)."""
 _FUSED: Final = re.compile(r"-?[0-9]++(?:\.[0-9]++)?+|true|false|null")
 _CONSTANT: Final = re.compile(r"(?i:true|false|null|none)")
+_WORD: Final = re.compile(rf"(?i:{_CONSTANT.pattern}|nil|undefined|nan|[+-]?inf(?:inity)?|n/a)")
+"""A text of one of these is as likely no text."""
+_OTHER_QUOTES: Final = frozenset("`´‘’‚‛“”„‟«»‹›「」『』＂＇")  # noqa: RUF001 - as models write them
+"""Marks that stand for a quote in some language; at an end of a text they are not of its own."""
 _CONSTANTS: Final[Mapping[str, bool | None]] = {
     "true": True,
     "false": False,
@@ -123,7 +130,7 @@ class Readings:
         self._quote = quote
         self._shape = shape
         self._undone = undone
-        names, self._takes_others = _names(shape.root)
+        names, self._takes_others = shape.names_within
         alternatives = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
         self._declared = re.compile(alternatives or "(?!)")
         key = rf"(?:{alternatives or '(?!)'})[\"']?\s*+[:=]"
@@ -179,7 +186,7 @@ class Readings:
         arguments: JsonObject = conform(value, self._shape)
         return None if self._shape.misfit(arguments) else (arguments, end, undone)
 
-    # --- objects and arrays ----------------------------------------------------------------
+    # --- objects and arrays ----------------------------------------------------------------------
 
     def _members(
         self, at: int, shape: Shape, before: JsonObject, undone: _Damages, where: tuple[str, int]
@@ -250,7 +257,7 @@ class Readings:
         elif (comma := self._with(undone, "comma")) is not None:
             yield at, comma
 
-    # --- keys ------------------------------------------------------------------------------
+    # --- keys ------------------------------------------------------------------------------------
 
     def _keys(self, at: int, shape: Shape, undone: _Damages) -> Iterator[tuple[str, int, _Damages]]:
         for key, end, so_far in self._written_keys(at, shape, undone):
@@ -280,7 +287,7 @@ class Readings:
             if self._text.startswith(name, at):
                 yield name, at + len(name), undone
 
-    # --- values ----------------------------------------------------------------------------
+    # --- values ----------------------------------------------------------------------------------
 
     def _value(self, start: int, shape: Shape, undone: _Damages, depth: int) -> Iterator[_Read]:
         """The values that may begin here; the first character says which rules apply."""
@@ -386,17 +393,18 @@ class Readings:
         end = comma if comma >= 0 else limit
         text = self._text[at:end]
         item = self._text[at - 1] in "[,"
-        certain = not _CONSTANT.fullmatch(text) and not (item and "," in text)
+        certain = not _WORD.fullmatch(text) and not (item and "," in text)
+        certain &= _OTHER_QUOTES.isdisjoint(text[:1] + text[-1:])
         if certain and text and text == text.strip() and not self._is_two(text, "none"):
             yield text, end, so_far
         return True
 
-    # --- texts that lack a quote -------------------------------------------------------------
+    # --- texts that lack a quote -----------------------------------------------------------------
 
     def _without_opening(self, at: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
         """A string whose opening quote is missing: it goes on to the closing one."""
         so_far = self._with(undone, "opening quote")
-        if so_far is None:
+        if so_far is None or self._text[at] in _OTHER_QUOTES:
             return
         end = self._text.find(self._quote, at)
         text = self._text[at:end]
@@ -420,6 +428,8 @@ class Readings:
             self._step((end - start) // 8)
             text = self._text[start:end]
             escaped = (len(text) - len(text.rstrip("\\"))) % 2
+            if text and self._text[end + 1 : end + 2] == mark:
+                return  # a doubled quote is how some languages write one inside a text
             if not escaped and self._goes_on(end + 1):
                 if self._is_two(text, "'" if mark == "'" else '"'):
                     return  # and so would every longer one
@@ -433,7 +443,7 @@ class Readings:
         """Whether a text holds a piece of the call's syntax, so that it is two values."""
         return any(finds(text) for finds in (*self._own[quoting], *_FOREIGN[quoting]))
 
-    # --- looking ahead ---------------------------------------------------------------------
+    # --- looking ahead ---------------------------------------------------------------------------
 
     def _goes_on(self, at: int) -> bool:
         """Whether an element can end here."""
@@ -517,23 +527,3 @@ def _unescaped(text: str, mark: str) -> set[str]:
         return {text}
     certain = mark == '"' and not _ITSELF.search(text)
     return {read} if certain else {text, read}
-
-
-def _names(schema: object) -> tuple[frozenset[str], bool]:
-    """The names of all members that a schema declares, however deep; whether it takes others."""
-    found: set[str] = set()
-    takes_others = False
-    waiting: list[object] = [schema]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, Mapping):
-            properties = node.get("properties")
-            if isinstance(properties, Mapping):
-                found.update(name for name in properties if name)
-            takes_others |= bool(node.get("additionalProperties")) or (
-                node.get("type") == "object" and not properties
-            )
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
-    return frozenset(found), takes_others

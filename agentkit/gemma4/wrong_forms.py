@@ -89,7 +89,7 @@ def is_blank(text: str) -> bool:
     start = text.lstrip()
     if start.startswith((RESPONSE_OPEN, TURN_OPEN, TURN_CLOSE)):
         return True
-    return not any(map(_shows, _CONTROL.sub("", text)))
+    return not any(map(_shows, _OTHER_ENDS.sub("", _CONTROL.sub("", text))))
 
 
 def wrong_form(text: str, names: Collection[str]) -> str | None:
@@ -124,6 +124,10 @@ def _after_space(text: str) -> str:
 
 
 _CONTROL: Final = re.compile("|".join(map(re.escape, CONTROL_LITERALS)))
+_OTHER_ENDS: Final = re.compile(
+    r"</?s>|<(?:start|end)_of_turn>(?:model\b|user\b)?|<\|(?:im_start|im_end|end|endoftext|eot_id)\|>"
+)
+"""How other models, an older Gemma among them, begin and end a turn."""
 _EMPTY_LETTERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Letters by their Unicode category that are drawn as nothing: fillers of Hangul, empty Braille."""
 
@@ -134,10 +138,12 @@ def _shows(character: str) -> bool:
 
 
 _STRAY: Final = [each for each in CONTROL_LITERALS if each not in (CALL_OPEN, QUOTE)]
-_BETWEEN: Final = re.compile(rf"(?:[\s,;\u200b-\u200f\ufeff]|{'|'.join(map(re.escape, _STRAY))})+")
+_BETWEEN: Final = re.compile(
+    rf"(?:[\s,;\u200b-\u200f\ufeff]|(?<!`)`(?!`)|\*\*|{'|'.join(map(re.escape, _STRAY))})+"
+)
 """What may stand between two calls, and around them."""
 
-# --- notations ---------------------------------------------------------------------------------
+# --- notations -----------------------------------------------------------------------------------
 
 _Names = Collection[str]
 
@@ -179,13 +185,15 @@ def _bare(text: str, names: _Names) -> int:
 
 def _json(text: str, names: _Names) -> int:
     """A JSON object, or a list of them, that names a tool."""
-    if text[0] not in "{[":
+    if text[0] not in '{["':
         return 0
     try:
         value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):  # cut, or Python's spelling
         begun = _JSON_BEGUN.match(text)
         return _closing(text, 0) if begun and resolve_name(begun[1], names) else 0
+    if isinstance(value, str):  # JSON inside JSON
+        return end if value[:1] in ("{", "[") and _json(value, names) == len(value) else 0
     calls = value if isinstance(value, list) else [value]
     return end if calls and all(_is_call(call, names) for call in calls) else 0
 
@@ -196,8 +204,11 @@ def _is_call(value: Any, names: _Names) -> bool:
     for key in ("function", "function_call", "tool_call"):
         if isinstance(value.get(key), dict):
             return _is_call(value[key], names)
-    if isinstance(calls := value.get("tool_calls"), list):
-        return bool(calls) and all(_is_call(call, names) for call in calls)
+    for key in ("tool_calls", "tool_uses"):
+        if isinstance(calls := value.get(key), list):
+            return bool(calls) and all(_is_call(call, names) for call in calls)
+    if len(value) == 1 and isinstance(code := value.get("tool_code"), str):
+        return wrong_form(code, names) is not None
     for key in _NAME_KEYS:
         if isinstance(name := value.get(key), str):
             return resolve_name(name, names) is not None
@@ -242,6 +253,8 @@ def _react(text: str, names: _Names) -> int:
     if before and not before.startswith(_THOUGHTS):
         return 0
     at = action.end()
+    if text[at : at + 1] == "[":  # `Action: find[x]`
+        at = _closing(text, at)
     if given := _ACTION_INPUT.match(text, at):
         line = text.find("\n", given.end())
         at = len(text) if line < 0 else line
@@ -295,17 +308,18 @@ _JSON_BEGUN: Final = re.compile(
 _TAG: Final = re.compile(r"<([\w:.\-]+)(?:[\s=][^<>]*)?>")
 _CALL_TAG: Final = re.compile(
     r"(?:\w+:)?(?:tool|function|action)(?:_?(?:calls?|use|request|code|call_begin))?\Z"
-    r"|(?:\w+:)?(?:invoke|function_calls?|start_function_call|execute)\Z",
+    r"|(?:\w+:)?(?:invoke|tools|use_(?:mcp_)?tool|function_calls?|start_function_call|execute)\Z",
     re.IGNORECASE,
 )
 _OTHER_TOKENS: Final = re.compile(
     r"\[TOOL_(?:CALLS?|REQUEST)\]|<\|python_tag\|>|<\|action_start\|>|<\|tool_call\|>|functools\["
     r"|<[|\uff5c]tool[_\u2581]calls?(?:[_\u2581]section)?[_\u2581]begin[|\uff5c]>"
-    r"|<\|channel\|>\s*commentary|(?:assistant\s*)?(?:commentary\s+)?to=functions\."
+    r"|(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*commentary|multi_tool_use\.parallel\s*\("
+    r"|(?:assistant\s*)?(?:commentary\s+)?to=functions\."
     r"|\u273fFUNCTION\u273f"
 )
 _PYTHON_HEAD: Final = re.compile(r"(?:tool_code\s+)?(?:[A-Za-z_]\w*\s*=\s*)?(?:await\s+)?")
-_PYTHON_CALL: Final = re.compile(rf"\s*({_NAME})\s*\(")
+_PYTHON_CALL: Final = re.compile(rf"\s*({_NAME}?)(?:\.(?:invoke|call|run))?\s*\(")
 _PRINT: Final = re.compile(r"(?:print|return)\s*\(")
 _ACTION: Final = re.compile(
     rf"^[ \t*]*Action[ \t*]*:[ \t*`]*({_NAME})", re.MULTILINE | re.IGNORECASE

@@ -10,7 +10,6 @@ run of which something is lost as if it were whole, never writes for two owners,
 what it holds: entries are data.
 """
 
-from agentkit.journal.chain import Damage, cost_of
 from agentkit.journal.entries import (
     CallDone,
     CallIntended,
@@ -22,14 +21,17 @@ from agentkit.journal.entries import (
     Raw,
     Record,
     RunOpened,
+    RunState,
+    RunSummary,
     Shown,
     dump_entry,
     load_entry,
+    summary_of,
 )
+from agentkit.journal.integrity import Damage, cost_of
 from agentkit.journal.resuming import CallState, JournaledRun
 from agentkit.journal.sqlite import SQLiteJournal
 from agentkit.journal.store import Examined, Store
-from agentkit.journal.summary import RunState, RunSummary, summary_of
 
 __all__ = [
     "CallDone",

@@ -65,13 +65,13 @@ from agentkit.toolset import Effect
 Emit: TypeAlias = Callable[[Event], None]
 
 _FLEETING = (TextDelta, ReasoningDelta, ToolCallDelta, ToolProgress, SubRunEvent)
-"""Shown as they happen, never recorded: what they add up to is."""
+"""Events that are shown as they happen and never recorded; what they add up to is recorded."""
 
 _ALWAYS_NEW = (RequestSent, ReplyReceived, ReplyInterrupted)
-"""They come of a model call that is really made; one that is in the record is not made again."""
+"""Events of a model call that is really made; a call that is in the record is not made again."""
 
 _HELD_ELSEWHERE = (StepStarted, StepFinished, ToolStarted, ToolFinished)
-"""Their content stands in `ModelCalled`, `CallIntended` and `CallDone`."""
+"""Events whose content stands in `ModelCalled`, `CallIntended` and `CallDone`."""
 
 
 @dataclass(slots=True)
@@ -186,7 +186,7 @@ class JournaledRun:
             raise JournalError(f"the record of {self._lease.run_id} lacks the intent of a call")
         return state
 
-    # --- events --------------------------------------------------------------------------------
+    # --- events ----------------------------------------------------------------------------------
 
     def emitter(self, emit: Emit) -> Emit:
         """Passes on what is new, and keeps it; what was shown before the crash is not shown again.
@@ -224,7 +224,7 @@ class JournaledRun:
         self._pending.append(identity if held else event)
         return True
 
-    # --- the model -----------------------------------------------------------------------------
+    # --- the model -------------------------------------------------------------------------------
 
     def recorded_reply(self, choice: ToolChoice) -> ModelResponse | None:
         """The next reply that this step got under this choice, if it is recorded."""
@@ -235,7 +235,7 @@ class JournaledRun:
         """Hands what has happened to the operating system, before something that may take long."""
         await self._flush(durable=False)
 
-    # --- calls ---------------------------------------------------------------------------------
+    # --- calls -----------------------------------------------------------------------------------
 
     def call(self, key: str) -> CallState | None:
         """What is recorded of a call."""
@@ -270,7 +270,7 @@ class JournaledRun:
         await self._write(CallDone(key, result, self._step), durable=True)
         self._calls[key].result = result
 
-    # --- decisions -----------------------------------------------------------------------------
+    # --- decisions -------------------------------------------------------------------------------
 
     @property
     def has_decisions(self) -> bool:
@@ -309,7 +309,7 @@ class JournaledRun:
         if entry.approval not in self._closed:
             self._decisions[entry.approval] = entry.decision
 
-    # --- writing -------------------------------------------------------------------------------
+    # --- writing ---------------------------------------------------------------------------------
 
     async def close(self) -> None:
         """Writes what is still to be written, and gives the lease back."""

@@ -22,9 +22,8 @@ import anyio.to_thread
 from pydantic import JsonValue
 
 from agentkit.errors import JournalError
-from agentkit.journal.entries import Entry, Journal, Lease, Record, RunOpened
+from agentkit.journal.entries import Entry, Journal, Lease, Record, RunOpened, RunSummary
 from agentkit.journal.store import Examined, Store
-from agentkit.journal.summary import RunSummary
 
 T = TypeVar("T")
 
@@ -72,7 +71,7 @@ class SQLiteJournal:
         """To look at the file with SQL; what is written goes through the methods."""
         return self._store.connection
 
-    # --- the protocol --------------------------------------------------------------------------
+    # --- the protocol ----------------------------------------------------------------------------
 
     async def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
@@ -104,7 +103,7 @@ class SQLiteJournal:
         self._held.pop(lease.run_id, None)
         await self._in_thread(partial(self._store.release, lease))
 
-    # --- beside it -----------------------------------------------------------------------------
+    # --- beside it -------------------------------------------------------------------------------
 
     async def runs(self, limit: int = 50) -> list[RunSummary]:
         """The newest runs, newest first."""
@@ -141,7 +140,7 @@ class SQLiteJournal:
     ) -> None:
         self.close()
 
-    # --- inside --------------------------------------------------------------------------------
+    # --- inside ----------------------------------------------------------------------------------
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # Shielded: what a transaction has decided must reach the caller, and it is short.

@@ -27,8 +27,29 @@ from typing import Any, Final
 
 from agentkit.errors import JournalError
 from agentkit.events.lines import Values
-from agentkit.journal.chain import Chain, Damage, lost_run, missing_at_the_end, seal, secrets_in
-from agentkit.journal.entries import Entry, Lease, Raw, Record, RunOpened, kind_of, line_of
+from agentkit.journal.entries import (
+    Entry,
+    Lease,
+    Raw,
+    Record,
+    RunOpened,
+    RunSummary,
+    kind_of,
+    line_of,
+    summary_of,
+)
+from agentkit.journal.integrity import (
+    Chain,
+    Damage,
+    Testimony,
+    Witness,
+    first,
+    key_of,
+    lost_run,
+    missing_at_the_end,
+    seal,
+    secrets_in,
+)
 from agentkit.journal.leases import (
     Owner,
     RunRow,
@@ -38,8 +59,6 @@ from agentkit.journal.leases import (
     row_of,
     seconds_left,
 )
-from agentkit.journal.summary import RunSummary, summary_of
-from agentkit.journal.witness import Testimony, Witness, first, key_of
 from agentkit.redaction import hiding, secret_places
 
 FORMAT: Final = 2
@@ -76,7 +95,7 @@ _STATE: Final = (
     "SELECT epoch, (SELECT coalesce(max(seq), 0) FROM events WHERE events.run_id = runs.run_id) "
     "FROM runs WHERE run_id = ?"
 )
-"""Who may write on a run, and where its record ends."""
+"""Who may write to a run, and where its record ends."""
 
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _REMEDY: Final = (
@@ -173,7 +192,7 @@ class Store:
 
     @contextmanager
     def errors(self) -> Generator[None]:
-        """Whatever SQLite, the disk or a damaged value raises, as a `JournalError`."""
+        """Turns whatever SQLite, the disk or a damaged value raises into a `JournalError`."""
         try:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
@@ -211,7 +230,7 @@ class Store:
             self.connection.close()
             self._witness.close()
 
-    # --- writing -------------------------------------------------------------------------------
+    # --- writing ---------------------------------------------------------------------------------
 
     def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
@@ -351,7 +370,7 @@ class Store:
             )
 
     def renew(self, leases: Iterable[Lease]) -> None:
-        """Shows that their owner lives."""
+        """Renews leases, which shows that their owner lives."""
         with self._transaction(durable=False) as connection:
             connection.executemany(
                 "UPDATE runs SET lease_until = ? WHERE run_id = ? AND epoch = ?",
@@ -379,7 +398,7 @@ class Store:
             self._witness.forget(run_id)
         return True
 
-    # --- reading -------------------------------------------------------------------------------
+    # --- reading ---------------------------------------------------------------------------------
 
     def read(self, run_id: str) -> list[Record]:
         """All entries of a run, for whoever goes on with it.

@@ -17,8 +17,7 @@ only where its effect allows it.
 from agentkit.mistakes import install
 
 try:
-    from agentkit.mcp.config import Servers
-    from agentkit.mcp.toolset import McpToolset, callable_name, tame
+    from agentkit.mcp.toolset import McpToolset, Servers, callable_name, tame
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("mcp", "mcp_types", "httpx2"):
         raise

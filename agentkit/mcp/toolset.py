@@ -1,30 +1,36 @@
-"""`McpToolset`: the tools of one server, as tools of a run."""
+"""`McpToolset`: the tools of one server, as tools of a run; `Servers`: those of several, as the
+configuration files of other clients name them.
+
+In: an address or a command line, and what you say of it. Out: tools with checked schemas and tamed
+words. What a server says of itself is never believed beyond what you allow.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self, TypedDict
 
 import mcp_types
 from mcp import Client
+from typing_extensions import Unpack
 
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.logs import get_logger
-from agentkit.mcp.config import Server, Servers, read_config
 from agentkit.mcp.lenient import RAW, output_of
-from agentkit.mcp.link import Connect, Link, Questions
-from agentkit.mcp.transports import over_http, over_stdio
+from agentkit.mcp.link import Connect, Link, Questions, over_http, over_stdio
 from agentkit.messages import JsonObject
 from agentkit.mistakes import explains
 from agentkit.redaction import (
@@ -46,6 +52,8 @@ from agentkit.toolset import (
     ToolOptions,
     ToolOutput,
     Toolset,
+    ToolSource,
+    combined,
     known_labels,
 )
 from agentkit.toolset.context import note_launch
@@ -56,7 +64,18 @@ _MOST_SCHEMA = 200_000
 """Characters of one tool's schema as JSON: a prompt that holds it has no room for much else."""
 
 
-class McpToolset(Server):
+class ServerOptions(TypedDict, total=False):
+    """What may be said of every server of a configuration; see `McpToolset`."""
+
+    trusted: bool
+    labels: Iterable[Label] | None
+    timeout: float | None
+    connect_timeout: float | None
+    elicitation: bool
+    sampling: bool
+
+
+class McpToolset(ToolSource):
     """The tools of one MCP server.
 
     Enter it to share one connection between runs; otherwise each run opens its own.
@@ -140,12 +159,7 @@ class McpToolset(Server):
         path: str | Path,
         *,
         prefix: bool = False,
-        trusted: bool = False,
-        labels: Iterable[Label] | None = None,
-        timeout: float | None = 120.0,
-        connect_timeout: float | None = 60.0,
-        elicitation: bool = False,
-        sampling: bool = False,
+        **options: Unpack[ServerOptions],
     ) -> Servers:
         """The servers of a configuration file as other clients read it, such as `.mcp.json`.
 
@@ -169,7 +183,8 @@ class McpToolset(Server):
             ValueError: The file is no such configuration, or names a variable that is not set.
             OSError: It cannot be read.
         """
-        known = None if labels is None else frozenset(labels)
+        if (labels := options.get("labels")) is not None:
+            options["labels"] = frozenset(labels)  # each server reads them
         made = {
             name: cls(
                 entry.server,
@@ -178,12 +193,7 @@ class McpToolset(Server):
                 env=entry.env,
                 cwd=entry.cwd,
                 sse=entry.sse,
-                trusted=trusted,
-                labels=known,
-                timeout=timeout,
-                connect_timeout=connect_timeout,
-                elicitation=elicitation,
-                sampling=sampling,
+                **options,
             )
             for name, entry in read_config(path).items()
         }
@@ -272,7 +282,7 @@ def check_server(server: Any) -> None:
     """Refuses what is neither a URL nor a command line.
 
     Raises:
-        TypeError: It is something else; says what to write.
+        TypeError: It is something else; the message says what to write.
     """
     if isinstance(server, str):
         if server.startswith(("http://", "https://")):
@@ -298,7 +308,7 @@ def _raw(remote: mcp_types.Tool) -> JsonObject:
 
 
 def _digest(raw: JsonObject) -> str:
-    """The same for tools that do the same by what their server says."""
+    """A digest of what a server says of a tool; it changes when that changes."""
     told = [raw.get(key) for key in ("name", "description", "inputSchema", "annotations")]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -320,7 +330,7 @@ def _admitted(hints: mcp_types.ToolAnnotations) -> frozenset[Label]:
     return frozenset(labels)
 
 
-# --- names and words ------------------------------------------------------------------------------
+# --- names and words -----------------------------------------------------------------------------
 
 
 def callable_name(name: str) -> str:
@@ -330,7 +340,7 @@ def callable_name(name: str) -> str:
 
 
 def _names(names: Sequence[str]) -> dict[str, str]:
-    """A name that a model can call for each of a server's, all unlike.
+    """For each of a server's names one that a model can call; no two are the same.
 
     Where two would be the same, those that are not so themselves get the beginning of their own
     name's digest: which it is depends on no order and on no other tool.
@@ -346,7 +356,7 @@ def _names(names: Sequence[str]) -> dict[str, str]:
 
 
 _MOST_WORDS = 2_000
-"""Characters of one description: room for honest ones, little for a hidden speech."""
+"""Most characters of one description: enough for honest ones, and little room for hidden text."""
 
 
 def tame(value: Any) -> Any:
@@ -364,7 +374,7 @@ def tame(value: Any) -> Any:
     return seen if len(seen) <= _MOST_WORDS else f"{seen[: _MOST_WORDS - 1]}…"
 
 
-# --- calls ----------------------------------------------------------------------------------------
+# --- calls ---------------------------------------------------------------------------------------
 
 _MOST_REPORT = 500  # characters of one report of progress
 
@@ -405,4 +415,166 @@ async def _call(
 
 
 _NEVER = 1e9
-"""Seconds: the tool's own timeout ends a call, and tells the server so."""
+"""Seconds, some 30 years: the tool's own timeout ends a call, and tells the server so."""
+
+
+# --- several servers, from a configuration file --------------------------------------------------
+# `mcpServers` (VS Code: `servers`), by name: `command`, `args`, `env`, `cwd`, or `url` (elsewhere
+# `serverUrl`, `httpUrl`) and `headers`. Other members are those of other clients and passed over.
+
+
+class Servers(ToolSource):
+    """The servers of a configuration as one source of tools; also each by its name.
+
+    Enter it to share the connections between runs.
+
+    Args:
+        servers: The servers by name.
+        prefix: Whether each tool's name begins with its server's.
+    """
+
+    def __init__(self, servers: Mapping[str, McpToolset], *, prefix: bool) -> None:
+        self._servers = dict(servers)
+        self._all = combined(
+            *(
+                server.prefixed(f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)}_") if prefix else server
+                for name, server in servers.items()
+            )
+        )
+        self._stack = AsyncExitStack()
+
+    def __getitem__(self, name: str) -> McpToolset:
+        return self._servers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._servers)
+
+    def __len__(self) -> int:
+        return len(self._servers)
+
+    @asynccontextmanager
+    async def for_run(self, context: RunContext[Any]) -> AsyncGenerator[Toolset, None]:
+        """The tools of all servers.
+
+        Raises:
+            ServerNotReadyError: One of them cannot be started or reached.
+            ToolDefinitionError: Two servers have a tool of the same name; `prefix=True` helps.
+        """
+        async with self._all.for_run(context) as toolset:
+            yield toolset
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            for server in self._servers.values():
+                await stack.enter_async_context(server)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, traceback)
+
+
+_VARIABLE: Final = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^}]*))?\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One server of a configuration.
+
+    Attributes:
+        server: Its command line, or its URL.
+    """
+
+    server: str | Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    sse: bool = False
+
+
+def read_config(path: str | Path) -> dict[str, Entry]:
+    """The servers of a file that are not disabled, by name.
+
+    Raises:
+        ValueError: It is no such configuration; the message says where and why.
+        OSError: It cannot be read.
+    """
+    try:
+        read = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+    servers = None
+    if isinstance(read, dict):
+        servers = read.get("mcpServers", read.get("servers"))
+    if not isinstance(servers, dict):
+        raise ValueError(f"{path} has no object `mcpServers`")
+    folder = Path(path).resolve().parent
+    return {
+        name: _entry(_expanded(entry, f"{path}: {name}", folder), f"{path}: {name}")
+        for name, entry in servers.items()
+        if not (
+            isinstance(entry, dict) and (entry.get("disabled") or entry.get("enabled") is False)
+        )
+    }
+
+
+def _entry(entry: Any, place: str) -> Entry:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{place} is no object")
+    url = next((entry[key] for key in ("url", "serverUrl", "httpUrl") if key in entry), None)
+    command, arguments = entry.get("command"), entry.get("args", [])
+    if (url is None) == (command is None):
+        raise ValueError(f"{place} needs either a `command` or a `url`")
+    env = _texts(entry, "env", place)
+    if url is not None:
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise ValueError(f"{place}: `url` is {url!r}; give an address of http or https")
+        headers = _texts(entry, "headers", place)
+        return Entry(url, headers=headers, sse=entry.get("type") == "sse")
+    if not isinstance(command, str) or not command:
+        raise ValueError(f"{place}: `command` is {command!r}; give the program's name")
+    if not isinstance(arguments, list) or not all(isinstance(each, str) for each in arguments):
+        raise ValueError(f"{place}: `args` is {arguments!r}; give a list of texts")
+    cwd = entry.get("cwd")
+    return Entry((command, *arguments), env=env, cwd=cwd if isinstance(cwd, str) else None)
+
+
+def _texts(entry: JsonObject, key: str, place: str) -> dict[str, str]:
+    given = entry.get(key) or {}
+    if not isinstance(given, dict):
+        raise ValueError(f"{place}: `{key}` is {given!r}; give an object of texts")
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in given.items()
+    }
+
+
+def _expanded(value: Any, place: str, folder: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _expanded(each, place, folder) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_expanded(each, place, folder) for each in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(found: re.Match[str]) -> str:
+        name, default = found[1], found[2]
+        if name in os.environ:
+            return os.environ[name]
+        if default is not None:
+            return default
+        if name in ("workspaceFolder", "workspaceRoot"):
+            return str(folder)
+        if name == "userHome":
+            return str(Path.home())
+        raise ValueError(
+            f"{place} names the variable {name}, which is not set; set it, or write "
+            f"${{{name}:-default}}"
+        )
+
+    return _VARIABLE.sub(variable, value)

@@ -4,6 +4,12 @@ A `Server` holds the facts: its model, its window, whether that is a Gemma 4, wh
 to, its tokenizer and template. Each is a `Once`, asked of the server when somebody first wants it.
 Facts that could not be had because the server was away are asked for again; what it refuses, it
 refuses for good.
+
+What follows from them stands below: `Languages`, how a set of tools and the messages of a run are
+spelled for this server, and `PromptCounter`, how many tokens a prompt takes there. Which chat
+template the server has decides that. Where it is one that we render byte for byte, only new pieces
+are counted, by the tokenizer at hand or by `/tokenize`; any other template is asked for the tokens
+of the whole prompt.
 """
 
 from __future__ import annotations
@@ -12,14 +18,17 @@ import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import lru_cache, partial
 from http import HTTPStatus
+from itertools import pairwise
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
 
+from agentkit.context import Counting, PromptForm, TokenCounts
 from agentkit.errors import (
     AgentKitError,
     ModelError,
@@ -28,10 +37,13 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.gemma4.dialect import Dialect
-from agentkit.gemma4.profiles import PROBE, TemplateGeneration, fingerprint, is_gemma4
-from agentkit.gemma4.tokens import CALL_OPEN, IDS
-from agentkit.messages import Control, ModelRequest, ModelResponse
-from agentkit.models.control import LOST, find_control, is_away
+from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.profiles import PROBE, Profile, TemplateGeneration, fingerprint, is_gemma4
+from agentkit.gemma4.render import Generation, TemplateVariant
+from agentkit.gemma4.tokens import CALL_OPEN, CONTROL_LITERALS, EOS, IDS
+from agentkit.logs import get_logger
+from agentkit.messages import Control, ModelRequest, ModelResponse, ModelSettings, ToolDefinition
+from agentkit.models.calls import LOST, find_control, is_away
 from agentkit.models.tokens import (
     CHECK,
     Detokenizer,
@@ -43,7 +55,6 @@ from agentkit.models.tokens import (
     spelled,
 )
 from agentkit.models.transport import Transport
-from agentkit.trace import get_logger
 from agentkit.wire import (
     OPTIONAL,
     WINDOWS,
@@ -119,7 +130,7 @@ class Once(Generic[T]):
 
 
 class _Asking:
-    """Somebody is finding the fact out; others, maybe in other event loops, wait for the end."""
+    """One attempt to find a fact out, for whose end others wait, maybe in other event loops."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -159,7 +170,7 @@ def _set(token: anyio.lowlevel.EventLoopToken, event: anyio.Event) -> None:
 _log = get_logger()
 
 _REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
-"""Statuses of a request that holds what the server does not take."""
+"""Statuses by which a server refuses a request for what it holds."""
 
 _LOCKED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
@@ -204,7 +215,7 @@ class Server:
 
     @property
     def without(self) -> frozenset[str]:
-        """The fields of a request that it has refused; they are left out."""
+        """The fields of a request that the server has refused, and that are left out now."""
         return self._without
 
     def refuses_fields(self, error: AgentKitError) -> bool:
@@ -223,7 +234,7 @@ class Server:
 
     @property
     def gemma(self) -> bool:
-        """Whether what holds for Gemma's tokens alone may be sent, as far as is known by now."""
+        """Whether the model is known to be a Gemma, so that ids of Gemma's tokens may be sent."""
         return self.is_gemma.known is True or self.control.known == "grammar"
 
     async def _find_served(self) -> ServedModel:
@@ -260,10 +271,8 @@ class Server:
         named = is_gemma4([served.name, *served.roots])
         if named is not None:
             return named
-        body = encode_tokenize(served.name, CALL_OPEN)
-        within = self._transport.timeouts.first_event
         try:
-            ids = read_tokens(await self._transport.post("/tokenize", body, within=within))
+            ids = await self.tokens(encode_tokenize(served.name, CALL_OPEN))
         except AgentKitError as error:
             _raise_if_away(error)
             return None
@@ -333,7 +342,16 @@ class Server:
                 special = frozenset()
         return frozenset(text for text in special if text and not any(map(str.isspace, text)))
 
-    # --- tokens --------------------------------------------------------------------------------
+    # --- tokens ----------------------------------------------------------------------------------
+
+    async def tokens(self, body: bytes) -> list[int]:
+        """The ids that `/tokenize` answers to such a body.
+
+        Raises:
+            ModelError: It gives none.
+        """
+        within = self._transport.timeouts.first_event
+        return read_tokens(await self._transport.post("/tokenize", body, within=within))
 
     async def _find_tokenizer(self) -> LocalTokenizer | None:
         """The first file at hand that makes the same tokens as the server."""
@@ -363,11 +381,9 @@ class Server:
         return None
 
     async def _ids_of_check(self, model: str) -> Sequence[int] | None:
-        """What the server makes of the text that tells tokenizers apart; None if it won't say."""
-        within = self._transport.timeouts.first_event
+        """The server's tokens of the text that tells tokenizers apart; None if it does not say."""
         try:
-            body = encode_tokenize(model, CHECK)
-            return read_tokens(await self._transport.post("/tokenize", body, within=within))
+            return await self.tokens(encode_tokenize(model, CHECK))
         except ModelError as error:
             _raise_if_away(error)
             return None
@@ -379,7 +395,9 @@ class Server:
         return Detokenizer(on_server(self._transport, (await self.served.get()).name))
 
     async def _find_template(self) -> TemplateGeneration | None:
-        """Tells the template by its fingerprint. What is no Gemma has none that we know."""
+        """Recognizes the template by its fingerprint. A model that is no Gemma has none that we
+        know.
+        """
         if await self.is_gemma.get() is False:
             return None
         served, tokenizer = await self.served.get(), await self.tokenizer.get()
@@ -415,7 +433,7 @@ def _raise_if_away(error: AgentKitError) -> None:
 
 
 def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> ServedModel:
-    """The model of that name, or the first."""
+    """The model of that name, or the first where none is wanted."""
     for model in models:
         # Ollama lists `gemma4:latest` and takes `gemma4`.
         if wanted in (None, model.name, model.name.removesuffix(":latest")):
@@ -426,3 +444,151 @@ def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> Serv
     if not names:
         raise ServerNotReadyError(f"{where}/v1/models lists no model; is this a model server?")
     raise ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {names}")
+
+
+# --- the language of its tools -------------------------------------------------------------------
+
+_KEPT = 16  # sets of tools whose declarations and encoded messages are kept
+
+
+class _Same:
+    """A set of tools as a key, equal only to the same object. `Toolset.definitions` is one tuple
+    for all steps, and comparing schemas at every step would cost what keeping them saves.
+    """
+
+    def __init__(self, tools: Sequence[ToolDefinition]) -> None:
+        self.tools = tools
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.tools is self.tools
+
+    def __hash__(self) -> int:
+        return id(self.tools)
+
+
+class Language:
+    """The dialect of one set of tools, and the messages that were encoded in it."""
+
+    def __init__(self, escape: Escape, same: _Same) -> None:
+        self.dialect = Dialect(same.tools, escape)
+        self.encoder = MessageEncoder(self.dialect.outgoing)
+
+
+class Languages:
+    """The language of each set of tools, made once.
+
+    Args:
+        server: Its tokenizer decides what must be escaped.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._made: Callable[[_Same], Language] | None = None
+
+    async def of(self, tools: Sequence[ToolDefinition]) -> Language:
+        """The language of a set of tools.
+
+        What must be escaped is the control literals that we know, and also those of the served
+        tokenizer, where a copy is at hand or the server can be asked for them
+        (`--enable-tokenizer-info-endpoint`).
+        """
+        if self._made is None:
+            literals = {*CONTROL_LITERALS, *await self._server.special.get()}
+            make = partial(Language, Escape(literals))
+            self._made = lru_cache(maxsize=_KEPT)(make)
+        return self._made(_Same(tools))
+
+
+# --- the tokens of prompts -----------------------------------------------------------------------
+
+_SHAPING: Final = frozenset(
+    {"add_generation_prompt", "chat_template", "continue_final_message", "documents"}
+    | {"messages", "mm_processor_kwargs", "reasoning_effort", "tools", "truncate_prompt_tokens"}
+)
+"""Fields of a request, beside the ones that we write, that change its prompt."""
+
+_RENDERED: Final = ("canonical", "canonical-small")
+"""The templates that we render byte for byte."""
+
+
+class PromptCounter:
+    """Counts the tokens of prompts for one server.
+
+    Args:
+        server: What is known of it.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._known = TokenCounts()
+
+    async def form(
+        self, language: Language, profile: Profile, settings: ModelSettings
+    ) -> PromptForm:
+        """What the served model makes of a request with these settings.
+
+        Raises:
+            ModelError: The server is away.
+        """
+        template = await self._server.template.get()
+        variant: TemplateVariant = profile.template
+        if template in _RENDERED:
+            variant = "large" if template == "canonical" else "small"
+        kwargs: Mapping[str, Any] = settings.extra_body.get("chat_template_kwargs") or {}
+        thinking = kwargs.get("enable_thinking", settings.thinking)
+        counting = await self._counting(template, settings, kwargs)
+        local = await self._server.tokenizer.get() is not None
+        return PromptForm(
+            declarations=language.dialect.declarations,
+            outgoing=language.dialect.outgoing,
+            # The reasoning of finished turns is not sent, so none can be preserved.
+            generation=Generation(thinking=bool(thinking), variant=variant),
+            profile=profile,
+            reply_tokens=settings.max_tokens or 0,
+            counting=counting,
+            asks=counting == "whole" or (counting == "pieces" and not local),
+            known=self._known,
+        )
+
+    async def _counting(
+        self,
+        template: TemplateGeneration | None,
+        settings: ModelSettings,
+        kwargs: Mapping[str, Any],
+    ) -> Counting:
+        if template is None:
+            return "pieces" if await self._server.tokenizer.get() else "estimate"
+        plain = _SHAPING.isdisjoint(settings.extra_body) and set(kwargs) <= {"enable_thinking"}
+        return "pieces" if template in _RENDERED and plain else "whole"
+
+    async def texts(self, model: str, texts: Sequence[str]) -> list[int] | None:
+        """The tokens of each text; None if nobody can tell."""
+        if (tokenizer := await self._server.tokenizer.get()) is not None:
+            return await tokenizer.counts(texts)
+        if self._server.template.known is None:
+            return None
+        ask = self._server.tokens
+        try:
+            ids = await ask(encode_tokenize(model, EOS.join(texts)))  # no text of ours holds one
+            ends = [at for at, token in enumerate(ids) if token == IDS[EOS]]
+            counts = [end - at - 1 for at, end in pairwise([-1, *ends, len(ids)])]
+            if len(counts) != len(texts):  # a tokenizer with another end token
+                counts = [len(await ask(encode_tokenize(model, each))) for each in texts]
+        except ModelError as error:
+            _log.info("tokens not counted", error=str(error))
+            return None
+        return counts
+
+    async def whole(self, body: bytes) -> int | None:
+        """The tokens of a whole prompt; None if nobody can tell.
+
+        Args:
+            body: The chat-completions request; `/tokenize` reads the same fields.
+        """
+        if self._server.template.known is None:
+            return None
+        try:
+            return len(await self._server.tokens(body))
+        except ModelError as error:
+            _log.info("tokens not counted", error=str(error))
+            return None

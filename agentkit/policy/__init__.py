@@ -3,36 +3,36 @@
 Pure decisions over plain data. Nothing here calls a model, runs a tool or waits.
 """
 
-from agentkit.policy.approval import (
-    Approval,
-    Approve,
-    Decision,
-    Deny,
-    Edit,
-    Grant,
-    PausedRun,
-    approval_id,
-)
-from agentkit.policy.guard import ProgressGuard
-from agentkit.policy.history import history_problems, mended_history
-from agentkit.policy.limits import Budget, Limits, Prices
-from agentkit.policy.rules import (
-    PRESETS,
-    READS,
-    Authority,
-    Policy,
-    Preset,
-    Rule,
-    Ruling,
-    Verdict,
-    preset,
-)
-from agentkit.policy.second_try import (
+from agentkit.messages import history_problems, mended_history
+from agentkit.policy.guard import (
+    Budget,
+    Limits,
+    Prices,
+    ProgressGuard,
     bounded_thoughts,
     noted,
     reminded,
     second_try,
     unusable,
+)
+from agentkit.policy.rules import (
+    PRESETS,
+    READS,
+    Approval,
+    Approve,
+    Authority,
+    Decision,
+    Deny,
+    Edit,
+    Grant,
+    PausedRun,
+    Policy,
+    Preset,
+    Rule,
+    Ruling,
+    Verdict,
+    approval_id,
+    preset,
 )
 
 __all__ = [

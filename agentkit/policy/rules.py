@@ -1,4 +1,5 @@
-"""Which calls run, which need a person, which never run: the one place that decides.
+"""Which calls run, which need a person, which never run: the one place that decides; and what that
+person is asked and may answer.
 
 ```
  a call ── labels of its tool ────► rules of the policy, the first opinion ─┐
@@ -11,21 +12,197 @@ A tool without labels counts as having them all. Reading is remembered: once a r
 data and text of strangers, whoever wrote that text may be the one who speaks through the model, so
 a call that sends something out needs a person, whatever other rules say (the "lethal trifecta",
 https://simonwillison.net/2025/Jun/16/the-lethal-trifecta/).
+
+A person's decision is for one call of one step of one run: it is used once, and it dies with the
+call. What is to hold for further calls is no decision but a rule, a `Grant`, and is kept as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Final, Literal, TypeAlias, get_args
+from urllib.parse import unquote
 
-from agentkit.policy.approval import Approval, Grant
+from pydantic import TypeAdapter
+
+from agentkit.exact import why_inexact
+from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
 from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
+
+# --- what a person is asked ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A broader permission: calls of a tool that need not be asked about any more.
+
+    It is a rule: a person gives one with `Approve(grant=...)` for the rest of the run, a program
+    writes one into its policy, `Policy(Grant("write_file", "docs/*")) + preset("ask")`. Given by a
+    person it lifts what the policy would ask, never what it refuses, never what the tool itself
+    always asks, and never the question that is due because of what the run has read.
+
+    Attributes:
+        tool: Name of the tool.
+        target: What calls may touch: a text, with `*` for any characters, `/` among them. Of a tool
+            that executes only the very text, or `*` alone: a command that begins harmlessly need
+            not end so. The same holds for a target with `..` in it, which may lead out again.
+
+    Raises:
+        TypeError: The tool or the target is no text.
+    """
+
+    tool: str
+    target: str = "*"
+
+    def __post_init__(self) -> None:
+        """Refuses what would fit no call."""
+        texts: dict[str, object] = {"tool": self.tool, "target": self.target}
+        for name, given in texts.items():
+            if not isinstance(given, str):
+                raise TypeError(f"{name} is {given!r}; give a text: the tool's name, a pattern")
+
+    def __call__(self, call: ValidatedCall) -> Literal["allow"] | None:
+        """The grant as a rule of a policy."""
+        return "allow" if self.covers(call, call.target) else None
+
+    def covers(self, call: ValidatedCall, target: str) -> bool:
+        """Whether a call that would touch that target is one of those meant."""
+        return self.fits(call.tool.name, call.tool.labels, target)
+
+    def fits(self, tool: str, labels: Collection[Label], target: str) -> bool:
+        """Whether a call of a tool with that name and those labels, which would touch that target,
+        is one of those meant.
+        """
+        if tool != self.tool:
+            return False
+        if "exec" in labels or ".." in re.split(r"[/\\]", unquote(target)):
+            return self.target in ("*", target)
+        return fnmatchcase(target, self.target.replace("[", "[[]").replace("?", "[?]"))
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Run it as it is.
+
+    Attributes:
+        grant: Calls that are not to be asked about for the rest of the run.
+    """
+
+    grant: Grant | None = None
+    type: Literal["approve"] = "approve"
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Don't run it; the reason reaches the model."""
+
+    reason: str = ""
+    type: Literal["deny"] = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Run it with these arguments instead; they are checked like the model's.
+
+    Raises:
+        ValueError: The arguments cannot be kept exactly (`agentkit.exact`), so a record of the
+            decision would be of another one.
+    """
+
+    arguments: JsonObject = field(default_factory=dict)
+    type: Literal["edit"] = "edit"
+
+    def __post_init__(self) -> None:
+        """Refuses arguments that no record can hold."""
+        if (why := why_inexact(self.arguments)) is not None:
+            raise ValueError(f"these arguments cannot be kept: {why}")
+
+
+Decision: TypeAlias = Approve | Deny | Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A call that waits for a decision.
+
+    Attributes:
+        id: Names this call of this step of this run, and what it would touch; no other call has it.
+        call: What the model asked for.
+        target: What the call would really touch, where its tool or the policy says.
+        why: What is to be known beside the call itself; empty where there is nothing.
+        labels: What its tool can reach.
+    """
+
+    id: str
+    call: ToolCall
+    target: str = ""
+    why: str = ""
+    labels: tuple[Label, ...] = ()
+
+
+def approval_id(run_id: str, step: int, index: int, call: ToolCall, target: str) -> str:
+    """32 hex digits for one call of one step of one run, with its arguments and its target."""
+    bound = json.dumps([run_id, step, index, call.name, call.arguments, target], sort_keys=True)
+    return hashlib.sha256(bound.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class PausedRun:
+    """A run that waits, as plain data: JSON that another process can resume.
+
+    Attributes:
+        run_id: Names the run.
+        messages: The history, up to and with the reply that holds the calls.
+        done: Results of that reply's other calls.
+        waiting: The calls that need a decision.
+        usage: Tokens so far.
+        steps: Model calls so far.
+        step: Number of the step that waits.
+        taint: What the run has read so far; None where an older version wrote it.
+        grants: Broader permissions that people gave in this run.
+    """
+
+    run_id: str
+    messages: tuple[Message, ...]
+    done: tuple[ToolResult, ...]
+    waiting: tuple[Approval, ...]
+    usage: Usage
+    steps: int
+    step: int | None = None
+    taint: frozenset[Label] | None = None
+    grants: tuple[Grant, ...] = ()
+
+    def to_json(self) -> str:
+        return _adapter().dump_json(self).decode()
+
+    @staticmethod
+    def from_json(text: str | bytes) -> PausedRun:
+        """The paused run that `to_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: The text is not a paused run.
+        """
+        return _adapter().validate_json(text)
+
+
+@cache
+def _adapter() -> TypeAdapter[PausedRun]:
+    """Built at the first use: it costs more than importing this module."""
+    return TypeAdapter(PausedRun)
+
+
+# --- which calls run -----------------------------------------------------------------------------
 
 Verdict: TypeAlias = Literal["allow", "ask", "deny"]
 Rule: TypeAlias = Callable[[ValidatedCall], Verdict | None]
-"""An opinion on a call; None leaves it to the next rule."""
+"""A function that gives a verdict on a call, or None to leave it to the next rule."""
 
 _STRICTNESS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
@@ -87,6 +264,14 @@ class Policy:
         target: Callable[[ValidatedCall], str] = lambda call: call.target,
         tainted: Verdict | None = None,
     ) -> None:
+        for rule in rules:
+            if isinstance(rule, Policy):
+                raise TypeError("a policy is no rule of another; add the two: one + other")
+            if isinstance(rule, type) or not callable(rule):
+                raise TypeError(
+                    f"the rule {rule!r} is no function of a call; write Policy.ask(...), "
+                    'preset("ask"), a Grant(...) or a function that returns a verdict'
+                )
         if tainted is not None and tainted not in _STRICTNESS:
             raise ValueError(f"tainted is {tainted!r}; it is one of {', '.join(_STRICTNESS)}")
         self._rules = rules
@@ -113,8 +298,11 @@ class Policy:
 
     def __add__(self, other: Policy) -> Policy:
         """The rules of both, these first."""
+        rules = getattr(other, "_rules", None)
+        if rules is None:
+            return NotImplemented
         tainted = self._tainted or other._tainted
-        return Policy(*self._rules, *other._rules, target=self._target, tainted=tainted)
+        return Policy(*self._rules, *rules, target=self._target, tainted=tainted)
 
     def verdict(self, call: ValidatedCall, taint: AbstractSet[Label] = frozenset()) -> Verdict:
         """What is to happen with a call.
@@ -164,7 +352,7 @@ class Policy:
         return "allow"
 
     def problem_with(self, tools: Iterable[Tool[..., Any]]) -> str | None:
-        """What this policy should have said of these tools and does not; None if nothing."""
+        """What this policy leaves open about these tools and must say; None if nothing."""
         tools = list(tools)
         reach = frozenset[Label]().union(*(tool.labels for tool in tools))
         if self._tainted is not None or not reach >= READS | {"egress"}:
@@ -180,7 +368,7 @@ class Policy:
         )
 
     def _foreseen(self, tool: Tool[..., Any]) -> Verdict | None:
-        """What is known of all calls of a tool beforehand; None where it depends on the call."""
+        """The verdict on all calls of a tool if it is the same for all, or else None."""
         if tool.options.approval == "always":
             return "ask"
         for rule in self._rules:
@@ -197,7 +385,7 @@ def _one_verdict(verdict: Verdict, labels: Sequence[Label]) -> _ByLabel:
     return _ByLabel(dict.fromkeys(known_labels(labels), verdict))
 
 
-# --- presets -----------------------------------------------------------------------------------
+# --- presets -------------------------------------------------------------------------------------
 
 Preset: TypeAlias = Literal["read-only", "ask", "auto-edit", "full"]
 """`read-only` runs what only reads; `ask` lets a person decide on the rest; `auto-edit` asks only
@@ -258,7 +446,7 @@ def preset(name: Preset, *, tainted: Verdict | None = None) -> Policy:
     return Policy(_ByLabel(by_label), tainted=tainted or row["tainted"])
 
 
-# --- whose run it is ---------------------------------------------------------------------------
+# --- whose run it is -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +481,7 @@ class Authority:
     grants: list[Grant] = field(default_factory=list)
 
     def ruling(self, call: ValidatedCall, taint: AbstractSet[Label]) -> Ruling:
-        """What is to happen with a call of this run, which has read so much."""
+        """What is to happen with a call of this run, by the labels of what the run has read."""
         verdicts: list[Verdict] = ["allow"]
         asking: list[Authority] = []
         for level in self.levels():
@@ -309,7 +497,7 @@ class Authority:
         return Ruling(_strictest(verdicts), tuple(asking), why)
 
     def levels(self) -> list[Authority]:
-        """This run's own level, and those above it, upwards."""
+        """This run's own level first, then the levels above it."""
         return [self, *(self.above.levels() if self.above is not None else [])]
 
     def target(self, call: ValidatedCall) -> str:

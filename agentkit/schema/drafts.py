@@ -210,7 +210,7 @@ class _Reader:
             raise UnusableSchemaError(f"its schema refers to {short(target)}, outside of itself")
         return None
 
-    # --- one schema ---------------------------------------------------------------------------
+    # --- one schema ------------------------------------------------------------------------------
 
     def _read(self, schema: Any, path: str, depth: int) -> Any:
         if schema is None:

@@ -94,9 +94,7 @@ class ForeignArguments:
         if errors:
             value = fitted(value, self._shape)
             errors = self._errors(value)
-        problems = list(
-            dict.fromkeys(p for error in errors for p in _problems(error, self._shape.root))
-        )
+        problems = list(dict.fromkeys(p for error in errors for p in _problems(error, self.schema)))
         if self._closed and self._properties:
             known = tuple(self._properties)
             strangers = [key for key in value if key not in self._properties]
@@ -111,7 +109,7 @@ class ForeignArguments:
         return errors
 
 
-# --- words -------------------------------------------------------------------------------------
+# --- words ---------------------------------------------------------------------------------------
 
 
 def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Problem]:
@@ -138,7 +136,7 @@ def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Probl
             yield Problem(field_path(path), short(instance), limit(str(keyword), value))
 
 
-# --- the bounded validator ---------------------------------------------------------------------
+# --- the bounded validator -----------------------------------------------------------------------
 
 Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 

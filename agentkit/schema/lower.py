@@ -119,29 +119,27 @@ def lower(definition: ToolDefinition, *, depth: int = RECURSION_DEPTH) -> Lowere
     root = read(definition.parameters, depth=depth)
     aliases = aliases_of(root)
     writer = _Writer(aliases)
-    parameters = writer.parameters(root)
+    folded, phrases = fold(root, writer.prose)
+    parameters = writer.parameters(folded)
     text = definition.description.strip() or root.text("description")
     text = text or f"{humanised(definition.name)}."
-    whole = writer.described(root, text, extra=writer.root_phrases)
+    whole = writer.described(root, text, extra=phrases)
     declaration = ToolDefinition(definition.name, whole, parameters)
     return LoweredTool(definition, declaration, aliases, writer.losses(root), root)
 
 
-# --- the declaration ---------------------------------------------------------------------------
+# --- the declaration -----------------------------------------------------------------------------
 
 
 class _Writer:
     """Writes the declaration of one tool and remembers where each fact went."""
 
     def __init__(self, aliases: Mapping[str, str]) -> None:
-        self._aliases = aliases
-        self._prose = SchemaProse(aliases)
+        self.prose = SchemaProse(aliases)
         self._fates: dict[tuple[str, str], tuple[Fate, str]] = {}
-        self.root_phrases: tuple[Phrase, ...] = ()
 
-    def parameters(self, root: Node) -> JsonObject:
-        """The schema of the arguments object."""
-        folded, self.root_phrases = fold(root, self._prose)
+    def parameters(self, folded: Node) -> JsonObject:
+        """The schema of the arguments object, whose unions are folded."""
         self._show(folded, "type", "required")
         self._show_closed(folded)
         return {"type": "object", **self._object(folded, ())}
@@ -160,7 +158,7 @@ class _Writer:
     def described(self, node: Node, text: str, *, extra: Iterable[Phrase] = ()) -> str:
         """A description, and behind it what the declaration has no place for."""
         shown = _shown_choices(node)
-        phrases = [*extra, *self._prose.sentences(replace(node, unions=()), choices_shown=shown)]
+        phrases = [*extra, *self.prose.sentences(replace(node, unions=()), choices_shown=shown)]
         said = [phrase for phrase in phrases if phrase.text]
         for phrase in said:
             if len(phrase.text) <= MAX_SENTENCE:
@@ -192,17 +190,17 @@ class _Writer:
         """Members and what is required of an object."""
         members = node.members()
         properties = {
-            self._prose.name(name): self._declared(name, child, open_)
+            self.prose.name(name): self._declared(name, child, open_)
             for name, child in members.items()
         }
-        required = [self._prose.name(name) for name in members if name in node.required]
+        required = [self.prose.name(name) for name in members if name in node.required]
         return {"properties": properties, **({"required": required} if required else {})}
 
     def _declared(
         self, name: str, node: Node, open_: tuple[str, ...], *, inside: bool = False
     ) -> JsonObject:
         """One node; `inside` an array's items the template prints no array's items again."""
-        folded, phrases = fold(node, self._prose)
+        folded, phrases = fold(node, self.prose)
         deep = bool(node.definition) and open_.count(node.definition) > SHOWN_DEPTH
         if deep or node.cut:
             phrases = (Phrase(f"another {node.origin or 'value'}, of the same form"),)
@@ -218,9 +216,9 @@ class _Writer:
             phrases = (Phrase("any JSON value"),)
         elif len(folded.kinds) > 1 and not phrases:
             bare = replace(folded, facts=folded.all("type"), types=folded.types - {"null"})
-            phrases = (self._prose.noun(bare),)
+            phrases = (self.prose.noun(bare),)
         elif kind == "array" and inside and folded.items is not None:
-            phrases = (*phrases, self._prose.kind(folded, "array"))
+            phrases = (*phrases, self.prose.kind(folded, "array"))
             self._show(folded, "type")
         else:
             self._show(folded, "type")
@@ -263,7 +261,7 @@ def _shown_choices(node: Node) -> bool:
     return bool(values) and all(isinstance(value, str) for value in values)
 
 
-# --- unions folded --------------------------------------------------------------------------------
+# --- unions folded -------------------------------------------------------------------------------
 
 _PRECEDENCE: Final = ("object", "array", "string", "number", "integer", "boolean")
 
@@ -349,7 +347,7 @@ def _either(nodes: list[Node], name: str) -> Node:
     return Node(facts=about, unions=(Union(Fact("#", "anyOf", None), tuple(distinct)),))
 
 
-# --- names ----------------------------------------------------------------------------------------
+# --- names ---------------------------------------------------------------------------------------
 
 _RESERVED: Final = frozenset({"type", "description", "properties", "required", "nullable"})
 """Parameter names that the April template silently leaves out."""

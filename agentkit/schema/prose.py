@@ -46,7 +46,7 @@ class SchemaProse:
         """The name the model is shown."""
         return self._names.get(name, name)
 
-    # --- sentences beside a declaration -----------------------------------------------------
+    # --- sentences beside a declaration ----------------------------------------------------------
 
     def sentences(self, node: Node, *, choices_shown: bool) -> Iterator[Phrase]:
         """What a node's declaration cannot hold, the default last."""
@@ -178,7 +178,7 @@ class SchemaProse:
         whole = joined(parts, " and ")
         return Phrase(whole.text, whole.facts + _structure(node))
 
-    # --- unions -----------------------------------------------------------------------------
+    # --- unions ----------------------------------------------------------------------------------
 
     def union(self, node: Node, index: int, *, declared: Node | None = None) -> Phrase:
         """The branches of a union in one sentence.
@@ -230,7 +230,7 @@ class SchemaProse:
         value = choices(branch.properties[tag], "")
         return Phrase(f"with {self.name(tag)} {value.text}: {text}", facts)
 
-    # --- a node inside a sentence -------------------------------------------------------------
+    # --- a node inside a sentence ----------------------------------------------------------------
 
     def noun(self, node: Node, depth: int = 0) -> Phrase:
         """A node as a noun: `integer 1 to 7`, `array of string`, `"a" or "b"`."""
@@ -323,7 +323,7 @@ _MANY_CHOICES: Final = 6
 _BOUNDS: Final = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
-# --- phrases ------------------------------------------------------------------------------------
+# --- phrases -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class _Reader:
             for index, child in enumerate(value):
                 self._name_places(child, f"{path}/{index}")
 
-    # --- references ---------------------------------------------------------------------------
+    # --- references ------------------------------------------------------------------------------
 
     def _reference(self, target: object, path: str, resolver: Resolver) -> Node:
         try:
@@ -148,7 +148,7 @@ class _Reader:
         self._touched = outside | (self._touched - ({key} if level == 0 else set()))
         return node
 
-    # --- one schema ---------------------------------------------------------------------------
+    # --- one schema ------------------------------------------------------------------------------
 
     def _node(self, schema: object, path: str, resolver: Resolver) -> Node:
         self._nodes += 1

@@ -22,6 +22,7 @@ from agentkit.schema.nodes import (
     conjunction,
     kind_of,
     same,
+    walk,
 )
 from agentkit.schema.read import read
 
@@ -102,11 +103,6 @@ class Shape:
             known = _views[id(schema)] = _Whole(schema).shape(_read(schema, schema))
         return known
 
-    @property
-    def root(self) -> Schema:
-        """The whole schema, where references point into."""
-        return self._whole.schema
-
     def allows(self, kind: str) -> bool:
         """Whether a value of this JSON type may stand here; a number may be an integer."""
         if self.types is None or kind in self.types:
@@ -127,6 +123,33 @@ class Shape:
             node.patterns or (node.extra is not None and not node.extra.never)
             for node in self.nodes
         )
+
+    @property
+    def names_within(self) -> tuple[frozenset[str], bool]:
+        """The names of all members that are declared here and below, however deep; and whether a
+        member of any other name may be given in one of those places.
+        """
+        return self._known("names within", self._names_within)
+
+    def _names_within(self) -> tuple[frozenset[str], bool]:
+        names: set[str] = set()
+        takes_others = False
+        looked_at = 0
+        waiting, known = list(self.nodes), set[str]()
+        for top in waiting:  # grows by the definitions at which a node was cut, each of them once
+            if top.cut and looked_at > _AT_ONCE:
+                takes_others = True  # a part that is not looked at may have any names
+                continue
+            for node in walk(self._whole.open(top)):
+                looked_at += 1
+                names.update(filter(None, node.properties))
+                takes_others |= (node.extra is not None and not node.extra.never) or (
+                    "object" in node.types and node.types != ANY_TYPE and not node.properties
+                )
+                if node.cut and node.definition not in known:
+                    known.add(node.definition)
+                    waiting.append(node)
+        return frozenset(names), takes_others
 
     @property
     def required(self) -> frozenset[str]:

@@ -39,6 +39,64 @@ from agentkit.schema.limits import wanted
 from agentkit.schema.pydantic_schema import DefinitionError
 from agentkit.schema.shape import ANYTHING
 
+Passing: TypeAlias = Literal["positional", "keyword", "each", "rest"]
+"""How a value reaches the callable: by position, by name, as `*args`, as `**kwargs`."""
+
+_PASSING: Mapping[Any, Passing] = {
+    inspect.Parameter.POSITIONAL_ONLY: "positional",
+    inspect.Parameter.POSITIONAL_OR_KEYWORD: "keyword",
+    inspect.Parameter.KEYWORD_ONLY: "keyword",
+    inspect.Parameter.VAR_POSITIONAL: "each",
+    inspect.Parameter.VAR_KEYWORD: "rest",
+}
+MISSING: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of the callable.
+
+    Attributes:
+        name: In Python.
+        key: In the arguments object; differs from `name` where a `Field(alias=…)` says so.
+        passing: How it is handed over.
+        type: Reads its values.
+        default: Where it has one; `MISSING` otherwise.
+        nullable: null is a value of its type, not merely another word for the default.
+        description: From the annotation or the docstring.
+        injected: It is not the model's to fill.
+    """
+
+    name: str
+    key: str
+    passing: Passing
+    type: JsonType
+    default: Any = MISSING
+    nullable: bool = True
+    description: str = ""
+    injected: bool = False
+
+    @property
+    def required(self) -> bool:
+        """Whether the model must give it."""
+        return self.default is MISSING
+
+    @property
+    def fallback(self) -> Any:
+        """A fresh default."""
+        if isinstance(self.default, FieldInfo):
+            return self.default.get_default(call_default_factory=True)
+        return self.default
+
+    def schema(self) -> JsonObject:
+        """Its entry in `properties`."""
+        schema = {k: v for k, v in self.type.schema.items() if k != "$defs"}
+        if self.description:
+            schema["description"] = self.description
+        if not self.required and (shown := _json_default(self)) is not MISSING:
+            schema["default"] = shown
+        return schema
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -265,21 +323,13 @@ class _Reader:
                 "define that name before the tool, at module level",
             ) from None
         except Exception as error:  # noqa: BLE001 - building a type runs its author's code
-            what, remedy = _told(error)
+            what, remedy = _reason_and_remedy(error)
             raise self.fail(
                 name,
                 f"has the type {_spelled(annotation)}, which no JSON value can be read as ({what})",
                 remedy,
             ) from None
 
-
-_PASSING: Mapping[Any, Passing] = {
-    inspect.Parameter.POSITIONAL_ONLY: "positional",
-    inspect.Parameter.POSITIONAL_OR_KEYWORD: "keyword",
-    inspect.Parameter.KEYWORD_ONLY: "keyword",
-    inspect.Parameter.VAR_POSITIONAL: "each",
-    inspect.Parameter.VAR_KEYWORD: "rest",
-}
 
 _UNPACK: tuple[Any, ...] = (Unpack, typing_extensions.Unpack)
 _ANYTHING = JsonType(TypeAdapter(Any), {}, ANYTHING, closed=True)
@@ -356,7 +406,7 @@ def _described(annotation: Any, field: FieldInfo | None) -> str:
     return ""
 
 
-def _told(error: Exception) -> tuple[str, str]:
+def _reason_and_remedy(error: Exception) -> tuple[str, str]:
     """What is wrong with a type, and what to do."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     first = lines[0].split(". ")[0].rstrip(".") if lines else type(error).__name__
@@ -377,58 +427,7 @@ def _spelled(annotation: Any) -> str:
     return annotation.__qualname__ if isinstance(annotation, type) else str(annotation)
 
 
-# --- one parameter -------------------------------------------------------------------------------
-
-Passing: TypeAlias = Literal["positional", "keyword", "each", "rest"]
-"""How a value reaches the callable: by position, by name, as `*args`, as `**kwargs`."""
-
-MISSING: Any = inspect.Parameter.empty
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of the callable.
-
-    Attributes:
-        name: In Python.
-        key: In the arguments object; differs from `name` where a `Field(alias=…)` says so.
-        passing: How it is handed over.
-        type: Reads its values.
-        default: Where it has one; `MISSING` otherwise.
-        nullable: null is a value of its type, not merely another word for the default.
-        description: From the annotation or the docstring.
-        injected: It is not the model's to fill.
-    """
-
-    name: str
-    key: str
-    passing: Passing
-    type: JsonType
-    default: Any = MISSING
-    nullable: bool = True
-    description: str = ""
-    injected: bool = False
-
-    @property
-    def required(self) -> bool:
-        """Whether the model must give it."""
-        return self.default is MISSING
-
-    @property
-    def fallback(self) -> Any:
-        """A fresh default."""
-        if isinstance(self.default, FieldInfo):
-            return self.default.get_default(call_default_factory=True)
-        return self.default
-
-    def schema(self) -> JsonObject:
-        """Its entry in `properties`."""
-        schema = {k: v for k, v in self.type.schema.items() if k != "$defs"}
-        if self.description:
-            schema["description"] = self.description
-        if not self.required and (shown := _json_default(self)) is not MISSING:
-            schema["default"] = shown
-        return schema
+# --- the schema of the arguments object ---------------------------------------------------------
 
 
 def _json_default(parameter: Parameter) -> Any:
@@ -451,7 +450,7 @@ def _json_default(parameter: Parameter) -> Any:
 
 
 def object_schema(parameters: Mapping[str, Parameter], rest: Parameter | None) -> JsonObject:
-    """The schema of the arguments object: closed, unless there is a `**kwargs`."""
+    """The schema of the arguments object, which is closed unless there is a `**kwargs`."""
     every = [*parameters.values(), *([rest] if rest else [])]
     shared = [p for p in every if "$defs" in p.type.schema]
     definitions: dict[str, Any] = {}

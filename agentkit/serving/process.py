@@ -136,7 +136,7 @@ def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
     process.wait(timeout=2 * grace + 10.0)
 
 
-# --- what is going on -----------------------------------------------------------------------------
+# --- what is going on ----------------------------------------------------------------------------
 
 
 Progress = Callable[[str], None]

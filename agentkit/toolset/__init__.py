@@ -6,7 +6,6 @@ runs a tool or does I/O.
 """
 
 from agentkit.toolset.context import RunContext, RunHandles, ToolContext, idempotency_key
-from agentkit.toolset.decorator import make_tool, tool
 from agentkit.toolset.options import (
     LABELS,
     UNLABELLED,
@@ -29,7 +28,7 @@ from agentkit.toolset.results import (
     tool_result,
 )
 from agentkit.toolset.sets import DynamicToolset, Toolset, ToolSource, combined, dynamic
-from agentkit.toolset.tool import Arguments, Tool, ValidatedCall
+from agentkit.toolset.tool import Arguments, Tool, ValidatedCall, make_tool, tool
 
 __all__ = [
     "LABELS",

@@ -20,9 +20,8 @@ from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest
 from agentkit.schema.limits import short
 from agentkit.toolset.context import RunContext
-from agentkit.toolset.decorator import make_tool
 from agentkit.toolset.options import Label, known_labels
-from agentkit.toolset.tool import Tool, ValidatedCall
+from agentkit.toolset.tool import Tool, ValidatedCall, make_tool
 
 ToolLike: TypeAlias = Tool[..., Any] | Callable[..., Any]
 Keep: TypeAlias = Callable[[Tool[..., Any]], bool]
@@ -96,7 +95,7 @@ class Toolset(ToolSource):
 
     @classmethod
     def by_name(cls, tools: Iterable[ToolLike]) -> Toolset:
-        """A set of tools that nobody has put in an order, in that of their names.
+        """A set of tools, put in the order of their names because nobody has chosen another.
 
         Tools stand at the start of every prompt, and a server's prefix cache begins there: the same
         tools in another order would share nothing.
@@ -132,7 +131,7 @@ class Toolset(ToolSource):
         """The set itself, which is the same for every run."""
         yield self
 
-    # --- calls -----------------------------------------------------------------------------
+    # --- calls -----------------------------------------------------------------------------------
 
     def validate(self, call: ToolCall) -> ValidatedCall | ToolResult:
         """A call ready to run, or the result that tells the model why it is not."""
@@ -159,7 +158,7 @@ class Toolset(ToolSource):
         text = f"Error: there is no tool {short(name)}.{guess} Tools: {listed}."
         return text if len(text) <= MAX_FEEDBACK else f"{text[: MAX_FEEDBACK - 2]}…."
 
-    # --- algebra ---------------------------------------------------------------------------
+    # --- algebra ---------------------------------------------------------------------------------
 
     def filtered(self, keep: Keep) -> Toolset:
         """Only the tools for which `keep` is true."""
@@ -246,8 +245,8 @@ def _labelled(tool: Tool[..., Any], labels: Iterable[Label] | None) -> Tool[...,
 
 
 def _unread(name: str, text: str) -> str:
-    """What the model is told of arguments that could not be taken as the JSON object they should
-    be: the reason where the text has one, the text itself where it is something else.
+    """What the model is told of arguments that are no JSON object: why they were not taken where
+    they are JSON, or else the text itself.
     """
     try:
         read_exact(text)
@@ -261,7 +260,7 @@ def _unread(name: str, text: str) -> str:
     )
 
 
-# --- sources -----------------------------------------------------------------------------------
+# --- sources -------------------------------------------------------------------------------------
 
 Tools: TypeAlias = Toolset | Iterable[ToolLike]
 Factory: TypeAlias = Callable[

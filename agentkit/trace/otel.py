@@ -132,7 +132,7 @@ class OpenTelemetryObserver:
             case _:
                 pass
 
-    # --- the run ---
+    # --- the run ---------------------------------------------------------------------------------
 
     def _begin(self, event: RunStarted) -> _Run:
         name = f"invoke_agent {self._agent}" if self._agent else "invoke_agent"
@@ -163,7 +163,7 @@ class OpenTelemetryObserver:
         run.span.end()
         otel_context.detach(run.token)
 
-    # --- model calls ---
+    # --- model calls -----------------------------------------------------------------------------
 
     def _called(self, run_id: str, run: _Run, event: ModelCalled) -> None:
         run.asked_at, run.model = None, event.model
@@ -187,7 +187,7 @@ class OpenTelemetryObserver:
             start_time=start,
         )
 
-    # --- tool calls ---
+    # --- tool calls ------------------------------------------------------------------------------
 
     def _call_started(self, run: _Run, event: ToolStarted) -> None:
         attributes = call_attributes(event.call)
@@ -217,7 +217,7 @@ def _failed(span: Span, kind: str, why: str | None = None) -> None:
     span.set_status(Status(StatusCode.ERROR, why))
 
 
-# --- the conventions' words -----------------------------------------------------------------------
+# --- the conventions' words ----------------------------------------------------------------------
 
 
 Value: TypeAlias = str | bool | int | float | Sequence[str]
@@ -293,7 +293,7 @@ def _operation(name: str, model: str, run_id: str) -> Attributes:
     }
 
 
-# --- content: only where somebody asked for it ----------------------------------------------------
+# --- content: only where somebody asked for it ---------------------------------------------------
 
 
 def call_content(call: ToolCall) -> Attributes:

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from agentkit import Agent, tool
 from agentkit.cli.app import app
 from agentkit.cli.chat import Chat
-from agentkit.cli.terminal import Person, Printer
+from agentkit.cli.person import Person
+from agentkit.cli.terminal import Printer
 from agentkit.errors import ModelConnectionError
 from agentkit.messages import load_messages, text_of
 from agentkit.policy import Policy, preset

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agentkit.context import ContextWindow, PromptForm
 from agentkit.context.previews import ask_for_less
-from agentkit.context.settings import fair_share
+from agentkit.context.window import fair_share
 from agentkit.gemma4.profiles import PROFILES
 from agentkit.messages import (
     AssistantMessage,

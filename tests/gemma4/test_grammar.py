@@ -305,6 +305,7 @@ PIECES = (
 )
 
 
+@pytest.mark.slow
 @given(
     st.one_of(
         st.text('<|">tool_cal x', max_size=30),

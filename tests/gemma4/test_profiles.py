@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from agentkit.gemma4.profiles import GENERIC, PROFILES, profile_for
+from agentkit.gemma4.profiles import GENERIC, PROBE, PROFILES, fingerprint, profile_for
 from agentkit.messages import AudioPart, ImagePart, TextPart, ToolMessage, UserMessage
+from tests.gemma4.official import needs_templates, official
 
 
 @pytest.mark.parametrize(
@@ -82,3 +83,20 @@ def test_a_message_that_the_model_cannot_take_is_named_with_models_that_can() ->
     assert PROFILES["E4B"].refused(spoken) is None
     seen = ToolMessage("call_0", "chart", (ImagePart("data:,"),))
     assert "holds image" in str(PROFILES["tiny"].refused([seen]))
+
+
+# --- the fingerprint of a template -------------------------------------------------------------
+
+
+@needs_templates
+@pytest.mark.parametrize(
+    ("name", "generation"),
+    [("large", "canonical"), ("small", "canonical-small"), ("april", "april")],
+)
+def test_each_official_template_is_recognised(name: str, generation: str) -> None:
+    tools = [tool.declaration for tool in PROBE.tools]
+    assert fingerprint(official(name, PROBE.messages, tools)) == generation
+
+
+def test_any_other_prompt_is_unknown() -> None:
+    assert fingerprint("<bos><start_of_turn>user\nping<end_of_turn>") == "unknown"

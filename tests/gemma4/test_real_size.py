@@ -16,7 +16,7 @@ from tests.gemma4.matcher import NO_XGRAMMAR, Matcher, matcher, xgrammar_python
 from tests.gemma4.walks import walked
 from tests.mcp_corpus import load
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(xgrammar_python() is None, reason=NO_XGRAMMAR)]
+pytestmark = pytest.mark.slow
 
 ONE = ToolChoice("required", max_calls=1)
 TEXTS = ["text", "text of 200", "filled text", "pattern: no space", "pattern: URL", "any JSON"]
@@ -24,6 +24,10 @@ TEXTS = ["text", "text of 200", "filled text", "pattern: no space", "pattern: UR
 
 @pytest.fixture(scope="module")
 def process() -> Generator[Matcher]:
+    if (
+        xgrammar_python() is None
+    ):  # asked here, since it starts a process: collecting is to be quick
+        pytest.skip(NO_XGRAMMAR)
     with matcher() as started:
         yield started
 
@@ -66,7 +70,7 @@ def test_random_walks_end_in_valid_calls(at: int, process: Matcher) -> None:
 
 def test_every_tool_of_the_corpus_has_a_grammar_and_a_report() -> None:
     tools = load()
-    assert len({tool.name for tool in tools}) == len(tools) >= 60
+    assert len({tool.name for tool in tools}) == len(tools)
     for definition in tools:
         assert compile_tool(lower(definition)).name == definition.name
         assert example(definition.parameters) is not None

@@ -97,7 +97,6 @@ def readings(text: str, schema: dict[str, Any] = SCHEMA) -> list[dict[str, Any]]
         ("urgent:True}", {"urgent": True}),
         ("urgent:FALSE,n:1}", {"urgent": False, "n": 1}),
         ("maybe:None}", {"maybe": None}),
-        ("n:007}", {"n": 7}),
         ("share:+.5}", {"share": 0.5}),
         # two at once
         ("to:annQn:5}", {"to": "ann", "n": 5}),
@@ -165,6 +164,12 @@ def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
         "to:None}",  # a text has no null
         "n:x}",
         "n:5.5}",
+        "n:007}",  # an octal number, or a code
+        "to:`ann`}",  # quotes of yet another language
+        "to:“ann”}",
+        "to:“annQ}",
+        "maybe:undefined}",  # a constant of yet another language
+        "tags:['it''s']}",  # a quote that is doubled, or two texts without their comma
         "level:'middle'}",
         "other:1}",
         "to:QannQ,to:QbobQ}",

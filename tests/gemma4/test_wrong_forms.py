@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentkit.gemma4.wrong_forms import is_blank, wrong_form
+from agentkit.gemma4.wrong_forms import is_blank, resolve_name, split_reasoning, wrong_form
 
 NAMES = ("find", "get_weather")
 
@@ -48,6 +48,17 @@ CALLS = [
     "Tool call: find\n{\n  query: x\n}",
     "name: find\narguments:\n  query: x",
     " \n call:find{query:x} <turn|>",
+    '`find(query="x")`',
+    '**call:find{query:"x"}**',
+    'find.invoke({"query": "x"})',
+    "Action: find[x]",
+    '{"tool_code": "print(find(1))"}',
+    '{"tool_uses": [{"recipient_name": "functions.find", "parameters": {}}]}',
+    'multi_tool_use.parallel({"tool_uses": []})',
+    '"{\\"name\\": \\"find\\", \\"arguments\\": {}}"',
+    '<tools>{"name": "find"}</tools>',
+    "<use_mcp_tool><tool_name>find</tool_name></use_mcp_tool>",
+    "<|start|>assistant<|channel|>commentary to=functions.find<|message|>{}<|call|>",
 ]
 
 
@@ -102,6 +113,9 @@ def test_without_tools_no_text_is_a_call() -> None:
         '<|tool_response>response:find{value:<|"|>x<|"|>}',
         "\u2800\u3164",
         "\u00ad\x07",
+        "<end_of_turn>",
+        "<start_of_turn>model\n",
+        "<|im_end|></s>",
     ],
 )
 def test_what_shows_nothing_is_blank(text: str) -> None:
@@ -113,3 +127,64 @@ def test_what_shows_nothing_is_blank(text: str) -> None:
 )
 def test_what_shows_something_is_not(text: str) -> None:
     assert not is_blank(text)
+
+
+# --- names of tools ----------------------------------------------------------------------------
+
+
+KNOWN = ("list_files", "delete", "get-weather", "calendar_add", "readIt", "read_it")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("delete", "delete"),
+        (" delete() ", "delete"),
+        ('"delete"', "delete"),
+        ("Delete", "delete"),
+        ("listFiles", "list_files"),
+        ("list-files", "list_files"),
+        ("get_weather", "get-weather"),
+        ("functions.delete", "delete"),
+        ("tool:delete", "delete"),
+        ("google:tool:listFiles", "list_files"),
+        ("default_api.delete", "delete"),
+        ("calendar.add", "calendar_add"),  # its set's own prefix
+    ],
+)
+def test_a_name_in_another_spelling_is_known(written: str, meant: str) -> None:
+    assert resolve_name(written, KNOWN) == meant
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["calendar.delete", "delete_all", "github/delete", "os.delete", "READIT", "", "tool:"],
+)
+def test_a_name_that_may_mean_another_tool_is_not(written: str) -> None:
+    assert resolve_name(written, KNOWN) is None
+
+
+# --- reasoning that stands in the text ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "rest"),
+    [
+        ("<|channel>thought\nhm<channel|>Yes.", "hm", "Yes."),
+        ("Yes. <|channel>thought\nhm<channel|>No.", "hm", "Yes. No."),
+        ("<|channel>thought\na<channel|>b<|channel>c<channel|>d", "a\nc", "bd"),
+        ("<|channel>thought\nnever closed", "never closed", ""),
+        ("thought\nhm<channel|>Yes.", "hm", "Yes."),
+        ("thought\nYes.", "", "Yes."),
+        ("a thought\nYes.", "", "a thought\nYes."),
+        ("`<|channel>` opens a thought.", "", "`<|channel>` opens a thought."),
+        (
+            "```\n<|channel>thought\nhm<channel|>\n```",
+            "",
+            "```\n<|channel>thought\nhm<channel|>\n```",
+        ),
+        ("Yes.", "", "Yes."),
+    ],
+)
+def test_thoughts_are_taken_out_of_a_text(text: str, thought: str, rest: str) -> None:
+    assert split_reasoning(text) == (thought, rest)

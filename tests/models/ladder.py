@@ -10,7 +10,7 @@ import httpx2
 
 from agentkit import VLLMModel
 from agentkit.messages import Control
-from agentkit.models.control import forced_code
+from agentkit.models.calls import forced_code
 
 RUNGS: Final[tuple[Control, ...]] = ("grammar", "tool_choice", "json_schema", "free")
 

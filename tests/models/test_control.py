@@ -9,7 +9,7 @@ from agentkit import Limits, ModelSettings, tool
 from agentkit.agent import Agent
 from agentkit.events import ModelCalled
 from agentkit.messages import Control, ToolChoice
-from agentkit.models.control import is_probe
+from agentkit.models.calls import is_probe
 from tests.models.ladder import RUNGS, LadderServer
 
 pytestmark = pytest.mark.anyio

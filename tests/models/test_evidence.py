@@ -16,7 +16,7 @@ from agentkit.messages import (
     ToolCall,
     ToolDefinition,
 )
-from agentkit.models.evidence import Evidence, believed, in_reasoning, may_hold_calls
+from agentkit.models.calls import Evidence, believed, in_reasoning, may_hold_calls
 from agentkit.wire import Reply
 from tests.gemma4.replies import tokenize
 

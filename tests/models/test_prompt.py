@@ -27,7 +27,7 @@ from agentkit.messages import (
     ToolMessage,
     UserMessage,
 )
-from agentkit.models.control import PROBE, forced_code
+from agentkit.models.calls import PROBE, forced_code
 from agentkit.models.embedded.decoder import BUNDLED
 from tests.context.driving import TOKENIZER, tokens
 from tests.gemma4.official import TEMPLATES, compiled, needs_templates

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import httpx2
 
-from agentkit.models.control import is_probe
+from agentkit.models.calls import is_probe
 from tests.reading.as_vllm import Read, read_as_vllm
 from tests.reading.schemas import JsonObject
 from tests.reading.tokens import (

@@ -94,6 +94,55 @@ def test_unions_of_each_other_are_read_in_bounded_time() -> None:
     assert time.thread_time() - started < 5  # without bounds it takes hours
 
 
+def test_the_names_within_a_schema_are_those_of_members_however_deep() -> None:
+    tree = {
+        "type": "object",
+        "properties": {"leaf": {"type": "string"}, "children": {"items": {"$ref": "#/$defs/Tree"}}},
+        "additionalProperties": False,
+    }
+    schema: dict[str, Any] = {
+        "properties": {
+            "root": {"$ref": "#/$defs/Tree"},
+            "properties": {"type": "object", "properties": {"type": {"type": "string"}}},
+            "either": {"anyOf": [{"properties": {"one": {}}}, {"properties": {"two": {}}}]},
+        },
+        "$defs": {"Tree": tree},
+    }
+    names, takes_others = Shape.of(schema).names_within
+    assert names == {"root", "leaf", "children", "properties", "type", "either", "one", "two"}
+    assert not takes_others
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"type": "object"},
+        {"type": ["object", "null"]},
+        {"properties": {"b": {}}, "additionalProperties": {"type": "string"}},
+        {"properties": {"b": {}}, "additionalProperties": True},
+    ],
+)
+def test_one_place_of_a_schema_that_takes_members_of_any_name_is_told(place: object) -> None:
+    assert Shape.of({"properties": {"a": {"items": place}}}).names_within[1]
+
+
+def test_a_part_of_a_large_schema_that_is_not_looked_at_may_have_any_names() -> None:
+    definitions = {
+        f"D{n}": {
+            "type": "object",
+            "properties": {
+                f"p{n}_{k}": {"$ref": f"#/$defs/D{(7 * n + 3 * k) % 99}"} for k in range(6)
+            },
+        }
+        for n in range(99)
+    }
+    schema = {"properties": {"a": {"$ref": "#/$defs/D1"}}, "$defs": definitions}
+    started = time.process_time()
+    names, takes_others = Shape.of(schema).names_within
+    assert (takes_others, "p1_0" in names) == (True, True)
+    assert time.process_time() - started < 5
+
+
 def test_anchors_and_keywords_beside_a_reference_are_read() -> None:
     definition = {"$anchor": "count", "type": "integer"}
     schema = {

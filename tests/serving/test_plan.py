@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from agentkit.errors import ServerNotReadyError
 from agentkit.gemma4.profiles import PROFILES
-from agentkit.serving.plan import REQUIRED_FLAGS, ServeOptions, ServePlan, plan
+from agentkit.serving.plan import (
+    OLDEST_VLLM,
+    REQUIRED_FLAGS,
+    TESTED_VLLM,
+    ServeOptions,
+    ServePlan,
+    api_program,
+    plan,
+)
 
 MODELS = {
     "E2B": "google/gemma-4-E2B-it",
@@ -184,3 +193,34 @@ def test_a_compose_file_holds_the_same_arguments() -> None:
     for word in made.command[3:]:
         assert word in words or word == made.command[made.command.index("--host") + 1]
     assert "              count: 2" in lines
+
+
+# --- the vLLM that is tested -------------------------------------------------------------------
+
+
+REPO = Path(__file__).parents[2]
+
+
+def test_the_extra_asks_for_the_supported_range() -> None:
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    (requirement,) = project["optional-dependencies"]["vllm"]
+    assert requirement.startswith(f"vllm>={OLDEST_VLLM};")
+
+
+def test_the_readme_states_the_supported_range_and_the_flags() -> None:
+    readme = (REPO / "README.md").read_text()
+    assert f"vLLM {OLDEST_VLLM} or newer" in readme
+    assert TESTED_VLLM.removesuffix(".0") in readme
+    for parser in ("--tool-call-parser gemma4", "--reasoning-parser gemma4"):
+        assert parser in readme
+        assert parser in " ".join(REQUIRED_FLAGS)
+
+
+def test_the_tested_version_is_in_the_supported_range() -> None:
+    oldest = [int(part) for part in OLDEST_VLLM.split(".")]
+    assert [int(part) for part in TESTED_VLLM.split(".")] >= oldest
+
+
+def test_the_cpu_build_is_started_by_its_module() -> None:
+    program = " ".join(api_program(Path("python")))
+    assert program == "python -m vllm.entrypoints.openai.api_server --model"

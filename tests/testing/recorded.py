@@ -19,7 +19,7 @@ import httpx2
 
 from agentkit import Agent, Timeouts, VLLMModel
 from agentkit.events import Event, RunResult, StepRestarted
-from agentkit.models.control import is_probe
+from agentkit.models.calls import is_probe
 from agentkit.testing import Delivery, FaultServer, say
 from agentkit.toolset import Tool, tool
 

@@ -115,6 +115,7 @@ def test_what_is_no_command_is_refused(tmp_path: Path, command: str) -> None:
 # --- ends --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_started(tmp_path: Path) -> None:
     text = answer(tmp_path, "echo begun; setsid sleep 4321 & sleep 4321", seconds=1)
     assert text.startswith("stopped: it ran longer than 1 second (1.")
@@ -141,6 +142,7 @@ async def test_when_a_cancelled_call_is_over_no_process_is_left(tmp_path: Path) 
     assert processes("sleep 4323") == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_commands_over_one_project_run_one_after_the_other(tmp_path: Path) -> None:
     run = Shell(tmp_path).get("run_command")

@@ -153,6 +153,38 @@ def test_reasons_that_mean_what_they_say_are_kept(reason: FinishReason) -> None:
     assert response_of(chunk({"content": "x"}, reason)).finish_reason == reason
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter", "abort"])
+def test_a_plain_end_behind_a_reason_does_not_take_it_back(reason: str) -> None:
+    decoder = decoder_of(*call_chunks(("read", {"path": "a.py"}))[:-2], chunk({}, reason))
+    decoder.feed(json.dumps(chunk({}, "stop")).encode())
+    assert decoder.reply.finish == reason
+
+
+def test_a_choice_whose_place_is_left_out_now_and_then_is_one_choice() -> None:
+    first, second = chunk({"content": "a"}), chunk({"content": "b"}, "stop")
+    del first["choices"][0]["index"]
+    assert response_of(first, second).message.content == "ab"
+
+
+@pytest.mark.parametrize("ids", [("", ""), ("a", "a")])
+def test_what_may_be_a_name_in_two_pieces_is_no_call(ids: tuple[str, str]) -> None:
+    pieces = [
+        chunk({"tool_calls": [{"index": 0, "id": i, "function": {"name": n, "arguments": a}}]})
+        for i, n, a in zip(ids, ("look", "look_up"), ("", "{}"), strict=True)
+    ]
+    calls = response_of(*pieces, chunk({}, "tool_calls")).message.tool_calls
+    assert [call.malformed is None for call in calls] == [False, False]
+
+
+def test_a_refusal_is_what_the_model_said() -> None:
+    assert response_of(chunk({"refusal": "I can not."}, "stop")).message.content == "I can not."
+
+
+def test_arguments_that_are_no_object_make_a_malformed_call() -> None:
+    call = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": [1]}}]}
+    assert response_of(chunk(call, "tool_calls")).message.tool_calls[0].malformed == "[1]"
+
+
 def ended(finish: str, *, produced: int, last: int | None, calls: bool = True) -> FinishReason:
     pieces = call_chunks(("read", {"path": "a.py"}))[:-2] if calls else [chunk({"content": "x"})]
     end = chunk({}, finish)

@@ -60,8 +60,10 @@ class Root:
         return root if isinstance(root, Root) else cls(root)
 
     def __del__(self) -> None:
-        with suppress(AttributeError, OSError):
+        try:  # noqa: SIM105 - when Python ends, `suppress` can be gone before the last root is
             os.close(self._fd)
+        except (AttributeError, OSError):
+            pass
 
     @property
     def descriptor(self) -> int:

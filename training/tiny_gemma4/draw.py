@@ -78,12 +78,14 @@ def _heldout_phrasings() -> frozenset[str]:
     )
 
 
+@cache
+def _banned_words() -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _banned()))})(?!\w)")
+
+
 def mentions_heldout(text: str) -> bool:
     """Whether a text holds a held-out name, path or text as a word of its own."""
-    return any(
-        name in text and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
-        for name in _banned()
-    )
+    return _banned_words().search(text) is not None
 
 
 @cache
@@ -92,9 +94,11 @@ def _library_lines() -> list[str]:
     root = Path(sysconfig.get_path("stdlib"))
     lines: list[str] = []
     for path in sorted(root.glob("*.py")):
-        for line in path.read_text(encoding="utf-8", errors="ignore").splitlines():
+        source = path.read_text(encoding="utf-8", errors="ignore")
+        clean = not any(name in source for name in _banned())  # most files are; it is seen at once
+        for line in source.splitlines():
             text = line.rstrip()
-            if 3 < len(text) <= 110 and text.isascii() and not mentions_heldout(text):
+            if 3 < len(text) <= 110 and text.isascii() and (clean or not mentions_heldout(text)):
                 lines.append(text)
     return lines
 

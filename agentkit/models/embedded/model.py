@@ -37,6 +37,7 @@ from agentkit.messages import (
     next_call_number,
 )
 from agentkit.models.base import CountsPrompts, Model
+from agentkit.models.calls import Evidence, in_reasoning, of_parsed
 from agentkit.models.embedded.decoder import (
     BUNDLED,
     Decoder,
@@ -48,7 +49,6 @@ from agentkit.models.embedded.decoder import (
     control_literals,
     token_bytes,
 )
-from agentkit.models.evidence import Evidence, in_reasoning, of_parsed
 from agentkit.wire import Reply
 
 _Number = TypeVar("_Number", int, float)
@@ -165,7 +165,7 @@ class EmbeddedModel:
             )
         return prompt
 
-    # --- decoding ------------------------------------------------------------------------------
+    # --- decoding --------------------------------------------------------------------------------
 
     async def _tokens(
         self, known: Prefix, reply: Reply, request: ModelRequest

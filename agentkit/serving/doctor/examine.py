@@ -29,7 +29,7 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.messages import JsonObject
-from agentkit.models.control import is_away
+from agentkit.models.calls import is_away
 from agentkit.models.server import Server
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.serving.doctor import identity, passage, replies
@@ -253,7 +253,7 @@ async def _again_if_away(find: Callable[[], Awaitable[T]]) -> T:
     return await find()
 
 
-# --- this machine ---------------------------------------------------------------------------------
+# --- this machine --------------------------------------------------------------------------------
 
 
 _GIB: Final = 1 << 30

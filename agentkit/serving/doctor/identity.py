@@ -107,7 +107,7 @@ async def window(subject: Subject) -> Finding:
     return passed(f"{tokens:,} tokens")
 
 
-# --- what it makes of messages --------------------------------------------------------------------
+# --- what it makes of messages -------------------------------------------------------------------
 
 
 _NOT_TOLD = "the server does not show its prompts (/tokenize, /detokenize)"

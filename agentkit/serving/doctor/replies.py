@@ -5,7 +5,7 @@ from __future__ import annotations
 from agentkit.errors import ModelStatusError, ServerNotReadyError
 from agentkit.gemma4.tokens import CHANNEL_CLOSE, CHANNEL_OPEN
 from agentkit.messages import JsonObject, ToolChoice, ToolDefinition
-from agentkit.models.control import LOST, is_away
+from agentkit.models.calls import LOST, is_away
 from agentkit.serving.doctor.subject import (
     CITY,
     NATIVE_BIAS,

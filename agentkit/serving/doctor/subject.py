@@ -30,7 +30,7 @@ from agentkit.messages import (
     ToolDefinition,
     UserMessage,
 )
-from agentkit.models.control import is_away
+from agentkit.models.calls import is_away
 from agentkit.models.server import Server
 from agentkit.models.transport import Transport
 from agentkit.stream import DONE
@@ -83,7 +83,7 @@ def failed(says: str, remedy: str) -> Finding:
     return Finding("fail", says, remedy)
 
 
-# --- what is asked --------------------------------------------------------------------------------
+# --- what is asked -------------------------------------------------------------------------------
 
 _CHAT: Final = "/v1/chat/completions"
 _ATTEMPTS: Final = 6

@@ -21,10 +21,10 @@ from agentkit.testing.faults.fault import ChangeDelivery, ChangeReply, Damaged, 
 from agentkit.testing.faults.served import Served, ServedCall, native_call, served
 from agentkit.testing.scripted import Reply
 
-# --- of the model ---------------------------------------------------------------------------------
+# --- of the model --------------------------------------------------------------------------------
 
 
-# --- ways to spoil a reply ------------------------------------------------------------------------
+# --- ways to spoil a reply -----------------------------------------------------------------------
 
 
 def _names(change: Callable[[str], str]) -> ChangeReply:
@@ -66,7 +66,7 @@ def _native_calls(reply: Served) -> str:
     return "".join(native_call(call) or "" for call in reply.calls)
 
 
-# --- arguments ------------------------------------------------------------------------------------
+# --- arguments -----------------------------------------------------------------------------------
 
 
 def _garble(reply: Served) -> Served:
@@ -97,7 +97,7 @@ def _renamed(arguments: JsonObject) -> JsonObject:
     return {f"{name}_value": value, **dict(rest)}
 
 
-# --- cuts -----------------------------------------------------------------------------------------
+# --- cuts ----------------------------------------------------------------------------------------
 
 
 def _cut_last(place: Callable[[ServedCall], tuple[ServedCall, str]]) -> ChangeReply:
@@ -358,7 +358,7 @@ MODEL_FAULTS: Final = (
 )
 
 
-# --- of the server and the wire -------------------------------------------------------------------
+# --- of the server and the wire ------------------------------------------------------------------
 
 
 _PAGE: Final = b"<html><head><title>502</title></head><body><h1>Bad Gateway</h1></body></html>"
@@ -501,7 +501,7 @@ SERVER_FAULTS: Final = (
 )
 
 
-# --- all by name ----------------------------------------------------------------------------------
+# --- all by name ---------------------------------------------------------------------------------
 
 
 FAULTS: Mapping[str, Fault] = MappingProxyType({f.name: f for f in MODEL_FAULTS + SERVER_FAULTS})

@@ -87,7 +87,7 @@ def served(reply: Reply) -> Served:
     )
 
 
-# --- tokens ---------------------------------------------------------------------------------------
+# --- tokens --------------------------------------------------------------------------------------
 
 
 def tokenize(text: str) -> list[int]:
@@ -138,7 +138,7 @@ def native_call(call: ServedCall) -> str | None:
     return render_call(call.name, arguments) if isinstance(arguments, dict) else None
 
 
-# --- the wire -------------------------------------------------------------------------------------
+# --- the wire ------------------------------------------------------------------------------------
 
 
 def encode(reply: Served, request: JsonObject, *, model: str, number: int) -> list[bytes]:

@@ -22,7 +22,7 @@ from io import BufferedReader
 from typing import Any, Final, TypeAlias
 
 from agentkit.messages import JsonObject
-from agentkit.models.control import PROBE, forced_code, is_probe
+from agentkit.models.calls import PROBE, forced_code, is_probe
 from agentkit.testing.faults.catalogue import find_fault
 from agentkit.testing.faults.fault import Damaged, Delivery, Fault
 from agentkit.testing.faults.served import (
@@ -147,7 +147,7 @@ class FaultServer:
         """Waits until a server that restarts takes connections again, so many seconds at most."""
         return self._listening.wait(timeout)
 
-    # --- life ----------------------------------------------------------------------------------
+    # --- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Listens on a free port of 127.0.0.1."""
@@ -224,7 +224,7 @@ class FaultServer:
             with self._lock:
                 self._links.discard(link)
 
-    # --- requests ------------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------
 
     def _exchange(self, request: _Request, link: socket.socket) -> bool:
         if request.path != "/v1/chat/completions":
@@ -349,7 +349,7 @@ def _read(reader: BufferedReader) -> _Request | None:
     return None
 
 
-# --- the wire -------------------------------------------------------------------------------------
+# --- the wire ------------------------------------------------------------------------------------
 
 
 def deliver(delivery: Delivery, link: socket.socket, closing: threading.Event) -> bool:

@@ -331,7 +331,7 @@ LEAKS: Final = (
 CALL_SCENARIOS: Final = NAMES + ARGUMENTS + TWINS + LEAKS
 
 
-# --- replies --------------------------------------------------------------------------------------
+# --- replies -------------------------------------------------------------------------------------
 
 _CUTS: Final = (
     ("cut_in_name", "max_tokens runs out in a call's name"),

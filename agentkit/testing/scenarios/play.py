@@ -139,7 +139,10 @@ class _Stage:
         scenario, outcome = self.scenario, self.outcome
         server = FaultServer(scenario.script, then=scenario.afterwards, first=scenario.first)
         server.takes_grammar = scenario.grammar
-        async with server, self._model(server) as model:
+        async with (
+            server,
+            VLLMModel(server.url, stream=self.stream, timeouts=self.timeouts) as model,
+        ):
             started = anyio.current_time()
             with self.scope:
                 await self._run(model)
@@ -152,9 +155,6 @@ class _Stage:
                 outcome.explanation = self.result.explanation
             outcome.problems = [*self._surprises(), *await self._damage(server, model)]
         return outcome
-
-    def _model(self, server: FaultServer) -> VLLMModel:
-        return VLLMModel(server.url, stream=self.stream, timeouts=self.timeouts)
 
     async def _run(self, model: VLLMModel) -> None:
         scenario = self.scenario
@@ -194,7 +194,7 @@ class _Stage:
         if type(event).__name__ == self.scenario.cancel:
             self.scope.cancel()
 
-    # --- what is wrong -------------------------------------------------------------------------
+    # --- what is wrong ---------------------------------------------------------------------------
 
     def _surprises(self) -> list[str]:
         """What is not as the table has it."""
@@ -217,9 +217,8 @@ class _Stage:
     async def _damage(self, server: FaultServer, model: VLLMModel) -> list[str]:
         """What is wrong whatever the ending is."""
         problems = [p for body in server.requests for p in request_problems(body)]
-        problems += [
-            f"a request of {n:,} bytes" for n in map(_size, server.requests) if n > _BIGGEST_REQUEST
-        ]
+        sizes = (len(str(body)) for body in server.requests)
+        problems += [f"a request of {n:,} bytes" for n in sizes if n > _BIGGEST_REQUEST]
         if self.result is None:
             return [*problems, "no RunFinished"]
         problems += history_problems(self.result.messages)
@@ -247,15 +246,11 @@ class _Stage:
         return problems
 
 
-def _size(body: JsonObject) -> int:
-    return len(str(body))
-
-
 def _short(ran: tuple[str, ...]) -> str:
     return ", ".join(entry if len(entry) < 60 else f"{entry[:57]}..." for entry in ran) or "nothing"
 
 
-# --- cancelling at the n-th await -----------------------------------------------------------------
+# --- cancelling at the n-th await ----------------------------------------------------------------
 
 
 @coroutine
@@ -283,7 +278,7 @@ def cancelled_at(
             error = thrown
 
 
-# --- what must hold however bad the day was -------------------------------------------------------
+# --- what must hold however bad the day was ------------------------------------------------------
 
 
 def history_problems(messages: Sequence[Message]) -> list[str]:

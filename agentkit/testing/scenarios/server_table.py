@@ -181,7 +181,7 @@ ENDED: Final = (
 TOOL_SCENARIOS: Final = TOOLS + ENDED
 
 
-# --- the server and the wire ----------------------------------------------------------------------
+# --- the server and the wire ---------------------------------------------------------------------
 
 _HASTY: Final = Timeouts(connect=5, first_event=1, idle=1, total=15, retry=8)
 """Clocks of a run that meets silence and gets over it."""

@@ -32,7 +32,7 @@ from agentkit.trace.recording import Asked, Part, Step, ToolRun
 from agentkit.wording import moment, pluralize
 
 _OPEN_ALL = 12
-"""Steps that a page shows opened; of more it shows the list."""
+"""Most steps that a page shows unfolded; with more of them it shows the list."""
 
 
 def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
@@ -148,7 +148,7 @@ def _resource(name: str) -> str:
     return (files("agentkit.trace.page") / name).read_text("utf-8")
 
 
-# --- pictures -------------------------------------------------------------------------------------
+# --- pictures ------------------------------------------------------------------------------------
 
 
 _WIDTH = 1000.0
@@ -168,7 +168,7 @@ class Placed:
 
     @property
     def first(self) -> bool:
-        """Whether the run began with it."""
+        """Whether it is the step that the run began with."""
         return self.anchor == "s1"
 
 
@@ -311,7 +311,7 @@ def _column(each: Placed, x: float, width: float, most: int) -> Html:
     return el("a", *boxes, href=f"#{each.anchor}")
 
 
-# --- one step -------------------------------------------------------------------------------------
+# --- one step ------------------------------------------------------------------------------------
 
 
 _SHORT = 160
@@ -421,7 +421,7 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
         yield _call(ran)
 
 
-# --- what was sent --------------------------------------------------------------------------------
+# --- what was sent -------------------------------------------------------------------------------
 
 
 def _sent(asked: Asked, *, whole: bool) -> Html:
@@ -478,7 +478,7 @@ def _content(content: Content) -> str:
 
 
 def _wire(step: Step) -> Iterator[Html]:
-    """What went to the server and what came back, as they were."""
+    """What went to the server and what came back, without any reading of it."""
     for number, sent in enumerate(step.sent):
         new = {"messages": sent.messages, **sent.fields}
         parts = [el("h3", "sent, as far as it is new"), el("pre", json_of(new))]
@@ -503,7 +503,7 @@ def _interrupted(cut: ReplyInterrupted) -> Html:
     )
 
 
-# --- what came ------------------------------------------------------------------------------------
+# --- what came -----------------------------------------------------------------------------------
 
 
 def _reply(asked: Asked) -> Iterator[Html]:

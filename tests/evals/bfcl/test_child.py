@@ -37,6 +37,7 @@ async def tried(code: str, scratch: str) -> dict[str, object]:
         child.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "refused"),
     [

@@ -12,7 +12,7 @@ import httpx2
 from agentkit.gemma4 import tokens
 from agentkit.gemma4.render import Generation, render
 from agentkit.messages import load_messages
-from agentkit.models.control import PROBE, forced_code
+from agentkit.models.calls import PROBE, forced_code
 from agentkit.testing.faults.served import Served, ServedCall, detokenize, encode, tokenize
 from tests.serving.doctor.planted import CHAT, Json, Planted
 from tests.virtual import Script

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.models.evidence import Repeats
+from agentkit.policy.guard import Repeats
 from tests.context.driving import TOKENIZER
 from tests.live.checkpoint import REPO
 

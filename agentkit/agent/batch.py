@@ -1,19 +1,16 @@
-"""Where runs are at work: as a task of their own, in an event loop of their own, many at once.
+"""Many runs at once: one for each input, at most so many at work.
 
-In: what begins a run. Out: its result, or what it raised. Nothing here looks at what a run does.
+In: the inputs, and what begins a run. Out: the results, in the order of the inputs. Nothing here
+looks at what a run does.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import anyio
-from anyio.from_thread import start_blocking_portal
 
 from agentkit.agent.options import Cancellation, RunOptions, check_input
 from agentkit.errors import AgentKitError
@@ -21,75 +18,6 @@ from agentkit.events import OutputT, RunResult
 from agentkit.messages import Content
 
 T = TypeVar("T")
-
-# --- a task of its own ---------------------------------------------------------------------------
-
-
-class Detached(Generic[T]):
-    """A running call and its outcome, on asyncio or trio.
-
-    A task group must not be open across a `yield`: who iterates a stream may leave it at any point
-    and from any task. So a streamed run is a task of its own, held by this handle, which ends it.
-
-    Args:
-        call: What to run, in a copy of the starter's context.
-        finished: Called when it has ended, however it did.
-    """
-
-    def __init__(self, call: Callable[[], Awaitable[T]], finished: Callable[[], object]) -> None:
-        self._call = call
-        self._finished = finished
-        self._scope = anyio.CancelScope()
-        self._done = anyio.Event()
-        self._value: list[T] = []
-        self._error: BaseException | None = None
-        trio = sys.modules.get("trio")
-        if trio is not None and trio.lowlevel.in_trio_run():
-            copy = contextvars.copy_context()
-            trio.lowlevel.spawn_system_task(self._run, context=copy)
-        else:  # asyncio keeps no strong reference to its tasks
-            self._task = asyncio.get_running_loop().create_task(self._run())
-
-    async def _run(self) -> None:
-        try:
-            with self._scope:
-                self._value.append(await self._call())
-        except BaseException as error:
-            self._error = error
-            if not isinstance(error, Exception):
-                raise
-        finally:
-            self._finished()
-            self._done.set()
-
-    def result(self) -> T:
-        """What it returned, or raises what it raised; to be asked when it has ended."""
-        if self._error is not None:
-            raise self._error
-        return self._value[0]
-
-    async def end(self) -> None:
-        """Cancels it if it still runs, and waits until it has ended."""
-        self._scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._done.wait()
-
-
-# --- an event loop of its own --------------------------------------------------------------------
-
-
-def in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
-    """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
-    try:
-        anyio.get_current_task()
-    except (RuntimeError, anyio.NoEventLoopError):
-        return anyio.run(main)
-    # Ctrl-C leaves the block, which cancels the run and waits until it has ended.
-    with start_blocking_portal(name="agentkit-run-sync") as portal:
-        return portal.call(main)
-
-
-# --- many at once --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +50,7 @@ async def run_all(
     A run whose model fails does not end the others: its result says `error` and why.
 
     Args:
-        start: Begins a run, or goes on with it if it is recorded.
+        start: A function that begins a run, or goes on with it if it is recorded.
         inputs: What the user says, for each run.
         options: What every run is given; a `run_id` names the batch, and each run has its place
             behind it.
@@ -151,17 +79,12 @@ async def run_all(
             # One that came before the run began, from the instructions for instance, has none.
             return error.result or RunResult("", "error", (), run_id=run_id, explanation=str(error))
 
-    waiting = iter(enumerate(todo))
+    async def work(position: int, task: tuple[Content, RunOptions[Any]]) -> None:
+        result = results[position] = await one(*task)
+        if on_progress is not None:
+            on_progress(BatchProgress(position, result, len(results), len(todo)))
 
-    async def worker() -> None:
-        for position, task in waiting:
-            result = results[position] = await one(*task)
-            if on_progress is not None:
-                on_progress(BatchProgress(position, result, len(results), len(todo)))
-
-    async with anyio.create_task_group() as group:
-        for _ in range(min(concurrency, len(todo))):
-            group.start_soon(worker)
+    await at_once(concurrency, todo, work)
     return [results[position] for position in sorted(results)]
 
 
@@ -186,3 +109,18 @@ def _tasks(
         (content, {**options, "deps": own, "run_id": batch and f"{batch}-{position:06}"})
         for position, (content, own) in enumerate(zip(todo, deps, strict=True))
     ]
+
+
+async def at_once(
+    most: int, items: Sequence[T], work: Callable[[int, T], Awaitable[object]]
+) -> None:
+    """Works on all items, each with its position, at most so many at the same time."""
+    waiting = iter(enumerate(items))
+
+    async def worker() -> None:
+        for position, item in waiting:
+            await work(position, item)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(min(most, len(items))):
+            group.start_soon(worker)

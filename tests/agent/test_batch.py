@@ -19,7 +19,7 @@ from agentkit import (
     tool,
 )
 from agentkit.agent import BatchProgress
-from agentkit.agent.concurrency import Detached
+from agentkit.agent.run import Detached
 from agentkit.messages import ModelRequest, UserMessage, text_of
 from agentkit.testing import Reply, ScriptedModel, call, say
 from tests.agent.batches import kill_and_resume

@@ -1,0 +1,95 @@
+"""What every command needs of its surroundings before it begins: output that takes any character,
+and a file for what is logged.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import logging
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from agentkit.trace import runs_directory
+from agentkit.trace.library import open_private
+
+_SPELLED: Final = str.maketrans(
+    {
+        "→": "->",
+        "←": "<-",
+        "↻": "retry:",
+        "⚒": "*",
+        "▤": "#",
+        "⋮": ":",
+        "│": "|",
+        "─": "-",
+        "…": "...",
+        "·": "-",
+        "—": "-",
+        "\u2019": "'",
+        "\u2018": "'",
+        "\u201c": '"',
+        "\u201d": '"',
+        "\u203a": ">",
+        "�": "?",
+    }
+)
+"""What our own marks, and the commonest of models, look like where there is only ASCII."""
+
+
+def take_any_character() -> None:
+    """Makes standard output and error take every character, whatever their encoding: what it does
+    not have is spelled, as JSON would spell it.
+    """
+    codecs.register_error("agentkit", _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="agentkit")
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(map(_spelling, text)), error.end
+
+
+def _spelling(character: str) -> str:
+    """In ASCII: the mark's like, or UTF-16 units as in JSON."""
+    ours = character.translate(_SPELLED)
+    if ours.isascii():
+        return ours
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+_LARGEST_LOG = 1_000_000  # bytes
+
+
+def log_to_file() -> Path | None:
+    """Sends what agentkit logs to `agentkit.log` beside the folder of runs, and not to the screen;
+    None where no runs are kept, or the file cannot be written.
+
+    A traceback is of use to whoever looks for a fault, and in the way of everybody else.
+    """
+    logger = logging.getLogger("agentkit")
+    if logger.handlers:  # a program that calls the command has its own
+        return None
+    logger.propagate = False
+    logger.addHandler(logging.NullHandler())
+    if (runs := runs_directory()) is None:
+        return None
+    file = runs.parent / "agentkit.log"
+    with suppress(OSError):
+        runs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if file.exists() and file.stat().st_size > _LARGEST_LOG:
+            os.replace(file, file.with_name("agentkit.log.1"))
+        raw = open_private(file)
+        handler = logging.StreamHandler(io.TextIOWrapper(raw, "utf-8", errors="backslashreplace"))
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        return file
+    return None

@@ -1,0 +1,78 @@
+"""The JSON Schema that a signature comes to, and what it says of the parameters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+from pydantic import BaseModel, Field
+
+from agentkit.schema.signature import signature_of
+from tests.schema.signatures import Node, default
+
+
+def test_required_defaults_and_closed_objects_are_in_the_schema() -> None:
+    assert signature_of(default).schema == {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer", "default": 5}},
+        "additionalProperties": False,
+        "required": ["a"],
+    }
+
+
+def test_a_default_set_is_shown_in_the_same_order_in_every_process() -> None:
+    def pick(letters: set[str] = set("hgfedcba")) -> None: ...  # noqa: B006 - never changed
+
+    assert signature_of(pick).schema["properties"]["letters"]["default"] == list("abcdefgh")
+
+
+def test_two_types_of_one_name_get_two_definitions() -> None:
+    class Node(BaseModel):  # shadows the imported one
+        name: str
+        next: Node | None = None
+
+    outer = globals()["Node"]
+
+    def function(a: outer, b: Node) -> None: ...  # type: ignore[valid-type] # a variable
+
+    schema = signature_of(function).schema
+    assert len(schema["$defs"]) == 2
+    assert schema["properties"]["a"] != schema["properties"]["b"]
+    values = signature_of(function).check({"a": {"value": 1}, "b": {"name": "x"}})
+    assert values == {"a": outer(value=1), "b": Node(name="x")}
+
+
+@pytest.mark.parametrize(
+    "doc",
+    [
+        "Finds.\n\nArgs:\n    city: Where to look,\n        in English.\n    days: How far.\n",
+        "Finds.\n\nParameters\n----------\ncity : str\n    Where to look,\n    in English.\n"
+        "days : int\n    How far.\n",
+        "Finds.\n\n:param city: Where to look,\n    in English.\n:param int days: How far.\n",
+    ],
+    ids=["google", "numpy", "sphinx"],
+)
+def test_docstrings_of_three_styles_describe_the_parameters(doc: str) -> None:
+    def find(city: str, days: int = 1) -> None: ...
+
+    find.__doc__ = doc
+    signature = signature_of(find)
+    assert signature.documentation.description == "Finds."
+    assert signature.schema["properties"]["city"]["description"] == "Where to look, in English."
+    assert signature.schema["properties"]["days"]["description"] == "How far."
+
+
+def test_an_annotation_describes_before_the_docstring() -> None:
+    def find(
+        a: Annotated[int, "in the annotation"], b: Annotated[int, Field(description="f")]
+    ) -> None:
+        """Finds.
+
+        Args:
+            a: In the docstring.
+            b: In the docstring.
+        """
+
+    properties = signature_of(find).schema["properties"]
+    assert properties["a"]["description"] == "in the annotation"
+    assert properties["b"]["description"] == "f"
