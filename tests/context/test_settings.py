@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -59,17 +59,21 @@ def test_what_was_known_of_a_prompt_gives_the_limits_of_any_context(context: Con
     assert (now.compact_at, now.result_tokens) == (wanted.compact_at, wanted.result)
 
 
+def context_of(**tokens: Any) -> Context:
+    return Context(**tokens)
+
+
 @pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
 def test_numbers_too_small_to_work_with_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 5; give at least 100"):
-        replace(Context(), **{name: 5})
+        context_of(**{name: 5})
 
 
 @pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
 def test_a_hundred_tokens_are_enough_to_work_with(name: str) -> None:
-    assert getattr(replace(Context(), **{name: 100}), name) == 100
+    assert getattr(context_of(**{name: 100}), name) == 100
     with pytest.raises(ValueError, match=f"{name} is 99; give at least 100 tokens"):
-        replace(Context(), **{name: 99})
+        context_of(**{name: 99})
 
 
 def test_a_compaction_leaves_six_tenths_of_the_limit() -> None:
