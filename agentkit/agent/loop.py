@@ -158,7 +158,12 @@ async def _loop(run: Run) -> RunResult[Any]:
                 why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"
                 return run.end("invalid_output", response.message.content, why)
             response = typed
-        if (result := await _prepare_and_run(run, response.message)) is not None:
+        message = response.message
+        run.budget.spend(tool_calls=len(message.tool_calls))
+        prepared = await prepare(run, message.tool_calls)
+        calls = tuple(each.call for each in prepared)
+        run.messages.append(replace(message, content=None, tool_calls=calls))
+        if (result := await _run_prepared(run, prepared)) is not None:
             return result
 
 
@@ -181,15 +186,6 @@ async def _typed_answer(
             message = replace(response.message, content=None, tool_calls=(call,))
             return replace(response, message=message)
     return None
-
-
-async def _prepare_and_run(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
-    """Runs a reply's calls; the result, if that ends the run."""
-    run.budget.spend(tool_calls=len(message.tool_calls))
-    prepared = await prepare(run, message.tool_calls)
-    calls = tuple(each.call for each in prepared)
-    run.messages.append(replace(message, content=None, tool_calls=calls))
-    return await _run_prepared(run, prepared)
 
 
 async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
