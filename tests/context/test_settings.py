@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agentkit.context import Context, PromptForm
-from agentkit.context.window import fair_share, limits_of, under
+from agentkit.context.limits import fair_share, limits_of, under
 from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 from tests.context.driving import form_of
