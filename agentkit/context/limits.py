@@ -34,8 +34,9 @@ class Context:
     """How much of a conversation is sent to the model.
 
     Attributes:
-        compact_at: Tokens of prompt from which on old results are cleared and old exchanges are
-            dropped; default: what the model's profile says, within the window that is served.
+        compact_at: From where on old results are cleared and old exchanges are dropped: tokens of
+            prompt, or, as a float, a share of the window (1.0 is all of it, but for the reply).
+            Default: what the model's profile says, within the window that is served.
         result_tokens: Most tokens of one tool result; the middle of a longer one is left out.
             Default: whatever fits what is left of the window, with room for the reply and for two
             more results like it.
@@ -43,17 +44,23 @@ class Context:
             `agentkit.agent.recall`. Not given to an agent that has no other tools.
 
     Raises:
-        ValueError: A number is too small to work with.
+        ValueError: A number is too small to work with, or no share.
     """
 
-    compact_at: int | None = None
+    compact_at: int | float | None = None
     result_tokens: int | None = None
     recall: bool = True
 
     def __post_init__(self) -> None:
         for name in ("compact_at", "result_tokens"):
             given = getattr(self, name)
-            if given is not None and given < _LEAST_RESULT:
+            if name == "compact_at" and isinstance(given, float):
+                if not 0 < given <= 1:
+                    raise ValueError(
+                        f"{name} is {given}; a share of the window is above 0 and at most 1.0, and "
+                        "tokens are a whole number"
+                    )
+            elif given is not None and given < _LEAST_RESULT:
                 raise ValueError(f"{name} is {given}; give at least {_LEAST_RESULT} tokens")
 
 
@@ -69,6 +76,7 @@ class PromptLimits:
         after_compaction: What a compaction leaves of the prompt.
         result: The most of one tool result, where the user says so; else what every result may
             have, however full the window is.
+        source: Where `compact_at` comes from.
     """
 
     window: int | None = None
@@ -77,6 +85,7 @@ class PromptLimits:
     max_prompt: int | None = None
     after_compaction: int = 0
     result: int = 0
+    source: str = ""
 
 
 def limits_of(
@@ -95,14 +104,22 @@ def limits_of(
     reply = settings.max_tokens or form.reply_tokens
     left = None if window is None else window - max(1, min(reply, window // 8))
     max_prompt = _least(left, ceiling)
-    compact_at, result = _chosen(context, profile_at, max_prompt)
+    compact_at, result = _chosen(context, profile_at, max_prompt, window)
     after = int((compact_at or 0) * _TARGET)
-    return PromptLimits(window, profile_at, compact_at, max_prompt, after, result)
+    if context.compact_at is not None:
+        source = f"Context(compact_at={context.compact_at})"
+    else:
+        source = f"the profile of {form.profile.name}" if form.profile else ""
+    if compact_at is not None and compact_at == max_prompt:
+        source = f"a window of {window} tokens, with room for a reply"
+        if ceiling is not None and ceiling == max_prompt:
+            source = "the server took a longer prompt for too long"
+    return PromptLimits(window, profile_at, compact_at, max_prompt, after, result, source)
 
 
 def under(context: Context, fitted: PromptFitted) -> PromptFitted:
     """The same prompt's limits if this had been the context."""
-    compact_at, result = _chosen(context, fitted.profile_at, fitted.most)
+    compact_at, result = _chosen(context, fitted.profile_at, fitted.most, fitted.window)
     most = context.result_tokens or max(result, fitted.fair)
     return replace(fitted, compact_at=compact_at, result_tokens=most)
 
@@ -129,10 +146,13 @@ def fair_share(sizes: Sequence[int], left: int) -> int:
 
 
 def _chosen(
-    context: Context, profile_at: int | None, max_prompt: int | None
+    context: Context, profile_at: int | None, max_prompt: int | None, window: int | None
 ) -> tuple[int | None, int]:
     """Where a compaction is due, and `PromptLimits.result`."""
-    compact_at = _least(context.compact_at or profile_at, max_prompt)
+    wanted = context.compact_at or profile_at
+    if isinstance(wanted, float):
+        wanted = max(int(wanted * (window or UNKNOWN_WINDOW)), _LEAST_RESULT)
+    compact_at = _least(wanted, max_prompt)
     always = min(_ALWAYS, max((compact_at or UNKNOWN_WINDOW) // 8, _LEAST_RESULT))
     return compact_at, context.result_tokens or always
 

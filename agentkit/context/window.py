@@ -244,6 +244,8 @@ class ContextWindow:
             profile_at=limits.profile_compact_at,
             most=limits.max_prompt,
             fair=fair,
+            window=limits.window,
+            source=limits.source,
         )
 
     def _view(self) -> list[Message]:
@@ -411,7 +413,7 @@ class ContextWindow:
         ids = tuple(stubbed.call_id for stubbed in chosen.clear.values())
         if not (chosen.clear or chosen.drop or shorter):
             return None
-        why = f"the prompt would have passed {limits.compact_at} tokens"
+        why = f"the prompt would have passed {limits.compact_at} tokens ({limits.source})"
         if self._ceiling is not None:
             why = "the server took the prompt for too long"
         return ContextCompacted(0, 0, ids, len(chosen.drop), why, 0)
@@ -499,6 +501,7 @@ class ContextWindow:
         return ContextUse(
             window=self._limits.window,
             compact_at=self._limits.compact_at,
+            source=self._limits.source,
             parts={part: tokens for part, tokens in self._prompt.parts.items() if tokens},
             shortened=self._ids("shortened"),
             cleared=self._ids("cleared"),
