@@ -41,6 +41,8 @@ from prompt_toolkit.shortcuts import CompleteStyle
 PROMPT: Final = "> "
 _MORE: Final = "  "
 _LEAVE: Final = "Ctrl-D on an empty line leaves; what you typed stays"
+_AWAY: Final = "\0"
+"""What a line comes to that is put away: nothing that can be typed."""
 _REFRESH = 0.5  # seconds between two looks of the status line, whose seconds count
 _REDRAW = 0.05  # seconds at least between two pictures of an answer that streams
 
@@ -122,6 +124,13 @@ class PlainLines(Lines):
             raise EOFError
         return line
 
+    @asynccontextmanager
+    async def while_answering(self, interrupt: Callable[[], object]) -> AsyncGenerator[None]:
+        """What is typed meanwhile stays with the terminal."""
+        async with super().while_answering(interrupt):
+            with _typed_text_stays():
+                yield
+
     async def ask(self, prompt: str) -> str:
         """The next line that is typed from now on."""
         while select.select([sys.stdin], [], [], 0)[0]:
@@ -193,11 +202,15 @@ class Above:
         self._file.flush()
         self._whole.clear()
 
-    async def release(self) -> None:
-        """Prints the rest, now that the line is gone."""
+    async def printed(self) -> None:
+        """Waits until the whole lines are printed."""
         if self._printing is not None:
             await self._printing
+
+    def release(self) -> None:
+        """Prints the rest, now that the line is gone."""
         self.app = None
+        self._print()
         self._file.write(self.tail)
         self.tail = ""
         self._file.flush()
@@ -307,12 +320,14 @@ class EditedLines(Lines):
         app = self._session.app
         while not app.is_running and not typing.is_set():
             await anyio.lowlevel.checkpoint()
+        for stream in self._above:
+            await stream.printed()
         if app.is_running and not app.is_done:
             self._draft = self._session.default_buffer.text
-            app.exit(result="")
+            app.exit(result=_AWAY)
         await typing.wait()
         for stream in self._above:
-            await stream.release()
+            stream.release()
 
     async def _type_ahead(self, typing: anyio.Event) -> None:
         for stream in self._above:
@@ -324,7 +339,7 @@ class EditedLines(Lines):
                 line = await self._session.prompt_async(
                     self._over, default=draft, handle_sigint=False
                 )
-                if line.strip() and self._typing is typing:
+                if line is not _AWAY and line.strip():
                     self._ahead.append(line)
         except EOFError:
             self._interrupt()  # Ctrl-D: whoever wants to leave does not wait for the answer
@@ -337,7 +352,7 @@ class EditedLines(Lines):
         size = self._session.app.output.get_size()
         shown = to_formatted_text(ANSI("".join(stream.tail for stream in self._above)))
         most = size.columns * max(size.rows // 2, 1)
-        waiting = [("", f"({len(self._ahead)} more to send)\n")] if self._ahead else []
+        waiting = [("", f"{PROMPT}{line}\n") for line in self._ahead]
         before: StyleAndTextTuples = [*shown[-most:], ("", "\n")] if shown else []
         return [*before, *waiting, ("", PROMPT)]
 

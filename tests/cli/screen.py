@@ -103,7 +103,8 @@ class Terminal:
         """From the first line on that is another than at the last call, without blanks."""
         lines = self.all.split("\n")
         pairs = enumerate(zip(lines, self._seen, strict=False))
-        same = next((at for at, (now, then) in pairs if now != then), 0)
+        shorter = min(len(lines), len(self._seen))
+        same = next((at for at, (now, then) in pairs if now != then), shorter)
         return "".join("".join(lines[same:]).split())
 
     def until_gone(self, text: str) -> None:

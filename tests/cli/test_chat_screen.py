@@ -260,7 +260,7 @@ def test_forty_things_that_a_person_types(surroundings: str, tmp_path: Path) -> 
         coloured = [code for code in colours(raw) if 30 <= code <= 49 or code >= 90]
         assert coloured == []
     if surroundings == "dumb":
-        assert b"\x1b" not in raw.replace(b"\x1b[31m", b"")
+        assert b"\x1b" not in raw
 
 
 def colours(raw: bytes) -> Iterator[int]:
