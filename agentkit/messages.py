@@ -195,6 +195,15 @@ def next_call_number(messages: Sequence[Message]) -> int:
     return 1 + max(numbers, default=-1)
 
 
+def common_length(before: Sequence[object], now: Sequence[object]) -> int:
+    """How many messages two conversations have in common at their beginning."""
+    same = len(before)
+    if before != now[:same]:  # seldom: what was there before is nearly always still there
+        pairs = enumerate(zip(before, now, strict=False))
+        same = next((at for at, (old, new) in pairs if old != new), min(same, len(now)))
+    return same
+
+
 _MESSAGES: TypeAdapter[list[Message]] = TypeAdapter(
     list[Message], config={"defer_build": True, "ser_json_inf_nan": "constants"}
 )

@@ -37,7 +37,7 @@ _PLAIN_VARIABLES = re.compile(
     r"(HOME|LANG|LANGUAGE|LC_\w+|LOGNAME|LOG_LEVEL|NODE_ENV|NODE_PATH|PATH|PWD|PYTHON\w*|RUST_LOG"
     r"|SHELL|TEMP|TERM|TMP|TMPDIR|TZ|USER|VIRTUAL_ENV|XDG_\w+)"
 )
-"""Names whose values are no secrets by what they mean; every other may be one."""
+"""Names of variables whose values are no secrets; the value of any other may be one."""
 
 
 class _Secrets:
@@ -193,8 +193,8 @@ def redacted(text: str) -> str:
 
 
 _DEEPEST = 4
-"""How often a text may be JSON in a text of JSON: a tool that answers in JSON, quoted by the model,
-in the record of a call that was repaired, in a line."""
+"""How deep JSON texts may stand within JSON texts: a tool's answer in JSON, quoted by the model, in
+the record of a call that was repaired, in a line of a file."""
 
 
 def _forms(value: str) -> Iterator[bytes]:

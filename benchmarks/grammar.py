@@ -21,7 +21,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +47,23 @@ takes some 20 ms, and masks are made for every request of a batch in turn."""
 COMPILE_ONE, COMPILE_MANY = 2.0, 3.0
 """CPU seconds for any one tool, and for 100 of them."""
 ONE: Final = ToolChoice("required", max_calls=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """The calls of one row.
+
+    Attributes:
+        name: What is measured.
+        tools: The tools that may be called.
+        arguments: Those of a valid call; where None, they are made up from each tool's schema.
+        many: Whether it is the grammar of many tools.
+    """
+
+    name: str
+    tools: Sequence[ToolDefinition]
+    arguments: dict[str, Any] | None = None
+    many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +108,20 @@ class Cost:
 # --- rows ----------------------------------------------------------------------------------------
 
 
-def rows() -> Iterator[Row]:
-    """Every row, in the order of the table."""
+def calls() -> Iterator[Calls]:
+    """What is measured, in the order of the table."""
     for name, (schema, value) in CONSTRUCTS.items():
-        yield _row(name, [_tool(f"set_{name}", {"value": schema})], {"value": value})
+        yield Calls(name, [_tool(f"set_{name}", {"value": schema})], {"value": value})
     for n, definition in enumerate(systematic()[:100]):
-        yield _row(f"signature {n}: {definition.name}", [definition], None)
+        yield Calls(f"signature {n}: {definition.name}", [definition])
     for definition in load():
-        yield _row(f"mcp {definition.name}", [definition], None)
-    yield _row("mcp, all", load(), None, many=True)
+        yield Calls(f"mcp {definition.name}", [definition])
+    yield Calls("mcp, all", load(), many=True)
     hundred = [_tool(f"tool_{n}", _FIVE) for n in range(100)]
-    yield _row("100 tools of five parameters", hundred, None, many=True)
-    yield _row("the project tools", project_tools(), None)
+    yield Calls("100 tools of five parameters", hundred, many=True)
+    yield Calls("the project tools", project_tools())
     schema, value = CONSTRUCTS["a nested order"]
-    yield _row("a typed answer", [ToolDefinition("final_answer", "", schema)], value)
+    yield Calls("a typed answer", [ToolDefinition("final_answer", "", schema)], value)
 
 
 _FIVE: Final[dict[str, Any]] = {
@@ -126,21 +143,17 @@ def _tool(name: str, properties: dict[str, Any]) -> ToolDefinition:
     return ToolDefinition(name.replace(" ", "_"), "", schema)
 
 
-def _row(
-    name: str,
-    definitions: Sequence[ToolDefinition],
-    arguments: dict[str, Any] | None,
-    *,
-    many: bool = False,
-) -> Row:
-    lowered = [lower(definition) for definition in definitions]
+def row_of(calls: Calls) -> Row:
+    """The row of these calls under the grammar that agentkit writes today."""
+    lowered = [lower(definition) for definition in calls.tools]
     tag = compile_grammar([compile_tool(tool) for tool in lowered], ONE).structured_outputs
     texts = []
     for tool in lowered[:5]:
-        value = example(tool.definition.parameters) if arguments is None else arguments
+        given = calls.arguments
+        value = example(tool.definition.parameters) if given is None else given
         shown = Escape().escape_json(tool.rename(value))
         texts.append(render_call(tool.definition.name, shown))
-    return Row(name, str(tag["structural_tag"]), tuple(texts), many)
+    return Row(calls.name, str(tag["structural_tag"]), tuple(texts), calls.many)
 
 
 # --- measuring -----------------------------------------------------------------------------------
@@ -157,8 +170,26 @@ def measured(row: Row, process: Matcher) -> Cost:
     return Cost(answer["compile"], statistics.median(times), hundredth, max(times), refused[:200])
 
 
-def older(revision: str) -> dict[str, Row]:
-    """The rows with the tags that another revision of agentkit writes."""
+_OLDER: Final = """
+import json, sys, types
+# The package without its __init__, which needs more than writing a grammar does.
+sys.modules["agentkit"] = agentkit = types.ModuleType("agentkit")
+agentkit.__path__ = [sys.argv[1] + "/agentkit"]
+from agentkit.gemma4.grammar import compile_grammar, compile_tool
+from agentkit.messages import ToolChoice, ToolDefinition
+from agentkit.schema.lower import lower
+one = ToolChoice("required", max_calls=1)
+tags = []
+for tools in json.load(sys.stdin):
+    made = [compile_tool(lower(ToolDefinition(*tool))) for tool in tools]
+    tags.append(str(compile_grammar(made, one).structured_outputs["structural_tag"]))
+print(json.dumps(tags))
+"""
+"""Reads the tools of each row and writes its tag, by the agentkit that lies in the given folder."""
+
+
+def older(revision: str, measured: Sequence[Calls]) -> dict[str, str]:
+    """The tags that another revision of agentkit writes, by the name of the row."""
     archive = subprocess.run(
         ["git", "archive", revision, "agentkit"],  # noqa: S607 - the one on the path
         cwd=ROOT,
@@ -168,15 +199,18 @@ def older(revision: str) -> dict[str, Row]:
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
             packed.extractall(folder, filter="data")
-        script = (
-            f"import sys; sys.path.insert(0, {folder!r})\n"
-            "import json; from benchmarks.grammar import rows\n"
-            "print(json.dumps([[row.name, row.tag, row.texts] for row in rows()]))"
-        )
+        tools = [
+            [(tool.name, tool.description, tool.parameters) for tool in row.tools]
+            for row in measured
+        ]
         told = subprocess.run(
-            [sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True
+            [sys.executable, "-c", _OLDER, folder],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            input=json.dumps(tools),
         ).stdout
-    return {name: Row(name, tag, tuple(texts)) for name, tag, texts in json.loads(told)}
+    return dict(zip([row.name for row in measured], json.loads(told), strict=True))
 
 
 def _line(cost: Cost) -> str:
@@ -195,22 +229,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     kind: Kind | None = options.vocabulary
     if options.compare:
         return compared(options.compare, kind)
-    before = older(options.before) if options.before else {}
+    rows = [row for row in calls() if row.name.startswith(options.only)]
+    before = older(options.before, rows) if options.before else {}
     failed = 0
     record: dict[str, Any] = {}
     with matcher(kind) as process:
         print(f"xgrammar {process.version}, vocabulary: {kind or 'real where it can be had'}")
         print(f"{'':34} compile/s   median      99 %     most   (masks in ms)")
-        for row in rows():
-            if not row.name.startswith(options.only):
-                continue
+        for each in rows:
+            row = row_of(each)
             cost = measured(row, process)
             over = cost.over(row)
             failed += bool(over)
             print(f"{row.name[:34]:34} {_line(cost)}  {'; '.join(over)}", flush=True)
             record[row.name] = _figures(cost)
             if row.name in before:
-                old = measured(before[row.name], process)
+                old = measured(replace(row, tag=before[row.name]), process)
                 print(
                     f"{'  before':34} {_line(old)}  {'refused' if old.refused else ''}", flush=True
                 )

@@ -14,13 +14,13 @@ from typing_extensions import TypeForm, Unpack
 from agentkit.agent.approvals import (
     Decisions,
     GivenDecisions,
+    RecordedDecisions,
     UsedDecisions,
     checked_decisions,
     taint_of,
 )
 from agentkit.agent.batch import BatchProgress, run_all
 from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
-from agentkit.agent.journaling import RecordedDecisions, begun, continued, is_recorded, journaled
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,
@@ -36,20 +36,27 @@ from agentkit.agent.options import (
     check_input,
 )
 from agentkit.agent.own_tools import answer_tool, plan_tools, planned, with_partial_output
+from agentkit.agent.recall import recall_names, with_own_tools_here, with_recall
 from agentkit.agent.run import (
     Detached,
     Run,
     Wiring,
+    begun,
+    continued,
     current_budget,
     current_run,
     default_observers,
     emitter,
     in_own_loop,
+    is_recorded,
+    journaled,
     new_run_id,
     opening,
     versions,
     window_for,
 )
+from agentkit.agent.whole_results import WholeResults
+from agentkit.context.previews import RECALL
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
@@ -78,7 +85,7 @@ from agentkit.toolset import (
 )
 
 _USED = UsedDecisions()
-"""The decisions of all runs of this process that no journal keeps."""
+"""Which decisions are used up, for all runs of this process that no journal keeps."""
 
 
 class Agent(Generic[DepsT, OutputT]):
@@ -159,7 +166,7 @@ class Agent(Generic[DepsT, OutputT]):
         self.approve = options.get("approve")
         self.ask = options.get("ask")
         executor = options.get("executor") or LocalExecutor()
-        self._executor: Executor = RetryingExecutor(executor)
+        self._executor: Executor = RetryingExecutor(with_own_tools_here(executor))
         self._observers = tuple(observers or ())
         self._files = tuple(default_observers() if observers is None else ())
 
@@ -174,7 +181,7 @@ class Agent(Generic[DepsT, OutputT]):
         Args:
             input: What the user says.
             deps: Reaches instructions and tools through their context.
-            settings: Over the agent's.
+            settings: Settings that win over the agent's.
             limits: Instead of the agent's.
             cancellation: Ends the run from outside, with its partial result.
             journal: Keeps the run, so that `resume` can go on with it after a crash.
@@ -256,7 +263,7 @@ class Agent(Generic[DepsT, OutputT]):
             on_progress: Called as each run ends; must be quick.
             batch: Names the batch in the journal: its runs are `BATCH-000000` and so on.
             deps: What every run is given; this and the rest as for `run`.
-            settings: Over the agent's.
+            settings: Settings that win over the agent's.
             limits: The limits of each run, instead of the agent's.
             cancellation: Ends all runs, with their partial results; those that have not begun
                 then say `cancelled`.
@@ -288,7 +295,7 @@ class Agent(Generic[DepsT, OutputT]):
                 that it was made for. A call without one waits again, and so does one whose
                 decision an earlier resumption has used.
             deps: As for `run`: they are kept nowhere.
-            settings: Over the agent's, and over those that the journal holds.
+            settings: Settings that win over the agent's and over those that the journal holds.
             limits: Instead of the agent's or the journal's; what the run spent before counts,
                 except for seconds.
             cancellation: Ends the run from outside, with its partial result.
@@ -386,12 +393,13 @@ class Agent(Generic[DepsT, OutputT]):
         """
         other = copy.copy(self)
         other.model = model or self.model
+        other.context = options.get("context") or self.context
         if more := options.get("more_toolsets"):
             other.tools = combined(self.tools, *more)
         other._govern(options.get("policy") or self.policy)
         if (executor := options.get("executor")) is not None:
             # What happens there has not happened here.
-            other._executor, other._used = executor, UsedDecisions()
+            other._executor, other._used = with_own_tools_here(executor), UsedDecisions()
         if (observers := options.get("observers")) is not None:
             other._observers, other._files = tuple(observers), ()
         other._observers += tuple(options.get("more_observers") or ())
@@ -400,7 +408,9 @@ class Agent(Generic[DepsT, OutputT]):
         return other
 
     def _reads(self) -> frozenset[Label]:
-        """What an answer of this agent may tell of; all, where its tools depend on the run."""
+        """What labels of `READS` an answer of this agent may carry: all of them where its tools
+        depend on the run.
+        """
         if not isinstance(self.tools, Toolset):
             return READS
         return READS & frozenset(label for tool in self.tools for label in tool.labels)
@@ -498,11 +508,13 @@ class Agent(Generic[DepsT, OutputT]):
         if paused is not None:
             budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
-        async with self.tools.for_run(context) as toolset:
+        async with self.tools.for_run(context) as tools:
+            toolset = self._with_recall(tools, record)
             self._check_policy(toolset)
             above = caller.wiring.authority if caller is not None else None
             grants = list(paused.grants) if paused is not None else []
-            window = window_for(self.context, toolset)
+            whole = WholeResults()
+            window = window_for(self.context, toolset, recall_names(toolset), whole)
             files = self._files if record is None else ()  # a journal keeps the run instead
             emit = emitter(context.run_id, (*self._observers, *files), listener)
             wiring = Wiring(
@@ -523,8 +535,20 @@ class Agent(Generic[DepsT, OutputT]):
                 wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
             messages = sound_messages(messages)
             run = Run(wiring, messages, budget, decisions=decisions or GivenDecisions(self._used))
+            run.whole = whole
             run.step = budget.steps if paused is None or paused.step is None else paused.step
             known = paused.taint if paused is not None else None
             run.taint = taint_of(messages, toolset) if known is None else known
             run.taint |= caller.taint if caller is not None else frozenset()
-            return await drive(run, options.get("cancellation") or Cancellation(), paused)
+            with whole:
+                return await drive(run, options.get("cancellation") or Cancellation(), paused)
+
+    def _with_recall(self, toolset: Toolset, record: JournaledRun | None) -> Toolset:
+        """The tools of a run with those that read what its prompts leave out; of one that goes on,
+        only where its first request had them: later ones would void the server's prefix cache.
+        """
+        if self.context is not None and not self.context.recall:
+            return toolset
+        if record is not None and record.tools is not None and RECALL not in record.tools:
+            return toolset
+        return with_recall(toolset, besides=[self._answer.tool] if self._answer else [])

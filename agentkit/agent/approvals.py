@@ -2,7 +2,8 @@
 
 In: a checked call and its place in the step. Out: the call, a result that says why not, or the
 question that the run waits with. A decision is found by the id of its question, which names one
-call of one step of one run, and it is used up when the call starts.
+call of one step of one run, and it is used up when the call starts. Decisions come from whoever
+resumes a run (`GivenDecisions`) or from its journal (`RecordedDecisions`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from agentkit.events import ApprovalDecided, ApprovalNeeded
+from agentkit.journal import JournaledRun
 from agentkit.logs import get_logger
 from agentkit.messages import Message, ToolCall, ToolMessage, ToolResult
 from agentkit.policy import (
@@ -44,7 +46,7 @@ class Approved:
     """A call that a person said yes to, perhaps with other arguments.
 
     Attributes:
-        call: As it is to run.
+        call: The call as it is to run.
         id: The id of the question that was answered.
     """
 
@@ -87,8 +89,8 @@ async def decide(
 
 
 def _undecided(run: Run, call: ToolCall, error: Exception) -> ToolResult:
-    """The result of a call of which a policy's or a tool's own function should have said whether it
-    may run, and raised: nothing has allowed it.
+    """The result of a call that nothing has allowed, because the function that should have decided,
+    the policy's or the tool's own, raised.
     """
     _log.warning("approval_failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
     why = f"what decides on it raised {type(error).__name__}: {error}".removesuffix(": ")
@@ -185,14 +187,14 @@ def denied(call: ToolCall, why: str) -> ToolResult:
 
 
 def taint_of(messages: Iterable[Message], toolset: Toolset) -> frozenset[Label]:
-    """What a conversation holds of private data and of text of strangers, by who said it."""
+    """Which kinds of sensitive text a conversation holds, by the tools whose results are in it."""
     return _read(toolset, (m.name for m in messages if isinstance(m, ToolMessage)))
 
 
 def taint_of_calls(
     toolset: Toolset, calls: Iterable[ToolCall], results: Iterable[ToolResult]
 ) -> frozenset[Label]:
-    """What those of the calls have read that have such a result and have run."""
+    """What the calls have read that have run: those with a result that is no refusal."""
     ran = {result.call_id for result in results if result.kind not in _NOT_RUN}
     return _read(toolset, (call.name for call in calls if call.id in ran))
 
@@ -201,7 +203,7 @@ _NOT_RUN: Final = ("denied", "invalid_arguments", "unknown_tool")
 
 
 def _read(toolset: Toolset, names: Iterable[str]) -> frozenset[Label]:
-    """What tools of these names read; one that is not there any more may have read anything."""
+    """What tools of these names read. One that is not there any more may have read anything."""
     taint: frozenset[Label] = frozenset()
     for name in names:
         tool = toolset.get(name)
@@ -217,15 +219,15 @@ class Decisions(Protocol):
 
     @property
     def pending(self) -> bool:
-        """Whether any decision came before its question was asked here."""
+        """Whether there is a decision whose question has not been asked in this process."""
         ...
 
     def question(self, approval: Approval) -> Approval:
-        """The question under an id that no other question has."""
+        """The question, with an id that no other question has."""
         ...
 
     def take(self, approval: str, /) -> Decision | None:
-        """The decision on a question that came before it was asked here; None if none did."""
+        """The decision that was made before the question was asked here; None if there is none."""
         ...
 
     async def ask(
@@ -252,7 +254,7 @@ class UsedDecisions:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def asked_first(self, approval: str) -> bool:
-        """Whether a question of this id was not asked before; from now on it was."""
+        """Whether no question with this id was asked before. It counts as asked from now on."""
         with self._lock:
             first = approval not in self._asked
             self._asked[approval] = None
@@ -265,7 +267,7 @@ class UsedDecisions:
         return approval in self._used
 
     def use(self, approval: str) -> bool:
-        """Uses it up; False if it was already."""
+        """Uses the decision up; False if it was used up already."""
         with self._lock:
             first = approval not in self._used
             self._used.add(approval)
@@ -273,8 +275,8 @@ class UsedDecisions:
 
 
 _MOST_ASKED = 65_536
-"""Questions that are remembered, some 100 bytes each. It tells apart the calls of runs that bear
-the same name; so many questions later such a run has long gone on or been given up."""
+"""Questions that are remembered, some 100 bytes each. They tell apart the calls of runs that have
+the same name: after so many more questions such a run has gone on, or nobody waits for it."""
 
 
 @dataclass(slots=True)
@@ -298,7 +300,7 @@ class GivenDecisions:
         return bool(self.given)
 
     def question(self, approval: Approval) -> Approval:
-        """The question under the id that it had before the pause, unless that is used up."""
+        """The question, with its id from before the pause unless that decision is used up."""
         for before in self.waiting:
             if (before.call, before.target) == (approval.call, approval.target):
                 if self.used.is_used(before.id):
@@ -310,7 +312,7 @@ class GivenDecisions:
         return replace(approval, id=secrets.token_hex(16))
 
     def take(self, approval: str, /) -> Decision | None:
-        """The decision that was given; each once."""
+        """The decision that was given. Each is taken once."""
         return self.given.pop(approval, None)
 
     async def ask(
@@ -322,5 +324,44 @@ class GivenDecisions:
         return await person()
 
     def use(self, approval: str, /) -> bool:
-        """Uses it up for the whole process; what no pause holds nobody can give again."""
+        """Uses the decision up for the whole process, unless no pause holds its question: then
+        nobody can give it again.
+        """
         return all(before.id != approval for before in self.waiting) or self.used.use(approval)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecisions:
+    """The decisions that a journal keeps: a run there has one life, so each has one call."""
+
+    record: JournaledRun
+
+    @property
+    def pending(self) -> bool:
+        """Whether the record holds any decision."""
+        return self.record.has_decisions
+
+    def question(self, approval: Approval) -> Approval:
+        """The question, with the id that it was recorded with. One that was never recorded keeps
+        its own id, which is unique because the run's name is unique within the journal.
+        """
+        asked = self.record.asked_as(approval.call, approval.target)
+        return approval if asked is None else replace(approval, id=asked)
+
+    def take(self, approval: str, /) -> Decision | None:
+        """The recorded decision on a question, if there is one."""
+        return self.record.recorded_decision(approval)
+
+    async def ask(
+        self, approval: Approval, person: Callable[[], Awaitable[Decision | None]], /
+    ) -> Decision | None:
+        """Has a person asked, and makes durable what they decide before it counts."""
+        await self.record.keep()
+        decision = await person()
+        if decision is not None:
+            await self.record.decided(approval.id, decision)
+        return decision
+
+    def use(self, approval: str, /) -> bool:  # noqa: ARG002 - no other run can have used it
+        """True: the record of the call itself keeps it from running again."""
+        return True

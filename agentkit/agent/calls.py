@@ -53,7 +53,7 @@ class ReplyCall:
 
     Attributes:
         position: Its place in the reply.
-        call: As it stands in the history.
+        call: The call as it stands in the history.
         checked: Ready to run, or the result that says why it is not. A person may change it.
         approved: The id of the question that a person answered with yes; empty without one.
         waiting: The question to a person that nobody has answered.
@@ -81,7 +81,13 @@ async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
     """
     todo = [each for each in calls if each.result is None]
     for each in todo:
-        await _decide(run, each)
+        decided = await decide(run, each.position, each.checked)
+        if isinstance(decided, Approval):
+            each.waiting = decided
+        elif isinstance(decided, Approved):
+            each.checked, each.approved = decided.call, decided.id
+        else:
+            each.checked = decided
     ready = [each for each in todo if each.waiting is None]
     _find_twins(ready)
     to_run = [(each, call) for each in ready if (call := _left_to_run(run, each)) is not None]
@@ -102,16 +108,6 @@ async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
             each.result = _twin_result(run, each, each.twin_of.result)
 
 
-async def _decide(run: Run, each: ReplyCall) -> None:
-    decided = await decide(run, each.position, each.checked)
-    if isinstance(decided, Approval):
-        each.waiting = decided
-    elif isinstance(decided, Approved):
-        each.checked, each.approved = decided.call, decided.id
-    else:
-        each.checked = decided
-
-
 def _find_twins(ready: Sequence[ReplyCall]) -> None:
     """Marks each call that an earlier one of the reply makes needless."""
     if len(ready) < 2:
@@ -127,7 +123,7 @@ def _find_twins(ready: Sequence[ReplyCall]) -> None:
 
 
 def _left_to_run(run: Run, each: ReplyCall) -> ValidatedCall | None:
-    """The call if it has to run; one whose result is known already gets it."""
+    """The call if it has to run. One whose result is known already is given that result here."""
     checked = each.checked
     if each.twin_of is not None:
         return None
@@ -231,15 +227,15 @@ def _context(run: Run, call: ToolCall, position: int) -> ToolContext[Any]:
         handles=RunHandles(
             report=partial(_report, run, call.id, run.step),
             ask=run.wiring.ask,
-            generate=partial(_generate, run, current_budget.get()),
+            generate=partial(_side_reply, run, current_budget.get()),
         ),
     )
 
 
-async def _generate(
+async def _side_reply(
     run: Run, budget: Budget | None, messages: Sequence[Message], settings: ModelSettings
 ) -> str:
-    """What the model says to messages of a tool; it counts as a step of the call's own."""
+    """What the model answers to messages of a tool; it counts as a step of the call's own."""
     budget = budget or run.budget
     if (over := budget.over()) is not None:
         raise ToolError(over[1])

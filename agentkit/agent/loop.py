@@ -69,6 +69,7 @@ from agentkit.messages import (
     ToolChoice,
     ToolMessage,
     ToolResult,
+    common_length,
     history_problems,
     next_call_number,
 )
@@ -87,7 +88,7 @@ async def drive(
     Args:
         run: A run whose history ends with what the user said, or as `paused` left it.
         cancellation: Ends it from outside.
-        paused: Where to go on, after a pause.
+        paused: The pause that the run goes on from; None for a run that begins.
 
     Raises:
         AgentKitError: The model cannot be had. What was done so far is in the run file, and in
@@ -140,7 +141,7 @@ async def _loop(run: Run) -> RunResult[Any]:
     while True:
         if (over := run.budget.over()) is not None:
             return run.end(over[0], explanation=over[1])
-        response, problem = await ask(run)
+        response, problem = await next_reply(run)
         if problem is not None:
             stop, why = problem
             message = response.message
@@ -157,7 +158,12 @@ async def _loop(run: Run) -> RunResult[Any]:
                 why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"
                 return run.end("invalid_output", response.message.content, why)
             response = typed
-        if (result := await _prepare_and_run(run, response.message)) is not None:
+        message = response.message
+        run.budget.spend(tool_calls=len(message.tool_calls))
+        prepared = await prepare(run, message.tool_calls)
+        calls = tuple(each.call for each in prepared)
+        run.messages.append(replace(message, content=None, tool_calls=calls))
+        if (result := await _run_prepared(run, prepared)) is not None:
             return result
 
 
@@ -169,7 +175,7 @@ async def _typed_answer(
     """
     for asked_for in (False, True):
         if asked_for:
-            response = await ask_for(run, answer.tool.name, show=True)
+            response = await forced_call(run, answer.tool.name, show=True)
             if problem_of(run, response):
                 return None
             if response.message.tool_calls:
@@ -182,17 +188,8 @@ async def _typed_answer(
     return None
 
 
-async def _prepare_and_run(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
-    """Runs a reply's calls; the result, if that ends the run."""
-    run.budget.spend(tool_calls=len(message.tool_calls))
-    prepared = await prepare(run, message.tool_calls)
-    calls = tuple(each.call for each in prepared)
-    run.messages.append(replace(message, content=None, tool_calls=calls))
-    return await _run_prepared(run, prepared)
-
-
 async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
-    """The rest of a reply whose calls have waited for a person, and then the loop."""
+    """Goes on with a reply whose calls have waited for a person, and then with the loop."""
     message = paused.messages[-1]
     assert isinstance(message, AssistantMessage), "a run pauses at a reply with calls"
     done = {result.call_id: result for result in paused.done}
@@ -220,6 +217,7 @@ async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] 
             elif result is None:
                 result = failed(each.call, "cancelled", "the run ended before this call did")
             content = in_history(result.content)
+            run.whole.keep(run.next_number, result.content, content)
             made = ToolMessage(each.call.id, each.call.name, content, result.is_error)
             run.messages.append(made)
     if waiting := tuple(each.waiting for each in calls if each.waiting is not None):
@@ -249,11 +247,11 @@ Problem: TypeAlias = tuple[StopReason, str]
 """Why a reply cannot be used: the stop reason it comes to, and a sentence for a person."""
 
 _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
-"""Checks the history's invariant before each request."""
+"""Whether the history is checked before each request (`agentkit.messages.history_problems`)."""
 
 
-async def ask(run: Run) -> tuple[ModelResponse, Problem | None]:
-    """The step's reply, the first or the second, and why it cannot be used where it cannot."""
+async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
+    """The step's reply, the second one if the first was unusable, and why it still is unusable."""
     run.step += 1
     run.budget.spend(steps=1)
     run.emit(StepStarted(run.step))
@@ -291,7 +289,7 @@ def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Pr
     return unusable(response, names, forced=forced)
 
 
-async def ask_for(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
+async def forced_call(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
     """A reply that is one call of one tool, as far as the model can be made to give one.
 
     It does not reason: vLLM lets a grammar begin where the reasoning ends, so a model that begins
@@ -303,7 +301,7 @@ async def ask_for(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
 
 
 def _settings(run: Run) -> ModelSettings:
-    """The run's settings; others where the progress guard wants something to change."""
+    """The run's settings, or changed ones where the progress guard asks for a change."""
     settings = run.wiring.settings
     if not run.guard.change:
         return settings
@@ -320,8 +318,8 @@ async def _generate(
 ) -> ModelResponse:
     """One model call, over the run's history where no other messages are given.
 
-    A server that refuses it may be one that takes no images, or not this one: where tools returned
-    any, it is asked again with the server's words in their place, here and in all later steps.
+    A server may refuse a request because it takes no images, or not this one. Where tools returned
+    images, it is asked again with the server's words in their place, now and in all later steps.
     """
     if messages is None:
         messages = tuple(run.messages)
@@ -408,11 +406,11 @@ def _recorded(run: Run, started: float) -> Generator[None]:
 
 
 def _kept(run: Run, response: ModelResponse) -> ModelResponse:
-    """The reply, with a call whose arguments cannot be kept exactly as one that is malformed, and
-    numbers that no float holds as their tool takes them.
+    """The reply in a form that a record keeps exactly: a call with other arguments becomes a
+    malformed one, and a number with more digits than a float holds takes its tool's type.
 
-    Here every model's replies come in, before anything of them is recorded: a record would hold
-    other arguments, which a resumed run might take.
+    Every model's reply passes here before anything of it is recorded. Otherwise a record might hold
+    other arguments than the call had, and a resumed run would run those.
     """
     was = response.message.tool_calls
     calls = tuple([_kept_call(run, call) for call in was])
@@ -441,13 +439,9 @@ def _called(
     first: float | None,
     fitted: PromptFitted | None,
 ) -> ModelCalled:
-    """The event of a model call; what it says of the request is what the last one did not."""
+    """The event of a model call. Of the request it holds what is new since the call before."""
     before, run.sent = run.sent, request
-    old, new = before.messages, request.messages
-    same = len(old)
-    if old != new[:same]:  # seldom: what was there before is nearly always still there
-        pairs = enumerate(zip(old, new, strict=False))
-        same = next((n for n, (was, now) in pairs if was != now), min(len(old), len(new)))
+    same = common_length(before.messages, request.messages)
     return ModelCalled(
         same=same,
         messages=tuple(request.messages[same:]),
@@ -491,7 +485,7 @@ async def _checked(run: Run, call: ToolCall) -> ValidatedCall | ToolResult:
 
 
 def _as_meant(run: Run, call: ToolCall) -> ToolCall:
-    """The call; of a typed answer, the one that was certainly meant."""
+    """The call as it is. Of a typed answer it is the call that was certainly meant."""
     answer = run.wiring.answer
     return call if answer is None or call.name != answer.tool.name else answer.meant_by(call)
 
@@ -502,7 +496,7 @@ async def _second_try(
     """The call asked for again under the grammar of its one tool, where the server enforces it."""
     if not run.wiring.model.constrains or run.budget.over() is not None:
         return call, checked
-    response = await ask_for(run, call.name)
+    response = await forced_call(run, call.name)
     again = response.message.tool_calls
     if response.finish_reason == "length" or not again or again[0].name != call.name:
         return call, checked

@@ -40,7 +40,7 @@ from agentkit.policy import Limits, Policy, Preset
 from agentkit.toolset import RunContext, Tool, ToolSource
 
 DepsT = TypeVar("DepsT", default=Any)
-"""What the tools and instructions of an agent ask of `deps`; anything, where none of them says."""
+"""The type of `deps` that the tools and instructions of an agent need; any, where none says."""
 
 # --- of an agent ---------------------------------------------------------------------------------
 
@@ -78,6 +78,7 @@ class Surroundings(TypedDict, total=False):
 class OtherSurroundings(Surroundings, total=False):
     """What `Agent.override` replaces, and what it adds."""
 
+    context: Context | None
     more_observers: Iterable[Observer]
     more_toolsets: Iterable[ToolSource]
 
@@ -136,14 +137,14 @@ class Cancellation:
         return bool(at_work)
 
     def bind(self, scope: anyio.CancelScope) -> None:
-        """Used by a run: what to cancel."""
+        """A run registers here what is to be cancelled."""
         self._scopes.append(scope)
         if self.cancelled:
             scope.cancel()
 
     @contextmanager
     def at_work(self, call_id: str, what: Cancels) -> Generator[None]:
-        """Used by a run: what ends a call, the call itself first."""
+        """A run registers here what ends one of its calls: the call itself first."""
         held = self._calls.setdefault(call_id, [])
         held.append(what)
         try:
@@ -331,7 +332,7 @@ def _check_output(output_type: Any) -> None:
 
 
 def _check_function(name: str, value: Any) -> None:
-    """A function of one argument: `approve=True` and `approve=lambda: True` are none."""
+    """Refuses what is no function of one argument, such as `approve=True` or `lambda: True`."""
     decides = "a function of the question"
     if name == "approve":
         decides = "a function of an Approval that returns Approve() or Deny(reason)"

@@ -564,6 +564,6 @@ RunEvent: TypeAlias = (
     | ContextCompacted
     | SubRunEvent
 )
-"""What happens in a run before it ends."""
+"""Every event of a run but its last, `RunFinished`."""
 
 Event: TypeAlias = RunEvent | RunFinished

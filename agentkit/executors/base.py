@@ -177,6 +177,12 @@ class RoutingExecutor:
         return await self._rule(call).execute(call, context)
 
 
+class RecordedResults:
+    """What an executor derives from that runs nothing and gives what a record holds: it is handed
+    the calls of the agent's own tools too, which otherwise run in this process.
+    """
+
+
 # --- how often -----------------------------------------------------------------------------------
 
 
@@ -210,7 +216,7 @@ class RetryingExecutor:
 
 def _retrying(retries: int) -> AsyncRetrying:
     def last_result(state: RetryCallState) -> Any:
-        """A failure that stays is an answer too."""
+        """Gives the last failure back as the result when all attempts are used."""
         assert state.outcome is not None, "there was an attempt"
         return state.outcome.result()
 
@@ -294,7 +300,9 @@ left out."""
 
 
 def failed(call: ValidatedCall, error: BaseException) -> ToolResult:
-    """The result of a call that raised: a tool's own words, or the kind of the bug too."""
+    """The result of a call that raised: the words of a `ToolError`; of any other exception its type
+    and its words.
+    """
     try:
         words = str(error)
     except Exception:  # noqa: BLE001 - an exception's own text may raise
@@ -342,7 +350,7 @@ def log_failure(
     """Logs where a tool raised; its own words to the model (`ToolError`) only on the level info.
 
     Args:
-        result: As `failed` made it, perhaps in another process.
+        result: The result that `failed` made, perhaps in another process.
         context: The context of the call.
         error: What was raised, where it was raised here.
     """
@@ -367,7 +375,8 @@ _OURS: Final = (
     "/outcome/",
     "/concurrent/",
 )
-"""Where the frames between the loop and a tool are: they say nothing about its failure."""
+"""Folders whose frames are left out of a traceback: they lie between the loop and the tool and
+say nothing about its failure."""
 
 
 def _traceback(error: BaseException) -> str:
@@ -409,7 +418,7 @@ def lost(call: ValidatedCall, what: str) -> ToolResult:
 
     Args:
         call: The call.
-        what: Happened, as the beginning of a sentence: "the process died".
+        what: What happened, as the beginning of a sentence: "the process died".
     """
     text = (
         f"Error: {what} while {call.tool.name} was running. "
@@ -447,7 +456,7 @@ class Capacity:
 
 
 async def in_own_thread(work: Callable[[], T]) -> T:
-    """Runs it in a thread beside all limits; a cancellation leaves the thread to itself."""
+    """Runs it in a thread that counts in no limit. A cancellation does not wait for the thread."""
     limiter = anyio.CapacityLimiter(1)
     return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 

@@ -21,15 +21,17 @@ from agentkit.journal.entries import (
     Raw,
     Record,
     RunOpened,
+    RunState,
+    RunSummary,
     Shown,
     dump_entry,
     load_entry,
+    summary_of,
 )
 from agentkit.journal.integrity import Damage, cost_of
 from agentkit.journal.resuming import CallState, JournaledRun
 from agentkit.journal.sqlite import SQLiteJournal
 from agentkit.journal.store import Examined, Store
-from agentkit.journal.summary import RunState, RunSummary, summary_of
 
 __all__ = [
     "CallDone",

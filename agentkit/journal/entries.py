@@ -8,21 +8,44 @@ RunOpened ─┬─ ModelCalled ── CallIntended ── CallStarted ── Ca
 
 Beside these a run's other events. Entries are data: JSON that pydantic checks when it comes back,
 never code. Of an event whose content stands in another entry it is kept only that it was shown.
+`summary_of` tells a run in one line from its raw entries, whether a journal or a run file has them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from agentkit.errors import JournalError
-from agentkit.events import Event, RunFinished, as_json, dump_event, dump_named, event_of, validated
+from agentkit.events import (
+    Event,
+    ModelCalled,
+    RunFinished,
+    RunStarted,
+    ToolFinished,
+    as_json,
+    dump_event,
+    dump_named,
+    event_of,
+    validated,
+)
 from agentkit.events.lines import Values
-from agentkit.messages import Message, ModelSettings, ToolCall, ToolResult
+from agentkit.messages import (
+    Message,
+    ModelSettings,
+    ToolCall,
+    ToolResult,
+    Usage,
+    UserMessage,
+    text_of,
+)
 from agentkit.policy import Decision, Limits
 from agentkit.toolset import Effect
 
@@ -262,3 +285,134 @@ class Journal(Protocol):
     async def release(self, lease: Lease) -> None:
         """Gives the lease back; does nothing if it is lost already."""
         ...
+
+
+# --- a run in one line ---------------------------------------------------------------------------
+# A list of a thousand runs would take too long if all that was ever said were read. So the lines
+# are counted and few of them parsed: the rest is found in their text, as `dump_entry` writes it.
+
+RunState: TypeAlias = Literal["running", "died", "ended", "damaged"]
+"""`died`: its process is gone and it has no end; it can be resumed. `damaged`: what is left of its
+record does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run in one line, from a journal or from a file.
+
+    Attributes:
+        run_id: Its name.
+        state: Whether someone works on it.
+        stop_reason: Why it ended; empty if it did not.
+        created: Seconds since 1970.
+        seconds: Wall time of all its parts; not the time in which nobody was at work on it.
+        steps: Steps made, those of sub-agents included once the run has ended.
+        calls: Tool calls that were to run.
+        unknown: Calls whose outcome a crash hid.
+        usage: Tokens of all steps.
+        question: The beginning of what the user said.
+        labels: The labels that it was opened with.
+        damage: What is known to be lost of it, in a sentence.
+    """
+
+    run_id: str
+    state: RunState
+    stop_reason: str = ""
+    created: float = 0.0
+    seconds: float = 0.0
+    steps: int = 0
+    calls: int = 0
+    unknown: int = 0
+    usage: Usage = field(default_factory=Usage)
+    question: str = ""
+    labels: Mapping[str, JsonValue] = field(default_factory=dict)
+    damage: str = ""
+
+
+_QUESTION = 200  # characters
+
+_STEP = re.compile(r'"step":(\d+)')
+_USAGE = re.compile(r'"usage":({[^{}]*})')
+_UNKNOWN = '"kind":"unknown"'
+"""How `dump_entry` writes the three. A call's arguments may hold the same words; those of the
+record itself stand behind them, so the last match counts."""
+
+
+def summary_of(run_id: str, lines: Iterable[Raw], *, taken: bool = False) -> RunSummary:
+    """What a run has come to.
+
+    Args:
+        run_id: Its name; that of a file stands in it.
+        lines: All of its record.
+        taken: Whether a living process holds its lease.
+
+    Raises:
+        JournalError: It does not begin as a run does, or its last line cannot be read.
+    """
+    count = _Count()
+    last: Raw | None = None
+    for line in lines:
+        count.add(line)
+        last = line
+    if last is None:
+        raise JournalError(f"the record of {run_id} is empty")
+    end = last.load() if last.kind == RunFinished.__name__ else None
+    result = end.result if isinstance(end, RunFinished) else None
+    state: RunState = "running" if taken else "died" if result is None else "ended"
+    opening = count.opening
+    return RunSummary(
+        run_id=opening.run_id if isinstance(opening, RunStarted) else run_id,
+        state=state,
+        stop_reason=result.stop_reason if result is not None else "",
+        created=count.began,
+        seconds=sum(end - start for start, end in count.parts.values()),
+        steps=result.steps if result is not None else count.steps,
+        calls=count.kinds["CallIntended"] or count.kinds["ToolStarted"],
+        unknown=count.unknown,
+        usage=result.usage if result is not None else count.usage,
+        question=count.question,
+        labels=opening.labels if isinstance(opening, RunOpened) else {},
+    )
+
+
+@dataclass(slots=True)
+class _Count:
+    opening: Entry | None = None
+    began: float = 0.0
+    parts: dict[int, tuple[float, float]] = field(default_factory=dict)
+    kinds: Counter[str] = field(default_factory=Counter)
+    steps: int = 0
+    unknown: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def add(self, line: Raw) -> None:
+        if self.opening is None:
+            self.opening = line.load()
+            if not isinstance(self.opening, RunOpened | RunStarted):
+                raise JournalError("it does not begin with the start of a run")
+            self.began = line.at
+        start, _ = self.parts.get(line.epoch, (line.at, line.at))
+        self.parts[line.epoch] = start, line.at
+        self.kinds[line.kind] += 1
+        if line.kind == ModelCalled.__name__:
+            self._called(line.body)
+        elif line.kind in ("CallDone", "ToolFinished") and _UNKNOWN in line.body:
+            done = line.load()
+            if isinstance(done, CallDone | ToolFinished):
+                self.unknown += done.result.kind == "unknown"
+
+    def _called(self, body: str) -> None:
+        try:
+            if steps := _STEP.findall(body):
+                self.steps = max(self.steps, int(steps[-1]))
+            if used := _USAGE.findall(body):
+                self.usage += validated(Usage, from_json(used[-1]))
+        except ValueError as error:  # no JSON, or more digits than Python takes for a number
+            raise JournalError(f"its model calls cannot be read: {error}") from error
+
+    @property
+    def question(self) -> str:
+        """The beginning of what the user said last."""
+        messages = self.opening.messages if isinstance(self.opening, RunOpened | RunStarted) else ()
+        said = [message for message in messages if isinstance(message, UserMessage)]
+        return text_of(said[-1].content)[:_QUESTION] if said else ""

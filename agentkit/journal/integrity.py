@@ -55,7 +55,7 @@ class Testimony:
     Attributes:
         run_id: Its name, or the beginning of a long one.
         key: Names the run, however long its name is.
-        number: Counts what was said of this run; the newest counts.
+        number: How many testimonies there were on this run; the one with the highest is valid.
         seq: The number of the last entry.
         digest: The seal of the last entry, which covers all before it.
         kind: The kind of the last entry.
@@ -88,7 +88,7 @@ class Witness:
         self._places: dict[str, int] = {}
 
     def of(self, run_id: str) -> Testimony | None:
-        """The newest that was said of a run; None if nothing was, or none of it can be read.
+        """The newest testimony on a run; None if there is none, or none that can be read.
 
         Raises:
             OSError: The file cannot be read.
@@ -100,7 +100,7 @@ class Witness:
         return _newest(os.pread(self._open(), _PAIR, pair), key)
 
     def all(self) -> list[Testimony]:
-        """The newest of each run that can be read.
+        """The newest testimony on each run, of those that can be read.
 
         Raises:
             OSError: The file cannot be read.
@@ -115,8 +115,8 @@ class Witness:
         """Writes what is known of a run now.
 
         Args:
-            said: Its number is one more than that of the testimony before it.
-            forced: Returns when it would survive a loss of power.
+            said: The testimony; its number is one more than that of the one before it.
+            forced: Whether it must be on the disk, to survive a loss of power, when this returns.
 
         Raises:
             OSError: It could not be written.
@@ -206,7 +206,7 @@ def key_of(run_id: str) -> str:
 
 
 def first(run_id: str) -> Testimony:
-    """What is known of a run of which nothing was said yet."""
+    """The testimony to begin with, on a run of which nothing was said yet."""
     return Testimony(run_id[:_LONGEST_NAME], key_of(run_id), 0, 0, "", "", 0, 0, "")
 
 
@@ -291,7 +291,7 @@ _COSTS: Final[Mapping[str, str]] = {
 
 
 def cost_of(kind: str) -> str:
-    """What an entry of a kind held; of an unknown kind, anything."""
+    """What an entry of a kind held. One of an unknown kind may have held anything."""
     return _COSTS.get(kind, ANYTHING)
 
 
@@ -419,7 +419,7 @@ def missing_at_the_end(testimony: Testimony | None, seq: int) -> Damage | None:
 
 
 def lost_run(testimony: Testimony) -> Damage:
-    """What a run was that only the witness knows of."""
+    """The damage of a run that is lost whole: only the witness knows of it."""
     calls = testimony.calls
     ran = "no tool call" if not calls else "a tool call" if calls == 1 else f"{calls} tool calls"
     cost = f"it had {testimony.seq} entries, and {ran} that may have taken effect"
@@ -427,7 +427,7 @@ def lost_run(testimony: Testimony) -> Damage:
 
 
 def secrets_in(rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
-    """What was registered as secret when the rows were written, as it stands in them."""
+    """The secrets in the rows, as far as they were registered when the rows were written."""
     for _, _, _, _, body, _, hidden in rows:
         if isinstance(hidden, str) and isinstance(body, str):
             data = body.encode("utf-8", "surrogateescape")

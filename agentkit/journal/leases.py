@@ -52,13 +52,13 @@ class Owner:
 
     @staticmethod
     def this_process() -> Owner:
-        """The owner that this process is."""
+        """This process, as an owner."""
         pid = os.getpid()
         return Owner(socket.gethostname(), boot_id(), _namespace(), pid, _started(pid))
 
     @property
     def is_dead(self) -> bool:
-        """Whether it certainly lives no more; False also where that cannot be known from here."""
+        """Whether the process is certainly dead; False also where nobody here can know."""
         if not self.boot or (self.boot, self.namespace) != (boot_id(), _namespace()):
             return False
         return _started(self.pid) != self.started

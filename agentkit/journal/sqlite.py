@@ -22,9 +22,8 @@ import anyio.to_thread
 from pydantic import JsonValue
 
 from agentkit.errors import JournalError
-from agentkit.journal.entries import Entry, Journal, Lease, Record, RunOpened
+from agentkit.journal.entries import Entry, Journal, Lease, Record, RunOpened, RunSummary
 from agentkit.journal.store import Examined, Store
-from agentkit.journal.summary import RunSummary
 
 T = TypeVar("T")
 

@@ -27,7 +27,17 @@ from typing import Any, Final
 
 from agentkit.errors import JournalError
 from agentkit.events.lines import Values
-from agentkit.journal.entries import Entry, Lease, Raw, Record, RunOpened, kind_of, line_of
+from agentkit.journal.entries import (
+    Entry,
+    Lease,
+    Raw,
+    Record,
+    RunOpened,
+    RunSummary,
+    kind_of,
+    line_of,
+    summary_of,
+)
 from agentkit.journal.integrity import (
     Chain,
     Damage,
@@ -49,7 +59,6 @@ from agentkit.journal.leases import (
     row_of,
     seconds_left,
 )
-from agentkit.journal.summary import RunSummary, summary_of
 from agentkit.redaction import hiding, secret_places
 
 FORMAT: Final = 2
@@ -86,7 +95,7 @@ _STATE: Final = (
     "SELECT epoch, (SELECT coalesce(max(seq), 0) FROM events WHERE events.run_id = runs.run_id) "
     "FROM runs WHERE run_id = ?"
 )
-"""Who may write on a run, and where its record ends."""
+"""Who may write to a run, and where its record ends."""
 
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _REMEDY: Final = (
@@ -183,7 +192,7 @@ class Store:
 
     @contextmanager
     def errors(self) -> Generator[None]:
-        """Whatever SQLite, the disk or a damaged value raises, as a `JournalError`."""
+        """Turns whatever SQLite, the disk or a damaged value raises into a `JournalError`."""
         try:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
@@ -361,7 +370,7 @@ class Store:
             )
 
     def renew(self, leases: Iterable[Lease]) -> None:
-        """Shows that their owner lives."""
+        """Renews leases, which shows that their owner lives."""
         with self._transaction(durable=False) as connection:
             connection.executemany(
                 "UPDATE runs SET lease_until = ? WHERE run_id = ? AND epoch = ?",

@@ -171,7 +171,7 @@ def parsed(text: str) -> SessionMessage | Exception:
 
 
 TOO_DEEP: Final = "[left out: nested too deeply]"
-"""What stands where a value went deeper than Python reads."""
+"""The text in the place of a value that is nested more deeply than Python reads."""
 
 _DEEPEST: Final = 500  # levels; Python's reader of JSON ends at some 900, its caller's included
 _MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)

@@ -30,8 +30,7 @@ from typing_extensions import Unpack
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.logs import get_logger
 from agentkit.mcp.lenient import RAW, output_of
-from agentkit.mcp.link import Connect, Link, Questions
-from agentkit.mcp.transports import over_http, over_stdio
+from agentkit.mcp.link import Connect, Link, Questions, over_http, over_stdio
 from agentkit.messages import JsonObject
 from agentkit.mistakes import explains
 from agentkit.redaction import (
@@ -283,7 +282,7 @@ def check_server(server: Any) -> None:
     """Refuses what is neither a URL nor a command line.
 
     Raises:
-        TypeError: It is something else; says what to write.
+        TypeError: It is something else; the message says what to write.
     """
     if isinstance(server, str):
         if server.startswith(("http://", "https://")):
@@ -309,7 +308,7 @@ def _raw(remote: mcp_types.Tool) -> JsonObject:
 
 
 def _digest(raw: JsonObject) -> str:
-    """The same for tools that do the same by what their server says."""
+    """A digest of what a server says of a tool; it changes when that changes."""
     told = [raw.get(key) for key in ("name", "description", "inputSchema", "annotations")]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -341,7 +340,7 @@ def callable_name(name: str) -> str:
 
 
 def _names(names: Sequence[str]) -> dict[str, str]:
-    """A name that a model can call for each of a server's, all unlike.
+    """For each of a server's names one that a model can call; no two are the same.
 
     Where two would be the same, those that are not so themselves get the beginning of their own
     name's digest: which it is depends on no order and on no other tool.
@@ -357,7 +356,7 @@ def _names(names: Sequence[str]) -> dict[str, str]:
 
 
 _MOST_WORDS = 2_000
-"""Characters of one description: room for honest ones, little for a hidden speech."""
+"""Most characters of one description: enough for honest ones, and little room for hidden text."""
 
 
 def tame(value: Any) -> Any:
@@ -416,7 +415,7 @@ async def _call(
 
 
 _NEVER = 1e9
-"""Seconds: the tool's own timeout ends a call, and tells the server so."""
+"""Seconds, some 30 years: the tool's own timeout ends a call, and tells the server so."""
 
 
 # --- several servers, from a configuration file --------------------------------------------------
@@ -502,7 +501,7 @@ def read_config(path: str | Path) -> dict[str, Entry]:
     """The servers of a file that are not disabled, by name.
 
     Raises:
-        ValueError: It is no such configuration; says where and why.
+        ValueError: It is no such configuration; the message says where and why.
         OSError: It cannot be read.
     """
     try:

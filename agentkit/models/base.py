@@ -19,7 +19,7 @@ from agentkit.context import ContextWindow, Count, Fitted, PromptForm
 from agentkit.errors import ContextWindowError
 from agentkit.events import ModelEvent, ModelFinished, ReplyReceived, RequestSent
 from agentkit.journal import JournaledRun
-from agentkit.messages import JsonObject, ModelRequest, ToolDefinition
+from agentkit.messages import JsonObject, ModelRequest, ToolDefinition, common_length
 from agentkit.wire import Reply
 
 
@@ -61,7 +61,7 @@ class CountsPrompts(Protocol):
     """
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
-        """What it makes of such a request; None where it is to get the request as it is."""
+        """What it makes of such a request; None if the request is to be sent as it is."""
         ...
 
     async def count(self, wanted: Count) -> Sequence[int] | None:
@@ -73,7 +73,7 @@ class CountsPrompts(Protocol):
 
 
 class _Wrapper:
-    """A model that says of itself what the model inside it says."""
+    """A model around another, whose name and abilities it passes on."""
 
     def __init__(self, inner: Model) -> None:
         self._inner = inner
@@ -264,9 +264,8 @@ class Exchanges:
             same, rest = self._count, messages[len(before) - 1 :].lstrip(b",")
             new: list[Any] = from_json(b"[" + rest)
         else:
-            old, now = from_json(before), from_json(messages)
-            pairs = enumerate(zip(old, now, strict=False))
-            same = next((at for at, (a, b) in pairs if a != b), min(len(old), len(now)))
+            now = from_json(messages)
+            same = common_length(from_json(before), now)
             new = now[same:]
         self._messages, self._count = messages, same + len(new)
         before, self._fields = self._fields, fields

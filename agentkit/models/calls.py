@@ -209,7 +209,7 @@ async def _unless_refused(asked: Awaitable[ModelResponse]) -> ModelResponse | No
 
 
 def is_away(error: AgentKitError) -> bool:
-    """Whether a failure says nothing of what the server can do."""
+    """Whether a failure only means that the server is away, and says nothing of what it can do."""
     return isinstance(error, (ModelConnectionError, ModelTimeoutError)) or (
         isinstance(error, ModelStatusError) and error.status_code in _AWAY
     )
@@ -314,7 +314,7 @@ def _offered(request: ModelRequest) -> Sequence[ToolDefinition]:
 _CALL: Final = IDS[CALL_OPEN]
 _REASONING_OPEN, _REASONING_CLOSE = IDS[CHANNEL_OPEN], IDS[CHANNEL_CLOSE]
 _CUE_TOKENS: Final = 8
-"""The generation cue `<|channel>thought\\n` and no more fits in these."""
+"""How many tokens at the end of a prompt are searched for the cue `<|channel>thought\\n`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,8 +418,8 @@ def _without_ids(server: ModelResponse, evidence: Evidence, dialect: Dialect) ->
 
 
 def _without_pieces(server: ModelResponse, evidence: Evidence) -> ModelResponse:
-    """Rules 1 and 3 where the ids are known and their text is not: the ids tell how many calls
-    there are, and only the server can tell what is in them.
+    """The reply by rules 1 and 3 where the ids are known and their text is not: the ids tell how
+    many calls there are, and only the server can tell what is in them.
     """
     calls = server.message.tool_calls
     opened = evidence.reply.token_ids.count(_CALL)
@@ -456,7 +456,7 @@ def _without_stray_reasoning(response: ModelResponse) -> ModelResponse:
 
 
 def _agreed(parsed: ParsedReply, server: ModelResponse, dialect: Dialect) -> ParsedReply:
-    """The reply with those repaired calls malformed that the server reads as something else."""
+    """The reply, in which a repaired call is malformed where the server reads something else."""
     theirs = server.message.tool_calls
     if len(theirs) != len(parsed.calls) or not any(call.damage for call in parsed.calls):
         return parsed
@@ -484,11 +484,13 @@ _SYNTAX: Final = re.compile(
     + "|".join(map(re.escape, CONTROL_LITERALS)),
     re.IGNORECASE,
 )
-"""Marks on a text that the server's parser should have taken off, so that it read it wrong."""
+"""Marks on a text that the server's parser should have taken off: it has read the text wrong."""
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """The scalars of a value, each with its place; 5 and "5" are one: types are ours to give."""
+    """The scalars of a value, each with its place. 5 and "5" count as equal: the schema gives
+    types.
+    """
     if isinstance(value, Mapping):
         return [leaf for key in sorted(value) for leaf in _leaves(value[key], f"{path}.{key}")]
     if isinstance(value, list):

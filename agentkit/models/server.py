@@ -20,6 +20,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from http import HTTPStatus
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -129,7 +130,7 @@ class Once(Generic[T]):
 
 
 class _Asking:
-    """Somebody is finding the fact out; others, maybe in other event loops, wait for the end."""
+    """One attempt to find a fact out, for whose end others wait, maybe in other event loops."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -169,7 +170,7 @@ def _set(token: anyio.lowlevel.EventLoopToken, event: anyio.Event) -> None:
 _log = get_logger()
 
 _REFUSED: Final = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
-"""Statuses of a request that holds what the server does not take."""
+"""Statuses by which a server refuses a request for what it holds."""
 
 _LOCKED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
@@ -214,7 +215,7 @@ class Server:
 
     @property
     def without(self) -> frozenset[str]:
-        """The fields of a request that it has refused; they are left out."""
+        """The fields of a request that the server has refused, and that are left out now."""
         return self._without
 
     def refuses_fields(self, error: AgentKitError) -> bool:
@@ -233,7 +234,7 @@ class Server:
 
     @property
     def gemma(self) -> bool:
-        """Whether what holds for Gemma's tokens alone may be sent, as far as is known by now."""
+        """Whether the model is known to be a Gemma, so that ids of Gemma's tokens may be sent."""
         return self.is_gemma.known is True or self.control.known == "grammar"
 
     async def _find_served(self) -> ServedModel:
@@ -270,10 +271,8 @@ class Server:
         named = is_gemma4([served.name, *served.roots])
         if named is not None:
             return named
-        body = encode_tokenize(served.name, CALL_OPEN)
-        within = self._transport.timeouts.first_event
         try:
-            ids = read_tokens(await self._transport.post("/tokenize", body, within=within))
+            ids = await self.tokens(encode_tokenize(served.name, CALL_OPEN))
         except AgentKitError as error:
             _raise_if_away(error)
             return None
@@ -345,6 +344,15 @@ class Server:
 
     # --- tokens ----------------------------------------------------------------------------------
 
+    async def tokens(self, body: bytes) -> list[int]:
+        """The ids that `/tokenize` answers to such a body.
+
+        Raises:
+            ModelError: It gives none.
+        """
+        within = self._transport.timeouts.first_event
+        return read_tokens(await self._transport.post("/tokenize", body, within=within))
+
     async def _find_tokenizer(self) -> LocalTokenizer | None:
         """The first file at hand that makes the same tokens as the server."""
         served = await self.served.get()
@@ -373,11 +381,9 @@ class Server:
         return None
 
     async def _ids_of_check(self, model: str) -> Sequence[int] | None:
-        """What the server makes of the text that tells tokenizers apart; None if it won't say."""
-        within = self._transport.timeouts.first_event
+        """The server's tokens of the text that tells tokenizers apart; None if it does not say."""
         try:
-            body = encode_tokenize(model, CHECK)
-            return read_tokens(await self._transport.post("/tokenize", body, within=within))
+            return await self.tokens(encode_tokenize(model, CHECK))
         except ModelError as error:
             _raise_if_away(error)
             return None
@@ -389,7 +395,9 @@ class Server:
         return Detokenizer(on_server(self._transport, (await self.served.get()).name))
 
     async def _find_template(self) -> TemplateGeneration | None:
-        """Tells the template by its fingerprint. What is no Gemma has none that we know."""
+        """Recognizes the template by its fingerprint. A model that is no Gemma has none that we
+        know.
+        """
         if await self.is_gemma.get() is False:
             return None
         served, tokenizer = await self.served.get(), await self.tokenizer.get()
@@ -425,7 +433,7 @@ def _raise_if_away(error: AgentKitError) -> None:
 
 
 def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> ServedModel:
-    """The model of that name, or the first."""
+    """The model of that name, or the first where none is wanted."""
     for model in models:
         # Ollama lists `gemma4:latest` and takes `gemma4`.
         if wanted in (None, model.name, model.name.removesuffix(":latest")):
@@ -444,8 +452,8 @@ _KEPT = 16  # sets of tools whose declarations and encoded messages are kept
 
 
 class _Same:
-    """A set of tools as a key: the same object is the same set. `Toolset.definitions` is one tuple
-    for all steps, and comparing schemas on every step would cost what keeping them saves.
+    """A set of tools as a key, equal only to the same object. `Toolset.definitions` is one tuple
+    for all steps, and comparing schemas at every step would cost what keeping them saves.
     """
 
     def __init__(self, tools: Sequence[ToolDefinition]) -> None:
@@ -507,12 +515,10 @@ class PromptCounter:
     """Counts the tokens of prompts for one server.
 
     Args:
-        transport: Sends to the server.
         server: What is known of it.
     """
 
-    def __init__(self, transport: Transport, server: Server) -> None:
-        self._transport = transport
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._known = TokenCounts()
 
@@ -561,10 +567,13 @@ class PromptCounter:
             return await tokenizer.counts(texts)
         if self._server.template.known is None:
             return None
+        ask = self._server.tokens
         try:
-            counts = _between(await self._ask(encode_tokenize(model, EOS.join(texts))))
+            ids = await ask(encode_tokenize(model, EOS.join(texts)))  # no text of ours holds one
+            ends = [at for at, token in enumerate(ids) if token == IDS[EOS]]
+            counts = [end - at - 1 for at, end in pairwise([-1, *ends, len(ids)])]
             if len(counts) != len(texts):  # a tokenizer with another end token
-                counts = [len(await self._ask(encode_tokenize(model, each))) for each in texts]
+                counts = [len(await ask(encode_tokenize(model, each))) for each in texts]
         except ModelError as error:
             _log.info("tokens not counted", error=str(error))
             return None
@@ -579,22 +588,7 @@ class PromptCounter:
         if self._server.template.known is None:
             return None
         try:
-            return len(await self._ask(body))
+            return len(await self._server.tokens(body))
         except ModelError as error:
             _log.info("tokens not counted", error=str(error))
             return None
-
-    async def _ask(self, body: bytes) -> list[int]:
-        within = self._transport.timeouts.first_event
-        return read_tokens(await self._transport.post("/tokenize", body, within=within))
-
-
-def _between(ids: Sequence[int]) -> list[int]:
-    """How many ids stand before, between and behind the end tokens; no prompt of ours holds one."""
-    counts = [0]
-    for token in ids:
-        if token == IDS[EOS]:
-            counts.append(0)
-        else:
-            counts[-1] += 1
-    return counts

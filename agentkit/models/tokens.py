@@ -195,7 +195,7 @@ _SEPARATORS: Final = (EOS, TOOL_CLOSE)
 """
 
 _REMEMBERED: Final = 4096
-"""Stretches of partial tokens whose text is kept."""
+"""How many stretches of partial tokens are remembered with their text."""
 
 _NO_SUCH_TOKEN: Final = 400
 """Status of a server that refuses an id above its vocabulary, as some do."""

@@ -64,16 +64,16 @@ DEFAULT_MAX_TOKENS = 8192
 end to a model that repeats itself."""
 
 _LONGEST_RETRY_AFTER = 60.0
-"""Seconds of a `Retry-After` that we follow; a server that asks for more is asked sooner."""
+"""Most seconds of a `Retry-After` that we wait; a server that wants more is asked sooner."""
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.5, 20.0
-"""Seconds before the second attempt at most, and before any."""
+"""Most seconds before the second attempt, and before any later one."""
 
 _READ_AGAIN_AFTER = (0.05, 0.25)
 """Seconds before each of the further attempts after an answer that is no reply at all."""
 
 _FIRST_CONTACT = 2.0
-"""Seconds that a connection to a server that has never answered is tried for."""
+"""For how many seconds a server that has never answered is tried."""
 
 _log = get_logger()
 
@@ -152,7 +152,7 @@ class VLLMModel:
         self._stream = stream
         self._server = Server(self._transport, model, tokenizer)
         self._languages = Languages(self._server)
-        self._counter = PromptCounter(self._transport, self._server)
+        self._counter = PromptCounter(self._server)
         self._spells_tokens = True
 
     @property
@@ -210,12 +210,14 @@ class VLLMModel:
     async def _attempt(
         self, request: ModelRequest, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
+        # What the server is; all of it is asked for once.
         served = await self.served()
-        await self._server.is_gemma.get()
+        await self._server.is_gemma.get()  # `Server.gemma` is known from here on
         profile = profile_for(served.name)
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
+        # The request, in the language of this server's model.
         language = await self._languages.of(request.tools)
         control = await self._control(request)
         sent, held = held_on(control, request, language.dialect)
@@ -233,6 +235,7 @@ class VLLMModel:
             strict=control == "tool_choice",
             without=self._server.without,
         )
+        # The reply as it arrives.
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         watch = RepeatWatch()
         tell_sent(body, messages, decoder.reply)
@@ -246,23 +249,23 @@ class VLLMModel:
                 if loops or decoder.endless:
                     decoder.give_up()
                     break
+        # What is believed of it.
         first = next_call_number(request.messages)
         server = decoder.finish(first)
         if "response_format" in held:
             server = read_json_call(server, request, first)
         response = await self._read(request, server, decoder.reply, language.dialect, held, first)
-        if rest := decoder.held(response.message):
+        if rest := decoder.withheld(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
         yield ModelFinished(replace(response, message=message, control=control))
 
     async def _control(self, request: ModelRequest) -> Control | None:
-        """What the request's calls can be held to, found out once; None where there are none."""
+        """What the request's calls can be held to, which is found out once; None without tools."""
         settings = request.settings
         if not request.tools or settings.grammar is False or constrains_itself(settings):
             return None
         try:
-            await self._server.is_gemma.get()
             return await self._server.control.get()
         except ModelError:
             return None  # the server is away; asked again with the next request

@@ -236,7 +236,9 @@ class ProgressGuard:
         self.stop: str | None = None
 
     def known(self, call: ToolCall, effect: Effect) -> ToolResult | None:
-        """The earlier result of a call that can only bring the same one again."""
+        """The earlier result of a call that can only bring that result again; None where it may
+        not.
+        """
         if effect != "pure":
             return None
         seen = self._seen.get(_key(call))
@@ -305,7 +307,7 @@ _CHARACTERS_PER_TOKEN = 4
 def bounded_thoughts(
     events: AsyncGenerator[ModelEvent, None], most: int | None
 ) -> AsyncGenerator[ModelEvent, None]:
-    """A reply's events; one whose reasoning grows too long is left there, as if it had been cut.
+    """A reply's events. A reply whose reasoning grows too long ends there, as if it had been cut.
 
     What it cost is then an estimate of its reasoning, without the prompt.
 
@@ -460,13 +462,13 @@ real Gemma's tokens, one has a repeat of even 64 tokens (a data file of equal ro
 """
 
 _LOOP_CHARACTERS: Final = _CHARACTERS_PER_TOKEN * _LOOP_TOKENS
-"""The same where only text is known."""
+"""Characters that must repeat where only the text is known."""
 
 _TIMES: Final = 6
-"""How often a period must come again."""
+"""How often a period must be repeated."""
 
 _GRAM: Final = 6
-"""Symbols that a guess goes by."""
+"""How many of the last symbols a guess is made from."""
 
 
 class Repeats:
@@ -515,8 +517,8 @@ class RepeatWatch:
         """Whether the end of the reply, as far as it has come, repeats itself.
 
         Args:
-            reply: As far as it has come.
-            events: What the newest part of it shows.
+            reply: The reply as far as it has come.
+            events: The events that its newest part brought.
         """
         loops = False
         if reply.token_ids:

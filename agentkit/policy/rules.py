@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias, get_args
+from urllib.parse import unquote
 
 from pydantic import TypeAdapter
 
@@ -50,11 +52,21 @@ class Grant:
         tool: Name of the tool.
         target: What calls may touch: a text, with `*` for any characters, `/` among them. Of a tool
             that executes only the very text, or `*` alone: a command that begins harmlessly need
-            not end so.
+            not end so. The same holds for a target with `..` in it, which may lead out again.
+
+    Raises:
+        TypeError: The tool or the target is no text.
     """
 
     tool: str
     target: str = "*"
+
+    def __post_init__(self) -> None:
+        """Refuses what would fit no call."""
+        texts: dict[str, object] = {"tool": self.tool, "target": self.target}
+        for name, given in texts.items():
+            if not isinstance(given, str):
+                raise TypeError(f"{name} is {given!r}; give a text: the tool's name, a pattern")
 
     def __call__(self, call: ValidatedCall) -> Literal["allow"] | None:
         """The grant as a rule of a policy."""
@@ -70,7 +82,7 @@ class Grant:
         """
         if tool != self.tool:
             return False
-        if "exec" in labels:
+        if "exec" in labels or ".." in re.split(r"[/\\]", unquote(target)):
             return self.target in ("*", target)
         return fnmatchcase(target, self.target.replace("[", "[[]").replace("?", "[?]"))
 
@@ -108,7 +120,7 @@ class Edit:
     type: Literal["edit"] = "edit"
 
     def __post_init__(self) -> None:
-        """Refuses what no record can hold."""
+        """Refuses arguments that no record can hold."""
         if (why := why_inexact(self.arguments)) is not None:
             raise ValueError(f"these arguments cannot be kept: {why}")
 
@@ -190,7 +202,7 @@ def _adapter() -> TypeAdapter[PausedRun]:
 
 Verdict: TypeAlias = Literal["allow", "ask", "deny"]
 Rule: TypeAlias = Callable[[ValidatedCall], Verdict | None]
-"""An opinion on a call; None leaves it to the next rule."""
+"""A function that gives a verdict on a call, or None to leave it to the next rule."""
 
 _STRICTNESS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
@@ -252,6 +264,14 @@ class Policy:
         target: Callable[[ValidatedCall], str] = lambda call: call.target,
         tainted: Verdict | None = None,
     ) -> None:
+        for rule in rules:
+            if isinstance(rule, Policy):
+                raise TypeError("a policy is no rule of another; add the two: one + other")
+            if isinstance(rule, type) or not callable(rule):
+                raise TypeError(
+                    f"the rule {rule!r} is no function of a call; write Policy.ask(...), "
+                    'preset("ask"), a Grant(...) or a function that returns a verdict'
+                )
         if tainted is not None and tainted not in _STRICTNESS:
             raise ValueError(f"tainted is {tainted!r}; it is one of {', '.join(_STRICTNESS)}")
         self._rules = rules
@@ -278,8 +298,11 @@ class Policy:
 
     def __add__(self, other: Policy) -> Policy:
         """The rules of both, these first."""
+        rules = getattr(other, "_rules", None)
+        if rules is None:
+            return NotImplemented
         tainted = self._tainted or other._tainted
-        return Policy(*self._rules, *other._rules, target=self._target, tainted=tainted)
+        return Policy(*self._rules, *rules, target=self._target, tainted=tainted)
 
     def verdict(self, call: ValidatedCall, taint: AbstractSet[Label] = frozenset()) -> Verdict:
         """What is to happen with a call.
@@ -329,7 +352,7 @@ class Policy:
         return "allow"
 
     def problem_with(self, tools: Iterable[Tool[..., Any]]) -> str | None:
-        """What this policy should have said of these tools and does not; None if nothing."""
+        """What this policy leaves open about these tools and must say; None if nothing."""
         tools = list(tools)
         reach = frozenset[Label]().union(*(tool.labels for tool in tools))
         if self._tainted is not None or not reach >= READS | {"egress"}:
@@ -345,7 +368,7 @@ class Policy:
         )
 
     def _foreseen(self, tool: Tool[..., Any]) -> Verdict | None:
-        """What is known of all calls of a tool beforehand; None where it depends on the call."""
+        """The verdict on all calls of a tool if it is the same for all, or else None."""
         if tool.options.approval == "always":
             return "ask"
         for rule in self._rules:
@@ -458,7 +481,7 @@ class Authority:
     grants: list[Grant] = field(default_factory=list)
 
     def ruling(self, call: ValidatedCall, taint: AbstractSet[Label]) -> Ruling:
-        """What is to happen with a call of this run, which has read so much."""
+        """What is to happen with a call of this run, by the labels of what the run has read."""
         verdicts: list[Verdict] = ["allow"]
         asking: list[Authority] = []
         for level in self.levels():
@@ -474,7 +497,7 @@ class Authority:
         return Ruling(_strictest(verdicts), tuple(asking), why)
 
     def levels(self) -> list[Authority]:
-        """This run's own level, and those above it, upwards."""
+        """This run's own level first, then the levels above it."""
         return [self, *(self.above.levels() if self.above is not None else [])]
 
     def target(self, call: ValidatedCall) -> str:

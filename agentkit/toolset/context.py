@@ -77,7 +77,7 @@ class ToolContext(RunContext[DepsT]):
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt at this call, also after a crash; see `idempotency_key`."""
+        """A key that is the same for every attempt at this call, also after a crash."""
         return idempotency_key(self.run_id, self.step, self.index, self.call)
 
     @property
@@ -168,5 +168,5 @@ def note_launch(command: Sequence[str], folder: str | Path | None = None) -> Non
 
 
 def launched() -> tuple[Launch, ...]:
-    """Everything noted since this process began."""
+    """All programs that were noted since this process began."""
     return tuple(_LAUNCHED)

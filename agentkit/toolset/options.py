@@ -37,9 +37,14 @@ def known_labels(labels: Iterable[str]) -> frozenset[Label]:
     """The labels as a set.
 
     Raises:
+        TypeError: One of them is no text.
         ValueError: One of them is no label; the message names the one that was probably meant.
     """
-    given = set(labels)
+    listed: list[object] = list(labels)
+    for each in listed:
+        if not isinstance(each, str):
+            raise TypeError(f"{each!r} is no label; give labels one by one, as texts")
+    given = set(map(str, listed))
     for unknown in sorted(given - LABELS):
         close = difflib.get_close_matches(unknown, sorted(LABELS), 1, 0.5)
         guess = f" Did you mean {close[0]!r}?" if close else ""
@@ -54,9 +59,9 @@ ApprovalRule: TypeAlias = Literal["policy", "always", "never"] | Callable[[Mappi
 the checked arguments (True asks). `never` is for runs without a policy: it overrides none."""
 
 LockKey: TypeAlias = bool | str | Callable[[Mapping[str, Any]], str | None]
-"""Which calls must not run at the same time: False none, True all calls of the tool, the name of a
-parameter those with the same value of it (of whatever tool), a function those with the same
-result; its None locks nothing."""
+"""Which calls must not run at the same time. False: none. True: all calls of the tool. The name of
+a parameter: those with the same value of it, of whatever tool. A function: those for which it
+returns the same text; None locks nothing."""
 
 TargetOf: TypeAlias = str | Callable[[Mapping[str, Any]], str] | None
 """What a call would really touch: the name of the parameter that says it, or a function of the
@@ -134,7 +139,7 @@ class ToolOptions:
 
 
 def problem_with(options: ToolOptions) -> str | None:
-    """What makes no sense in the options, with the remedy; None if nothing."""
+    """What is wrong with the options, with the remedy; None if nothing is."""
     if options.effect not in get_args(Effect):
         return f"effect is {options.effect!r}; choose one of {', '.join(get_args(Effect))}"
     if isinstance(options.labels, str):
@@ -177,4 +182,4 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _APPROVALS: Final = ("policy", "always", "never")
 
 _LEAST_CAP = 100
-"""Below this the note that something was left out would itself not fit."""
+"""Characters: in less the note that something was left out would not fit."""

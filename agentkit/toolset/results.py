@@ -43,12 +43,13 @@ _MAX_MEDIA = 32_000_000
 """Characters of base64 of one image or sound: more than any server takes."""
 
 _SMALL = 1_000
-"""Values, and hundreds of characters, that are read in the event loop: 2 ms of CPU at most."""
+"""How many values are read in the event loop, each hundred characters of text counted as one more:
+2 ms of CPU at most."""
 
 _PARTS = (TextPart, ImagePart, AudioPart, VideoPart)
 
 NO_RESULT = "Done, no result."
-"""True both of a tool that only acts and of a lookup that finds nothing."""
+"""The words for `None`: true of a tool that only acts, and of a lookup that finds nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def in_history(content: Content) -> Content:
 
 
 def is_small(value: object) -> bool:
-    """Whether a value is certainly read in no time: texts, numbers, and few of them."""
+    """Whether a value is certainly read quickly: it is made of few texts and numbers."""
     left, todo = _SMALL, [value]
     while todo:
         item = todo.pop()
@@ -206,7 +207,7 @@ def _text(value: object) -> str:
 
 @dataclasses.dataclass(slots=True)
 class _Room:
-    """What may still be read, in characters."""
+    """How many characters may still be read."""
 
     left: int = MAX_RESULT
 

@@ -95,7 +95,7 @@ class Toolset(ToolSource):
 
     @classmethod
     def by_name(cls, tools: Iterable[ToolLike]) -> Toolset:
-        """A set of tools that nobody has put in an order, in that of their names.
+        """A set of tools, put in the order of their names because nobody has chosen another.
 
         Tools stand at the start of every prompt, and a server's prefix cache begins there: the same
         tools in another order would share nothing.
@@ -245,8 +245,8 @@ def _labelled(tool: Tool[..., Any], labels: Iterable[Label] | None) -> Tool[...,
 
 
 def _unread(name: str, text: str) -> str:
-    """What the model is told of arguments that could not be taken as the JSON object they should
-    be: the reason where the text has one, the text itself where it is something else.
+    """What the model is told of arguments that are no JSON object: why they were not taken where
+    they are JSON, or else the text itself.
     """
     try:
         read_exact(text)

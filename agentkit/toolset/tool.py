@@ -54,7 +54,7 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 DepsT = TypeVar("DepsT", default=Any, contravariant=True)
-"""What a tool asks of a run: the `deps` that its context is annotated with; anything, for none."""
+"""The type of `deps` that a tool's context is annotated with; any, for a tool without a context."""
 Self_ = TypeVar("Self_")
 D = TypeVar("D")
 S = TypeVar("S")
@@ -83,7 +83,7 @@ class ValidatedCall:
     arguments: Mapping[str, Any]
 
     def bind(self, context: ToolContext[Any]) -> Callable[[], Any]:
-        """The call as a function of nothing, its context injected.
+        """The call as a function without arguments, its context injected.
 
         It returns an awaitable if `Tool.is_async`. A generator is run to its end: its parts are
         reported as progress and joined, unless it returns a value of its own.
@@ -208,7 +208,7 @@ class Tool(Generic[P, R, DepsT]):
 
     @property
     def labels(self) -> frozenset[Label]:
-        """What it can reach; everything, where it does not say."""
+        """What it can reach: everything, where it does not say."""
         said = self.options.labels
         return LABELS if isinstance(said, Unlabelled) else frozenset(said)
 
@@ -460,7 +460,7 @@ async def finish_async(function: Callable[[], Any], context: ToolContext[Any]) -
 
 
 def _joined(parts: list[Any]) -> Any:
-    """Texts as one text; other parts as the list they are."""
+    """The parts joined where all are texts; else the list of them."""
     return "".join(parts) if all(isinstance(part, str) for part in parts) else parts
 
 

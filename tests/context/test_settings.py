@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agentkit.context import Context, PromptForm
-from agentkit.context.window import limits_of, under
+from agentkit.context.limits import fair_share, limits_of, under
 from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 from tests.context.driving import form_of
@@ -57,7 +59,74 @@ def test_what_was_known_of_a_prompt_gives_the_limits_of_any_context(context: Con
     assert (now.compact_at, now.result_tokens) == (wanted.compact_at, wanted.result)
 
 
+def context_of(**tokens: Any) -> Context:
+    return Context(**tokens)
+
+
 @pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
 def test_numbers_too_small_to_work_with_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 5; give at least 100"):
-        Context(**{name: 5})
+        context_of(**{name: 5})
+
+
+@pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
+def test_a_hundred_tokens_are_enough_to_work_with(name: str) -> None:
+    assert getattr(context_of(**{name: 100}), name) == 100
+    with pytest.raises(ValueError, match=f"{name} is 99; give at least 100 tokens"):
+        context_of(**{name: 99})
+
+
+def test_a_compaction_leaves_six_tenths_of_the_limit() -> None:
+    assert (
+        limits_of(Context(), form_of(window=8192), ModelSettings(), None).after_compaction == 3686
+    )
+    assert (
+        limits_of(Context(compact_at=1_000), form_of(), ModelSettings(), None).after_compaction
+        == 600
+    )
+
+
+@pytest.mark.parametrize(
+    ("compact_at", "result"), [(400, 100), (800, 100), (808, 101), (1_600, 200), (6_000, 750)]
+)
+def test_a_result_may_always_have_an_eighth_and_a_hundred_tokens(
+    compact_at: int, result: int
+) -> None:
+    context = Context(compact_at=compact_at)
+    assert limits_of(context, form_of(), ModelSettings(), None).result == result
+
+
+def test_no_result_is_promised_more_than_eight_thousand_tokens() -> None:
+    context = Context(compact_at=100_000)
+    assert limits_of(context, form_of(window=200_000), ModelSettings(), None).result == 8_000
+
+
+@pytest.mark.parametrize(
+    ("reply", "room"), [(1, 1), (1_023, 1_023), (1_024, 1_024), (1_025, 1_024)]
+)
+def test_a_reply_is_left_at_most_an_eighth_of_the_window(reply: int, room: int) -> None:
+    limits = limits_of(Context(), form_of(window=8192), ModelSettings(max_tokens=reply), None)
+    assert limits.max_prompt == 8192 - room
+
+
+@pytest.mark.parametrize(
+    ("sizes", "left", "share"),
+    [
+        ([], 300, 100),  # none is new: what the next may have, with room for two like it
+        ([], 299, 99),
+        ([], -5, 0),
+        ([10], 300, 100),
+        ([10], 31, 10),
+        ([10], 30, 10),  # itself and two more
+        ([10], 29, 9),
+        ([10], 2, 0),
+        ([10], -5, 0),
+        ([5, 10], 36, 12),
+        ([5, 10], 35, 11),
+        ([5, 10], 34, 9),  # the short one keeps its five
+        ([10, 10], 20, 5),
+        ([1, 1, 1_000], 302, 100),
+    ],
+)
+def test_a_new_results_share_to_the_token(sizes: list[int], left: int, share: int) -> None:
+    assert fair_share(sizes, left) == share

@@ -90,8 +90,7 @@ def equal(one: Any, two: Any) -> bool:
 ROWS = rows()
 
 
-def test_the_table_has_a_row_for_each_kind() -> None:
-    assert len({row.declared for row in ROWS}) > 25
+def test_no_row_stands_twice() -> None:
     assert len(set(map(str, ROWS))) == len(ROWS)
 
 
@@ -116,7 +115,7 @@ def test_a_row_that_differs_from_pydantic_gives_its_reason(row: Row) -> None:
 
 PYTHON_ALONE = {
     *("date", "datetime", "time", "timedelta", "UUID", "complex"),
-    *("float", "set[int]", "dict[int, str]"),
+    *("float", "Decimal", "set[int]", "dict[int, str]", "dict[date, str]"),
 }
 """Types that say less as JSON Schema than they do in Python."""
 

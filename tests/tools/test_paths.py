@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from agentkit_tools.paths import Root, is_protected
+from agentkit_tools.paths import Root, is_environment, is_git_directory, is_protected
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -190,3 +193,137 @@ def test_no_made_up_path_reads_what_is_outside(
             assert read(Root(folder / "shop", walk=walk), path) == "inside"
         except (ToolError, FileNotFoundError):
             continue
+
+
+# --- names, kinds and bounds ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "git"),
+    [
+        ("HEAD objects refs", True),
+        ("HEAD commondir", True),
+        ("HEAD", False),
+        ("HEAD objects", False),
+        ("HEAD refs", False),
+        ("commondir objects refs", False),
+    ],
+)
+def test_a_repository_of_git_is_told_by_what_is_in_it(names: str, git: bool) -> None:
+    assert is_git_directory(names.split()) is git
+
+
+def test_an_environment_of_python_is_told_by_what_is_in_it() -> None:
+    assert is_environment(["pyvenv.cfg"])
+    assert is_environment(["conda-meta"])
+    assert not is_environment(["bin", "lib"])
+
+
+@pytest.mark.parametrize(
+    ("marks", "path", "kind"),
+    [
+        (["bare/HEAD", "bare/objects/x", "bare/refs/x"], "bare/hooks/x", "in a git directory"),
+        (["a/tree/HEAD", "a/tree/commondir"], "a/tree/new", "in a git directory"),
+        (["env/pyvenv.cfg"], "env/lib/x.py", "in a virtual environment"),
+        (["pyvenv.cfg"], "bin/x", "in a virtual environment"),
+        (["pyvenv.cfg"], "lib/x", "in a virtual environment"),
+    ],
+)
+def test_what_others_run_is_not_written(root: Root, marks: list[str], path: str, kind: str) -> None:
+    for mark in marks:
+        write(root, mark)
+    before = descriptors()
+    with pytest.raises(ToolError, match=f'"{path}" is {kind}, which is not written here'):
+        write(root, path)
+    assert descriptors() == before
+
+
+def test_a_project_that_is_an_environment_itself_is_written_beside_its_programs(
+    root: Root, base: Path
+) -> None:
+    for path in ("pyvenv.cfg", "new.py", "src/new.py"):
+        write(root, path)
+        assert (base / "shop" / path).exists()
+
+
+def descriptors() -> set[str]:
+    """The descriptors that this process has open."""
+    return {name for name in os.listdir("/dev/fd") if os.path.exists(f"/dev/fd/{name}")}
+
+
+@pytest.mark.parametrize(
+    "path", ["src/shop.py", "file-link", "out", "loop", "src/gone.py", "src/shop.py/x", "gone/x"]
+)
+def test_whatever_becomes_of_a_path_no_descriptor_stays_open(root: Root, path: str) -> None:
+    before = descriptors()
+    for attempt in (root.open, root.open_directory, root.open_any, root.open_path):
+        with contextlib.suppress(ToolError, FileNotFoundError):
+            os.close(attempt(path))
+    with contextlib.suppress(ToolError, FileNotFoundError, FileExistsError):
+        write(root, path)
+    assert descriptors() == before
+
+
+def test_a_file_is_not_listed_and_a_folder_not_read_and_both_are_said(root: Root) -> None:
+    told = '"src/shop.py" is a file, not a folder: read it instead.'
+    with pytest.raises(ToolError, match=re.escape(told)):
+        root.open_directory("src/shop.py")
+    with pytest.raises(ToolError, match=r'^"src" is a folder\.$'):
+        root.open("src")
+    with pytest.raises(ToolError, match=r'^"src" is a folder, not a file\.$'):
+        write(root, "src")
+    with pytest.raises(ToolError, match="is the project's directory, not a file"):
+        write(root, ".")
+
+
+def test_files_and_folders_alike_are_opened_where_either_will_do(root: Root) -> None:
+    for path, is_kind in (("src", stat.S_ISDIR), ("src/shop.py", stat.S_ISREG)):
+        for opened in (root.open_any(path), root.open_path(path)):
+            assert is_kind(os.fstat(opened).st_mode)
+            os.close(opened)
+    with pytest.raises(ToolError, match='"inner" is a link that leads to "src": write there'):
+        root.open_any("inner")
+    with pytest.raises(ToolError, match='"out" is a link that leads out of the project'):
+        root.open_path("out")
+
+
+@pytest.mark.parametrize("links", [7, 8])
+def test_a_chain_of_links_is_followed_seven_times(root: Root, base: Path, links: int) -> None:
+    for number in range(1, links + 1):
+        target = "src/shop.py" if number == 1 else f"chain{number - 1}"
+        (base / "shop" / f"chain{number}").symlink_to(target)
+    if links == 7:
+        assert read(root, "chain7") == "class Shop: ...\n"
+    else:
+        with pytest.raises(ToolError, match='"chain8" is a link that leads in circles'):
+            read(root, "chain8")
+
+
+def test_a_path_is_as_long_as_the_system_allows_and_is_shown_in_short(root: Root) -> None:
+    longest = "/".join(["x" * 99] * 40) + "/" + "y" * 96
+    assert len(longest) == 4096
+    assert root.relative(longest) == longest
+    with pytest.raises(ToolError, match=f'^"{longest[:100]}…" is not a path.$'):
+        root.relative(f"{longest}y")
+    whole = "z" * 99 + "\0"
+    with pytest.raises(ToolError, match=f'^"{whole}" is not a path.$'):
+        root.relative(whole)
+
+
+def test_an_absolute_path_may_go_through_any_name_of_the_root(root: Root, base: Path) -> None:
+    (base / "another").symlink_to("shop")
+    assert root.relative(str(base / "another" / "src" / "shop.py")) == "src/shop.py"
+    assert root.relative(str(base / "another")) == "."
+
+
+def test_a_name_that_looks_like_exactly_one_is_that_one(root: Root, base: Path) -> None:
+    (base / "shop" / "café").mkdir()
+    (base / "shop" / "café" / "menü.txt").write_text("cake")
+    assert read(root, "cafe\u0301/menu\u0308.txt") == "cake"
+    assert root.relative("cafe\u0301/new.txt") == "café/new.txt"
+    (base / "shop" / "cafe\u0301").mkdir()
+    (base / "shop" / "cafe\u0301" / "menü.txt").write_text("other")
+    assert read(root, "cafe\u0301/menü.txt") == "other"
+    (base / "shop" / "ﬁle").touch()
+    (base / "shop" / "fi\u200ble").touch()
+    assert root.relative("fi\u200cle") == "fi\u200cle"

