@@ -337,7 +337,8 @@ def test_with_ask_a_person_decides_on_each_call_that_writes(
         arguments = ["run", "Write it", "-p", str(project), "-m", server.url, "--allow", "ask"]
         result = CliRunner().invoke(app, arguments, input=typed)
     assert result.exit_code == 0, result.output
-    assert "? write_file\n  │ new.txt\n  path: as above\n  content:\n  │ tea\n" in result.stderr
+    asked = "? write_file\n  │ new.txt\n  │ @@ -1,0 +1,1 @@\n  │ +tea\n  path: as above\n"
+    assert f"{asked}  content:\n  │ tea\n" in result.stderr
     assert (project / "new.txt").exists() is written
     assert "run_command" in offered(server.requests[0].body)
 
