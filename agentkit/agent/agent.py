@@ -116,6 +116,8 @@ class Agent(Generic[DepsT, OutputT]):
             `RunFiles`); pass `()` for none.
 
     Attributes:
+        model: As it was given.
+        tools: All tools: a `Toolset`, or what makes one for each run.
         context: As it was given.
         policy: The policy; None where there is none.
         approve: As it was given.
@@ -150,12 +152,12 @@ class Agent(Generic[DepsT, OutputT]):
     ) -> None:
         check_agent({"model": model, "output_type": output_type, **options})
         planning, observers = options.get("planning", "off"), options.get("observers")
-        self._model = model
+        self.model = model
         self._instructions = options.get("instructions")
         self._answer = answer_tool(output_type)
         answers = [self._answer.tool] if self._answer else []
         own = Toolset.by_name([*options.get("tools", ()), *plan_tools(planning), *answers])
-        self._tools = combined(own, *options.get("toolsets", ()))
+        self.tools = combined(own, *options.get("toolsets", ()))
         self._settings = planned(planning, options.get("settings") or ModelSettings())
         self._limits = options.get("limits") or Limits()
         self.context = options.get("context")
@@ -233,7 +235,7 @@ class Agent(Generic[DepsT, OutputT]):
             try:
                 return await self._start(input, options)
             finally:
-                await self._model.aclose()  # this event loop ends here
+                await self.model.aclose()  # this event loop ends here
 
         return in_own_loop(main)
 
@@ -390,10 +392,10 @@ class Agent(Generic[DepsT, OutputT]):
         `more_toolsets` come beside the agent's own. What is not given, or None, stays as it is.
         """
         other = copy.copy(self)
-        other._model = model or self._model
+        other.model = model or self.model
         other.context = options.get("context") or self.context
         if more := options.get("more_toolsets"):
-            other._tools = combined(self._tools, *more)
+            other.tools = combined(self.tools, *more)
         other._govern(options.get("policy") or self.policy)
         if (executor := options.get("executor")) is not None:
             # What happens there has not happened here.
@@ -409,14 +411,14 @@ class Agent(Generic[DepsT, OutputT]):
         """What labels of `READS` an answer of this agent may carry: all of them where its tools
         depend on the run.
         """
-        if not isinstance(self._tools, Toolset):
+        if not isinstance(self.tools, Toolset):
             return READS
-        return READS & frozenset(label for tool in self._tools for label in tool.labels)
+        return READS & frozenset(label for tool in self.tools for label in tool.labels)
 
     def _govern(self, policy: Policy | Preset | None) -> None:
         self.policy = preset(policy) if isinstance(policy, str) else policy
-        if isinstance(self._tools, Toolset):
-            self._check_policy(self._tools)
+        if isinstance(self.tools, Toolset):
+            self._check_policy(self.tools)
 
     def _check_policy(self, tools: Toolset) -> None:
         problem = self.policy.problem_with(tools) if self.policy is not None else None
@@ -425,7 +427,7 @@ class Agent(Generic[DepsT, OutputT]):
 
     async def aclose(self) -> None:
         """Closes what this event loop's runs hold open, such as connections."""
-        await self._model.aclose()
+        await self.model.aclose()
 
     async def _start_or_continue(
         self, content: Content, options: RunOptions[DepsT]
@@ -460,7 +462,7 @@ class Agent(Generic[DepsT, OutputT]):
             return await self._drive(options, messages, listener=listener)
         began = RunOpened(
             tuple(messages),
-            self._model.name,
+            self.model.name,
             options.get("settings"),
             options.get("limits"),
             versions=versions(),
@@ -506,7 +508,7 @@ class Agent(Generic[DepsT, OutputT]):
         if paused is not None:
             budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
-        async with self._tools.for_run(context) as tools:
+        async with self.tools.for_run(context) as tools:
             toolset = self._with_recall(tools, record)
             self._check_policy(toolset)
             above = caller.wiring.authority if caller is not None else None
@@ -516,14 +518,14 @@ class Agent(Generic[DepsT, OutputT]):
             files = self._files if record is None else ()  # a journal keeps the run instead
             emit = emitter(context.run_id, (*self._observers, *files), listener)
             wiring = Wiring(
-                model=WindowedModel(self._model, window),
+                model=WindowedModel(self.model, window),
                 toolset=toolset,
                 executor=self._executor,
                 settings=(options.get("settings") or ModelSettings()).over(self._settings),
                 context=context,
                 authority=Authority(self.policy, self.approve, above, grants),
                 emit=with_partial_output(self._answer, emit) if self._answer else emit,
-                side_model=self._model,
+                side_model=self.model,
                 ask=self.ask,
                 answer=self._answer,
                 options=options,

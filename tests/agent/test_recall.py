@@ -197,7 +197,7 @@ def absolute(number: int) -> int:
 
 def offered(agent: Agent[Any, Any]) -> list[str]:
     agent.run_sync("Go.")
-    (request,) = agent._model.requests  # type: ignore[attr-defined]  # a ScriptedModel
+    (request,) = agent.model.requests  # type: ignore[attr-defined]  # a ScriptedModel
     return [definition.name for definition in request.tools]
 
 
