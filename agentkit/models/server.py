@@ -14,7 +14,6 @@ of the whole prompt.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -39,15 +38,7 @@ from agentkit.errors import (
 )
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
-from agentkit.gemma4.profiles import (
-    GENERIC,
-    PROBE,
-    Profile,
-    TemplateGeneration,
-    fingerprint,
-    is_gemma4,
-    profile_for,
-)
+from agentkit.gemma4.profiles import PROBE, Profile, TemplateGeneration, fingerprint, is_gemma4
 from agentkit.gemma4.render import Generation, TemplateVariant
 from agentkit.gemma4.tokens import CALL_OPEN, CONTROL_LITERALS, EOS, IDS
 from agentkit.logs import get_logger
@@ -439,24 +430,6 @@ def _existing(path: Path) -> Path:
 def _raise_if_away(error: AgentKitError) -> None:
     if is_away(error):
         raise error
-
-
-@lru_cache(maxsize=64)  # asked on every step, and the same each time
-def profile_of(served: ServedModel) -> Profile:
-    """The profile of a model: by its name, by what its weights were loaded as, or else by the
-    `config.json` of its folder, where that is on this machine. `GENERIC` where none of them tells.
-    """
-    names = (served.name, *served.roots)
-    for name in names:
-        if (profile := profile_for(name)) is not GENERIC:
-            return profile
-    for place in places(names[::-1]):
-        with suppress(OSError, ValueError):
-            config = json.loads(place.with_name("config.json").read_bytes())
-            profile = profile_for(served.name, config if isinstance(config, dict) else None)
-            if profile.name != GENERIC.name:
-                return profile
-    return GENERIC
 
 
 def _pick(models: Sequence[ServedModel], wanted: str | None, where: str) -> ServedModel:

@@ -47,7 +47,8 @@ from agentkit.messages import (
 from agentkit.mistakes import explains
 from agentkit.models.base import CountsPrompts, Model, tell_sent
 from agentkit.models.calls import Evidence, believed, held_on, may_hold_calls, read_json_call
-from agentkit.models.server import Languages, PromptCounter, Server, profile_of
+from agentkit.models.server import Languages, PromptCounter, Server
+from agentkit.models.tokens import profile_of
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.policy.guard import RepeatWatch
 from agentkit.stream import MAX_RESPONSE_BYTES

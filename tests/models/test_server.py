@@ -14,8 +14,7 @@ from agentkit import Agent, Context, RunResult, VLLMModel, tool
 from agentkit.errors import ModelConnectionError
 from agentkit.messages import ModelRequest, UserMessage
 from agentkit.models.embedded.decoder import BUNDLED
-from agentkit.models.server import profile_of
-from agentkit.models.tokens import places
+from agentkit.models.tokens import places, profile_of
 from agentkit.wire import ServedModel
 from tests.models.test_prompt import TINY, TemplateServer
 
