@@ -9,6 +9,7 @@ as arguments, before anything is recorded as intended:
 | half of a surrogate pair | no UTF-8 can carry it (RFC 3629, section 3) |
 | a whole number of more than 4,300 digits | Python does not convert it back (`sys.int_info`) |
 | `NaN`, `Infinity`, `1e999` | JSON has no such numbers (RFC 8259, section 6) |
+| `1e-999` | a float makes 0 of it |
 | lists and objects nested beyond `MAX_DEPTH` | readers of JSON give up, each at another depth |
 | a key that stands twice in one object | what it means differs from reader to reader (section 4) |
 | a key that is no text, an object of Python | it comes back as something else |
@@ -27,8 +28,8 @@ MAX_DIGITS = 4_300
 """Digits of a whole number: what Python converts from text by default, and pydantic too."""
 
 MAX_DEPTH = 128
-"""Lists and objects within each other, the outermost counted. pydantic gives up at 200, and writes
-255, in which an entry of a journal takes a dozen itself."""
+"""How deep lists and objects may be nested, the outermost counted. pydantic reads 200 levels and
+writes 255, of which an entry of a journal takes a dozen itself."""
 
 MAX_VALUES = 200_000
 """Values of one text: each takes a token or more, and a window holds 262,144 of them."""
@@ -87,7 +88,7 @@ class LongNumber(float):
     """A number of a JSON text that has more digits than a float can hold.
 
     Attributes:
-        text: As it was written, with all of them.
+        text: The number as it was written, with all of its digits.
     """
 
     text: str
@@ -99,11 +100,22 @@ class LongNumber(float):
 
 
 def real(text: str) -> float:
-    """A number of a JSON text with a point or an exponent; a `LongNumber` where digits are lost."""
+    """A number of a JSON text with a point or an exponent; a `LongNumber` where digits are lost.
+
+    Raises:
+        InexactError: All of them are lost: it is not 0, and too small for a float.
+    """
     value = float(text)
+    if value == 0 and is_not_zero(text):
+        raise InexactError(f"{text[:40]} is too small a number; give it as text, or 0")
     if len(text) < _SHORT or Decimal(text) == Decimal(repr(value)):
         return value
     return LongNumber(text)
+
+
+def is_not_zero(text: str) -> bool:
+    """Whether a number's text has a digit other than 0 in front of its exponent."""
+    return any(digit in "123456789" for digit in text.lower().partition("e")[0])
 
 
 _SHORT = 16
@@ -114,7 +126,10 @@ def _no_number(name: str) -> float:
     raise InexactError(f"{name} is no number of JSON; give a finite one, or null")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_number, parse_float=real)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_no_number, parse_float=real, strict=False
+)
+"""Not strict in one thing: a line break inside a text, as models write it, can mean no other."""
 
 
 def why_inexact(value: object) -> str | None:

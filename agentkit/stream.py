@@ -7,7 +7,9 @@ clocks the payloads cannot be kept waiting by a server that sends keep-alives on
 
 from __future__ import annotations
 
+import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from pydantic_core import from_json
@@ -42,7 +44,14 @@ def read_json(payload: bytes) -> Any:
         raise ModelResponseTooLargeError(
             f"the server sent a JSON text of more than {_MOST_VALUES:,} values"
         )
-    return from_json(payload)
+    try:
+        return from_json(payload)
+    except ValueError:
+        if b"\\ud" not in payload.lower():  # half of a surrogate pair, which may have its other
+            raise
+        with suppress(RecursionError):
+            return json.loads(payload)
+        raise
 
 
 def _is_json(payload: bytes) -> bool:
@@ -102,16 +111,20 @@ class EventDecoder:
         return events
 
     def rest(self) -> list[bytes]:
-        """The payload of a last event that no blank line ended, once the stream is at its end.
+        """The payloads of a last event that no blank line ended, once the stream is at its end.
 
-        The standard drops it. It may be the one that ends a reply; where it was cut it is no JSON,
-        and is dropped here too.
+        The standard drops it. It may be the one that ends a reply, or the whole of a stream whose
+        server ends its events with a single line end; where it was cut it is no JSON, and is
+        dropped here too.
         """
         events: list[bytes] = []
-        self._line(bytes(self._pending), events)
-        self._pending.clear()
-        if self._data:
-            self._line(b"", events)
+        if self._pending:
+            self._line(bytes(self._pending), events)
+            self._pending.clear()
+        lines = list(self._data)
+        self._line(b"", events)
+        if events and not _is_json(events[0]):
+            events = lines
         return [event for event in events if event == DONE or _is_json(event)]
 
     def _is_one_event(self, line: bytes) -> bool:

@@ -2,7 +2,8 @@
 
 In: a checked call and its place in the step. Out: the call, a result that says why not, or the
 question that the run waits with. A decision is found by the id of its question, which names one
-call of one step of one run, and it is used up when the call starts.
+call of one step of one run, and it is used up when the call starts. Decisions come from whoever
+resumes a run (`GivenDecisions`) or from its journal (`RecordedDecisions`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from agentkit.events import ApprovalDecided, ApprovalNeeded
+from agentkit.journal import JournaledRun
 from agentkit.logs import get_logger
 from agentkit.messages import Message, ToolCall, ToolMessage, ToolResult
 from agentkit.policy import (
@@ -44,7 +46,7 @@ class Approved:
     """A call that a person said yes to, perhaps with other arguments.
 
     Attributes:
-        call: As it is to run.
+        call: The call as it is to run.
         id: The id of the question that was answered.
     """
 
@@ -326,3 +328,40 @@ class GivenDecisions:
         nobody can give it again.
         """
         return all(before.id != approval for before in self.waiting) or self.used.use(approval)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecisions:
+    """The decisions that a journal keeps: a run there has one life, so each has one call."""
+
+    record: JournaledRun
+
+    @property
+    def pending(self) -> bool:
+        """Whether the record holds any decision."""
+        return self.record.has_decisions
+
+    def question(self, approval: Approval) -> Approval:
+        """The question, with the id that it was recorded with. One that was never recorded keeps
+        its own id, which is unique because the run's name is unique within the journal.
+        """
+        asked = self.record.asked_as(approval.call, approval.target)
+        return approval if asked is None else replace(approval, id=asked)
+
+    def take(self, approval: str, /) -> Decision | None:
+        """The recorded decision on a question, if there is one."""
+        return self.record.recorded_decision(approval)
+
+    async def ask(
+        self, approval: Approval, person: Callable[[], Awaitable[Decision | None]], /
+    ) -> Decision | None:
+        """Has a person asked, and makes durable what they decide before it counts."""
+        await self.record.keep()
+        decision = await person()
+        if decision is not None:
+            await self.record.decided(approval.id, decision)
+        return decision
+
+    def use(self, approval: str, /) -> bool:  # noqa: ARG002 - no other run can have used it
+        """True: the record of the call itself keeps it from running again."""
+        return True

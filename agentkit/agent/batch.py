@@ -50,7 +50,7 @@ async def run_all(
     A run whose model fails does not end the others: its result says `error` and why.
 
     Args:
-        start: Begins a run, or goes on with it if it is recorded.
+        start: A function that begins a run, or goes on with it if it is recorded.
         inputs: What the user says, for each run.
         options: What every run is given; a `run_id` names the batch, and each run has its place
             behind it.

@@ -53,7 +53,7 @@ class ReplyCall:
 
     Attributes:
         position: Its place in the reply.
-        call: As it stands in the history.
+        call: The call as it stands in the history.
         checked: Ready to run, or the result that says why it is not. A person may change it.
         approved: The id of the question that a person answered with yes; empty without one.
         waiting: The question to a person that nobody has answered.
@@ -81,7 +81,13 @@ async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
     """
     todo = [each for each in calls if each.result is None]
     for each in todo:
-        await _decide(run, each)
+        decided = await decide(run, each.position, each.checked)
+        if isinstance(decided, Approval):
+            each.waiting = decided
+        elif isinstance(decided, Approved):
+            each.checked, each.approved = decided.call, decided.id
+        else:
+            each.checked = decided
     ready = [each for each in todo if each.waiting is None]
     _find_twins(ready)
     to_run = [(each, call) for each in ready if (call := _left_to_run(run, each)) is not None]
@@ -100,16 +106,6 @@ async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
     for each in ready:
         if each.twin_of is not None:
             each.result = _twin_result(run, each, each.twin_of.result)
-
-
-async def _decide(run: Run, each: ReplyCall) -> None:
-    decided = await decide(run, each.position, each.checked)
-    if isinstance(decided, Approval):
-        each.waiting = decided
-    elif isinstance(decided, Approved):
-        each.checked, each.approved = decided.call, decided.id
-    else:
-        each.checked = decided
 
 
 def _find_twins(ready: Sequence[ReplyCall]) -> None:

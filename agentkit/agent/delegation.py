@@ -75,7 +75,7 @@ class Delegate:
     """How an agent serves as a tool.
 
     Attributes:
-        start: Begins its run.
+        start: A function that begins its run.
         name: The tool's name.
         description: When to use it.
         options: What the tool declares. Its labels tell what an answer may tell of; what the agent
@@ -97,7 +97,7 @@ class Delegate:
     def of(
         start: Start, name: str, description: str, reads: frozenset[Label], given: DelegateOptions
     ) -> Delegate:
-        """How an agent serves whose tools read what these labels say."""
+        """The delegate for an agent whose tools read what these labels say."""
         effect, approval = given.get("effect", "once"), given.get("approval", "policy")
         return Delegate(
             start,
@@ -170,7 +170,7 @@ def _of_function(
 
 @dataclass(frozen=True, slots=True)
 class _WithContext:
-    """The arguments of a function, with the context ahead of them."""
+    """The arguments of a function, with the context as the first of them."""
 
     inner: Arguments
 
@@ -234,7 +234,9 @@ def fan_out(how: Delegate, most: int) -> Tool[..., Any]:
 
 @contextmanager
 def _cancelled_with_call(context: ToolContext[Any]) -> Generator[Cancellation]:
-    """What ends the runs that serve a call when somebody ends the call, and leaves their work."""
+    """A cancellation for the runs that serve a call: when somebody ends the call they end, and keep
+    what they have done.
+    """
     cancellation = Cancellation()
     call = current_call.get()
     if call is None:

@@ -88,7 +88,7 @@ async def drive(
     Args:
         run: A run whose history ends with what the user said, or as `paused` left it.
         cancellation: Ends it from outside.
-        paused: Where to go on, after a pause.
+        paused: The pause that the run goes on from; None for a run that begins.
 
     Raises:
         AgentKitError: The model cannot be had. What was done so far is in the run file, and in
@@ -158,7 +158,12 @@ async def _loop(run: Run) -> RunResult[Any]:
                 why = f"the model wrote text instead of calling {run.wiring.answer.tool.name}"
                 return run.end("invalid_output", response.message.content, why)
             response = typed
-        if (result := await _prepare_and_run(run, response.message)) is not None:
+        message = response.message
+        run.budget.spend(tool_calls=len(message.tool_calls))
+        prepared = await prepare(run, message.tool_calls)
+        calls = tuple(each.call for each in prepared)
+        run.messages.append(replace(message, content=None, tool_calls=calls))
+        if (result := await _run_prepared(run, prepared)) is not None:
             return result
 
 
@@ -181,15 +186,6 @@ async def _typed_answer(
             message = replace(response.message, content=None, tool_calls=(call,))
             return replace(response, message=message)
     return None
-
-
-async def _prepare_and_run(run: Run, message: AssistantMessage) -> RunResult[Any] | None:
-    """Runs a reply's calls; the result, if that ends the run."""
-    run.budget.spend(tool_calls=len(message.tool_calls))
-    prepared = await prepare(run, message.tool_calls)
-    calls = tuple(each.call for each in prepared)
-    run.messages.append(replace(message, content=None, tool_calls=calls))
-    return await _run_prepared(run, prepared)
 
 
 async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
@@ -221,6 +217,7 @@ async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] 
             elif result is None:
                 result = failed(each.call, "cancelled", "the run ended before this call did")
             content = in_history(result.content)
+            run.whole.keep(run.next_number, result.content, content)
             made = ToolMessage(each.call.id, each.call.name, content, result.is_error)
             run.messages.append(made)
     if waiting := tuple(each.waiting for each in calls if each.waiting is not None):

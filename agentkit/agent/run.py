@@ -1,6 +1,7 @@
 """One run: how it begins, what it works with, what has come of it so far, and where it is at work.
 
-Only the loop changes a run. Who watches it is told by `Run.emit`; whoever watches cannot end it.
+Only the loop changes a run. Who watches it is told by `Run.emit`; whoever watches cannot end it. A
+journal changes none of that: it wraps the stations that a run works with (`journaled`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -23,7 +25,9 @@ from anyio.from_thread import start_blocking_portal
 from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
 from agentkit.agent.options import Cancellation, Instructions, Observer, RunOptions
 from agentkit.agent.own_tools import PLAN, AnswerTool
+from agentkit.agent.whole_results import WholeResults
 from agentkit.context import Context, ContextWindow
+from agentkit.errors import JournalError
 from agentkit.events import (
     Event,
     ModelEvent,
@@ -34,20 +38,25 @@ from agentkit.events import (
     TextDelta,
     ToolCallDelta,
 )
-from agentkit.executors import Executor
+from agentkit.executors import Executor, JournaledExecutor
+from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.logs import get_logger
 from agentkit.messages import (
     AssistantMessage,
+    Content,
     Message,
     ModelRequest,
     ModelSettings,
     StopReason,
     SystemMessage,
+    ToolResult,
+    UserMessage,
+    text_of,
 )
 from agentkit.models import Model
-from agentkit.models.base import Exchanges
-from agentkit.policy import Authority, Budget, PausedRun, ProgressGuard
-from agentkit.toolset import Label, RunContext, Tool, Toolset
+from agentkit.models.base import Exchanges, JournaledModel
+from agentkit.policy import Authority, Budget, Decision, PausedRun, ProgressGuard
+from agentkit.toolset import Label, RunContext, Tool, ToolContext, Toolset, ValidatedCall
 from agentkit.trace import RunFiles, runs_directory
 from agentkit.version import __version__
 
@@ -87,10 +96,19 @@ async def opening(
     return [SystemMessage(text), *rest]
 
 
-def window_for(context: Context | None, tools: Iterable[Tool[..., Any]]) -> ContextWindow:
-    """A run's window: it knows which calls may simply be made again, and keeps the plan in view."""
+def window_for(
+    context: Context | None,
+    tools: Iterable[Tool[..., Any]],
+    recall: frozenset[str],
+    whole: WholeResults,
+) -> ContextWindow:
+    """A run's window: it knows which calls may simply be made again, keeps the plan in view, and
+    says by which of the agent's own tools what it leaves out is read.
+    """
     again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
-    return ContextWindow(context, repeatable=again, kept=frozenset({PLAN}))
+    return ContextWindow(
+        context, repeatable=again, kept=frozenset({PLAN}), recall=recall, whole=whole.get
+    )
 
 
 def versions() -> dict[str, str]:
@@ -209,6 +227,7 @@ class Run:
         streamed: What was shown of a reply that has not come to its end.
         cancellation: Ends it, or one of its calls, from outside.
         no_media: Why the server refused what tools returned beside text; empty while it has not.
+        whole: The results of which the history holds less than all.
     """
 
     wiring: Wiring
@@ -225,10 +244,17 @@ class Run:
     exchanges: Exchanges = field(default_factory=Exchanges)
     streamed: Streamed | None = None
     no_media: str = ""
+    whole: WholeResults = field(default_factory=WholeResults)
 
     @property
     def id(self) -> str:
         return self.wiring.context.run_id
+
+    @property
+    def next_number(self) -> int:
+        """What the next message is called: its place, from 1, the instructions not counted."""
+        instructed = bool(self.messages) and self.messages[0].role == "system"
+        return len(self.messages) + 1 - instructed
 
     def emit(self, event: Event) -> None:
         self.wiring.emit(event)
@@ -290,6 +316,108 @@ class CallAtWork:
         """
         if threading.get_ident() == self.thread:
             self.run.emit(SubRunEvent(self.call_id, run_id, event, self.step))
+
+
+# --- with a journal ------------------------------------------------------------------------------
+# The same stations, each wrapped by the run's record.
+
+
+@asynccontextmanager
+async def begun(journal: Journal, run_id: str, opening: RunOpened) -> AsyncGenerator[JournaledRun]:
+    """A new run's record, for as long as the run is at work.
+
+    Raises:
+        JournalError: The name is taken, or nothing can be written.
+    """
+    lease = await journal.open(run_id, opening)
+    record = JournaledRun(journal, lease, [opening])
+    try:
+        yield record
+    finally:
+        await record.close()
+
+
+@asynccontextmanager
+async def continued(
+    journal: Journal, run_id: str, decisions: Mapping[str, Decision]
+) -> AsyncGenerator[JournaledRun]:
+    """The record of a run that ended or died before.
+
+    Args:
+        journal: Where it is kept.
+        run_id: Its name.
+        decisions: What people decided since then, by `Approval.id`.
+
+    Raises:
+        JournalError: There is no such run, or another process is at work on it.
+    """
+    lease = await journal.claim(run_id)
+    try:
+        record = JournaledRun(journal, lease, [each.entry for each in await journal.read(run_id)])
+    except BaseException:
+        await journal.release(lease)
+        raise
+    try:
+        for approval, decision in decisions.items():
+            await record.decided(approval, decision, ahead=True)
+        yield record
+    finally:
+        await record.close()
+
+
+async def is_recorded(journal: Journal, run_id: str, content: Content) -> bool:
+    """Whether the journal has a run of that name, which began with that input.
+
+    Raises:
+        JournalError: It began with another one.
+    """
+    records = await journal.read(run_id)
+    opening = records[0].entry if records else None
+    if isinstance(opening, RunOpened) and opening.messages[-1:] != (UserMessage(content),):
+        raise JournalError(
+            f"the journal keeps a run {run_id} that began with another input; give this one "
+            "another name"
+        )
+    return bool(records)
+
+
+def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
+    """The wiring with the record around its model, its executor and its events.
+
+    Raises:
+        JournalError: The record holds a call that these tools do not take. The loop would answer
+            it itself, and what had happened, or might have, would be told to nobody.
+    """
+    for call in record.calls():
+        refused = wiring.toolset.validate(call)
+        if isinstance(refused, ToolResult):
+            raise JournalError(
+                f"the run {wiring.context.run_id} called {call.name}, and the agent's tools do not "
+                f"take that call ({text_of(refused.content)}); resume it with the agent that began "
+                "it"
+            )
+    return replace(
+        wiring,
+        model=JournaledModel(wiring.model, record),
+        executor=_ReplayedSpending(JournaledExecutor(wiring.executor, record), record),
+        emit=record.emitter(wiring.emit),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _ReplayedSpending:
+    """Books what a recorded call cost, since a sub-agent that is not run again does not book it."""
+
+    inner: Executor
+    record: JournaledRun
+
+    async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
+        spent = self.record.spent(context.step, call.call.id)
+        budget = current_budget.get()
+        if spent is not None and budget is not None:
+            budget.spend(usage=spent.usage, steps=spent.steps, tool_calls=spent.tool_calls)
+            budget.runs += spent.runs
+        return await self.inner.execute(call, context)
 
 
 # --- where it is at work -------------------------------------------------------------------------

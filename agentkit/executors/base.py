@@ -177,6 +177,12 @@ class RoutingExecutor:
         return await self._rule(call).execute(call, context)
 
 
+class RecordedResults:
+    """What an executor derives from that runs nothing and gives what a record holds: it is handed
+    the calls of the agent's own tools too, which otherwise run in this process.
+    """
+
+
 # --- how often -----------------------------------------------------------------------------------
 
 
@@ -344,7 +350,7 @@ def log_failure(
     """Logs where a tool raised; its own words to the model (`ToolError`) only on the level info.
 
     Args:
-        result: As `failed` made it, perhaps in another process.
+        result: The result that `failed` made, perhaps in another process.
         context: The context of the call.
         error: What was raised, where it was raised here.
     """

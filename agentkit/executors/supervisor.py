@@ -103,7 +103,7 @@ def _work(lifeline: int, channel: int, path: str) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
     sys.path[:] = json.loads(path)
-    from agentkit.executors.remote import serve  # noqa: PLC0415 - not for the supervisor
+    from agentkit.executors.process import serve  # noqa: PLC0415 - not for the supervisor
 
     serve(channel)
 

@@ -74,12 +74,12 @@ class Escape:
                 parts of one message, so a *beginning* of a literal at the end is broken up too.
         """
         add, _ = self._open if open_end else self._whole
-        return add.sub(_with_mark, text)
+        return add.sub(rf"\g<0>{MARK}", text)
 
     def unescape(self, text: str, *, open_end: bool = False) -> str:
         """The text before `escape` with the same `open_end`."""
         _, remove = self._open if open_end else self._whole
-        return remove.sub(_without_mark, text)
+        return remove.sub(lambda found: found[0][:-1], text)
 
     def count(self, prompt: str) -> int:
         """How many control literals a tokenizer would find in a rendered prompt."""
@@ -175,14 +175,6 @@ def _map_call(call: ToolCall, change: _Change) -> ToolCall:
 
 
 # --- finding the places --------------------------------------------------------------------------
-
-
-def _with_mark(found: re.Match[str]) -> str:
-    return found[0] + MARK
-
-
-def _without_mark(found: re.Match[str]) -> str:
-    return found[0][:-1]
 
 
 @lru_cache(maxsize=16)  # each model makes its own, nearly always of the same literals

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias
 
-from agentkit.exact import LongNumber, real
+from agentkit.exact import LongNumber, is_not_zero, real
 from agentkit.messages import JsonObject
 from agentkit.schema.ladder import fitted
 from agentkit.schema.shape import Shape
@@ -240,7 +240,8 @@ def _parsed(text: str) -> int | float | str:
     if text.lstrip("+-").isdigit():
         return int(text)
     value = float(text)
-    return text if value in (float("inf"), float("-inf")) else value
+    lost = value == 0 and is_not_zero(text)
+    return text if lost or value in (float("inf"), float("-inf")) else value
 
 
 def conform(value: Any, shape: Shape) -> Any:

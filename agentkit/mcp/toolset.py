@@ -30,8 +30,7 @@ from typing_extensions import Unpack
 from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
 from agentkit.logs import get_logger
 from agentkit.mcp.lenient import RAW, output_of
-from agentkit.mcp.link import Connect, Link, Questions
-from agentkit.mcp.transports import over_http, over_stdio
+from agentkit.mcp.link import Connect, Link, Questions, over_http, over_stdio
 from agentkit.messages import JsonObject
 from agentkit.mistakes import explains
 from agentkit.redaction import (

@@ -43,11 +43,11 @@ class Timeouts:
     """The clocks of one model call, in seconds.
 
     Attributes:
-        connect: To a TCP (and TLS) connection.
+        connect: Until there is a TCP (and TLS) connection.
         first_event: From the request to the first data event: queueing and prefill.
         idle: Between two data events. Comments (keep-alives) do not count.
         total: The whole call, all attempts and waits together.
-        retry: As long as this after the first attempt began, a new one may begin. A vLLM that
+        retry: After the first attempt began, new ones may begin for so long. A vLLM that
             restarts needs minutes.
 
     Raises:
@@ -416,7 +416,7 @@ class Transport:
         ) from error
 
     def _is_reply(self, payload: bytes) -> bool:
-        """Whether a payload holds anything.
+        """Whether a payload holds a part of a reply.
 
         Raises:
             AgentKitError: It is what a server says in the place of a reply, or inside one.
@@ -450,10 +450,10 @@ _MOST_ERROR = 65_536
 """Bytes of an answer with an error status that are read: its words are shown to 500 characters."""
 
 _STREAMED = 32
-"""A stream may be so many times as long as a whole body: it spells each token in some 300 bytes."""
+"""How many times longer a stream may be than a whole body: it takes some 300 bytes a token."""
 
 _PIECE = 16_384
-"""Bytes that are decoded, or searched for line ends, without letting others have their turn."""
+"""Most bytes that are decoded or searched for line ends before other tasks get their turn."""
 
 
 def _is_event_stream(body: bytes, headers: Mapping[str, str]) -> bool:
@@ -534,7 +534,7 @@ class _Inflate(Protocol):
 
     @property
     def unconsumed_tail(self) -> bytes:
-        """What of the data was not looked at yet."""
+        """The part of the data that was not looked at yet."""
         ...
 
     @property

@@ -34,7 +34,7 @@ from agentkit.errors import (
 )
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.gemma4.dialect import Dialect
-from agentkit.gemma4.profiles import GENERIC, profile_for
+from agentkit.gemma4.profiles import GENERIC
 from agentkit.logs import get_logger
 from agentkit.messages import (
     Control,
@@ -48,6 +48,7 @@ from agentkit.mistakes import explains
 from agentkit.models.base import CountsPrompts, Model, tell_sent
 from agentkit.models.calls import Evidence, believed, held_on, may_hold_calls, read_json_call
 from agentkit.models.server import Languages, PromptCounter, Server
+from agentkit.models.tokens import profile_of
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.policy.guard import RepeatWatch
 from agentkit.stream import MAX_RESPONSE_BYTES
@@ -210,12 +211,14 @@ class VLLMModel:
     async def _attempt(
         self, request: ModelRequest, deadline: float
     ) -> AsyncGenerator[ModelEvent, None]:
+        # What the server is; all of it is asked for once.
         served = await self.served()
-        await self._server.is_gemma.get()
-        profile = profile_for(served.name)
+        await self._server.is_gemma.get()  # `Server.gemma` is known from here on
+        profile = profile_of(served)
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
+        # The request, in the language of this server's model.
         language = await self._languages.of(request.tools)
         control = await self._control(request)
         sent, held = held_on(control, request, language.dialect)
@@ -233,6 +236,7 @@ class VLLMModel:
             strict=control == "tool_choice",
             without=self._server.without,
         )
+        # The reply as it arrives.
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         watch = RepeatWatch()
         tell_sent(body, messages, decoder.reply)
@@ -246,12 +250,13 @@ class VLLMModel:
                 if loops or decoder.endless:
                     decoder.give_up()
                     break
+        # What is believed of it.
         first = next_call_number(request.messages)
         server = decoder.finish(first)
         if "response_format" in held:
             server = read_json_call(server, request, first)
         response = await self._read(request, server, decoder.reply, language.dialect, held, first)
-        if rest := decoder.held(response.message):
+        if rest := decoder.withheld(response.message):
             yield TextDelta(rest)
         message = language.dialect.incoming(response.message)
         yield ModelFinished(replace(response, message=message, control=control))
@@ -294,7 +299,7 @@ class VLLMModel:
         try:
             served = await self.served()
             language = await self._languages.of(request.tools)
-            profile = profile_for(served.name).served(served.max_model_len)
+            profile = profile_of(served).served(served.max_model_len)
             return await self._counter.form(language, profile, self._complete(request, served))
         except ModelError:
             return None  # `generate` tries longer, and says what is wrong
@@ -354,8 +359,8 @@ class VLLMModel:
         settings = request.settings.over(self._settings)
         thinking, max_tokens = settings.thinking, settings.max_tokens
         if thinking is None and request.tools:
-            profile = profile_for(served.name)
-            if profile is not GENERIC:  # a name that says nothing settles nothing
+            profile = profile_of(served)
+            if profile is not GENERIC:  # what says nothing settles nothing
                 thinking = profile.thinking_with_tools
         if max_tokens is None:
             window = served.max_model_len or 2 * DEFAULT_MAX_TOKENS

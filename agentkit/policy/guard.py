@@ -517,8 +517,8 @@ class RepeatWatch:
         """Whether the end of the reply, as far as it has come, repeats itself.
 
         Args:
-            reply: As far as it has come.
-            events: What the newest part of it shows.
+            reply: The reply as far as it has come.
+            events: The events that its newest part brought.
         """
         loops = False
         if reply.token_ids:

@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any, Final, Literal, TypeAlias, get_args
+from urllib.parse import unquote
 
 from pydantic import TypeAdapter
 
@@ -50,11 +52,21 @@ class Grant:
         tool: Name of the tool.
         target: What calls may touch: a text, with `*` for any characters, `/` among them. Of a tool
             that executes only the very text, or `*` alone: a command that begins harmlessly need
-            not end so.
+            not end so. The same holds for a target with `..` in it, which may lead out again.
+
+    Raises:
+        TypeError: The tool or the target is no text.
     """
 
     tool: str
     target: str = "*"
+
+    def __post_init__(self) -> None:
+        """Refuses what would fit no call."""
+        texts: dict[str, object] = {"tool": self.tool, "target": self.target}
+        for name, given in texts.items():
+            if not isinstance(given, str):
+                raise TypeError(f"{name} is {given!r}; give a text: the tool's name, a pattern")
 
     def __call__(self, call: ValidatedCall) -> Literal["allow"] | None:
         """The grant as a rule of a policy."""
@@ -70,7 +82,7 @@ class Grant:
         """
         if tool != self.tool:
             return False
-        if "exec" in labels:
+        if "exec" in labels or ".." in re.split(r"[/\\]", unquote(target)):
             return self.target in ("*", target)
         return fnmatchcase(target, self.target.replace("[", "[[]").replace("?", "[?]"))
 
@@ -252,6 +264,14 @@ class Policy:
         target: Callable[[ValidatedCall], str] = lambda call: call.target,
         tainted: Verdict | None = None,
     ) -> None:
+        for rule in rules:
+            if isinstance(rule, Policy):
+                raise TypeError("a policy is no rule of another; add the two: one + other")
+            if isinstance(rule, type) or not callable(rule):
+                raise TypeError(
+                    f"the rule {rule!r} is no function of a call; write Policy.ask(...), "
+                    'preset("ask"), a Grant(...) or a function that returns a verdict'
+                )
         if tainted is not None and tainted not in _STRICTNESS:
             raise ValueError(f"tainted is {tainted!r}; it is one of {', '.join(_STRICTNESS)}")
         self._rules = rules
@@ -278,8 +298,11 @@ class Policy:
 
     def __add__(self, other: Policy) -> Policy:
         """The rules of both, these first."""
+        rules = getattr(other, "_rules", None)
+        if rules is None:
+            return NotImplemented
         tainted = self._tainted or other._tainted
-        return Policy(*self._rules, *other._rules, target=self._target, tainted=tainted)
+        return Policy(*self._rules, *rules, target=self._target, tainted=tainted)
 
     def verdict(self, call: ValidatedCall, taint: AbstractSet[Label] = frozenset()) -> Verdict:
         """What is to happen with a call.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from agentkit.context import Context
-from agentkit.context.window import under
+from agentkit.context.limits import under
 from agentkit.events import (
     ApprovalDecided,
     ApprovalNeeded,
@@ -39,7 +39,7 @@ from agentkit.wording import pluralize
 
 
 Key: TypeAlias = tuple[str, int, str]
-"""Kind, step, and which one of that kind in the step."""
+"""What names an event within a run: its kind, its step, and its number among those of that kind."""
 
 
 def key_of(event: Event) -> Key | None:
@@ -86,7 +86,7 @@ def _ends(old: RunResult[Any], new: RunResult[Any]) -> Iterator[tuple[str, objec
 
 
 def said(event: Event) -> str:
-    """What an event is called in a sentence."""
+    """How a sentence names an event."""
     match event:
         case StepFinished(step=step):
             return f"step {step}"
@@ -272,7 +272,7 @@ def _diff(recorded: list[str], replayed: list[str]) -> str:
 
 
 def _short(lines: list[str]) -> list[str]:
-    """Lines that a terminal can show, so that a change within a long one is seen."""
+    """Lines short enough for a terminal, each cut so that what changed in it is seen."""
     return [
         line[start : start + _LONGEST_LINE]
         for line in lines

@@ -146,7 +146,7 @@ async def _reporting(request: Request) -> AsyncGenerator[RunHandles, None]:
 
 
 _MOST_WAITING = 10_000
-"""Reports of an async tool that no await lets out; more are a bug of the tool."""
+"""Most reports that wait because the tool does not await anything; more are a bug of the tool."""
 
 
 async def _numbered(texts: Any) -> AsyncGenerator[tuple[int, str], None]:

@@ -30,6 +30,7 @@ from pydantic import TypeAdapter
 from agentkit.agent import Agent
 from agentkit.agent.run import current_budget, in_own_loop
 from agentkit.context import Context, Count, PromptForm
+from agentkit.context.previews import RECALL
 from agentkit.errors import ModelError
 from agentkit.events import (
     ApprovalDecided,
@@ -47,7 +48,7 @@ from agentkit.events import (
     TextDelta,
     ToolFinished,
 )
-from agentkit.executors import Executor
+from agentkit.executors import Executor, RecordedResults
 from agentkit.messages import Content, Message, ModelRequest, ModelResponse, ToolResult, UserMessage
 from agentkit.models import CountsPrompts, Model
 from agentkit.policy import Approval, Decision, Limits, PausedRun
@@ -144,7 +145,7 @@ class Tape:
         return called.response
 
     def interrupted(self) -> list[ModelEvent]:
-        """What was shown of the reply that this step did not get to its end."""
+        """What was shown of the reply that was interrupted in this step."""
         cut = self._interrupted.get(self.step)
         if cut is None:
             return []
@@ -220,7 +221,7 @@ class Tape:
         return known
 
     def _no_more(self, what: str, recorded: object = "", replayed: object = "") -> Exception:
-        """What to raise where the record has nothing to serve."""
+        """What to raise where the record has no answer."""
         if not self._calls and (self.end is None or self.end.stop_reason in _CUT_SHORT):
             self._finished = True
             return EndOfTape()
@@ -286,7 +287,7 @@ class Tape:
         return None
 
     def all_notes(self) -> list[str]:
-        """What the replay of this part does not cover."""
+        """Sentences on what the replay of this part does not cover."""
         notes = list(self.notes)
         if self._delegated:
             names = ", ".join(self._delegated)
@@ -301,7 +302,7 @@ class Tape:
 
 
 _CUT_SHORT = ("cancelled", "seconds")
-"""Ends that came from outside, at a moment that no replay can repeat."""
+"""Stop reasons that come from outside, at a moment that no replay can repeat."""
 
 
 _TURNS = 1_000
@@ -340,19 +341,19 @@ class ReplayModel:
         yield ModelFinished(reply)
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:  # noqa: ARG002 - of any
-        """Always None: the request is to come as it is."""
+        """None, always: the request is to be sent as it is."""
         return None
 
     async def count(self, wanted: Count) -> Sequence[int] | None:  # noqa: ARG002 - of none
-        """Always None: nobody can tell."""
+        """None, always: there is no tokenizer to ask."""
         return None
 
     async def aclose(self) -> None:
         """Does nothing: there is nothing to close."""
 
 
-class ReplayExecutor:
-    """Gives the recorded results; runs nothing."""
+class ReplayExecutor(RecordedResults):
+    """Gives the recorded results, and runs nothing."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
@@ -507,9 +508,13 @@ def _asked(event: ModelCalled) -> tuple[object, ...]:
 async def _play(
     agent: Agent[Any, Any], tape: Tape, paused: PausedRun | None, deps: Any
 ) -> RunResult[Any] | None:
-    """One part of the run again; its result, if it came that far."""
+    """Plays one part of the run again. Returns its result, if it came to its end."""
+    context = agent.context or Context()
+    if RECALL not in tape.started.tools:  # it was off, or unknown to the version that ran
+        context = replace(context, recall=False)
     played = agent.override(
         model=ReplayModel(tape),
+        context=context,
         executor=ReplayExecutor(tape),
         observers=[tape.watch],
         approve=tape.decision,

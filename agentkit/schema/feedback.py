@@ -76,8 +76,12 @@ def problems_of(field: str, error: InvalidValueError) -> list[Problem]:
     found: dict[Keys, tuple[str | None, list[str]]] = {}
     for detail in error.errors[:MOST_PROBLEMS]:
         keys = locate(error.value, detail["loc"])
-        _, wants = found.setdefault(keys, (_got(detail), []))
-        if (want := _want(detail)) not in wants:
+        echoed = detail["type"] not in ("missing", *_NO_ECHO)
+        _, wants = found.setdefault(keys, (short(detail["input"]) if echoed else None, []))
+        # pydantic gives the choices as one text, and members of an enum by their repr.
+        listed_here = (d for d in error.doubts if d.keys == keys and d.shape.values is not None)
+        doubt = next(listed_here, None) if detail["type"] in _CHOICES else None
+        if (want := _want(detail) if doubt is None else _meant(doubt)) not in wants:
             wants.append(want)
     for doubt in error.doubts[:MOST_PROBLEMS]:
         depth = len(doubt.keys)
@@ -155,10 +159,7 @@ def field_path(keys: Sequence[str | int], *more: str) -> str:
     return text if len(text) <= _SHOWN else f"…{text[-_SHOWN + 1 :]}"
 
 
-def _got(detail: ErrorDetails) -> str | None:
-    return None if detail["type"] in ("missing", *_NO_ECHO) else short(detail["input"])
-
-
+_CHOICES = ("literal_error", "enum")
 _NO_ECHO = ("extra_forbidden", "unexpected_keyword_argument", "missing_argument")
 
 _KEYWORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -214,7 +215,7 @@ _WANTS: Final[Mapping[str, str]] = {
 def _want(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
     kind = detail["type"]
-    if kind in ("literal_error", "enum"):
+    if kind in _CHOICES:
         return _choice(str(context.get("expected", "")), detail["input"])
     if kind == "union_tag_invalid":
         tag = str(context.get("discriminator", "")).strip("'")

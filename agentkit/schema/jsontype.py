@@ -27,7 +27,7 @@ from agentkit.exact import why_inexact
 from agentkit.logs import get_logger
 from agentkit.messages import JsonObject
 from agentkit.schema.annotations import portable
-from agentkit.schema.ladder import Doubt, doubts, fitted
+from agentkit.schema.ladder import KEYS, Doubt, Keys, doubts, fitted
 from agentkit.schema.pydantic_schema import marked_schema, without_marks
 from agentkit.schema.shape import Shape
 
@@ -96,7 +96,7 @@ class JsonType:
     def _read(self, value: object) -> Any:
         if not doubts(value, self.shape, traps=True):
             try:
-                return self._validate(value, strict=True)
+                return self._whole(value, self._validate(value, strict=True))
             except ValidationError as error:
                 if error.errors(include_url=False)[0]["type"] == "json_invalid":
                     # pydantic's own limit, about 200 levels
@@ -112,10 +112,17 @@ class JsonType:
                 errors = error.errors(include_url=False)
             else:
                 if not found:
-                    return result
+                    return self._whole(value, result)
                 errors = []
                 break
         raise InvalidValueError(errors, value, found)
+
+    def _whole(self, value: object, result: Any) -> Any:
+        """The result, if no two keys of a dict became one in it."""
+        if (place := _where_keys_met(value, result, self.shape, ())) is not None:
+            why = "keys that are different when they are read"
+            raise InvalidValueError([], value, [Doubt(place, value, self.shape, why)])
+        return result
 
     def accepts(self, value: object) -> bool:
         """Whether the value is of the type as it is."""
@@ -131,6 +138,24 @@ class JsonType:
         validator = cast("SchemaValidator", self.adapter.validator)
         extra: Literal["forbid"] | None = "forbid" if self.closed else None
         return validator.validate_json(_json_text(value), strict=strict or None, extra=extra)
+
+
+def _where_keys_met(value: object, result: object, shape: Shape, place: Keys) -> Keys | None:
+    """Where a dict has lost a key to another that is the same one in another spelling."""
+    if isinstance(value, dict) and isinstance(result, Mapping):
+        if shape.said(KEYS) is not None:
+            if len(result) < len(value):
+                return place
+            read_as = dict(zip(value, result.values(), strict=False))
+        else:
+            read_as = {key: result[key] for key in value if key in result}
+        inner = [(key, value[key], read, shape.property(key)) for key, read in read_as.items()]
+    elif isinstance(value, list) and isinstance(result, list) and len(value) == len(result):
+        inner = [(at, value[at], result[at], shape.item(at)) for at in range(len(value))]
+    else:
+        return None
+    met = (_where_keys_met(item, read, under, (*place, key)) for key, item, read, under in inner)
+    return next((found for found in met if found is not None), None)
 
 
 _TOO_DEEP: ErrorDetails = {"type": "recursion_loop", "loc": (), "msg": "", "input": "[[[…"}

@@ -24,6 +24,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.exact import InexactError, LongNumber, read_exact
@@ -42,9 +43,10 @@ TIME: Final = "x-agentkit-time"
 REAL: Final = "x-agentkit-real"
 """A float: whole numbers beyond 2**53 are rounded here."""
 PLAIN: Final = "x-agentkit-plain"
-"""A text here has no quotes and is not the word null."""
+"""A text here spells a number."""
 KEYS: Final = "x-agentkit-keys"
-"""The keys are read as a type, so that two of them can be one; the value is its JSON type."""
+"""The keys are read as a type, so that two of them can be one; the value is its JSON type, or
+`TIME`, or `text` where only that type itself can tell (`jsontype`)."""
 
 _EXACT: Final = 2**53
 """Up to here every whole number is a float of its own (IEEE 754, 53 bits of significand)."""
@@ -219,7 +221,7 @@ class _Climb:
         else:
             if of == "traps":
                 return
-        yield Doubt(keys, value, shape)
+        yield Doubt(keys, value, shape, _why(value, shape))
 
     def _in_members(
         self, value: dict[str, Any], shape: Shape, keys: Keys, of: _Doubtful
@@ -325,7 +327,9 @@ def doubts(value: Any, shape: Shape, *, traps: bool = False) -> list[Doubt]:
 def _is_of(value: Any, shape: Shape) -> bool:
     """Whether a value is of the type, and one of those that are listed."""
     kind = kind_of(value)
-    if isinstance(value, str) and (shape.said(PLAIN) or shape.said("format") in _UNQUOTED):
+    if isinstance(value, str) and shape.said(PLAIN):
+        return kind == "string" and _NUMBER.fullmatch(value.strip()) is not None
+    if isinstance(value, str) and shape.said("format") in _UNQUOTED:
         return kind == "string" and not is_nothing(value) and not _is_quoted(value.strip())
     return (shape.types is None or shape.allows(kind)) and (not shape.limited or shape.has(value))
 
@@ -338,6 +342,8 @@ def _is_trap(value: Any, shape: Shape, of: _Doubtful) -> bool:
     if isinstance(value, str):
         if shape.said(TIME):
             return of != "hidden" and _DIGITS.fullmatch(value.strip()) is not None
+        if shape.said(PLAIN):
+            return of != "hidden" and not _NUMBER.fullmatch(value.strip()) and _is_decimal(value)
         return of == "own" and bool(shape.said(REAL)) and _NO_NUMBER.fullmatch(value) is not None
     if isinstance(value, int | float):
         rounded = isinstance(value, int) and shape.said(REAL) and not _is_float(value)
@@ -348,6 +354,8 @@ def _is_trap(value: Any, shape: Shape, of: _Doubtful) -> bool:
 
 def _why(value: Any, shape: Shape) -> str:
     """What is wanted, where it is not another type."""
+    if isinstance(value, str) and any(branch.said(PLAIN) for branch in shape.branches):
+        return "a number, as JSON spells it"
     if isinstance(value, int) and not isinstance(value, bool) and shape.said(REAL):
         return "a number that a float can hold, of up to 15 digits"
     return ""
@@ -366,10 +374,23 @@ def _is_float(value: int) -> bool:
         return False
 
 
+def _is_decimal(text: str) -> bool:
+    """Whether Python takes a text for a `Decimal`: `1_000` and digits of any script too."""
+    try:
+        return Decimal(text).is_finite()
+    except InvalidOperation:
+        return False
+
+
 def _keys_in_doubt(value: dict[str, Any], shape: Shape, keys: Keys) -> Iterator[Doubt]:
     """Keys that are read as a type and are not spelled as it, or are one when they are read."""
     kind = shape.said(KEYS)
-    if kind is None:
+    if kind is None or kind == "text":
+        return
+    if kind == TIME:
+        for key in value:
+            if _DIGITS.fullmatch(key.strip()):
+                yield Doubt((*keys, key), key, shape, "a date or a time, not a number")
         return
     wanted, seen = Shape.of({"type": kind}), set[object]()
     for key in value:

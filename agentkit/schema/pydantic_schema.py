@@ -114,8 +114,8 @@ class _Schemas(GenerateJsonSchema):
             what = f"a key of JSON is a text, which is no {keys['type']}"
             raise DefinitionError(what, "use keys that a text can spell, or a list of pairs")
         made = super().dict_schema(schema)
-        kind = _KEY_KINDS.get(keys["type"])
-        return made if kind is None else _marked(made, KEYS, kind)
+        kind = _KEY_KINDS.get(keys["type"], "text")
+        return made if keys["type"] in _ONE_SPELLING else _marked(made, KEYS, kind)
 
     # --- what no JSON value can be read as -------------------------------------------------------
 
@@ -168,6 +168,13 @@ class _Schemas(GenerateJsonSchema):
     def frozenset_schema(self, schema: Any) -> JsonSchemaValue:
         self._must_be_hashable(schema)
         return super().frozenset_schema(schema)
+
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        # pydantic makes an enum without members a check that no value of JSON passes.
+        kind = schema.get("cls") if schema["type"] == "is-instance" else None
+        if isinstance(kind, type) and issubclass(kind, enum.Enum):
+            raise DefinitionError(f"{kind.__name__} has no members", "give it some")
+        return super().generate_inner(schema)
 
     def enum_schema(self, schema: Any) -> JsonSchemaValue:
         for member in schema["members"]:
@@ -224,7 +231,10 @@ _KEY_KINDS: Final[Mapping[str, str]] = {
     "float": "number",
     "bool": "boolean",
     "decimal": "number",
+    **dict.fromkeys(("date", "datetime", "time", "timedelta"), TIME),
 }
+_ONE_SPELLING: Final = frozenset({"any", "str", "bytes"})
+"""Types of keys of which no two texts are the same one."""
 _NO_KEYS: Final = frozenset(
     {"tuple", "list", "dict", "set", "frozenset", "model", "dataclass", "typed-dict", "none"}
 )

@@ -46,8 +46,10 @@ class _Block:
 _block = _Block()
 
 
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if not _block.depth or not event.startswith("socket."):
+def _hook(event: str, arguments: tuple[Any, ...], block: _Block = _block) -> None:
+    # The block is its own, not the module's: Python empties modules when it ends, and goes on
+    # asking hooks.
+    if not block.depth or not event.startswith("socket."):
         return
     if event in _LOOKUPS:
         _require_local(arguments[0], event)

@@ -168,5 +168,5 @@ def note_launch(command: Sequence[str], folder: str | Path | None = None) -> Non
 
 
 def launched() -> tuple[Launch, ...]:
-    """Everything noted since this process began."""
+    """All programs that were noted since this process began."""
     return tuple(_LAUNCHED)

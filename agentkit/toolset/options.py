@@ -37,9 +37,14 @@ def known_labels(labels: Iterable[str]) -> frozenset[Label]:
     """The labels as a set.
 
     Raises:
+        TypeError: One of them is no text.
         ValueError: One of them is no label; the message names the one that was probably meant.
     """
-    given = set(labels)
+    listed: list[object] = list(labels)
+    for each in listed:
+        if not isinstance(each, str):
+            raise TypeError(f"{each!r} is no label; give labels one by one, as texts")
+    given = set(map(str, listed))
     for unknown in sorted(given - LABELS):
         close = difflib.get_close_matches(unknown, sorted(LABELS), 1, 0.5)
         guess = f" Did you mean {close[0]!r}?" if close else ""

@@ -67,7 +67,7 @@ class RunFiles:
     """Writes `DIRECTORY/RUN_ID.jsonl` for each run it observes.
 
     Args:
-        directory: Made when the first run begins.
+        directory: The folder of the files, which is made when the first run begins.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -109,7 +109,7 @@ class RunFiles:
 
 
 def _drop_cut_line(file: FileIO) -> None:
-    """What a kill left of a line would spoil the next one."""
+    """Removes the half of a line that a killed process left: it would spoil the next one."""
     end = file.seek(0, os.SEEK_END)
     if end == 0 or os.pread(file.fileno(), 1, end - 1) == b"\n":
         return
@@ -118,7 +118,7 @@ def _drop_cut_line(file: FileIO) -> None:
 
 
 def open_private(file: Path) -> FileIO:
-    """A file to read and append to; made for its owner alone, since it holds all that was said."""
+    """A file to read and append to, for its owner alone, since it holds all that was said."""
     mode = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     return FileIO(os.open(file, mode, 0o600), "a+b")
 

@@ -319,7 +319,7 @@ class ToolRun:
     """One tool call: what became of it, and when.
 
     Attributes:
-        call: As it ran; as the model meant it, where it did not run.
+        call: The call as it ran. One that did not run stands as the model meant it.
         started: None for a call that did not run: refused, known already, a twin of another.
         finished: None if the run ended first.
     """
@@ -435,7 +435,7 @@ def _add(part: Part, timed: Timed, requests: dict[int, ModelRequest]) -> None:
 
 
 def _add_reply(step: Step, event: Event) -> bool:
-    """Books what tells of the reply; False for other events."""
+    """Takes in an event that tells of the reply; False for any other event."""
     match event:
         case StepFinished():
             step.finished = event

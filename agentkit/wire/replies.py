@@ -68,6 +68,7 @@ class CallPieces:
         name: The tool's.
         arguments: The pieces of its JSON text.
         size: Characters of them.
+        doubtful: Its name may be a piece of one.
     """
 
     index: int | None
@@ -75,6 +76,7 @@ class CallPieces:
     name: str = ""
     arguments: list[str] = field(default_factory=list)
     size: int = 0
+    doubtful: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -113,8 +115,9 @@ class ReplyDecoder:
         self._most = self._left = max_bytes
         self._max_tokens = max_tokens
         self._shown = 0  # characters of the text that were given out
-        self._held = ""  # what follows them, as long as it could begin a call
+        self._withheld = ""  # what follows them, as long as it could begin a call
         self._leaking = False  # a call or reasoning was seen in the text: no more of it is shown
+        self._halves: dict[int, str] = {}  # list of pieces, by identity -> half of a pair
         self._by_id: dict[str, int] = {}  # id of a call -> its place
         self._by_index: dict[int | None, int] = {}  # index -> the newest call there; None: of all
         self._choice: int | None = None  # the one choice that is read; none so far
@@ -151,6 +154,8 @@ class ReplyDecoder:
         if "choices" not in chunk:  # a keep-alive such as {"type": "ping"}
             self._other = self._other or payload
             return
+        if not chunk["choices"]:
+            self._other = self._other or payload
         for choice in chunk["choices"] or ():
             place = _index(choice.get("index")) or 0
             if self._choice is None:
@@ -165,7 +170,14 @@ class ReplyDecoder:
         if delta := choice.get("delta"):
             self._delta(delta, events, whole=False)
         elif message := choice.get("message"):
-            self._delta(message, events, whole=True)
+            # Behind a stream's deltas it says all of them once more.
+            known = {
+                **dict.fromkeys(("content", "refusal"), bool(self.reply.text)),
+                **dict.fromkeys(("reasoning", "reasoning_content"), bool(self.reply.reasoning)),
+                "tool_calls": bool(self.reply.calls),
+            }
+            new = {key: value for key, value in message.items() if not known.get(key)}
+            self._delta(new, events, whole=True)
         if (finish := _string(choice.get("finish_reason"))) and not self._broke_off():
             self.reply.finish = finish
 
@@ -177,6 +189,8 @@ class ReplyDecoder:
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
         reasoning = _string(delta.get("reasoning") or delta.get("reasoning_content")) or beside
+        reasoning = self._joined(reasoning, self.reply.reasoning)
+        content = self._joined(content, self.reply.text)
         if reasoning:
             self._keep(reasoning, self.reply.reasoning)
             events.append(ReasoningDelta(reasoning))
@@ -185,12 +199,13 @@ class ReplyDecoder:
             if shown := self._showable(content):
                 events.append(TextDelta(shown))
         if pieces := delta.get("tool_calls"):
+            pieces = [pieces] if isinstance(pieces, dict) else pieces
             events += [self._call(piece, whole=whole) for piece in pieces]
         elif older := delta.get("function_call"):  # before `tool_calls` there were
             events.append(self._call({"function": older}, whole=whole))
 
     def _call(self, piece: JsonObject, *, whole: bool) -> ToolCallDelta:
-        function = piece.get("function") or {}
+        function = piece.get("function") or piece
         name, arguments = _string(function.get("name")), function.get("arguments")
         # Some servers give the object itself; a list, say, makes a malformed call.
         given = arguments is None or isinstance(arguments, str)
@@ -199,16 +214,26 @@ class ReplyDecoder:
         place = None if whole else self._going_on(index, call_id, name, arguments)
         if place is None:
             self._take(_CALL_BYTES)
+            before = self._by_index.get(index)
             self.reply.calls.append(CallPieces(index, call_id))
             place = len(self.reply.calls) - 1
+            if before is not None and not whole:
+                last, made = self.reply.calls[before], self.reply.calls[place]
+                if not last.arguments and call_id in ("", last.id):
+                    # Two calls, or a name in two pieces: nobody can say.
+                    last.doubtful = made.doubtful = True
             self._by_index[index] = self._by_index[None] = self._by_id[call_id] = place
         call = self.reply.calls[place]
         if name and not call.name:
             self._take(len(name.encode("utf-8", "replace")))
             self.endless = self.endless or len(name) > _LONGEST_NAME
             call.name = name[:_LONGEST_NAME]
-        self._keep(arguments, call.arguments)
-        call.size += len(arguments)
+        if call.size == 2 and arguments.strip() and "".join(call.arguments) == "{}":
+            call.arguments, call.size = [], 0  # servers begin with it before anything has come
+        again = call.size == len(arguments) and "".join(call.arguments) == arguments
+        if not (again and call.is_whole):  # some servers end a call with all of it once more
+            self._keep(arguments, call.arguments)
+            call.size += len(arguments)
         return ToolCallDelta(place, call.name, arguments)
 
     def _going_on(self, index: int | None, call_id: str, name: str, arguments: str) -> int | None:
@@ -235,6 +260,19 @@ class ReplyDecoder:
             self._by_id[call_id] = place
         return place
 
+    def _joined(self, piece: str, pieces: list[str]) -> str:
+        """A piece with the half of a surrogate pair that ended the one before it, and without one
+        of its own: servers cut between the two. A half that stays alone is U+FFFD.
+        """
+        half = self._halves.pop(id(pieces), "")
+        if piece.isascii() and not half:
+            return piece
+        piece = half + piece
+        if "\ud800" <= piece[-1:] <= "\udbff":
+            self._halves[id(pieces)] = piece[-1]
+            piece = piece[:-1]
+        return piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
     def _keep(self, piece: str, pieces: list[str]) -> None:
         """Adds a piece of text; many small ones become one, since each takes 50 bytes by itself."""
         if piece:
@@ -257,7 +295,7 @@ class ReplyDecoder:
         """
         if self._leaking:
             return ""
-        text = self._held + text
+        text = self._withheld + text
         ends = [at for literal in _LEAKS if (at := text.find(literal)) >= 0]
         if not self._shown and text.startswith(THOUGHT):
             ends.append(0)
@@ -268,11 +306,11 @@ class ReplyDecoder:
             end = 0
         else:
             end = len(text) - max(overlap(text, literal) for literal in _LEAKS)
-        self._held = text[end:]
+        self._withheld = text[end:]
         self._shown += end
         return text[:end]
 
-    def held(self, message: AssistantMessage) -> str:
+    def withheld(self, message: AssistantMessage) -> str:
         """The rest of the text, held back until it was known to be no call and no reasoning."""
         return (message.content or "")[self._shown :]
 
@@ -321,8 +359,11 @@ class ReplyDecoder:
         if None not in indices and len(set(indices)) == len(indices):
             ordered = sorted(reply.calls, key=lambda call: call.index or 0)
         calls = tuple(
-            read_call(f"call_{first_call + n}", call.name, "".join(call.arguments))
+            ToolCall(f"call_{first_call + n}", call.name, malformed=f"{call.name} {text}")
+            if call.doubtful
+            else read_call(f"call_{first_call + n}", call.name, text)
             for n, call in enumerate(ordered)
+            for text in ("".join(call.arguments),)
         )
         text = "".join(reply.text)
         message = AssistantMessage(

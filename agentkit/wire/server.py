@@ -285,7 +285,7 @@ def unreadable(payload: bytes, where: str = "the server") -> ModelUnreadableErro
 
 
 def error_in(value: Any) -> bool:
-    """Whether JSON that came in the place of a reply says that there is none."""
+    """Whether JSON that came in the place of a reply is an error message."""
     if not isinstance(value, dict):
         return False
     if value.get("error") or value.get("object") == "error" or value.get("type") == "error":
@@ -302,7 +302,7 @@ _MOST_SEARCHED: Final = 16_384  # characters; refusals are short, and some repea
 
 
 def unknown_fields(message: str, sent: Collection[str]) -> frozenset[str]:
-    """Those of the fields that a refusal names as ones that the server does not take.
+    """The fields of a request that a refusal says the server does not take.
 
     Args:
         message: The server's words.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 import anyio
 
 from agentkit import AgentKitError, Limits, Tool, Toolset
+from agentkit.executors import ends_this_task
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     Case,
@@ -228,16 +229,22 @@ async def _called(what: str, call: Callable[[], object], seconds: float) -> obje
     found = await contained(what, call, seconds)
     if not inspect.isawaitable(found):
         return found
+    begun = anyio.current_time()
+    late = SuiteError(f"{what} did not end within {seconds:g} seconds")
     try:
         with anyio.fail_after(seconds):
             awaited: object = await found
-            return awaited
     except TimeoutError:
-        raise SuiteError(f"{what} did not end within {seconds:g} seconds") from None
+        raise late from None
     except AgentKitError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if ends_this_task(error):
+            raise
         raise SuiteError(f"{what} raised {error!r}"[:500]) from error
+    if anyio.current_time() - begun > seconds:  # it blocked, so that nothing could end it
+        raise late
+    return awaited
 
 
 def _takes_two(check: Callable[..., Any]) -> bool:

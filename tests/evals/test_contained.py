@@ -101,6 +101,29 @@ async def test_code_that_does_not_return_is_the_suites_failure(
     assert (result.failure or "").startswith("suite:SuiteError: the ")
 
 
+async def aexits(_world: object) -> None:
+    sys.exit(0)
+
+
+async def acloses(_world: object) -> None:
+    raise GeneratorExit
+
+
+async def awaits(_world: object) -> None:
+    await anyio.sleep_forever()
+
+
+async def blocks(_world: object) -> None:
+    time.sleep(0.3)  # noqa: ASYNC251 - what is tested
+
+
+@pytest.mark.parametrize("odd", [aexits, acloses, awaits, blocks])
+async def test_an_async_check_costs_its_trial_alone_too(odd: Callable[..., Any]) -> None:
+    result = await played(replace(TASK, check=odd))
+    assert (result.status, result.grade) == ("infrastructure", None)
+    assert (result.failure or "").startswith("suite:SuiteError: the check of one ")
+
+
 @pytest.mark.parametrize(
     "verdict", [0, 1, 0.5, [], {}, b"", ("x", 1), (2.0, "much"), (0.5,), _Odd(), Grade, "".join]
 )

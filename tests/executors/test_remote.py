@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.executors.remote import dump_result, load_result, perform, remote_call
+from agentkit.executors.process import dump_result, load_result, perform, remote_call
 from agentkit.messages import ImagePart, TextPart, ToolCall, ToolResult
 from agentkit.toolset import ToolContext, ValidatedCall, tool
 from tests.executors.conformance import checked, context, later, who_asks

@@ -14,6 +14,7 @@ from agentkit.journal import CallIntended, CallStarted, RunOpened
 from agentkit.journal.entries import Lease
 from agentkit.journal.store import FORMAT, Store
 from agentkit.messages import ToolCall, UserMessage
+from agentkit.redaction import keep_secret
 
 OPENING = RunOpened((UserMessage("Go."),), "scripted")
 INTENDED = CallIntended("k", ToolCall("c", "pay", {}), "once", "b", 1)
@@ -111,6 +112,7 @@ def test_entries_that_vanish_while_a_run_is_at_work_stop_it(store: Store) -> Non
     store.release(lease)
     with pytest.raises(JournalError, match=r"has lost a part of the run r \(.*cannot be gone on"):
         store.claim("r")
+    assert kept(store, "SELECT owner FROM runs") == "", "who may not have it does not hold it"
     with pytest.raises(JournalError, match="of the run r a loss: "):
         store.read("r")
     assert len(store.examine("r").records) == 1
@@ -159,3 +161,26 @@ def test_a_closed_file_can_be_opened_by_others(tmp_path: Path) -> None:
         store.read("r")
     with closing(sqlite3.connect(tmp_path / "runs.db")) as other:
         assert other.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_a_run_that_nothing_can_witness_is_not_begun(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs.db", lease=60)
+    with closing(store):
+        (tmp_path / "runs.db-witness").mkdir()
+        with pytest.raises(JournalError, match=r"runs\.db-witness"):
+            store.open("r", OPENING)
+        assert kept(store, "SELECT count(*) FROM runs") == 0
+
+
+def test_a_list_of_runs_tells_no_secret(store: Store) -> None:
+    keep_secret("sk-very-secret-indeed")
+    opening = RunOpened((UserMessage("Use sk-very-secret-indeed."),), "scripted")
+    lease = store.open("r", opening)
+    store.append(lease, [INTENDED, CallStarted("k", 1)], durable=True)
+    first, *others = store.raw("r")
+    assert "sk-very-secret" not in first.body
+    assert "Use " in first.body
+    assert [each.kind for each in others] == ["CallIntended", "CallStarted"]
+    assert "sk-very-secret-indeed" in str(store.read("r")[0].entry), (
+        "the run itself goes on with it"
+    )

@@ -78,6 +78,12 @@ def test_a_tool_says_what_its_call_would_touch_unless_a_policy_does() -> None:
         (Grant("store", "/attic/[ab]"), "a", False),
         (Grant("store", "/attic/[ab]"), "[ab]", True),
         (Grant("save"), "a", False),
+        (Grant("store", "/attic/*"), "../cellar", False),
+        (Grant("store", "/attic/*"), "b/./../../cellar", False),
+        (Grant("store", "/attic/*"), "b\\..\\..\\cellar", False),
+        (Grant("store", "/attic/*"), "%2e%2e/cellar", False),
+        (Grant("store", "/attic/*"), "b..c/..d", True),
+        (Grant("store", "/attic/../cellar"), "../cellar", True),
     ],
 )
 def test_a_grant_covers_a_tool_and_what_matches_its_pattern(

@@ -225,6 +225,24 @@ async def test_tools_that_are_made_for_a_run_are_looked_at_when_it_begins() -> N
         await agent.run("x")
 
 
+@pytest.mark.parametrize("rule", ["ask", None, preset("ask"), Grant, {"writes": "ask"}])
+def test_what_is_no_rule_is_refused_where_it_is_written(rule: Any) -> None:
+    with pytest.raises(TypeError, match="rule"):
+        Policy(rule)
+
+
+@pytest.mark.parametrize("wrong", [{"tool": called}, {"tool": "save", "target": None}])
+def test_a_grant_is_of_texts(wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="give a text"):
+        Grant(**wrong)
+
+
+def test_labels_come_one_by_one() -> None:
+    labels: Any = ["writes"]
+    with pytest.raises(TypeError, match="one by one"):
+        Policy.ask(labels)
+
+
 # --- whose run it is ---------------------------------------------------------------------------
 
 POLICIES: dict[str, Policy | None] = {"none": None, **{name: preset(name) for name in PRESETS}}

@@ -276,6 +276,10 @@ class Odd(enum.Enum):
     THING = object()
 
 
+class Empty(enum.Enum):
+    pass
+
+
 class Days(enum.Enum):
     FIRST = DAY
 
@@ -294,7 +298,7 @@ REFUSED_TYPES: list[t.Any] = [
     *(t.Annotated[str, Field(pattern=r"(a)\1")], t.Annotated[int, Field(ge="a")]),
     *(list[abc.Callable[[], None]], dict[str, Closable], t.NoReturn, re.Match[str], object()),
     *(list["Nowhere"], "Nowhere", abc.AsyncIterator[int], abc.Awaitable[int], t.IO[str]),  # type: ignore[name-defined]  # noqa: F821 - the mistake
-    *(int | Odd, int | type[str], abc.Callable[[], int] | None),
+    *(Empty, Empty | None, int | Odd, int | type[str], abc.Callable[[], int] | None),
 ]
 """Types that no model can fill."""
 

@@ -115,7 +115,7 @@ def test_a_row_that_differs_from_pydantic_gives_its_reason(row: Row) -> None:
 
 PYTHON_ALONE = {
     *("date", "datetime", "time", "timedelta", "UUID", "complex"),
-    *("float", "set[int]", "dict[int, str]"),
+    *("float", "Decimal", "set[int]", "dict[int, str]", "dict[date, str]"),
 }
 """Types that say less as JSON Schema than they do in Python."""
 

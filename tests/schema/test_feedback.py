@@ -23,6 +23,11 @@ class Colour(enum.Enum):
     BLUE = "blue"
 
 
+class Shade(enum.StrEnum):
+    RED = "red"
+    NOT = "it's, or not"
+
+
 class Country(enum.Enum):
     IT = "Italy"
     FR = "France"
@@ -73,6 +78,9 @@ def boolean(b: bool) -> None: ...
 def string(s: str) -> None: ...
 def maybe(n: int | None) -> None: ...
 def either(n: int | bool | list[str]) -> None: ...
+def quoted(c: Literal[Shade.RED, Shade.NOT]) -> None: ...
+
+
 def choice(c: Literal["damaged", "late"]) -> None: ...
 def colour(c: Colour) -> None: ...
 def country(c: Country) -> None: ...
@@ -139,6 +147,11 @@ TABLE: list[tuple[Callable[..., None], dict[str, Any], str]] = [
         choice,
         {"c": "Late"},
         'Error: choice was not run. c: got "Late", want "damaged" or "late" (did you mean "late"?).',
+    ),
+    (
+        quoted,
+        {"c": "its"},
+        'Error: quoted was not run. c: got "its", want "red" or "it\'s, or not".',
     ),
     (
         colour,

@@ -94,3 +94,17 @@ def test_the_block_ends_with_its_context() -> None:
 def test_it_is_a_decorator_too() -> None:
     with socket.socket() as link, pytest.raises(NetworkBlockedError):
         link.connect((ELSEWHERE, 80))
+
+
+@pytest.mark.slow
+def test_when_python_ends_and_empties_modules_nothing_is_said() -> None:
+    program = (
+        "from agentkit.testing import block_network, network\n"
+        "with block_network(): pass\n"
+        "for name in list(vars(network)): vars(network)[name] = None\n"
+        "compile('1', 'late', 'eval')"  # which hooks are asked about
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -93,6 +93,7 @@ def whole(message: Json, finish: object = "stop", **more: Any) -> bytes:
     return json.dumps({"choices": [choice], **more}).encode()
 
 
+END = delta("tool_calls")
 ONE = Read(calls=(("look", A),), finish="tool_calls")
 TWO = Read(calls=(("look", A), ("look", B)), finish="tool_calls")
 MIXED = Read(calls=(("look", A), ("wipe", {})), finish="tool_calls")
@@ -124,6 +125,19 @@ def _shapes() -> Iterator[Case]:
         b"".join(b"data: " + json.dumps(line).encode() + b"\n" for line in lines) + b"\n",
         HI,
     )
+    yield Case(
+        "events that end with one line end, and no blank line at all",
+        b"".join(b"data: " + json.dumps(line).encode() + b"\n" for line in lines)
+        + b"data: [DONE]\n",
+        HI,
+    )
+    yield Case(
+        "the whole message once more at the end of a stream",
+        stream(lines[0], lines[1]) + event(json.loads(whole({"content": "Hi there"}))),
+        HI,
+    )
+    halves = [delta(content="\ud83d"), delta(content="\ude00"), delta("stop")]
+    yield Case("a character cut into two events", stream(*halves), Read("\U0001f600"))
     yield Case(
         "no space after data:",
         b"".join(b"data:" + json.dumps(line).encode() + b"\r\n\r\n" for line in lines),
@@ -308,6 +322,31 @@ def _deltas() -> Iterator[Case]:
             ),
             ONE,
         )
+    again = {"tool_calls": [piece(TEXT_A, "look", 0, "a")]}
+    yield Case(
+        "the whole message once more behind its call",
+        stream(delta(tool_calls=[piece(TEXT_A, "look", 0, "a")]))
+        + event(json.loads(whole(again, "tool_calls"))),
+        ONE,
+    )
+    yield Case(
+        "the whole arguments once more",
+        calling(piece(first, "look", 0, "a"), piece(second, index=0), piece(TEXT_A, None, 0, "a")),
+        ONE,
+    )
+    yield Case(
+        "arguments behind an empty object",
+        calling(piece("{}", "look", 0, "a"), piece(TEXT_A, index=0)),
+        ONE,
+    )
+    yield Case(
+        "one call that is no list", stream(delta(tool_calls=piece(TEXT_A, "look", 0)), END), ONE
+    )
+    yield Case(
+        "name and arguments without a function around them",
+        stream(delta(tool_calls=[{"index": 0, "name": "look", "arguments": TEXT_A}]), END),
+        ONE,
+    )
     yield Case(
         "two names at one index", calling(piece(TEXT_A, "look", 0), piece("{}", "wipe", 0)), MIXED
     )

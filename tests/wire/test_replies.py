@@ -166,6 +166,16 @@ def test_a_choice_whose_place_is_left_out_now_and_then_is_one_choice() -> None:
     assert response_of(first, second).message.content == "ab"
 
 
+@pytest.mark.parametrize("ids", [("", ""), ("a", "a")])
+def test_what_may_be_a_name_in_two_pieces_is_no_call(ids: tuple[str, str]) -> None:
+    pieces = [
+        chunk({"tool_calls": [{"index": 0, "id": i, "function": {"name": n, "arguments": a}}]})
+        for i, n, a in zip(ids, ("look", "look_up"), ("", "{}"), strict=True)
+    ]
+    calls = response_of(*pieces, chunk({}, "tool_calls")).message.tool_calls
+    assert [call.malformed is None for call in calls] == [False, False]
+
+
 def test_a_refusal_is_what_the_model_said() -> None:
     assert response_of(chunk({"refusal": "I can not."}, "stop")).message.content == "I can not."
 

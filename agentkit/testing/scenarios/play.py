@@ -139,7 +139,10 @@ class _Stage:
         scenario, outcome = self.scenario, self.outcome
         server = FaultServer(scenario.script, then=scenario.afterwards, first=scenario.first)
         server.takes_grammar = scenario.grammar
-        async with server, self._model(server) as model:
+        async with (
+            server,
+            VLLMModel(server.url, stream=self.stream, timeouts=self.timeouts) as model,
+        ):
             started = anyio.current_time()
             with self.scope:
                 await self._run(model)
@@ -152,9 +155,6 @@ class _Stage:
                 outcome.explanation = self.result.explanation
             outcome.problems = [*self._surprises(), *await self._damage(server, model)]
         return outcome
-
-    def _model(self, server: FaultServer) -> VLLMModel:
-        return VLLMModel(server.url, stream=self.stream, timeouts=self.timeouts)
 
     async def _run(self, model: VLLMModel) -> None:
         scenario = self.scenario
@@ -217,9 +217,8 @@ class _Stage:
     async def _damage(self, server: FaultServer, model: VLLMModel) -> list[str]:
         """What is wrong whatever the ending is."""
         problems = [p for body in server.requests for p in request_problems(body)]
-        problems += [
-            f"a request of {n:,} bytes" for n in map(_size, server.requests) if n > _BIGGEST_REQUEST
-        ]
+        sizes = (len(str(body)) for body in server.requests)
+        problems += [f"a request of {n:,} bytes" for n in sizes if n > _BIGGEST_REQUEST]
         if self.result is None:
             return [*problems, "no RunFinished"]
         problems += history_problems(self.result.messages)
@@ -245,10 +244,6 @@ class _Stage:
         if self.world.ran.count("waits()") != self.world.told.count("waits"):
             problems.append("a cancelled tool was not told")
         return problems
-
-
-def _size(body: JsonObject) -> int:
-    return len(str(body))
 
 
 def _short(ran: tuple[str, ...]) -> str:

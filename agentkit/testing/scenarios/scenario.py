@@ -95,7 +95,8 @@ class World:
 
     def tools(self, names: tuple[str, ...]) -> list[Tool[..., Any]]:
         """The tools of those names."""
-        return [made for made in _tools(self) if made.name in names]
+        every = [*_useful(self), *_bad(self), *_slow(self)]
+        return [made for made in every if made.name in names]
 
     def note(self, name: str, *values: object) -> int:
         """Books an execution; returns how many of that tool there were."""
@@ -110,10 +111,6 @@ class World:
         finally:
             self.told.append(name)
         raise AssertionError("for ever has ended")
-
-
-def _tools(world: World) -> list[Tool[..., Any]]:
-    return [*_useful(world), *_bad(world), *_slow(world)]
 
 
 def _useful(world: World) -> list[Tool[..., Any]]:

@@ -32,7 +32,7 @@ from agentkit.trace.recording import Asked, Part, Step, ToolRun
 from agentkit.wording import moment, pluralize
 
 _OPEN_ALL = 12
-"""Steps that a page shows opened; of more it shows the list."""
+"""Most steps that a page shows unfolded; with more of them it shows the list."""
 
 
 def page_of(parts: Sequence[Part], damage: Sequence[Damage] = ()) -> str:
@@ -168,7 +168,7 @@ class Placed:
 
     @property
     def first(self) -> bool:
-        """Whether the run began with it."""
+        """Whether it is the step that the run began with."""
         return self.anchor == "s1"
 
 
@@ -478,7 +478,7 @@ def _content(content: Content) -> str:
 
 
 def _wire(step: Step) -> Iterator[Html]:
-    """What went to the server and what came back, as they were."""
+    """What went to the server and what came back, without any reading of it."""
     for number, sent in enumerate(step.sent):
         new = {"messages": sent.messages, **sent.fields}
         parts = [el("h3", "sent, as far as it is new"), el("pre", json_of(new))]
