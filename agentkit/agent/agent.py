@@ -37,6 +37,7 @@ from agentkit.agent.options import (
     check_options,
 )
 from agentkit.agent.own_tools import answer_tool, plan_tools, planned, with_partial_output
+from agentkit.agent.recall import recall_names, with_own_tools_here, with_recall
 from agentkit.agent.run import (
     Detached,
     Run,
@@ -55,6 +56,8 @@ from agentkit.agent.run import (
     versions,
     window_for,
 )
+from agentkit.agent.whole_results import WholeResults
+from agentkit.context.previews import RECALL
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
@@ -114,6 +117,8 @@ class Agent(Generic[DepsT, OutputT]):
             `RunFiles`); pass `()` for none.
 
     Attributes:
+        model: As it was given.
+        tools: All tools: a `Toolset`, or what makes one for each run.
         context: As it was given.
         policy: The policy; None where there is none.
         approve: As it was given.
@@ -148,12 +153,12 @@ class Agent(Generic[DepsT, OutputT]):
     ) -> None:
         check_agent({"model": model, "output_type": output_type, **options})
         planning, observers = options.get("planning", "off"), options.get("observers")
-        self._model = model
+        self.model = model
         self._instructions = options.get("instructions")
         self._answer = answer_tool(output_type)
         answers = [self._answer.tool] if self._answer else []
         own = Toolset.by_name([*options.get("tools", ()), *plan_tools(planning), *answers])
-        self._tools = combined(own, *options.get("toolsets", ()))
+        self.tools = combined(own, *options.get("toolsets", ()))
         self._settings = planned(planning, options.get("settings") or ModelSettings())
         self._limits = options.get("limits") or Limits()
         self.context = options.get("context")
@@ -162,7 +167,7 @@ class Agent(Generic[DepsT, OutputT]):
         self.approve = options.get("approve")
         self.ask = options.get("ask")
         executor = options.get("executor") or LocalExecutor()
-        self._executor: Executor = RetryingExecutor(executor)
+        self._executor: Executor = RetryingExecutor(with_own_tools_here(executor))
         self._observers = tuple(observers or ())
         self._files = tuple(default_observers() if observers is None else ())
 
@@ -231,7 +236,7 @@ class Agent(Generic[DepsT, OutputT]):
             try:
                 return await self._start(input, options)
             finally:
-                await self._model.aclose()  # this event loop ends here
+                await self.model.aclose()  # this event loop ends here
 
         return in_own_loop(main)
 
@@ -388,13 +393,14 @@ class Agent(Generic[DepsT, OutputT]):
         `more_toolsets` come beside the agent's own. What is not given, or None, stays as it is.
         """
         other = copy.copy(self)
-        other._model = model or self._model
+        other.model = model or self.model
+        other.context = options.get("context") or self.context
         if more := options.get("more_toolsets"):
-            other._tools = combined(self._tools, *more)
+            other.tools = combined(self.tools, *more)
         other._govern(options.get("policy") or self.policy)
         if (executor := options.get("executor")) is not None:
             # What happens there has not happened here.
-            other._executor, other._used = executor, UsedDecisions()
+            other._executor, other._used = with_own_tools_here(executor), UsedDecisions()
         if (observers := options.get("observers")) is not None:
             other._observers, other._files = tuple(observers), ()
         other._observers += tuple(options.get("more_observers") or ())
@@ -406,14 +412,14 @@ class Agent(Generic[DepsT, OutputT]):
         """What labels of `READS` an answer of this agent may carry: all of them where its tools
         depend on the run.
         """
-        if not isinstance(self._tools, Toolset):
+        if not isinstance(self.tools, Toolset):
             return READS
-        return READS & frozenset(label for tool in self._tools for label in tool.labels)
+        return READS & frozenset(label for tool in self.tools for label in tool.labels)
 
     def _govern(self, policy: Policy | Preset | None) -> None:
         self.policy = preset(policy) if isinstance(policy, str) else policy
-        if isinstance(self._tools, Toolset):
-            self._check_policy(self._tools)
+        if isinstance(self.tools, Toolset):
+            self._check_policy(self.tools)
 
     def _check_policy(self, tools: Toolset) -> None:
         problem = self.policy.problem_with(tools) if self.policy is not None else None
@@ -422,7 +428,7 @@ class Agent(Generic[DepsT, OutputT]):
 
     async def aclose(self) -> None:
         """Closes what this event loop's runs hold open, such as connections."""
-        await self._model.aclose()
+        await self.model.aclose()
 
     async def _start_or_continue(
         self, content: Content, options: RunOptions[DepsT]
@@ -459,7 +465,7 @@ class Agent(Generic[DepsT, OutputT]):
             return await self._drive(options, messages, listener=listener)
         began = RunOpened(
             tuple(messages),
-            self._model.name,
+            self.model.name,
             options.get("settings"),
             options.get("limits"),
             versions=versions(),
@@ -505,22 +511,24 @@ class Agent(Generic[DepsT, OutputT]):
         if paused is not None:
             budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
-        async with self._tools.for_run(context) as toolset:
+        async with self.tools.for_run(context) as tools:
+            toolset = self._with_recall(tools, record)
             self._check_policy(toolset)
             above = caller.wiring.authority if caller is not None else None
             grants = list(paused.grants) if paused is not None else []
-            window = window_for(self.context, toolset)
+            whole = WholeResults()
+            window = window_for(self.context, toolset, recall_names(toolset), whole)
             files = self._files if record is None else ()  # a journal keeps the run instead
             emit = emitter(context.run_id, (*self._observers, *files), listener)
             wiring = Wiring(
-                model=WindowedModel(self._model, window),
+                model=WindowedModel(self.model, window),
                 toolset=toolset,
                 executor=self._executor,
                 settings=(options.get("settings") or ModelSettings()).over(self._settings),
                 context=context,
                 authority=Authority(self.policy, self.approve, above, grants),
                 emit=with_partial_output(self._answer, emit) if self._answer else emit,
-                side_model=self._model,
+                side_model=self.model,
                 ask=self.ask,
                 answer=self._answer,
                 options=options,
@@ -530,8 +538,20 @@ class Agent(Generic[DepsT, OutputT]):
                 wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
             messages = sound_messages(messages)
             run = Run(wiring, messages, budget, decisions=decisions or GivenDecisions(self._used))
+            run.whole = whole
             run.step = budget.steps if paused is None or paused.step is None else paused.step
             known = paused.taint if paused is not None else None
             run.taint = taint_of(messages, toolset) if known is None else known
             run.taint |= caller.taint if caller is not None else frozenset()
-            return await drive(run, options.get("cancellation") or Cancellation(), paused)
+            with whole:
+                return await drive(run, options.get("cancellation") or Cancellation(), paused)
+
+    def _with_recall(self, toolset: Toolset, record: JournaledRun | None) -> Toolset:
+        """The tools of a run with those that read what its prompts leave out; of one that goes on,
+        only where its first request had them: later ones would void the server's prefix cache.
+        """
+        if self.context is not None and not self.context.recall:
+            return toolset
+        if record is not None and record.tools is not None and RECALL not in record.tools:
+            return toolset
+        return with_recall(toolset, besides=[self._answer.tool] if self._answer else [])

@@ -217,6 +217,7 @@ async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] 
             elif result is None:
                 result = failed(each.call, "cancelled", "the run ended before this call did")
             content = in_history(result.content)
+            run.whole.keep(run.next_number, result.content, content)
             made = ToolMessage(each.call.id, each.call.name, content, result.is_error)
             run.messages.append(made)
     if waiting := tuple(each.waiting for each in calls if each.waiting is not None):

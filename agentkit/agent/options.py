@@ -79,6 +79,7 @@ class Surroundings(TypedDict, total=False):
 class OtherSurroundings(Surroundings, total=False):
     """What `Agent.override` replaces, and what it adds."""
 
+    context: Context | None
     more_observers: Iterable[Observer]
     more_toolsets: Iterable[ToolSource]
 

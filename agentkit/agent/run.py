@@ -25,6 +25,7 @@ from anyio.from_thread import start_blocking_portal
 from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
 from agentkit.agent.options import Cancellation, Instructions, Observer, RunOptions
 from agentkit.agent.own_tools import PLAN, AnswerTool
+from agentkit.agent.whole_results import WholeResults
 from agentkit.context import Context, ContextWindow
 from agentkit.errors import JournalError
 from agentkit.events import (
@@ -95,10 +96,19 @@ async def opening(
     return [SystemMessage(text), *rest]
 
 
-def window_for(context: Context | None, tools: Iterable[Tool[..., Any]]) -> ContextWindow:
-    """A run's window: it knows which calls may simply be made again, and keeps the plan in view."""
+def window_for(
+    context: Context | None,
+    tools: Iterable[Tool[..., Any]],
+    recall: frozenset[str],
+    whole: WholeResults,
+) -> ContextWindow:
+    """A run's window: it knows which calls may simply be made again, keeps the plan in view, and
+    says by which of the agent's own tools what it leaves out is read.
+    """
     again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
-    return ContextWindow(context, repeatable=again, kept=frozenset({PLAN}))
+    return ContextWindow(
+        context, repeatable=again, kept=frozenset({PLAN}), recall=recall, whole=whole.get
+    )
 
 
 def versions() -> dict[str, str]:
@@ -217,6 +227,7 @@ class Run:
         streamed: What was shown of a reply that has not come to its end.
         cancellation: Ends it, or one of its calls, from outside.
         no_media: Why the server refused what tools returned beside text; empty while it has not.
+        whole: The results of which the history holds less than all.
     """
 
     wiring: Wiring
@@ -233,10 +244,17 @@ class Run:
     exchanges: Exchanges = field(default_factory=Exchanges)
     streamed: Streamed | None = None
     no_media: str = ""
+    whole: WholeResults = field(default_factory=WholeResults)
 
     @property
     def id(self) -> str:
         return self.wiring.context.run_id
+
+    @property
+    def next_number(self) -> int:
+        """What the next message is called: its place, from 1, the instructions not counted."""
+        instructed = bool(self.messages) and self.messages[0].role == "system"
+        return len(self.messages) + 1 - instructed
 
     def emit(self, event: Event) -> None:
         self.wiring.emit(event)

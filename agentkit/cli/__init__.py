@@ -50,7 +50,7 @@ def _told(error: Exception, log: Path | None) -> tuple[str, int]:
     if (format_message := getattr(error, "format_message", None)) is not None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "agentkit"
-        said = str(format_message()).rstrip(".")
+        said = str(format_message()).rstrip(".").replace("Value error, ", "")
         return f"{said}; {command} --help shows what there is", getattr(error, "exit_code", 2)
     if type(error).__name__ == "Abort":
         stopped = isinstance(error.__cause__, KeyboardInterrupt)

@@ -8,7 +8,8 @@ In: options. Out: an `Agent`, and the same options as labels of a run, from whic
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,12 @@ class Assignment:
 
     # --- the agent -------------------------------------------------------------------------------
 
-    def build(
+    @asynccontextmanager
+    async def opened(
         self, person: Person | None, observers: Iterable[Observer]
-    ) -> tuple[Agent[Any, Any], list[str]]:
-        """The agent, and what is to be told before it works, a line each.
+    ) -> AsyncGenerator[tuple[Agent[Any, Any], list[str]]]:
+        """The agent, and what is to be told before it works, a line each; MCP servers stay
+        connected as long.
 
         Args:
             person: Who decides and answers where the agent has nobody of its own.
@@ -114,7 +117,13 @@ class Assignment:
             UsageError: The model, the project or the agent is not to be had.
             AgentKitError: There is no sandbox for the tools that need one.
         """
-        more = self._servers()
+        async with AsyncExitStack() as stack:
+            more = [await stack.enter_async_context(server) for server in self._servers()]
+            yield self._built(person, observers, more)
+
+    def _built(
+        self, person: Person | None, observers: Iterable[Observer], more: Sequence[ToolSource]
+    ) -> tuple[Agent[Any, Any], list[str]]:
         decide, answer = (person.decide, person.answer) if person else (None, None)
         if self.agent is not None:
             found = find_agent(self.agent, self._model, self.project, other_model=self.other_model)
@@ -151,7 +160,7 @@ class Assignment:
     def _model(self) -> Model:
         return choose_model(self.model, self.model_name, self.allow or "read-only")
 
-    def _servers(self) -> list[ToolSource]:
+    def _servers(self) -> list[Any]:
         if self.mcp is None:
             return []
         try:

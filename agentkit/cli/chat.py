@@ -1,21 +1,30 @@
-"""`agentkit chat`: a conversation in the terminal, with approvals, kept on disk."""
+"""`agentkit chat`: a conversation in the terminal, with approvals, kept on disk.
+
+Nothing that is typed or said is lost: Ctrl-C stops an answer and keeps what there is of it, a line
+stays until it is sent, and what is typed ahead is sent when the answer is there.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, cast
 
 import anyio
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+import agentkit
 from agentkit.agent import Agent, Cancellation
 from agentkit.cli.assignment import Assignment
 from agentkit.cli.config import UsageError
+from agentkit.cli.editor import PROMPT, Above, EditedLines, Lines, PlainLines, lines_from_here
 from agentkit.cli.options import (
     AgentName,
     Allow,
@@ -24,22 +33,57 @@ from agentkit.cli.options import (
     ModelUrl,
     Project,
     Thinking,
+    preview_of,
 )
-from agentkit.cli.person import Ask, Person, asker
+from agentkit.cli.person import Person
 from agentkit.cli.terminal import Printer
 from agentkit.errors import AgentKitError
-from agentkit.events import RunFinished
-from agentkit.messages import Message, ModelSettings, dump_messages, load_messages
+from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelRequest,
+    ModelSettings,
+    UserMessage,
+    dump_messages,
+    load_messages,
+    text_of,
+)
+from agentkit.models import CountsPrompts, Model, VLLMModel
 from agentkit.policy import Grant, Policy
+from agentkit.redaction import public_address
+from agentkit.toolset import RunContext
 from agentkit.trace import runs_directory
 from agentkit.trace.library import open_private
+from agentkit.wording import pluralize, printable
 
-HELP = """\
-/help            this page
-/new             a new conversation
-/thinking on|off let the model think first
-/save FILE       a copy of the conversation as JSON
-/exit            leave (also Ctrl-D); Ctrl-C stops an answer"""
+_COMMANDS: Final[Mapping[str, str]] = {
+    "/help": "this page",
+    "/tools": "what the agent can do",
+    "/context": "what fills the model's window",
+    "/rules": "what you have permitted for further calls",
+    "/history": "the conversation so far",
+    "/new": "a new conversation; what you permitted is forgotten",
+    "/thinking on|off": "let the model think first",
+    "/save FILE": "a copy of the conversation as JSON",
+    "/exit": "leave",
+}
+_KEYS: Final[Mapping[str, str]] = {
+    "Enter": "send; while an answer runs, send it afterwards",
+    "Alt-Enter": "a new line, and so does a backslash before Enter",
+    "Ctrl-C": "stop the answer; what there is of it stays",
+    "Ctrl-D": "leave, on an empty line",
+    "Tab": "complete a command",
+}
+_WIDTH: Final = max(map(len, _COMMANDS))
+HELP: Final = "\n".join(f"{name:{_WIDTH}}  {does}" for name, does in {**_COMMANDS, **_KEYS}.items())
+COMPLETED: Final = [
+    *(name.partition(" ")[0] for name in _COMMANDS if "|" not in name),
+    "/thinking on",
+    "/thinking off",
+]
+_SHOWN: Final = 20
+"""Messages of a conversation that is gone on with, unless /history asks for all."""
 
 
 def chat(
@@ -55,18 +99,16 @@ def chat(
         str | None, typer.Option(help='A saved conversation to go on with, or "last".')
     ] = None,
 ) -> None:
-    """Talk with an agent over a project directory.
+    """Talk with an agent over a project directory, or with one of your own.
 
     Thoughts are dim, tool calls are shown as they run, and with --allow ask a call that writes or
     executes asks first; what you permit for further calls holds until /new. The conversation is
-    saved after each answer; --resume goes on with one.
+    saved after each answer; --resume shows one and goes on with it. /help says what you can type.
+
+    Exit codes: 0 you left, 1 the agent is not to be had, 2 wrong usage.
     """
-    printer = Printer(Console(), Console(stderr=True))
+    out, err = Above(sys.stdout), Above(sys.stderr)
     try:
-        folder = _folder()
-        messages = _load(folder, resume) if resume else []
-        lines = asker(folder / "typed.txt")
-        person = Person(lines, printer)
         assignment = Assignment(
             project=project.absolute(),
             model=model,
@@ -76,25 +118,69 @@ def chat(
             agent=agent,
             mcp=mcp.absolute() if mcp else None,
         ).meant(context)
-        talking, notices = assignment.build(person, ())
-        for line in notices:
-            printer.line(line, "dim")
-        talk = Chat(lines, printer, folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json")
-        talk.messages = messages
-        talk.policy, talk.grants = talking.policy, person.grants
-        anyio.run(talk.run, talking)
+        folder = _folder()
+        said = _load(folder, resume) if resume else []
+        status = Status()
+        lines = lines_from_here([out, err], COMPLETED, status.line, folder / "typed.txt")
+        # Where a line is edited its status says what is waited for.
+        printer = Printer(_console(out), _console(err), waits=not isinstance(lines, EditedLines))
+        talk = Chat(printer, folder / _file_name(), status)
+        talk.messages = said
+        preview = preview_of(assignment.project) if assignment.agent is None else None
+        person = Person(lines.ask, printer, *([preview] if preview else []))
+        anyio.run(_talk, talk, assignment, lines, person)
     except AgentKitError as error:
-        printer.line(f"agentkit: {error}", "red")
+        typer.echo(f"agentkit: {printable(str(error))}", err=True)
         raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+
+
+async def _talk(talk: Chat, assignment: Assignment, lines: Lines, person: Person) -> None:
+    async with assignment.opened(person, ()) as (agent, notices):
+        await talk.begin(agent, assignment, notices)
+        talk.policy, talk.grants = agent.policy, person.grants
+        await talk.run(agent, lines)
+
+
+@dataclass(slots=True)
+class Status:
+    """What stands below the line at which a person types.
+
+    Attributes:
+        model: What it is called.
+        allow: The preset.
+        window: Tokens of the model's window; None where nobody knows.
+        tokens: Tokens of the newest prompt.
+        began: When the step that is waited for began, by the monotonic clock.
+    """
+
+    model: str = ""
+    allow: str = ""
+    window: int | None = None
+    tokens: int = 0
+    began: float | None = None
+
+    def line(self) -> str:
+        """All of it, what matters most first: a narrow terminal cuts the rest."""
+        facts = [self.filled(), self.allow, self.model]
+        if self.began is not None:
+            facts.insert(0, f"{time.monotonic() - self.began:.0f} s, Ctrl-C stops")
+        return " | ".join(filter(None, facts))
+
+    def filled(self) -> str:
+        """How much of the window is used."""
+        if not self.window:
+            return f"{self.tokens:,} tokens" if self.tokens else ""
+        share = f" ({100 * self.tokens / self.window:.0f} %)" if self.tokens else ""
+        return f"{self.tokens:,} of {self.window:,} tokens{share}"
 
 
 class Chat:
     """One conversation.
 
     Args:
-        ask: Where lines come from.
         printer: Where everything goes.
         file: Where the conversation is kept.
+        status: Kept up to date.
 
     Attributes:
         messages: The conversation so far.
@@ -102,44 +188,82 @@ class Chat:
         grants: What the person has permitted beyond it, for the rest of the conversation.
     """
 
-    def __init__(self, ask: Ask, printer: Printer, file: Path) -> None:
-        self._ask = ask
+    def __init__(self, printer: Printer, file: Path, status: Status) -> None:
         self._printer = printer
         self._file = file
+        self._status = status
         self.messages: list[Message] = []
         self.policy: Policy | None = None
         self.grants: list[Grant] = []
         self._thinking: bool | None = None
+        self._use = ContextUse()
 
-    async def run(self, agent: Agent[Any, str]) -> None:
+    async def begin(
+        self, agent: Agent[Any, Any], assignment: Assignment, notices: Sequence[str]
+    ) -> None:
+        """Says who is talked with, and over what; shows what was said before."""
+        status = self._status
+        status.allow = assignment.allow or "its own policy"
+        problem = ""
+        try:
+            status.window = await _window_of(agent.model)
+        except AgentKitError as error:
+            problem = str(error)
+        address = assignment.model if assignment.agent is None or assignment.other_model else None
+        status.model = agent.model.name
+        window = f"{status.window:,} tokens" if status.window else "window unknown"
+        facts = [
+            f"agentkit {agentkit.__version__}",
+            agent.model.name,
+            *([public_address(address)] if address and address != agent.model.name else []),
+            assignment.agent or str(assignment.project),
+            status.allow,
+            window,
+        ]
+        self._printer.line(" · ".join(facts), "bold")
+        for line in notices:
+            self._printer.line(line, "dim")
+        if problem:
+            self._printer.line(f"{problem} You can type all the same.", "yellow")
+        self._show_history(_SHOWN)
+
+    async def run(self, agent: Agent[Any, Any], lines: Lines) -> None:
         """Reads and answers until there is no more to read."""
         self._printer.line("Ask something; /help shows what else you can type.", "dim")
         while True:
             try:
-                line = (await self._ask("> ")).strip()
-            except (EOFError, KeyboardInterrupt):
+                line = (await lines.message()).strip()
+            except EOFError:
                 break
+            except KeyboardInterrupt:
+                continue
             if line.startswith("/"):
-                if not self._command(line):
+                if not await self._command(agent, line):
                     break
             elif line:
-                await self._answer(agent, line)
+                await self._answer(agent, lines, line)
+                if isinstance(lines, PlainLines):
+                    self._printer.line(self._status.filled(), "dim")
         await agent.aclose()
 
-    async def _answer(self, agent: Agent[Any, str], line: str) -> None:
+    async def _answer(self, agent: Agent[Any, Any], lines: Lines, line: str) -> None:
         cancellation = Cancellation()
         try:
-            async with anyio.create_task_group() as group:
+            async with (
+                lines.while_answering(cancellation.cancel),
+                anyio.create_task_group() as group,
+            ):
                 group.start_soon(_cancel_on_interrupt, cancellation)
                 await self._show(agent, line, cancellation)
                 group.cancel_scope.cancel()
         except* AgentKitError as errors:
-            self._printer.line(str(errors.exceptions[0]), "red")
+            self._printer.line(_first(errors), "red")
         finally:
+            self._status.began = None
             self._printer.end_line()
         self._saved(self._file)
 
-    async def _show(self, agent: Agent[Any, str], line: str, cancellation: Cancellation) -> None:
+    async def _show(self, agent: Agent[Any, Any], line: str, cancellation: Cancellation) -> None:
         settings = ModelSettings(thinking=self._thinking)
         if self.policy is not None:
             agent = agent.override(policy=Policy(*self.grants) + self.policy)
@@ -148,29 +272,84 @@ class Chat:
         )
         async for event in events:
             self._printer(event)
-            if isinstance(event, RunFinished):
-                self.messages = list(event.result.messages)
-                if event.result.stop_reason not in ("answer", "error"):  # an error is raised too
-                    self._printer.line(f"no answer: {event.result.explanation}", "yellow")
+            if isinstance(event, StepStarted):
+                self._status.began = time.monotonic()
+            elif isinstance(event, ModelCalled):
+                self._status.tokens = event.response.usage.input_tokens or self._status.tokens
+            elif isinstance(event, RunFinished):
+                result = event.result
+                self.messages, self._use = list(result.messages), result.context
+                self._status.window = result.context.window or self._status.window
+                if result.typed and result.stop_reason == "answer":
+                    self._printer.answer(result)
+                if result.stop_reason not in ("answer", "error"):  # an error is raised too
+                    self._printer.line(f"no answer: {result.explanation}", "yellow")
 
-    def _command(self, line: str) -> bool:
+    # --- commands --------------------------------------------------------------------------------
+
+    async def _command(self, agent: Agent[Any, Any], line: str) -> bool:
         """Obeys a command; False ends the chat."""
         word, _, rest = line.partition(" ")
         rest = rest.strip()
-        if word in ("/exit", "/quit"):
-            return False
-        if word == "/new":
-            self.messages = []
-            self.grants.clear()
-            self._file = self._file.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}.json")
+        say = self._printer.line
+        simple: Mapping[str, Callable[[], object]] = {
+            "/new": self._forget,
+            "/context": self._show_context,
+            "/rules": lambda: say("\n".join(self._rules()) or "nothing beyond the policy"),
+            "/history": lambda: self._show_history(len(self.messages)),
+            "/help": lambda: say(HELP),
+        }
+        if word in simple:
+            simple[word]()
+        elif word == "/tools":
+            await self._show_tools(agent)
         elif word == "/thinking" and rest in ("on", "off"):
             self._thinking = rest == "on"
         elif word == "/save" and rest:
             if self._saved(Path(rest)):
-                self._printer.line(f"saved to {rest}", "dim")
-        else:
-            self._printer.line(HELP)
-        return True
+                say(f"saved to {rest}", "dim")
+        elif word not in ("/exit", "/quit"):
+            say(f"{line}: there is no such command; there are {', '.join(_COMMANDS)}", "yellow")
+        return word not in ("/exit", "/quit")
+
+    def _rules(self) -> list[str]:
+        return [f"{grant.tool} on {grant.target}" for grant in self.grants]
+
+    def _forget(self) -> None:
+        self.messages, self._use, self._status.tokens = [], ContextUse(), 0
+        self.grants.clear()
+        self._file = self._file.with_name(_file_name())
+        self._printer.line("a new conversation", "dim")
+
+    async def _show_tools(self, agent: Agent[Any, Any]) -> None:
+        async with agent.tools.for_run(RunContext(None, "chat")) as tools:
+            for tool in tools:
+                first = next(iter(tool.definition.description.splitlines()), "")
+                labels = ", ".join(sorted(tool.labels)) or "touches nothing"
+                self._printer.line(f"{tool.name} ({labels}): {first}")
+
+    def _show_context(self) -> None:
+        use = self._use
+        self._printer.line(self._status.filled() or "nothing yet")
+        for name, tokens in use.parts.items():
+            if tokens:
+                self._printer.line(f"  {name} {tokens:,}")
+        if use.compact_at:
+            self._printer.line(f"  old results are cleared from {use.compact_at:,} tokens on")
+        gone = {"shortened": len(use.shortened), "cleared": len(use.cleared)}
+        for how, count in gone.items():
+            if count:
+                self._printer.line(f"  {pluralize(count, 'result')} {how}")
+        if use.dropped:
+            self._printer.line(f"  {pluralize(use.dropped, 'old message')} left out")
+
+    def _show_history(self, most: int) -> None:
+        rows = list(_told(self.messages))
+        if len(rows) > most:
+            left_out = pluralize(len(rows) - most, "message")
+            self._printer.line(f"… {left_out} before these; /history shows all", "dim")
+        for text, style in rows[-most:] if most else ():
+            self._printer.line(text, style)
 
     def _saved(self, target: Path) -> bool:
         """Whether the conversation could be kept; a full disk does not end it."""
@@ -180,6 +359,49 @@ class Chat:
             self._printer.line(f"not saved: {error}", "red")
             return False
         return True
+
+
+def _told(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    """A conversation as it was seen, each with its style."""
+    for message in messages:
+        if isinstance(message, UserMessage):
+            yield f"{PROMPT}{text_of(message.content)}", "bold"
+        elif isinstance(message, AssistantMessage):
+            if text := text_of(message.content).strip():
+                yield text, ""
+            for call in message.tool_calls:
+                yield f"→ {call.name}", "cyan"
+
+
+async def _window_of(model: Model) -> int | None:
+    """Tokens of the model's window.
+
+    Raises:
+        ModelError: The server cannot be reached.
+        ServerNotReadyError: It does not serve the model.
+    """
+    if isinstance(model, VLLMModel):
+        return (await model.served()).max_model_len
+    if isinstance(model, CountsPrompts):
+        form = await model.prompt_form(ModelRequest((UserMessage("?"),)))
+        return form.profile.context_window if form and form.profile else None
+    return None
+
+
+def _first(errors: BaseExceptionGroup[AgentKitError]) -> str:
+    """The sentence of a group of errors, however deep it lies."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return printable(str(error))
+
+
+def _console(stream: Above) -> Console:
+    return Console(file=cast("Any", stream))
+
+
+def _file_name() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}.json"
 
 
 async def _cancel_on_interrupt(cancellation: Cancellation) -> None:

@@ -24,7 +24,7 @@ import typer
 from agentkit.agent import Agent
 from agentkit.cli.config import ADDRESS_LIKE, UsageError, is_address, use_config
 from agentkit.errors import AgentKitError
-from agentkit.messages import ModelSettings
+from agentkit.messages import ModelSettings, ToolCall
 from agentkit.models import Model, VLLMModel
 from agentkit.policy import Preset
 from agentkit.toolset import RunContext, Tool, Toolset, ToolSource
@@ -173,6 +173,14 @@ def start_notices(directory: Path) -> list[str]:
     return [line for entry in found for line in entry.load()(directory)]
 
 
+def preview_of(directory: Path) -> Callable[[ToolCall], str]:
+    """What a call of the tools of `project_tools` would change over a directory, as a diff."""
+    found = [entry.load() for entry in entry_points(group="agentkit.previews", name="workspace")]
+    return lambda call: next(
+        (text for show in found if (text := show(directory, call.name, call.arguments))), ""
+    )
+
+
 # --- tools and agents by name --------------------------------------------------------------------
 
 
@@ -275,7 +283,7 @@ def load_file(file: Path) -> ModuleType:
         UsageError: There is no such file, or it cannot be imported.
     """
     if not file.is_file():
-        raise UsageError(f"there is no file {file}")
+        raise UsageError(f"there is no file {file}; write it as FILE.py:NAME, from this directory")
     spec = importlib.util.spec_from_file_location(f"agentkit_loaded_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise UsageError(f"{file} is no Python file")

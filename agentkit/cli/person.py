@@ -1,4 +1,4 @@
-"""The person who sits at the terminal: what is typed, and what is decided on calls.
+"""The person who sits at the terminal, and decides on calls.
 
 A person is asked about one call at a time, and shown all of it before a yes counts.
 """
@@ -6,22 +6,22 @@ A person is asked about one call at a time, and shown all of it before a yes cou
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
-from prompt_toolkit import PromptSession
-from prompt_toolkit.history import FileHistory
 from pydantic import JsonValue
 
 from agentkit.cli.terminal import Printer
 from agentkit.exact import InexactError, read_exact
+from agentkit.messages import ToolCall
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, Grant
 
 Ask = Callable[[str], Awaitable[str]]
 """Shows a prompt and returns the line that is typed; EOFError when there is no more."""
+
+
+Preview = Callable[[ToolCall], str]
+"""What a call would change, as a diff; empty where it cannot be told."""
 
 
 class Person:
@@ -30,14 +30,16 @@ class Person:
     Args:
         ask: Where lines come from.
         printer: Where questions go.
+        preview: Shown above a call's arguments.
 
     Attributes:
-        grants: The rules that the person has made so far.
+        grants: The rules that the person has made so far for further runs as well.
     """
 
-    def __init__(self, ask: Ask, printer: Printer) -> None:
+    def __init__(self, ask: Ask, printer: Printer, preview: Preview = lambda _call: "") -> None:
         self._ask = ask
         self._printer = printer
+        self._preview = preview
         self.grants: list[Grant] = []
 
     async def answer(self, question: str) -> str:
@@ -52,14 +54,14 @@ class Person:
         Of a question that is longer than the terminal head and tail are shown, and how much lies
         between them; yes is taken for an answer only when that has been shown as well.
         """
-        shown = _Question(self._printer, approval)
+        shown = _Question(self._printer, approval, self._preview(approval.call))
         shown.begin()
         while True:
             try:
                 reply = (await self._ask(_CHOICE)).strip()
                 word, _, rest = reply.partition(" ")
                 said = _WORDS.get(word, "")
-                if said in ("view", "yes", "always") and shown.hidden:
+                if said in ("view", "yes", *_RULES) and shown.hidden:
                     await shown.leaf_through(self._ask)
                     continue
             except (EOFError, KeyboardInterrupt):
@@ -70,9 +72,14 @@ class Person:
                 return Deny(rest.strip())
             if said == "edit" and (edited := _object(rest)) is not None:
                 return Edit(edited)
-            if said == "always" and (grant := self._grant(approval, rest.strip())) is not None:
-                return Approve(grant)
-            if said != "always":
+            if said in _RULES:
+                if (grant := self._grant(approval, rest.strip())) is not None:
+                    self.grants += [grant] if said == "always" else []
+                    until = _RULES[said]
+                    what = f"no question about {grant.tool} on {grant.target} {until}"
+                    self._printer.line(f"From now on {what}", "yellow")
+                    return Approve(grant)
+            else:
                 self._printer.line(_HELP, "dim")
 
     def _grant(self, approval: Approval, pattern: str) -> Grant | None:
@@ -89,19 +96,19 @@ class Person:
             whole = ": of what executes, give all of it, or *" * ("exec" in approval.labels)
             self._printer.line(f"{pattern} does not fit this call{whole}", "dim")
             return None
-        self.grants.append(grant)
-        self._printer.line(f"From now on no question about {name} on {grant.target}", "yellow")
         return grant
 
 
-_CHOICE = "  run it? [y]es, [a]lways PATTERN, [n]o REASON, [e]dit JSON: "
+_CHOICE = "  [y]es, this [r]un, [a]lways PATTERN, [n]o REASON, [e]dit JSON: "
 _HELP = (
-    'Type y, n with a reason, e with JSON, as in: e {"a": 1}, or a with what further calls of this '
-    "tool may touch, as in: a docs/*"
+    'Type y for this call, n with a reason, e with JSON, as in: e {"a": 1}, or what further calls '
+    "of this tool may touch without a question, as in: a docs/*, or r docs/* until this run ends"
 )
+_RULES = {"run": "in this run", "always": "until you begin anew"}
+"""How long the rules hold that a person makes."""
 _WORDS = {
     word: said
-    for said in ("yes", "no", "edit", "always", "view")
+    for said in ("yes", "no", "edit", "always", "view", "run")
     for word in (said[0], said, said.capitalize())
 }
 
@@ -113,9 +120,9 @@ class _Question:
         hidden: Lines that have not been shown yet.
     """
 
-    def __init__(self, printer: Printer, approval: Approval) -> None:
+    def __init__(self, printer: Printer, approval: Approval, change: str) -> None:
         self._printer = printer
-        self._lines = list(_question_lines(printer, approval))
+        self._lines = list(_question_lines(printer, approval, change))
         room = max(printer.height - 6, _LEAST_ROOM)  # of the terminal, for the prompt and ourselves
         tail = room // 3
         cut = len(self._lines) > room
@@ -156,7 +163,7 @@ _LEAST_ROOM = 20
 """Lines; a terminal may be smaller, and then scrolls."""
 
 
-def _question_lines(printer: Printer, approval: Approval) -> Iterator[tuple[str, str]]:
+def _question_lines(printer: Printer, approval: Approval, change: str) -> Iterator[tuple[str, str]]:
     """The question, line by line, each with its style."""
     call, target = approval.call, approval.target
     for line in printer.quoted(call.name, "? "):
@@ -165,6 +172,7 @@ def _question_lines(printer: Printer, approval: Approval) -> Iterator[tuple[str,
         yield f"  {approval.why}", "yellow"
     for line in printer.quoted(target):
         yield line, "bold yellow"
+    yield from _change_lines(printer, change)
     for name, value in _leaves("", call.arguments):
         if value and isinstance(value, str) and value != target:
             for line in printer.quoted(f"{name}:", "  "):
@@ -175,6 +183,15 @@ def _question_lines(printer: Printer, approval: Approval) -> Iterator[tuple[str,
             shown = "as above" if value and value == target else json.dumps(value)
             for line in printer.quoted(f"{name}: {shown}", "  "):
                 yield line, "dim"
+
+
+def _change_lines(printer: Printer, change: str) -> Iterator[tuple[str, str]]:
+    for row in change.split("\n") if change else ():
+        for line in printer.quoted(row):
+            yield line, _COLOURS.get(row[:1], "dim")
+
+
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def _leaves(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
@@ -196,34 +213,3 @@ def _object(text: str) -> dict[str, Any] | None:
     except InexactError:
         return None
     return value if isinstance(value, dict) else None
-
-
-def asker(history: Path | None = None) -> Ask:
-    """Lines from the terminal, with editing; from a pipe as they are.
-
-    Args:
-        history: File of what was typed before.
-    """
-    if sys.stdin is None:  # closed by whoever started the command
-
-        async def from_nobody(_prompt: str) -> str:
-            raise EOFError
-
-        return from_nobody
-
-    if sys.stdin.isatty():
-        kept = FileHistory(str(history)) if history else None
-        session: PromptSession[str] = PromptSession(history=kept)
-
-        async def from_terminal(prompt: str) -> str:
-            return str(await session.prompt_async(prompt))
-
-        return from_terminal
-
-    async def from_pipe(_prompt: str) -> str:
-        line: str = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-        if not line:
-            raise EOFError
-        return line
-
-    return from_pipe

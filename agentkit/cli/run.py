@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +26,7 @@ from rich.console import Console
 from agentkit.agent import Agent, Observer
 from agentkit.cli.assignment import Assignment
 from agentkit.cli.config import UsageError
+from agentkit.cli.editor import Above, lines_from_here
 from agentkit.cli.options import (
     AgentName,
     Allow,
@@ -42,8 +43,9 @@ from agentkit.cli.options import (
     Seed,
     Temperature,
     Thinking,
+    preview_of,
 )
-from agentkit.cli.person import Person, asker
+from agentkit.cli.person import Person
 from agentkit.cli.terminal import Printer
 from agentkit.errors import AgentKitError, JournalError, ToolDefinitionError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted, TextDelta
@@ -110,8 +112,8 @@ def run(
         ).meant(context)
         with _kept(journal, assignment, printer) or nullcontext() as kept:
             watched.kept = kept is not None
-            working = _ready(assignment, watched, printer)
-            return await _show(working, asked, assignment.run_options(), printer, kept)
+            async with _ready(assignment, watched, printer) as working:
+                return await _show(working, asked, assignment.run_options(), printer, kept)
 
     code = perform(work, watched, printer)
     if as_json:
@@ -138,15 +140,22 @@ def _question(given: str | None) -> str:
     return asked
 
 
-def _ready(assignment: Assignment, watched: Watched, printer: Printer) -> Agent[Any, Any]:
+@asynccontextmanager
+async def _ready(
+    assignment: Assignment, watched: Watched, printer: Printer
+) -> AsyncGenerator[Agent[Any, Any]]:
     """The agent, once it is told what is to be known before it works; where something may need a
     decision, it asks whoever sits at the terminal.
     """
-    person = Person(asker(), printer) if assignment.allow != "read-only" else None
-    agent, notices = assignment.build(person, watched.observers)
-    for line in notices:
-        printer.line(line, "dim")
-    return agent
+    person = None
+    if assignment.allow != "read-only":
+        lines = lines_from_here([Above(sys.stdout)])
+        preview = preview_of(assignment.project) if assignment.agent is None else None
+        person = Person(lines.ask, printer, *([preview] if preview else []))
+    async with assignment.opened(person, watched.observers) as (agent, notices):
+        for line in notices:
+            printer.line(line, "dim")
+        yield agent
 
 
 class Watched:
@@ -306,12 +315,13 @@ def resume(
                     assignment, model=model, model_name=model_name, other_model=True
                 )
             watched.kept = True
-            agent = _ready(assignment, watched, printer).override(more_observers=[shown])
             limits = Limits(steps=max_steps) if max_steps else None
-            result = await agent.resume(run_id, journal=kept, limits=limits)
+            async with _ready(assignment, watched, printer) as agent:
+                watching = agent.override(more_observers=[shown])
+                result = await watching.resume(run_id, journal=kept, limits=limits)
+                await agent.aclose()
         if result.stop_reason == "answer" and (result.typed or not shown.answered):
             printer.answer(result)  # it was recorded already, or is no text
-        await agent.aclose()
         return result
 
     raise typer.Exit(perform(work, watched, printer))

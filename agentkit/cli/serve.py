@@ -259,7 +259,7 @@ def doctor(
     try:
         diagnosis = anyio.run(examined, address, model_name, console)
     except AgentKitError as error:
-        console.print(Text(f"agentkit: {error}", "red"), soft_wrap=True)
+        Console(stderr=True).print(Text(f"agentkit: {error}", "red"), soft_wrap=True)
         raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps(diagnosis.to_json(), indent=2))
@@ -307,7 +307,7 @@ def _look_at(
             findings.append(found)
             _tell(console, found)
     except (AgentKitError, NotADirectoryError) as error:
-        console.print(Text(f"agentkit: {error}", "red"), soft_wrap=True)
+        Console(stderr=True).print(Text(f"agentkit: {error}", "red"), soft_wrap=True)
         return 2
     if as_json:
         typer.echo(json.dumps([asdict(found) for found in findings], indent=2))

@@ -8,6 +8,7 @@ about stands behind a rule, so that none of it can be taken for a line of ours. 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Container, Sequence
 from typing import Any, Literal
@@ -48,15 +49,16 @@ class Printer:
     Args:
         out: Where the answer goes.
         err: Where reasoning, calls, results and notices go.
+        waits: Whether a line is to count the seconds that a model is waited for.
     """
 
-    def __init__(self, out: Console, err: Console) -> None:
+    def __init__(self, out: Console, err: Console, *, waits: bool = True) -> None:
         self._out = out
         self._err = err
         self._open: Console | None = None  # the console whose line has not ended
         self._began = time.monotonic()  # of the step
         self._shown = False  # whether anything of the step stands on the terminal
-        self._waiting = Waiting(err)
+        self._waiting = Waiting(err, shown=waits)
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -183,16 +185,22 @@ class Waiting:
         console: Where it stands. Whoever else writes to that terminal calls `end` before.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, shown: bool = True) -> None:
         self._console = console
+        self._shown = shown and os.environ.get("TERM") not in ("dumb", "unknown")
         self._live: Live | None = None
         self._began = 0.0
-        self._spinner = Spinner("dots", style="dim")
+        ascii_only = not console.encoding.startswith("utf")
+        self._spinner = Spinner("line" if ascii_only else "dots", style="dim")
 
     def begin(self, since: float) -> None:
         """Shows the line, unless it is there; `since` is of the monotonic clock."""
         # The file is asked too: FORCE_COLOR makes rich take any stream for a terminal.
-        if self._live or not (self._console.is_interactive and self._console.file.isatty()):
+        if (
+            self._live
+            or not self._shown
+            or not (self._console.is_interactive and self._console.file.isatty())
+        ):
             return
         self._began = since
         self._live = Live(

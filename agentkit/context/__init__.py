@@ -3,6 +3,7 @@
 Pure: counts are asked for, never made here, and the history itself is never changed.
 """
 
+from agentkit.context.limits import Context
 from agentkit.context.prompt import (
     Count,
     Counting,
@@ -13,7 +14,7 @@ from agentkit.context.prompt import (
     TokenCounts,
     estimated_tokens,
 )
-from agentkit.context.window import Context, ContextWindow, Fitted
+from agentkit.context.window import ContextWindow, Fitted
 
 __all__ = [
     "Context",

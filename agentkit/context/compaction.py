@@ -1,28 +1,19 @@
 """How a conversation makes room: what may go, what stands in its place, and which of it goes.
 
 In: the messages, and how many tokens each of them takes. Out: what is sent of each: itself, a
-preview (its beginning and its end), a stub (a line that says it is gone), or nothing. The choices
-go by sizes alone and are the same for the same input; the history itself is never changed.
+preview, a stub (a line that says it is gone), or nothing; `agentkit.context.previews` words them.
+The choices go by sizes alone and are the same for the same input; the history itself is never
+changed.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from agentkit.messages import (
-    AssistantMessage,
-    Content,
-    JsonObject,
-    Message,
-    TextPart,
-    ToolDefinition,
-    ToolMessage,
-    UserMessage,
-    text_of,
-)
+from agentkit.context.previews import with_note
+from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 
 # --- what may go ---------------------------------------------------------------------------------
 
@@ -52,10 +43,12 @@ class Entries:
 
     Args:
         kept: Names of tools whose newest result stays, call and all.
+        recall: Whether the note at the task may name the tool `recall`.
     """
 
-    def __init__(self, kept: Container[str] = frozenset()) -> None:
+    def __init__(self, kept: Container[str] = frozenset(), *, recall: bool = False) -> None:
         self._kept = kept
+        self._recall = recall
         self.all: list[Entry] = []
         self._messages: list[Message] = []
         self._sent: list[Message] = []
@@ -70,12 +63,21 @@ class Entries:
             known = 0
         return messages[known:]
 
-    def add(self, message: Message, sent: Message) -> None:
-        """Takes in a new message, and what is sent of it."""
-        shortened = sent is not message
-        self.all.append(Entry(message, sent, "shortened" if shortened else "whole"))
+    def add(self, message: Message) -> None:
+        """Takes in a new message, which is sent as it is."""
+        self.all.append(Entry(message, message))
         self._messages.append(message)
-        self._sent.append(sent)
+        self._sent.append(message)
+
+    def call_of(self, at: int) -> ToolCall | None:
+        """The call that the result at this place answers."""
+        result = self.all[at].message
+        for before in range(at - 1, -1, -1):
+            message = self.all[before].message
+            if isinstance(message, AssistantMessage) and isinstance(result, ToolMessage):
+                calls = (call for call in message.tool_calls if call.id == result.call_id)
+                return next(calls, None)
+        return None
 
     @property
     def sent(self) -> list[Message]:
@@ -89,10 +91,10 @@ class Entries:
     def rebuild(self) -> None:
         """Takes over what was changed in the entries."""
         dropped = len(self.of("dropped"))
-        if dropped and (users := self._users()):
+        if dropped and (users := self.users()):
             task = self.all[users[0]]
             assert isinstance(task.message, UserMessage)
-            task.sent = with_note(task.message, dropped)
+            task.sent = with_note(task.message, dropped, recall=self._recall)
         self._sent = [entry.sent for entry in self.all if entry.state != "dropped"]
 
     def places(self) -> dict[int, int]:
@@ -139,7 +141,7 @@ class Entries:
                 rounds[-1][1].append([at])
             elif rounds[-1][1]:
                 rounds[-1][1][-1].append(at)
-        users, result = self._users(), self._kept_result()
+        users, result = self.users(), self._kept_result()
         found: list[list[int]] = []
         for question, groups in rounds:
             there = [group for group in groups if self.all[group[0]].state != "dropped"]
@@ -154,117 +156,9 @@ class Entries:
             found += free
         return found
 
-    def _users(self) -> list[int]:
+    def users(self) -> list[int]:
         """Places of what the user said."""
         return [n for n, entry in enumerate(self.all) if isinstance(entry.message, UserMessage)]
-
-
-# --- what stands in its place --------------------------------------------------------------------
-
-_LEAST = 40
-"""Characters of a result that a preview shows at least, however little room there is."""
-
-_ANY_TOOL: Final = "Ask for a smaller part of it if you need what is missing."
-
-
-def preview(message: ToolMessage, characters: int, remedy: str = _ANY_TOOL) -> ToolMessage:
-    """A result with the middle of its text left out, which it says.
-
-    Args:
-        message: The whole result.
-        characters: How many of its text are kept, about: two thirds from the beginning, the rest
-            from the end, cut between lines where one ends nearby.
-        remedy: How to ask for what is left out; see `ask_for_less`.
-    """
-    content = message.content
-    if isinstance(content, str):
-        return replace(message, content=_cut(content, characters, remedy))
-    whole = max(len(text_of(content)), 1)
-    parts = (
-        TextPart(_cut(part.text, characters * len(part.text) // whole, remedy))
-        if isinstance(part, TextPart)
-        else part
-        for part in content
-    )
-    return replace(message, content=tuple(parts))
-
-
-def _cut(text: str, characters: int, remedy: str) -> str:
-    characters = max(characters, _LEAST)
-    if len(text) <= characters:
-        return text
-    head = characters * 2 // 3
-    tail = len(text) - (characters - head)
-    # Between lines, where one ends within an eighth of the way.
-    if (found := text.rfind("\n", head - head // 8, head)) >= 0:
-        head = found
-    if (found := text.find("\n", tail, tail + (len(text) - tail) // 8)) >= 0:
-        tail = found + 1
-    if tail <= head:
-        return text
-    note = (
-        f"[… {tail - head} of {len(text)} characters are left out here: the result is too long to "
-        f"be read at once. {remedy} …]"
-    )
-    return f"{text[:head]}\n{note}\n{text[tail:]}"
-
-
-def ask_for_less(tool: ToolDefinition | None) -> str:
-    """How the rest of a long result can be asked for, by the parameters that its tool has.
-
-    Args:
-        tool: As the model is told of it; None where it is not offered any more.
-    """
-    if tool is None:
-        return _ANY_TOOL
-    properties: JsonObject = tool.parameters.get("properties") or {}
-    ranges = [name for name, schema in properties.items() if _is_range(name, schema)]
-    if ranges:
-        return f"Call {tool.name} again with {' and '.join(ranges)} set to what is missing."
-    if properties:
-        names = " or ".join(properties)
-        return f"If you need what is missing, call {tool.name} for less at once, by its {names}."
-    return f"{tool.name} takes no arguments: what is missing cannot be asked for."
-
-
-_RANGE_WORDS: Final = re.compile(
-    r"begin|chunk|count|cursor|end|first|from|head|index|last|length|limit|lines?|max|n|number"
-    r"|offset|page|part|position|range|size|skip|start|tail|to|top"
-)
-
-
-def _is_range(name: str, schema: Any) -> bool:
-    """Whether a parameter chooses a part of something: a number with such a name."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_")
-    numeric = isinstance(schema, dict) and re.search(r"'(integer|number)'", str(schema)[:1_000])
-    return bool(numeric) and any(_RANGE_WORDS.fullmatch(word) for word in words)
-
-
-def stub(message: ToolMessage, tokens: int, *, repeatable: bool) -> ToolMessage:
-    """A line in place of an old result: what it was, and how to have it again.
-
-    Args:
-        message: The result.
-        tokens: It takes so many.
-        repeatable: Whether the call may simply be made again.
-    """
-    again = (
-        f"Call {message.name} again with the same arguments if you need it."
-        if repeatable
-        else "The call itself was carried out: do not repeat it only to read this again."
-    )
-    failed = " It was an error." if message.is_error else ""
-    text = f"[This old result of {message.name}, {tokens} tokens, is left out.{failed} {again}]"
-    return replace(message, content=text)
-
-
-def with_note(message: UserMessage, dropped: int) -> UserMessage:
-    """The task, with the remark that messages after it are left out."""
-    note = f"[{dropped} older messages that followed this one are left out to save space.]"
-    content: Content = message.content
-    if isinstance(content, str):
-        return replace(message, content=f"{content}\n\n{note}")
-    return replace(message, content=(*content, TextPart(f"\n\n{note}")))
 
 
 # --- which of it goes ----------------------------------------------------------------------------

@@ -22,12 +22,29 @@ nothing here does I/O: `fit` asks for counts on its way.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Literal
 
-from agentkit.context.compaction import Entries, Stub, ask_for_less, level, plan, preview, stub
+from agentkit.context.compaction import Entries, Stub, level, plan
+from agentkit.context.limits import (
+    UNKNOWN_WINDOW,
+    Context,
+    PromptLimits,
+    fair_share,
+    limits_of,
+)
+from agentkit.context.previews import (
+    READ,
+    RECALL,
+    RECALL_TOOLS,
+    Source,
+    ask_for_less,
+    marks_of,
+    preview,
+    stub,
+)
 from agentkit.context.prompt import (
     CountPrompt,
     Prompt,
@@ -50,138 +67,6 @@ from agentkit.messages import (
     text_of,
 )
 
-# --- how much may be sent ------------------------------------------------------------------------
-
-_LEAST_RESULT: Final = 100
-"""Tokens. A shorter preview would hold little more than the note that it is one."""
-
-_ALWAYS: Final = 8_000
-"""Tokens of one result for which older ones make room, however full the window is: a file of about
-800 lines."""
-
-UNKNOWN_WINDOW: Final = 64_000
-"""Tokens that a window is assumed to hold where nobody knows its size."""
-
-_LIKE_IT: Final = 2
-"""Results as long as the longest new one for which there must be room beside it: a model that reads
-one file mostly reads another."""
-
-_TARGET: Final = 0.6
-"""Share of the limit that a compaction leaves. The prefix cache is lost from the first change on,
-so it is done seldom and then thoroughly."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """How much of a conversation is sent to the model.
-
-    Attributes:
-        compact_at: Tokens of prompt from which on old results are cleared and old exchanges are
-            dropped; default: what the model's profile says, within the window that is served.
-        result_tokens: Most tokens of one tool result; the middle of a longer one is left out.
-            Default: whatever fits what is left of the window, with room for the reply and for two
-            more results like it.
-
-    Raises:
-        ValueError: A number is too small to work with.
-    """
-
-    compact_at: int | None = None
-    result_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("compact_at", "result_tokens"):
-            given = getattr(self, name)
-            if given is not None and given < _LEAST_RESULT:
-                raise ValueError(f"{name} is {given}; give at least {_LEAST_RESULT} tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class PromptLimits:
-    """The limits of one request, in tokens; None where nobody knows.
-
-    Attributes:
-        window: What prompt and reply may take together.
-        profile_compact_at: Where the model's profile says that a compaction is due.
-        compact_at: The prompt beyond which a compaction is due.
-        max_prompt: The prompt beyond which there is no room for a reply.
-        after_compaction: What a compaction leaves of the prompt.
-        result: The most of one tool result, where the user says so; else what every result may
-            have, however full the window is.
-    """
-
-    window: int | None = None
-    profile_compact_at: int | None = None
-    compact_at: int | None = None
-    max_prompt: int | None = None
-    after_compaction: int = 0
-    result: int = 0
-
-
-def limits_of(
-    context: Context, form: PromptForm, settings: ModelSettings, ceiling: int | None
-) -> PromptLimits:
-    """The limits of one request.
-
-    Args:
-        context: What the user says.
-        form: What the model says.
-        settings: The settings of the request.
-        ceiling: Most tokens of a prompt, learned from a server that refused more.
-    """
-    window = form.profile.context_window if form.profile else None
-    profile_at = form.profile.compaction_point if form.profile else None
-    reply = settings.max_tokens or form.reply_tokens
-    left = None if window is None else window - max(1, min(reply, window // 8))
-    max_prompt = _least(left, ceiling)
-    compact_at, result = _chosen(context, profile_at, max_prompt)
-    after = int((compact_at or 0) * _TARGET)
-    return PromptLimits(window, profile_at, compact_at, max_prompt, after, result)
-
-
-def under(context: Context, fitted: PromptFitted) -> PromptFitted:
-    """The same prompt's limits if this had been the context."""
-    compact_at, result = _chosen(context, fitted.profile_at, fitted.most)
-    most = context.result_tokens or max(result, fitted.fair)
-    return replace(fitted, compact_at=compact_at, result_tokens=most)
-
-
-def fair_share(sizes: Sequence[int], left: int) -> int:
-    """The most tokens of one new result, so that all fit and there is room for more like them.
-
-    Args:
-        sizes: How many tokens each new result takes.
-        left: Tokens of the window that nothing else takes.
-    """
-    longest = max(sizes, default=0)
-    low, high = 0, longest
-    if sum(sizes) + _LIKE_IT * longest <= left:
-        low = longest  # nearly always
-    while low < high:
-        middle = (low + high + 1) // 2
-        if sum(min(size, middle) for size in sizes) + _LIKE_IT * middle <= left:
-            low = middle
-        else:
-            high = middle - 1
-    alone = max(left, 0) // (1 + _LIKE_IT)
-    return max(low, alone) if low == longest else low
-
-
-def _chosen(
-    context: Context, profile_at: int | None, max_prompt: int | None
-) -> tuple[int | None, int]:
-    """Where a compaction is due, and `PromptLimits.result`."""
-    compact_at = _least(context.compact_at or profile_at, max_prompt)
-    always = min(_ALWAYS, max((compact_at or UNKNOWN_WINDOW) // 8, _LEAST_RESULT))
-    return compact_at, context.result_tokens or always
-
-
-def _least(*limits: int | None) -> int | None:
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-# --- what is sent --------------------------------------------------------------------------------
-
 _CHARACTERS: Final = 16
 """Most characters of a token that are worth counting: no text that is read has more."""
 
@@ -194,6 +79,15 @@ _STUB: Final = 48
 
 _LEAST_PREVIEW: Final = 64
 """Tokens: what is left of a result that has to make room, at least."""
+
+_PAGE: Final = 8_000
+"""Most tokens of a page that one of the agent's own tools shows."""
+
+_LEAST_PAGE: Final = 120
+"""Tokens of such a page at least."""
+
+_CALL: Final = 60
+"""Tokens of a call of one of those tools, about."""
 
 _REMEDIES: Final[Mapping[str, str]] = {
     "instructions": "shorten them, or serve the model with a larger window",
@@ -246,6 +140,8 @@ class ContextWindow:
         context: What the user says of it.
         repeatable: Tools whose calls may simply be made again.
         kept: Tools whose newest result stays in view.
+        recall: Which of the agent's own tools that read what is left out are offered.
+        whole: All of a result's text, by its number, where the history holds less of it.
     """
 
     def __init__(
@@ -254,10 +150,14 @@ class ContextWindow:
         *,
         repeatable: Container[str] = frozenset(),
         kept: Container[str] = frozenset(),
+        recall: frozenset[str] = frozenset(),
+        whole: Callable[[int], str | None] = lambda _number: None,
     ) -> None:
         self._context = context or Context()
         self._repeatable = repeatable
-        self._entries = Entries(kept)
+        self._recall = recall & RECALL_TOOLS
+        self._whole = whole
+        self._entries = Entries(kept, recall=RECALL in recall)
         self._prompt = Prompt()
         self._system: list[Message] = []
         self._tools: Mapping[str, ToolDefinition] = {}
@@ -344,6 +244,8 @@ class ContextWindow:
             profile_at=limits.profile_compact_at,
             most=limits.max_prompt,
             fair=fair,
+            window=limits.window,
+            source=limits.source,
         )
 
     def _view(self) -> list[Message]:
@@ -356,10 +258,9 @@ class ContextWindow:
         new = self._entries.new_messages(messages[head:])
         most = self._context.result_tokens or self._limits.max_prompt or UNKNOWN_WINDOW
         for message in new:
-            sent = message
+            self._entries.add(message)
             if isinstance(message, ToolMessage):
-                sent = yield from self._short(message, most, form)
-            self._entries.add(message, sent)
+                yield from self._shorten([len(self._entries.all) - 1], most, form)
         return len(new)
 
     def _cut_new(self, new: int, tokens: int, form: PromptForm) -> Steps[tuple[int, bool]]:
@@ -385,36 +286,66 @@ class ContextWindow:
             left += sum(max(all_sizes[at] - _STUB, 0) for at in self._entries.clearable())
             fair = fair_share(list(sizes.values()), left)
         most = max(fair, self._limits.result)
-        longer = [at for at, size in sizes.items() if size > most]
-        yield from self._shorten(longer, most, form)
-        if longer:
-            self._entries.rebuild()
-        return fair, bool(longer)
+        longer = [at for at, size in sizes.items() if size > most and not self._shows_another(at)]
+        return fair, (yield from self._shorten(longer, most, form))
 
-    def _shorten(self, places: Sequence[int], most: int, form: PromptForm) -> Steps[None]:
-        """Sends these results as previews of so many tokens."""
+    def _shows_another(self, at: int) -> bool:
+        """Whether this is a page of another result, which is as long as there is room for."""
+        message = self._entries.all[at].message
+        return isinstance(message, ToolMessage) and message.name in self._recall
+
+    def _shorten(self, places: Sequence[int], most: int, form: PromptForm) -> Steps[bool]:
+        """Sends these results as previews of so many tokens, where they are longer; whether any
+        was.
+        """
+        shorter = False
         for at in places:
             entry = self._entries.all[at]
             assert isinstance(entry.message, ToolMessage)
-            entry.sent = yield from self._short(entry.message, most, form)
-            entry.state = "shortened"
+            sent = yield from self._short(at, entry.message, most, form)
+            if sent is not entry.message:
+                entry.sent, entry.state, shorter = sent, "shortened", True
+        if shorter:
+            self._entries.rebuild()
+        return shorter
 
-    def _short(self, message: ToolMessage, most: int, form: PromptForm) -> Steps[ToolMessage]:
+    def _source(self, at: int, message: ToolMessage) -> Source:
+        """A result with what can be said of how to read it again."""
+        recalled = message.name in self._recall
+        return Source(
+            message,
+            self._whole(at + 1) or text_of(message.content),
+            at + 1,
+            readable=READ in self._recall and not recalled,
+            recalled=recalled,
+            remedy=ask_for_less(self._tools.get(message.name)),
+        )
+
+    def _short(
+        self, at: int, message: ToolMessage, most: int, form: PromptForm
+    ) -> Steps[ToolMessage]:
         """The result, or a preview of so many tokens."""
+        source = self._source(at, message)
         length = len(text_of(message.content))
-        if length * 4 <= most:  # four bytes make a character, and a token is a byte or more
-            return message
-        if form.asks and estimated_tokens(result_text_of(message, form)) <= most:
-            return message
         characters = min(length, most * _CHARACTERS)
-        remedy = ask_for_less(self._tools.get(message.name))
-        sent = message if characters == length else preview(message, characters, remedy)
+        if length < len(source.text):  # the history holds less of it
+            sent = preview(source, characters)
+        elif (
+            length * 4 <= most  # four bytes make a character, and a token is a byte or more
+            or (form.asks and estimated_tokens(result_text_of(message, form)) <= most)
+        ):
+            return message
+        else:
+            sent = message if characters == length else preview(source, characters)
+        marked = source
         while characters > 1:
             (tokens,), _ = yield from tokens_of([result_text_of(sent, form)], form)
             if tokens <= most:
                 break
+            if marked is source:
+                marked = replace(source, marks=marks_of(source.text, self._entries.call_of(at)))
             characters = min(characters * most * 9 // (tokens * 10), characters - 1)
-            sent = preview(message, characters, remedy)
+            sent = preview(marked, characters)
         return sent
 
     def _count(self, request: ModelRequest, form: PromptForm) -> Steps[tuple[int, bool]]:
@@ -462,7 +393,7 @@ class ContextWindow:
             message = entries.all[at].message
             assert isinstance(message, ToolMessage)
             again = message.name in self._repeatable
-            made[at] = stub(message, sizes[at], repeatable=again)
+            made[at] = stub(self._source(at, message), sizes[at], repeatable=again)
         texts = [result_text_of(each, form) for each in made.values()]
         counts, _ = yield from tokens_of(texts, form)
         pairs = zip(made.items(), counts, strict=True)
@@ -482,7 +413,7 @@ class ContextWindow:
         ids = tuple(stubbed.call_id for stubbed in chosen.clear.values())
         if not (chosen.clear or chosen.drop or shorter):
             return None
-        why = f"the prompt would have passed {limits.compact_at} tokens"
+        why = f"the prompt would have passed {limits.compact_at} tokens ({limits.source})"
         if self._ceiling is not None:
             why = "the server took the prompt for too long"
         return ContextCompacted(0, 0, ids, len(chosen.drop), why, 0)
@@ -498,10 +429,11 @@ class ContextWindow:
         entries = self._entries.all
         newest = range(self._entries.newest(), len(entries))
         results = [at for at in newest if isinstance(entries[at].message, ToolMessage)]
+        others = [at for at in results if not self._shows_another(at)]
+        if sum(max(sizes[at] - _LEAST_PREVIEW, 0) for at in others) >= excess:
+            results = others
         most = max(level((sizes[at] for at in results), excess), _LEAST_PREVIEW)
-        longest = [at for at in results if sizes[at] > most]
-        yield from self._shorten(longest, most, form)
-        return bool(longest)
+        return (yield from self._shorten([at for at in results if sizes[at] > most], most, form))
 
     def _too_big(self, tokens: int, limits: PromptLimits) -> str:
         """The sentence for a prompt that cannot be made to fit: what is largest in it."""
@@ -514,6 +446,29 @@ class ContextWindow:
             f"{limits.window} are for it; nothing more can be left out. By part: {listed}. "
             f"The largest is {largest}: {_REMEDIES[largest]}"
         )
+
+    # --- pages of what is left out ---------------------------------------------------------------
+
+    def page_tokens(self, calls: int) -> int:
+        """Tokens that a page of another result may have, by an estimate on the safe side, so that
+        it is sent whole whatever else has to go; 0 where there is no room for so many.
+
+        Args:
+            calls: Calls of the same reply, which share the room.
+        """
+        limits, tokens = self._limits, self._now.tokens if self._now is not None else 0
+        window = limits.max_prompt or UNKNOWN_WINDOW
+        due = min(limits.compact_at or window, window)
+        wanted = max(due // (4 * calls), (due - tokens) // (calls + 2))
+        if self._context.result_tokens is not None:
+            wanted = min(wanted, self._context.result_tokens)
+        # What no compaction takes away: the calls themselves are in the reply that follows.
+        sizes, users = self._sizes(), self._entries.users()
+        stays = calls * _CALL + sum(sizes.get(at, 0) for at in {*users[:1], *users[-1:]})
+        stays += sum(self._prompt.parts[part] for part in ("instructions", "tools", "format"))
+        room = (window - stays) // (2 * calls)  # an estimate may be half of a count
+        most = min(wanted, room, _PAGE)
+        return most if most >= _LEAST_PAGE else _LEAST_PAGE if room >= _LEAST_PAGE else 0
 
     # --- after a reply ---------------------------------------------------------------------------
 
@@ -546,6 +501,7 @@ class ContextWindow:
         return ContextUse(
             window=self._limits.window,
             compact_at=self._limits.compact_at,
+            source=self._limits.source,
             parts={part: tokens for part, tokens in self._prompt.parts.items() if tokens},
             shortened=self._ids("shortened"),
             cleared=self._ids("cleared"),

@@ -110,6 +110,9 @@ class PromptFitted:
         most: The largest prompt that leaves room for a reply.
         fair: What one new result may have, by what was left of the window; it decides where the
             user did not.
+        window: What prompt and reply may take together.
+        source: Where `compact_at` comes from: the model's profile, the user, the window or a
+            refusal of the server.
     """
 
     tokens: int
@@ -121,6 +124,8 @@ class PromptFitted:
     most: int | None
     step: int = 0
     fair: int = 0
+    window: int | None = None
+    source: str = ""
 
 
 ModelEvent: TypeAlias = (
@@ -460,6 +465,7 @@ class ContextUse:
     Attributes:
         window: Tokens of prompt and reply together; None where nobody knows.
         compact_at: Tokens of prompt from which on old results are cleared; None for never.
+        source: Where that number comes from.
         parts: Tokens of the newest prompt by part: `instructions`, `tools`, `user`, `assistant`,
             `results`, and `format` for what only the template writes.
         shortened: Ids of the calls whose results are sent as previews.
@@ -477,6 +483,7 @@ class ContextUse:
     dropped: int = 0
     compactions: int = 0
     prompts: tuple[PromptTokens, ...] = ()
+    source: str = ""
 
     @property
     def tokens(self) -> int:

@@ -177,6 +177,12 @@ class RoutingExecutor:
         return await self._rule(call).execute(call, context)
 
 
+class RecordedResults:
+    """What an executor derives from that runs nothing and gives what a record holds: it is handed
+    the calls of the agent's own tools too, which otherwise run in this process.
+    """
+
+
 # --- how often -----------------------------------------------------------------------------------
 
 

@@ -96,6 +96,9 @@ class JournaledRun:
         lease: The run's lease.
         recorded: Its entries so far; the first is its `RunOpened`.
 
+    Attributes:
+        tools: The names of the tools of its first request; None where none is recorded.
+
     Raises:
         JournalError: The record has no beginning, or a call without its intent.
     """
@@ -104,6 +107,7 @@ class JournaledRun:
         if not recorded or not isinstance(recorded[0], RunOpened):
             raise JournalError(f"the journal holds no beginning of the run {lease.run_id}")
         self.opening = recorded[0]
+        self.tools: frozenset[str] | None = None
         self._journal = journal
         self._lease = lease
         self._calls: dict[str, CallState] = {}
@@ -133,6 +137,8 @@ class JournaledRun:
     def _take(self, entry: Entry) -> None:
         match entry:
             case ModelCalled():
+                if self.tools is None and entry.tools is not None:
+                    self.tools = frozenset(tool.name for tool in entry.tools)
                 self._replies[entry.step, entry.tool_choice].append(entry.response)
                 self._shown[_identity(entry)] += 1
             case Decided():

@@ -9,9 +9,11 @@ is downloaded. `Detokenizer` gives the text of each token of a reply, from eithe
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -20,12 +22,14 @@ from typing import Any, Final, TypeAlias
 import anyio.to_thread
 
 from agentkit.errors import ModelProtocolError, ModelStatusError
+from agentkit.gemma4.profiles import GENERIC, Profile, profile_for
 from agentkit.gemma4.tokens import EOS, IDS, TOOL_CLOSE
 from agentkit.messages import JsonObject, ModelRequest
 from agentkit.mistakes import install
 from agentkit.models.transport import Transport
 from agentkit.wire import (
     MessageEncoder,
+    ServedModel,
     encode_detokenize,
     encode_request,
     read_text,
@@ -145,6 +149,24 @@ def places(names: Sequence[str]) -> Iterator[Path]:
         if (file := Path(name) / "tokenizer.json").is_absolute() and file.is_file():
             yield file
         yield from _in_hub_cache(name)
+
+
+@lru_cache(maxsize=64)  # asked on every step, and the same each time
+def profile_of(served: ServedModel) -> Profile:
+    """The profile of a model: by its name, by what its weights were loaded as, or else by the
+    `config.json` of its folder, where that is on this machine. `GENERIC` where none of them tells.
+    """
+    names = (served.name, *served.roots)
+    for name in names:
+        if (profile := profile_for(name)) is not GENERIC:
+            return profile
+    for place in places(names[::-1]):
+        with suppress(OSError, ValueError):
+            config = json.loads(place.with_name("config.json").read_bytes())
+            profile = profile_for(served.name, config if isinstance(config, dict) else None)
+            if profile.name != GENERIC.name:
+                return profile
+    return GENERIC
 
 
 def _in_hub_cache(name: str) -> Iterator[Path]:

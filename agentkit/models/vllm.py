@@ -34,7 +34,7 @@ from agentkit.errors import (
 )
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.gemma4.dialect import Dialect
-from agentkit.gemma4.profiles import GENERIC, profile_for
+from agentkit.gemma4.profiles import GENERIC
 from agentkit.logs import get_logger
 from agentkit.messages import (
     Control,
@@ -48,6 +48,7 @@ from agentkit.mistakes import check_kinds, explains
 from agentkit.models.base import CountsPrompts, Model, tell_sent
 from agentkit.models.calls import Evidence, believed, held_on, may_hold_calls, read_json_call
 from agentkit.models.server import Languages, PromptCounter, Server
+from agentkit.models.tokens import profile_of
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.policy.guard import RepeatWatch
 from agentkit.stream import MAX_RESPONSE_BYTES
@@ -220,7 +221,7 @@ class VLLMModel:
         # What the server is; all of it is asked for once.
         served = await self.served()
         await self._server.is_gemma.get()  # `Server.gemma` is known from here on
-        profile = profile_for(served.name)
+        profile = profile_of(served)
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
@@ -305,7 +306,7 @@ class VLLMModel:
         try:
             served = await self.served()
             language = await self._languages.of(request.tools)
-            profile = profile_for(served.name).served(served.max_model_len)
+            profile = profile_of(served).served(served.max_model_len)
             return await self._counter.form(language, profile, self._complete(request, served))
         except ModelError:
             return None  # `generate` tries longer, and says what is wrong
@@ -365,8 +366,8 @@ class VLLMModel:
         settings = request.settings.over(self._settings)
         thinking, max_tokens = settings.thinking, settings.max_tokens
         if thinking is None and request.tools:
-            profile = profile_for(served.name)
-            if profile is not GENERIC:  # a name that says nothing settles nothing
+            profile = profile_of(served)
+            if profile is not GENERIC:  # what says nothing settles nothing
                 thinking = profile.thinking_with_tools
         if max_tokens is None:
             window = served.max_model_len or 2 * DEFAULT_MAX_TOKENS

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from agentkit.context import Context
-from agentkit.context.window import under
+from agentkit.context.limits import under
 from agentkit.events import (
     ApprovalDecided,
     ApprovalNeeded,

@@ -30,6 +30,7 @@ from pydantic import TypeAdapter
 from agentkit.agent import Agent
 from agentkit.agent.run import current_budget, in_own_loop
 from agentkit.context import Context, Count, PromptForm
+from agentkit.context.previews import RECALL
 from agentkit.errors import ModelError
 from agentkit.events import (
     ApprovalDecided,
@@ -47,7 +48,7 @@ from agentkit.events import (
     TextDelta,
     ToolFinished,
 )
-from agentkit.executors import Executor
+from agentkit.executors import Executor, RecordedResults
 from agentkit.messages import Content, Message, ModelRequest, ModelResponse, ToolResult, UserMessage
 from agentkit.models import CountsPrompts, Model
 from agentkit.policy import Approval, Decision, Limits, PausedRun
@@ -351,7 +352,7 @@ class ReplayModel:
         """Does nothing: there is nothing to close."""
 
 
-class ReplayExecutor:
+class ReplayExecutor(RecordedResults):
     """Gives the recorded results, and runs nothing."""
 
     def __init__(self, tape: Tape) -> None:
@@ -508,8 +509,12 @@ async def _play(
     agent: Agent[Any, Any], tape: Tape, paused: PausedRun | None, deps: Any
 ) -> RunResult[Any] | None:
     """Plays one part of the run again. Returns its result, if it came to its end."""
+    context = agent.context or Context()
+    if RECALL not in tape.started.tools:  # it was off, or unknown to the version that ran
+        context = replace(context, recall=False)
     played = agent.override(
         model=ReplayModel(tape),
+        context=context,
         executor=ReplayExecutor(tape),
         observers=[tape.watch],
         approve=tape.decision,

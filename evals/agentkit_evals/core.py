@@ -18,7 +18,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from pydantic import JsonValue
 
-from agentkit import AgentKitError, Limits, Toolset, Usage
+from agentkit import AgentKitError, Context, Limits, Toolset, Usage
 from agentkit.messages import JsonObject, Message, ResultKind, StopReason, UserMessage, text_of
 
 
@@ -112,6 +112,8 @@ class Turn:
         text: The user's words.
         tools: The tools of this turn.
         instructions: The system text, where the suite prescribes one.
+        context: What the agent is told of its window, where the suite prescribes it: one that
+            follows an upstream offers no other tools than that.
         history: What was said before, in a trial's first turn.
         limits: Limits of this turn; reaching one ends the turn.
         new_conversation: Whether the user begins anew: the agent is told nothing of the turns
@@ -122,6 +124,7 @@ class Turn:
     text: str
     tools: Toolset
     instructions: str | None = None
+    context: Context | None = None
     history: tuple[Message, ...] = ()
     limits: Limits = field(default_factory=Limits)
     new_conversation: bool = False

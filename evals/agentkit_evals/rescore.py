@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from agentkit import Agent
+from agentkit.context.previews import RECALL_TOOLS
 from agentkit.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from agentkit.testing import Reply, ScriptedModel, say
 from agentkit_evals.core import (
@@ -134,13 +135,15 @@ async def _repeat(turn: Turn, said: Sequence[Message]) -> None:
     agent = Agent(
         ScriptedModel([*replies, say("Done.")]),
         toolsets=[turn.tools],
+        context=turn.context,
         observers=(),
     )
     result = await agent.run(turn.text, limits=turn.limits)
     now = [message for message in result.messages if isinstance(message, ToolMessage)]
     then = [message for message in said if isinstance(message, ToolMessage)]
     for before, after in zip(then, now, strict=False):
-        if before.content != after.content:
+        own = before.name in RECALL_TOOLS  # what they show depends on the model's window
+        if before.content != after.content and not own:
             raise SuiteError(f"the tool {before.name} answers otherwise now")
     if len(now) < len(then):
         raise SuiteError(f"only {len(now)} of {len(then)} calls could be made again")

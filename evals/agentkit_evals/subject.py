@@ -126,6 +126,7 @@ def _plain(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any, Any]
         model,
         instructions=turn.instructions,
         toolsets=[turn.tools],
+        context=turn.context,
         settings=settings,
         observers=(),
     )

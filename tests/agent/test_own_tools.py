@@ -20,6 +20,7 @@ from agentkit import (
     tool,
 )
 from agentkit.agent.own_tools import Planning, answer_tool, with_partial_output
+from agentkit.context.previews import RECALL_TOOLS
 from agentkit.messages import ToolMessage
 from agentkit.testing import ScriptedModel, call, say
 
@@ -196,7 +197,8 @@ def test_off_offers_no_plan_and_auto_leaves_the_choice() -> None:
         model = ScriptedModel([say("No hat.")])
         run(model, planning)  # type: ignore[arg-type]  # the loop's literals are plain strings
         (request,) = model.requests
-        assert [definition.name for definition in request.tools] == names
+        offered = [definition.name for definition in request.tools]
+        assert [name for name in offered if name not in RECALL_TOOLS] == names
         assert request.tool_choice == ToolChoice()
 
 

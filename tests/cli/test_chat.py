@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -15,7 +16,8 @@ from typer.testing import CliRunner
 
 from agentkit import Agent, tool
 from agentkit.cli.app import app
-from agentkit.cli.chat import Chat
+from agentkit.cli.chat import Chat, Status
+from agentkit.cli.editor import Lines
 from agentkit.cli.person import Person
 from agentkit.cli.terminal import Printer
 from agentkit.errors import ModelConnectionError
@@ -38,14 +40,15 @@ def note(text: str) -> str:
     return f"noted {text}"
 
 
-class Lines:
+class Typed(Lines):
     """Types these lines, then ends the input."""
 
     def __init__(self, lines: Iterable[str]) -> None:
+        super().__init__()
         self._lines = iter(lines)
         self.prompts: list[str] = []
 
-    async def __call__(self, prompt: str) -> str:
+    async def ask(self, prompt: str) -> str:
         self.prompts.append(prompt)
         try:
             return next(self._lines)
@@ -53,30 +56,32 @@ class Lines:
             raise EOFError from None
 
 
-def talking(lines: Iterable[str], file: Path) -> tuple[Chat, io.StringIO, Person]:
-    """A chat and the person who types its lines and decides."""
-    out = io.StringIO()
-    printer = Printer(Console(file=out, width=200), Console(file=out, width=200))
-    typed = Lines(lines)
-    return Chat(typed, printer, file), out, Person(typed, printer)
+class Talk:
+    """A chat, the person who types its lines and decides, and what stands on the screen."""
 
+    def __init__(self, lines: Iterable[str], file: Path) -> None:
+        self.out = io.StringIO()
+        printer = Printer(Console(file=self.out, width=200), Console(file=self.out, width=200))
+        self.lines = Typed(lines)
+        self.chat = Chat(printer, file, Status())
+        self.person = Person(self.lines.ask, printer)
 
-def chat_of(lines: Iterable[str], file: Path) -> tuple[Chat, io.StringIO]:
-    chat, out, _ = talking(lines, file)
-    return chat, out
+    async def run(self, agent: Agent[Any, Any]) -> str:
+        await self.chat.run(agent, self.lines)
+        return self.out.getvalue()
 
 
 async def test_a_conversation_remembers_what_was_said_and_is_saved(tmp_path: Path) -> None:
     model = ScriptedModel([say("Hello."), say("You said hi.")])
-    chat, out = chat_of(["hi", "", "what did I say?"], tmp_path / "c.json")
-    await chat.run(Agent(model, observers=()))
+    talk = Talk(["hi", "", "what did I say?"], tmp_path / "c.json")
+    shown = await talk.run(Agent(model, observers=()))
     assert [text_of(m.content) for m in model.requests[1].messages] == [
         "hi",
         "Hello.",
         "what did I say?",
     ]
-    assert "You said hi." in out.getvalue()
-    assert load_messages((tmp_path / "c.json").read_bytes()) == chat.messages
+    assert "You said hi." in shown
+    assert load_messages((tmp_path / "c.json").read_bytes()) == talk.chat.messages
 
 
 @pytest.mark.parametrize(
@@ -91,20 +96,20 @@ async def test_a_call_that_writes_is_approved_denied_or_edited(
     tmp_path: Path, typed: str, seen: str
 ) -> None:
     model = ScriptedModel([call("note", text="milk"), say("ok")])
-    chat, _, person = talking(["do it", "what?", typed], tmp_path / "c.json")
+    talk = Talk(["do it", "what?", typed], tmp_path / "c.json")
     agent = Agent(
-        model, tools=[note], policy=Policy.ask("writes"), approve=person.decide, observers=()
+        model, tools=[note], policy=Policy.ask("writes"), approve=talk.person.decide, observers=()
     )
-    await chat.run(agent)
+    await talk.run(agent)
     assert seen in text_of(model.requests[1].messages[-1].content)
 
 
 async def test_a_server_that_fails_is_told_once_and_the_chat_goes_on(tmp_path: Path) -> None:
     model = ScriptedModel([ModelConnectionError("the server is gone"), say("Here again.")])
-    chat, out = chat_of(["hi", "still there?"], tmp_path / "c.json")
-    await chat.run(Agent(model, observers=()))
-    assert out.getvalue().count("the server is gone") == 1
-    assert "Here again." in out.getvalue()
+    talk = Talk(["hi", "still there?"], tmp_path / "c.json")
+    shown = await talk.run(Agent(model, observers=()))
+    assert shown.count("the server is gone") == 1
+    assert "Here again." in shown
 
 
 def test_a_conversation_that_is_not_there_is_named_with_where_they_are(
@@ -132,29 +137,27 @@ def test_with_its_input_closed_the_chat_ends_at_once(tmp_path: Path) -> None:
 
 async def test_a_conversation_that_cannot_be_saved_goes_on_and_says_so(tmp_path: Path) -> None:
     model = ScriptedModel([say("1"), say("2")])
-    chat, out = chat_of(["a", "b"], tmp_path / "nowhere" / "c.json")
-    await chat.run(Agent(model, observers=()))
-    assert out.getvalue().count("not saved: ") == 2
-    assert len(chat.messages) == 4
+    talk = Talk(["a", "b"], tmp_path / "nowhere" / "c.json")
+    shown = await talk.run(Agent(model, observers=()))
+    assert shown.count("not saved: ") == 2
+    assert len(talk.chat.messages) == 4
 
 
 async def test_new_forgets_and_help_tells(tmp_path: Path) -> None:
     model = ScriptedModel([say("1"), say("2")])
-    chat, out = chat_of(["a", "/new", "/help", "b", "/exit", "never asked"], tmp_path / "c.json")
-    await chat.run(Agent(model, observers=()))
+    talk = Talk(["a", "/new", "/help", "b", "/exit", "never asked"], tmp_path / "c.json")
+    shown = await talk.run(Agent(model, observers=()))
     assert len(model.requests[1].messages) == 1
-    assert "/thinking" in out.getvalue()
+    assert "/thinking" in shown
 
 
 async def test_what_a_person_permits_holds_for_the_rest_of_the_conversation(tmp_path: Path) -> None:
     noted = [call("note", text="milk"), say("ok"), call("note", text="tea"), say("ok")]
     model = ScriptedModel([*noted, call("note", text="rice"), say("ok")])
-    chat, _, person = talking(
-        ["do it", "a *", "again", "/new", "once more", "n no more"], tmp_path / "c.json"
-    )
-    agent = Agent(model, tools=[note], policy="ask", approve=person.decide, observers=())
-    chat.policy, chat.grants = preset("ask"), person.grants
-    await chat.run(agent)
+    talk = Talk(["do it", "a *", "again", "/new", "once more", "n no more"], tmp_path / "c.json")
+    agent = Agent(model, tools=[note], policy="ask", approve=talk.person.decide, observers=())
+    talk.chat.policy, talk.chat.grants = preset("ask"), talk.person.grants
+    await talk.run(agent)
     results = [text_of(r.messages[-1].content) for r in model.requests[1::2]]
     assert [result.split(":")[0] for result in results] == [
         "noted milk",

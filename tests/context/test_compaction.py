@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.context.compaction import Entries, Stub, level, plan, preview, stub, with_note
+from agentkit.context.compaction import Entries, Stub, level, plan
+from agentkit.context.previews import Source, preview, stub, with_note
 from agentkit.messages import (
     AssistantMessage,
     ImagePart,
@@ -21,7 +22,7 @@ from agentkit.messages import (
 def conversation(*messages: Message) -> Entries:
     entries = Entries()
     for message in messages:
-        entries.add(message, message)
+        entries.add(message)
     return entries
 
 
@@ -101,10 +102,10 @@ def exchange(number: int, name: str) -> list[Message]:
 def entries(*names: str, kept: frozenset[str] = frozenset()) -> Entries:
     """A question, and a call of each of these tools in turn."""
     made = Entries(kept)
-    made.add(question := UserMessage("Do it."), question)
+    made.add(UserMessage("Do it."))
     for number, name in enumerate(names):
         for message in exchange(number, name):
-            made.add(message, message)
+            made.add(message)
     return made
 
 
@@ -122,20 +123,20 @@ def test_the_newest_result_of_a_kept_tool_stays_with_its_call() -> None:
 
 def test_a_question_stays_as_long_as_something_of_its_round_is_kept() -> None:
     made = entries("look", "look")
-    made.add(second := UserMessage("And now?"), second)
+    made.add(UserMessage("And now?"))
     for message in [*exchange(2, "plan"), AssistantMessage("Done.")]:
-        made.add(message, message)
-    made.add(third := UserMessage("Thanks."), third)
+        made.add(message)
+    made.add(UserMessage("Thanks."))
     assert [5, 6, 7] not in made.droppable()
     made_keeping = Entries(frozenset({"plan"}))
     for entry in made.all:
-        made_keeping.add(entry.message, entry.message)
+        made_keeping.add(entry.message)
     assert made_keeping.droppable() == [[1, 2], [3, 4], [8]]
     assert made.droppable()[-1][0] == 5  # without it, the question goes with its last group
 
 
-def result(content: str) -> ToolMessage:
-    return ToolMessage("c", "read", content)
+def result(content: str) -> Source:
+    return Source(ToolMessage("c", "read", content), content)
 
 
 @pytest.mark.slow
@@ -163,7 +164,7 @@ def test_a_preview_is_cut_between_lines_where_one_ends_nearby() -> None:
 def test_images_stay_and_long_texts_beside_them_are_cut() -> None:
     image = ImagePart("data:,")
     message = ToolMessage("c", "shot", (TextPart("x" * 3000), image))
-    shown = preview(message, 300).content
+    shown = preview(Source(message, "x" * 3000), 300).content
     assert isinstance(shown, tuple)
     assert shown[1] == image
     assert isinstance(shown[0], TextPart)
@@ -178,7 +179,7 @@ def test_a_stub_names_the_tool_and_how_to_have_the_result_again() -> None:
 
 
 def test_the_stub_of_a_call_that_may_not_be_repeated_says_so() -> None:
-    failed = ToolMessage("c", "pay", "x", is_error=True)
+    failed = Source(ToolMessage("c", "pay", "x", is_error=True), "x")
     once = str(stub(failed, 30, repeatable=False).content)
     assert "do not repeat it" in once
     assert "an error" in once

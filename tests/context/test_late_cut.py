@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.context import ContextWindow, PromptForm
-from agentkit.context.compaction import ask_for_less
-from agentkit.context.window import fair_share
+from agentkit.context.limits import fair_share
+from agentkit.context.previews import ask_for_less
 from agentkit.gemma4.profiles import PROFILES
 from agentkit.messages import (
     AssistantMessage,

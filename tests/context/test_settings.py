@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agentkit.context import Context, PromptForm
-from agentkit.context.window import fair_share, limits_of, under
+from agentkit.context.limits import fair_share, limits_of, under
 from agentkit.events import PromptFitted
 from agentkit.messages import ModelSettings
 from tests.context.driving import form_of
@@ -57,17 +59,21 @@ def test_what_was_known_of_a_prompt_gives_the_limits_of_any_context(context: Con
     assert (now.compact_at, now.result_tokens) == (wanted.compact_at, wanted.result)
 
 
+def context_of(**tokens: Any) -> Context:
+    return Context(**tokens)
+
+
 @pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
 def test_numbers_too_small_to_work_with_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is 5; give at least 100"):
-        Context(**{name: 5})
+        context_of(**{name: 5})
 
 
 @pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
 def test_a_hundred_tokens_are_enough_to_work_with(name: str) -> None:
-    assert getattr(Context(**{name: 100}), name) == 100
+    assert getattr(context_of(**{name: 100}), name) == 100
     with pytest.raises(ValueError, match=f"{name} is 99; give at least 100 tokens"):
-        Context(**{name: 99})
+        context_of(**{name: 99})
 
 
 def test_a_compaction_leaves_six_tenths_of_the_limit() -> None:
@@ -124,3 +130,28 @@ def test_a_reply_is_left_at_most_an_eighth_of_the_window(reply: int, room: int) 
 )
 def test_a_new_results_share_to_the_token(sizes: list[int], left: int, share: int) -> None:
     assert fair_share(sizes, left) == share
+
+
+@pytest.mark.parametrize(("share", "at"), [(0.5, 4_096), (0.25, 2_048), (1.0, 7_936)])
+def test_a_share_of_the_window_is_as_good_as_tokens(share: float, at: int) -> None:
+    context = Context(compact_at=share)
+    limits = limits_of(context, form_of(window=8192), ModelSettings(), None)
+    assert limits.compact_at == at
+    assert limits.max_prompt == 7_936
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, 14_000.0])
+def test_what_is_no_share_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"a share of the window is above 0 and at most 1\.0"):
+        Context(compact_at=share)
+
+
+def test_every_number_says_where_it_comes_from() -> None:
+    form, settings = form_of(window=8192), ModelSettings()
+    assert limits_of(Context(), form, settings, None).source == "the profile of tiny"
+    own = limits_of(Context(compact_at=0.5), form, settings, None)
+    assert own.source == "Context(compact_at=0.5)"
+    whole = limits_of(Context(compact_at=1.0), form, settings, None)
+    assert whole.source == "a window of 8192 tokens, with room for a reply"
+    refused = limits_of(Context(), form, settings, 3_000)
+    assert refused.source == "the server took a longer prompt for too long"

@@ -14,7 +14,8 @@ from agentkit import Agent, Context, RunResult, VLLMModel, tool
 from agentkit.errors import ModelConnectionError
 from agentkit.messages import ModelRequest, UserMessage
 from agentkit.models.embedded.decoder import BUNDLED
-from agentkit.models.tokens import places
+from agentkit.models.tokens import places, profile_of
+from agentkit.wire import ServedModel
 from tests.models.test_prompt import TINY, TemplateServer
 
 pytestmark = pytest.mark.anyio
@@ -132,3 +133,19 @@ def test_a_hubs_cache_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (model / "refs" / "main").write_text("main-one", encoding="utf-8")
     found = list(places(["google/gemma-4-E2B-it", "/no/such/folder", "../x", "tiny"]))
     assert [file.parent.name for file in found] == ["main-one", "older"]
+
+
+def test_the_size_of_a_model_is_found_behind_a_name_that_does_not_say_it(tmp_path: Path) -> None:
+    def named(name: str, *roots: str) -> str:
+        return profile_of(ServedModel(name, 8_192, roots)).name
+
+    assert named("google/gemma-4-E4B-it", "/models/x") == "E4B"
+    assert named("assistant", "unsloth/gemma-4-31B-it-FP8") == "31B"
+    assert named("my-adapter", str(tmp_path), "google/gemma-4-26B-A4B-it") == "26B-A4B"
+    assert named("assistant", str(tmp_path)) == "gemma-4"
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "config.json").write_text("no JSON")
+    assert named("other", str(tmp_path)) == "gemma-4"
+    config = {"model_type": "gemma4", "text_config": {"num_hidden_layers": 35}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert named("house-model", str(tmp_path)) == "E2B"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from agentkit import ToolContext, ToolError, Toolset, tool
 from agentkit.toolset import Happened, Label, Probe
@@ -36,6 +36,7 @@ _SHOWN_LINES = 200
 _SHOWN_COLUMNS = 500
 _READS: frozenset[Label] = frozenset({"reads_private", "reads_untrusted"})
 _WRITES: frozenset[Label] = frozenset({"writes"})
+_EDITS: Final = TypeAdapter(list[Edit])
 _MARK = "user.agentkit.call"
 """Extended attribute of a written file: the key of the call that wrote it. It comes into place with
 the content, so that after a crash the file itself says whether the call took effect."""
@@ -68,6 +69,22 @@ class ProjectFiles(Toolset):
                 writes(files.edited)(files.edit_file),
             ]
         )
+
+
+def preview(project: Path, name: str, arguments: Mapping[str, Any]) -> str:
+    """What a call of one of these tools would change, for whoever is asked about it.
+
+    Returns:
+        A diff; why it will be refused; or nothing where that cannot be told.
+    """
+    if name not in ("edit_file", "write_file"):
+        return ""
+    try:
+        return _Files(Root(project)).change(name, arguments)
+    except ToolError as refusal:
+        return f"it will be refused: {refusal}"
+    except (OSError, KeyError, TypeError, ValueError, AttributeError):
+        return ""  # arguments that fit no tool: they are shown as they are, and refused
 
 
 class _Files:
@@ -192,6 +209,23 @@ class _Files:
         if done is None:
             raise ToolError(f"Read {path} to see whether the edit is in it.")
         return happened if done else None
+
+    def change(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """What a call would change, as a diff.
+
+        Raises:
+            ToolError: It would be refused.
+        """
+        path = arguments["path"]
+        if name == "edit_file":
+            before = self._text(path).text
+            edits = _EDITS.validate_python(arguments["edits"])
+            return difference(before, applied(before, edits, path))
+        there = self._content(path)
+        new = _as_before(arguments["content"], there)
+        if there is not None and new.old is None:
+            return ""  # what is there is no text
+        return difference(new.old.text if new.old else "", arguments["content"])
 
     def _refuse_programs(self, path: str) -> None:
         relative = self._root.relative(path)

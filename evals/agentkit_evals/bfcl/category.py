@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
+from agentkit import Context
 from agentkit.messages import JsonObject
 from agentkit_evals.bfcl.install import VERSION, installed_folder
 from agentkit_evals.core import EvalError, GoldCall
@@ -15,6 +16,9 @@ from agentkit_evals.isolated import Child, ChildPool
 
 STEPS: Final = 21
 """Model calls of a turn: upstream gives a turn up after its 21st step with calls."""
+
+ONLY_THESE_TOOLS: Final = Context(recall=False)
+"""A model is offered upstream's functions and nothing else."""
 
 LIMITS: Final = ("steps", "tool_calls", "tokens", "seconds", "cost")
 """Why a turn ended that was given up."""

@@ -18,7 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 from agentkit import Limits, Toolset
 from agentkit.messages import JsonObject
-from agentkit_evals.bfcl.category import LIMITS, STEPS, BfclCategory, gold_calls
+from agentkit_evals.bfcl.category import (
+    LIMITS,
+    ONLY_THESE_TOOLS,
+    STEPS,
+    BfclCategory,
+    gold_calls,
+)
 from agentkit_evals.bfcl.suite import world_tool
 from agentkit_evals.core import Case, EvalError, Grade, Session, Suite, Transcript, Trial, Turn
 from agentkit_evals.isolated import Child
@@ -77,6 +83,7 @@ class _MemorySession:
         return Turn(
             text=said["text"],
             tools=self._tools,
+            context=ONLY_THESE_TOOLS,
             instructions=self._instructions,
             limits=Limits(steps=STEPS),
             new_conversation=said["new"],

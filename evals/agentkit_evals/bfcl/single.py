@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentkit import Limits, Toolset
 from agentkit.messages import AssistantMessage, JsonObject, Message, UserMessage
-from agentkit_evals.bfcl.category import BfclCategory, gold_calls
+from agentkit_evals.bfcl.category import ONLY_THESE_TOOLS, BfclCategory, gold_calls
 from agentkit_evals.bfcl.tools import tool_of
 from agentkit_evals.core import (
     Case,
@@ -95,6 +95,7 @@ class _SingleSession:
         return Turn(
             text=last["content"],
             tools=self._tools,
+            context=ONLY_THESE_TOOLS,
             instructions="\n".join(system) or None,
             history=tuple(map(_message, before)),
             limits=Limits(steps=1),

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentkit import Limits, Tool, ToolError, Toolset
 from agentkit.messages import JsonObject
-from agentkit_evals.bfcl.category import LIMITS, STEPS, BfclCategory, gold_calls
+from agentkit_evals.bfcl.category import (
+    LIMITS,
+    ONLY_THESE_TOOLS,
+    STEPS,
+    BfclCategory,
+    gold_calls,
+)
 from agentkit_evals.bfcl.tools import tool_of
 from agentkit_evals.core import (
     Case,
@@ -90,7 +96,10 @@ class _BfclSession:
             made = world_tool(self._child, document)
             self._tools[made.name] = made
         return Turn(
-            text=turn["text"], tools=Toolset(self._tools.values()), limits=Limits(steps=STEPS)
+            text=turn["text"],
+            tools=Toolset(self._tools.values()),
+            context=ONLY_THESE_TOOLS,
+            limits=Limits(steps=STEPS),
         )
 
     async def grade(self, transcript: Transcript) -> Grade:

@@ -1,0 +1,161 @@
+"""What a user may say about the context, and the limits of a request that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from agentkit.context.prompt import PromptForm
+from agentkit.events import PromptFitted
+from agentkit.messages import ModelSettings
+
+_LEAST_RESULT: Final = 100
+"""Tokens. A shorter preview would hold little more than the note that it is one."""
+
+_ALWAYS: Final = 8_000
+"""Tokens of one result for which older ones make room, however full the window is: a file of about
+800 lines."""
+
+UNKNOWN_WINDOW: Final = 64_000
+"""Tokens that a window is assumed to hold where nobody knows its size."""
+
+_LIKE_IT: Final = 2
+"""Results as long as the longest new one for which there must be room beside it: a model that reads
+one file mostly reads another."""
+
+_TARGET: Final = 0.6
+"""Share of the limit that a compaction leaves. The prefix cache is lost from the first change on,
+so it is done seldom and then thoroughly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """How much of a conversation is sent to the model.
+
+    Attributes:
+        compact_at: From where on old results are cleared and old exchanges are dropped: tokens of
+            prompt, or, as a float, a share of the window (1.0 is all of it, but for the reply).
+            Default: what the model's profile says, within the window that is served.
+        result_tokens: Most tokens of one tool result; the middle of a longer one is left out.
+            Default: whatever fits what is left of the window, with room for the reply and for two
+            more results like it.
+        recall: Whether the model is given tools that read what a prompt leaves out; see
+            `agentkit.agent.recall`. Not given to an agent that has no other tools.
+
+    Raises:
+        ValueError: A number is too small to work with, or no share.
+    """
+
+    compact_at: int | float | None = None
+    result_tokens: int | None = None
+    recall: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("compact_at", "result_tokens"):
+            given = getattr(self, name)
+            if name == "compact_at" and isinstance(given, float):
+                if not 0 < given <= 1:
+                    raise ValueError(
+                        f"{name} is {given}; a share of the window is above 0 and at most 1.0, and "
+                        "tokens are a whole number"
+                    )
+            elif given is not None and given < _LEAST_RESULT:
+                raise ValueError(f"{name} is {given}; give at least {_LEAST_RESULT} tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLimits:
+    """The limits of one request, in tokens; None where nobody knows.
+
+    Attributes:
+        window: What prompt and reply may take together.
+        profile_compact_at: Where the model's profile says that a compaction is due.
+        compact_at: The prompt beyond which a compaction is due.
+        max_prompt: The prompt beyond which there is no room for a reply.
+        after_compaction: What a compaction leaves of the prompt.
+        result: The most of one tool result, where the user says so; else what every result may
+            have, however full the window is.
+        source: Where `compact_at` comes from.
+    """
+
+    window: int | None = None
+    profile_compact_at: int | None = None
+    compact_at: int | None = None
+    max_prompt: int | None = None
+    after_compaction: int = 0
+    result: int = 0
+    source: str = ""
+
+
+def limits_of(
+    context: Context, form: PromptForm, settings: ModelSettings, ceiling: int | None
+) -> PromptLimits:
+    """The limits of one request.
+
+    Args:
+        context: What the user says.
+        form: What the model says.
+        settings: The settings of the request.
+        ceiling: Most tokens of a prompt, learned from a server that refused more.
+    """
+    window = form.profile.context_window if form.profile else None
+    profile_at = form.profile.compaction_point if form.profile else None
+    reply = settings.max_tokens or form.reply_tokens
+    left = None if window is None else window - max(1, min(reply, window // 8))
+    max_prompt = _least(left, ceiling)
+    compact_at, result = _chosen(context, profile_at, max_prompt, window)
+    after = int((compact_at or 0) * _TARGET)
+    if context.compact_at is not None:
+        source = f"Context(compact_at={context.compact_at})"
+    else:
+        source = f"the profile of {form.profile.name}" if form.profile else ""
+    if compact_at is not None and compact_at == max_prompt:
+        source = f"a window of {window} tokens, with room for a reply"
+        if ceiling is not None and ceiling == max_prompt:
+            source = "the server took a longer prompt for too long"
+    return PromptLimits(window, profile_at, compact_at, max_prompt, after, result, source)
+
+
+def under(context: Context, fitted: PromptFitted) -> PromptFitted:
+    """The same prompt's limits if this had been the context."""
+    compact_at, result = _chosen(context, fitted.profile_at, fitted.most, fitted.window)
+    most = context.result_tokens or max(result, fitted.fair)
+    return replace(fitted, compact_at=compact_at, result_tokens=most)
+
+
+def fair_share(sizes: Sequence[int], left: int) -> int:
+    """The most tokens of one new result, so that all fit and there is room for more like them.
+
+    Args:
+        sizes: How many tokens each new result takes.
+        left: Tokens of the window that nothing else takes.
+    """
+    longest = max(sizes, default=0)
+    low, high = 0, longest
+    if sum(sizes) + _LIKE_IT * longest <= left:
+        low = longest  # nearly always
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(min(size, middle) for size in sizes) + _LIKE_IT * middle <= left:
+            low = middle
+        else:
+            high = middle - 1
+    alone = max(left, 0) // (1 + _LIKE_IT)
+    return max(low, alone) if low == longest else low
+
+
+def _chosen(
+    context: Context, profile_at: int | None, max_prompt: int | None, window: int | None
+) -> tuple[int | None, int]:
+    """Where a compaction is due, and `PromptLimits.result`."""
+    wanted = context.compact_at or profile_at
+    if isinstance(wanted, float):
+        wanted = max(int(wanted * (window or UNKNOWN_WINDOW)), _LEAST_RESULT)
+    compact_at = _least(wanted, max_prompt)
+    always = min(_ALWAYS, max((compact_at or UNKNOWN_WINDOW) // 8, _LEAST_RESULT))
+    return compact_at, context.result_tokens or always
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -1,0 +1,159 @@
+"""Forty first mistakes on the command line: each is told in one sentence with the remedy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+MISTAKES: dict[str, tuple[int, str]] = {
+    "rnu": (2, "Did you mean 'run'?; agentkit --help shows what there is"),
+    "--versoin": (2, "Possible options: --version"),
+    "run|?|--projct|.": (2, "Possible options: --project"),
+    "run|?|--allow|all": (2, "'all' is not one of 'read-only', 'ask', 'auto-edit', 'full'"),
+    "run|?|--max-steps|zero": (2, "'--max-steps'"),
+    "run|?|--max-steps|0": (2, "greater than or equal to 1"),
+    "run|?": (2, "--model http://localhost:8000/v1, or set AGENTKIT_BASE_URL"),
+    "run|?|-m|gemma": (2, "--model gemma: not an address; it should look like http://localhost"),
+    "run|?|-m|localhost:8000": (2, "it should look like http://localhost:8000/v1"),
+    "run|?|-m|http://127.0.0.1:9": (1, "no server answers at http://127.0.0.1:9"),
+    "run|?|-p|nowhere|-m|tiny": (2, "--project: there is no directory"),
+    "run||-m|tiny": (2, "the question is empty; say what to find out or do"),
+    "run|-m|tiny": (2, "the question is empty"),
+    "run|where|is|it": (2, "unexpected extra argument(s) (is it); agentkit run --help"),
+    "run|?|--agent|nowhere.py": (2, "nowhere.py; write it as FILE.py:NAME"),
+    "run|?|--agent|own.py:nobody": (2, "has no agent 'nobody': name an Agent, or a function"),
+    "run|?|--agent|nothere:agent": (2, "no module 'nothere' here; write it as module:object"),
+    "run|?|--agent|broken.py": (2, "broken.py, line 2)"),
+    "run|?|--agent|own.py:helper|--mcp|none.json": (2, "none.json: No such file or directory"),
+    "run|?|-m|tiny|--allow|full": (2, "--model tiny only reads; --allow full needs a Gemma 4"),
+    "run|?|-m|tiny|--temperature|hot": (2, "'--temperature'"),
+    "run|?|-m|tiny|--journal|/proc/no/j.db": (1, "the journal /proc/no/j.db cannot be used"),
+    "run|?|-m|tiny|--mcp|x.json": (2, "add --allow ask and decide on each call"),
+    "runs|show|nope": (2, "there is no run 'nope'"),
+    "runs|resume|nope": (2, "agentkit runs list shows what it has"),
+    "runs|delete|nope|-y": (2, "agentkit runs list shows those there"),
+    "runs|replay|last|--agent|own.py": (2, "own.py has no agent 'agent'"),
+    "tools|list|nowhere": (2, "no module 'nowhere' here; write it as module:object"),
+    "tools|list|own.py:nothing": (2, "own.py has no 'nothing'"),
+    "tools|list|own.py:number": (2, "name a toolset, a function, or a list of them"),
+    'tools|call|own.py|find|{"text":': (2, "cannot be read as JSON"),
+    "tools|lint|nowhere.py": (2, "there is no file nowhere.py"),
+    "mcp|serve|nowhere": (2, "no module 'nowhere' here"),
+    "mcp|serve|own.py|--port|0": (2, "'--port'"),
+    "doctor|localhost:8000": (2, "it should look like http://localhost:8000/v1"),
+    "serve": (2, "agentkit serve --help shows what there is"),
+    "serve|./nowhere": (2, "name the folder of a checkpoint, or a Hugging Face id"),
+    "chat|--resume|nope|-m|tiny": (2, "name a file that /save wrote, or one in"),
+    "chat|-m|gemma": (2, "it should look like http://localhost:8000/v1"),
+    "faults|run|nosuch": (2, "no scenario is named nosuch"),
+    "faults|serve|nosuch": (2, "there is no fault 'nosuch'; there are"),
+    "eval|run|nosuch|-m|tiny": (2, "there are bfcl, context, faults"),
+    "eval|compare|nope|nope2": (2, "`agentkit eval list` shows them"),
+    "accept|localhost:8000": (2, "it should look like http://localhost:8000/v1"),
+    "config|--allow|none": (2, "'none' is not one of"),
+}
+
+PLAYED = """
+import contextlib, io, json, sys
+from agentkit.cli import main
+
+for argv in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv, sys.stdin = ["agentkit", *argv], io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    if isinstance(code, str):  # Python itself would say it
+        err.write(code)
+        code = 1
+    print(json.dumps([code, err.getvalue()]))
+"""
+
+OWN = '''
+from agentkit import Agent, tool
+from agentkit.testing import ScriptedModel, say
+
+number = 3
+helper = Agent(ScriptedModel([say("Yes.")]))
+
+
+@tool(effect="pure", labels=set())
+def find(text: str) -> str:
+    """Finds."""
+    return text
+'''
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What each mistake comes to; all in one process, for its start takes longest."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "own.py").write_text(OWN)
+    (folder / "broken.py").write_text("\nimport shopp\n")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTKIT_")}
+    done = subprocess.run(
+        [sys.executable, "-c", PLAYED],
+        cwd=folder,
+        env={
+            **environment,
+            "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "tools"), str(REPO / "evals")]),
+            "AGENTKIT_RUNS": str(folder / "state" / "runs"),
+            "AGENTKIT_CONFIG": str(folder / "state" / "none.toml"),
+        },
+        input=json.dumps([line.split("|") for line in MISTAKES]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(zip(MISTAKES, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_told_in_one_sentence_with_the_remedy(line: str, told: dict[str, Any]) -> None:
+    code, remedy = MISTAKES[line]
+    exit_code, err = told[line]
+    beside = ("↻ ", "look at it with: ", "go on with: ", "the doctor's examination")
+    (said,) = [row for row in err.splitlines() if not row.startswith(beside)]
+    assert said.startswith("agentkit")
+    assert remedy in said
+    assert "Traceback" not in said
+    assert exit_code == code
+
+
+def test_there_are_at_least_forty() -> None:
+    assert len(MISTAKES) >= 40
+
+
+def test_a_fault_of_agentkit_is_a_sentence_too_and_its_traceback_is_in_the_log(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import sys\nfrom agentkit.cli import main\nfrom agentkit.cli.app import app\n"
+        "@app.command()\ndef breaks():\n    raise KeyError('inside')\n"
+        "sys.argv = ['agentkit', 'breaks']\nmain()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(REPO), "AGENTKIT_RUNS": str(tmp_path / "runs")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    log = tmp_path / "agentkit.log"
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"agentkit: KeyError: 'inside'. This is a fault of agentkit; the traceback is in {log}\n"
+    )
+    assert "Traceback (most recent call last)" in log.read_text()
+    assert log.stat().st_mode & 0o777 == 0o600
