@@ -95,6 +95,32 @@ class ContextCompacted:
     step: int = 0
 
 
+Change: TypeAlias = tuple[int, Literal["shortened", "cleared", "dropped"], int]
+"""What is sent of a message from here on: its place in the history, the instructions not counted,
+from 0; what was done to it; and to what size: characters of a preview, tokens that a stub names."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSent:
+    """What was sent of a conversation, so that a resumed run goes on with the same prompt.
+
+    Attributes:
+        tokens: The prompt that was sent.
+        exact: Whether that is a count.
+        own: Our own sum of it, which the server's count is held against.
+        stays: What of it no compaction takes away.
+        ceiling: The most that a server took, where it has refused more.
+        changes: What was left out since the request before.
+    """
+
+    tokens: int
+    exact: bool
+    own: int
+    stays: int
+    ceiling: int | None = None
+    changes: tuple[Change, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PromptFitted:
     """What was known when it was decided how much of a conversation is sent. All in tokens; None
@@ -113,6 +139,7 @@ class PromptFitted:
         window: What prompt and reply may take together.
         source: Where `compact_at` comes from: the model's profile, the user, the window or a
             refusal of the server.
+        sent: What was sent then; None where an older version wrote this.
     """
 
     tokens: int
@@ -126,6 +153,7 @@ class PromptFitted:
     fair: int = 0
     window: int | None = None
     source: str = ""
+    sent: PromptSent | None = None
 
 
 ModelEvent: TypeAlias = (
