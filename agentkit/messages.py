@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import JsonValue, TypeAdapter
 
-from agentkit.mistakes import explains_init
+from agentkit.mistakes import check_kinds, explains_init
 
 JsonObject: TypeAlias = dict[str, Any]
 """A decoded JSON object. `Any`, not `JsonValue`: this is the JSON edge."""
@@ -368,6 +368,27 @@ class ToolChoice:
     name: str | None = None
     max_calls: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses what would leave a reply free without a word."""
+        if self.mode not in ("auto", "none", "required"):
+            raise ValueError(f"mode is {self.mode!r}; give 'auto', 'none' or 'required'")
+        check_kinds({"max_calls": self.max_calls}, {"max_calls": ((int,), "give 1 or more")})
+        if self.max_calls is not None and self.max_calls < 1:
+            raise ValueError(f"max_calls is {self.max_calls}; give 1 or more, or mode='none'")
+
+
+_NUMBER = ((int, float), "give a number")
+_WHOLE = ((int,), "give a whole number")
+_SWITCH = ((bool,), "give True or False")
+_SETTING_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    **dict.fromkeys(("temperature", "top_p"), _NUMBER),
+    **dict.fromkeys(("top_k", "seed", "max_tokens", "thinking_tokens"), _WHOLE),
+    **dict.fromkeys(("thinking", "recovery", "grammar"), _SWITCH),
+    "stop": ((tuple, list), "give a tuple of texts: stop=(…,)"),
+    "tool_choice": ((ToolChoice,), 'give ToolChoice("required"), for instance'),
+    "extra_body": ((Mapping,), "give fields by name: extra_body={…}"),
+}
+
 
 @explains_init(
     "ModelSettings",
@@ -427,6 +448,21 @@ class ModelSettings:
     recovery: bool | None = None
     grammar: bool | None = None
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses what no server takes, before a run has begun.
+
+        Raises:
+            TypeError: A value is of another kind.
+            ValueError: A number is out of its range.
+        """
+        check_kinds({name: getattr(self, name) for name in _SETTING_KINDS}, _SETTING_KINDS)
+        for name, least in (("temperature", 0), ("max_tokens", 1), ("thinking_tokens", 0)):
+            given = getattr(self, name)
+            if given is not None and not given >= least:
+                raise ValueError(f"{name} is {given}; give {least} or more")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; give a share above 0, up to 1")
 
     def over(self, base: ModelSettings) -> ModelSettings:
         """These settings where they say something, `base` elsewhere."""

@@ -102,6 +102,47 @@ def _refuse_unknown(
         raise TypeError(f"{name} has no argument {argument}=; {remedy}")
 
 
+def wrong_value(
+    name: str, value: object, remedy: str, kind: type[Exception] = TypeError
+) -> Exception:
+    """What to raise of an argument whose value is of another kind.
+
+    Args:
+        name: The argument's.
+        value: What was given; a long one is told by its type.
+        remedy: What to write instead.
+        kind: The exception's type.
+    """
+    shown = repr(value)
+    return kind(
+        f"{name} is {shown if len(shown) <= _SHOWN else f'a {type(value).__name__}'}; {remedy}"
+    )
+
+
+_SHOWN: Final = 60  # characters of a wrong value
+
+
+def check_kinds(
+    given: Mapping[str, object], kinds: Mapping[str, tuple[tuple[type, ...], str]]
+) -> None:
+    """Refuses values of another kind than their argument's; None is of every kind.
+
+    Args:
+        given: Values, by the argument's name.
+        kinds: The types that an argument takes, and what to write. True and False are numbers only
+            where `bool` is among the types.
+
+    Raises:
+        TypeError: One of them is of another kind.
+    """
+    for name, (types, remedy) in kinds.items():
+        value = given.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            raise wrong_value(name, value, remedy)
+
+
 def install(extra: str) -> str:
     """The command that brings an extra's packages, for the way in which agentkit is installed."""
     root = Path(__file__).parents[1]

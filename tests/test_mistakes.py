@@ -18,6 +18,7 @@ from agentkit import (
     Agent,
     Limits,
     ModelSettings,
+    ToolChoice,
     ToolDefinitionError,
     Toolset,
     VLLMModel,
@@ -48,6 +49,7 @@ other: Any = SimpleNamespace(
     Limits=Limits,
     McpToolset=McpToolset,
     ModelSettings=ModelSettings,
+    ToolChoice=ToolChoice,
     Toolset=Toolset,
     VLLMModel=VLLMModel,
     tool=tool,
@@ -122,6 +124,28 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: other.tool(requires_approval=True), 'write approval="always"'),
     (lambda: other.Toolset("find"), "give a list of functions"),
     (lambda: other.Toolset([Toolset([find])]), "a set of tools"),
+    (lambda: run("x", limits=3), "limits is 3; give Limits(steps=…)"),
+    (lambda: run("x", settings={}), "settings is {}; give ModelSettings(temperature=…)"),
+    (lambda: run("x", cancellation=5), "cancellation is 5; give a Cancellation()"),
+    (lambda: run("x", run_id=5), "run_id is 5; give a text"),
+    (lambda: other.Limits(steps="5"), "steps is '5'; give a number"),
+    (lambda: other.Limits(seconds=True), "seconds is True; give a number"),
+    (lambda: other.Limits(prices=3), "give Prices(input=…, output=…)"),
+    (lambda: other.ModelSettings(temperature="hot"), "temperature is 'hot'; give a number"),
+    (lambda: other.ModelSettings(temperature=-1), "temperature is -1; give 0 or more"),
+    (lambda: other.ModelSettings(top_p=2), "top_p is 2; give a share above 0, up to 1"),
+    (lambda: other.ModelSettings(max_tokens=0), "max_tokens is 0; give 1 or more"),
+    (lambda: other.ModelSettings(stop="x"), "stop is 'x'; give a tuple of texts"),
+    (lambda: other.ModelSettings(thinking="high"), "give True or False"),
+    (lambda: other.ModelSettings(tool_choice="required"), 'give ToolChoice("required")'),
+    (lambda: other.ToolChoice("any"), "mode is 'any'; give 'auto', 'none' or 'required'"),
+    (lambda: other.ToolChoice(max_calls=0), "max_calls is 0; give 1 or more"),
+    (lambda: other.VLLMModel(5), "base_url is 5; give an address"),
+    (lambda: other.VLLMModel("http://x", timeouts=5), "give Timeouts(total=…)"),
+    (lambda: other.VLLMModel("http://x", settings={}), "give ModelSettings(temperature=…)"),
+    (lambda: other.VLLMModel("http://x", headers={"x-key": b"9"}), "x-key is of type bytes; give"),
+    (lambda: other.VLLMModel("http://x", api_key=b"k"), "api_key is of type bytes; give a text"),
+    (lambda: other.VLLMModel("http://x", verify="ca.pem"), "ssl.create_default_context"),
 ]
 
 
@@ -133,6 +157,10 @@ def test_a_mistake_is_refused_where_it_is_made_with_the_remedy(
         make()
     assert words in str(caught.value)
     assert "AttributeError" not in repr(caught.value)
+
+
+def test_an_address_may_be_that_of_the_very_request() -> None:
+    assert "'http://x'" in repr(VLLMModel("http://x/v1/chat/completions"))
 
 
 def test_what_is_explained_keeps_its_signature() -> None:

@@ -34,6 +34,7 @@ from agentkit.agent.options import (
     check_agent,
     check_history,
     check_input,
+    check_options,
 )
 from agentkit.agent.own_tools import answer_tool, plan_tools, planned, with_partial_output
 from agentkit.agent.recall import recall_names, with_own_tools_here, with_recall
@@ -437,6 +438,7 @@ class Agent(Generic[DepsT, OutputT]):
         Raises:
             JournalError: What is recorded under this name began with something else.
         """
+        check_options(options)
         journal, run_id = options.get("journal"), options.get("run_id")
         if journal is not None and run_id and await is_recorded(journal, run_id, content):
             return await self._continue(options, {})
@@ -449,6 +451,7 @@ class Agent(Generic[DepsT, OutputT]):
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
         history = options.get("history", ())
+        check_options(options)
         check_input(content)
         check_content(content)
         check_history(history)

@@ -36,6 +36,7 @@ from agentkit.messages import (
     UserMessage,
     VideoPart,
 )
+from agentkit.mistakes import check_kinds, wrong_value
 from agentkit.policy import Limits, Policy, Preset
 from agentkit.toolset import RunContext, Tool, ToolSource
 
@@ -273,7 +274,7 @@ def check_agent(given: Mapping[str, Any]) -> None:
     _check_model(given["model"])
     instructions = given.get("instructions")
     if not (instructions is None or isinstance(instructions, str) or callable(instructions)):
-        raise _wrong(
+        raise wrong_value(
             "instructions", instructions, "give a text, or a function of the run's context"
         )
     _check_tools(given.get("tools", ()), given.get("toolsets", ()))
@@ -281,14 +282,14 @@ def check_agent(given: Mapping[str, Any]) -> None:
     for name, kind in _KINDS.items():
         value = given.get(name)
         if value is not None and not isinstance(value, kind):
-            raise _wrong(name, value, _EXAMPLES[name])
+            raise wrong_value(name, value, _EXAMPLES[name])
     for name in ("approve", "ask"):
         _check_function(name, given.get(name))
     executor, observers = given.get("executor"), given.get("observers")
     if executor is not None and (isinstance(executor, type) or not hasattr(executor, "execute")):
-        raise _wrong("executor", executor, "give an executor, such as ProcessExecutor()")
+        raise wrong_value("executor", executor, "give an executor, such as ProcessExecutor()")
     if observers is not None and (not _is_list(observers) or not all(map(callable, observers))):
-        raise _wrong("observers", observers, "give a list of functions of (run_id, event)")
+        raise wrong_value("observers", observers, "give a list of functions of (run_id, event)")
 
 
 _KINDS: Final[Mapping[str, Any]] = MappingProxyType(
@@ -307,28 +308,34 @@ _EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
 def _check_model(model: Any) -> None:
     if isinstance(model, str):
         address = model if "://" in model else "http://localhost:8000"
-        raise _wrong("model", model, f'give a model: VLLMModel("{address}")')
+        raise wrong_value("model", model, f'give a model: VLLMModel("{address}")')
     if isinstance(model, type) or not callable(getattr(model, "generate", None)):
-        raise _wrong("model", model, 'give a model, such as VLLMModel("http://localhost:8000")')
+        raise wrong_value(
+            "model", model, 'give a model, such as VLLMModel("http://localhost:8000")'
+        )
 
 
 def _check_tools(tools: Any, toolsets: Any) -> None:
     if not _is_list(tools):
-        raise _wrong("tools", tools, "give a list of functions: tools=[…]", ToolDefinitionError)
+        raise wrong_value(
+            "tools", tools, "give a list of functions: tools=[…]", ToolDefinitionError
+        )
     if isinstance(toolsets, ToolSource) or not _is_list(toolsets):
-        raise _wrong("toolsets", toolsets, "give a list: toolsets=[…]", ToolDefinitionError)
+        raise wrong_value("toolsets", toolsets, "give a list: toolsets=[…]", ToolDefinitionError)
     listed: tuple[Any, ...] = tuple(toolsets) if isinstance(toolsets, list | tuple) else ()
     for at, item in enumerate(listed):
         if not isinstance(item, ToolSource):
             where = "give it in tools=[…]" if callable(item) else "give a Toolset or an McpToolset"
-            raise _wrong(f"toolsets[{at}]", item, where, ToolDefinitionError)
+            raise wrong_value(f"toolsets[{at}]", item, where, ToolDefinitionError)
 
 
 def _check_output(output_type: Any) -> None:
     if isinstance(output_type, list | tuple | set):
-        raise _wrong("output_type", output_type, "write a union: output_type=A | B")
+        raise wrong_value("output_type", output_type, "write a union: output_type=A | B")
     if isinstance(output_type, str | Mapping | int):
-        raise _wrong("output_type", output_type, "give a type, such as a dataclass, or a function")
+        raise wrong_value(
+            "output_type", output_type, "give a type, such as a dataclass, or a function"
+        )
 
 
 def _check_function(name: str, value: Any) -> None:
@@ -339,13 +346,32 @@ def _check_function(name: str, value: Any) -> None:
     if value is None:
         return
     if not callable(value):
-        raise _wrong(name, value, f"give {decides}")
+        raise wrong_value(name, value, f"give {decides}")
     try:
         inspect.signature(value).bind(None)
     except TypeError:
-        raise _wrong(name, value, f"give {decides}; it is called with one argument") from None
+        raise wrong_value(name, value, f"give {decides}; it is called with one argument") from None
     except ValueError:
         return  # a builtin that does not tell
+
+
+def check_options(given: Mapping[str, Any]) -> None:
+    """Refuses options of a run that are of another kind.
+
+    Raises:
+        TypeError: One of them is.
+    """
+    check_kinds(given, _RUN_KINDS)
+
+
+_RUN_KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = MappingProxyType(
+    {
+        "settings": ((ModelSettings,), _EXAMPLES["settings"]),
+        "limits": ((Limits,), _EXAMPLES["limits"]),
+        "cancellation": ((Cancellation,), "give a Cancellation()"),
+        "run_id": ((str,), "give a text"),
+    }
+)
 
 
 def check_input(content: Any) -> None:
@@ -361,14 +387,18 @@ def check_input(content: Any) -> None:
         if wrong is None and content:
             if isinstance(content, tuple):
                 return
-            raise _wrong("input", content, "give the parts as a tuple")
+            raise wrong_value("input", content, "give the parts as a tuple")
         if isinstance(wrong, str):
-            raise _wrong("input", content, "give one text; for several inputs there is run_many")
+            raise wrong_value(
+                "input", content, "give one text; for several inputs there is run_many"
+            )
         if isinstance(wrong, (Mapping, *_MESSAGES)):
-            raise _wrong("input", content, f"give the new text; {_LATER}")
+            raise wrong_value("input", content, f"give the new text; {_LATER}")
     if content is None:
-        raise _wrong("input", content, "say something; a run that paused goes on with resume")
-    raise _wrong("input", content, "give a text, or a tuple of TextPart, ImagePart and AudioPart")
+        raise wrong_value("input", content, "say something; a run that paused goes on with resume")
+    raise wrong_value(
+        "input", content, "give a text, or a tuple of TextPart, ImagePart and AudioPart"
+    )
 
 
 def check_history(history: Any) -> None:
@@ -378,10 +408,10 @@ def check_history(history: Any) -> None:
         TypeError: It is something else.
     """
     if not isinstance(history, tuple | list):
-        raise _wrong("history", history, _LATER)
+        raise wrong_value("history", history, _LATER)
     for at, message in enumerate(history):
         if not isinstance(message, _MESSAGES):
-            raise _wrong(f"history[{at}]", message, f"{_LATER}, or load_messages(text)")
+            raise wrong_value(f"history[{at}]", message, f"{_LATER}, or load_messages(text)")
 
 
 _PARTS: Final = (TextPart, ImagePart, AudioPart, VideoPart)
@@ -392,12 +422,4 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-def _wrong(name: str, value: Any, remedy: str, kind: type[Exception] = TypeError) -> Exception:
-    shown = repr(value)
-    if len(shown) > _SHOWN:
-        shown = f"a {type(value).__name__}"
-    return kind(f"{name} is {shown}; {remedy}")
-
-
-_SHOWN: Final = 60
 """Characters of a value that a message repeats."""

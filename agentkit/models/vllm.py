@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import anyio
 import httpx2
@@ -44,7 +44,7 @@ from agentkit.messages import (
     ModelSettings,
     next_call_number,
 )
-from agentkit.mistakes import explains
+from agentkit.mistakes import check_kinds, explains
 from agentkit.models.base import CountsPrompts, Model, tell_sent
 from agentkit.models.calls import Evidence, believed, held_on, may_hold_calls, read_json_call
 from agentkit.models.server import Languages, PromptCounter, Server
@@ -137,8 +137,15 @@ class VLLMModel:
         settings: ModelSettings | None = None,
         stream: bool = True,
         max_response_bytes: int = MAX_RESPONSE_BYTES,
-        tokenizer: Path | None = None,
+        tokenizer: str | os.PathLike[str] | None = None,
     ) -> None:
+        check_kinds(locals(), _KINDS)
+        secret: dict[str, object] = {"api_key": api_key, **(headers or {})}
+        for name, value in secret.items():  # whose values no error tells
+            if value is not None and not isinstance(value, str):
+                raise TypeError(f"{name} is of type {type(value).__name__}; give a text")
+        if max_response_bytes < 1:
+            raise ValueError(f"max_response_bytes is {max_response_bytes}; give 1 or more")
         connection = Connection(
             base_url=_address(base_url),
             api_key=api_key or os.environ.get("AGENTKIT_API_KEY"),
@@ -151,7 +158,7 @@ class VLLMModel:
         self._model = model
         self._settings = settings or ModelSettings()
         self._stream = stream
-        self._server = Server(self._transport, model, tokenizer)
+        self._server = Server(self._transport, model, Path(tokenizer) if tokenizer else None)
         self._languages = Languages(self._server)
         self._counter = PromptCounter(self._server)
         self._spells_tokens = True
@@ -386,8 +393,22 @@ _NO_PATH = frozenset({404, 405, 501})
 """Statuses of a path that the server does not have."""
 
 
+_KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
+    "base_url": ((str,), "give an address, such as http://localhost:8000/v1"),
+    "model": ((str,), "give the served name"),
+    "headers": ((Mapping,), "give texts by name: {name: value}"),
+    "verify": ((bool, ssl.SSLContext), "give False, or ssl.create_default_context(cafile=…)"),
+    "proxy": ((str,), "give an address"),
+    "timeouts": ((Timeouts,), "give Timeouts(total=…)"),
+    "settings": ((ModelSettings,), "give ModelSettings(temperature=…)"),
+    "max_response_bytes": ((int,), "give a whole number"),
+    "tokenizer": ((str, os.PathLike), "give the path of a tokenizer.json"),
+}
+
+
 def _address(given: str | None) -> str:
     url = (given or os.environ.get("AGENTKIT_BASE_URL") or "").strip()
+    url = url.removesuffix(_CHAT.removeprefix("/v1"))  # as other clients' settings have it
     if not url:
         raise ServerNotReadyError(
             "no model server is given: pass its address, such as http://localhost:8000/v1, "

@@ -43,7 +43,7 @@ from agentkit.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.mistakes import explains_init
+from agentkit.mistakes import check_kinds, explains_init
 from agentkit.toolset import Effect
 from agentkit.wire import Reply
 from agentkit.wording import pluralize
@@ -112,6 +112,7 @@ class Limits:
         prices: What tokens cost.
 
     Raises:
+        TypeError: A bound is no number.
         ValueError: A bound is below 0; 0 is a bound that is reached before anything is done.
     """
 
@@ -124,6 +125,11 @@ class Limits:
     prices: Prices = field(default_factory=Prices)
 
     def __post_init__(self) -> None:
+        kinds: dict[str, tuple[tuple[type, ...], str]] = {
+            bound.name: ((int, float), "give a number") for bound in fields(self)
+        }
+        kinds["prices"] = ((Prices,), "give Prices(input=…, output=…)")
+        check_kinds({name: getattr(self, name) for name in kinds}, kinds)
         for bound in fields(self):
             given = getattr(self, bound.name)
             if isinstance(given, int | float) and not given >= 0:
