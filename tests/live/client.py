@@ -26,6 +26,12 @@ replies_end = pytest.mark.skipif(
 )
 """For tests whose replies have to end by themselves."""
 
+keeps_tokens = pytest.mark.skipif(
+    WINDOW != SMALL_WINDOW,
+    reason="among 262,144 tokens random weights spell what stands between two calls in others",
+)
+"""For tests whose replies hold several calls."""
+
 live = [
     pytest.mark.live,
     pytest.mark.timeout(300),

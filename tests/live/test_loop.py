@@ -23,7 +23,7 @@ from agentkit import (
     tool,
 )
 from agentkit.messages import AssistantMessage, ImagePart, ToolMessage
-from tests.live.client import KEY, URL, live, model, request, text_argument
+from tests.live.client import KEY, URL, keeps_tokens, live, model, request, text_argument
 from tests.live.steered import Steered, answering, calling, calling_each
 
 pytestmark = live
@@ -83,6 +83,7 @@ def weigh(grams: Literal[1, 20, 300]) -> str:
     return f"{grams} g"
 
 
+@keeps_tokens
 @pytest.mark.parametrize("stream", [True, False])
 def test_calls_of_one_reply_run_at_the_same_time_and_are_answered_in_order(stream: bool) -> None:
     arrived = {"left": anyio.Event(), "right": anyio.Event()}
@@ -91,14 +92,16 @@ def test_calls_of_one_reply_run_at_the_same_time_and_are_answered_in_order(strea
     async def left() -> str:
         """Meets the right one."""
         arrived["left"].set()
-        await arrived["right"].wait()
+        with anyio.fail_after(60):
+            await arrived["right"].wait()
         return "left is here"
 
     @tool
     async def right() -> str:
         """Meets the left one."""
         arrived["right"].set()
-        await arrived["left"].wait()
+        with anyio.fail_after(60):
+            await arrived["left"].wait()
         return "right is here"
 
     steered = Steered(vllm(stream=stream), calling_each("right", "left"), answering())

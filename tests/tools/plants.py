@@ -224,8 +224,9 @@ _OTHERS = (
     ),
     _git(
         "after the command, by a process that stays",
-        'git init -q fresh; (setsid sh -c "sleep .4; . ./late" >/dev/null 2>&1 &); '
+        'git init -q fresh; (setsid sh -c "sleep .4; . ./late; : > done" >/dev/null 2>&1 &); '
         "echo 'printf \"[core]\\n fsmonitor = : > '$ran'\\n\" >> fresh/.git/config' > late",
+        "for n in $(seq 30); do test -e done || sleep .1; done",
     ),
 )
 
