@@ -398,7 +398,7 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
             )
     return replace(
         wiring,
-        model=JournaledModel(wiring.model, record),
+        model=JournaledModel(wiring.model, record, wiring.window),
         executor=_ReplayedSpending(JournaledExecutor(wiring.executor, record), record),
         emit=record.emitter(wiring.emit),
     )
