@@ -129,6 +129,16 @@ def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Probl
             for key in instance:
                 if key not in known:
                     yield Problem(field_path(path, key), None, unknown_key(key, known))
+        case "dependentRequired":
+            for key, needed in value.items():
+                for name in needed if key in instance else ():
+                    if name not in instance:
+                        yield Problem(
+                            field_path(path, name), None, f"is missing, it goes with {key}"
+                        )
+        case "items" if value is False:
+            most = limit("maxItems", len(schema.get("prefixItems", ())))
+            yield Problem(field_path(path), short(instance), most)
         case "anyOf" | "oneOf":
             want = wanted(Shape.of({error.validator: value}, root))
             yield Problem(field_path(path), short(instance), want or "something else")
