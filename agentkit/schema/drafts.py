@@ -81,7 +81,10 @@ _TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("int", "long"), "integer"),
     **dict.fromkeys(("float", "double", "decimal"), "number"),
     **dict.fromkeys(("str", "text"), "string"),
-    **{"bool": "boolean", "list": "array", "dict": "object", "none": "null"},
+    "bool": "boolean",
+    "list": "array",
+    "dict": "object",
+    "none": "null",
 }
 """Names of types as schemas have them → JSON Schema's. Google's APIs write them in capitals."""
 
