@@ -49,7 +49,9 @@ from agentkit.wording import pluralize
 
 T = TypeVar("T")
 
-_HARMLESS = ToolOptions(effect="pure", labels=frozenset())
+_SAME = ToolOptions(effect="pure", labels=frozenset())
+_GROWING = ToolOptions(effect="idempotent", labels=frozenset())
+"""Of what looks through everything, which grows: the same call may find more the next time."""
 
 # --- the tools -----------------------------------------------------------------------------------
 
@@ -82,14 +84,12 @@ async def _recall(words: str) -> str:
 @cache
 def recall_tools() -> tuple[Tool[..., Any], ...]:
     """The three tools, the same objects each time."""
-    functions: tuple[tuple[Callable[..., Any], str, str], ...] = (
-        (_read_result, READ, "Reads what was left out of a result, from character start on."),
-        (_search_result, SEARCH, "Finds words in such a result."),
-        (_recall, RECALL, "Finds words in all earlier messages."),
-    )
-    return tuple(
-        make_tool(function, options=_HARMLESS, name=name, description=text)
-        for function, name, text in functions
+    read = "Reads what was left out of a result, from character start on."
+    search, recall = "Finds words in such a result.", "Finds words in all earlier messages."
+    return (
+        make_tool(_read_result, options=_SAME, name=READ, description=read),
+        make_tool(_search_result, options=_SAME, name=SEARCH, description=search),
+        make_tool(_recall, options=_GROWING, name=RECALL, description=recall),
     )
 
 

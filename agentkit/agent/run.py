@@ -398,7 +398,7 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
             )
     return replace(
         wiring,
-        model=JournaledModel(wiring.model, record),
+        model=JournaledModel(wiring.model, record, wiring.window),
         executor=_ReplayedSpending(JournaledExecutor(wiring.executor, record), record),
         emit=record.emitter(wiring.emit),
     )
@@ -477,7 +477,10 @@ def in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
     """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
     try:
         anyio.get_current_task()
+        running = True
     except (RuntimeError, anyio.NoEventLoopError):
+        running = False
+    if not running:  # not within the handler, or every error of the run would come with this one
         return anyio.run(main)
     # Ctrl-C leaves the block, which cancels the run and waits until it has ended.
     with start_blocking_portal(name="agentkit-run-sync") as portal:

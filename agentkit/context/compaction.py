@@ -17,7 +17,7 @@ from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, 
 
 # --- what may go ---------------------------------------------------------------------------------
 
-_State: TypeAlias = Literal["whole", "shortened", "cleared", "dropped"]
+State: TypeAlias = Literal["whole", "shortened", "cleared", "dropped"]
 
 
 @dataclass(slots=True)
@@ -28,11 +28,13 @@ class Entry:
         message: As it stands in the history.
         sent: As it is sent.
         state: What was done to it.
+        size: To what size; see `agentkit.events.Change`.
     """
 
     message: Message
     sent: Message
-    state: _State = "whole"
+    state: State = "whole"
+    size: int = 0
 
 
 class Entries:
@@ -84,7 +86,7 @@ class Entries:
         """What is sent of all of them."""
         return self._sent
 
-    def of(self, state: _State) -> list[Entry]:
+    def of(self, state: State) -> list[Entry]:
         """The entries to which that was done."""
         return [entry for entry in self.all if entry.state == state]
 

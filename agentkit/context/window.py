@@ -55,7 +55,14 @@ from agentkit.context.prompt import (
     tokens_of,
 )
 from agentkit.errors import ContextWindowError
-from agentkit.events import ContextCompacted, ContextUse, PromptFitted, PromptTokens
+from agentkit.events import (
+    Change,
+    ContextCompacted,
+    ContextUse,
+    PromptFitted,
+    PromptSent,
+    PromptTokens,
+)
 from agentkit.messages import (
     Message,
     ModelRequest,
@@ -165,7 +172,8 @@ class ContextWindow:
         self._ceiling: int | None = None
         self._trust = _Trust.PIECES
         self._anchor: tuple[int, int] | None = None  # (our sum, the server's) of the last prompt
-        self._now: Fitted | None = None
+        self._now: PromptFitted | None = None
+        self._changes: list[Change] = []  # since the newest reply
         self._compactions = 0
         self._prompts: list[PromptTokens] = []
 
@@ -185,8 +193,7 @@ class ContextWindow:
         self._tools = {tool.name: tool for tool in request.tools}
         new = yield from self._enter(request.messages, form)
         if form.asks and (roomy := (yield from self._roomy(request, new, form))) is not None:
-            self._now = roomy
-            return roomy
+            return self._fitted(roomy)
         tokens, exact = yield from self._count(request, form)
         fair, cut = yield from self._cut_new(new, tokens, form)
         if cut:
@@ -206,8 +213,55 @@ class ContextWindow:
             raise ContextWindowError(self._too_big(tokens, limits))
         settings = self._bounded(request.settings, form, tokens, exact=exact)
         sent = replace(request, messages=tuple(self._view()), settings=settings)
-        self._now = Fitted(sent, tokens, exact, within, compacted)
-        return self._now
+        return self._fitted(Fitted(sent, tokens, exact, within, compacted))
+
+    def _fitted(self, fitted: Fitted) -> Fitted:
+        """Remembers what is sent now, and tells it to whoever records the run."""
+        parts = self._prompt.parts
+        stays = sum(parts[part] for part in ("instructions", "tools", "format", "user"))
+        sent = PromptSent(
+            fitted.tokens,
+            fitted.exact,
+            self._prompt.tokens,
+            stays,
+            self._ceiling,
+            tuple(self._changes),
+        )
+        self._now = replace(fitted.within, sent=sent)
+        return replace(fitted, within=self._now)
+
+    def restore(self, messages: Sequence[Message], fitted: PromptFitted, usage: Usage) -> None:
+        """Goes on from a recorded request as from one of its own.
+
+        Args:
+            messages: The whole history of that request.
+            fitted: What was recorded of how much of it was sent.
+            usage: What the server counted for it.
+        """
+        if fitted.sent is None:
+            return
+        head = isinstance(messages[0], SystemMessage)
+        self._system = list(messages[:head])
+        for message in self._entries.new_messages(messages[head:]):
+            self._entries.add(message)
+        changes, self._ceiling = fitted.sent.changes, fitted.sent.ceiling
+        for at, state, size in changes:
+            entry = self._entries.all[at]
+            entry.state, entry.size = state, size
+            if isinstance(entry.message, ToolMessage) and state != "dropped":
+                source = self._source(at, entry.message)
+                if state == "cleared":
+                    again = entry.message.name in self._repeatable
+                    entry.sent = stub(source, size, repeatable=again)
+                else:
+                    entry.sent = preview(self._marked(at, source), size)
+        if changes:
+            self._entries.rebuild()
+        if any(state != "shortened" for _, state, _ in changes):
+            self._compactions += 1
+            self._anchor = None
+        self._now = fitted
+        self.observe(usage)
 
     def _roomy(self, request: ModelRequest, new: int, form: PromptForm) -> Steps[Fitted | None]:
         """The request as it is, where there is room for it however its text is tokenized, so that
@@ -303,8 +357,10 @@ class ContextWindow:
             entry = self._entries.all[at]
             assert isinstance(entry.message, ToolMessage)
             sent = yield from self._short(at, entry.message, most, form)
-            if sent is not entry.message:
-                entry.sent, entry.state, shorter = sent, "shortened", True
+            if sent is not None:
+                entry.sent, entry.size = sent
+                entry.state, shorter = "shortened", True
+                self._changes.append((at, "shortened", entry.size))
         if shorter:
             self._entries.rebuild()
         return shorter
@@ -321,32 +377,38 @@ class ContextWindow:
             remedy=ask_for_less(self._tools.get(message.name)),
         )
 
+    def _marked(self, at: int, source: Source) -> Source:
+        """The result with the lines of it that matter most."""
+        return replace(source, marks=marks_of(source.text, self._entries.call_of(at)))
+
     def _short(
         self, at: int, message: ToolMessage, most: int, form: PromptForm
-    ) -> Steps[ToolMessage]:
-        """The result, or a preview of so many tokens."""
+    ) -> Steps[tuple[ToolMessage, int] | None]:
+        """A preview of so many tokens, and its characters; None where the whole takes no more."""
         source = self._source(at, message)
         length = len(text_of(message.content))
         characters = min(length, most * _CHARACTERS)
-        if length < len(source.text):  # the history holds less of it
+        if length == len(source.text):  # the history holds all of it
+            # Four bytes make a character, and a token is a byte or more.
+            if length * 4 <= most:
+                return None
+            if form.asks and estimated_tokens(result_text_of(message, form)) <= most:
+                return None
+            if characters == length:
+                (tokens,), _ = yield from tokens_of([result_text_of(message, form)], form)
+                if tokens <= most:
+                    return None
+                characters = min(characters * most * 9 // (tokens * 10), characters - 1)
+        source = self._marked(at, source)
+        while True:
             sent = preview(source, characters)
-        elif (
-            length * 4 <= most  # four bytes make a character, and a token is a byte or more
-            or (form.asks and estimated_tokens(result_text_of(message, form)) <= most)
-        ):
-            return message
-        else:
-            sent = message if characters == length else preview(source, characters)
-        marked = source
-        while characters > 1:
+            if characters <= 1:
+                break
             (tokens,), _ = yield from tokens_of([result_text_of(sent, form)], form)
             if tokens <= most:
                 break
-            if marked is source:
-                marked = replace(source, marks=marks_of(source.text, self._entries.call_of(at)))
             characters = min(characters * most * 9 // (tokens * 10), characters - 1)
-            sent = preview(marked, characters)
-        return sent
+        return sent, characters
 
     def _count(self, request: ModelRequest, form: PromptForm) -> Steps[tuple[int, bool]]:
         """Tokens of the prompt as it is now, and whether that is certain."""
@@ -403,9 +465,12 @@ class ContextWindow:
         if not must and (tokens - chosen.tokens) * _WORTH_IT < (limits.compact_at or 0):
             return None
         for at, stubbed in chosen.clear.items():
-            entries.all[at].sent, entries.all[at].state = stubbed, "cleared"
+            entry = entries.all[at]
+            entry.sent, entry.state, entry.size = stubbed, "cleared", sizes[at]
+            self._changes.append((at, "cleared", entry.size))
         for at in chosen.drop:
             entries.all[at].state = "dropped"
+            self._changes.append((at, "dropped", 0))
         shorter = False
         if limits.max_prompt is not None and chosen.tokens > limits.max_prompt:
             shorter = yield from self._squeeze(chosen.tokens - limits.max_prompt, sizes, form)
@@ -456,17 +521,15 @@ class ContextWindow:
         Args:
             calls: Calls of the same reply, which share the room.
         """
-        limits, tokens = self._limits, self._now.tokens if self._now is not None else 0
-        window = limits.max_prompt or UNKNOWN_WINDOW
-        due = min(limits.compact_at or window, window)
+        now, sent = self._now, self._now.sent if self._now is not None else None
+        window = (now.most if now is not None else None) or UNKNOWN_WINDOW
+        due = min((now.compact_at if now is not None else None) or window, window)
+        tokens, stays = (sent.tokens, sent.stays) if sent is not None else (0, 0)
         wanted = max(due // (4 * calls), (due - tokens) // (calls + 2))
         if self._context.result_tokens is not None:
             wanted = min(wanted, self._context.result_tokens)
-        # What no compaction takes away: the calls themselves are in the reply that follows.
-        sizes, users = self._sizes(), self._entries.users()
-        stays = calls * _CALL + sum(sizes.get(at, 0) for at in {*users[:1], *users[-1:]})
-        stays += sum(self._prompt.parts[part] for part in ("instructions", "tools", "format"))
-        room = (window - stays) // (2 * calls)  # an estimate may be half of a count
+        # The calls themselves are in the reply that follows; an estimate may be half of a count.
+        room = (window - stays - calls * _CALL) // (2 * calls)
         most = min(wanted, room, _PAGE)
         return most if most >= _LEAST_PAGE else _LEAST_PAGE if room >= _LEAST_PAGE else 0
 
@@ -474,23 +537,30 @@ class ContextWindow:
 
     def observe(self, usage: Usage) -> None:
         """What the server counted for the newest request."""
-        if self._now is None:
+        if self._now is None or self._now.sent is None:
             return
-        tokens, exact, counted = self._now.tokens, self._now.exact, usage.input_tokens
+        self._changes.clear()
+        sent, counted = self._now.sent, usage.input_tokens
         self._prompts.append(
-            PromptTokens(len(self._prompts) + 1, tokens, exact, counted, usage.cached_input_tokens)
+            PromptTokens(
+                len(self._prompts) + 1,
+                sent.tokens,
+                sent.exact,
+                counted,
+                usage.cached_input_tokens,
+            )
         )
         if not counted:
             return
-        if counted >= self._prompt.tokens // _CREDIBLE:
-            self._anchor = (self._prompt.tokens, counted)
-        if exact and counted != tokens:
+        if counted >= sent.own // _CREDIBLE:
+            self._anchor = (sent.own, counted)
+        if sent.exact and counted != sent.tokens:
             self._trust = _Trust.WHOLE if self._trust is _Trust.PIECES else _Trust.NOTHING
 
     def refused(self) -> None:
         """The server took the newest request for too long: from now on less has to do."""
-        if self._now is not None:
-            self._ceiling = self._now.tokens * 3 // 4
+        if self._now is not None and self._now.sent is not None:
+            self._ceiling = self._now.sent.tokens * 3 // 4
 
     def _ids(self, state: Literal["shortened", "cleared"]) -> tuple[str, ...]:
         messages = (entry.message for entry in self._entries.of(state))

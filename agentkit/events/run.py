@@ -95,10 +95,34 @@ class ContextCompacted:
     step: int = 0
 
 
+Change: TypeAlias = tuple[int, Literal["shortened", "cleared", "dropped"], int]
+"""A message's place in the history, from 0 and without the instructions; what was done to it, and
+its size: characters of a preview, tokens that a stub names."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSent:
+    """What was sent of a conversation: a resumed run goes on from it.
+
+    Attributes:
+        tokens: Of the prompt; a count if `exact`.
+        own: Our sum of them, which the server's is held against.
+        stays: What of it no compaction takes away.
+        ceiling: The most that a server took, where it has refused more.
+        changes: Since the request before.
+    """
+
+    tokens: int
+    exact: bool
+    own: int
+    stays: int
+    ceiling: int | None = None
+    changes: tuple[Change, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class PromptFitted:
-    """What was known when it was decided how much of a conversation is sent. All in tokens; None
-    where nobody knows.
+    """What decided how much of a conversation is sent. In tokens; None where nobody knows.
 
     Attributes:
         tokens: The prompt before anything old was left out of it.
@@ -108,11 +132,10 @@ class PromptFitted:
         result_tokens: Most of one result.
         profile_at: Where the model's profile would set `compact_at`.
         most: The largest prompt that leaves room for a reply.
-        fair: What one new result may have, by what was left of the window; it decides where the
-            user did not.
+        fair: What one new result may have by what was left, where the user did not decide.
         window: What prompt and reply may take together.
-        source: Where `compact_at` comes from: the model's profile, the user, the window or a
-            refusal of the server.
+        source: Where `compact_at` comes from.
+        sent: None where an older version wrote this.
     """
 
     tokens: int
@@ -126,6 +149,7 @@ class PromptFitted:
     fair: int = 0
     window: int | None = None
     source: str = ""
+    sent: PromptSent | None = None
 
 
 ModelEvent: TypeAlias = (
@@ -465,7 +489,7 @@ class ContextUse:
     Attributes:
         window: Tokens of prompt and reply together; None where nobody knows.
         compact_at: Tokens of prompt from which on old results are cleared; None for never.
-        source: Where that number comes from.
+        source: Where `compact_at` comes from.
         parts: Tokens of the newest prompt by part: `instructions`, `tools`, `user`, `assistant`,
             `results`, and `format` for what only the template writes.
         shortened: Ids of the calls whose results are sent as previews.

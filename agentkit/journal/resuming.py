@@ -58,7 +58,7 @@ from agentkit.journal.entries import (
     kind_of,
 )
 from agentkit.journal.leases import boot_id
-from agentkit.messages import ModelResponse, ToolCall, ToolChoice, ToolResult
+from agentkit.messages import ToolCall, ToolChoice, ToolResult
 from agentkit.policy import Decision
 from agentkit.toolset import Effect
 
@@ -111,9 +111,7 @@ class JournaledRun:
         self._journal = journal
         self._lease = lease
         self._calls: dict[str, CallState] = {}
-        self._replies: defaultdict[tuple[int, ToolChoice], deque[ModelResponse]] = defaultdict(
-            deque
-        )
+        self._replies: defaultdict[tuple[int, ToolChoice], deque[ModelCalled]] = defaultdict(deque)
         self._decisions: dict[str, Decision] = {}
         # Questions: their names by step and call, themselves by call, and which have been answered.
         # Version 0.1.0 gave several questions one id; `_names` has the name of the newest of each.
@@ -139,7 +137,7 @@ class JournaledRun:
             case ModelCalled():
                 if self.tools is None and entry.tools is not None:
                     self.tools = frozenset(tool.name for tool in entry.tools)
-                self._replies[entry.step, entry.tool_choice].append(entry.response)
+                self._replies[entry.step, entry.tool_choice].append(entry)
                 self._shown[_identity(entry)] += 1
             case Decided():
                 name = self._names.get(entry.approval, entry.approval)
@@ -226,8 +224,8 @@ class JournaledRun:
 
     # --- the model -------------------------------------------------------------------------------
 
-    def recorded_reply(self, choice: ToolChoice) -> ModelResponse | None:
-        """The next reply that this step got under this choice, if it is recorded."""
+    def recorded_reply(self, choice: ToolChoice) -> ModelCalled | None:
+        """The next call that this step made under this choice, if it is recorded."""
         replies = self._replies[self._step, choice]
         return replies.popleft() if replies else None
 

@@ -177,11 +177,13 @@ class JournaledModel(_Wrapper):
     Args:
         inner: The model that is asked.
         run: The run's record.
+        window: The run's window, which goes on from what was sent then.
     """
 
-    def __init__(self, inner: Model, run: JournaledRun) -> None:
+    def __init__(self, inner: Model, run: JournaledRun, window: ContextWindow) -> None:
         super().__init__(inner)
         self._run = run
+        self._window = window
 
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Gives the next reply; see `Model.generate`. A recorded one comes without its deltas.
@@ -191,7 +193,10 @@ class JournaledModel(_Wrapper):
             JournalError: What went before could not be recorded.
         """
         if (recorded := self._run.recorded_reply(request.tool_choice)) is not None:
-            yield ModelFinished(recorded)
+            response = recorded.response
+            if recorded.fitted is not None:
+                self._window.restore(request.messages, recorded.fitted, response.usage)
+            yield ModelFinished(response)
             return
         await self._run.keep()
         events = self._inner.generate(request)

@@ -86,7 +86,7 @@ def run_and_die(
     async def main() -> tuple[RunResult, ScriptedModel]:
         with pytest.raises(Killed):
             await first.run("Go.", journal=journal, run_id="r")
-        asked = len(first._model.requests)  # type: ignore[attr-defined]  # a ScriptedModel
+        asked = len(first.model.requests)  # type: ignore[attr-defined]  # a ScriptedModel
         rest = ScriptedModel(list(script)[asked:])
         again = Agent(rest, tools=desk.tools(), observers=())
         return await again.resume("r", journal=journal), rest

@@ -152,6 +152,20 @@ def test_lines_are_found_in_one_result_and_in_everything_that_was_said() -> None
     assert "start is 10000" in beyond
 
 
+def test_what_has_come_since_is_found_by_the_same_words() -> None:
+    script = [
+        call("read", number=0),
+        call("recall", words="page"),
+        call("read", number=1),
+        call("recall", words="page"),
+        say("Done."),
+    ]
+    made = Agent(ScriptedModel(script), tools=[reading(["page one", "page two"])]).run_sync("Go.")
+    _, before, _, after = results(made)
+    assert "page one" in before
+    assert after.index("page two") < after.index("page one")
+
+
 def test_a_result_that_the_history_cannot_hold_is_there_to_the_last_character() -> None:
     whole = some_text(random.Random(3), MAX_IN_HISTORY + 300_000)
     starts = [0, 700_000, MAX_IN_HISTORY - 10, MAX_IN_HISTORY + 299_990]

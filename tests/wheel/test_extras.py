@@ -9,7 +9,7 @@ import pytest
 
 from tests.wheel.conftest import REPO, Installed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ONLY = '''
 """Imports modules where only what an extra brings is installed; all else is missing."""
@@ -61,7 +61,7 @@ print(f"{len(there)} distributions")
 '''
 
 EXTRAS = {
-    "": "agentkit,agentkit.testing,agentkit.runtime,agentkit_evals",
+    "": "agentkit,agentkit.testing,agentkit.runtime",
     "cli": "agentkit.cli.app,agentkit.cli.chat",
     "local": "agentkit.models.embedded",
     "mcp": "agentkit.mcp,agentkit.runtime.mcp_server",

@@ -23,7 +23,7 @@ from tests.servers import (
 )
 from tests.wheel.conftest import Installed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -123,15 +123,17 @@ class Desk:
         """Greets."""
         return f"hello {name}"
 
-half = functools.partial(odd, copy=True)
-functools.update_wrapper(half, odd)
-half.__name__ = "half"
+def full(left: str, right: str) -> str:
+    """Both."""
+    return left + right
+
+full = functools.partial(full, right="!")
 model = ScriptedModel([calls(
     ("later", {"when": "2026-11-29T12:00:00"}),
     ("many", {"box": {"items": [{"name": "tea"}]}, "path": "a/b", "colour": "red"}),
-    ("odd", {"schema": "x"}), ("greet", {"name": "Ada"}), ("half", {"schema": "y"}),
+    ("odd", {"schema": "x"}), ("greet", {"name": "Ada"}), ("full", {"left": "y"}),
 ), say("ok")])
-tools = [later, many, odd, Desk().greet, half]
+tools = [later, many, odd, Desk().greet, full]
 result = Agent(model, tools=tools).run_sync("go")
 print([m.content for m in result.messages if m.role == "tool"])
 '''
@@ -141,7 +143,7 @@ def test_03_functions_are_tools_as_they_are_and_what_gemma_sees_is_shown(
     installed: Installed, home: Path
 ) -> None:
     told = good(installed, home, FORMS)
-    assert "['datetime', 'Item PosixPath RED None', 'x', 'hello Ada', 'y']" in told
+    assert "['datetime', 'Item PosixPath RED None', 'x', 'hello Ada', 'y!']" in told
     shown = installed.agentkit("tools", "show", "program.py:many", home=home)
     assert shown.code == 0, shown.err
     assert "many" in shown.out
@@ -354,8 +356,9 @@ for decision in (Approve(), Deny("not today"), Edit({"text": "milk"})):
     print(model.requests[1].messages[-1].content)
 """
     told = good(installed, home, code).splitlines()
-    assert (told[0], told[2]) == ("noted tea", "noted milk")
+    assert told[0] == "noted tea"
     assert "not today" in told[1]
+    assert "noted milk" in told
 
 
 SENDS = """
@@ -372,10 +375,11 @@ def send(to: str) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     return "sent"
 
-model = ScriptedModel([call("send", to="ada"), say("Done.")])
-agent = Agent(model, tools=[send])
+again = pathlib.Path("sent.txt").exists()
+script = [say("It may have left.")] if again else [call("send", to="ada"), say("Done.")]
+agent = Agent(ScriptedModel(script), tools=[send])
 with SQLiteJournal("journal.db") as journal:
-    if pathlib.Path("sent.txt").exists():
+    if again:
         import anyio
         result = anyio.run(lambda: agent.resume("mail", journal=journal))
     else:
@@ -683,6 +687,7 @@ def test_22_another_model_on_the_server_is_seen_by_doctor_and_lint(
     installed: Installed, home: Path
 ) -> None:
     (home / "own.py").write_text(
+        "from agentkit import tool\n\n\n@tool(effect='pure')\n"
         'def find(text: str, at: dict[str, int]) -> str:\n    """Finds."""\n    return text\n'
     )
     lint = installed.agentkit("tools", "lint", "own.py:find", home=home)
