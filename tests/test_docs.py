@@ -36,6 +36,23 @@ def test_no_block_is_left_out(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_a_page_says_where_a_block_cannot_be_pasted_into_a_file(page: Path) -> None:
+    """A block with `await` at its top is for a notebook or an asynchronous prompt."""
+    text = page.read_text()
+    top = [block for block in blocks_of(text) if not is_for_a_file(block.text)]
+    assert not top or "`python -m asyncio`" in text
+
+
+def is_for_a_file(block: str) -> bool:
+    """Whether a block can be pasted into a file as it is."""
+    try:
+        compile(block, "page", "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert missing_links(page, REPO) == []
 

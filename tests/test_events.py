@@ -56,7 +56,13 @@ def test_every_event_is_immutable_and_knows_its_step(kind: type) -> None:
 
 
 def test_every_event_class_of_the_module_is_in_the_union() -> None:
-    parts = {events.ContextUse, events.PromptTokens, events.RunResult, events.Spent}
+    parts = {
+        events.ContextUse,
+        events.PromptSent,
+        events.PromptTokens,
+        events.RunResult,
+        events.Spent,
+    }
     named = {getattr(events, name) for name in events.__all__} - parts
     classes = {kind for kind in named if isinstance(kind, type)}
     assert classes == {*get_args(Event), *get_args(ModelEvent)}

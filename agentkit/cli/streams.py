@@ -45,9 +45,32 @@ def take_any_character() -> None:
     not have is spelled, as JSON would spell it.
     """
     codecs.register_error("agentkit", _spelled)
+    codecs.register(_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="agentkit")
+            ascii_only = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding=_ASCII if ascii_only else None, errors="agentkit")
+
+
+_ASCII: Final = "agentkit_ascii"
+
+
+def _ascii(name: str) -> codecs.CodecInfo | None:
+    """ASCII under a name of ours: where a stream says ASCII, click takes that for a mistake of the
+    system's and writes UTF-8.
+    """
+    if name != _ASCII:
+        return None
+    known = codecs.lookup("ascii")
+    return codecs.CodecInfo(
+        known.encode,
+        known.decode,
+        known.streamreader,
+        known.streamwriter,
+        known.incrementalencoder,
+        known.incrementaldecoder,
+        name=_ASCII,
+    )
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:

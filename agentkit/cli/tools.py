@@ -7,6 +7,7 @@ people and for CI. No model is asked.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from agentkit.agent import Agent
 from agentkit.cli.config import UsageError
 from agentkit.cli.options import find_source, load_file, opened
 from agentkit.errors import AgentKitError
@@ -262,7 +264,7 @@ async def _definitions_of(target: str) -> list[ToolDefinition]:
         for definition in _in_module(load_file(file), name):
             found.setdefault(f"{definition.name} {definition.parameters}", definition)
     if not found:
-        raise UsageError(f"{target} holds no tools: no function marked @tool, no Toolset")
+        raise UsageError(f"{target} holds no tools: no function marked @tool, no Toolset, no Agent")
     return list(found.values())
 
 
@@ -275,15 +277,21 @@ def _files(path: str) -> list[Path] | None:
 
 
 def _in_module(module: ModuleType, name: str) -> Iterator[ToolDefinition]:
-    """The tools a module holds under its names, or under one of them."""
+    """The tools a module holds under its names, those of its agents among them; or what it holds
+    under one name, which may be a plain function.
+    """
     if name and not hasattr(module, name):
         raise UsageError(f"{module.__file__} has no {name!r}")
     values = [getattr(module, name)] if name else list(vars(module).values())
     for value in values:
+        if isinstance(value, Agent):
+            value = value.tools
         if isinstance(value, Tool):
             yield value.definition
         elif isinstance(value, Toolset):
             yield from value.definitions
+        elif name and inspect.isroutine(value):
+            yield from Toolset([value]).definitions
 
 
 async def _served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:

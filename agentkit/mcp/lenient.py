@@ -121,7 +121,7 @@ class _Seen:
         if isinstance(message, mcp_types.JSONRPCResponse):
             method = self._asked.pop(message.id, "")
             self._reports.pop(message.id, None)
-            taken = {"tools/list": _tools, "tools/call": _result}.get(method)
+            taken = {"tools/list": _tools, "tools/call": lenient_result}.get(method)
             if taken is not None:
                 result = taken(message.result)
                 return SessionMessage(message.model_copy(update={"result": result}), item.metadata)
@@ -151,18 +151,22 @@ def parsed(text: str) -> SessionMessage | Exception:
         return SessionMessage(mcp_types.jsonrpc_message_adapter.validate_json(text, by_name=False))
     except ValueError as error:
         problem = error
-    number: object = None
+    number = value = None
     try:
-        value = _loaded(text)
+        value = _loaded(text.lstrip("\ufeff"))
         if "\\ud" in text.lower():
             value = _without_halves(value)
-        number = value.get("id") if isinstance(value, dict) else None
+        if isinstance(value, dict):
+            number = value.get("id")
+            if isinstance(number, float) and number.is_integer():
+                value["id"] = number = int(number)
         return SessionMessage(
             mcp_types.jsonrpc_message_adapter.validate_python(value, by_name=False)
         )
     except ValueError:
         pass
-    if isinstance(number, int | str) and not isinstance(number, bool) and "method" not in text:
+    asks = not isinstance(value, dict) or "method" in value
+    if isinstance(number, int | str) and not isinstance(number, bool) and not asks:
         why = mcp_types.ErrorData(
             code=mcp_types.INTERNAL_ERROR, message="the server gave an answer that cannot be read"
         )
@@ -184,9 +188,9 @@ def _loaded(text: str) -> Any:
         ValueError: It is no JSON.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, strict=False)
     except RecursionError:
-        return json.loads(_cut(text))
+        return json.loads(_cut(text), strict=False)
 
 
 def _cut(text: str) -> str:
@@ -259,12 +263,16 @@ def _headers(schema: object) -> JsonObject:
 # --- results -------------------------------------------------------------------------------------
 
 
-def _result(result: JsonObject) -> JsonObject:
+def lenient_result(result: JsonObject) -> JsonObject:
+    """A call's result as the package takes it, whatever form its parts have."""
     if "inputRequests" in result:  # no result yet: the server asks something first
         return result
     content = result.get("content")
     blocks = content if isinstance(content, list) else [] if content is None else [content]
     made = [_block(block) for block in blocks[:_MOST_BLOCKS]]
+    rest = {key: value for key, value in result.items() if key not in _OF_RESULTS}
+    if rest and content is None and result.get("structuredContent") is None:
+        made.append(_text(json.dumps(rest, ensure_ascii=False)))  # such as an older `toolResult`
     if len(blocks) > _MOST_BLOCKS:
         made.append(_text(f"[{len(blocks) - _MOST_BLOCKS:,} further parts are left out]"))
     meta = result.get("_meta")
@@ -280,16 +288,27 @@ def _result(result: JsonObject) -> JsonObject:
     }
 
 
+_OF_RESULTS: Final = frozenset({"_meta", "content", "isError", "resultType", "structuredContent"})
+_SHOWN_WHOLE = 2_000  # characters of JSON
+
+
 def _block(block: object) -> JsonObject:
     """A part of a result, or words in its place."""
     if isinstance(block, str):
         return _text(block)
+    if isinstance(block, dict) and block.get("type") in ("image", "audio"):
+        named = block.get("mimeType", block.get("mime_type"))  # what it is, its bytes tell anyway
+        block = {**block, "mimeType": named if isinstance(named, str) else ""}
     try:
         _BLOCK.validate_python(block, by_name=False)
     except ValidationError:
         kind = block.get("type") if isinstance(block, dict) else None
-        if isinstance(block, dict) and isinstance(block.get("text"), str):
-            return _text(block["text"])
+        said = block.get("text") if isinstance(block, dict) else None
+        if said is not None:
+            return _text(said if isinstance(said, str) else json.dumps(said, ensure_ascii=False))
+        whole = json.dumps(block, ensure_ascii=False)
+        if block is not None and kind not in ("image", "audio") and len(whole) <= _SHOWN_WHOLE:
+            return _text(whole)
         return _text(f"[a part of the kind {str(kind)[:40]!r} that cannot be read]")
     assert isinstance(block, dict), "a block is an object"
     return {key: value for key, value in block.items() if key not in ("annotations", "_meta")}
@@ -383,15 +402,20 @@ def _image(data: str, kind: str) -> Part:
 
 
 def _sound(data: str, kind: str) -> Part:
-    if not _decoded(data):
+    decoded = _decoded(data)
+    if not decoded:
         return TextPart(f"[a sound that cannot be played: {kind[:60]}, no base64 or too large]")
+    data = base64.b64encode(decoded).decode()
     return AudioPart(data, kind.rpartition("/")[2].removeprefix("x-"))
 
 
 def _decoded(data: str) -> bytes | None:
+    """The bytes of a picture or a sound, also of a `data:` address or in lines."""
     if len(data) > _MOST_MEDIA:
         return None
+    if data.startswith("data:"):
+        data = data.partition(",")[2]
     try:
-        return base64.b64decode(data, validate=True)
+        return base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         return None

@@ -102,6 +102,9 @@ class Tape:
         self.model_calls = self.tool_calls = self.step = 0
         self.constrains = False
         self._calls = deque(requests_of(events))
+        # A journal names the tools of a run by its first request, not at its beginning.
+        asked = [definition.name for definition in self._calls[0][0].tools] if self._calls else []
+        self.offered = frozenset([*self.started.tools, *asked])
         self._interrupted = {e.step: e for e in events if isinstance(e, ReplyInterrupted)}
         self._expected: dict[Key, Event] = {}
         self._unseen: dict[int, dict[Key, Event]] = defaultdict(dict)
@@ -510,7 +513,7 @@ async def _play(
 ) -> RunResult[Any] | None:
     """Plays one part of the run again. Returns its result, if it came to its end."""
     context = agent.context or Context()
-    if RECALL not in tape.started.tools:  # it was off, or unknown to the version that ran
+    if RECALL not in tape.offered:  # it was off, or unknown to the version that ran
         context = replace(context, recall=False)
     played = agent.override(
         model=ReplayModel(tape),

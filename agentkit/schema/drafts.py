@@ -74,6 +74,21 @@ _IN_PLACE: Final = ("$ref", "not", "if", "then", "else", "allOf", "anyOf", "oneO
 `dependentSchemas` is one too, and a map."""
 
 
+_TYPES: Final[Mapping[str, str]] = {
+    **{
+        name: name for name in ("array", "boolean", "integer", "null", "number", "object", "string")
+    },
+    **dict.fromkeys(("int", "long"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    **dict.fromkeys(("str", "text"), "string"),
+    "bool": "boolean",
+    "list": "array",
+    "dict": "object",
+    "none": "null",
+}
+"""Names of types as schemas have them → JSON Schema's. Google's APIs write them in capitals."""
+
+
 class UnusableSchemaError(ValueError):
     """Nothing can be checked against a schema; the message says why, as in `its schema is …`."""
 
@@ -296,10 +311,23 @@ class _Reader:
             out[key] = [deepcopy(value)]
         elif key == "enum" and value == []:
             self.unchecked.append("a list of no choices")
-        elif key == "type" and value == "any":
-            pass
+        elif key == "type" and isinstance(value, str | list):
+            self._type(value, out)
         else:
             out[key] = deepcopy(value)
+
+    def _type(self, given: str | list[Any], out: JsonObject) -> None:
+        """The type in the words of the draft: people write `STRING` and `int` too."""
+        listed = given if isinstance(given, list) else [given]
+        if not all(isinstance(each, str) for each in listed):
+            out["type"] = deepcopy(given)
+            return
+        known = [_TYPES.get(each.lower()) for each in listed]
+        if "any" in listed or None in known:
+            strange = [each for each, read in zip(listed, known, strict=True) if read is None]
+            self.unchecked += [f"the type {short(each)}" for each in strange if each != "any"]
+        else:
+            out["type"] = known if isinstance(given, list) else known[0]
 
     def _draft3(self, given: JsonObject, out: JsonObject, path: str, depth: int) -> None:
         if (divisor := out.pop("divisibleBy", None)) is not None:

@@ -129,11 +129,21 @@ def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Probl
             for key in instance:
                 if key not in known:
                     yield Problem(field_path(path, key), None, unknown_key(key, known))
+        case "dependentRequired":
+            pairs = [(key, name) for key in value if key in instance for name in value[key]]
+            yield from (
+                Problem(field_path(path, name), None, f"is missing, it goes with {key}")
+                for key, name in pairs
+                if name not in instance
+            )
         case "anyOf" | "oneOf":
             want = wanted(Shape.of({error.validator: value}, root))
             yield Problem(field_path(path), short(instance), want or "something else")
         case keyword:
-            yield Problem(field_path(path), short(instance), limit(str(keyword), value))
+            words = limit(str(keyword), value)
+            if keyword == "items":  # False: nothing may follow those that are listed
+                words = limit("maxItems", len(schema.get("prefixItems", ())))
+            yield Problem(field_path(path), short(instance), words)
 
 
 # --- the bounded validator -----------------------------------------------------------------------

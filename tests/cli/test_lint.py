@@ -124,3 +124,24 @@ def test_a_server_that_cannot_be_asked_is_wrong_usage(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "what the server's template prints is not to be had" in result.stderr
     assert f"{server.url.removesuffix('/v1')} answered 404" in result.stderr
+
+
+PLAIN = '''
+from agentkit import Agent
+from agentkit.testing import ScriptedModel
+
+
+def stock(item: str) -> int:
+    """How many of an item are left."""
+    return 3
+
+
+agent = Agent(ScriptedModel([]), tools=[stock])
+'''
+
+
+@pytest.mark.parametrize("name", ["", ":agent", ":stock"])
+def test_the_tools_of_an_agent_and_a_plain_function_are_shown(tmp_path: Path, name: str) -> None:
+    result = run("show", str(written(tmp_path, shop=PLAIN) / "shop.py") + name)
+    assert result.exit_code == 0
+    assert "How many of an item are left." in result.stdout

@@ -60,7 +60,7 @@ def test_tokenize_and_usage_and_the_prompts_own_ids_count_the_same() -> None:
     counted = request("POST", "/tokenize", json=body).json()
     assert counted["tokens"] == completion["prompt_token_ids"]
     assert counted["count"] == completion["usage"]["prompt_tokens"]
-    assert counted["max_model_len"] == 8192
+    assert counted["max_model_len"] == WINDOW
 
 
 def test_the_replys_own_ids_are_returned_and_counted() -> None:
@@ -78,20 +78,20 @@ def test_control_tokens_in_a_users_text_become_real_ones() -> None:
 
 
 def test_a_prompt_longer_than_the_window_is_a_400_that_names_the_window() -> None:
-    body = {"model": model(), "messages": [{"role": "user", "content": "word " * 20_000}]}
+    body = {"model": model(), "messages": [{"role": "user", "content": "word " * 2 * WINDOW}]}
     response = request("POST", "/v1/chat/completions", json=body)
     error = response.json()["error"]
     assert response.status_code == 400
     assert error["type"] == "BadRequestError"
     assert error["param"] in ("input_tokens", "input_text")
-    assert error["message"].startswith("This model's maximum context length is 8192 tokens")
+    assert error["message"].startswith(f"This model's maximum context length is {WINDOW} tokens")
 
 
 def test_more_reply_tokens_than_the_window_is_a_400() -> None:
     body = {
         "model": model(),
         "messages": [{"role": "user", "content": "hi"}],
-        "max_tokens": 8193,
+        "max_tokens": WINDOW + 1,
     }
     response = request("POST", "/v1/chat/completions", json=body)
     assert response.status_code == 400

@@ -44,6 +44,10 @@ def read(**properties: Any) -> JsonObject:
         ({"dependencies": {"a": ["b"]}}, {"dependentRequired": {"a": ["b"]}}),
         ({"dependencies": {"a": {"not": {}}}}, {"dependentSchemas": {"a": {"not": {}}}}),
         ({"type": "any"}, {}),
+        ({"type": ["string", "any"]}, {}),
+        ({"type": "STRING"}, {"type": "string"}),
+        ({"type": ["int", "None"]}, {"type": ["integer", "null"]}),
+        ({"type": "file"}, {}),
         ({"divisibleBy": 5}, {"multipleOf": 5}),
         (
             {"type": ["null", {"type": "object"}]},

@@ -556,7 +556,7 @@ def agent(model):
     code = """
 import own
 from agentkit.testing import ScriptedModel, say
-from agentkit.trace.otel import OpenTelemetry
+from agentkit.trace.otel import OpenTelemetryObserver
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -565,7 +565,7 @@ spans = InMemorySpanExporter()
 provider = TracerProvider()
 provider.add_span_processor(SimpleSpanProcessor(spans))
 agent = own.agent(ScriptedModel([say("ok")]))
-agent.override(observers=[OpenTelemetry(provider)]).run_sync("x")
+agent.override(observers=[OpenTelemetryObserver(provider)]).run_sync("x")
 print(len(spans.get_finished_spans()) > 0)
 """
     assert good(installed, home, code) == "True\n"
@@ -606,8 +606,8 @@ def test_19_the_bundled_evals_give_a_table_and_a_comparison(
         options = ("--model", "tiny", "--name", name, "--trials", 1, "--limit", 2)
         done = installed.agentkit("eval", "run", "tiny", *options, home=home)
         assert done.code in (0, 1), done.err
-    shown = installed.agentkit("eval", "show", "two", home=home)
-    assert "pass^" in shown.out + shown.err, shown.out + shown.err
+    shown = installed.agentkit("eval", "report", "two", home=home)
+    assert "passed" in shown.out, shown.out + shown.err
     compared = installed.agentkit("eval", "compare", "one", "two", home=home)
     assert compared.code in (0, 1), compared.err
     assert compared.out
