@@ -30,9 +30,14 @@ class Windowed(ScriptedModel):
     """A scripted model within a window, whose prompts are counted by the bundled tokenizer."""
 
     def __init__(
-        self, reply: Callable[[ModelRequest], Reply], window: int, *, counted: bool = True
+        self,
+        reply: Callable[[ModelRequest], Reply],
+        window: int,
+        *,
+        counted: bool = True,
+        replies: int = 1_000,
     ) -> None:
-        super().__init__([reply] * 1_000)
+        super().__init__([reply] * replies)
         self._window = window
         self._counted = counted
         self._form: PromptForm | None = None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from agentkit.context.previews import RECALL_TOOLS
 from agentkit.testing.faults.served import Served, ServedCall
 from tests.evals.acceptance.bench import value_of
 from tests.serving.doctor.good import MODEL, WINDOW, good
@@ -34,7 +35,7 @@ def _said(body: Json) -> Served | None:
         return Served(text="One ", finish_reason="length", cut=True)
     if "This tool belongs to" in json.dumps(body.get("tools")):  # a world of BFCL
         return Served(text="I cannot do that.")
-    if not tools or not set(tools) <= set(_OWN):
+    if not tools or not set(tools) - RECALL_TOOLS <= set(_OWN):
         return None
     held = json.dumps(body.get("structured_outputs") or {})
     allowed = [name for name in tools if f"{name}{{" in held]
