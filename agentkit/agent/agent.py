@@ -61,6 +61,7 @@ from agentkit.context.previews import RECALL
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
+from agentkit.gemma4.profiles import profile_for
 from agentkit.journal import JournaledRun, RunOpened
 from agentkit.media import check_content, sound_messages
 from agentkit.messages import Content, Message, ModelSettings, UserMessage, mended_history
@@ -550,7 +551,8 @@ class Agent(Generic[DepsT, OutputT]):
         """The tools of a run with those that read what its prompts leave out; of one that goes on,
         only where its first request had them: later ones would void the server's prefix cache.
         """
-        if self.context is not None and not self.context.recall:
+        wanted = None if self.context is None else self.context.recall
+        if not (profile_for(self.model.name).recall if wanted is None else wanted):
             return toolset
         if record is not None and record.tools is not None and RECALL not in record.tools:
             return toolset

@@ -41,7 +41,8 @@ class Context:
             Default: whatever fits what is left of the window, with room for the reply and for two
             more results like it.
         recall: Whether the model is given tools that read what a prompt leaves out; see
-            `agentkit.agent.recall`. Not given to an agent that has no other tools.
+            `agentkit.agent.recall`. Not given to an agent that has no other tools. Default: what
+            the model's profile says, which is yes but for the bundled demonstration model.
 
     Raises:
         ValueError: A number is too small to work with, or no share.
@@ -49,7 +50,7 @@ class Context:
 
     compact_at: int | float | None = None
     result_tokens: int | None = None
-    recall: bool = True
+    recall: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("compact_at", "result_tokens"):

@@ -49,6 +49,7 @@ class Profile:
         context_window: Tokens, prompt and reply together.
         compaction_point: Tokens of prompt from which on older steps are worth summarising.
         thinking_with_tools: Whether to think where tools are on offer and nobody decided.
+        recall: Whether to offer the tools that read what a prompt leaves out, where nobody decided.
         modalities: What the model takes beside text.
         template: Which of the two canonical templates its checkpoint carries.
         image_tokens: Most tokens of one image at the server's default budget (70, 140, 280, 560
@@ -62,6 +63,7 @@ class Profile:
     context_window: int
     compaction_point: int
     thinking_with_tools: bool = True
+    recall: bool = True
     modalities: tuple[Modality, ...] = ("text", "image")
     template: TemplateVariant = "large"
     image_tokens: int = 280 + _WRAPPING
@@ -150,6 +152,8 @@ PROFILES: Final[Mapping[str, Profile]] = {
             context_window=8_192,
             compaction_point=6_144,
             thinking_with_tools=False,
+            # Three more tools cost it answers: of 100 held-out dialogues 88 instead of 91 were right.
+            recall=False,
             modalities=("text",),
         ),
     )

@@ -348,3 +348,18 @@ def test_a_run_that_died_is_given_back_what_it_recalled(tmp_path: Path) -> None:
     resumed, whole = anyio.run(main)
     journal.close()
     assert resumed.messages == whole.messages
+
+
+class _Named(ScriptedModel):
+    @property
+    def name(self) -> str:
+        return "tiny-gemma4-demo"
+
+
+@pytest.mark.parametrize(("context", "offered"), [(None, False), (Context(recall=True), True)])
+def test_the_demonstration_model_has_them_only_where_they_are_asked_for(
+    context: Context | None, offered: bool
+) -> None:
+    model = _Named([say("Done.")])
+    Agent(model, tools=[reading(["a"])], context=context).run_sync("Read.")
+    assert ("recall" in [tool.name for tool in model.requests[0].tools]) is offered
