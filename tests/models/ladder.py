@@ -85,7 +85,8 @@ class LadderServer:
         return self._text("Let us talk about it.")
 
     def _fitting(self, schema: Json) -> Json:
-        properties = schema["properties"]
+        first = schema["anyOf"][0] if "anyOf" in schema else schema  # one of several tools
+        properties = first["properties"]
         if "ready" in properties:
             return {"ready": "yes"}
         return {"name": properties["name"]["enum"][0], "arguments": self._arguments}

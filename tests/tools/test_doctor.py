@@ -69,4 +69,4 @@ def test_the_command_line_examines_a_project_without_a_server(tmp_path: Path) ->
 def test_the_command_line_says_when_there_is_no_such_project(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["doctor", "sandbox", "--project", str(tmp_path / "no")])
     assert done.exit_code == 2
-    assert "there is no directory" in done.stdout
+    assert "there is no directory" in done.stderr
