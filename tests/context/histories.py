@@ -168,9 +168,8 @@ def _check_late_cut(
         return
     rest = sent[: len(sent) - len(results)]
     whole = tokens(prompt_text([*rest, *results], form))
-    sizes = [
-        tokens(prompt_text([*rest, result], form)) - tokens(prompt_text(rest, form))
-        for result in results
-    ]
+    # Calls without results end with the token that opens a result: it is counted with both.
+    before = tokens(prompt_text(rest, form)) - 1
+    sizes = [tokens(prompt_text([*rest, result], form)) - before for result in results]
     if whole + 2 * max(sizes) <= most:
         assert list(sent[len(rest) :]) == list(results), "cut only when it does not fit"
