@@ -36,7 +36,7 @@ class Steering(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path.endswith("/chat/completions"):
             body = json.loads(await request.aread())
-            if [tool["function"]["name"] for tool in body["tools"]] == ["wipe"]:
+            if "wipe" in [tool["function"]["name"] for tool in body["tools"]]:
                 held = {"type": "const_string", "value": self._text}
                 tag = {"type": "structural_tag", "format": held}
                 body |= {

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from agentkit import (
     Agent,
     Cancellation,
+    Context,
     ModelSettings,
     RunResult,
     ServerNotReadyError,
@@ -65,7 +66,8 @@ def test_a_typed_answer_comes_with_tools_present_and_after_their_use(*, stream: 
 
 def test_a_required_call_is_made_and_then_the_run_is_free_to_answer() -> None:
     for stream in (True, False):
-        agent = Agent(Steered(vllm(stream=stream), ModelSettings(), answering()), tools=[weigh])
+        steered = Steered(vllm(stream=stream), ModelSettings(), answering())
+        agent = Agent(steered, tools=[weigh], context=Context(recall=False))
         for choice in (ToolChoice("required", max_calls=1), ToolChoice("required", "weigh", 1)):
             settings = WARM.over(ModelSettings(tool_choice=choice))
             result = agent.run_sync("Say hello.", settings=settings)
