@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ import anyio
 
 from agentkit import Agent, Context, Limits, tool
 from agentkit.errors import ContextWindowError
+from agentkit.events import ModelEvent
 from agentkit.journal import SQLiteJournal
 from agentkit.messages import AssistantMessage, ModelRequest, ToolMessage, text_of
 from agentkit.testing import call, say
@@ -174,7 +175,7 @@ class Reader:
 class Counted(Windowed):
     """A model behind a window that refuses what does not fit, as a server would."""
 
-    async def generate(self, request: ModelRequest) -> Any:
+    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """The next reply."""
         assert self._form is not None, "the window has asked for it"
         if len(self.requests) % _CHECKED == 0:
