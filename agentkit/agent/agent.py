@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any, Generic, overload
 
@@ -390,8 +391,9 @@ class Agent(Generic[DepsT, OutputT]):
         """The same agent in other surroundings, for tests, replay and a terminal; see the class for
         each.
 
-        An executor is used as it is here, without retries around it. `more_observers` and
-        `more_toolsets` come beside the agent's own. What is not given, or None, stays as it is.
+        An executor is used without retries around it; the agent's own tools run here all the same,
+        but in a replay. `more_observers` and `more_toolsets` come beside the agent's own. What is
+        not given, or None, stays as it is.
         """
         other = copy.copy(self)
         other.model = model or self.model
@@ -512,39 +514,38 @@ class Agent(Generic[DepsT, OutputT]):
         if paused is not None:
             budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
-        async with self.tools.for_run(context) as tools:
-            toolset = self._with_recall(tools, record)
-            self._check_policy(toolset)
-            above = caller.wiring.authority if caller is not None else None
-            grants = list(paused.grants) if paused is not None else []
-            whole = WholeResults()
-            window = window_for(self.context, toolset, recall_names(toolset), whole)
-            files = self._files if record is None else ()  # a journal keeps the run instead
-            emit = emitter(context.run_id, (*self._observers, *files), listener)
-            wiring = Wiring(
-                model=WindowedModel(self.model, window),
-                toolset=toolset,
-                executor=self._executor,
-                settings=(options.get("settings") or ModelSettings()).over(self._settings),
-                context=context,
-                authority=Authority(self.policy, self.approve, above, grants),
-                emit=with_partial_output(self._answer, emit) if self._answer else emit,
-                side_model=self.model,
-                ask=self.ask,
-                answer=self._answer,
-                options=options,
-                window=window,
-            )
-            if record is not None:
-                wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
-            messages = sound_messages(messages)
-            run = Run(wiring, messages, budget, decisions=decisions or GivenDecisions(self._used))
-            run.whole = whole
-            run.step = budget.steps if paused is None or paused.step is None else paused.step
-            known = paused.taint if paused is not None else None
-            run.taint = taint_of(messages, toolset) if known is None else known
-            run.taint |= caller.taint if caller is not None else frozenset()
-            with whole:
+        with closing(WholeResults()) as whole:
+            async with self.tools.for_run(context) as tools:
+                toolset = self._with_recall(tools, record)
+                self._check_policy(toolset)
+                above = caller.wiring.authority if caller is not None else None
+                grants = list(paused.grants) if paused is not None else []
+                window = window_for(self.context, toolset, recall_names(toolset), whole)
+                files = self._files if record is None else ()  # a journal keeps the run instead
+                emit = emitter(context.run_id, (*self._observers, *files), listener)
+                wiring = Wiring(
+                    model=WindowedModel(self.model, window),
+                    toolset=toolset,
+                    executor=self._executor,
+                    settings=(options.get("settings") or ModelSettings()).over(self._settings),
+                    context=context,
+                    authority=Authority(self.policy, self.approve, above, grants),
+                    emit=with_partial_output(self._answer, emit) if self._answer else emit,
+                    side_model=self.model,
+                    ask=self.ask,
+                    answer=self._answer,
+                    options=options,
+                    window=window,
+                )
+                if record is not None:
+                    wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
+                messages = sound_messages(messages)
+                decided = decisions or GivenDecisions(self._used)
+                run = Run(wiring, messages, budget, whole, decisions=decided)
+                run.step = budget.steps if paused is None or paused.step is None else paused.step
+                known = paused.taint if paused is not None else None
+                run.taint = taint_of(messages, toolset) if known is None else known
+                run.taint |= caller.taint if caller is not None else frozenset()
                 return await drive(run, options.get("cancellation") or Cancellation(), paused)
 
     def _with_recall(self, toolset: Toolset, record: JournaledRun | None) -> Toolset:

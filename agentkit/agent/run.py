@@ -233,6 +233,7 @@ class Run:
     wiring: Wiring
     messages: list[Message]
     budget: Budget
+    whole: WholeResults
     step: int = 0
     guard: ProgressGuard = field(default_factory=ProgressGuard)
     locks: dict[str, anyio.Lock] = field(default_factory=dict)
@@ -244,7 +245,6 @@ class Run:
     exchanges: Exchanges = field(default_factory=Exchanges)
     streamed: Streamed | None = None
     no_media: str = ""
-    whole: WholeResults = field(default_factory=WholeResults)
 
     @property
     def id(self) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from types import TracebackType
-from typing import IO, Final
+from tempfile import SpooledTemporaryFile
+from typing import Final
 
 from agentkit.messages import Content, text_of
 
@@ -15,17 +14,15 @@ _IN_MEMORY: Final = 64 * 2**20
 class WholeResults:
     """The text of those results of a run of which its history holds less.
 
-    What does not fit in memory goes to a private temporary file, which is gone with this object.
+    What outgrows memory goes to a private temporary file, which is gone with this object.
 
     Args:
         in_memory: Most bytes that are kept in memory.
     """
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
-        self._left = in_memory
-        self._texts: dict[int, str] = {}
-        self._places: dict[int, tuple[int, int]] = {}
-        self._file: IO[bytes] | None = None
+        self._places: dict[int, tuple[int, int]] = {}  # number -> first byte and length
+        self._bytes = SpooledTemporaryFile(in_memory, prefix="agentkit-")  # noqa: SIM115 - `close`
 
     def keep(self, number: int, content: Content, in_history: Content) -> None:
         """Keeps the text of a result, if the history holds less of it.
@@ -39,36 +36,17 @@ class WholeResults:
         if len(text) <= len(text_of(in_history)):
             return
         data = text.encode()
-        if len(data) <= self._left:
-            self._left -= len(data)
-            self._texts[number] = text
-            return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="agentkit-")  # noqa: SIM115 - see `close`
-        self._places[number] = self._file.seek(0, 2), len(data)
-        self._file.write(data)
+        self._places[number] = self._bytes.seek(0, 2), len(data)
+        self._bytes.write(data)
 
     def get(self, number: int) -> str | None:
         """All of a result's text; None where the history holds it."""
         if number not in self._places:
-            return self._texts.get(number)
-        assert self._file is not None, "a place is one in the file"
+            return None
         start, length = self._places[number]
-        self._file.seek(start)
-        return self._file.read(length).decode()
+        self._bytes.seek(start)
+        return self._bytes.read(length).decode()
 
     def close(self) -> None:
-        """Takes the file away. It is not an error to call this twice."""
-        if self._file is not None:
-            self._file.close()
-
-    def __enter__(self) -> WholeResults:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        """Throws all of it away."""
+        self._bytes.close()

@@ -15,12 +15,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
-from typing import Any, Final
+from typing import Final
 
 from agentkit.context.finding import Match, around, best_lines, words_of
 from agentkit.messages import (
     Content,
-    JsonObject,
     Part,
     TextPart,
     ToolCall,
@@ -29,6 +28,7 @@ from agentkit.messages import (
     UserMessage,
     text_of,
 )
+from agentkit.schema.shape import Shape
 
 READ: Final = "read_result"
 SEARCH: Final = "search_result"
@@ -224,13 +224,14 @@ def ask_for_less(tool: ToolDefinition | None) -> str:
     """
     if tool is None:
         return _ANY_TOOL
-    properties: JsonObject = tool.parameters.get("properties") or {}
-    ranges = [name for name, schema in properties.items() if _is_range(name, schema)]
+    shape = Shape.of(tool.parameters)
+    names = list(dict.fromkeys(name for node in shape.nodes for name in node.properties))
+    ranges = [name for name in names if _is_range(name, shape.property(name))]
     if ranges:
         return f"Call {tool.name} again with {' and '.join(ranges)} set to what is missing."
-    if properties:
-        names = " or ".join(properties)
-        return f"If you need what is missing, call {tool.name} for less at once, by its {names}."
+    if names:
+        by = " or ".join(names)
+        return f"If you need what is missing, call {tool.name} for less at once, by its {by}."
     return f"{tool.name} takes no arguments: what is missing cannot be asked for."
 
 
@@ -240,11 +241,11 @@ _RANGE_WORDS: Final = re.compile(
 )
 
 
-def _is_range(name: str, schema: Any) -> bool:
+def _is_range(name: str, shape: Shape) -> bool:
     """Whether a parameter chooses a part of something: a number with such a name."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_")
-    numeric = isinstance(schema, dict) and re.search(r"'(integer|number)'", str(schema)[:1_000])
-    return bool(numeric) and any(_RANGE_WORDS.fullmatch(word) for word in words)
+    numeric = shape.types is not None and not shape.types.isdisjoint(("integer", "number"))
+    return numeric and any(_RANGE_WORDS.fullmatch(word) for word in words)
 
 
 # --- old -----------------------------------------------------------------------------------------

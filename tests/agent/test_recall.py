@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, get_args
 
@@ -181,7 +181,7 @@ def test_a_result_that_the_history_cannot_hold_is_there_to_the_last_character() 
 
 def test_what_memory_cannot_hold_goes_to_a_file_and_comes_back() -> None:
     texts = {n: some_text(random.Random(n), 500) for n in range(5)}
-    with WholeResults(in_memory=1_000) as kept:
+    with closing(WholeResults(in_memory=1_000)) as kept:
         for number, text in texts.items():
             kept.keep(number, text, text[:100])
         kept.keep(9, "all", "all")
