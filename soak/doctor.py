@@ -20,7 +20,6 @@ from tests.live.planted import planted_before
 from tests.live.server import checkpoint_folder, live_server
 from tests.serving.doctor.planted import PLANTED
 
-
 _EXAMINATIONS = 20
 """Of a good server: what fails now and then would be a false alarm."""
 
