@@ -62,8 +62,9 @@ _BATCHES: Final = 20
 _AT_ONCE: Final = 4
 _GIVE_UP: Final = 5
 _END_OF_REASONING: Final = str(IDS[CHANNEL_CLOSE])
-"""What vLLM 0.32 forces into a reply whose reasoning has used up its budget, also into one without a
-budget that takes the place of one with it; where that does not fit the grammar it answers 500."""
+"""What vLLM 0.32 forces into a reply whose reasoning has used up its budget, also into one without
+a budget that takes the place of one with it; where that does not fit the grammar it answers 500.
+"""
 _ROUNDS: Final = 24
 _TOKENS: Final = 60
 
