@@ -65,6 +65,7 @@ from agentkit.wire import (
     ServedModel,
     constrains_itself,
     encode_request,
+    session_header,
 )
 
 DEFAULT_MAX_TOKENS = 8192
@@ -253,7 +254,8 @@ class VLLMModel:
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         watch = RepeatWatch()
         tell_sent(body, messages, decoder.reply)
-        payloads = self._payloads(body, deadline)
+        session = session_header(language.encoder.opening(sent.messages))
+        payloads = self._payloads(body, session, deadline)
         async with aclosing(payloads):
             async for payload in payloads:
                 events = decoder.feed(payload)
@@ -352,12 +354,14 @@ class VLLMModel:
                 _log.info("the reply's tokens cannot be read", error=str(error))
         return replace(evidence, pieces=pieces)
 
-    def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
+    def _payloads(
+        self, body: bytes, headers: Mapping[str, str], deadline: float
+    ) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
         if self._stream:
-            return self._transport.stream(_CHAT, body, deadline=deadline)
+            return self._transport.stream(_CHAT, body, deadline=deadline, headers=headers)
         left = max(deadline - anyio.current_time(), 0)
-        return self._transport.reply(_CHAT, body, within=left)
+        return self._transport.reply(_CHAT, body, within=left, headers=headers)
 
     async def served(self) -> ServedModel:
         """What the server says of the model; asked once.
