@@ -38,7 +38,7 @@ from agentkit.agent.options import (
     check_options,
 )
 from agentkit.agent.own_tools import answer_tool, plan_tools, planned, with_partial_output
-from agentkit.agent.recall import recall_names, with_own_tools_here, with_recall
+from agentkit.agent.recall import own_names, with_own_tools_here, with_recall
 from agentkit.agent.run import (
     Detached,
     Run,
@@ -520,7 +520,8 @@ class Agent(Generic[DepsT, OutputT]):
                 self._check_policy(toolset)
                 above = caller.wiring.authority if caller is not None else None
                 grants = list(paused.grants) if paused is not None else []
-                window = window_for(self.context, toolset, recall_names(toolset), whole)
+                own = own_names(toolset)
+                window = window_for(self.context, toolset, own, whole)
                 files = self._files if record is None else ()  # a journal keeps the run instead
                 emit = emitter(context.run_id, (*self._observers, *files), listener)
                 wiring = Wiring(
@@ -532,6 +533,7 @@ class Agent(Generic[DepsT, OutputT]):
                     authority=Authority(self.policy, self.approve, above, grants),
                     emit=with_partial_output(self._answer, emit) if self._answer else emit,
                     side_model=self.model,
+                    own=own,
                     ask=self.ask,
                     answer=self._answer,
                     options=options,

@@ -257,7 +257,7 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
     run.emit(StepStarted(run.step))
     started = time.monotonic()
     settings = _settings(run)
-    choice = (settings.tool_choice if run.step == 1 else None) or ToolChoice()
+    choice = _first_choice(run, settings) if run.step == 1 else ToolChoice()
     response = await _generate(run, settings, choice, show=True)
     forced = choice.mode == "required"
     if (problem := problem_of(run, response, forced=forced)) is not None:
@@ -280,6 +280,17 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
         )
     )
     return response, problem
+
+
+def _first_choice(run: Run, settings: ModelSettings) -> ToolChoice:
+    """Which calls the first reply may or must hold. One that must be of some tool is not met with a
+    call of the agent's own, while there are others.
+    """
+    choice = settings.tool_choice or ToolChoice()
+    if choice.mode != "required" or choice.name is not None or choice.among or not run.wiring.own:
+        return choice
+    others = (tool.name for tool in run.wiring.toolset if tool.name not in run.wiring.own)
+    return replace(choice, among=tuple(others))
 
 
 def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Problem | None:

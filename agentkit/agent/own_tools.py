@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field
@@ -200,9 +201,13 @@ def plan_tools(planning: Planning) -> list[Tool[..., Any]]:
     """
     if planning not in (known := get_args(Planning)):
         raise ValueError(f"planning is {planning!r}; it is one of {', '.join(known)}")
-    if planning == "off":
-        return []
-    return [make_tool(_plan, options=_HARMLESS, name=PLAN, description=_PLAN_DESCRIPTION)]
+    return [] if planning == "off" else [plan_tool()]
+
+
+@cache
+def plan_tool() -> Tool[..., Any]:
+    """The tool, the same object each time: a user's tool may have its name."""
+    return make_tool(_plan, options=_HARMLESS, name=PLAN, description=_PLAN_DESCRIPTION)
 
 
 def planned(planning: Planning, settings: ModelSettings) -> ModelSettings:

@@ -99,16 +99,14 @@ async def opening(
 def window_for(
     context: Context | None,
     tools: Iterable[Tool[..., Any]],
-    recall: frozenset[str],
+    own: frozenset[str],
     whole: WholeResults,
 ) -> ContextWindow:
     """A run's window: it knows which calls may simply be made again, keeps the plan in view, and
     says by which of the agent's own tools what it leaves out is read.
     """
     again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
-    return ContextWindow(
-        context, repeatable=again, kept=frozenset({PLAN}), recall=recall, whole=whole.get
-    )
+    return ContextWindow(context, repeatable=again, kept=own & {PLAN}, recall=own, whole=whole.get)
 
 
 def versions() -> dict[str, str]:
@@ -161,6 +159,7 @@ class Wiring:
 
     Attributes:
         side_model: Answers what tools ask; the model itself, without the run's window and record.
+        own: The names of the agent's own tools.
         options: What the run was given.
     """
 
@@ -172,6 +171,7 @@ class Wiring:
     authority: Authority
     emit: Callable[[Event], None]
     side_model: Model
+    own: frozenset[str] = frozenset()
     ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
     options: RunOptions[Any] = field(default_factory=RunOptions)
