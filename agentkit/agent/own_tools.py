@@ -29,7 +29,7 @@ from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
 from agentkit.schema.nodes import same
 from agentkit.schema.shape import ANYTHING, Shape
-from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
+from agentkit.toolset import Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
 from agentkit.wording import pluralize
 
 _HARMLESS = ToolOptions(effect="pure", labels=frozenset())
@@ -100,13 +100,13 @@ class AnswerTool:
         alike = all(made.arguments == fitting[0][1].arguments for _, made in fitting)
         return fitting[0][0] if fitting and alike else None
 
-    async def output(self, call: ValidatedCall, context: RunContext[Any]) -> Any:
+    async def output(self, call: ValidatedCall, context: ToolContext[Any]) -> Any:
         """The output that a checked answer amounts to.
 
         Raises:
             Exception: What an output function raises; a `ToolError` is feedback for the model.
         """
-        made = call.bind(ToolContext(context.deps, context.run_id, call=call.call))()
+        made = call.bind(context)()
         return await made if inspect.isawaitable(made) else made
 
 

@@ -11,7 +11,7 @@ and each says which of these calls reads the rest:
 
 A result, like any message, is named by its place in the history, the instructions not counted. They
 read the history itself, which a resumed run rebuilds from its record, and what a result holds
-beyond it (`agentkit.agent.whole_results`). A page is exact to the character, and as long as the
+beyond it (`agentkit.agent.run.WholeResults`). A page is exact to the character, and as long as the
 window has room for, so that it is never cut itself.
 """
 
