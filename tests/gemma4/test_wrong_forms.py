@@ -125,7 +125,7 @@ def test_a_text_without_end_takes_time_in_line_with_it(text: str) -> None:
         ('find(query="a)", b=1)', True),
         ('find(query="a) is how it is called', False),
         ('find(query=5") is how it is called', False),
-        ("find(query=5') is how (\"x)\") it is called", False),
+        ('find(query=5\') is how ("x)") it is called', False),
     ],
 )
 def test_a_quote_that_is_not_closed_hides_no_bracket(text: str, whole: bool) -> None:

@@ -205,7 +205,8 @@ def test_what_is_no_schema_of_an_object_says_why(schema: object, why: str) -> No
 
 
 @pytest.mark.parametrize(
-    "reference", ["https://evil.example/s.json", "file:///etc/passwd", "other.json#/x", "http://[b/"]
+    "reference",
+    ["https://evil.example/s.json", "file:///etc/passwd", "other.json#/x", "http://[b/"],
 )
 def test_a_reference_out_of_the_schema_is_told_and_takes_any_value(reference: str) -> None:
     schema = {
