@@ -234,6 +234,38 @@ def test_always_makes_the_first_reply_a_plan_and_leaves_the_others_free() -> Non
     assert model.requests[0].settings.temperature == 0.5
 
 
+@pytest.mark.parametrize(
+    ("choice", "asked_for"),
+    [
+        (ToolChoice("required"), ToolChoice("required", among=("look",))),
+        (ToolChoice("required", "plan"), ToolChoice("required", "plan")),
+        (ToolChoice("required", among=("plan",)), ToolChoice("required", among=("plan",))),
+        (ToolChoice("auto"), ToolChoice("auto")),
+    ],
+)
+def test_a_forced_call_without_a_name_is_held_to_the_users_tools(
+    choice: ToolChoice, asked_for: ToolChoice
+) -> None:
+    model = working()
+    settings = ModelSettings(tool_choice=choice)
+    agent = Agent(model, tools=[look], planning="auto", settings=settings, observers=())
+    agent.run_sync("What is there?")
+    assert model.requests[0].tool_choice == asked_for
+
+
+def test_a_users_own_tool_may_be_called_plan_and_is_none_of_the_agents() -> None:
+    @tool
+    def plan() -> str:
+        """A floor plan."""
+        return "two rooms"
+
+    model = ScriptedModel([call("plan"), say("Two.")])
+    settings = ModelSettings(tool_choice=ToolChoice("required"))
+    Agent(model, tools=[plan], settings=settings, observers=()).run_sync("How many rooms?")
+    assert {definition.name for definition in model.requests[0].tools} == {"plan", *RECALL_TOOLS}
+    assert model.requests[0].tool_choice == ToolChoice("required", among=("plan",))
+
+
 def test_more_steps_done_than_there_are_is_told_to_the_model() -> None:
     model = ScriptedModel([call("plan", steps=STEPS, done=3), say("Sorry.")])
     result, _ = run(model, "auto")
