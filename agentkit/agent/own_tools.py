@@ -41,6 +41,7 @@ OutputType: TypeAlias = Any
 is the output. `str` is a plain answer."""
 
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
+_CALL = {"name", "arguments"}
 _ANSWER_DESCRIPTION = (
     "Give the final answer. Call this once, when you know it, instead of writing text."
 )
@@ -67,7 +68,7 @@ class AnswerTool:
 
     def in_text(self, text: str, call_id: str) -> ToolCall | None:
         """The call that a reply without one must have meant: a text that is nothing but the answer,
-        or holds it in its one code fence.
+        or a call of this tool as JSON, or holds that in its one code fence.
         """
         fences = _FENCE.findall(text)
         inside = fences[0] if len(fences) == 1 else text
@@ -89,6 +90,8 @@ class AnswerTool:
                 yield {self.parameter: value}
             if isinstance(value, dict):
                 yield value
+                if value.keys() == _CALL and value["name"] in (self.tool.name, self.parameter):
+                    yield from self._readings(value["arguments"])
 
     def _only(self, call_id: str, readings: Iterable[JsonObject]) -> ToolCall | None:
         """The call with the one reading that fits."""

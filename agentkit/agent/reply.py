@@ -99,8 +99,10 @@ def _first_choice(run: Run, settings: ModelSettings) -> ToolChoice:
 
 def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Problem | None:
     """Why a reply is no step forward: a stop reason and a sentence."""
-    recovers = run.wiring.settings.recovery is not False
-    names = [tool.name for tool in run.wiring.toolset] if recovers else ()
+    recovers, answer = run.wiring.settings.recovery is not False, run.wiring.answer
+    names = {tool.name for tool in run.wiring.toolset} if recovers else set[str]()
+    if answer is not None and answer.in_text(response.message.content or "", "") is not None:
+        names.discard(answer.tool.name)  # spelled out, that one call is the answer
     return unusable(response, names, forced=forced)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -23,6 +24,13 @@ from agentkit.agent.own_tools import Planning, answer_tool, with_partial_output
 from agentkit.context.previews import RECALL_TOOLS
 from agentkit.messages import ToolMessage
 from agentkit.testing import ScriptedModel, call, say
+
+ATTIC = {"title": "Attic", "findings": ["dust"]}
+
+
+def spelled(name: str, arguments: object) -> str:
+    """A call as JSON in a text."""
+    return json.dumps({"name": name, "arguments": arguments})
 
 
 class Report(BaseModel):
@@ -98,6 +106,9 @@ def test_pieces_that_are_no_json_give_nothing() -> None:
         say('{"title": "Attic", "findings": ["dust"]}'),
         say('```json\n{"title": "Attic", "findings": ["dust"]}\n```'),
         say('Here it is:\n\n```\n{"answer": {"title": "Attic", "findings": ["dust"]}}\n```\nDone.'),
+        say(spelled("final_answer", {"answer": ATTIC})),
+        say(spelled("answer", ATTIC)),
+        say(f"```json\n{spelled('final_answer', json.dumps(ATTIC))}\n```"),
         call("final_answer", title="Attic", findings=["dust"]),
         call("final_answer", answer='{"title": "Attic", "findings": ["dust"]}'),
         call("final_answer", answer='```json\n{"title": "Attic", "findings": ["dust"]}\n```'),
@@ -141,6 +152,19 @@ def test_a_text_that_is_something_else_is_asked_for_again(output_type: Any, text
     result = Agent(model, output_type=output_type, observers=()).run_sync("?")
     assert result.stop_reason == "invalid_output"
     assert len(model.requests) == 2
+
+
+class Deed(BaseModel):
+    name: str
+    arguments: dict[str, Any]
+
+
+@pytest.mark.parametrize("name", ["look", "final_answer"])
+def test_a_text_that_is_a_call_or_an_answer_is_neither(name: str) -> None:
+    text = spelled(name, {"answer": {"name": "a", "arguments": {}}})
+    model = ScriptedModel([say(text), say(text)])
+    result = Agent(model, tools=[look], output_type=Deed, observers=()).run_sync("?")
+    assert (result.stop_reason, len(model.requests)) == ("malformed_call", 2)
 
 
 STEPS = ["Look in the attic", "Look in the cellar"]
