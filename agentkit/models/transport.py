@@ -206,10 +206,17 @@ class Transport:
         """
         return await self._body("POST", path, body, within)
 
-    async def _body(self, method: str, path: str, body: bytes | None, within: float) -> bytes:
+    async def _body(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        within: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         try:
             with anyio.fail_after(within):
-                response = await self._send(method, path, body)
+                response = await self._send(method, path, body, headers)
                 try:
                     return await self._whole(response, self.max_bytes)
                 finally:
@@ -219,13 +226,15 @@ class Transport:
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             self._raise_connection(error)
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> httpx2.Response:
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
+    ) -> httpx2.Response:
         """A response with the status 200, its body not read yet.
 
         Raises:
             AgentKitError: It has another status.
         """
-        response = await self._open().send(self._request(method, path, body), stream=True)
+        response = await self._open().send(self._request(method, path, body, headers), stream=True)
         if response.status_code != HTTPStatus.OK:
             try:
                 words = await _beginning(response, _MOST_ERROR)
@@ -263,7 +272,7 @@ class Transport:
         return value
 
     async def stream(
-        self, path: str, body: bytes, *, deadline: float
+        self, path: str, body: bytes, *, deadline: float, headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
         """The JSON texts of a reply as they arrive, and `[DONE]` where that comes.
 
@@ -274,12 +283,13 @@ class Transport:
             path: Below the server's root.
             body: JSON text.
             deadline: When to give up whatever arrives, in the event loop's own time.
+            headers: Of this request; the connection's own win over them.
 
         Raises:
             AgentKitError: As `get`; also when a clock runs out between two payloads, and when
                 the server reports an error in the place of a reply, or inside it.
         """
-        arrivals = self._arrivals(path, body)
+        arrivals = self._arrivals(path, body, headers)
         async with aclosing(arrivals):
             limit, what = self.timeouts.first_event, "begun to answer"
             while True:
@@ -302,18 +312,21 @@ class Transport:
                         yield payload
                 limit, what = self.timeouts.idle, "sent anything"
 
-    async def reply(self, path: str, body: bytes, *, within: float) -> AsyncGenerator[bytes, None]:
+    async def reply(
+        self, path: str, body: bytes, *, within: float, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
         """The JSON texts of a reply that was asked for whole: mostly one.
 
         Args:
             path: Below the server's root.
             body: JSON text.
             within: Seconds for all of it.
+            headers: As for `stream`.
 
         Raises:
             AgentKitError: As `stream`.
         """
-        content = await self.post_raw(path, body, within=within)
+        content = await self._body("POST", path, body, within, headers)
         payloads = [content]
         if _is_event_stream(content, {}):
             decoder = EventDecoder(self.max_bytes)
@@ -322,9 +335,11 @@ class Transport:
             if self._is_reply(payload):
                 yield payload
 
-    async def _arrivals(self, path: str, body: bytes) -> AsyncGenerator[list[bytes], None]:
+    async def _arrivals(
+        self, path: str, body: bytes, headers: Mapping[str, str] | None
+    ) -> AsyncGenerator[list[bytes], None]:
         """The payloads that one read of the network brings, at least one."""
-        response = await self._send("POST", path, body)
+        response = await self._send("POST", path, body, headers)
         try:
             decoder = EventDecoder(self.max_bytes)
             left = self.max_bytes * _STREAMED
@@ -391,13 +406,19 @@ class Transport:
                 f"{self.where} cannot be reached by proxy: {error}"
             ) from error
 
-    def _request(self, method: str, path: str, body: bytes | None) -> httpx2.Request:
+    def _request(
+        self, method: str, path: str, body: bytes | None, own: Mapping[str, str] | None
+    ) -> httpx2.Request:
         try:
             url = self._urls.get(path) or httpx2.URL(self.connection.root + path)
         except httpx2.InvalidURL as error:
             raise self.connection.not_an_address() from error
         self._urls[path] = url  # parsing an address costs as much as sending a small request
         headers, clocks = self._headers[body is not None], self._clocks
+        if own:
+            headers = headers.copy()
+            for name, value in own.items():
+                headers.setdefault(name, value)
         return httpx2.Request(method, url, content=body, headers=headers, extensions=clocks)
 
     def _raise_connection(self, error: Exception) -> NoReturn:

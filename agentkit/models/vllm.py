@@ -46,7 +46,14 @@ from agentkit.messages import (
 )
 from agentkit.mistakes import check_kinds, explains
 from agentkit.models.base import CountsPrompts, Model, tell_sent
-from agentkit.models.calls import Evidence, believed, held_on, may_hold_calls, read_json_call
+from agentkit.models.calls import (
+    Evidence,
+    asked_on,
+    believed,
+    held_on,
+    may_hold_calls,
+    read_json_call,
+)
 from agentkit.models.server import Languages, PromptCounter, Server
 from agentkit.models.tokens import profile_of
 from agentkit.models.transport import Connection, Timeouts, Transport
@@ -58,6 +65,7 @@ from agentkit.wire import (
     ServedModel,
     constrains_itself,
     encode_request,
+    session_header,
 )
 
 DEFAULT_MAX_TOKENS = 8192
@@ -225,12 +233,11 @@ class VLLMModel:
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
-        # The request, in the language of this server's model.
-        language = await self._languages.of(request.tools)
+        # The request as this server holds calls, in the language of the tools that it is sent.
         control = await self._control(request)
-        sent, held = held_on(control, request, language.dialect)
-        if sent.tools is not request.tools:
-            language = await self._languages.of(sent.tools)
+        sent = asked_on(control, request)
+        language = await self._languages.of(sent.tools)
+        held = held_on(control, request, language.dialect)
         messages = language.encoder.encode(sent.messages)
         body = encode_request(
             sent,
@@ -247,7 +254,8 @@ class VLLMModel:
         decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
         watch = RepeatWatch()
         tell_sent(body, messages, decoder.reply)
-        payloads = self._payloads(body, deadline)
+        session = session_header(language.encoder.opening(sent.messages))
+        payloads = self._payloads(body, session, deadline)
         async with aclosing(payloads):
             async for payload in payloads:
                 events = decoder.feed(payload)
@@ -346,12 +354,14 @@ class VLLMModel:
                 _log.info("the reply's tokens cannot be read", error=str(error))
         return replace(evidence, pieces=pieces)
 
-    def _payloads(self, body: bytes, deadline: float) -> AsyncGenerator[bytes, None]:
+    def _payloads(
+        self, body: bytes, headers: Mapping[str, str], deadline: float
+    ) -> AsyncGenerator[bytes, None]:
         """A reply's JSON texts: many when streaming, one when not."""
         if self._stream:
-            return self._transport.stream(_CHAT, body, deadline=deadline)
+            return self._transport.stream(_CHAT, body, deadline=deadline, headers=headers)
         left = max(deadline - anyio.current_time(), 0)
-        return self._transport.reply(_CHAT, body, within=left)
+        return self._transport.reply(_CHAT, body, within=left, headers=headers)
 
     async def served(self) -> ServedModel:
         """What the server says of the model; asked once.

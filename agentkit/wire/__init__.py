@@ -13,6 +13,7 @@ from agentkit.wire.requests import (
     encode_request,
     encode_tokenize,
     forced,
+    session_header,
 )
 from agentkit.wire.server import (
     WINDOWS,
@@ -43,5 +44,6 @@ __all__ = [
     "read_special_tokens",
     "read_text",
     "read_tokens",
+    "session_header",
     "unknown_fields",
 ]

@@ -6,6 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from operator import is_
 from typing import Any, Final
 
@@ -64,6 +65,13 @@ class MessageEncoder:
         )
         self._newest = _Encoded(tuple(messages), texts, last_user)
         return b"[" + b",".join(texts) + b"]"
+
+    def opening(self, messages: Sequence[Message]) -> bytes:
+        """The messages up to the first of a user, as JSON texts: what all requests of a
+        conversation begin with, until its window is cut down to less.
+        """
+        user = next((i for i, m in enumerate(messages) if m.role == "user"), 0)
+        return b"".join(self._one(m, keep_reasoning=False) for m in messages[: user + 1])
 
     def _one(self, message: Message, *, keep_reasoning: bool) -> bytes:
         key = (id(message), keep_reasoning)
@@ -186,6 +194,20 @@ def encode_request(
     for name, value in request.settings.extra_body.items():
         body[name] = {**body.get(name, {}), **value} if name in _JOINED else value
     return b'{"messages":' + messages + b"," + to_json(body)[1:]
+
+
+def session_header(opening: bytes) -> dict[str, str]:
+    """The header by which a router keeps a conversation on the replica whose prefix cache is warm.
+
+    vllm-router's `consistent_hash` reads `X-Session-ID` before all else, and other proxies can be
+    told to hash on it. Requests that begin alike share a prefix, so the name is made of how they
+    begin: the runs, resumptions and retries of a conversation get the same one, nobody has to hand
+    it on, and it says nothing of what it is made of.
+
+    Args:
+        opening: What the request begins with; its first 64 KiB count, as an image may be in it.
+    """
+    return {"x-session-id": blake2b(opening[:65_536], digest_size=16).hexdigest()}
 
 
 OPTIONAL: Final[Mapping[str, str]] = {

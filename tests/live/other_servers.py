@@ -154,6 +154,20 @@ def _litellm() -> Generator[OtherServer]:
             yield OtherServer(url)
 
 
+@contextlib.contextmanager
+def router_before(urls: Sequence[str], policy: str) -> Generator[str]:
+    """The address of a vllm-router before these servers, which chooses by `policy`."""
+    folder, port = _installed(_ROUTER), free_port()
+    command = [
+        *(str(folder / "bin" / "vllm-router"), "--worker-urls", *urls, "--policy", policy),
+        *("--host", "127.0.0.1", "--port", str(port), "--prometheus-port", str(free_port())),
+        # A replica that does not answer is left out soon: the clock of the tests is seconds.
+        *("--health-check-interval-secs", "2", "--health-failure-threshold", "1"),
+    ]
+    with _started("vllm-router", command, port) as url:
+        yield url
+
+
 SERVERS: Final = {
     "vLLM": _vllm,
     "vLLM behind LiteLLM": _litellm,

@@ -639,3 +639,43 @@ async def test_a_server_that_takes_no_image_is_told_apart_from_a_bad_request(wor
         async with VLLMModel(server.url) as model:
             with pytest.raises(ServerNotReadyError, match="--limit-mm-per-prompt"):
                 await response_of(model, ModelRequest([seen]))
+
+
+# --- several replicas ----------------------------------------------------------------------------
+
+
+async def sessions_of(*conversations: list[Any], **options: Any) -> list[str]:
+    """The session that each request names, one request a conversation."""
+    with serving(*[says("x")] * len(conversations)) as server:
+        async with VLLMModel(server.url, **options) as model:
+            for messages in conversations:
+                await response_of(model, ModelRequest(messages))
+        return [request.headers["x-session-id"] for request in server.requests]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [True, False])
+async def test_all_requests_of_a_conversation_name_one_session(stream: bool) -> None:
+    opening = [SystemMessage("Be brief."), UserMessage("What is 1 + 1?")]
+    later = [*opening, AssistantMessage("2", reasoning="1 + 1 = 2"), UserMessage("And 2 + 2?")]
+    first, second = await sessions_of(opening, later, stream=stream)
+    assert first == second
+    assert len(first) == 32
+
+
+@pytest.mark.anyio
+async def test_conversations_that_begin_differently_name_different_sessions() -> None:
+    named = await sessions_of(
+        [UserMessage("a")],
+        [UserMessage("b")],
+        [SystemMessage("Be brief."), UserMessage("a")],
+        [UserMessage("a"), AssistantMessage("x"), UserMessage("b")],
+    )
+    assert named[3] == named[0]
+    assert len(set(named)) == 3
+
+
+@pytest.mark.anyio
+async def test_a_session_that_the_user_names_is_kept() -> None:
+    headers = {"X-Session-ID": "of-the-user"}
+    assert await sessions_of([UserMessage("a")], headers=headers) == ["of-the-user"]
