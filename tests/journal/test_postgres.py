@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -309,3 +314,21 @@ def test_many_who_migrate_at_once_do_it_once(server: Server) -> None:
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(migrate, [url] * 4))
     assert sum(map(bool, applied)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+@pytest.mark.timeout(300)
+def test_runs_and_servers_that_are_killed_at_random_repeat_and_lose_nothing() -> None:
+    """The small form of `soak/postgres.py`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.journal.crashing_servers", "1", "3"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    counts = json.loads(done.stdout)
+    assert counts["runs"] == 3
+    assert counts["kills of the server"] == 1
+    assert counts["kills"] > 0

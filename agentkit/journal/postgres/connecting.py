@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"a journal on Postgres needs the extra `postgres`: {install('postgres')}", name=error.name
     ) from None
+
+# What the pool says of each connection that breaks is for whoever set up logging, and nobody else.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
