@@ -347,6 +347,12 @@ class _Story:
                 self.line(f"results sent as stubs: {', '.join(compacted.cleared)}", "yellow", 4)
             if compacted.dropped:
                 self.line(f"{pluralize(compacted.dropped, 'message')} left out", "yellow", 4)
+            if (summary := compacted.summary) is not None:
+                took = f"a summary of them, {_tokens(summary.cost)}"
+                why = f": {summary.problem}" if summary.problem else ""
+                self.line(took + why, "yellow", 4)
+                if summary.text:
+                    self.text(summary.text, "dim", 6)
         if self._full:
             self.wire(step)
         self.reply(step)

@@ -346,6 +346,8 @@ _QUESTION = 200  # characters
 
 _STEP = re.compile(r'"step":(\d+)')
 _USAGE = re.compile(r'"usage":({[^{}]*})')
+_COST = '"cost":{"'
+"""How what a summary cost is written."""
 _UNKNOWN = '"kind":"unknown"'
 """How `dump_entry` writes the three. A call's arguments may hold the same words; those of the
 record itself stand behind them, so the last match counts."""
@@ -420,6 +422,9 @@ class _Count:
                 self.steps = max(self.steps, int(steps[-1]))
             if used := _USAGE.findall(body):
                 self.usage += validated(Usage, from_json(used[-1]))
+            if _COST in body and (fitted := from_json(body).get("fitted")):
+                summary = (fitted.get("sent") or {}).get("summary") or {}
+                self.usage += validated(Usage, summary.get("cost") or {})
         except ValueError as error:  # no JSON, or more digits than Python takes for a number
             raise JournalError(f"its model calls cannot be read: {error}") from error
 

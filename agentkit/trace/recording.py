@@ -368,8 +368,10 @@ class Step:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all its model calls."""
-        return sum((each.called.response.usage for each in self.asked), Usage())
+        """Tokens of all its model calls, those for summaries included."""
+        called = [each.called for each in self.asked]
+        made = [each.fitted.cost for each in called if each.fitted is not None]
+        return sum((*made, *(each.response.usage for each in called)), Usage())
 
     @property
     def failed(self) -> bool:
