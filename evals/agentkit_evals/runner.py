@@ -225,9 +225,8 @@ async def run_local(
                 raise first_error(errors) from None  # so that callers catch it by its own type
 
 
-def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first exception in a group of groups."""
-    error: BaseException = errors
+def first_error(error: BaseException) -> BaseException:
+    """An error; of a group, or of groups in groups, its first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

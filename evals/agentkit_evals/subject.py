@@ -49,6 +49,11 @@ class Subject:
     agent: str | None = None
     off: tuple[Ablation, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """What it is called beside its numbers: the served name, or what it was asked for by."""
+        return self.model_name or self.model
+
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[AgentMaker]:
         """Makes agents for as long as the context is open.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from types import ModuleType
 from typing import Any, Final, TypeAlias, cast
 
 from agentkit_evals.bfcl import bfcl_suite
@@ -41,7 +40,16 @@ def load_suite(target: str) -> Suite:
     factory = SUITES.get(name) or _installed(name)
     if factory is not None:
         return factory(*filter(None, [rest]))
-    found: Any = getattr(_module(name, target), rest or "suite", None)
+    try:
+        module = module_named(name)
+    except EvalError as error:
+        if name.endswith(".py"):
+            raise
+        raise EvalError(
+            f"no suite {target!r} ({error}); there are {', '.join(SUITES)}, and you can name your "
+            "own as module:object or file.py:object"
+        ) from None
+    found: Any = getattr(module, rest or "suite", None)
     if found is None:
         raise EvalError(f"{name} has no {rest or 'suite'!r}")
     return cast("Suite", found() if callable(found) else found)
@@ -50,16 +58,3 @@ def load_suite(target: str) -> Suite:
 def _installed(name: str) -> SuiteFactory | None:
     found = entry_points(group="agentkit.suites", name=name)
     return next((cast("SuiteFactory", entry.load()) for entry in found), None)
-
-
-def _module(name: str, target: str) -> ModuleType:
-    if name.endswith(".py"):
-        return module_named(name)
-    try:
-        return module_named(name)
-    except EvalError as error:
-        known = ", ".join(SUITES)
-        raise EvalError(
-            f"no suite {target!r} ({error}); there are {known}, and you can name your own as "
-            "module:object or file.py:object"
-        ) from None

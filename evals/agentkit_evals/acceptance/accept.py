@@ -147,7 +147,7 @@ async def _guarded(name: str, run: Awaitable[Part]) -> Part:
     try:
         return await run
     except Exception as error:  # noqa: BLE001 - one part must not end the report
-        first = first_error(error) if isinstance(error, ExceptionGroup) else error
+        first = first_error(error)
         return Part(
             name=name,
             title=TITLES[name],

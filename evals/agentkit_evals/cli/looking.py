@@ -207,7 +207,7 @@ def list_runs(folder: Folder = None) -> None:
         table.add_row(
             path.parent.name,
             manifest.suite,
-            manifest.subject.model_name or manifest.subject.model,
+            manifest.subject.label,
             f"{len(results)} of {planned_trials}",
             str(sum(result.passed for result in results)),
         )
