@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import signal
 from contextlib import closing
 from functools import cache, partial
 from multiprocessing.connection import Connection
@@ -63,11 +64,14 @@ async def run_apart(
         return answer
     if answer is not None:
         raise EvalError(answer)
+    how = f"ended with code {process.exitcode} before the trial did"
+    if process.exitcode in (None, -signal.SIGKILL):
+        how = "was killed: it took too much memory, or too long"
     return TrialResult(
         case=trial.case.id,
         trial=trial.number,
         status="infrastructure",
-        failure=f"suite:ProcessLost: the trial's process {_how(process)}",
+        failure=f"suite:ProcessLost: the trial's process {how}",
         worker=worker,
     )
 
@@ -91,13 +95,6 @@ def _end(process: ForkServerProcess) -> None:
     if process.is_alive():
         process.kill()
         process.join()
-
-
-def _how(process: ForkServerProcess) -> str:
-    code = process.exitcode
-    if code is None or code == -9:
-        return "was killed: it took too much memory, or too long"
-    return f"ended with code {code} before the trial did"
 
 
 @cache

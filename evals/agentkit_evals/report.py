@@ -180,7 +180,11 @@ def report(store: Store, prices: Prices | None = None) -> Report:
         errors=_counted(error_of(result) for result in graded if not result.passed),
         calls=invalid.of,
         invalid_calls=invalid,
-        invalid_share=_invalid_share(cases.values()) if invalid.of else None,
+        invalid_share=(
+            ratio([(each.count, each.of) for each in map(_invalid, cases.values())])
+            if invalid.of
+            else None
+        ),
         overcalls=Rate(
             sum(grade.overcalled for grade in grades), sum(grade.idle_turns for grade in grades)
         ),
@@ -211,11 +215,6 @@ def _passed(trials: Iterable[TrialResult]) -> float:
 def _invalid(trials: Iterable[TrialResult]) -> Rate:
     calls = [call for result in trials for call in result.transcript.calls]
     return Rate(sum(call.invalid for call in calls), len(calls))
-
-
-def _invalid_share(cases: Iterable[Sequence[TrialResult]]) -> Interval:
-    counts = map(_invalid, cases)
-    return ratio([(each.count, each.of) for each in counts])
 
 
 def _over_cases(

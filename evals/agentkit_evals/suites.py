@@ -37,7 +37,9 @@ def load_suite(target: str) -> Suite:
         EvalError: There is no such suite.
     """
     name, _, rest = target.partition(":")
-    factory = SUITES.get(name) or _installed(name)
+    factory = SUITES.get(name)
+    if factory is None and (installed := list(entry_points(group="agentkit.suites", name=name))):
+        factory = cast("SuiteFactory", installed[0].load())
     if factory is not None:
         return factory(*filter(None, [rest]))
     try:
@@ -53,8 +55,3 @@ def load_suite(target: str) -> Suite:
     if found is None:
         raise EvalError(f"{name} has no {rest or 'suite'!r}")
     return cast("Suite", found() if callable(found) else found)
-
-
-def _installed(name: str) -> SuiteFactory | None:
-    found = entry_points(group="agentkit.suites", name=name)
-    return next((cast("SuiteFactory", entry.load()) for entry in found), None)

@@ -251,19 +251,14 @@ class _Watch:
     def _excess(self) -> str | None:
         """What it has too much of."""
         with suppress(OSError):  # it ends just now
-            if self._has_own_proc() and self._count() > self._bounds.processes:
+            # Before the sandbox is made, what is looked at is the whole machine's.
+            self._made = self._made or os.stat(self._inside).st_dev != os.stat("/proc").st_dev
+            count = sum(name.isdigit() for name in os.listdir(self._inside)) if self._made else 0
+            if count > self._bounds.processes:
                 return f"it had more than {self._bounds.processes} processes"
         if self._free - _free_bytes(self._root) > self._bounds.disk:
             return f"the disk lost more than {self._bounds.disk >> 20:,} MiB meanwhile"
         return None
-
-    def _has_own_proc(self) -> bool:
-        """Whether the sandbox is made; before that, what is looked at is the whole machine's."""
-        self._made = self._made or os.stat(self._inside).st_dev != os.stat("/proc").st_dev
-        return self._made
-
-    def _count(self) -> int:
-        return sum(name.isdigit() for name in os.listdir(self._inside))
 
 
 _MOST_LEFT = 1 << 20  # bytes: the largest that a pipe's buffer is made, by default

@@ -188,8 +188,9 @@ class _Search:
 
     def _listed(self, how: Sequence[str], start: str) -> set[str]:
         """The files that ripgrep lists."""
-        output = self._ran([*_EVERY, *how, f"./{start}"])
-        return {posixpath.normpath(path.decode(errors="replace")) for path in _records(output)}
+        output = b"".join(self._ran([*_EVERY, *how, f"./{start}"]))
+        paths = filter(None, output.split(b"\0"))  # a zero byte ends each
+        return {posixpath.normpath(path.decode(errors="replace")) for path in paths}
 
     def _by_ripgrep(self, text: str, start: str, regex: bool) -> Iterator[_Place]:
         fixed = [] if regex else ["--fixed-strings"]
@@ -268,11 +269,6 @@ def _finder_of(text: str, regex: bool) -> _Finder:
 
 def _order(place: _Place) -> list[str]:
     return place.path.split("/")
-
-
-def _records(output: Iterable[bytes]) -> Iterator[bytes]:
-    """The paths of a list in which a zero byte ends each."""
-    yield from filter(None, b"".join(output).split(b"\0"))
 
 
 def _places(output: Iterable[bytes]) -> Iterator[_Place]:

@@ -97,19 +97,17 @@ def check_sandbox(sandbox: Sandbox) -> str:
     """
     sandbox.check_project()
     bwrap = sandbox.bwrap()
-    if problem := _problem(bwrap):
-        raise SandboxError(problem)
-    return bwrap
-
-
-def _problem(bwrap: str) -> str | None:
     kept, said = kept_promises(bwrap)
     if not kept:
-        return f"no command is run: the sandbox does not work here ({bwrap}: {said}). It {NEEDS}"
-    broken = [promise for promise in PROMISES if not kept.get(promise.name)]
-    if broken:
-        return f"no command is run: the sandbox of {bwrap} does not hold: not that {broken[0].says}"
-    return None
+        raise SandboxError(
+            f"no command is run: the sandbox does not work here ({bwrap}: {said}). It {NEEDS}"
+        )
+    for promise in PROMISES:
+        if not kept.get(promise.name):
+            raise SandboxError(
+                f"no command is run: the sandbox of {bwrap} does not hold: not that {promise.says}"
+            )
+    return bwrap
 
 
 _HELD: dict[str, Mapping[str, bool]] = {}

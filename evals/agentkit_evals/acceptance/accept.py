@@ -119,26 +119,19 @@ async def accept(wanted: Wanted, tell: Callable[[str], object]) -> Acceptance:
         say(f"{TITLES[name]} …")
         parts.append(await _guarded(name, run(wanted, diagnosis, say)))
         say(f"{name}: {parts[-1].outcome}, {parts[-1].says}")
+    whole = {probe.name for probe in PROBES} <= {found.probe for found in diagnosis.findings}
     return Acceptance(
         model=diagnosis.model,
-        server=_program(diagnosis),
+        server=f"{diagnosis.server} {diagnosis.version}".strip() or "does not say which",
         address=address_kind(wanted.url),
         agentkit=agentkit.__version__,
         made=made,
         window=diagnosis.window,
         control=diagnosis.control,
         template=diagnosis.template,
-        fingerprint=diagnosis.fingerprint if _is_whole(diagnosis) else "",
+        fingerprint=diagnosis.fingerprint if whole else "",
         parts=tuple(map(discretion.part, parts)),
     )
-
-
-def _program(diagnosis: Diagnosis) -> str:
-    return f"{diagnosis.server} {diagnosis.version}".strip() or "does not say which"
-
-
-def _is_whole(diagnosis: Diagnosis) -> bool:
-    return {probe.name for probe in PROBES} <= {found.probe for found in diagnosis.findings}
 
 
 async def _guarded(name: str, run: Awaitable[Part]) -> Part:
