@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -362,11 +362,14 @@ class ToolChoice:
             least one.
         name: The only tool that `required` may be met with.
         max_calls: The most calls that a reply may hold, with `required` or `auto`.
+        among: The tools that `required` may be met with; all of them where this is empty. An agent
+            that is given neither this nor a name leaves out the tools that are its own.
     """
 
     mode: Literal["auto", "none", "required"] = "auto"
     name: str | None = None
     max_calls: int | None = None
+    among: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuses what would leave a reply free without a word."""
@@ -375,6 +378,14 @@ class ToolChoice:
         check_kinds({"max_calls": self.max_calls}, {"max_calls": ((int,), "give 1 or more")})
         if self.max_calls is not None and self.max_calls < 1:
             raise ValueError(f"max_calls is {self.max_calls}; give 1 or more, or mode='none'")
+        if not isinstance(cast("object", self.among), tuple):
+            raise TypeError(f"among is {self.among!r}; give a tuple of names")
+        if self.name is not None and not self.allows(self.name):
+            raise ValueError(f"name is {self.name!r}, which is not in among={self.among!r}")
+
+    def allows(self, tool: str) -> bool:
+        """Whether a call of this tool may be what was asked for."""
+        return self.name in (None, tool) and (not self.among or tool in self.among)
 
 
 _NUMBER = ((int, float), "give a number")

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import random
+import re
 import statistics
 import sys
 import time
@@ -30,7 +31,7 @@ import anyio
 import httpx2
 
 from agentkit.gemma4.grammar import compile_grammar, compile_tool
-from agentkit.gemma4.tokens import CALL_OPEN, IDS, QUOTE
+from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_CLOSE, IDS, QUOTE
 from agentkit.messages import ToolChoice, ToolDefinition
 from agentkit.schema.lower import lower
 from soak.live import asked_server, checked, client, tokenizer
@@ -43,6 +44,10 @@ _BATCHES: Final = 20
 """Each with 16 forced calls, 4 in strict auto, and a conversation."""
 
 _AT_ONCE: Final = 4
+_END_OF_REASONING: Final = str(IDS[CHANNEL_CLOSE])
+"""What vLLM 0.32 forces into a reply whose reasoning has used up its budget, also into one without
+a budget that takes the place of one with it; where that does not fit the grammar it answers 500.
+"""
 _ROUNDS: Final = 24
 _TOKENS: Final = 60
 
@@ -53,11 +58,17 @@ def batch(number: int) -> dict[str, int]:
     closing = closing_tokens(tokenizer())
     made = [replace(case, closing=closing) for case in cases]
     counts: Counter[str] = Counter()
+    log = Path(os.environ["AGENTKIT_LIVE_LOG"])
+    start = log.stat().st_size
     with client() as asking, ThreadPoolExecutor(_AT_ONCE) as threads:
         seen = threads.map(partial(checked, asking), made)
         for case, one in zip(made, seen, strict=True):
             group = "auto" if case.mode == "auto" else "forced"
             counts.update({f"{group} {what}": count for what, count in one.items()})
+    rejected = re.findall(
+        r"grammar rejected tokens \[(.*?)\]", log.read_bytes()[start:].decode("utf-8", "replace")
+    )
+    assert set(rejected) <= {_END_OF_REASONING}, f"batch {number}: vLLM rejected {rejected}"
     return counts + conversation(number)
 
 

@@ -37,11 +37,12 @@ from agentkit.agent.options import (
     check_input,
     check_options,
 )
-from agentkit.agent.own_tools import answer_tool, plan_tools, planned, with_partial_output
-from agentkit.agent.recall import recall_names, with_own_tools_here, with_recall
+from agentkit.agent.own_tools import answer_tool, plan_tools, planned
+from agentkit.agent.recall import own_names, with_own_tools_here, with_recall
 from agentkit.agent.run import (
     Detached,
     Run,
+    WholeResults,
     Wiring,
     begun,
     continued,
@@ -57,7 +58,6 @@ from agentkit.agent.run import (
     versions,
     window_for,
 )
-from agentkit.agent.whole_results import WholeResults
 from agentkit.context.previews import RECALL
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
@@ -460,8 +460,8 @@ class Agent(Generic[DepsT, OutputT]):
         check_history(history)
         run_id = options.get("run_id") or new_run_id()
         options = {**options, "run_id": run_id}
-        context = RunContext(options.get("deps"), run_id)
-        head = await opening(self._instructions, context, history)
+        known = RunContext(options.get("deps"), run_id)
+        head = await opening(self._instructions, known, history)
         messages = mended_history(sound_messages([*head, UserMessage(content)]))
         journal = options.get("journal")
         if journal is None:
@@ -509,39 +509,41 @@ class Agent(Generic[DepsT, OutputT]):
             paused: Where it goes on, after a pause.
             decisions: What people decided since then.
         """
-        context = RunContext(options.get("deps"), options.get("run_id") or "")
+        deps, run_id = options.get("deps"), options.get("run_id") or ""
         budget = Budget(options.get("limits") or self._limits, current_budget.get())
         if paused is not None:
             budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
         with closing(WholeResults()) as whole:
-            async with self.tools.for_run(context) as tools:
+            async with self.tools.for_run(RunContext(deps, run_id)) as tools:
                 toolset = self._with_recall(tools, record)
                 self._check_policy(toolset)
                 above = caller.wiring.authority if caller is not None else None
                 grants = list(paused.grants) if paused is not None else []
-                window = window_for(self.context, toolset, recall_names(toolset), whole)
+                own = own_names(toolset)
+                window = window_for(self.context, toolset, own, whole)
                 files = self._files if record is None else ()  # a journal keeps the run instead
-                emit = emitter(context.run_id, (*self._observers, *files), listener)
+                watching = (*self._observers, *files)
+                emit = emitter(run_id, watching, listener, self._answer, record)
                 wiring = Wiring(
                     model=WindowedModel(self.model, window),
                     toolset=toolset,
                     executor=self._executor,
                     settings=(options.get("settings") or ModelSettings()).over(self._settings),
-                    context=context,
+                    deps=deps,
                     authority=Authority(self.policy, self.approve, above, grants),
-                    emit=with_partial_output(self._answer, emit) if self._answer else emit,
                     side_model=self.model,
+                    own=own,
                     ask=self.ask,
                     answer=self._answer,
                     options=options,
                     window=window,
                 )
                 if record is not None:
-                    wiring, decisions = journaled(wiring, record), RecordedDecisions(record)
-                messages = sound_messages(messages)
+                    wiring = journaled(run_id, wiring, record)
+                    decisions = RecordedDecisions(record)
                 decided = decisions or GivenDecisions(self._used)
-                run = Run(wiring, messages, budget, whole, decisions=decided)
+                run = Run(run_id, wiring, messages, budget, whole, emit, decisions=decided)
                 run.step = budget.steps if paused is None or paused.step is None else paused.step
                 known = paused.taint if paused is not None else None
                 run.taint = taint_of(messages, toolset) if known is None else known

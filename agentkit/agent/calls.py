@@ -1,8 +1,8 @@
-"""One reply's calls: approved, run at the same time, answered in call order.
+"""One reply's calls: checked, approved, run at the same time, answered in call order.
 
-In: a `ReplyCall` for each, ready to run or answered already. Out: the same ones, each with its
-result or with the question that waits for a person. Only here a tool is run; whatever it does, the
-other calls of the reply have their results.
+In: the calls as the model wrote them. `prepare` makes a `ReplyCall` of each, as it shall stand in
+the history, and `run_calls` gives each its result or the question that waits for a person. Only
+here a tool is run; whatever it does, the other calls of the reply have their results.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Any
 
 import anyio
 import anyio.from_thread
+import anyio.to_thread
 
 from agentkit.agent.approvals import Approved, decide, denied
 from agentkit.agent.own_tools import AnswerTool
+from agentkit.agent.reply import forced_call
 from agentkit.agent.run import CallAtWork, Run, current_budget, current_call, current_run
 from agentkit.errors import ToolError
 from agentkit.events import (
+    CallRepaired,
     ModelFinished,
     Spent,
     ToolFinished,
@@ -41,6 +44,7 @@ from agentkit.messages import (
 )
 from agentkit.policy import READS, Approval, Budget, Limits
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
+from agentkit.toolset.results import is_small
 
 _log = get_logger()
 
@@ -68,6 +72,60 @@ class ReplyCall:
     waiting: Approval | None = None
     twin_of: ReplyCall | None = None
     result: ToolResult | None = None
+
+
+# --- before they stand in the history -------------------------------------------------------------
+
+
+async def prepare(run: Run, calls: Sequence[ToolCall]) -> list[ReplyCall]:
+    """The calls as they shall stand in the history, each ready to run or answered already."""
+    prepared: list[ReplyCall] = []
+    for position, call in enumerate(calls):
+        name = run.wiring.toolset.resolve_name(call.name)
+        if name is not None and name != call.name:
+            written, call = call.name, replace(call, name=name)
+            run.emit(CallRepaired(call, "name", written, run.step))
+        call = _as_meant(run, call)
+        checked = await _checked(run, call)
+        if isinstance(checked, ToolResult) and checked.kind == "invalid_arguments":
+            call, checked = await _second_try(run, call, checked)
+        prepared.append(ReplyCall(position, call, checked))
+    return prepared
+
+
+async def _checked(run: Run, call: ToolCall) -> ValidatedCall | ToolResult:
+    """The call checked; large arguments in a thread, since the event loop has others to serve."""
+    if is_small(call.arguments):
+        return run.wiring.toolset.validate(call)
+    return await anyio.to_thread.run_sync(run.wiring.toolset.validate, call)
+
+
+def _as_meant(run: Run, call: ToolCall) -> ToolCall:
+    """The call as it is. Of a typed answer it is the call that was certainly meant."""
+    answer = run.wiring.answer
+    return call if answer is None or call.name != answer.tool.name else answer.meant_by(call)
+
+
+async def _second_try(
+    run: Run, call: ToolCall, checked: ToolResult
+) -> tuple[ToolCall, ValidatedCall | ToolResult]:
+    """The call asked for again under the grammar of its one tool, where the server enforces it."""
+    if not run.wiring.model.constrains or run.budget.over() is not None:
+        return call, checked
+    response = await forced_call(run, call.name)
+    again = response.message.tool_calls
+    if response.finish_reason == "length" or not again or again[0].name != call.name:
+        return call, checked
+    repaired = _as_meant(run, replace(again[0], id=call.id))
+    valid = await _checked(run, repaired)
+    if isinstance(valid, ToolResult):
+        return call, checked
+    was = call.malformed or json.dumps(call.arguments, default=str)
+    run.emit(CallRepaired(repaired, "constrained", was, run.step))
+    return repaired, valid
+
+
+# --- decided and run -----------------------------------------------------------------------------
 
 
 async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
@@ -185,7 +243,7 @@ def _finished(
 async def _execute(run: Run, each: ReplyCall, item: ValidatedCall, key: str | None) -> ToolResult:
     answer = run.wiring.answer
     if answer is not None and item.tool is answer.tool:
-        return await _accept(run, answer, item)
+        return await _accept(run, answer, each, item)
     async with AsyncExitStack() as stack:
         if key is not None:
             await stack.enter_async_context(run.locks.setdefault(key, anyio.Lock()))
@@ -193,13 +251,13 @@ async def _execute(run: Run, each: ReplyCall, item: ValidatedCall, key: str | No
             why = "another resumption of this run has used the decision on it already"
             return replace(denied(item.call, why), attempts=0)
         run.emit(ToolStarted(item.call, run.step))
-        return await run.wiring.executor.execute(item, _context(run, item.call, each.position))
+        return await run.wiring.executor.execute(item, _tool_context(run, each, item.call))
 
 
-async def _accept(run: Run, answer: AnswerTool, item: ValidatedCall) -> ToolResult:
+async def _accept(run: Run, answer: AnswerTool, each: ReplyCall, item: ValidatedCall) -> ToolResult:
     """Takes a typed answer; what its function raises sends it back."""
     try:
-        run.output.append(await answer.output(item, run.wiring.context))
+        run.output.append(await answer.output(item, _tool_context(run, each, item.call)))
     except BaseException as error:
         if ends_this_task(error):
             raise
@@ -216,14 +274,14 @@ def _broken(run: Run, call: ToolCall, what: str, error: BaseException) -> ToolRe
     return failed(call, "error", f"{call.name} failed, because {what} raised {words}")
 
 
-def _context(run: Run, call: ToolCall, position: int) -> ToolContext[Any]:
-    context = run.wiring.context
+def _tool_context(run: Run, each: ReplyCall, call: ToolCall) -> ToolContext[Any]:
+    """What the tool may know and do; of a call that a person has changed, as they left it."""
     return ToolContext(
-        deps=context.deps,
-        run_id=context.run_id,
+        deps=run.wiring.deps,
+        run_id=run.id,
         step=run.step,
         call=call,
-        index=position,
+        index=each.position,
         handles=RunHandles(
             report=partial(_report, run, call.id, run.step),
             ask=run.wiring.ask,

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import Field
@@ -28,7 +29,7 @@ from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
 from agentkit.schema.nodes import same
 from agentkit.schema.shape import ANYTHING, Shape
-from agentkit.toolset import RunContext, Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
+from agentkit.toolset import Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
 from agentkit.wording import pluralize
 
 _HARMLESS = ToolOptions(effect="pure", labels=frozenset())
@@ -40,6 +41,7 @@ OutputType: TypeAlias = Any
 is the output. `str` is a plain answer."""
 
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)\n?```", re.DOTALL)
+_CALL = {"name", "arguments"}
 _ANSWER_DESCRIPTION = (
     "Give the final answer. Call this once, when you know it, instead of writing text."
 )
@@ -66,7 +68,7 @@ class AnswerTool:
 
     def in_text(self, text: str, call_id: str) -> ToolCall | None:
         """The call that a reply without one must have meant: a text that is nothing but the answer,
-        or holds it in its one code fence.
+        or a call of this tool as JSON, or holds that in its one code fence.
         """
         fences = _FENCE.findall(text)
         inside = fences[0] if len(fences) == 1 else text
@@ -88,6 +90,8 @@ class AnswerTool:
                 yield {self.parameter: value}
             if isinstance(value, dict):
                 yield value
+                if value.keys() == _CALL and value["name"] in (self.tool.name, self.parameter):
+                    yield from self._readings(value["arguments"])
 
     def _only(self, call_id: str, readings: Iterable[JsonObject]) -> ToolCall | None:
         """The call with the one reading that fits."""
@@ -99,13 +103,13 @@ class AnswerTool:
         alike = all(made.arguments == fitting[0][1].arguments for _, made in fitting)
         return fitting[0][0] if fitting and alike else None
 
-    async def output(self, call: ValidatedCall, context: RunContext[Any]) -> Any:
+    async def output(self, call: ValidatedCall, context: ToolContext[Any]) -> Any:
         """The output that a checked answer amounts to.
 
         Raises:
             Exception: What an output function raises; a `ToolError` is feedback for the model.
         """
-        made = call.bind(ToolContext(context.deps, context.run_id, call=call.call))()
+        made = call.bind(context)()
         return await made if inspect.isawaitable(made) else made
 
 
@@ -200,9 +204,13 @@ def plan_tools(planning: Planning) -> list[Tool[..., Any]]:
     """
     if planning not in (known := get_args(Planning)):
         raise ValueError(f"planning is {planning!r}; it is one of {', '.join(known)}")
-    if planning == "off":
-        return []
-    return [make_tool(_plan, options=_HARMLESS, name=PLAN, description=_PLAN_DESCRIPTION)]
+    return [] if planning == "off" else [plan_tool()]
+
+
+@cache
+def plan_tool() -> Tool[..., Any]:
+    """The tool, the same object each time: a user's tool may have its name."""
+    return make_tool(_plan, options=_HARMLESS, name=PLAN, description=_PLAN_DESCRIPTION)
 
 
 def planned(planning: Planning, settings: ModelSettings) -> ModelSettings:

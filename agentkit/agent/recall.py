@@ -11,7 +11,7 @@ and each says which of these calls reads the rest:
 
 A result, like any message, is named by its place in the history, the instructions not counted. They
 read the history itself, which a resumed run rebuilds from its record, and what a result holds
-beyond it (`agentkit.agent.whole_results`). A page is exact to the character, and as long as the
+beyond it (`agentkit.agent.run.WholeResults`). A page is exact to the character, and as long as the
 window has room for, so that it is never cut itself.
 """
 
@@ -25,7 +25,7 @@ from typing import Any, Final, TypeVar
 
 import anyio.to_thread
 
-from agentkit.agent.own_tools import PLAN
+from agentkit.agent.own_tools import PLAN, plan_tool
 from agentkit.agent.run import Run, current_run
 from agentkit.context.finding import Match, around, best_lines, words_of
 from agentkit.context.previews import READ, RECALL, SEARCH
@@ -100,7 +100,7 @@ def with_recall(toolset: Toolset, *, besides: Sequence[Tool[..., Any]]) -> Tools
         toolset: The run's tools.
         besides: Those of them that are the agent's own.
     """
-    if all(tool in besides or tool.name == PLAN for tool in toolset):
+    if all(tool in besides or tool is plan_tool() for tool in toolset):
         return toolset  # without results nothing grows that could be left out
     free = [tool for tool in recall_tools() if toolset.resolve_name(tool.name) is None]
     return Toolset([*toolset, *free])
@@ -109,6 +109,14 @@ def with_recall(toolset: Toolset, *, besides: Sequence[Tool[..., Any]]) -> Tools
 def recall_names(toolset: Toolset) -> frozenset[str]:
     """Which of the three are offered."""
     return frozenset(tool.name for tool in recall_tools() if toolset.get(tool.name) is tool)
+
+
+def own_names(toolset: Toolset) -> frozenset[str]:
+    """Which of these tools are the agent's own: the three, and the plan. The answer is not: whoever
+    asks for a call may be given that.
+    """
+    plans = toolset.get(PLAN) is plan_tool()
+    return recall_names(toolset) | frozenset({PLAN} if plans else ())
 
 
 def with_own_tools_here(executor: Executor) -> Executor:

@@ -1,7 +1,8 @@
 """One run: how it begins, what it works with, what has come of it so far, and where it is at work.
 
 Only the loop changes a run. Who watches it is told by `Run.emit`; whoever watches cannot end it. A
-journal changes none of that: it wraps the stations that a run works with (`journaled`).
+journal changes none of that: it wraps the stations that a run works with (`journaled`), and takes
+each event before anybody is shown it (`emitter`).
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from tempfile import SpooledTemporaryFile
+from typing import Any, Final, Generic, TypeVar
 
 import anyio
 from anyio.from_thread import start_blocking_portal
 
 from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
 from agentkit.agent.options import Cancellation, Instructions, Observer, RunOptions
-from agentkit.agent.own_tools import PLAN, AnswerTool
-from agentkit.agent.whole_results import WholeResults
+from agentkit.agent.own_tools import PLAN, AnswerTool, with_partial_output
 from agentkit.context import Context, ContextWindow
 from agentkit.errors import JournalError
 from agentkit.events import (
@@ -83,12 +84,12 @@ def new_run_id() -> str:
 
 
 async def opening(
-    instructions: Instructions[Any] | None, context: RunContext[Any], history: Sequence[Message]
+    instructions: Instructions[Any] | None, known: RunContext[Any], history: Sequence[Message]
 ) -> list[Message]:
     """The history with this run's instructions at its head."""
     text = instructions
     if callable(text):
-        made = text(context)
+        made = text(known)
         text = await made if inspect.isawaitable(made) else made
     if text is None:
         return list(history)
@@ -99,16 +100,14 @@ async def opening(
 def window_for(
     context: Context | None,
     tools: Iterable[Tool[..., Any]],
-    recall: frozenset[str],
+    own: frozenset[str],
     whole: WholeResults,
 ) -> ContextWindow:
     """A run's window: it knows which calls may simply be made again, keeps the plan in view, and
     says by which of the agent's own tools what it leaves out is read.
     """
     again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
-    return ContextWindow(
-        context, repeatable=again, kept=frozenset({PLAN}), recall=recall, whole=whole.get
-    )
+    return ContextWindow(context, repeatable=again, kept=own & {PLAN}, recall=own, whole=whole.get)
 
 
 def versions() -> dict[str, str]:
@@ -118,14 +117,30 @@ def versions() -> dict[str, str]:
 
 
 def emitter(
-    run_id: str, observers: Iterable[Observer], listener: Callable[[Event], None] | None
+    run_id: str,
+    observers: Iterable[Observer],
+    listener: Callable[[Event], None] | None,
+    answer: AnswerTool | None,
+    record: JournaledRun | None,
 ) -> Callable[[Event], None]:
-    """Passes each event of a run to all who watch it, and to those who watch the run whose call it
-    serves. Whoever watches cannot end it.
+    """What becomes of each event of a run, in this order.
+
+    1. A journal takes it into its record. One that was shown before a crash is not shown again.
+    2. The observers are told, then whoever streams the run, then those who watch the run whose call
+       this one serves. An observer that fails is left out from there on.
+    3. Behind a piece of a typed answer the same are told what can be read of the answer so far. No
+       journal takes that.
+
+    Args:
+        run_id: The run's name.
+        observers: Those who watch it.
+        listener: Who streams it.
+        answer: The tool by which it answers, where that is typed.
+        record: Its record in a journal.
     """
     watching, call = list(observers), current_call.get()
 
-    def emit(event: Event) -> None:
+    def show(event: Event) -> None:
         for observer in tuple(watching):
             try:
                 observer(run_id, event)
@@ -143,7 +158,8 @@ def emitter(
         if call is not None:
             call.show(run_id, event)
 
-    return emit
+    emit = show if answer is None else with_partial_output(answer, show)
+    return emit if record is None else record.emitter(emit)
 
 
 def default_observers() -> list[Observer]:
@@ -161,6 +177,7 @@ class Wiring:
 
     Attributes:
         side_model: Answers what tools ask; the model itself, without the run's window and record.
+        own: The names of the agent's own tools.
         options: What the run was given.
     """
 
@@ -168,10 +185,10 @@ class Wiring:
     toolset: Toolset
     executor: Executor
     settings: ModelSettings
-    context: RunContext[Any]
+    deps: Any
     authority: Authority
-    emit: Callable[[Event], None]
     side_model: Model
+    own: frozenset[str] = frozenset()
     ask: Callable[[str], Awaitable[str]] | None = None
     answer: AnswerTool | None = None
     options: RunOptions[Any] = field(default_factory=RunOptions)
@@ -179,6 +196,50 @@ class Wiring:
 
 
 # --- what has come of it -------------------------------------------------------------------------
+
+_IN_MEMORY: Final = 64 * 2**20
+"""Bytes of results, in UTF-8, that one run keeps in memory beyond its history."""
+
+
+class WholeResults:
+    """The text of those results of a run of which its history holds less.
+
+    What outgrows memory goes to a private temporary file, which is gone with this object.
+
+    Args:
+        in_memory: Most bytes that are kept in memory.
+    """
+
+    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
+        self._places: dict[int, tuple[int, int]] = {}  # number -> first byte and length
+        self._bytes = SpooledTemporaryFile(in_memory, prefix="agentkit-")  # noqa: SIM115 - `close`
+
+    def keep(self, number: int, content: Content, in_history: Content) -> None:
+        """Keeps the text of a result, if the history holds less of it.
+
+        Args:
+            number: Its place in the history, from 1, the instructions not counted.
+            content: What the tool returned.
+            in_history: What the history holds.
+        """
+        text = text_of(content)
+        if len(text) <= len(text_of(in_history)):
+            return
+        data = text.encode()
+        self._places[number] = self._bytes.seek(0, 2), len(data)
+        self._bytes.write(data)
+
+    def get(self, number: int) -> str | None:
+        """All of a result's text; None where the history holds it."""
+        if number not in self._places:
+            return None
+        start, length = self._places[number]
+        self._bytes.seek(start)
+        return self._bytes.read(length).decode()
+
+    def close(self) -> None:
+        """Throws all of it away."""
+        self._bytes.close()
 
 
 @dataclass(slots=True)
@@ -220,6 +281,8 @@ class Run:
     """One run's state. Only the loop changes it.
 
     Attributes:
+        id: Its name.
+        emit: Tells of an event; see `emitter`.
         step: The current step, from 1.
         taint: What the conversation holds: labels out of `policy.READS`. It only grows.
         sent: The newest request; before the first, the messages that the run began with.
@@ -230,10 +293,12 @@ class Run:
         whole: The results of which the history holds less than all.
     """
 
+    id: str
     wiring: Wiring
     messages: list[Message]
     budget: Budget
     whole: WholeResults
+    emit: Callable[[Event], None]
     step: int = 0
     guard: ProgressGuard = field(default_factory=ProgressGuard)
     locks: dict[str, anyio.Lock] = field(default_factory=dict)
@@ -247,17 +312,10 @@ class Run:
     no_media: str = ""
 
     @property
-    def id(self) -> str:
-        return self.wiring.context.run_id
-
-    @property
     def next_number(self) -> int:
         """What the next message is called: its place, from 1, the instructions not counted."""
         instructed = bool(self.messages) and self.messages[0].role == "system"
         return len(self.messages) + 1 - instructed
-
-    def emit(self, event: Event) -> None:
-        self.wiring.emit(event)
 
     def end_early(self, stop: StopReason, explanation: str) -> RunResult[Any]:
         """The result of a run that is ended in the middle of a step; text that was shown stays in
@@ -381,8 +439,8 @@ async def is_recorded(journal: Journal, run_id: str, content: Content) -> bool:
     return bool(records)
 
 
-def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
-    """The wiring with the record around its model, its executor and its events.
+def journaled(run_id: str, wiring: Wiring, record: JournaledRun) -> Wiring:
+    """The wiring with the record around its model and its executor.
 
     Raises:
         JournalError: The record holds a call that these tools do not take. The loop would answer
@@ -392,7 +450,7 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
         refused = wiring.toolset.validate(call)
         if isinstance(refused, ToolResult):
             raise JournalError(
-                f"the run {wiring.context.run_id} called {call.name}, and the agent's tools do not "
+                f"the run {run_id} called {call.name}, and the agent's tools do not "
                 f"take that call ({text_of(refused.content)}); resume it with the agent that began "
                 "it"
             )
@@ -400,7 +458,6 @@ def journaled(wiring: Wiring, record: JournaledRun) -> Wiring:
         wiring,
         model=JournaledModel(wiring.model, record, wiring.window),
         executor=_ReplayedSpending(JournaledExecutor(wiring.executor, record), record),
-        emit=record.emitter(wiring.emit),
     )
 
 

@@ -95,14 +95,15 @@ def compile_grammar(
             ARGS="--compare VERSION"` measures the two beside each other.
 
     Raises:
-        ValueError: `choice` names a tool that is not among `tools`, or forces a call of none.
+        ValueError: `choice` allows no tool of `tools` and forces a call.
     """
-    named = tuple(tool for tool in tools if choice.name in (None, tool.name))
+    named = tuple(tool for tool in tools if choice.allows(tool.name))
     if choice.mode == "none" or (choice.mode == "auto" and not named):
         return Grammar(_structural(_text()))
     if not named:
+        wanted = choice.name or " or ".join(choice.among)
         raise ValueError(
-            f"the tool choice asks for {choice.name or 'a call'}, but the request's tools are "
+            f"the tool choice asks for {wanted or 'a call'}, but the request's tools are "
             f"{[tool.name for tool in tools]}"
         )
     calls = any_of(in_order((literal(f"{tool.name}{{"), tool.arguments, '"}"')) for tool in named)

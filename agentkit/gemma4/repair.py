@@ -96,7 +96,8 @@ _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _FUSED_PAIR: Final = re.compile(r"(?i:-?[0-9][0-9.]*+|true|false|null|none)[^\W\d][\w.\-]*+\s*+:")
 """A value and the next member's name, as where a comma was lost between them."""
 _BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
-    mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}]|[,:{{\[(=]\s*+{mark}") for mark in _QUOTES
+    mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}+]|[,:{{\[(=+]\s*+{mark}")
+    for mark in _QUOTES
 }
 """A quote beside a mark of syntax, inside a text: that text is two, and what was between them."""
 
@@ -240,7 +241,7 @@ class Readings:
     ) -> Iterator[tuple[int, _Damages]]:
         """Where to go on behind an element; inverted (`~`) where its object or array ends."""
         self._step()  # each end of an inner one has several of its own
-        at = self._skip(at)
+        before, at = self._text[at - 1], self._skip(at)
         character = self._text[at : at + 1]
         brace = self._with(undone, "brace")
         if character == ",":
@@ -254,6 +255,8 @@ class Readings:
         elif not character or (depth and character in "}])"):
             if brace is not None:
                 yield ~at, brace
+        elif closers == "]" and (character in "+-" or {before, character} <= _QUOTES.keys()):
+            return  # `1 -2` and `'a' 'b'` are one number and one text in Python
         elif (comma := self._with(undone, "comma")) is not None:
             yield at, comma
 

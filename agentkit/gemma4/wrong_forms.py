@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from agentkit.gemma4.tokens import (
@@ -155,7 +155,10 @@ def _fenced(text: str, names: _Names) -> int:
         return 0
     close = text.find(f"\n{fence[1]}", fence.end() - 1)
     body = text[fence.end() : close if close >= 0 else len(text)]
-    if not wrong_form(body, names):
+    try:
+        if not wrong_form(body, names):
+            return 0
+    except RecursionError:  # fences within fences without end
         return 0
     return len(text) if close < 0 else close + 1 + len(fence[1])
 
@@ -189,13 +192,13 @@ def _json(text: str, names: _Names) -> int:
         return 0
     try:
         value, end = _DECODER.raw_decode(text)
-    except (ValueError, RecursionError):  # cut, or Python's spelling
+        if isinstance(value, str):  # JSON inside JSON
+            return end if value[:1] in ("{", "[") and _json(value, names) == len(value) else 0
+        calls = value if isinstance(value, list) else [value]
+        return end if calls and all(_is_call(call, names) for call in calls) else 0
+    except (ValueError, RecursionError):  # cut, Python's spelling, or nested without end
         begun = _JSON_BEGUN.match(text)
         return _closing(text, 0) if begun and resolve_name(begun[1], names) else 0
-    if isinstance(value, str):  # JSON inside JSON
-        return end if value[:1] in ("{", "[") and _json(value, names) == len(value) else 0
-    calls = value if isinstance(value, list) else [value]
-    return end if calls and all(_is_call(call, names) for call in calls) else 0
 
 
 def _is_call(value: Any, names: _Names) -> bool:
@@ -301,7 +304,7 @@ _NAME_KEYS: Final = (
 _NAME: Final = r"[\w.\-:/]+"
 _FENCE: Final = re.compile(r"(`{3,}|~{3,})[^\n`]*\n")
 _CALL_WORD: Final = re.compile(r"call\s*:\s*([\w.\-/]+(?::[\w.\-/]+)*)\s*([{(]|:|(?=\n)|\Z)")
-_NAME_BRACE: Final = re.compile(rf"(?:>>>|[@/$#])?\s*({_NAME}?)\s*:?\s*\{{")
+_NAME_BRACE: Final = re.compile(rf"(?:>>>|[@/$#])?\s*({_NAME}?)\s*+:?\s*+\{{")
 _JSON_BEGUN: Final = re.compile(
     rf"[\[{{\s]*[\"'](?:{'|'.join(_NAME_KEYS)})[\"']\s*:\s*[\"']({_NAME})[\"']"
 )
@@ -335,29 +338,45 @@ _LABEL: Final = re.compile(
     re.IGNORECASE,
 )
 _LABELLED_LINE: Final = re.compile(
-    r"\n?[ \t]*"
+    r"\n?[ \t]*+"
     r"(?:[-{}\[\]()]+[ \t]*|[\"']?[\w.\- ]{1,40}[\"']?[ \t]*[:=][^\n]*|\([^\n]*\))(?=\n|\Z)"
     r"|\n[ \t]*(?=\n|\Z)"
 )
 _DECODER: Final = json.JSONDecoder(strict=False)
 _BRACKETS: Final = re.compile(
     rf"{re.escape(QUOTE)}.*?(?:{re.escape(QUOTE)}|\Z)"
-    r"|\"(?:[^\"\\\n]|\\.)*\"|(?<!\w)'(?:[^'\\\n]|\\.)*'|[{}()\[\]]",
+    r"|(?:\"(?:[^\"\\\n]|\\.)*+(?:\"|(?P<open>))|(?<!\w)'(?:[^'\\\n]|\\.)*+(?:'|(?P<open_>)))"
+    r"|[{}()\[\]]",
     re.DOTALL,
 )
+"""Brackets, and the strings that hide them."""
 
 
 def _closing(text: str, at: int) -> int:
     """Where the bracket that opens at `at` is closed, strings aside; the end if it never is."""
     depth = 0
-    for token in _BRACKETS.finditer(text, at):
-        if token[0] in "{[(":
+    for bracket, end in _brackets(text, at):
+        if bracket in "{[(":
             depth += 1
-        elif token[0] in "}])":
+        elif bracket in "}])":
             depth -= 1
             if depth == 0:
-                return token.end()
+                return end
     return len(text)
+
+
+def _brackets(text: str, at: int) -> Iterator[tuple[str, int]]:
+    """Each bracket outside of strings, and where it ends.
+
+    A quote that is not closed on its line opens no string, nor does any further one of that line
+    which it would hide: all of them are looked at once.
+    """
+    for found in _BRACKETS.finditer(text, at):
+        if found.lastgroup:
+            bare = found[0].replace(found[0][0], " ")
+            yield from ((bracket, found.start() + end) for bracket, end in _brackets(bare, 0))
+        elif len(found[0]) == 1:
+            yield found[0], found.end()
 
 
 # --- reasoning in the text -----------------------------------------------------------------------

@@ -111,6 +111,7 @@ class JournaledRun:
         self._journal = journal
         self._lease = lease
         self._calls: dict[str, CallState] = {}
+        # By step and choice, but for `among`, which older records do not hold.
         self._replies: defaultdict[tuple[int, ToolChoice], deque[ModelCalled]] = defaultdict(deque)
         self._decisions: dict[str, Decision] = {}
         # Questions: their names by step and call, themselves by call, and which have been answered.
@@ -137,7 +138,7 @@ class JournaledRun:
             case ModelCalled():
                 if self.tools is None and entry.tools is not None:
                     self.tools = frozenset(tool.name for tool in entry.tools)
-                self._replies[entry.step, entry.tool_choice].append(entry)
+                self._replies[entry.step, replace(entry.tool_choice, among=())].append(entry)
                 self._shown[_identity(entry)] += 1
             case Decided():
                 name = self._names.get(entry.approval, entry.approval)
@@ -226,7 +227,7 @@ class JournaledRun:
 
     def recorded_reply(self, choice: ToolChoice) -> ModelCalled | None:
         """The next call that this step made under this choice, if it is recorded."""
-        replies = self._replies[self._step, choice]
+        replies = self._replies[self._step, replace(choice, among=())]
         return replies.popleft() if replies else None
 
     async def keep(self) -> None:

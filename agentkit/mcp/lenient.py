@@ -178,7 +178,7 @@ TOO_DEEP: Final = "[left out: nested too deeply]"
 """The text in the place of a value that is nested more deeply than Python reads."""
 
 _DEEPEST: Final = 500  # levels; Python's reader of JSON ends at some 900, its caller's included
-_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def _loaded(text: str) -> Any:

@@ -1,17 +1,18 @@
 """Calls on a server: how it is held to them, and which of a reply's are believed.
 
 **The ladder of control.** A server stands on one of four rungs. `find_control` finds out on which,
-and `held_on` writes a request as it has to be sent there. Only replies tell: servers ignore fields
-that they do not know, gateways drop them or pass them on, and a version says nothing of the proxy
-before it. So each rung forces something that no model says of itself: an argument that only the
-grammar names, a tool other than the one that the user asks for, an answer in JSON to a question for
-text.
+`asked_on` writes a request as it has to be sent there, and `held_on` the fields that hold its
+reply. Only replies tell: servers ignore fields that they do not know, gateways drop them or pass
+them on, and a version says nothing of the proxy before it. So each rung forces something that no
+model says of itself: an argument that only the grammar names, a tool other than the one that the
+user asks for, an answer in JSON to a question for text.
 
 1. `grammar`: vLLM's `structured_outputs` with Gemma's own syntax (see `agentkit.gemma4.grammar`).
    Every call is held to its tool's schema while it is written, also one that the model was free to
    make.
 2. `tool_choice`: OpenAI's field, with `strict` tools. A forced call is a call; a free one is held
-   to its schema if the server does that much.
+   to its schema if the server does that much. The field names one tool or none, so a call that is
+   forced among some is asked for with these alone on offer.
 3. `json_schema`: OpenAI's `response_format`. A forced call comes as JSON, without the tools of the
    server: those are told in words, since a server refuses both at once, or lets the schema win
    silently (vllm#16313). Free calls are free.
@@ -229,50 +230,59 @@ _AWAY: Final = frozenset(
 # --- a request on its rung -----------------------------------------------------------------------
 
 
-def held_on(
-    control: Control | None, request: ModelRequest, dialect: Dialect
-) -> tuple[ModelRequest, JsonObject]:
-    """A request as it is sent on a rung, and the fields that hold its reply.
+def asked_on(control: Control | None, request: ModelRequest) -> ModelRequest:
+    """A request as it is sent on a rung: with other tools, or with words for the call it forces.
 
     Args:
         control: The rung; None where calls are not to be held.
         request: The request.
-        dialect: The dialect of its tools.
     """
-    if control == "grammar":
-        grammar = dialect.grammar(request.tool_choice)
-        return request, {} if grammar is None else {"structured_outputs": grammar}
-    if control is None or request.tool_choice.mode != "required":
-        return request, {}
-    if control == "tool_choice":
-        return request, forced(request.tool_choice)
+    choice = request.tool_choice
+    if control in (None, "grammar") or choice.mode != "required":
+        return request
     offered = _offered(request)
+    if control == "tool_choice":
+        return replace(request, tools=offered) if choice.among else request
     if control == "json_schema":
         declared = json.dumps([tool.declaration for tool in offered], ensure_ascii=False)
-        forms = [
-            {
-                "type": "object",
-                "properties": {
-                    "name": {"type": "string", "enum": [tool.name]},
-                    "arguments": tool.parameters,
-                },
-                "required": ["name", "arguments"],
-                "additionalProperties": False,
-            }
-            for tool in offered
-        ]
-        schema = forms[0] if len(forms) == 1 else {"anyOf": forms}
-        held = {"name": "tool_call", "schema": schema, "strict": True}
         asked = noted(request.messages, f"{_FORM}{declared})")
-        return replace(request, messages=asked, tools=()), {
-            "response_format": {"type": "json_schema", "json_schema": held}
-        }
+        return replace(request, messages=asked, tools=())
     names = " or ".join(tool.name for tool in offered)
-    asked = noted(
-        request.messages,
-        f"(Call the tool {names} now, in your own tool call format, and write nothing else.)",
-    )
-    return replace(request, messages=asked), {}
+    words = f"(Call the tool {names} now, in your own tool call format, and write nothing else.)"
+    return replace(request, messages=noted(request.messages, words))
+
+
+def held_on(control: Control | None, request: ModelRequest, dialect: Dialect) -> JsonObject:
+    """The fields that hold the reply to a request on a rung.
+
+    Args:
+        control: The rung; None where calls are not to be held.
+        request: The request, as it was before `asked_on`.
+        dialect: The dialect of the tools that are sent.
+    """
+    choice = request.tool_choice
+    if control == "grammar":
+        grammar = dialect.grammar(choice)
+        return {} if grammar is None else {"structured_outputs": grammar}
+    if control in (None, "free") or choice.mode != "required":
+        return {}
+    if control == "tool_choice":
+        return forced(choice)
+    forms = [
+        {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "enum": [tool.name]},
+                "arguments": tool.parameters,
+            },
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for tool in _offered(request)
+    ]
+    schema = forms[0] if len(forms) == 1 else {"anyOf": forms}
+    held = {"name": "tool_call", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": held}}
 
 
 _FORM: Final = (
@@ -305,8 +315,7 @@ def read_json_call(
 
 
 def _offered(request: ModelRequest) -> Sequence[ToolDefinition]:
-    named = request.tool_choice.name
-    return [tool for tool in request.tools if named in (None, tool.name)]
+    return tuple(tool for tool in request.tools if request.tool_choice.allows(tool.name))
 
 
 # --- what is believed of a reply -----------------------------------------------------------------

@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from http import HTTPStatus
 from itertools import pairwise
+from operator import is_
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -452,18 +453,22 @@ _KEPT = 16  # sets of tools whose declarations and encoded messages are kept
 
 
 class _Same:
-    """A set of tools as a key, equal only to the same object. `Toolset.definitions` is one tuple
-    for all steps, and comparing schemas at every step would cost what keeping them saves.
+    """A set of tools as a key, equal only to one of the same objects. A tool has one definition for
+    all its runs, and comparing schemas at every step would cost what keeping them saves.
     """
 
     def __init__(self, tools: Sequence[ToolDefinition]) -> None:
-        self.tools = tools
+        self.tools = tuple(tools)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.tools is self.tools
+        return (
+            isinstance(other, _Same)
+            and len(self.tools) == len(other.tools)
+            and all(map(is_, self.tools, other.tools))
+        )
 
     def __hash__(self) -> int:
-        return id(self.tools)
+        return hash(tuple(map(id, self.tools)))
 
 
 class Language:

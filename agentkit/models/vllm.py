@@ -46,7 +46,14 @@ from agentkit.messages import (
 )
 from agentkit.mistakes import check_kinds, explains
 from agentkit.models.base import CountsPrompts, Model, tell_sent
-from agentkit.models.calls import Evidence, believed, held_on, may_hold_calls, read_json_call
+from agentkit.models.calls import (
+    Evidence,
+    asked_on,
+    believed,
+    held_on,
+    may_hold_calls,
+    read_json_call,
+)
 from agentkit.models.server import Languages, PromptCounter, Server
 from agentkit.models.tokens import profile_of
 from agentkit.models.transport import Connection, Timeouts, Transport
@@ -226,12 +233,11 @@ class VLLMModel:
         if profile is not GENERIC and (refusal := profile.refused(request.messages)):
             raise ServerNotReadyError(f"{served.name} {refusal}")
         request = replace(request, settings=self._complete(request, served))
-        # The request, in the language of this server's model.
-        language = await self._languages.of(request.tools)
+        # The request as this server holds calls, in the language of the tools that it is sent.
         control = await self._control(request)
-        sent, held = held_on(control, request, language.dialect)
-        if sent.tools is not request.tools:
-            language = await self._languages.of(sent.tools)
+        sent = asked_on(control, request)
+        language = await self._languages.of(sent.tools)
+        held = held_on(control, request, language.dialect)
         messages = language.encoder.encode(sent.messages)
         body = encode_request(
             sent,

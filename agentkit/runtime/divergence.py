@@ -12,7 +12,7 @@ import json
 import math
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from agentkit.context import Context
@@ -175,10 +175,13 @@ def request_difference(
         replayed: From the agent now.
         known: How many leading messages need not be compared again.
     """
+    choice = replayed.tool_choice
+    if not recorded.tool_choice.among:  # an older record does not hold it
+        choice = replace(choice, among=())
     return (
         _tools(step, recorded.tools, replayed.tools)
         or _field(step, "settings", recorded.settings, replayed.settings)
-        or _field(step, "tool choice", recorded.tool_choice, replayed.tool_choice)
+        or _field(step, "tool choice", recorded.tool_choice, choice)
         or _messages(step, recorded.messages, replayed.messages, known)
     )
 

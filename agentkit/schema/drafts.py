@@ -112,7 +112,7 @@ class Modern:
 def modern(schema: object) -> Modern:
     """Reads the schema of an arguments object by its draft.
 
-    References that leave the document are refused: resolving them would make us fetch what a
+    A reference that leaves the document takes any value: following it would make us fetch what a
     stranger names.
 
     Args:
@@ -187,7 +187,8 @@ class _Reader:
             if not isinstance(found, dict):
                 del holder["$ref"]
                 if found is None:
-                    self.unchecked.append(f"the reference {short(target)}, which leads nowhere")
+                    where = "nowhere" if target.startswith("#") else "out of the schema"
+                    self.unchecked.append(f"the reference {short(target)}, which leads {where}")
                     self.unknown[id(holder)] = holder
                 elif found is False:  # `true` and `false` have no place that could be named
                     holder.setdefault("allOf", []).append(False)
@@ -202,10 +203,9 @@ class _Reader:
         return made
 
     def _resolved(self, target: str) -> JsonObject | bool | None:
-        """The schema that a reference leads to; None if there is none.
+        """The schema in this document that a reference leads to; None if there is none.
 
-        Raises:
-            UnusableSchemaError: It leaves the document.
+        Nothing is fetched: a stranger names what a reference leads to.
         """
         if not self._resolvers:
             specs = [specification_with(self._uri, default=DRAFT202012), DRAFT4]
@@ -221,8 +221,6 @@ class _Reader:
                 continue
             if isinstance(found, dict | bool):
                 return found
-        if not target.startswith("#"):
-            raise UnusableSchemaError(f"its schema refers to {short(target)}, outside of itself")
         return None
 
     # --- one schema ------------------------------------------------------------------------------

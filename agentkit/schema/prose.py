@@ -134,7 +134,7 @@ class SchemaProse:
 
     def _conditions(self, node: Node) -> Iterator[Phrase]:
         for fact in node.all("not"):
-            if isinstance(fact.value, Node):
+            if isinstance(fact.value, Node) and not fact.value.all("$ref"):  # what leads nowhere
                 inner = self._clause(fact.value)
                 yield Phrase(f"never {inner.text}", (fact, *inner.facts))
         for fact in node.all("if"):

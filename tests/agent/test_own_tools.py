@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -23,6 +24,13 @@ from agentkit.agent.own_tools import Planning, answer_tool, with_partial_output
 from agentkit.context.previews import RECALL_TOOLS
 from agentkit.messages import ToolMessage
 from agentkit.testing import ScriptedModel, call, say
+
+ATTIC = {"title": "Attic", "findings": ["dust"]}
+
+
+def spelled(name: str, arguments: object) -> str:
+    """A call as JSON in a text."""
+    return json.dumps({"name": name, "arguments": arguments})
 
 
 class Report(BaseModel):
@@ -98,6 +106,9 @@ def test_pieces_that_are_no_json_give_nothing() -> None:
         say('{"title": "Attic", "findings": ["dust"]}'),
         say('```json\n{"title": "Attic", "findings": ["dust"]}\n```'),
         say('Here it is:\n\n```\n{"answer": {"title": "Attic", "findings": ["dust"]}}\n```\nDone.'),
+        say(spelled("final_answer", {"answer": ATTIC})),
+        say(spelled("answer", ATTIC)),
+        say(f"```json\n{spelled('final_answer', json.dumps(ATTIC))}\n```"),
         call("final_answer", title="Attic", findings=["dust"]),
         call("final_answer", answer='{"title": "Attic", "findings": ["dust"]}'),
         call("final_answer", answer='```json\n{"title": "Attic", "findings": ["dust"]}\n```'),
@@ -141,6 +152,19 @@ def test_a_text_that_is_something_else_is_asked_for_again(output_type: Any, text
     result = Agent(model, output_type=output_type, observers=()).run_sync("?")
     assert result.stop_reason == "invalid_output"
     assert len(model.requests) == 2
+
+
+class Deed(BaseModel):
+    name: str
+    arguments: dict[str, Any]
+
+
+@pytest.mark.parametrize("name", ["look", "final_answer"])
+def test_a_text_that_is_a_call_or_an_answer_is_neither(name: str) -> None:
+    text = spelled(name, {"answer": {"name": "a", "arguments": {}}})
+    model = ScriptedModel([say(text), say(text)])
+    result = Agent(model, tools=[look], output_type=Deed, observers=()).run_sync("?")
+    assert (result.stop_reason, len(model.requests)) == ("malformed_call", 2)
 
 
 STEPS = ["Look in the attic", "Look in the cellar"]
@@ -208,6 +232,38 @@ def test_always_makes_the_first_reply_a_plan_and_leaves_the_others_free() -> Non
     choices = [request.tool_choice for request in model.requests]
     assert choices == [ToolChoice("required", "plan", 1), *[ToolChoice()] * 5]
     assert model.requests[0].settings.temperature == 0.5
+
+
+@pytest.mark.parametrize(
+    ("choice", "asked_for"),
+    [
+        (ToolChoice("required"), ToolChoice("required", among=("look",))),
+        (ToolChoice("required", "plan"), ToolChoice("required", "plan")),
+        (ToolChoice("required", among=("plan",)), ToolChoice("required", among=("plan",))),
+        (ToolChoice("auto"), ToolChoice("auto")),
+    ],
+)
+def test_a_forced_call_without_a_name_is_held_to_the_users_tools(
+    choice: ToolChoice, asked_for: ToolChoice
+) -> None:
+    model = working()
+    settings = ModelSettings(tool_choice=choice)
+    agent = Agent(model, tools=[look], planning="auto", settings=settings, observers=())
+    agent.run_sync("What is there?")
+    assert model.requests[0].tool_choice == asked_for
+
+
+def test_a_users_own_tool_may_be_called_plan_and_is_none_of_the_agents() -> None:
+    @tool
+    def plan() -> str:
+        """A floor plan."""
+        return "two rooms"
+
+    model = ScriptedModel([call("plan"), say("Two.")])
+    settings = ModelSettings(tool_choice=ToolChoice("required"))
+    Agent(model, tools=[plan], settings=settings, observers=()).run_sync("How many rooms?")
+    assert {definition.name for definition in model.requests[0].tools} == {"plan", *RECALL_TOOLS}
+    assert model.requests[0].tool_choice == ToolChoice("required", among=("plan",))
 
 
 def test_more_steps_done_than_there_are_is_told_to_the_model() -> None:

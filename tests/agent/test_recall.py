@@ -12,7 +12,7 @@ import pytest
 
 from agentkit import Agent, Context, Limits, tool
 from agentkit.agent.recall import recall_tools
-from agentkit.agent.whole_results import WholeResults
+from agentkit.agent.run import WholeResults
 from agentkit.events import RunResult, ToolFinished, ToolStarted
 from agentkit.executors import LocalExecutor, ProcessExecutor
 from agentkit.journal import SQLiteJournal

@@ -431,6 +431,13 @@ def test_a_named_tool_is_the_only_one_in_the_grammar() -> None:
     assert not Ebnf(found.ebnf).accepts("f{}")
 
 
+def test_a_call_among_some_tools_is_of_none_but_these() -> None:
+    found = compile_grammar(TWO, ToolChoice("required", among=("g", "h")))
+    assert [one.name for one in found.tools] == ["g"]
+    with pytest.raises(ValueError, match=r"asks for h or i, but the request's tools are"):
+        compile_grammar(TWO, ToolChoice("required", among=("h", "i")))
+
+
 def test_none_forbids_the_start_of_a_call() -> None:
     assert form(compile_grammar(TWO, ToolChoice("none"))) == {
         "type": "any_text",

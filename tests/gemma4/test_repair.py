@@ -170,6 +170,11 @@ def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
         "to:“annQ}",
         "maybe:undefined}",  # a constant of yet another language
         "tags:['it''s']}",  # a quote that is doubled, or two texts without their comma
+        "tags:['a' 'b']}",  # Python makes one text of these
+        "tags:['a'\n\"b\"]}",
+        "to:'a' + 'b'}",
+        "sizes:[1-2]}",  # and one number of these
+        "sizes:[1 -2]}",
         "level:'middle'}",
         "other:1}",
         "to:QannQ,to:QbobQ}",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from agentkit.gemma4.wrong_forms import is_blank, resolve_name, split_reasoning, wrong_form
@@ -94,6 +96,40 @@ def test_with_words_before_it_the_same_text_is_an_answer(text: str) -> None:
 )
 def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
     assert wrong_form(text, NAMES) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "find" + " " * 50_000 + "x",
+        "tool: find\n" + " " * 50_000 + "x",
+        "tool: find\n" + "- " * 50_000 + "x",
+        "find(" + '"\\' * 50_000,
+        "find(" + "'\\" * 50_000,
+        "find(" + "\"('\\" * 50_000,
+        '{"tool_calls":[' * 450 + "1" + "]}" * 450,
+        "\n".join("`" * fence for fence in range(600, 2, -1)),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_text_without_end_takes_time_in_line_with_it(text: str) -> None:
+    started = time.process_time()
+    wrong_form(text, NAMES)
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ('find(query=5")', True),
+        ('find(query="a)", b=1)', True),
+        ('find(query="a) is how it is called', False),
+        ('find(query=5") is how it is called', False),
+        ('find(query=5\') is how ("x)") it is called', False),
+    ],
+)
+def test_a_quote_that_is_not_closed_hides_no_bracket(text: str, whole: bool) -> None:
+    assert (wrong_form(text, NAMES) is not None) is whole
 
 
 def test_without_tools_no_text_is_a_call() -> None:

@@ -15,7 +15,6 @@ from pydantic import BaseModel, Field
 from agentkit import (
     Agent,
     Cancellation,
-    Context,
     ModelSettings,
     RunResult,
     ServerNotReadyError,
@@ -67,7 +66,7 @@ def test_a_typed_answer_comes_with_tools_present_and_after_their_use(*, stream: 
 def test_a_required_call_is_made_and_then_the_run_is_free_to_answer() -> None:
     for stream in (True, False):
         steered = Steered(vllm(stream=stream), ModelSettings(), answering())
-        agent = Agent(steered, tools=[weigh], context=Context(recall=False))
+        agent = Agent(steered, tools=[weigh])
         for choice in (ToolChoice("required", max_calls=1), ToolChoice("required", "weigh", 1)):
             settings = WARM.over(ModelSettings(tool_choice=choice))
             result = agent.run_sync("Say hello.", settings=settings)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+from typing import Any
+
 import anyio
 import pytest
 
@@ -60,6 +64,28 @@ async def test_a_forced_call_is_made_on_every_rung_that_can_force(
     [call] = result.messages[1].tool_calls  # type: ignore[union-attr]  # the first reply
     assert (call.name, call.arguments) == ("look", {"name": "hall"})
     assert result.messages[2].content == "hall"
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+async def test_a_call_forced_among_some_tools_can_only_be_of_one_of_them(rung: Control) -> None:
+    server = LadderServer(rung, arguments={"name": "hall"}, obeys_words=rung == "free")
+    agent = Agent(server.model(), tools=[look, wait], planning="auto", observers=())
+    await agent.run("Chat.", settings=FORCED, limits=Limits(steps=1))
+    body: Any = asked(server)[0]
+    among = {"look", "wait"}  # and not the plan, nor what reads earlier results
+    offered = {tool["function"]["name"] for tool in body.get("tools", ())}
+    match rung:
+        case "grammar":
+            tag = json.loads(body["structured_outputs"]["structural_tag"])
+            grammar = tag["format"]["content"]["content"]["grammar"]
+            assert set(re.findall(r"\b(\w+)\{", grammar)) == among < offered
+        case "tool_choice":
+            assert (body["tool_choice"], offered) == ("required", among)
+        case "json_schema":
+            forms = body["response_format"]["json_schema"]["schema"]["anyOf"]
+            assert {form["properties"]["name"]["enum"][0] for form in forms} == among
+        case "free":
+            assert "Call the tool look or wait now" in json.dumps(body["messages"])
 
 
 @pytest.mark.parametrize("rung", RUNGS)

@@ -58,6 +58,17 @@ async def test_with_the_servers_own_folder_at_hand_a_step_is_one_request() -> No
     assert call.arguments == {"name": "a → ü"}, "read from the reply's own tokens"
 
 
+async def test_tools_are_lowered_once_for_all_runs_and_agents_that_have_the_same_ones() -> None:
+    model = TemplateServer(TINY, root=str(BUNDLED), replies=[]).model()
+    forms = [
+        await model.prompt_form(ModelRequest([UserMessage("Look.")], [look.definition]))
+        for _ in range(2)
+    ]
+    assert forms[0] is not None
+    assert forms[1] is not None
+    assert forms[0].declarations is forms[1].declarations
+
+
 async def test_a_tokenizer_at_hand_that_is_not_the_servers_is_not_used(tmp_path: Path) -> None:
     other = json.loads((BUNDLED / "tokenizer.json").read_text(encoding="utf-8"))
     other["model"]["merges"] = other["model"]["merges"][:100]

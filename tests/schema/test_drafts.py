@@ -196,13 +196,34 @@ def test_a_definition_that_holds_itself_further_down_is_checked_all_the_way() ->
         ({"type": "object", "properties": []}, "not valid JSON Schema"),
         ({"properties": {"a": "string"}}, "not valid JSON Schema"),
         ({"properties": {"a": {"$ref": 1}}}, "not valid JSON Schema"),
-        ({"properties": {"a": {"$ref": "other.json"}}}, "outside of itself"),
         (None, "does not describe an object"),
     ],
 )
 def test_what_is_no_schema_of_an_object_says_why(schema: object, why: str) -> None:
     with pytest.raises(UnusableSchemaError, match=why):
         modern(schema)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["https://evil.example/s.json", "file:///etc/passwd", "other.json#/x", "http://[b/"],
+)
+def test_a_reference_out_of_the_schema_is_told_and_takes_any_value(reference: str) -> None:
+    schema = {
+        "properties": {
+            "a": {"$ref": reference},
+            "b": {"not": {"$ref": reference}},
+            "n": {"type": "integer"},
+        }
+    }
+    arguments = ForeignArguments(schema)
+    assert arguments.unchecked == 2 * (
+        f'the reference "{reference}", which leads out of the schema',
+    )
+    assert arguments.check({"a": [1], "b": 2, "n": 3}) == {"a": [1], "b": 2, "n": 3}
+    assert isinstance(arguments.check({"a": 1, "n": "x"}), list)
+    shown = lower(ToolDefinition("t", "", schema)).declaration.parameters["properties"]
+    assert "never" not in shown["b"]["description"].lower()
 
 
 def test_schemas_without_end_are_refused_at_once() -> None:

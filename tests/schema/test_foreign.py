@@ -94,8 +94,6 @@ def test_an_open_schema_takes_other_keys() -> None:
         ([], "does not describe an object"),
         ({"type": "array"}, "does not describe an object"),
         ({"type": "object", "properties": {"a": {"type": 5}}}, "not valid JSON Schema"),
-        ({"properties": {"a": {"$ref": "https://evil.example/s.json"}}}, "outside of itself"),
-        ({"properties": {"a": {"$ref": "file:///etc/passwd"}}}, "outside of itself"),
     ],
 )
 def test_a_schema_that_cannot_be_used_says_why(schema: object, why: str | None) -> None:

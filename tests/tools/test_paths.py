@@ -103,6 +103,47 @@ def test_what_is_no_path_is_said_to_be_none(root: Root, path: str) -> None:
             attempt(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("~", "outside the project"),
+        ("~/notes.txt", "outside the project"),
+        ("$HOME/notes.txt", "is no path here"),
+        ("${TMPDIR}/notes.txt", "is no path here"),
+        ("%APPDATA%\\notes.txt", "is no path here"),
+        ("C:\\notes.txt", "is no path here"),
+        ("file:///etc/passwd", "is no path here"),
+        ("src\\new.py", 'write "src/new.py"'),
+        ("..\\new.py", 'write "../new.py"'),
+    ],
+)
+def test_what_only_a_shell_or_another_system_takes_for_a_path_makes_no_file(
+    root: Root, path: str, meant: str
+) -> None:
+    before = sorted(root.path.rglob("*"))
+    with pytest.raises(ToolError, match=re.escape(meant)):
+        write(root, path)
+    assert sorted(root.path.rglob("*")) == before
+
+
+def test_a_home_in_which_the_project_lies_and_quotes_around_a_path_are_understood(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(root.path.parent))
+    for path in ("~/shop/src/shop.py", '"src/shop.py"', "`src/shop.py`", "' src/shop.py '"):
+        assert root.relative(path) == "src/shop.py"
+    assert root.relative("''") == "."
+
+
+@pytest.mark.parametrize(
+    "name", ["~", "$HOME", "%x%", "C:", "~x", "a~", "$postId", "dev\\x2d", "notes:", "'a'"]
+)
+def test_a_name_that_is_there_is_that_name_whatever_it_looks_like(root: Root, name: str) -> None:
+    (root.path / name).mkdir()
+    (root.path / name / "a").touch()
+    assert root.relative(f"{name}/a") == f"{name}/a"
+
+
 def test_links_that_lead_in_circles_end(root: Root) -> None:
     with pytest.raises(ToolError, match="circles"):
         read(root, "loop")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import re
 import stat
 import unicodedata
 from collections.abc import Callable, Container, Generator
@@ -98,12 +99,41 @@ class Root:
         text = path.strip() or "."
         if "\0" in text or not _is_name(text):
             raise ToolError(f"{_short(path)} is not a path.")
+        text = self._as_meant(text)
         if posixpath.isabs(text):
             text = self._within(posixpath.normpath(text))
         text = posixpath.normpath(text)
         if text == ".." or text.startswith("../"):
             raise self._outside(path)
         return self._as_spelled(text)
+
+    def _as_meant(self, path: str) -> str:
+        """The path without quotes around it, and with `~` as a shell reads it, where the project
+        has nothing of such a name.
+
+        Raises:
+            ToolError: Only a shell or another system would make a path of it.
+        """
+        while path[0] in "\"'`" and path[-1] == path[0] and not self._has(path):
+            path = path[1:-1].strip() or "."
+        slashed = path.replace("\\", "/")
+        if slashed != path and not self._has(path) and self._has(posixpath.dirname(slashed)):
+            raise ToolError(f"{_short(path)} is no path here: write {_short(slashed)}.")
+        first = path.split("/", 1)[0]
+        if not _OF_A_SHELL.match(path) or self._has(first):
+            return path
+        if first == "~" and posixpath.isabs(expanded := posixpath.expanduser(path)):
+            return expanded
+        told = "write it as it is named in the project, such as docs/notes.md"
+        raise ToolError(f"{_short(path)} is no path here: {told}.")
+
+    def _has(self, name: str) -> bool:
+        """Whether something of that name is there."""
+        try:
+            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
 
     def _within(self, path: str) -> str:
         """An absolute path, from the root on, whatever links led to the root."""
@@ -369,6 +399,8 @@ class Root:
         return ToolError(f"{_short(path)}: {os.strerror(error.errno or errno.EIO)}.")
 
 
+_OF_A_SHELL = re.compile(r"~(?:/|\Z)|\$(?:[A-Z_]+|\{\w+\})(?:/|\Z)|%\w+%|[A-Za-z]:[\\/]|\w+://")
+"""A home, a variable, a drive or a scheme, at the beginning of a path."""
 _LONGEST_PATH = 4096  # PATH_MAX
 _LINKED = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
 """What O_NOFOLLOW and RESOLVE_NO_SYMLINKS say of a link: ELOOP, ENOTDIR where a directory was

@@ -31,7 +31,6 @@ from agentkit.messages import (
     ModelRequest,
     ModelResponse,
     ModelSettings,
-    ToolChoice,
     ToolDefinition,
     Usage,
     next_call_number,
@@ -105,7 +104,7 @@ class EmbeddedModel:
         if refusal := PROFILES["tiny"].refused(request.messages):
             raise ServerNotReadyError(f"{_NAME} {refusal}")
         request = replace(request, settings=request.settings.over(self._settings))
-        dialect = Dialect(request.tools, self._escape)
+        dialect = self._dialect(request.tools)
         prompt = self._prompt_ids(request, dialect)
         parser = dialect.parser(in_reasoning=in_reasoning(prompt))
         pieces = Pieces(self._table, request.settings.stop or ())
@@ -129,9 +128,7 @@ class EmbeddedModel:
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm:
         """What this model makes of such a request; counted here, to the token."""
-        if self._said is None or self._said[0] is not request.tools:
-            self._said = (request.tools, Dialect(request.tools, self._escape))
-        dialect = self._said[1]
+        dialect = self._dialect(request.tools)
         thinking = bool(request.settings.over(self._settings).thinking)
         return PromptForm(
             declarations=dialect.declarations,
@@ -153,6 +150,13 @@ class EmbeddedModel:
         """Forgets the prefixes it kept."""
         with self._lock:
             self._prefixes.clear()
+
+    def _dialect(self, tools: Sequence[ToolDefinition]) -> Dialect:
+        """The dialect of a set of tools; of the newest one, the same each time."""
+        said = self._said
+        if said is None or said[0] is not tools:
+            self._said = said = (tools, Dialect(tools, self._escape))
+        return said[1]
 
     def _prompt_ids(self, request: ModelRequest, dialect: Dialect) -> list[int]:
         messages = [dialect.outgoing(message) for message in request.messages]
@@ -210,7 +214,10 @@ class EmbeddedModel:
 
 
 class _Chooser:
-    """Picks each token of one reply: drawn, forced at the start of a call, or forbidden."""
+    """Picks each token of one reply: drawn, forced at the start of a call, or forbidden.
+
+    A call that is forced begins with a name that may be called, of several the likeliest.
+    """
 
     def __init__(self, decoder: Decoder, request: ModelRequest) -> None:
         settings, choice = request.settings, request.tool_choice
@@ -220,14 +227,23 @@ class _Chooser:
             _given(settings.top_p, decoder.top_p),
         )
         self._sampler = Sampler(sampling, settings.seed)
-        self._forced = deque(decoder.encode(_opening(choice)))
+        names = [tool.name for tool in request.tools if choice.allows(tool.name)]
+        opened = f"{CALL_OPEN}call:"
+        begins = [f"{opened}{name}{{" for name in names] or [opened]
+        self._forced = (
+            [decoder.encode(text) for text in begins] if choice.mode == "required" else []
+        )
+        self._written = 0  # tokens of the opening
         self._waits = bool(settings.thinking)  # a forced call stands behind the reasoning
         self._calls_left = 0 if choice.mode == "none" else choice.max_calls
 
     def next(self, logits: Logits) -> int:
         """The next token."""
         if self._forced and not self._waits:
-            return self._count(self._forced.popleft())
+            at, self._written = self._written, self._written + 1
+            token = max({opening[at] for opening in self._forced}, key=lambda each: logits[each])
+            self._forced = [each for each in self._forced if each[at] == token and each[at + 1 :]]
+            return self._count(token)
         forbidden = IDS[CALL_OPEN] if self._calls_left == 0 else None
         return self._count(self._sampler.next(logits, forbidden))
 
@@ -241,13 +257,6 @@ class _Chooser:
 
 def _given(asked: _Number | None, default: _Number) -> _Number:
     return default if asked is None else asked
-
-
-def _opening(choice: ToolChoice) -> str:
-    """How a required call begins."""
-    if choice.mode != "required":
-        return ""
-    return f"{CALL_OPEN}call:" + (f"{choice.name}{{" if choice.name else "")
 
 
 if TYPE_CHECKING:

@@ -210,7 +210,7 @@ _ADDRESS: Final = "[address]"
 _SHORTEST_KEY: Final = 4
 """Characters: a shorter key is found in words that are none, and keeps nobody out."""
 
-_URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"`<>)\]},;]+", re.IGNORECASE)
+_URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]{0,30}://[^\s'\"`<>)\]},;]+", re.IGNORECASE)
 _IPV4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.]*\d)")
 
 

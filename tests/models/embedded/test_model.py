@@ -197,6 +197,15 @@ async def test_a_required_call_begins_as_one() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_required_call_is_of_a_tool_that_it_may_be_of() -> None:
+    hello: list[Message] = [SYSTEM, UserMessage("Hello")]
+    for among in ((), ("list_files",), ("search", "read_file")):
+        forced = await response(hello, choice=ToolChoice("required", among=among))
+        known = among or tuple(tool.name for tool in tools())
+        assert forced.message.tool_calls[0].name in known
+
+
+@pytest.mark.anyio
 async def test_at_most_so_many_calls_are_made() -> None:
     both: list[Message] = [SYSTEM, UserMessage("Where are parse_header and read_body defined?")]
     assert len((await response(both)).message.tool_calls) == 2
