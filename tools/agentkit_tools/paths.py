@@ -130,7 +130,7 @@ class Root:
     def _has(self, name: str) -> bool:
         """Whether something of that name is there."""
         try:
-            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except OSError:
             return False
         return True
