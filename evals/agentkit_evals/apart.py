@@ -12,7 +12,7 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import signal
-from contextlib import closing
+from contextlib import aclosing, closing
 from functools import cache, partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -126,15 +126,14 @@ def _main(
 async def _play(
     manifest: RunManifest, target: str, trial: Trial, worker: str, record: Path | None
 ) -> TrialResult:
-    suite = load_suite(target)
-    try:
-        async with manifest.subject.opened() as make_agent:
-            if manifest.limits.memory is not None:
-                _bound(manifest.limits.memory)
-            limits = manifest.limits
-            return await run_trial(suite, trial, make_agent, worker, limits=limits, record=record)
-    finally:
-        await suite.aclose()
+    limits = manifest.limits
+    async with (
+        aclosing(load_suite(target)) as suite,
+        manifest.subject.opened() as make_agent,
+    ):
+        if limits.memory is not None:
+            _bound(limits.memory)
+        return await run_trial(suite, trial, make_agent, worker, limits=limits, record=record)
 
 
 def _bound(memory: int) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -57,11 +57,8 @@ async def run_on_ray(
     store = Store(store.folder.absolute())
     store.begin(manifest)
     with store.locked():
-        suite = load_suite(manifest.suite)
-        try:
+        async with aclosing(load_suite(manifest.suite)) as suite:
             todo, done = await unfinished(manifest, store, suite, which)
-        finally:
-            await suite.aclose()
         if not todo:
             return
         async with _cluster(workers, address) as ray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -128,13 +128,10 @@ class Worker:
             store: Where results go.
             target: What the suite is found by here, if it is not what the manifest says.
         """
-        suite, writer = load_suite(target or manifest.suite), Writer(store)
-        try:
-            async with _player(manifest, store, suite, target) as play:
-                yield cls(suite, play, writer)
-        finally:
-            writer.close()
-            await suite.aclose()
+        async with aclosing(load_suite(target or manifest.suite)) as suite:
+            with closing(Writer(store)) as writer:
+                async with _player(manifest, store, suite, target) as play:
+                    yield cls(suite, play, writer)
 
     async def play(self, trial: Trial) -> TrialResult:
         """Plays a trial; its result is on the disk when this returns."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -209,13 +210,10 @@ async def _bfcl(wanted: Wanted, diagnosis: Diagnosis, say: Callable[[str], None]
         return not_run("bfcl", "bfcl-eval is not installed", "agentkit eval suites install bfcl")
     started, seconds = time.monotonic(), wanted.seconds("bfcl")
     subject = Subject(model=wanted.url, model_name=diagnosis.model, settings=_SETTINGS)
-    suite, store, limit = load_suite(_SUITE), wanted.runs, wanted.bfcl_cases
-    limits = TrialLimits(seconds=seconds)
-    try:
+    store, limit, limits = wanted.runs, wanted.bfcl_cases, TrialLimits(seconds=seconds)
+    async with aclosing(load_suite(_SUITE)) as suite:
         manifest = await planned(suite, _SUITE, subject, limit=limit, limits=limits, shuffle=_ORDER)
         floor = await planned(suite, _SUITE, Subject(model="empty"), limit=limit, shuffle=_ORDER)
-    finally:
-        await suite.aclose()
 
     def watch(progress: Progress) -> None:
         say(f"  {progress.done} of {progress.total} cases, {progress.passed} passed")

@@ -57,7 +57,7 @@ class BfclMemorySuite(BfclCategory):
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
         """An empty memory in a child process, of this trial alone."""
-        async with self._child() as child:
+        async with self._pool.child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _MemorySession(child, opened["functions"])
 
