@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.options import JournalFile, RunName
+from agentkit.cli.options import JournalPlace, RunName
 from agentkit.cli.runs import opened, refuse
 from agentkit.cli.terminal import print_hanging
 from agentkit.errors import AgentKitError
@@ -45,7 +45,7 @@ def show(
         int | None,
         typer.Option("--step", "-s", min=1, help="The prompt of this step, to the letter."),
     ] = None,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Draw what fills the window request by request; what was cut, why, and what it cost.
 
