@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit slow ray live accept soak mutants bench-grammar lock clean
+.PHONY: help demo test lint types unit slow ray docs live accept soak mutants bench-grammar lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,7 @@ demo: $(READY) ## An agent answers three questions about this repository; or mak
 	  $(BIN)/agentkit run "$$question" --project "$$PROJECT" --model tiny </dev/null || exit $$?; \
 	done
 
-test: lint types unit slow ray ## Check everything that needs no server: format, lint, types, layers, tests
+test: lint types docs unit slow ray ## Check everything that needs no server: format, lint, types, layers, pages, tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -50,6 +50,11 @@ slow: $(READY) ## Run the tests that start processes, kill them or take thousand
 
 ray: $(READY) ## Run the tests that need a Ray cluster, which they start
 	$(BIN)/pytest -m ray tests/executors tests/evals
+
+docs: $(READY) ## Build the pages as a site in build/site, and follow its links
+	@rm -rf build/site
+	$(BIN)/sphinx-build -q -W --keep-going -E -d build/site-doctrees -c docs/site . build/site
+	$(BIN)/python -m docs.site.links build/site
 
 live: $(READY) ## Run the live tests on a real vLLM, which it installs (once), starts and stops
 	$(BIN)/python -m tests.live $(ARGS)
