@@ -45,6 +45,7 @@ class Context:
             the model's profile says, which is yes but for the bundled demonstration model.
 
     Raises:
+        TypeError: A limit is no number.
         ValueError: A number is too small to work with, or no share.
     """
 
@@ -55,6 +56,8 @@ class Context:
     def __post_init__(self) -> None:
         for name in ("compact_at", "result_tokens"):
             given = getattr(self, name)
+            if not isinstance(given, int | float | None):
+                raise TypeError(f"{name} is {given!r}; give a number of tokens")
             if name == "compact_at" and isinstance(given, float):
                 if not 0 < given <= 1:
                     raise ValueError(
