@@ -204,8 +204,8 @@ _STOP_AT = 6
 
 _ERRORS_WARN_AT = 3
 _ERRORS_STOP_AT = 8
-"""Replies in a row whose calls of one tool brought errors of one kind. They are let go on for longer than repeats: a model
-that tries other arguments each time may yet find the right ones."""
+"""Replies in a row whose calls of one tool brought errors of one kind. They are let go on for
+longer than repeats: a model that tries other arguments each time may yet find the right ones."""
 
 
 @dataclass(slots=True)

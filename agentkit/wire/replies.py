@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic_core import to_json
+
 from agentkit.errors import (
     ModelProtocolError,
     ModelResponseTooLargeError,
@@ -32,7 +34,7 @@ from agentkit.messages import (
     Usage,
 )
 from agentkit.stream import DONE, MAX_RESPONSE_BYTES, read_json
-from agentkit.wire.server import error_in, refusal, unreadable
+from agentkit.wire.server import ANY_SERVER, Refusals, error_in
 
 
 @dataclass(slots=True)
@@ -105,13 +107,20 @@ class ReplyDecoder:
         max_tokens: Most tokens that were asked for.
         max_bytes: Most bytes of what it says, reasoning and calls included, each token id taken as
             eight.
+        refusals: Makes the errors for what the server says in the place of a reply, or inside one.
 
     Attributes:
         endless: Whether a call has a name without end: nothing useful follows.
     """
 
-    def __init__(self, max_tokens: int | None = None, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        max_bytes: int = MAX_RESPONSE_BYTES,
+        refusals: Refusals = ANY_SERVER,
+    ) -> None:
         self.reply = Reply()
+        self._refusals = refusals
         self._most = self._left = max_bytes
         self._max_tokens = max_tokens
         self._shown = 0  # characters of the text that were given out
@@ -142,11 +151,11 @@ class ReplyDecoder:
                 self._chunk(chunk, payload, events)
             return events
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise unreadable(payload) from error
+            raise self._refusals.unreadable(payload) from error
 
     def _chunk(self, chunk: JsonObject, payload: bytes, events: list[ModelEvent]) -> None:
         if ("choices" not in chunk or "error" in chunk) and error_in(chunk):
-            raise refusal(chunk, "the server", None)
+            raise self._refusals.error(to_json(chunk))
         if usage := chunk.get("usage"):
             self.reply.usage = _usage(usage)
         if ids := chunk.get("prompt_token_ids"):
@@ -345,7 +354,7 @@ class ReplyDecoder:
         reply = self.reply
         if reply.finish is None:
             if self._choice is None and self._other:
-                raise unreadable(self._other)
+                raise self._refusals.unreadable(self._other)
             if self._choice is None and not self._done:
                 raise ModelUnreadableError("the server's answer ended before it said anything")
             if self._done:

@@ -326,7 +326,7 @@ class Subject:
         return None
 
     async def _exchange(self, body: bytes, most: int, *, stream: bool) -> Exchange:
-        decoder = ReplyDecoder(most)
+        decoder = ReplyDecoder(most, refusals=self.transport.refusals)
         arrivals: list[float] = []
         usage: JsonObject = {}
         started = anyio.current_time()
