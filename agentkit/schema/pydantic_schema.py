@@ -110,7 +110,8 @@ class _Schemas(GenerateJsonSchema):
 
     def dataclass_args_schema(self, schema: Any) -> JsonSchemaValue:
         taken = [field for field in schema["fields"] if field.get("init", True)]
-        return super().dataclass_args_schema({**schema, "fields": taken})
+        given: Any = {**schema, "fields": taken}
+        return super().dataclass_args_schema(given)
 
     def dict_schema(self, schema: Any) -> JsonSchemaValue:
         keys = self._bare(schema.get("keys_schema") or {"type": "any"})

@@ -123,7 +123,7 @@ def test_a_server_that_is_stricter_gets_less_the_second_time() -> None:
 
 
 def test_a_reply_makes_room_where_a_server_without_counts_finds_a_task_too_long() -> None:
-    task = [UserMessage("word " * 1_000)]
+    task: list[Message] = [UserMessage("word " * 1_000)]
     window, form = ContextWindow(), replace(form_of(window=2048), counting="estimate")
     first = driven(window.fit(asked(task, max_tokens=1024), form))
     assert first.request.settings.max_tokens == 512
