@@ -29,6 +29,7 @@ EXTRAS = {
     "tools": ("agentkit_tools",),
     "otel": ("agentkit.trace.otel",),
     "evals": ("agentkit_evals", "agentkit_evals.cli"),
+    "postgres": ("agentkit.journal.postgres", "psycopg"),
     "ray": ("agentkit.executors.ray", "ray"),
 }
 """What must import where an extra is installed alone; "" is the core. vLLM, some gigabytes, is what

@@ -18,7 +18,9 @@ import typer
 import agentkit
 from agentkit.cli.chat import chat
 from agentkit.cli.config import config_lines
+from agentkit.cli.context import context_app
 from agentkit.cli.faults import faults
+from agentkit.cli.journal import journal
 from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
 from agentkit.cli.run import resume, run
 from agentkit.cli.runs import list_runs, replay, runs, show, view
@@ -88,6 +90,8 @@ def config(
 
 
 app.add_typer(runs, name="runs")
+app.add_typer(context_app, name="context")
+app.add_typer(journal, name="journal")
 app.command("resume", hidden=True)(moved(resume, "agentkit resume", "agentkit runs resume"))
 app.command("replay", hidden=True)(moved(replay, "agentkit replay", "agentkit runs replay"))
 app.add_typer(trace, name="trace", hidden=True)

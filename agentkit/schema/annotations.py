@@ -12,6 +12,7 @@ import functools
 import sys
 import types
 import typing
+import weakref
 from collections import abc
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -117,10 +118,10 @@ def portable(annotation: Any) -> Any:
     `Iterator[T]` or `Generator[T]` goes over a list: pydantic would hand over a lazy iterator whose
     errors appear only while the tool runs. Of the kinds of text in an `AnyStr` it is `str`.
     """
-    if sys.version_info < (3, 12) and _is_old_typeddict(annotation):
-        return _new_typeddict(annotation)
     arguments = get_args(annotation)
     origin = get_origin(annotation)
+    if sys.version_info < (3, 12) and _is_old_typeddict(origin or annotation):
+        return _new_typeddict(annotation)
     if str in getattr(annotation, "__constraints__", ()):
         return str
     if origin in (abc.Iterable, abc.Collection, abc.Reversible) and len(arguments) == 1:
@@ -152,35 +153,84 @@ def _same_or(annotation: Any, parts: Iterable[Any], build: Callable[[tuple[Any, 
     return annotation if all(a is b for a, b in zip(old, new, strict=True)) else build(new)
 
 
-def typeddict_fields(typeddict: Any) -> dict[str, tuple[Any, bool]]:
-    """The fields of a TypedDict: type, and whether it is required."""
+def typeddict_fields(
+    typeddict: Any, scopes: Mapping[str, Any] | None = None
+) -> dict[str, tuple[Any, bool]]:
+    """The fields of a TypedDict, also of an alias of one or of a generic one with its arguments.
+
+    Args:
+        typeddict: What is written in the annotation.
+        scopes: What names in it may refer to, beside its own module.
+
+    Returns:
+        For each field its type, and whether it is required.
+
+    Raises:
+        TypeError: It is no TypedDict.
+        NameError: A name in it cannot be resolved.
+    """
+    while isinstance(typeddict, _ALIASES) or get_origin(typeddict) is Annotated:
+        typeddict = getattr(typeddict, "__value__", getattr(typeddict, "__origin__", None))
+    kind = get_origin(typeddict) or typeddict
+    if not typing_extensions.is_typeddict(kind):
+        raise TypeError(f"{kind!r} is no TypedDict")
+    given = dict(zip(getattr(kind, "__parameters__", ()), get_args(typeddict), strict=False))
+    hints = typing_extensions.get_type_hints(kind, localns=dict(scopes or {}), include_extras=True)
     fields: dict[str, tuple[Any, bool]] = {}
-    for name, hint in typing_extensions.get_type_hints(typeddict, include_extras=True).items():
-        required = name in typeddict.__required_keys__
+    for name, hint in hints.items():
+        required = name in kind.__required_keys__
         # `__required_keys__` does not see a marker that was written as a string.
-        marker: object = get_origin(hint)
-        if marker in _MARKERS:
-            required, hint = marker is typing.Required, get_args(hint)[0]
-        fields[name] = (hint, required)
+        while (marker := get_origin(hint)) in _MARKERS:
+            if marker in _REQUIRED:
+                required = _REQUIRED[marker]
+            hint = get_args(hint)[0]
+        fields[name] = (_with_arguments(hint, given), required)
     return fields
 
 
-_MARKERS: tuple[Any, ...] = (typing.Required, typing.NotRequired)
+_ALIASES: tuple[Any, ...] = (
+    typing_extensions.TypeAliasType,
+    getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType),
+)
+_REQUIRED: Mapping[Any, bool] = {typing.Required: True, typing.NotRequired: False}
+_MARKERS: tuple[Any, ...] = (*_REQUIRED, typing_extensions.ReadOnly)
+
+
+def _with_arguments(hint: Any, given: Mapping[Any, Any]) -> Any:
+    """A type with the arguments of a generic one in the place of its parameters."""
+    if hint in given:
+        return given[hint]
+    parameters = getattr(hint, "__parameters__", ())
+    if not any(parameter in given for parameter in parameters) or isinstance(hint, type):
+        return hint
+    return hint[tuple(given.get(parameter, parameter) for parameter in parameters)]
 
 
 def _is_old_typeddict(annotation: Any) -> bool:
     return typing.is_typeddict(annotation) and type(annotation).__module__ == "typing"
 
 
+_new_typeddicts: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+"""What `_new_typeddict` made."""
+
+
 def _new_typeddict(old: Any) -> Any:
     """The same fields, in the same order, as a `typing_extensions.TypedDict`."""
-    fields: dict[str, Any] = {}
-    for name, (hint, required) in typeddict_fields(old).items():
-        hint = hint if hint is old else portable(hint)
-        fields[name] = (
-            typing_extensions.Required[hint] if required else typing_extensions.NotRequired[hint]
-        )
+    if old in _new_typeddicts:
+        return _new_typeddicts[old]
+    fields = typeddict_fields(old)
+    markers = {True: typing_extensions.Required, False: typing_extensions.NotRequired}
+    kind: Any = get_origin(old) or old
     make: Any = typing_extensions.TypedDict
-    new = make(old.__name__, fields)
-    new.__doc__, new.__module__ = old.__doc__, old.__module__
+    new = make(kind.__name__, {name: markers[must][Any] for name, (_, must) in fields.items()})
+    new.__doc__, new.__module__ = kind.__doc__, kind.__module__
+    if hasattr(kind, "__pydantic_config__"):
+        new.__pydantic_config__ = kind.__pydantic_config__
+    _new_typeddicts[old] = new  # before its fields, which may hold itself
+    try:
+        for name, (hint, must) in fields.items():
+            new.__annotations__[name] = markers[must][portable(hint)]
+    except BaseException:
+        del _new_typeddicts[old]
+        raise
     return new

@@ -1,7 +1,7 @@
 """One annotated type at the JSON edge: its JSON Schema, and reading a decoded value as it.
 
 ```
-value ── no trap, and strict takes it ──► ok
+value ── strict takes it, and fell into no trap ──► ok
   │
   └─ up the ladder: fitted to the schema ── no doubt left ── strict, else lax ──► ok
                                         └── doubts ──► refused
@@ -94,13 +94,15 @@ class JsonType:
             raise InvalidValueError([], value, raised=error) from error
 
     def _read(self, value: object) -> Any:
-        if not doubts(value, self.shape, traps=True):
-            try:
-                return self._whole(value, self._validate(value, strict=True))
-            except ValidationError as error:
-                if error.errors(include_url=False)[0]["type"] == "json_invalid":
-                    # pydantic's own limit, about 200 levels
-                    raise InvalidValueError([_TOO_DEEP], value) from None
+        try:
+            result = self._validate(value, strict=True)
+        except ValidationError as error:
+            if error.errors(include_url=False)[0]["type"] == "json_invalid":
+                # pydantic's own limit, about 200 levels
+                raise InvalidValueError([_TOO_DEEP], value) from None
+        else:
+            if all(_is_kept(trap, result) for trap in doubts(value, self.shape, traps=True)):
+                return self._whole(value, result)
         value = fitted(value, self.shape)
         found = doubts(value, self.shape, traps=True)
         found += [each for each in doubts(value, self.shape) if each not in found]
@@ -138,6 +140,18 @@ class JsonType:
         validator = cast("SchemaValidator", self.adapter.validator)
         extra: Literal["forbid"] | None = "forbid" if self.closed else None
         return validator.validate_json(_json_text(value), strict=strict or None, extra=extra)
+
+
+def _is_kept(trap: Doubt, result: object) -> bool:
+    """Whether a value arrived as it was written: of a union, pydantic took the branch it is of."""
+    for key in trap.keys:
+        try:
+            inside = isinstance(result, Mapping | list | tuple)
+            result = cast("Any", result)[key] if inside else getattr(result, str(key))
+        except (LookupError, AttributeError, TypeError):
+            return False
+    plain = isinstance(trap.value, str | int | float)
+    return plain and type(result) is type(trap.value) and result == trap.value
 
 
 def _where_keys_met(value: object, result: object, shape: Shape, place: Keys) -> Keys | None:
@@ -213,7 +227,7 @@ def _spelling(annotation: Any) -> tuple[object, ...] | str | None:
     if origin is None or not (origin in (list, dict, set, tuple) or _is_union(annotation)):
         return None
     parts = tuple(_spelling(part) for part in get_args(annotation))
-    if None in parts:
+    if not parts or None in parts:  # a bare `Tuple` and `tuple[()]` have no parts either
         return None
     return ("|" if _is_union(annotation) else origin, *parts)
 

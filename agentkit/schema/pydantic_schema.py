@@ -108,6 +108,11 @@ class _Schemas(GenerateJsonSchema):
     def function_plain_schema(self, schema: Any) -> JsonSchemaValue:
         return _marked(super().function_plain_schema(schema), OWN)
 
+    def dataclass_args_schema(self, schema: Any) -> JsonSchemaValue:
+        taken = [field for field in schema["fields"] if field.get("init", True)]
+        given: Any = {**schema, "fields": taken}
+        return super().dataclass_args_schema(given)
+
     def dict_schema(self, schema: Any) -> JsonSchemaValue:
         keys = self._bare(schema.get("keys_schema") or {"type": "any"})
         if keys["type"] in _NO_KEYS or (keys["type"] == "literal" and not _texts(keys)):
@@ -118,6 +123,27 @@ class _Schemas(GenerateJsonSchema):
         return made if keys["type"] in _ONE_SPELLING else _marked(made, KEYS, kind)
 
     # --- what no JSON value can be read as -------------------------------------------------------
+
+    def model_field_schema(self, schema: Any) -> JsonSchemaValue:
+        self._must_have_a_name(schema)
+        return super().model_field_schema(schema)
+
+    def dataclass_field_schema(self, schema: Any) -> JsonSchemaValue:
+        self._must_have_a_name(schema)
+        return super().dataclass_field_schema(schema)
+
+    def typed_dict_field_schema(self, schema: Any) -> JsonSchemaValue:
+        self._must_have_a_name(schema)
+        return super().typed_dict_field_schema(schema)
+
+    def _must_have_a_name(self, field: Mapping[str, Any]) -> None:
+        """Pydantic's schema shows the name of a field that it reads by a path alone."""
+        alias, config = field.get("validation_alias"), self._config
+        if not isinstance(alias, list) or config.validate_by_name or config.populate_by_name:
+            return
+        if not any(isinstance(path, list) and len(path) == 1 for path in alias):
+            what = f"a field of it is read from {alias!r} alone, which is no name"
+            raise DefinitionError(what, 'write AliasChoices("name", AliasPath(…)) as its alias')
 
     def function_after_schema(self, schema: Any) -> JsonSchemaValue:
         check = schema["function"].get("function")

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias, Unpack, cast, get_args, get_origin
 
 import typing_extensions
-from pydantic import TypeAdapter
+from pydantic import PydanticUserError, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError, to_jsonable_python
 
@@ -270,13 +270,22 @@ class _Reader:
     def _slots(self, parameter: inspect.Parameter, hint: Any) -> Iterator[Parameter]:
         """One slot; more for `**options: Unpack[SomeTypedDict]`."""
         if parameter.kind is parameter.VAR_KEYWORD and get_origin(hint) in _UNPACK:
-            fields = typeddict_fields(get_args(hint)[0])
-            for name, (field, required) in fields.items():
+            for name, (field, required) in self._fields(parameter.name, get_args(hint)[0]).items():
                 default = MISSING if required else PydanticUndefined
-                one = parameter.replace(name=name, kind=parameter.KEYWORD_ONLY, default=default)
-                yield self._slot(one, field)
+                yield self._slot(name, parameter.KEYWORD_ONLY, default, field)
         else:
-            yield self._slot(parameter, self._annotation(parameter, hint))
+            annotation = self._annotation(parameter, hint)
+            yield self._slot(parameter.name, parameter.kind, parameter.default, annotation)
+
+    def _fields(self, name: str, unpacked: Any) -> dict[str, tuple[Any, bool]]:
+        try:
+            return typeddict_fields(unpacked, self._namespace[1])
+        except Exception as error:  # noqa: BLE001 - evaluating user code can raise anything
+            raise self.fail(
+                name,
+                f"unpacks {_spelled(unpacked)}, whose fields cannot be told ({error})",
+                "unpack a TypedDict that names only what is defined before the tool",
+            ) from None
 
     def _annotation(self, parameter: inspect.Parameter, hint: Any) -> Any:
         if hint is not MISSING:
@@ -293,22 +302,20 @@ class _Reader:
             )
         return Any
 
-    def _slot(self, parameter: inspect.Parameter, annotation: Any) -> Parameter:
-        name = parameter.name
+    def _slot(self, name: str, kind: Any, default: Any, annotation: Any) -> Parameter:
         if _names_one_of(annotation, self._injected):
-            return Parameter(name, name, _PASSING[parameter.kind], _ANYTHING, injected=True)
-        annotation, field = _with_field(annotation, parameter.default)
-        kind = self._json_type(name, annotation)
-        default = parameter.default
+            return Parameter(name, name, _PASSING[kind], _ANYTHING, injected=True)
+        annotation, field = _with_field(annotation, default)
+        read = self._json_type(name, annotation)
         if field is not None and (default is MISSING or default is field):
             default = MISSING if field.is_required() else field
         return Parameter(
             name=name,
             key=_alias(field) or name,
-            passing=_PASSING[parameter.kind],
-            type=kind,
-            default=[] if parameter.kind is parameter.VAR_POSITIONAL else default,
-            nullable=kind.accepts(None),
+            passing=_PASSING[kind],
+            type=read,
+            default=[] if kind is inspect.Parameter.VAR_POSITIONAL else default,
+            nullable=read.accepts(None),
             description=_described(annotation, field)
             or self._documentation.parameters.get(name, ""),
         )
@@ -417,6 +424,9 @@ def _reason_and_remedy(error: Exception) -> tuple[str, str]:
         return lines[-1].removeprefix("error: ").removeprefix("ValueError: "), remedy
     if isinstance(error, ImportError):
         return first, "install that, or use a plain str"
+    if isinstance(error, PydanticUserError) and error.code == "typed-dict-version":
+        what = "it holds a TypedDict of `typing`, which pydantic reads from Python 3.12 on"
+        return what, "import TypedDict from typing_extensions"
     remedy = "use a type that JSON can carry (str, list, dataclass, TypedDict, pydantic model)"
     return first, f"{remedy}, or bind the parameter with functools.partial"
 

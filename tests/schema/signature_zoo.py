@@ -25,10 +25,12 @@ from dataclasses import dataclass
 import typing_extensions as te
 from pydantic import (
     AfterValidator,
+    AliasPath,
     AnyUrl,
     BaseModel,
     BeforeValidator,
     ByteSize,
+    ConfigDict,
     Field,
     Json,
     RootModel,
@@ -39,6 +41,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+T = t.TypeVar("T")
 
 
 class Color(enum.Enum):
@@ -150,13 +154,28 @@ class Loose(te.TypedDict, total=False):
     a: int
 
 
+class Branch(t.TypedDict, total=False):
+    """On Python 3.11 pydantic reads none of `typing`; this one holds itself."""
+
+    v: int
+    kids: list[Branch]
+
+
+class Held(t.TypedDict, t.Generic[T]):
+    it: T
+
+
+class Open(t.TypedDict):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc] # pydantic's way
+    a: int
+
+
 class Pair(t.NamedTuple):
     x: int
     y: str = "a"
 
 
 Plain = collections.namedtuple("Plain", ["x"])  # pyright: ignore[reportUntypedNamedTuple] - users have it
-T = t.TypeVar("T")
 Bound = t.TypeVar("Bound", bound=int)
 Either = t.TypeVar("Either", int, str)
 
@@ -171,6 +190,8 @@ class Crate(t.Generic[T]):
 
 
 UserId = t.NewType("UserId", int)
+Record = t.TypedDict("Record", {"title": str, "from": int}, total=False)
+Named = te.TypeAliasType("Named", Record)
 
 
 def double(n: int) -> int:
@@ -252,6 +273,11 @@ ZOO: list[Entry] = [
     Entry(Before, {"day": "2026-07-31"}, Before(day=DAY)),
     Entry(Aliased, {"from": 1}, Aliased(**{"from": 1})),
     *(Entry(Movie, {"title": "a"}, {"title": "a"}), Entry(Loose, {}, {})),
+    Entry(Branch, {"v": 1, "kids": [{"v": "2"}]}, {"v": 1, "kids": [{"v": 2}]}),
+    *(Entry(Held[int], {"it": "1"}, {"it": 1}), Entry(Open, {"a": 1, "z": 2}, {"a": 1, "z": 2})),
+    *(Entry(t.Tuple, [1, "a"], (1, "a")), Entry(list[Record], [{"title": "a"}], [{"title": "a"}])),  # noqa: UP006 - as people write it
+    # Of a union pydantic takes the text or the whole number here, so it is no date and no float.
+    *(Entry(dt.date | str, "2026", "2026"), Entry(float | int, 2**53 + 1, 2**53 + 1)),
     *(Entry(Pair, [1, "b"], Pair(1, "b")), Entry(Plain, [1], Plain(1))),
     *(Entry(Box[int], {"it": 1}, Box[int](it=1)), Entry(Crate[str], {"it": "a"}, Crate("a"))),
     *(Entry(UserId, 5, 5), Entry(Bound, 5, 5), Entry(Either, "a", "a"), Entry(t.AnyStr, "a", "a")),
@@ -270,6 +296,12 @@ ZOO: list[Entry] = [
 
 class Closable(t.Protocol):
     def close(self) -> None: ...
+
+
+class ByPath(BaseModel):
+    """pydantic's schema shows `a`, and its validator reads it nowhere."""
+
+    a: int = Field(validation_alias=AliasPath("x", 0))
 
 
 class Odd(enum.Enum):
@@ -298,6 +330,7 @@ REFUSED_TYPES: list[t.Any] = [
     *(t.Annotated[str, Field(pattern=r"(a)\1")], t.Annotated[int, Field(ge="a")]),
     *(list[abc.Callable[[], None]], dict[str, Closable], t.NoReturn, re.Match[str], object()),
     *(list["Nowhere"], "Nowhere", abc.AsyncIterator[int], abc.Awaitable[int], t.IO[str]),  # type: ignore[name-defined]  # noqa: F821 - the mistake
+    *(ByPath, list[ByPath], te.Unpack[tuple[int, str]]),
     *(Empty, Empty | None, int | Odd, int | type[str], abc.Callable[[], int] | None),
 ]
 """Types that no model can fill."""
@@ -338,6 +371,27 @@ def signatures() -> t.Iterator[tuple[str, t.Any, dict[str, t.Any], dict[str, t.A
     yield from _whole()
 
 
+def _unpacked() -> t.Iterator[tuple[str, t.Any, dict[str, t.Any], dict[str, t.Any]]]:
+    class Options(te.TypedDict):
+        size: int
+        color: te.NotRequired[str]
+
+    def unpacked(**options: te.Unpack[Options]) -> None: ...
+
+    unpacked.__annotations__["options"] = te.Unpack[Options]
+    yield "unpacked", unpacked, {"size": "3"}, {"size": 3}
+
+    def named(**options: t.Any) -> None: ...
+
+    named.__annotations__["options"] = te.Unpack[Named]
+    yield "unpacked, with a keyword for a name", named, {"from": "3"}, {"from": 3}
+
+    def generic(**options: t.Any) -> None: ...
+
+    generic.__annotations__["options"] = te.Unpack[Held[list[int]]]
+    yield "unpacked, generic", generic, {"it": ["3"]}, {"it": [3]}
+
+
 def _whole() -> t.Iterator[tuple[str, t.Any, dict[str, t.Any], dict[str, t.Any]]]:
     names = [f"p{number}" for number in range(40)]
     body = f"def forty({', '.join(f'{n}: int = {i}' for i, n in enumerate(names))}): pass"
@@ -366,14 +420,7 @@ def _whole() -> t.Iterator[tuple[str, t.Any, dict[str, t.Any], dict[str, t.Any]]
         {"a": 1, "more": [2, 3], "color": "red"},
     )
 
-    class Options(te.TypedDict):
-        size: int
-        color: te.NotRequired[str]
-
-    def unpacked(**options: te.Unpack[Options]) -> None: ...
-
-    unpacked.__annotations__["options"] = te.Unpack[Options]
-    yield "unpacked", unpacked, {"size": "3"}, {"size": 3}
+    yield from _unpacked()
     yield (
         "partial",
         functools.partial(odd, größe=1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypedDict, Unpack
 
 import pytest
 from pydantic import Field
@@ -35,6 +35,16 @@ class Opaque:
 def opaque(handle: Opaque) -> None: ...
 
 
+def unpacks_no_typed_dict(**options: Unpack[int]) -> None: ...  # type: ignore[misc] # the point
+
+
+class Unresolved(TypedDict):
+    field: NoSuchType  # type: ignore[name-defined] # noqa: F821 - the point
+
+
+def unpacks_what_is_unresolved(**options: Unpack[Unresolved]) -> None: ...
+
+
 FAILING = [
     (untyped_args, "args", "give it a type, as in `*args: str`"),
     (unannotated, "city", "annotate it, as in `city: str`"),
@@ -42,6 +52,8 @@ FAILING = [
     (unresolvable, "x", "import that name at module level"),
     (takes_a_class, "kind", "functools.partial"),
     (opaque, "handle", "use a type that JSON can carry"),
+    (unpacks_no_typed_dict, "options", "unpack a TypedDict"),
+    (unpacks_what_is_unresolved, "options", "only what is defined before the tool"),
 ]
 
 
