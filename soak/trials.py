@@ -11,7 +11,6 @@ the same minutes.
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import subprocess
@@ -31,7 +30,7 @@ from agentkit_evals.ray_runner import run_on_ray
 from agentkit_evals.runner import Progress
 
 from agentkit import Toolset
-from soak.proof import ROOT, prove
+from soak.proof import ROOT, prove, with_sources
 
 _TRIALS: Final = 10_000
 _CASES: Final = 1000
@@ -171,10 +170,9 @@ def _in_a_process(kind: str, folder: str, trials: int) -> dict[str, float]:
 
 
 def _process(kind: str, folder: str, trials: str) -> subprocess.Popen[str]:
-    paths = os.pathsep.join(str(ROOT / name) for name in ("evals", "tools", "."))
     return subprocess.Popen(
         [sys.executable, "-m", "soak.trials", f"--as={kind}", folder, trials],
-        env={**os.environ, "PYTHONPATH": paths},
+        env=with_sources(),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
