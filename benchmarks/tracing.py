@@ -70,7 +70,7 @@ def measure(rounds: int, runs: int = 10) -> dict[str, list[float]]:
 
     Args:
         rounds: How often each way is measured.
-        runs: Of each measurement.
+        runs: How many runs each measurement makes.
     """
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(_Nowhere()))

@@ -134,7 +134,7 @@ class Trial:
         module: Dotted name of the module.
         tests: What is run; the file that mirrors the module goes first.
         sample: How many mutants.
-        seed: Of the sample.
+        seed: The seed by which the sample is drawn.
         out: Where the verdicts are kept; a trial of the same source, tests and seed goes on there.
     """
 

@@ -110,12 +110,12 @@ class _Clock:
             self.seen.append((progress.done, time.process_time(), _kilobytes()))
 
     def milliseconds(self) -> list[float]:
-        """Of a trial, block by block."""
+        """Milliseconds of a trial, block by block."""
         times = [when for _, when, _ in self.seen]
         return [1000 * (after - before) / _BLOCK for before, after in pairwise(times)]
 
     def kilobytes(self) -> float:
-        """That a trial leaves behind, over all but the first blocks."""
+        """Kilobytes that a trial leaves behind, over all but the first blocks."""
         (first, _, less), (last, _, more) = self.seen[2], self.seen[-1]
         return (more - less) / (last - first)
 
@@ -138,7 +138,7 @@ async def _agent_alone(runs: int) -> float:
 
 
 async def _measured(folder: str, trials: int) -> dict[str, float]:
-    """In a process of its own."""
+    """What trials cost, in a process of its own."""
     store, clock = await _begun(Path(folder), trials), _Clock()
     alone = [await _agent_alone(200)]
     await run_local(store.manifest(), store, watcher=clock)
