@@ -78,9 +78,9 @@ def interpreter(version: str) -> str | None:
 def problem_of(python: str, wheel: Path, extra: str) -> str:
     """Installs one extra into an empty environment; says what is wrong, or nothing."""
     with tempfile.TemporaryDirectory() as folder:
-        inside = Path(folder) / "bin" / "python"
         wanted = f"{wheel}[{extra}]" if extra else str(wheel)
         code = "".join(f"import {module}\n" for module in EXTRAS[extra])
+        inside = str(Path(folder) / "bin" / "python")
         for command in (
             [python, "-m", "venv", folder],
             [inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", wanted],
@@ -93,9 +93,7 @@ def problem_of(python: str, wheel: Path, extra: str) -> str:
     return ""
 
 
-def _run(
-    command: Sequence[str | Path], folder: str | None = None
-) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], folder: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
 
 

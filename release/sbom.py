@@ -29,11 +29,9 @@ def write(file: Path) -> list[str]:
     names.remove(DISTRIBUTION)  # it is what the bill is of
     with tempfile.TemporaryDirectory() as folder:
         python = _environment_of_names(Path(folder), names)
-        command = ["environment", "--pyproject", PROJECT, "--mc-type", "library"]
-        written = ["--output-reproducible", "--of", "JSON", "-o", file]
-        subprocess.run(
-            [sys.executable, "-m", "cyclonedx_py", *command, *written, python], check=True
-        )
+        command = ["environment", "--pyproject", str(PROJECT), "--mc-type", "library"]
+        command += ["--output-reproducible", "--of", "JSON", "-o", str(file), str(python)]
+        subprocess.run([sys.executable, "-m", "cyclonedx_py", *command], check=True)
     return sorted(names)
 
 

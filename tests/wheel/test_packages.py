@@ -34,7 +34,7 @@ def test_an_unpacked_sdist_builds_the_very_wheel(tmp_path: Path) -> None:
         files.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.glob("agentkit_gemma-*")
     again = tmp_path / "again"
-    command = ["-m", "hatchling", "build", "-t", "wheel", "-d", again]
+    command = ["-m", "hatchling", "build", "-t", "wheel", "-d", str(again)]
     subprocess.run([sys.executable, *command], cwd=unpacked, check=True, capture_output=True)
     (other,) = again.glob("*.whl")
 
