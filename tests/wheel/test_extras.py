@@ -43,7 +43,9 @@ for module in sys.argv[2].split(","):
 
 def only(extra: str, *modules: str) -> str:
     """A program that imports modules where one extra alone is installed."""
-    there = ",".join(brought(DISTRIBUTION, [extra] if extra else []))
+    brings = brought(DISTRIBUTION, [extra] if extra else [])
+    inside = {"psutil"} if "ray" in brings else set[str]()  # ray has a copy of it within itself
+    there = ",".join(sorted(brings | inside))
     return f"import sys; sys.argv = ['only', {there!r}, {','.join(modules)!r}]\n{ONLY}"
 
 
