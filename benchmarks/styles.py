@@ -62,7 +62,7 @@ def own_style(lowered: LoweredTool) -> list[JsonObject]:
             "begin": f"{CALL_OPEN}call:{lowered.definition.name}",
             "content": {
                 "type": "json_schema",
-                "json_schema": lowered.native_schema,
+                "json_schema": lowered.definition.parameters,
                 "style": "gemma",
                 "excludes": list(EXCLUDED),
             },
