@@ -18,6 +18,7 @@ import agentkit
 from agentkit.cli.chat import chat
 from agentkit.cli.config import config_lines
 from agentkit.cli.faults import faults
+from agentkit.cli.journal import journal
 from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
 from agentkit.cli.run import resume, run
 from agentkit.cli.runs import list_runs, replay, runs, show, view
@@ -86,6 +87,7 @@ def config(
 
 
 app.add_typer(runs, name="runs")
+app.add_typer(journal, name="journal")
 app.command("resume", hidden=True)(moved(resume, "agentkit resume", "agentkit runs resume"))
 app.command("replay", hidden=True)(moved(replay, "agentkit replay", "agentkit runs replay"))
 app.add_typer(trace, name="trace", hidden=True)

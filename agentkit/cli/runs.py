@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.config import UsageError
-from agentkit.cli.options import JournalFile, RunName, find_agent
+from agentkit.cli.options import JournalPlace, RunName, find_agent
 from agentkit.cli.run import resume
 from agentkit.cli.terminal import print_hanging, print_rows
 from agentkit.errors import AgentKitError
@@ -57,7 +57,7 @@ Output = Annotated[
 @runs.command("list")
 def list_runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show this many.")] = 20,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """List the newest runs: when, how they ended, steps, calls, tokens, time, what was asked.
 
@@ -102,7 +102,7 @@ def show(
     full: Annotated[
         bool, typer.Option("--full", help="Whole arguments, results, thoughts, tracebacks.")
     ] = False,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Tell a run step by step: tokens, times, calls, results, repairs; what failed comes first.
 
@@ -113,7 +113,7 @@ def show(
 
 
 @runs.command()
-def view(run: RunName, output: Output = None, journal: JournalFile = None) -> None:
+def view(run: RunName, output: Output = None, journal: JournalPlace = None) -> None:
     """Write a run as one HTML file that needs no network: time, tokens, messages, calls.
 
     It is RUN.html in this directory, unless --output says otherwise.
@@ -126,7 +126,7 @@ def view(run: RunName, output: Output = None, journal: JournalFile = None) -> No
 
 
 @runs.command()
-def export(run: RunName, output: Output = None, journal: JournalFile = None) -> None:
+def export(run: RunName, output: Output = None, journal: JournalPlace = None) -> None:
     """Write a run as a file to hand on: a JSON line for each event, without registered secrets.
 
     It is RUN.jsonl in this directory, unless --output says otherwise. All commands that look at a
@@ -146,7 +146,7 @@ def export(run: RunName, output: Output = None, journal: JournalFile = None) -> 
 def delete(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, or paths of files.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Delete runs for good: from the journal, and their files.
 
@@ -180,7 +180,7 @@ def replay(
         ),
     ],
     project: Annotated[Path, typer.Option(help="The directory that the agent works on.")] = Path(),
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Run an agent's own code again offline, its model and tools served from the record of a run.
 
@@ -203,7 +203,7 @@ def replay(
     raise typer.Exit(0 if report.identical else 1)
 
 
-def _opened(run: str, journal: Path | None) -> Recording:
+def _opened(run: str, journal: str | None) -> Recording:
     """The run, which has something that can be shown."""
     try:
         recording = Library(journal=journal).open(run)
@@ -347,6 +347,12 @@ class _Story:
                 self.line(f"results sent as stubs: {', '.join(compacted.cleared)}", "yellow", 4)
             if compacted.dropped:
                 self.line(f"{pluralize(compacted.dropped, 'message')} left out", "yellow", 4)
+            if (summary := compacted.summary) is not None:
+                took = f"a summary of them, {_tokens(summary.cost)}"
+                why = f": {summary.problem}" if summary.problem else ""
+                self.line(took + why, "yellow", 4)
+                if summary.text:
+                    self.text(summary.text, "dim", 6)
         if self._full:
             self.wire(step)
         self.reply(step)

@@ -407,6 +407,11 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
             left_out = f"{pluralize(dropped, 'message')} left out" if dropped else ""
             stubs = f"results sent as stubs: {cleared}" if cleared else ""
             yield el("p", "; ".join(filter(None, (stubs, left_out))), cls="soft")
+        if (summary := compacted.summary) is not None:
+            took = f"a summary of them, {_tokens(summary.cost)}"
+            yield el("p", f"{took}: {summary.problem}" if summary.problem else took, cls="soft")
+            if summary.text:
+                yield el("pre", summary.text)
     reasons = [restart.reason for restart in step.restarts]
     for number, asked in enumerate(step.asked):
         if number and number <= len(reasons):
