@@ -20,8 +20,14 @@ from agentkit.agent.approvals import (
     checked_decisions,
     taint_of,
 )
-from agentkit.agent.batch import BatchProgress, run_all
-from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
+from agentkit.agent.delegation import (
+    BatchProgress,
+    Delegate,
+    DelegateOptions,
+    delegate,
+    fan_out,
+    run_all,
+)
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from agentkit.schema.jsontype import InvalidValueError
 from agentkit.schema.ladder import Doubt, Keys
-from agentkit.schema.limits import limit, listed, short, wanted
+from agentkit.schema.prose import either, limit, short, wanted
 
 MAX_FEEDBACK = 299
 """Most characters of one message: a call's errors must not crowd out the conversation."""
@@ -240,4 +240,4 @@ def _guessed(choices: Sequence[str], value: object) -> str:
     """The choices, and which one was probably meant where there are several."""
     close = nearest(f'"{value}"', choices) if isinstance(value, str) else None
     guess = f" (did you mean {close}?)" if close and len(choices) > 1 else ""
-    return f"{listed(choices)}{guess}"
+    return f"{either(choices)}{guess}"

@@ -377,10 +377,10 @@ def test_calls_are_read_under_both_names_where_members_are_named_and_nowhere_els
     assert shape.required == frozenset()
     inner = shape.property("properties_")
     assert inner.names == {"type", "type_"}
-    assert inner.property("type_").types == {"string"}
+    assert inner.property("type_").types == frozenset({"string"})
     assert shape.names_within[0] == shape.names
-    for value in ({"type": "type"}, {"type_": "type"}, {"properties_": {"type_": "x"}}, {}):
-        assert shape.misfit(value) == 0, value
-    for value in ({"type_": "type_"}, {"properties_": {"type_": 5}}, {"more": 1}):
-        assert shape.misfit(value) == 1, value
+    fitting: list[Any] = [{}, {"type": "type"}, {"type_": "type"}, {"properties_": {"type_": "x"}}]
+    wrong: list[Any] = [{"type_": "type_"}, {"properties_": {"type_": 5}}, {"more": 1}]
+    assert [shape.misfit(value) for value in fitting] == [0, 0, 0, 0]
+    assert [shape.misfit(value) for value in wrong] == [1, 1, 1]
     assert Shape.of(schema).required == {"type"}, "the view that others have stays as it was"
