@@ -408,8 +408,10 @@ class ContextWindow:
         asked = settings.max_tokens or form.reply_tokens
         if window is None or not asked:
             return settings
-        # An estimate is on the safe side, which must not cut a reply that has room.
-        left = window - tokens if exact else max(window - tokens, window // 4)
+        # An estimate is on the safe side, which must not cut a reply that has room, unless the
+        # server has found it too much.
+        least = window // (4 if self._ceiling is None else 16)
+        left = window - tokens if exact else max(window - tokens, least)
         return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
 
     # --- when it does not fit --------------------------------------------------------------------

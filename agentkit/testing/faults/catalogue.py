@@ -31,10 +31,7 @@ from agentkit.testing.faults.served import (
 )
 from agentkit.testing.scripted import Reply
 
-# --- of the model --------------------------------------------------------------------------------
-
-
-# --- ways to spoil a reply -----------------------------------------------------------------------
+# --- of the model: ways to spoil a reply ---------------------------------------------------------
 
 
 def _names(change: Callable[[str], str]) -> ChangeReply:
