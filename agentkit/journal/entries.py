@@ -304,9 +304,9 @@ class Journal(Protocol):
 # A list of a thousand runs would take too long if all that was ever said were read. So the lines
 # are counted and few of them parsed: the rest is found in their text, as `dump_entry` writes it.
 
-RunState: TypeAlias = Literal["running", "died", "ended", "damaged"]
-"""`died`: its process is gone and it has no end; it can be resumed. `damaged`: what is left of its
-record does not say."""
+RunState: TypeAlias = Literal["queued", "running", "died", "ended", "damaged"]
+"""`queued`: it waits for a worker. `died`: its process is gone and it has no end; it can be
+resumed. `damaged`: what is left of its record does not say."""
 
 
 @dataclass(frozen=True, slots=True)
