@@ -26,7 +26,7 @@ find its run shorter than it left it.
 from agentkit.journal.postgres.connecting import Address, Listener
 from agentkit.journal.postgres.journal import PostgresJournal
 from agentkit.journal.postgres.queue import Queue, QueueStats, Settled, Taken
-from agentkit.journal.postgres.store import PostgresStore, Ticket
+from agentkit.journal.postgres.store import PostgresStore
 from agentkit.journal.postgres.tables import check, migrate
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "QueueStats",
     "Settled",
     "Taken",
-    "Ticket",
     "check",
     "migrate",
 ]

@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 from pydantic import JsonValue
 
-from agentkit.journal.entries import Lease, RunOpened
+from agentkit.journal.entries import Lease, RunOpened, Ticket
 from agentkit.journal.postgres.connecting import Listener
 from agentkit.journal.postgres.queue import WORK, Queue, QueueStats, Settled, Taken
 from agentkit.journal.postgres.store import (
@@ -18,7 +18,6 @@ from agentkit.journal.postgres.store import (
     PATIENCE,
     RUNS,
     PostgresStore,
-    Ticket,
     told_as,
 )
 from agentkit.journal.store import LEASE, StoredJournal, check_lease

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, LiteralString, TypeAlias
 
 from agentkit.errors import JournalError
-from agentkit.journal.entries import FORCED, Lease, RunOpened
+from agentkit.journal.entries import FORCED, Lease, RunOpened, Ticket
 from agentkit.journal.leases import Owner
 from agentkit.journal.postgres.connecting import Connection
-from agentkit.journal.postgres.store import QUEUED, PostgresStore, Ticket
+from agentkit.journal.postgres.store import QUEUED, PostgresStore
 
 WORK: Final = "agentkit_work"
 """The channel (NOTIFY) that tells workers of new runs, and of runs that are to end."""

@@ -25,6 +25,7 @@ from agentkit.journal.entries import (
     Record,
     RunOpened,
     RunSummary,
+    Ticket,
     kind_of,
     summary_of,
 )
@@ -103,23 +104,6 @@ _RUN: Final = """
 QUEUED: Final = "queued"
 RUNS: Final = "agentkit_run"
 """The channel that tells of new entries of runs that are followed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """For whom a run is submitted, and to which agent.
-
-    Attributes:
-        agent: The agent's name, as workers offer it.
-        fingerprint: `Agent.fingerprint` of it.
-        tenant: On whose behalf; tenants share workers fairly.
-        priority: Of two runs of a tenant the one with the lower number goes first.
-    """
-
-    agent: str = ""
-    fingerprint: str = ""
-    tenant: str = ""
-    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -563,8 +547,9 @@ def _summary(row: _RunRow, events: list[tuple[Any, ...]]) -> RunSummary:
         return RunSummary(row.run_id, "damaged", damage=str(error))
     damage = missing_at_the_end(row.testimony, lines[-1].seq)
     waits = row.state == QUEUED and summary.state != "running"
-    state = QUEUED if waits else summary.state
-    return replace(summary, state=state, damage="" if damage is None else str(damage))
+    if waits:
+        summary = replace(summary, state=QUEUED, stop_reason="")
+    return replace(summary, damage="" if damage is None else str(damage))
 
 
 def _taken_over(run_id: str) -> JournalError:
