@@ -17,7 +17,6 @@ import argparse
 import ast
 import asyncio
 import io
-import json
 import statistics
 import subprocess
 import sys
@@ -33,9 +32,8 @@ from typing import Any
 
 from agentkit import Agent, VLLMModel, tool
 from benchmarks.model_server import model_server
+from soak.proof import ROOT, write_record
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "docs" / "proof" / "house.json"
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -229,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.house")
     parser.add_argument("folders", nargs="*", type=Path, help="packages to count beside it")
     parser.add_argument("--before", metavar="COMMIT", help="count agentkit at that commit too")
-    parser.add_argument("--save", action="store_true", help=f"write {RECORD.relative_to(ROOT)}")
+    parser.add_argument("--save", action="store_true", help="write docs/proof/house.json")
     options = parser.parse_args(argv)
     columns = {"agentkit": figures(ROOT / "agentkit")}
     if options.before:
@@ -247,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"a warm streamed tool call: {path['functions']} functions in {path['files']} files")
     if options.save:
         record = {"packages": columns, "a warm streamed tool call": path}
-        RECORD.write_text(json.dumps(record, indent=2) + "\n")
+        write_record("house", record)
     return 0
 
 

@@ -272,10 +272,5 @@ def _actors_killed(store: Store) -> int:
     return len(dead)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("evals", _SLICES + 2, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("evals", _SLICES + 2, batch))

@@ -164,10 +164,5 @@ def missed(counts: Mapping[str, int]) -> list[str]:
     return [] if low <= share <= high else [f"in the middle {share:.3f} of the intervals hold"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("intervals", len(list(points())) + 1, batch, argv, missed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("intervals", len(list(points())) + 1, batch, missed))

@@ -101,10 +101,8 @@ class Tree:
     def run(self, tests: Sequence[str], seconds: float) -> tuple[str | None, float]:
         """What the tests noticed, None if nothing, and how long they took."""
         arguments = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--hypothesis-seed=0"]
-        arguments += [
-            "-W",
-            "ignore::pytest.PytestAssertRewriteWarning",
-        ]  # plugins are loaded already
+        # Plugins are loaded already.
+        arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
         arguments += ["-m", "not live and not ray", *tests]
         request = {"arguments": arguments, "output": str(self._output), "seconds": seconds}
         started = time.monotonic()

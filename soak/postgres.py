@@ -5,7 +5,7 @@ killed and restarted in mid-run, owners stopped and raced; nothing twice, nothin
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from soak.proof import prove
 from tests.journal.crashing_servers import batch
@@ -30,10 +30,5 @@ def missed(counts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("postgres", _BATCHES, part, argv, missed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("postgres", _BATCHES, part, missed))

@@ -75,7 +75,7 @@ def list_runs(
     try:
         found = Library(journal=journal).runs(limit + 1)
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     rows = [_row(run) for run in found[:limit]]
     print_rows(Console(), _COLUMNS, rows, numbers=_NUMBERS)
     if len(found) > limit:
@@ -115,7 +115,7 @@ def show(
 
     Exit codes: 0 shown, 1 the journal cannot be read, 2 no such run.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     tell(parts_of(recording.events), Console(), damage=recording.damage, full=full)
 
 
@@ -127,7 +127,7 @@ def view(run: RunName, output: Output = None, journal: JournalPlace = None) -> N
 
     Exit codes: 0 written, 1 the journal cannot be read, 2 no such run, or it cannot be written.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     page = page_of(parts_of(recording.events), recording.damage)
     _write(output or _beside(recording, ".html"), page.encode())
 
@@ -141,7 +141,7 @@ def export(run: RunName, output: Output = None, journal: JournalPlace = None) ->
 
     Exit codes: 0 written, 1 the journal cannot be read, 2 no such run, or it cannot be written.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     for damage in recording.damage:
         typer.echo(f"agentkit: {damage}", err=True)
     values = Values()
@@ -167,7 +167,7 @@ def delete(
             for place in library.delete(name):
                 typer.echo(f"deleted {name} from {place}")
         except AgentKitError as error:
-            _refuse(error)
+            refuse(error)
 
 
 runs.command("resume")(resume)
@@ -293,14 +293,14 @@ def replay(
         found = find_agent(agent, lambda: ScriptedModel([]), project)
         report = anyio.run(replay_run, found, events)
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     for line in str(report).splitlines():
         colours = {"+": "green", "-": "red", "@": "cyan"} if report.divergence is not None else {}
         console.print(Text(printable(line), style=colours.get(line[:1], "")), soft_wrap=True)
     raise typer.Exit(0 if report.identical else 1)
 
 
-def _opened(run: str, journal: str | None) -> Recording:
+def opened(run: str, journal: str | None) -> Recording:
     """The run, which has something that can be shown."""
     try:
         recording = Library(journal=journal).open(run)
@@ -308,7 +308,7 @@ def _opened(run: str, journal: str | None) -> Recording:
             lost = "; ".join(str(damage) for damage in recording.damage)
             raise TraceError(f"nothing can be read of the run {recording.run_id}: {lost}")
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     return recording
 
 
@@ -324,11 +324,11 @@ def _write(target: Path, content: bytes) -> None:
             file.truncate(0)
             file.write(content)
     except OSError as error:
-        _refuse(UsageError(f"{target} cannot be written: {error.strerror}"))
+        refuse(UsageError(f"{target} cannot be written: {error.strerror}"))
     typer.echo(target)
 
 
-def _refuse(error: AgentKitError) -> NoReturn:
+def refuse(error: AgentKitError) -> NoReturn:
     """Says what is wrong and how to mend it."""
     typer.echo(f"agentkit: {error}", err=True)
     raise typer.Exit(2 if isinstance(error, UsageError | TraceError) else 1) from None

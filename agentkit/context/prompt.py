@@ -133,6 +133,18 @@ class PromptForm:
     known: TokenCounts = field(default_factory=TokenCounts)
 
 
+def rendering_of(form: PromptForm) -> dict[str, bool | str]:
+    """How the template is asked to render, where the server's prompt is the one that we render."""
+    how = form.generation
+    if form.counting != "pieces":
+        return {}
+    return {
+        "thinking": how.thinking,
+        "preserve_thinking": how.preserve_thinking,
+        "variant": how.variant,
+    }
+
+
 # --- a prompt ------------------------------------------------------------------------------------
 
 PromptPart: TypeAlias = Literal["instructions", "tools", "user", "assistant", "results", "format"]

@@ -34,6 +34,7 @@ from agentkit.trace.recording import (
     read_file,
     requests_of,
 )
+from agentkit.trace.window import Filled, filled_of, prompt_of
 from agentkit.wording import moment, printable
 
 Ran = ToolRun
@@ -41,6 +42,7 @@ Ran = ToolRun
 
 __all__ = [
     "JOURNAL",
+    "Filled",
     "Library",
     "Part",
     "Ran",
@@ -50,6 +52,7 @@ __all__ = [
     "Timed",
     "ToolRun",
     "TraceError",
+    "filled_of",
     "follow",
     "get_logger",
     "keep_secret",
@@ -57,6 +60,7 @@ __all__ = [
     "open_run",
     "parts_of",
     "printable",
+    "prompt_of",
     "read_events",
     "read_file",
     "requests_of",

@@ -11,7 +11,8 @@ A trial is one try at one case. Everything here is frozen and becomes JSON and b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
@@ -287,6 +288,14 @@ class TrialResult:
     def passed(self) -> bool:
         """Whether the suite said yes."""
         return self.grade is not None and self.grade.passed
+
+
+def by_case(results: Iterable[TrialResult]) -> dict[str, list[TrialResult]]:
+    """The trials of each case."""
+    found: defaultdict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        found[result.case].append(result)
+    return dict(found)
 
 
 class Session(Protocol):

@@ -42,6 +42,14 @@ class Interval:
     low: float
     high: float
 
+    def percent(self) -> str:
+        """Of a share: `62.5 % [48.1 to 75.0]`."""
+        return f"{100 * self.value:.1f} % [{100 * self.low:.1f} to {100 * self.high:.1f}]"
+
+    def points(self) -> str:
+        """Of a difference of shares: `+12.5 points [-3.0 to +28.0]`."""
+        return f"{100 * self.value:+.1f} points [{100 * self.low:+.1f} to {100 * self.high:+.1f}]"
+
 
 def pass_hat_k(trials: int, passed: int, k: int) -> float:
     """The chance that k tries all succeed: C(passed, k) / C(trials, k).

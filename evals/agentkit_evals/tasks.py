@@ -144,8 +144,12 @@ class TaskSuite:
             SuiteError: It cannot be made.
         """
         task = self._tasks[trial.case.id]
-        making = partial(_made, task)
-        world, tools = await contained(f"the world of {task.id}", making, task.seconds)
+
+        def make() -> tuple[Any, Toolset]:
+            world = task.world()
+            return world, Toolset(task.tools(world))
+
+        world, tools = await contained(f"the world of {task.id}", make, task.seconds)
         yield _TaskSession(task, trial, world, tools)
 
     async def aclose(self) -> None:
@@ -161,11 +165,6 @@ def _gold(task: Task[Any]) -> tuple[tuple[GoldCall, ...], ...] | None:
 def _words(task: Task[Any]) -> tuple[str, ...] | None:
     """What the user says, if nobody plays it."""
     return task.turns if isinstance(task.turns, tuple) else None
-
-
-def _made(task: Task[WorldT]) -> tuple[WorldT, Toolset]:
-    world = task.world()
-    return world, Toolset(task.tools(world))
 
 
 class _TaskSession:

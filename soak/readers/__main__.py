@@ -20,7 +20,7 @@ from pathlib import Path
 from agentkit.serving.environment import cache_folder, vllm_environment
 from agentkit.serving.plan import TESTED_VLLM
 from soak.misses import note_miss
-from soak.proof import FOLDER, ROOT, commit_here
+from soak.proof import FOLDER, ROOT, commit_here, write_record
 from soak.readers.cases import MAY_RUN, MENTIONS, Case, cases, full_key
 from soak.readers.environments import CLIENTS, client_python
 from soak.readers.served import DONE, Cases, serving
@@ -224,8 +224,7 @@ def _write(
         "result": "failed" if problems else "passed",
         "failures": problems,
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (FOLDER / "readers.json").write_text(text + "\n", encoding="utf-8")
+    write_record("readers", record)
     marks = "; ".join(f"{column}, {words}" for column, words in COLUMNS.items())
     (FOLDER / "readers.md").write_text(
         f"# Who reads what\n\n{total:,} replies through vLLM {TESTED_VLLM}'s own gemma4 parser, "

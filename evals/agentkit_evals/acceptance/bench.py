@@ -133,7 +133,7 @@ async def play(scenario: Scenario, bench: Bench, *, seconds: float) -> Played:
         except WrongError as error:
             verdict, says = "wrong", str(error)
         except Exception as error:  # noqa: BLE001 - one scenario must not end the others
-            first = first_error(error) if isinstance(error, ExceptionGroup) else error
+            first = first_error(error)
             verdict, says = "wrong", f"{type(first).__name__}: {first}"
     if scope.cancelled_caught:
         verdict, says = "wrong", f"not done after {seconds:.0f} seconds"
