@@ -5,7 +5,6 @@ stand still for longer than their lease: all runs end, and no call begins twice.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.journal.working import batch
@@ -19,10 +18,5 @@ def part(number: int) -> dict[str, int]:
     return batch(number, _RUNS, _KILLS)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("workers", _BATCHES, part, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("workers", _BATCHES, part))

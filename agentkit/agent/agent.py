@@ -493,7 +493,8 @@ class Agent(Generic[DepsT, OutputT]):
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
         run_id, began = await beginning(self.model.name, self._instructions, content, options)
-        options, messages = {**options, "run_id": run_id}, list(began.messages)
+        options = {**options, "run_id": run_id}
+        messages = list(began.messages)
         journal = options.get("journal")
         if journal is None:
             return await self._drive(options, messages, listener=listener)

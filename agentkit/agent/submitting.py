@@ -31,6 +31,6 @@ def fingerprint_of(
     return hashlib.blake2b(as_json([told, known, answered]), digest_size=12).hexdigest()
 
 
-def _name(thing: object) -> str:
+def _name(thing: Any) -> str:
     kind = thing if hasattr(thing, "__qualname__") else type(thing)
     return f"{kind.__module__}.{kind.__qualname__}"

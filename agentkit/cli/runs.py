@@ -210,7 +210,7 @@ def submit(
             )
             typer.echo(anyio.run(submitted))
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
 
 
 @runs.command()
@@ -221,7 +221,7 @@ def cancel(run: RunName, journal: JournalPlace = None) -> None:
     """
     with _queue(journal) as queue:
         if not anyio.run(queue.cancel, run):
-            _refuse(UsageError(f"{run} was not submitted, or needs no worker any more"))
+            refuse(UsageError(f"{run} was not submitted, or needs no worker any more"))
 
 
 @runs.command()
@@ -232,7 +232,7 @@ def retry(run: RunName, journal: JournalPlace = None) -> None:
     """
     with _queue(journal) as queue:
         if not anyio.run(queue.retry, run):
-            _refuse(UsageError(f"{run} was not submitted, or waits for a worker already"))
+            refuse(UsageError(f"{run} was not submitted, or waits for a worker already"))
 
 
 @runs.command("follow")
@@ -251,7 +251,7 @@ def follow_run(run: RunName, journal: JournalPlace = None) -> None:
     try:
         anyio.run(main)
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
 
 
 @contextmanager
@@ -260,7 +260,7 @@ def _queue(journal: str | None) -> Generator[PostgresJournal]:
         with shared(journal) as queue:
             yield queue
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
 
 
 @runs.command()
