@@ -171,12 +171,12 @@ def missed(counts: Counter[tuple[str, str]], total: int) -> list[str]:
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Make the table."""
     parser = argparse.ArgumentParser(prog="python -m soak.readers")
     parser.add_argument("--share", type=float, default=1, help="part of the cases")
     parser.add_argument("--clients", nargs="+", default=[*CLIENTS], choices=[*CLIENTS])
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     folder = cache_folder() / "readers"
     folder.mkdir(parents=True, exist_ok=True)
     known = cases(options.share)
