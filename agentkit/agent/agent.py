@@ -20,8 +20,14 @@ from agentkit.agent.approvals import (
     checked_decisions,
     taint_of,
 )
-from agentkit.agent.batch import BatchProgress, run_all
-from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
+from agentkit.agent.delegation import (
+    BatchProgress,
+    Delegate,
+    DelegateOptions,
+    delegate,
+    fan_out,
+    run_all,
+)
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,
@@ -61,9 +67,9 @@ from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.gemma4.profiles import profile_for
-from agentkit.journal import JournaledRun, Queueing, Ticket
+from agentkit.journal import Journal, JournaledRun, Queueing, Ticket
 from agentkit.messages import Content, Message, ModelSettings
-from agentkit.mistakes import explains
+from agentkit.mistakes import explains, wrong_value
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
     READS,
@@ -304,17 +310,21 @@ class Agent(Generic[DepsT, OutputT]):
         Raises:
             AgentKitError: The model cannot be had.
             JournalError: The journal has no such run, or another process is at work on it.
-            TypeError: A decision is none.
+            TypeError: A decision is none, or an argument is of another kind.
         """
+        check_options(options)
+        unchecked: object = run
+        if not isinstance(unchecked, str | PausedRun):
+            raise wrong_value("run", run, "give result.paused, or the name of a run in a journal")
         run_id = run if isinstance(run, str) else run.run_id
         again: RunOptions[DepsT] = {"history": (), **options, "run_id": run_id}
         decided = checked_decisions(decisions)
-        if options.get("journal") is not None:
-            return await self._continue(again, decided)
+        if (journal := options.get("journal")) is not None:
+            return await self._continue(journal, run_id, again, decided)
         if isinstance(run, str):
             raise JournalError(f"the run {run} can only be resumed from the journal that keeps it")
         given = GivenDecisions(self._used, decided, run.waiting)
-        return await self._drive(again, list(run.messages), paused=run, decisions=given)
+        return await self._drive(run_id, again, list(run.messages), paused=run, decisions=given)
 
     @explains("Agent.submit", RUN, SubmitOptions)
     async def submit(
@@ -483,7 +493,7 @@ class Agent(Generic[DepsT, OutputT]):
         check_options(options)
         journal, run_id = options.get("journal"), options.get("run_id")
         if journal is not None and run_id and await is_recorded(journal, run_id, content):
-            return await self._continue(options, {})
+            return await self._continue(journal, run_id, options, {})
         return await self._start(content, options)
 
     async def _start(
@@ -493,29 +503,31 @@ class Agent(Generic[DepsT, OutputT]):
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
         run_id, began = await beginning(self.model.name, self._instructions, content, options)
-        options = {**options, "run_id": run_id}
         messages = list(began.messages)
         journal = options.get("journal")
         if journal is None:
-            return await self._drive(options, messages, listener=listener)
+            return await self._drive(run_id, options, messages, listener=listener)
         async with begun(journal, run_id, began) as record:
-            return await self._drive(options, messages, listener=listener, record=record)
+            return await self._drive(run_id, options, messages, listener=listener, record=record)
 
     async def _continue(
-        self, options: RunOptions[DepsT], decisions: Mapping[str, Decision]
+        self,
+        journal: Journal,
+        run_id: str,
+        options: RunOptions[DepsT],
+        decisions: Mapping[str, Decision],
     ) -> RunResult[OutputT]:
-        journal, run_id = options.get("journal"), options.get("run_id")
-        assert journal is not None, "only a journal has something to go on with"
-        async with continued(journal, run_id or "", decisions) as record:
+        async with continued(journal, run_id, decisions) as record:
             began = record.opening
             given = options.get("settings") or ModelSettings()
             settings = given.over(began.settings or ModelSettings())
             limits = options.get("limits") or began.limits
             options = {**options, "settings": settings, "limits": limits}
-            return await self._drive(options, list(began.messages), record=record)
+            return await self._drive(run_id, options, list(began.messages), record=record)
 
     async def _drive(
         self,
+        run_id: str,
         options: RunOptions[DepsT],
         messages: list[Message],
         *,
@@ -527,14 +539,15 @@ class Agent(Generic[DepsT, OutputT]):
         """Wires a run and drives it to its end.
 
         Args:
-            options: What the run was given, its id among it.
+            run_id: Its name.
+            options: What it was given.
             messages: What it begins or goes on with.
             listener: Who streams it.
             record: The journal's record of it.
             paused: Where it goes on, after a pause.
             decisions: What people decided since then.
         """
-        deps, run_id = options.get("deps"), options.get("run_id") or ""
+        deps = options.get("deps")
         budget = Budget(options.get("limits") or self._limits, current_budget.get())
         if paused is not None:
             budget.usage, budget.steps = paused.usage, paused.steps
