@@ -287,8 +287,9 @@ def test_workers_are_started_by_a_command_and_stopped_by_a_signal(url: str, tmp_
     asked = run([*command, "runs", "submit", "Go.", "--agent", "shop.py:agent", "--run-id", "r"])
     assert (asked.returncode, asked.stdout) == (0, "r\n"), asked.stderr
     started = [*command, "worker", "--agent", "shop.py:agent"]
-    at_work = partial(subprocess.Popen[bytes], cwd=tmp_path, env=surroundings)
-    with at_work(started, stderr=subprocess.PIPE) as worker:
+    with subprocess.Popen(
+        started, cwd=tmp_path, env=surroundings, stderr=subprocess.PIPE
+    ) as worker:
         followed = run([*command, "runs", "follow", "r"])
         assert followed.returncode == 0, followed.stderr
         assert "Done." in followed.stdout + followed.stderr
