@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit slow ray docs live accept soak mutants bench-grammar lock clean
+.PHONY: help demo test lint types unit slow ray postgres docs live accept packages sbom picture soak mutants bench-grammar lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,7 @@ demo: $(READY) ## An agent answers three questions about this repository; or mak
 	  $(BIN)/agentkit run "$$question" --project "$$PROJECT" --model tiny </dev/null || exit $$?; \
 	done
 
-test: lint types docs unit slow ray ## Check everything that needs no server: format, lint, types, layers, pages, tests
+test: lint types docs unit slow ray postgres ## Check everything that needs no server: format, lint, types, layers, pages, tests
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -43,13 +43,16 @@ types: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(READY) ## Run the quick tests: a minute or two
-	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not live and not ray"
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not live and not ray and not postgres"
 
 slow: $(READY) ## Run the tests that start processes, kill them or take thousands of samples
-	$(BIN)/pytest -n 3 --dist worksteal -m "slow and not live and not ray"
+	$(BIN)/pytest -n 3 --dist worksteal -m "slow and not live and not ray and not postgres"
 
 ray: $(READY) ## Run the tests that need a Ray cluster, which they start
 	$(BIN)/pytest -m ray tests/executors tests/evals
+
+postgres: $(READY) ## Run the tests that need a Postgres server, which they start
+	$(BIN)/pytest -m postgres tests/journal tests/cli
 
 docs: $(READY) ## Build the pages as a site in build/site, and follow its links
 	@rm -rf build/site
@@ -63,6 +66,15 @@ accept: $(READY) ## Play what agents rely on upon the server you run: make accep
 	-@$(BIN)/agentkit eval suites install bfcl
 	@$(BIN)/agentkit accept $${URL:+"$$URL"} $(ARGS)
 
+packages: $(READY) ## Build wheel and sdist in dist, and install each extra alone on each Python that is here
+	$(BIN)/python -m release.check $(ARGS)
+
+sbom: $(READY) ## Write the bill of materials of an installation with all extras: build/sbom.cdx.json
+	$(BIN)/python -m release.sbom build/sbom.cdx.json
+
+picture: $(READY) ## Draw the picture of the README anew, from a run of the demonstration model
+	$(BIN)/python -m release.picture docs/run.svg
+
 soak: $(READY) ## Run one proof in full: make soak PART=name
 	$(BIN)/python -m soak.$(PART) $(ARGS)
 
@@ -74,7 +86,7 @@ bench-grammar: $(READY) ## Measure the grammar on a vocabulary of Gemma's size, 
 
 lock: ## Resolve the development environment anew (needs uv)
 	uv pip compile --universal --generate-hashes --upgrade --group dev --extra cli --extra local --extra mcp \
-	  --extra tools --extra otel --extra ray --extra evals --no-annotate --no-header -q -o requirements-dev.lock pyproject.toml
+	  --extra tools --extra otel --extra ray --extra postgres --extra evals --no-annotate --no-header -q -o requirements-dev.lock pyproject.toml
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

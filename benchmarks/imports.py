@@ -15,12 +15,10 @@ import platform
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 
 from benchmarks.model_server import model_server
+from soak.proof import ROOT, commit_here, write_record
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "docs" / "proof" / "imports.json"
 _TOLD = """
 import json, resource, sys, time
 print(json.dumps({
@@ -62,12 +60,12 @@ async def measure(processes: int) -> dict[str, dict[str, float]]:
     return table
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Prints a table and keeps it in docs/proof/imports.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=9)
-    parser.add_argument("--no-record", action="store_true", help=f"leave {RECORD.name} as it is")
-    options = parser.parse_args(argv)
+    parser.add_argument("--no-record", action="store_true", help="leave imports.json as it is")
+    options = parser.parse_args()
     table = asyncio.run(measure(options.processes))
     for name, row in table.items():
         print(
@@ -75,13 +73,15 @@ def main(argv: list[str] | None = None) -> int:
             f"{row['modules']:7.0f} modules"
         )
     if not options.no_record:
-        git = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
-        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-        record = {"part": "imports", "commit": commit, "processes": options.processes}
-        versions = {"python": platform.python_version()}
-        whole = {**record, "versions": versions, "figures": table}
-        RECORD.write_text(json.dumps(whole, indent=2) + "\n")
-        print(f"written: {RECORD.relative_to(ROOT)}")
+        record = {
+            "part": "imports",
+            "commit": commit_here(),
+            "processes": options.processes,
+            "versions": {"python": platform.python_version()},
+            "figures": table,
+        }
+        write_record("imports", record)
+        print("written: docs/proof/imports.json")
     return 0
 
 

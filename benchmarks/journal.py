@@ -9,22 +9,19 @@ the medians of several rounds. They depend on the disk more than on anything els
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
 
 from agentkit import Agent, Limits, SQLiteJournal, tool
 from agentkit.testing import ScriptedModel, call, say
+from soak.proof import write_record
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "docs" / "proof" / "journal.json"
 STEPS = 50
 
 
@@ -65,12 +62,12 @@ def measure(folder: Path, steps: int, number: int) -> dict[str, float]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measures, prints, and with `--save` keeps the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.journal")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--save", action="store_true", help=f"write {RECORD.relative_to(ROOT)}")
-    options = parser.parse_args(argv)
+    parser.add_argument("--save", action="store_true", help="write docs/proof/journal.json")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rounds = [measure(Path(folder), STEPS, number) for number in range(options.rounds)]
     figures = {name: round(statistics.median(r[name] for r in rounds), 2) for name in rounds[0]}
@@ -78,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name.replace('_', ' '):32} {value:8.2f}")
     if options.save:
         record = {"steps": STEPS, "rounds": options.rounds, "machine": platform.platform()}
-        RECORD.write_text(json.dumps(record | figures, indent=2) + "\n")
+        write_record("journal", record | figures)
     return 0
 
 

@@ -21,15 +21,14 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from agentkit import Agent, Limits, RunFiles, SQLiteJournal, VLLMModel, tool
 from benchmarks.model_server import model_server
+from soak.proof import FOLDER, write_record
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "docs" / "proof" / "record.json"
+RECORD = FOLDER / "record.json"
 STEPS = 50
 LENGTHS = (60, 2_000)
 """Characters of a result: a short answer, and a page of a file."""
@@ -107,40 +106,34 @@ def _size(folder: Path) -> int:
 
 
 async def _rounds(rounds: int, *, twice: bool) -> dict[str, dict[str, float]]:
-    async with model_server() as root:
-        return await _in_turn(root, rounds, twice=twice)
-
-
-async def _in_turn(root: str, rounds: int, *, twice: bool) -> dict[str, dict[str, float]]:
     global _length  # noqa: PLW0603 - of the tool, which is a function at the top of this module
     found: dict[str, dict[str, float]] = {}
     ways: dict[str, dict[str, Any]] = {"not kept": {"kept": False}, "kept": {"twice": twice}}
     if not twice:
         ways["kept, without a witness"] = {"witness": False}
-    model = VLLMModel(f"{root}/v1", model=f"steps-{STEPS}")
-    for length in LENGTHS:
-        _length = length
-        measured: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-        for _ in range(rounds):
-            for way, options in ways.items():
-                with tempfile.TemporaryDirectory() as folder:
-                    measured[way].append(await measure(model, Path(folder), **options))
-        for way, figures in measured.items():
-            found[f"{way}, results of {length} characters"] = {
-                name: round(statistics.median(each[name] for each in figures), 3)
-                for name in figures[0]
-            }
-    await model.aclose()
+    async with model_server() as root, VLLMModel(f"{root}/v1", f"steps-{STEPS}") as model:
+        for length in LENGTHS:
+            _length = length
+            measured: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+            for _ in range(rounds):
+                for way, options in ways.items():
+                    with tempfile.TemporaryDirectory() as folder:
+                        measured[way].append(await measure(model, Path(folder), **options))
+            for way, figures in measured.items():
+                found[f"{way}, results of {length} characters"] = {
+                    name: round(statistics.median(each[name] for each in figures), 3)
+                    for name in figures[0]
+                }
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measures and prints; with `--save` keeps the figures beside those of before."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.record")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--twice", action="store_true", help="a file beside the journal")
-    parser.add_argument("--save", metavar="NAME", help=f"write {RECORD.relative_to(ROOT)}")
-    options = parser.parse_args(argv)
+    parser.add_argument("--save", metavar="NAME", help="write docs/proof/record.json")
+    options = parser.parse_args()
     found = asyncio.run(_rounds(options.rounds, twice=options.twice))
     for way, figures in found.items():
         print(way)
@@ -150,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         record = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
         record |= {"steps": STEPS, "rounds": options.rounds, "machine": platform.platform()}
         record[options.save] = found
-        RECORD.write_text(json.dumps(record, indent=2) + "\n")
+        write_record("record", record)
     return 0
 
 

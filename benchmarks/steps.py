@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -31,6 +29,7 @@ from agentkit import Agent, Limits, VLLMModel, tool
 from agentkit.trace import RunFiles
 from benchmarks import floor
 from benchmarks.model_server import model_server
+from soak.proof import commit_here, write_record
 
 QUESTION = "What will the weather be in all the cities?"
 RUNS = {10: 10, 50: 2}
@@ -193,30 +192,12 @@ def compared(figures: dict[str, Figures]) -> dict[str, dict[str, float]]:
     return told
 
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "docs" / "proof" / "steps.json"
-
-
-def _record(rounds: int, table: dict[str, dict[str, float]]) -> None:
-    git = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    record = {
-        "part": "steps",
-        "commit": commit,
-        "rounds": rounds,
-        "versions": {"python": platform.python_version(), "httpx2": version("httpx2")},
-        "figures": table,
-    }
-    RECORD.write_text(json.dumps(record, indent=2) + "\n")
-    print(f"written: {RECORD.relative_to(ROOT)}")
-
-
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Prints a table and keeps it in docs/proof/steps.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--no-record", action="store_true", help=f"leave {RECORD.name} as it is")
-    options = parser.parse_args(argv)
+    parser.add_argument("--no-record", action="store_true", help="leave steps.json as it is")
+    options = parser.parse_args()
     table = compared(asyncio.run(measure(options.rounds)))
     print(f"\n{'CPU ms a step (times the floor)':34}{'10 steps':>16}{'50 steps':>16}{'growth':>8}")
     for name, row in table.items():
@@ -227,7 +208,15 @@ def main(argv: list[str] | None = None) -> int:
         growth = f"{row['last_five_over_first_five']:.2f}"
         print(f"{name:34}{cells[0]:>16}{cells[1]:>16}{growth:>8}")
     if not options.no_record:
-        _record(options.rounds, table)
+        record = {
+            "part": "steps",
+            "commit": commit_here(),
+            "rounds": options.rounds,
+            "versions": {"python": platform.python_version(), "httpx2": version("httpx2")},
+            "figures": table,
+        }
+        write_record("steps", record)
+        print("written: docs/proof/steps.json")
     return 0
 
 

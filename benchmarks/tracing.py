@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import json
 import platform
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,9 +28,8 @@ from agentkit.testing import ScriptedModel, call, say
 from agentkit.trace.otel import OpenTelemetryObserver
 from benchmarks.steps import compared
 from benchmarks.steps import measure as measure_steps
+from soak.proof import commit_here, write_record
 
-ROOT = Path(__file__).parents[1]
-RECORD = ROOT / "docs" / "proof" / "tracing.json"
 STEPS = 50
 
 
@@ -73,7 +70,7 @@ def measure(rounds: int, runs: int = 10) -> dict[str, list[float]]:
 
     Args:
         rounds: How often each way is measured.
-        runs: Of each measurement.
+        runs: How many runs each measurement makes.
     """
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(_Nowhere()))
@@ -103,12 +100,12 @@ def added(figures: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measures, prints, and with `--save` keeps the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tracing", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--save", action="store_true", help=f"write {RECORD.relative_to(ROOT)}")
-    options = parser.parse_args(argv)
+    parser.add_argument("--save", action="store_true", help="write docs/proof/tracing.json")
+    options = parser.parse_args()
     extra = added(measure(options.rounds))
     names = ("floor, streamed", "agentkit, streamed")
     steps = compared(asyncio.run(measure_steps(3, names)))
@@ -118,18 +115,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, cost in extra.items():
         print(f"{'with ' + name:28} {cost:+8.0f} µs CPU, {shares[name]:.1%}")
     if options.save:
-        git = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
-        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
         record = {
             "part": "tracing",
-            "commit": commit,
+            "commit": commit_here(),
             "rounds": options.rounds,
             "python": platform.python_version(),
             "step_over_http_us": round(step),
             "added_us": {name: round(cost, 1) for name, cost in extra.items()},
             "share_of_a_step": {name: round(share, 4) for name, share in shares.items()},
         }
-        RECORD.write_text(json.dumps(record, indent=2) + "\n")
+        write_record("tracing", record)
     return 0
 
 

@@ -39,19 +39,16 @@ async def write(model: Model, task: str, *, rounds: int = 4) -> str:
         instructions="You judge notices: clear, polite, under forty words.",
         output_type=Verdict,
     )
-    drafts: tuple[Message, ...] = ()
     verdicts: tuple[Message, ...] = ()
-    said = task
-    draft: RunResult[str] = await writer.run(said, limits=limits)
+    draft: RunResult[str] = await writer.run(task, limits=limits)
     for _ in range(rounds):
-        drafts = draft.messages
         print(f"[writer] {draft.output}")
         verdict = await critic.run(f"Task: {task}\nNotice: {draft.output}", history=verdicts)
         verdicts = verdict.messages
         if verdict.stop_reason != "answer" or verdict.output.content == "yes":
             break
         print(f"[critic] {verdict.output.advice}")
-        draft = await writer.run(verdict.output.advice, history=drafts, limits=limits)
+        draft = await writer.run(verdict.output.advice, history=draft.messages, limits=limits)
     return draft.output
 
 

@@ -5,7 +5,6 @@ and each yes has led to its payment or was told as unknown.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.journal.deciding import killed_runs
@@ -19,10 +18,5 @@ def batch(number: int) -> dict[str, int]:
     return killed_runs(number, _KILLS)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("approval_kills", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("approval_kills", _BATCHES, batch))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 
 import anyio
 
@@ -29,10 +28,5 @@ def batch(number: int) -> dict[str, int]:
     return dict(anyio.run(main, backend="trio" if number % 4 == 3 else "asyncio"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("approvals", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("approvals", _BATCHES, batch))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.agent.batches import kill_and_resume
@@ -19,10 +18,5 @@ def batch(number: int) -> dict[str, int]:
     return counts
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("batches", 4, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("batches", 4, batch))

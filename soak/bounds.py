@@ -7,7 +7,6 @@ lost, the tool gets the very value. 1,000 values just outside: no intent, a refu
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.journal.crashing import batch as killed
@@ -28,10 +27,5 @@ def batch(number: int) -> dict[str, int]:
     return {f"{name.replace('_', ' ')} inside": count for name, count in counts.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("bounds", _KILLED + _REFUSED, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("bounds", _KILLED + _REFUSED, batch))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from functools import partial
 
 import anyio
@@ -24,10 +23,5 @@ def batch(number: int) -> dict[str, int]:
         return anyio.run(work, backend=("asyncio", "trio")[number % 2])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("cancel", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("cancel", _BATCHES, batch))

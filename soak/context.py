@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 
 from soak.proof import prove
+from soak.templates import require_templates
 from tests.agent.test_histories import rendered_check
 from tests.context.histories import check_history
-from tests.gemma4.official import FILES, TEMPLATES
 
 _BATCHES = 400
 _HISTORIES = 50
@@ -29,13 +28,6 @@ def batch(number: int) -> dict[str, int]:
     return counts
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof; the templates must be there."""
-    if not (TEMPLATES / FILES["large"]).is_file():
-        print(f"no templates in {TEMPLATES}; AGENTKIT_TEMPLATES names their folder")
-        return 1
-    return prove("context", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    require_templates()
+    sys.exit(prove("context", _BATCHES, batch))

@@ -8,7 +8,6 @@ after the other, whose probe must fail and no other.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -101,11 +100,5 @@ def _check(url: str, key: str, start: _Start) -> int:
     return len(findings)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof: one server at a time."""
-    given = sys.argv[1:] if argv is None else argv
-    return prove("doctor", len(_STARTS), batch, ["--jobs", "1", *given])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("doctor", len(_STARTS), batch, jobs=1))  # one server at a time

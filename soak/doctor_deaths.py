@@ -5,6 +5,7 @@ python -m soak.doctor_deaths
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 from soak.proof import prove
@@ -23,4 +24,4 @@ def batch(number: int) -> Counter[str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(prove("doctor_deaths", _BATCHES, batch))
+    sys.exit(prove("doctor_deaths", _BATCHES, batch))

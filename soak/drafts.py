@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.mcp_corpus import load
@@ -17,10 +16,5 @@ def batch(number: int) -> dict[str, int]:
     return check_tool(number, _CALLS)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("drafts", len(load()), batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("drafts", len(load()), batch))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from soak.proof import prove
 from tests.tools.edited import ENCODINGS, draw, judge
@@ -37,10 +37,5 @@ def missed(counts: Mapping[str, int]) -> list[str]:
     return said
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("edits", _BATCHES, batch, argv, missed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("edits", _BATCHES, batch, missed))

@@ -6,7 +6,6 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 from soak.proof import prove
@@ -69,10 +68,5 @@ def _attempts(plain: bool) -> int:
     return len(ATTEMPTS) + len(HEAVY)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("escapes", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("escapes", _BATCHES, batch))

@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,16 +18,15 @@ from agentkit_evals.cli import app
 from typer.testing import CliRunner
 
 from agentkit.messages import JsonObject
-from soak.proof import FOLDER, commit_here
+from soak.proof import commit_here, write_record
 from tests.live.server import checkpoint_folder, live_server
 
 _OPTIONS: Final = ("--limit", "10", "--max-tokens", "300", "--temperature", "0", "--name", "live")
 _SUITES: Final = ("bfcl:multi_turn_base", "project")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Runs both suites and writes `docs/proof/evals_live.json`; 1 if a trial has no verdict."""
-    del argv  # there is nothing to choose
     install(print)
     with live_server(checkpoint_folder("tiny")) as server:
         os.environ["AGENTKIT_API_KEY"] = server.api_key
@@ -41,10 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "reports": reports,
         "result": "passed" if complete else "failed",
     }
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(shown, indent=2, ensure_ascii=False) + "\n"
-    (FOLDER / "evals_live.json").write_text(text, encoding="utf-8")
-    print(text)
+    print(write_record("evals_live", shown))
     return 0 if complete else 1
 
 

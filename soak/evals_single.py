@@ -112,10 +112,5 @@ async def _judged(suite: BfclSingleSuite, category: str, cases: Sequence[Case]) 
     return equal_verdicts(category, results)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("evals_single", len(_BATCHES), batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("evals_single", len(_BATCHES), batch))

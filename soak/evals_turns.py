@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -105,10 +104,5 @@ def _spoilt(case: Case, number: int) -> list[AgentMaker]:
     ]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("evals_turns", len(_BATCHES), batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("evals_turns", len(_BATCHES), batch))

@@ -5,11 +5,10 @@ official templates.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
+from soak.templates import require_templates
 from tests.agent.test_histories import histories
-from tests.gemma4.official import FILES, TEMPLATES
 
 _BATCHES = 100
 _HISTORIES = 200
@@ -23,13 +22,6 @@ def batch(number: int) -> dict[str, int]:
     return {"histories": _HISTORIES, "requests, each valid under 3 templates": requests}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof; the templates must be there."""
-    if not (TEMPLATES / FILES["large"]).is_file():
-        print(f"no templates in {TEMPLATES}; AGENTKIT_TEMPLATES names their folder")
-        return 1
-    return prove("histories", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    require_templates()
+    sys.exit(prove("histories", _BATCHES, batch))

@@ -168,10 +168,5 @@ def _transcript(chance: random.Random) -> Transcript:
     return Transcript((TurnRecord("answer", text(), 1, usage),), tuple(messages))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("inspect_logs", 40, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("inspect_logs", 40, batch))

@@ -7,7 +7,6 @@ between an owner that was stopped and the one that took its run over.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.journal.crashing import POINTS, batch, named, races
@@ -32,10 +31,5 @@ def _called(where: str, counts: dict[str, int]) -> dict[str, int]:
     return {f"{name.replace('_', ' ')} {where}": count for name, count in counts.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("kills", _RANDOM + _NAMED + _RACES, part, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("kills", _RANDOM + _NAMED + _RACES, part))

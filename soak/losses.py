@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from soak.proof import prove
@@ -31,10 +30,5 @@ def part(number: int) -> dict[str, int]:
     return {f"mutated records {what}": count for what, count in counts.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("losses", _DAMAGES + _MUTATIONS, part, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("losses", _DAMAGES + _MUTATIONS, part))

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import venv
 from collections import Counter
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ import anyio
 
 from agentkit import Agent, RunContext, ToolContext, Toolset
 from agentkit.executors import LocalExecutor
+from agentkit.executors.supervisor import descendants
 from agentkit.mcp import McpToolset
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolMessage, ToolResult, text_of
 from agentkit.models.embedded import EmbeddedModel
@@ -55,7 +56,7 @@ class Server:
     Attributes:
         command: Its program, in the folder, and arguments; `{}` is a folder of its own.
         tool: The tool to call.
-        arguments: Of the call; `{}` in a text is the folder.
+        arguments: The arguments of the call; `{}` in a text is the folder.
         says: Part of the answer.
         fails: Whether the server has to say no: it may not reach the network.
         env: Its variables; `{}` is the folder.
@@ -259,31 +260,11 @@ async def _call(tools: Toolset, name: str, arguments: JsonObject) -> ToolResult:
 
 
 def _signal_children(number: signal.Signals) -> None:
-    for pid in _descendants(os.getpid()):
-        try:
+    for pid in descendants(os.getpid()):
+        with suppress(ProcessLookupError):
             os.kill(pid, number)
-        except ProcessLookupError:
-            continue
-
-
-def _descendants(pid: int) -> list[int]:
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:  # it has ended
-            continue
-    found = [pid]
-    for each in found:  # grows as it goes
-        found += [child for child, parent in parents.items() if parent == each]
-    return found[1:]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    install()
-    return prove("mcp_servers", len(SERVERS), batch, argv)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    install()
+    sys.exit(prove("mcp_servers", len(SERVERS), batch))

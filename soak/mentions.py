@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import anyio
 
@@ -53,10 +53,5 @@ def missed(counts: Mapping[str, int]) -> list[str]:
     return [f"{n} {name}" for name in ("calls run", "other text given out") if (n := counts[name])]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("mentions", _BATCHES, batch, argv, missed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("mentions", _BATCHES, batch, missed))

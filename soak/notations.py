@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import anyio
 
@@ -55,10 +55,5 @@ def missed(counts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("notations", _BATCHES, batch, argv, missed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("notations", _BATCHES, batch, missed))

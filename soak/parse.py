@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.gemma4.replies import check_any_input, random_reply
@@ -40,10 +39,5 @@ def batch(number: int) -> dict[str, int]:
     return counts
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("parse", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("parse", _BATCHES, batch))

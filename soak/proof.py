@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +43,6 @@ class _Record:
         return FOLDER / f"{self.part}.json"
 
     def save(self) -> None:
-        FOLDER.mkdir(parents=True, exist_ok=True)
         shown: dict[str, Any] = {
             "part": self.part,
             "commit": self.commit,
@@ -57,29 +57,38 @@ class _Record:
             shown["failures"] = self.failures
         if self.result == "running":
             shown["done"] = sorted(self.done)
-        self.path.write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n")
+        write_record(self.part, shown)
+
+
+def write_record(part: str, figures: Mapping[str, Any]) -> str:
+    """Writes what a proof came to into `docs/proof/PART.json`; returns the text."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(figures, indent=2, ensure_ascii=False) + "\n"
+    (FOLDER / f"{part}.json").write_text(text, encoding="utf-8")
+    return text
 
 
 def prove(
     part: str,
     batches: int,
     batch: Batch,
-    argv: Sequence[str] | None = None,
     missed: Callable[[Mapping[str, int]], list[str]] | None = None,
+    *,
+    jobs: int = 2,
 ) -> int:
-    """Run every batch and write `docs/proof/PART.json`.
+    """Runs every batch, as the command line says (`--help`), and writes `docs/proof/PART.json`.
 
     Args:
         part: Name of the proof.
         batches: How many batches make the whole proof.
         batch: Runs one; a function of a module, since processes are given it.
-        argv: Command line; `--help` lists what it may hold.
         missed: Says which bars the figures of the whole proof miss.
+        jobs: Processes at a time, unless the command line says otherwise.
 
     Returns:
         0 when the whole proof held, 1 when a batch failed, 2 when time ran out first.
     """
-    options = _options(part, argv)
+    options = _options(part, jobs)
     record = _begin(part, max(1, round(batches * options.share)), fresh=options.fresh)
     todo = [number for number in range(record.batches) if number not in set(record.done)]
     end = time.monotonic() + 60 * options.minutes
@@ -99,13 +108,19 @@ def prove(
     return 1 if record.failures else 2 if todo else 0
 
 
-def _options(part: str, argv: Sequence[str] | None) -> argparse.Namespace:
+def _options(part: str, jobs: int) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m soak.{part}")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--jobs", type=int, default=jobs, help="processes")
     parser.add_argument("--minutes", type=float, default=20, help="stop after that long")
     parser.add_argument("--share", type=float, default=1, help="part of the whole proof")
     parser.add_argument("--fresh", action="store_true", help="forget an unfinished run")
-    return parser.parse_args(argv)
+    return parser.parse_args()
+
+
+def with_sources(root: Path = ROOT) -> dict[str, str]:
+    """The variables of a process that imports what lies in a checkout."""
+    paths = os.pathsep.join(str(root / part) for part in (".", "tools", "evals"))
+    return {**os.environ, "PYTHONPATH": paths}
 
 
 def commit_here() -> str:

@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,10 +239,5 @@ def _resumed(seed: int, window: int, options: dict[str, Any]) -> int:
     return 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the proof."""
-    return prove("recall", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("recall", _BATCHES, batch))

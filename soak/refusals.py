@@ -5,7 +5,6 @@ room again every run comes to its end with nothing begun twice and nothing lost.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.journal.crashing import refusals
@@ -20,10 +19,5 @@ def batch(number: int) -> dict[str, int]:
     return {name.replace("_", " "): count for name, count in counts.items()}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("refusals", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("refusals", _BATCHES, batch))

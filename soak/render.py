@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +13,9 @@ from hypothesis import strategies as st
 from agentkit.gemma4.render import Generation, TemplateVariant, render
 from agentkit.messages import Message
 from soak.proof import prove
+from soak.templates import require_templates
 from tests.gemma4 import strategies as some
-from tests.gemma4.official import FILES, TEMPLATES, official
+from tests.gemma4.official import official
 
 _BATCHES = 50
 _CONVERSATIONS = 200
@@ -48,13 +48,6 @@ def batch(number: int) -> dict[str, int]:
     return counts
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof; the templates must be there."""
-    if not (TEMPLATES / FILES["large"]).is_file():
-        print(f"no templates in {TEMPLATES}; AGENTKIT_TEMPLATES names their folder")
-        return 1
-    return prove("render", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    require_templates()
+    sys.exit(prove("render", _BATCHES, batch))

@@ -78,10 +78,5 @@ async def _check(make: MakeAgent, events: Sequence[Event], counts: Counter[str],
         counts[f"planted in {kind}, found at the step: {planted.what}"] += 1
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("replay", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("replay", _BATCHES, batch))

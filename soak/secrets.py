@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
 
 import anyio
 
@@ -31,10 +30,5 @@ def batch(number: int) -> dict[str, int]:
     return {"secrets": len(secrets), "encodings": len(secrets) * len(ENCODINGS), "found": 0}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("secrets", _SECRETS // _AT_ONCE, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("secrets", _SECRETS // _AT_ONCE, batch))

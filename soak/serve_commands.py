@@ -17,8 +17,7 @@ from agentkit.errors import ServerNotReadyError
 from agentkit.serving.environment import vllm_environment
 from agentkit.serving.plan import TESTED_VLLM, ServeOptions, plan
 from agentkit.serving.process import progress_line
-
-_PROOF: Final = Path(__file__).parents[1] / "docs" / "proof" / "serve_commands.json"
+from soak.proof import write_record
 
 _SIZES: Final = ("E2B", "E4B", "12B", "26B-A4B", "31B")
 _FORMS: Final = (
@@ -91,7 +90,7 @@ def main() -> int:
         "refused by us": {name: words for name, words in planned if isinstance(words, str)},
         "not run": "no GPU here: that the commands serve, and what other versions of vLLM take",
     }
-    _PROOF.write_text(json.dumps(proof, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_record("serve_commands", proof)
     print(f"{counts['planned']} planned, {len(refused)} refused by vLLM's parser: {refused}")
     return int(bool(refused))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -18,11 +17,11 @@ from agentkit_evals.acceptance.bench import Bench, play
 from agentkit_evals.acceptance.scenarios import SCENARIOS
 
 from agentkit.serving.doctor import Diagnosis, examine
-from soak.proof import commit_here
+from soak.proof import FOLDER, ROOT, commit_here, write_record
 from tests.live.other_servers import SERVERS, OtherServer, serving_with
 
-ROOT = Path(__file__).parents[1]
-_PAGE, _PROOF = ROOT / "docs" / "servers.md", ROOT / "docs" / "proof" / "servers.json"
+_PAGE: Final = ROOT / "docs" / "servers.md"
+_PROOF: Final = FOLDER / "servers.json"
 _DEADLINE: Final = 240.0  # seconds for one scenario on a busy machine
 
 
@@ -107,6 +106,11 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
 
+def _wrong(result: dict[str, Any]) -> int:
+    """How many scenarios went wrong on a server, in either way."""
+    return sum(list(way.values()).count("wrong") for way in result["scenarios"].values())
+
+
 def main(names: Sequence[str]) -> int:
     """Runs the proof on these servers; results of the others are kept."""
     known: dict[str, Any] = {}
@@ -114,19 +118,11 @@ def main(names: Sequence[str]) -> int:
         known = json.loads(_PROOF.read_text(encoding="utf-8"))["servers"]
     for name in names or SERVERS:
         known[name] = on(name)
-        wrong = sum(v == "wrong" for way in known[name]["scenarios"].values() for v in way.values())
-        print(f"{name}: {wrong} wrong", flush=True)
+        print(f"{name}: {_wrong(known[name])} wrong", flush=True)
         proof = {"part": "servers", "commit": commit_here(), "servers": known}
-        _PROOF.write_text(json.dumps(proof, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_record("servers", proof)
         _PAGE.write_text(page(known), encoding="utf-8")
-    return int(
-        any(
-            v == "wrong"
-            for r in known.values()
-            for w in r["scenarios"].values()
-            for v in w.values()
-        )
-    )
+    return int(any(map(_wrong, known.values())))
 
 
 if __name__ == "__main__":

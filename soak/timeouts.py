@@ -5,7 +5,6 @@ agent's death by SIGKILL: no process is left, whatever session or parent it has 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.executors.surviving import try_all
@@ -19,10 +18,5 @@ def batch(number: int) -> dict[str, int]:
     return {"tries": _TRIES, "processes left": 0} | try_all(number, _TRIES)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("timeouts", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("timeouts", _BATCHES, batch))

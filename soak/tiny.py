@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from agentkit.models.embedded.decoder import Decoder
@@ -23,9 +22,8 @@ _DIALOGUES = 2_000
 _SEED = 2026
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measures, prints, writes `docs/proof/tiny.json`; 1 if a bar is missed."""
-    del argv  # there is nothing to choose
     scores = evaluate(Decoder(), _DIALOGUES, _SEED, progress)
     report(scores)
     write_record(FOLDER / "tiny.json", scores)

@@ -11,14 +11,13 @@ the same minutes.
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -31,7 +30,7 @@ from agentkit_evals.ray_runner import run_on_ray
 from agentkit_evals.runner import Progress
 
 from agentkit import Toolset
-from soak.proof import ROOT, prove
+from soak.proof import ROOT, prove, with_sources
 
 _TRIALS: Final = 10_000
 _CASES: Final = 1000
@@ -111,12 +110,12 @@ class _Clock:
             self.seen.append((progress.done, time.process_time(), _kilobytes()))
 
     def milliseconds(self) -> list[float]:
-        """Of a trial, block by block."""
+        """Milliseconds of a trial, block by block."""
         times = [when for _, when, _ in self.seen]
         return [1000 * (after - before) / _BLOCK for before, after in pairwise(times)]
 
     def kilobytes(self) -> float:
-        """That a trial leaves behind, over all but the first blocks."""
+        """Kilobytes that a trial leaves behind, over all but the first blocks."""
         (first, _, less), (last, _, more) = self.seen[2], self.seen[-1]
         return (more - less) / (last - first)
 
@@ -139,7 +138,7 @@ async def _agent_alone(runs: int) -> float:
 
 
 async def _measured(folder: str, trials: int) -> dict[str, float]:
-    """In a process of its own."""
+    """What trials cost, in a process of its own."""
     store, clock = await _begun(Path(folder), trials), _Clock()
     alone = [await _agent_alone(200)]
     await run_local(store.manifest(), store, watcher=clock)
@@ -171,10 +170,9 @@ def _in_a_process(kind: str, folder: str, trials: int) -> dict[str, float]:
 
 
 def _process(kind: str, folder: str, trials: str) -> subprocess.Popen[str]:
-    paths = os.pathsep.join(str(ROOT / name) for name in ("evals", "tools", "."))
     return subprocess.Popen(
         [sys.executable, "-m", "soak.trials", f"--as={kind}", folder, trials],
-        env={**os.environ, "PYTHONPATH": paths},
+        env=with_sources(),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -263,15 +261,14 @@ def _missed(counts: Mapping[str, int]) -> list[str]:
     ]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof, or what it measures."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    if given[:1] and given[0].startswith("--as="):
-        kind, folder, trials = given[0].removeprefix("--as="), given[1], int(given[2])
-        run: Any = {**_MEASURES, "goes-on": _goes_on}[kind]
-        print(json.dumps(anyio.run(run, folder, trials)), flush=True)
-        return 0
-    return prove("trials", 3, batch, argv, _missed)
+def main() -> int:
+    """Runs the proof, or in a process of its own what it measures."""
+    if len(sys.argv) < 2 or not sys.argv[1].startswith("--as="):
+        return prove("trials", 3, batch, _missed)
+    kind, folder, trials = sys.argv[1].removeprefix("--as="), sys.argv[2], int(sys.argv[3])
+    run: Any = {**_MEASURES, "goes-on": _goes_on}[kind]
+    print(json.dumps(anyio.run(run, folder, trials)), flush=True)
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from soak.proof import prove
 from tests.schema.test_wire_forms import judged
@@ -17,10 +16,5 @@ def batch(number: int) -> dict[str, int]:
     return judged(number, _VALUES)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the proof."""
-    return prove("values", _BATCHES, batch, argv)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(prove("values", _BATCHES, batch))

@@ -27,7 +27,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from agentkit.agent.approvals import taint_of_calls
 from agentkit.agent.calls import ReplyCall, failed, prepare, run_calls

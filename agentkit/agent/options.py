@@ -220,7 +220,7 @@ AGENT: Final[Mapping[str, str]] = MappingProxyType(
             ("verbose", "debug", "verbosity_level"),
             "write observers=[…]; each run is recorded in a file anyway",
         ),
-        "history_processors": "write context=Context(…)",
+        "history_processors": "write context=Context(compaction=[…])",
         **dict.fromkeys(
             ("input_guardrails", "output_guardrails"),
             "write policy=, or check the answer in a function given as output_type=",

@@ -169,22 +169,26 @@ async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResp
     fitted: PromptFitted | None = None
     events = bounded_thoughts(run.wiring.model.generate(request), request.settings.thinking_tokens)
     with _recorded(run, started):
-        async with aclosing(events):
-            async for event in events:
-                match event:
-                    case ModelFinished():
-                        response = _kept(run, event.response)
-                    case PromptFitted():
-                        fitted = replace(event, step=run.step)
-                    case ContextCompacted():
-                        run.emit(replace(event, step=run.step))
-                    case _:
-                        again = isinstance(event, StepRestarted)
-                        first = None if again else first or time.monotonic()
-                        if show:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    match event:
+                        case ModelFinished():
+                            response = _kept(run, event.response)
+                        case PromptFitted():
+                            fitted = replace(event, step=run.step)
+                        case ContextCompacted():
                             run.emit(replace(event, step=run.step))
-                            if run.streamed is not None:
-                                run.streamed.add(event)
+                        case _:
+                            again = isinstance(event, StepRestarted)
+                            first = None if again else first or time.monotonic()
+                            if show:
+                                run.emit(replace(event, step=run.step))
+                                if run.streamed is not None:
+                                    run.streamed.add(event)
+        finally:
+            if fitted is not None:  # a summary was paid for, whatever came of the reply
+                run.budget.spend(usage=fitted.cost)
     assert response is not None, "a model ends with ModelFinished or raises"
     first = None if first is None else round(first - started, 6)
     seconds = round(time.monotonic() - started, 6)

@@ -95,12 +95,15 @@ MaxTokens: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Most toke
 MaxSteps: TypeAlias = Annotated[
     int | None, typer.Option(min=1, help="Most model calls; over a project 30 by default.")
 ]
-JournalFile: TypeAlias = Annotated[
-    Path | None,
+JournalPlace: TypeAlias = Annotated[
+    str | None,
     typer.Option(
         "--journal",
-        help="File in which runs are kept, so that they can be resumed. "
-        "Default: journal.db beside the run files.",
+        envvar="AGENTKIT_JOURNAL",
+        metavar="FILE|URL",
+        help="Where runs are kept, so that they can be resumed: a file, or postgresql://... for a "
+        "server that many machines share. Default: journal.db beside the run files.",
+        show_envvar=True,
     ),
 ]
 

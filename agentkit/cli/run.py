@@ -30,7 +30,7 @@ from agentkit.cli.editor import Above, lines_from_here
 from agentkit.cli.options import (
     AgentName,
     Allow,
-    JournalFile,
+    JournalPlace,
     MaxSteps,
     MaxTokens,
     McpFile,
@@ -49,9 +49,10 @@ from agentkit.cli.person import Person
 from agentkit.cli.terminal import Printer
 from agentkit.errors import AgentKitError, JournalError, ToolDefinitionError
 from agentkit.events import Event, RunFinished, RunResult, RunStarted, TextDelta
-from agentkit.journal import RunOpened, SQLiteJournal
+from agentkit.journal import RunOpened, StoredJournal, is_address, journal_at
 from agentkit.messages import ModelSettings
 from agentkit.policy import Limits
+from agentkit.redaction import public_address
 from agentkit.trace import JOURNAL, Library, RunFiles, TraceError, runs_directory
 
 
@@ -72,7 +73,7 @@ def run(
     max_tokens: MaxTokens = None,
     max_steps: MaxSteps = None,
     allow: Allow = "read-only",
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -170,7 +171,7 @@ class Watched:
         error: Why it did not end well, in a sentence.
     """
 
-    def __init__(self, journal: Path | None = None) -> None:
+    def __init__(self, journal: str | None = None) -> None:
         self.journal = journal
         directory = runs_directory()
         self.files = RunFiles(directory) if directory else None
@@ -186,7 +187,7 @@ class Watched:
 
     def where(self) -> str:
         """What a command needs to find the run."""
-        return f" --journal {shlex.quote(str(self.journal))}" if self.journal else ""
+        return f" --journal {shlex.quote(public_address(self.journal))}" if self.journal else ""
 
     def options(self) -> str:
         """What `agentkit runs resume` needs to come further than the run did."""
@@ -244,15 +245,15 @@ def perform(
     return code
 
 
-def _kept(path: Path | None, assignment: Assignment, printer: Printer) -> SQLiteJournal | None:
+def _kept(place: str | None, assignment: Assignment, printer: Printer) -> StoredJournal | None:
     """The journal: the named one must work, the default one would only be nice to have."""
-    chosen = path or default_journal()
+    chosen = place or default_journal()
     if chosen is None:
         return None
     try:
-        return SQLiteJournal(chosen, labels=assignment.labels())
+        return journal_at(chosen, labels=assignment.labels())
     except JournalError as error:
-        if path is not None:
+        if place is not None:
             raise
         printer.line(f"agentkit: this run cannot be resumed: {error}", "yellow")
         return None
@@ -263,7 +264,7 @@ async def _show(
     question: str,
     options: Mapping[str, Any],
     printer: Printer,
-    journal: SQLiteJournal | None,
+    journal: StoredJournal | None,
 ) -> RunResult[Any]:
     result: RunResult[Any] | None = None
     async for event in agent.stream(question, journal=journal, **options):
@@ -293,7 +294,7 @@ def resume(
     max_steps: Annotated[
         int | None, typer.Option(min=1, help="Most model calls, instead of the run's own.")
     ] = None,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Go on with a run of `agentkit run` that died, failed or reached a limit.
 
@@ -308,7 +309,8 @@ def resume(
 
     async def work() -> RunResult[Any]:
         with open_journal(journal) as kept:
-            run_id = Library(journal=kept.path).newest() if run == "last" else run
+            place = journal or default_journal()
+            run_id = Library(journal=place).newest() if run == "last" else run
             assignment = Assignment.from_labels(await _labels(kept, run_id))
             if model or model_name:
                 assignment = replace(
@@ -327,7 +329,7 @@ def resume(
     raise typer.Exit(perform(work, watched, printer))
 
 
-async def _labels(journal: SQLiteJournal, run_id: str) -> Mapping[str, JsonValue]:
+async def _labels(journal: StoredJournal, run_id: str) -> Mapping[str, JsonValue]:
     """What a run was labelled with when it began.
 
     Raises:
@@ -336,7 +338,7 @@ async def _labels(journal: SQLiteJournal, run_id: str) -> Mapping[str, JsonValue
     examined = await journal.examine(run_id)
     if not examined.records and not examined.damage:
         raise UsageError(
-            f"the journal {journal.path} has no run {run_id}; agentkit runs list shows what it has"
+            f"the journal {journal.where} has no run {run_id}; agentkit runs list shows what it has"
         )
     entries = (record.entry for record in examined.records)
     return next((entry.labels for entry in entries if isinstance(entry, RunOpened)), {})
@@ -360,16 +362,16 @@ def default_journal() -> Path | None:
     return directory / JOURNAL if directory else None
 
 
-def open_journal(path: Path | None) -> SQLiteJournal:
-    """The journal of `--journal`, which must be there, or the default one.
+def open_journal(place: str | None) -> StoredJournal:
+    """The journal of `--journal`, whose file must be there, or the default one.
 
     Raises:
         UsageError: There is none.
-        JournalError: The file is something else.
+        JournalError: It is something else, or cannot be reached.
     """
-    chosen = path or default_journal()
+    chosen = place or default_journal()
     if chosen is None:
         raise UsageError("AGENTKIT_RUNS is off, so no runs are kept; name a file with --journal")
-    if not chosen.is_file():
+    if not is_address(chosen) and not Path(chosen).is_file():
         raise UsageError(f"there is no journal {chosen}; agentkit run --journal PATH writes one")
-    return SQLiteJournal(chosen)
+    return journal_at(chosen)

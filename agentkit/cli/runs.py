@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.cli.config import UsageError
-from agentkit.cli.options import JournalFile, RunName, find_agent
+from agentkit.cli.options import JournalPlace, RunName, find_agent
 from agentkit.cli.run import resume
 from agentkit.cli.terminal import print_hanging, print_rows
 from agentkit.errors import AgentKitError
@@ -57,7 +57,7 @@ Output = Annotated[
 @runs.command("list")
 def list_runs(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show this many.")] = 20,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """List the newest runs: when, how they ended, steps, calls, tokens, time, what was asked.
 
@@ -68,7 +68,7 @@ def list_runs(
     try:
         found = Library(journal=journal).runs(limit + 1)
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     rows = [_row(run) for run in found[:limit]]
     print_rows(Console(), _COLUMNS, rows, numbers=_NUMBERS)
     if len(found) > limit:
@@ -102,31 +102,31 @@ def show(
     full: Annotated[
         bool, typer.Option("--full", help="Whole arguments, results, thoughts, tracebacks.")
     ] = False,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Tell a run step by step: tokens, times, calls, results, repairs; what failed comes first.
 
     Exit codes: 0 shown, 1 the journal cannot be read, 2 no such run.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     tell(parts_of(recording.events), Console(), damage=recording.damage, full=full)
 
 
 @runs.command()
-def view(run: RunName, output: Output = None, journal: JournalFile = None) -> None:
+def view(run: RunName, output: Output = None, journal: JournalPlace = None) -> None:
     """Write a run as one HTML file that needs no network: time, tokens, messages, calls.
 
     It is RUN.html in this directory, unless --output says otherwise.
 
     Exit codes: 0 written, 1 the journal cannot be read, 2 no such run, or it cannot be written.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     page = page_of(parts_of(recording.events), recording.damage)
     _write(output or _beside(recording, ".html"), page.encode())
 
 
 @runs.command()
-def export(run: RunName, output: Output = None, journal: JournalFile = None) -> None:
+def export(run: RunName, output: Output = None, journal: JournalPlace = None) -> None:
     """Write a run as a file to hand on: a JSON line for each event, without registered secrets.
 
     It is RUN.jsonl in this directory, unless --output says otherwise. All commands that look at a
@@ -134,7 +134,7 @@ def export(run: RunName, output: Output = None, journal: JournalFile = None) -> 
 
     Exit codes: 0 written, 1 the journal cannot be read, 2 no such run, or it cannot be written.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     for damage in recording.damage:
         typer.echo(f"agentkit: {damage}", err=True)
     values = Values()
@@ -146,7 +146,7 @@ def export(run: RunName, output: Output = None, journal: JournalFile = None) -> 
 def delete(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, or paths of files.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Delete runs for good: from the journal, and their files.
 
@@ -160,7 +160,7 @@ def delete(
             for place in library.delete(name):
                 typer.echo(f"deleted {name} from {place}")
         except AgentKitError as error:
-            _refuse(error)
+            refuse(error)
 
 
 runs.command("resume")(resume)
@@ -180,7 +180,7 @@ def replay(
         ),
     ],
     project: Annotated[Path, typer.Option(help="The directory that the agent works on.")] = Path(),
-    journal: JournalFile = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Run an agent's own code again offline, its model and tools served from the record of a run.
 
@@ -196,14 +196,14 @@ def replay(
         found = find_agent(agent, lambda: ScriptedModel([]), project)
         report = anyio.run(replay_run, found, events)
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     for line in str(report).splitlines():
         colours = {"+": "green", "-": "red", "@": "cyan"} if report.divergence is not None else {}
         console.print(Text(printable(line), style=colours.get(line[:1], "")), soft_wrap=True)
     raise typer.Exit(0 if report.identical else 1)
 
 
-def _opened(run: str, journal: Path | None) -> Recording:
+def opened(run: str, journal: str | None) -> Recording:
     """The run, which has something that can be shown."""
     try:
         recording = Library(journal=journal).open(run)
@@ -211,7 +211,7 @@ def _opened(run: str, journal: Path | None) -> Recording:
             lost = "; ".join(str(damage) for damage in recording.damage)
             raise TraceError(f"nothing can be read of the run {recording.run_id}: {lost}")
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     return recording
 
 
@@ -227,11 +227,11 @@ def _write(target: Path, content: bytes) -> None:
             file.truncate(0)
             file.write(content)
     except OSError as error:
-        _refuse(UsageError(f"{target} cannot be written: {error.strerror}"))
+        refuse(UsageError(f"{target} cannot be written: {error.strerror}"))
     typer.echo(target)
 
 
-def _refuse(error: AgentKitError) -> NoReturn:
+def refuse(error: AgentKitError) -> NoReturn:
     """Says what is wrong and how to mend it."""
     typer.echo(f"agentkit: {error}", err=True)
     raise typer.Exit(2 if isinstance(error, UsageError | TraceError) else 1) from None
@@ -347,6 +347,12 @@ class _Story:
                 self.line(f"results sent as stubs: {', '.join(compacted.cleared)}", "yellow", 4)
             if compacted.dropped:
                 self.line(f"{pluralize(compacted.dropped, 'message')} left out", "yellow", 4)
+            if (summary := compacted.summary) is not None:
+                took = f"a summary of them, {_tokens(summary.cost)}"
+                why = f": {summary.problem}" if summary.problem else ""
+                self.line(took + why, "yellow", 4)
+                if summary.text:
+                    self.text(summary.text, "dim", 6)
         if self._full:
             self.wire(step)
         self.reply(step)

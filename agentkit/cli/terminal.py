@@ -93,8 +93,11 @@ class Printer:
                 (event.dropped, "old message", "left out"),
             ]
             what = ", ".join(f"{pluralize(n, noun)} {how}" for n, noun, how in gone if n)
-            sizes = f"{event.before} → {event.after} tokens"
-            self.line(f"▤ context {sizes}: {what or 'results shortened'}", "yellow")
+            what = what or "results shortened"
+            if (summary := event.summary) is not None:
+                what += ", summarized" if summary.text else f", no summary ({summary.problem})"
+            sizes = f"{event.before:,} → {event.after:,} tokens"
+            self.line(f"▤ context {sizes}: {what}; {event.reason}", "yellow")
             return
         # What was shown is taken back; a short hiccup before anything was shown concerns nobody.
         if self._shown:

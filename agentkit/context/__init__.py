@@ -5,6 +5,8 @@ Pure: counts are asked for, never made here, and the history itself is never cha
 
 from agentkit.context.limits import Context
 from agentkit.context.prompt import (
+    Answer,
+    AskModel,
     Count,
     Counting,
     CountPrompt,
@@ -14,18 +16,42 @@ from agentkit.context.prompt import (
     TokenCounts,
     estimated_tokens,
 )
+from agentkit.context.strategies import (
+    Clear,
+    ClearOldResults,
+    Drop,
+    DropDuplicateReads,
+    DropOldExchanges,
+    Exchange,
+    Move,
+    Past,
+    Strategy,
+    Summarize,
+)
 from agentkit.context.window import ContextWindow, Fitted
 
 __all__ = [
+    "Answer",
+    "AskModel",
+    "Clear",
+    "ClearOldResults",
     "Context",
     "ContextWindow",
     "Count",
     "CountPrompt",
     "CountTexts",
     "Counting",
+    "Drop",
+    "DropDuplicateReads",
+    "DropOldExchanges",
+    "Exchange",
     "Fitted",
+    "Move",
+    "Past",
     "PromptForm",
     "Steps",
+    "Strategy",
+    "Summarize",
     "TokenCounts",
     "estimated_tokens",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agentkit.context.prompt import PromptForm
+from agentkit.context.prompt import PromptForm, PromptPart
+from agentkit.context.strategies import DEFAULT, Strategy
 from agentkit.events import PromptFitted
-from agentkit.messages import ModelSettings
+from agentkit.messages import Message, ModelSettings
+from agentkit.mistakes import wrong_value
 
 _LEAST_RESULT: Final = 100
 """Tokens. A shorter preview would hold little more than the note that it is one."""
@@ -43,26 +46,46 @@ class Context:
         recall: Whether the model is given tools that read what a prompt leaves out; see
             `agentkit.agent.recall`. Not given to an agent that has no other tools. Default: what
             the model's profile says, which is yes but for the bundled demonstration model.
+        compaction: What goes when it is too much, in this order; see `agentkit.context.strategies`.
+            Default: earlier reads of the same thing, then old results, then old exchanges.
+        pinned: Which messages always stay, beside the instructions, the task, what the user said
+            last and the newest exchange: a function of a message. A result that stays keeps its
+            call.
 
     Raises:
+        TypeError: A limit is no number, or `compaction` holds something that is no strategy.
         ValueError: A number is too small to work with, or no share.
     """
 
     compact_at: int | float | None = None
     result_tokens: int | None = None
     recall: bool | None = None
+    compaction: Sequence[Strategy] = DEFAULT
+    pinned: Callable[[Message], bool] | None = None
 
     def __post_init__(self) -> None:
+        given = self.compaction
+        strategies = tuple(given) if isinstance(given, list | tuple) else (given,)
+        for strategy in strategies:
+            if isinstance(strategy, type) or not callable(getattr(strategy, "moves", None)):
+                raise wrong_value(
+                    "compaction", strategy, "give strategies: compaction=[ClearOldResults(), …]"
+                )
+        object.__setattr__(self, "compaction", strategies)
+        if self.pinned is not None and not callable(self.pinned):
+            raise wrong_value("pinned", self.pinned, "give a function of a message")
         for name in ("compact_at", "result_tokens"):
-            given = getattr(self, name)
-            if name == "compact_at" and isinstance(given, float):
-                if not 0 < given <= 1:
+            tokens = getattr(self, name)
+            if not isinstance(tokens, int | float | None):
+                raise wrong_value(name, tokens, "give a number of tokens")
+            if name == "compact_at" and isinstance(tokens, float):
+                if not 0 < tokens <= 1:
                     raise ValueError(
-                        f"{name} is {given}; a share of the window is above 0 and at most 1.0, and "
-                        "tokens are a whole number"
+                        f"{name} is {tokens}; a share of the window is above 0 and at most 1.0, "
+                        "and tokens are a whole number"
                     )
-            elif given is not None and given < _LEAST_RESULT:
-                raise ValueError(f"{name} is {given}; give at least {_LEAST_RESULT} tokens")
+            elif tokens is not None and tokens < _LEAST_RESULT:
+                raise ValueError(f"{name} is {tokens}; give at least {_LEAST_RESULT} tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +167,29 @@ def fair_share(sizes: Sequence[int], left: int) -> int:
             high = middle - 1
     alone = max(left, 0) // (1 + _LIKE_IT)
     return max(low, alone) if low == longest else low
+
+
+def too_big(parts: Counter[PromptPart], tokens: int, limits: PromptLimits, context: Context) -> str:
+    """The sentence for a prompt that cannot be made to fit: what is largest in it."""
+    listed = ", ".join(f"{part} {count}" for part, count in parts.most_common() if count > 0)
+    (largest, _), *_ = parts.most_common(1)
+    chosen = context.compaction
+    by = "" if chosen == DEFAULT else f" by compaction={list(chosen)}"
+    return (
+        f"the prompt needs {tokens} tokens, and at most {limits.max_prompt} of the window's "
+        f"{limits.window} are for it; nothing more can be left out{by}. By part: {listed}. "
+        f"The largest is {largest}: {_REMEDIES[largest]}"
+    )
+
+
+_REMEDIES: Final[Mapping[PromptPart, str]] = {
+    "instructions": "shorten them, or serve the model with a larger window",
+    "tools": "offer fewer of them, or describe them in fewer words",
+    "user": "say less at once, or put the text where a tool can read it in parts",
+    "assistant": "the model's last reply itself is too long: lower max_tokens",
+    "results": "lower Context(result_tokens=...), or let the tool return less",
+    "format": "serve the model with a larger window",
+}
 
 
 def _chosen(

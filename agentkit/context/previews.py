@@ -3,7 +3,7 @@
 ```
 too long      a preview: beginning, end, the lines that matter most, a note in each gap
 old           a stub: a line that says what it was
-dropped       nothing, but for a note at the task
+dropped       nothing, but for a note at the task; perhaps a summary (`agentkit.context.summaries`)
 ```
 Each of these says by which call what is missing is read (`agentkit.agent.recall`), in words that
 can be followed to the letter. Where those tools are not offered, it says what else can be done.
@@ -18,6 +18,13 @@ from itertools import pairwise, zip_longest
 from typing import Final
 
 from agentkit.context.finding import Match, around, best_lines, words_of
+from agentkit.context.prompt import (
+    PromptForm,
+    Steps,
+    estimated_tokens,
+    result_text_of,
+    tokens_of,
+)
 from agentkit.messages import (
     Content,
     Part,
@@ -128,6 +135,47 @@ def preview(source: Source, characters: int) -> ToolMessage:
     return replace(source.message, content=tuple(parts))
 
 
+def shortened(
+    source: Source, call: ToolCall | None, most: int, form: PromptForm
+) -> Steps[tuple[ToolMessage, int] | None]:
+    """A preview of so many tokens, and its characters; None where the whole takes no more.
+
+    Args:
+        source: The result.
+        call: What it answers.
+        most: Tokens that it may take.
+        form: What the model makes of it.
+    """
+    message = source.message
+    length = len(text_of(message.content))
+    characters = min(length, most * _CHARACTERS)
+    if length == len(source.text):  # the history holds all of it
+        # Four bytes make a character, and a token is a byte or more.
+        if length * 4 <= most:
+            return None
+        if form.asks and estimated_tokens(result_text_of(message, form)) <= most:
+            return None
+        if characters == length:
+            (tokens,), _ = yield from tokens_of([result_text_of(message, form)], form)
+            if tokens <= most:
+                return None
+            characters = min(characters * most * 9 // (tokens * 10), characters - 1)
+    source = marked(source, call)
+    while True:
+        sent = preview(source, characters)
+        if characters <= 1:
+            break
+        (tokens,), _ = yield from tokens_of([result_text_of(sent, form)], form)
+        if tokens <= most:
+            break
+        characters = min(characters * most * 9 // (tokens * 10), characters - 1)
+    return sent, characters
+
+
+_CHARACTERS: Final = 16
+"""Most characters of a token that are worth counting: no text that is read has more."""
+
+
 def _cut(source: Source, text: str, characters: int, offset: int) -> str:
     """The text with gaps; two thirds of what stays is its beginning, where nothing in the middle
     matters more.
@@ -177,6 +225,11 @@ def _islands(source: Source, text: str, characters: int, offset: int) -> list[tu
                 found.append((start, end))
                 room -= end - start
     return sorted(found)
+
+
+def marked(source: Source, call: ToolCall | None) -> Source:
+    """The result with the lines of it that matter most."""
+    return replace(source, marks=marks_of(source.text, call))
 
 
 def marks_of(text: str, call: ToolCall | None) -> tuple[Match, ...]:
@@ -251,20 +304,28 @@ def _is_range(name: str, shape: Shape) -> bool:
 # --- old -----------------------------------------------------------------------------------------
 
 
-def stub(source: Source, tokens: int, *, repeatable: bool) -> ToolMessage:
+def stub(source: Source, tokens: int, *, repeatable: bool, newer: int | None = None) -> ToolMessage:
     """A line in place of an old result: what it was, and how to have it again.
 
     Args:
         source: The result.
         tokens: It takes so many.
         repeatable: Whether the call may simply be made again.
+        newer: The number of a newer result of the same call.
     """
     name, number = source.message.name, source.number
     failed = " It was an error." if source.message.is_error else ""
     if source.readable:
+        same = f": result {newer} is newer, of the same call" if newer is not None else ""
         text = (
-            f"[Old result {number} of {name}, {tokens} tokens, is left out.{failed} Call {READ} "
-            f"with result {number} to read it.]"
+            f"[Old result {number} of {name}, {tokens} tokens, is left out{same}.{failed} Call "
+            f"{READ} with result {number} to read it.]"
+        )
+        return replace(source.message, content=text)
+    if newer is not None:
+        text = (
+            f"[This old result of {name}, {tokens} tokens, is left out: the same call was made "
+            f"again later.{failed}]"
         )
         return replace(source.message, content=text)
     again = (

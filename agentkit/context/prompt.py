@@ -5,7 +5,8 @@ can be counted apart, and the sum is the count of the whole. What was counted is
 rendered, again: a step costs what it adds.
 
 Counting needs a tokenizer, often one behind a network, so nothing here counts: what must be known
-is asked for (`CountTexts`, `CountPrompt`) and answered by whoever drives the window.
+is asked for (`CountTexts`, `CountPrompt`, and `AskModel` for a summary) and answered by whoever
+drives the window.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias, TypeVar
 
+from agentkit.errors import ModelError
 from agentkit.gemma4.profiles import GENERIC, Profile
 from agentkit.gemma4.render import (
     Declaration,
@@ -33,6 +35,7 @@ from agentkit.messages import (
     Content,
     Message,
     ModelRequest,
+    ModelResponse,
     SystemMessage,
     ToolCall,
     ToolMessage,
@@ -65,8 +68,19 @@ class CountPrompt:
 
 Count: TypeAlias = CountTexts | CountPrompt
 
-Steps: TypeAlias = Generator[Count, Sequence[int] | None, T]
-"""Work that asks for counts on its way; None answers that nobody can count."""
+
+@dataclass(frozen=True, slots=True)
+class AskModel:
+    """Asks the model for a reply of its own: what it writes down of what is left out."""
+
+    request: ModelRequest
+
+
+Answer: TypeAlias = Sequence[int] | ModelResponse | ModelError | None
+"""Counts, or None where nobody can count; a reply, or why there is none."""
+
+Steps: TypeAlias = Generator[Count | AskModel, Answer, T]
+"""Work that asks for counts, and perhaps the model, on its way."""
 
 
 class TokenCounts:
@@ -117,6 +131,18 @@ class PromptForm:
     counting: Counting = "estimate"
     asks: bool = False
     known: TokenCounts = field(default_factory=TokenCounts)
+
+
+def rendering_of(form: PromptForm) -> dict[str, bool | str]:
+    """How the template is asked to render, where the server's prompt is the one that we render."""
+    how = form.generation
+    if form.counting != "pieces":
+        return {}
+    return {
+        "thinking": how.thinking,
+        "preserve_thinking": how.preserve_thinking,
+        "variant": how.variant,
+    }
 
 
 # --- a prompt ------------------------------------------------------------------------------------
@@ -380,7 +406,7 @@ def tokens_of(texts: Sequence[str], form: PromptForm) -> Steps[tuple[list[int], 
     unknown = tuple(text for text, tokens in found.items() if tokens is None)
     if unknown:
         counts = yield CountTexts(unknown)
-        if counts is None:
+        if not isinstance(counts, Sequence):
             return [estimated_tokens(text) for text in texts], False
         for text, tokens in zip(unknown, counts, strict=True):
             form.known.put(text, tokens)

@@ -7,8 +7,8 @@
              count ── the tokens of what is new; a new result that does not fit what is left of the
                │      window, with room for the reply and for more like it, becomes a preview
                ▼
-             fits? ──no──► compact: old results become stubs, then old exchanges are dropped,
-               │             │      in one batch, well below the limit
+             fits? ──no──► compact: what the strategies name goes, in their order and in one
+               │             │      batch, well below the limit; perhaps with a summary
                │             └──► still too much: the newest results are cut shorter
                ▼
              request, with max_tokens that fit what is left
@@ -27,13 +27,14 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Literal
 
-from agentkit.context.compaction import Entries, Stub, level, plan
+from agentkit.context.compaction import Entries, Plan, Stub, level, plan
 from agentkit.context.limits import (
     UNKNOWN_WINDOW,
     Context,
     PromptLimits,
     fair_share,
     limits_of,
+    too_big,
 )
 from agentkit.context.previews import (
     READ,
@@ -41,8 +42,9 @@ from agentkit.context.previews import (
     RECALL_TOOLS,
     Source,
     ask_for_less,
-    marks_of,
+    marked,
     preview,
+    shortened,
     stub,
 )
 from agentkit.context.prompt import (
@@ -51,9 +53,12 @@ from agentkit.context.prompt import (
     PromptForm,
     Steps,
     estimated_tokens,
+    rendering_of,
     result_text_of,
     tokens_of,
 )
+from agentkit.context.strategies import repeats
+from agentkit.context.summaries import summarize, summary_tokens
 from agentkit.errors import ContextWindowError
 from agentkit.events import (
     Change,
@@ -62,6 +67,7 @@ from agentkit.events import (
     PromptFitted,
     PromptSent,
     PromptTokens,
+    Summary,
 )
 from agentkit.messages import (
     Message,
@@ -73,9 +79,6 @@ from agentkit.messages import (
     Usage,
     text_of,
 )
-
-_CHARACTERS: Final = 16
-"""Most characters of a token that are worth counting: no text that is read has more."""
 
 _WORTH_IT: Final = 8
 """A compaction that frees less than an eighth of the limit is put off while there is room: each
@@ -95,15 +98,6 @@ _LEAST_PAGE: Final = 120
 
 _CALL: Final = 60
 """Tokens of a call of one of those tools, about."""
-
-_REMEDIES: Final[Mapping[str, str]] = {
-    "instructions": "shorten them, or serve the model with a larger window",
-    "tools": "offer fewer of them, or describe them in fewer words",
-    "user": "say less at once, or put the text where a tool can read it in parts",
-    "assistant": "the model's last reply itself is too long: lower max_tokens",
-    "results": "lower Context(result_tokens=...), or let the tool return less",
-    "format": "serve the model with a larger window",
-}
 
 _CREDIBLE: Final = 4
 """A server's count is believed down to so small a part of our estimate: below it `usage` is not of
@@ -164,7 +158,7 @@ class ContextWindow:
         self._repeatable = repeatable
         self._recall = recall & RECALL_TOOLS
         self._whole = whole
-        self._entries = Entries(kept, recall=RECALL in recall)
+        self._entries = Entries(kept, recall=RECALL in recall, pinned=self._context.pinned)
         self._prompt = Prompt()
         self._system: list[Message] = []
         self._tools: Mapping[str, ToolDefinition] = {}
@@ -174,6 +168,7 @@ class ContextWindow:
         self._anchor: tuple[int, int] | None = None  # (our sum, the server's) of the last prompt
         self._now: PromptFitted | None = None
         self._changes: list[Change] = []  # since the newest reply
+        self._asked: Summary | None = None  # since then; what all of them cost
         self._compactions = 0
         self._prompts: list[PromptTokens] = []
 
@@ -193,7 +188,7 @@ class ContextWindow:
         self._tools = {tool.name: tool for tool in request.tools}
         new = yield from self._enter(request.messages, form)
         if form.asks and (roomy := (yield from self._roomy(request, new, form))) is not None:
-            return self._fitted(roomy)
+            return self._fitted(roomy, form)
         tokens, exact = yield from self._count(request, form)
         fair, cut = yield from self._cut_new(new, tokens, form)
         if cut:
@@ -203,22 +198,23 @@ class ContextWindow:
         within = self._within(tokens, longest, fair, shortened=shortened)
         before, compacted = tokens, None
         if limits.compact_at is not None and tokens > limits.compact_at:
-            changed = yield from self._compact(tokens, form)
+            changed = yield from self._compact(tokens, request, form)
             if changed:
                 self._compactions += 1
                 self._anchor = None
                 tokens, exact = yield from self._count(request, form)
                 compacted = replace(changed, before=before, after=tokens)
         if exact and limits.max_prompt is not None and tokens > limits.max_prompt:
-            raise ContextWindowError(self._too_big(tokens, limits))
+            raise ContextWindowError(too_big(self._prompt.parts, tokens, limits, self._context))
         settings = self._bounded(request.settings, form, tokens, exact=exact)
         sent = replace(request, messages=tuple(self._view()), settings=settings)
-        return self._fitted(Fitted(sent, tokens, exact, within, compacted))
+        return self._fitted(Fitted(sent, tokens, exact, within, compacted), form)
 
-    def _fitted(self, fitted: Fitted) -> Fitted:
+    def _fitted(self, fitted: Fitted, form: PromptForm) -> Fitted:
         """Remembers what is sent now, and tells it to whoever records the run."""
         parts = self._prompt.parts
         stays = sum(parts[part] for part in ("instructions", "tools", "format", "user"))
+        stays += estimated_tokens(self._entries.summary)
         sent = PromptSent(
             fitted.tokens,
             fitted.exact,
@@ -226,35 +222,43 @@ class ContextWindow:
             stays,
             self._ceiling,
             tuple(self._changes),
+            self._asked,
+            {part: tokens for part, tokens in parts.items() if tokens},
+            rendering_of(form),
         )
         self._now = replace(fitted.within, sent=sent)
         return replace(fitted, within=self._now)
 
-    def restore(self, messages: Sequence[Message], fitted: PromptFitted, usage: Usage) -> None:
+    def restore(self, request: ModelRequest, fitted: PromptFitted, usage: Usage) -> None:
         """Goes on from a recorded request as from one of its own.
 
         Args:
-            messages: The whole history of that request.
+            request: It holds the whole history.
             fitted: What was recorded of how much of it was sent.
             usage: What the server counted for it.
         """
         if fitted.sent is None:
             return
+        messages, self._tools = request.messages, {tool.name: tool for tool in request.tools}
         head = isinstance(messages[0], SystemMessage)
         self._system = list(messages[:head])
         for message in self._entries.new_messages(messages[head:]):
             self._entries.add(message)
         changes, self._ceiling = fitted.sent.changes, fitted.sent.ceiling
+        self._asked = fitted.sent.summary
+        newer = self._repeats() if any(state == "cleared" for _, state, _ in changes) else {}
         for at, state, size in changes:
             entry = self._entries.all[at]
+            if state == "summarized" and self._asked is not None:
+                self._entries.stand_in(at, self._asked.text)
+                continue
             entry.state, entry.size = state, size
             if isinstance(entry.message, ToolMessage) and state != "dropped":
-                source = self._source(at, entry.message)
                 if state == "cleared":
-                    again = entry.message.name in self._repeatable
-                    entry.sent = stub(source, size, repeatable=again)
+                    entry.sent = self._stub(at, entry.message, size, newer)
                 else:
-                    entry.sent = preview(self._marked(at, source), size)
+                    source, call = self._source(at, entry.message), self._entries.call_of(at)
+                    entry.sent = preview(marked(source, call), size)
         if changes:
             self._entries.rebuild()
         if any(state != "shortened" for _, state, _ in changes):
@@ -356,7 +360,8 @@ class ContextWindow:
         for at in places:
             entry = self._entries.all[at]
             assert isinstance(entry.message, ToolMessage)
-            sent = yield from self._short(at, entry.message, most, form)
+            source, call = self._source(at, entry.message), self._entries.call_of(at)
+            sent = yield from shortened(source, call, most, form)
             if sent is not None:
                 entry.sent, entry.size = sent
                 entry.state, shorter = "shortened", True
@@ -377,39 +382,6 @@ class ContextWindow:
             remedy=ask_for_less(self._tools.get(message.name)),
         )
 
-    def _marked(self, at: int, source: Source) -> Source:
-        """The result with the lines of it that matter most."""
-        return replace(source, marks=marks_of(source.text, self._entries.call_of(at)))
-
-    def _short(
-        self, at: int, message: ToolMessage, most: int, form: PromptForm
-    ) -> Steps[tuple[ToolMessage, int] | None]:
-        """A preview of so many tokens, and its characters; None where the whole takes no more."""
-        source = self._source(at, message)
-        length = len(text_of(message.content))
-        characters = min(length, most * _CHARACTERS)
-        if length == len(source.text):  # the history holds all of it
-            # Four bytes make a character, and a token is a byte or more.
-            if length * 4 <= most:
-                return None
-            if form.asks and estimated_tokens(result_text_of(message, form)) <= most:
-                return None
-            if characters == length:
-                (tokens,), _ = yield from tokens_of([result_text_of(message, form)], form)
-                if tokens <= most:
-                    return None
-                characters = min(characters * most * 9 // (tokens * 10), characters - 1)
-        source = self._marked(at, source)
-        while True:
-            sent = preview(source, characters)
-            if characters <= 1:
-                break
-            (tokens,), _ = yield from tokens_of([result_text_of(sent, form)], form)
-            if tokens <= most:
-                break
-            characters = min(characters * most * 9 // (tokens * 10), characters - 1)
-        return sent, characters
-
     def _count(self, request: ModelRequest, form: PromptForm) -> Steps[tuple[int, bool]]:
         """Tokens of the prompt as it is now, and whether that is certain."""
         yield from self._prompt.update(self._view(), form)
@@ -417,7 +389,7 @@ class ContextWindow:
         exact = self._prompt.exact and self._trust is _Trust.PIECES
         if form.counting == "whole" or (form.counting == "pieces" and self._trust is _Trust.WHOLE):
             answer = yield CountPrompt(replace(request, messages=tuple(self._view())))
-            if answer:
+            if isinstance(answer, Sequence) and answer:
                 return answer[0], self._trust is not _Trust.NOTHING
             exact = False
         return (total, True) if exact else (self._estimate(total), False)
@@ -439,31 +411,49 @@ class ContextWindow:
         asked = settings.max_tokens or form.reply_tokens
         if window is None or not asked:
             return settings
-        # An estimate is on the safe side, which must not cut a reply that has room.
-        left = window - tokens if exact else max(window - tokens, window // 4)
+        # An estimate is on the safe side, which must not cut a reply that has room, unless the
+        # server has found it too much.
+        least = window // (4 if self._ceiling is None else 16)
+        left = window - tokens if exact else max(window - tokens, least)
         return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
 
     # --- when it does not fit --------------------------------------------------------------------
 
-    def _compact(self, tokens: int, form: PromptForm) -> Steps[ContextCompacted | None]:
+    def _compact(
+        self, tokens: int, request: ModelRequest, form: PromptForm
+    ) -> Steps[ContextCompacted | None]:
         """Leaves out what is old; None if that would gain too little."""
         limits, entries = self._limits, self._entries
-        sizes = self._sizes()
+        sizes, past = self._sizes(), entries.past(self._repeatable)
         # What each old result may become.
         made: dict[int, ToolMessage] = {}
-        for at in entries.clearable():
+        for at in past.results:
             message = entries.all[at].message
             assert isinstance(message, ToolMessage)
-            again = message.name in self._repeatable
-            made[at] = stub(self._source(at, message), sizes[at], repeatable=again)
+            made[at] = self._stub(at, message, sizes[at], past.repeats)
         texts = [result_text_of(each, form) for each in made.values()]
         counts, _ = yield from tokens_of(texts, form)
         pairs = zip(made.items(), counts, strict=True)
         stubs = {at: Stub(message, tokens) for (at, message), tokens in pairs}
-        chosen = plan(entries, sizes, stubs, tokens=tokens, target=limits.after_compaction)
+        chosen = plan(
+            past,
+            self._context.compaction,
+            sizes,
+            stubs,
+            tokens=tokens,
+            target=limits.after_compaction,
+            summary_tokens=summary_tokens(limits),
+        )
         must = limits.max_prompt is not None and tokens > limits.max_prompt
         if not must and (tokens - chosen.tokens) * _WORTH_IT < (limits.compact_at or 0):
             return None
+        asked: Summary | None = None
+        if chosen.summary is not None:
+            asked = yield from self._summarize(chosen, tokens, sizes, request, form)
+            before = self._asked or Summary()  # a server may refuse a prompt, and another is made
+            self._asked = replace(
+                asked, text=asked.text or before.text, cost=before.cost + asked.cost
+            )
         for at, stubbed in chosen.clear.items():
             entry = entries.all[at]
             entry.sent, entry.state, entry.size = stubbed, "cleared", sizes[at]
@@ -471,6 +461,8 @@ class ContextWindow:
         for at in chosen.drop:
             entries.all[at].state = "dropped"
             self._changes.append((at, "dropped", 0))
+        if asked is not None and asked.text:
+            self._changes += entries.put_summary(asked.text)
         shorter = False
         if limits.max_prompt is not None and chosen.tokens > limits.max_prompt:
             shorter = yield from self._squeeze(chosen.tokens - limits.max_prompt, sizes, form)
@@ -481,7 +473,44 @@ class ContextWindow:
         why = f"the prompt would have passed {limits.compact_at} tokens ({limits.source})"
         if self._ceiling is not None:
             why = "the server took the prompt for too long"
-        return ContextCompacted(0, 0, ids, len(chosen.drop), why, 0)
+        return ContextCompacted(0, 0, ids, len(chosen.drop), why, summary=asked)
+
+    def _stub(
+        self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, int]
+    ) -> ToolMessage:
+        """The line in place of this result, which took so many tokens."""
+        again, place = message.name in self._repeatable, newer.get(at)
+        number = None if place is None else place + 1
+        return stub(self._source(at, message), tokens, repeatable=again, newer=number)
+
+    def _repeats(self) -> dict[int, int]:
+        """Places of results whose call was made again; see `repeats`."""
+        return repeats([entry.message for entry in self._entries.all], self._repeatable)
+
+    def _summarize(
+        self,
+        chosen: Plan,
+        tokens: int,
+        sizes: Mapping[int, int],
+        request: ModelRequest,
+        form: PromptForm,
+    ) -> Steps[Summary]:
+        """What the model writes down of the messages that the plan leaves out."""
+        entries = self._entries
+        assert chosen.summary is not None, "nobody asked for a summary"
+        newest = entries.newest()
+        view = [entry.sent for entry in entries.all[:newest] if entry.state != "dropped"]
+        return (
+            yield from summarize(
+                chosen.summary,
+                [*self._system, *view],
+                [entries.summary, *(entries.facts_of(at) for at in sorted(chosen.summarized))],
+                request,
+                needed=tokens - sum(sizes.get(at, 0) for at in range(newest, len(entries.all))),
+                limits=self._limits,
+                form=form,
+            )
+        )
 
     def _sizes(self) -> dict[int, int]:
         """Tokens of each entry as it is sent, by its place in the conversation."""
@@ -499,18 +528,6 @@ class ContextWindow:
             results = others
         most = max(level((sizes[at] for at in results), excess), _LEAST_PREVIEW)
         return (yield from self._shorten([at for at in results if sizes[at] > most], most, form))
-
-    def _too_big(self, tokens: int, limits: PromptLimits) -> str:
-        """The sentence for a prompt that cannot be made to fit: what is largest in it."""
-        listed = ", ".join(
-            f"{part} {count}" for part, count in self._prompt.parts.most_common() if count > 0
-        )
-        (largest, _), *_ = self._prompt.parts.most_common(1)
-        return (
-            f"the prompt needs {tokens} tokens, and at most {limits.max_prompt} of the window's "
-            f"{limits.window} are for it; nothing more can be left out. By part: {listed}. "
-            f"The largest is {largest}: {_REMEDIES[largest]}"
-        )
 
     # --- pages of what is left out ---------------------------------------------------------------
 
@@ -540,6 +557,7 @@ class ContextWindow:
         if self._now is None or self._now.sent is None:
             return
         self._changes.clear()
+        self._asked = None
         sent, counted = self._now.sent, usage.input_tokens
         self._prompts.append(
             PromptTokens(
@@ -575,7 +593,8 @@ class ContextWindow:
             parts={part: tokens for part, tokens in self._prompt.parts.items() if tokens},
             shortened=self._ids("shortened"),
             cleared=self._ids("cleared"),
-            dropped=len(self._entries.of("dropped")),
+            dropped=len(self._entries.of("dropped")) + len(self._entries.of("summarized")),
             compactions=self._compactions,
             prompts=tuple(self._prompts),
+            summary=self._entries.summary,
         )

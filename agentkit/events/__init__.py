@@ -4,24 +4,27 @@ The terminal, the run file, tracing and tests are observers of these events; the
 of them. Events carry the step they belong to, counted from 1; 0 is the run itself.
 """
 
+from agentkit.events.context import (
+    Change,
+    ContextCompacted,
+    ContextUse,
+    PromptFitted,
+    PromptSent,
+    PromptTokens,
+    Summary,
+)
 from agentkit.events.lines import as_json, dump_event, dump_named, event_of, load_event, validated
 from agentkit.events.run import (
     ApprovalDecided,
     ApprovalNeeded,
     AskedAgain,
     CallRepaired,
-    Change,
-    ContextCompacted,
-    ContextUse,
     Event,
     ModelCalled,
     ModelEvent,
     ModelFinished,
     OutputT,
     PartialOutput,
-    PromptFitted,
-    PromptSent,
-    PromptTokens,
     ReasoningDelta,
     ReplyInterrupted,
     ReplyReceived,
@@ -72,6 +75,7 @@ __all__ = [
     "StepRestarted",
     "StepStarted",
     "SubRunEvent",
+    "Summary",
     "TextDelta",
     "ToolCallDelta",
     "ToolFinished",

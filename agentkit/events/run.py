@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from typing_extensions import TypeVar
 
 from agentkit.errors import NoAnswerError
+from agentkit.events.context import ContextCompacted, ContextUse, PromptFitted
 from agentkit.messages import (
     FinishReason,
     JsonObject,
@@ -73,83 +74,6 @@ class ModelFinished:
 
     response: ModelResponse
     step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ContextCompacted:
-    """Less of the conversation is sent from here on; all of it stays in the run's messages.
-
-    Attributes:
-        before: Tokens of the prompt as it would have been.
-        after: Tokens of the prompt that is sent.
-        cleared: Ids of the calls whose results are short stubs now.
-        dropped: Messages that are left out now.
-        reason: Why, for a person.
-    """
-
-    before: int
-    after: int
-    cleared: tuple[str, ...]
-    dropped: int
-    reason: str
-    step: int = 0
-
-
-Change: TypeAlias = tuple[int, Literal["shortened", "cleared", "dropped"], int]
-"""A message's place in the history, from 0 and without the instructions; what was done to it, and
-its size: characters of a preview, tokens that a stub names."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptSent:
-    """What was sent of a conversation: a resumed run goes on from it.
-
-    Attributes:
-        tokens: Of the prompt; a count if `exact`.
-        own: Our sum of them, which the server's is held against.
-        stays: What of it no compaction takes away.
-        ceiling: The most that a server took, where it has refused more.
-        changes: Since the request before.
-    """
-
-    tokens: int
-    exact: bool
-    own: int
-    stays: int
-    ceiling: int | None = None
-    changes: tuple[Change, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PromptFitted:
-    """What decided how much of a conversation is sent. In tokens; None where nobody knows.
-
-    Attributes:
-        tokens: The prompt before anything old was left out of it.
-        longest: The longest result that is new in it, as it is sent.
-        shortened: Whether a new result is sent as a preview.
-        compact_at: Beyond which old results are cleared.
-        result_tokens: Most of one result.
-        profile_at: Where the model's profile would set `compact_at`.
-        most: The largest prompt that leaves room for a reply.
-        fair: What one new result may have by what was left, where the user did not decide.
-        window: What prompt and reply may take together.
-        source: Where `compact_at` comes from.
-        sent: None where an older version wrote this.
-    """
-
-    tokens: int
-    longest: int
-    shortened: bool
-    compact_at: int | None
-    result_tokens: int
-    profile_at: int | None
-    most: int | None
-    step: int = 0
-    fair: int = 0
-    window: int | None = None
-    source: str = ""
-    sent: PromptSent | None = None
 
 
 ModelEvent: TypeAlias = (
@@ -461,58 +385,6 @@ class PartialOutput:
 
     value: JsonValue
     step: int
-
-
-@dataclass(frozen=True, slots=True)
-class PromptTokens:
-    """The prompt of one model call.
-
-    Attributes:
-        step: The step of the call.
-        foreseen: Tokens, as known before it was sent.
-        exact: Whether that is a count, not an estimate on the safe side.
-        counted: Tokens, as the server counted them; 0 where it did not say.
-        cached: How many of them came out of its prefix cache.
-    """
-
-    step: int
-    foreseen: int
-    exact: bool
-    counted: int
-    cached: int
-
-
-@dataclass(frozen=True, slots=True)
-class ContextUse:
-    """What fills a model's window, and what is left out of it.
-
-    Attributes:
-        window: Tokens of prompt and reply together; None where nobody knows.
-        compact_at: Tokens of prompt from which on old results are cleared; None for never.
-        source: Where `compact_at` comes from.
-        parts: Tokens of the newest prompt by part: `instructions`, `tools`, `user`, `assistant`,
-            `results`, and `format` for what only the template writes.
-        shortened: Ids of the calls whose results are sent as previews.
-        cleared: Ids of the calls whose results are sent as stubs.
-        dropped: Messages that are not sent.
-        compactions: How often it was compacted.
-        prompts: The prompt of each model call.
-    """
-
-    window: int | None = None
-    compact_at: int | None = None
-    parts: Mapping[str, int] = field(default_factory=dict)
-    shortened: tuple[str, ...] = ()
-    cleared: tuple[str, ...] = ()
-    dropped: int = 0
-    compactions: int = 0
-    prompts: tuple[PromptTokens, ...] = ()
-    source: str = ""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the newest prompt."""
-        return self.prompts[-1].foreseen if self.prompts else 0
 
 
 @dataclass(frozen=True, slots=True)

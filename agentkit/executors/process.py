@@ -27,7 +27,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -119,12 +119,7 @@ class ProcessExecutor:
     def __enter__(self) -> ProcessExecutor:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     async def _take(self) -> _Worker:
@@ -134,10 +129,9 @@ class ProcessExecutor:
             if worker.alive:
                 return worker
             worker.end()
-        made: list[_Worker] = []
         with anyio.CancelScope(shield=True):
-            made.append(await anyio.to_thread.run_sync(_Worker))
-        return made[0]
+            return await anyio.to_thread.run_sync(_Worker)
+        raise AssertionError("a shielded scope is not left early")
 
 
 class _Worker:
@@ -337,7 +331,7 @@ class RemoteCall:
     has_deps: bool
 
     def to_json(self) -> bytes:
-        """As one line of JSON."""
+        """The call as one line of JSON."""
         return _dumped(self)
 
 

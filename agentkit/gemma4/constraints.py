@@ -162,6 +162,8 @@ class Constraints:
         """The expression for a node that has no unions; None where no finite value fits."""
         if node.never:
             return None
+        if node.cut == "size":  # what may stand here is not known
+            return self._anything()
         if node.cut:
             return '"null"' if node.types == NULL_TYPE else None
         if node.choices is not None:

@@ -1,8 +1,9 @@
 """A run's events on disk, so that a run survives the death of its process.
 
 ```
-loop ──► JournaledRun ──► Journal ──► SQLite file   what happened, in order, each entry sealed
-                                 └──► witness       the last entry of each run, apart
+loop ──► JournaledRun ──► StoredJournal ──► Store   what happened, in order, each entry sealed
+                                            ├─ SQLiteStore     a file, and a witness apart from it
+                                            └─ PostgresStore   a server that many machines share
 ```
 In: what happens in a run, as entries. Out: the same entries, for whoever goes on with the run, and
 for `agentkit.trace`, the one reader behind everything that is shown of one. It never gives back a
@@ -29,9 +30,10 @@ from agentkit.journal.entries import (
     summary_of,
 )
 from agentkit.journal.integrity import Damage, cost_of
+from agentkit.journal.places import is_address, journal_at, store_at
 from agentkit.journal.resuming import CallState, JournaledRun
 from agentkit.journal.sqlite import SQLiteJournal
-from agentkit.journal.store import Examined, Store
+from agentkit.journal.store import Examined, Store, StoredJournal
 
 __all__ = [
     "CallDone",
@@ -53,8 +55,12 @@ __all__ = [
     "SQLiteJournal",
     "Shown",
     "Store",
+    "StoredJournal",
     "cost_of",
     "dump_entry",
+    "is_address",
+    "journal_at",
     "load_entry",
+    "store_at",
     "summary_of",
 ]

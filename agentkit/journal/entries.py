@@ -18,7 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
 from pydantic import JsonValue
 from pydantic_core import from_json
@@ -37,6 +37,7 @@ from agentkit.events import (
     validated,
 )
 from agentkit.events.lines import Values
+from agentkit.journal.leases import boot_id
 from agentkit.messages import (
     Message,
     ModelSettings,
@@ -79,7 +80,7 @@ class CallIntended:
         key: `ToolContext.idempotency_key`.
         call: What is to run.
         effect: What a second run would do.
-        boot: Which boot of the machine it was; see `agentkit.journal.leases.boot_id`.
+        boot: Of the lease; see `Lease`.
         step: The step that asked for it.
     """
 
@@ -237,12 +238,24 @@ _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Own)}
 # --- where they are kept -------------------------------------------------------------------------
 
 
+FORCED: Final = "forced"
+"""The `Lease.boot` of a journal that forces all entries to a disk before they count."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write to a run: its number is in every entry, and a higher one ends it."""
+    """The right to write to a run: its number is in every entry, and a higher one ends it.
+
+    Attributes:
+        run_id: The run's name.
+        epoch: The number.
+        boot: Names what has to live on for entries that were not forced to a disk to be there: this
+            boot of the machine (see `agentkit.journal.leases.boot_id`), or nothing (`FORCED`).
+    """
 
     run_id: str
     epoch: int
+    boot: str = field(default_factory=boot_id)
 
 
 class Journal(Protocol):
@@ -333,6 +346,8 @@ _QUESTION = 200  # characters
 
 _STEP = re.compile(r'"step":(\d+)')
 _USAGE = re.compile(r'"usage":({[^{}]*})')
+_COST = '"cost":{"'
+"""How what a summary cost is written."""
 _UNKNOWN = '"kind":"unknown"'
 """How `dump_entry` writes the three. A call's arguments may hold the same words; those of the
 record itself stand behind them, so the last match counts."""
@@ -407,6 +422,9 @@ class _Count:
                 self.steps = max(self.steps, int(steps[-1]))
             if used := _USAGE.findall(body):
                 self.usage += validated(Usage, from_json(used[-1]))
+            if _COST in body and (fitted := from_json(body).get("fitted")):
+                summary = (fitted.get("sent") or {}).get("summary") or {}
+                self.usage += validated(Usage, summary.get("cost") or {})
         except ValueError as error:  # no JSON, or more digits than Python takes for a number
             raise JournalError(f"its model calls cannot be read: {error}") from error
 

@@ -57,7 +57,6 @@ from agentkit.journal.entries import (
     Shown,
     kind_of,
 )
-from agentkit.journal.leases import boot_id
 from agentkit.messages import ToolCall, ToolChoice, ToolResult
 from agentkit.policy import Decision
 from agentkit.toolset import Effect
@@ -76,16 +75,24 @@ _HELD_ELSEWHERE = (StepStarted, StepFinished, ToolStarted, ToolFinished)
 
 @dataclass(slots=True)
 class CallState:
-    """What is recorded of a call; at least its intent."""
+    """What is recorded of a call; at least its intent.
+
+    Attributes:
+        intent: The intent.
+        boot: The `Lease.boot` of whoever reads it.
+        started: Whether it is recorded that it started.
+        result: Its result, if it has one.
+    """
 
     intent: CallIntended
+    boot: str
     started: bool = False
     result: ToolResult | None = None
 
     @property
     def may_have_started(self) -> bool:
         """Whether the tool may have been reached; see `CallStarted`."""
-        return self.started or not self.intent.boot or self.intent.boot != boot_id()
+        return self.started or not self.intent.boot or self.intent.boot != self.boot
 
 
 class JournaledRun:
@@ -144,7 +151,7 @@ class JournaledRun:
                 name = self._names.get(entry.approval, entry.approval)
                 self._decided(replace(entry, approval=name))
             case CallIntended():
-                self._calls.setdefault(entry.key, CallState(entry))
+                self._calls.setdefault(entry.key, CallState(entry, self._lease.boot))
                 self._close(entry.step, entry.call.id)
             case CallStarted():
                 self._intended(entry.key).started = True
@@ -254,9 +261,9 @@ class JournaledRun:
         Raises:
             JournalError: It could not be; the call must not start.
         """
-        intent = CallIntended(key, call, effect, boot_id(), self._step)
+        intent = CallIntended(key, call, effect, self._lease.boot, self._step)
         await self._write(intent, durable=True)
-        self._calls[key] = CallState(intent)
+        self._calls[key] = CallState(intent, self._lease.boot)
 
     async def start(self, key: str) -> None:
         """Records that the call starts now. Raises as `intend`."""

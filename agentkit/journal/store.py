@@ -1,110 +1,53 @@
-"""The journal's file: entries in SQLite, each sealed to the one before it, and their witness.
+"""What every journal shares, wherever its entries lie.
 
 ```
-runs    who works on each run        events   its entries, in order
-witness the last entry of each run, in a file that stands apart
+JournaledRun ──► StoredJournal ──► Store      SQLiteStore     a file and its witness
+                 threads, leases              PostgresStore   a server for many machines
 ```
-Each entry's digest covers the entry and the digest before it, so that a changed, missing or
-foreign entry is found when the run is read, and the witness tells of entries lost at the end. A run
-of which something was lost is shown as far as it can be read, and never gone on with.
-
-In: entries and leases. Out: the same, and what was lost. It never guesses what stood in a place
-that cannot be read. All of it blocks: `SQLiteJournal` calls it in threads.
+A `Store` keeps entries and says who may write them; all of it blocks. `StoredJournal` is the same
+for each of them: it calls its store in threads, so that it serves asyncio and trio alike, and
+renews what it holds from a thread of its own, because a busy event loop is no dead owner.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
 import threading
-import time
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
+
+import anyio
+import anyio.to_thread
+from pydantic import JsonValue
 
 from agentkit.errors import JournalError
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     Entry,
+    Journal,
     Lease,
-    Raw,
     Record,
     RunOpened,
     RunSummary,
     kind_of,
     line_of,
-    summary_of,
 )
-from agentkit.journal.integrity import (
-    Chain,
-    Damage,
-    Testimony,
-    Witness,
-    first,
-    key_of,
-    lost_run,
-    missing_at_the_end,
-    seal,
-    secrets_in,
-)
-from agentkit.journal.leases import (
-    Owner,
-    RunRow,
-    boot_id,
-    is_at_work,
-    lease_end,
-    row_of,
-    seconds_left,
-)
-from agentkit.redaction import hiding, secret_places
+from agentkit.journal.integrity import Damage, seal
+from agentkit.redaction import secret_places
 
-FORMAT: Final = 2
-"""The file's format, in SQLite's `user_version`. A journal of an older format must always open.
+T = TypeVar("T")
 
-2 has what seals an entry (`digest`), where secrets are in it (`hidden`), and a witness."""
+LEASE = 30.0
+"""Seconds. Only for owners whose death cannot be proved: stopped ones, and those elsewhere."""
 
-_APPLICATION: Final = 0x61676B6A
-"""`agkj`, in SQLite's `application_id`: tells our files from other databases."""
-
-_SCHEMA: Final = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS runs (
-    run_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, owner TEXT NOT NULL,
-    lease_until REAL NOT NULL, created REAL NOT NULL,
-    observed TEXT NOT NULL DEFAULT '', witnessed INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS events (
-    run_id TEXT NOT NULL, seq INTEGER NOT NULL, epoch INTEGER NOT NULL, at REAL NOT NULL,
-    kind TEXT NOT NULL, body TEXT NOT NULL, digest BLOB, hidden TEXT, PRIMARY KEY (run_id, seq));
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {FORMAT};
-COMMIT;
-"""
-
-_FROM_1: Final = f"""
-ALTER TABLE runs ADD COLUMN observed TEXT NOT NULL DEFAULT '';
-ALTER TABLE runs ADD COLUMN witnessed INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE events ADD COLUMN digest BLOB;
-ALTER TABLE events ADD COLUMN hidden TEXT;
-PRAGMA user_version = {FORMAT};
-"""
-
-_STATE: Final = (
-    "SELECT epoch, (SELECT coalesce(max(seq), 0) FROM events WHERE events.run_id = runs.run_id) "
-    "FROM runs WHERE run_id = ?"
-)
-"""Who may write to a run, and where its record ends."""
-
-_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_REMEDY: Final = (
-    "if the file is damaged, move it away with its -wal and -shm, and a new one is begun"
-)
-_LOST: Final = (
+LOST = (
     "so it cannot be gone on with: what is lost could run again. "
     "`agentkit runs show` shows what is left of it; begin a new run for what is still to be done"
 )
+"""Why a run of which something is lost is refused, as the end of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,285 +63,40 @@ class Examined:
     damage: list[Damage]
 
 
-@dataclass(slots=True)
-class _Hand:
-    """What the holder of a lease knows of its run: where its record ends.
+class Store(Protocol):
+    """Keeps the entries of runs. Every method blocks, and raises `JournalError` where it cannot.
 
-    Attributes:
-        seq: The number of the last entry.
-        digest: The seal of the last entry.
-        said: What the witness was told last.
-        values: The long texts that were written under this lease.
-        calls: How many calls were to run by then.
+    Its methods are called from several threads at the same time.
     """
 
-    seq: int
-    digest: bytes
-    said: Testimony
-    values: Values
-    calls: int = 0
-
-
-class Store:
-    """One journal file and its witness.
-
-    Args:
-        path: The journal's file; it and its folder are made.
-        lease: Seconds after which an owner that does not stir loses its run.
-
-    Raises:
-        JournalError: The file cannot be opened, or is something else.
-    """
-
-    def __init__(self, path: Path, *, lease: float) -> None:
-        self.path = path
-        self._seconds = lease
-        self._lock = threading.Lock()  # one transaction at a time: the connection is shared
-        self._hands: dict[str, _Hand] = {}
-        self._witness = Witness(path.with_name(f"{path.name}-witness"))
-        with self.errors():
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # For its owner alone: it holds all that was said. SQLite's other files follow its mode.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self.connection = sqlite3.connect(
-                path, timeout=10.0, isolation_level=None, check_same_thread=False
-            )
-            # Bytes that are no UTF-8 are found as damage of their entry, not of the whole file.
-            self.connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
-            self._prepare()
-
-    def _prepare(self) -> None:
-        application, version = self._pragma("application_id"), self._pragma("user_version")
-        tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and application != _APPLICATION:
-            raise JournalError(f"{self.path} is a database of another program; name another file")
-        if version > FORMAT:
-            raise JournalError(
-                f"{self.path} has format {version}, this agentkit knows {FORMAT}: update agentkit"
-            )
-        self.connection.execute("PRAGMA journal_mode = WAL")
-        if not tables:
-            self.connection.executescript(_SCHEMA)
-        elif version < FORMAT:
-            self.connection.execute("BEGIN IMMEDIATE")
-            if self._pragma("user_version") < FORMAT:  # nobody else has done it meanwhile
-                for statement in _FROM_1.strip().split(";")[:-1]:
-                    self.connection.execute(statement)
-            self.connection.execute("COMMIT")
-
-    def _pragma(self, name: str) -> int:
-        value: int = self.connection.execute(f"PRAGMA {name}").fetchone()[0]
-        return value
-
-    @contextmanager
-    def errors(self) -> Generator[None]:
-        """Turns whatever SQLite, the disk or a damaged value raises into a `JournalError`."""
-        try:
-            yield
-        except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
-            # SQLite gives back whatever stands in a damaged file: bytes for a number, say.
-            damaged = (
-                not isinstance(error, (sqlite3.Error, OSError))
-                or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-            )
-            remedy = f"; {_REMEDY}" if damaged else ""
-            raise JournalError(
-                f"the journal {self.path} cannot be used: {error}{remedy}"
-            ) from error
-
-    @contextmanager
-    def _transaction(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
-        """All or nothing, alone in this process."""
-        with self._lock, self.errors(), self._committed(durable=durable) as connection:
-            yield connection
-
-    @contextmanager
-    def _committed(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
-        """All or nothing. The write lock is taken at once: reading first could not be upgraded."""
-        self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self.connection
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
-
-    def close(self) -> None:
-        with self._lock:
-            self.connection.close()
-            self._witness.close()
-
-    # --- writing ---------------------------------------------------------------------------------
+    @property
+    def where(self) -> str:
+        """The store as messages name it: a path, or an address without its password."""
+        ...
 
     def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
-        with self._transaction() as connection:
-            if row_of(connection, run_id) is not None:
-                raise JournalError(
-                    f"the journal {self.path} has a run {run_id} already: "
-                    "resume it, or choose another run_id"
-                )
-            if (testimony := self._witness.of(run_id)) is not None:
-                lost = lost_run(testimony)
-                raise JournalError(
-                    f"the journal {self.path} had a run {run_id} already, and has lost it "
-                    f"({lost}); choose another run_id, or forget it: agentkit runs delete {run_id}"
-                )
-            owner = Owner.this_process().to_json()
-            row = (run_id, 1, owner, lease_end(self._seconds), time.time(), "", 1)
-            connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-            lease = Lease(run_id, 1)
-            hand = _Hand(0, b"", first(run_id), Values())
-            self._insert(connection, lease, hand, [opening])
-        try:
-            with self._lock, self.errors():
-                self._say(hand, kind_of(opening), forced=True)
-        except BaseException:
-            self.release(lease)
-            raise
-        self._hands[run_id] = hand
-        return lease
+        ...
 
     def claim(self, run_id: str) -> Lease:
-        """Takes a run over; see `Journal.claim`."""
-        refusal: str | None = None
-        with self._transaction() as connection:
-            row = row_of(connection, run_id)
-            if row is None:
-                raise self._no_run(run_id)
-            lease = Lease(run_id, row.epoch + 1)
-            left = seconds_left(row, self._seconds, connection)
-            if left > 0:
-                refusal = (
-                    f"the run {run_id} is at work in {Owner.from_json(row.owner)}; it can be taken "
-                    f"over when that ends, or does not stir for {left:.0f} s more"
-                )
-            else:
-                connection.execute(
-                    "UPDATE runs SET epoch = ?, owner = ?, lease_until = ?, observed = '', "
-                    "witnessed = 1 WHERE run_id = ?",
-                    (lease.epoch, Owner.this_process().to_json(), lease_end(self._seconds), run_id),
-                )
-        if refusal is not None:
-            raise JournalError(refusal)
-        try:
-            self._take_up(run_id)
-        except BaseException:
-            self.release(lease)
-            raise
-        return lease
+        """Takes a run over; see `Journal.claim`.
 
-    def _take_up(self, run_id: str) -> None:
-        """Makes sure that all of a run is there, and has the witness say where it ends."""
-        examined, digest = self._examine(run_id)
-        if lost := [str(each) for each in examined.damage if each.lost]:
-            raise JournalError(
-                f"the journal {self.path} has lost a part of the run {run_id} "
-                f"({'; '.join(lost)}), {_LOST}"
-            )
-        with self._lock, self.errors():
-            said = self._witness.of(run_id) or first(run_id)
-            last = examined.records[-1] if examined.records else None
-            calls = sum(kind_of(each.entry) == "CallIntended" for each in examined.records)
-            hand = _Hand(last.seq if last else 0, digest, said, Values(), calls)
-            self._say(hand, kind_of(last.entry) if last else "", forced=True)
-            self._hands[run_id] = hand
+        Raises:
+            JournalError: There is no such run, its owner is alive, or a part of it is lost.
+        """
+        ...
 
     def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
         """Writes entries; see `Journal.append`."""
-        run_id = lease.run_id
-        with self._lock, self.errors():
-            with self._committed(durable=durable) as connection:
-                row = connection.execute(_STATE, (run_id,)).fetchone()
-                hand = self._hands.get(run_id)
-                if row is None or row[0] != lease.epoch or hand is None:
-                    raise JournalError(f"the run {run_id} was taken over by another process")
-                seq: int = row[1]
-                if seq != hand.seq:
-                    raise JournalError(
-                        f"the journal {self.path} has lost a part of the run {run_id} while it was "
-                        f"at work: it ends with entry {seq}, not {hand.seq}"
-                    )
-                written = replace(hand)
-                hand.values = Values()  # what is packed now is written only if all of this is
-                self._insert(connection, lease, written, entries)
-            self._hands[run_id] = written
-            self._say(written, kind_of(entries[-1]), forced=durable)
-
-    def _insert(
-        self, connection: sqlite3.Connection, lease: Lease, hand: _Hand, entries: Iterable[Entry]
-    ) -> None:
-        now = time.time()
-        rows: list[tuple[Any, ...]] = []
-        for entry in entries:
-            kind, body = kind_of(entry), hand.values.pack(line_of(entry))
-            hand.seq += 1
-            place = (lease.run_id, hand.seq, lease.epoch, now, kind)
-            hand.digest = seal(hand.digest, place, body)
-            secrets = secret_places(body)
-            hidden = json.dumps(secrets) if secrets else None
-            rows.append((*place, body.decode(), hand.digest, hidden))
-            hand.calls += kind == "CallIntended"
-        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-    def _say(self, hand: _Hand, kind: str, *, forced: bool) -> None:
-        """Tells the witness where a run ends now."""
-        before = hand.said
-        said = Testimony(
-            before.run_id,
-            before.key,
-            before.number + 1,
-            hand.seq,
-            hand.digest.hex(),
-            kind,
-            hand.calls,
-            hand.seq if forced else before.forced,
-            boot_id(),
-        )
-        self._witness.say(said, forced=forced)
-        hand.said = said  # what could not be written was not said
+        ...
 
     def release(self, lease: Lease) -> None:
         """Gives a lease back; see `Journal.release`."""
-        with self._transaction(durable=False) as connection:
-            self._hands.pop(lease.run_id, None)
-            connection.execute(
-                "UPDATE runs SET owner = '', lease_until = 0 WHERE run_id = ? AND epoch = ?",
-                (lease.run_id, lease.epoch),
-            )
+        ...
 
     def renew(self, leases: Iterable[Lease]) -> None:
-        """Renews leases, which shows that their owner lives."""
-        with self._transaction(durable=False) as connection:
-            connection.executemany(
-                "UPDATE runs SET lease_until = ? WHERE run_id = ? AND epoch = ?",
-                [(lease_end(self._seconds), lease.run_id, lease.epoch) for lease in leases],
-            )
-
-    def delete(self, run_id: str) -> bool:
-        """Removes all that is kept of a run, also what the witness says of it; False if that is
-        nothing.
-
-        Raises:
-            JournalError: A living process is at work on it.
-        """
-        with self._transaction() as connection:
-            row = row_of(connection, run_id)
-            if row is None and self._witness.of(run_id) is None:
-                return False
-            if row is not None and seconds_left(row, self._seconds, connection) > 0:
-                raise JournalError(
-                    f"the run {run_id} is at work in {Owner.from_json(row.owner)}; end that first"
-                )
-            connection.execute("PRAGMA secure_delete = ON")  # what was said is overwritten
-            for table in ("events", "runs"):
-                connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608 - of a constant
-            self._witness.forget(run_id)
-        return True
-
-    # --- reading ---------------------------------------------------------------------------------
+        """Renews leases, which shows that their owner lives; those that are lost stay lost."""
+        ...
 
     def read(self, run_id: str) -> list[Record]:
         """All entries of a run, for whoever goes on with it.
@@ -406,14 +104,7 @@ class Store:
         Raises:
             JournalError: Not all of them can be had.
         """
-        examined = self.examine(run_id)
-        for damage in examined.damage:
-            if damage.lost:
-                raise JournalError(
-                    f"the journal {self.path} has in {damage.where} of the run {run_id} a loss: "
-                    f"{damage}; {_REMEDY}"
-                )
-        return examined.records
+        ...
 
     def examine(self, run_id: str, *, public: bool = False) -> Examined:
         """What can be read of a run, and what cannot.
@@ -421,108 +112,218 @@ class Store:
         Args:
             run_id: Its name.
             public: Without the secrets that were registered when it was written.
-
-        Raises:
-            JournalError: The file cannot be read at all.
         """
-        return self._examine(run_id, public=public)[0]
-
-    def _examine(self, run_id: str, *, public: bool = False) -> tuple[Examined, bytes]:
-        with self._lock, self.errors():
-            rows, failure = self._rows(run_id)
-            row = row_of(self.connection, run_id)
-            testimony = self._witness.of(run_id)
-        chain = Chain(run_id, testimony, hiding(secrets_in(rows)) if public else None)
-        for each in rows:
-            chain.add(each)
-        chain.end(failure, witnessed=row is not None and bool(row.witnessed))
-        return Examined(chain.records, chain.damage), chain.digest
-
-    def _rows(self, run_id: str) -> tuple[list[tuple[Any, ...]], str]:
-        """The rows that can be had, from both ends if the middle is damaged, and what is wrong."""
-        query = (
-            "SELECT seq, epoch, at, kind, body, digest, hidden FROM events "
-            "WHERE run_id = ? ORDER BY seq"
-        )
-        rows: list[tuple[Any, ...]] = []
-        try:
-            for row in self.connection.execute(query, (run_id,)):
-                rows.append(row)  # noqa: PERF402 - what came before a damaged page is kept
-        except sqlite3.DatabaseError as error:
-            behind: list[tuple[Any, ...]] = []
-            known = {row[0] for row in rows}
-            try:
-                for row in self.connection.execute(f"{query} DESC", (run_id,)):
-                    if row[0] in known:
-                        break
-                    behind.append(row)
-            except sqlite3.DatabaseError:
-                pass
-            return rows + behind[::-1], str(error)
-        return rows, ""
-
-    def raw(self, run_id: str) -> list[Raw]:
-        """The entries of a run as they are stored, checked for nothing.
-
-        Raises:
-            JournalError: They cannot be had.
-        """
-        with self._lock, self.errors():
-            rows, failure = self._rows(run_id)
-        if failure:
-            raise JournalError(f"the journal {self.path} cannot be used: {failure}; {_REMEDY}")
-        hide = hiding(secrets_in(rows[:1]))  # only of the first is anything shown
-        lines = [Raw(*row[:5]) for row in rows]
-        if hide is not None and lines:
-            body = hide(lines[0].body.encode("utf-8", "replace")).decode()
-            lines[0] = replace(lines[0], body=body)
-        return lines
+        ...
 
     def runs(self, limit: int) -> list[RunSummary]:
-        """The newest runs, newest first, and behind them those of which only the witness knows."""
-        with self._lock, self.errors():
-            query = (
-                "SELECT run_id, epoch, owner, lease_until, created, observed, witnessed FROM runs "
-                "ORDER BY created DESC LIMIT ?"
-            )
-            rows = [RunRow(*row) for row in self.connection.execute(query, (limit,))]
-        found = [self._summary(row) for row in rows]
-        return [*found, *self._gone()][:limit] if len(found) < limit else found
+        """The newest runs, newest first."""
+        ...
 
-    def _summary(self, row: RunRow) -> RunSummary:
-        try:
-            summary = summary_of(row.run_id, self.raw(row.run_id), taken=is_at_work(row))
-            damage = self._missing(row)
-        except (JournalError, ValueError, TypeError, AttributeError) as error:
-            return RunSummary(str(row.run_id), "damaged", damage=str(error))
-        return replace(summary, damage=damage)
+    def delete(self, run_id: str) -> bool:
+        """Removes all that is kept of a run; False if that is nothing.
 
-    def _missing(self, row: RunRow) -> str:
-        """What the witness knows to be missing at the end of a run."""
-        with self._lock, self.errors():
-            testimony = self._witness.of(row.run_id)
-            query = "SELECT coalesce(max(seq), 0) FROM events WHERE run_id = ?"
-            seq: int = self.connection.execute(query, (row.run_id,)).fetchone()[0]
-        damage = missing_at_the_end(testimony, seq)
-        return "" if damage is None else str(damage)
+        Raises:
+            JournalError: Someone is at work on it.
+        """
+        ...
 
-    def _gone(self) -> list[RunSummary]:
-        """The runs that the witness knows and the journal has lost whole."""
-        with self._lock, self.errors():
-            # A damaged row may have anything for a name.
-            query = "SELECT run_id FROM runs WHERE typeof(run_id) = 'text'"
-            known = {key_of(row[0]) for row in self.connection.execute(query)}
-            told = self._witness.all()
-        return [
-            RunSummary(each.run_id, "damaged", calls=each.calls, damage=str(lost_run(each)))
-            for each in told
-            if each.key not in known
-        ]
+    def close(self) -> None:
+        """Ends all connections."""
+        ...
 
-    def _no_run(self, run_id: str) -> JournalError:
-        testimony = self._witness.of(run_id)
-        if testimony is not None:
-            return JournalError(
-                f"the journal {self.path} has lost the run {run_id}: {lost_run(testimony)}"
-            )
-        return JournalError(f"the journal {self.path} has no run {run_id}")
+
+# --- what whoever holds a lease knows ------------------------------------------------------------
+
+
+Row: TypeAlias = tuple[str, int, int, float, str, str, bytes, str | None]
+"""A row of the table of entries: the run, the entry's number, the epoch, when it was written, in
+seconds since 1970, its kind, its body as JSON, its seal, and where secrets are in the body."""
+
+
+@dataclass(slots=True)
+class Head:
+    """Where the record of a run ends, for whoever adds to it.
+
+    Attributes:
+        seq: The number of the last entry.
+        digest: The seal of the last entry.
+        values: The long texts that were written under this lease.
+        calls: How many calls were to run by then.
+    """
+
+    seq: int = 0
+    digest: bytes = b""
+    values: Values = field(default_factory=Values)
+    calls: int = 0
+
+    def add(self, lease: Lease, entries: Iterable[Entry], now: float) -> list[Row]:
+        """Moves to the end of these entries, and gives the rows that hold them."""
+        rows: list[Row] = []
+        for entry in entries:
+            kind, body = kind_of(entry), self.values.pack(line_of(entry))
+            self.seq += 1
+            place = (lease.run_id, self.seq, lease.epoch, now, kind)
+            self.digest = seal(self.digest, place, body)
+            secrets = secret_places(body)
+            hidden = json.dumps(secrets) if secrets else None
+            rows.append((*place, body.decode(), self.digest, hidden))
+            self.calls += kind == "CallIntended"
+        return rows
+
+
+# --- the journal above a store -------------------------------------------------------------------
+
+
+class StoredJournal:
+    """A journal whose entries lie in a store; share one between the runs of a process.
+
+    Args:
+        store: Where they lie.
+        labels: Kept with each run that begins here, such as who started it and how.
+        lease: Seconds after which an owner that does not stir loses its run.
+
+    Raises:
+        ValueError: `lease` is not above 0.
+    """
+
+    def __init__(self, store: Store, labels: Mapping[str, JsonValue] | None, lease: float) -> None:
+        self._store = store
+        self._labels = labels or {}
+        self._seconds = lease
+        self._lock = threading.Lock()
+        self._held: dict[str, Lease] = {}
+        self._closed = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    @property
+    def where(self) -> str:
+        """Where the entries lie: a path, or an address without its password."""
+        return self._store.where
+
+    # --- the protocol ----------------------------------------------------------------------------
+
+    async def open(self, run_id: str, opening: RunOpened) -> Lease:
+        """Begins a run; see `Journal.open`."""
+        labelled = replace(opening, labels={**self._labels, **opening.labels})
+        return self._hold(await self._in_thread(lambda: self._store.open(run_id, labelled)))
+
+    async def claim(self, run_id: str) -> Lease:
+        """Takes a run over; see `Journal.claim`.
+
+        Raises:
+            JournalError: There is no such run, its owner is alive, or a part of it is lost.
+        """
+        return self._hold(await self._in_thread(lambda: self._store.claim(run_id)))
+
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
+        """Writes entries; see `Journal.append`."""
+        await self._in_thread(lambda: self._store.append(lease, entries, durable=durable))
+
+    async def read(self, run_id: str) -> list[Record]:
+        """A run's entries; see `Journal.read`.
+
+        Raises:
+            JournalError: A part of it is lost.
+        """
+        return await self._in_thread(lambda: self._store.read(run_id))
+
+    async def release(self, lease: Lease) -> None:
+        """Gives a lease back; see `Journal.release`."""
+        with self._lock:
+            if self._held.get(lease.run_id) == lease:
+                del self._held[lease.run_id]
+        await self._in_thread(lambda: self._store.release(lease))
+
+    # --- beside it -------------------------------------------------------------------------------
+
+    async def runs(self, limit: int = 50) -> list[RunSummary]:
+        """The newest runs, newest first."""
+        return await self._in_thread(lambda: self._store.runs(limit))
+
+    async def examine(self, run_id: str) -> Examined:
+        """What can be read of a run, and what of it is lost."""
+        return await self._in_thread(lambda: self._store.examine(run_id))
+
+    async def delete(self, run_id: str) -> bool:
+        """Removes all that is kept of a run; False if that is nothing.
+
+        Raises:
+            JournalError: Someone is at work on it.
+        """
+        return await self._in_thread(lambda: self._store.delete(run_id))
+
+    def close(self) -> None:
+        """Gives back all leases and closes the store. It is not an error to leave this out."""
+        self._closed.set()
+        with self._lock:
+            held, self._held = list(self._held.values()), {}
+        for lease in held:
+            with suppress(JournalError):
+                self._store.release(lease)
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        # Shielded: what a transaction has decided must reach the caller, and it is short.
+        with anyio.CancelScope(shield=True):
+            return await anyio.to_thread.run_sync(work)
+        raise AssertionError("a shielded scope is not left early")
+
+    def _hold(self, lease: Lease) -> Lease:
+        with self._lock:
+            self._held[lease.run_id] = lease
+            if self._heart is None:
+                self._heart = threading.Thread(
+                    target=self._beat, name="agentkit-lease", daemon=True
+                )
+                self._heart.start()
+        return lease
+
+    def _beat(self) -> None:
+        """Renews what is held, for as long as anything is."""
+        while not self._closed.wait(self._seconds / 3):
+            with self._lock:
+                if not (held := list(self._held.values())):
+                    self._heart = None
+                    return
+            with suppress(JournalError):
+                self._store.renew(held)
+
+
+def check_lease(seconds: float) -> float:
+    """The length of a lease, if it is one.
+
+    Raises:
+        ValueError: It is not above 0.
+    """
+    if seconds <= 0:
+        raise ValueError(f"lease is {seconds}; give seconds above 0")
+    return seconds
+
+
+def refuse_lost(where: str, run_id: str, damage: Iterable[Damage]) -> None:
+    """Refuses to go on with a run of which something is lost.
+
+    Raises:
+        JournalError: Something is.
+    """
+    if lost := [str(each) for each in damage if each.lost]:
+        raise JournalError(
+            f"the journal {where} has lost a part of the run {run_id} ({'; '.join(lost)}), {LOST}"
+        )
+
+
+if TYPE_CHECKING:
+    _: type[Journal] = StoredJournal

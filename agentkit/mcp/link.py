@@ -26,7 +26,13 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
@@ -188,7 +194,7 @@ async def _drained(process: Process) -> None:
 
 
 def _signal_to(process: Process, number: signal.Signals) -> None:
-    """To the server and everything it has started, on systems that have groups of processes."""
+    """Signals the server and, on systems with groups of processes, everything it has started."""
     with suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, number)
@@ -351,11 +357,9 @@ class Link:
     def _changed(self) -> None:
         self.stale = True
 
-    @contextmanager
-    def serving(self, context: ToolContext[Any]) -> Generator[None]:
+    def serving(self, context: ToolContext[Any]) -> AbstractContextManager[None]:
         """While a call is at work, what the server asks is asked on its behalf."""
-        with self._questions.on_behalf_of(context):
-            yield
+        return self._questions.on_behalf_of(context)
 
     async def tools(self) -> Mapping[str, Any]:
         """What the server lists now, by name, as it came; asked anew only if that may have changed.
@@ -447,7 +451,6 @@ async def _all_tools(client: Client) -> Mapping[str, mcp_types.Tool]:
 
 
 # --- what the server asks ------------------------------------------------------------------------
-
 
 _MOST_TOKENS: Final = 4_096
 """Most tokens of one text for a server, whatever it asks for."""

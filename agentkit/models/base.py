@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from pydantic_core import from_json
 
-from agentkit.context import ContextWindow, Count, Fitted, PromptForm
-from agentkit.errors import ContextWindowError
+from agentkit.context import Answer, AskModel, ContextWindow, Count, Fitted, PromptForm
+from agentkit.errors import ContextWindowError, ModelError
 from agentkit.events import ModelEvent, ModelFinished, ReplyReceived, RequestSent
 from agentkit.journal import JournaledRun
 from agentkit.messages import JsonObject, ModelRequest, ToolDefinition, common_length
@@ -158,14 +158,26 @@ class WindowedModel(_Wrapper):
         try:
             wanted = next(steps)
             while True:
-                answer = None if self._counts is None else await self._counts.count(wanted)
-                wanted = steps.send(answer)
+                wanted = steps.send(await self._answer(wanted))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # the generator's own result
         except ContextWindowError as error:
             if refusal is None:
                 raise
             raise ContextWindowError(f"{refusal}; {error}") from refusal
+
+    async def _answer(self, wanted: Count | AskModel) -> Answer:
+        """A count, or the model's own reply to what the window asks it."""
+        if not isinstance(wanted, AskModel):
+            return None if self._counts is None else await self._counts.count(wanted)
+        try:
+            async with aclosing(self._inner.generate(wanted.request)) as events:
+                async for event in events:
+                    if isinstance(event, ModelFinished):
+                        return event.response
+        except ModelError as error:
+            return error
+        raise AssertionError("a model ends with ModelFinished or raises")
 
 
 class JournaledModel(_Wrapper):
@@ -195,7 +207,8 @@ class JournaledModel(_Wrapper):
         if (recorded := self._run.recorded_reply(request.tool_choice)) is not None:
             response = recorded.response
             if recorded.fitted is not None:
-                self._window.restore(request.messages, recorded.fitted, response.usage)
+                self._window.restore(request, recorded.fitted, response.usage)
+                yield recorded.fitted
             yield ModelFinished(response)
             return
         await self._run.keep()

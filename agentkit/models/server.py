@@ -320,7 +320,8 @@ class Server:
                 strict="tool_choice" in fields,
                 without=self._without,
             )
-            decoder = ReplyDecoder(request.settings.max_tokens)
+            most, refusals = request.settings.max_tokens, self._transport.refusals
+            decoder = ReplyDecoder(most, refusals=refusals)
             within = self._transport.timeouts.first_event
             try:
                 async with aclosing(self._transport.reply(_CHAT, body, within=within)) as payloads:

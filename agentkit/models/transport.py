@@ -10,7 +10,7 @@ import re
 import ssl
 import time
 import zlib
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -25,7 +25,6 @@ import httpx2
 from anyio.lowlevel import RunVar, checkpoint
 
 from agentkit.errors import (
-    AgentKitError,
     ModelConnectionError,
     ModelProtocolError,
     ModelResponseTooLargeError,
@@ -34,8 +33,8 @@ from agentkit.errors import (
 )
 from agentkit.messages import JsonObject
 from agentkit.redaction import keep_secret, public_address, secret_headers, secret_in_address
-from agentkit.stream import DONE, MAX_RESPONSE_BYTES, EventDecoder, read_json
-from agentkit.wire.server import error_in, refusal, words_of
+from agentkit.stream import MAX_RESPONSE_BYTES, EventDecoder, read_json
+from agentkit.wire.server import Refusals, words_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +164,7 @@ class Transport:
         self.connection = connection
         self.timeouts = timeouts
         self.max_bytes = max_bytes
+        self.refusals = Refusals(connection.public, connection.api_key)
         self._client: RunVar[httpx2.AsyncClient | None] = RunVar(
             f"agentkit-client-{next(_numbers)}"
         )
@@ -244,7 +244,8 @@ class Transport:
                 raise ServerNotReadyError(
                     f"{self.where} sends on to {response.headers['location']}; give that address"
                 )
-            raise self._refused(words, response.status_code, _retry_after(response.headers))
+            retry_after = _retry_after(response.headers)
+            raise self.refusals.error(words, response.status_code, retry_after)
         return response
 
     async def _whole(self, response: httpx2.Response, most: int) -> bytes:
@@ -252,6 +253,14 @@ class Transport:
         if len(content) > most:
             raise self._too_large(most)
         return content
+
+    async def _rest(self, begun: bytearray, pieces: AsyncIterator[bytes]) -> bytes:
+        """A body that has begun, to its end."""
+        async for piece in pieces:
+            begun += piece
+            if len(begun) > self.max_bytes:
+                raise self._too_large(self.max_bytes)
+        return bytes(begun)
 
     def _too_large(self, most: int) -> ModelResponseTooLargeError:
         return ModelResponseTooLargeError(
@@ -286,8 +295,8 @@ class Transport:
             headers: Of this request; the connection's own win over them.
 
         Raises:
-            AgentKitError: As `get`; also when a clock runs out between two payloads, and when
-                the server reports an error in the place of a reply, or inside it.
+            AgentKitError: As `get`; also when a clock runs out between two payloads. What a server
+                says in the place of a reply, or inside it, is for the reader of the payloads.
         """
         arrivals = self._arrivals(path, body, headers)
         async with aclosing(arrivals):
@@ -308,7 +317,7 @@ class Transport:
                 if not payloads:
                     raise ModelTimeoutError(f"{self.where} has not {what} for {limit:g} s")
                 for payload in payloads:
-                    if self._is_reply(payload):
+                    if payload.strip():
                         yield payload
                 limit, what = self.timeouts.idle, "sent anything"
 
@@ -332,7 +341,7 @@ class Transport:
             decoder = EventDecoder(self.max_bytes)
             payloads = [*decoder.feed(content), *decoder.rest()]
         for payload in payloads:
-            if self._is_reply(payload):
+            if payload.strip():
                 yield payload
 
     async def _arrivals(
@@ -341,31 +350,26 @@ class Transport:
         """The payloads that one read of the network brings, at least one."""
         response = await self._send("POST", path, body, headers)
         try:
-            decoder = EventDecoder(self.max_bytes)
-            left = self.max_bytes * _STREAMED
-            head: bytes | None = b""  # until it is enough to tell what kind of body it is
-            whole: bytearray | None = None  # a body that is no event stream
             async with aclosing(_pieces(response)) as pieces:
+                begun = bytearray()  # until it is enough to tell what kind of body it is
+                async for piece in pieces:
+                    begun += piece
+                    if len(begun.strip()) >= _ENOUGH or len(begun) > self.max_bytes:
+                        break
+                if not _is_event_stream(begun, response.headers):
+                    yield [await self._rest(begun, pieces)]
+                    return
+                decoder, left = EventDecoder(self.max_bytes), self.max_bytes * _STREAMED
+                if payloads := decoder.feed(bytes(begun)):
+                    yield payloads
                 async for piece in pieces:
                     left -= len(piece)
                     if left < 0:
                         raise self._too_large(self.max_bytes * _STREAMED)
-                    if head is not None:
-                        head += piece
-                        if len(head.strip()) < _ENOUGH:
-                            continue
-                        piece, head = head, None
-                        whole = None if _is_event_stream(piece, response.headers) else bytearray()
-                    if whole is not None:
-                        whole += piece
-                        if len(whole) > self.max_bytes:
-                            raise self._too_large(self.max_bytes)
-                    elif payloads := decoder.feed(piece):
+                    if payloads := decoder.feed(piece):
                         yield payloads
-            if head is not None and head.strip():
-                whole = bytearray(head)  # too short for an event that says anything
-            if payloads := decoder.rest() if whole is None else [bytes(whole)]:
-                yield payloads
+                if payloads := decoder.rest():
+                    yield payloads
         finally:
             await _close(response)
 
@@ -436,34 +440,6 @@ class Transport:
             f"the connection to {self.where} broke: {str(error) or type(error).__name__}"
         ) from error
 
-    def _is_reply(self, payload: bytes) -> bool:
-        """Whether a payload holds a part of a reply.
-
-        Raises:
-            AgentKitError: It is what a server says in the place of a reply, or inside one.
-        """
-        if b'"choices"' in payload and b'"error"' not in payload:  # nearly always
-            return True
-        if payload == DONE:
-            return True
-        try:
-            value = read_json(payload)
-        except ValueError:
-            return bool(payload.strip())  # whoever reads the reply says what is wrong with it
-        if error_in(value):
-            raise self._refused(payload, None, None)
-        return True
-
-    def _refused(
-        self, content: bytes, status: int | None, retry_after: float | None
-    ) -> AgentKitError:
-        """The error for a refusal, without the key: gateways like to repeat the one they refuse,
-        also one that is too short to be registered as a secret.
-        """
-        if key := self.connection.api_key:
-            content = content.replace(key.encode(), b"[the key]")
-        return refusal(content, self.where, status, retry_after)
-
 
 # --- bodies --------------------------------------------------------------------------------------
 
@@ -477,13 +453,15 @@ _PIECE = 16_384
 """Most bytes that are decoded or searched for line ends before other tasks get their turn."""
 
 
-def _is_event_stream(body: bytes, headers: Mapping[str, str]) -> bool:
+def _is_event_stream(body: bytes | bytearray, headers: Mapping[str, str]) -> bool:
     """Whether a body, or its beginning, is one of server-sent events; else it is JSON or a page.
 
     Args:
-        body: At least its first bytes.
+        body: At least its first bytes. So few that they could hold no event are no stream.
         headers: Its content type decides where the bytes do not.
     """
+    if len(body.strip()) < _ENOUGH:
+        return False
     if _FIELD.match(body):
         return True
     kind = headers.get("content-type", "").lower()
@@ -491,7 +469,8 @@ def _is_event_stream(body: bytes, headers: Mapping[str, str]) -> bool:
 
 
 _FIELD = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
-_ENOUGH = 12  # bytes, to tell the first line of an event stream from anything else
+_ENOUGH = 12
+"""Bytes that tell the first line of an event stream from anything else: `data: [DONE]`."""
 
 
 async def _beginning(response: httpx2.Response, most: int) -> bytes:

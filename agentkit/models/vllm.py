@@ -251,7 +251,9 @@ class VLLMModel:
             without=self._server.without,
         )
         # The reply as it arrives.
-        decoder = ReplyDecoder(request.settings.max_tokens, self._transport.max_bytes)
+        decoder = ReplyDecoder(
+            request.settings.max_tokens, self._transport.max_bytes, self._transport.refusals
+        )
         watch = RepeatWatch()
         tell_sent(body, messages, decoder.reply)
         session = session_header(language.encoder.opening(sent.messages))

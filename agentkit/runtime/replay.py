@@ -49,7 +49,7 @@ from agentkit.events import (
     ToolFinished,
 )
 from agentkit.executors import Executor, RecordedResults
-from agentkit.messages import Content, Message, ModelRequest, ModelResponse, ToolResult, UserMessage
+from agentkit.messages import Content, Message, ModelRequest, ToolResult, UserMessage
 from agentkit.models import CountsPrompts, Model
 from agentkit.policy import Approval, Decision, Limits, PausedRun
 from agentkit.runtime.divergence import (
@@ -125,8 +125,8 @@ class Tape:
 
     # --- what it serves --------------------------------------------------------------------------
 
-    def reply(self, request: ModelRequest) -> ModelResponse:
-        """The recorded reply to a request that is the recorded one.
+    def reply(self, request: ModelRequest) -> ModelCalled:
+        """The recorded call whose request is this one, with its reply.
 
         Raises:
             EndOfTape: It is not, or the record ends here.
@@ -145,7 +145,7 @@ class Tape:
         self._sent = request.messages
         self.constrains = called.constrains
         self.model_calls += 1
-        return called.response
+        return called
 
     def interrupted(self) -> list[ModelEvent]:
         """What was shown of the reply that was interrupted in this step."""
@@ -336,12 +336,14 @@ class ReplayModel:
         """The recorded reply, in one piece; see `Tape.reply` for what it raises."""
         await checkpoint()
         try:
-            reply = self._tape.reply(request)
+            called = self._tape.reply(request)
         except ModelError:
             for event in self._tape.interrupted():
                 yield event
             raise
-        yield ModelFinished(reply)
+        if called.fitted is not None:
+            yield called.fitted  # it says what was spent to make it fit
+        yield ModelFinished(called.response)
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:  # noqa: ARG002 - of any
         """None, always: the request is to be sent as it is."""

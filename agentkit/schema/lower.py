@@ -203,7 +203,11 @@ class _Writer:
         folded, phrases = fold(node, self.prose)
         deep = bool(node.definition) and open_.count(node.definition) > SHOWN_DEPTH
         if deep or node.cut:
-            phrases = (Phrase(f"another {node.origin or 'value'}, of the same form"),)
+            what = node.origin or "value"
+            said = f"another {what}, of the same form"
+            if node.cut == "size":
+                said = f"a {what}, whose form is too large to be shown"
+            phrases = (Phrase(said),)
             folded = replace(folded, properties={}, required=frozenset(), items=None, facts=())
         inner = (*open_, node.definition) if node.definition else open_
         kind = main_kind(folded)

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from agentkit.schema.linear import linear_pattern
 
@@ -92,7 +92,8 @@ class Node:
         unions: Choices between branches, each of which holds beside everything else here.
         origin: Name of the definition it was written as, for people.
         definition: JSON pointer of what a reference led to; recursion is told by it.
-        cut: True where a recursive definition was not followed further.
+        cut: Why a reference was not followed: its definition is open too often (`recursive`), or
+            the schema is too large or too deep (`size`). Empty where all were.
     """
 
     types: frozenset[str] = ANY_TYPE
@@ -107,7 +108,7 @@ class Node:
     unions: tuple[Union, ...] = ()
     origin: str = ""
     definition: str = ""
-    cut: bool = False
+    cut: Literal["", "recursive", "size"] = ""
 
     def all(self, keyword: str) -> tuple[Fact, ...]:
         """The facts of one keyword."""

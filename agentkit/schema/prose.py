@@ -235,7 +235,8 @@ class SchemaProse:
     def noun(self, node: Node, depth: int = 0) -> Phrase:
         """A node as a noun: `integer 1 to 7`, `array of string`, `"a" or "b"`."""
         if node.cut:
-            return Phrase(f"another {node.origin or 'value'} of the same form")
+            what = node.origin or "value"
+            return Phrase(f"a {what}" if node.cut == "size" else f"another {what} of the same form")
         if node.never:
             return Phrase("nothing")
         if node.choices is not None:

@@ -108,6 +108,11 @@ class _Schemas(GenerateJsonSchema):
     def function_plain_schema(self, schema: Any) -> JsonSchemaValue:
         return _marked(super().function_plain_schema(schema), OWN)
 
+    def dataclass_args_schema(self, schema: Any) -> JsonSchemaValue:
+        taken = [field for field in schema["fields"] if field.get("init", True)]
+        given: Any = {**schema, "fields": taken}
+        return super().dataclass_args_schema(given)
+
     def dict_schema(self, schema: Any) -> JsonSchemaValue:
         keys = self._bare(schema.get("keys_schema") or {"type": "any"})
         if keys["type"] in _NO_KEYS or (keys["type"] == "literal" and not _texts(keys)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote
 
 from referencing import Registry, Resource
@@ -36,6 +36,9 @@ RECURSION_DEPTH: Final = 4
 MAX_NODES: Final = 4_000
 """Nodes of one schema after which references are no longer followed: a guard against schemas
 that fan out without end (a Kubernetes object has millions)."""
+MAX_LEVELS: Final = 100
+"""Schemas inside one another after which references are no longer followed: each level takes some
+frames of Python's stack, which holds a thousand, and a model writes no arguments that deep."""
 
 Resolver: TypeAlias = Any  # referencing's resolver; its class is private to that library
 
@@ -95,6 +98,7 @@ class _Reader:
         self._touched: set[int] = set()
         self._known: dict[tuple[int, int], Node] = {}
         self._nodes = 0
+        self._levels = 0
         self._name_places(whole, "")
 
     def read(self, schema: object) -> Node:
@@ -121,23 +125,33 @@ class _Reader:
     # --- references ------------------------------------------------------------------------------
 
     def _reference(self, target: object, path: str, resolver: Resolver) -> Node:
-        try:
-            found = resolver.lookup(target)
-        except (Unresolvable, AttributeError, ValueError, TypeError):
-            return Node(facts=(Fact(path, "$ref", target),), origin=str(target))
+        passed: set[int] = set()
+        while True:
+            try:
+                found = resolver.lookup(target)
+            except (Unresolvable, AttributeError, ValueError, TypeError):
+                return Node(facts=(Fact(path, "$ref", target),), origin=str(target))
+            only = isinstance(found.contents, Mapping) and found.contents.keys() == {"$ref"}
+            if not only or id(found.contents) in passed:
+                break
+            # A definition that only refers to another takes no level, however many there are.
+            passed.add(id(found.contents))
+            target, resolver = found.contents["$ref"], found.resolver
         name = unquote(str(target).rsplit("/", 1)[-1].rsplit("#", 1)[-1])
         place = self._pointers.get(id(found.contents), unquote(str(target).rsplit("#", 1)[-1]))
         return self._follow(found.contents, place, found.resolver, name)
 
     def _follow(self, schema: Any, path: str, resolver: Resolver, name: str) -> Node:
-        """Reads a definition, unless it is already open too often: then it is cut."""
+        """Reads a definition, unless it is open too often or there is too much already."""
         key, level = id(schema), self._open[id(schema)]
         if (key, level) in self._known:
             return self._known[key, level]
         if level:
             self._touched.add(key)
-        if level > self._depth or self._nodes > self._most:
-            return Node(origin=_title(schema) or name, definition=f"#{path}", cut=True)
+        large = self._nodes > self._most or self._levels > MAX_LEVELS
+        if level > self._depth or large:
+            cut: Literal["recursive", "size"] = "recursive" if level > self._depth else "size"
+            return Node(origin=_title(schema) or name, definition=f"#{path}", cut=cut)
         outside, self._touched = self._touched, set()
         self._open[key] += 1
         node = self._node(schema, path, resolver)
@@ -158,6 +172,7 @@ class _Reader:
             return ANY
         if isinstance(schema.get("$id"), str):
             resolver = resolver.in_subresource(DRAFT202012.create_resource(schema))
+        self._levels += 1
         parts = [self._own(schema, path, resolver)]
         parts += [
             self._reference(schema[keyword], path, resolver)
@@ -167,6 +182,7 @@ class _Reader:
         parts += self._each(schema, "allOf", path, resolver)
         parts += self._dependencies(schema, path, resolver)
         parts += self._unions(schema, path, resolver)
+        self._levels -= 1
         return _settled(conjunction(parts))
 
     def _own(self, schema: Mapping[str, Any], path: str, resolver: Resolver) -> Node:

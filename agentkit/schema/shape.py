@@ -46,7 +46,7 @@ class _Whole:
     shapes: dict[int, tuple[Node, Shape]] = field(default_factory=dict)
 
     def open(self, node: Node) -> Node:
-        """A node; one that was cut at a recursive definition with what stands there.
+        """A node; one that was cut at a reference with what stands there.
 
         A definition that is nothing but itself stays as it is.
         """
@@ -55,10 +55,10 @@ class _Whole:
         if node.definition not in self.opened:
             reference = {"$ref": quote(node.definition, safe="#/~")}
             found = _read(reference, self.schema)
-            self.opened[node.definition] = replace(found, cut=False)
+            self.opened[node.definition] = replace(found, cut="")
         found = self.opened[node.definition]
         alone = not node.facts and not node.unions
-        return found if alone else conjunction((replace(node, cut=False), found))
+        return found if alone else conjunction((replace(node, cut=""), found))
 
     def shape(self, node: Node) -> Shape:
         """The view of a node, the same one each time."""

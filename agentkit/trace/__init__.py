@@ -33,6 +33,7 @@ from agentkit.trace.recording import (
     read_file,
     requests_of,
 )
+from agentkit.trace.window import Filled, filled_of, prompt_of
 from agentkit.wording import moment, printable
 
 Ran = ToolRun
@@ -40,6 +41,7 @@ Ran = ToolRun
 
 __all__ = [
     "JOURNAL",
+    "Filled",
     "Library",
     "Part",
     "Ran",
@@ -49,12 +51,14 @@ __all__ = [
     "Timed",
     "ToolRun",
     "TraceError",
+    "filled_of",
     "get_logger",
     "keep_secret",
     "moment",
     "open_run",
     "parts_of",
     "printable",
+    "prompt_of",
     "read_events",
     "read_file",
     "requests_of",

@@ -32,9 +32,9 @@ from agentkit.events import (
     dump_event,
 )
 from agentkit.events.lines import Values
-from agentkit.journal import RunSummary, Store, summary_of
+from agentkit.journal import RunSummary, Store, is_address, store_at, summary_of
 from agentkit.logs import get_logger
-from agentkit.redaction import without_secrets
+from agentkit.redaction import public_address, without_secrets
 from agentkit.trace.recording import Recording, TraceError, lines_of, read_file, recording_of
 
 # --- run files -----------------------------------------------------------------------------------
@@ -135,9 +135,6 @@ def line_of(event: Event, time: float, values: Values) -> bytes:
 JOURNAL = "journal.db"
 """The name of the default journal, in the directory of the run files."""
 
-_LEASE = 30.0
-"""Seconds; see `SQLiteJournal`. Nothing is held here."""
-
 
 class Library:
     """The runs of a directory, or those of one journal.
@@ -147,10 +144,10 @@ class Library:
 
     Args:
         directory: Where the run files and the default journal are; default: `runs_directory()`.
-        journal: Only the runs of this journal.
+        journal: Only the runs of this journal: the path of its file, or the address of a server.
     """
 
-    def __init__(self, directory: Path | None = None, journal: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, journal: Path | str | None = None) -> None:
         self.directory = None if journal else directory or runs_directory()
         self.journal = journal or (self.directory / JOURNAL if self.directory else None)
         self._named = journal is not None
@@ -193,7 +190,7 @@ class Library:
             if store is not None:
                 examined = store.examine(run_id, public=True)
                 if examined.records or any(damage.lost for damage in examined.damage):
-                    return recording_of(run_id, examined.records, examined.damage, store.path)
+                    return recording_of(run_id, examined.records, examined.damage, store.where)
         file = self._file(run_id)
         if file is None:
             raise self._no_run(run_id)
@@ -210,22 +207,22 @@ class Library:
             raise self._nothing()
         return found[0].run_id
 
-    def delete(self, run: str) -> list[Path]:
+    def delete(self, run: str) -> list[str]:
         """Removes a run from the journal and its file; returns where it was.
 
         Raises:
             TraceError: There is no such run.
             JournalError: Someone is at work on it.
         """
-        removed: list[Path] = []
+        removed: list[str] = []
         with self._store() as store:
             if store is not None:
-                removed += [store.path] if store.delete(run) else []
+                removed += [store.where] if store.delete(run) else []
         file = Path(run) if Path(run).is_file() else self._file(run)
         if file is not None:
             read_file(file)  # whatever else it is stays
             file.unlink()
-            removed.append(file)
+            removed.append(str(file))
         if not removed:
             raise self._no_run(run)
         return removed
@@ -233,12 +230,12 @@ class Library:
     @contextmanager
     def _store(self) -> Generator[Store | None]:
         """The journal, if there is one."""
-        if self.journal is None or not self.journal.is_file():
+        if self.journal is None or not (is_address(self.journal) or Path(self.journal).is_file()):
             if self._named:
                 raise self._nothing()
             yield None
             return
-        store = Store(self.journal, lease=_LEASE)
+        store = store_at(self.journal)
         try:
             yield store
         finally:
@@ -265,14 +262,14 @@ class Library:
         return TraceError(f"there are no runs in {self.directory}")
 
     def _no_run(self, run: str) -> TraceError:
-        where = self.journal if self._named else self.directory
+        where = public_address(str(self.journal)) if self._named else self.directory
         return TraceError(
             f"there is no run {run!r} in {where}; agentkit runs list shows those there"
         )
 
 
 def open_run(
-    run: str | Path, directory: Path | None = None, journal: Path | None = None
+    run: str | Path, directory: Path | None = None, journal: Path | str | None = None
 ) -> Recording:
     """A run by its id, by the path of its file, or `last` for the newest; see `Library.open`."""
     return Library(directory, journal).open(str(run))

@@ -136,9 +136,10 @@ class OpenTelemetryObserver:
 
     def _begin(self, event: RunStarted) -> _Run:
         name = f"invoke_agent {self._agent}" if self._agent else "invoke_agent"
-        span = self._tracer.start_span(
-            name, kind=SpanKind.INTERNAL, attributes=run_attributes(event, self._agent)
-        )
+        attributes = _operation("invoke_agent", event.model, event.run_id)
+        if self._agent:
+            attributes["gen_ai.agent.name"] = self._agent
+        span = self._tracer.start_span(name, kind=SpanKind.INTERNAL, attributes=attributes)
         context = set_span_in_context(span)
         # What runs inside, a tool's own spans or a sub-agent's, finds its parent here.
         token = otel_context.attach(context)
@@ -192,7 +193,7 @@ class OpenTelemetryObserver:
     def _call_started(self, run: _Run, event: ToolStarted) -> None:
         attributes = call_attributes(event.call)
         if self._content:
-            attributes |= call_content(event.call)
+            attributes["gen_ai.tool.call.arguments"] = _json(event.call.arguments)
         span = self._tracer.start_span(
             f"execute_tool {event.call.name}", context=run.context, attributes=attributes
         )
@@ -205,7 +206,7 @@ class OpenTelemetryObserver:
         if call is None:  # refused, or known already: nothing ran
             return
         if self._content:
-            call.span.set_attributes(result_content(event))
+            call.span.set_attribute("gen_ai.tool.call.result", _json(event.result.content))
         if event.result.is_error:
             _failed(call.span, event.result.kind)
         call.span.end()
@@ -235,12 +236,6 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "max_tokens": "gen_ai.request.max_tokens",
     "stop": "gen_ai.request.stop_sequences",
 }
-
-
-def run_attributes(event: RunStarted, agent: str | None) -> Attributes:
-    """What a span `invoke_agent` says when it starts."""
-    named: Attributes = {"gen_ai.agent.name": agent} if agent else {}
-    return _operation("invoke_agent", event.model, event.run_id) | named
 
 
 def chat_attributes(run_id: str, model: str, settings: ModelSettings | None) -> Attributes:
@@ -294,16 +289,6 @@ def _operation(name: str, model: str, run_id: str) -> Attributes:
 
 
 # --- content: only where somebody asked for it ---------------------------------------------------
-
-
-def call_content(call: ToolCall) -> Attributes:
-    """A call's arguments."""
-    return {"gen_ai.tool.call.arguments": _json(call.arguments)}
-
-
-def result_content(event: ToolFinished) -> Attributes:
-    """A call's result."""
-    return {"gen_ai.tool.call.result": _json(event.result.content)}
 
 
 def chat_content(request: ModelRequest, event: ModelCalled) -> Attributes:

@@ -97,7 +97,7 @@ class Recording:
 
     run_id: str
     events: tuple[Timed, ...]
-    where: Path
+    where: str
     labels: dict[str, JsonValue] = field(default_factory=dict)
     damage: tuple[Damage, ...] = ()
 
@@ -136,7 +136,7 @@ def read_file(file: Path) -> Recording:
             records.append(Record(line.seq, line.epoch, line.at, entry))
     if not records:
         raise TraceError(f"{file} holds no event of a run{f' ({damage[0]})' if damage else ''}")
-    return recording_of(_name_of(records, file), records, damage, file)
+    return recording_of(_name_of(records, file), records, damage, str(file))
 
 
 def lines_of(file: Path) -> list[Raw]:
@@ -185,7 +185,7 @@ def _name_of(records: Sequence[Record], file: Path) -> str:
 
 
 def recording_of(
-    run_id: str, records: Sequence[Record], damage: Iterable[Damage], where: Path
+    run_id: str, records: Sequence[Record], damage: Iterable[Damage], where: str
 ) -> Recording:
     """A run from its entries, whatever holds them."""
     events = tuple(events_of(run_id, records))
@@ -368,8 +368,10 @@ class Step:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of all its model calls."""
-        return sum((each.called.response.usage for each in self.asked), Usage())
+        """Tokens of all its model calls, those for summaries included."""
+        called = [each.called for each in self.asked]
+        made = [each.fitted.cost for each in called if each.fitted is not None]
+        return sum((*made, *(each.response.usage for each in called)), Usage())
 
     @property
     def failed(self) -> bool:

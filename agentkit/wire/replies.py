@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic_core import to_json
+
 from agentkit.errors import (
     ModelProtocolError,
     ModelResponseTooLargeError,
@@ -32,7 +34,7 @@ from agentkit.messages import (
     Usage,
 )
 from agentkit.stream import DONE, MAX_RESPONSE_BYTES, read_json
-from agentkit.wire.server import error_in, refusal, unreadable
+from agentkit.wire.server import ANY_SERVER, Refusals, error_in
 
 
 @dataclass(slots=True)
@@ -105,13 +107,20 @@ class ReplyDecoder:
         max_tokens: Most tokens that were asked for.
         max_bytes: Most bytes of what it says, reasoning and calls included, each token id taken as
             eight.
+        refusals: Makes the errors for what the server says in the place of a reply, or inside one.
 
     Attributes:
         endless: Whether a call has a name without end: nothing useful follows.
     """
 
-    def __init__(self, max_tokens: int | None = None, max_bytes: int = MAX_RESPONSE_BYTES) -> None:
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        max_bytes: int = MAX_RESPONSE_BYTES,
+        refusals: Refusals = ANY_SERVER,
+    ) -> None:
         self.reply = Reply()
+        self._refusals = refusals
         self._most = self._left = max_bytes
         self._max_tokens = max_tokens
         self._shown = 0  # characters of the text that were given out
@@ -142,11 +151,11 @@ class ReplyDecoder:
                 self._chunk(chunk, payload, events)
             return events
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise unreadable(payload) from error
+            raise self._refusals.unreadable(payload) from error
 
     def _chunk(self, chunk: JsonObject, payload: bytes, events: list[ModelEvent]) -> None:
         if ("choices" not in chunk or "error" in chunk) and error_in(chunk):
-            raise refusal(chunk, "the server", None)
+            raise self._refusals.error(to_json(chunk))
         if usage := chunk.get("usage"):
             self.reply.usage = _usage(usage)
         if ids := chunk.get("prompt_token_ids"):
@@ -156,10 +165,10 @@ class ReplyDecoder:
             return
         if not chunk["choices"]:
             self._other = self._other or payload
-        for choice in chunk["choices"] or ():
-            place = _index(choice.get("index")) or 0
-            if self._choice is None:
-                self._choice = place
+        choices = [(_index(each.get("index")) or 0, each) for each in chunk["choices"] or ()]
+        if self._choice is None and choices:
+            self._choice = min(place for place, _ in choices)
+        for place, choice in choices:
             if place == self._choice:  # of several choices one is read
                 self._chosen(choice, events)
 
@@ -345,7 +354,9 @@ class ReplyDecoder:
         reply = self.reply
         if reply.finish is None:
             if self._choice is None and self._other:
-                raise unreadable(self._other)
+                raise self._refusals.unreadable(self._other)
+            if self._choice is None and not self._done:
+                raise ModelUnreadableError("the server's answer ended before it said anything")
             if self._done:
                 raise ModelUnreadableError(
                     "the reply ended without a finish reason: it was cut, or the server gives none"
@@ -461,9 +472,12 @@ _FINISHES: Final[Mapping[str, FinishReason]] = {
 
 
 def _values(payload: bytes) -> list[JsonObject]:
-    """The JSON of a payload; several where a server ends its events with a single line end."""
+    """The JSON of a payload; several where a server ends its events with a single line end, or
+    lists them.
+    """
     try:
-        return [read_json(payload)]
+        value = read_json(payload)
+        return value if isinstance(value, list) and value else [value]
     except ValueError:
         lines = [line for line in payload.split(b"\n") if line.strip() not in (b"", DONE)]
         if len(lines) < 2:

@@ -239,18 +239,48 @@ the request"), pydantic ("Extra inputs are not permitted"), OpenAI ("Unrecognize
 supplied", "Unknown parameter"), LiteLLM ("does not support parameters"), TGI ("unknown field")."""
 
 
-def refusal(
-    value: Any, where: str, status: int | None, retry_after: float | None = None
-) -> AgentKitError:
-    """The error that a refusal comes to.
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """Makes errors of what one server says in the place of a reply.
 
-    Args:
-        value: What the server sent, as JSON or as bytes.
+    Attributes:
         where: The server, for people.
-        status: The HTTP status; None where the refusal came in the place of a reply.
-        retry_after: Seconds that the server asked to wait.
+        key: The API key. No error repeats it: gateways like to repeat the one that they refuse,
+            also one that is too short to be registered as a secret.
     """
-    value = _json_or_text(value)
+
+    where: str = "the server"
+    key: str | None = None
+
+    def error(
+        self, content: bytes, status: int | None = None, retry_after: float | None = None
+    ) -> AgentKitError:
+        """The error that a refusal comes to.
+
+        Args:
+            content: What the server sent.
+            status: The HTTP status; None where the refusal came in the place of a reply.
+            retry_after: Seconds that the server asked to wait.
+        """
+        return _refusal(self._readable(content), self.where, status, retry_after)
+
+    def unreadable(self, content: bytes) -> ModelUnreadableError:
+        """The error for what is no chat completion, and no refusal that could be read either."""
+        words = words_of(self._readable(content))
+        return ModelUnreadableError(f"{self.where} sent no chat completion: {words}")
+
+    def _readable(self, content: bytes) -> Any:
+        return _json_or_text(
+            content.replace(self.key.encode(), b"[the key]") if self.key else content
+        )
+
+
+ANY_SERVER: Final = Refusals()
+
+
+def _refusal(
+    value: Any, where: str, status: int | None, retry_after: float | None
+) -> AgentKitError:
     message = words_of(value)
     code = status or _code_in(value)
     lowered = message.lower()
@@ -279,18 +309,15 @@ def refusal(
     )
 
 
-def unreadable(payload: bytes, where: str = "the server") -> ModelUnreadableError:
-    """The error for what is no chat completion, and no refusal that could be read either."""
-    return ModelUnreadableError(f"{where} sent no chat completion: {words_of(payload)}")
-
-
 def error_in(value: Any) -> bool:
     """Whether JSON that came in the place of a reply is an error message."""
     if not isinstance(value, dict):
         return False
     if value.get("error") or value.get("object") == "error" or value.get("type") == "error":
         return True
-    return "choices" not in value and any(name in value for name in ("error", "detail", "message"))
+    told = [value[name] for name in ("error", "detail", "message") if name in value]
+    replies = [each for each in told if isinstance(each, dict) and "role" in each]
+    return "choices" not in value and len(told) > len(replies)
 
 
 def is_overflow(value: Any) -> bool:

@@ -111,7 +111,7 @@ def _arm(
 
 
 def ablation_json(found: Ablated) -> str:
-    """As JSON text."""
+    """The comparison as JSON text."""
     return json.dumps(asdict(found), indent=2, ensure_ascii=False)
 
 
@@ -130,19 +130,13 @@ _HEADINGS: Sequence[str] = ("pass^1", "change", "invalid calls", "change", "s", 
 
 
 def _cells(arm: Arm) -> Iterable[str]:
-    yield _share(arm.score)
+    yield "-" if arm.score is None else arm.score.percent()
     yield _change(arm.score_change)
-    yield _share(arm.invalid)
+    yield "-" if arm.invalid is None else arm.invalid.percent()
     yield _change(arm.invalid_change)
     yield "-" if arm.seconds is None else f"{arm.seconds:.3g}"
     yield "-" if arm.tokens is None else f"{arm.tokens:,.0f}"
     yield str(arm.lost)
-
-
-def _share(found: Interval | None) -> str:
-    if found is None:
-        return "-"
-    return f"{100 * found.value:.1f} % [{100 * found.low:.1f} to {100 * found.high:.1f}]"
 
 
 def _change(found: Comparison | None) -> str:

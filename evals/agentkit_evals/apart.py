@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-from contextlib import closing
+import signal
+from contextlib import aclosing, closing
 from functools import cache, partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -63,11 +64,14 @@ async def run_apart(
         return answer
     if answer is not None:
         raise EvalError(answer)
+    how = f"ended with code {process.exitcode} before the trial did"
+    if process.exitcode in (None, -signal.SIGKILL):
+        how = "was killed: it took too much memory, or too long"
     return TrialResult(
         case=trial.case.id,
         trial=trial.number,
         status="infrastructure",
-        failure=f"suite:ProcessLost: the trial's process {_how(process)}",
+        failure=f"suite:ProcessLost: the trial's process {how}",
         worker=worker,
     )
 
@@ -91,13 +95,6 @@ def _end(process: ForkServerProcess) -> None:
     if process.is_alive():
         process.kill()
         process.join()
-
-
-def _how(process: ForkServerProcess) -> str:
-    code = process.exitcode
-    if code is None or code == -9:
-        return "was killed: it took too much memory, or too long"
-    return f"ended with code {code} before the trial did"
 
 
 @cache
@@ -129,15 +126,14 @@ def _main(
 async def _play(
     manifest: RunManifest, target: str, trial: Trial, worker: str, record: Path | None
 ) -> TrialResult:
-    suite = load_suite(target)
-    try:
-        async with manifest.subject.opened() as make_agent:
-            if manifest.limits.memory is not None:
-                _bound(manifest.limits.memory)
-            limits = manifest.limits
-            return await run_trial(suite, trial, make_agent, worker, limits=limits, record=record)
-    finally:
-        await suite.aclose()
+    limits = manifest.limits
+    async with (
+        aclosing(load_suite(target)) as suite,
+        manifest.subject.opened() as make_agent,
+    ):
+        if limits.memory is not None:
+            _bound(limits.memory)
+        return await run_trial(suite, trial, make_agent, worker, limits=limits, record=record)
 
 
 def _bound(memory: int) -> None:

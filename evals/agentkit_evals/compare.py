@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from rich.table import Table
 from rich.text import Text
 
-from agentkit_evals.core import EvalError, TrialResult
+from agentkit_evals.core import EvalError, TrialResult, by_case
 from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip
 from agentkit_evals.store import Store
 
@@ -87,7 +87,10 @@ def compare(first: Store, *others: Store, measure: Measure = passed_trials) -> l
     """
     found = [_compared(first, other, measure) for other in others]
     chances = holm([one.p for one in found])
-    return [_judged(one, chance) for one, chance in zip(found, chances, strict=True)]
+    return [
+        replace(one, adjusted=chance, winner=_better(one) if chance < _SURE else None)
+        for one, chance in zip(found, chances, strict=True)
+    ]
 
 
 def shared_cases(first: Store, second: Store, measure: Measure = passed_trials) -> int:
@@ -95,9 +98,8 @@ def shared_cases(first: Store, second: Store, measure: Measure = passed_trials) 
     return len(_shares(first, measure).keys() & _shares(second, measure).keys())
 
 
-def _judged(one: Comparison, chance: float) -> Comparison:
-    better: Literal["first", "second"] = "second" if one.difference.value > 0 else "first"
-    return replace(one, adjusted=chance, winner=better if chance < _SURE else None)
+def _better(one: Comparison) -> Literal["first", "second"]:
+    return "second" if one.difference.value > 0 else "first"
 
 
 def _compared(first: Store, second: Store, measure: Measure) -> Comparison:
@@ -119,7 +121,7 @@ def _compared(first: Store, second: Store, measure: Measure) -> Comparison:
     return Comparison(
         suite=manifests[0].suite,
         runs=(first.folder.name, second.folder.name),
-        models=(_model(first), _model(second)),
+        models=(manifests[0].subject.label, manifests[1].subject.label),
         cases=len(both),
         left_out=len(shares[0].keys() ^ shares[1].keys()),
         scores=(_mean(shares[0], both), _mean(shares[1], both)),
@@ -139,24 +141,16 @@ def _mean(shares: Mapping[str, Fraction], cases: Sequence[str]) -> float:
 
 def _shares(store: Store, measure: Measure) -> dict[str, Fraction]:
     """What is compared, of each case that has a verdict."""
-    found: dict[str, list[TrialResult]] = {}
-    for result in store.results().values():
-        if result.status == "graded":
-            found.setdefault(result.case, []).append(result)
-    measured = {case: measure(results) for case, results in found.items()}
+    graded = [result for result in store.results().values() if result.status == "graded"]
+    measured = {case: measure(results) for case, results in by_case(graded).items()}
     return {case: share for case, share in measured.items() if share is not None}
-
-
-def _model(store: Store) -> str:
-    subject = store.manifest().subject
-    return subject.model_name or subject.model
 
 
 # --- shown -------------------------------------------------------------------------------------
 
 
 def comparison_json(found: Sequence[Comparison]) -> str:
-    """As JSON text: a list with one object for each comparison."""
+    """The comparisons as JSON text: a list with one object for each."""
     return json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False)
 
 

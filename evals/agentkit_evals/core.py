@@ -11,7 +11,8 @@ A trial is one try at one case. Everything here is frozen and becomes JSON and b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
@@ -60,7 +61,7 @@ class Trial:
 
     Attributes:
         case: Which case.
-        number: From 0.
+        number: Which try it is, from 0.
         seed: Sampling seed of the model, so that trials differ and can be repeated.
         said: What a user says who is played, where it was recorded: then nobody is asked. Its last
             is None if the user ended the conversation then.
@@ -84,7 +85,7 @@ class TrialLimits:
     Attributes:
         seconds: Wall time. A trial whose time was over in one of the suite's tools has no verdict;
             any other is graded by the state that it left.
-        tokens: That the model may write in all turns together, thoughts included; what is over is
+        tokens: What the model may write in all turns together, thoughts included; what is over is
             graded by the state that it left.
         memory: Bytes of memory beyond those that a process takes before a trial begins. With such a
             limit each trial is played in a process of its own, which is ended with it.
@@ -287,6 +288,14 @@ class TrialResult:
     def passed(self) -> bool:
         """Whether the suite said yes."""
         return self.grade is not None and self.grade.passed
+
+
+def by_case(results: Iterable[TrialResult]) -> dict[str, list[TrialResult]]:
+    """The trials of each case."""
+    found: defaultdict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        found[result.case].append(result)
+    return dict(found)
 
 
 class Session(Protocol):

@@ -78,10 +78,12 @@ def judged(
     """
     if against is None and at_least is None:
         raise EvalError("a gate needs a bar: --against BASE, --at-least X, or both")
-    runs = [store] if against is None else [store, against]
-    bars = [bar for run in runs for bar in _whole(run, report(run), most_lost)]
+    found = report(store)
+    bars = list(_whole(store, found, most_lost))
+    if against is not None:
+        bars += _whole(against, report(against), most_lost)
     if at_least is not None:
-        bars.append(_at_least(report(store), at_least))
+        bars.append(_at_least(found, at_least))
     if against is not None:
         bars.append(_against(store, against, margin))
     return Gate(store.folder.name, tuple(bars))
@@ -106,7 +108,7 @@ def _at_least(found: Report, bar: float) -> Bar:
     if found.score is None:
         return Bar(name, "undecided", "no trial has a verdict")
     score = found.score
-    words = f"{100 * score.value:.1f} % [{100 * score.low:.1f} to {100 * score.high:.1f}]"
+    words = score.percent()
     if score.low >= bar:
         return Bar(name, "passed", words)
     if score.high < bar:
@@ -119,10 +121,7 @@ def _against(store: Store, base: Store, margin: float) -> Bar:
     name = f"not behind {base.folder.name} by more than {100 * margin:g} points"
     (found,) = compare(base, store)
     gap = found.difference
-    words = (
-        f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f} to {100 * gap.high:+.1f}] over "
-        f"{pluralize(found.cases, 'case')}, p = {found.p:.3g}"
-    )
+    words = f"{gap.points()} over {pluralize(found.cases, 'case')}, p = {found.p:.3g}"
     if gap.low >= -margin:
         return Bar(name, "passed", words)
     if found.winner == "first":
@@ -157,7 +156,7 @@ def _cases_for(found: Comparison, margin: float) -> int:
 
 
 def gate_json(found: Gate) -> str:
-    """As JSON text."""
+    """The gate as JSON text, with its outcome."""
     body = {**asdict(found), "outcome": found.outcome}
     return json.dumps(body, indent=2, ensure_ascii=False)
 

@@ -13,16 +13,15 @@ With lowering off the grammar, where a server takes one, still holds calls to th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from agentkit import Model, ModelSettings
-from agentkit.context import Count, PromptForm
+from agentkit.context import PromptForm
 from agentkit.events import ModelEvent
 from agentkit.messages import ModelRequest
-from agentkit.models import CountsPrompts
+from agentkit_evals.around import Around
 
 Ablation: TypeAlias = Literal["grammar", "recovery", "compaction", "reasoning", "lowering"]
 
@@ -45,49 +44,21 @@ def model_without(model: Model, off: Collection[Ablation]) -> Model:
     return model if {"compaction", "lowering"}.isdisjoint(off) else _Without(model, off)
 
 
-class _Without:
-    """Sends requests on; what counts prompts beside them is the inner model's."""
+class _Without(Around):
+    """Leaves out on the way what is switched off."""
 
     def __init__(self, inner: Model, off: Collection[Ablation]) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._off = off
 
-    @property
-    def name(self) -> str:
-        """The inner model's."""
-        return self._inner.name
-
-    @property
-    def constrains(self) -> bool:
-        """Whether the inner model does."""
-        return self._inner.constrains
-
-    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
+    def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
         """Asks for one reply; see `Model.generate`."""
         if "lowering" in self._off and request.tools:
             tools = [{"type": "function", "function": tool.declaration} for tool in request.tools]
             body = {"tools": tools, **request.settings.extra_body}
             request = replace(request, settings=replace(request.settings, extra_body=body))
-        async with aclosing(self._inner.generate(request)) as events:
-            async for event in events:
-                yield event
+        return super().generate(request)
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
         """None where the request is to be sent as it is."""
-        if "compaction" in self._off:
-            return None
-        if isinstance(self._inner, CountsPrompts):
-            return await self._inner.prompt_form(request)
-        return PromptForm(declarations=[tool.declaration for tool in request.tools])
-
-    async def count(self, wanted: Count) -> Sequence[int] | None:
-        return await self._inner.count(wanted) if isinstance(self._inner, CountsPrompts) else None
-
-    async def aclose(self) -> None:
-        """Closes the inner model."""
-        await self._inner.aclose()
-
-
-if TYPE_CHECKING:
-    _model: type[Model] = _Without
-    _counts: type[CountsPrompts] = _Without
+        return None if "compaction" in self._off else await super().prompt_form(request)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -57,11 +57,8 @@ async def run_on_ray(
     store = Store(store.folder.absolute())
     store.begin(manifest)
     with store.locked():
-        suite = load_suite(manifest.suite)
-        try:
+        async with aclosing(load_suite(manifest.suite)) as suite:
             todo, done = await unfinished(manifest, store, suite, which)
-        finally:
-            await suite.aclose()
         if not todo:
             return
         async with _cluster(workers, address) as ray:
@@ -132,19 +129,20 @@ class _Crew:
     async def play(self, todo: list[Trial], workers: int, tally: Tally) -> None:
         todo.reverse()
         seats = [_Seat(self._hired()) for _ in range(workers)]
+
+        async def work(seat: _Seat) -> None:
+            while todo:
+                tally.add(await self._one(seat, todo.pop()))
+
         try:
             async with asyncio.TaskGroup() as group:
                 for seat in seats * self._concurrency:
-                    group.create_task(self._work(seat, todo, tally))
+                    group.create_task(work(seat))
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None  # so that callers catch it by its own type
         for seat in seats:
             with suppress(self._ray.exceptions.RayActorError):
                 await seat.actor.aclose.remote()
-
-    async def _work(self, seat: _Seat, todo: list[Trial], tally: Tally) -> None:
-        while todo:
-            tally.add(await self._one(seat, todo.pop()))
 
     async def _one(self, seat: _Seat, trial: Trial) -> TrialResult:
         for _ in range(_LIVES):
@@ -155,7 +153,7 @@ class _Crew:
                 raise EvalError(str(error.cause)) from error  # what no other actor does better
             except self._ray.exceptions.RayActorError:
                 # It may have stored the result before it died.
-                if (known := self._stored(trial)) is not None:
+                if (known := self._store.results().get(trial.key)) is not None:
                     return known
                 if seat.actor is actor:  # not yet replaced by another trial of the same seat
                     seat.actor = self._hired()
@@ -170,9 +168,6 @@ class _Crew:
         if name.endswith(".py"):  # an actor works in a folder of its own
             suite = f"{Path(name).absolute()}:{rest}"
         return remote.remote(suite, self._manifest.dump(), str(self._store.folder))
-
-    def _stored(self, trial: Trial) -> TrialResult | None:
-        return self._store.results().get((trial.case.id, trial.number))
 
     def _given_up(self, trial: Trial) -> TrialResult:
         result = TrialResult(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean
@@ -16,7 +16,7 @@ from agentkit.messages import JsonObject, Usage
 from agentkit.policy import Prices
 from agentkit.trace import printable
 from agentkit.wording import pluralize
-from agentkit_evals.core import TrialResult
+from agentkit_evals.core import TrialResult, by_case
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
 from agentkit_evals.store import Store
 
@@ -82,7 +82,7 @@ class Report:
     Attributes:
         suite: Its name.
         model: What was tested.
-        cases: In the run.
+        cases: How many cases the run has.
         trials: Planned for each case.
         graded: Trials with a verdict.
         missing: Trials that were not played yet.
@@ -155,8 +155,8 @@ def report(store: Store, prices: Prices | None = None) -> Report:
     results = list(store.results().values())
     graded = [result for result in results if result.status == "graded"]
     lost = [result for result in results if result.status != "graded"]
-    by_case = _by_case(graded)
-    calls = [call for result in graded for call in result.transcript.calls]
+    cases = by_case(graded)
+    invalid = _invalid(graded)
     grades = [result.grade for result in graded if result.grade is not None]
     turns = [turn for result in graded for turn in result.transcript.turns]
     planned = len(manifest.cases) * manifest.trials
@@ -164,7 +164,7 @@ def report(store: Store, prices: Prices | None = None) -> Report:
     usage = sum((result.transcript.usage for result in graded), Usage())
     return Report(
         suite=manifest.suite,
-        model=manifest.subject.model_name or manifest.subject.model,
+        model=manifest.subject.label,
         cases=len(manifest.cases),
         trials=manifest.trials,
         graded=len(graded),
@@ -172,15 +172,19 @@ def report(store: Store, prices: Prices | None = None) -> Report:
         infrastructure=_counted(_kind(result.failure) for result in lost),
         infrastructure_words=_words(result.failure for result in lost),
         passed=passed,
-        score=score(_shares(by_case), len(graded)) if by_case else None,
-        score_at_worst=mean(_shares(_by_case(results))) if results else None,
-        pass_hat=_over_cases(pass_hat_k, by_case, manifest.trials),
-        pass_at=_over_cases(pass_at_k, by_case, manifest.trials),
+        score=score_of(graded),
+        score_at_worst=mean(map(_passed, by_case(results).values())) if results else None,
+        pass_hat=_over_cases(pass_hat_k, cases.values(), manifest.trials),
+        pass_at=_over_cases(pass_at_k, cases.values(), manifest.trials),
         floor=_floor(store.floor()),
         errors=_counted(error_of(result) for result in graded if not result.passed),
-        calls=len(calls),
-        invalid_calls=Rate(sum(call.invalid for call in calls), len(calls)),
-        invalid_share=ratio(_invalid(graded)) if calls else None,
+        calls=invalid.of,
+        invalid_calls=invalid,
+        invalid_share=(
+            ratio([(each.count, each.of) for each in map(_invalid, cases.values())])
+            if invalid.of
+            else None
+        ),
         overcalls=Rate(
             sum(grade.overcalled for grade in grades), sum(grade.idle_turns for grade in grades)
         ),
@@ -197,39 +201,31 @@ def report(store: Store, prices: Prices | None = None) -> Report:
     )
 
 
-def _invalid(results: Iterable[TrialResult]) -> list[tuple[int, int]]:
-    """How many calls of each case were invalid, and of how many."""
-    found: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for result in results:
-        calls = result.transcript.calls
-        found[result.case][0] += sum(call.invalid for call in calls)
-        found[result.case][1] += len(calls)
-    return [(some, all_) for some, all_ in found.values()]
+def score_of(graded: Sequence[TrialResult]) -> Interval | None:
+    """pass^1 of trials that all have a verdict; None of no trials."""
+    shares = [_passed(trials) for trials in by_case(graded).values()]
+    return score(shares, len(graded)) if shares else None
 
 
-_Verdicts = dict[str, list[bool]]
+def _passed(trials: Iterable[TrialResult]) -> float:
+    """The share that passed; a trial without a verdict did not."""
+    return mean(result.passed for result in trials)
 
 
-def _by_case(results: Iterable[TrialResult]) -> _Verdicts:
-    """Whether each trial passed, case by case; one without a verdict did not."""
-    found: defaultdict[str, list[bool]] = defaultdict(list)
-    for result in results:
-        found[result.case].append(result.passed)
-    return dict(found)
-
-
-def _shares(by_case: _Verdicts) -> list[float]:
-    return [mean(verdicts) for verdicts in by_case.values()]
+def _invalid(trials: Iterable[TrialResult]) -> Rate:
+    calls = [call for result in trials for call in result.transcript.calls]
+    return Rate(sum(call.invalid for call in calls), len(calls))
 
 
 def _over_cases(
-    estimate: Callable[[int, int, int], float], by_case: _Verdicts, most: int
+    estimate: Callable[[int, int, int], float], cases: Iterable[Sequence[TrialResult]], most: int
 ) -> list[OverCases]:
+    verdicts = [[result.passed for result in trials] for trials in cases]
     found: list[OverCases] = []
     for k in range(1, most + 1):
-        enough = [verdicts for verdicts in by_case.values() if len(verdicts) >= k]
+        enough = [each for each in verdicts if len(each) >= k]
         if enough:
-            value = mean(estimate(len(v), sum(v), k) for v in enough)
+            value = mean(estimate(len(each), sum(each), k) for each in enough)
             found.append(OverCases(value, len(enough)))
     return found
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 from agentkit import Agent
@@ -47,8 +48,7 @@ async def rescore(old: Store, new: Store) -> int:
         EvalError: There is no such run, or the new one is there already; a suite is not installed.
     """
     manifest = old.manifest()
-    suite = load_suite(manifest.suite)
-    try:
+    async with aclosing(load_suite(manifest.suite)) as suite:
         cases = {case.id: case for case in await suite.cases()}
         if gone := [name for name in manifest.cases if name not in cases]:
             raise EvalError(f"{suite.name} has no case {', '.join(gone)} any more")
@@ -56,8 +56,6 @@ async def rescore(old: Store, new: Store) -> int:
             raise EvalError(f"{new.folder} is there already; give the new verdicts another name")
         new.begin(replace(manifest, about=await suite.about()))
         return await _all(suite, cases, old, new)
-    finally:
-        await suite.aclose()
 
 
 async def _all(suite: Suite, cases: dict[str, Case], old: Store, new: Store) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -108,7 +108,7 @@ class Worker:
         writer: Where results go.
 
     Attributes:
-        suite: As given.
+        suite: The suite whose cases it plays.
     """
 
     def __init__(self, suite: Suite, play: Play, writer: Writer) -> None:
@@ -128,13 +128,10 @@ class Worker:
             store: Where results go.
             target: What the suite is found by here, if it is not what the manifest says.
         """
-        suite, writer = load_suite(target or manifest.suite), Writer(store)
-        try:
-            async with _player(manifest, store, suite, target) as play:
-                yield cls(suite, play, writer)
-        finally:
-            writer.close()
-            await suite.aclose()
+        async with aclosing(load_suite(target or manifest.suite)) as suite:
+            with closing(Writer(store)) as writer:
+                async with _player(manifest, store, suite, target) as play:
+                    yield cls(suite, play, writer)
 
     async def play(self, trial: Trial) -> TrialResult:
         """Plays a trial; its result is on the disk when this returns."""
@@ -225,9 +222,8 @@ async def run_local(
                 raise first_error(errors) from None  # so that callers catch it by its own type
 
 
-def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first exception in a group of groups."""
-    error: BaseException = errors
+def first_error(error: BaseException) -> BaseException:
+    """An error; of a group, or of groups in groups, its first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

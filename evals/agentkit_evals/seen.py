@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from agentkit_evals.core import TrialResult
 from agentkit_evals.manifest import RunManifest
-from agentkit_evals.report import Report, report
-from agentkit_evals.stats import Interval, score
+from agentkit_evals.report import Report, report, score_of
+from agentkit_evals.stats import Interval
 from agentkit_evals.store import Store
 
 
@@ -51,15 +51,7 @@ class Seen:
         found: dict[str, Interval] = {}
         for tag in sorted({tag for tags in self.manifest.tags.values() for tag in tags}):
             cases = {case for case, tags in self.manifest.tags.items() if tag in tags}
-            shares, trials = self._shares(cases)
-            if shares:
-                found[tag] = score(shares, trials)
+            graded = [each for each in self if each.case in cases and each.status == "graded"]
+            if (score := score_of(graded)) is not None:
+                found[tag] = score
         return found
-
-    def _shares(self, cases: set[str]) -> tuple[list[float], int]:
-        verdicts: dict[str, list[bool]] = {}
-        for result in self:
-            if result.case in cases and result.status == "graded":
-                verdicts.setdefault(result.case, []).append(result.passed)
-        shares = [sum(each) / len(each) for each in verdicts.values()]
-        return shares, sum(map(len, verdicts.values()))

@@ -2,8 +2,7 @@
 
 A function counts with its source text and with the values that it was made with (defaults, bound
 arguments, what it closes over), a class with its source, an object with that of its class and with
-what it holds. Beside them the files count in which they
-are, since what they call stands there too.
+what it holds. Beside them the files count in which they are, since what they call stands there too.
 """
 
 from __future__ import annotations
@@ -47,7 +46,8 @@ def _told(thing: Any) -> str:
         thing = thing.func
     plain = _plain(thing)
     values += [getattr(plain, "__defaults__", None), getattr(plain, "__kwdefaults__", None)]
-    values += inspect.getclosurevars(plain).nonlocals.values() if _closes(plain) else ()
+    if inspect.isfunction(plain) and plain.__closure__ is not None:
+        values += inspect.getclosurevars(plain).nonlocals.values()
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         values += [getattr(thing, each.name) for each in dataclasses.fields(thing)]
     else:
@@ -65,10 +65,6 @@ def _source(code: Any) -> str | None:
         return inspect.getsource(code)
     except (OSError, TypeError):
         return None
-
-
-def _closes(plain: Any) -> bool:
-    return inspect.isfunction(plain) and plain.__closure__ is not None
 
 
 def _plain(thing: Any) -> Any:

@@ -42,6 +42,14 @@ class Interval:
     low: float
     high: float
 
+    def percent(self) -> str:
+        """A share for people: `62.5 % [48.1 to 75.0]`."""
+        return f"{100 * self.value:.1f} % [{100 * self.low:.1f} to {100 * self.high:.1f}]"
+
+    def points(self) -> str:
+        """A difference of shares for people: `+12.5 points [-3.0 to +28.0]`."""
+        return f"{100 * self.value:+.1f} points [{100 * self.low:+.1f} to {100 * self.high:+.1f}]"
+
 
 def pass_hat_k(trials: int, passed: int, k: int) -> float:
     """The chance that k tries all succeed: C(passed, k) / C(trials, k).
@@ -204,7 +212,7 @@ def detectable(cases: int, differing: float = 0.2, power: float = 0.8) -> float:
     """The least difference of two scores that so many cases show, so often.
 
     Args:
-        cases: That both play.
+        cases: How many cases both play.
         differing: Share of cases on which the two do not agree.
         power: How often the difference is to be found.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -49,6 +49,11 @@ class Subject:
     agent: str | None = None
     off: tuple[Ablation, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """What it is called beside its numbers: the served name, or what it was asked for by."""
+        return self.model_name or self.model
+
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[AgentMaker]:
         """Makes agents for as long as the context is open.
@@ -59,17 +64,13 @@ class Subject:
         if self.model in REFERENCES:
             yield _reference(self.model)
             return
-        make = self._make()
-        model = self._model()
-        shown, settings = model_without(model, self.off), settings_without(self.settings, self.off)
+        make, settings = self._make(), settings_without(self.settings, self.off)
+        async with aclosing(model_without(self._model(), self.off)) as model:
 
-        def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:  # noqa: ARG001 - a model is the same in all turns
-            return make(shown, turn, replace(settings, seed=trial.seed))
+            def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:  # noqa: ARG001 - a model is the same in all turns
+                return make(model, turn, replace(settings, seed=trial.seed))
 
-        try:
             yield maker
-        finally:
-            await model.aclose()
 
     async def pinned(self) -> Subject:
         """The subject with the name that its model is served by: an address may change hands.
@@ -86,13 +87,10 @@ class Subject:
                 raise EvalError(f"{self.model} goes by a rule: nothing of it can be switched off")
             return self
         self._make()
-        model = self._model()
-        try:
+        async with aclosing(self._model()) as model:
             if isinstance(model, VLLMModel):
                 return replace(self, model_name=(await model.served()).name)
             return self
-        finally:
-            await model.aclose()
 
     def sources(self) -> dict[str, str]:
         """A hash of the files of the agent of one's own; empty for agentkit's.

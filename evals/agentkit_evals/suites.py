@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from types import ModuleType
 from typing import Any, Final, TypeAlias, cast
 
 from agentkit_evals.bfcl import bfcl_suite
@@ -38,28 +37,21 @@ def load_suite(target: str) -> Suite:
         EvalError: There is no such suite.
     """
     name, _, rest = target.partition(":")
-    factory = SUITES.get(name) or _installed(name)
+    factory = SUITES.get(name)
+    if factory is None and (installed := list(entry_points(group="agentkit.suites", name=name))):
+        factory = cast("SuiteFactory", installed[0].load())
     if factory is not None:
         return factory(*filter(None, [rest]))
-    found: Any = getattr(_module(name, target), rest or "suite", None)
+    try:
+        module = module_named(name)
+    except EvalError as error:
+        if name.endswith(".py"):
+            raise
+        raise EvalError(
+            f"no suite {target!r} ({error}); there are {', '.join(SUITES)}, and you can name your "
+            "own as module:object or file.py:object"
+        ) from None
+    found: Any = getattr(module, rest or "suite", None)
     if found is None:
         raise EvalError(f"{name} has no {rest or 'suite'!r}")
     return cast("Suite", found() if callable(found) else found)
-
-
-def _installed(name: str) -> SuiteFactory | None:
-    found = entry_points(group="agentkit.suites", name=name)
-    return next((cast("SuiteFactory", entry.load()) for entry in found), None)
-
-
-def _module(name: str, target: str) -> ModuleType:
-    if name.endswith(".py"):
-        return module_named(name)
-    try:
-        return module_named(name)
-    except EvalError as error:
-        known = ", ".join(SUITES)
-        raise EvalError(
-            f"no suite {target!r} ({error}); there are {known}, and you can name your own as "
-            "module:object or file.py:object"
-        ) from None

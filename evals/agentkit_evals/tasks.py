@@ -62,7 +62,7 @@ class Task(Generic[WorldT]):
         steps: Most model calls of a turn.
         most_turns: After so many a conversation ends, whatever a played user would say.
         tags: Words to choose tasks by.
-        seconds: That making the world, checking it, and what a played user says may each take.
+        seconds: How long making the world, checking it, and a played user may each take.
     """
 
     id: str
@@ -144,8 +144,12 @@ class TaskSuite:
             SuiteError: It cannot be made.
         """
         task = self._tasks[trial.case.id]
-        making = partial(_made, task)
-        world, tools = await contained(f"the world of {task.id}", making, task.seconds)
+
+        def make() -> tuple[Any, Toolset]:
+            world = task.world()
+            return world, Toolset(task.tools(world))
+
+        world, tools = await contained(f"the world of {task.id}", make, task.seconds)
         yield _TaskSession(task, trial, world, tools)
 
     async def aclose(self) -> None:
@@ -161,11 +165,6 @@ def _gold(task: Task[Any]) -> tuple[tuple[GoldCall, ...], ...] | None:
 def _words(task: Task[Any]) -> tuple[str, ...] | None:
     """What the user says, if nobody plays it."""
     return task.turns if isinstance(task.turns, tuple) else None
-
-
-def _made(task: Task[WorldT]) -> tuple[WorldT, Toolset]:
-    world = task.world()
-    return world, Toolset(task.tools(world))
 
 
 class _TaskSession:

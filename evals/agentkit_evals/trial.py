@@ -267,16 +267,17 @@ class _Watch:
             output=str(result.said),
             steps=result.steps,
             usage=result.usage,
-            calls=tuple(self._call(each.end) for each in ran if each.end is not None),
+            calls=tuple(
+                CallRecord(call.name, call.arguments, end.result.kind, _fits(self._tools, call))
+                for end in (each.end for each in ran)
+                if end is not None
+                for call in [end.call]
+            ),
             repairs=sum(len(each.repairs) for each in ran),
             retries=sum(len(step.restarts) for step in steps),
             new_conversation=turn.new_conversation,
             said_by=turn.said_by,
         )
-
-    def _call(self, end: ToolFinished) -> CallRecord:
-        call = end.call
-        return CallRecord(call.name, call.arguments, end.result.kind, _fits(self._tools, call))
 
 
 def _fits(tools: Toolset, call: ToolCall) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from agentkit.serving.environment import cache_folder, vllm_environment
 from agentkit.serving.plan import TESTED_VLLM
 from soak.misses import note_miss
-from soak.proof import FOLDER, ROOT, commit_here
+from soak.proof import FOLDER, ROOT, commit_here, write_record
 from soak.readers.cases import MAY_RUN, MENTIONS, Case, cases, full_key
 from soak.readers.environments import CLIENTS, client_python
 from soak.readers.served import DONE, Cases, serving
@@ -171,12 +171,12 @@ def missed(counts: Counter[tuple[str, str]], total: int) -> list[str]:
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Make the table."""
     parser = argparse.ArgumentParser(prog="python -m soak.readers")
     parser.add_argument("--share", type=float, default=1, help="part of the cases")
     parser.add_argument("--clients", nargs="+", default=[*CLIENTS], choices=[*CLIENTS])
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     folder = cache_folder() / "readers"
     folder.mkdir(parents=True, exist_ok=True)
     known = cases(options.share)
@@ -224,8 +224,7 @@ def _write(
         "result": "failed" if problems else "passed",
         "failures": problems,
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (FOLDER / "readers.json").write_text(text + "\n", encoding="utf-8")
+    write_record("readers", record)
     marks = "; ".join(f"{column}, {words}" for column, words in COLUMNS.items())
     (FOLDER / "readers.md").write_text(
         f"# Who reads what\n\n{total:,} replies through vLLM {TESTED_VLLM}'s own gemma4 parser, "

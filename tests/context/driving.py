@@ -8,12 +8,19 @@ from typing import TypeVar
 
 from tokenizers import Tokenizer
 
-from agentkit.context import Count, CountTexts, PromptForm, Steps, TokenCounts
+from agentkit.context import AskModel, Count, CountTexts, PromptForm, Steps, TokenCounts
+from agentkit.errors import ModelError
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import PROFILES
 from agentkit.gemma4.render import Generation, render
-from agentkit.messages import AssistantMessage, Message, ToolDefinition
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelRequest,
+    ModelResponse,
+    ToolDefinition,
+)
 from agentkit.models.embedded.decoder import BUNDLED
 
 T = TypeVar("T")
@@ -31,12 +38,24 @@ def encoded(wanted: Count) -> list[int] | None:
     return [tokens(text) for text in wanted.texts] if isinstance(wanted, CountTexts) else None
 
 
-def driven(steps: Steps[T], answer: Callable[[Count], Sequence[int] | None] = encoded) -> T:
-    """The outcome of work that asks for counts."""
+def unasked(request: ModelRequest) -> ModelResponse:
+    """No reply: nothing is to ask for one."""
+    raise AssertionError(f"the model is asked: {request.messages[-1]}")
+
+
+def driven(
+    steps: Steps[T],
+    answer: Callable[[Count], Sequence[int] | None] = encoded,
+    reply: Callable[[ModelRequest], ModelResponse | ModelError] = unasked,
+) -> T:
+    """The outcome of work that asks for counts, and perhaps the model."""
     try:
         wanted = next(steps)
         while True:
-            wanted = steps.send(answer(wanted))
+            if isinstance(wanted, AskModel):
+                wanted = steps.send(reply(wanted.request))
+            else:
+                wanted = steps.send(answer(wanted))
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # the generator's own result
 

@@ -7,19 +7,35 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agentkit.context import Context, ContextWindow, Fitted, PromptForm
-from agentkit.errors import ContextWindowError
+from agentkit.context import (
+    ClearOldResults,
+    Context,
+    ContextWindow,
+    DropDuplicateReads,
+    DropOldExchanges,
+    Fitted,
+    PromptForm,
+    Strategy,
+    Summarize,
+)
+from agentkit.context.previews import RECALL_TOOLS
+from agentkit.context.strategies import DEFAULT
+from agentkit.errors import ContextWindowError, ModelError, ModelTimeoutError
+from agentkit.events import PromptFitted
 from agentkit.gemma4.render import Generation
 from agentkit.messages import (
     AssistantMessage,
+    FinishReason,
     Message,
     ModelRequest,
+    ModelResponse,
     ModelSettings,
     SystemMessage,
     TextPart,
     ToolCall,
     ToolDefinition,
     ToolMessage,
+    Usage,
     UserMessage,
     text_of,
 )
@@ -91,11 +107,66 @@ def random_history(seed: int) -> list[list[Message]]:
     return requests
 
 
+def random_strategies(rng: random.Random) -> Sequence[Strategy]:
+    """The default, or others in any order; mostly with one that can always go on."""
+    if rng.random() < 0.4:
+        return DEFAULT
+    some: list[Strategy] = [
+        DropDuplicateReads(),
+        ClearOldResults(keep=rng.randrange(4)),
+        Summarize(tokens=rng.choice([300, 1_200])),
+    ]
+    chosen = rng.sample(some, rng.randint(1, 3))
+    return [*chosen, DropOldExchanges()] if rng.random() < 0.8 else chosen
+
+
+def pinned(message: Message) -> bool:
+    """Some messages, by their text alone."""
+    return message.role in ("user", "tool") and len(text_of(message.content)) % 11 == 0
+
+
 @dataclass(slots=True)
 class _Before:
     fitted: Fitted
     text: str
     users: int
+
+
+@dataclass(slots=True)
+class _Writer:
+    """The model, where it is asked for a summary: well, badly, or not at all."""
+
+    seed: int
+    form: PromptForm
+    before: _Before | None = None
+    users: int = 0
+    asked: int = 0
+
+    def __call__(self, request: ModelRequest) -> ModelResponse | ModelError:
+        self.asked += 1
+        assert history_problems(request.messages) == []
+        assert request.tool_choice.mode == "none"
+        assert "left out" in text_of(request.messages[-1].content)
+        text, most = prompt_text(request.messages, self.form), request.settings.max_tokens
+        assert self.form.profile is not None
+        assert most is not None
+        assert tokens(text) + most <= self.form.profile.context_window, "it fits"
+        if self.before is not None and self.before.users == self.users:
+            self._check_warm(self.before.text, text)
+        rng = random.Random(f"{self.seed} {self.asked}")
+        kind = rng.random()
+        if kind < 0.1:
+            return ModelTimeoutError("it took too long")
+        said = "" if kind < 0.2 else f"I read file.py and wrote {rng.randrange(1000)}."
+        finish: FinishReason = "length" if kind > 0.9 else "stop"
+        usage = Usage(tokens(text), tokens(said))
+        return ModelResponse(AssistantMessage(said), finish, usage)
+
+    def _check_warm(self, before: str, text: str) -> None:
+        """Of the prompt before, all but what closes its last message is computed already."""
+        same = next((n for n, (a, b) in enumerate(zip(before, text, strict=False)) if a != b), None)
+        lost = 0 if same is None else tokens(before[same:])
+        assert lost <= 16, "a summary costs its own tokens and one block of prefill"
 
 
 def check_history(
@@ -112,25 +183,76 @@ def check_history(
         thinking=rng.random() < 0.3, variant="large" if rng.random() < 0.7 else "small"
     )
     form = form_of(TOOLS, window=rng.choice([1200, 2500, 4096]), generation=generation)
-    context = Context(compact_at=rng.choice([None, None, 600, 900]))
-    window, twin = (ContextWindow(context, repeatable={"read", "list"}) for _ in range(2))
+    context = Context(
+        compact_at=rng.choice([None, None, 600, 900]),
+        compaction=random_strategies(rng),
+        pinned=pinned if rng.random() < 0.3 else None,
+    )
+    recall = RECALL_TOOLS if rng.random() < 0.5 else frozenset[str]()
+    window, twin = (
+        ContextWindow(context, repeatable={"read", "list"}, recall=recall) for _ in range(2)
+    )
+    writer, again = (_Writer(seed, form) for _ in range(2))
     counts: Counter[str] = Counter(histories=1)
-    before: _Before | None = None
-    for messages in random_history(seed):
-        request = ModelRequest(tuple(messages), TOOLS, ModelSettings(max_tokens=200))
+    record: list[tuple[ModelRequest, PromptFitted, Usage]] = []
+    requests = random_history(seed)
+    dies_at = rng.randrange(len(requests))
+    for number, messages in enumerate(requests):
+        settings = ModelSettings(max_tokens=200, thinking=generation.thinking or None)
+        request = ModelRequest(tuple(messages), TOOLS, settings)
+        writer.users = again.users = sum(message.role == "user" for message in messages)
+        if number == dies_at:  # the twin is one that goes on from the record
+            twin = ContextWindow(context, repeatable={"read", "list"}, recall=recall)
+            for earlier in record:
+                twin.restore(*earlier)
         try:
-            fitted = driven(window.fit(request, form))
+            fitted = driven(window.fit(request, form), reply=writer)
         except ContextWindowError as error:
             counts["typed stops"] += "The largest is" in str(error)
             break
-        assert fitted == driven(twin.fit(request, form)), "the same again"
-        before = _check(fitted, messages, form, before)
+        assert fitted == driven(twin.fit(request, form), reply=again), "the same again"
+        before = writer.before = _check(fitted, messages, form, writer.before)
+        again.before = before
+        if context.pinned is not None:
+            _check_pinned(fitted, messages)
+        _check_summary(fitted, window.use().summary)
+        usage = Usage(input_tokens=fitted.tokens)
+        record.append((request, fitted.within, usage))
+        window.observe(usage)
+        twin.observe(usage)
         valid(fitted.request)
-        counts["requests"] += 1
-        counts["compactions"] += fitted.compacted is not None
-        counts["dropped messages"] += fitted.compacted.dropped if fitted.compacted else 0
-        counts["cleared results"] += len(fitted.compacted.cleared) if fitted.compacted else 0
+        _count(counts, fitted)
+    counts["summaries asked for"] += writer.asked
     return counts
+
+
+def _count(counts: Counter[str], fitted: Fitted) -> None:
+    counts["requests"] += 1
+    if (compacted := fitted.compacted) is not None:
+        counts["compactions"] += 1
+        counts["dropped messages"] += compacted.dropped
+        counts["cleared results"] += len(compacted.cleared)
+        counts["summaries"] += compacted.summary is not None and bool(compacted.summary.text)
+
+
+def _check_pinned(fitted: Fitted, messages: Sequence[Message]) -> None:
+    """What is pinned is there; of a result, at least its preview."""
+    results = {m.call_id: text_of(m.content) for m in fitted.request.messages if m.role == "tool"}
+    said = [text_of(m.content) for m in fitted.request.messages if m.role == "user"]
+    for message in filter(pinned, messages):
+        if isinstance(message, ToolMessage):
+            assert not results[message.call_id].startswith(("[Old result", "[This old result"))
+        else:
+            assert any(text.startswith(text_of(message.content)) for text in said)
+
+
+def _check_summary(fitted: Fitted, summary: str) -> None:
+    """The newest summary stands there once, as the model's own words."""
+    there = [m for m in fitted.request.messages if text_of(m.content).startswith("[What I wrote")]
+    assert [text_of(message.content) for message in there] == ([summary] if summary else [])
+    assert all(isinstance(message, AssistantMessage) for message in there)
+    if fitted.compacted is not None and (asked := fitted.compacted.summary) is not None:
+        assert bool(asked.text) != bool(asked.problem)
 
 
 def _check(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agentkit.context.compaction import Entries, Stub, level, plan
 from agentkit.context.previews import Source, preview, stub, with_note
+from agentkit.context.strategies import DEFAULT
 from agentkit.messages import (
     AssistantMessage,
     ImagePart,
@@ -50,37 +51,37 @@ def stubbed(at: int) -> Stub:
     return Stub(message, 10)
 
 
+PAST = TALK.past()
 SIZES = dict.fromkeys(range(15), 100)
-STUBS = {at: stubbed(at) for at in TALK.clearable()}
+STUBS = {at: stubbed(at) for at in PAST.results}
 
 
 def test_old_results_are_cleared_first_and_only_as_many_as_needed() -> None:
-    chosen = plan(TALK, SIZES, STUBS, tokens=1500, target=1350)
+    chosen = plan(PAST, DEFAULT, SIZES, STUBS, tokens=1500, target=1350)
     assert list(chosen.clear) == [2, 6]
     assert chosen.drop == []
     assert chosen.tokens == 1320
 
 
 def test_exchanges_are_dropped_when_that_is_not_enough_oldest_first() -> None:
-    chosen = plan(TALK, SIZES, STUBS, tokens=1500, target=900)
+    chosen = plan(PAST, DEFAULT, SIZES, STUBS, tokens=1500, target=900)
     assert chosen.drop == [1, 2, 3, 5, 6]
     assert list(chosen.clear) == [8, 12]
     assert chosen.tokens == 820
 
 
 def test_the_task_what_was_said_last_and_the_newest_exchange_are_never_dropped() -> None:
-    chosen = plan(TALK, SIZES, STUBS, tokens=1500, target=0)
+    chosen = plan(PAST, DEFAULT, SIZES, STUBS, tokens=1500, target=0)
     assert sorted(set(range(15)) - set(chosen.drop)) == [0, 10, 13, 14]
     assert chosen.tokens == 400
 
 
 def test_a_question_goes_together_with_its_last_answer() -> None:
-    groups = TALK.droppable()
-    assert groups == [[1, 2], [3], [5, 6], [7, 8], [4, 9], [11, 12]]
+    assert PAST.exchanges == [(1, 2), (3,), (5, 6), (7, 8), (4, 9), (11, 12)]
 
 
 def test_a_result_that_is_shorter_than_its_stub_is_left_alone() -> None:
-    chosen = plan(TALK, dict.fromkeys(range(15), 5), STUBS, tokens=75, target=70)
+    chosen = plan(PAST, DEFAULT, dict.fromkeys(range(15), 5), STUBS, tokens=75, target=70)
     assert not chosen.clear
 
 
@@ -111,14 +112,14 @@ def entries(*names: str, kept: frozenset[str] = frozenset()) -> Entries:
 
 def test_old_results_may_go_and_the_newest_may_not() -> None:
     made = entries("plan", "look", "look")
-    assert made.clearable() == [2, 4]
-    assert made.droppable() == [[1, 2], [3, 4]]
+    assert made.past().results == [2, 4]
+    assert made.past().exchanges == [(1, 2), (3, 4)]
 
 
 def test_the_newest_result_of_a_kept_tool_stays_with_its_call() -> None:
     made = entries("plan", "look", "plan", "look", "look", kept=frozenset({"plan"}))
-    assert made.clearable() == [2, 4, 8]  # an older plan goes, the newest at 6 stays
-    assert made.droppable() == [[1, 2], [3, 4], [7, 8]]
+    assert made.past().results == [2, 4, 8]  # an older plan goes, the newest at 6 stays
+    assert made.past().exchanges == [(1, 2), (3, 4), (7, 8)]
 
 
 def test_a_question_stays_as_long_as_something_of_its_round_is_kept() -> None:
@@ -127,12 +128,13 @@ def test_a_question_stays_as_long_as_something_of_its_round_is_kept() -> None:
     for message in [*exchange(2, "plan"), AssistantMessage("Done.")]:
         made.add(message)
     made.add(UserMessage("Thanks."))
-    assert [5, 6, 7] not in made.droppable()
+    assert (5, 6, 7) not in made.past().exchanges
     made_keeping = Entries(frozenset({"plan"}))
     for entry in made.all:
         made_keeping.add(entry.message)
-    assert made_keeping.droppable() == [[1, 2], [3, 4], [8]]
-    assert made.droppable()[-1][0] == 5  # without it, the question goes with its last group
+    # Nor its answer: the user would speak right after a result, which no template takes.
+    assert made_keeping.past().exchanges == [(1, 2), (3, 4)]
+    assert made.past().exchanges[-1][0] == 5  # without it, the question goes with its last group
 
 
 def result(content: str) -> Source:

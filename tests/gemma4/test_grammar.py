@@ -431,6 +431,23 @@ def test_a_named_tool_is_the_only_one_in_the_grammar() -> None:
     assert not Ebnf(found.ebnf).accepts("f{}")
 
 
+def test_what_stands_behind_too_long_a_chain_of_definitions_is_free() -> None:
+    chain: dict[str, object] = {
+        f"D{at}": {
+            "type": "object",
+            "properties": {"n": {"$ref": f"#/$defs/D{at + 1}"}},
+            "required": ["n"],
+        }
+        for at in range(600)
+    }
+    chain["D600"] = {"type": "string"}
+    deep = tool({"properties": {"n": {"$ref": "#/$defs/D0"}}, "required": ["n"], "$defs": chain})
+    grammar = Ebnf(compile_grammar([compile_tool(deep)], ToolChoice()).ebnf)
+    for levels in (60, 90):
+        assert grammar.accepts("f{" + "n:{" * levels + "n:5" + "}" * levels + "}")
+    assert not grammar.accepts("f{n:5}")
+
+
 def test_a_call_among_some_tools_is_of_none_but_these() -> None:
     found = compile_grammar(TWO, ToolChoice("required", among=("g", "h")))
     assert [one.name for one in found.tools] == ["g"]

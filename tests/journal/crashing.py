@@ -22,13 +22,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
-from agentkit import Agent, SQLiteJournal, ToolContext
+from agentkit import Agent, ToolContext
 from agentkit.events import ModelEvent, ModelFinished, RunResult
-from agentkit.journal import CallDone, CallIntended, Entry, Journal, Lease
+from agentkit.journal import CallDone, CallIntended, Entry, Journal, Lease, is_address, journal_at
 from agentkit.messages import (
     AssistantMessage,
     ModelRequest,
@@ -42,6 +42,9 @@ from agentkit.toolset import Effect, Happened, Tool, ToolOptions, make_tool
 from tests.journal.edges import digest, inside
 
 RUN = "the-run"
+SERVER = "the server"
+"""A point at which the server dies instead of the run, and comes back."""
+
 EFFECTS: tuple[Effect, ...] = ("pure", "idempotent", "probed", "once", "once", "once")
 POINTS = (
     *(f"before {kind}" for kind in ("CallIntended", "CallStarted", "CallDone", "RunFinished")),
@@ -181,6 +184,7 @@ class Case:
         lease: Seconds, of who works on it.
         pace: Seconds that a tool takes at most.
         edges: Whether calls carry values at the edge of what can be kept.
+        server: The address of a server that keeps it; a file in the folder does if it is empty.
     """
 
     folder: Path
@@ -189,21 +193,40 @@ class Case:
     lease: float = 30.0
     pace: float = 0.002
     edges: bool = False
+    server: str = ""
+
+    @property
+    def run_id(self) -> str:
+        """Its name in the journal, which may be that of many runs."""
+        return f"run-{self.seed}" if self.server else RUN
+
+    @property
+    def place(self) -> str:
+        """The journal's name."""
+        return self.server or str(self.folder / "runs.db")
+
+
+class Crashable(Protocol):
+    """A server that dies and comes back."""
+
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
 
 
 def victim(case: Case, bomb: Bomb) -> None:
     """Begins the run or goes on with it; writes its end. Called in a process of its own."""
     folder, seed = case.folder, case.seed
-    journal = SQLiteJournal(folder / "runs.db", lease=case.lease)
+    journal = journal_at(case.place, lease=case.lease)
     mined = MinedJournal(journal, bomb)
     model = SeededModel(seed, case.calls, bomb, edges=case.edges)
     tools = tools_of(Diary(folder / "diary"), bomb, seed, case.pace)
     agent = Agent(model, tools=tools, observers=())
 
     async def main() -> RunResult:
-        if await journal.read(RUN):
-            return await agent.resume(RUN, journal=mined)
-        return await agent.run("Work.", journal=mined, run_id=RUN)
+        if await journal.read(case.run_id):
+            return await agent.resume(case.run_id, journal=mined)
+        return await agent.run("Work.", journal=mined, run_id=case.run_id)
 
     result = anyio.run(main)
     assert result.stop_reason == "answer", result.explanation
@@ -231,17 +254,30 @@ def start(case: Case, bomb: Bomb, *, file_size: int | None = None) -> int:
     return pid
 
 
-def play(case: Case, points: Sequence[str]) -> Counter[str]:
-    """One run: killed at each of the points in turn, `""` at random, then left to end."""
+def play(case: Case, points: Sequence[str], server: Crashable | None = None) -> Counter[str]:
+    """One run: killed at each of the points in turn, `""` at random, then left to end.
+
+    Args:
+        case: The run.
+        points: Where it is killed; `SERVER` kills the server instead.
+        server: The server that keeps it.
+    """
     rng, diary = random.Random(case.seed), Diary(case.folder / "diary")
     counts: Counter[str] = Counter(runs=1, calls=case.calls)
     finished: dict[str, str] = {}
     begun: dict[str, int] = {}
     for point in points:
-        if not _dies(case, point, rng):
+        if point == SERVER and server is not None:
+            outcome = (
+                "it outlived its server" if _outlives(case, rng, server) else "both were killed"
+            )
+            counts[outcome] += 1
+            counts["kills of the server"] += 1
+        elif _dies(case, point, rng):
+            counts["kills"] += 1
+        else:
             break
-        counts["kills"] += 1
-        now, begins = _results(case.folder), diary.keys("begin")
+        now, begins = _results(case), diary.keys("begin")
         assert _same(begun, begins), f"{case}: a finished call began again"
         assert finished.items() <= now.items(), f"{case}: finished results were lost"
         finished, begun = now, {key: begins[key] for key in now}
@@ -259,26 +295,37 @@ def _dies(case: Case, point: str, rng: random.Random) -> bool:
     once = "Run" in point  # such a point is reached once
     pid = start(case, Bomb(point, 1 if once else rng.randint(1, 3)))
     if not point:
-        time.sleep(rng.random() * 0.12)
+        time.sleep(rng.random() * (0.3 if case.server else 0.12))
         os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
     assert os.WIFSIGNALED(status) or status == 0, f"{case}: a resumption failed"
     return os.WIFSIGNALED(status)
 
 
-def _entries(folder: Path) -> list[Entry]:
-    if not (folder / "runs.db").exists():
+def _outlives(case: Case, rng: random.Random, server: Crashable) -> bool:
+    """Whether a run went on when its server died and came back; sometimes both are killed."""
+    pid = start(case, Bomb())
+    time.sleep(rng.random() * 0.3)
+    server.kill()
+    if both := rng.random() < 0.3:
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(rng.random() * 0.2)
+    server.start()
+    status = os.waitpid(pid, 0)[1]
+    assert status == 0 or (both and os.WIFSIGNALED(status)), f"{case}: it did not outlive it"
+    return not os.WIFSIGNALED(status)
+
+
+def _entries(case: Case) -> list[Entry]:
+    if not is_address(case.place) and not Path(case.place).exists():
         return []
-    journal = SQLiteJournal(folder / "runs.db")
-    try:
-        return [record.entry for record in anyio.run(journal.read, RUN)]
-    finally:
-        journal.close()
+    with journal_at(case.place) as journal:
+        return [record.entry for record in anyio.run(journal.read, case.run_id)]
 
 
-def _results(folder: Path) -> dict[str, str]:
+def _results(case: Case) -> dict[str, str]:
     """The results that are on the disk, by key."""
-    done = [entry for entry in _entries(folder) if isinstance(entry, CallDone)]
+    done = [entry for entry in _entries(case) if isinstance(entry, CallDone)]
     assert len({entry.key for entry in done}) == len(done), "a call has two results"
     return {entry.key: str(entry.result.content) for entry in done}
 
@@ -298,7 +345,7 @@ def check(case: Case, finished: dict[str, str], *, outlived: bool = False) -> Co
     told = json.loads((case.folder / "told").read_text())
     diary = Diary(case.folder / "diary")
     begins, ends = diary.keys("begin"), diary.keys("end")
-    intents = [entry for entry in _entries(case.folder) if isinstance(entry, CallIntended)]
+    intents = [entry for entry in _entries(case) if isinstance(entry, CallIntended)]
     assert sorted(told) == sorted(intent.call.id for intent in intents), f"{case}"
     for intent in intents:
         key, effect, text = intent.key, intent.effect, told[intent.call.id]
@@ -330,17 +377,19 @@ def race(case: Case) -> Counter[str]:
     time.sleep(random.Random(case.seed).random() * 0.03)
     os.kill(old, signal.SIGSTOP)
     os.waitpid(old, os.WUNTRACED)  # all of its threads stand still now
-    if _locked(folder):  # stopped within a transaction: such an owner is waited for
+    if not case.server and _locked(
+        folder
+    ):  # stopped within a transaction: such an owner is waited for
         os.kill(old, signal.SIGKILL)
         os.waitpid(old, 0)
         return Counter(stopped_in_a_transaction=1)
     deadline = time.monotonic() + 20
     while os.waitpid(start(case, Bomb()), 0)[1]:
         assert time.monotonic() < deadline, f"{case}: nobody could take over"
-    finished, told = _results(folder), (folder / "told").read_text()
+    finished, told = _results(case), (folder / "told").read_text()
     os.kill(old, signal.SIGCONT)
     late = os.waitpid(old, 0)[1]
-    assert finished == _results(folder), f"{case}: a stale owner wrote"
+    assert finished == _results(case), f"{case}: a stale owner wrote"
     (folder / "told").write_text(told)
     counts = check(case, finished, outlived=True)
     return counts + Counter(races=1, stale_owners_refused=bool(late))
@@ -350,10 +399,10 @@ def refuse(case: Case) -> Counter[str]:
     """The disk is full in mid-run; later there is room again."""
     size = random.Random(case.seed).randint(_LEAST_JOURNAL, 250_000)
     status = os.waitpid(start(case, Bomb(), file_size=size), 0)[1]
-    intents = {entry.key for entry in _entries(case.folder) if isinstance(entry, CallIntended)}
+    intents = {entry.key for entry in _entries(case) if isinstance(entry, CallIntended)}
     begun = set(Diary(case.folder / "diary").keys("begin"))
     assert begun <= intents, f"{case}: tools began without an intent: {begun - intents}"
-    finished = _results(case.folder)
+    finished = _results(case)
     assert os.waitpid(start(case, Bomb()), 0)[1] == 0, f"{case}: it does not come to its end"
     counts = Counter(tries=1, runs_that_met_a_full_disk=bool(status), calls_begun_before=len(begun))
     return counts + check(case, finished)

@@ -11,7 +11,7 @@ import pytest
 
 from agentkit import SQLiteJournal
 from agentkit.events import RunResult
-from agentkit.journal.store import FORMAT
+from agentkit.journal.sqlite import FORMAT
 from agentkit.messages import ToolMessage
 from agentkit.testing import ScriptedModel, say
 from tests.journal.golden_runs import DIED, ENDED, agent

@@ -2,26 +2,66 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from agentkit.errors import JournalError
-from agentkit.journal import (
-    CallIntended,
-    CallStarted,
-    Entry,
-    Lease,
-    RunOpened,
-    SQLiteJournal,
-)
+from agentkit.journal import CallIntended, CallStarted, SQLiteJournal
 from agentkit.journal.leases import Owner
-from agentkit.messages import ToolCall, UserMessage
+from agentkit.messages import ToolCall
+from tests.journal.conformance import CASES, OPENING, entries_of
 
-OPENING = RunOpened((UserMessage("Go."),), "scripted")
+
+class FilePlace:
+    """A file and its journals; see `tests.journal.conformance`."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._made: list[SQLiteJournal] = []
+
+    def journal(self, **options: Any) -> SQLiteJournal:
+        self._made.append(SQLiteJournal(self._file, **options))
+        return self._made[-1]
+
+    def _do(self, query: str, *values: object) -> Any:
+        with closing(sqlite3.connect(self._file, isolation_level=None)) as editing:
+            return (editing.execute(query, values).fetchone() or [None])[0]
+
+    def expire(self, run_id: str) -> None:
+        self._do("UPDATE runs SET lease_until = 1 WHERE run_id = ?", run_id)
+
+    def owned_by(self, run_id: str, owner: Owner) -> None:
+        query = "UPDATE runs SET owner = ?, lease_until = 1e9 WHERE run_id = ?"
+        self._do(query, owner.to_json(), run_id)
+
+    def owner(self, run_id: str) -> str:
+        return str(self._do("SELECT owner FROM runs WHERE run_id = ?", run_id))
+
+    def lease_end(self, run_id: str) -> float:
+        return float(self._do("SELECT lease_until FROM runs WHERE run_id = ?", run_id))
+
+    def cut(self, run_id: str, seq: int) -> None:
+        self._do("DELETE FROM events WHERE run_id = ? AND seq >= ?", run_id, seq)
+
+    def change(self, run_id: str, seq: int) -> None:
+        query = "UPDATE events SET body = replace(body, 'pay', 'get') WHERE run_id = ? AND seq = ?"
+        self._do(query, run_id, seq)
+
+    def rows(self) -> int:
+        return sum(int(self._do(f"SELECT count(*) FROM {name}")) for name in ("runs", "events"))
+
+    def close(self) -> None:
+        for journal in self._made:
+            journal.close()
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_file_does_what_every_journal_must(name: str, tmp_path: Path) -> None:
+    with closing(FilePlace(tmp_path / "runs.db")) as place:
+        await CASES[name](place)
 
 
 @pytest.fixture
@@ -41,92 +81,7 @@ def journals(tmp_path: Path) -> Iterator[Callable[..., SQLiteJournal]]:
 Journals = Callable[..., SQLiteJournal]
 
 
-async def entries_of(journal: SQLiteJournal) -> list[Entry]:
-    return [record.entry for record in await journal.read("r")]
-
-
 pytestmark = pytest.mark.anyio
-
-
-async def test_entries_stay_in_order_and_know_their_owner(journals: Journals) -> None:
-    journal = journals()
-    lease = await journal.open("r", OPENING)
-    await journal.append(lease, [CallStarted("a", 1), CallStarted("b", 1)], durable=True)
-    await journal.release(lease)
-    later = await journal.claim("r")
-    await journal.append(later, [CallStarted("c", 2)], durable=False)
-    records = await journals().read("r")
-    assert [(record.seq, record.epoch) for record in records] == [(1, 1), (2, 1), (3, 1), (4, 2)]
-    assert [getattr(record.entry, "key", "") for record in records] == ["", "a", "b", "c"]
-
-
-async def test_labels_are_kept_with_each_run(journals: Journals) -> None:
-    journal = journals(labels={"who": "Ada", "why": "tests"})
-    await journal.open("r", RunOpened(OPENING.messages, labels={"why": "this one"}))
-    (run,) = await journal.runs()
-    assert run.labels == {"who": "Ada", "why": "this one"}
-    assert (run.question, run.state) == ("Go.", "running")
-
-
-async def test_the_newest_runs_come_first(journals: Journals) -> None:
-    journal = journals()
-    for name in ("first", "second", "third"):
-        await journal.release(await journal.open(name, OPENING))
-    assert [run.run_id for run in await journal.runs(2)] == ["third", "second"]
-    assert [run.state for run in await journal.runs()] == ["died"] * 3
-
-
-async def test_a_run_at_work_is_not_taken_over(journals: Journals) -> None:
-    await journals().open("r", OPENING)
-    with pytest.raises(JournalError, match=r"the run r is at work in process \d+ on .*taken over"):
-        await journals().claim("r")
-
-
-async def test_an_owner_that_does_not_stir_loses_its_run_and_cannot_write_any_more(
-    journals: Journals,
-) -> None:
-    stopped = journals()
-    stale = await stopped.open("r", OPENING)
-    with closing(sqlite3.connect(stopped.path, isolation_level=None)) as editing:
-        editing.execute("UPDATE runs SET lease_until = 1")  # as after a long SIGSTOP
-    lease = await journals().claim("r")
-    assert lease.epoch == 2
-    with pytest.raises(JournalError, match="the run r was taken over by another process"):
-        await stopped.append(stale, [CallStarted("a", 1)], durable=True)
-    await stopped.release(stale)
-    assert await entries_of(stopped) == [OPENING]
-    with pytest.raises(JournalError, match="at work"):
-        await journals().claim("r")
-
-
-async def test_a_lease_is_renewed_while_its_owner_lives(journals: Journals) -> None:
-    journal = journals(lease=0.3)
-    await journal.open("r", OPENING)
-    with closing(sqlite3.connect(journal.path)) as reader:
-        query = "SELECT lease_until FROM runs"
-        first = reader.execute(query).fetchone()[0]
-        with anyio.fail_after(10):
-            while reader.execute(query).fetchone()[0] <= first:  # noqa: ASYNC110 - a thread writes
-                await anyio.sleep(0.02)
-
-
-async def test_of_many_who_resume_one_gets_the_run(tmp_path: Path, journals: Journals) -> None:
-    dead = Owner("here", Owner.this_process().boot, Owner.this_process().namespace, 1, "no such")
-    for number in range(10):
-        name = f"r{number}"
-        await journals().open(name, OPENING)
-        with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as editing:
-            editing.execute("UPDATE runs SET owner = ?", (dead.to_json(),))
-        won: list[Lease] = []
-
-        async def claim(name: str, won: list[Lease]) -> None:
-            with suppress(JournalError):
-                won.append(await journals().claim(name))
-
-        async with anyio.create_task_group() as group:
-            for _ in range(4):
-                group.start_soon(claim, name, won)
-        assert [lease.epoch for lease in won] == [2]
 
 
 async def test_a_full_journal_takes_nothing_and_says_so(journals: Journals) -> None:
@@ -152,15 +107,6 @@ async def test_a_read_only_journal_takes_nothing(journals: Journals) -> None:
     journal.connection.execute("PRAGMA query_only = 0")
     await journal.append(lease, [CallStarted("b", 1)], durable=True)
     assert await entries_of(journal) == [OPENING, CallStarted("b", 1)]
-
-
-async def test_a_cancelled_run_still_writes_what_it_knows(journals: Journals) -> None:
-    journal = journals()
-    lease = await journal.open("r", OPENING)
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        await journal.append(lease, [CallStarted("a", 1)], durable=True)
-    assert await entries_of(journal) == [OPENING, CallStarted("a", 1)]
 
 
 async def test_durable_means_forced_to_the_disk(journals: Journals) -> None:

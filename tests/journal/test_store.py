@@ -12,7 +12,8 @@ import pytest
 from agentkit.errors import JournalError
 from agentkit.journal import CallIntended, CallStarted, RunOpened
 from agentkit.journal.entries import Lease
-from agentkit.journal.store import FORMAT, Store
+from agentkit.journal.sqlite import FORMAT
+from agentkit.journal.sqlite import SQLiteStore as Store
 from agentkit.messages import ToolCall, UserMessage
 from agentkit.redaction import keep_secret
 

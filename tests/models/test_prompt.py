@@ -12,7 +12,7 @@ import jinja2
 import pytest
 
 from agentkit import ModelSettings, VLLMModel
-from agentkit.context import CountPrompt, CountTexts, PromptForm
+from agentkit.context import AskModel, CountPrompt, CountTexts, PromptForm
 from agentkit.context.prompt import Prompt
 from agentkit.gemma4.parse import parse
 from agentkit.gemma4.tokens import BOS, IDS, RESPONSE_OPEN, TURN_CLOSE
@@ -188,6 +188,7 @@ async def form_and_count(
     try:
         wanted = next(steps)
         while True:
+            assert not isinstance(wanted, AskModel)
             answers.append(await model.count(wanted))
             wanted = steps.send(answers[-1])
     except StopIteration:

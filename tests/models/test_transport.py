@@ -28,6 +28,7 @@ from agentkit.errors import (
     ServerNotReadyError,
 )
 from agentkit.models.transport import Connection, Timeouts, Transport
+from agentkit.wire import ReplyDecoder
 from tests.servers import cuts, says, serving, stalls
 from tests.virtual import Replies, Script, event, refuses, replies_with, run_virtual
 
@@ -390,8 +391,12 @@ async def test_an_error_inside_a_stream_is_typed_too(
 ) -> None:
     body = Script(event({"choices": []}), event(payload))
     async with Replies(replies_with(body)).client() as client:
-        with pytest.raises(kind, match=says):
-            await payloads_of(transport_to(client))
+        transport = transport_to(client)
+        decoder = ReplyDecoder(refusals=transport.refusals)
+        fine, bad = await payloads_of(transport)
+        decoder.feed(fine)
+        with pytest.raises(kind, match=f"gemma.invalid.* {says}"):
+            decoder.feed(bad)
 
 
 @pytest.mark.anyio

@@ -246,6 +246,18 @@ def test_a_recursive_definition_is_cut_and_the_cut_is_said() -> None:
     assert "Another Tree, of the same form." in text
 
 
+def test_a_chain_of_definitions_is_shown_as_deep_as_it_is_read_and_the_rest_is_said() -> None:
+    names: dict[str, object] = {
+        f"D{at}": {"type": "object", "properties": {"n": {"$ref": f"#/$defs/D{at + 1}"}}}
+        for at in range(600)
+    }
+    names["D600"] = {"type": "string"}
+    schema = {"properties": {"n": {"$ref": "#/$defs/D0"}}, "$defs": names}
+    text = json.dumps(lower(ToolDefinition("t", "", schema)).declaration.parameters)
+    assert text.count('"n"') > 40
+    assert text.count("whose form is too large to be shown.") == 1
+
+
 def test_a_schema_without_a_type_at_the_top_gets_one() -> None:
     assert lower(ToolDefinition("t", "", {})).declaration.parameters == {
         "type": "object",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from agentkit.schema.nodes import ANY, Node, walk
-from agentkit.schema.read import MAX_NODES, read
+from agentkit.schema.read import MAX_LEVELS, MAX_NODES, read
 
 
 def at(root: Node, *names: str) -> Node:
@@ -68,6 +68,36 @@ def test_schemas_that_fan_out_without_end_are_read_in_bounded_time() -> None:
     fan = {name: {"$ref": f"#/$defs/{name}"} for name in names}
     root = read({"properties": fan, "$defs": {name: {"properties": fan} for name in names}})
     assert sum(1 for _ in walk(root)) <= 2 * MAX_NODES
+
+
+def test_a_definition_behind_any_number_of_references_is_read() -> None:
+    names = {f"D{number}": {"$ref": f"#/$defs/D{number + 1}"} for number in range(3_000)}
+    last = {"D3000": {"type": "integer", "minimum": 3}}
+    schema = {"properties": {"x": {"$ref": "#/$defs/D0"}}, "$defs": {**names, **last}}
+    node = at(read(schema), "x")
+    assert node.types == {"integer"}
+    assert first(node, "minimum") == 3
+    assert not node.cut
+
+
+def test_references_that_lead_deeper_without_end_are_cut_and_what_stands_above_is_read() -> None:
+    def chain(length: int) -> dict[str, object]:
+        inner = [{"properties": {"n": {"$ref": f"#/$defs/D{at + 1}"}}} for at in range(length)]
+        names = {f"D{at}": each for at, each in enumerate([*inner, {"type": "string"}])}
+        return {"properties": {"n": {"$ref": "#/$defs/D0"}}, "$defs": names}
+
+    for length in (10, 600, 5_000):
+        node, levels = read(chain(length)), 0
+        while "n" in node.properties:
+            node, levels = node.properties["n"], levels + 1
+        assert node.cut == ("" if length == 10 else "size")
+        assert levels == 11 if length == 10 else 40 < levels <= MAX_LEVELS
+
+
+def test_references_in_a_circle_that_says_nothing_are_cut() -> None:
+    names = {"A": {"$ref": "#/$defs/B"}, "B": {"$ref": "#/$defs/A"}}
+    node = at(read({"properties": {"x": {"$ref": "#/$defs/A"}}, "$defs": names}), "x")
+    assert node.cut == "recursive"
 
 
 def test_conjunctions_meet() -> None:

@@ -195,7 +195,7 @@ async def test_a_run_is_deleted_wherever_it_is(tmp_path: Path) -> None:
     await in_journal(tmp_path, say("a"), run_id="kept")
     await in_journal(tmp_path, say("very private words"), run_id="twice")
     file = await in_file(tmp_path, say("a"), run_id="twice")
-    assert Library(tmp_path).delete("twice") == [tmp_path / "journal.db", file]
+    assert Library(tmp_path).delete("twice") == [str(tmp_path / "journal.db"), str(file)]
     assert [run.run_id for run in Library(tmp_path).runs()] == ["kept"]
     with pytest.raises(TraceError, match="there is no run 'twice'"):
         Library(tmp_path).delete("twice")

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import sys
+from functools import cache
 
 _OPENAT2 = 437  # the same number on every architecture since it is one of the newer calls
 _RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS, NO_SYMLINKS, BENEATH, of <linux/openat2.h>
@@ -68,14 +69,9 @@ def walked(root: int, relative: str, flags: int) -> int:
     return opened
 
 
+@cache
 def _libc() -> ctypes.CDLL:
-    global _loaded  # noqa: PLW0603 - one handle for the process
-    if _loaded is None:
-        _loaded = ctypes.CDLL(None, use_errno=True)
-    return _loaded
-
-
-_loaded: ctypes.CDLL | None = None
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def has_openat2(root: int) -> bool:

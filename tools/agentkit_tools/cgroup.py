@@ -53,10 +53,11 @@ def _made(processes: int) -> Path | None:
 def _removed(group: Path) -> None:
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        with suppress(FileNotFoundError):
-            try:
-                group.rmdir()
-            except OSError:  # busy
-                time.sleep(0.005)
-                continue
-        return
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:  # busy
+            time.sleep(0.005)
+        else:
+            return

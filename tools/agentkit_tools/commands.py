@@ -14,8 +14,8 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from agentkit.wording import pluralize
@@ -145,16 +145,14 @@ def _started(
     sandbox: Sandbox, bwrap: str, line: str, closed: Guarded
 ) -> Generator[tuple[subprocess.Popen[bytes], int]]:
     """The running sandbox and its first process's number; afterwards nothing of it is left."""
-    with capped(sandbox.bounds.processes + _OWN) as joining:
-        yield from _running(sandbox, bwrap, line, closed, joining)
-
-
-def _running(
-    sandbox: Sandbox, bwrap: str, line: str, closed: Guarded, joining: Sequence[str]
-) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    told, tell = os.pipe()
-    try:
-        with sandbox.command(bwrap, line, tell, closed) as (argv, passed):
+    with ExitStack() as stack:
+        joining = stack.enter_context(capped(sandbox.bounds.processes + _OWN))
+        told, tell = os.pipe()
+        info = stack.enter_context(os.fdopen(told, "rb", buffering=0))
+        with (
+            os.fdopen(tell, "wb", buffering=0),
+            sandbox.command(bwrap, line, tell, closed) as (argv, passed),
+        ):
             process = subprocess.Popen(  # noqa: S603 - in a sandbox, which is the point
                 [*joining, *argv],
                 stdin=subprocess.DEVNULL,
@@ -165,51 +163,39 @@ def _running(
                 cwd="/",
                 bufsize=0,
             )
-    except BaseException:
-        os.close(told)
-        raise
-    finally:
-        os.close(tell)
-    with process, os.fdopen(told, "rb", buffering=0) as info:
-        first: _First | None = None
-        try:
-            first = _First(info.fileno(), process)
-            yield process, first.pid
-        finally:
+        stack.enter_context(process)
+        stack.callback(process.kill)
+        yield process, stack.enter_context(_first_process(info.fileno(), process))
+
+
+@contextmanager
+def _first_process(info: int, process: subprocess.Popen[bytes]) -> Generator[int]:
+    """The number of a sandbox's first process: when that is gone, the kernel has ended all others.
+
+    It is ended behind the block.
+    """
+    text = b""
+    while b"}" not in text:
+        ready, _, _ = select.select([info], [], [], _GRACE)
+        piece = os.read(info, _CHUNK) if ready else b""
+        if not piece:
             process.kill()
-            if first is not None:
-                first.end()
-
-
-class _First:
-    """The first process of a sandbox: when it is gone, the kernel has ended all others."""
-
-    def __init__(self, info: int, process: subprocess.Popen[bytes]) -> None:
-        text = b""
-        while b"}" not in text:
-            ready, _, _ = select.select([info], [], [], _GRACE)
-            piece = os.read(info, _CHUNK) if ready else b""
-            if not piece:
-                process.kill()
-                said, _ = process.communicate()
-                raise SandboxError(
-                    f"the sandbox could not be made: {said.decode(errors='replace')}"
-                )
-            text += piece
-        self.pid = int(json.loads(text)["child-pid"])
-        try:
-            self._handle = os.pidfd_open(self.pid)
-        except ProcessLookupError:  # it has ended already
-            self._handle = -1
-
-    def end(self) -> None:
-        """Ends it, and with it all; returns when they are gone."""
-        if self._handle < 0:
-            return
+            said, _ = process.communicate()
+            raise SandboxError(f"the sandbox could not be made: {said.decode(errors='replace')}")
+        text += piece
+    number = int(json.loads(text)["child-pid"])
+    try:
+        handle = os.pidfd_open(number)
+    except ProcessLookupError:  # it has ended already
+        yield number
+        return
+    try:
+        yield number
+    finally:
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-        select.select([self._handle], [], [], _GRACE)
-        os.close(self._handle)
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select([handle], [], [], _GRACE)
+        os.close(handle)
 
 
 class _Watch:
@@ -265,19 +251,14 @@ class _Watch:
     def _excess(self) -> str | None:
         """What it has too much of."""
         with suppress(OSError):  # it ends just now
-            if self._has_own_proc() and self._count() > self._bounds.processes:
+            # Before the sandbox is made, what is looked at is the whole machine's.
+            self._made = self._made or os.stat(self._inside).st_dev != os.stat("/proc").st_dev
+            count = sum(name.isdigit() for name in os.listdir(self._inside)) if self._made else 0
+            if count > self._bounds.processes:
                 return f"it had more than {self._bounds.processes} processes"
         if self._free - _free_bytes(self._root) > self._bounds.disk:
             return f"the disk lost more than {self._bounds.disk >> 20:,} MiB meanwhile"
         return None
-
-    def _has_own_proc(self) -> bool:
-        """Whether the sandbox is made; before that, what is looked at is the whole machine's."""
-        self._made = self._made or os.stat(self._inside).st_dev != os.stat("/proc").st_dev
-        return self._made
-
-    def _count(self) -> int:
-        return sum(name.isdigit() for name in os.listdir(self._inside))
 
 
 _MOST_LEFT = 1 << 20  # bytes: the largest that a pipe's buffer is made, by default

@@ -47,11 +47,8 @@ def same_beginning(one: str, other: str) -> int:
     length = min(len(one), len(other))
     if one[:length] == other[:length]:
         return length
-    low, high = 0, length  # the first `low` are the same, the first `high` are not
-    while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if one[:middle] == other[:middle] else (low, middle)
-    return low
+    lengths = range(1, length + 1)
+    return bisect_left(lengths, True, key=lambda n: one[:n] != other[:n])
 
 
 def changes(old: str, new: str) -> Iterator[tuple[int, int, int, int]]:

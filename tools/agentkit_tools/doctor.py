@@ -13,7 +13,7 @@ from agentkit_tools.helpers import BUBBLEWRAP, RIPGREP, candidates, found
 from agentkit_tools.paths import Root
 from agentkit_tools.relied import trail
 from agentkit_tools.sandbox import COUNTS_INSIDE, Bounds, Sandbox, SandboxError
-from agentkit_tools.tryout import PROMISES, kept_promises
+from agentkit_tools.tryout import NEEDS, PROMISES, kept_promises
 
 
 def examine_sandbox(project: Path) -> Iterator[Finding]:
@@ -53,11 +53,7 @@ def start_notices(project: Path) -> Iterator[str]:
 def _promises(bwrap: str) -> Iterator[Finding]:
     kept, said = kept_promises(bwrap)
     if not kept:
-        remedy = (
-            "it needs user namespaces: see kernel.unprivileged_userns_clone, "
-            "kernel.apparmor_restrict_unprivileged_userns and, in a container, its seccomp profile"
-        )
-        yield Finding("fail", f"{bwrap} makes no sandbox here: {said}", remedy, "sandbox")
+        yield Finding("fail", f"{bwrap} makes no sandbox here: {said}", f"it {NEEDS}", "sandbox")
     for promise in PROMISES if kept else ():
         if kept.get(promise.name):
             yield Finding("pass", promise.says, probe=promise.name)
@@ -127,10 +123,10 @@ def _on_path(root: Root) -> Iterator[Finding]:
             )
 
 
+_MOST_SHOWN = 12  # paths
+
+
 def _listed(closed: dict[str, str]) -> str:
     shown = [f"{path} ({why})" for path, why in list(closed.items())[:_MOST_SHOWN]]
     more = len(closed) - len(shown)
     return ", ".join([*shown, *([f"and {more} more"] if more else [])])
-
-
-_MOST_SHOWN = 12

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, islice, pairwise
@@ -25,7 +26,7 @@ from pydantic import Field
 from agentkit import ToolError
 from agentkit_tools.differences import changes, same_beginning, window
 from agentkit_tools.folding import Folded, Folding, continues, fold, folded
-from agentkit_tools.texts import line_end_at, lines_of, named
+from agentkit_tools.texts import LINE_END, line_end_at, lines_of, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class _Place:
     """Where an old piece stands.
 
     Attributes:
-        begin: In the text.
-        end: In the text.
+        begin: Where it begins in the text.
+        end: Where it ends there.
         source: The text, folded so that the old piece is what stands there.
         at: Where the piece begins in the folded text.
         old: The old piece under the same folding, indented as the text is there.
@@ -192,7 +193,7 @@ def _without_numbers(edit: Edit, text: str) -> Edit:
 
 def _trimmed(edit: Edit) -> Edit:
     """Both pieces without the line breaks that stand around both, and the old one without any."""
-    old, new = _ANY_LINE_END.sub("\n", edit.old), _LINE_END.sub("\n", edit.new)
+    old, new = _ANY_LINE_END.sub("\n", edit.old), LINE_END.sub("\n", edit.new)
     while old.endswith("\n") and new.endswith("\n"):
         old, new = old[:-1], new[:-1]
     while old.startswith("\n") and new.startswith("\n"):
@@ -200,7 +201,6 @@ def _trimmed(edit: Edit) -> Edit:
     return Edit(old.strip("\n"), new)
 
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _ANY_LINE_END = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 
 
@@ -255,14 +255,14 @@ def _replacements(text: str, place: _Place) -> Iterator[tuple[int, int, str]]:
     """The pieces of the text that the edit changes, with what comes there."""
     assert place.edit is not None, "checked by the caller"
     old, new = place.edit.old, place.edit.new
-    if _LINE_END.sub("\n", old) == _LINE_END.sub("\n", new):  # it is the line ends that are meant
+    if LINE_END.sub("\n", old) == LINE_END.sub("\n", new):  # it is the line ends that are meant
         yield place.begin, place.end, new
         return
     for one in _joined(_Piece.of(place, *each) for each in changes(old, new)):
         whole = old[one.begin : one.old_begin] + new[one.new_begin : one.new_end]
         whole += old[one.old_end : one.end]
         at, until = one.span(place)
-        yield at, until, _LINE_END.sub(line_end_at(text, at), whole)
+        yield at, until, LINE_END.sub(line_end_at(text, at), whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,19 +423,20 @@ def _longest_beginning(lines: Sequence[str], wanted: Sequence[str]) -> tuple[int
     best = (_LEAST_ALIKE, -1, 0)
     for number, line in enumerate(wanted[:_SHOWN_NEAR]):
         for beginning in (True, False):
-            low, high = 0, len(line) + 1
-            while low + 1 < high:
-                middle = (low + high) // 2
-                low, high = (
-                    (middle, high) if _end_of(line, middle, beginning) in text else (low, middle)
-                )
-            if low > best[0]:
-                best = (low, text.index(_end_of(line, low, beginning)), number)
+            held = _longest_held(line, text, beginning)
+            if len(held) > best[0]:
+                best = (len(held), text.index(held), number)
     return (text.count("\n", 0, best[1]), best[2]) if best[1] >= 0 else None
 
 
-def _end_of(line: str, length: int, beginning: bool) -> str:
-    return line[:length] if beginning else line[len(line) - length :]
+def _longest_held(line: str, text: str, beginning: bool = True) -> str:
+    """The longest beginning (or end) of a line that stands somewhere in a text."""
+
+    def cut(length: int) -> str:
+        return line[:length] if beginning else line[len(line) - length :]
+
+    lengths = range(1, len(line) + 1)
+    return cut(bisect_left(lengths, True, key=lambda length: cut(length) not in text))
 
 
 def _first_difference(lines: Sequence[str], old: Sequence[str], begin: int) -> tuple[int, int, str]:
@@ -483,21 +484,12 @@ def _differ_at(mine: str, theirs: str, *, partly: bool) -> tuple[int | None, int
         if found.b > from_ and found.b + found.size >= len(b.rstrip()):  # it differs before that
             return _back(one, found.a - 1), _back(other, found.b - 1)
         at, from_ = found.a, found.b
-    elif partly and (place := _overlap(a, b.strip())) is not None:
-        at = place
+    elif partly and (held := _longest_held(b.strip(), a)):
+        at = a.index(held)
     same = same_beginning(a[at:], b[from_:])
     if a[at + same :].strip() == b[from_ + same :].strip():
         return None, 0
     return _back(one, at + same), _back(other, from_ + same)
-
-
-def _overlap(line: str, old: str) -> int | None:
-    """Where in a long line the longest beginning of an old one stands."""
-    low, high = 0, len(old) + 1
-    while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if old[:middle] in line else (low, middle)
-    return line.index(old[:low]) if low else None
 
 
 def _back(line: Folded, position: int) -> int:

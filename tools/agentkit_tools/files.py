@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 import secrets
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,8 @@ from agentkit_tools.differences import difference
 from agentkit_tools.edits import Edit, applied, is_done
 from agentkit_tools.guarded import why_not_written
 from agentkit_tools.paths import Root
-from agentkit_tools.texts import Decoded, NotTextError, decoded, lines_of, named, visible
-from agentkit_tools.tree import LEFT_OVER, closest, files_of
+from agentkit_tools.texts import LINE_END, Decoded, NotTextError, decoded, lines_of, named, numbered
+from agentkit_tools.tree import LEFT_OVER, files_of, missing
 
 LARGEST: Final = 10_000_000  # bytes of a file that is read or edited
 _SHOWN_ENTRIES = 60
@@ -100,7 +99,7 @@ class _Files:
         try:
             os.close(self._root.open_directory(folder))
         except FileNotFoundError:
-            raise ToolError(self._missing("folder", folder)) from None
+            raise missing("folder", folder, files_of(self._root)) from None
         names = list(files_of(self._root, folder))
         if len(names) > _SHOWN_ENTRIES:
             return _by_folder(names, self._root.relative(folder))
@@ -124,10 +123,7 @@ class _Files:
         if first_line > max(len(lines), 1):
             raise ToolError(f'"{path}" has only {pluralize(len(lines), "line")}.')
         last = min(last_line or len(lines), len(lines), first_line + _SHOWN_LINES - 1)
-        body = [
-            f"{number:4}| {_at_most(visible(line.rstrip()), _SHOWN_COLUMNS)}"
-            for number, line in enumerate(lines[first_line - 1 : last], first_line)
-        ]
+        body = numbered(lines[first_line - 1 : last], first_line, _SHOWN_COLUMNS)
         if first_line > 1 or last < len(lines):
             more = f"; go on with first_line={last + 1}" if last < len(lines) else ""
             body.append(f"(lines {first_line} to {last} of {len(lines)}{more})")
@@ -242,29 +238,22 @@ class _Files:
         return None
 
     def _content(self, path: str) -> bytes | None:
+        """What a file holds, at most one byte more than is taken; None where there is no file."""
         try:
-            return _read(self._root.open(path))
+            return self._root.read(path, LARGEST + 1)
         except FileNotFoundError:
             return None
 
     def _text(self, path: str) -> Decoded:
         content = self._content(path)
         if content is None:
-            raise ToolError(self._missing("file", path))
+            raise missing("file", path, files_of(self._root))
         if len(content) > LARGEST:
             raise ToolError(f'"{path}" is larger than {LARGEST:,} bytes, too large for this tool.')
         try:
             return decoded(content)
         except NotTextError as error:
             raise ToolError(f'"{path}" is not a text file: {error}.') from None
-
-    def _missing(self, kind: str, path: str) -> str:
-        known: Iterable[str] = files_of(self._root)
-        if kind == "folder":
-            known = dict.fromkeys(posixpath.dirname(name) or "." for name in known)
-        text = f'no {kind} "{_at_most(path, _SHOWN_COLUMNS)}" in the project.'
-        close = closest(path, known)
-        return f'{text} Did you mean "{close}"?' if close else text
 
 
 def _by_folder(names: Sequence[str], folder: str) -> str:
@@ -281,16 +270,6 @@ def _by_folder(names: Sequence[str], folder: str) -> str:
     if len(shown) > _SHOWN_ENTRIES:
         head += f", first {_SHOWN_ENTRIES} of {len(shown)} entries shown"
     return "\n".join([head, *shown[:_SHOWN_ENTRIES]])
-
-
-def _at_most(line: str, columns: int) -> str:
-    return line if len(line) <= columns else f"{line[:columns]}… ({len(line)} characters)"
-
-
-def _read(descriptor: int) -> bytes:
-    """The content, at most one byte more than is taken; closes the descriptor."""
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(LARGEST + 1)
 
 
 # --- writing -----------------------------------------------------------------------------------
@@ -346,7 +325,7 @@ def _as_before(content: str, there: bytes | None) -> _Written:
             old = decoded(there)
     if old is None:
         return _Written(content.encode("utf-8", "replace"))
-    ends = set(_LINE_END.findall(old.text))
+    ends = set(LINE_END.findall(old.text))
     note = ""
     if len(ends) == 1 and ends != {"\n"} and "\r" not in content:
         content = content.replace("\n", *ends)
@@ -360,20 +339,18 @@ def _as_before(content: str, there: bytes | None) -> _Written:
     return _Written(content.encode("utf-8", "replace"), old, note)
 
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _END_NAMES = {"\r\n": "CRLF", "\r": "CR"}
 
 
 def _replace(folder: int, name: str, content: bytes, key: str) -> None:
     """Puts a file in place as a whole, on the disk when it returns."""
-    old = _status(folder, name)
     beside = f".{name[:100]}.{secrets.token_hex(6)}{LEFT_OVER}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(beside, flags, 0o666, dir_fd=folder)
         with os.fdopen(descriptor, "wb") as file:
-            if old is not None:
-                _take_over(descriptor, old)
+            with suppress(FileNotFoundError):
+                _take_over(descriptor, os.stat(name, dir_fd=folder, follow_symlinks=False))
             with suppress(OSError, AttributeError):  # not every file system and system has them
                 os.setxattr(descriptor, _MARK, key.encode())
             file.write(content)
@@ -385,13 +362,6 @@ def _replace(folder: int, name: str, content: bytes, key: str) -> None:
         with suppress(OSError):
             os.unlink(beside, dir_fd=folder)
         raise ToolError(f'"{name}" cannot be written: {error.strerror}.') from None
-
-
-def _status(folder: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _take_over(descriptor: int, old: os.stat_result) -> None:

@@ -122,6 +122,13 @@ def folded(text: str, folding: Folding = Folding.LOOK) -> str:
     return fold(text, folding).text
 
 
+def find(wanted: str, line: str) -> int:
+    """Where a line has what looks like a text that is folded under `BLANKS`; -1 if nowhere."""
+    there = fold(line, Folding.BLANKS)
+    found = there.text.find(wanted)
+    return -1 if found < 0 else there.begin(found) or 0
+
+
 def continues(text: str, position: int) -> bool:
     """Whether a place is inside of what a reader takes for one character.
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.machinery import all_suffixes
@@ -29,7 +29,7 @@ from pathlib import Path
 
 from agentkit import ToolError
 from agentkit_tools.gitfiles import named_in_settings, pointed_to
-from agentkit_tools.paths import PROTECTED, Root, folded, is_environment, is_git_directory
+from agentkit_tools.paths import PROTECTED, Entry, Root, as_filed, is_environment, is_git_directory
 from agentkit_tools.relied import (
     import_folders,
     linked_files,
@@ -67,19 +67,17 @@ class Guarded:
 
     def named(self) -> dict[str, str]:
         """What a person is told: the outermost paths → why, in order."""
-        told = {path: why for path, why in self.locked.items() if not _is_inside_of(path, self)}
+        told = {
+            path: why
+            for path, why in self.locked.items()
+            if not self.covers(posixpath.dirname(path) or ".")
+        }
         for path, why in self.sealed.items():
-            if not self.covers(path):
-                told[_entries_of(path)] = why
+            if path == ".":
+                told["the files right in the project's folder"] = why
+            elif not self.covers(path):
+                told[f"{path}/*"] = why
         return dict(sorted(told.items()))
-
-
-def _is_inside_of(path: str, closed: Guarded) -> bool:
-    return closed.covers(posixpath.dirname(path) or ".")
-
-
-def _entries_of(folder: str) -> str:
-    return "the files right in the project's folder" if folder == "." else f"{folder}/*"
 
 
 def guarded(root: Root, *, environments: bool = True, before: Guarded | None = None) -> Guarded:
@@ -183,19 +181,14 @@ class _Search:
 
     def _look_into(self, folder: str) -> dict[str, int]:
         """The names in a folder with their types; closes files that have been loaded elsewhere."""
-        descriptor = self._root.open_directory(folder)
-        try:
-            with os.scandir(descriptor) as found:
-                entries = list(found)
-            for entry in entries if self._linked else ():
-                if entry.inode() in self._linked and entry.is_file(follow_symlinks=False):
-                    why = "a second name of what the agent imports"
-                    self.found.locked.setdefault(_joined(folder, entry.name), why)
-            if any(entry.name.endswith(_IMPORTABLE) for entry in entries):
-                self._code.append(folder)
-            return {entry.name: _type(entry) for entry in entries}
-        finally:
-            os.close(descriptor)
+        entries = self._root.entries(folder)
+        for entry in entries:
+            if entry.inode in self._linked and stat.S_ISREG(entry.kind):
+                why = "a second name of what the agent imports"
+                self.found.locked.setdefault(_joined(folder, entry.name), why)
+        if any(entry.name.endswith(_IMPORTABLE) for entry in entries):
+            self._code.append(folder)
+        return {entry.name: entry.kind for entry in entries}
 
     def _is_closed(self, folder: str, entries: Mapping[str, int]) -> bool:
         """Closes a folder that is a git directory or an environment as a whole."""
@@ -217,13 +210,13 @@ class _Search:
             return
         self.found.sealed.setdefault(".", why)  # the project itself is one
         for name in entries:
-            if folded(name) in _OF_ENVIRONMENTS:
+            if as_filed(name) in _OF_ENVIRONMENTS:
                 self.found.locked.setdefault(name, why)
 
     def _deeper(self, folder: str, entries: Mapping[str, int]) -> Iterator[str]:
         for name, mode in entries.items():
             path = _joined(folder, name)
-            if folded(name) in PROTECTED:
+            if as_filed(name) in PROTECTED:
                 self._close_protected(path, folder, mode)
                 if self._before is None or path in self._before.locked:
                     continue
@@ -233,7 +226,7 @@ class _Search:
                 self.found.masked.add(path)
 
     def _close_protected(self, path: str, folder: str, mode: int) -> None:
-        if folded(posixpath.basename(path)) != ".git":
+        if as_filed(posixpath.basename(path)) != ".git":
             self.rely_on(f"{self._home}/{path}", "the agent's own folder")
         elif stat.S_ISREG(mode):
             self.found.locked.setdefault(path, "a pointer to a git directory")
@@ -264,14 +257,16 @@ class _Search:
             return
         self.found.git[folder] = (status.st_dev, status.st_ino)
         if folder == ".":
-            for name, _ in self._listed("."):
-                if name in _OF_GIT:
-                    self.found.locked.setdefault(name, "a git directory")
+            for entry in _entries(self._root, "."):
+                if entry.name in _OF_GIT:
+                    self.found.locked.setdefault(entry.name, "a git directory")
             self.found.sealed.setdefault(".", "a git directory")
         else:
             self.found.locked.setdefault(folder, "a git directory")
         self.found.masked.update(
-            _joined(folder, name) for name, mode in self._listed(folder) if stat.S_ISSOCK(mode)
+            _joined(folder, entry.name)
+            for entry in _entries(self._root, folder)
+            if stat.S_ISSOCK(entry.kind)
         )
         here = posixpath.join(self._home, folder)
         if common := self._text(f"{folder}/commondir").strip():
@@ -296,19 +291,12 @@ class _Search:
         else:
             self.found.sealed.setdefault(".", why)
 
-    def _listed(self, folder: str) -> Iterable[tuple[str, int]]:
-        with suppress(OSError, ToolError):
-            return _entries(self._root, folder).items()
-        return ()
-
     def _text(self, path: str) -> str:
         """The text of a small file; empty if it cannot be read."""
         try:
-            descriptor = self._root.open(path)
+            return self._root.read(path, _LONGEST_SETTINGS).decode("utf-8", "surrogateescape")
         except (OSError, ToolError):
             return ""
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(_LONGEST_SETTINGS).decode("utf-8", "surrogateescape")
 
 
 _OF_ENVIRONMENTS = frozenset(
@@ -331,36 +319,18 @@ _OF_GIT = frozenset(
 
 def folders_in(root: Root, folder: str) -> list[str]:
     """The names of the folders right in a folder."""
-    with suppress(OSError, ToolError):
-        return [name for name, mode in _entries(root, folder).items() if stat.S_ISDIR(mode)]
-    return []
+    return [entry.name for entry in _entries(root, folder) if stat.S_ISDIR(entry.kind)]
 
 
 def _joined(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
 
 
-def _entries(root: Root, folder: str) -> dict[str, int]:
-    """The names in a folder with their types, as the bits of a mode."""
-    descriptor = root.open_directory(folder)
-    try:
-        with os.scandir(descriptor) as found:
-            return {entry.name: _type(entry) for entry in found}
-    finally:
-        os.close(descriptor)
-
-
-def _type(entry: os.DirEntry[str]) -> int:
-    if entry.is_dir(follow_symlinks=False):
-        return stat.S_IFDIR
-    if entry.is_file(follow_symlinks=False):
-        return stat.S_IFREG
-    if entry.is_symlink():
-        return stat.S_IFLNK
-    try:
-        return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return 0
+def _entries(root: Root, folder: str) -> Sequence[Entry]:
+    """What stands right in a folder; nothing if it cannot be read."""
+    with suppress(OSError, ToolError):
+        return root.entries(folder)
+    return ()
 
 
 def _names_code(name: str) -> bool:

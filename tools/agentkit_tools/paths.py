@@ -22,10 +22,11 @@ import unicodedata
 from collections.abc import Callable, Container, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from agentkit import ToolError
 from agentkit_tools.beneath import has_openat2, openat2, walked
-from agentkit_tools.folding import folded as looking
+from agentkit_tools.folding import folded
 
 PROTECTED = frozenset({".git", ".agentkit"})
 """Never written, at any depth: what git runs by itself (hooks, filters, fsmonitor) and what an
@@ -34,6 +35,21 @@ agent could use to change its own rules."""
 _MOST_LINKS = 8
 _O_PATH = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)  # Linux: stands for a place only
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_FILE = os.O_RDONLY | os.O_NONBLOCK  # a pipe that nobody writes to is not waited for
+
+
+class Entry(NamedTuple):
+    """What stands in a directory.
+
+    Attributes:
+        name: Its name there.
+        kind: The bits of a mode that say what it is; a link is a link, 0 is what has gone.
+        inode: Its number in the file system.
+    """
+
+    name: str
+    kind: int
+    inode: int
 
 
 class Root:
@@ -43,6 +59,10 @@ class Root:
         path: The directory. It is opened once; moving it away later changes nothing.
         walk: Open component by component although `openat2` is there: for tests.
 
+    Attributes:
+        path: The directory, by a path without links.
+        descriptor: The directory, open as long as this object lives.
+
     Raises:
         NotADirectoryError: There is no such directory.
     """
@@ -50,10 +70,10 @@ class Root:
     def __init__(self, path: str | Path, *, walk: bool = False) -> None:
         try:
             self.path = Path(path).resolve(strict=True)
-            self._fd = os.open(self.path, _DIRECTORY | os.O_CLOEXEC)
+            self.descriptor = os.open(self.path, _DIRECTORY | os.O_CLOEXEC)
         except (OSError, ValueError):
             raise NotADirectoryError(f"there is no directory {str(path)!r}") from None
-        self._open_beneath = walked if walk or not has_openat2(self._fd) else openat2
+        self._open_beneath = walked if walk or not has_openat2(self.descriptor) else openat2
 
     @classmethod
     def of(cls, root: str | Path | Root) -> Root:
@@ -62,14 +82,9 @@ class Root:
 
     def __del__(self) -> None:
         try:  # noqa: SIM105 - when Python ends, `suppress` can be gone before the last root is
-            os.close(self._fd)
+            os.close(self.descriptor)
         except (AttributeError, OSError):
             pass
-
-    @property
-    def descriptor(self) -> int:
-        """The directory's descriptor, open as long as this object lives."""
-        return self._fd
 
     def relative(self, path: str) -> str:
         """A model's path as one relative to the root, without `.` and `..`, as it is spelled there.
@@ -115,7 +130,7 @@ class Root:
     def _has(self, name: str) -> bool:
         """Whether something of that name is there."""
         try:
-            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except OSError:
             return False
         return True
@@ -125,7 +140,7 @@ class Root:
         inside = posixpath.relpath(path, self.path)
         if inside != ".." and not inside.startswith("../"):
             return inside
-        own = os.fstat(self._fd)
+        own = os.fstat(self.descriptor)
         for above in (PurePosixPath(path), *PurePosixPath(path).parents):
             with suppress(OSError):
                 if os.path.samestat(os.stat(above), own):
@@ -134,27 +149,23 @@ class Root:
 
     def _as_spelled(self, relative: str) -> str:
         try:
-            os.close(self._open_beneath(self._fd, relative, _O_PATH))
+            with self._opening(relative, _O_PATH):
+                return relative
         except FileNotFoundError:
             pass
-        except OSError:  # told by whoever opens it
-            return relative
-        else:
-            return relative
+        except OSError:
+            return relative  # told by whoever opens it
         parts = relative.split("/")
         for depth, name in enumerate(parts):
             try:
-                folder = self._open_beneath(self._fd, "/".join(parts[:depth]) or ".", _DIRECTORY)
+                with self._opening("/".join(parts[:depth])) as folder:
+                    names = os.listdir(folder)
             except OSError:
                 break
-            try:
-                names = os.listdir(folder)
-            finally:
-                os.close(folder)
             if name in names:
                 continue
-            wanted = looking(name)
-            alike = [each for each in names if looking(each) == wanted]
+            wanted = folded(name)
+            alike = [each for each in names if folded(each) == wanted]
             if len(alike) != 1:
                 break
             parts[depth] = alike[0]
@@ -167,7 +178,17 @@ class Root:
             ToolError: It lies outside, or is no regular file.
             FileNotFoundError: There is no such file.
         """
-        return self._opened(path, os.O_RDONLY | os.O_NONBLOCK, stat.S_ISREG)
+        return self._opened(path, _FILE, stat.S_ISREG)
+
+    def read(self, path: str, most: int) -> bytes:
+        """The content of a regular file, as far as so many bytes.
+
+        Raises:
+            ToolError: It lies outside, or is no regular file.
+            FileNotFoundError: There is no such file.
+        """
+        with os.fdopen(self.open(path), "rb") as file:
+            return file.read(most)
 
     def open_directory(self, path: str) -> int:
         """A descriptor of a directory; the caller closes it.
@@ -178,6 +199,20 @@ class Root:
         """
         return self._opened(path, _DIRECTORY, stat.S_ISDIR)
 
+    def entries(self, path: str) -> list[Entry]:
+        """What stands right in a directory, in the order of the file system.
+
+        Raises:
+            ToolError: It lies outside, or is no directory.
+            OSError: There is no such directory, or it cannot be read.
+        """
+        descriptor = self.open_directory(path)
+        try:
+            with os.scandir(descriptor) as found:
+                return [Entry(each.name, _kind_of(each), each.inode()) for each in found]
+        finally:
+            os.close(descriptor)
+
     def open_any(self, path: str) -> int:
         """A descriptor of a regular file or directory; no link is followed.
 
@@ -185,12 +220,12 @@ class Root:
             ToolError: It lies outside, is a link or something special.
             FileNotFoundError: There is nothing of that name.
         """
-        descriptor = self._no_link(self.relative(path), os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = self._no_link(self.relative(path), _FILE)
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             return descriptor
         os.close(descriptor)
-        raise ToolError(f"{_short(path)} is {_kind(mode)}.")
+        raise ToolError(f"{_short(path)} is {_called(mode)}.")
 
     def open_path(self, path: str) -> int:
         """A descriptor that only stands for a place, whoever may read it, to bind it (`O_PATH`).
@@ -227,11 +262,20 @@ class Root:
         finally:
             os.close(descriptor)
 
+    @contextmanager
+    def _opening(self, relative: str, flags: int = _DIRECTORY) -> Generator[int]:
+        """Opens what is at a relative path, as the kernel has it, for as long as a block runs."""
+        descriptor = self._open_beneath(self.descriptor, relative or ".", flags)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
     def _opened(self, path: str, flags: int, wanted: Callable[[int], bool]) -> int:
         relative = self.relative(path)
         for _ in range(_MOST_LINKS):
             try:
-                descriptor = self._open_beneath(self._fd, relative, flags)
+                descriptor = self._open_beneath(self.descriptor, relative, flags)
             except OSError as error:
                 link = self._first_link(relative) if error.errno in _LINKED else None
                 if link is None and flags == _DIRECTORY and self._is_file(relative):
@@ -245,12 +289,12 @@ class Root:
                 if wanted(mode):
                     return descriptor
                 os.close(descriptor)
-                raise ToolError(f"{_short(path)} is {_kind(mode)}.")
+                raise ToolError(f"{_short(path)} is {_called(mode)}.")
         raise ToolError(f"{_short(path)} is a link that leads in circles.")
 
     def _no_link(self, relative: str, flags: int) -> int:
         try:
-            return self._open_beneath(self._fd, relative, flags)
+            return self._open_beneath(self.descriptor, relative, flags)
         except OSError as error:
             if error.errno in _LINKED and (link := self._first_link(relative)) is not None:
                 raise self._link_refused(link) from None
@@ -258,7 +302,7 @@ class Root:
 
     def _made(self, folder: str) -> int:
         """The directory, made where it is missing."""
-        descriptor = os.dup(self._fd)
+        descriptor = os.dup(self.descriptor)
         done = ""
         for part in filter(None, folder.split("/")):
             done = posixpath.join(done, part)
@@ -279,19 +323,16 @@ class Root:
         for depth in range(len(parts) + 1):
             above = "/".join(parts[:depth])
             try:
-                descriptor = self._open_beneath(self._fd, above or ".", _DIRECTORY)
+                with self._opening(above) as descriptor:
+                    names = frozenset(os.listdir(descriptor))
             except OSError:
                 return  # missing, and so all below; or told by whoever opens it
-            try:
-                names = _Names(descriptor)
-                if is_git_directory(names):
-                    kind = "in a git directory"
-                elif is_environment(names) and (above or parts[:1] in (["bin"], ["lib"])):
-                    kind = "in a virtual environment"
-                else:
-                    continue
-            finally:
-                os.close(descriptor)
+            if is_git_directory(names):
+                kind = "in a git directory"
+            elif is_environment(names) and (above or parts[:1] in (["bin"], ["lib"])):
+                kind = "in a virtual environment"
+            else:
+                continue
             raise ToolError(f"{_short(path)} is {kind}, which is not written here.")
 
     def _refuse_special(self, descriptor: int, name: str, relative: str) -> None:
@@ -304,34 +345,24 @@ class Root:
         if stat.S_ISLNK(mode):
             raise self._link_refused(relative)
         if not stat.S_ISREG(mode):
-            raise ToolError(f"{_short(relative)} is {_kind(mode)}, not a file.")
+            raise ToolError(f"{_short(relative)} is {_called(mode)}, not a file.")
 
     def _is_file(self, relative: str) -> bool:
         """A hint for the words of a refusal, never a permission."""
-        try:
-            descriptor = self._open_beneath(self._fd, relative, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            return False
-        try:
+        with suppress(OSError), self._opening(relative, _FILE) as descriptor:
             return stat.S_ISREG(os.fstat(descriptor).st_mode)
-        finally:
-            os.close(descriptor)
+        return False
 
     def _first_link(self, relative: str) -> str | None:
         """The first component that is a symbolic link, as a path; a hint, never a permission."""
         done = ""
         for part in relative.split("/"):
-            folder, done = done or ".", posixpath.join(done, part)
+            folder, done = done, posixpath.join(done, part)
             try:
-                descriptor = self._open_beneath(self._fd, folder, _DIRECTORY)
+                with self._opening(folder) as descriptor:
+                    found = os.stat(part, dir_fd=descriptor, follow_symlinks=False)
             except OSError:
                 return None
-            try:
-                found = os.stat(part, dir_fd=descriptor, follow_symlinks=False)
-            except OSError:
-                return None
-            finally:
-                os.close(descriptor)
             if stat.S_ISLNK(found.st_mode):
                 return done
         return None
@@ -339,17 +370,9 @@ class Root:
     def _target(self, link: str) -> str | None:
         """Where a link leads, relative to the root; None if it leads out or is none any more."""
         folder, name = posixpath.split(link)
-        try:
-            descriptor = self._open_beneath(self._fd, folder or ".", _DIRECTORY)
-        except OSError:
-            return None
-        try:
-            target = posixpath.join(folder, os.readlink(name, dir_fd=descriptor))
-            return self.relative(target)
-        except (OSError, ToolError):
-            return None
-        finally:
-            os.close(descriptor)
+        with suppress(OSError, ToolError), self._opening(folder) as descriptor:
+            return self.relative(posixpath.join(folder, os.readlink(name, dir_fd=descriptor)))
+        return None
 
     def _behind(self, relative: str, link: str, asked: str) -> str:
         target = self._target(link)
@@ -397,21 +420,7 @@ def is_protected(relative: str) -> bool:
     Compared as file systems that fold names would: without case, and without the invisible
     characters that HFS+ ignores (CVE-2014-9390).
     """
-    return any(folded(part) in PROTECTED for part in relative.split("/"))
-
-
-class _Names:
-    """The names in a directory, asked for one by one."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            os.stat(str(name), dir_fd=self._descriptor, follow_symlinks=False)
-        except OSError:
-            return False
-        return True
+    return any(as_filed(part) in PROTECTED for part in relative.split("/"))
 
 
 def is_git_directory(names: Container[str]) -> bool:
@@ -427,7 +436,7 @@ def is_environment(names: Container[str]) -> bool:
     return "pyvenv.cfg" in names or "conda-meta" in names
 
 
-def folded(name: str) -> str:
+def as_filed(name: str) -> str:
     """A name as file systems see it that fold names."""
     normal = unicodedata.normalize("NFKC", name)
     return "".join(c for c in normal if unicodedata.category(c) != "Cf").casefold().rstrip(". ")
@@ -438,7 +447,21 @@ def _short(path: str) -> str:
     return f'"{shown}"'
 
 
-def _kind(mode: int) -> str:
+def _kind_of(entry: os.DirEntry[str]) -> int:
+    """The type of an entry, without a call to the kernel where its directory has told already."""
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    if entry.is_file(follow_symlinks=False):
+        return stat.S_IFREG
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    try:
+        return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return 0
+
+
+def _called(mode: int) -> str:
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFREG: "a file",

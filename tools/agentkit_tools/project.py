@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from agentkit import Tool, ToolError, tool
+from agentkit.wording import pluralize
 from agentkit_tools.differences import window
-from agentkit_tools.folding import Folding, fold, folded
+from agentkit_tools.folding import Folding, find, folded
 from agentkit_tools.paths import Root
-from agentkit_tools.texts import NotTextError, decoded, lines_of, visible
-from agentkit_tools.tree import closest, files_of
+from agentkit_tools.texts import NotTextError, decoded, lines_of, numbered
+from agentkit_tools.tree import files_of, missing
 
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "dist", "build", "target"})
 """Folders of generated files, which drown what a reader looks for; hidden ones are skipped too."""
@@ -29,7 +31,6 @@ _SHOWN_ENTRIES = 40
 _SHOWN_LINES = 60
 _SHOWN_COLUMNS = 120
 _LONGEST_LINE = 1_000  # characters that are read of a line: a minified file is one line
-
 
 _DEFINES = (
     r"^\s*(?:(?:export|default|public|private|protected|static|abstract|final|pub(?:\([^)]*\))?"
@@ -93,7 +94,7 @@ class _Reader:
             raise ToolError("the text to look for is empty.")
         found = list(self._matching(lambda line: line.find(text)))
         if not found and (wanted := folded(text, Folding.BLANKS).strip()):
-            found = list(self._matching(partial(_looking, wanted)))
+            found = list(self._matching(partial(find, wanted)))
         return _listing(found)
 
     def list_files(self, folder: str = ".") -> str:
@@ -105,7 +106,7 @@ class _Reader:
         try:
             descriptor = self._root.open_directory(folder)
         except FileNotFoundError:
-            raise ToolError(self._missing("folder", folder)) from None
+            raise missing("folder", folder, self._files()) from None
         try:
             with os.scandir(descriptor) as found:
                 entries = sorted((entry.name, _is_folder(entry)) for entry in found)
@@ -125,27 +126,16 @@ class _Reader:
             path: Path of the file inside the project.
         """
         try:
-            text = _read(self._root.open(path))
+            text = self._text(path)
         except FileNotFoundError:
-            raise ToolError(self._missing("file", path)) from None
+            raise missing("file", path, self._files()) from None
         if text is None:
             raise ToolError(f'"{path}" is not a text file of at most {_LARGEST:,} bytes.')
         lines = lines_of(text)
-        body = [
-            f"{number:4}| {_at_most(visible(line.rstrip()), _LONGEST_LINE)}"
-            for number, line in enumerate(lines[:_SHOWN_LINES], 1)
-        ]
+        body = numbered(lines[:_SHOWN_LINES], 1, _LONGEST_LINE)
         if len(lines) > _SHOWN_LINES:
             body.append(f"({_SHOWN_LINES} of {len(lines)} lines shown)")
         return "\n".join(body)
-
-    def _missing(self, kind: str, path: str) -> str:
-        known = list(self._files())
-        if kind == "folder":
-            known = sorted({str(Path(name).parent) for name in known})
-        text = f'no {kind} "{_at_most(path, _SHOWN_COLUMNS)}" in the project.'
-        close = closest(path, known)
-        return f'{text} Did you mean "{close}"?' if close else text
 
     def _files(self) -> Iterator[str]:
         for path in files_of(self._root):
@@ -155,25 +145,22 @@ class _Reader:
     def _matching(self, finder: Callable[[str], int]) -> Iterator[str]:
         """The lines in which something is found, with the place in sight."""
         for path in self._files():
-            for number, line in enumerate(self._lines(path), 1):
+            try:
+                text = self._text(path)
+            except (OSError, ToolError):
+                continue  # gone meanwhile, or not ours to read
+            for number, line in enumerate(lines_of(text or ""), 1):
                 if (found := finder(line)) >= 0:
                     shown = line.lstrip()
                     place = max(found - (len(line) - len(shown)), 0)
                     yield f"{path}:{number}: {window(shown.rstrip(), place, _SHOWN_COLUMNS)}"
 
-    def _lines(self, path: str) -> list[str]:
-        try:
-            text = _read(self._root.open(path))
-        except (OSError, ToolError):
-            return []  # gone meanwhile, or not ours to read
-        return lines_of(text or "")
-
-
-def _looking(wanted: str, line: str) -> int:
-    """Where a line holds something that looks like a folded text."""
-    there = fold(line, Folding.BLANKS)
-    found = there.text.find(wanted)
-    return -1 if found < 0 else there.begin(found) or 0
+    def _text(self, path: str) -> str | None:
+        """The text of a file; None for one that is large or binary."""
+        content = self._root.read(path, _LARGEST + 1)
+        with suppress(NotTextError):
+            return decoded(content).text if len(content) <= _LARGEST else None
+        return None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -187,28 +174,12 @@ def _is_skipped(name: str) -> bool:
     return name.startswith(".") or name in _SKIPPED
 
 
-def _read(descriptor: int) -> str | None:
-    """The text of an open file, which is closed; None for one that is large or binary."""
-    with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(descriptor).st_size > _LARGEST:
-            return None
-        content = file.read(_LARGEST + 1)
-    try:
-        return decoded(content).text
-    except NotTextError:
-        return None
-
-
-def _at_most(line: str, columns: int) -> str:
-    return line if len(line) <= columns else f"{line[:columns]}… ({len(line)} characters)"
-
-
 def _listing(found: Iterable[str]) -> str:
     """The first matches under their number."""
     every = iter(found)
     shown = list(islice(every, _SHOWN_RESULTS))
     number = len(shown) + sum(1 for _ in every)
-    head = "1 result" if number == 1 else f"{number} results"
+    head = pluralize(number, "result")
     if number > len(shown):
         head += f", first {len(shown)} shown"
     return "\n".join([head, *shown])

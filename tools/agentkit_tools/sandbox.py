@@ -33,9 +33,8 @@ from typing import TypeAlias
 
 from agentkit import AgentKitError, ToolError
 from agentkit.mistakes import install
-from agentkit.toolset.context import note_launch
 from agentkit_tools.guarded import Guarded, folders_in, guarded
-from agentkit_tools.helpers import BUBBLEWRAP, candidates
+from agentkit_tools.helpers import BUBBLEWRAP, candidates, found
 from agentkit_tools.paths import Root
 from agentkit_tools.seccomp import MACHINES, filter_program
 
@@ -215,13 +214,10 @@ def check_machine() -> None:
 @cache
 def _bwrap(project: Path, environments: bool) -> str:
     """Looked for once for each project; a failure is not remembered."""
-    refused: list[str] = []
-    for path, problem in candidates(BUBBLEWRAP, project, environments=environments):
-        if problem is None:
-            note_launch([path], "/")
-            return path
-        refused.append(problem)
-    if refused:
+    if (path := found(BUBBLEWRAP, project, environments=environments)) is not None:
+        return path
+    every = candidates(BUBBLEWRAP, project, environments=environments)
+    if refused := [problem for _, problem in every if problem]:
         raise SandboxError(
             f"no command is run: no bwrap here is to be trusted ({'; '.join(refused)}). "
             "Install it outside the project: `apt install bubblewrap`"

@@ -16,6 +16,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from heapq import merge
 from itertools import groupby, islice
 from pathlib import Path
@@ -23,8 +24,9 @@ from typing import NamedTuple, TypeAlias
 
 from agentkit import ToolError, Toolset, tool
 from agentkit.toolset import Label
+from agentkit.wording import pluralize
 from agentkit_tools.differences import window
-from agentkit_tools.folding import Folding, fold, folded
+from agentkit_tools.folding import Folding, find, folded
 from agentkit_tools.helpers import RIPGREP, found
 from agentkit_tools.paths import Root
 from agentkit_tools.texts import NotTextError, decoded, lines_of, visible
@@ -96,11 +98,11 @@ class _Search:
         text = text.strip("\n")
         start = self._start(folder)
         places = list(islice(self._exact(text, start, regex), _MOST_FOUND + 1))
+        rest = ""
         if not places and not regex:
             places = list(islice(self._alike(text, start), _MOST_FOUND + 1))
-            what = "result spelled otherwise" if places else "result"
-            return _listing(self._lines(places[:_SHOWN_RESULTS]), len(places), what)
-        return _listing(self._lines(places[:_SHOWN_RESULTS]), len(places), "result")
+            rest = " spelled otherwise" if places else ""
+        return _listing(self._lines(places[:_SHOWN_RESULTS]), len(places), "result", rest)
 
     def find_files(self, name: str) -> str:
         """Find files by name.
@@ -145,8 +147,7 @@ class _Search:
     def _text(self, path: str) -> str | None:
         """The text of a file; None for one that is large, binary, or not ours to read."""
         try:
-            with os.fdopen(self._root.open(path), "rb") as file:
-                content = file.read(_LARGEST + 1)
+            content = self._root.read(path, _LARGEST + 1)
             return decoded(content).text if len(content) <= _LARGEST else None
         except (OSError, ToolError, NotTextError):
             return None
@@ -165,12 +166,7 @@ class _Search:
         wanted = folded(text, Folding.BLANKS).strip()
         if not wanted:
             return iter(())
-
-        def finder(line: str) -> int:
-            there = fold(line, Folding.BLANKS)
-            found = there.text.find(wanted)
-            return -1 if found < 0 else there.begin(found) or 0
-
+        finder = partial(find, wanted)
         if self._ripgrep is None:
             return self._by_hand(finder, self._files(start))
         odd = self._listed(_ODD, start) | self._listed(_BEYOND_ASCII, start)
@@ -192,8 +188,9 @@ class _Search:
 
     def _listed(self, how: Sequence[str], start: str) -> set[str]:
         """The files that ripgrep lists."""
-        output = self._ran([*_EVERY, *how, f"./{start}"])
-        return {posixpath.normpath(path.decode(errors="replace")) for path in _records(output)}
+        output = b"".join(self._ran([*_EVERY, *how, f"./{start}"]))
+        paths = filter(None, output.split(b"\0"))  # a zero byte ends each
+        return {posixpath.normpath(path.decode(errors="replace")) for path in paths}
 
     def _by_ripgrep(self, text: str, start: str, regex: bool) -> Iterator[_Place]:
         fixed = [] if regex else ["--fixed-strings"]
@@ -274,11 +271,6 @@ def _order(place: _Place) -> list[str]:
     return place.path.split("/")
 
 
-def _records(output: Iterable[bytes]) -> Iterator[bytes]:
-    """The paths of a list in which a zero byte ends each."""
-    yield from filter(None, b"".join(output).split(b"\0"))
-
-
 def _places(output: Iterable[bytes]) -> Iterator[_Place]:
     last: tuple[str, int] | None = None
     for line in output:
@@ -295,12 +287,11 @@ def _places(output: Iterable[bytes]) -> Iterator[_Place]:
         last = place[:2]
 
 
-def _listing(shown: Iterable[str], count: int, what: str) -> str:
+def _listing(shown: Iterable[str], count: int, noun: str, rest: str = "") -> str:
     """The first under their number."""
     lines = list(shown)
-    many = f"more than {_MOST_FOUND}" if count > _MOST_FOUND else str(count)
-    noun, _, rest = what.partition(" ")
-    head = f"1 {what}" if count == 1 else f"{many} {f'{noun}s {rest}'.rstrip()}"
+    head = f"more than {_MOST_FOUND} {noun}s" if count > _MOST_FOUND else pluralize(count, noun)
+    head += rest
     if count > len(lines):
         head += f", first {len(lines)} shown"
     return "\n".join([head, *lines])

@@ -14,6 +14,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -236,19 +237,8 @@ what it knows nothing."""
 _CONSIDERED: Final = (
     *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258"),
     *("iso8859-1", "iso8859-2", "iso8859-5", "iso8859-7", "iso8859-9", "iso8859-15", "tis-620"),
-    *(
-        "koi8-r",
-        "koi8-u",
-        "cp866",
-        "gb18030",
-        "big5",
-        "big5hkscs",
-        "euc-jp",
-        "shift_jis",
-        "cp932",
-        "euc-kr",
-    ),
-    "cp949",
+    *("koi8-r", "koi8-u", "cp866", "gb18030", "big5", "big5hkscs", "euc-jp", "shift_jis", "cp932"),
+    *("euc-kr", "cp949"),
 )
 """The encodings that files of today are found in."""
 
@@ -261,10 +251,8 @@ _WESTERN: Final = frozenset(
 
 def _holds_utf8(content: bytes) -> bool:
     """Whether a character of UTF-8 is in it, which in a Western text means two odd ones."""
-    return (
-        re.search(r"[^\x00-\x7f\udc80-\udcff]", content.decode("utf-8", "surrogateescape"))
-        is not None
-    )
+    text = content.decode("utf-8", "surrogateescape")
+    return re.search(r"[^\x00-\x7f\udc80-\udcff]", text) is not None
 
 
 def _reads_western(text: str) -> bool:
@@ -306,7 +294,7 @@ def lines_of(text: str) -> list[str]:
 
 def line_end_at(text: str, position: int) -> str:
     r"""What ends the line of a position; of the last line what ends the one before; else `\n`."""
-    found = _LINE_END.search(text, position)
+    found = LINE_END.search(text, position)
     if found is None:
         before = max(text.rfind("\n", 0, position), text.rfind("\r", 0, position))
         if before < 0:
@@ -317,7 +305,8 @@ def line_end_at(text: str, position: int) -> str:
     return found[0]
 
 
-_LINE_END = re.compile(r"\r\n|\r|\n")
+LINE_END: Final = re.compile(r"\r\n|\r|\n")
+"""What ends a line, as an editor shows it."""
 
 
 def visible(text: str) -> str:
@@ -331,6 +320,19 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 def _escape(found: re.Match[str]) -> str:
     code = ord(found[0])
     return f"\\x{code - 0xDC00:02X}" if _ESCAPED.match(found[0]) else f"\\u{code:04X}"
+
+
+def at_most(text: str, length: int) -> str:
+    """The beginning of a text, with how long all of it is where that is longer."""
+    return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
+
+
+def numbered(lines: Iterable[str], first: int, columns: int) -> list[str]:
+    """Lines as a model reads them: each with its number, and so many characters of it at most."""
+    return [
+        f"{number:4}| {at_most(visible(line.rstrip()), columns)}"
+        for number, line in enumerate(lines, first)
+    ]
 
 
 def named(character: str) -> str:

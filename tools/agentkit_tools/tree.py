@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from agentkit import ToolError
-from agentkit_tools.paths import Root
+from agentkit_tools.paths import Entry, Root
+from agentkit_tools.texts import at_most, visible
 
 SKIPPED = frozenset(
     {
@@ -83,49 +84,33 @@ def files_of(root: Root, folder: str = ".") -> Iterator[str]:
 
 def _walk(root: Root, folder: _Folder, level: int) -> Iterator[str]:
     here = _Folder(folder.path, _with_spec(root, folder.path, folder.specs))
-    for name, mode in _entries(root, folder.path):
+    for name, kind, _ in _entries(root, folder.path):
         path = posixpath.join(folder.path, name)
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(kind):
             if name not in SKIPPED and level < _MOST_LEVELS and not here.ignores(path, folder=True):
                 yield from _walk(root, _Folder(path, here.specs), level + 1)
         elif (
-            stat.S_ISREG(mode)
+            stat.S_ISREG(kind)
             and not name.endswith(LEFT_OVER)
             and not here.ignores(path, folder=False)
         ):
             yield path
 
 
-def _entries(root: Root, path: str) -> Sequence[tuple[str, int]]:
+def _entries(root: Root, path: str) -> Sequence[Entry]:
+    """What stands in a folder, in order; a name that is no UTF-8 cannot be shown and come back."""
     try:
-        descriptor = root.open_directory(path or ".")
+        found = root.entries(path or ".")
     except (OSError, ToolError):
         return ()  # gone meanwhile, or not ours to read
-    try:
-        with os.scandir(descriptor) as found:
-            entries = [(e.name, e.stat(follow_symlinks=False).st_mode) for e in found]
-    except OSError:
-        return ()
-    finally:
-        os.close(descriptor)
-    return sorted((name, mode) for name, mode in entries if _is_text(name))
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be shown to a model and come back; one that is no UTF-8 cannot."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return sorted(entry for entry in found if visible(entry.name) == entry.name)
 
 
 def _with_spec(
     root: Root, folder: str, specs: tuple[tuple[str, _Spec], ...]
 ) -> tuple[tuple[str, _Spec], ...]:
     try:
-        with os.fdopen(root.open(posixpath.join(folder, ".gitignore")), "rb") as file:
-            read = file.read(_LARGEST_IGNORE)
+        read = root.read(posixpath.join(folder, ".gitignore"), _LARGEST_IGNORE)
     except (OSError, ToolError):
         return specs
     if len(read) == _LARGEST_IGNORE:
@@ -156,8 +141,6 @@ class _GitIgnore:
 
 _LONGEST_PATTERN = 4_096  # characters: a path of Linux is no longer (PATH_MAX)
 _PATTERNS = 100  # that RE2 is given as one set: it refuses sets whose programs are too large
-
-
 _MEMORY = 2 << 20  # bytes for the program of a set and what it learns
 
 
@@ -218,11 +201,19 @@ def _compiled(rules: Sequence[tuple[str, bool]]) -> list[_Set]:
     return [_Set(made, [leaves_out for _, leaves_out in rules])]
 
 
-def closest(path: str, known: Iterable[str]) -> str | None:
-    """The path that was probably meant; looked for among a few, since comparing is slow."""
-    names = list(islice(known, _COMPARED))
-    close = difflib.get_close_matches(path[:_LONGEST_NAME], names, n=1)
-    return close[0] if close else None
+def missing(kind: Literal["file", "folder"], path: str, files: Iterable[str]) -> ToolError:
+    """The error for a path that is not there, with the one that was probably meant.
+
+    Args:
+        kind: What was looked for.
+        path: As the model named it.
+        files: The paths it is looked for among; a few, since comparing is slow.
+    """
+    if kind == "folder":
+        files = dict.fromkeys(posixpath.dirname(name) or "." for name in files)
+    close = difflib.get_close_matches(path[:_LONGEST_NAME], list(islice(files, _COMPARED)), n=1)
+    hint = f' Did you mean "{close[0]}"?' if close else ""
+    return ToolError(f'no {kind} "{at_most(path, _LONGEST_NAME)}" in the project.{hint}')
 
 
 _COMPARED = 2_000

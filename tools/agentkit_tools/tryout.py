@@ -25,7 +25,7 @@ class Promise:
     """One thing that a sandbox keeps a command from, or leaves it.
 
     Attributes:
-        name: In a word or two.
+        name: What it is about, in a word or two.
         says: What holds.
         script: Shell; succeeds if it holds. `$outside` is a folder outside with a file in it,
             `$net` and the like are the names of the namespaces outside.
@@ -78,6 +78,11 @@ PROMISES: Final = (
     ),
     Promise("system calls", "they are filtered", "grep -Eq 'Seccomp:\\s2$' /proc/self/status"),
 )
+NEEDS: Final = (
+    "needs user namespaces: see kernel.unprivileged_userns_clone, "
+    "kernel.apparmor_restrict_unprivileged_userns and, in a container, its seccomp profile"
+)
+"""What a machine lacks on which no sandbox can be made at all, as the end of a sentence."""
 _NAMESPACES = ("net", "pid", "ipc", "uts", "user", "mnt")
 
 
@@ -92,23 +97,17 @@ def check_sandbox(sandbox: Sandbox) -> str:
     """
     sandbox.check_project()
     bwrap = sandbox.bwrap()
-    if problem := _problem(bwrap):
-        raise SandboxError(problem)
-    return bwrap
-
-
-def _problem(bwrap: str) -> str | None:
     kept, said = kept_promises(bwrap)
     if not kept:
-        return (
-            f"no command is run: the sandbox does not work here ({bwrap}: {said}). It needs user "
-            "namespaces: see kernel.unprivileged_userns_clone, "
-            "kernel.apparmor_restrict_unprivileged_userns and, in a container, its seccomp profile"
+        raise SandboxError(
+            f"no command is run: the sandbox does not work here ({bwrap}: {said}). It {NEEDS}"
         )
-    broken = [promise for promise in PROMISES if not kept.get(promise.name)]
-    if broken:
-        return f"no command is run: the sandbox of {bwrap} does not hold: not that {broken[0].says}"
-    return None
+    for promise in PROMISES:
+        if not kept.get(promise.name):
+            raise SandboxError(
+                f"no command is run: the sandbox of {bwrap} does not hold: not that {promise.says}"
+            )
+    return bwrap
 
 
 _HELD: dict[str, Mapping[str, bool]] = {}

@@ -8,6 +8,7 @@ examination. Nothing on the server changes.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 import httpx2
 
@@ -39,11 +40,10 @@ from agentkit.serving.plan import TESTED_VLLM
 from agentkit.wire import names_server
 
 T = TypeVar("T")
-SubjectT = TypeVar("SubjectT")
 
 
 @dataclass(frozen=True, slots=True)
-class Probe(Generic[SubjectT]):
+class Probe:
     """One question to a server.
 
     Attributes:
@@ -54,9 +54,9 @@ class Probe(Generic[SubjectT]):
 
     name: str
     asks: str
-    ask: Callable[[SubjectT], Awaitable[Finding]]
+    ask: Callable[[Subject], Awaitable[Finding]]
 
-    async def __call__(self, subject: SubjectT) -> Finding:
+    async def __call__(self, subject: Subject) -> Finding:
         """The finding; a server that refuses to be asked is a finding too."""
         try:
             found = await self.ask(subject)
@@ -131,7 +131,7 @@ class Diagnosis:
         }
 
 
-PROBES: Final[tuple[Probe[Subject], ...]] = (
+PROBES: Final = (
     Probe("version", "Is it a vLLM that agentkit supports?", identity.version),
     Probe("model", "Does it serve the model, under a name that tells?", identity.model),
     Probe("window", "Does the window fit the model?", identity.window),
@@ -268,29 +268,20 @@ def examine_machine() -> Iterator[Finding]:
     """Each finding about this machine, as it is made. None of them fails: what is missing is
     missing for some uses only, and the finding says for which.
     """
-    yield _named("python", passed(f"Python {sys.version.split()[0]} on {sys.platform}"))
-    yield _named("extras", _extras())
-    yield _named("vllm", _vllm())
-    yield _named("gpu", _gpu())
-    yield _named("disk", _disk())
-    yield _named("port", _port())
+    for probe, look in _LOOKS.items():
+        yield replace(look(), probe=probe)
 
 
-def _named(probe: str, found: Finding) -> Finding:
-    return replace(found, probe=probe)
+def _python() -> Finding:
+    return passed(f"Python {sys.version.split()[0]} on {sys.platform}")
 
 
 def _extras() -> Finding:
     """Which of agentkit's optional parts are installed."""
     wanted: dict[str, list[str]] = {}
     for line in requires("agentkit-gemma") or ():
-        requirement, _, marker = line.partition(";")
-        if "extra ==" in marker and "vllm" not in requirement:
-            extra = marker.split("extra ==")[1].strip().strip("\"' )")
-            name = requirement.split("[")[0]
-            for sign in "<>=!~ (":
-                name = name.split(sign)[0]
-            wanted.setdefault(extra, []).append(name.strip())
+        if (found := _OF_EXTRA.match(line)) and "vllm" not in found[1]:
+            wanted.setdefault(found[2], []).append(found[1])
     missing = {extra: [n for n in names if not _installed(n)] for extra, names in wanted.items()}
     there = sorted(extra for extra, lacks in missing.items() if not lacks)
     absent = [f"{extra} ({', '.join(lacks)})" for extra, lacks in sorted(missing.items()) if lacks]
@@ -298,6 +289,10 @@ def _extras() -> Finding:
     if not absent:
         return passed(says)
     return passed(f"{says}; not installed: {'; '.join(absent)}")
+
+
+_OF_EXTRA: Final = re.compile(r"""([\w.-]+)[^;]*;.*extra == ["']([\w-]+)["']""")
+"""A requirement of an extra, as core metadata write it (PEP 508): its name, and the extra's."""
 
 
 def _installed(name: str) -> bool:
@@ -325,15 +320,8 @@ def _gpu() -> Finding:
             "no NVIDIA driver: models run on the CPU here, which is for demonstrations",
             "a GPU and its driver; see agentkit serve MODEL --dry-run for how much memory",
         )
-    query = "--query-gpu=name,memory.total,driver_version"
     try:
-        asked = subprocess.run(  # noqa: S603  found on the path, fixed arguments
-            [program, query, "--format=csv,noheader"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=_NVIDIA_SECONDS,
-        )
+        asked = _asked(program, "name,memory.total,driver_version", "csv,noheader")
     except (OSError, subprocess.TimeoutExpired) as error:
         return warned(f"the NVIDIA driver does not answer: {error}", "restart it")
     if asked.returncode or not asked.stdout.strip():
@@ -347,16 +335,21 @@ def gpu_memory() -> float | None:
     if (program := shutil.which("nvidia-smi")) is None:
         return None
     try:
-        asked = subprocess.run(  # noqa: S603  found on the path, fixed arguments
-            [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=_NVIDIA_SECONDS,
-        )
+        asked = _asked(program, "memory.total", "csv,noheader,nounits")
         return min(float(line) / 1000 for line in asked.stdout.split())
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
+
+
+def _asked(program: str, figures: str, form: str) -> subprocess.CompletedProcess[str]:
+    """What `nvidia-smi` says of each GPU."""
+    return subprocess.run(  # noqa: S603  found on the path, fixed arguments
+        [program, f"--query-gpu={figures}", f"--format={form}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=_NVIDIA_SECONDS,
+    )
 
 
 def _disk() -> Finding:
@@ -379,3 +372,14 @@ def _port() -> Finding:
                 f"agentkit doctor http://localhost:{_PORT}/v1, or agentkit serve MODEL --port N",
             )
     return passed(f"port {_PORT} is free")
+
+
+_LOOKS: Final[dict[str, Callable[[], Finding]]] = {
+    "python": _python,
+    "extras": _extras,
+    "vllm": _vllm,
+    "gpu": _gpu,
+    "disk": _disk,
+    "port": _port,
+}
+"""What is looked at of this machine, in this order."""

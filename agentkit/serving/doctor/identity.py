@@ -12,7 +12,15 @@ from agentkit.gemma4.profiles import PROBE, fingerprint
 from agentkit.gemma4.render import Generation, TemplateVariant, render
 from agentkit.gemma4.tokens import CONTROL_LITERALS
 from agentkit.messages import UserMessage
-from agentkit.serving.doctor.subject import REPORT, Finding, Subject, failed, passed, warned
+from agentkit.serving.doctor.subject import (
+    NO_GEMMA,
+    REPORT,
+    Finding,
+    Subject,
+    failed,
+    passed,
+    warned,
+)
 from agentkit.serving.plan import OLDEST_VLLM, TESTED_VLLM
 from agentkit.wire import names_server, read_special_tokens
 
@@ -120,7 +128,7 @@ _TEMPLATE = (
 async def template(subject: Subject) -> Finding:
     """The generation of the chat template, told by the prompt of a fixed conversation."""
     if subject.is_gemma is False:
-        return passed("not asked: the model is no Gemma 4")
+        return passed(NO_GEMMA)
     probe = PROBE
     told = await subject.prompt(probe.messages, probe.tools)
     if told is None:
@@ -187,14 +195,11 @@ async def control_tokens(subject: Subject) -> Finding:
     escape = Escape(literals)
     spelled = " ".join(sorted(literals))
     escaped = await subject.tokens(escape.escape(spelled))
-    bare = await subject.tokens(spelled)
-    if escaped is None or bare is None:
+    if escaped is None or not await subject.tokens(spelled):
         return warned(
             f"{_NOT_TOLD}, so nobody can see whether forged turns stay text", _SERVE_DIRECTLY
         )
     control = set()
-    if not bare:
-        return warned(f"{_NOT_TOLD}, so nobody can see whether forged turns stay text")
     for literal in sorted(literals):
         ids = await subject.tokens(literal) or []
         control |= {ids[0]} if len(ids) == 1 else set()

@@ -23,14 +23,17 @@ from agentkit.messages import (
     AssistantMessage,
     Message,
     ToolCall,
-    ToolChoice,
     ToolDefinition,
     ToolMessage,
     UserMessage,
 )
 from agentkit.serving.doctor.subject import (
     CITY,
+    FORCED,
+    LONG_TASK,
     NATIVE_BIAS,
+    NO_GEMMA,
+    PROXY,
     REPORT,
     Exchange,
     Finding,
@@ -41,7 +44,6 @@ from agentkit.serving.doctor.subject import (
     warned,
 )
 
-_PROXY = "let the proxy before the server pass requests as they are"
 _NOT_COUNTED = "replies come without usage, so nobody can tell"
 _WORDS = 150  # of a text that is put into a request to be found again
 _LEAST = _WORDS // 2  # tokens that so many words have at least
@@ -55,7 +57,7 @@ def _words(count: int = _WORDS) -> str:
 async def _tokens(
     subject: Subject, messages: Sequence[Message], tools: Sequence[ToolDefinition] = ()
 ) -> int:
-    asked = await subject.talk(messages, tools=tools, max_tokens=1)
+    asked = await subject.ask(messages, tools=tools, max_tokens=1)
     return asked.response.usage.input_tokens
 
 
@@ -82,13 +84,13 @@ async def arrival(subject: Subject) -> Finding:
     if lost:
         return failed(
             f"{', '.join(lost)} do not reach the model whole: agents forget what they have read",
-            f"{_PROXY}: no rewriting of `messages`, no `truncate_prompt_tokens`",
+            f"{PROXY}: no rewriting of `messages`, no `truncate_prompt_tokens`",
         )
     if tools and (shuffled := await _shuffled(subject)):
         return failed(
             f"tools reach the model in another order ({', '.join(shuffled)}): the prefix of each "
             "prompt is another one, and none of it comes from the cache",
-            f"{_PROXY}: `tools` in the order in which they are sent",
+            f"{PROXY}: `tools` in the order in which they are sent",
         )
     return passed("texts, thoughts, results and tools reach the model as they are sent")
 
@@ -96,7 +98,7 @@ async def arrival(subject: Subject) -> Finding:
 async def _rewritten(subject: Subject) -> bool:
     """Whether what the user says reaches the model in other words, as far as anybody can tell."""
     said = f"Keep THIS as it is: a < b, {secrets.token_hex(4)}"
-    asked = await subject.talk([UserMessage(said)], max_tokens=1)
+    asked = await subject.ask(said, max_tokens=1)
     prompt = await subject.text_of(asked.reply.prompt_token_ids)
     return prompt is not None and said not in prompt
 
@@ -106,7 +108,7 @@ async def _shuffled(subject: Subject) -> list[str]:
     names = [f"tool_{letter}" for letter in "qazwsxedc"]
     tools = [replace(REPORT, name=name) for name in names]
     for _ in range(2):
-        asked = await subject.talk([UserMessage("Hello.")], tools=tools, max_tokens=1)
+        asked = await subject.ask("Hello.", tools=tools, max_tokens=1)
         prompt = await subject.text_of(asked.reply.prompt_token_ids)
         if not prompt or any(name not in prompt for name in names):
             return []
@@ -132,7 +134,7 @@ async def thinking_switch(subject: Subject) -> Finding:
         "thinking cannot be switched: `chat_template_kwargs` is dropped on the way, or the chat "
         "template does not read `enable_thinking`. A forced call waits for a thought that no one "
         "asked for, and agents think always or never",
-        f"{_PROXY}; or --chat-template FILE with the newest of google/gemma-4-*-it",
+        f"{PROXY}; or --chat-template FILE with the newest of google/gemma-4-*-it",
     )
 
 
@@ -145,18 +147,18 @@ async def reply_length(subject: Subject) -> Finding:
     window = subject.window or 4096
     wanted = min(_LONG, window // 4)
     asked = await subject.ask(
-        "Count from one to a thousand, in words.",
+        LONG_TASK,
         max_tokens=wanted,
         stream=True,
         extra=subject.at_least(wanted),
     )
-    produced = asked.response.usage.output_tokens or len(asked.reply.token_ids)
+    produced = asked.produced
     if not produced or produced >= wanted or asked.reply.finish != "length":
         return passed("replies are as long as they may be")
     return failed(
         f"a reply that may have {wanted} tokens is cut after {produced}: long answers, thoughts "
         "and calls never come to their end",
-        f"{_PROXY}: no bound on `max_tokens`",
+        f"{PROXY}: no bound on `max_tokens`",
     )
 
 
@@ -191,7 +193,7 @@ async def several_calls(subject: Subject) -> Finding:
     said = ", ".join(f"{way} {count}" for way, count in came.items())
     return failed(
         f"of two calls in one reply not both come back ({said}): what was asked for is not done",
-        f"{_PROXY}: no `parallel_tool_calls`, no cutting of `tool_calls`",
+        f"{PROXY}: no `parallel_tool_calls`, no cutting of `tool_calls`",
     )
 
 
@@ -214,7 +216,6 @@ async def large_requests(subject: Subject) -> Finding:
 # --- the way back --------------------------------------------------------------------------------
 
 
-_FORCED = ToolChoice("required", max_calls=1)
 _LONG_REPLY = 48
 _TRIES = 8
 _BURSTS = 3
@@ -232,7 +233,7 @@ async def streaming(subject: Subject) -> Finding:
     """A streamed reply must be the whole one, and must come as it is produced."""
     if subject.grammar:
         whole, streamed = [
-            await subject.ask(tools=(REPORT,), choice=_FORCED, stream=s, extra=NATIVE_BIAS)
+            await subject.ask(tools=(REPORT,), choice=FORCED, stream=s, extra=NATIVE_BIAS)
             for s in (False, True)
         ]
         leaked = CALL_OPEN in streamed.text
@@ -284,7 +285,7 @@ async def _long_reply(subject: Subject) -> tuple[Exchange, bool]:
         try:
             made.append(
                 await subject.ask(
-                    "Count from one to a thousand, in words.",
+                    LONG_TASK,
                     stream=True,
                     max_tokens=_LONG_REPLY,
                     extra=subject.at_least(_LONG_REPLY),
@@ -335,15 +336,15 @@ async def prefix_cache(subject: Subject) -> Finding:
 async def own_ends(subject: Subject) -> Finding:
     """The server's own list of ends must be the checkpoint's: with it comes its sampling."""
     if subject.is_gemma is False:
-        return passed("not asked: the model is no Gemma 4")
-    asked = await subject.talk(
-        [UserMessage("Say hello.")],
+        return passed(NO_GEMMA)
+    asked = await subject.ask(
+        "Say hello.",
         max_tokens=4,
         extra=bias(RESPONSE_OPEN),
         without=("stop_token_ids",),
     )
     began = asked.reply.token_ids[:1] == [IDS[RESPONSE_OPEN]]
-    produced = asked.response.usage.output_tokens or len(asked.reply.token_ids)
+    produced = asked.produced
     if not began or produced == 1:
         return passed("the server has the checkpoint's own generation settings")
     return failed(
@@ -357,12 +358,12 @@ async def own_ends(subject: Subject) -> Finding:
 async def stop_tokens(subject: Subject) -> Finding:
     """Each of the three tokens that end a reply must end it."""
     if subject.is_gemma is False:
-        return passed("not asked: the model is no Gemma 4")
+        return passed(NO_GEMMA)
     runs_on: list[str] = []
     unsure: list[str] = []
     for literal in (TURN_CLOSE, RESPONSE_OPEN, EOS):
         asked = await subject.ask("Say hello.", max_tokens=4, extra=bias(literal))
-        produced = asked.response.usage.output_tokens or len(asked.reply.token_ids)
+        produced = asked.produced
         if produced == 1 and asked.response.finish_reason != "length":
             continue
         began = asked.reply.token_ids[:1]

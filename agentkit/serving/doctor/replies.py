@@ -8,7 +8,11 @@ from agentkit.messages import JsonObject, ToolChoice, ToolDefinition
 from agentkit.models.calls import LOST, is_away
 from agentkit.serving.doctor.subject import (
     CITY,
+    FORCED,
+    LONG_TASK,
     NATIVE_BIAS,
+    NO_GEMMA,
+    PROXY,
     REPORT,
     TOOL_FLAGS,
     Exchange,
@@ -21,21 +25,18 @@ from agentkit.serving.doctor.subject import (
 )
 from agentkit.wire import OPTIONAL
 
-_NO_GEMMA = "not asked: the model is no Gemma 4"
-_FORCED = ToolChoice("required", max_calls=1)
 _WANTED = [(REPORT.name, {"city": CITY})]
 _OTHER = ToolDefinition(
     "stay_idle",
     "Does nothing.",
     {"type": "object", "properties": {}, "additionalProperties": False},
 )
-_PROXY = "let the proxy before the server pass requests and replies as they are"
 
 
 async def tool_parser(subject: Subject) -> Finding:
     """A call that the model makes must come back as a call."""
     try:
-        forced = await subject.ask(tools=(REPORT,), choice=_FORCED, extra=NATIVE_BIAS)
+        forced = await subject.ask(tools=(REPORT,), choice=FORCED, extra=NATIVE_BIAS)
     except ServerNotReadyError as error:
         subject.tools = False
         return failed(str(error), TOOL_FLAGS)
@@ -77,7 +78,7 @@ async def grammar(subject: Subject) -> Finding:
     named = ToolChoice("required", name=REPORT.name, max_calls=1)
     free = ToolChoice("auto", max_calls=1)
     ignored = []
-    for kind, choice in (("required", _FORCED), ("named", named), ("strict auto", free)):
+    for kind, choice in (("required", FORCED), ("named", named), ("strict auto", free)):
         asked = await subject.ask(tools=tools, choice=choice, extra=NATIVE_BIAS)
         made = await subject.own_calls(asked, tools)
         allowed = [*_WANTED, *([(_OTHER.name, {})] if choice is not named else [])]
@@ -95,7 +96,7 @@ def _without_grammar(subject: Subject, why: str) -> Finding:
     says = f"calls are not held to their schema while they are written: {why}"
     if not subject.is_vllm:
         return warned(f"{says}; agentkit checks calls and asks again")
-    return failed(says, "--structured-outputs-config.backend xgrammar, and " + _PROXY)
+    return failed(says, "--structured-outputs-config.backend xgrammar, and " + PROXY)
 
 
 async def control(subject: Subject) -> Finding:
@@ -132,7 +133,7 @@ async def grammar_cost(subject: Subject) -> Finding:
     begins: list[float] = []
     for held in (True, False, True):  # the first pays for compiling the grammar
         asked = await subject.ask(
-            "Count from one to a thousand, in words.",
+            LONG_TASK,
             tools=(REPORT,),
             choice=free if held else None,
             stream=True,
@@ -172,7 +173,7 @@ _ANSWER = "Fine."
 async def reasoning_parser(subject: Subject) -> Finding:
     """Reasoning must come back as reasoning, not as part of the answer."""
     if subject.is_gemma is False:
-        return passed(_NO_GEMMA)
+        return passed(NO_GEMMA)
     told = f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}{_ANSWER}"
     held: JsonObject = {"structured_outputs": {"choice": [told]}}
     forced = await subject.ask(
@@ -203,9 +204,9 @@ async def own_tokens(subject: Subject) -> Finding:
         says = (
             "replies come without the model's own tokens: calls that are garbled on the way stay so"
         )
-        return failed(says, _PROXY) if subject.is_vllm else warned(says)
+        return failed(says, PROXY) if subject.is_vllm else warned(says)
     if len(ids) != produced:
-        return failed(f"{len(ids)} tokens came, {produced} are counted", _PROXY)
+        return failed(f"{len(ids)} tokens came, {produced} are counted", PROXY)
     return passed("replies come with the model's own tokens, and they are counted right")
 
 
@@ -227,7 +228,7 @@ async def cut_replies(subject: Subject) -> Finding:
     for stream in (False, True):
         way = "streamed" if stream else "whole"
         text = await subject.ask(
-            "Count from one to a thousand, in words.",
+            LONG_TASK,
             stream=stream,
             max_tokens=_CUT_AT,
             extra=subject.at_least(_CUT_AT),
@@ -237,7 +238,7 @@ async def cut_replies(subject: Subject) -> Finding:
             wrong.append(f"{way} text")  # a model that wrote less ended by itself
         if subject.grammar:
             call = await subject.ask(
-                tools=(_LONG,), choice=_FORCED, stream=stream, max_tokens=_CUT_AT, extra=NATIVE_BIAS
+                tools=(_LONG,), choice=FORCED, stream=stream, max_tokens=_CUT_AT, extra=NATIVE_BIAS
             )
             if call.response.finish_reason != "length":
                 wrong.append(f"{way} calls")
@@ -246,4 +247,4 @@ async def cut_replies(subject: Subject) -> Finding:
     says = f"{', '.join(wrong)} that ran out of room look finished"
     if not subject.is_vllm:
         return warned(f"{says}, if the model wrote that much")
-    return failed(says, f"{_PROXY}: `finish_reason`, `usage` and `token_ids` tell")
+    return failed(says, f"{PROXY}: `finish_reason`, `usage` and `token_ids` tell")

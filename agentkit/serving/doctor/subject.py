@@ -118,6 +118,15 @@ def bias(*literals: str) -> JsonObject:
 
 NATIVE_BIAS: Final = bias(CALL_OPEN, CALL_CLOSE, QUOTE)
 
+FORCED: Final = ToolChoice("required", max_calls=1)
+"""Exactly one call must come."""
+
+LONG_TASK: Final = "Count from one to a thousand, in words."
+"""What any model answers at length, so that the reply is as long as it may be."""
+
+NO_GEMMA: Final = "not asked: the model is no Gemma 4"
+PROXY: Final = "let the proxy before the server pass requests and replies as they are"
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -139,6 +148,11 @@ class Exchange:
     def calls(self) -> list[tuple[str, JsonObject]]:
         """Name and arguments of the calls that the server found."""
         return [(call.name, call.arguments) for call in self.response.message.tool_calls]
+
+    @property
+    def produced(self) -> int:
+        """Tokens of the reply, by the server's count or, where it gives none, by what came."""
+        return self.response.usage.output_tokens or len(self.reply.token_ids)
 
     @property
     def text(self) -> str:
@@ -223,39 +237,7 @@ class Subject:
 
     async def ask(
         self,
-        text: str = f"What is the weather in {CITY}? Call the tool.",
-        *,
-        tools: Sequence[ToolDefinition] = (),
-        choice: ToolChoice | None = None,
-        stream: bool = False,
-        max_tokens: int = 64,
-        thinking: bool = False,
-        extra: JsonObject | None = None,
-    ) -> Exchange:
-        """One chat request as agentkit makes it, without sampling.
-
-        Args:
-            text: What the user says.
-            tools: On offer.
-            choice: What may be called; the request then brings the grammar of the tools along.
-            stream: Whether the reply is to come in pieces.
-            max_tokens: Most tokens of the reply.
-            thinking: Whether the model is to think first.
-            extra: Further fields of the request, over its own.
-        """
-        return await self.talk(
-            (UserMessage(text),),
-            tools=tools,
-            choice=choice,
-            stream=stream,
-            max_tokens=max_tokens,
-            thinking=thinking,
-            extra=extra,
-        )
-
-    async def talk(
-        self,
-        messages: Sequence[Message],
+        said: str | Sequence[Message] = f"What is the weather in {CITY}? Call the tool.",
         *,
         tools: Sequence[ToolDefinition] = (),
         choice: ToolChoice | None = None,
@@ -265,10 +247,10 @@ class Subject:
         extra: JsonObject | None = None,
         without: Collection[str] = (),
     ) -> Exchange:
-        """One chat request over a whole conversation; see `ask`.
+        """One chat request as agentkit makes it, without sampling.
 
         Args:
-            messages: The conversation.
+            said: What the user says, or a whole conversation.
             tools: On offer.
             choice: What may be called; the request then brings the grammar of the tools along.
             stream: Whether the reply is to come in pieces.
@@ -277,6 +259,7 @@ class Subject:
             extra: Further fields of the request, over its own.
             without: Fields that are not sent.
         """
+        messages = (UserMessage(said),) if isinstance(said, str) else said
         settings = ModelSettings(
             max_tokens=max_tokens, temperature=0.0, thinking=thinking, extra_body=extra or {}
         )
@@ -326,7 +309,7 @@ class Subject:
         return None
 
     async def _exchange(self, body: bytes, most: int, *, stream: bool) -> Exchange:
-        decoder = ReplyDecoder(most)
+        decoder = ReplyDecoder(most, refusals=self.transport.refusals)
         arrivals: list[float] = []
         usage: JsonObject = {}
         started = anyio.current_time()

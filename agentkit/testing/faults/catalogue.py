@@ -21,10 +21,7 @@ from agentkit.testing.faults.fault import ChangeDelivery, ChangeReply, Damaged, 
 from agentkit.testing.faults.served import Served, ServedCall, native_call, served
 from agentkit.testing.scripted import Reply
 
-# --- of the model --------------------------------------------------------------------------------
-
-
-# --- ways to spoil a reply -----------------------------------------------------------------------
+# --- of the model: ways to spoil a reply ---------------------------------------------------------
 
 
 def _names(change: Callable[[str], str]) -> ChangeReply:

@@ -447,24 +447,18 @@ SILENCE: Final = (
 )
 
 
-def _until_warned(request: dict[str, object]) -> Reply:
+def _until_warned(request: JsonObject) -> Reply:
     """A model that repeats its call until a result looks different from the first."""
-    messages = request["messages"]
-    assert isinstance(messages, list)
-    results = [m["content"] for m in messages if m["role"] == "tool"]
+    results = [m["content"] for m in request["messages"] if m["role"] == "tool"]
     return SUM.say if "Warning" in "".join(results) else SUM.call
 
 
-def _in_turn(request: dict[str, object]) -> Reply:
-    messages = request["messages"]
-    assert isinstance(messages, list)
-    return (SUM.call, CLOCK.call)[len(messages) // 2 % 2]
+def _in_turn(request: JsonObject) -> Reply:
+    return (SUM.call, CLOCK.call)[len(request["messages"]) // 2 % 2]
 
 
-def _ever_new(request: dict[str, object]) -> Reply:
-    messages = request["messages"]
-    assert isinstance(messages, list)
-    return call("add", a=len(messages), b=1)
+def _ever_new(request: JsonObject) -> Reply:
+    return call("add", a=len(request["messages"]), b=1)
 
 
 CIRCLES: Final = (

@@ -28,7 +28,9 @@ from agentkit.messages import (
     text_of,
 )
 from agentkit.trace.page.html import Html, base_style, document, el, facts, join
+from agentkit.trace.page.window import window_section
 from agentkit.trace.recording import Asked, Part, Step, ToolRun
+from agentkit.trace.window import filled_of
 from agentkit.wording import moment, pluralize
 
 _OPEN_ALL = 12
@@ -77,6 +79,7 @@ def _body(
     yield el("h2", "Tokens", id="tokens")
     yield token_chart(placed)
     yield _key(("cached", "prompt, cached"), ("fresh", "prompt, read anew"), ("out", "reply"))
+    yield from window_section(filled_of(parts), {p.step.number: p.anchor for p in placed})
     yield el("h2", "Steps", id="steps")
     for number, each in enumerate(placed):
         if number and each.part != placed[number - 1].part:
@@ -407,6 +410,11 @@ def _inside(step: Step, *, first: bool) -> Iterator[Html]:
             left_out = f"{pluralize(dropped, 'message')} left out" if dropped else ""
             stubs = f"results sent as stubs: {cleared}" if cleared else ""
             yield el("p", "; ".join(filter(None, (stubs, left_out))), cls="soft")
+        if (summary := compacted.summary) is not None:
+            took = f"a summary of them, {_tokens(summary.cost)}"
+            yield el("p", f"{took}: {summary.problem}" if summary.problem else took, cls="soft")
+            if summary.text:
+                yield el("pre", summary.text)
     reasons = [restart.reason for restart in step.restarts]
     for number, asked in enumerate(step.asked):
         if number and number <= len(reasons):

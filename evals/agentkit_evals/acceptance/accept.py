@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -66,12 +67,12 @@ class Wanted:
     Attributes:
         url: The server's address, with or without `/v1`.
         model: The served name; default: the first that the server lists.
-        api_key: That the server is asked with.
+        api_key: The key that the server is asked with.
         parts: Which of `TITLES` to play. The examination is made in any case: it finds out what the
             others need to know of the server.
         bfcl_cases: Cases of BFCL.
         conversations: Conversations whose prompts are counted.
-        minutes: That all parts may take together; each has its share.
+        minutes: What all parts may take together; each has its share.
         runs: Where the run of BFCL is kept: it holds the address, and is not to be shown.
     """
 
@@ -119,26 +120,19 @@ async def accept(wanted: Wanted, tell: Callable[[str], object]) -> Acceptance:
         say(f"{TITLES[name]} …")
         parts.append(await _guarded(name, run(wanted, diagnosis, say)))
         say(f"{name}: {parts[-1].outcome}, {parts[-1].says}")
+    whole = {probe.name for probe in PROBES} <= {found.probe for found in diagnosis.findings}
     return Acceptance(
         model=diagnosis.model,
-        server=_program(diagnosis),
+        server=f"{diagnosis.server} {diagnosis.version}".strip() or "does not say which",
         address=address_kind(wanted.url),
         agentkit=agentkit.__version__,
         made=made,
         window=diagnosis.window,
         control=diagnosis.control,
         template=diagnosis.template,
-        fingerprint=diagnosis.fingerprint if _is_whole(diagnosis) else "",
+        fingerprint=diagnosis.fingerprint if whole else "",
         parts=tuple(map(discretion.part, parts)),
     )
-
-
-def _program(diagnosis: Diagnosis) -> str:
-    return f"{diagnosis.server} {diagnosis.version}".strip() or "does not say which"
-
-
-def _is_whole(diagnosis: Diagnosis) -> bool:
-    return {probe.name for probe in PROBES} <= {found.probe for found in diagnosis.findings}
 
 
 async def _guarded(name: str, run: Awaitable[Part]) -> Part:
@@ -147,7 +141,7 @@ async def _guarded(name: str, run: Awaitable[Part]) -> Part:
     try:
         return await run
     except Exception as error:  # noqa: BLE001 - one part must not end the report
-        first = first_error(error) if isinstance(error, ExceptionGroup) else error
+        first = first_error(error)
         return Part(
             name=name,
             title=TITLES[name],
@@ -216,13 +210,10 @@ async def _bfcl(wanted: Wanted, diagnosis: Diagnosis, say: Callable[[str], None]
         return not_run("bfcl", "bfcl-eval is not installed", "agentkit eval suites install bfcl")
     started, seconds = time.monotonic(), wanted.seconds("bfcl")
     subject = Subject(model=wanted.url, model_name=diagnosis.model, settings=_SETTINGS)
-    suite, store, limit = load_suite(_SUITE), wanted.runs, wanted.bfcl_cases
-    limits = TrialLimits(seconds=seconds)
-    try:
+    store, limit, limits = wanted.runs, wanted.bfcl_cases, TrialLimits(seconds=seconds)
+    async with aclosing(load_suite(_SUITE)) as suite:
         manifest = await planned(suite, _SUITE, subject, limit=limit, limits=limits, shuffle=_ORDER)
         floor = await planned(suite, _SUITE, Subject(model="empty"), limit=limit, shuffle=_ORDER)
-    finally:
-        await suite.aclose()
 
     def watch(progress: Progress) -> None:
         say(f"  {progress.done} of {progress.total} cases, {progress.passed} passed")

@@ -104,7 +104,7 @@ class Played:
         asks: What it looks at, in a sentence.
         verdict: What came.
         says: Why it is not right; empty if it is.
-        seconds: That it took.
+        seconds: How long it took.
     """
 
     name: str
@@ -120,7 +120,7 @@ async def play(scenario: Scenario, bench: Bench, *, seconds: float) -> Played:
     Args:
         scenario: What to play.
         bench: Where.
-        seconds: That it may take.
+        seconds: How long it may take.
     """
     started = time.monotonic()
     verdict: Verdict = "right"
@@ -133,7 +133,7 @@ async def play(scenario: Scenario, bench: Bench, *, seconds: float) -> Played:
         except WrongError as error:
             verdict, says = "wrong", str(error)
         except Exception as error:  # noqa: BLE001 - one scenario must not end the others
-            first = first_error(error) if isinstance(error, ExceptionGroup) else error
+            first = first_error(error)
             verdict, says = "wrong", f"{type(first).__name__}: {first}"
     if scope.cancelled_caught:
         verdict, says = "wrong", f"not done after {seconds:.0f} seconds"

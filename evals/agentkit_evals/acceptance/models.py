@@ -2,59 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from agentkit import Model
-from agentkit.context import Count, PromptForm
+from agentkit.context import PromptForm
 from agentkit.events import ModelEvent, ModelFinished
 from agentkit.messages import AssistantMessage, ModelRequest
-from agentkit.models import CountsPrompts
+from agentkit_evals.around import Around
 
 
-class CountedFirst:
+class CountedFirst(Around):
     """Has each prompt counted before it is sent. A model behind a server spares itself the request
     that this takes, as long as there is room in the window.
-
-    Args:
-        inner: Is asked.
     """
 
-    def __init__(self, inner: Model) -> None:
-        self.inner = inner
-
-    @property
-    def name(self) -> str:
-        """The name of the inner model."""
-        return self.inner.name
-
-    @property
-    def constrains(self) -> bool:
-        """Whether the inner model enforces a `ToolChoice`."""
-        return self.inner.constrains
-
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
-        """What the inner model makes of a request."""
-        if not isinstance(self.inner, CountsPrompts):
-            return PromptForm(declarations=[tool.declaration for tool in request.tools])
-        form = await self.inner.prompt_form(request)
+        """What the inner model makes of a request, counted whatever there is room for."""
+        form = await super().prompt_form(request)
         return form and replace(form, asks=False)
-
-    async def count(self, wanted: Count) -> Sequence[int] | None:
-        """The tokens of each text, or of the one prompt; None if nobody can tell."""
-        return await self.inner.count(wanted) if isinstance(self.inner, CountsPrompts) else None
-
-    async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Asks the inner model for one reply; see `Model.generate`."""
-        async with aclosing(self.inner.generate(request)) as events:
-            async for event in events:
-                yield event
-
-    async def aclose(self) -> None:
-        """Closes the inner model."""
-        await self.inner.aclose()
 
 
 class OneToken(CountedFirst):
@@ -71,8 +37,3 @@ class OneToken(CountedFirst):
                     answer = AssistantMessage("Go on.")
                     said = replace(event.response, message=answer, finish_reason="stop")
                     yield ModelFinished(said)
-
-
-if TYPE_CHECKING:
-    _: type[Model] = CountedFirst
-    _counts: type[CountsPrompts] = CountedFirst

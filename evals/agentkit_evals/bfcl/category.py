@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,10 +54,6 @@ class BfclCategory:
             self._scratch.cleanup()
             self._scratch = None
 
-    def _child(self) -> AbstractAsyncContextManager[Child]:
-        """One of them, for as long as the context is open."""
-        return self._pool.child()
-
     async def _list(self) -> JsonObject:
         """The answer to `cases`, asked for once.
 
@@ -66,7 +61,7 @@ class BfclCategory:
             EvalError: The package is not installed.
         """
         if self._listed is None:
-            async with self._child() as child:
+            async with self._pool.child() as child:
                 self._listed = await child.ask({"do": "cases"})
         return self._listed
 

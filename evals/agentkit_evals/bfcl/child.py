@@ -29,7 +29,7 @@ import re
 import resource
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,6 +47,14 @@ _NAME = re.compile(r"^\w+(?=\()")
 
 _Json = dict[str, Any]
 _Called = list[Any]  # a name, arguments by name, and whether it was on offer
+
+
+def files_sha256(files: Iterable[Path]) -> str:
+    """One hash of several files, in their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 class _Cases:
@@ -80,10 +88,7 @@ class _Cases:
 
     def hashes(self) -> dict[str, str]:
         documents = sorted((self.data / "multi_turn_func_doc").glob("*.json"))
-        digest = hashlib.sha256()
-        for file in [*self.files, *documents]:
-            digest.update(file.read_bytes())
-        return {"data_sha256": digest.hexdigest()}
+        return {"data_sha256": files_sha256([*self.files, *documents])}
 
 
 class _Trial:

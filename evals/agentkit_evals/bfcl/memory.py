@@ -28,6 +28,7 @@ from agentkit_evals.bfcl.category import (
 from agentkit_evals.bfcl.suite import world_tool
 from agentkit_evals.core import Case, EvalError, Grade, Session, Suite, Transcript, Trial, Turn
 from agentkit_evals.isolated import Child
+from agentkit_evals.scorers import answer_of
 
 MEMORY: Final = "memory_kv"
 """Upstream's name of the category. Its other memories need models that rank texts, or keep one
@@ -56,7 +57,7 @@ class BfclMemorySuite(BfclCategory):
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
         """An empty memory in a child process, of this trial alone."""
-        async with self._child() as child:
+        async with self._pool.child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _MemorySession(child, opened["functions"])
 
@@ -90,8 +91,7 @@ class _MemorySession:
         )
 
     async def grade(self, transcript: Transcript) -> Grade:
-        last = transcript.turns[-1] if transcript.turns else None
-        answer = last.output if last is not None and last.stop_reason == "answer" else None
+        answer = answer_of(transcript)
         verdict = await self._child.ask({"do": "grade", "answer": answer})
         return Grade(
             passed=verdict["valid"], error=verdict["error_type"], details={"answer": answer}

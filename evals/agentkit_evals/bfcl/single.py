@@ -74,7 +74,7 @@ class BfclSingleSuite(BfclCategory):
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
         """A case; a child is asked for it, and again for its grade."""
-        async with self._child() as child:
+        async with self._pool.child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _SingleSession(child, trial.case.id, self._category, opened)
 

@@ -10,10 +10,9 @@ table of all vendors' models for one flag: whether `.` in a name was written as 
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
-import importlib.util
 import json
+import runpy
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -23,6 +22,9 @@ from typing import Any
 
 _Json = dict[str, Any]
 _Call = list[Any]  # a name, and arguments by name
+
+_CHILD = runpy.run_path(str(Path(__file__).with_name("child.py")))
+"""What lies beside this file: the process has no path to import it by."""
 
 
 class _Worker:
@@ -50,10 +52,7 @@ class _Worker:
             self._truth = {answer["id"]: answer["ground_truth"] for answer in answers}
             if list(self._entries) != list(self._truth):
                 raise ValueError(f"questions and answers of {category} do not belong together")
-        digest = hashlib.sha256()
-        for file in files:
-            digest.update(file.read_bytes())
-        self._about = {"data_sha256": digest.hexdigest()}
+        self._about = {"data_sha256": _CHILD["files_sha256"](files)}
 
     def answer(self, question: _Json) -> _Json:
         """What the parent asked for."""
@@ -176,16 +175,5 @@ def _java(value: Any, kind: str) -> str:
     return json.dumps(value) + suffix
 
 
-def _child() -> Any:
-    """`child.py`, which lies beside this file: the process has no path to import it by."""
-    spec = importlib.util.spec_from_file_location("child", Path(__file__).with_name("child.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 if __name__ == "__main__":
-    _child().serve(*sys.argv[1:], _Worker)
+    _CHILD["serve"](*sys.argv[1:], _Worker)

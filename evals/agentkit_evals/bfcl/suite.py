@@ -73,7 +73,7 @@ class BfclSuite(BfclCategory):
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
         """A world in a child process, of this trial alone."""
-        async with self._child() as child:
+        async with self._pool.child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _BfclSession(child, opened["turns"])
 

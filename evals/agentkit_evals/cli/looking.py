@@ -22,6 +22,7 @@ from agentkit_evals.cli.shared import (
     prices_of,
     say,
     show,
+    show_report,
     store_of,
 )
 from agentkit_evals.compare import compare, comparison_json, comparison_table
@@ -29,7 +30,7 @@ from agentkit_evals.core import EvalError
 from agentkit_evals.export import csv_of, inspect_log
 from agentkit_evals.gate import CODES, gate_json, gate_words, judged
 from agentkit_evals.page import MOST_PAGES, view_of
-from agentkit_evals.report import as_json, as_table, report
+from agentkit_evals.report import report
 from agentkit_evals.store import Store
 
 
@@ -47,8 +48,8 @@ def report_run(
     """
 
     async def main() -> int:
-        found = report(store_of(folder, run), prices_of(price_in, price_out, price_cached))
-        show(as_json(found) if as_json_ else as_table(found))
+        prices = prices_of(price_in, price_out, price_cached)
+        show_report(report(store_of(folder, run), prices), as_json_)
         return 0
 
     end(main)
@@ -207,7 +208,7 @@ def list_runs(folder: Folder = None) -> None:
         table.add_row(
             path.parent.name,
             manifest.suite,
-            manifest.subject.model_name or manifest.subject.model,
+            manifest.subject.label,
             f"{len(results)} of {planned_trials}",
             str(sum(result.passed for result in results)),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -27,14 +28,15 @@ from agentkit_evals.cli.shared import (
     prices_of,
     say,
     show,
+    show_report,
     spread,
     store_of,
 )
-from agentkit_evals.core import Suite, TrialLimits
+from agentkit_evals.core import TrialLimits
 from agentkit_evals.manifest import RunManifest, planned
 from agentkit_evals.parts import ABLATIONS, Ablation
 from agentkit_evals.ray_runner import run_on_ray
-from agentkit_evals.report import as_json, as_table, report
+from agentkit_evals.report import report
 from agentkit_evals.rescore import rescore
 from agentkit_evals.runner import Progress, Which, run_local
 from agentkit_evals.stats import detectable
@@ -162,11 +164,11 @@ class _Asked:
             ),
             agent=self.agent,
         )
-        loaded, target = _loaded(self.suite)
-        try:
+        async with aclosing(load_suite(self.suite)) as suite:
+            comes_along = self.suite.partition(":")[0] in SUITES  # `bfcl` is its first category
             return await planned(
-                loaded,
-                target,
+                suite,
+                suite.name if comes_along else self.suite,
                 await subject.pinned(),
                 limit=self.limit,
                 only=self.case or (),
@@ -180,8 +182,6 @@ class _Asked:
                     memory=None if megabytes is None else megabytes * 1_000_000,
                 ),
             )
-        finally:
-            await loaded.aclose()
 
 
 # --- commands ----------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def run_suite(
     async def main() -> int:
         await asked.hands.run(await asked.planned(thinking), store)
         found = report(store, prices_of(price_in, price_out, price_cached))
-        show(as_json(found) if asked.as_json else as_table(found))
+        show_report(found, asked.as_json)
         say(f"kept in {store.folder}")
         return 1 if found.infrastructure_share > most_lost else 0
 
@@ -241,7 +241,7 @@ def retry_run(
         store.begin(manifest)
         await hands.play(manifest, store, run, "lost")
         found = report(store)
-        show(as_json(found) if as_json_ else as_table(found))
+        show_report(found, as_json_)
         return 1 if found.infrastructure_share > most_lost else 0
 
     end(main)
@@ -307,8 +307,7 @@ def rescore_run(
             await rescore(old.floor(), new.floor())
         if left_out:
             say(f"{pluralize(left_out, 'trial')} had no end to be graded, and are left out")
-        found = report(new)
-        show(as_json(found) if as_json_ else as_table(found))
+        show_report(report(new), as_json_)
         say(f"kept in {new.folder}")
         return 0
 
@@ -330,16 +329,9 @@ def _named(suite: str) -> str:
     return f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _loaded(target: str) -> tuple[Suite, str]:
-    """The suite, and what it is to be found by: `bfcl` is its first category."""
-    suite = load_suite(target)
-    return suite, suite.name if target.partition(":")[0] in SUITES else target
-
-
 async def _as_now(kept: RunManifest) -> RunManifest:
     """The same run as it would be begun today, with what its suite and subject are made of now."""
-    suite = load_suite(kept.suite)
-    try:
+    async with aclosing(load_suite(kept.suite)) as suite:
         now = await planned(
             suite,
             kept.suite,
@@ -349,8 +341,6 @@ async def _as_now(kept: RunManifest) -> RunManifest:
             seed=kept.seed,
             limits=kept.limits,
         )
-    finally:
-        await suite.aclose()
     return replace(now, cases=kept.cases)
 
 

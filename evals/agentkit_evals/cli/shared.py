@@ -17,6 +17,7 @@ from rich.table import Table
 from agentkit import AgentKitError
 from agentkit.policy import Prices
 from agentkit_evals.core import EvalError
+from agentkit_evals.report import Report, as_json, as_table
 from agentkit_evals.store import Store
 
 Folder: TypeAlias = Annotated[
@@ -108,6 +109,11 @@ def show(what: str | Table) -> None:
         typer.echo(what)
     else:
         Console().print(what)
+
+
+def show_report(found: Report, as_json_: bool) -> None:
+    """What a run came to, as it was asked for."""
+    show(as_json(found) if as_json_ else as_table(found))
 
 
 def end(command: Callable[[], Coroutine[Any, Any, int]]) -> None:

@@ -21,7 +21,7 @@ def score_chart(runs: Sequence[Seen]) -> Html:
     for tag in sorted({tag for found in tags.values() for tag in found}):
         rows.append(el("p", tag, cls="group"))
         rows += [
-            _row(run.name, tags[run.name][tag], _percent(tags[run.name][tag]))
+            _row(run.name, tags[run.name][tag], tags[run.name][tag].percent())
             for run in runs
             if tag in tags[run.name]
         ]
@@ -39,7 +39,7 @@ def _scores(runs: Sequence[Seen]) -> Iterator[Html]:
             yield el("div", el("b", run.name), el("span", "no verdict yet"), cls="bar")
         else:
             share = None if floor is None else floor.share
-            yield _row(run.name, found, _percent(found), floor=share)
+            yield _row(run.name, found, found.percent(), floor=share)
 
 
 def change_chart(compared: Sequence[Comparison]) -> Html:
@@ -49,10 +49,7 @@ def change_chart(compared: Sequence[Comparison]) -> Html:
     rows = []
     for one in compared:
         gap = one.difference
-        words = (
-            f"{100 * gap.value:+.1f} points [{100 * gap.low:+.1f} to {100 * gap.high:+.1f}], "
-            f"p = {one.adjusted:.2g}: {_VERDICTS[one.winner]}"
-        )
+        words = f"{gap.points()}, p = {one.adjusted:.2g}: {_VERDICTS[one.winner]}"
         cls = {"first": "worse", "second": "better"}.get(one.winner or "", "")
         scaled = Interval(*((each / span + 1) / 2 for each in (gap.value, gap.low, gap.high)))
         rows.append(_row(one.runs[1], scaled, words, cls=cls))
@@ -90,7 +87,3 @@ def _row(
         aria_label=f"{name}: {words}",
     )
     return el("div", el("b", name), picture, el("span", words, cls="number"), cls="bar")
-
-
-def _percent(found: Interval) -> str:
-    return f"{100 * found.value:.1f} % [{100 * found.low:.1f} to {100 * found.high:.1f}]"

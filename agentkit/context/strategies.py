@@ -1,0 +1,193 @@
+"""How a conversation makes room: values that each say what may go, and in which order.
+
+```
+Context(compaction=[DropDuplicateReads(), ClearOldResults(keep=3), Summarize(), DropOldExchanges()])
+```
+They are asked in that order, and what they name goes one by one until the prompt is as short as it
+should be. Each is a pure function of a `Past`, which holds only what may go: the task, what the
+user said last, the newest exchange and what is pinned are not in it. So no strategy can part a call
+from its result, nor take away what must stay. A strategy of your own is any object with `moves`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, text_of
+
+Exchange: TypeAlias = tuple[int, ...]
+"""The places of messages that go together: a call with its results, a question with its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What of a conversation may go. Places count from 0, the instructions left out.
+
+    Attributes:
+        messages: All of it, as it stands in the history.
+        results: Places of the tool results that may become stubs, oldest first.
+        exchanges: What may be left out, oldest first.
+        after: Those of them that go only once these others are gone: an answer, with its question,
+            after the work that led to it. A conversation in which the user speaks right after
+            results is none that a chat template takes.
+        repeats: Results whose call was made again later, and the place of the newest such result.
+    """
+
+    messages: Sequence[Message]
+    results: Sequence[int]
+    exchanges: Sequence[Exchange]
+    after: Mapping[Exchange, Collection[Exchange]]
+    repeats: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """The result at this place may become a stub: one line that says how it is read again."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """An exchange may be left out.
+
+    Attributes:
+        exchange: One of `Past.exchanges`.
+        summary: How a summary of it is written; None where none is.
+    """
+
+    exchange: Exchange
+    summary: Summarize | None = None
+
+
+Move: TypeAlias = Clear | Drop
+
+
+class Strategy(Protocol):
+    """Says what may go."""
+
+    def moves(self, past: Past) -> Iterable[Move]:
+        """What may go, in the order in which it goes; the same for the same past."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DropDuplicateReads:
+    """Clears results whose call was made again later with the same arguments, such as earlier reads
+    of one file: of a tool that only reads, the newest result is the one that counts. Of any other
+    tool only results with the same text are duplicates.
+    """
+
+    def moves(self, past: Past) -> Iterator[Move]:
+        """The older ones of each call, oldest first."""
+        return (Clear(at) for at in past.results if at in past.repeats)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearOldResults:
+    """Sends old results as stubs.
+
+    Attributes:
+        keep: So many of the newest stay, beside those of the newest exchange.
+    """
+
+    keep: int = 0
+
+    def __post_init__(self) -> None:
+        if self.keep < 0:
+            raise ValueError(f"keep is {self.keep}; give 0 or more results")
+
+    def moves(self, past: Past) -> Iterator[Move]:
+        """All but the newest ones, oldest first."""
+        return map(Clear, past.results[: max(len(past.results) - self.keep, 0)])
+
+
+@dataclass(frozen=True, slots=True)
+class DropOldExchanges:
+    """Leaves old exchanges out; a remark at the task says how many, and how to find them."""
+
+    def moves(self, past: Past) -> Iterator[Move]:
+        """All that may go, oldest first."""
+        return map(Drop, past.exchanges)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summarize:
+    """Leaves old exchanges out, and lets the model write down before what it will still need.
+
+    The model is asked in a continuation of the prompt that it had, so that all of that is still in
+    the server's cache. What it writes stands in place of what is left out, together with a list of
+    the names, paths, numbers and open tasks that it left unsaid. A summary that fails, is empty or
+    comes to no end is done without: the exchanges are left out all the same, and
+    `ContextCompacted.summary` says why there is none.
+
+    Attributes:
+        tokens: Most tokens of both together; never more than an eighth of the limit.
+        ask: What the model is told; `{words}` stands for how many it may write.
+    """
+
+    tokens: int = 1_200
+    ask: str = (
+        "[The older part of this conversation is about to be left out, because there is no more "
+        "room for it. Write down what will still be needed of it, in at most {words} words: what "
+        "was asked, what was done and found out, what was decided and why, the exact names, paths "
+        "and numbers, and what is still to do. Write that text alone, and call no tool.]"
+    )
+
+    def __post_init__(self) -> None:
+        if self.tokens < _LEAST_SUMMARY:
+            raise ValueError(f"tokens is {self.tokens}; give at least {_LEAST_SUMMARY}")
+
+    def moves(self, past: Past) -> Iterator[Move]:
+        """All that may go, oldest first."""
+        return (Drop(exchange, self) for exchange in past.exchanges)
+
+
+_LEAST_SUMMARY: Final = 100
+
+DEFAULT: Final[tuple[Strategy, ...]] = (
+    DropDuplicateReads(),
+    ClearOldResults(),
+    DropOldExchanges(),
+)
+"""It asks no model: a summary costs a reply, and is as good as the model that writes it, while all
+that is left out here can be read again, exact to the character."""
+
+
+def repeats(messages: Sequence[Message], repeatable: Container[str]) -> dict[int, int]:
+    """Results whose call was made again later: their places, and that of the newest such result.
+
+    An error does not count as a newer result: what was read before it is the newest that is known.
+
+    Args:
+        messages: The conversation without its instructions.
+        repeatable: Tools whose calls may simply be made again.
+    """
+    calls: dict[str, ToolCall] = {}
+    places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for at, message in enumerate(messages):
+        if isinstance(message, AssistantMessage):
+            calls |= {call.id: call for call in message.tool_calls}
+        elif isinstance(message, ToolMessage) and (call := calls.get(message.call_id)) is not None:
+            arguments = json.dumps(call.arguments, sort_keys=True, default=str)
+            places[message.name, arguments].append(at)
+    found: dict[int, int] = {}
+    for (name, _), same in places.items():
+        good = [at for at in same if not _is_error(messages[at])]
+        for at in same:
+            newer = good[-1] if good else at
+            if at < newer and (name in repeatable or _text(messages, at) == _text(messages, newer)):
+                found[at] = newer
+    return found
+
+
+def _is_error(message: Message) -> bool:
+    return isinstance(message, ToolMessage) and message.is_error
+
+
+def _text(messages: Sequence[Message], at: int) -> str:
+    return text_of(messages[at].content)

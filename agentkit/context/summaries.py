@@ -1,0 +1,139 @@
+"""How a summary of what is left out is asked for, checked, and worded.
+
+In: the messages as they are sent, and those that are to go. Out: a `Summary`, with a text or with
+why there is none. The model is asked behind the prompt that it had last, which is all but the
+newest exchange: so a server has computed nearly all of what it must read for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from agentkit.context.facts import missing
+from agentkit.context.limits import UNKNOWN_WINDOW, PromptLimits
+from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_tokens, tokens_of
+from agentkit.context.strategies import Summarize
+from agentkit.events import Summary
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ModelRequest,
+    ModelResponse,
+    SystemMessage,
+    TextPart,
+    ToolChoice,
+    UserMessage,
+)
+
+_SHARE: Final = 8
+"""A summary with its list takes an eighth of the limit at most."""
+
+_LEAST: Final = 64
+"""Tokens: a summary for which there is less room is not asked for."""
+
+_FRAME: Final = 60
+"""Tokens of the lines around a summary and its list, at most."""
+
+_CLOSE: Final = 16
+"""Tokens that close a turn and open the next one, at most."""
+
+_TOKENS_A_WORD: Final = 2
+"""Tokens of a word of a summary, about: it is full of names, paths and numbers."""
+
+
+def summary_tokens(limits: PromptLimits) -> int:
+    """The most tokens of a summary with its list, by the limit alone."""
+    return (limits.compact_at or UNKNOWN_WINDOW) // _SHARE
+
+
+def summarize(
+    strategy: Summarize,
+    sent: Sequence[Message],
+    gone: Sequence[str],
+    request: ModelRequest,
+    *,
+    needed: int,
+    limits: PromptLimits,
+    form: PromptForm,
+) -> Steps[Summary]:
+    """Lets the model write down what it will need of the messages that are left out.
+
+    Args:
+        strategy: How it is asked.
+        sent: The prompt that it had, the instructions included.
+        gone: The texts of what is left out, oldest first.
+        request: The one that has to be made shorter.
+        needed: Tokens of the prompt that it had, about.
+        limits: The limits of the request.
+        form: What the model makes of it.
+    """
+    room = min(strategy.tokens, summary_tokens(limits))
+    most = room * 2 // 3 - _FRAME  # the rest is for the list
+    if most < _LEAST:
+        return Summary(problem=f"a prompt of {limits.compact_at} tokens has no room for one")
+    ask = strategy.ask.replace("{words}", str(most // _TOKENS_A_WORD))
+    reply, settings = most, request.settings
+    if settings.thinking:  # switched off, the prompt would be another from its first turn on
+        reply += settings.thinking_tokens or 2 * most
+    if limits.window is not None:
+        reply = min(reply, limits.window - needed - estimated_tokens(ask) - _CLOSE)
+    if reply < _LEAST:
+        return Summary(problem="the window has no room to write one")
+    answer = yield AskModel(
+        replace(
+            request,
+            messages=tuple(_with_ask(sent, ask)),
+            settings=replace(settings, max_tokens=reply),
+            tool_choice=ToolChoice("none"),
+        )
+    )
+    if not isinstance(answer, ModelResponse):
+        return Summary(problem=f"the model could not be asked: {answer}")
+    text = (answer.message.content or "").strip()
+    (taken,), counted = yield from tokens_of([text], form)
+    problem = ""
+    if not text or answer.message.tool_calls:
+        problem = "the model wrote nothing"
+    elif answer.finish_reason != "stop":
+        problem = f"what the model wrote came to no end ({answer.finish_reason})"
+    elif taken > (room if counted else 2 * room):
+        problem = f"what the model wrote is longer than {room} tokens"
+    if problem:
+        return Summary(cost=answer.usage, problem=problem)
+    left = max(room - _FRAME - taken, room // 4)
+    return Summary(_worded(text, missing(text, gone), left), answer.usage)
+
+
+def _with_ask(messages: Sequence[Message], ask: str) -> list[Message]:
+    """The messages with this request behind them, so that their prompt goes on as far as can be.
+
+    A user message behind results would take the reasoning out of the turn, and with it the server's
+    cache of all that follows the first thought; so the request stands in the last result itself.
+    """
+    last = messages[-1]
+    if isinstance(last, AssistantMessage):
+        return [*messages, UserMessage(ask)]
+    assert not isinstance(last, SystemMessage), "a conversation goes on behind its instructions"
+    if isinstance(last.content, str):
+        return [*messages[:-1], replace(last, content=f"{last.content}\n\n{ask}")]
+    return [*messages[:-1], replace(last, content=(*last.content, TextPart(f"\n\n{ask}")))]
+
+
+def _worded(summary: str, lost: Iterable[str], room: int) -> str:
+    """What stands in place of the messages.
+
+    Args:
+        summary: As the model wrote it.
+        lost: What it does not name, the most important first.
+        room: Tokens for that, by an estimate on the safe side.
+    """
+    listed: list[str] = []
+    for fact in lost:
+        room -= estimated_tokens(fact) + 2
+        if room < 0:
+            break
+        listed.append(fact)
+    text = f"[What I wrote down of the messages that are left out:]\n{summary}"
+    return f"{text}\n[Named there as well: {'; '.join(listed)}]" if listed else text

@@ -1,0 +1,537 @@
+"""`PostgresStore`: entries and leases in tables, changed by statements that may be sent twice."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import psycopg
+from psycopg_pool import PoolTimeout
+from pydantic import JsonValue
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from agentkit.errors import JournalError
+from agentkit.events.lines import Values
+from agentkit.journal.entries import (
+    FORCED,
+    Entry,
+    Lease,
+    Raw,
+    Record,
+    RunOpened,
+    RunSummary,
+    kind_of,
+    summary_of,
+)
+from agentkit.journal.integrity import Chain, Testimony, first, missing_at_the_end, secrets_in
+from agentkit.journal.leases import Owner
+from agentkit.journal.postgres.connecting import Address, Connection, may_pass
+from agentkit.journal.postgres.tables import check_tables
+from agentkit.journal.store import (
+    LEASE,
+    Examined,
+    Head,
+    Row,
+    Store,
+    StoredJournal,
+    check_lease,
+    refuse_lost,
+)
+from agentkit.redaction import hiding
+
+T = TypeVar("T")
+
+PATIENCE: Final = 60.0
+"""Seconds in which a server that was restarted, or took over from another, is waited for."""
+
+_CONNECTIONS: Final = 8
+
+_INSERT: Final = """
+    INSERT INTO agentkit.events (run_id, seq, epoch, at, kind, body, digest, hidden)
+    SELECT one.run_id, entry.* FROM one, unnest(%(seqs)s::bigint[], %(epochs)s::bigint[],
+        %(ats)s::double precision[], %(kinds)s::text[], %(bodies)s::text[], %(digests)s::bytea[],
+        %(hiddens)s::text[]) AS entry
+"""
+
+_OPEN: Final = f"""
+    WITH one AS (
+        INSERT INTO agentkit.runs
+            (run_id, epoch, owner, taking, lease_until, created, seq, digest, kind, calls)
+        VALUES (%(run_id)s, 1, %(owner)s, %(taking)s,
+            clock_timestamp() + make_interval(secs => %(lease)s),
+            %(created)s, %(seq)s, %(digest)s, %(kind)s, %(calls)s)
+        ON CONFLICT (run_id) DO NOTHING RETURNING run_id)
+    {_INSERT}
+"""  # noqa: S608 - of a constant
+
+_APPEND: Final = f"""
+    WITH one AS (
+        UPDATE agentkit.runs SET seq = %(seq)s, digest = %(digest)s, kind = %(kind)s,
+            calls = %(calls)s, lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+        WHERE run_id = %(run_id)s AND epoch = %(epoch)s
+            AND seq = %(before)s AND digest = %(sealed)s
+            AND EXISTS (SELECT FROM agentkit.events WHERE run_id = %(run_id)s AND seq = %(before)s)
+        RETURNING run_id)
+    {_INSERT}
+"""  # noqa: S608 - of a constant
+
+_CLAIM: Final = """
+    UPDATE agentkit.runs SET epoch = epoch + 1, owner = %(owner)s, taking = %(taking)s,
+        lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    WHERE run_id = %(run_id)s AND epoch = %(epoch)s AND taking = %(before)s
+        AND (%(ended)s OR lease_until <= clock_timestamp())
+"""
+
+_RENEW: Final = """
+    UPDATE agentkit.runs SET lease_until = clock_timestamp() + make_interval(secs => %s)
+    FROM unnest(%s::text[], %s::bigint[]) AS held (run_id, epoch)
+    WHERE runs.run_id = held.run_id AND runs.epoch = held.epoch AND runs.owner <> ''
+"""
+
+_RUN: Final = """
+    SELECT run_id, epoch, owner, taking,
+        greatest(extract(epoch FROM lease_until - clock_timestamp())::double precision, 0),
+        seq, digest, kind, calls FROM agentkit.runs
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _RunRow:
+    """A run's row.
+
+    Attributes:
+        run_id: Its name.
+        epoch: The number of the newest lease.
+        owner: Who holds it, as `Owner.to_json`; empty for nobody.
+        taking: Names the taking of the lease, among all there ever were.
+        left: Seconds until the lease ends.
+        seq: The number of the last entry.
+        digest: The seal of the last entry.
+        kind: The kind of the last entry.
+        calls: How many calls were to run by then.
+    """
+
+    run_id: str
+    epoch: int
+    owner: str
+    taking: str
+    left: float
+    seq: int
+    digest: bytes
+    kind: str
+    calls: int
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nobody holds it, or one who is certainly dead, whatever the clock says."""
+        return not self.owner or Owner.from_json(self.owner).is_dead
+
+    @property
+    def at_work(self) -> float:
+        """Seconds for which its owner still counts as living; 0 if it does not."""
+        return 0.0 if self.is_ended else self.left
+
+    @property
+    def testimony(self) -> Testimony:
+        """Where its record ends, told by the row that stands apart from its entries."""
+        named = first(self.run_id)
+        digest = self.digest.hex()
+        return replace(
+            named,
+            number=1,
+            seq=self.seq,
+            digest=digest,
+            kind=self.kind,
+            calls=self.calls,
+            forced=self.seq,
+        )
+
+
+@dataclass(slots=True)
+class _Hand:
+    """What the holder of a lease knows of its run.
+
+    Attributes:
+        head: Where its record ends.
+        doubts: Where it ends if a change took effect of which there was no answer.
+        lock: Calls of one step write at the same time, each behind the other.
+    """
+
+    head: Head
+    doubts: list[Head] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class PostgresStore:
+    """The tables of a journal on a server.
+
+    Args:
+        url: A connection URI of libpq: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
+        lease: Seconds after which an owner that does not stir loses its run.
+        connections: Most connections at a time; they are made as they are needed.
+        patience: Seconds in which a server that does not answer is asked again.
+
+    Raises:
+        JournalError: The server cannot be reached, or has no journal of this version.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        lease: float = LEASE,
+        connections: int = _CONNECTIONS,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._address = Address.of(url)
+        self._seconds = lease
+        self._patience = patience
+        self._silent = False
+        self._hands: dict[str, _Hand] = {}
+        with self._address.errors():
+            # By itself first: a pool would not say why there is no connection.
+            with self._address.connect() as connection:
+                check_tables(connection, self.where)
+            self._pool = self._address.pool(connections)
+
+    @property
+    def where(self) -> str:
+        """The address, without user, password and options."""
+        return self._address.public
+
+    def close(self) -> None:
+        self._pool.close()
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def open(self, run_id: str, opening: RunOpened) -> Lease:
+        """Begins a run; see `Journal.open`."""
+        lease, head, taking = Lease(run_id, 1, FORCED), Head(), secrets.token_hex(16)
+        now = time.time()
+        with self._address.errors():
+            rows = head.add(lease, [opening], now)
+            values = self._taking(run_id, taking) | _values(rows, head) | {"created": now}
+
+            def opened(connection: Connection) -> bool:
+                if connection.execute(_OPEN, values).rowcount == len(rows):
+                    return True
+                row = _row(connection, run_id)
+                return row is not None and row.taking == taking
+
+            if not self._ask(opened):
+                raise JournalError(
+                    f"the journal {self.where} has a run {run_id} already: "
+                    "resume it, or choose another run_id"
+                )
+        self._hands[run_id] = _Hand(head)
+        return lease
+
+    def claim(self, run_id: str) -> Lease:
+        """Takes a run over; see `Journal.claim`."""
+        taking = secrets.token_hex(16)
+
+        def claimed(connection: Connection) -> int:
+            row = _row(connection, run_id)
+            if row is None:
+                raise JournalError(f"the journal {self.where} has no run {run_id}")
+            if row.taking == taking:
+                return row.epoch
+            if row.at_work > 0:
+                raise JournalError(
+                    f"the run {run_id} is at work in {Owner.from_json(row.owner)}; it can be taken "
+                    f"over when that ends, or does not stir for {row.left:.0f} s more"
+                )
+            values = self._taking(run_id, taking) | {"epoch": row.epoch, "before": row.taking}
+            values |= {"ended": row.is_ended}
+            if connection.execute(_CLAIM, values).rowcount == 1:
+                return row.epoch + 1
+            return claimed(connection)  # another one was quicker: it has the run now
+
+        with self._address.errors():
+            lease = Lease(run_id, self._ask(claimed), FORCED)
+        try:
+            self._take_up(run_id)
+        except BaseException:
+            self.release(lease)
+            raise
+        return lease
+
+    def _take_up(self, run_id: str) -> None:
+        """Makes sure that all of a run is there."""
+        examined, digest = self._examine(run_id)
+        refuse_lost(self.where, run_id, examined.damage)
+        last = examined.records[-1].seq if examined.records else 0
+        calls = sum(kind_of(each.entry) == "CallIntended" for each in examined.records)
+        self._hands[run_id] = _Hand(Head(last, digest, calls=calls))
+
+    def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:  # noqa: ARG002 - all of it is
+        """Writes entries; see `Journal.append`."""
+        hand = self._hands.get(lease.run_id)
+        if hand is None:
+            raise _taken_over(lease.run_id)
+        with hand.lock, self._address.errors():
+            while not self._added(lease, hand, entries):
+                pass  # the record was found to end elsewhere, by our own doing
+
+    def _added(self, lease: Lease, hand: _Hand, entries: Sequence[Entry]) -> bool:
+        """Whether the entries were added behind the end that was known. If not, a change took
+        effect that had no answer, and its end is known now.
+
+        Raises:
+            JournalError: The run is another's now, or does not end where its owner left it.
+        """
+        head = replace(hand.head)
+        hand.head = replace(
+            head, values=Values()
+        )  # what is packed now is kept only if all of it is
+        rows = head.add(lease, entries, time.time())
+        ours = (lease.epoch, head.seq, head.digest)
+        values = _values(rows, head) | {
+            "run_id": lease.run_id,
+            "epoch": lease.epoch,
+            "before": hand.head.seq,
+            "sealed": hand.head.digest,
+            "lease": self._seconds,
+        }
+
+        def add(connection: Connection) -> tuple[int, int, bytes] | None:
+            if connection.execute(_APPEND, values).rowcount == len(rows):
+                return ours
+            row = _row(connection, lease.run_id)
+            if row is None:
+                return None
+            events = _events(connection, lease.run_id, behind=row.seq - 1)
+            return row.epoch, row.seq if events else row.seq - 1, row.digest
+
+        try:
+            end = self._ask(add)
+        except psycopg.Error:
+            hand.doubts.append(head)  # nobody knows; whoever writes next finds out
+            raise
+        if end == ours:
+            hand.head, hand.doubts = head, []
+            return True
+        if end is None or end[0] != lease.epoch:
+            raise _taken_over(lease.run_id)
+        for doubt in hand.doubts:
+            if end[1:] == (doubt.seq, doubt.digest):
+                hand.head, hand.doubts = doubt, []
+                return False
+        raise JournalError(
+            f"the journal {self.where} has lost a part of the run {lease.run_id} while it was "
+            f"at work: it ends with entry {end[1]}, not {hand.head.seq}"
+        )
+
+    def release(self, lease: Lease) -> None:
+        """Gives a lease back; see `Journal.release`."""
+        self._hands.pop(lease.run_id, None)
+        query = "UPDATE agentkit.runs SET owner = '' WHERE run_id = %s AND epoch = %s"
+        with self._address.errors():
+            self._ask(lambda connection: connection.execute(query, (lease.run_id, lease.epoch)))
+
+    def renew(self, leases: Iterable[Lease]) -> None:
+        """Renews leases, which shows that their owner lives."""
+        held = list(leases)
+        values = (self._seconds, [each.run_id for each in held], [each.epoch for each in held])
+        with self._address.errors():
+            self._ask(lambda connection: connection.execute(_RENEW, values))
+
+    def delete(self, run_id: str) -> bool:
+        """Removes all that is kept of a run; False if that is nothing.
+
+        Raises:
+            JournalError: A living process is at work on it.
+        """
+        found = False
+
+        def deleted(connection: Connection) -> bool:
+            nonlocal found
+            with connection.transaction():
+                row = _row(connection, run_id, lock=True)
+                if row is not None and row.at_work > 0:
+                    raise JournalError(
+                        f"the run {run_id} is at work in {Owner.from_json(row.owner)}; "
+                        "end that first"
+                    )
+                found = found or row is not None  # also if the answer to a first try was lost
+                for table in ("events", "runs"):
+                    query = f"DELETE FROM agentkit.{table} WHERE run_id = %s"  # noqa: S608 - of a constant
+                    connection.execute(query, (run_id,))
+            return found
+
+        with self._address.errors():
+            return self._ask(deleted)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def read(self, run_id: str) -> list[Record]:
+        """All entries of a run, for whoever goes on with it.
+
+        Raises:
+            JournalError: Not all of them can be had.
+        """
+        examined = self.examine(run_id)
+        refuse_lost(self.where, run_id, examined.damage)
+        return examined.records
+
+    def examine(self, run_id: str, *, public: bool = False) -> Examined:
+        """What can be read of a run, and what cannot.
+
+        Args:
+            run_id: Its name.
+            public: Without the secrets that were registered when it was written.
+
+        Raises:
+            JournalError: The server cannot be asked.
+        """
+        return self._examine(run_id, public=public)[0]
+
+    def _examine(self, run_id: str, *, public: bool = False) -> tuple[Examined, bytes]:
+        # The row first: entries that are added meanwhile are behind the end that it tells.
+        with self._address.errors():
+            row, rows = self._ask(lambda one: (_row(one, run_id), _events(one, run_id)))
+        told = None if row is None else row.testimony
+        chain = Chain(run_id, told, hiding(secrets_in(rows)) if public else None)
+        for each in rows:
+            chain.add(each)
+        chain.end("", witnessed=bool(rows))
+        return Examined(chain.records, chain.damage), chain.digest
+
+    def runs(self, limit: int) -> list[RunSummary]:
+        """The newest runs, newest first."""
+
+        def found(connection: Connection) -> list[tuple[_RunRow, list[tuple[Any, ...]]]]:
+            rows = connection.execute(f"{_RUN} ORDER BY created DESC LIMIT %s", (limit,)).fetchall()
+            named = [_RunRow(*row) for row in rows]
+            return [(row, _events(connection, row.run_id)) for row in named]
+
+        with self._address.errors():
+            return [_summary(*each) for each in self._ask(found)]
+
+    # --- the server ------------------------------------------------------------------------------
+
+    def _ask(self, work: Callable[[Connection], T]) -> T:
+        """Does something over a connection; over another one, from its beginning, as long as there
+        was no answer. It has to be such that doing it twice is the same as doing it once.
+        """
+        # Once a server has been waited for in vain, those who come next do not wait as well.
+        patience = 0.0 if self._silent else self._patience
+        tries = Retrying(
+            retry=retry_if_exception(may_pass),
+            stop=stop_after_delay(patience),
+            wait=wait_random_exponential(multiplier=0.02, max=1.0),
+            reraise=True,
+        )
+        try:
+            result = tries(lambda: self._once(work))
+        except psycopg.Error as error:
+            self._silent = may_pass(error)
+            if isinstance(error, PoolTimeout):  # which does not say why
+                self._address.connect().close()
+            raise
+        self._silent = False
+        return result
+
+    def _once(self, work: Callable[[Connection], T]) -> T:
+        with self._pool.connection() as connection:
+            return work(connection)
+
+    def _taking(self, run_id: str, taking: str) -> dict[str, Any]:
+        """The values of a statement that takes a run."""
+        owner = Owner.this_process().to_json()
+        return {"run_id": run_id, "owner": owner, "taking": taking, "lease": self._seconds}
+
+
+def _values(rows: Sequence[Row], head: Head) -> dict[str, Any]:
+    """The values of a statement that adds entries."""
+    _, seqs, epochs, ats, kinds, bodies, digests, hiddens = map(list, zip(*rows, strict=True))
+    return {
+        "seqs": seqs,
+        "epochs": epochs,
+        "ats": ats,
+        "kinds": kinds,
+        "bodies": bodies,
+        "digests": digests,
+        "hiddens": hiddens,
+        "seq": head.seq,
+        "digest": head.digest,
+        "kind": kinds[-1],
+        "calls": head.calls,
+    }
+
+
+def _row(connection: Connection, run_id: str, *, lock: bool = False) -> _RunRow | None:
+    query = f"{_RUN} WHERE run_id = %s {'FOR UPDATE' if lock else ''}"
+    row = connection.execute(query, (run_id,)).fetchone()
+    return None if row is None else _RunRow(*row)
+
+
+def _events(connection: Connection, run_id: str, behind: int = 0) -> list[tuple[Any, ...]]:
+    query = (
+        "SELECT seq, epoch, at, kind, body, digest, hidden FROM agentkit.events "
+        "WHERE run_id = %s AND seq > %s ORDER BY seq"
+    )
+    return connection.execute(query, (run_id, behind)).fetchall()
+
+
+def _summary(row: _RunRow, events: list[tuple[Any, ...]]) -> RunSummary:
+    hide = hiding(secrets_in(events[:1]))  # only of the first entry is anything shown
+    lines = [Raw(*each[:5]) for each in events]
+    if hide is not None and lines:
+        body = hide(lines[0].body.encode("utf-8", "replace")).decode()
+        lines[0] = replace(lines[0], body=body)
+    try:
+        summary = summary_of(row.run_id, lines, taken=row.at_work > 0)
+    except (JournalError, ValueError, TypeError, AttributeError) as error:
+        return RunSummary(row.run_id, "damaged", damage=str(error))
+    damage = missing_at_the_end(row.testimony, lines[-1].seq)
+    return replace(summary, damage="" if damage is None else str(damage))
+
+
+def _taken_over(run_id: str) -> JournalError:
+    return JournalError(f"the run {run_id} was taken over by another process")
+
+
+class PostgresJournal(StoredJournal):
+    """Keeps runs on a server, for all machines that know its address.
+
+    `agentkit journal migrate URL` makes its tables. It needs a connection of its own to the server,
+    or a pooler that keeps sessions: statements are prepared.
+
+    Args:
+        url: A connection URI of libpq: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
+        labels: Kept with each run that begins here, such as who started it and how.
+        lease: Seconds, by the server's clock, after which an owner that does not stir loses its
+            run.
+        connections: Most connections of this process at a time.
+        patience: Seconds in which a server that does not answer is asked again; a run whose step
+            cannot be recorded by then ends with an error, and can be resumed.
+
+    Raises:
+        JournalError: The server cannot be reached, or has no journal of this version.
+        ModuleNotFoundError: The extra is not installed.
+        ValueError: `lease` is not above 0, or `connections` is below 1.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        labels: Mapping[str, JsonValue] | None = None,
+        lease: float = LEASE,
+        connections: int = _CONNECTIONS,
+        patience: float = PATIENCE,
+    ) -> None:
+        if connections < 1:
+            raise ValueError(f"connections is {connections}; a journal needs one")
+        seconds = check_lease(lease)
+        store = PostgresStore(url, lease=seconds, connections=connections, patience=patience)
+        super().__init__(store, labels, lease)
+
+
+if TYPE_CHECKING:
+    _: type[Store] = PostgresStore
