@@ -420,6 +420,3 @@ _MESSAGES: Final = (SystemMessage, UserMessage, AssistantMessage, ToolMessage)
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
-
-
-"""Characters of a value that a message repeats."""

@@ -36,8 +36,8 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT4, DRAFT202012, Schema, specification_with
 
 from agentkit.messages import JsonObject
-from agentkit.schema.limits import short
 from agentkit.schema.linear import linear_pattern
+from agentkit.schema.prose import short
 
 MAX_DEPTH: Final = 60
 """Levels of schemas inside schemas; far more than any schema that we have seen a server publish."""
