@@ -17,7 +17,7 @@ from typing import Final, TypedDict
 
 import agentkit
 from agentkit.mistakes import DISTRIBUTION
-from agentkit.serving.environment import vllm_python
+from agentkit.serving.process import vllm_python
 
 _REQUIREMENT: Final = re.compile(
     r"(?P<name>[\w.-]+).*?(?:extra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?$"

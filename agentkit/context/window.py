@@ -572,7 +572,7 @@ class ContextWindow:
             return
         if counted >= sent.own // _CREDIBLE:
             self._anchor = (sent.own, counted)
-        if sent.exact and counted != sent.tokens:
+        if sent.exact and counted != sent.tokens and not self._prompt.doubt_media():
             self._trust = _Trust.WHOLE if self._trust is _Trust.PIECES else _Trust.NOTHING
 
     def refused(self) -> None:

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from agentkit.schema.jsontype import InvalidValueError
 from agentkit.schema.ladder import Doubt, Keys
-from agentkit.schema.limits import limit, listed, short, wanted
+from agentkit.schema.prose import either, limit, short, wanted
 
 MAX_FEEDBACK = 299
 """Most characters of one message: a call's errors must not crowd out the conversation."""
@@ -242,4 +242,4 @@ def _guessed(choices: Sequence[str], value: object) -> str:
     texts = [choice[1:-1] for choice in choices if choice.startswith('"')]
     close = nearest(value, texts) if isinstance(value, str) else None
     guess = f' (did you mean "{close}"?)' if close and len(choices) > 1 else ""
-    return f"{listed(choices)}{guess}"
+    return f"{either(choices)}{guess}"

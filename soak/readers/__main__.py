@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from agentkit.serving.environment import cache_folder, vllm_environment
 from agentkit.serving.plan import TESTED_VLLM
+from agentkit.serving.process import cache_folder, vllm_environment
 from soak.misses import note_miss
 from soak.proof import FOLDER, ROOT, commit_here, write_record
 from soak.readers.cases import MAY_RUN, MENTIONS, Case, cases, full_key

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agentkit.serving.environment import cache_folder, made_once
-from agentkit.serving.process import Progress
+from agentkit.serving.process import Progress, cache_folder, made_once
 
 
 @dataclass(frozen=True)
