@@ -34,7 +34,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "run|?|--agent|nothere:agent": (2, "no module 'nothere' here; write it as module:object"),
     "run|?|--agent|broken.py": (2, "broken.py, line 2)"),
     "run|?|--agent|own.py:helper|--mcp|none.json": (2, "none.json: No such file or directory"),
-    "run|?|--agent|own.py:breaking": (1, "own.py, line 10); the traceback is in "),
+    "run|?|--agent|own.py:breaking": (1, "own.py, line 10)"),
     "run|?|-m|tiny|--allow|full": (2, "--model tiny only reads; --allow full needs a Gemma 4"),
     "run|?|-m|tiny|--temperature|hot": (2, "'--temperature'"),
     "run|?|-m|tiny|--journal|/proc/no/j.db": (1, "the journal /proc/no/j.db cannot be used"),
