@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import closing
 from functools import partial
-from typing import Any, Generic, overload
+from typing import Any, Generic, cast, overload
 
 import anyio
 from typing_extensions import TypeForm, Unpack
@@ -38,9 +38,8 @@ from agentkit.agent.options import (
     DepsT,
     OtherSurroundings,
     RunOptions,
+    SubmitOptions,
     check_agent,
-    check_history,
-    check_input,
     check_options,
 )
 from agentkit.agent.own_tools import answer_tool, plan_tools, planned
@@ -50,6 +49,7 @@ from agentkit.agent.run import (
     Run,
     WholeResults,
     Wiring,
+    beginning,
     begun,
     continued,
     current_budget,
@@ -59,19 +59,16 @@ from agentkit.agent.run import (
     in_own_loop,
     is_recorded,
     journaled,
-    new_run_id,
-    opening,
-    versions,
     window_for,
 )
+from agentkit.agent.submitting import fingerprint_of
 from agentkit.context.previews import RECALL
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.gemma4.profiles import profile_for
-from agentkit.journal import Journal, JournaledRun, RunOpened
-from agentkit.media import check_content, sound_messages
-from agentkit.messages import Content, Message, ModelSettings, UserMessage, mended_history
+from agentkit.journal import Journal, JournaledRun, Queueing, Ticket
+from agentkit.messages import Content, Message, ModelSettings
 from agentkit.mistakes import explains, wrong_value
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
@@ -329,6 +326,48 @@ class Agent(Generic[DepsT, OutputT]):
         given = GivenDecisions(self._used, decided, run.waiting)
         return await self._drive(run_id, again, list(run.messages), paused=run, decisions=given)
 
+    @explains("Agent.submit", RUN, SubmitOptions)
+    async def submit(
+        self,
+        input: Content,  # noqa: A002 - the word users know it by
+        *,
+        queue: Queueing,
+        name: str,
+        tenant: str = "",
+        priority: int = 0,
+        **options: Unpack[SubmitOptions[DepsT]],
+    ) -> str:
+        """Leaves a run to a worker that offers this agent (`agentkit worker`); returns its id.
+
+        It is in the journal when this returns. Instructions are made here; `deps` reach them alone,
+        since they are kept nowhere.
+
+        Args:
+            input: What the user says.
+            queue: The journal that workers share, such as `PostgresJournal`.
+            name: What workers call the agent: `FILE:NAME` for `--agent path/FILE.py:NAME`.
+            tenant: On whose behalf. Tenants share workers fairly, and no part of the server's
+                prefix cache (vLLM's `cache_salt`).
+            priority: Of two runs of a tenant the one with the lower number goes first, in the
+                queue and on a server with `--scheduling-policy priority`.
+            run_id: Names the run; this and the rest as for `run`.
+
+        Raises:
+            JournalError: There is a run of this name, or it could not be written.
+        """
+        kind, instructions = self.model.name, self._instructions
+        given = cast("RunOptions[DepsT]", options)
+        run_id, began = await beginning(kind, instructions, input, given)
+        await queue.submit(run_id, began, Ticket(name, self.fingerprint, tenant, priority))
+        return run_id
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what the record of a run depends on: instructions, tools and their effects, and
+        what an answer is. Agents with the same one can go on with each other's runs.
+        """
+        return fingerprint_of(self._instructions, self.tools, self._answer)
+
     @explains("Agent.as_tool", {}, DelegateOptions)
     def as_tool(
         self,
@@ -463,25 +502,11 @@ class Agent(Generic[DepsT, OutputT]):
         options: RunOptions[DepsT],
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
-        history = options.get("history", ())
-        check_options(options)
-        check_input(content)
-        check_content(content)
-        check_history(history)
-        run_id = options.get("run_id") or new_run_id()
-        known = RunContext(options.get("deps"), run_id)
-        head = await opening(self._instructions, known, history)
-        messages = mended_history(sound_messages([*head, UserMessage(content)]))
+        run_id, began = await beginning(self.model.name, self._instructions, content, options)
+        messages = list(began.messages)
         journal = options.get("journal")
         if journal is None:
             return await self._drive(run_id, options, messages, listener=listener)
-        began = RunOpened(
-            tuple(messages),
-            self.model.name,
-            options.get("settings"),
-            options.get("limits"),
-            versions=versions(),
-        )
         async with begun(journal, run_id, began) as record:
             return await self._drive(run_id, options, messages, listener=listener, record=record)
 

@@ -173,6 +173,16 @@ class RunOptions(AnyRunOptions[DepsT], total=False):
     run_id: str | None
 
 
+class SubmitOptions(TypedDict, Generic[DepsT], total=False):
+    """What a run may be given that a worker is to take; see `Agent.submit`."""
+
+    deps: DepsT
+    settings: ModelSettings | None
+    limits: Limits | None
+    history: Sequence[Message]
+    run_id: str | None
+
+
 # --- what others call them -----------------------------------------------------------------------
 
 _STEPS = "write limits=Limits(steps=…)"

@@ -27,6 +27,7 @@ from agentkit.cli.runs import list_runs, replay, runs, show, view
 from agentkit.cli.serve import doctor, serve
 from agentkit.cli.tools import mcp, tools
 from agentkit.cli.versions import lines_of, versions
+from agentkit.cli.worker import worker
 from agentkit.redaction import public_address
 
 P = ParamSpec("P")
@@ -92,6 +93,7 @@ def config(
 app.add_typer(runs, name="runs")
 app.add_typer(context_app, name="context")
 app.add_typer(journal, name="journal")
+app.command()(worker)
 app.command("resume", hidden=True)(moved(resume, "agentkit resume", "agentkit runs resume"))
 app.command("replay", hidden=True)(moved(replay, "agentkit replay", "agentkit runs replay"))
 app.add_typer(trace, name="trace", hidden=True)

@@ -13,6 +13,7 @@ writes to a record (`runs delete` removes one whole).
 
 from agentkit.logs import get_logger
 from agentkit.redaction import keep_secret, secret_headers, without_secrets
+from agentkit.trace.following import follow
 from agentkit.trace.library import (
     JOURNAL,
     Library,
@@ -52,6 +53,7 @@ __all__ = [
     "ToolRun",
     "TraceError",
     "filled_of",
+    "follow",
     "get_logger",
     "keep_secret",
     "moment",
