@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint types unit slow ray postgres docs live accept soak mutants bench-grammar lock clean
+.PHONY: help demo test lint types unit slow ray postgres docs live accept packages sbom picture soak mutants bench-grammar lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,15 @@ live: $(READY) ## Run the live tests on a real vLLM, which it installs (once), s
 accept: $(READY) ## Play what agents rely on upon the server you run: make accept URL=http://localhost:8000/v1
 	-@$(BIN)/agentkit eval suites install bfcl
 	@$(BIN)/agentkit accept $${URL:+"$$URL"} $(ARGS)
+
+packages: $(READY) ## Build wheel and sdist in dist, and install each extra alone on each Python that is here
+	$(BIN)/python -m release.check $(ARGS)
+
+sbom: $(READY) ## Write the bill of materials of an installation with all extras: build/sbom.cdx.json
+	$(BIN)/python -m release.sbom build/sbom.cdx.json
+
+picture: $(READY) ## Draw the picture of the README anew, from a run of the demonstration model
+	$(BIN)/python -m release.picture docs/run.svg
 
 soak: $(READY) ## Run one proof in full: make soak PART=name
 	$(BIN)/python -m soak.$(PART) $(ARGS)

@@ -15,7 +15,7 @@ import binascii
 import re
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -371,3 +371,88 @@ _CHECKS: Final[dict[str, dict[str, _Check]]] = {
     "video": {"mp4": _mp4, "webm": _long_enough, "avi": _riff},
 }
 """What vLLM's readers (Pillow, soundfile, OpenCV) and other servers take alike."""
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+def image_size(part: ImagePart) -> tuple[int, int] | None:
+    """Pixels of an image's width and height; None where its bytes do not tell, as behind a URL."""
+    found = _DATA_URL.match(part.url)
+    content = _beginning(part.url, found.end()) if found is not None else b""
+    kind = media_kind(content) if content else ""
+    read = _SIZES.get(kind)
+    try:
+        size = read(content) if read is not None else None
+    except (struct.error, IndexError):
+        return None
+    return size if size is not None and 0 not in size else None
+
+
+def _beginning(data: str, start: int = 0) -> bytes:
+    """The first bytes of what stands there in base64; sizes stand in front of what they are of."""
+    text = "".join(data[start : start + _BEGINNING].split())
+    try:
+        return base64.b64decode(text[: len(text) // 4 * 4])
+    except binascii.Error:
+        return b""
+
+
+_BEGINNING: Final = 512 * 1024  # characters; a JPEG may have a preview of itself in front
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(content) and content[at] == 0xFF:
+        marker = content[at + 1]
+        if marker == 0xFF or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", content, at + 5)
+            return width, height
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return None
+
+
+def _webp_size(content: bytes) -> tuple[int, int] | None:
+    """Of the three forms of its first chunk (RFC 9649)."""
+    form = content[12:16]
+    if form == b"VP8X":
+        width, height = (int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
+        return width + 1, height + 1
+    if form == b"VP8L":
+        bits = int.from_bytes(content[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if form == b"VP8 ":
+        width, height = struct.unpack_from("<HH", content, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    return None
+
+
+_SIZES: Final[Mapping[str, Callable[[bytes], tuple[int, int] | None]]] = {
+    "png": lambda content: struct.unpack_from(">II", content, 16),
+    "gif": lambda content: struct.unpack_from("<HH", content, 6),
+    "bmp": lambda content: struct.unpack_from("<Ii", content, 18),
+    "jpeg": _jpeg_size,
+    "webp": _webp_size,
+}
+
+
+def sound_length(part: AudioPart) -> tuple[int, int] | None:
+    """Samples of each channel of a WAV file, and how many there are in a second; None where the
+    bytes do not tell.
+    """
+    content, total = _beginning(part.data), len(part.data) * 3 // 4 - part.data[-2:].count("=")
+    if media_kind(content) != "wav":
+        return None
+    at, rate, frame = 12, 0, 0
+    while at + 8 <= len(content):
+        name, size = struct.unpack_from("<4sI", content, at)
+        if name == b"fmt " and at + 24 <= len(content):
+            rate, frame = struct.unpack_from("<I4xH", content, at + 12)
+        if name == b"data":
+            known = 0 < size <= total - at - 8
+            return (size // frame, rate) if known and frame and rate else None
+        at += 8 + size + size % 2
+    return None

@@ -2,8 +2,8 @@
 
 A tool that prints its environment, a gateway that repeats a key: what a run says can hold what
 nobody meant to write down. Registered values are replaced before a line is written, in the forms
-in which text usually carries them: plain, as JSON or Python write it, percent-encoded, base64 and
-hexadecimal.
+in which text usually carries them: plain, as JSON, HTML or Python write it, percent-encoded, base64
+and hexadecimal.
 
 What is given to a server to prove who we are is registered where it is given. Names decide: of a
 header, a variable, a parameter in an address. Where a name says nothing, a value that is handed to
@@ -17,6 +17,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from html import escape
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 HIDDEN = b"[secret]"
@@ -197,16 +198,28 @@ _DEEPEST = 4
 the record of a call that was repaired, in a line of a file."""
 
 
+_AS_PHP = str.maketrans({"/": "\\/"})
+_AS_GO = str.maketrans({c: f"\\u{ord(c):04x}" for c in "&<>"})
+"""What other writers of JSON escape beside what must be."""
+
+
 def _forms(value: str) -> Iterator[bytes]:
     data = value.encode("utf-8", "replace")
     yield data
     yield repr(value)[1:-1].encode("utf-8", "replace")
+    yield repr(data)[2:-1].encode()
+    for apostrophe in ("'", "&#x27;", "&#39;"):  # as the web pages of gateways have it
+        yield escape(value, quote=False).replace("'", apostrophe).encode("utf-8", "replace")
+        quoted = escape(value).replace("&#x27;", apostrophe)
+        yield quoted.encode("utf-8", "replace")
+        yield quoted.replace("&quot;", "&#34;").encode("utf-8", "replace")
     for ascii_only in (True, False):
-        text = value
-        for _ in range(_DEEPEST):  # as JSON within JSON: a call's arguments in a line of a run file
-            text = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-            yield text.encode("utf-8", "replace")
-            yield repr(text)[1:-1].encode("utf-8", "replace")
+        first = json.dumps(value, ensure_ascii=ascii_only)[1:-1]
+        for text in {first, first.translate(_AS_PHP), first.translate(_AS_GO)}:
+            for _ in range(_DEEPEST):  # JSON within JSON: a call's arguments in a line of a file
+                yield text.encode("utf-8", "replace")
+                yield repr(text)[1:-1].encode("utf-8", "replace")
+                text = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
     for safe in ("", "/", "/:@!$&'()*+,;=~"):
         percent = quote(value, safe=safe, errors="replace")
         yield percent.encode()

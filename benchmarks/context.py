@@ -11,7 +11,6 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 from agentkit.context import Context, ContextWindow, CountTexts, PromptForm, Steps, TokenCounts
@@ -87,9 +86,8 @@ def _driven(steps: Steps[Fitted], decoder: Decoder) -> Fitted:
         return end.value  # type: ignore[no-any-return]  # the generator's own result
 
 
-def main(argv: Sequence[str] = ()) -> int:
+def main() -> int:
     """Prints the table."""
-    del argv
     decoder = Decoder()
     print("steps before  tokens of the prompt  CPU ms per step")
     for history_steps, lines in ((1, 10), (10, 10), (50, 10), (50, 100), (400, 20)):
@@ -99,4 +97,4 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -61,12 +61,12 @@ def _in_fresh_process() -> dict[str, float]:
     return result
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Prints the best of several processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="one measurement, as JSON")
     parser.add_argument("--processes", type=int, default=5)
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     if options.once:
         print(json.dumps(measure()))
         return 0

@@ -13,13 +13,10 @@ CPU milliseconds. The budget is a row's: it fails the command, but for rows of t
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import statistics
 import subprocess
 import sys
-import tarfile
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +29,7 @@ from agentkit.gemma4.grammar import compile_grammar, compile_tool
 from agentkit.gemma4.render import render_call
 from agentkit.messages import ToolChoice, ToolDefinition
 from agentkit.schema.lower import lower
+from benchmarks.older import agentkit_at
 from benchmarks.styles import compared
 from tests.gemma4.examples import CONSTRUCTS, example
 from tests.gemma4.matcher import Matcher, matcher
@@ -190,21 +188,13 @@ print(json.dumps(tags))
 
 def older(revision: str, measured: Sequence[Calls]) -> dict[str, str]:
     """The tags that another revision of agentkit writes, by the name of the row."""
-    archive = subprocess.run(
-        ["git", "archive", revision, "agentkit"],  # noqa: S607 - the one on the path
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    ).stdout
-    with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
-            packed.extractall(folder, filter="data")
+    with agentkit_at(revision) as folder:
         tools = [
             [(tool.name, tool.description, tool.parameters) for tool in row.tools]
             for row in measured
         ]
         told = subprocess.run(
-            [sys.executable, "-c", _OLDER, folder],
+            [sys.executable, "-c", _OLDER, str(folder)],
             check=True,
             stdout=subprocess.PIPE,
             text=True,
@@ -218,14 +208,14 @@ def _line(cost: Cost) -> str:
     return f"{cost.compile:8.2f} {masks}"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Print the table; 1 where a row is over the budget."""
     parser = argparse.ArgumentParser(prog="make bench-grammar", description=__doc__)
     parser.add_argument("--vocabulary", choices=("real", "synthetic"))
     parser.add_argument("--before", metavar="REVISION", help="an older agentkit beside this one")
     parser.add_argument("--compare", metavar="XGRAMMAR", help="xgrammar's own Gemma style")
     parser.add_argument("--only", default="", help="rows whose name begins so")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     kind: Kind | None = options.vocabulary
     if options.compare:
         return compared(options.compare, kind)

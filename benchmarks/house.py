@@ -16,12 +16,8 @@ from __future__ import annotations
 import argparse
 import ast
 import asyncio
-import io
 import statistics
-import subprocess
 import sys
-import tarfile
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +28,7 @@ from typing import Any
 
 from agentkit import Agent, VLLMModel, tool
 from benchmarks.model_server import model_server
+from benchmarks.older import agentkit_at
 from soak.proof import ROOT, write_record
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -222,21 +219,17 @@ async def _streamed(agent: Agent[Any, Any]) -> None:
         pass
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Print the table and keep it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.house")
     parser.add_argument("folders", nargs="*", type=Path, help="packages to count beside it")
     parser.add_argument("--before", metavar="COMMIT", help="count agentkit at that commit too")
     parser.add_argument("--save", action="store_true", help="write docs/proof/house.json")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     columns = {"agentkit": figures(ROOT / "agentkit")}
     if options.before:
-        with tempfile.TemporaryDirectory() as folder:
-            asked = ["git", "archive", options.before, "agentkit"]
-            packed = subprocess.run(asked, cwd=ROOT, check=True, capture_output=True).stdout
-            with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-                archive.extractall(folder, filter="data")
-            columns[f"at {options.before}"] = figures(Path(folder) / "agentkit")
+        with agentkit_at(options.before) as folder:
+            columns[f"at {options.before}"] = figures(folder / "agentkit")
     columns |= {folder.name: figures(folder) for folder in options.folders}
     path = asyncio.run(path_of_a_call())
     print(f"{'':32}" + "".join(f"{name:>12}" for name in columns))

@@ -60,12 +60,12 @@ async def measure(processes: int) -> dict[str, dict[str, float]]:
     return table
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Prints a table and keeps it in docs/proof/imports.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--processes", type=int, default=9)
     parser.add_argument("--no-record", action="store_true", help="leave imports.json as it is")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     table = asyncio.run(measure(options.processes))
     for name, row in table.items():
         print(

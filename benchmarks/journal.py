@@ -14,7 +14,6 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -63,12 +62,12 @@ def measure(folder: Path, steps: int, number: int) -> dict[str, float]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measures, prints, and with `--save` keeps the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.journal")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--save", action="store_true", help="write docs/proof/journal.json")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rounds = [measure(Path(folder), STEPS, number) for number in range(options.rounds)]
     figures = {name: round(statistics.median(r[name] for r in rounds), 2) for name in rounds[0]}

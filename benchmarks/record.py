@@ -21,7 +21,6 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,13 +127,13 @@ async def _rounds(rounds: int, *, twice: bool) -> dict[str, dict[str, float]]:
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measures and prints; with `--save` keeps the figures beside those of before."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.record")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--twice", action="store_true", help="a file beside the journal")
     parser.add_argument("--save", metavar="NAME", help="write docs/proof/record.json")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     found = asyncio.run(_rounds(options.rounds, twice=options.twice))
     for way, figures in found.items():
         print(way)

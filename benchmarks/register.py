@@ -140,12 +140,12 @@ def measure(register: Callable[[Iterable[Callable[..., str]]], object], rounds: 
     return statistics.median(spent[1:])
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Prints one line for each library; `--record` keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     results: dict[str, float] = {}
     for name, register in PEERS.items():
         if importlib.util.find_spec(name) is None:

@@ -192,12 +192,12 @@ def compared(figures: dict[str, Figures]) -> dict[str, dict[str, float]]:
     return told
 
 
-def main(argv: list[str] | None = None) -> int:
+def main() -> int:
     """Prints a table and keeps it in docs/proof/steps.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-record", action="store_true", help="leave steps.json as it is")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     table = compared(asyncio.run(measure(options.rounds)))
     print(f"\n{'CPU ms a step (times the floor)':34}{'10 steps':>16}{'50 steps':>16}{'growth':>8}")
     for name, row in table.items():

@@ -21,7 +21,7 @@ from agentkit.gemma4.render import render_call
 from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN
 from agentkit.messages import JsonObject, ToolChoice, ToolDefinition
 from agentkit.schema.lower import LoweredTool, lower
-from agentkit.serving.environment import cache_folder, made_once
+from agentkit.serving.process import cache_folder, made_once
 from tests.gemma4.examples import CONSTRUCTS
 from tests.gemma4.matcher import matcher
 from tests.gemma4.vocabulary import Kind
@@ -62,7 +62,7 @@ def own_style(lowered: LoweredTool) -> list[JsonObject]:
             "begin": f"{CALL_OPEN}call:{lowered.definition.name}",
             "content": {
                 "type": "json_schema",
-                "json_schema": lowered.native_schema,
+                "json_schema": lowered.definition.parameters,
                 "style": "gemma",
                 "excludes": list(EXCLUDED),
             },

@@ -70,7 +70,7 @@ def measure(rounds: int, runs: int = 10) -> dict[str, list[float]]:
 
     Args:
         rounds: How often each way is measured.
-        runs: Of each measurement.
+        runs: How many runs each measurement makes.
     """
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(_Nowhere()))
@@ -100,12 +100,12 @@ def added(figures: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measures, prints, and with `--save` keeps the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tracing", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--save", action="store_true", help="write docs/proof/tracing.json")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     extra = added(measure(options.rounds))
     names = ("floor, streamed", "agentkit, streamed")
     steps = compared(asyncio.run(measure_steps(3, names)))

@@ -31,7 +31,7 @@ from agentkit_evals.store import Store
 from agentkit_evals.subject import Reference, Subject
 from agentkit_evals.trial import run_trial
 
-from soak.proof import ROOT, prove
+from soak.proof import prove, with_sources
 from soak.upstream import equal_verdicts
 from tests.evals.bfcl.mutated import MUTATIONS, mutated
 
@@ -189,10 +189,9 @@ def _same(one: Store, other: Store) -> Counter[str]:
 
 
 def _process(store: Store, workers: int) -> subprocess.Popen[str]:
-    paths = os.pathsep.join(str(ROOT / name) for name in ("evals", "tools", "."))
     return subprocess.Popen(
         [sys.executable, "-c", _RUN, str(store.folder), str(workers)],
-        env={**os.environ, "PYTHONPATH": paths},
+        env=with_sources(),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

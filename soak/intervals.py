@@ -40,8 +40,8 @@ class Point:
     """What is drawn.
 
     Attributes:
-        cases: In a run.
-        trials: Of each case.
+        cases: How many cases a run has.
+        trials: How many trials each case has.
         rate: At which cases pass on average.
         alike: Correlation of the trials of a case.
     """
@@ -57,7 +57,7 @@ class Point:
         return source.binomial(self.trials, rates, (runs, *rates.shape))
 
     def rates(self, source: numpy.random.Generator, draws: int) -> numpy.ndarray:
-        """Of cases, of shape (draws, cases)."""
+        """The rates of cases, in an array of shape (draws, cases)."""
         shape = (draws, self.cases)
         if self.alike == 0:
             return numpy.full(shape, self.rate)
@@ -113,7 +113,7 @@ def _holds(passed: Sequence[int], point: Point) -> bool:
 
 
 def _holds_share(point: Point, source: numpy.random.Generator) -> bool:
-    """Of calls, of which each case makes another number."""
+    """Whether the interval of a share of calls holds, where each case makes another number."""
     calls = source.poisson(_CALLS * point.trials, point.cases)
     (rates,) = point.rates(source, 1)
     some = source.binomial(calls, rates)

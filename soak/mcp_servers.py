@@ -56,7 +56,7 @@ class Server:
     Attributes:
         command: Its program, in the folder, and arguments; `{}` is a folder of its own.
         tool: The tool to call.
-        arguments: Of the call; `{}` in a text is the folder.
+        arguments: The arguments of the call; `{}` in a text is the folder.
         says: Part of the answer.
         fails: Whether the server has to say no: it may not reach the network.
         env: Its variables; `{}` is the folder.

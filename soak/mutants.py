@@ -15,7 +15,6 @@ import ast
 import hashlib
 import json
 import math
-import os
 import random
 import shutil
 import subprocess
@@ -30,10 +29,11 @@ from queue import SimpleQueue
 from typing import Final
 
 from soak.mutations import Mutant, mutants_of
+from soak.proof import FOLDER as PROOFS
+from soak.proof import ROOT, with_sources
 
-ROOT: Final = Path(__file__).parents[1]
 _FORKED: Final = Path(__file__).with_name("forked.py")
-FOLDER: Final = ROOT / "docs" / "proof" / "mutants"
+FOLDER: Final = PROOFS / "mutants"
 _LEFT_OUT: Final = shutil.ignore_patterns(
     ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"
 )
@@ -82,11 +82,10 @@ class Tree:
         shutil.copytree(root, self.folder, ignore=_LEFT_OUT, dirs_exist_ok=True, symlinks=True)
         self._file = self.folder / module
         self._output = self.folder / "output-of-tests"
-        paths = os.pathsep.join(str(self.folder / part) for part in (".", "tools", "evals"))
         self._tester = subprocess.Popen(
             [sys.executable, "-c", _FORKED.read_text(encoding="utf-8")],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": paths},
+            env=with_sources(self.folder),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -135,7 +134,7 @@ class Trial:
         module: Dotted name of the module.
         tests: What is run; the file that mirrors the module goes first.
         sample: How many mutants.
-        seed: Of the sample.
+        seed: The seed by which the sample is drawn.
         out: Where the verdicts are kept; a trial of the same source, tests and seed goes on there.
     """
 
@@ -272,7 +271,7 @@ def _neighbours(module: str) -> list[str]:
     return [str(Path("tests", *module.split(".")[1:-1]))]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run a sample of mutants."""
     parser = argparse.ArgumentParser(prog="python -m soak.mutants")
     parser.add_argument("modules", nargs="+", help="dotted names")
@@ -281,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="copies of the tree at a time")
     parser.add_argument("--minutes", type=float, default=20, help="stop after that long")
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     code = 0
     end = time.monotonic() + 60 * options.minutes
     killed = tried = 0

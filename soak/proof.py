@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import time
 from collections import Counter
@@ -114,6 +115,12 @@ def _options(part: str, jobs: int) -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=1, help="part of the whole proof")
     parser.add_argument("--fresh", action="store_true", help="forget an unfinished run")
     return parser.parse_args()
+
+
+def with_sources(root: Path = ROOT) -> dict[str, str]:
+    """The variables of a process that imports what lies in a checkout."""
+    paths = os.pathsep.join(str(root / part) for part in (".", "tools", "evals"))
+    return {**os.environ, "PYTHONPATH": paths}
 
 
 def commit_here() -> str:

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from agentkit.errors import ServerNotReadyError
-from agentkit.serving.environment import vllm_environment
 from agentkit.serving.plan import TESTED_VLLM, ServeOptions, plan
-from agentkit.serving.process import progress_line
+from agentkit.serving.process import progress_line, vllm_environment
 from soak.proof import write_record
 
 _SIZES: Final = ("E2B", "E4B", "12B", "26B-A4B", "31B")

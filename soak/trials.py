@@ -11,7 +11,6 @@ the same minutes.
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import subprocess
@@ -31,7 +30,7 @@ from agentkit_evals.ray_runner import run_on_ray
 from agentkit_evals.runner import Progress
 
 from agentkit import Toolset
-from soak.proof import ROOT, prove
+from soak.proof import ROOT, prove, with_sources
 
 _TRIALS: Final = 10_000
 _CASES: Final = 1000
@@ -111,12 +110,12 @@ class _Clock:
             self.seen.append((progress.done, time.process_time(), _kilobytes()))
 
     def milliseconds(self) -> list[float]:
-        """Of a trial, block by block."""
+        """Milliseconds of a trial, block by block."""
         times = [when for _, when, _ in self.seen]
         return [1000 * (after - before) / _BLOCK for before, after in pairwise(times)]
 
     def kilobytes(self) -> float:
-        """That a trial leaves behind, over all but the first blocks."""
+        """Kilobytes that a trial leaves behind, over all but the first blocks."""
         (first, _, less), (last, _, more) = self.seen[2], self.seen[-1]
         return (more - less) / (last - first)
 
@@ -139,7 +138,7 @@ async def _agent_alone(runs: int) -> float:
 
 
 async def _measured(folder: str, trials: int) -> dict[str, float]:
-    """In a process of its own."""
+    """What trials cost, in a process of its own."""
     store, clock = await _begun(Path(folder), trials), _Clock()
     alone = [await _agent_alone(200)]
     await run_local(store.manifest(), store, watcher=clock)
@@ -171,10 +170,9 @@ def _in_a_process(kind: str, folder: str, trials: int) -> dict[str, float]:
 
 
 def _process(kind: str, folder: str, trials: str) -> subprocess.Popen[str]:
-    paths = os.pathsep.join(str(ROOT / name) for name in ("evals", "tools", "."))
     return subprocess.Popen(
         [sys.executable, "-m", "soak.trials", f"--as={kind}", folder, trials],
-        env={**os.environ, "PYTHONPATH": paths},
+        env=with_sources(),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -64,7 +64,9 @@ OF_TODAY = [
 
 @pytest.mark.parametrize("page", OF_TODAY, ids=[str(page.relative_to(REPO)) for page in OF_TODAY])
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
-    folders = "agentkit|benchmarks|docs|evals|examples|soak|tests|tools|training|typing_tests"
+    folders = (
+        "agentkit|benchmarks|docs|evals|examples|release|soak|tests|tools|training|typing_tests"
+    )
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", page.read_text())
     assert [name for name in named if not (REPO / name).exists()] == []
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
-SOURCES = ("agentkit", "tools", "evals", "examples", "benchmarks", "soak", "training")
+SOURCES = ("agentkit", "tools", "evals", "examples", "benchmarks", "soak", "training", "release")
 LONGEST_FILE = 600
 LONGER_FILES = {
     "training/tiny_gemma4/generate.py": "one kind of dialogue after the other, each a few lines",

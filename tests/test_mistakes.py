@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,6 +129,13 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: run("x", settings={}), "settings is {}; give ModelSettings(temperature=…)"),
     (lambda: run("x", cancellation=5), "cancellation is 5; give a Cancellation()"),
     (lambda: run("x", run_id=5), "run_id is 5; give a text"),
+    (
+        lambda: anyio.run(partial(agent().resume, "r", limits=3)),
+        "limits is 3; give Limits(steps=…)",
+    ),
+    (lambda: anyio.run(agent().resume, 5), "run is 5; give result.paused, or the name"),
+    (lambda: other.ToolChoice(among="find"), "among is 'find'; give a tuple of names"),
+    (lambda: other.ToolChoice("required", "a", among=("b",)), "name is 'a', which is not in among"),
     (lambda: other.Limits(steps="5"), "steps is '5'; give a number"),
     (lambda: other.Limits(seconds=True), "seconds is True; give a number"),
     (lambda: other.Limits(prices=3), "give Prices(input=…, output=…)"),

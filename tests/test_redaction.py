@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,12 +25,17 @@ from agentkit.redaction import (
 )
 from agentkit.testing import ScriptedModel, call, say
 
-SECRET = 'sk-/+"ünique€ key'
+SECRET = "sk-/+&\"ünique€ 'key"
 
 ENCODINGS: dict[str, Callable[[str], str]] = {
     "plain": lambda text: text,
     "json": json.dumps,
     "json as it is": lambda text: json.dumps(text, ensure_ascii=False),
+    "json of PHP": lambda text: json.dumps(text).replace("/", "\\/"),
+    "json of Go": lambda text: json.dumps(json.dumps(text).replace("&", "\\u0026")),
+    "bytes": lambda text: repr(text.encode()),
+    "html": escape,
+    "html without quotes": lambda text: escape(text, quote=False),
     "percent": lambda text: quote(text, safe=""),
     "hex": lambda text: text.encode().hex(),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),

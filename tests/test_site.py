@@ -83,3 +83,15 @@ def test_code_in_a_docstring_is_code_in_the_reference() -> None:
         "x",
         "```",
     ]
+
+
+def test_the_picture_of_the_readme_needs_nothing_from_elsewhere_and_has_its_own_background() -> (
+    None
+):
+    picture = (REPO / "docs" / "run.svg").read_text()
+    assert "find_definition" in picture
+    assert "url(http" not in picture
+    assert "<script" not in picture
+    assert '<rect fill="#292929"' in picture
+    assert len(picture) < 20_000
+    assert "](docs/run.svg)" in (REPO / "README.md").read_text()

@@ -2,7 +2,7 @@
 
 from agentkit.agent.agent import Agent
 from agentkit.agent.approvals import Approver
-from agentkit.agent.batch import BatchProgress
+from agentkit.agent.delegation import BatchProgress
 from agentkit.agent.options import Cancellation, Instructions, Observer
 
 __all__ = ["Agent", "Approver", "BatchProgress", "Cancellation", "Instructions", "Observer"]

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import closing
 from functools import partial
-from typing import Any, Generic, overload
+from typing import Any, Generic, cast, overload
 
 import anyio
 from typing_extensions import TypeForm, Unpack
@@ -20,8 +20,14 @@ from agentkit.agent.approvals import (
     checked_decisions,
     taint_of,
 )
-from agentkit.agent.batch import BatchProgress, run_all
-from agentkit.agent.delegation import Delegate, DelegateOptions, delegate, fan_out
+from agentkit.agent.delegation import (
+    BatchProgress,
+    Delegate,
+    DelegateOptions,
+    delegate,
+    fan_out,
+    run_all,
+)
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,
@@ -32,9 +38,8 @@ from agentkit.agent.options import (
     DepsT,
     OtherSurroundings,
     RunOptions,
+    SubmitOptions,
     check_agent,
-    check_history,
-    check_input,
     check_options,
 )
 from agentkit.agent.own_tools import answer_tool, plan_tools, planned
@@ -44,6 +49,7 @@ from agentkit.agent.run import (
     Run,
     WholeResults,
     Wiring,
+    beginning,
     begun,
     continued,
     current_budget,
@@ -53,20 +59,17 @@ from agentkit.agent.run import (
     in_own_loop,
     is_recorded,
     journaled,
-    new_run_id,
-    opening,
-    versions,
     window_for,
 )
+from agentkit.agent.submitting import fingerprint_of
 from agentkit.context.previews import RECALL
 from agentkit.errors import JournalError, ToolDefinitionError
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.gemma4.profiles import profile_for
-from agentkit.journal import JournaledRun, RunOpened
-from agentkit.media import check_content, sound_messages
-from agentkit.messages import Content, Message, ModelSettings, UserMessage, mended_history
-from agentkit.mistakes import explains
+from agentkit.journal import Journal, JournaledRun, Queueing, Ticket
+from agentkit.messages import Content, Message, ModelSettings
+from agentkit.mistakes import explains, wrong_value
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
     READS,
@@ -307,17 +310,63 @@ class Agent(Generic[DepsT, OutputT]):
         Raises:
             AgentKitError: The model cannot be had.
             JournalError: The journal has no such run, or another process is at work on it.
-            TypeError: A decision is none.
+            TypeError: A decision is none, or an argument is of another kind.
         """
+        check_options(options)
+        unchecked: object = run
+        if not isinstance(unchecked, str | PausedRun):
+            raise wrong_value("run", run, "give result.paused, or the name of a run in a journal")
         run_id = run if isinstance(run, str) else run.run_id
         again: RunOptions[DepsT] = {"history": (), **options, "run_id": run_id}
         decided = checked_decisions(decisions)
-        if options.get("journal") is not None:
-            return await self._continue(again, decided)
+        if (journal := options.get("journal")) is not None:
+            return await self._continue(journal, run_id, again, decided)
         if isinstance(run, str):
             raise JournalError(f"the run {run} can only be resumed from the journal that keeps it")
         given = GivenDecisions(self._used, decided, run.waiting)
-        return await self._drive(again, list(run.messages), paused=run, decisions=given)
+        return await self._drive(run_id, again, list(run.messages), paused=run, decisions=given)
+
+    @explains("Agent.submit", RUN, SubmitOptions)
+    async def submit(
+        self,
+        input: Content,  # noqa: A002 - the word users know it by
+        *,
+        queue: Queueing,
+        name: str,
+        tenant: str = "",
+        priority: int = 0,
+        **options: Unpack[SubmitOptions[DepsT]],
+    ) -> str:
+        """Leaves a run to a worker that offers this agent (`agentkit worker`); returns its id.
+
+        It is in the journal when this returns. Instructions are made here; `deps` reach them alone,
+        since they are kept nowhere.
+
+        Args:
+            input: What the user says.
+            queue: The journal that workers share, such as `PostgresJournal`.
+            name: What workers call the agent: `FILE:NAME` for `--agent path/FILE.py:NAME`.
+            tenant: On whose behalf. Tenants share workers fairly, and no part of the server's
+                prefix cache (vLLM's `cache_salt`).
+            priority: Of two runs of a tenant the one with the lower number goes first, in the
+                queue and on a server with `--scheduling-policy priority`.
+            run_id: Names the run; this and the rest as for `run`.
+
+        Raises:
+            JournalError: There is a run of this name, or it could not be written.
+        """
+        kind, instructions = self.model.name, self._instructions
+        given = cast("RunOptions[DepsT]", options)
+        run_id, began = await beginning(kind, instructions, input, given)
+        await queue.submit(run_id, began, Ticket(name, self.fingerprint, tenant, priority))
+        return run_id
+
+    @property
+    def fingerprint(self) -> str:
+        """Names what the record of a run depends on: instructions, tools and their effects, and
+        what an answer is. Agents with the same one can go on with each other's runs.
+        """
+        return fingerprint_of(self._instructions, self.tools, self._answer)
 
     @explains("Agent.as_tool", {}, DelegateOptions)
     def as_tool(
@@ -444,7 +493,7 @@ class Agent(Generic[DepsT, OutputT]):
         check_options(options)
         journal, run_id = options.get("journal"), options.get("run_id")
         if journal is not None and run_id and await is_recorded(journal, run_id, content):
-            return await self._continue(options, {})
+            return await self._continue(journal, run_id, options, {})
         return await self._start(content, options)
 
     async def _start(
@@ -453,44 +502,32 @@ class Agent(Generic[DepsT, OutputT]):
         options: RunOptions[DepsT],
         listener: Callable[[Event], None] | None = None,
     ) -> RunResult[OutputT]:
-        history = options.get("history", ())
-        check_options(options)
-        check_input(content)
-        check_content(content)
-        check_history(history)
-        run_id = options.get("run_id") or new_run_id()
-        options = {**options, "run_id": run_id}
-        known = RunContext(options.get("deps"), run_id)
-        head = await opening(self._instructions, known, history)
-        messages = mended_history(sound_messages([*head, UserMessage(content)]))
+        run_id, began = await beginning(self.model.name, self._instructions, content, options)
+        messages = list(began.messages)
         journal = options.get("journal")
         if journal is None:
-            return await self._drive(options, messages, listener=listener)
-        began = RunOpened(
-            tuple(messages),
-            self.model.name,
-            options.get("settings"),
-            options.get("limits"),
-            versions=versions(),
-        )
+            return await self._drive(run_id, options, messages, listener=listener)
         async with begun(journal, run_id, began) as record:
-            return await self._drive(options, messages, listener=listener, record=record)
+            return await self._drive(run_id, options, messages, listener=listener, record=record)
 
     async def _continue(
-        self, options: RunOptions[DepsT], decisions: Mapping[str, Decision]
+        self,
+        journal: Journal,
+        run_id: str,
+        options: RunOptions[DepsT],
+        decisions: Mapping[str, Decision],
     ) -> RunResult[OutputT]:
-        journal, run_id = options.get("journal"), options.get("run_id")
-        assert journal is not None, "only a journal has something to go on with"
-        async with continued(journal, run_id or "", decisions) as record:
+        async with continued(journal, run_id, decisions) as record:
             began = record.opening
             given = options.get("settings") or ModelSettings()
             settings = given.over(began.settings or ModelSettings())
             limits = options.get("limits") or began.limits
             options = {**options, "settings": settings, "limits": limits}
-            return await self._drive(options, list(began.messages), record=record)
+            return await self._drive(run_id, options, list(began.messages), record=record)
 
     async def _drive(
         self,
+        run_id: str,
         options: RunOptions[DepsT],
         messages: list[Message],
         *,
@@ -502,14 +539,15 @@ class Agent(Generic[DepsT, OutputT]):
         """Wires a run and drives it to its end.
 
         Args:
-            options: What the run was given, its id among it.
+            run_id: Its name.
+            options: What it was given.
             messages: What it begins or goes on with.
             listener: Who streams it.
             record: The journal's record of it.
             paused: Where it goes on, after a pause.
             decisions: What people decided since then.
         """
-        deps, run_id = options.get("deps"), options.get("run_id") or ""
+        deps = options.get("deps")
         budget = Budget(options.get("limits") or self._limits, current_budget.get())
         if paused is not None:
             budget.usage, budget.steps = paused.usage, paused.steps

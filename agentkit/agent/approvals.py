@@ -20,6 +20,7 @@ from agentkit.events import ApprovalDecided, ApprovalNeeded
 from agentkit.journal import JournaledRun
 from agentkit.logs import get_logger
 from agentkit.messages import Message, ToolCall, ToolMessage, ToolResult
+from agentkit.mistakes import wrong_value
 from agentkit.policy import (
     READS,
     Approval,
@@ -137,8 +138,10 @@ def checked_decisions(decisions: Mapping[str, Decision] | None) -> dict[str, Dec
     """The decisions that `Agent.resume` was given.
 
     Raises:
-        TypeError: One of them is something else.
+        TypeError: They, or one of them, are something else.
     """
+    if not isinstance(decisions, Mapping | None):
+        raise wrong_value("decisions", decisions, "give a dict of decisions by Approval.id")
     given: dict[str, Decision] = dict(decisions or {})
     unchecked: dict[str, object] = dict(given)
     for name, decision in unchecked.items():

@@ -235,7 +235,7 @@ def _finished(
         result = replace(
             result, content=f"{note}\n{content}" if text else (TextPart(note), *content)
         )
-    result = run.guard.watch(ran, result, effect)
+    result = run.guard.watch(ran, result, effect, run.step)
     run.emit(ToolFinished(ran, result, run.step, None if result == returned else returned, spent))
     return result
 

@@ -173,6 +173,16 @@ class RunOptions(AnyRunOptions[DepsT], total=False):
     run_id: str | None
 
 
+class SubmitOptions(TypedDict, Generic[DepsT], total=False):
+    """What a run may be given that a worker is to take; see `Agent.submit`."""
+
+    deps: DepsT
+    settings: ModelSettings | None
+    limits: Limits | None
+    history: Sequence[Message]
+    run_id: str | None
+
+
 # --- what others call them -----------------------------------------------------------------------
 
 _STEPS = "write limits=Limits(steps=…)"
@@ -420,6 +430,3 @@ _MESSAGES: Final = (SystemMessage, UserMessage, AssistantMessage, ToolMessage)
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
-
-
-"""Characters of a value that a message repeats."""

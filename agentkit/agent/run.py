@@ -25,7 +25,15 @@ import anyio
 from anyio.from_thread import start_blocking_portal
 
 from agentkit.agent.approvals import Decisions, GivenDecisions, UsedDecisions
-from agentkit.agent.options import Cancellation, Instructions, Observer, RunOptions
+from agentkit.agent.options import (
+    Cancellation,
+    Instructions,
+    Observer,
+    RunOptions,
+    check_history,
+    check_input,
+    check_options,
+)
 from agentkit.agent.own_tools import PLAN, AnswerTool, with_partial_output
 from agentkit.context import Context, ContextWindow
 from agentkit.errors import JournalError
@@ -42,6 +50,7 @@ from agentkit.events import (
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
 from agentkit.logs import get_logger
+from agentkit.media import check_content, sound_messages
 from agentkit.messages import (
     AssistantMessage,
     Content,
@@ -52,6 +61,7 @@ from agentkit.messages import (
     SystemMessage,
     ToolResult,
     UserMessage,
+    mended_history,
     text_of,
 )
 from agentkit.models import Model
@@ -95,6 +105,27 @@ async def opening(
         return list(history)
     rest = history[1:] if history and history[0].role == "system" else history
     return [SystemMessage(text), *rest]
+
+
+async def beginning(
+    model: str, instructions: Instructions[Any] | None, content: Content, options: RunOptions[Any]
+) -> tuple[str, RunOpened]:
+    """The name of a run that is to begin, and what it begins with.
+
+    Raises:
+        TypeError: An option or the input is of another kind.
+        ValueError: The input holds what no model takes.
+    """
+    history = options.get("history", ())
+    check_options(options)
+    check_input(content)
+    check_content(content)
+    check_history(history)
+    run_id = options.get("run_id") or new_run_id()
+    head = await opening(instructions, RunContext(options.get("deps"), run_id), history)
+    messages = mended_history(sound_messages([*head, UserMessage(content)]))
+    settings, limits = options.get("settings"), options.get("limits")
+    return run_id, RunOpened(tuple(messages), model, settings, limits, versions=versions())
 
 
 def window_for(

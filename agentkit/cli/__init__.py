@@ -51,6 +51,8 @@ def _told(error: Exception, log: Path | None) -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "agentkit"
         said = str(format_message()).rstrip(".").replace("Value error, ", "")
+        if not said:  # a command of commands, named alone: its help was shown
+            return "", 2
         return f"{said}; {command} --help shows what there is", getattr(error, "exit_code", 2)
     if type(error).__name__ == "Abort":
         stopped = isinstance(error.__cause__, KeyboardInterrupt)
@@ -61,6 +63,7 @@ def _told(error: Exception, log: Path | None) -> tuple[str, int]:
 
 
 def _end(said: str, code: int) -> None:
-    with suppress(OSError, ValueError, AttributeError):  # standard error may be closed
-        sys.stderr.write(f"agentkit: {said}\n")
+    if said:
+        with suppress(OSError, ValueError, AttributeError):  # standard error may be closed
+            sys.stderr.write(f"agentkit: {said}\n")
     sys.exit(code)

@@ -7,6 +7,7 @@ ended without an answer (a limit, a cut or an empty reply), 130 stopped by Ctrl-
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -17,6 +18,7 @@ import typer
 import agentkit
 from agentkit.cli.chat import chat
 from agentkit.cli.config import config_lines
+from agentkit.cli.context import context_app
 from agentkit.cli.faults import faults
 from agentkit.cli.journal import journal
 from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
@@ -24,6 +26,8 @@ from agentkit.cli.run import resume, run
 from agentkit.cli.runs import list_runs, replay, runs, show, view
 from agentkit.cli.serve import doctor, serve
 from agentkit.cli.tools import mcp, tools
+from agentkit.cli.versions import lines_of, versions
+from agentkit.cli.worker import worker
 from agentkit.redaction import public_address
 
 P = ParamSpec("P")
@@ -87,7 +91,9 @@ def config(
 
 
 app.add_typer(runs, name="runs")
+app.add_typer(context_app, name="context")
 app.add_typer(journal, name="journal")
+app.command()(worker)
 app.command("resume", hidden=True)(moved(resume, "agentkit resume", "agentkit runs resume"))
 app.command("replay", hidden=True)(moved(replay, "agentkit replay", "agentkit runs replay"))
 app.add_typer(trace, name="trace", hidden=True)
@@ -117,16 +123,33 @@ for _entry in entry_points(group="agentkit.commands"):
     add_installed(_entry)
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"agentkit {agentkit.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="With --version: of Python, each dependency and extra, and vLLM too."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --version: as JSON, for programs.")
     ] = False,
 ) -> None:
     """Agents on a Gemma 4 that you serve yourself with vLLM."""
+    if not version and (everything or as_json):
+        raise typer.BadParameter(
+            f"{'--all' if everything else '--json'} goes with --version", context
+        )
+    if not version:
+        return
+    found = versions()
+    if as_json:
+        shown = found if everything else {"agentkit": found["agentkit"]}
+        typer.echo(json.dumps(shown, indent=2))
+    elif everything:
+        typer.echo("\n".join(lines_of(found)))
+    else:
+        typer.echo(f"agentkit {agentkit.__version__}")
+    raise typer.Exit

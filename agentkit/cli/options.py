@@ -307,6 +307,8 @@ def _named(name: str) -> ModuleType:
 
 
 def _module(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UsageError(f"{name!r} is no Python file and no module; write it as FILE.py:NAME")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

@@ -7,9 +7,11 @@ an export, or the run again. Only `delete` and `resume` ever change a record.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import anyio
 import typer
@@ -18,8 +20,9 @@ from rich.text import Text
 
 from agentkit.cli.config import UsageError
 from agentkit.cli.options import JournalPlace, RunName, find_agent
-from agentkit.cli.run import resume
-from agentkit.cli.terminal import print_hanging, print_rows
+from agentkit.cli.run import open_journal, resume
+from agentkit.cli.terminal import Printer, print_hanging, print_rows
+from agentkit.cli.worker import name_of, shared
 from agentkit.errors import AgentKitError
 from agentkit.events import ReplyInterrupted
 from agentkit.events.lines import Values
@@ -34,6 +37,7 @@ from agentkit.trace import (
     Step,
     ToolRun,
     TraceError,
+    follow,
     moment,
     parts_of,
     run_file_name,
@@ -41,6 +45,9 @@ from agentkit.trace import (
 from agentkit.trace.library import line_of, open_private
 from agentkit.trace.page import page_of
 from agentkit.wording import pluralize, printable
+
+if TYPE_CHECKING:
+    from agentkit.journal.postgres import PostgresJournal
 
 runs = typer.Typer(
     help="Look at the runs that are kept, go on with one, hand one on.", no_args_is_help=True
@@ -68,7 +75,7 @@ def list_runs(
     try:
         found = Library(journal=journal).runs(limit + 1)
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     rows = [_row(run) for run in found[:limit]]
     print_rows(Console(), _COLUMNS, rows, numbers=_NUMBERS)
     if len(found) > limit:
@@ -108,7 +115,7 @@ def show(
 
     Exit codes: 0 shown, 1 the journal cannot be read, 2 no such run.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     tell(parts_of(recording.events), Console(), damage=recording.damage, full=full)
 
 
@@ -120,7 +127,7 @@ def view(run: RunName, output: Output = None, journal: JournalPlace = None) -> N
 
     Exit codes: 0 written, 1 the journal cannot be read, 2 no such run, or it cannot be written.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     page = page_of(parts_of(recording.events), recording.damage)
     _write(output or _beside(recording, ".html"), page.encode())
 
@@ -134,7 +141,7 @@ def export(run: RunName, output: Output = None, journal: JournalPlace = None) ->
 
     Exit codes: 0 written, 1 the journal cannot be read, 2 no such run, or it cannot be written.
     """
-    recording = _opened(run, journal)
+    recording = opened(run, journal)
     for damage in recording.damage:
         typer.echo(f"agentkit: {damage}", err=True)
     values = Values()
@@ -160,10 +167,100 @@ def delete(
             for place in library.delete(name):
                 typer.echo(f"deleted {name} from {place}")
         except AgentKitError as error:
-            _refuse(error)
+            refuse(error)
 
 
 runs.command("resume")(resume)
+
+
+# --- runs for workers ----------------------------------------------------------------------------
+
+
+@runs.command()
+def submit(
+    question: Annotated[str, typer.Argument(help="What the user says.")],
+    agent: Annotated[
+        str,
+        typer.Option(
+            "--agent", "-a", metavar="FILE.py:NAME", help="The Agent, as workers offer it."
+        ),
+    ],
+    tenant: Annotated[str, typer.Option(help="On whose behalf; tenants share fairly.")] = "",
+    priority: Annotated[int, typer.Option(help="A lower number goes first.")] = 0,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="Names the run; a second one is refused.")
+    ] = None,
+    journal: JournalPlace = None,
+) -> None:
+    """Leave a run to a worker (agentkit worker) that offers the agent; print the run's id.
+
+    Exit codes: 0 it is in the journal, 1 the journal cannot be used, 2 wrong usage.
+    """
+    try:
+        found = find_agent(agent, lambda: ScriptedModel([]), Path())
+        with shared(journal) as queue:
+            submitted = partial(
+                found.submit,
+                question,
+                queue=queue,
+                name=name_of(agent),
+                tenant=tenant,
+                priority=priority,
+                run_id=run_id,
+            )
+            typer.echo(anyio.run(submitted))
+    except AgentKitError as error:
+        refuse(error)
+
+
+@runs.command()
+def cancel(run: RunName, journal: JournalPlace = None) -> None:
+    """End a submitted run: at once if it waits, else as soon as its worker hears of it.
+
+    Exit codes: 0 it ends, 1 the journal cannot be used, 2 it is no submitted run, or has ended.
+    """
+    with _queue(journal) as queue:
+        if not anyio.run(queue.cancel, run):
+            refuse(UsageError(f"{run} was not submitted, or needs no worker any more"))
+
+
+@runs.command()
+def retry(run: RunName, journal: JournalPlace = None) -> None:
+    """Leave a submitted run to the workers again that failed, was cancelled or ended at a limit.
+
+    Exit codes: 0 it waits, 1 the journal cannot be used, 2 it is no such run, or waits already.
+    """
+    with _queue(journal) as queue:
+        if not anyio.run(queue.retry, run):
+            refuse(UsageError(f"{run} was not submitted, or waits for a worker already"))
+
+
+@runs.command("follow")
+def follow_run(run: RunName, journal: JournalPlace = None) -> None:
+    """Show a run step by step as it happens, wherever it is at work, until it ends.
+
+    Exit codes: 0 it has ended, 1 the journal cannot be used, 2 no such run.
+    """
+    printer = Printer(Console(), Console(stderr=True))
+
+    async def main() -> None:
+        with open_journal(journal) as kept:
+            async for timed in follow(kept, run):
+                printer(timed.event)
+
+    try:
+        anyio.run(main)
+    except AgentKitError as error:
+        refuse(error)
+
+
+@contextmanager
+def _queue(journal: str | None) -> Generator[PostgresJournal]:
+    try:
+        with shared(journal) as queue:
+            yield queue
+    except AgentKitError as error:
+        refuse(error)
 
 
 @runs.command()
@@ -196,14 +293,14 @@ def replay(
         found = find_agent(agent, lambda: ScriptedModel([]), project)
         report = anyio.run(replay_run, found, events)
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     for line in str(report).splitlines():
         colours = {"+": "green", "-": "red", "@": "cyan"} if report.divergence is not None else {}
         console.print(Text(printable(line), style=colours.get(line[:1], "")), soft_wrap=True)
     raise typer.Exit(0 if report.identical else 1)
 
 
-def _opened(run: str, journal: str | None) -> Recording:
+def opened(run: str, journal: str | None) -> Recording:
     """The run, which has something that can be shown."""
     try:
         recording = Library(journal=journal).open(run)
@@ -211,7 +308,7 @@ def _opened(run: str, journal: str | None) -> Recording:
             lost = "; ".join(str(damage) for damage in recording.damage)
             raise TraceError(f"nothing can be read of the run {recording.run_id}: {lost}")
     except AgentKitError as error:
-        _refuse(error)
+        refuse(error)
     return recording
 
 
@@ -227,11 +324,11 @@ def _write(target: Path, content: bytes) -> None:
             file.truncate(0)
             file.write(content)
     except OSError as error:
-        _refuse(UsageError(f"{target} cannot be written: {error.strerror}"))
+        refuse(UsageError(f"{target} cannot be written: {error.strerror}"))
     typer.echo(target)
 
 
-def _refuse(error: AgentKitError) -> NoReturn:
+def refuse(error: AgentKitError) -> NoReturn:
     """Says what is wrong and how to mend it."""
     typer.echo(f"agentkit: {error}", err=True)
     raise typer.Exit(2 if isinstance(error, UsageError | TraceError) else 1) from None

@@ -29,7 +29,6 @@ from agentkit.cli.terminal import print_hanging
 from agentkit.errors import AgentKitError, ServerNotReadyError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine, examine_machine
 from agentkit.serving.doctor.examine import gpu_memory
-from agentkit.serving.environment import cache_folder, vllm_environment, vllm_python
 from agentkit.serving.plan import (
     TESTED_VLLM,
     TINY_NAME,
@@ -39,7 +38,15 @@ from agentkit.serving.plan import (
     flags_of,
     plan,
 )
-from agentkit.serving.process import RunningServer, last_line, progress_line, running_server
+from agentkit.serving.process import (
+    RunningServer,
+    cache_folder,
+    last_line,
+    progress_line,
+    running_server,
+    vllm_environment,
+    vllm_python,
+)
 
 _TINY = Path(models.__file__).parent / "tiny"
 _POLL_SECONDS = 0.5

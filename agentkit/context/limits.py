@@ -53,8 +53,8 @@ class Context:
             call.
 
     Raises:
+        TypeError: A limit is no number, or `compaction` holds something that is no strategy.
         ValueError: A number is too small to work with, or no share.
-        TypeError: `compaction` holds something that is no strategy.
     """
 
     compact_at: int | float | None = None
@@ -76,6 +76,8 @@ class Context:
             raise wrong_value("pinned", self.pinned, "give a function of a message")
         for name in ("compact_at", "result_tokens"):
             tokens = getattr(self, name)
+            if not isinstance(tokens, int | float | None):
+                raise wrong_value(name, tokens, "give a number of tokens")
             if name == "compact_at" and isinstance(tokens, float):
                 if not 0 < tokens <= 1:
                     raise ValueError(

@@ -37,6 +37,7 @@ from agentkit.messages import (
     ModelRequest,
     ModelResponse,
     SystemMessage,
+    TextPart,
     ToolCall,
     ToolMessage,
     text_of,
@@ -133,6 +134,18 @@ class PromptForm:
     known: TokenCounts = field(default_factory=TokenCounts)
 
 
+def rendering_of(form: PromptForm) -> dict[str, bool | str]:
+    """How the template is asked to render, where the server's prompt is the one that we render."""
+    how = form.generation
+    if form.counting != "pieces":
+        return {}
+    return {
+        "thinking": how.thinking,
+        "preserve_thinking": how.preserve_thinking,
+        "variant": how.variant,
+    }
+
+
 # --- a prompt ------------------------------------------------------------------------------------
 
 PromptPart: TypeAlias = Literal["instructions", "tools", "user", "assistant", "results", "format"]
@@ -146,7 +159,8 @@ class _Piece:
         part: What it is.
         text: The template's own text for it.
         at: Place of its message among those that are sent; -1 for the frame around them.
-        media: Tokens of images and sounds, which the text only has a placeholder for.
+        media: Tokens of images and sounds, which the text only has a placeholder for, and whether
+            they are counted.
         tokens: Tokens of the text and the media.
         exact: Whether that was counted.
     """
@@ -154,7 +168,7 @@ class _Piece:
     part: PromptPart
     text: str
     at: int = -1
-    media: int = 0
+    media: tuple[int, bool] = (0, True)
     tokens: int = 0
     exact: bool = True
 
@@ -181,9 +195,11 @@ class Prompt:
 
     Attributes:
         parts: Tokens by what they are spent on.
+        counts_media: Whether our counts of images and sounds are believed.
     """
 
     def __init__(self) -> None:
+        self.counts_media = True
         self._form: PromptForm | None = None
         self._system: str | None = None
         self._messages: list[Message] = []
@@ -203,6 +219,18 @@ class Prompt:
     def exact(self) -> bool:
         """Whether all of it was counted."""
         return not self._inexact
+
+    def doubt_media(self) -> bool:
+        """Takes the counts of images and sounds for estimates from now on; whether there were any:
+        a server may be told to spend more or less on an image.
+        """
+        pieces = (piece for group in self._groups for piece in group.pieces)
+        doubted = [piece for piece in pieces if piece.media[0] and piece.exact]
+        for piece in doubted:
+            piece.exact = False
+            self._inexact += 1
+        self.counts_media = False
+        return bool(doubted)
 
     def by_message(self) -> Counter[int]:
         """Tokens of each message, by its place among those that are sent."""
@@ -259,8 +287,9 @@ class Prompt:
             pieces += estimated
         counts, exact = yield from tokens_of([piece.text for piece in pieces], form)
         for piece, tokens in zip(pieces, counts, strict=True):
-            piece.tokens = tokens + piece.media
-            piece.exact = exact and not piece.media
+            media, counted = piece.media
+            piece.tokens = tokens + media
+            piece.exact = exact and (not media or (counted and self.counts_media))
         self._book(pieces, 1)
 
     def _book(self, pieces: Iterable[_Piece], sign: int) -> None:
@@ -353,17 +382,24 @@ def _without_text_beside_calls(message: Message) -> Message:
     return message
 
 
-def _media(content: Content | None, profile: Profile) -> int:
-    """Most tokens of images, sounds and videos beyond their placeholders."""
+def _media(content: Content | None, profile: Profile) -> tuple[int, bool]:
+    """Tokens of images, sounds and videos beyond their placeholders, and whether that is a count:
+    the most that the profile allows where their size is not known.
+    """
     if content is None or isinstance(content, str):
-        return 0
-    costs = {
-        "text": 1,
-        "image": profile.image_tokens,
-        "audio": profile.audio_tokens(profile.audio_seconds),
-        "video": profile.video_tokens,
-    }
-    return sum(costs[part.type] - 1 for part in content)
+        return 0, True
+    tokens, exact = 0, True
+    for part in content:
+        if not isinstance(part, TextPart):
+            known = profile.part_tokens(part)
+            costs = {
+                "image": profile.image_tokens,
+                "audio": profile.audio_tokens(profile.audio_seconds),
+                "video": profile.video_tokens,
+            }
+            tokens += (costs[part.type] if known is None else known) - 1
+            exact = exact and known is not None
+    return tokens, exact
 
 
 # --- counting ------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ from agentkit.context.prompt import (
     PromptForm,
     Steps,
     estimated_tokens,
+    rendering_of,
     result_text_of,
     tokens_of,
 )
@@ -187,7 +188,7 @@ class ContextWindow:
         self._tools = {tool.name: tool for tool in request.tools}
         new = yield from self._enter(request.messages, form)
         if form.asks and (roomy := (yield from self._roomy(request, new, form))) is not None:
-            return self._fitted(roomy)
+            return self._fitted(roomy, form)
         tokens, exact = yield from self._count(request, form)
         fair, cut = yield from self._cut_new(new, tokens, form)
         if cut:
@@ -207,9 +208,9 @@ class ContextWindow:
             raise ContextWindowError(too_big(self._prompt.parts, tokens, limits, self._context))
         settings = self._bounded(request.settings, form, tokens, exact=exact)
         sent = replace(request, messages=tuple(self._view()), settings=settings)
-        return self._fitted(Fitted(sent, tokens, exact, within, compacted))
+        return self._fitted(Fitted(sent, tokens, exact, within, compacted), form)
 
-    def _fitted(self, fitted: Fitted) -> Fitted:
+    def _fitted(self, fitted: Fitted, form: PromptForm) -> Fitted:
         """Remembers what is sent now, and tells it to whoever records the run."""
         parts = self._prompt.parts
         stays = sum(parts[part] for part in ("instructions", "tools", "format", "user"))
@@ -222,6 +223,8 @@ class ContextWindow:
             self._ceiling,
             tuple(self._changes),
             self._asked,
+            {part: tokens for part, tokens in parts.items() if tokens},
+            rendering_of(form),
         )
         self._now = replace(fitted.within, sent=sent)
         return replace(fitted, within=self._now)
@@ -408,8 +411,10 @@ class ContextWindow:
         asked = settings.max_tokens or form.reply_tokens
         if window is None or not asked:
             return settings
-        # An estimate is on the safe side, which must not cut a reply that has room.
-        left = window - tokens if exact else max(window - tokens, window // 4)
+        # An estimate is on the safe side, which must not cut a reply that has room, unless the
+        # server has found it too much.
+        least = window // (4 if self._ceiling is None else 16)
+        left = window - tokens if exact else max(window - tokens, least)
         return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
 
     # --- when it does not fit --------------------------------------------------------------------
@@ -567,7 +572,7 @@ class ContextWindow:
             return
         if counted >= sent.own // _CREDIBLE:
             self._anchor = (sent.own, counted)
-        if sent.exact and counted != sent.tokens:
+        if sent.exact and counted != sent.tokens and not self._prompt.doubt_media():
             self._trust = _Trust.WHOLE if self._trust is _Trust.PIECES else _Trust.NOTHING
 
     def refused(self) -> None:

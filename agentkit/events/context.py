@@ -64,6 +64,9 @@ class PromptSent:
         changes: Since the request before.
         summary: What the model was asked to write down for this prompt; the text that is sent, and
             what all such requests since the prompt before have cost.
+        parts: Its tokens by what they are spent on, as `ContextUse.parts`.
+        rendering: How the chat template was asked to render; empty where it is none that agentkit
+            renders itself.
     """
 
     tokens: int
@@ -73,6 +76,8 @@ class PromptSent:
     ceiling: int | None = None
     changes: tuple[Change, ...] = ()
     summary: Summary | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+    rendering: Mapping[str, bool | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import inspect
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -301,16 +301,15 @@ left out."""
 
 def failed(call: ValidatedCall, error: BaseException) -> ToolResult:
     """The result of a call that raised: the words of a `ToolError`; of any other exception its type
-    and its words.
+    and its words; of a group of them, such as a task group's, those of each in it.
     """
-    try:
-        words = str(error)
-    except Exception:  # noqa: BLE001 - an exception's own text may raise
-        words = "(it has no text)"
-    if not isinstance(error, ToolError):
-        words = f"{type(error).__name__}: {words}".removesuffix(": ")
+    errors = list(_single(error))
+    words = "; ".join(dict.fromkeys(map(_words, errors)))
     text = result_content(f"Error: {words}", cap=_MOST_ERROR_TEXT)
-    retry = isinstance(error, Exception) and (not isinstance(error, ToolError) or error.retry)
+    retry = all(
+        each.retry if isinstance(each, ToolError) else isinstance(each, Exception)
+        for each in errors
+    )
     return ToolResult(
         call.call.id,
         text,
@@ -319,6 +318,25 @@ def failed(call: ValidatedCall, error: BaseException) -> ToolResult:
         retry=retry,
         traceback=_traceback(error),
     )
+
+
+def _single(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group, and in the groups within it."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _single(each)
+    else:
+        yield error
+
+
+def _words(error: BaseException) -> str:
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - an exception's own text may raise
+        words = "(it has no text)"
+    if isinstance(error, ToolError):
+        return words
+    return f"{type(error).__name__}: {words}".removesuffix(": ")
 
 
 def ends_this_task(error: BaseException) -> bool:

@@ -331,7 +331,7 @@ class RemoteCall:
     has_deps: bool
 
     def to_json(self) -> bytes:
-        """As one line of JSON."""
+        """The call as one line of JSON."""
         return _dumped(self)
 
 

@@ -21,8 +21,8 @@ from agentkit.gemma4.wrong_forms import resolve_name
 from agentkit.messages import JsonObject, ToolCall
 from agentkit.schema.shape import ANYTHING, Shape
 
-Schemas: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""Tool name → JSON Schema of its arguments object."""
+Schemas: TypeAlias = Mapping[str, Shape | Mapping[str, Any]]
+"""Tool name → JSON Schema of its arguments object, or the view of one."""
 
 
 @dataclass(frozen=True, slots=True)

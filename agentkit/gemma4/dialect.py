@@ -45,7 +45,7 @@ class Dialect:
             escape.escape_tool(lowered.declaration).declaration
             for lowered in self._lowered.values()
         ]
-        self._schemas = {name: each.native_schema for name, each in self._lowered.items()}
+        self._shapes = {name: each.shape for name, each in self._lowered.items()}
         self._grammars: dict[ToolChoice, JsonObject] = {}
         # By identity, and with the message itself, so that its identity is not used again.
         self._outgoing: dict[int, tuple[Message, Message]] = {}
@@ -77,7 +77,7 @@ class Dialect:
             text: What the model produced.
             in_reasoning: The prompt ended inside open reasoning.
         """
-        return parse(text, self._schemas, in_reasoning=in_reasoning)
+        return parse(text, self._shapes, in_reasoning=in_reasoning)
 
     def read_tokens(
         self, ids: Sequence[int], pieces: Sequence[str], *, in_reasoning: bool, constrained: bool
@@ -91,12 +91,12 @@ class Dialect:
             constrained: A grammar held the calls.
         """
         return parse_tokens(
-            ids, pieces, self._schemas, in_reasoning=in_reasoning, constrained=constrained
+            ids, pieces, self._shapes, in_reasoning=in_reasoning, constrained=constrained
         )
 
     def parser(self, *, in_reasoning: bool) -> Parser:
         """What `read` does, for a reply that comes in pieces."""
-        return Parser(self._schemas, in_reasoning=in_reasoning)
+        return Parser(self._shapes, in_reasoning=in_reasoning)
 
     def grammar(self, choice: ToolChoice) -> JsonObject | None:
         """The value of vLLM's request field `structured_outputs`; None without tools."""

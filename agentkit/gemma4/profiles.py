@@ -20,12 +20,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
 
+from agentkit.gemma4.media_tokens import SAMPLE_RATE, image_soft_tokens, sound_soft_tokens
 from agentkit.gemma4.render import Generation, TemplateVariant, render
+from agentkit.media import image_size, sound_length
 from agentkit.messages import (
     AssistantMessage,
+    AudioPart,
+    ImagePart,
     Message,
     ModelRequest,
     ModelSettings,
+    Part,
     SystemMessage,
     ToolCall,
     ToolDefinition,
@@ -91,6 +96,21 @@ class Profile:
         """Tokens of a recording, wrapping included."""
         heard = min(seconds, self.audio_seconds)
         return math.ceil(heard * 1000 / _AUDIO_MS_PER_TOKEN) + _WRAPPING
+
+    def part_tokens(self, part: Part) -> int | None:
+        """Tokens of an image or a sound, wrapping included, as vLLM counts them; None where its
+        size is not known, as behind a URL, or where a server changes its sample rate first.
+        """
+        if isinstance(part, ImagePart) and (size := image_size(part)) is not None:
+            return image_soft_tokens(*size, most=self.image_tokens - _WRAPPING) + _WRAPPING
+        if isinstance(part, AudioPart) and (length := sound_length(part)) is not None:
+            samples, rate = length
+            if rate != SAMPLE_RATE:
+                return None
+            if self.name == "12B":  # its sound goes to the model as it is, 40 ms a token
+                return math.ceil(samples * 1000 / SAMPLE_RATE / _AUDIO_MS_PER_TOKEN) + _WRAPPING
+            return sound_soft_tokens(samples) + _WRAPPING
+        return None
 
     @property
     def video_tokens(self) -> int:

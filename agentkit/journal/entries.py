@@ -300,13 +300,42 @@ class Journal(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """For whom a run is submitted, and to which agent.
+
+    Attributes:
+        agent: The agent's name, as workers offer it.
+        fingerprint: `Agent.fingerprint` of it.
+        tenant: On whose behalf; tenants share workers fairly.
+        priority: Of two runs of a tenant the one with the lower number goes first.
+    """
+
+    agent: str = ""
+    fingerprint: str = ""
+    tenant: str = ""
+    priority: int = 0
+
+
+class Queueing(Protocol):
+    """A journal that also keeps runs for workers to take."""
+
+    async def submit(self, run_id: str, opening: RunOpened, ticket: Ticket) -> None:
+        """Begins a run, durably, that a worker is to take.
+
+        Raises:
+            JournalError: There is a run of this name, or it could not be written.
+        """
+        ...
+
+
 # --- a run in one line ---------------------------------------------------------------------------
 # A list of a thousand runs would take too long if all that was ever said were read. So the lines
 # are counted and few of them parsed: the rest is found in their text, as `dump_entry` writes it.
 
-RunState: TypeAlias = Literal["running", "died", "ended", "damaged"]
-"""`died`: its process is gone and it has no end; it can be resumed. `damaged`: what is left of its
-record does not say."""
+RunState: TypeAlias = Literal["queued", "running", "died", "ended", "damaged"]
+"""`queued`: it waits for a worker. `died`: its process is gone and it has no end; it can be
+resumed. `damaged`: what is left of its record does not say."""
 
 
 @dataclass(frozen=True, slots=True)

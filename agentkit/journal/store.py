@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, TypeVar
 
@@ -24,6 +25,7 @@ import anyio.to_thread
 from pydantic import JsonValue
 
 from agentkit.errors import JournalError
+from agentkit.events import RunFinished
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     Entry,
@@ -42,6 +44,9 @@ T = TypeVar("T")
 
 LEASE = 30.0
 """Seconds. Only for owners whose death cannot be proved: stopped ones, and those elsewhere."""
+
+_GLANCE = 0.5
+"""Seconds between two looks at a journal that does not tell of what is new."""
 
 LOST = (
     "so it cannot be gone on with: what is lost could run again. "
@@ -229,9 +234,7 @@ class StoredJournal:
 
     async def release(self, lease: Lease) -> None:
         """Gives a lease back; see `Journal.release`."""
-        with self._lock:
-            if self._held.get(lease.run_id) == lease:
-                del self._held[lease.run_id]
+        self._drop(lease)
         await self._in_thread(lambda: self._store.release(lease))
 
     # --- beside it -------------------------------------------------------------------------------
@@ -251,6 +254,17 @@ class StoredJournal:
             JournalError: Someone is at work on it.
         """
         return await self._in_thread(lambda: self._store.delete(run_id))
+
+    async def is_open(self, run_id: str) -> bool:
+        """Whether something may still be added to a run."""
+        examined = await self.examine(run_id)
+        last = examined.records[-1].entry if examined.records else None
+        return last is not None and not isinstance(last, RunFinished)
+
+    @asynccontextmanager
+    async def news_of(self, run_id: str) -> AsyncGenerator[Callable[[], Awaitable[None]]]:  # noqa: ARG002 - a file tells nobody
+        """What waits until something may have been added to a run; now and then nothing was."""
+        yield partial(anyio.sleep, _GLANCE)
 
     def close(self) -> None:
         """Gives back all leases and closes the store. It is not an error to leave this out."""
@@ -290,6 +304,12 @@ class StoredJournal:
                 )
                 self._heart.start()
         return lease
+
+    def _drop(self, lease: Lease) -> None:
+        """Renews a lease no more."""
+        with self._lock:
+            if self._held.get(lease.run_id) == lease:
+                del self._held[lease.run_id]
 
     def _beat(self) -> None:
         """Renews what is held, for as long as anything is."""

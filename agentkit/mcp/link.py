@@ -194,7 +194,7 @@ async def _drained(process: Process) -> None:
 
 
 def _signal_to(process: Process, number: signal.Signals) -> None:
-    """To the server and everything it has started, on systems that have groups of processes."""
+    """Signals the server and, on systems with groups of processes, everything it has started."""
     with suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, number)

@@ -204,8 +204,8 @@ _STOP_AT = 6
 
 _ERRORS_WARN_AT = 3
 _ERRORS_STOP_AT = 8
-"""Errors of one kind from one tool, in a row. They are let go on for longer than repeats: a model
-that tries other arguments each time may yet find the right ones."""
+"""Replies in a row whose calls of one tool brought errors of one kind. They are let go on for
+longer than repeats: a model that tries other arguments each time may yet find the right ones."""
 
 
 @dataclass(slots=True)
@@ -230,16 +230,22 @@ class ProgressGuard:
 
     Attributes:
         change: Whether the next request should be made with other settings.
-        stop: Why the run should end; None while it should not.
     """
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._errors: tuple[str, ResultKind] | None = None
-        self._error_times = 0
+        self._error_times = 0  # replies that held such an error, and no other outcome
+        self._error_step: int | None = None  # the newest of them
         self._epoch = 0  # counts the calls that may have changed the world
+        self._circling: str | None = None
+        self._failing: str | None = None
         self.change = False
-        self.stop: str | None = None
+
+    @property
+    def stop(self) -> str | None:
+        """Why the run should end; None while it should not."""
+        return self._circling or self._failing
 
     def known(self, call: ToolCall, effect: Effect) -> ToolResult | None:
         """The earlier result of a call that can only bring that result again; None where it may
@@ -252,11 +258,20 @@ class ProgressGuard:
             return None
         return replace(seen.result, call_id=call.id, seconds=0.0, attempts=0)
 
-    def watch(self, call: ToolCall, result: ToolResult, effect: Effect | None) -> ToolResult:
-        """Books a result; returns it, with a warning in it where one is due."""
+    def watch(
+        self, call: ToolCall, result: ToolResult, effect: Effect | None, step: int
+    ) -> ToolResult:
+        """Books a result; returns it, with a warning in it where one is due.
+
+        Args:
+            call: The call that brought it.
+            result: As the tool returned it.
+            effect: What the tool declares; None where there is no such tool.
+            step: Number of the step whose reply made the call.
+        """
         if effect not in ("pure", None) and result.attempts:
             self._epoch += 1
-        told = (self._repeated(call, result), self._failed(call, result))
+        told = (self._repeated(call, result), self._failed(call, result, step))
         notes = [note for note in told if note is not None]
         if not notes or not isinstance(result.content, str):
             return result
@@ -275,7 +290,7 @@ class ProgressGuard:
         if seen.times >= _CHANGE_AT:
             self.change = True
         if seen.times >= _STOP_AT:
-            self.stop = f"{call.name} was called {seen.times} times with the same result"
+            self._circling = f"{call.name} was called {seen.times} times with the same result"
         if seen.times >= _WARN_AT:
             return (
                 f"Warning: this is call number {seen.times} of {call.name} with these arguments, "
@@ -283,17 +298,23 @@ class ProgressGuard:
             )
         return f"(You have made this call before; its result is the same as then: {call.name}.)"
 
-    def _failed(self, call: ToolCall, result: ToolResult) -> str | None:
-        failure = (call.name, result.kind) if result.is_error else None
-        self._error_times = self._error_times + 1 if failure == self._errors else 1
-        self._errors = failure
+    def _failed(self, call: ToolCall, result: ToolResult, step: int) -> str | None:
+        # Of tools that there are not, each name is another: they are counted as one.
+        name = "a tool that is not offered" if result.kind == "unknown_tool" else call.name
+        failure = (name, result.kind) if result.is_error else None
+        if failure != self._errors:
+            self._errors, self._error_times, self._error_step = failure, 0, None
+            self._failing = None
         if failure is None:
             return None
+        if step != self._error_step:  # the calls of one reply were made before any was answered
+            self._error_step = step
+            self._error_times += 1
         if self._error_times >= _ERRORS_STOP_AT:
-            self.stop = f"{call.name} failed {self._error_times} times in a row ({result.kind})"
+            self._failing = f"{name} failed {self._error_times} times in a row ({result.kind})"
         if self._error_times >= _ERRORS_WARN_AT:
             return (
-                f"Warning: {call.name} has failed {self._error_times} times in a row. "
+                f"Warning: {name} has failed {self._error_times} times in a row. "
                 "Try another way, or answer with what you have."
             )
         return None

@@ -27,6 +27,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
+from inspect import iscoroutinefunction
 from typing import Any, Final, Literal, TypeAlias, get_args
 from urllib.parse import unquote
 
@@ -34,6 +35,7 @@ from pydantic import TypeAdapter
 
 from agentkit.exact import why_inexact
 from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
+from agentkit.mistakes import wrong_value
 from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
 
 # --- what a person is asked ----------------------------------------------------------------------
@@ -93,10 +95,19 @@ class Approve:
 
     Attributes:
         grant: Calls that are not to be asked about for the rest of the run.
+
+    Raises:
+        TypeError: The grant is none.
     """
 
     grant: Grant | None = None
     type: Literal["approve"] = "approve"
+
+    def __post_init__(self) -> None:
+        """Refuses what no record could hold."""
+        given: object = self.grant
+        if not isinstance(given, Grant | None):
+            raise wrong_value("grant", given, "give Grant(tool, target)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,7 @@ class Edit:
     """Run it with these arguments instead; they are checked like the model's.
 
     Raises:
+        TypeError: The arguments are no dict.
         ValueError: The arguments cannot be kept exactly (`agentkit.exact`), so a record of the
             decision would be of another one.
     """
@@ -121,6 +133,9 @@ class Edit:
 
     def __post_init__(self) -> None:
         """Refuses arguments that no record can hold."""
+        given: object = self.arguments
+        if not isinstance(given, dict):
+            raise wrong_value("arguments", given, "give a dict of all arguments by name")
         if (why := why_inexact(self.arguments)) is not None:
             raise ValueError(f"these arguments cannot be kept: {why}")
 
@@ -267,10 +282,11 @@ class Policy:
         for rule in rules:
             if isinstance(rule, Policy):
                 raise TypeError("a policy is no rule of another; add the two: one + other")
-            if isinstance(rule, type) or not callable(rule):
+            given: object = rule
+            if isinstance(given, type) or not callable(given) or iscoroutinefunction(given):
                 raise TypeError(
-                    f"the rule {rule!r} is no function of a call; write Policy.ask(...), "
-                    'preset("ask"), a Grant(...) or a function that returns a verdict'
+                    f"the rule {rule!r} is no plain function of a call; write Policy.ask(...), "
+                    'preset("ask"), a Grant(...) or a function, not async, that returns a verdict'
                 )
         if tainted is not None and tainted not in _STRICTNESS:
             raise ValueError(f"tainted is {tainted!r}; it is one of {', '.join(_STRICTNESS)}")

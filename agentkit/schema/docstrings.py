@@ -52,7 +52,7 @@ def _own_doc(kind: type[Any]) -> str:
 _ABOUT_PARAMETERS: Final = (
     r"Args|Arguments|Params|Parameters|Other Parameters|Keyword Args|Keyword Arguments"
 )
-_ABOUT_RESULTS: Final = r"Returns?|Yields?|Raises|Receives|Warns|Attributes"
+_ABOUT_RESULTS: Final = r"Returns?|Yields?|Raises?|Receives|Warns|Attributes"
 _PARAMETERS: Final = re.compile(rf"(?:{_ABOUT_PARAMETERS})", re.IGNORECASE)
 _TITLE: Final = re.compile(
     rf"\W*({_ABOUT_PARAMETERS}|{_ABOUT_RESULTS})(?:\W*:\W*|(?<=\*)\*+|)$", re.IGNORECASE
@@ -64,9 +64,12 @@ _FIELD: Final = re.compile(
     r"([^:]*):(?!\w)(.*)$"
 )
 """`:param int n: words`, `@param n: words`."""
-_NAME: Final = r"[`*]*(\w+)`?\*{0,2}"
+_NAME: Final = r"[`*\\\"']*(\w+)[`\"']?\*{0,2}"
+_TYPE: Final = r"(?:\((?:[^()]|\([^()]*\))*\)|\{[^{}]*\}|\[[^\[\]]*\]|<[^<>]*>)"
+"""In whichever brackets."""
 _ENTRY: Final = re.compile(
-    rf"\s*(?:[-*•+]\s+)?{_NAME}\s*(?:\((?:[^()]|\([^()]*\))*\))?\s*(?::|\s--?\s|\s[–—]\s)\s*(.*)$"  # noqa: RUF001 - dashes as people write them
+    rf"\s*(?:(?:[-*•+]|\d+[.)])\s+)?({_NAME}(?:\s*,\s*{_NAME})*)"
+    rf"\s*{_TYPE}?\s*(?::|\s--?\s|\s[–—]\s)\s*(.*)$"  # noqa: RUF001 - dashes as people write them
 )
 """`n (int): words`, with or without a bullet, quotes or stars."""
 _NUMPY_ENTRY: Final = re.compile(rf"({_NAME}(?:\s*,\s*{_NAME})*)\s*(:.*)?$")
@@ -80,6 +83,8 @@ class _Reader:
         self._names = names
         self._kept: list[str] = []
         self._words: dict[str, list[str]] = {}
+        self._behind: dict[str, str] = {}
+        """What stands behind `a:` of NumPy style: its type, or all the words that there are."""
         self._current: list[str] | None = None
         """Where words of the entry that is being read go."""
         self._section = ""
@@ -102,7 +107,10 @@ class _Reader:
             elif not self._is_title(line):
                 self._take(line)
         description = re.sub(r"\n{3,}", "\n\n", "\n".join(self._kept)).strip()
-        parameters = {name: " ".join(" ".join(w).split()) for name, w in self._words.items()}
+        parameters = {
+            name: " ".join((" ".join(words).strip() or self._behind.get(name, "")).split())
+            for name, words in self._words.items()
+        }
         return Documentation(description, parameters)
 
     def _begin_numpy(self, line: str) -> None:
@@ -115,6 +123,12 @@ class _Reader:
         found = _TITLE.match(line)
         if found is None or not (line.rstrip().endswith((":", "*")) or line.lstrip()[:1] == "#"):
             return False
+        if (
+            self._section == "google"
+            and found[1] in self._names
+            and _indent_of(line) > self._indent
+        ):
+            return False  # `*args:` and its words below
         self._begin("google", line, found[1])
         return True
 
@@ -125,7 +139,7 @@ class _Reader:
 
     def _take(self, line: str) -> None:
         """A line that is no title."""
-        if found := _FIELD.match(line):
+        if (found := _FIELD.match(line)) and (found[2].strip() or not _is_parameter(found[1])):
             self._field(line, *found.groups())
         elif not line.strip():
             if self._current is None and not self._section:
@@ -151,8 +165,8 @@ class _Reader:
     def _field(self, line: str, kind: str, between: str, words: str) -> None:
         self._section, self._indent = "field", _indent_of(line)
         self._current = None
-        if kind.startswith(("param", "arg", "key")) and between.split():
-            name = between.split()[-1].strip("`*")
+        if _is_parameter(kind):
+            name = between.split()[-1].strip("`*\\")
             self._current = self._words.setdefault(name, [])
             self._current.append(words)
 
@@ -185,17 +199,25 @@ class _Reader:
 
     def _named(self, line: str) -> tuple[list[str], str]:
         """The parameters that a line names, and what it says of them."""
-        if self._section == "google":
-            found = _ENTRY.match(line)
-            return ([found[1]], found[2]) if found else ([], "")
-        found = _NUMPY_ENTRY.match(line.strip())
+        google = self._section == "google"
+        found = _ENTRY.match(line) if google else _NUMPY_ENTRY.match(line.strip())
         names = re.findall(r"\w+", found[1]) if found else []
+        if found and google:
+            lone = len(names) == 1 or self._names.issuperset(names)
+            return names if lone else [], found[found.re.groups]
+        if found and " :" not in line:
+            self._behind.update(dict.fromkeys(names, (found[found.re.groups] or "")[1:]))
         typed = " : " in line or not self._names
         return (names, "") if typed or self._names.issuperset(names) else ([], "")
 
     def _is_name(self, name: str, indent: int) -> bool:
         """Whether an entry may be called so: a parameter, or whatever stands in its place."""
         return name in self._names or indent > self._indent or self._section == "numpy"
+
+
+def _is_parameter(kind: str) -> bool:
+    """Whether a field is about a parameter."""
+    return kind.startswith(("param", "arg", "key"))
 
 
 def _indent_of(line: str) -> int:

@@ -36,8 +36,8 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT4, DRAFT202012, Schema, specification_with
 
 from agentkit.messages import JsonObject
-from agentkit.schema.limits import short
 from agentkit.schema.linear import linear_pattern
+from agentkit.schema.prose import short
 
 MAX_DEPTH: Final = 60
 """Levels of schemas inside schemas; far more than any schema that we have seen a server publish."""
@@ -102,11 +102,14 @@ class Modern:
         checkable: The same without what can never be checked, nor what would turn on that: `not`
             of it, the one of `oneOf` that it is, what follows `if`.
         unchecked: What was said and can never be checked, each in a few words.
+        names: The members that it names, anywhere that sees the whole object; empty where it says
+            which others may be given, or describes none.
     """
 
     schema: JsonObject
     checkable: JsonObject
     unchecked: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 def modern(schema: object) -> Modern:
@@ -136,7 +139,8 @@ def modern(schema: object) -> Modern:
         raise UnusableSchemaError(why) from None
     unknown = reader.unknown
     told = (*_hard_patterns(made, unknown), *reader.unchecked, *_endless(made, unknown))
-    return Modern(made, _checkable(made, unknown) if unknown else made, told)
+    checkable = _checkable(made, unknown) if unknown else made
+    return Modern(made, checkable, told, _names(made))
 
 
 def subschemas(schema: JsonObject) -> Iterator[tuple[str, JsonObject]]:
@@ -442,6 +446,27 @@ def _endless(schema: JsonObject, unknown: dict[int, JsonObject]) -> Iterator[str
             elif id(target) not in done:
                 above.add(id(target))
                 open_.append((target, _same_value(target, by_pointer)))
+
+
+def _names(schema: JsonObject) -> tuple[str, ...]:
+    """See `Modern.names`."""
+    by_pointer = _by_pointer(schema)
+    names: dict[str, None] = {}
+    declares = False
+    waiting = [schema]
+    for place in waiting:  # grows by the schemas of the same object
+        if place.keys() & {"additionalProperties", "patternProperties", "unevaluatedProperties"}:
+            return ()
+        needed, dependent = place.get("dependentRequired", {}), place.get("dependentSchemas", {})
+        declares = declares or bool(place.get("properties"))
+        for named in (place.get("properties", ()), place.get("required", ()), needed, dependent):
+            names.update(dict.fromkeys(named))
+        for named in needed.values():
+            names.update(dict.fromkeys(named))
+        for _, inner in _same_value(place, by_pointer):
+            if inner is not place.get("not") and not any(inner is each for each in waiting):
+                waiting.append(inner)
+    return tuple(names) if declares else ()
 
 
 def _same_value(

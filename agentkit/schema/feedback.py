@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from agentkit.schema.jsontype import InvalidValueError
 from agentkit.schema.ladder import Doubt, Keys
-from agentkit.schema.limits import limit, listed, short, wanted
+from agentkit.schema.prose import either, limit, short, wanted
 
 MAX_FEEDBACK = 299
 """Most characters of one message: a call's errors must not crowd out the conversation."""
@@ -133,8 +133,9 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     """The one name that was probably meant."""
     known = list(islice(names, _MOST_COMPARED))
     name = name[:_LONGEST_NAME]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return close[0] if close else next((k for k in known if k.lower() == name.lower()), None)
+    folded = [each for each in known if each.casefold() == name.casefold()]
+    close = folded or difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return close[0] if close else None
 
 
 _MOST_COMPARED = 100  # names: comparing is slow, and this only words a hint
@@ -238,6 +239,7 @@ def _choice(expected: str, value: object) -> str:
 
 def _guessed(choices: Sequence[str], value: object) -> str:
     """The choices, and which one was probably meant where there are several."""
-    close = nearest(f'"{value}"', choices) if isinstance(value, str) else None
-    guess = f" (did you mean {close}?)" if close and len(choices) > 1 else ""
-    return f"{listed(choices)}{guess}"
+    texts = [choice[1:-1] for choice in choices if choice.startswith('"')]
+    close = nearest(value, texts) if isinstance(value, str) else None
+    guess = f' (did you mean "{close}"?)' if close and len(choices) > 1 else ""
+    return f"{either(choices)}{guess}"

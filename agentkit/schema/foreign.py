@@ -11,14 +11,14 @@ used up its share of work goes on as if all of the rest were right.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
+from urllib.parse import unquote
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -30,9 +30,9 @@ from agentkit.messages import JsonObject
 from agentkit.schema.drafts import UnusableSchemaError, modern
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, field_path, unknown_key
 from agentkit.schema.ladder import fitted
-from agentkit.schema.limits import limit, short, wanted
 from agentkit.schema.linear import linear_pattern
 from agentkit.schema.nodes import same
+from agentkit.schema.prose import limit, short, wanted
 from agentkit.schema.shape import Shape
 
 
@@ -54,7 +54,7 @@ def misfit(schema: object, value: object) -> str:
         read = modern(schema)
     except UnusableSchemaError:
         return ""
-    with suppress(RecursionError), bounded():
+    with suppress(RecursionError), bounded(read.checkable):
         for error in BoundedValidator(read.checkable, registry=Registry()).iter_errors(value):
             return "; ".join(map(str, _problems(error, read.schema))) or error.message[:200]
     return ""
@@ -81,8 +81,7 @@ class ForeignArguments:
     def __init__(self, schema: object) -> None:
         read = modern(schema)
         self.schema = schema = read.schema
-        self._properties: Mapping[str, Any] = schema.get("properties", {})
-        self._closed = not {"additionalProperties", "patternProperties"} & schema.keys()
+        self._names = read.names
         self._shape = Shape.of(schema)
         self._validator = BoundedValidator(read.checkable, registry=Registry())
         self.unchecked = read.unchecked
@@ -95,16 +94,15 @@ class ForeignArguments:
             value = fitted(value, self._shape)
             errors = self._errors(value)
         problems = list(dict.fromkeys(p for error in errors for p in _problems(error, self.schema)))
-        if self._closed and self._properties:
-            known = tuple(self._properties)
-            strangers = [key for key in value if key not in self._properties]
+        if known := self._names:
+            strangers = [key for key in value if key not in known]
             told = strangers[:MOST_PROBLEMS]
             problems += [Problem(key, None, unknown_key(key, known)) for key in told]
         return problems or value
 
     def _errors(self, value: object) -> list[ValidationError]:
         errors: list[ValidationError] = []
-        with suppress(RecursionError), bounded():
+        with suppress(RecursionError), bounded(self._validator.schema):
             errors = list(islice(self._validator.iter_errors(value), MOST_PROBLEMS))
         return errors
 
@@ -140,7 +138,8 @@ def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Probl
             want = wanted(Shape.of({error.validator: value}, root))
             yield Problem(field_path(path), short(instance), want or "something else")
         case keyword:
-            words = limit(str(keyword), value)
+            # jsonschema tells no keyword where the schema is `false`.
+            words = limit(str(keyword), value) if keyword else "nothing"
             if keyword == "items":  # False: nothing may follow those that are listed
                 words = limit("maxItems", len(schema.get("prefixItems", ())))
             yield Problem(field_path(path), short(instance), words)
@@ -168,6 +167,7 @@ class _SpentError(Exception):
 
 @dataclass(slots=True)
 class _Share:
+    root: JsonObject
     steps: int = _STEPS
     characters: int = _CHARACTERS
 
@@ -176,9 +176,13 @@ _share: ContextVar[_Share] = ContextVar("agentkit-schema-share")
 
 
 @contextmanager
-def bounded() -> Generator[None]:
-    """A share of work for what is checked inside; what exceeds it just ends the block."""
-    token = _share.set(_Share())
+def bounded(root: JsonObject) -> Generator[None]:
+    """A share of work for what is checked inside; what exceeds it just ends the block.
+
+    Args:
+        root: The whole schema, which references lead into.
+    """
+    token = _share.set(_Share(root))
     try:
         with suppress(_SpentError):
             yield
@@ -186,14 +190,20 @@ def bounded() -> Generator[None]:
         _share.reset(token)
 
 
+def _spend() -> _Share:
+    """Takes one step of the share of work."""
+    share = _share.get()
+    share.steps -= 1
+    if share.steps < 0:
+        raise _SpentError
+    return share
+
+
 def _counted(check: Keyword) -> Keyword:
     def counting(
         validator: Any, value: Any, instance: Any, schema: Any
     ) -> Iterator[ValidationError]:
-        share = _share.get()
-        share.steps -= 1
-        if share.steps < 0:
-            raise _SpentError
+        share = _spend()
         with suppress(Unresolvable):  # a reference that leads nowhere says nothing
             for error in check(validator, value, instance, schema) or ():
                 share.steps -= len(error.message) // _WRITTEN
@@ -258,17 +268,85 @@ def _unique_items(
         yield ValidationError("items are not unique")
 
 
-def _unevaluated(check: Keyword) -> Keyword:
-    """Jsonschema follows references and patterns here by itself, unbounded: only without them."""
+def _unevaluated(
+    validator: Any, wanted: Any, instance: Any, schema: Any
+) -> Iterator[ValidationError]:
+    """What nothing in its place has looked at; jsonschema's own follows references unbounded."""
+    held: Any = instance.items() if isinstance(instance, dict) else enumerate(instance)
+    seen = _evaluated(validator, instance, schema)
+    for key, value in held:
+        if key not in seen:
+            yield from validator.descend(value, wanted, path=key)
+
+
+_UNEVALUATED: Final = {"unevaluatedItems", "unevaluatedProperties"}
+
+
+def _only(kind: type, check: Keyword) -> Keyword:
+    """A keyword that says nothing of other values."""
 
     def checking(
         validator: Any, value: Any, instance: Any, schema: Any
-    ) -> Iterable[ValidationError] | None:
-        text = json.dumps(schema)
-        plain = not any(f'"{key}"' in text for key in ("$ref", "$dynamicRef", "patternProperties"))
-        return check(validator, value, instance, schema) if plain else ()
+    ) -> Iterable[ValidationError]:
+        found = check(validator, value, instance, schema) if isinstance(instance, kind) else None
+        return found or ()
 
     return checking
+
+
+def _evaluated(validator: Any, instance: Any, schema: Any) -> set[Any]:
+    """The keys, or the places in a list, that a schema and those in its place look at."""
+    everything = set(instance) if isinstance(instance, dict) else set(range(len(instance)))
+    found: set[Any] = set()
+    waiting = [schema]
+    for place in waiting:  # grows by what it holds
+        if not isinstance(place, dict):
+            continue
+        _spend()
+        told = place.keys() - (_UNEVALUATED if place is schema else set())
+        if isinstance(instance, dict):
+            if {"additionalProperties", "unevaluatedProperties"} & told:
+                return everything
+            patterns = place.get("patternProperties", ())
+            found |= place.get("properties", {}).keys()
+            found |= {k for k in everything if any(_matches(p, str(k)) for p in patterns)}
+        else:
+            if {"items", "unevaluatedItems"} & told:
+                return everything
+            found |= set(range(len(place.get("prefixItems", ()))))
+            if "contains" in place:
+                fits = validator.evolve(schema=place["contains"]).is_valid
+                found |= {at for at, item in enumerate(instance) if fits(item)}
+        waiting += _in_place(validator, instance, place)
+    return found
+
+
+def _in_place(validator: Any, instance: Any, place: Mapping[str, Any]) -> Iterator[Any]:
+    """The schemas in a schema that look at the same value, and that it fits."""
+
+    def fits(schema: Any) -> bool:
+        return bool(validator.evolve(schema=schema).is_valid(instance))
+
+    if "$ref" in place:
+        with suppress(LookupError, TypeError, ValueError):
+            yield _at(_share.get().root, place["$ref"])
+    yield from place.get("allOf", ())
+    yield from filter(fits, (*place.get("anyOf", ()), *place.get("oneOf", ())))
+    if "if" in place:
+        right = fits(place["if"])
+        yield from (place["if"], place.get("then")) if right else (place.get("else"),)
+    dependent = place.get("dependentSchemas", {})
+    yield from (
+        dependent[key] for key in dependent if isinstance(instance, dict) and key in instance
+    )
+
+
+def _at(root: Any, reference: str) -> Any:
+    """The place that a pointer from the root leads to (RFC 6901)."""
+    for step in unquote(reference).split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        root = root[int(name)] if isinstance(root, list) else root[name]
+    return root
 
 
 _KEYWORDS: dict[str, Keyword] = {
@@ -277,10 +355,8 @@ _KEYWORDS: dict[str, Keyword] = {
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
     "uniqueItems": _unique_items,
-    **{
-        name: _unevaluated(Draft202012Validator.VALIDATORS[name])
-        for name in ("unevaluatedItems", "unevaluatedProperties")
-    },
+    "unevaluatedItems": _only(list, _unevaluated),
+    "unevaluatedProperties": _only(dict, _unevaluated),
 }
 
 BoundedValidator: Any = cast("Any", extend)(

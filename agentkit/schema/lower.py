@@ -35,6 +35,7 @@ from agentkit.schema.nodes import (
 )
 from agentkit.schema.prose import MAX_SENTENCE, Phrase, SchemaProse, humanised
 from agentkit.schema.read import RECURSION_DEPTH, read
+from agentkit.schema.shape import Shape
 
 SHOWN_DEPTH: Final = 1
 """How often a recursive definition is shown inside itself; deeper ones are described in words."""
@@ -86,12 +87,9 @@ class LoweredTool:
         return tuple(loss for loss in self.losses if loss.fate == "hidden" and loss.limits)
 
     @property
-    def native_schema(self) -> JsonObject:
-        """The full schema under the names the model is shown and its own, since a model may write
-        either: what a parser reads calls by.
-        """
-        schema: JsonObject = self.definition.parameters
-        return with_both_names(schema, self.aliases) if self.aliases else schema
+    def shape(self) -> Shape:
+        """What calls are read by: the full schema, under its names and those that are shown."""
+        return Shape.of(self.definition.parameters).with_aliases(self.aliases)
 
     def restore(self, arguments: JsonObject) -> JsonObject:
         """Arguments as the model wrote them → with the names of the original schema."""
@@ -406,32 +404,3 @@ def _with_branches(nodes: Iterable[Node]) -> Iterable[Node]:
         for fact in node.facts:
             held = fact.value if isinstance(fact.value, tuple) else ()
             yield from _with_branches(child for child in held if isinstance(child, Node))
-
-
-_NAMED: Final = frozenset({"properties", "$defs", "definitions", "patternProperties"})
-_VALUES: Final = frozenset({"enum", "const", "default", "examples", "example"})
-
-
-def with_both_names(schema: Any, names: Mapping[str, str]) -> Any:
-    """A schema that also takes its declared members under other names; values keep theirs.
-
-    A member that has two names is required under neither: which one is there is not known.
-    """
-    if isinstance(schema, list):
-        return [with_both_names(item, names) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    out: dict[str, Any] = {}
-    for keyword, value in schema.items():
-        if keyword in _VALUES:
-            out[keyword] = value
-        elif keyword == "required" and isinstance(value, list):
-            out[keyword] = [name for name in value if name not in names]
-        elif keyword in _NAMED and isinstance(value, Mapping):
-            members = {name: with_both_names(member, names) for name, member in value.items()}
-            if keyword == "properties":
-                members |= {names[name]: members[name] for name in value if name in names}
-            out[keyword] = members
-        else:
-            out[keyword] = with_both_names(value, names)
-    return out

@@ -39,11 +39,13 @@ class _Whole:
         schema: The whole schema, where references point into.
         opened: Definitions at which a node was cut → what stands there.
         shapes: The nodes that have a shape, by identity, with it.
+        originals: Other names of members → those that the schema has.
     """
 
     schema: Schema = field(default_factory=dict)
     opened: dict[str, Node] = field(default_factory=dict)
     shapes: dict[int, tuple[Node, Shape]] = field(default_factory=dict)
+    originals: Mapping[str, str] = field(default_factory=dict)
 
     def open(self, node: Node) -> Node:
         """A node; one that was cut at a reference with what stands there.
@@ -89,9 +91,11 @@ class Shape:
         """The view of one schema; of None, true or a list, the view that allows everything.
 
         Args:
-            schema: The schema. It must not change afterwards: its view is kept.
+            schema: The schema, or its view. It must not change afterwards: its view is kept.
             root: The whole schema that references point into, where `schema` is a part of it.
         """
+        if isinstance(schema, Shape):
+            return schema
         if not isinstance(schema, Mapping):
             return ANYTHING
         if root is not None:
@@ -103,6 +107,20 @@ class Shape:
             known = _views[id(schema)] = _Whole(schema).shape(_read(schema, schema))
         return known
 
+    def with_aliases(self, aliases: Mapping[str, str]) -> Shape:
+        """The same view for values whose members may have other names as well: a model may write
+        the names that it is shown, or those that the tool has. A member that has two names is
+        required under neither: which one is there is not known.
+
+        Args:
+            aliases: The names of members → the other ones, which no member has.
+        """
+        if not self.nodes or not aliases:
+            return self
+        originals = {alias: name for name, alias in aliases.items()}
+        whole = _Whole(self._whole.schema, self._whole.opened, originals=originals)
+        return whole.shape(self.nodes[0])
+
     def allows(self, kind: str) -> bool:
         """Whether a value of this JSON type may stand here; a number may be an integer."""
         if self.types is None or kind in self.types:
@@ -113,8 +131,14 @@ class Shape:
     def names(self) -> frozenset[str]:
         """Names of the declared properties."""
         return self._known(
-            "names", lambda: frozenset(name for node in self.nodes for name in node.properties)
+            "names", lambda: self._spelled(name for node in self.nodes for name in node.properties)
         )
+
+    def _spelled(self, names: Iterable[str]) -> frozenset[str]:
+        """Names, and the other ones of the members that have two."""
+        found = frozenset(names)
+        others = self._whole.originals.items()
+        return found.union(other for other, name in others if name in found)
 
     @property
     def takes_others(self) -> bool:
@@ -149,12 +173,13 @@ class Shape:
                 if node.cut and node.definition not in known:
                     known.add(node.definition)
                     waiting.append(node)
-        return frozenset(names), takes_others
+        return self._spelled(names), takes_others
 
     @property
     def required(self) -> frozenset[str]:
         """Names of the members that must be given."""
-        return self.nodes[0].required if self.nodes else frozenset()
+        required = self.nodes[0].required if self.nodes else frozenset[str]()
+        return required.difference(self._whole.originals.values())
 
     @property
     def branches(self) -> tuple[Shape, ...]:
@@ -199,6 +224,7 @@ class Shape:
         return self._known(key, lambda: self._property(name))
 
     def _property(self, name: str) -> Shape:
+        name = self._whole.originals.get(name, name)
         declared = [node.properties[name] for node in self.nodes if name in node.properties]
         if not declared:
             if any(node.patterns for node in self.nodes):
@@ -267,7 +293,8 @@ class Shape:
         return value in (self.values or ()) and not self.has(value)
 
     def _missing(self, value: Mapping[str, Any]) -> int:
-        needed = [node.required for node in self.nodes if node.required]
+        two_names = self._whole.originals.values()
+        needed = [node.required.difference(two_names) for node in self.nodes if node.required]
         return min((sum(1 for name in names if name not in value) for names in needed), default=0)
 
 

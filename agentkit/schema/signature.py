@@ -33,10 +33,9 @@ from agentkit.schema.annotations import (
 )
 from agentkit.schema.docstrings import Documentation, documentation_of
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, problems_of, unknown_key
-from agentkit.schema.jsontype import InvalidValueError, JsonType, json_type
+from agentkit.schema.jsontype import DefinitionError, InvalidValueError, JsonType, json_type
 from agentkit.schema.ladder import is_nothing
-from agentkit.schema.limits import wanted
-from agentkit.schema.pydantic_schema import DefinitionError
+from agentkit.schema.prose import wanted
 from agentkit.schema.shape import ANYTHING
 
 Passing: TypeAlias = Literal["positional", "keyword", "each", "rest"]

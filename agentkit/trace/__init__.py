@@ -13,6 +13,7 @@ writes to a record (`runs delete` removes one whole).
 
 from agentkit.logs import get_logger
 from agentkit.redaction import keep_secret, secret_headers, without_secrets
+from agentkit.trace.following import follow
 from agentkit.trace.library import (
     JOURNAL,
     Library,
@@ -33,6 +34,7 @@ from agentkit.trace.recording import (
     read_file,
     requests_of,
 )
+from agentkit.trace.window import Filled, filled_of, prompt_of
 from agentkit.wording import moment, printable
 
 Ran = ToolRun
@@ -40,6 +42,7 @@ Ran = ToolRun
 
 __all__ = [
     "JOURNAL",
+    "Filled",
     "Library",
     "Part",
     "Ran",
@@ -49,12 +52,15 @@ __all__ = [
     "Timed",
     "ToolRun",
     "TraceError",
+    "filled_of",
+    "follow",
     "get_logger",
     "keep_secret",
     "moment",
     "open_run",
     "parts_of",
     "printable",
+    "prompt_of",
     "read_events",
     "read_file",
     "requests_of",

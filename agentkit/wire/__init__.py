@@ -15,6 +15,7 @@ from agentkit.wire.requests import (
     forced,
     session_header,
 )
+from agentkit.wire.sent import read_declarations, read_messages
 from agentkit.wire.server import (
     WINDOWS,
     ServedModel,
@@ -40,6 +41,8 @@ __all__ = [
     "forced",
     "names_server",
     "read_call",
+    "read_declarations",
+    "read_messages",
     "read_models",
     "read_special_tokens",
     "read_text",

@@ -165,10 +165,10 @@ class ReplyDecoder:
             return
         if not chunk["choices"]:
             self._other = self._other or payload
-        for choice in chunk["choices"] or ():
-            place = _index(choice.get("index")) or 0
-            if self._choice is None:
-                self._choice = place
+        choices = [(_index(each.get("index")) or 0, each) for each in chunk["choices"] or ()]
+        if self._choice is None and choices:
+            self._choice = min(place for place, _ in choices)
+        for place, choice in choices:
             if place == self._choice:  # of several choices one is read
                 self._chosen(choice, events)
 
@@ -355,6 +355,8 @@ class ReplyDecoder:
         if reply.finish is None:
             if self._choice is None and self._other:
                 raise self._refusals.unreadable(self._other)
+            if self._choice is None and not self._done:
+                raise ModelUnreadableError("the server's answer ended before it said anything")
             if self._done:
                 raise ModelUnreadableError(
                     "the reply ended without a finish reason: it was cut, or the server gives none"
@@ -470,9 +472,12 @@ _FINISHES: Final[Mapping[str, FinishReason]] = {
 
 
 def _values(payload: bytes) -> list[JsonObject]:
-    """The JSON of a payload; several where a server ends its events with a single line end."""
+    """The JSON of a payload; several where a server ends its events with a single line end, or
+    lists them.
+    """
     try:
-        return [read_json(payload)]
+        value = read_json(payload)
+        return value if isinstance(value, list) and value else [value]
     except ValueError:
         lines = [line for line in payload.split(b"\n") if line.strip() not in (b"", DONE)]
         if len(lines) < 2:

@@ -315,7 +315,9 @@ def error_in(value: Any) -> bool:
         return False
     if value.get("error") or value.get("object") == "error" or value.get("type") == "error":
         return True
-    return "choices" not in value and any(name in value for name in ("error", "detail", "message"))
+    told = [value[name] for name in ("error", "detail", "message") if name in value]
+    replies = [each for each in told if isinstance(each, dict) and "role" in each]
+    return "choices" not in value and len(told) > len(replies)
 
 
 def is_overflow(value: Any) -> bool:

@@ -111,7 +111,7 @@ def _arm(
 
 
 def ablation_json(found: Ablated) -> str:
-    """As JSON text."""
+    """The comparison as JSON text."""
     return json.dumps(asdict(found), indent=2, ensure_ascii=False)
 
 

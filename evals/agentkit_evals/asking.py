@@ -39,7 +39,7 @@ async def ask(
 
     Args:
         model: Whom to ask.
-        part: That it plays, for errors.
+        part: The part that it plays, for errors.
         rules: What it is to do.
         said: The conversation.
         answer: The type of what it is to answer.

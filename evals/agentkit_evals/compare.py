@@ -150,7 +150,7 @@ def _shares(store: Store, measure: Measure) -> dict[str, Fraction]:
 
 
 def comparison_json(found: Sequence[Comparison]) -> str:
-    """As JSON text: a list with one object for each comparison."""
+    """The comparisons as JSON text: a list with one object for each."""
     return json.dumps([asdict(one) for one in found], indent=2, ensure_ascii=False)
 
 

@@ -33,7 +33,7 @@ async def contained(what: str, call: Callable[[], T], seconds: float) -> T:
     Args:
         what: Names the call in errors.
         call: Blocks for as long as it likes.
-        seconds: That it may take.
+        seconds: How long it may take.
 
     Raises:
         SuiteError: It raised, whatever it was, or took too long.

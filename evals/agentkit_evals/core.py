@@ -61,7 +61,7 @@ class Trial:
 
     Attributes:
         case: Which case.
-        number: From 0.
+        number: Which try it is, from 0.
         seed: Sampling seed of the model, so that trials differ and can be repeated.
         said: What a user says who is played, where it was recorded: then nobody is asked. Its last
             is None if the user ended the conversation then.
@@ -85,7 +85,7 @@ class TrialLimits:
     Attributes:
         seconds: Wall time. A trial whose time was over in one of the suite's tools has no verdict;
             any other is graded by the state that it left.
-        tokens: That the model may write in all turns together, thoughts included; what is over is
+        tokens: What the model may write in all turns together, thoughts included; what is over is
             graded by the state that it left.
         memory: Bytes of memory beyond those that a process takes before a trial begins. With such a
             limit each trial is played in a process of its own, which is ended with it.

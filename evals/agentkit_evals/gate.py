@@ -156,7 +156,7 @@ def _cases_for(found: Comparison, margin: float) -> int:
 
 
 def gate_json(found: Gate) -> str:
-    """As JSON text."""
+    """The gate as JSON text, with its outcome."""
     body = {**asdict(found), "outcome": found.outcome}
     return json.dumps(body, indent=2, ensure_ascii=False)
 

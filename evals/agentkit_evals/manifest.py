@@ -68,7 +68,7 @@ class RunManifest:
         return found
 
     def dump(self) -> bytes:
-        """As JSON text (UTF-8)."""
+        """The manifest as JSON text (UTF-8)."""
         return _adapter().dump_json(self, indent=2) + b"\n"
 
     @staticmethod

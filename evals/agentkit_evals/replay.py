@@ -24,8 +24,8 @@ class Book:
     """What a case's user says, and what is to be called then; one entry a turn each.
 
     Attributes:
-        said: By the user.
-        wanted: Calls.
+        said: What the user says.
+        wanted: The calls that are to be made then.
         at_once: Whether the calls of a turn are one reply.
         answer: What is said in the end.
         begins: The turns with which conversations begin, beside the first.
@@ -82,7 +82,7 @@ class GoldServer:
     """Serves a reference subject as a vLLM would serve a model; a context manager.
 
     Attributes:
-        books: By case.
+        books: A book for each case, by the case.
         together: All calls of a turn in one reply, instead of one after another.
         asked: How often each case was asked about, by what was said first; for tests.
     """

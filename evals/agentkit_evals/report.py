@@ -82,7 +82,7 @@ class Report:
     Attributes:
         suite: Its name.
         model: What was tested.
-        cases: In the run.
+        cases: How many cases the run has.
         trials: Planned for each case.
         graded: Trials with a verdict.
         missing: Trials that were not played yet.

@@ -108,7 +108,7 @@ class Worker:
         writer: Where results go.
 
     Attributes:
-        suite: As given.
+        suite: The suite whose cases it plays.
     """
 
     def __init__(self, suite: Suite, play: Play, writer: Writer) -> None:

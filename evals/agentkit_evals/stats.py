@@ -43,11 +43,11 @@ class Interval:
     high: float
 
     def percent(self) -> str:
-        """Of a share: `62.5 % [48.1 to 75.0]`."""
+        """A share for people: `62.5 % [48.1 to 75.0]`."""
         return f"{100 * self.value:.1f} % [{100 * self.low:.1f} to {100 * self.high:.1f}]"
 
     def points(self) -> str:
-        """Of a difference of shares: `+12.5 points [-3.0 to +28.0]`."""
+        """A difference of shares for people: `+12.5 points [-3.0 to +28.0]`."""
         return f"{100 * self.value:+.1f} points [{100 * self.low:+.1f} to {100 * self.high:+.1f}]"
 
 
@@ -212,7 +212,7 @@ def detectable(cases: int, differing: float = 0.2, power: float = 0.8) -> float:
     """The least difference of two scores that so many cases show, so often.
 
     Args:
-        cases: That both play.
+        cases: How many cases both play.
         differing: Share of cases on which the two do not agree.
         power: How often the difference is to be found.
 

@@ -62,7 +62,7 @@ class Task(Generic[WorldT]):
         steps: Most model calls of a turn.
         most_turns: After so many a conversation ends, whatever a played user would say.
         tags: Words to choose tasks by.
-        seconds: That making the world, checking it, and what a played user says may each take.
+        seconds: How long making the world, checking it, and a played user may each take.
     """
 
     id: str

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from agentkit.serving.environment import cache_folder, vllm_environment
 from agentkit.serving.plan import TESTED_VLLM
+from agentkit.serving.process import cache_folder, vllm_environment
 from soak.misses import note_miss
 from soak.proof import FOLDER, ROOT, commit_here, write_record
 from soak.readers.cases import MAY_RUN, MENTIONS, Case, cases, full_key
@@ -171,12 +171,12 @@ def missed(counts: Counter[tuple[str, str]], total: int) -> list[str]:
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Make the table."""
     parser = argparse.ArgumentParser(prog="python -m soak.readers")
     parser.add_argument("--share", type=float, default=1, help="part of the cases")
     parser.add_argument("--clients", nargs="+", default=[*CLIENTS], choices=[*CLIENTS])
-    options = parser.parse_args(argv)
+    options = parser.parse_args()
     folder = cache_folder() / "readers"
     folder.mkdir(parents=True, exist_ok=True)
     known = cases(options.share)

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agentkit.serving.environment import cache_folder, made_once
-from agentkit.serving.process import Progress
+from agentkit.serving.process import Progress, cache_folder, made_once
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ def python_with(name: str, requirements: tuple[str, ...], progress: Progress) ->
     """The interpreter of an environment of its own with these packages, made if need be.
 
     Args:
-        name: Of the folder, with the version of the first package.
-        requirements: Pinned.
+        name: The name of the folder, which the version of the first package follows.
+        requirements: The packages, pinned.
         progress: Told what is installed.
     """
     folder = _folder(name, requirements)

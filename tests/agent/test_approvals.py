@@ -222,6 +222,8 @@ async def test_what_is_no_decision_is_refused_with_the_remedy() -> None:
     paused = pause_of(await desk.agent(call("pay", amount=5)).run("x"))
     with pytest.raises(TypeError, match=r"is 'yes'; give Approve\(\)"):
         await desk.agent().resume(paused, {paused.waiting[0].id: "yes"})  # type: ignore[dict-item]  # a mistake
+    with pytest.raises(TypeError, match="give a dict of decisions"):
+        await desk.agent().resume(paused, [Approve()])  # type: ignore[arg-type]  # another
     assert desk.paid == []
 
 

@@ -23,7 +23,7 @@ from tests.agent.following import Windowed
 from tests.mortal import Killed, Mortal
 
 STEPS = 24
-CONTEXT = Context(compact_at=2_400, compaction=[ClearOldResults(keep=4), Summarize(tokens=300)])
+CONTEXT = Context(compact_at=2_400, compaction=[ClearOldResults(keep=2), Summarize(tokens=300)])
 OPTIONS: dict[str, Any] = {"context": CONTEXT, "limits": Limits(steps=100)}
 
 

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
 import agentkit
 from agentkit.cli.app import app
+from agentkit.cli.versions import lines_of, versions
 from agentkit.mistakes import install
 
 pytestmark = pytest.mark.slow
@@ -22,6 +28,54 @@ REPO = Path(__file__).parents[2]
 def test_the_version_is_the_librarys() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"agentkit {agentkit.__version__}\n")
+
+
+def declared(requirements: list[str]) -> dict[str, str]:
+    """The names that a table of pyproject.toml has, with the versions that are installed."""
+    return {name: version(name) for text in requirements for name in [Requirement(text).name]}
+
+
+def test_all_versions_are_those_of_pyproject_and_of_what_is_installed() -> None:
+    result = CliRunner().invoke(app, ["--version", "--all", "--json"])
+    found = json.loads(result.stdout)
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    assert found["agentkit"] == agentkit.__version__
+    assert found["python"].split()[1] == ".".join(map(str, sys.version_info[:3]))
+    assert found["dependencies"] == declared(project["dependencies"])
+    assert set(found["extras"]) == set(extras)
+    for extra in ("cli", "local", "mcp", "otel", "evals", "ray"):
+        assert found["extras"][extra] == declared(extras[extra])
+    assert found["extras"]["vllm"] == {"vllm": None}
+
+
+def test_all_versions_for_people_say_what_is_missing_and_where_a_vllm_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gpu" / "lib" / "python3.12" / "site-packages" / "vllm-0.99.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.99\n")
+    program = tmp_path / "gpu" / "bin" / "vllm"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setenv("AGENTKIT_CACHE", str(tmp_path / "cache"))
+    said = CliRunner().invoke(app, ["--version", "--all"]).stdout
+    rows = dict(re.split(r" {2,}", row, maxsplit=1) for row in said.splitlines())
+    assert rows["agentkit"].startswith(f"{agentkit.__version__} in ")
+    assert rows["vllm 0.99"] == str(tmp_path / "gpu")
+    assert f"pydantic {version('pydantic')}" in rows["dependencies"]
+    assert rows["extra vllm"] == "not installed"
+
+
+def test_an_extra_that_is_there_in_part_says_what_is_missing() -> None:
+    found = versions()
+    found["extras"] = {"cli": {"typer": "1", "rich": None}}
+    found["vllm"] = {}
+    rows = lines_of(found)
+    assert "extra cli     typer 1, rich MISSING" in rows
+    assert rows[-1].startswith("vllm          none here")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

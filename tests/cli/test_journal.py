@@ -49,7 +49,7 @@ def test_the_commands_work_with_a_server(tmp_path: Path, monkeypatch: pytest.Mon
         checked = run("journal", "check")
         assert checked.exit_code == 1
         assert "run agentkit journal migrate with this address" in checked.stdout
-        assert "applied 1" in run("journal", "migrate").stdout
+        assert "applied 1, 2" in run("journal", "migrate").stdout
         assert "already" in run("journal", "migrate").stdout
         asked = run("run", "Do it.", "--agent", "own.py:agent")
         assert asked.exit_code == 0, asked.output

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 MISTAKES: dict[str, tuple[int, str]] = {
     "rnu": (2, "Did you mean 'run'?; agentkit --help shows what there is"),
-    "--versoin": (2, "Possible options: --version"),
+    "--versoin": (2, "--version); agentkit --help shows"),
     "run|?|--projct|.": (2, "Possible options: --project"),
     "run|?|--allow|all": (2, "'all' is not one of 'read-only', 'ask', 'auto-edit', 'full'"),
     "run|?|--max-steps|zero": (2, "'--max-steps'"),
@@ -38,6 +38,8 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "run|?|-m|tiny|--temperature|hot": (2, "'--temperature'"),
     "run|?|-m|tiny|--journal|/proc/no/j.db": (1, "the journal /proc/no/j.db cannot be used"),
     "run|?|-m|tiny|--mcp|x.json": (2, "add --allow ask and decide on each call"),
+    "--all": (2, "--all goes with --version"),
+    "--json|run|?": (2, "--json goes with --version"),
     "runs|show|nope": (2, "there is no run 'nope'"),
     "runs|resume|nope": (2, "agentkit runs list shows what it has"),
     "runs|delete|nope|-y": (2, "agentkit runs list shows those there"),
@@ -61,6 +63,9 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "accept|localhost:8000": (2, "it should look like http://localhost:8000/v1"),
     "config|--allow|none": (2, "'none' is not one of"),
 }
+
+ALONE = ["", "tools", "runs", "faults"]
+"""Commands of commands, with nothing behind them."""
 
 PLAYED = """
 import contextlib, io, json, sys
@@ -101,6 +106,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "own.py").write_text(OWN)
     (folder / "broken.py").write_text("\nimport shopp\n")
+    lines = [*MISTAKES, *ALONE]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTKIT_")}
     done = subprocess.run(
         [sys.executable, "-c", PLAYED],
@@ -111,12 +117,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "AGENTKIT_RUNS": str(folder / "state" / "runs"),
             "AGENTKIT_CONFIG": str(folder / "state" / "none.toml"),
         },
-        input=json.dumps([line.split("|") for line in MISTAKES]),
+        input=json.dumps([line.split("|") if line else [] for line in lines]),
         capture_output=True,
         text=True,
         check=True,
     )
-    return dict(zip(MISTAKES, map(json.loads, done.stdout.splitlines()), strict=True))
+    return dict(zip(lines, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
 @pytest.mark.parametrize("line", MISTAKES)
@@ -133,6 +139,13 @@ def test_a_mistake_is_told_in_one_sentence_with_the_remedy(line: str, told: dict
 
 def test_there_are_at_least_forty() -> None:
     assert len(MISTAKES) >= 40
+
+
+@pytest.mark.parametrize("line", ALONE)
+def test_a_command_of_commands_named_alone_shows_its_help_and_no_mistake(
+    line: str, told: dict[str, Any]
+) -> None:
+    assert told[line] == [2, ""]
 
 
 def test_a_fault_of_agentkit_is_a_sentence_too_and_its_traceback_is_in_the_log(

@@ -28,6 +28,7 @@ COMMANDS = [
     "runs|view|last",
     "runs|export|last",
     "runs|replay|last|--agent|own.py",
+    "context|show|last",
     "tools|list|own.py:find",
     "tools|list|own.py:find|--json",
     "tools|show|own.py",

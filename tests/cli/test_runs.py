@@ -191,6 +191,10 @@ def test_replay_shows_the_first_difference_and_ends_with_1() -> None:
         ("adder.py:broken", "adder.py:broken raised ZeroDivisionError"),
         ("gone.py", "there is no file gone.py"),
         ("no_such_module:agent", "there is no module 'no_such_module'"),
+        ("", "is no Python file and no module"),
+        (".", "is no Python file and no module"),
+        (":agent", "is no Python file and no module"),
+        ("my agent", "is no Python file and no module"),
     ],
 )
 def test_replay_names_what_is_wrong_with_the_agent(target: str, why: str) -> None:

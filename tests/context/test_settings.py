@@ -70,6 +70,12 @@ def test_numbers_too_small_to_work_with_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
+def test_a_limit_that_is_no_number_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is '1000'; give a number of tokens"):
+        context_of(**{name: "1000"})
+
+
+@pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
 def test_a_hundred_tokens_are_enough_to_work_with(name: str) -> None:
     assert getattr(context_of(**{name: 100}), name) == 100
     with pytest.raises(ValueError, match=f"{name} is 99; give at least 100 tokens"):

@@ -122,6 +122,16 @@ def test_a_server_that_is_stricter_gets_less_the_second_time() -> None:
     assert "server" in second.compacted.reason
 
 
+def test_a_reply_makes_room_where_a_server_without_counts_finds_a_task_too_long() -> None:
+    task: list[Message] = [UserMessage("word " * 1_000)]
+    window, form = ContextWindow(), replace(form_of(window=2048), counting="estimate")
+    first = driven(window.fit(asked(task, max_tokens=1024), form))
+    assert first.request.settings.max_tokens == 512
+    window.refused()
+    second = driven(window.fit(asked(task, max_tokens=1024), form))
+    assert second.request.settings.max_tokens == 128
+
+
 def test_a_count_that_turns_out_wrong_makes_it_ask_for_the_whole() -> None:
     window, form = ContextWindow(), form_of()
     whole: list[ModelRequest] = []

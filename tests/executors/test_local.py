@@ -59,7 +59,30 @@ def test_a_tool_that_raises_becomes_a_result() -> None:
 
     assert execute(fail).content == "Error: no such order; list the orders first"
     assert execute(bug).content == "Error: KeyError: 'x'"
-    assert execute(bug).kind == "error"
+
+
+@pytest.mark.parametrize(
+    ("raised", "words", "retry"),
+    [
+        ([ToolError("no such city", retry=False)], "no such city", False),
+        ([ToolError("busy", retry=True)], "busy", True),
+        (
+            [ValueError("a"), ExceptionGroup("", [KeyError("b"), ValueError("a")])],
+            "ValueError: a; KeyError: 'b'",
+            True,
+        ),
+        ([SystemExit(1), ToolError("x", retry=True)], "SystemExit: 1; x", False),
+    ],
+)
+def test_of_a_group_of_exceptions_each_is_told(
+    raised: list[BaseException], words: str, retry: bool
+) -> None:
+    async def parallel() -> None:
+        raise BaseExceptionGroup("unhandled errors in a TaskGroup", raised)
+
+    result = execute(parallel)
+    assert result.content == f"Error: {words}"
+    assert (result.kind, result.retry) == ("error", retry)
 
 
 class UnspeakableError(Exception):
@@ -80,12 +103,12 @@ class UnspeakableError(Exception):
         (type("Odd", (BaseException,), {})("odd"), "Error: Odd: odd"),
         (
             BaseExceptionGroup("two", [asyncio.CancelledError(), GeneratorExit()]),
-            "Error: BaseExceptionGroup: two (2 sub-exceptions)",
+            "Error: CancelledError; GeneratorExit",
         ),
         (ValueError(), "Error: ValueError"),
         (ValueError("half \ud83d of a pair"), "Error: ValueError: half ? of a pair"),
         (UnspeakableError(), "Error: UnspeakableError: (it has no text)"),
-        (ExceptionGroup("two", [ValueError("a")]), "Error: ExceptionGroup: two (1 sub-exception)"),
+        (ExceptionGroup("two", [ValueError("a")]), "Error: ValueError: a"),
     ],
 )
 def test_whatever_a_tool_raises_ends_the_call_and_not_the_run(

@@ -1,7 +1,7 @@
 """xgrammar's own compiler and matcher over a vocabulary of a real Gemma's size, as a process.
 
 The xgrammar that counts is the tested vLLM's, so its environment is asked
-(`agentkit.serving.environment.vllm_python`), or the interpreter that `AGENTKIT_XGRAMMAR_PYTHON`
+(`agentkit.serving.process.vllm_python`), or the interpreter that `AGENTKIT_XGRAMMAR_PYTHON`
 names. Nothing is installed here.
 """
 
@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from agentkit.serving.environment import vllm_python
+from agentkit.serving.process import vllm_python
 from tests.gemma4.vocabulary import Kind, real_size_tokenizer
 
 SCRIPT = Path(__file__).with_name("matching.py")

@@ -74,7 +74,7 @@ def test_every_sampled_call_parses_and_obeys_all_that_the_grammar_carries() -> N
         name, schema = tool_.definition.name, tool_.definition.parameters
         for _ in range(3):
             text = f"{CALL}{sampler.sample(rng)}{CLOSE}"
-            reply = parse(text, {one.name: tool_.native_schema})
+            reply = parse(text, {one.name: tool_.shape})
             assert not reply.truncated
             assert [call.name for call in reply.calls] == [name], text
             if reply.calls[0].malformed:

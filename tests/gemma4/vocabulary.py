@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from agentkit.gemma4.tokens import IDS
-from agentkit.serving.environment import cache_folder, made_once
+from agentkit.serving.process import cache_folder, made_once
 
 Kind = Literal["real", "synthetic"]
 

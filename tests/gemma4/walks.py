@@ -37,7 +37,7 @@ def walked(definition: ToolDefinition, process: Matcher, count: int, seed: int) 
         if not walk["ended"]:
             counts["walks cut at the limit of tokens"] += 1
             continue
-        reply = parse(walk["text"], {tool.name: lowered.native_schema})
+        reply = parse(walk["text"], {tool.name: lowered.shape})
         assert [call.name for call in reply.calls] == [definition.name], walk["text"]
         [call] = reply.calls
         if call.malformed:

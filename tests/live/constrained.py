@@ -424,8 +424,8 @@ def check(case: Case, answer: Answer, tokenizer: Tokenizer) -> Counter[str]:
         ids = ids[ids.index(IDS[CHANNEL_CLOSE]) + 1 :] if IDS[CHANNEL_CLOSE] in ids else []
     text: str = tokenizer.decode(ids, skip_special_tokens=False)
     known = {tool.name: tool for tool in case.tools}
-    schemas = {name: tool.lowered.native_schema for name, tool in known.items()}
-    reply = parse(text, schemas)
+    shapes = {name: tool.lowered.shape for name, tool in known.items()}
+    reply = parse(text, shapes)
     counts: Counter[str] = Counter(replies=1)
     if case.mode != "auto":
         assert answer.ids[-1] in STOP_IDS, f"cut ({answer.finish}): {text[-200:]}"

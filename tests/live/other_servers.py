@@ -15,8 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agentkit.serving.environment import cache_folder, made_once, vllm_environment
-from agentkit.serving.process import free_port, progress_line, running_server
+from agentkit.serving.process import (
+    cache_folder,
+    free_port,
+    made_once,
+    progress_line,
+    running_server,
+    vllm_environment,
+)
 from tests.live.server import MODEL, TINY, live_server
 
 _LLAMA_CPP, _LITELLM, _ROUTER = (

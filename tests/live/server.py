@@ -12,9 +12,15 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentkit.serving.environment import cache_folder, vllm_environment
 from agentkit.serving.plan import TINY_NAME, ServeOptions, api_program, plan
-from agentkit.serving.process import RunningServer, free_port, progress_line, running_server
+from agentkit.serving.process import (
+    RunningServer,
+    cache_folder,
+    free_port,
+    progress_line,
+    running_server,
+    vllm_environment,
+)
 from tests.live.checkpoint import REPO, random_checkpoint, real_size
 
 MODEL = TINY_NAME

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from agentkit.messages import ToolCall, ToolResult, text_of
 from agentkit.policy import ProgressGuard
 
+STEPS = count(1)
 
-def watch(guard: ProgressGuard, name: str, content: str, *, error: bool = False) -> str:
+
+def watch(
+    guard: ProgressGuard, name: str, content: str, *, error: bool = False, step: int | None = None
+) -> str:
+    """What the model reads of a result; each is one of a reply of its own if no step is named."""
     call = ToolCall("c", name, {"a": 1})
     result = ToolResult("c", content, error, "error" if error else "ok")
-    return text_of(guard.watch(call, result, "once").content)
+    step = next(STEPS) if step is None else step
+    return text_of(guard.watch(call, result, "once", step).content)
 
 
 def test_a_first_call_comes_back_as_it_was() -> None:
@@ -65,6 +73,18 @@ def test_errors_in_a_row_are_warned_of_and_end_the_run_however_the_arguments_dif
     assert guard.stop == "save failed 8 times in a row (error)"
 
 
+def test_the_errors_of_one_reply_count_once_and_its_success_ends_the_row() -> None:
+    guard = ProgressGuard()
+    for step in range(7):
+        for number in range(20):
+            watch(guard, "read", f"Error: {step} {number}", error=True, step=-step)
+    assert guard.stop is None
+    watch(guard, "read", "Error: the last", error=True, step=1)
+    assert guard.stop == "read failed 8 times in a row (error)"
+    watch(guard, "read", "found", step=1)
+    assert guard.stop is None
+
+
 def test_a_success_or_another_kind_of_error_begins_the_count_anew() -> None:
     guard = ProgressGuard()
     for number in range(20):
@@ -76,21 +96,21 @@ def test_a_success_or_another_kind_of_error_begins_the_count_anew() -> None:
 def test_the_result_of_a_pure_call_is_known_until_something_else_changed_the_world() -> None:
     guard = ProgressGuard()
     call = ToolCall("1", "look", {})
-    guard.watch(call, ToolResult("1", "x"), "pure")
+    guard.watch(call, ToolResult("1", "x"), "pure", 1)
     again = guard.known(ToolCall("2", "look", {}), "pure")
     assert again is not None
     assert (again.call_id, again.content) == ("2", "x")
-    guard.watch(ToolCall("3", "write", {}), ToolResult("3", "done"), "once")
+    guard.watch(ToolCall("3", "write", {}), ToolResult("3", "done"), "once", 2)
     assert guard.known(ToolCall("4", "look", {}), "pure") is None
     assert guard.known(ToolCall("5", "write", {}), "once") is None
 
 
 def test_an_earlier_result_stays_known_where_nothing_ran_that_could_change_it() -> None:
     guard = ProgressGuard()
-    guard.watch(ToolCall("1", "look", {"a": 1, "b": 2}), ToolResult("1", "x"), "pure")
-    guard.watch(ToolCall("2", "other"), ToolResult("2", "y"), "pure")
+    guard.watch(ToolCall("1", "look", {"a": 1, "b": 2}), ToolResult("1", "x"), "pure", 1)
+    guard.watch(ToolCall("2", "other"), ToolResult("2", "y"), "pure", 1)
     not_run = ToolResult("3", "Error: no", is_error=True, kind="denied", attempts=0)
-    guard.watch(ToolCall("3", "write"), not_run, "once")
+    guard.watch(ToolCall("3", "write"), not_run, "once", 1)
     again = guard.known(ToolCall("4", "look", {"b": 2, "a": 1}), "pure")
     assert again is not None
     assert (again.content, again.attempts, again.seconds) == ("x", 0, 0.0)

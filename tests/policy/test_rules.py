@@ -12,7 +12,9 @@ from agentkit.messages import ToolCall
 from agentkit.policy import (
     PRESETS,
     READS,
+    Approve,
     Authority,
+    Edit,
     Grant,
     Policy,
     Preset,
@@ -225,7 +227,11 @@ async def test_tools_that_are_made_for_a_run_are_looked_at_when_it_begins() -> N
         await agent.run("x")
 
 
-@pytest.mark.parametrize("rule", ["ask", None, preset("ask"), Grant, {"writes": "ask"}])
+async def later(_call: ValidatedCall) -> Verdict:
+    return "deny"
+
+
+@pytest.mark.parametrize("rule", ["ask", None, preset("ask"), Grant, {"writes": "ask"}, later])
 def test_what_is_no_rule_is_refused_where_it_is_written(rule: Any) -> None:
     with pytest.raises(TypeError, match="rule"):
         Policy(rule)
@@ -235,6 +241,16 @@ def test_what_is_no_rule_is_refused_where_it_is_written(rule: Any) -> None:
 def test_a_grant_is_of_texts(wrong: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="give a text"):
         Grant(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("decision", "given"), [(Edit, None), (Edit, "x"), (Edit, [("a", 1)]), (Approve, "save")]
+)
+def test_a_decision_that_could_not_be_kept_is_refused_where_it_is_written(
+    decision: Any, given: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"give (a dict of all arguments|Grant)"):
+        decision(given)
 
 
 def test_labels_come_one_by_one() -> None:

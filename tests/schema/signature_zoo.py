@@ -487,6 +487,11 @@ _BROKEN = {
     "capital": "ARGS:\n    a: {a}\n    b: {b}",
     "numpy quotes": "Parameters\n----------\n`a` : int\n    {a}\n`b`\n    {b}",
     "epytext": "@param a: {a}\n@param b: {b}",
+    "numbers": "Args:\n    1. a: {a}\n    2. b: {b}",
+    "straight quotes": "Args:\n    \"a\": {a}\n    'b': {b}",
+    "braces": "Args:\n    a {{int}} -- {a}\n    b {{str}} -- {b}",
+    "numpy on one line": "Parameters\n----------\na: {a}\nb: {b}",
+    "escaped stars": ":param \\*a: {a}\n:param \\*\\*b: {b}",
 }
 _AROUND = {
     "": "{}",

@@ -101,6 +101,7 @@ def code(s: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]) -> None: ...
 def short(s: Annotated[str, Field(max_length=3)]) -> None: ...
 def some(ns: Annotated[list[int], Field(min_length=2)]) -> None: ...
 def even(n: Annotated[int, AfterValidator(_even)]) -> None: ...
+def letter(c: Literal["a", "b"]) -> None: ...
 def nothing() -> None: ...
 def many(city: str, days: int, units: Literal["metric", "imperial"] = "metric") -> None: ...
 
@@ -141,12 +142,17 @@ TABLE: list[tuple[Callable[..., None], dict[str, Any], str]] = [
     (
         choice,
         {"c": "lost"},
-        'Error: choice was not run. c: got "lost", want "damaged" or "late" (did you mean "late"?).',
+        'Error: choice was not run. c: got "lost", want "damaged" or "late".',
     ),
     (
         choice,
         {"c": "Late"},
         'Error: choice was not run. c: got "Late", want "damaged" or "late" (did you mean "late"?).',
+    ),
+    (
+        letter,
+        {"c": "A"},
+        'Error: letter was not run. c: got "A", want "a" or "b" (did you mean "a"?).',
     ),
     (
         quoted,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
-from agentkit.schema.feedback import feedback
+from agentkit.messages import JsonObject
+from agentkit.schema.feedback import Problem, feedback
 from agentkit.schema.foreign import ForeignArguments, why_unusable
 
 SCHEMA: dict[str, Any] = {
@@ -119,3 +121,60 @@ def test_whatever_comes_is_read_or_refused_and_left_untouched(arguments: dict[st
     assert repr(arguments) == before
     if isinstance(found, dict):
         assert ForeignArguments(SCHEMA).check(found) == found
+
+
+_PARTS: JsonObject = {
+    "type": "object",
+    "properties": {"a": {"type": "integer"}},
+    "required": ["a", "e"],
+    "allOf": [{"properties": {"b": {}}}, {"$ref": "#/$defs/more"}],
+    "if": {"required": ["b"]},
+    "then": {"properties": {"d": {}}},
+    "$defs": {"more": {"properties": {"c": {}}}},
+}
+
+
+def test_a_member_may_be_named_in_any_part_that_sees_the_whole_object() -> None:
+    arguments = ForeignArguments(_PARTS)
+    values: JsonObject = {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}
+    assert arguments.check(values) == values
+    refused = arguments.check({**values, "f": 6})
+    assert [str(p) for p in cast("list[Problem]", refused)] == [
+        "f: is not a parameter; there is a, e, b, d, c"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        ({"a": 1, "c": 3}, True),
+        ({"a": 1, "b": 2, "d": 4}, True),
+        ({"a": 1, "d": 4}, False),  # `then` looks at `d` only where `b` is
+        ({"a": 1, "f": 6}, False),
+    ],
+)
+def test_what_nothing_has_looked_at_is_found_through_references_too(
+    value: JsonObject, right: bool
+) -> None:
+    inner: JsonObject = {**_PARTS, "required": ["a"], "unevaluatedProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"it": {"$ref": "#/$defs/it"}},
+        "$defs": {"it": inner},
+    }
+    inner["allOf"] = [{"properties": {"b": {}}}, {"$ref": "#/$defs/it/$defs/more"}]
+    assert Draft202012Validator(schema).is_valid({"it": value}) is right
+    assert isinstance(ForeignArguments(schema).check({"it": value}), dict) is right
+
+
+def test_items_that_nothing_has_looked_at_are_found_through_references_too() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "row": {"$ref": "#/$defs/head", "unevaluatedItems": False, "contains": {"const": 0}}
+        },
+        "$defs": {"head": {"prefixItems": [{"type": "string"}]}},
+    }
+    for row in (["a", 0], ["a", 0, 0], ["a", 0, 1], [1, 0]):
+        right = Draft202012Validator(schema).is_valid({"row": row})
+        assert isinstance(ForeignArguments(schema).check({"row": row}), dict) is right

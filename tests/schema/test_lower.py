@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.tokens import TOOL_CLOSE, TOOL_OPEN
 from agentkit.messages import ToolDefinition, UserMessage
-from agentkit.schema.lower import LoweredTool, aliases_of, lower, with_both_names
+from agentkit.schema.lower import LoweredTool, aliases_of, lower
 from agentkit.schema.read import read
+from agentkit.schema.shape import Shape
 from agentkit.toolset import tool
 from tests.gemma4.official import FILES, needs_templates, official
 from tests.schema.accounting import occurrences
@@ -357,7 +358,7 @@ def test_names_are_mapped_back_through_branches_and_references() -> None:
     assert tool.restore(tool.rename(original)) == original
 
 
-def test_a_schema_takes_both_names_where_it_names_members_and_nowhere_else() -> None:
+def test_calls_are_read_under_both_names_where_members_are_named_and_nowhere_else() -> None:
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {
@@ -366,14 +367,20 @@ def test_a_schema_takes_both_names_where_it_names_members_and_nowhere_else() -> 
         },
         "required": ["type"],
         "$defs": {"type": {"type": "string"}},
+        "additionalProperties": False,
     }
-    both = with_both_names(schema, {"type": "type_", "properties": "properties_"})
-    kind = {"enum": ["type"], "default": "type"}
-    reference = {"$ref": "#/$defs/type"}
-    inner = {"type": "object", "properties": {"type": reference, "type_": reference}}
-    assert both == {
-        "type": "object",
-        "properties": {"type": kind, "type_": kind, "properties": inner, "properties_": inner},
-        "required": [],
-        "$defs": {"type": {"type": "string"}},
-    }
+    tool = lower(ToolDefinition("f", "", schema))
+    shape = tool.shape
+    assert tool.aliases == {"type": "type_", "properties": "properties_"}
+    assert shape.names == {"type", "type_", "properties", "properties_"}
+    assert shape.property("type").values == shape.property("type_").values == ("type",)
+    assert shape.required == frozenset()
+    inner = shape.property("properties_")
+    assert inner.names == {"type", "type_"}
+    assert inner.property("type_").types == frozenset({"string"})
+    assert shape.names_within[0] == shape.names
+    fitting: list[Any] = [{}, {"type": "type"}, {"type_": "type"}, {"properties_": {"type_": "x"}}]
+    wrong: list[Any] = [{"type_": "type_"}, {"properties_": {"type_": 5}}, {"more": 1}]
+    assert [shape.misfit(value) for value in fitting] == [0, 0, 0, 0]
+    assert [shape.misfit(value) for value in wrong] == [1, 1, 1]
+    assert Shape.of(schema).required == {"type"}, "the view that others have stays as it was"

@@ -79,3 +79,32 @@ def test_a_parameter_bound_by_partial_is_not_the_models() -> None:
     signature = signature_of(functools.partial(default, b=9))
     assert list(signature.parameters) == ["a"]
     assert isinstance(signature.check({"a": 1, "b": 2}), list)
+
+
+def test_an_entry_may_be_called_as_a_section_is_and_a_field_without_a_name_is_text() -> None:
+    def join(*args: int, returns: str) -> None:
+        """Joins.
+
+        Args:
+            *args:
+                What is joined.
+            returns:
+                :param: in front of it.
+        """
+
+    assert dict(signature_of(join).documentation.parameters) == {
+        "args": "What is joined.",
+        "returns": ":param: in front of it.",
+    }
+
+
+def test_two_parameters_may_share_one_entry() -> None:
+    def box(width: int, height: int) -> None:
+        """Boxes.
+
+        Args:
+            width, height: In pixels.
+        """
+
+    words = signature_of(box).documentation.parameters
+    assert dict(words) == {"width": "In pixels.", "height": "In pixels."}

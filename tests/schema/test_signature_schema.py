@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import pytest
@@ -40,6 +41,19 @@ def test_two_types_of_one_name_get_two_definitions() -> None:
     assert schema["properties"]["a"] != schema["properties"]["b"]
     values = signature_of(function).check({"a": {"value": 1}, "b": {"name": "x"}})
     assert values == {"a": outer(value=1), "b": Node(name="x")}
+
+
+def test_a_field_that_its_dataclass_sets_by_itself_is_no_argument() -> None:
+    @dataclass
+    class Order:
+        item: str
+        made: int = field(default=0, init=False)
+
+    def function(order: Order) -> None: ...
+
+    signature = signature_of(function)
+    assert list(signature.schema["properties"]["order"]["properties"]) == ["item"]
+    assert isinstance(signature.check({"order": {"item": "rug", "made": 1}}), list)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.serving.environment import cache_folder, locked, made_once
+from agentkit.serving.process import cache_folder, locked, made_once
 
 
 def quiet(_: str) -> None:

@@ -8,7 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.errors import ModelProtocolError, ModelResponseTooLargeError
+from agentkit.errors import (
+    ModelProtocolError,
+    ModelResponseTooLargeError,
+    ModelUnreadableError,
+)
 from agentkit.events import ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.messages import (
     AssistantMessage,
@@ -140,6 +144,32 @@ def test_token_ids_are_collected_from_all_chunks() -> None:
 def test_a_stream_without_a_finish_reason_was_cut() -> None:
     with pytest.raises(ModelProtocolError, match="without a finish reason"):
         response_of(*call_chunks(("read", {"path": "a.py"}))[:-2])
+
+
+def test_an_answer_that_says_nothing_at_all_is_told_apart_from_a_cut_one() -> None:
+    with pytest.raises(ModelUnreadableError, match="before it said anything"):
+        ReplyDecoder().finish(1)
+
+
+def test_of_several_choices_in_one_chunk_the_first_by_its_index_is_read() -> None:
+    second, first = chunk({"content": "no"}), chunk({"content": "yes"}, "stop")
+    second["choices"][0]["index"] = 1
+    second["choices"] += first["choices"]
+    assert response_of(second).message.content == "yes"
+
+
+def test_chunks_in_one_list_are_a_reply() -> None:
+    decoder = ReplyDecoder()
+    decoder.feed(json.dumps([chunk({"content": "a"}), chunk({"content": "b"}, "stop")]).encode())
+    assert decoder.finish(1).message.content == "ab"
+
+
+def test_the_reply_of_another_protocol_is_not_called_an_error() -> None:
+    ollama = b'{"model": "m", "message": {"role": "assistant", "content": "hi"}, "done": true}'
+    decoder = ReplyDecoder()
+    decoder.feed(ollama)
+    with pytest.raises(ModelUnreadableError, match="no chat completion"):
+        decoder.finish(1)
 
 
 @pytest.mark.parametrize("reason", ["abort", "error"])

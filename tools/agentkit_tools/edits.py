@@ -42,8 +42,8 @@ class _Place:
     """Where an old piece stands.
 
     Attributes:
-        begin: In the text.
-        end: In the text.
+        begin: Where it begins in the text.
+        end: Where it ends there.
         source: The text, folded so that the old piece is what stands there.
         at: Where the piece begins in the folded text.
         old: The old piece under the same folding, indented as the text is there.

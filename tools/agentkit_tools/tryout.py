@@ -25,7 +25,7 @@ class Promise:
     """One thing that a sandbox keeps a command from, or leaves it.
 
     Attributes:
-        name: In a word or two.
+        name: What it is about, in a word or two.
         says: What holds.
         script: Shell; succeeds if it holds. `$outside` is a folder outside with a file in it,
             `$net` and the like are the names of the namespaces outside.

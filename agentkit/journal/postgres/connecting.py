@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -115,3 +116,37 @@ class Address:
         except (psycopg.Error, OSError, ValueError, TypeError, OverflowError) as error:
             said = " ".join(str(error).split()) or type(error).__name__
             raise JournalError(f"the journal {self.public} cannot be used: {said}") from error
+
+
+class Listener:
+    """Hears what is told on a channel (NOTIFY), over a connection of its own that it opens again
+    when it breaks. What is told in between is not heard: whoever listens also looks now and then.
+
+    Args:
+        address: The server.
+        channel: The channel.
+    """
+
+    def __init__(self, address: Address, channel: str) -> None:
+        self._address, self._channel = address, channel
+        self._connection: Connection | None = None
+
+    def hear(self, seconds: float) -> list[str]:
+        """What was told by now, or within so many seconds; nothing where no server answers."""
+        end = time.monotonic() + seconds
+        try:
+            if self._connection is None:
+                self._connection = self._address.connect()
+                self._connection.execute(f"LISTEN {self._channel}".encode())
+            heard = self._connection.notifies(timeout=seconds, stop_after=1)
+            return [notice.payload for notice in heard]
+        except psycopg.Error:
+            self.close()
+            time.sleep(max(end - time.monotonic(), 0.0))
+            return []
+
+    def close(self) -> None:
+        """Ends the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 from psycopg_pool import PoolTimeout
-from pydantic import JsonValue
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from agentkit.errors import JournalError
@@ -24,12 +25,13 @@ from agentkit.journal.entries import (
     Record,
     RunOpened,
     RunSummary,
+    Ticket,
     kind_of,
     summary_of,
 )
 from agentkit.journal.integrity import Chain, Testimony, first, missing_at_the_end, secrets_in
 from agentkit.journal.leases import Owner
-from agentkit.journal.postgres.connecting import Address, Connection, may_pass
+from agentkit.journal.postgres.connecting import Address, Connection, Listener, may_pass
 from agentkit.journal.postgres.tables import check_tables
 from agentkit.journal.store import (
     LEASE,
@@ -37,8 +39,6 @@ from agentkit.journal.store import (
     Head,
     Row,
     Store,
-    StoredJournal,
-    check_lease,
     refuse_lost,
 )
 from agentkit.redaction import hiding
@@ -48,7 +48,7 @@ T = TypeVar("T")
 PATIENCE: Final = 60.0
 """Seconds in which a server that was restarted, or took over from another, is waited for."""
 
-_CONNECTIONS: Final = 8
+CONNECTIONS: Final = 8
 
 _INSERT: Final = """
     INSERT INTO agentkit.events (run_id, seq, epoch, at, kind, body, digest, hidden)
@@ -60,10 +60,12 @@ _INSERT: Final = """
 _OPEN: Final = f"""
     WITH one AS (
         INSERT INTO agentkit.runs
-            (run_id, epoch, owner, taking, lease_until, created, seq, digest, kind, calls)
+            (run_id, epoch, owner, taking, lease_until, created, seq, digest, kind, calls,
+            state, agent, fingerprint, tenant, priority)
         VALUES (%(run_id)s, 1, %(owner)s, %(taking)s,
             clock_timestamp() + make_interval(secs => %(lease)s),
-            %(created)s, %(seq)s, %(digest)s, %(kind)s, %(calls)s)
+            %(created)s, %(seq)s, %(digest)s, %(kind)s, %(calls)s,
+            %(state)s, %(agent)s, %(fingerprint)s, %(tenant)s, %(priority)s)
         ON CONFLICT (run_id) DO NOTHING RETURNING run_id)
     {_INSERT}
 """  # noqa: S608 - of a constant
@@ -95,8 +97,13 @@ _RENEW: Final = """
 _RUN: Final = """
     SELECT run_id, epoch, owner, taking,
         greatest(extract(epoch FROM lease_until - clock_timestamp())::double precision, 0),
-        seq, digest, kind, calls FROM agentkit.runs
+        seq, digest, kind, calls, state FROM agentkit.runs
 """
+
+
+QUEUED: Final = "queued"
+RUNS: Final = "agentkit_run"
+"""The channel that tells of new entries of runs that are followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,7 @@ class _RunRow:
         digest: The seal of the last entry.
         kind: The kind of the last entry.
         calls: How many calls were to run by then.
+        state: What workers are to do with it; see `agentkit.journal.postgres.queue`.
     """
 
     run_id: str
@@ -124,6 +132,7 @@ class _RunRow:
     digest: bytes
     kind: str
     calls: int
+    state: str
 
     @property
     def is_ended(self) -> bool:
@@ -184,7 +193,7 @@ class PostgresStore:
         url: str,
         *,
         lease: float = LEASE,
-        connections: int = _CONNECTIONS,
+        connections: int = CONNECTIONS,
         patience: float = PATIENCE,
     ) -> None:
         self._address = Address.of(url)
@@ -192,7 +201,7 @@ class PostgresStore:
         self._patience = patience
         self._silent = False
         self._hands: dict[str, _Hand] = {}
-        with self._address.errors():
+        with self.errors():
             # By itself first: a pool would not say why there is no connection.
             with self._address.connect() as connection:
                 check_tables(connection, self.where)
@@ -203,6 +212,38 @@ class PostgresStore:
         """The address, without user, password and options."""
         return self._address.public
 
+    @property
+    def lease(self) -> float:
+        """Seconds of a lease."""
+        return self._seconds
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Turns whatever the driver or a damaged value raises into a `JournalError`."""
+        return self._address.errors()
+
+    def listener(self, channel: str) -> Listener:
+        """What is told on a channel, over a connection of its own."""
+        return Listener(self._address, channel)
+
+    def is_open(self, run_id: str) -> bool:
+        """Whether something may still be added to a run: someone is at work on it, or is to be."""
+        with self.errors():
+            row = self.ask(lambda connection: _row(connection, run_id))
+        return row is not None and (row.state == QUEUED or row.at_work > 0)
+
+    def follow(self, run_id: str, seconds: float) -> None:
+        """For so long, the channel `RUNS` tells of what is added to a run, by `told_as`."""
+        query = (
+            "UPDATE agentkit.runs SET followed_until = "
+            "clock_timestamp() + make_interval(secs => %s) WHERE run_id = %s"
+        )
+        with self.errors():
+            self.ask(lambda connection: connection.execute(query, (seconds, run_id)))
+
+    def forget(self, lease: Lease) -> None:
+        """Writes no more under a lease."""
+        self._hands.pop(lease.run_id, None)
+
     def close(self) -> None:
         self._pool.close()
 
@@ -210,11 +251,26 @@ class PostgresStore:
 
     def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
+        return self.begin(run_id, opening, Ticket(), state="")
+
+    def begin(self, run_id: str, opening: RunOpened, ticket: Ticket, *, state: str) -> Lease:
+        """Begins a run, for its opener or for whoever takes it from the queue.
+
+        Args:
+            run_id: Its name.
+            opening: What it begins with.
+            ticket: For whom it is submitted.
+            state: `queued` for a run that nobody holds until a worker takes it, else empty.
+
+        Raises:
+            JournalError: There is a run of this name.
+        """
         lease, head, taking = Lease(run_id, 1, FORCED), Head(), secrets.token_hex(16)
         now = time.time()
-        with self._address.errors():
+        with self.errors():
             rows = head.add(lease, [opening], now)
-            values = self._taking(run_id, taking) | _values(rows, head) | {"created": now}
+            values = self.taking(run_id, taking) | _values(rows, head) | asdict(ticket)
+            values |= {"created": now, "state": state} | ({"owner": ""} if state else {})
 
             def opened(connection: Connection) -> bool:
                 if connection.execute(_OPEN, values).rowcount == len(rows):
@@ -222,12 +278,13 @@ class PostgresStore:
                 row = _row(connection, run_id)
                 return row is not None and row.taking == taking
 
-            if not self._ask(opened):
+            if not self.ask(opened):
                 raise JournalError(
                     f"the journal {self.where} has a run {run_id} already: "
                     "resume it, or choose another run_id"
                 )
-        self._hands[run_id] = _Hand(head)
+        if not state:
+            self._hands[run_id] = _Hand(head)
         return lease
 
     def claim(self, run_id: str) -> Lease:
@@ -245,22 +302,22 @@ class PostgresStore:
                     f"the run {run_id} is at work in {Owner.from_json(row.owner)}; it can be taken "
                     f"over when that ends, or does not stir for {row.left:.0f} s more"
                 )
-            values = self._taking(run_id, taking) | {"epoch": row.epoch, "before": row.taking}
+            values = self.taking(run_id, taking) | {"epoch": row.epoch, "before": row.taking}
             values |= {"ended": row.is_ended}
             if connection.execute(_CLAIM, values).rowcount == 1:
                 return row.epoch + 1
             return claimed(connection)  # another one was quicker: it has the run now
 
-        with self._address.errors():
-            lease = Lease(run_id, self._ask(claimed), FORCED)
+        with self.errors():
+            lease = Lease(run_id, self.ask(claimed), FORCED)
         try:
-            self._take_up(run_id)
+            self.take_up(run_id)
         except BaseException:
             self.release(lease)
             raise
         return lease
 
-    def _take_up(self, run_id: str) -> None:
+    def take_up(self, run_id: str) -> None:
         """Makes sure that all of a run is there."""
         examined, digest = self._examine(run_id)
         refuse_lost(self.where, run_id, examined.damage)
@@ -273,7 +330,7 @@ class PostgresStore:
         hand = self._hands.get(lease.run_id)
         if hand is None:
             raise _taken_over(lease.run_id)
-        with hand.lock, self._address.errors():
+        with hand.lock, self.errors():
             while not self._added(lease, hand, entries):
                 pass  # the record was found to end elsewhere, by our own doing
 
@@ -308,7 +365,7 @@ class PostgresStore:
             return row.epoch, row.seq if events else row.seq - 1, row.digest
 
         try:
-            end = self._ask(add)
+            end = self.ask(add)
         except psycopg.Error:
             hand.doubts.append(head)  # nobody knows; whoever writes next finds out
             raise
@@ -328,17 +385,17 @@ class PostgresStore:
 
     def release(self, lease: Lease) -> None:
         """Gives a lease back; see `Journal.release`."""
-        self._hands.pop(lease.run_id, None)
+        self.forget(lease)
         query = "UPDATE agentkit.runs SET owner = '' WHERE run_id = %s AND epoch = %s"
-        with self._address.errors():
-            self._ask(lambda connection: connection.execute(query, (lease.run_id, lease.epoch)))
+        with self.errors():
+            self.ask(lambda connection: connection.execute(query, (lease.run_id, lease.epoch)))
 
     def renew(self, leases: Iterable[Lease]) -> None:
         """Renews leases, which shows that their owner lives."""
         held = list(leases)
         values = (self._seconds, [each.run_id for each in held], [each.epoch for each in held])
-        with self._address.errors():
-            self._ask(lambda connection: connection.execute(_RENEW, values))
+        with self.errors():
+            self.ask(lambda connection: connection.execute(_RENEW, values))
 
     def delete(self, run_id: str) -> bool:
         """Removes all that is kept of a run; False if that is nothing.
@@ -363,8 +420,8 @@ class PostgresStore:
                     connection.execute(query, (run_id,))
             return found
 
-        with self._address.errors():
-            return self._ask(deleted)
+        with self.errors():
+            return self.ask(deleted)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -392,8 +449,8 @@ class PostgresStore:
 
     def _examine(self, run_id: str, *, public: bool = False) -> tuple[Examined, bytes]:
         # The row first: entries that are added meanwhile are behind the end that it tells.
-        with self._address.errors():
-            row, rows = self._ask(lambda one: (_row(one, run_id), _events(one, run_id)))
+        with self.errors():
+            row, rows = self.ask(lambda one: (_row(one, run_id), _events(one, run_id)))
         told = None if row is None else row.testimony
         chain = Chain(run_id, told, hiding(secrets_in(rows)) if public else None)
         for each in rows:
@@ -409,12 +466,12 @@ class PostgresStore:
             named = [_RunRow(*row) for row in rows]
             return [(row, _events(connection, row.run_id)) for row in named]
 
-        with self._address.errors():
-            return [_summary(*each) for each in self._ask(found)]
+        with self.errors():
+            return [_summary(*each) for each in self.ask(found)]
 
     # --- the server ------------------------------------------------------------------------------
 
-    def _ask(self, work: Callable[[Connection], T]) -> T:
+    def ask(self, work: Callable[[Connection], T]) -> T:
         """Does something over a connection; over another one, from its beginning, as long as there
         was no answer. It has to be such that doing it twice is the same as doing it once.
         """
@@ -440,7 +497,7 @@ class PostgresStore:
         with self._pool.connection() as connection:
             return work(connection)
 
-    def _taking(self, run_id: str, taking: str) -> dict[str, Any]:
+    def taking(self, run_id: str, taking: str) -> dict[str, Any]:
         """The values of a statement that takes a run."""
         owner = Owner.this_process().to_json()
         return {"run_id": run_id, "owner": owner, "taking": taking, "lease": self._seconds}
@@ -489,6 +546,9 @@ def _summary(row: _RunRow, events: list[tuple[Any, ...]]) -> RunSummary:
     except (JournalError, ValueError, TypeError, AttributeError) as error:
         return RunSummary(row.run_id, "damaged", damage=str(error))
     damage = missing_at_the_end(row.testimony, lines[-1].seq)
+    waits = row.state == QUEUED and summary.state != "running"
+    if waits:
+        summary = replace(summary, state=QUEUED, stop_reason="")
     return replace(summary, damage="" if damage is None else str(damage))
 
 
@@ -496,41 +556,9 @@ def _taken_over(run_id: str) -> JournalError:
     return JournalError(f"the run {run_id} was taken over by another process")
 
 
-class PostgresJournal(StoredJournal):
-    """Keeps runs on a server, for all machines that know its address.
-
-    `agentkit journal migrate URL` makes its tables. It needs a connection of its own to the server,
-    or a pooler that keeps sessions: statements are prepared.
-
-    Args:
-        url: A connection URI of libpq: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
-        labels: Kept with each run that begins here, such as who started it and how.
-        lease: Seconds, by the server's clock, after which an owner that does not stir loses its
-            run.
-        connections: Most connections of this process at a time.
-        patience: Seconds in which a server that does not answer is asked again; a run whose step
-            cannot be recorded by then ends with an error, and can be resumed.
-
-    Raises:
-        JournalError: The server cannot be reached, or has no journal of this version.
-        ModuleNotFoundError: The extra is not installed.
-        ValueError: `lease` is not above 0, or `connections` is below 1.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        labels: Mapping[str, JsonValue] | None = None,
-        lease: float = LEASE,
-        connections: int = _CONNECTIONS,
-        patience: float = PATIENCE,
-    ) -> None:
-        if connections < 1:
-            raise ValueError(f"connections is {connections}; a journal needs one")
-        seconds = check_lease(lease)
-        store = PostgresStore(url, lease=seconds, connections=connections, patience=patience)
-        super().__init__(store, labels, lease)
+def told_as(run_id: str) -> str:
+    """How the channel names a run, however long its own name is."""
+    return hashlib.md5(run_id.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
 
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from agentkit.messages import (
     Usage,
     next_call_number,
 )
-from agentkit.models.base import CountsPrompts, Model
+from agentkit.models.base import CountsPrompts, Model, tell_sent
 from agentkit.models.calls import Evidence, in_reasoning, of_parsed
 from agentkit.models.embedded.decoder import (
     BUNDLED,
@@ -48,7 +48,7 @@ from agentkit.models.embedded.decoder import (
     control_literals,
     token_bytes,
 )
-from agentkit.wire import Reply
+from agentkit.wire import MessageEncoder, Reply, encode_request
 
 _Number = TypeVar("_Number", int, float)
 
@@ -109,6 +109,7 @@ class EmbeddedModel:
         parser = dialect.parser(in_reasoning=in_reasoning(prompt))
         pieces = Pieces(self._table, request.settings.stop or ())
         reply = Reply(prompt_token_ids=prompt)
+        self._tell(request, dialect, reply)
         known = self._known(prompt)
         tokens = self._tokens(known, reply, request)
         async with aclosing(tokens):
@@ -157,6 +158,19 @@ class EmbeddedModel:
         if said is None or said[0] is not tools:
             self._said = said = (tools, Dialect(tools, self._escape))
         return said[1]
+
+    def _tell(self, request: ModelRequest, dialect: Dialect, reply: Reply) -> None:
+        """Says what a server would be sent, for the record of the run."""
+        encoder = MessageEncoder(dialect.outgoing)
+        messages = encoder.encode(request.messages)
+        body = encode_request(
+            request,
+            model=self.name,
+            messages=messages,
+            declarations=dialect.declarations,
+            stream=True,
+        )
+        tell_sent(body, messages, reply)
 
     def _prompt_ids(self, request: ModelRequest, dialect: Dialect) -> list[int]:
         messages = [dialect.outgoing(message) for message in request.messages]

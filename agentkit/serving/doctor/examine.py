@@ -35,8 +35,8 @@ from agentkit.models.server import Server
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.serving.doctor import identity, passage, replies
 from agentkit.serving.doctor.subject import Finding, Subject, Verdict, failed, passed, warned
-from agentkit.serving.environment import cache_folder
 from agentkit.serving.plan import TESTED_VLLM
+from agentkit.serving.process import cache_folder
 from agentkit.wire import names_server
 
 T = TypeVar("T")

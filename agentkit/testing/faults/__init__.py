@@ -8,8 +8,7 @@ async with FaultServer([damaged(add_up, "fenced_arguments"), say("3")]) as serve
 """
 
 from agentkit.testing.faults.catalogue import FAULTS, damaged, find_fault
-from agentkit.testing.faults.fault import Damaged, Delivery, Fault
-from agentkit.testing.faults.served import Served, ServedCall, served
+from agentkit.testing.faults.served import Damaged, Delivery, Fault, Served, ServedCall, served
 from agentkit.testing.faults.server import FaultServer, ServerStep
 
 __all__ = [

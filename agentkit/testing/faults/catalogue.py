@@ -17,8 +17,18 @@ from typing import Any, Final
 
 from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN, QUOTE
 from agentkit.messages import JsonObject
-from agentkit.testing.faults.fault import ChangeDelivery, ChangeReply, Damaged, Delivery, End, Fault
-from agentkit.testing.faults.served import Served, ServedCall, native_call, served
+from agentkit.testing.faults.served import (
+    ChangeDelivery,
+    ChangeReply,
+    Damaged,
+    Delivery,
+    End,
+    Fault,
+    Served,
+    ServedCall,
+    native_call,
+    served,
+)
 from agentkit.testing.scripted import Reply
 
 # --- of the model: ways to spoil a reply ---------------------------------------------------------

@@ -24,8 +24,10 @@ from typing import Any, Final, TypeAlias
 from agentkit.messages import JsonObject
 from agentkit.models.calls import PROBE, forced_code, is_probe
 from agentkit.testing.faults.catalogue import find_fault
-from agentkit.testing.faults.fault import Damaged, Delivery, Fault
 from agentkit.testing.faults.served import (
+    Damaged,
+    Delivery,
+    Fault,
     Served,
     ServedCall,
     detokenize,

@@ -28,7 +28,9 @@ from agentkit.messages import (
     text_of,
 )
 from agentkit.trace.page.html import Html, base_style, document, el, facts, join
+from agentkit.trace.page.window import window_section
 from agentkit.trace.recording import Asked, Part, Step, ToolRun
+from agentkit.trace.window import filled_of
 from agentkit.wording import moment, pluralize
 
 _OPEN_ALL = 12
@@ -77,6 +79,7 @@ def _body(
     yield el("h2", "Tokens", id="tokens")
     yield token_chart(placed)
     yield _key(("cached", "prompt, cached"), ("fresh", "prompt, read anew"), ("out", "reply"))
+    yield from window_section(filled_of(parts), {p.step.number: p.anchor for p in placed})
     yield el("h2", "Steps", id="steps")
     for number, each in enumerate(placed):
         if number and each.part != placed[number - 1].part:

@@ -67,12 +67,12 @@ class Wanted:
     Attributes:
         url: The server's address, with or without `/v1`.
         model: The served name; default: the first that the server lists.
-        api_key: That the server is asked with.
+        api_key: The key that the server is asked with.
         parts: Which of `TITLES` to play. The examination is made in any case: it finds out what the
             others need to know of the server.
         bfcl_cases: Cases of BFCL.
         conversations: Conversations whose prompts are counted.
-        minutes: That all parts may take together; each has its share.
+        minutes: What all parts may take together; each has its share.
         runs: Where the run of BFCL is kept: it holds the address, and is not to be shown.
     """
 

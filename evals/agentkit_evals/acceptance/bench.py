@@ -104,7 +104,7 @@ class Played:
         asks: What it looks at, in a sentence.
         verdict: What came.
         says: Why it is not right; empty if it is.
-        seconds: That it took.
+        seconds: How long it took.
     """
 
     name: str
@@ -120,7 +120,7 @@ async def play(scenario: Scenario, bench: Bench, *, seconds: float) -> Played:
     Args:
         scenario: What to play.
         bench: Where.
-        seconds: That it may take.
+        seconds: How long it may take.
     """
     started = time.monotonic()
     verdict: Verdict = "right"

@@ -90,7 +90,7 @@ async def converse(
     Args:
         bench: Where.
         conversations: How many.
-        seconds: That all of them may take; those that are not done by then are cut short.
+        seconds: How long all of them may take; those that are not done by then are cut short.
         tell: Told of each that has ended.
     """
     played: list[Conversation] = []
@@ -134,7 +134,7 @@ def conversations_part(played: Sequence[Conversation], wanted: int, seconds: flo
     Args:
         played: As far as they came.
         wanted: How many there should be.
-        seconds: That they took.
+        seconds: How long they took.
     """
     prompts = [prompt for each in played for prompt in each.prompts]
     counted = [prompt for each in played for prompt in each.counted]

@@ -88,7 +88,7 @@ def scenarios_part(played: Sequence[Played], wanted: int, seconds: float) -> Par
     Args:
         played: Those that were begun.
         wanted: How many there are.
-        seconds: That they took.
+        seconds: How long they took.
     """
     verdicts: tuple[Verdict, ...] = ("right", "absent", "wrong")
     counts: dict[str, Cell] = {v: sum(each.verdict == v for each in played) for v in verdicts}

@@ -41,12 +41,12 @@ class Part:
     """One part of an acceptance.
 
     Attributes:
-        name: By which it is chosen, such as `scenarios`.
+        name: The name by which it is chosen, such as `scenarios`.
         title: What it is about.
         outcome: Its verdict.
         says: What came of it, in a sentence.
         remedy: What to do about it; empty where nothing is to be done.
-        seconds: That it took.
+        seconds: How long it took.
         figures: Its most telling numbers, by their names.
         tables: Everything that was seen, by the heading of each table.
     """
@@ -165,7 +165,7 @@ class Discretion:
 
     Args:
         url: The server's address.
-        api_key: That it is asked with.
+        api_key: The key that it is asked with.
     """
 
     def __init__(self, url: str, api_key: str | None) -> None:

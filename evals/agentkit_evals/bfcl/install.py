@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from agentkit.serving.environment import cache_folder, made_once
+from agentkit.serving.process import cache_folder, made_once
 from agentkit_evals.core import EvalError
 
 VERSION: Final = "2026.3.23"

@@ -13,16 +13,14 @@ from agentkit.wording import pluralize
 from agentkit_evals.cli.shared import (
     AsJson,
     Folder,
-    PriceCached,
-    PriceIn,
-    PriceOut,
+    Priced,
     RunName,
     end,
     folder_of,
-    prices_of,
     say,
     show,
     show_report,
+    spread,
     store_of,
 )
 from agentkit_evals.compare import compare, comparison_json, comparison_table
@@ -34,12 +32,11 @@ from agentkit_evals.report import report
 from agentkit_evals.store import Store
 
 
+@spread
 def report_run(
     run: RunName,
+    priced: Priced,
     folder: Folder = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    price_cached: PriceCached = None,
     as_json_: AsJson = False,
 ) -> None:
     """Report on a run, finished or not.
@@ -48,8 +45,7 @@ def report_run(
     """
 
     async def main() -> int:
-        prices = prices_of(price_in, price_out, price_cached)
-        show_report(report(store_of(folder, run), prices), as_json_)
+        show_report(report(store_of(folder, run), priced.prices), as_json_)
         return 0
 
     end(main)
@@ -147,8 +143,10 @@ def view_runs(
     end(main)
 
 
+@spread
 def export_run(
     run: RunName,
+    priced: Priced,
     as_csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="A line for each trial.")
     ] = None,
@@ -156,9 +154,6 @@ def export_run(
         Path | None,
         typer.Option("--inspect", metavar="FOLDER", help="A log for `inspect view --log-dir`."),
     ] = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    price_cached: PriceCached = None,
     folder: Folder = None,
 ) -> None:
     """Write a run for other programs.
@@ -171,7 +166,7 @@ def export_run(
         if as_csv is None and inspect is None:
             raise EvalError("nothing to write: give --csv FILE, --inspect FOLDER, or both")
         if as_csv is not None:
-            _write(as_csv, csv_of(store, prices_of(price_in, price_out, price_cached)))
+            _write(as_csv, csv_of(store, priced.prices))
         if inspect is not None:
             log = inspect_log(store)
             _write(inspect / log.name, log.text)

@@ -20,12 +20,9 @@ from agentkit_evals.ablation import ablated, ablation_json, ablation_table
 from agentkit_evals.cli.shared import (
     AsJson,
     Folder,
-    PriceCached,
-    PriceIn,
-    PriceOut,
+    Priced,
     RunName,
     end,
-    prices_of,
     say,
     show,
     show_report,
@@ -49,73 +46,8 @@ _EVERY = 10.0
 
 # --- options -----------------------------------------------------------------------------------
 
-SuiteName: TypeAlias = Annotated[
-    str, typer.Argument(help="project, schema, bfcl:multi_turn_base, file.py:suite; see `suites`.")
-]
-ModelOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help=f"A vLLM server's address, tiny, or a reference: {', '.join(REFERENCES)}. "
-        "Default: AGENTKIT_BASE_URL.",
-    ),
-]
-ModelName: TypeAlias = Annotated[str | None, typer.Option(help="Served name.")]
-NewName: TypeAlias = Annotated[
-    str | None, typer.Option(help="Of the run; the same name goes on with it.")
-]
-AgentOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        help="module:function, or file.py:function, of (model, turn, settings) that makes your "
-        "agent."
-    ),
-]
-Limit: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Only the first cases.")]
-Cases: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--case", help="Only this case, or those that a pattern like 'base_1*' fits."),
-]
-Tags: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--tag", help="Only cases with this tag, or another given.")
-]
-Shuffle: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        metavar="SEED", help="Cases in an order of chance, so that --limit draws from all."
-    ),
-]
-Trials: TypeAlias = Annotated[
-    int, typer.Option("--trials", "-k", min=1, help="Tries at each case.")
-]
-Seed: TypeAlias = Annotated[int, typer.Option(help="Of all sampling.")]
-Temperature: TypeAlias = Annotated[float | None, typer.Option(min=0, help="0 is greedy.")]
-MaxTokens: TypeAlias = Annotated[int | None, typer.Option(min=1, help="Most tokens of a reply.")]
 Thinking: TypeAlias = Annotated[
     bool | None, typer.Option("--thinking/--no-thinking", help="Let the model think first.")
-]
-TrialSeconds: TypeAlias = Annotated[
-    float | None, typer.Option(min=0, help="That a trial may take.")
-]
-TrialTokens: TypeAlias = Annotated[
-    int | None,
-    typer.Option(min=0, help="That the model may write in a trial."),
-]
-TrialMemory: TypeAlias = Annotated[
-    int | None,
-    typer.Option(
-        min=16,
-        metavar="MB",
-        help="That a trial may take; each is then played in a process of its own.",
-    ),
-]
-RunnerOption: TypeAlias = Annotated[
-    Literal["local", "ray"], typer.Option("--runner", help="Here, or on Ray actors.")
-]
-Workers: TypeAlias = Annotated[int, typer.Option(min=1, help="Ray actors.")]
-Concurrency: TypeAlias = Annotated[
-    int, typer.Option(min=1, help="Trials at a time (of each actor).")
 ]
 MostLost: TypeAlias = Annotated[
     float, typer.Option(min=0, max=1, help="Share of trials that may be without a verdict.")
@@ -126,32 +58,64 @@ MostLost: TypeAlias = Annotated[
 class _Asked:
     """What `run` and `ablate` are both asked for."""
 
-    suite: SuiteName
-    model: ModelOption = None
-    model_name: ModelName = None
-    name: NewName = None
-    agent: AgentOption = None
-    limit: Limit = None
-    case: Cases = None
-    tag: Tags = None
-    shuffle: Shuffle = None
-    trials: Trials = 1
-    seed: Seed = 0
-    temperature: Temperature = None
-    max_tokens: MaxTokens = None
-    trial_seconds: TrialSeconds = None
-    trial_tokens: TrialTokens = None
-    trial_memory: TrialMemory = None
-    runner: RunnerOption = "local"
-    workers: Workers = 2
-    concurrency: Concurrency = 8
+    suite: Annotated[
+        str,
+        typer.Argument(help="project, schema, bfcl:multi_turn_base, file.py:suite; see `suites`."),
+    ]
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help=f"A vLLM server's address, tiny, or a reference: {', '.join(REFERENCES)}. "
+            "Default: AGENTKIT_BASE_URL.",
+        ),
+    ] = None
+    model_name: Annotated[str | None, typer.Option(help="Served name.")] = None
+    name: Annotated[str | None, typer.Option(help="Of the run; the same name goes on with it.")] = (
+        None
+    )
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            help="module:function, or file.py:function, of (model, turn, settings) that makes your "
+            "agent."
+        ),
+    ] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first cases.")] = None
+    case: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this case, or those that a pattern like 'base_1*' fits."),
+    ] = None
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only cases with this tag, or another given.")
+    ] = None
+    shuffle: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED", help="Cases in an order of chance, so that --limit draws from all."
+        ),
+    ] = None
+    trials: Annotated[int, typer.Option("--trials", "-k", min=1, help="Tries at each case.")] = 1
+    seed: Annotated[int, typer.Option(help="Of all sampling.")] = 0
+    temperature: Annotated[float | None, typer.Option(min=0, help="0 is greedy.")] = None
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of a reply.")] = None
+    trial_seconds: Annotated[float | None, typer.Option(min=0, help="That a trial may take.")] = (
+        None
+    )
+    trial_tokens: Annotated[
+        int | None, typer.Option(min=0, help="That the model may write in a trial.")
+    ] = None
+    trial_memory: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            metavar="MB",
+            help="That a trial may take; each is then played in a process of its own.",
+        ),
+    ] = None
     folder: Folder = None
     as_json: AsJson = False
-
-    @property
-    def hands(self) -> _Hands:
-        """Who plays."""
-        return _Hands(self.runner, self.workers, self.concurrency)
 
     async def planned(self, thinking: bool | None) -> RunManifest:
         """What is to be played, on a model that can be reached."""
@@ -184,17 +148,66 @@ class _Asked:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hands:
+    """Who plays them."""
+
+    runner: Annotated[Literal["local", "ray"], typer.Option(help="Here, or on Ray actors.")] = (
+        "local"
+    )
+    workers: Annotated[int, typer.Option(min=1, help="Ray actors.")] = 2
+    concurrency: Annotated[int, typer.Option(min=1, help="Trials at a time (of each actor).")] = 8
+
+    async def run(self, manifest: RunManifest, store: Store) -> None:
+        """A run and its floor."""
+        store.begin(manifest)
+        cases = len(manifest.cases)
+        say(
+            f"{pluralize(cases, 'case')}: in a comparison, a difference below "
+            f"{100 * detectable(cases):.0f} points is often missed"
+        )
+        idle = replace(
+            manifest,
+            subject=Subject(model="empty"),
+            trials=1,
+            limits=TrialLimits(),
+            made_of={"library_sha256": manifest.made_of["library_sha256"]},
+        )
+        await run_local(idle, store.floor(), concurrency=self.concurrency)
+        await self.play(manifest, store, manifest.suite, "unfinished")
+
+    async def play(self, manifest: RunManifest, store: Store, title: str, which: Which) -> None:
+        """What is left of a run."""
+        with _Watched(title) as watched:
+            if self.runner == "ray":
+                await run_on_ray(
+                    manifest,
+                    store,
+                    workers=self.workers,
+                    concurrency=self.concurrency,
+                    which=which,
+                    watcher=watched.show,
+                )
+            else:
+                await run_local(
+                    manifest,
+                    store,
+                    concurrency=self.concurrency,
+                    which=which,
+                    watcher=watched.show,
+                )
+
+
 # --- commands ----------------------------------------------------------------------------------
 
 
 @spread
 def run_suite(
     asked: _Asked,
+    hands: _Hands,
+    priced: Priced,
     thinking: Thinking = None,
     most_lost: MostLost = 0.05,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    price_cached: PriceCached = None,
 ) -> None:
     """Run a suite, or go on with a run, and report.
 
@@ -208,8 +221,8 @@ def run_suite(
     store = store_of(asked.folder, asked.name or _named(asked.suite))
 
     async def main() -> int:
-        await asked.hands.run(await asked.planned(thinking), store)
-        found = report(store, prices_of(price_in, price_out, price_cached))
+        await hands.run(await asked.planned(thinking), store)
+        found = report(store, priced.prices)
         show_report(found, asked.as_json)
         say(f"kept in {store.folder}")
         return 1 if found.infrastructure_share > most_lost else 0
@@ -217,11 +230,10 @@ def run_suite(
     end(main)
 
 
+@spread
 def retry_run(
     run: RunName,
-    runner: RunnerOption = "local",
-    workers: Workers = 2,
-    concurrency: Concurrency = 8,
+    hands: _Hands,
     most_lost: MostLost = 0.05,
     folder: Folder = None,
     as_json_: AsJson = False,
@@ -234,7 +246,6 @@ def retry_run(
     Exit codes: as for run.
     """
     store = store_of(folder, run)
-    hands = _Hands(runner, workers, concurrency)
 
     async def main() -> int:
         manifest = await _as_now(store.manifest())
@@ -250,6 +261,7 @@ def retry_run(
 @spread
 def ablate_suite(
     asked: _Asked,
+    hands: _Hands,
     off: Annotated[
         list[str] | None,
         typer.Option(
@@ -279,7 +291,7 @@ def ablate_suite(
             runs.append((store, replace(whole, subject=less)))
         for store, manifest in runs:
             say(f"{store.folder.name}:")
-            await asked.hands.run(manifest, store)
+            await hands.run(manifest, store)
         found = ablated(all_on, dict(zip(parts, others, strict=True)))
         show(ablation_json(found) if asked.as_json else ablation_table(found))
         return 0
@@ -342,54 +354,6 @@ async def _as_now(kept: RunManifest) -> RunManifest:
             limits=kept.limits,
         )
     return replace(now, cases=kept.cases)
-
-
-@dataclass(frozen=True, slots=True)
-class _Hands:
-    """Who plays them."""
-
-    runner: Literal["local", "ray"]
-    workers: int
-    concurrency: int
-
-    async def run(self, manifest: RunManifest, store: Store) -> None:
-        """A run and its floor."""
-        store.begin(manifest)
-        cases = len(manifest.cases)
-        say(
-            f"{pluralize(cases, 'case')}: in a comparison, a difference below "
-            f"{100 * detectable(cases):.0f} points is often missed"
-        )
-        idle = replace(
-            manifest,
-            subject=Subject(model="empty"),
-            trials=1,
-            limits=TrialLimits(),
-            made_of={"library_sha256": manifest.made_of["library_sha256"]},
-        )
-        await run_local(idle, store.floor(), concurrency=self.concurrency)
-        await self.play(manifest, store, manifest.suite, "unfinished")
-
-    async def play(self, manifest: RunManifest, store: Store, title: str, which: Which) -> None:
-        """What is left of a run."""
-        with _Watched(title) as watched:
-            if self.runner == "ray":
-                await run_on_ray(
-                    manifest,
-                    store,
-                    workers=self.workers,
-                    concurrency=self.concurrency,
-                    which=which,
-                    watcher=watched.show,
-                )
-            else:
-                await run_local(
-                    manifest,
-                    store,
-                    concurrency=self.concurrency,
-                    which=which,
-                    watcher=watched.show,
-                )
 
 
 class _Watched:

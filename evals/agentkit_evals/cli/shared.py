@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_type_hints
 
@@ -26,60 +27,76 @@ Folder: TypeAlias = Annotated[
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 RunName: TypeAlias = Annotated[str, typer.Argument(metavar="RUN", help="Its name; see `list`.")]
-PriceIn: TypeAlias = Annotated[
-    float | None, typer.Option(min=0, help="Of a million prompt tokens; with it costs are shown.")
-]
-PriceOut: TypeAlias = Annotated[
-    float | None, typer.Option(min=0, help="Of a million tokens of reply.")
-]
-PriceCached: TypeAlias = Annotated[
-    float | None,
-    typer.Option(min=0, help="Of a million cached prompt tokens."),
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """What tokens cost, if anything is said of it."""
+
+    price_in: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of a million prompt tokens; with it costs are shown."),
+    ] = None
+    price_out: Annotated[
+        float | None, typer.Option(min=0, help="Of a million tokens of reply.")
+    ] = None
+    price_cached: Annotated[
+        float | None, typer.Option(min=0, help="Of a million cached prompt tokens.")
+    ] = None
+
+    @property
+    def prices(self) -> Prices | None:
+        """The prices; None where none is given."""
+        if self.price_in is None and self.price_out is None and self.price_cached is None:
+            return None
+        return Prices(
+            input=self.price_in or 0.0,
+            output=self.price_out or 0.0,
+            cached_input=self.price_cached,
+        )
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """A command whose first parameter is a dataclass, and whose options are its fields too.
+    """A command in which each parameter that is a dataclass stands for options: its fields.
 
     So options that several commands have are written once.
     """
-    first, *rest = inspect.signature(command).parameters.values()
     hints = get_type_hints(command, include_extras=True)
-    options = hints.pop(first.name)
-    shared = dataclasses.fields(options)
-    types = get_type_hints(options, include_extras=True) | hints
-    defaults: dict[str, Any] = {each.name: each.default for each in shared}
-    defaults |= {each.name: each.default for each in rest}
-    parameters = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if default is dataclasses.MISSING else default,
-            annotation=types[name],
-        )
-        for name, default in defaults.items()
-    ]
+    groups: dict[str, Any] = {}
+    options: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        kind = hints[parameter.name]
+        if not dataclasses.is_dataclass(kind):
+            options.append(_option(parameter.name, kind, parameter.default))
+            continue
+        groups[parameter.name] = kind
+        types = get_type_hints(kind, include_extras=True)
+        options += [
+            _option(each.name, types[each.name], each.default) for each in dataclasses.fields(kind)
+        ]
 
     def given(**values: Any) -> None:
-        mine = {each.name: values.pop(each.name) for each in shared}
-        command(options(**mine), **values)
+        made = {
+            name: kind(**{each.name: values.pop(each.name) for each in dataclasses.fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**made, **values)
 
     given.__doc__, given.__name__ = command.__doc__, command.__name__
-    given.__annotations__ = types
-    vars(given)["__signature__"] = inspect.Signature(parameters)
+    given.__annotations__ = {option.name: option.annotation for option in options}
+    vars(given)["__signature__"] = inspect.Signature(options)
     return given
+
+
+def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:
+    default = inspect.Parameter.empty if default is dataclasses.MISSING else default
+    by_name = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, by_name, default=default, annotation=kind)
 
 
 def new_app(name: str, words: str) -> typer.Typer:
     """A command that is made of commands."""
     return typer.Typer(name=name, help=words, no_args_is_help=True)
-
-
-def prices_of(new: float | None, out: float | None, cached: float | None) -> Prices | None:
-    """What tokens cost, if anything was said of it."""
-    if new is None and out is None and cached is None:
-        return None
-    return Prices(input=new or 0.0, output=out or 0.0, cached_input=cached)
 
 
 def folder_of(given: Path | None) -> Path:

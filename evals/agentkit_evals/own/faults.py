@@ -74,8 +74,8 @@ class _Fault:
     """One way to fail.
 
     Attributes:
-        name: Of the task.
-        kind: Its tag.
+        name: The id of the task.
+        kind: The tag of the task.
         answer: What the service says to the nth read, with the name and the region asked for.
         reads: The right reads, by their arguments.
         ends: What is to be handed in.

@@ -7,10 +7,12 @@ says how many there were.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import wraps
 from typing import Any, Final, Literal
 
 from agentkit import Tool, tool
@@ -28,16 +30,16 @@ class _Asked:
     """One call.
 
     Attributes:
-        name: Of the task; up to the first `_` its kind.
+        name: The id of the task; up to the first `_` it is its kind.
         words: What the user says.
-        make: Makes the tool of a function that takes what it was called with.
+        record: A function that has the parameters and the words of the tool, and does nothing.
         arguments: As a model has to write them.
         got: What the tool has to get; default: the same.
     """
 
     name: str
     words: str
-    make: Callable[[_Log], Tool[..., Any]]
+    record: Callable[..., None]
     arguments: JsonObject
     got: JsonObject | None = None
 
@@ -48,9 +50,19 @@ class _Log:
     def __init__(self) -> None:
         self.calls: list[JsonObject] = []
 
-    def add(self, **values: object) -> str:
-        self.calls.append({name: _plain(value) for name, value in values.items()})
-        return "Done."
+    def recorder(self, record: Callable[..., None]) -> Tool[..., Any]:
+        """The tool `record`, which keeps what it is called with, defaults included."""
+        signature = inspect.signature(record)
+
+        @tool(name="record")
+        @wraps(record)
+        def kept(*values: Any, **named: Any) -> str:
+            bound = signature.bind(*values, **named)
+            bound.apply_defaults()
+            self.calls.append({name: _plain(value) for name, value in bound.arguments.items()})
+            return "Done."
+
+        return kept
 
 
 def _plain(value: Any) -> Any:
@@ -79,7 +91,7 @@ def _task(asked: _Asked) -> Task[_Log]:
         id=asked.name,
         turns=(asked.words,),
         world=_Log,
-        tools=lambda log: [asked.make(log)],
+        tools=lambda log: [log.recorder(asked.record)],
         check=check,
         gold=((("record", asked.arguments),),),
         tags=(asked.name.partition("_")[0],),
@@ -96,6 +108,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 # --- tools -------------------------------------------------------------------------------------
+# Their functions do nothing: what they were called with is kept around them.
 
 
 @dataclass(frozen=True)
@@ -126,216 +139,144 @@ class Item:
     pieces: int
 
 
-def _text(log: _Log) -> Tool[..., Any]:
-    def record(text: str) -> str:
-        """Record a text.
+def _text(text: str) -> None:
+    """Record a text.
 
-        Args:
-            text: Exactly as it was given.
-        """
-        return log.add(text=text)
-
-    return tool(record)
+    Args:
+        text: Exactly as it was given.
+    """
 
 
-def _whole(log: _Log) -> Tool[..., Any]:
-    def record(number: int) -> str:
-        """Record a whole number.
+def _whole(number: int) -> None:
+    """Record a whole number.
 
-        Args:
-            number: Any size.
-        """
-        return log.add(number=number)
-
-    return tool(record)
+    Args:
+        number: Any size.
+    """
 
 
-def _real(log: _Log) -> Tool[..., Any]:
-    def record(number: float) -> str:
-        """Record a number.
+def _real(number: float) -> None:
+    """Record a number.
 
-        Args:
-            number: May have a fraction.
-        """
-        return log.add(number=number)
-
-    return tool(record)
+    Args:
+        number: May have a fraction.
+    """
 
 
-def _exact(log: _Log) -> Tool[..., Any]:
-    def record(amount: Decimal) -> str:
-        """Record an amount of money.
+def _exact(amount: Decimal) -> None:
+    """Record an amount of money.
 
-        Args:
-            amount: With all its digits.
-        """
-        return log.add(amount=amount)
-
-    return tool(record)
+    Args:
+        amount: With all its digits.
+    """
 
 
-def _flag(log: _Log) -> Tool[..., Any]:
-    def record(on: bool, loud: bool = False) -> str:
-        """Record how it is switched.
+def _flag(on: bool, loud: bool = False) -> None:
+    """Record how it is switched.
 
-        Args:
-            on: Whether it is on.
-            loud: Whether it is loud.
-        """
-        return log.add(on=on, loud=loud)
-
-    return tool(record)
+    Args:
+        on: Whether it is on.
+        loud: Whether it is loud.
+    """
 
 
-def _choice(log: _Log) -> Tool[..., Any]:
-    def record(size: Literal["small", "medium", "extra large"]) -> str:
-        """Record a size.
+def _choice(size: Literal["small", "medium", "extra large"]) -> None:
+    """Record a size.
 
-        Args:
-            size: Of the shirt.
-        """
-        return log.add(size=size)
-
-    return tool(record)
+    Args:
+        size: Of the shirt.
+    """
 
 
-def _maybe(log: _Log) -> Tool[..., Any]:
-    def record(name: str, note: str | None = None, copies: int = 1) -> str:
-        """Record a document.
+def _maybe(name: str, note: str | None = None, copies: int = 1) -> None:
+    """Record a document.
 
-        Args:
-            name: Of the document.
-            note: Left out if there is none.
-            copies: How many.
-        """
-        return log.add(name=name, note=note, copies=copies)
-
-    return tool(record)
+    Args:
+        name: Of the document.
+        note: Left out if there is none.
+        copies: How many.
+    """
 
 
-def _names(log: _Log) -> Tool[..., Any]:
-    def record(names: list[str]) -> str:
-        """Record names.
+def _names(names: list[str]) -> None:
+    """Record names.
 
-        Args:
-            names: In their order.
-        """
-        return log.add(names=names)
-
-    return tool(record)
+    Args:
+        names: In their order.
+    """
 
 
-def _grid(log: _Log) -> Tool[..., Any]:
-    def record(rows: list[list[int]]) -> str:
-        """Record a table of numbers.
+def _grid(rows: list[list[int]]) -> None:
+    """Record a table of numbers.
 
-        Args:
-            rows: One list for each row.
-        """
-        return log.add(rows=rows)
-
-    return tool(record)
+    Args:
+        rows: One list for each row.
+    """
 
 
-def _address(log: _Log) -> Tool[..., Any]:
-    def record(address: Address) -> str:
-        """Record an address.
+def _address(address: Address) -> None:
+    """Record an address.
 
-        Args:
-            address: Where it is.
-        """
-        return log.add(address=address)
-
-    return tool(record)
+    Args:
+        address: Where it is.
+    """
 
 
-def _order(log: _Log) -> Tool[..., Any]:
-    def record(items: list[Item], to: Address) -> str:
-        """Record an order.
+def _order(items: list[Item], to: Address) -> None:
+    """Record an order.
 
-        Args:
-            items: One for each thing that is ordered.
-            to: Where it goes.
-        """
-        return log.add(items=items, to=to)
-
-    return tool(record)
+    Args:
+        items: One for each thing that is ordered.
+        to: Where it goes.
+    """
 
 
-def _prices(log: _Log) -> Tool[..., Any]:
-    def record(prices: dict[str, float]) -> str:
-        """Record prices.
+def _prices(prices: dict[str, float]) -> None:
+    """Record prices.
 
-        Args:
-            prices: From the name of a thing to its price.
-        """
-        return log.add(prices=prices)
-
-    return tool(record)
+    Args:
+        prices: From the name of a thing to its price.
+    """
 
 
-def _either(log: _Log) -> Tool[..., Any]:
-    def record(key: int | str) -> str:
-        """Record a key.
+def _either(key: int | str) -> None:
+    """Record a key.
 
-        Args:
-            key: A whole number where it is one, else a text.
-        """
-        return log.add(key=key)
-
-    return tool(record)
+    Args:
+        key: A whole number where it is one, else a text.
+    """
 
 
-def _day(log: _Log) -> Tool[..., Any]:
-    def record(day: date) -> str:
-        """Record a day.
+def _day(day: date) -> None:
+    """Record a day.
 
-        Args:
-            day: Of the calendar.
-        """
-        return log.add(day=day)
-
-    return tool(record)
+    Args:
+        day: Of the calendar.
+    """
 
 
-def _moment(log: _Log) -> Tool[..., Any]:
-    def record(moment: datetime) -> str:
-        """Record a moment.
+def _moment(moment: datetime) -> None:
+    """Record a moment.
 
-        Args:
-            moment: Day and time, without a zone.
-        """
-        return log.add(moment=moment)
-
-    return tool(record)
+    Args:
+        moment: Day and time, without a zone.
+    """
 
 
-def _many(log: _Log) -> Tool[..., Any]:
-    def record(
-        first: str, last: str, age: int, height: float, member: bool, city: str, zip_code: str
-    ) -> str:
-        """Record a person.
+def _many(
+    first: str, last: str, age: int, height: float, member: bool, city: str, zip_code: str
+) -> None:
+    """Record a person.
 
-        Args:
-            first: First name.
-            last: Last name.
-            age: In years.
-            height: In metres.
-            member: Whether the person is a member.
-            city: Where the person lives.
-            zip_code: Of the city; digits, as text.
-        """
-        return log.add(
-            first=first,
-            last=last,
-            age=age,
-            height=height,
-            member=member,
-            city=city,
-            zip_code=zip_code,
-        )
-
-    return tool(record)
+    Args:
+        first: First name.
+        last: Last name.
+        age: In years.
+        height: In metres.
+        member: Whether the person is a member.
+        city: Where the person lives.
+        zip_code: Of the city; digits, as text.
+    """
 
 
 _CODE: Final = 'def greet(name):\n    return f"Hi, {name}!"\n'

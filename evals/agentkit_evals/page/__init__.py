@@ -39,8 +39,8 @@ class Viewed:
 
     Attributes:
         html: The file's text.
-        trials: That were played.
-        pages: Trials that can be opened.
+        trials: How many trials were played.
+        pages: How many of them can be opened.
     """
 
     html: str

@@ -79,7 +79,7 @@ def case_section(runs: Sequence[Seen], trials: Trials, openable: Set[str]) -> Ht
     """The filters and the table.
 
     Args:
-        runs: In order.
+        runs: A column for each, in this order.
         trials: The trials that are listed.
         openable: Names of trials whose page is in the file.
     """

@@ -1,0 +1,255 @@
+"""A worker: takes submitted runs from a shared journal, and brings them to their end.
+
+```
+queue ──► take ──► Agent.resume ──► settle: ended, paused, cancelled, failed, or queued again
+             ▲           │
+             └── places  └── the lease is renewed by the journal's own thread all the while
+```
+In: a journal, and the agents that are offered. Out: runs at their end. It keeps nothing of its own:
+one that dies leaves its leases, which end, and another takes its runs. One that is told to stop
+takes no more, hands over each run before its next model call, and after a time of grace ends what
+is still at work. A run that comes back is resumed under the journal's rule: nothing that is
+recorded is asked or run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from agentkit.agent import Agent, Cancellation
+from agentkit.errors import AgentKitError, JournalError, ModelError
+from agentkit.journal import CallStarted, Entry, Journal, Lease, Record, RunOpened, Ticket
+from agentkit.logs import get_logger
+from agentkit.messages import ModelSettings
+
+if TYPE_CHECKING:
+    from agentkit.journal.postgres import PostgresJournal, Settled, Taken
+
+_log = get_logger()
+
+_GLANCE: Final = 2.0
+"""Seconds between two looks at the queue when nothing is told of it."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
+"""Seconds until a run is taken again whose model could not be had; doubled with each try."""
+
+
+class HandedOver(JournalError):  # noqa: N818 - it is no error of anybody
+    """The run stops here, and goes on at another worker."""
+
+
+class Worker:
+    """Brings submitted runs to their end.
+
+    Args:
+        journal: The journal that workers share.
+        agents: The agents that are offered, by the names under which runs are submitted.
+        at_once: Most runs at work at the same time.
+        tries: How often a run is begun or gone on with, before it has failed: one that kills its
+            worker would else kill all of them.
+        grace: Seconds for which a worker that is told to stop waits for model calls and tools.
+
+    Raises:
+        ValueError: No agent is offered, or `at_once` or `tries` is below 1.
+    """
+
+    def __init__(
+        self,
+        journal: PostgresJournal,
+        agents: Mapping[str, Agent[Any, Any]],
+        *,
+        at_once: int = 8,
+        tries: int = 5,
+        grace: float = 30.0,
+    ) -> None:
+        if not agents or at_once < 1 or tries < 1:
+            raise ValueError("a worker needs an agent, and at_once and tries of 1 or more")
+        self._journal = journal
+        self._agents = dict(agents)
+        self._offers = {name: agent.fingerprint for name, agent in agents.items()}
+        self._places = at_once
+        self._tries = tries
+        self._grace = grace
+        self._at_work: dict[str, tuple[Lease, Cancellation]] = {}
+        self._stopping = False
+        self._news = anyio.Event()
+
+    def stop(self) -> None:
+        """Takes no more runs, and hands over those at work; `run` then ends. From the same loop."""
+        self._stopping = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Works until `stop` is called.
+
+        Raises:
+            JournalError: Never for a server that does not answer: it is asked again.
+        """
+        async with anyio.create_task_group() as listening:
+            listening.start_soon(self._listen)
+            async with anyio.create_task_group() as group:
+                while not self._stopping:
+                    self._news = anyio.Event()
+                    if not await self._take(group.start_soon):
+                        with anyio.move_on_after(_GLANCE * (0.5 + random.random())):  # noqa: S311 - no secret
+                            await self._news.wait()
+                group.start_soon(self._end, group.cancel_scope)
+            listening.cancel_scope.cancel()
+
+    async def _end(self, scope: anyio.CancelScope) -> None:
+        """Waits for what is at work, for as long as there is grace."""
+        with anyio.move_on_after(self._grace):
+            while self._at_work:
+                self._news = anyio.Event()
+                await self._news.wait()
+        scope.cancel()
+
+    async def _take(self, start: Any) -> bool:
+        """Whether a run was taken."""
+        if len(self._at_work) >= self._places:
+            return False
+        try:
+            taken = await self._journal.take(self._offers)
+        except JournalError as error:
+            _log.warning("no run was taken", error=str(error))
+            return False
+        if taken is None:
+            return False
+        self._at_work[taken.lease.run_id] = taken.lease, Cancellation()
+        start(self._work, taken)
+        return True
+
+    async def _listen(self) -> None:
+        """Hears of work, and of runs that are to end; looks now and then in any case."""
+        listener = self._journal.listener()
+        try:
+            while True:
+                heard = await anyio.to_thread.run_sync(listener.hear, 1.0)
+                await self._end_cancelled()
+                if heard:
+                    self._news.set()
+        finally:
+            listener.close()
+
+    async def _end_cancelled(self) -> None:
+        if not self._at_work:
+            return
+        try:
+            wanted = await self._journal.cancelled([lease for lease, _ in self._at_work.values()])
+        except JournalError:
+            return
+        for run_id in wanted:
+            if run_id in self._at_work:
+                self._at_work[run_id][1].cancel()
+
+    # --- one run ---------------------------------------------------------------------------------
+
+    async def _work(self, taken: Taken) -> None:
+        lease = taken.lease
+        outcome = _Outcome("queued", handed_over=True)  # unless something else becomes of it
+        try:
+            outcome = await self._outcome(taken)
+        finally:
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self._journal.settle(
+                        lease,
+                        outcome.state,
+                        problem=outcome.problem,
+                        after=outcome.after,
+                        handed_over=outcome.handed_over,
+                    )
+                except JournalError as error:  # its lease ends by itself
+                    _log.warning("run not given back", run_id=lease.run_id, error=str(error))
+            self._at_work.pop(lease.run_id, None)
+            self._news.set()
+
+    async def _outcome(self, taken: Taken) -> _Outcome:
+        """What becomes of a run that was taken."""
+        if taken.tries > self._tries:
+            return _Outcome("failed", f"it was begun {self._tries} times and never came to its end")
+        lease, cancellation = self._at_work[taken.lease.run_id]
+        agent = self._agents[taken.ticket.agent]
+        try:
+            result = await agent.resume(
+                lease.run_id,
+                journal=_Held(self._journal, lease, self),
+                settings=_settings(taken.ticket),
+                cancellation=cancellation,
+            )
+        except HandedOver:
+            return _Outcome("queued", handed_over=True)
+        except (ModelError, JournalError) as error:  # a server is not there, or not yet
+            wait = min(_FIRST_WAIT * 2.0 ** (taken.tries - 1), _LONGEST_WAIT)
+            again: Settled = "queued" if taken.tries < self._tries else "failed"
+            return _Outcome(again, str(error), wait)
+        except AgentKitError as error:
+            return _Outcome("failed", str(error))
+        except Exception as error:  # noqa: BLE001 - a bug of a tool's agent must not end the others
+            _log.warning("run failed", run_id=lease.run_id, exc_info=error)
+            return _Outcome("failed", f"{type(error).__name__}: {error}")
+        states: dict[str, Settled] = {"paused": "paused", "cancelled": "cancelled"}
+        return _Outcome(states.get(result.stop_reason, "ended"))
+
+    @property
+    def stopping(self) -> bool:
+        """Whether runs are to be handed over."""
+        return self._stopping
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What becomes of a run; see `Queue.settle`."""
+
+    state: Settled
+    problem: str = ""
+    after: float = 0.0
+    handed_over: bool = False
+
+
+def _settings(ticket: Ticket) -> ModelSettings:
+    """What the server is told of whose run it is: vLLM's `priority` and `cache_salt`."""
+    told: dict[str, Any] = {"priority": ticket.priority} if ticket.priority else {}
+    if ticket.tenant:
+        told["cache_salt"] = hashlib.sha256(ticket.tenant.encode("utf-8", "replace")).hexdigest()
+    return ModelSettings(extra_body=told)
+
+
+class _Held:
+    """A journal for a run whose lease the worker has already, and gives back itself; the runs that
+    serve its calls are opened and claimed as ever. Where the worker is told to stop, it ends the
+    run before its next model call.
+    """
+
+    def __init__(self, journal: Journal, lease: Lease, worker: Worker) -> None:
+        self._journal, self._lease, self._worker = journal, lease, worker
+
+    async def open(self, run_id: str, opening: RunOpened) -> Lease:
+        return await self._journal.open(run_id, opening)
+
+    async def read(self, run_id: str) -> list[Record]:
+        return await self._journal.read(run_id)
+
+    async def claim(self, run_id: str) -> Lease:
+        return self._lease if run_id == self._lease.run_id else await self._journal.claim(run_id)
+
+    async def release(self, lease: Lease) -> None:
+        if lease != self._lease:
+            await self._journal.release(lease)
+
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
+        await self._journal.append(lease, entries, durable=durable)
+        # What is written before a model call need not last, and neither need the start of a call.
+        before_a_model_call = not durable and not any(isinstance(e, CallStarted) for e in entries)
+        if before_a_model_call and self._worker.stopping:
+            raise HandedOver(f"the worker stops, and hands the run {lease.run_id} over")
+
+
+if TYPE_CHECKING:
+    _: type[Journal] = _Held
