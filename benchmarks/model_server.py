@@ -86,7 +86,8 @@ def _chunks(body: bytes) -> list[bytes]:
 
 
 def _models() -> bytes:
-    cards = [{"id": name, "object": "model", "max_model_len": 131_072} for name in MODELS]
+    names = {**dict.fromkeys(MODELS, 131_072), **dict.fromkeys(sys.argv[1:], 1_048_576)}
+    cards = [{"id": name, "object": "model", "max_model_len": n} for name, n in names.items()]
     return json.dumps({"object": "list", "data": cards}).encode()
 
 
@@ -155,10 +156,14 @@ async def _serve() -> None:
 
 
 @asynccontextmanager
-async def model_server() -> AsyncGenerator[str, None]:
-    """The server's root address, while a process of its own serves it."""
+async def model_server(*names: str) -> AsyncGenerator[str, None]:
+    """The server's root address, while a process of its own serves it.
+
+    Args:
+        names: Further models, with a window of a million tokens.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.model_server"),
+        *(sys.executable, "-m", "benchmarks.model_server", *names),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

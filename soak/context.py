@@ -1,4 +1,8 @@
-"""20,000 random conversations that outgrow their windows, against every promise of the window."""
+"""10,000 random conversations that outgrow their windows, against every promise of the window.
+
+Strategies, pins and summaries are among what is drawn, and at some point of each a second window
+goes on from the record. 2,000 of them are rendered under three official templates.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ from soak.templates import require_templates
 from tests.agent.test_histories import rendered_check
 from tests.context.histories import check_history
 
-_BATCHES = 400
+_BATCHES = 200
 _HISTORIES = 50
-_RENDERED = 2
+_RENDERED = 10
 """Of each batch, so many are rendered by all three official templates too."""
 
 

@@ -94,6 +94,12 @@ class Server:
         """Where its socket is."""
         return self._folder
 
+    @property
+    def pid(self) -> int:
+        """The number of its first process."""
+        assert self._process is not None
+        return self._process.pid
+
     def url(self, database: str = "postgres", folder: Path | None = None) -> str:
         """The address of a database, by the server's socket or one in another folder."""
         return f"postgresql://agentkit@/{database}?host={folder or self._folder}"

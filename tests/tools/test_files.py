@@ -125,6 +125,8 @@ def test_a_long_file_is_shown_two_hundred_lines_at_a_time(root: Path) -> None:
     assert lines[-1] == "(lines 1 to 200 of 450; go on with first_line=201)"
     with pytest.raises(ToolError, match="has only 450 lines"):
         run(root, "read_file", "long.txt", 451)
+    with pytest.raises(ToolError, match="last_line 2 comes before first_line 3"):
+        run(root, "read_file", "long.txt", 3, 2)
 
 
 def test_what_is_not_there_or_no_text_is_said_with_a_hint(root: Path) -> None:

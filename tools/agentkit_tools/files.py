@@ -122,6 +122,8 @@ class _Files:
         lines = lines_of(found.text)
         if first_line > max(len(lines), 1):
             raise ToolError(f'"{path}" has only {pluralize(len(lines), "line")}.')
+        if last_line is not None and last_line < first_line:
+            raise ToolError(f"last_line {last_line} comes before first_line {first_line}.")
         last = min(last_line or len(lines), len(lines), first_line + _SHOWN_LINES - 1)
         body = numbered(lines[first_line - 1 : last], first_line, _SHOWN_COLUMNS)
         if first_line > 1 or last < len(lines):
