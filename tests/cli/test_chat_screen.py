@@ -339,8 +339,8 @@ def test_an_agent_of_ones_own_is_talked_with_and_survives_a_fault_of_its_code(
         line("n not now", "a person said no: not now", '"item": "rug"')
         line("third", '"count": 3')
         line("fourth", "KeyError: 'shelf'", "own.py, line 26", "the traceback is in")
-        line("fifth", '"count": 4')
-        line("/history", "> order", "> fifth")
+        line("fifth", '"count": 5')
+        line("/history", "> order", "> fourth", "> fifth")
         terminal.type("/exit")
         assert terminal.until_it_ends() == 0
         raw = terminal.raw
