@@ -62,6 +62,7 @@ def test_every_event_class_of_the_module_is_in_the_union() -> None:
         events.PromptTokens,
         events.RunResult,
         events.Spent,
+        events.Summary,
     }
     named = {getattr(events, name) for name in events.__all__} - parts
     classes = {kind for kind in named if isinstance(kind, type)}

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from agentkit.cli.streams import log_to_file, take_any_character
+from agentkit.cli.unexpected import leaf_of, unexpected
 from agentkit.errors import AgentKitError
-from agentkit.logs import get_logger
 from agentkit.mistakes import install
 
 __all__ = ["main"]
@@ -44,8 +44,8 @@ def main() -> None:
 
 def _told(error: Exception, log: Path | None) -> tuple[str, int]:
     """What is said of an error, and the exit code."""
-    if isinstance(error, AgentKitError):
-        return str(error), 1
+    if isinstance(leaf := leaf_of(error), AgentKitError):
+        return str(leaf), 1
     # The classes of typer's errors are its own or click's, by its version.
     if (format_message := getattr(error, "format_message", None)) is not None:
         context = getattr(error, "ctx", None)
@@ -57,9 +57,7 @@ def _told(error: Exception, log: Path | None) -> tuple[str, int]:
     if type(error).__name__ == "Abort":
         stopped = isinstance(error.__cause__, KeyboardInterrupt)
         return ("stopped", 130) if stopped else ("nothing was answered, so nothing was done", 1)
-    get_logger().error("the command failed", exc_info=error)
-    where = f"; the traceback is in {log}" if log else ""
-    return f"{type(error).__name__}: {error}. This is a fault of agentkit{where}", 1
+    return unexpected(error, log), 1
 
 
 def _end(said: str, code: int) -> None:

@@ -36,7 +36,9 @@ from agentkit.cli.options import (
     preview_of,
 )
 from agentkit.cli.person import Person
+from agentkit.cli.streams import log_file
 from agentkit.cli.terminal import Printer
+from agentkit.cli.unexpected import leaf_of, unexpected
 from agentkit.errors import AgentKitError
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
 from agentkit.messages import (
@@ -257,7 +259,9 @@ class Chat:
                 await self._show(agent, line, cancellation)
                 group.cancel_scope.cancel()
         except* AgentKitError as errors:
-            self._printer.line(_first(errors), "red")
+            self._printer.line(str(leaf_of(errors)), "red")
+        except* Exception as errors:  # noqa: BLE001  of the agent's own code; the conversation goes on
+            self._printer.line(unexpected(errors, log_file()), "red")
         finally:
             self._status.began = None
             self._printer.end_line()
@@ -386,14 +390,6 @@ async def _window_of(model: Model) -> int | None:
         form = await model.prompt_form(ModelRequest((UserMessage("?"),)))
         return form.profile.context_window if form and form.profile else None
     return None
-
-
-def _first(errors: BaseExceptionGroup[AgentKitError]) -> str:
-    """The sentence of a group of errors, however deep it lies."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return printable(str(error))
 
 
 def _console(stream: Above) -> Console:

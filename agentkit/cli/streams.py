@@ -89,6 +89,17 @@ def _spelling(character: str) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
+def log_file() -> Path | None:
+    """Where `log_to_file` writes; None where there is no such file."""
+    runs = runs_directory()
+    file = _log_file(runs) if runs is not None else None
+    return file if file is not None and file.is_file() else None
+
+
+def _log_file(runs: Path) -> Path:
+    return runs.parent / "agentkit.log"
+
+
 _LARGEST_LOG = 1_000_000  # bytes
 
 
@@ -105,7 +116,7 @@ def log_to_file() -> Path | None:
     logger.addHandler(logging.NullHandler())
     if (runs := runs_directory()) is None:
         return None
-    file = runs.parent / "agentkit.log"
+    file = _log_file(runs)
     with suppress(OSError):
         runs.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.exists() and file.stat().st_size > _LARGEST_LOG:

@@ -226,20 +226,26 @@ SURROUNDINGS = {
 }
 
 
-@pytest.mark.parametrize("surroundings", SURROUNDINGS)
-def test_forty_things_that_a_person_types(surroundings: str, tmp_path: Path) -> None:
-    columns, variables = SURROUNDINGS[surroundings]
-    project = tmp_path / "p"
-    project.mkdir()
-    (project / "shop.py").write_text("PRICE = 3\n")
-    env = {
-        **{k: v for k, v in os.environ.items() if not k.startswith(("AGENTKIT_", "LC_", "LANG"))},
+def environment(tmp_path: Path, variables: dict[str, str]) -> dict[str, str]:
+    """Of a terminal that nobody has set up, but for these variables."""
+    inherited = ("AGENTKIT_", "LC_", "LANG")
+    return {
+        **{name: value for name, value in os.environ.items() if not name.startswith(inherited)},
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         "AGENTKIT_RUNS": str(tmp_path / "runs"),
         "AGENTKIT_CONFIG": str(tmp_path / "none.toml"),
         **variables,
     }
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+def test_forty_things_that_a_person_types(surroundings: str, tmp_path: Path) -> None:
+    columns, variables = SURROUNDINGS[surroundings]
+    project = tmp_path / "p"
+    project.mkdir()
+    (project / "shop.py").write_text("PRICE = 3\n")
+    env = environment(tmp_path, variables)
     with serving(says("?")) as server:
         arguments = ["chat", "-p", str(project), "-m", server.url, "--allow"]
         with Terminal([*arguments, "ask"], env, columns) as terminal:
@@ -269,3 +275,78 @@ def colours(raw: bytes) -> Iterator[int]:
         head, ends, _ = piece.partition(b"m")
         if ends and head.replace(b";", b"").isdigit():
             yield from map(int, head.split(b";"))
+
+
+OWN = '''
+from dataclasses import dataclass
+
+from agentkit import Agent, tool
+from agentkit.testing import ScriptedModel, call, say
+
+
+@dataclass
+class Order:
+    item: str
+    count: int
+
+
+@tool(labels={"writes"})
+def note(text: str) -> str:
+    """Writes a note."""
+    return f"noted {text}"
+
+
+def counted(request):
+    said = [message.content for message in request.messages if message.role == "user"]
+    return call("final_answer", answer={"item": "caf\u00e9 " + said[-1], "count": len(said)})
+
+
+def breaks(request):
+    raise KeyError("shelf")
+
+
+order = {"item": "rug", "count": 2}
+script = [
+    call("note", text="tea"), call("final_answer", answer=order),
+    call("note", text="milk"), call("final_answer", answer=order),
+    counted, breaks, counted,
+]
+agent = Agent(ScriptedModel(script), tools=[note], policy="ask", output_type=Order)
+'''
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+def test_an_agent_of_ones_own_is_talked_with_and_survives_a_fault_of_its_code(
+    surroundings: str, tmp_path: Path
+) -> None:
+    columns, variables = SURROUNDINGS[surroundings]
+    own = tmp_path / "own.py"
+    own.write_text(OWN)
+    project = tmp_path / "p"
+    project.mkdir()
+    arguments = ["chat", "-p", str(project), "--agent", str(own)]
+    with Terminal(arguments, environment(tmp_path, variables), columns) as terminal:
+
+        def line(typed: str, *expected: str) -> None:
+            terminal.type(typed)
+            terminal.until_new(*expected)
+
+        terminal.until_new("scripted", "own.py", "its own policy", "Ask something")
+        line("/tools", "note (writes): Writes a note.", "final_answer")
+        line("order", "? note", "tea", "[y]es")
+        line("y", "noted tea", '"item": "rug"', '"count": 2')
+        line("again", "milk", "[y]es")
+        line("n not now", "a person said no: not now", '"item": "rug"')
+        line("third", '"count": 3')
+        line("fourth", "KeyError: 'shelf'", "own.py, line 26", "the traceback is in")
+        line("fifth", '"count": 4')
+        line("/history", "> order", "> fifth")
+        terminal.type("/exit")
+        assert terminal.until_it_ends() == 0
+        raw = terminal.raw
+    assert b"Traceback" not in raw
+    if surroundings == "ASCII":
+        assert raw.isascii()
+    if surroundings == "dumb":
+        assert b"\x1b" not in raw
+    assert "in breaks" in (tmp_path / "agentkit.log").read_text()

@@ -34,6 +34,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "run|?|--agent|nothere:agent": (2, "no module 'nothere' here; write it as module:object"),
     "run|?|--agent|broken.py": (2, "broken.py, line 2)"),
     "run|?|--agent|own.py:helper|--mcp|none.json": (2, "none.json: No such file or directory"),
+    "run|?|--agent|own.py:breaking": (1, "own.py, line 10)"),
     "run|?|-m|tiny|--allow|full": (2, "--model tiny only reads; --allow full needs a Gemma 4"),
     "run|?|-m|tiny|--temperature|hot": (2, "'--temperature'"),
     "run|?|-m|tiny|--journal|/proc/no/j.db": (1, "the journal /proc/no/j.db cannot be used"),
@@ -93,6 +94,13 @@ number = 3
 helper = Agent(ScriptedModel([say("Yes.")]))
 
 
+def instructions(context):
+    raise KeyError("shelf")
+
+
+breaking = Agent(ScriptedModel([say("Yes.")]), instructions=instructions)
+
+
 @tool(effect="pure", labels=set())
 def find(text: str) -> str:
     """Finds."""
@@ -129,7 +137,13 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_mistake_is_told_in_one_sentence_with_the_remedy(line: str, told: dict[str, Any]) -> None:
     code, remedy = MISTAKES[line]
     exit_code, err = told[line]
-    beside = ("↻ ", "look at it with: ", "go on with: ", "the doctor's examination")
+    beside = (
+        "read-only to commands: ",
+        "↻ ",
+        "look at it with: ",
+        "go on with: ",
+        "the doctor's examination",
+    )
     (said,) = [row for row in err.splitlines() if not row.startswith(beside)]
     assert said.startswith("agentkit")
     assert remedy in said
