@@ -24,7 +24,7 @@ from agentkit.cli.run import open_journal, resume
 from agentkit.cli.terminal import Printer, print_hanging, print_rows
 from agentkit.cli.worker import name_of, shared
 from agentkit.errors import AgentKitError
-from agentkit.events import ReplyInterrupted
+from agentkit.events import ReplyInterrupted, StepFinished
 from agentkit.events.lines import Values
 from agentkit.journal import Damage, RunSummary
 from agentkit.messages import AssistantMessage, Usage, UserMessage, text_of
@@ -247,6 +247,9 @@ def follow_run(run: RunName, journal: JournalPlace = None) -> None:
         with open_journal(journal) as kept:
             async for timed in follow(kept, run):
                 printer(timed.event)
+                if isinstance(timed.event, StepFinished):  # no record has the pieces of a text
+                    said = text_of(timed.event.message.content or "")
+                    typer.echo(printable(said) if said else "", nl=bool(said))
 
     try:
         anyio.run(main)
