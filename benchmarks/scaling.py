@@ -178,6 +178,7 @@ async def nothing(step: int) -> str:
 async def real(url: str, load: Load, runs: int) -> float:
     """Seconds that one worker takes for so many runs."""
     agent = Agent(Timed(load), tools=[nothing], observers=())
+    seconds = 0.0
     with PostgresJournal(url) as journal:
         for number in range(runs):
             await agent.submit("Go.", queue=journal, name="a:a", run_id=f"{runs}-{number}")

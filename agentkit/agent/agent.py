@@ -313,8 +313,7 @@ class Agent(Generic[DepsT, OutputT]):
             TypeError: A decision is none, or an argument is of another kind.
         """
         check_options(options)
-        unchecked: object = run
-        if not isinstance(unchecked, str | PausedRun):
+        if not isinstance(cast("object", run), str | PausedRun):
             raise wrong_value("run", run, "give result.paused, or the name of a run in a journal")
         run_id = run if isinstance(run, str) else run.run_id
         again: RunOptions[DepsT] = {"history": (), **options, "run_id": run_id}

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from agentkit.events import ApprovalDecided, ApprovalNeeded
 from agentkit.journal import JournaledRun
@@ -140,7 +140,7 @@ def checked_decisions(decisions: Mapping[str, Decision] | None) -> dict[str, Dec
     Raises:
         TypeError: They, or one of them, are something else.
     """
-    if not isinstance(decisions, Mapping | None):
+    if not isinstance(cast("object", decisions), Mapping | None):
         raise wrong_value("decisions", decisions, "give a dict of decisions by Approval.id")
     given: dict[str, Decision] = dict(decisions or {})
     unchecked: dict[str, object] = dict(given)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from inspect import iscoroutinefunction
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 from urllib.parse import unquote
 
 from pydantic import TypeAdapter
@@ -105,9 +105,8 @@ class Approve:
 
     def __post_init__(self) -> None:
         """Refuses what no record could hold."""
-        given: object = self.grant
-        if not isinstance(given, Grant | None):
-            raise wrong_value("grant", given, "give Grant(tool, target)")
+        if not isinstance(cast("object", self.grant), Grant | None):
+            raise wrong_value("grant", self.grant, "give Grant(tool, target)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +132,8 @@ class Edit:
 
     def __post_init__(self) -> None:
         """Refuses arguments that no record can hold."""
-        given: object = self.arguments
-        if not isinstance(given, dict):
-            raise wrong_value("arguments", given, "give a dict of all arguments by name")
+        if not isinstance(cast("object", self.arguments), dict):
+            raise wrong_value("arguments", self.arguments, "give a dict of all arguments by name")
         if (why := why_inexact(self.arguments)) is not None:
             raise ValueError(f"these arguments cannot be kept: {why}")
 

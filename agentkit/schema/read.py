@@ -131,7 +131,7 @@ class _Reader:
                 found = resolver.lookup(target)
             except (Unresolvable, AttributeError, ValueError, TypeError):
                 return Node(facts=(Fact(path, "$ref", target),), origin=str(target))
-            only = isinstance(found.contents, Mapping) and found.contents.keys() == {"$ref"}
+            only = isinstance(found.contents, Mapping) and set(found.contents) == {"$ref"}
             if not only or id(found.contents) in passed:
                 break
             # A definition that only refers to another takes no level, however many there are.

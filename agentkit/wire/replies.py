@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from pydantic_core import to_json
 
@@ -477,7 +477,8 @@ def _values(payload: bytes) -> list[JsonObject]:
     """
     try:
         value = read_json(payload)
-        return value if isinstance(value, list) and value else [value]
+        listed: list[Any] = value if isinstance(value, list) and value else [value]
+        return listed
     except ValueError:
         lines = [line for line in payload.split(b"\n") if line.strip() not in (b"", DONE)]
         if len(lines) < 2:

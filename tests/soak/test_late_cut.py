@@ -8,7 +8,7 @@ from agentkit import Model
 from agentkit.messages import ModelRequest, ToolMessage, text_of
 from agentkit.testing import call, say
 from agentkit.testing.scripted import Reply
-from soak.late_cut import Place, counted, missed, question
+from soak.late_cut import Place, Question, counted, missed, question
 from tests.agent.following import Windowed
 
 
@@ -24,7 +24,9 @@ def reply(request: ModelRequest) -> Reply:
 
 
 def test_the_proof_counts_what_a_reader_who_sees_the_line_gets_right() -> None:
-    questions = [(place, question(seed, place)) for seed in range(2) for place in PLACES]
+    questions: list[tuple[Place, Question]] = [
+        (place, question(seed, place)) for seed in range(2) for place in PLACES
+    ]
     model: Model = Windowed(reply, 8_192)
     counts = anyio.run(counted, model, questions)
     fits = counts["the whole file fits"]
