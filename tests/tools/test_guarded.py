@@ -117,7 +117,7 @@ def test_packages_of_a_server_written_for_node_are_closed(tmp_path: Path) -> Non
 def test_what_is_installed_for_editing_is_closed_in_every_form(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    files(tmp_path, "code/shop/__init__.py", "docs/x")
+    files(tmp_path, "code/shop/__init__.py", "words/x")
     mapping = {"shop": str(tmp_path / "code" / "shop" / "__init__.py")}
 
     class Finder:
@@ -147,36 +147,36 @@ def test_an_mcp_server_that_is_started_from_the_project_is_closed(tmp_path: Path
 def test_a_folder_that_the_path_of_python_names_is_closed_also_when_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files(tmp_path, "src/x.py", "docs/x")
+    files(tmp_path, "src/x.py", "words/x")
     monkeypatch.syspath_prepend(str(tmp_path / "src"))
     assert closed(tmp_path) == {"src"}
     monkeypatch.syspath_prepend(str(tmp_path / "later"))
     assert "the files right in the project's folder" in closed(tmp_path)
-    line = "! mkdir later && echo x > docs/x && ! mv docs later"
+    line = "! mkdir later && echo x > words/x && ! mv words later"
     assert command(tmp_path, line).exit_code == 0
 
 
 def test_where_python_searches_the_project_itself_packages_are_closed_and_the_rest_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files(tmp_path, "shop/__init__.py", "json/x", "docs/x", "shop.egg-info/entry_points.txt")
+    files(tmp_path, "shop/__init__.py", "json/x", "words/x", "shop.egg-info/entry_points.txt")
     monkeypatch.syspath_prepend(str(tmp_path))
     named = closed(tmp_path)
     assert {"shop", "json", "shop.egg-info"} <= named
-    assert "docs" not in named
-    assert command(tmp_path, "echo x > docs/x && ! touch new.py").exit_code == 0
+    assert "words" not in named
+    assert command(tmp_path, "echo x > words/x && ! touch new.py").exit_code == 0
 
 
 def test_a_project_that_is_a_package_of_what_is_imported_is_closed_where_it_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Python searches the folder above it, which is not the project's."""
-    files(tmp_path, "outer/inner/__init__.py", "outer/inner/deep/part.py", "outer/inner/docs/x")
+    files(tmp_path, "outer/inner/__init__.py", "outer/inner/deep/part.py", "outer/inner/words/x")
     for file in ("inner/__init__.py", "inner/deep/part.py"):
         (tmp_path / "outer" / file).write_text("")
     monkeypatch.syspath_prepend(str(tmp_path / "outer"))
     importlib.import_module("inner")
-    line = "echo x > docs/x && ! { echo x > __init__.py; } && ! { echo x > deep/part.py; }"
+    line = "echo x > words/x && ! { echo x > __init__.py; } && ! { echo x > deep/part.py; }"
     assert command(tmp_path / "outer" / "inner", line).exit_code == 0
 
 
