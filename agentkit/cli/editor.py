@@ -376,6 +376,7 @@ class EditedLines(Lines):
                 buffer.validate_and_handle()
 
         @keys.add("escape", "enter")
+        @keys.add("escape", "c-j")  # as the terminal itself writes it between two lines
         def _(event: KeyPressEvent) -> None:
             event.current_buffer.insert_text("\n")
 

@@ -60,6 +60,8 @@ class Profile:
         image_tokens: Most tokens of one image at the server's default budget (70, 140, 280, 560
             or 1120; vLLM's `--mm-processor-kwargs '{"max_soft_tokens": …}'`), wrapping included.
         audio_seconds: Longest recording that the model takes in one part.
+        audio_raw: Whether sound goes to the model as it is, not as frames of a spectrum: it is
+            counted otherwise.
         video_frame_tokens: Tokens of one frame with its time stamp, as vLLM counts them.
         video_frames: Frames that are sampled of one video.
     """
@@ -73,6 +75,7 @@ class Profile:
     template: TemplateVariant = "large"
     image_tokens: int = 280 + _WRAPPING
     audio_seconds: float = 30.0
+    audio_raw: bool = False
     video_frame_tokens: int = 70 + 8
     video_frames: int = 32
 
@@ -107,7 +110,7 @@ class Profile:
             samples, rate = length
             if rate != SAMPLE_RATE:
                 return None
-            if self.name == "12B":  # its sound goes to the model as it is, 40 ms a token
+            if self.audio_raw:
                 return math.ceil(samples * 1000 / SAMPLE_RATE / _AUDIO_MS_PER_TOKEN) + _WRAPPING
             return sound_soft_tokens(samples) + _WRAPPING
         return None
@@ -153,6 +156,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
             context_window=131_072,
             compaction_point=40_000,
             modalities=("text", "image", "audio"),
+            audio_raw=True,
         ),
         Profile(
             name="26B-A4B",

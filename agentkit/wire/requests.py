@@ -205,9 +205,12 @@ def session_header(opening: bytes) -> dict[str, str]:
     it on, and it says nothing of what it is made of.
 
     Args:
-        opening: What the request begins with; its first 64 KiB count, as an image may be in it.
+        opening: What the request begins with. Of a long one, 64 KiB at either end and its length
+            count: an image may be in it, and a long system prompt is the same in all.
     """
-    return {"x-session-id": blake2b(opening[:65_536], digest_size=16).hexdigest()}
+    ends = opening if len(opening) <= 131_072 else opening[:65_536] + opening[-65_536:]
+    name = blake2b(ends, digest_size=16, salt=len(opening).to_bytes(16))
+    return {"x-session-id": name.hexdigest()}
 
 
 OPTIONAL: Final[Mapping[str, str]] = {

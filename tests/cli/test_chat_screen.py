@@ -115,10 +115,15 @@ def lines_of_text(play: Play) -> None:
     play.line("two", "Two lines.")
     assert play.said == "one\ntwo"
     if play.keys:
-        play.replies(says("Three lines."), says("Pasted."))
+        play.replies(says("Three lines."))
         play.terminal.press("three" + ALT_ENTER + "four" + ALT_ENTER)
         play.line("five", "Three lines.")
         assert play.said == "three\nfour\nfive"
+        play.replies(says("Two more."))
+        play.terminal.press("eight\x1b\n")  # a terminal that is not raw has made it of Alt-Enter
+        play.line("nine", "Two more.")
+        assert play.said == "eight\nnine"
+        play.replies(says("Pasted."))
         play.terminal.press("\x1b[200~six\nseven\x1b[201~")
         play.sees("seven")
         play.line("", "Pasted.")

@@ -676,6 +676,21 @@ async def test_conversations_that_begin_differently_name_different_sessions() ->
 
 
 @pytest.mark.anyio
+async def test_a_long_system_prompt_does_not_make_one_session_of_all_conversations() -> None:
+    shared = SystemMessage("Rules. " * 40_000)
+    image = UserMessage((ImagePart("data:image/png;base64," + "A" * 200_000),))
+    named = await sessions_of(
+        [shared, UserMessage("a")],
+        [shared, UserMessage("b")],
+        [SystemMessage("Rules. " * 40_001), UserMessage("a")],
+        [shared, UserMessage("a"), AssistantMessage("x"), UserMessage("c")],
+        [image, UserMessage("b")],
+    )
+    assert named[3] == named[0]
+    assert len(set(named)) == 4
+
+
+@pytest.mark.anyio
 async def test_a_session_that_the_user_names_is_kept() -> None:
     headers = {"X-Session-ID": "of-the-user"}
     assert await sessions_of([UserMessage("a")], headers=headers) == ["of-the-user"]
