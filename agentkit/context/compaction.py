@@ -276,6 +276,11 @@ class Plan:
     summary: Summarize | None = None
     summarized: Sequence[int] = ()
 
+    @property
+    def cleared(self) -> tuple[str, ...]:
+        """Ids of the calls whose results become stubs."""
+        return tuple(stub.call_id for stub in self.clear.values())
+
 
 def plan(
     past: Past,

@@ -169,6 +169,35 @@ def fair_share(sizes: Sequence[int], left: int) -> int:
     return max(low, alone) if low == longest else low
 
 
+def bounded(
+    settings: ModelSettings,
+    form: PromptForm,
+    limits: PromptLimits,
+    tokens: int,
+    *,
+    exact: bool,
+    refused: bool,
+) -> ModelSettings:
+    """Settings that ask for no longer a reply than there is room for.
+
+    Args:
+        settings: As the request has them.
+        form: What the model says.
+        limits: The limits of the request.
+        tokens: What its prompt takes.
+        exact: Whether that is a count.
+        refused: Whether the server has found a prompt of this run too long.
+    """
+    asked = settings.max_tokens or form.reply_tokens
+    if limits.window is None or not asked:
+        return settings
+    # An estimate is on the safe side, which must not cut a reply that has room, unless the server
+    # has found it too much.
+    least = limits.window // (16 if refused else 4)
+    left = limits.window - tokens if exact else max(limits.window - tokens, least)
+    return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
+
+
 def too_big(parts: Counter[PromptPart], tokens: int, limits: PromptLimits, context: Context) -> str:
     """The sentence for a prompt that cannot be made to fit: what is largest in it."""
     listed = ", ".join(f"{part} {count}" for part, count in parts.most_common() if count > 0)

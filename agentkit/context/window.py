@@ -32,6 +32,7 @@ from agentkit.context.limits import (
     UNKNOWN_WINDOW,
     Context,
     PromptLimits,
+    bounded,
     fair_share,
     limits_of,
     too_big,
@@ -72,7 +73,6 @@ from agentkit.events import (
 from agentkit.messages import (
     Message,
     ModelRequest,
-    ModelSettings,
     SystemMessage,
     ToolDefinition,
     ToolMessage,
@@ -169,6 +169,7 @@ class ContextWindow:
         self._now: PromptFitted | None = None
         self._changes: list[Change] = []  # since the newest reply
         self._asked: Summary | None = None  # since then; what all of them cost
+        self._written: list[ContextCompacted] = []
         self._compactions = 0
         self._prompts: list[PromptTokens] = []
 
@@ -206,7 +207,9 @@ class ContextWindow:
                 compacted = replace(changed, before=before, after=tokens)
         if exact and limits.max_prompt is not None and tokens > limits.max_prompt:
             raise ContextWindowError(too_big(self._prompt.parts, tokens, limits, self._context))
-        settings = self._bounded(request.settings, form, tokens, exact=exact)
+        settings = bounded(
+            request.settings, form, limits, tokens, exact=exact, refused=self._ceiling is not None
+        )
         sent = replace(request, messages=tuple(self._view()), settings=settings)
         return self._fitted(Fitted(sent, tokens, exact, within, compacted), form)
 
@@ -266,6 +269,10 @@ class ContextWindow:
             self._anchor = None
         self._now = fitted
         self.observe(usage)
+
+    def expect(self, compacted: Sequence[ContextCompacted]) -> None:
+        """Takes over the summaries for the next request that a run has had before it died."""
+        self._written = list(compacted)
 
     def _roomy(self, request: ModelRequest, new: int, form: PromptForm) -> Steps[Fitted | None]:
         """The request as it is, where there is room for it however its text is tokenized, so that
@@ -403,20 +410,6 @@ class ContextWindow:
         least = 0 if self._trust is _Trust.PIECES else total
         return max(counted + max(total - ours, 0), least)
 
-    def _bounded(
-        self, settings: ModelSettings, form: PromptForm, tokens: int, *, exact: bool
-    ) -> ModelSettings:
-        """Settings that ask for no longer a reply than there is room for."""
-        window = self._limits.window
-        asked = settings.max_tokens or form.reply_tokens
-        if window is None or not asked:
-            return settings
-        # An estimate is on the safe side, which must not cut a reply that has room, unless the
-        # server has found it too much.
-        least = window // (4 if self._ceiling is None else 16)
-        left = window - tokens if exact else max(window - tokens, least)
-        return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
-
     # --- when it does not fit --------------------------------------------------------------------
 
     def _compact(
@@ -467,13 +460,12 @@ class ContextWindow:
         if limits.max_prompt is not None and chosen.tokens > limits.max_prompt:
             shorter = yield from self._squeeze(chosen.tokens - limits.max_prompt, sizes, form)
         entries.rebuild()
-        ids = tuple(stubbed.call_id for stubbed in chosen.clear.values())
         if not (chosen.clear or chosen.drop or shorter):
             return None
         why = f"the prompt would have passed {limits.compact_at} tokens ({limits.source})"
         if self._ceiling is not None:
             why = "the server took the prompt for too long"
-        return ContextCompacted(0, 0, ids, len(chosen.drop), why, summary=asked)
+        return ContextCompacted(0, 0, chosen.cleared, len(chosen.drop), why, summary=asked)
 
     def _stub(
         self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, int]
@@ -498,6 +490,10 @@ class ContextWindow:
         """What the model writes down of the messages that the plan leaves out."""
         entries = self._entries
         assert chosen.summary is not None, "nobody asked for a summary"
+        if self._written:
+            known, same = self._written.pop(0), (chosen.cleared, len(chosen.drop))
+            if known.summary is not None and (known.cleared, known.dropped) == same:
+                return known.summary
         newest = entries.newest()
         view = [entry.sent for entry in entries.all[:newest] if entry.state != "dropped"]
         return (
