@@ -2,19 +2,28 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types unit slow ray postgres docs live accept packages sbom picture soak mutants bench-grammar lock clean
+.PHONY: help demo test lint types mypy pyright unit slow ray postgres docs live accept packages sbom picture soak mutants bench-grammar lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(READY): requirements-dev.lock pyproject.toml
+# The demonstration needs a tenth of what the tests need, and a newcomer waits for it. What is not compiled
+# beforehand is compiled where it is imported.
+$(DEMO): requirements-demo.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "agentkit needs Python 3.11 or newer; name one with make PYTHON=...")'
 	@echo "Installing into $(VENV) (once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(INSTALL) --no-compile --require-hashes -r requirements-demo.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $(DEMO)
+
+$(READY): requirements-dev.lock $(DEMO)
+	@echo "Installing what the tests need into $(VENV) (once) ..."
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $(READY)
 
 # Images of containers like to set it; then every test process compiles all of the tests anew.
@@ -24,22 +33,29 @@ unexport PYTHONDONTWRITEBYTECODE
 export Q PROJECT URL
 PROJECT ?= .
 
-demo: $(READY) ## An agent answers three questions about this repository; or make demo Q="..." PROJECT=DIR
+demo: $(DEMO) ## An agent answers three questions about this repository; or make demo Q="..." PROJECT=DIR
 	@if [ -n "$$Q" ]; then printf '%s\n' "$$Q"; else cat examples/questions.txt; fi | \
 	while IFS= read -r question; do \
 	  printf '\n? %s\n' "$$question"; \
 	  $(BIN)/agentkit run "$$question" --project "$$PROJECT" --model tiny </dev/null || exit $$?; \
 	done
 
-test: lint types docs unit slow ray postgres ## Check everything that needs no server: format, lint, types, layers, pages, tests
+# What one core does goes two at a time; the tests keep both busy by themselves, and all of them run.
+test: $(READY) ## Check everything that needs no server: format, lint, types, layers, pages, tests
+	@$(MAKE) --no-print-directory -j 2 lint mypy pyright docs
+	@$(MAKE) --no-print-directory -k unit slow ray postgres
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
-types: $(READY)
+types: mypy pyright
+
+mypy: $(READY)
 	$(BIN)/mypy
+
+pyright: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(READY) ## Run the quick tests: a minute or two
@@ -84,9 +100,13 @@ mutants: $(READY) ## Plant faults in a module and see how many the tests notice:
 bench-grammar: $(READY) ## Measure the grammar on a vocabulary of Gemma's size, against its budget
 	$(BIN)/python -m benchmarks.grammar $(ARGS)
 
-lock: ## Resolve the development environment anew (needs uv)
-	uv pip compile --universal --generate-hashes --upgrade --group dev --extra cli --extra local --extra mcp \
-	  --extra tools --extra otel --extra ray --extra postgres --extra evals --no-annotate --no-header -q -o requirements-dev.lock pyproject.toml
+RESOLVE := --universal --generate-hashes --no-annotate --no-header -q
+EXTRAS := cli local mcp tools otel ray postgres evals
+
+lock: ## Resolve both environments anew (needs uv)
+	uv pip compile $(RESOLVE) --upgrade --group dev $(EXTRAS:%=--extra %) -o requirements-dev.lock pyproject.toml
+	uv pip compile $(RESOLVE) --upgrade --group build --extra cli --extra local --extra tools \
+	  -c requirements-dev.lock -o requirements-demo.lock pyproject.toml
 
 clean: ## Remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -47,7 +47,8 @@ class Context:
             `agentkit.agent.recall`. Not given to an agent that has no other tools. Default: what
             the model's profile says, which is yes but for the bundled demonstration model.
         compaction: What goes when it is too much, in this order; see `agentkit.context.strategies`.
-            Default: earlier reads of the same thing, then old results, then old exchanges.
+            Default: earlier reads of the same thing, whole or in part, then old results, then old
+            exchanges.
         pinned: Which messages always stay, beside the instructions, the task, what the user said
             last and the newest exchange: a function of a message. A result that stays keeps its
             call.
@@ -167,6 +168,35 @@ def fair_share(sizes: Sequence[int], left: int) -> int:
             high = middle - 1
     alone = max(left, 0) // (1 + _LIKE_IT)
     return max(low, alone) if low == longest else low
+
+
+def bounded(
+    settings: ModelSettings,
+    form: PromptForm,
+    limits: PromptLimits,
+    tokens: int,
+    *,
+    exact: bool,
+    refused: bool,
+) -> ModelSettings:
+    """Settings that ask for no longer a reply than there is room for.
+
+    Args:
+        settings: As the request has them.
+        form: What the model says.
+        limits: The limits of the request.
+        tokens: What its prompt takes.
+        exact: Whether that is a count.
+        refused: Whether the server has found a prompt of this run too long.
+    """
+    asked = settings.max_tokens or form.reply_tokens
+    if limits.window is None or not asked:
+        return settings
+    # An estimate is on the safe side, which must not cut a reply that has room, unless the server
+    # has found it too much.
+    least = limits.window // (16 if refused else 4)
+    left = limits.window - tokens if exact else max(limits.window - tokens, least)
+    return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
 
 
 def too_big(parts: Counter[PromptPart], tokens: int, limits: PromptLimits, context: Context) -> str:

@@ -32,6 +32,7 @@ from agentkit.context.limits import (
     UNKNOWN_WINDOW,
     Context,
     PromptLimits,
+    bounded,
     fair_share,
     limits_of,
     too_big,
@@ -57,7 +58,7 @@ from agentkit.context.prompt import (
     result_text_of,
     tokens_of,
 )
-from agentkit.context.strategies import repeats
+from agentkit.context.strategies import Newer
 from agentkit.context.summaries import summarize, summary_tokens
 from agentkit.errors import ContextWindowError
 from agentkit.events import (
@@ -72,7 +73,6 @@ from agentkit.events import (
 from agentkit.messages import (
     Message,
     ModelRequest,
-    ModelSettings,
     SystemMessage,
     ToolDefinition,
     ToolMessage,
@@ -169,6 +169,7 @@ class ContextWindow:
         self._now: PromptFitted | None = None
         self._changes: list[Change] = []  # since the newest reply
         self._asked: Summary | None = None  # since then; what all of them cost
+        self._written: list[ContextCompacted] = []
         self._compactions = 0
         self._prompts: list[PromptTokens] = []
 
@@ -206,7 +207,9 @@ class ContextWindow:
                 compacted = replace(changed, before=before, after=tokens)
         if exact and limits.max_prompt is not None and tokens > limits.max_prompt:
             raise ContextWindowError(too_big(self._prompt.parts, tokens, limits, self._context))
-        settings = self._bounded(request.settings, form, tokens, exact=exact)
+        settings = bounded(
+            request.settings, form, limits, tokens, exact=exact, refused=self._ceiling is not None
+        )
         sent = replace(request, messages=tuple(self._view()), settings=settings)
         return self._fitted(Fitted(sent, tokens, exact, within, compacted), form)
 
@@ -246,16 +249,18 @@ class ContextWindow:
             self._entries.add(message)
         changes, self._ceiling = fitted.sent.changes, fitted.sent.ceiling
         self._asked = fitted.sent.summary
-        newer = self._repeats() if any(state == "cleared" for _, state, _ in changes) else {}
+        newer: Mapping[int, Newer] | None = None
         for at, state, size in changes:
             entry = self._entries.all[at]
             if state == "summarized" and self._asked is not None:
                 self._entries.stand_in(at, self._asked.text)
                 continue
+            if state == "cleared" and newer is None:  # as it was before anything was cleared
+                newer = self._entries.newer(self._repeatable)
             entry.state, entry.size = state, size
             if isinstance(entry.message, ToolMessage) and state != "dropped":
                 if state == "cleared":
-                    entry.sent = self._stub(at, entry.message, size, newer)
+                    entry.sent = self._stub(at, entry.message, size, newer or {})
                 else:
                     source, call = self._source(at, entry.message), self._entries.call_of(at)
                     entry.sent = preview(marked(source, call), size)
@@ -266,6 +271,10 @@ class ContextWindow:
             self._anchor = None
         self._now = fitted
         self.observe(usage)
+
+    def expect(self, compacted: Sequence[ContextCompacted]) -> None:
+        """Takes over the summaries for the next request that a run has had before it died."""
+        self._written = list(compacted)
 
     def _roomy(self, request: ModelRequest, new: int, form: PromptForm) -> Steps[Fitted | None]:
         """The request as it is, where there is room for it however its text is tokenized, so that
@@ -403,20 +412,6 @@ class ContextWindow:
         least = 0 if self._trust is _Trust.PIECES else total
         return max(counted + max(total - ours, 0), least)
 
-    def _bounded(
-        self, settings: ModelSettings, form: PromptForm, tokens: int, *, exact: bool
-    ) -> ModelSettings:
-        """Settings that ask for no longer a reply than there is room for."""
-        window = self._limits.window
-        asked = settings.max_tokens or form.reply_tokens
-        if window is None or not asked:
-            return settings
-        # An estimate is on the safe side, which must not cut a reply that has room, unless the
-        # server has found it too much.
-        least = window // (4 if self._ceiling is None else 16)
-        left = window - tokens if exact else max(window - tokens, least)
-        return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
-
     # --- when it does not fit --------------------------------------------------------------------
 
     def _compact(
@@ -430,7 +425,7 @@ class ContextWindow:
         for at in past.results:
             message = entries.all[at].message
             assert isinstance(message, ToolMessage)
-            made[at] = self._stub(at, message, sizes[at], past.repeats)
+            made[at] = self._stub(at, message, sizes[at], past.newer)
         texts = [result_text_of(each, form) for each in made.values()]
         counts, _ = yield from tokens_of(texts, form)
         pairs = zip(made.items(), counts, strict=True)
@@ -467,25 +462,19 @@ class ContextWindow:
         if limits.max_prompt is not None and chosen.tokens > limits.max_prompt:
             shorter = yield from self._squeeze(chosen.tokens - limits.max_prompt, sizes, form)
         entries.rebuild()
-        ids = tuple(stubbed.call_id for stubbed in chosen.clear.values())
         if not (chosen.clear or chosen.drop or shorter):
             return None
         why = f"the prompt would have passed {limits.compact_at} tokens ({limits.source})"
         if self._ceiling is not None:
             why = "the server took the prompt for too long"
-        return ContextCompacted(0, 0, ids, len(chosen.drop), why, summary=asked)
+        return ContextCompacted(0, 0, chosen.cleared, len(chosen.drop), why, summary=asked)
 
     def _stub(
-        self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, int]
+        self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, Newer]
     ) -> ToolMessage:
         """The line in place of this result, which took so many tokens."""
-        again, place = message.name in self._repeatable, newer.get(at)
-        number = None if place is None else place + 1
-        return stub(self._source(at, message), tokens, repeatable=again, newer=number)
-
-    def _repeats(self) -> dict[int, int]:
-        """Places of results whose call was made again; see `repeats`."""
-        return repeats([entry.message for entry in self._entries.all], self._repeatable)
+        again, source = message.name in self._repeatable, self._source(at, message)
+        return stub(source, tokens, repeatable=again, newer=newer.get(at))
 
     def _summarize(
         self,
@@ -498,6 +487,10 @@ class ContextWindow:
         """What the model writes down of the messages that the plan leaves out."""
         entries = self._entries
         assert chosen.summary is not None, "nobody asked for a summary"
+        if self._written:
+            known, same = self._written.pop(0), (chosen.cleared, len(chosen.drop))
+            if known.summary is not None and (known.cleared, known.dropped) == same:
+                return known.summary
         newest = entries.newest()
         view = [entry.sent for entry in entries.all[:newest] if entry.state != "dropped"]
         return (

@@ -23,6 +23,11 @@ class Summary:
     cost: Usage = field(default_factory=Usage)
     problem: str = ""
 
+    @property
+    def is_reply(self) -> bool:
+        """Whether the model answered at all; else it may be asked again."""
+        return bool(self.text) or self.cost != Usage()
+
 
 @dataclass(frozen=True, slots=True)
 class ContextCompacted:

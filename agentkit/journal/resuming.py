@@ -7,6 +7,8 @@ the loop, and no state of a run that would have to be rebuilt by other means.
 ```
 recorded        found again by                        given back to
 a reply         its step and tool choice, in order    the model (`recorded_reply`)
+a summary       its step, as long as that has         the window (`compacted`)
+                no reply
 a call          its idempotency key                   the executor (`call`)
 a decision      the id of its question                the approver (`recorded_decision`)
 an event        kind, step and call, so many times    nobody: it is not shown again (`emitter`)
@@ -27,6 +29,7 @@ from agentkit.errors import JournalError
 from agentkit.events import (
     ApprovalDecided,
     ApprovalNeeded,
+    ContextCompacted,
     Event,
     ModelCalled,
     ReasoningDelta,
@@ -120,6 +123,7 @@ class JournaledRun:
         self._calls: dict[str, CallState] = {}
         # By step and choice, but for `among`, which older records do not hold.
         self._replies: defaultdict[tuple[int, ToolChoice], deque[ModelCalled]] = defaultdict(deque)
+        self._compacted: defaultdict[int, list[ContextCompacted]] = defaultdict(list)
         self._decisions: dict[str, Decision] = {}
         # Questions: their names by step and call, themselves by call, and which have been answered.
         # Version 0.1.0 gave several questions one id; `_names` has the name of the newest of each.
@@ -146,6 +150,7 @@ class JournaledRun:
                 if self.tools is None and entry.tools is not None:
                     self.tools = frozenset(tool.name for tool in entry.tools)
                 self._replies[entry.step, replace(entry.tool_choice, among=())].append(entry)
+                self._compacted.pop(entry.step, None)  # the reply's own record holds it
                 self._shown[_identity(entry)] += 1
             case Decided():
                 name = self._names.get(entry.approval, entry.approval)
@@ -177,6 +182,9 @@ class JournaledRun:
         elif isinstance(event, ApprovalDecided):
             event = replace(event, id=self._names.get(event.id, event.id))
             self._closed.add(event.id)
+        elif isinstance(event, ContextCompacted):
+            if event.summary is not None and event.summary.is_reply:
+                self._compacted[event.step].append(event)
         elif isinstance(event, ToolFinished):
             self._close(event.step, event.call.id)
             if event.spent is not None:
@@ -236,6 +244,10 @@ class JournaledRun:
         """The next call that this step made under this choice, if it is recorded."""
         replies = self._replies[self._step, replace(choice, among=())]
         return replies.popleft() if replies else None
+
+    def compacted(self) -> list[ContextCompacted]:
+        """The compactions of this step for which the model wrote a summary, before it died."""
+        return self._compacted.pop(self._step, [])
 
     async def keep(self) -> None:
         """Hands what has happened to the operating system, before something that may take long."""
@@ -339,5 +351,7 @@ def _identity(event: Entry) -> Shown:
     step: int = getattr(event, "step", 0)
     if isinstance(event, ApprovalDecided):
         return Shown(kind_of(event), step, event.id)
+    if isinstance(event, ContextCompacted) and event.summary is not None:
+        return Shown(kind_of(event), step, event.summary.text or event.summary.problem)
     call = getattr(event, "call", None)
     return Shown(kind_of(event), step, call.id if isinstance(call, ToolCall) else "")

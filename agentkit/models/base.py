@@ -17,7 +17,13 @@ from pydantic_core import from_json
 
 from agentkit.context import Answer, AskModel, ContextWindow, Count, Fitted, PromptForm
 from agentkit.errors import ContextWindowError, ModelError
-from agentkit.events import ModelEvent, ModelFinished, ReplyReceived, RequestSent
+from agentkit.events import (
+    ContextCompacted,
+    ModelEvent,
+    ModelFinished,
+    ReplyReceived,
+    RequestSent,
+)
 from agentkit.journal import JournaledRun
 from agentkit.messages import JsonObject, ModelRequest, ToolDefinition, common_length
 from agentkit.wire import Reply
@@ -212,10 +218,13 @@ class JournaledModel(_Wrapper):
             yield ModelFinished(response)
             return
         await self._run.keep()
+        self._window.expect(self._run.compacted())
         events = self._inner.generate(request)
         async with aclosing(events):
             async for event in events:
                 yield event
+                if isinstance(event, ContextCompacted) and event.summary is not None:
+                    await self._run.keep()  # it is paid for, and a resumed run goes on with it
 
 
 if TYPE_CHECKING:

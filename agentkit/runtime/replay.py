@@ -35,21 +35,25 @@ from agentkit.errors import ModelError
 from agentkit.events import (
     ApprovalDecided,
     ApprovalNeeded,
+    ContextCompacted,
     Event,
     ModelCalled,
     ModelEvent,
     ModelFinished,
+    PromptFitted,
+    PromptSent,
     ReasoningDelta,
     ReplyInterrupted,
     RunFinished,
     RunResult,
     RunStarted,
     StepStarted,
+    Summary,
     TextDelta,
     ToolFinished,
 )
 from agentkit.executors import Executor, RecordedResults
-from agentkit.messages import Content, Message, ModelRequest, ToolResult, UserMessage
+from agentkit.messages import Content, Message, ModelRequest, ToolResult, Usage, UserMessage
 from agentkit.models import CountsPrompts, Model
 from agentkit.policy import Approval, Decision, Limits, PausedRun
 from agentkit.runtime.divergence import (
@@ -109,7 +113,12 @@ class Tape:
         self._expected: dict[Key, Event] = {}
         self._unseen: dict[int, dict[Key, Event]] = defaultdict(dict)
         self._turns: dict[int, list[str]] = defaultdict(list)
+        self._unanswered = Usage()  # what was spent to make a prompt fit whose reply never came
         for event in events:
+            if isinstance(event, ModelCalled):
+                self._unanswered = Usage()
+            elif isinstance(event, ContextCompacted) and event.summary is not None:
+                self._unanswered += event.summary.cost
             if (key := key_of(event)) is not None:
                 self._expected[key] = event
                 if not isinstance(event, RunFinished):
@@ -148,11 +157,15 @@ class Tape:
         return called
 
     def interrupted(self) -> list[ModelEvent]:
-        """What was shown of the reply that was interrupted in this step."""
+        """What was spent on the reply that was interrupted in this step, and shown of it."""
+        summary = Summary(cost=self._unanswered)
+        sent = PromptSent(0, exact=False, own=0, stays=0, summary=summary)
+        fitted = PromptFitted(0, 0, False, None, 0, None, None, sent=sent)
         cut = self._interrupted.get(self.step)
         if cut is None:
-            return []
+            return [fitted]
         return [
+            fitted,
             *([ReasoningDelta(cut.reasoning)] if cut.reasoning else []),
             *([TextDelta(cut.text)] if cut.text else []),
         ]

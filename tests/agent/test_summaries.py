@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 
 from agentkit import Agent, Context, ContextCompacted, Limits, tool
 from agentkit.context import ClearOldResults, Summarize
+from agentkit.errors import ModelConnectionError
 from agentkit.events import Event, RunResult
-from agentkit.journal import SQLiteJournal, summary_of
+from agentkit.journal import Entry, Journal, Lease, SQLiteJournal, summary_of
 from agentkit.journal.entries import Raw, dump_entry, kind_of
 from agentkit.messages import ModelRequest, Usage, text_of
 from agentkit.runtime import replay
@@ -137,9 +138,130 @@ def test_a_run_that_died_behind_a_summary_goes_on_with_the_same_prompt(
     assert [request.messages for request in expected] == [request.messages for request in resumed]
 
 
+class CutOff:
+    """A journal that nothing reaches any more once its process is gone."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.open, self.claim, self.read, self.release = (
+            journal.open,
+            journal.claim,
+            journal.read,
+            journal.release,
+        )
+        self.turns = journal.turns
+        self._journal, self.gone = journal, False
+
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
+        if not self.gone:
+            await self._journal.append(lease, entries, durable=durable)
+
+
+class Numbered(Talker):
+    """Writes another summary each time; perhaps dies in its second one, or in the reply behind."""
+
+    def __init__(self, after: int = 0, written: int = 0, dies_in: str = "") -> None:
+        super().__init__(after)
+        self.written, self._dies_in = written, dies_in
+        self.gone: Callable[[], None] = lambda: None
+
+    def __call__(self, request: ModelRequest) -> Reply:
+        summary = request.tool_choice.mode == "none"
+        if self._dies_in == ("summary" if summary else "reply") and self.written == 2 - summary:
+            self.gone()
+            raise Killed
+        self.written += summary
+        self.summary = f"What I wrote the time number {self.written}."
+        return super().__call__(request)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("dies_in", ["summary", "reply"])
+def test_a_summary_that_is_paid_for_is_asked_for_once_whenever_the_run_dies(
+    tmp_path: Path, dies_in: str, at_once: bool
+) -> None:
+    kept = SQLiteJournal(tmp_path / "runs.db")
+    journal, dying, seen = CutOff(kept), Numbered(dies_in=dies_in), list[Event]()
+
+    def gone() -> None:
+        journal.gone = at_once
+
+    async def main() -> None:
+        talker = Numbered()
+        whole = model_of(talker)
+        expected = await Agent(whole, tools=[reader()], observers=(), **OPTIONS).run("Read.")
+        dying.gone = gone
+        observers = [lambda _run, event: seen.append(event)]
+        agent = Agent(model_of(dying), tools=[reader()], observers=observers, **OPTIONS)
+        with pytest.raises(Killed):
+            await agent.run("Read.", journal=journal, run_id="r")
+        rest = Numbered(after=dying.read, written=dying.written)
+        model = model_of(rest)
+        agent = Agent(model, tools=[reader()], observers=observers, **OPTIONS)
+        resumed = await agent.resume("r", journal=kept)
+        assert resumed.usage == expected.usage
+        assert resumed.context.prompts == expected.context.prompts
+        assert len(dying.asked) + len(rest.asked) == len(talker.asked)
+        wanted = steps_of(whole)[dying.read :]
+        assert [request.messages for request in wanted] == [
+            request.messages for request in steps_of(model)
+        ]
+
+    anyio.run(main)
+    told = [e.summary.text for e in seen if isinstance(e, ContextCompacted) and e.summary]
+    assert len(told) == len(set(told)), "each is told once"
+    assert all(f"number {n}." in text for n, text in enumerate(told, 1))
+    kept.close()
+
+
+def test_a_summary_that_could_not_be_had_is_asked_for_again_by_a_resumed_run(
+    tmp_path: Path,
+) -> None:
+    journal, down = SQLiteJournal(tmp_path / "runs.db"), [True]
+
+    class Down(Talker):
+        def __call__(self, request: ModelRequest) -> Reply:
+            if down[0] and (self.asked or request.tool_choice.mode == "none"):
+                self.asked.append(request)
+                raise ModelConnectionError("nobody answers")
+            return super().__call__(request)
+
+    async def main() -> tuple[Talker, RunResult[Any]]:
+        first = Down()
+        agent = Agent(model_of(first), tools=[reader()], observers=(), **OPTIONS)
+        with pytest.raises(ModelConnectionError):
+            await agent.run("Read.", journal=journal, run_id="r")
+        down[0] = False
+        rest = Down(after=first.read)
+        agent = Agent(model_of(rest), tools=[reader()], observers=(), **OPTIONS)
+        return rest, await agent.resume("r", journal=journal)
+
+    rest, resumed = anyio.run(main)
+    journal.close()
+    assert len(rest.asked) >= 2
+    assert resumed.usage.cached_input_tokens == 990 * len(rest.asked)
+    assert resumed.context.summary
+
+
 def test_a_replay_of_such_a_run_is_identical_without_asking_anybody() -> None:
     agent = Agent(model_of(Talker()), tools=[reader()], observers=(), **OPTIONS)
     events, _ = anyio.run(watched, agent)
+    report = anyio.run(replay, agent, events)
+    assert report.identical, str(report)
+
+
+def test_a_replay_of_a_run_that_failed_behind_a_summary_spends_what_that_took() -> None:
+    class Failing(Talker):
+        def __call__(self, request: ModelRequest) -> Reply:
+            if request.tool_choice.mode != "none" and len(self.asked) == 2:
+                raise ModelConnectionError("nobody answers")
+            return super().__call__(request)
+
+    events = list[Event]()
+    observers = [lambda _run, event: events.append(event)]
+    failing = Agent(model_of(Failing()), tools=[reader()], observers=observers, **OPTIONS)
+    with pytest.raises(ModelConnectionError):
+        failing.run_sync("Read.")
+    agent = Agent(model_of(Talker()), tools=[reader()], observers=(), **OPTIONS)
     report = anyio.run(replay, agent, events)
     assert report.identical, str(report)
 

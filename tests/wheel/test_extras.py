@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from agentkit.mistakes import DISTRIBUTION
 from release.check import EXTRAS
 from release.closure import brought
 from tests.wheel.conftest import REPO, Installed
+from tests.wheel.test_locks import DEMO
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -41,9 +43,9 @@ for module in sys.argv[2].split(","):
 '''
 
 
-def only(extra: str, *modules: str) -> str:
-    """A program that imports modules where one extra alone is installed."""
-    brings = brought(DISTRIBUTION, [extra] if extra else [])
+def only(extras: Iterable[str], *modules: str) -> str:
+    """A program that imports modules where these extras alone are installed."""
+    brings = brought(DISTRIBUTION, extras)
     inside = {"psutil"} if "ray" in brings else set[str]()  # ray has a copy of it within itself
     there = ",".join(sorted(brings | inside))
     return f"import sys; sys.argv = ['only', {there!r}, {','.join(modules)!r}]\n{ONLY}"
@@ -51,14 +53,14 @@ def only(extra: str, *modules: str) -> str:
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_each_extra_imports_alone(installed: Installed, extra: str, home: Path) -> None:
-    done = installed.script(only(extra, *EXTRAS[extra]), home)
+    done = installed.script(only([extra] if extra else [], *EXTRAS[extra]), home)
     assert done.code == 0, done.err
 
 
 def test_without_the_command_lines_extra_the_command_says_how_to_get_it(
     installed: Installed, home: Path
 ) -> None:
-    code = only("", "agentkit.cli")
+    code = only([], "agentkit.cli")
     done = installed.script(f"{code}from agentkit.cli import main\nmain()\n", home)
     assert done.code == 1
     assert "agentkit: the command line needs the extra `cli`: pip install " in done.err
@@ -84,9 +86,15 @@ def test_the_command_of_the_wheel_says_all_versions(installed: Installed) -> Non
     assert "MISSING" not in done.out
 
 
-def test_it_answers_the_questions_of_the_demonstration(installed: Installed, home: Path) -> None:
+def test_what_the_demonstration_installs_answers_its_questions(
+    installed: Installed, home: Path
+) -> None:
+    code = only(DEMO, "agentkit.cli")
     questions = (REPO / "examples" / "questions.txt").read_text().splitlines()
     for question in questions:
-        done = installed.agentkit("run", question, "-p", REPO, "-m", "tiny", home=home)
+        argv = ["agentkit", "run", question, "-p", str(REPO), "-m", "tiny"]
+        done = installed.script(
+            f"{code}sys.argv = {argv}\nfrom agentkit.cli import main\nmain()\n", home
+        )
         assert done.code == 0, done.err
         assert done.out.strip(), question

@@ -1,0 +1,78 @@
+"""What `make demo` and `make test` install: nothing that is not asked for, and a newcomer's wait is
+bounded.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import distribution
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from agentkit.mistakes import DISTRIBUTION
+from release.closure import brought
+from tests.wheel.conftest import REPO
+
+PYPROJECT: dict[str, Any] = tomllib.loads((REPO / "pyproject.toml").read_text())
+DEMO = ("cli", "local", "tools")
+LARGEST_DEMO = 240_000_000
+"""Bytes of what `make demo` installs, unpacked; most of it are onnxruntime and numpy."""
+
+
+def locked(name: str) -> dict[str, str]:
+    """The packages of a lock that are for this platform, with their versions."""
+    lines = (REPO / name).read_text().splitlines()
+    entries = [Requirement(line.rstrip(" \\")) for line in lines if line[:1].isalnum()]
+    return {
+        canonicalize_name(entry.name): str(entry.specifier)
+        for entry in entries
+        if entry.marker is None or entry.marker.evaluate()
+    }
+
+
+def group(name: str) -> list[str]:
+    """What a group of development asks for, with the groups in it."""
+    return [
+        needed
+        for entry in PYPROJECT["dependency-groups"][name]
+        for needed in ([entry] if isinstance(entry, str) else group(entry["include-group"]))
+    ]
+
+
+def needed(extras: tuple[str, ...], asked: list[str]) -> set[str]:
+    """All that these extras and these packages bring."""
+    names = brought(DISTRIBUTION, extras) - {DISTRIBUTION}
+    return names.union(*(brought(one.name, one.extras) for one in map(Requirement, asked)))
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras", "asked"),
+    [
+        ("requirements-demo.lock", DEMO, group("build")),
+        (
+            "requirements-dev.lock",
+            tuple({*PYPROJECT["project"]["optional-dependencies"]} - {"vllm"}),
+            group("dev"),
+        ),
+    ],
+)
+def test_a_command_installs_what_it_asks_for_and_nothing_else(
+    lock: str, extras: tuple[str, ...], asked: list[str]
+) -> None:
+    assert set(locked(lock)) == needed(extras, asked)
+
+
+def test_the_tests_replace_nothing_that_the_demonstration_installed() -> None:
+    assert locked("requirements-demo.lock").items() <= locked("requirements-dev.lock").items()
+
+
+def test_the_demonstration_stays_quick_to_install() -> None:
+    sizes = {
+        name: sum(file.size or 0 for file in distribution(name).files or ())
+        for name in locked("requirements-demo.lock")
+    }
+    assert sum(sizes.values()) < LARGEST_DEMO, sorted(sizes.items(), key=lambda one: -one[1])[:5]
+    assert len(sizes) <= 52, sorted(sizes)
