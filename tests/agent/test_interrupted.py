@@ -33,7 +33,7 @@ from agentkit.events import (
 )
 from agentkit.messages import AssistantMessage, ModelRequest, ToolMessage
 from agentkit.runtime import replay
-from agentkit.testing import ScriptedModel, calls, say
+from agentkit.testing import ScriptedModel, call, calls, say
 from agentkit.trace import open_run, parts_of, requests_of
 from tests.servers import asks, chunk, cuts, says, serving
 
