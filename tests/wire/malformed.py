@@ -214,7 +214,7 @@ def _values() -> Iterator[Case]:
     call = [{"id": "x", "type": "function", "function": {"name": "look", "arguments": A}}]
     yield Case("arguments as an object", whole({"content": None, "tool_calls": call}), ONE, _JSON)
     yield Case("arguments as an object, streamed", calling(piece(A, "look", 0, "x")), ONE)
-    nothing: dict[str, object] = {"null": None, "empty": "", "an empty object": {}}
+    nothing: dict[str, Any] = {"null": None, "empty": "", "an empty object": {}}
     for name, empty in nothing.items():
         made = [{"id": "x", "function": {"name": "look", "arguments": empty}}]
         right = Read(calls=(("look", {}),))
@@ -522,7 +522,7 @@ def _gateways() -> Iterator[Case]:
         yield Case(f"in an envelope called {name}", wrapped, HI, _JSON)
     for status in (201, 206):
         yield Case(f"with the status {status}", whole({"content": "Hi there"}), HI, _JSON, status)
-    nothing: dict[str, object] = {
+    nothing: dict[str, Any] = {
         "empty": {},
         "null": None,
         "without a name": {"id": "x", "type": "function", "function": {"arguments": ""}},
@@ -546,7 +546,8 @@ def _envelopes() -> Iterator[Case]:
     for mark in (b'"[DONE]"', b"[done]", b"DONE", b"{}", b"<html>bye</html>"):
         body = stream(delta(content="Hi there"), delta("stop"), done=False)
         yield Case(f"its end marked {mark.decode()}", body + b"data: " + mark + b"\n\n", HI)
-    for place in (1e999, "inf", [], {}):
+    places: tuple[Any, ...] = (1e999, "inf", [], {})
+    for place in places:
         chunk = delta("stop", index=place, content="Hi")
         yield Case(f"a choice at {place!r}", stream(chunk), Refused("no chat completion"))
     words = "the engine fell over"
