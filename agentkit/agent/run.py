@@ -68,7 +68,7 @@ from agentkit.models import Model
 from agentkit.models.base import Exchanges, JournaledModel
 from agentkit.policy import Authority, Budget, Decision, PausedRun, ProgressGuard
 from agentkit.toolset import Label, RunContext, Tool, ToolContext, Toolset, ValidatedCall
-from agentkit.trace import RunFiles, runs_directory
+from agentkit.trace import RunFiles, runs_directory, said_in
 from agentkit.version import __version__
 
 _log = get_logger()
@@ -114,18 +114,36 @@ async def beginning(
 
     Raises:
         TypeError: An option or the input is of another kind.
-        ValueError: The input holds what no model takes.
+        ValueError: The input holds what no model takes, or a conversation has no journal.
+        JournalError: What was said in the conversation cannot be read.
     """
-    history = options.get("history", ())
     check_options(options)
     check_input(content)
     check_content(content)
-    check_history(history)
+    conversation = options.get("conversation") or ""
+    history = await _history(conversation, options)
     run_id = options.get("run_id") or new_run_id()
     head = await opening(instructions, RunContext(options.get("deps"), run_id), history)
     messages = mended_history(sound_messages([*head, UserMessage(content)]))
     settings, limits = options.get("settings"), options.get("limits")
-    return run_id, RunOpened(tuple(messages), model, settings, limits, versions=versions())
+    return run_id, RunOpened(
+        tuple(messages), model, settings, limits, versions=versions(), conversation=conversation
+    )
+
+
+async def _history(conversation: str, options: RunOptions[Any]) -> Sequence[Message]:
+    """What a run goes on from: what it is given, or else what was said in its conversation.
+
+    Raises:
+        ValueError: There is no journal that could hold the conversation.
+    """
+    journal, given = options.get("journal"), options.get("history")
+    if conversation and journal is None:
+        raise ValueError("a conversation is kept in a journal: give journal= beside conversation=")
+    if given is None:
+        return await said_in(journal, conversation) if journal and conversation else ()
+    check_history(given)
+    return given
 
 
 def window_for(

@@ -111,7 +111,7 @@ def run(
             agent=agent,
             mcp=mcp.absolute() if mcp else None,
         ).meant(context)
-        with _kept(journal, assignment, printer) or nullcontext() as kept:
+        with kept_in(journal, assignment, printer) or nullcontext() as kept:
             watched.kept = kept is not None
             async with _ready(assignment, watched, printer) as working:
                 return await _show(working, asked, assignment.run_options(), printer, kept)
@@ -248,7 +248,7 @@ def perform(
     return code
 
 
-def _kept(place: str | None, assignment: Assignment, printer: Printer) -> StoredJournal | None:
+def kept_in(place: str | None, assignment: Assignment, printer: Printer) -> StoredJournal | None:
     """The journal: the named one must work, the default one would only be nice to have."""
     chosen = place or default_journal()
     if chosen is None:
@@ -258,7 +258,7 @@ def _kept(place: str | None, assignment: Assignment, printer: Printer) -> Stored
     except JournalError as error:
         if place is not None:
             raise
-        printer.line(f"agentkit: this run cannot be resumed: {error}", "yellow")
+        printer.line(f"agentkit: what is said here is not kept: {error}", "yellow")
         return None
 
 

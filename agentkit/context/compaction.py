@@ -17,10 +17,11 @@ from agentkit.context.strategies import (
     Clear,
     Exchange,
     Move,
+    Newer,
     Past,
     Strategy,
     Summarize,
-    repeats,
+    newer_results,
 )
 from agentkit.events import Change
 from agentkit.messages import (
@@ -183,8 +184,13 @@ class Entries:
             results=[at for at in self.clearable() if at not in kept],
             exchanges=exchanges,
             after=after,
-            repeats=repeats(self._messages, repeatable),
+            newer=self.newer(repeatable),
         )
+
+    def newer(self, repeatable: Container[str]) -> Mapping[int, Newer]:
+        """The results in whose place a later one can be read; see `newer_results`."""
+        whole = {at for at, entry in enumerate(self.all) if entry.state == "whole"}
+        return newer_results(self._messages, repeatable, whole)
 
     def clearable(self) -> list[int]:
         """Results of which less may be sent one day, oldest first."""

@@ -47,7 +47,8 @@ class Context:
             `agentkit.agent.recall`. Not given to an agent that has no other tools. Default: what
             the model's profile says, which is yes but for the bundled demonstration model.
         compaction: What goes when it is too much, in this order; see `agentkit.context.strategies`.
-            Default: earlier reads of the same thing, then old results, then old exchanges.
+            Default: earlier reads of the same thing, whole or in part, then old results, then old
+            exchanges.
         pinned: Which messages always stay, beside the instructions, the task, what the user said
             last and the newest exchange: a function of a message. A result that stays keeps its
             call.

@@ -25,6 +25,7 @@ from agentkit.context.prompt import (
     result_text_of,
     tokens_of,
 )
+from agentkit.context.strategies import Newer
 from agentkit.messages import (
     Content,
     Part,
@@ -304,29 +305,29 @@ def _is_range(name: str, shape: Shape) -> bool:
 # --- old -----------------------------------------------------------------------------------------
 
 
-def stub(source: Source, tokens: int, *, repeatable: bool, newer: int | None = None) -> ToolMessage:
+def stub(
+    source: Source, tokens: int, *, repeatable: bool, newer: Newer | None = None
+) -> ToolMessage:
     """A line in place of an old result: what it was, and how to have it again.
 
     Args:
         source: The result.
         tokens: It takes so many.
         repeatable: Whether the call may simply be made again.
-        newer: The number of a newer result of the same call.
+        newer: A later one that can be read in its place.
     """
     name, number = source.message.name, source.number
     failed = " It was an error." if source.message.is_error else ""
     if source.readable:
-        same = f": result {newer} is newer, of the same call" if newer is not None else ""
+        instead = "" if newer is None else f": result {newer.at + 1} {_NEWER[newer.same_call]}"
         text = (
-            f"[Old result {number} of {name}, {tokens} tokens, is left out{same}.{failed} Call "
+            f"[Old result {number} of {name}, {tokens} tokens, is left out{instead}.{failed} Call "
             f"{READ} with result {number} to read it.]"
         )
         return replace(source.message, content=text)
     if newer is not None:
-        text = (
-            f"[This old result of {name}, {tokens} tokens, is left out: the same call was made "
-            f"again later.{failed}]"
-        )
+        later = "the same call was made again later" if newer.same_call else _HELD_LATER
+        text = f"[This old result of {name}, {tokens} tokens, is left out: {later}.{failed}]"
         return replace(source.message, content=text)
     again = (
         f"Call {name} again with the same arguments if you need it."
@@ -335,6 +336,10 @@ def stub(source: Source, tokens: int, *, repeatable: bool, newer: int | None = N
     )
     text = f"[This old result of {name}, {tokens} tokens, is left out.{failed} {again}]"
     return replace(source.message, content=text)
+
+
+_NEWER: Final = {True: "is newer, of the same call", False: "holds all its lines"}
+_HELD_LATER: Final = "a later result of it holds all its lines"
 
 
 # --- dropped -------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """How a conversation makes room: values that each say what may go, and in which order.
 
 ```
-Context(compaction=[DropDuplicateReads(), ClearOldResults(keep=3), Summarize(), DropOldExchanges()])
+Context(compaction=[DropDuplicateReads(), DropCoveredReads(), ClearOldResults(keep=3), Summarize()])
 ```
 They are asked in that order, and what they name goes one by one until the prompt is as short as it
 should be. Each is a pure function of a `Past`, which holds only what may go: the task, what the
@@ -24,6 +24,19 @@ Exchange: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Newer:
+    """The newest result that can be read in place of an older one.
+
+    Attributes:
+        at: Its place.
+        same_call: Whether it is of the same call; else of one that showed all its lines and more.
+    """
+
+    at: int
+    same_call: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What of a conversation may go. Places count from 0, the instructions left out.
 
@@ -34,14 +47,14 @@ class Past:
         after: Those of them that go only once these others are gone: an answer, with its question,
             after the work that led to it. A conversation in which the user speaks right after
             results is none that a chat template takes.
-        repeats: Results whose call was made again later, and the place of the newest such result.
+        newer: Results in whose place a later one can be read, by their places.
     """
 
     messages: Sequence[Message]
     results: Sequence[int]
     exchanges: Sequence[Exchange]
     after: Mapping[Exchange, Collection[Exchange]]
-    repeats: Mapping[int, int]
+    newer: Mapping[int, Newer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,24 @@ class DropDuplicateReads:
 
     def moves(self, past: Past) -> Iterator[Move]:
         """The older ones of each call, oldest first."""
-        return (Clear(at) for at in past.results if at in past.repeats)
+        newer = past.newer
+        return (Clear(at) for at in past.results if at in newer and newer[at].same_call)
+
+
+@dataclass(frozen=True, slots=True)
+class DropCoveredReads:
+    """Clears results of which a later one of the same tool holds all lines, such as the lines 40 to
+    80 of a file that was read from 1 to 150 afterwards.
+
+    The results themselves say so, not the arguments of the calls: which of those choose a range,
+    and how, is a tool's own affair. Only the texts among them have to agree, such as a path, since
+    two files may hold the same lines. A later result that is sent as a preview covers nothing.
+    """
+
+    def moves(self, past: Past) -> Iterator[Move]:
+        """Those that are covered, oldest first."""
+        newer = past.newer
+        return (Clear(at) for at in past.results if at in newer and not newer[at].same_call)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +181,7 @@ _LEAST_SUMMARY: Final = 100
 
 DEFAULT: Final[tuple[Strategy, ...]] = (
     DropDuplicateReads(),
+    DropCoveredReads(),
     ClearOldResults(),
     DropOldExchanges(),
 )
@@ -158,23 +189,30 @@ DEFAULT: Final[tuple[Strategy, ...]] = (
 that is left out here can be read again, exact to the character."""
 
 
-def repeats(messages: Sequence[Message], repeatable: Container[str]) -> dict[int, int]:
-    """Results whose call was made again later: their places, and that of the newest such result.
-
-    An error does not count as a newer result: what was read before it is the newest that is known.
+def newer_results(
+    messages: Sequence[Message], repeatable: Container[str], whole: Container[int]
+) -> dict[int, Newer]:
+    """Results in whose place a later one can be read, by their places.
 
     Args:
         messages: The conversation without its instructions.
         repeatable: Tools whose calls may simply be made again.
+        whole: Places of the results that are sent as they are.
     """
-    calls: dict[str, ToolCall] = {}
+    again, covered = _repeats(messages, repeatable), _covered(messages, repeatable, whole)
+    found = {at: Newer(later, same_call=False) for at, later in covered.items()}
+    return found | {at: Newer(later, same_call=True) for at, later in again.items()}
+
+
+def _repeats(messages: Sequence[Message], repeatable: Container[str]) -> dict[int, int]:
+    """Results whose call was made again later: their places, and that of the newest such result.
+
+    An error does not count as a newer result: what was read before it is the newest that is known.
+    """
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
-    for at, message in enumerate(messages):
-        if isinstance(message, AssistantMessage):
-            calls |= {call.id: call for call in message.tool_calls}
-        elif isinstance(message, ToolMessage) and (call := calls.get(message.call_id)) is not None:
-            arguments = json.dumps(call.arguments, sort_keys=True, default=str)
-            places[message.name, arguments].append(at)
+    for at, message, call in _answered(messages):
+        arguments = json.dumps(call.arguments, sort_keys=True, default=str)
+        places[message.name, arguments].append(at)
     found: dict[int, int] = {}
     for (name, _), same in places.items():
         good = [at for at in same if not _is_error(messages[at])]
@@ -183,6 +221,56 @@ def repeats(messages: Sequence[Message], repeatable: Container[str]) -> dict[int
             if at < newer and (name in repeatable or _text(messages, at) == _text(messages, newer)):
                 found[at] = newer
     return found
+
+
+LEAST_COVERED: Final = 8
+"""Lines of a result that another is to hold. Of eight lines of a file, fewer than one in a hundred
+stand in it once more (`python -m benchmarks.covered`), and shorter results take little room."""
+
+
+_MOST_LOOKS: Final = 16
+"""Later results that hold a line of a result and are compared with it: where more do, all of them
+are alike, as the lines of a log that ticks."""
+
+
+def _covered(
+    messages: Sequence[Message], repeatable: Container[str], whole: Container[int]
+) -> dict[int, int]:
+    """Results of which a later one holds all lines: their places, and that of the newest such one.
+
+    One line at the end or the beginning may be another: there a tool says which part it shows.
+    """
+    found: dict[int, int] = {}
+    holding: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
+    for at, message, call in reversed(list(_answered(messages))):
+        if at not in whole or message.name not in repeatable or message.is_error:
+            continue
+        said = [each for each in sorted(call.arguments.items()) if isinstance(each[1], str)]
+        alike, lines = (message.name, repr(said)), text_of(message.content).split("\n")
+        if len(lines) > LEAST_COVERED and isinstance(message.content, str):
+            ways = [_lines(part) for part in (lines[:-1], lines[1:])]
+            for later in holding[*alike, max(lines[1:-1], key=len)][:_MOST_LOOKS]:
+                theirs = _lines([_text(messages, later)])
+                if any(way in theirs for way in ways):
+                    found[at] = later
+                    break
+        for line in set(lines):
+            holding[*alike, line].append(at)
+    return found
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "\n".join(["", *lines, ""])
+
+
+def _answered(messages: Sequence[Message]) -> Iterator[tuple[int, ToolMessage, ToolCall]]:
+    """Each result with its place and its call, where that is known."""
+    calls: dict[str, ToolCall] = {}
+    for at, message in enumerate(messages):
+        if isinstance(message, AssistantMessage):
+            calls |= {call.id: call for call in message.tool_calls}
+        elif isinstance(message, ToolMessage) and (call := calls.get(message.call_id)) is not None:
+            yield at, message, call
 
 
 def _is_error(message: Message) -> bool:

@@ -58,7 +58,7 @@ from agentkit.context.prompt import (
     result_text_of,
     tokens_of,
 )
-from agentkit.context.strategies import repeats
+from agentkit.context.strategies import Newer
 from agentkit.context.summaries import summarize, summary_tokens
 from agentkit.errors import ContextWindowError
 from agentkit.events import (
@@ -249,16 +249,18 @@ class ContextWindow:
             self._entries.add(message)
         changes, self._ceiling = fitted.sent.changes, fitted.sent.ceiling
         self._asked = fitted.sent.summary
-        newer = self._repeats() if any(state == "cleared" for _, state, _ in changes) else {}
+        newer: Mapping[int, Newer] | None = None
         for at, state, size in changes:
             entry = self._entries.all[at]
             if state == "summarized" and self._asked is not None:
                 self._entries.stand_in(at, self._asked.text)
                 continue
+            if state == "cleared" and newer is None:  # as it was before anything was cleared
+                newer = self._entries.newer(self._repeatable)
             entry.state, entry.size = state, size
             if isinstance(entry.message, ToolMessage) and state != "dropped":
                 if state == "cleared":
-                    entry.sent = self._stub(at, entry.message, size, newer)
+                    entry.sent = self._stub(at, entry.message, size, newer or {})
                 else:
                     source, call = self._source(at, entry.message), self._entries.call_of(at)
                     entry.sent = preview(marked(source, call), size)
@@ -423,7 +425,7 @@ class ContextWindow:
         for at in past.results:
             message = entries.all[at].message
             assert isinstance(message, ToolMessage)
-            made[at] = self._stub(at, message, sizes[at], past.repeats)
+            made[at] = self._stub(at, message, sizes[at], past.newer)
         texts = [result_text_of(each, form) for each in made.values()]
         counts, _ = yield from tokens_of(texts, form)
         pairs = zip(made.items(), counts, strict=True)
@@ -468,16 +470,11 @@ class ContextWindow:
         return ContextCompacted(0, 0, chosen.cleared, len(chosen.drop), why, summary=asked)
 
     def _stub(
-        self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, int]
+        self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, Newer]
     ) -> ToolMessage:
         """The line in place of this result, which took so many tokens."""
-        again, place = message.name in self._repeatable, newer.get(at)
-        number = None if place is None else place + 1
-        return stub(self._source(at, message), tokens, repeatable=again, newer=number)
-
-    def _repeats(self) -> dict[int, int]:
-        """Places of results whose call was made again; see `repeats`."""
-        return repeats([entry.message for entry in self._entries.all], self._repeatable)
+        again, source = message.name in self._repeatable, self._source(at, message)
+        return stub(source, tokens, repeatable=again, newer=newer.get(at))
 
     def _summarize(
         self,

@@ -236,6 +236,9 @@ class _Held:
     async def read(self, run_id: str) -> list[Record]:
         return await self._journal.read(run_id)
 
+    async def turns(self, conversation: str) -> list[str]:
+        return await self._journal.turns(conversation)
+
     async def claim(self, run_id: str) -> Lease:
         return self._lease if run_id == self._lease.run_id else await self._journal.claim(run_id)
 

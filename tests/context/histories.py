@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from agentkit.context import (
     ClearOldResults,
     Context,
     ContextWindow,
+    DropCoveredReads,
     DropDuplicateReads,
     DropOldExchanges,
     Fitted,
@@ -83,6 +85,12 @@ def _step(rng: random.Random, number: int, biggest: int) -> list[Message]:
         ToolMessage(call.id, call.name, _content(rng, size), rng.random() < 0.1)
         for call, size in zip(calls, sizes, strict=True)
     ]
+    if rng.random() < 0.25:  # a part of a file, which a later result may show as well
+        first, last = rng.choice([1, 1, 10, 20]), rng.choice([30, 40, 60])
+        shown = [f"{n:>4}| {WORDS[n % len(WORDS)]} {n}".strip() for n in range(first, last + 1)]
+        part = ToolCall(calls[0].id, "read", {"path": "a.py", "first": first, "last": last})
+        told = "\n".join([*shown, f"(lines {first} to {last} of 90)"])
+        calls, results[0] = (part, *calls[1:]), ToolMessage(part.id, "read", told)
     return [AssistantMessage(None, calls, thought), *results]
 
 
@@ -113,10 +121,11 @@ def random_strategies(rng: random.Random) -> Sequence[Strategy]:
         return DEFAULT
     some: list[Strategy] = [
         DropDuplicateReads(),
+        DropCoveredReads(),
         ClearOldResults(keep=rng.randrange(4)),
         Summarize(tokens=rng.choice([300, 1_200])),
     ]
-    chosen = rng.sample(some, rng.randint(1, 3))
+    chosen = rng.sample(some, rng.randint(1, 4))
     return [*chosen, DropOldExchanges()] if rng.random() < 0.8 else chosen
 
 
@@ -216,6 +225,7 @@ def check_history(
         if context.pinned is not None:
             _check_pinned(fitted, messages)
         _check_summary(fitted, window.use().summary)
+        counts["covered results"] += _check_covered(fitted, messages)
         usage = Usage(input_tokens=fitted.tokens)
         record.append((request, fitted.within, usage))
         window.observe(usage)
@@ -244,6 +254,25 @@ def _check_pinned(fitted: Fitted, messages: Sequence[Message]) -> None:
             assert not results[message.call_id].startswith(("[Old result", "[This old result"))
         else:
             assert any(text.startswith(text_of(message.content)) for text in said)
+
+
+def _check_covered(fitted: Fitted, messages: Sequence[Message]) -> int:
+    """Of a result in whose place another is named, that one shows all lines but one, and how many
+    there are.
+    """
+    history = [message for message in messages if message.role != "system"]
+    found = 0
+    for message in fitted.request.messages:
+        if told := COVERED.match(text_of(message.content)):
+            old, later = (text_of(history[int(n) - 1].content).split("\n") for n in told.groups())
+            shown = "\n".join(later)
+            assert any("\n".join(part) in shown for part in (old[1:], old[:-1]))
+            assert int(told[1]) < int(told[2])
+            found += 1
+    return found
+
+
+COVERED = re.compile(r"\[Old result (\d+) of .* result (\d+) holds all its lines\.")
 
 
 def _check_summary(fitted: Fitted, summary: str) -> None:

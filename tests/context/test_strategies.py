@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,7 @@ from agentkit.context import (
     Context,
     ContextWindow,
     Drop,
+    DropCoveredReads,
     DropDuplicateReads,
     DropOldExchanges,
     Fitted,
@@ -21,6 +23,7 @@ from agentkit.context import (
 )
 from agentkit.context.compaction import Entries
 from agentkit.context.previews import RECALL_TOOLS
+from agentkit.context.strategies import Newer
 from agentkit.errors import ContextWindowError, ModelError, ModelTimeoutError
 from agentkit.messages import (
     AssistantMessage,
@@ -66,7 +69,7 @@ def test_of_several_reads_of_one_file_only_the_newest_is_no_duplicate() -> None:
         read(0, "a.py", "old"), read(1, "b.py", "b"), read(2, "a.py", "new"), read(3, "c.py", "c")
     )
     assert places(DropDuplicateReads(), past) == [2]
-    assert past.repeats == {2: 6}
+    assert past.newer == {2: Newer(6, same_call=True)}
 
 
 def test_a_read_that_failed_makes_no_duplicate_of_the_one_before() -> None:
@@ -81,6 +84,59 @@ def test_of_a_tool_that_does_more_than_read_only_equal_results_are_duplicates() 
     other = past_of(read(0, "a", "x"), read(1, "a", "z"), read(2, "b", "y"), repeatable=frozenset())
     assert places(DropDuplicateReads(), same) == [2]
     assert places(DropDuplicateReads(), other) == []
+
+
+def lines(first: int, last: int, *, numbered: bool = True) -> str:
+    """That part of a file, as a tool shows it: with a line that says which part that is."""
+    shown = [f"{n:>4}| line {n} of it" if numbered else f"line {n} of it" for n in range(1, 301)]
+    return "\n".join([*shown[first - 1 : last], f"(lines {first} to {last} of 300)"])
+
+
+def part(number: int, first: int, last: int, path: str = "a.py", **given: bool) -> list[Message]:
+    """A call that reads a part of a file, and its result."""
+    call = ToolCall(f"call_{number}", "read", {"path": path, "from": first, "to": last})
+    result = ToolMessage(call.id, "read", lines(first, last, **given))
+    return [AssistantMessage(None, (call,)), result]
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_lines_that_a_later_result_shows_too_are_no_news(numbered: bool) -> None:
+    past = past_of(
+        part(0, 50, 90, numbered=numbered),
+        part(1, 1, 100, numbered=numbered),
+        part(2, 1, 150, numbered=numbered),
+        part(3, 200, 210),
+    )
+    assert places(DropCoveredReads(), past) == [2, 4]
+    assert past.newer == {2: Newer(6, same_call=False), 4: Newer(6, same_call=False)}
+    assert places(DropDuplicateReads(), past) == []
+
+
+@pytest.mark.parametrize(
+    ("later", "why"),
+    [
+        (part(1, 50, 150), "a part of it stands nowhere else"),
+        (part(1, 1, 99), "the last line stands nowhere else, nor does what the tool says of it"),
+        (part(1, 1, 150, path="b.py"), "it is of another file"),
+    ],
+)
+def test_a_result_that_holds_anything_else_is_covered_by_none(
+    later: list[Message], why: str
+) -> None:
+    assert places(DropCoveredReads(), past_of(part(0, 1, 100), later, part(2, 3, 20))) == [], why
+
+
+def test_what_a_tool_does_or_fails_at_covers_nothing() -> None:
+    call, result = part(1, 1, 150)
+    assert isinstance(result, ToolMessage)
+    failed = [call, replace(result, is_error=True)]
+    assert past_of(part(0, 50, 90), failed, part(2, 200, 210)).newer == {}
+    doing = past_of(part(0, 50, 90), part(1, 1, 150), part(2, 3, 9), repeatable=frozenset())
+    assert doing.newer == {}
+
+
+def test_few_lines_may_stand_in_a_later_result_by_chance() -> None:
+    assert past_of(part(0, 50, 55), part(1, 1, 150), part(2, 200, 210)).newer == {}
 
 
 def test_so_many_of_the_newest_results_stay() -> None:
@@ -148,6 +204,24 @@ def test_duplicates_go_first_and_say_which_result_is_newer() -> None:
     assert [text.split()[:2] for text in texts(fitted)[1:]] == [
         ["part", f"{n}"] for n in (1, 2, 0, 3)
     ]
+
+
+def test_what_a_later_result_shows_whole_goes_before_what_is_older() -> None:
+    messages = [*TASK, *long(8, 130), *part(0, 50, 90), *part(1, 1, 100), *long(9, 130)]
+    fitted = compacted(Context(compact_at=1_200), messages)
+    assert re.fullmatch(
+        r"\[Old result 5 of read, \d+ tokens, is left out: result 7 holds all its lines\. "
+        r"Call read_result with result 5 to read it\.\]",
+        texts(fitted)[1],
+    )
+
+
+def test_a_preview_covers_nothing() -> None:
+    messages = [*TASK, *part(0, 50, 90), *part(1, 1, 200), *long(9, 130)]
+    chosen: list[Strategy] = [DropCoveredReads(), ClearOldResults()]
+    fitted = compacted(Context(compact_at=900, result_tokens=700, compaction=chosen), messages)
+    assert texts(fitted)[0].startswith("[Old result 3 of read, ")
+    assert "holds all its lines" not in texts(fitted)[0]
 
 
 def test_what_is_pinned_stays_with_its_call() -> None:
