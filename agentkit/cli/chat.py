@@ -46,6 +46,7 @@ from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
 from agentkit.journal import StoredJournal
 from agentkit.messages import (
+    STOPPED,
     AssistantMessage,
     Message,
     ModelRequest,
@@ -416,7 +417,9 @@ def told(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
         if isinstance(message, UserMessage):
             yield f"{PROMPT}{text_of(message.content)}", "bold"
         elif isinstance(message, AssistantMessage):
-            if text := text_of(message.content).strip():
+            if message.content == STOPPED:  # the model reads it; a person was told otherwise
+                yield "no answer: it was stopped here", "yellow"
+            elif text := text_of(message.content).strip():
                 yield text, ""
             for call in message.tool_calls:
                 yield f"→ {call.name}", "cyan"
