@@ -112,6 +112,8 @@ async def _loop(run: Run) -> RunResult[Any]:
     while True:
         if (over := run.budget.over()) is not None:
             return run.end(over[0], explanation=over[1])
+        if run.cancellation.draining:
+            return run.end("cancelled", explanation="the run was to end before its next step")
         response, problem = await next_reply(run)
         if problem is not None:
             stop, why = problem

@@ -115,6 +115,13 @@ class Cancellation:
         self._scopes: list[anyio.CancelScope] = []
         self._calls: dict[str, list[Cancels]] = {}
         self.cancelled = False
+        self.draining = False
+
+    def drain(self) -> None:
+        """Ends the run before its next step; what is at work in this one comes to its end first.
+        `Agent.run` then returns as for `cancel`, and with a journal the run can be gone on with.
+        """
+        self.draining = True
 
     def cancel(self, call_id: str | None = None) -> bool:
         """Ends the run; `Agent.run` returns with `stop_reason="cancelled"`.

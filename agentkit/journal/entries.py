@@ -275,7 +275,8 @@ class Journal(Protocol):
         """Takes the lease of a run that nobody works on any more.
 
         Raises:
-            JournalError: There is no such run, or its owner is alive.
+            JournalError: There is no such run.
+            RunAtWorkError: Its owner is alive.
         """
         ...
 

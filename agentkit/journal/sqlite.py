@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import JsonValue
 
-from agentkit.errors import JournalError
+from agentkit.errors import JournalError, RunAtWorkError
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     Entry,
@@ -288,7 +288,7 @@ class SQLiteStore:
                     (lease.epoch, Owner.this_process().to_json(), lease_end(self._seconds), run_id),
                 )
         if refusal is not None:
-            raise JournalError(refusal)
+            raise RunAtWorkError(refusal)
         try:
             self._take_up(run_id)
         except BaseException:

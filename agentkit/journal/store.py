@@ -223,7 +223,7 @@ class StoredJournal:
 
     async def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
-        labelled = replace(opening, labels={**self._labels, **opening.labels})
+        labelled = self._labelled(opening)
         return self._hold(await self._in_thread(lambda: self._store.open(run_id, labelled)))
 
     async def claim(self, run_id: str) -> Lease:
@@ -316,6 +316,9 @@ class StoredJournal:
         with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(work)
         raise AssertionError("a shielded scope is not left early")
+
+    def _labelled(self, opening: RunOpened) -> RunOpened:
+        return replace(opening, labels={**self._labels, **opening.labels})
 
     def _hold(self, lease: Lease) -> Lease:
         with self._lock:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from agentkit.errors import JournalError
+from agentkit.errors import JournalError, RunAtWorkError
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     FORCED,
@@ -299,7 +299,7 @@ class PostgresStore:
             if row.taking == taking:
                 return row.epoch
             if row.at_work > 0:
-                raise JournalError(
+                raise RunAtWorkError(
                     f"the run {run_id} is at work in {Owner.from_json(row.owner)}; it can be taken "
                     f"over when that ends, or does not stir for {row.left:.0f} s more"
                 )
