@@ -200,9 +200,9 @@ class Assignment:
 
 
 def _may_run_commands(agent: Agent[Any, Any]) -> bool:
-    """Whether a tool of it says so, or which tools it will have is not known yet."""
+    """Whether one of its tools is declared to, or which tools it will have is not known yet."""
     tools = agent.tools
-    return not isinstance(tools, Toolset) or any("exec" in tool.labels for tool in tools)
+    return not isinstance(tools, Toolset) or any("exec" in tool.options.labels for tool in tools)
 
 
 def _adapter() -> TypeAdapter[Assignment]:

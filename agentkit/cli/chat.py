@@ -83,7 +83,6 @@ _KEYS: Final[Mapping[str, str]] = {
     "Tab": "complete a command",
 }
 _WIDTH: Final = max(map(len, _COMMANDS))
-HELP: Final = "\n".join(f"{name:{_WIDTH}}  {does}" for name, does in {**_COMMANDS, **_KEYS}.items())
 COMPLETED: Final = [
     *(name.partition(" ")[0] for name in _COMMANDS if "|" not in name),
     "/thinking on",
@@ -261,11 +260,11 @@ class Chat:
             status.allow,
             window,
         ]
-        self._printer.line(" · ".join(facts), "bold")
+        self._printer.words(" · ".join(facts), "bold")
         for line in notices:
-            self._printer.line(line, "dim")
+            self._printer.words(line, "dim")
         if problem:
-            self._printer.line(f"{problem} You can type all the same.", "yellow")
+            self._printer.words(f"{problem} You can type all the same.", "yellow")
         self._show_history(_SHOWN)
 
     async def run(self, agent: Agent[Any, Any], lines: Lines) -> None:
@@ -347,7 +346,7 @@ class Chat:
             "/context": self._show_context,
             "/rules": lambda: say("\n".join(self._rules()) or "nothing beyond the policy"),
             "/history": lambda: self._show_history(len(self.messages)),
-            "/help": lambda: say(HELP),
+            "/help": self._help,
         }
         if word in simple:
             simple[word]()
@@ -360,6 +359,10 @@ class Chat:
         elif word not in ("/exit", "/quit"):
             say(f"{line}: there is no such command; there are {', '.join(_COMMANDS)}", "yellow")
         return word not in ("/exit", "/quit")
+
+    def _help(self) -> None:
+        for name, does in {**_COMMANDS, **_KEYS}.items():
+            self._printer.words(f"{name:{_WIDTH}}  {does}", indent=_WIDTH + 2)
 
     def _rules(self) -> list[str]:
         return [f"{grant.tool} on {grant.target}" for grant in self.grants]

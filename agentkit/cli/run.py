@@ -155,7 +155,7 @@ async def _ready(
         person = Person(lines.ask, printer, *([preview] if preview else []))
     async with assignment.opened(person, watched.observers) as (agent, notices):
         for line in notices:
-            printer.line(line, "dim")
+            printer.words(line, "dim")
         yield agent
 
 

@@ -140,8 +140,13 @@ def test_code_inside_the_project_is_named_at_the_start(own: Path) -> None:
     assert "the agent imports own.py from here" in first
 
 
-def test_an_agent_that_runs_no_commands_has_nothing_to_say_of_them(own: Path) -> None:
-    assert "commands" not in run(own, "agent", "--project", own.parent).stderr
+@pytest.mark.parametrize("declared", ["@tool(effect='pure')", ""])
+def test_an_agent_that_runs_no_commands_has_nothing_to_say_of_them(
+    tmp_path: Path, declared: str
+) -> None:
+    own = tmp_path / "printing.py"
+    own.write_text(PRINTING.replace('@tool(effect="pure")', declared))
+    assert "commands" not in run(own, "agent", "--project", tmp_path).stderr
 
 
 def test_a_person_decides_where_its_policy_asks_and_it_has_nobody_of_its_own(own: Path) -> None:
