@@ -6,7 +6,7 @@ DEMO := $(VENV)/.demo
 READY := $(VENV)/.ready
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint types unit slow ray postgres docs live accept packages sbom picture soak mutants bench-grammar lock clean
+.PHONY: help demo test lint types mypy pyright unit slow ray postgres docs live accept packages sbom picture soak mutants bench-grammar lock clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -40,15 +40,22 @@ demo: $(DEMO) ## An agent answers three questions about this repository; or make
 	  $(BIN)/agentkit run "$$question" --project "$$PROJECT" --model tiny </dev/null || exit $$?; \
 	done
 
-test: lint types docs unit slow ray postgres ## Check everything that needs no server: format, lint, types, layers, pages, tests
+# What one core does goes two at a time; the tests keep both busy by themselves, and all of them run.
+test: $(READY) ## Check everything that needs no server: format, lint, types, layers, pages, tests
+	@$(MAKE) --no-print-directory -j 2 lint mypy pyright docs
+	@$(MAKE) --no-print-directory -k unit slow ray postgres
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
-types: $(READY)
+types: mypy pyright
+
+mypy: $(READY)
 	$(BIN)/mypy
+
+pyright: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(READY) ## Run the quick tests: a minute or two

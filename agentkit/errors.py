@@ -143,6 +143,10 @@ class JournalError(AgentKitError):
     """An intent could not be made durable, so the tool was not started."""
 
 
+class RunAtWorkError(JournalError):
+    """A run cannot be taken over: its owner is alive, as far as can be known."""
+
+
 class ServerNotReadyError(AgentKitError):
     """The server cannot do what the run needs; the message says what to change."""
 

@@ -192,6 +192,8 @@ class Agent(Generic[DepsT, OutputT]):
             cancellation: Ends the run from outside, with its partial result.
             journal: Keeps the run, so that `resume` can go on with it after a crash.
             history: Messages to go on from, such as an earlier result's.
+            conversation: The name of a conversation in the journal. The run is its next turn, and
+                goes on from its newest one unless it is given a `history`.
             run_id: Names the run and its file; by default the time and some random digits.
 
         Returns:
@@ -279,7 +281,7 @@ class Agent(Generic[DepsT, OutputT]):
             ValueError: `concurrency` is below 1, `deps_each` has another length, or a journal is
                 given without `batch` or the other way round.
         """
-        every: RunOptions[DepsT] = {"history": (), **options, "run_id": batch}
+        every = cast("RunOptions[DepsT]", {**options, "run_id": batch})
         start = self._start_or_continue
         return await run_all(start, inputs, every, concurrency, deps_each, on_progress)
 
@@ -316,7 +318,7 @@ class Agent(Generic[DepsT, OutputT]):
         if not isinstance(cast("object", run), str | PausedRun):
             raise wrong_value("run", run, "give result.paused, or the name of a run in a journal")
         run_id = run if isinstance(run, str) else run.run_id
-        again: RunOptions[DepsT] = {"history": (), **options, "run_id": run_id}
+        again = cast("RunOptions[DepsT]", {**options, "run_id": run_id})
         decided = checked_decisions(decisions)
         if (journal := options.get("journal")) is not None:
             return await self._continue(journal, run_id, again, decided)
@@ -354,9 +356,8 @@ class Agent(Generic[DepsT, OutputT]):
         Raises:
             JournalError: There is a run of this name, or it could not be written.
         """
-        kind, instructions = self.model.name, self._instructions
-        given = cast("RunOptions[DepsT]", options)
-        run_id, began = await beginning(kind, instructions, input, given)
+        given = cast("RunOptions[DepsT]", {**options, "journal": queue})
+        run_id, began = await beginning(self.model.name, self._instructions, input, given)
         await queue.submit(run_id, began, Ticket(name, self.fingerprint, tenant, priority))
         return run_id
 

@@ -48,7 +48,7 @@ from agentkit.messages import (
     next_call_number,
 )
 from agentkit.policy import PausedRun
-from agentkit.toolset.results import in_history
+from agentkit.toolset.results import NOT_DECIDED, NOT_DONE, in_history
 
 
 async def drive(
@@ -95,7 +95,7 @@ async def drive(
 def _started(run: Run) -> RunStarted:
     wiring, given = run.wiring, run.wiring.options
     run.sent = ModelRequest(tuple(run.messages))
-    history, limits = given.get("history", ()), given.get("limits")
+    history, limits = given.get("history") or (), given.get("limits")
     return RunStarted(
         run.id,
         wiring.model.name,
@@ -112,6 +112,8 @@ async def _loop(run: Run) -> RunResult[Any]:
     while True:
         if (over := run.budget.over()) is not None:
             return run.end(over[0], explanation=over[1])
+        if run.cancellation.draining:
+            return run.end("cancelled", explanation="the run was to end before its next step")
         response, problem = await next_reply(run)
         if problem is not None:
             stop, why = problem
@@ -184,9 +186,9 @@ async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] 
         for each in calls:
             result = each.result
             if each.waiting is not None:
-                result = failed(each.call, "cancelled", "not run yet: a person has to decide on it")
+                result = failed(each.call, "cancelled", NOT_DECIDED)
             elif result is None:
-                result = failed(each.call, "cancelled", "the run ended before this call did")
+                result = failed(each.call, "cancelled", NOT_DONE)
             content = in_history(result.content)
             run.whole.keep(run.next_number, result.content, content)
             made = ToolMessage(each.call.id, each.call.name, content, result.is_error)

@@ -115,6 +115,13 @@ class Cancellation:
         self._scopes: list[anyio.CancelScope] = []
         self._calls: dict[str, list[Cancels]] = {}
         self.cancelled = False
+        self.draining = False
+
+    def drain(self) -> None:
+        """Ends the run before its next step; what is at work in this one comes to its end first.
+        `Agent.run` then returns as for `cancel`, and with a journal the run can be gone on with.
+        """
+        self.draining = True
 
     def cancel(self, call_id: str | None = None) -> bool:
         """Ends the run; `Agent.run` returns with `stop_reason="cancelled"`.
@@ -169,8 +176,9 @@ class AnyRunOptions(TypedDict, Generic[DepsT], total=False):
 class RunOptions(AnyRunOptions[DepsT], total=False):
     """What a run that begins may be given beside its input; see `Agent.run`."""
 
-    history: Sequence[Message]
+    history: Sequence[Message] | None
     run_id: str | None
+    conversation: str | None
 
 
 class SubmitOptions(TypedDict, Generic[DepsT], total=False):
@@ -179,8 +187,9 @@ class SubmitOptions(TypedDict, Generic[DepsT], total=False):
     deps: DepsT
     settings: ModelSettings | None
     limits: Limits | None
-    history: Sequence[Message]
+    history: Sequence[Message] | None
     run_id: str | None
+    conversation: str | None
 
 
 # --- what others call them -----------------------------------------------------------------------
@@ -254,7 +263,7 @@ RUN: Final[Mapping[str, str]] = MappingProxyType(
             for name in ("temperature", "top_p", "top_k", "seed", "max_tokens", "stop", "thinking")
         },
         **dict.fromkeys(("context", "dependencies", "state", "config"), "write deps="),
-        **dict.fromkeys(("session", "thread_id", "session_id"), "write journal= and run_id="),
+        **dict.fromkeys(("session", "thread_id", "session_id"), "write journal= and conversation="),
         "stream": "iterate over agent.stream(…)",
         "model": "write agent.override(model=…).run(…)",
         **dict.fromkeys(
@@ -380,6 +389,7 @@ _RUN_KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = MappingProxyType
         "limits": ((Limits,), _EXAMPLES["limits"]),
         "cancellation": ((Cancellation,), "give a Cancellation()"),
         "run_id": ((str,), "give a text"),
+        "conversation": ((str,), "give a name"),
     }
 )
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from tempfile import SpooledTemporaryFile
@@ -68,7 +68,7 @@ from agentkit.models import Model
 from agentkit.models.base import Exchanges, JournaledModel
 from agentkit.policy import Authority, Budget, Decision, PausedRun, ProgressGuard
 from agentkit.toolset import Label, RunContext, Tool, ToolContext, Toolset, ValidatedCall
-from agentkit.trace import RunFiles, runs_directory
+from agentkit.trace import RunFiles, runs_directory, said_in
 from agentkit.version import __version__
 
 _log = get_logger()
@@ -114,18 +114,36 @@ async def beginning(
 
     Raises:
         TypeError: An option or the input is of another kind.
-        ValueError: The input holds what no model takes.
+        ValueError: The input holds what no model takes, or a conversation has no journal.
+        JournalError: What was said in the conversation cannot be read.
     """
-    history = options.get("history", ())
     check_options(options)
     check_input(content)
     check_content(content)
-    check_history(history)
+    conversation = options.get("conversation") or ""
+    history = await _history(conversation, options)
     run_id = options.get("run_id") or new_run_id()
     head = await opening(instructions, RunContext(options.get("deps"), run_id), history)
     messages = mended_history(sound_messages([*head, UserMessage(content)]))
     settings, limits = options.get("settings"), options.get("limits")
-    return run_id, RunOpened(tuple(messages), model, settings, limits, versions=versions())
+    return run_id, RunOpened(
+        tuple(messages), model, settings, limits, versions=versions(), conversation=conversation
+    )
+
+
+async def _history(conversation: str, options: RunOptions[Any]) -> Sequence[Message]:
+    """What a run goes on from: what it is given, or else what was said in its conversation.
+
+    Raises:
+        ValueError: There is no journal that could hold the conversation.
+    """
+    journal, given = options.get("journal"), options.get("history")
+    if conversation and journal is None:
+        raise ValueError("a conversation is kept in a journal: give journal= beside conversation=")
+    if given is None:
+        return await said_in(journal, conversation) if journal and conversation else ()
+    check_history(given)
+    return given
 
 
 def window_for(
@@ -563,13 +581,16 @@ class Detached(Generic[T]):
 
 def in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
     """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
-    try:
-        anyio.get_current_task()
-        running = True
-    except (RuntimeError, anyio.NoEventLoopError):
-        running = False
-    if not running:  # not within the handler, or every error of the run would come with this one
+    if not _loop_runs_here():
         return anyio.run(main)
     # Ctrl-C leaves the block, which cancels the run and waits until it has ended.
     with start_blocking_portal(name="agentkit-run-sync") as portal:
         return portal.call(main)
+
+
+def _loop_runs_here() -> bool:
+    for known in (anyio.get_current_task, asyncio.get_running_loop):  # `python -m asyncio`: no task
+        with suppress(RuntimeError, anyio.NoEventLoopError):
+            known()
+            return True
+    return False

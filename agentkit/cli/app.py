@@ -19,6 +19,7 @@ import agentkit
 from agentkit.cli.chat import chat
 from agentkit.cli.config import config_lines
 from agentkit.cli.context import context_app
+from agentkit.cli.conversations import conversations
 from agentkit.cli.faults import faults
 from agentkit.cli.journal import journal
 from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking
@@ -91,6 +92,7 @@ def config(
 
 
 app.add_typer(runs, name="runs")
+app.add_typer(conversations, name="conversations")
 app.add_typer(context_app, name="context")
 app.add_typer(journal, name="journal")
 app.command()(worker)

@@ -1,4 +1,4 @@
-"""`agentkit chat`: a conversation in the terminal, with approvals, kept on disk.
+"""`agentkit chat`: a conversation in the terminal, with approvals, each turn a run of the journal.
 
 Nothing that is typed or said is lost: Ctrl-C stops an answer and keeps what there is of it, a line
 stays until it is sent, and what is typed ahead is sent when the answer is there.
@@ -6,11 +6,11 @@ stays until it is sent, and what is typed ahead is sent when the answer is there
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
@@ -22,12 +22,14 @@ from rich.console import Console
 
 import agentkit
 from agentkit.agent import Agent, Cancellation
+from agentkit.agent.run import new_run_id
 from agentkit.cli.assignment import Assignment
 from agentkit.cli.config import UsageError
 from agentkit.cli.editor import PROMPT, Above, EditedLines, Lines, PlainLines, lines_from_here
 from agentkit.cli.options import (
     AgentName,
     Allow,
+    JournalPlace,
     McpFile,
     ModelName,
     ModelUrl,
@@ -36,12 +38,15 @@ from agentkit.cli.options import (
     preview_of,
 )
 from agentkit.cli.person import Person
+from agentkit.cli.run import kept_in
 from agentkit.cli.streams import log_file
 from agentkit.cli.terminal import Printer
 from agentkit.cli.unexpected import leaf_of, unexpected
-from agentkit.errors import AgentKitError
+from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
+from agentkit.journal import StoredJournal
 from agentkit.messages import (
+    STOPPED,
     AssistantMessage,
     Message,
     ModelRequest,
@@ -55,7 +60,7 @@ from agentkit.models import CountsPrompts, Model, VLLMModel
 from agentkit.policy import Grant, Policy
 from agentkit.redaction import public_address
 from agentkit.toolset import RunContext
-from agentkit.trace import runs_directory
+from agentkit.trace import runs_directory, said_by, said_in
 from agentkit.trace.library import open_private
 from agentkit.wording import pluralize, printable
 
@@ -78,12 +83,13 @@ _KEYS: Final[Mapping[str, str]] = {
     "Tab": "complete a command",
 }
 _WIDTH: Final = max(map(len, _COMMANDS))
-HELP: Final = "\n".join(f"{name:{_WIDTH}}  {does}" for name, does in {**_COMMANDS, **_KEYS}.items())
 COMPLETED: Final = [
     *(name.partition(" ")[0] for name in _COMMANDS if "|" not in name),
     "/thinking on",
     "/thinking off",
 ]
+_LISTED: Final = "agentkit conversations list shows those there"
+
 _SHOWN: Final = 20
 """Messages of a conversation that is gone on with, unless /history asks for all."""
 
@@ -98,14 +104,21 @@ def chat(
     thinking: Thinking = None,
     allow: Allow = "read-only",
     resume: Annotated[
-        str | None, typer.Option(help='A saved conversation to go on with, or "last".')
+        str | None,
+        typer.Option(help='Go on with a conversation: its name, "last", or a file of /save.'),
     ] = None,
+    fork: Annotated[
+        str | None,
+        typer.Option(help="Begin a new one with all that was said by the end of a run, by its id."),
+    ] = None,
+    journal: JournalPlace = None,
 ) -> None:
     """Talk with an agent over a project directory, or with one of your own.
 
     Thoughts are dim, tool calls are shown as they run, and with --allow ask a call that writes or
-    executes asks first; what you permit for further calls holds until /new. The conversation is
-    saved after each answer; --resume shows one and goes on with it. /help says what you can type.
+    executes asks first; what you permit for further calls holds until /new. Each turn is a run of
+    the journal, kept as it happens; --resume shows a conversation and goes on with it. /help says
+    what you can type.
 
     Exit codes: 0 you left, 1 the agent is not to be had, 2 wrong usage.
     """
@@ -120,17 +133,19 @@ def chat(
             agent=agent,
             mcp=mcp.absolute() if mcp else None,
         ).meant(context)
-        folder = _folder()
-        said = _load(folder, resume) if resume else []
         status = Status()
-        lines = lines_from_here([out, err], COMPLETED, status.line, folder / "typed.txt")
+        lines = lines_from_here([out, err], COMPLETED, status.line, _typed_before())
         # Where a line is edited its status says what is waited for.
         printer = Printer(_console(out), _console(err), waits=not isinstance(lines, EditedLines))
-        talk = Chat(printer, folder / _file_name(), status)
-        talk.messages = said
         preview = preview_of(assignment.project) if assignment.agent is None else None
         person = Person(lines.ask, printer, *([preview] if preview else []))
-        anyio.run(_talk, talk, assignment, lines, person)
+        with kept_in(journal, assignment, printer) or nullcontext() as kept:
+            talk = Chat(printer, kept, status)
+            if resume and resume != "last" and Path(resume).is_file():
+                talk.messages = _load(Path(resume))
+            else:
+                anyio.run(talk.take_up, resume, fork)
+            anyio.run(_talk, talk, assignment, lines, person)
     except AgentKitError as error:
         typer.echo(f"agentkit: {printable(str(error))}", err=True)
         raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
@@ -181,24 +196,47 @@ class Chat:
 
     Args:
         printer: Where everything goes.
-        file: Where the conversation is kept.
+        journal: Keeps the conversation; None where nothing does.
         status: Kept up to date.
 
     Attributes:
+        name: What the conversation is called in the journal.
         messages: The conversation so far.
         policy: What the agent goes by; None for its own.
         grants: What the person has permitted beyond it, for the rest of the conversation.
     """
 
-    def __init__(self, printer: Printer, file: Path, status: Status) -> None:
+    def __init__(self, printer: Printer, journal: StoredJournal | None, status: Status) -> None:
         self._printer = printer
-        self._file = file
+        self._journal = journal
         self._status = status
+        self.name = new_run_id()
         self.messages: list[Message] = []
         self.policy: Policy | None = None
         self.grants: list[Grant] = []
         self._thinking: bool | None = None
         self._use = ContextUse()
+
+    async def take_up(self, resume: str | None, fork: str | None) -> None:
+        """Begins where an earlier conversation ended.
+
+        Args:
+            resume: The name of one to go on with, or `last`.
+            fork: The id of a run; the new conversation begins with all that was said by its end.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if resume:
+            names = await self._journal.conversations() if self._journal else []
+            found = names[:1] if resume == "last" else [each for each in names if each == resume]
+            if self._journal is None or not found:
+                raise UsageError(f"--resume {resume}: there is none; {_LISTED}")
+            self.name, self.messages = found[0], await said_in(self._journal, found[0])
+        elif fork:
+            self.messages = await said_by(self._journal, fork) if self._journal else []
+            if not self.messages:
+                raise UsageError(f"--fork {fork}: there is no such run; {_LISTED}")
 
     async def begin(
         self, agent: Agent[Any, Any], assignment: Assignment, notices: Sequence[str]
@@ -222,11 +260,11 @@ class Chat:
             status.allow,
             window,
         ]
-        self._printer.line(" · ".join(facts), "bold")
+        self._printer.words(" · ".join(facts), "bold")
         for line in notices:
-            self._printer.line(line, "dim")
+            self._printer.words(line, "dim")
         if problem:
-            self._printer.line(f"{problem} You can type all the same.", "yellow")
+            self._printer.words(f"{problem} You can type all the same.", "yellow")
         self._show_history(_SHOWN)
 
     async def run(self, agent: Agent[Any, Any], lines: Lines) -> None:
@@ -258,6 +296,9 @@ class Chat:
                 group.start_soon(_cancel_on_interrupt, cancellation)
                 await self._show(agent, line, cancellation)
                 group.cancel_scope.cancel()
+        except* JournalError as errors:
+            self._printer.line(f"not kept from here on: {leaf_of(errors)}", "red")
+            self._journal = None
         except* AgentKitError as errors:
             self._printer.line(str(leaf_of(errors)), "red")
         except* Exception as errors:  # noqa: BLE001  of the agent's own code; the conversation goes on
@@ -265,14 +306,18 @@ class Chat:
         finally:
             self._status.began = None
             self._printer.end_line()
-        self._saved(self._file)
 
     async def _show(self, agent: Agent[Any, Any], line: str, cancellation: Cancellation) -> None:
         settings = ModelSettings(thinking=self._thinking)
         if self.policy is not None:
             agent = agent.override(policy=Policy(*self.grants) + self.policy)
         events = agent.stream(
-            line, history=self.messages, settings=settings, cancellation=cancellation
+            line,
+            history=self.messages,
+            settings=settings,
+            cancellation=cancellation,
+            journal=self._journal,
+            conversation=self.name if self._journal is not None else None,
         )
         async for event in events:
             self._printer(event)
@@ -301,7 +346,7 @@ class Chat:
             "/context": self._show_context,
             "/rules": lambda: say("\n".join(self._rules()) or "nothing beyond the policy"),
             "/history": lambda: self._show_history(len(self.messages)),
-            "/help": lambda: say(HELP),
+            "/help": self._help,
         }
         if word in simple:
             simple[word]()
@@ -310,11 +355,14 @@ class Chat:
         elif word == "/thinking" and rest in ("on", "off"):
             self._thinking = rest == "on"
         elif word == "/save" and rest:
-            if self._saved(Path(rest)):
-                say(f"saved to {rest}", "dim")
+            self._save(Path(rest))
         elif word not in ("/exit", "/quit"):
             say(f"{line}: there is no such command; there are {', '.join(_COMMANDS)}", "yellow")
         return word not in ("/exit", "/quit")
+
+    def _help(self) -> None:
+        for name, does in {**_COMMANDS, **_KEYS}.items():
+            self._printer.words(f"{name:{_WIDTH}}  {does}", indent=_WIDTH + 2)
 
     def _rules(self) -> list[str]:
         return [f"{grant.tool} on {grant.target}" for grant in self.grants]
@@ -322,7 +370,7 @@ class Chat:
     def _forget(self) -> None:
         self.messages, self._use, self._status.tokens = [], ContextUse(), 0
         self.grants.clear()
-        self._file = self._file.with_name(_file_name())
+        self.name = new_run_id()
         self._printer.line("a new conversation", "dim")
 
     async def _show_tools(self, agent: Agent[Any, Any]) -> None:
@@ -348,30 +396,33 @@ class Chat:
             self._printer.line(f"  {pluralize(use.dropped, 'old message')} left out")
 
     def _show_history(self, most: int) -> None:
-        rows = list(_told(self.messages))
+        rows = list(told(self.messages))
         if len(rows) > most:
             left_out = pluralize(len(rows) - most, "message")
             self._printer.line(f"… {left_out} before these; /history shows all", "dim")
         for text, style in rows[-most:] if most else ():
             self._printer.line(text, style)
 
-    def _saved(self, target: Path) -> bool:
-        """Whether the conversation could be kept; a full disk does not end it."""
+    def _save(self, target: Path) -> None:
         try:
-            _save(target, self.messages)
+            with open_private(target) as file:
+                file.truncate(0)
+                file.write(dump_messages(self.messages))
         except OSError as error:
             self._printer.line(f"not saved: {error}", "red")
-            return False
-        return True
+        else:
+            self._printer.line(f"saved to {target}", "dim")
 
 
-def _told(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+def told(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
     """A conversation as it was seen, each with its style."""
     for message in messages:
         if isinstance(message, UserMessage):
             yield f"{PROMPT}{text_of(message.content)}", "bold"
         elif isinstance(message, AssistantMessage):
-            if text := text_of(message.content).strip():
+            if message.content == STOPPED:  # the model reads it; a person was told otherwise
+                yield "no answer: it was stopped here", "yellow"
+            elif text := text_of(message.content).strip():
                 yield text, ""
             for call in message.tool_calls:
                 yield f"→ {call.name}", "cyan"
@@ -396,10 +447,6 @@ def _console(stream: Above) -> Console:
     return Console(file=cast("Any", stream))
 
 
-def _file_name() -> str:
-    return f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-
-
 async def _cancel_on_interrupt(cancellation: Cancellation) -> None:
     """Ctrl-C ends the answer, not the chat."""
     with anyio.open_signal_receiver(signal.SIGINT) as interrupts:
@@ -407,35 +454,18 @@ async def _cancel_on_interrupt(cancellation: Cancellation) -> None:
             cancellation.cancel()
 
 
-def _folder() -> Path:
+def _typed_before() -> Path:
+    """The file of the lines that were typed, for whoever goes back in them."""
     runs = runs_directory()
     folder = (runs.parent if runs else Path.home() / ".local" / "state" / "agentkit") / "chats"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
+    return folder / "typed.txt"
 
 
-def _save(file: Path, messages: list[Message]) -> None:
-    """Written beside and moved into place, so that a crash leaves the old or the new one."""
-    beside = file.with_name(f"{file.name}.tmp")
-    with open_private(beside) as draft:
-        draft.truncate(0)
-        draft.write(dump_messages(messages))
-    os.replace(beside, file)
-
-
-def _load(folder: Path, name: str) -> list[Message]:
-    if name == "last":
-        saved = sorted(folder.glob("*.json"))
-        if not saved:
-            raise UsageError(f"--resume last: no conversation is kept in {folder}")
-        file = saved[-1]
-    else:
-        file = Path(name)
+def _load(file: Path) -> list[Message]:
     try:
         return load_messages(file.read_bytes())
     except OSError as error:
-        raise UsageError(
-            f"--resume {name}: {error.strerror}; name a file that /save wrote, or one in {folder}"
-        ) from None
+        raise UsageError(f"--resume {file}: {error.strerror}") from None
     except ValidationError:
         raise UsageError(f"--resume: {file} is not a saved conversation") from None

@@ -151,7 +151,17 @@ def export(run: RunName, output: Output = None, journal: JournalPlace = None) ->
 
 @runs.command()
 def delete(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids, or paths of files.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Ids, or paths of files.")
+    ] = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="All runs to which nothing was added for so long, such as 30d, 12h or 45m. Those "
+            "at work and those that wait for a worker stay.",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     journal: JournalPlace = None,
 ) -> None:
@@ -160,14 +170,31 @@ def delete(
     Exit codes: 0 deleted, 1 one is at work or not decided on, 2 no such run.
     """
     library = Library(journal=journal)
-    if not yes:
-        typer.confirm(f"Delete {', '.join(names)} for good?", abort=True, err=True)
-    for name in names:
-        try:
+    try:
+        age = None if older_than is None else _seconds(older_than)
+        if not (names or age):
+            raise UsageError("name the runs to delete, or say --older-than 30d")
+        if not yes:
+            what = [*(names or []), *([f"all runs older than {older_than}"] if age else [])]
+            typer.confirm(f"Delete {', '.join(what)} for good?", abort=True, err=True)
+        for name in names or []:
             for place in library.delete(name):
                 typer.echo(f"deleted {name} from {place}")
-        except AgentKitError as error:
-            refuse(error)
+        if age:
+            typer.echo(f"deleted {pluralize(library.delete_older(age), 'run')}")
+    except AgentKitError as error:
+        refuse(error)
+
+
+_UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def _seconds(age: str) -> float:
+    """An age such as `30d`."""
+    number, unit = age[:-1], age[-1:]
+    if unit not in _UNITS or not number.isdecimal() or not int(number):
+        raise UsageError(f"--older-than {age}: write a number and m, h or d, such as 30d")
+    return int(number) * _UNITS[unit]
 
 
 runs.command("resume")(resume)

@@ -42,10 +42,8 @@ class RayExecutor:
             raise ModuleNotFoundError(
                 f"RayExecutor needs the extra `ray`: {install('ray')}", name=error.name
             ) from None
-        named = dict(resources or {})
-        own = {name: named.pop(name) for name in _RAYS_OWN if name in named}
         self._ray: Any = ray
-        self._task: Any = ray.remote(_perform).options(max_retries=0, resources=named, **own)
+        self._task: Any = ray.remote(_perform).options(max_retries=0, **options_of(resources))
 
     async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
         """Runs the call; see `Executor.execute`.
@@ -79,6 +77,13 @@ class RayExecutor:
 
 
 _RAYS_OWN = ("num_cpus", "num_gpus", "memory")
+
+
+def options_of(resources: Mapping[str, float] | None) -> dict[str, Any]:
+    """Resources as the options of a Ray task or actor, which has names of its own for some."""
+    named = dict(resources or {})
+    own: dict[str, Any] = {name: named.pop(name) for name in _RAYS_OWN if name in named}
+    return {**own, "resources": named}
 
 
 def _perform(request: bytes) -> bytes:

@@ -62,6 +62,7 @@ class RunOpened:
         limits: What this run was given instead of the agent's limits; None for those.
         labels: What the journal's owner wants to find it by.
         versions: What `RunStarted.versions` holds.
+        conversation: The conversation that it is a turn of; empty for none.
     """
 
     messages: tuple[Message, ...]
@@ -70,6 +71,7 @@ class RunOpened:
     limits: Limits | None = None
     labels: Mapping[str, JsonValue] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    conversation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,8 @@ class Journal(Protocol):
         """Takes the lease of a run that nobody works on any more.
 
         Raises:
-            JournalError: There is no such run, or its owner is alive.
+            JournalError: There is no such run.
+            RunAtWorkError: Its owner is alive.
         """
         ...
 
@@ -299,6 +302,10 @@ class Journal(Protocol):
         """Gives the lease back; does nothing if it is lost already."""
         ...
 
+    async def turns(self, conversation: str) -> list[str]:
+        """The runs of a conversation, in the order in which they began."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -317,7 +324,7 @@ class Ticket:
     priority: int = 0
 
 
-class Queueing(Protocol):
+class Queueing(Journal, Protocol):
     """A journal that also keeps runs for workers to take."""
 
     async def submit(self, run_id: str, opening: RunOpened, ticket: Ticket) -> None:

@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from agentkit.errors import JournalError
 
@@ -125,13 +125,13 @@ class RunRow:
     witnessed: int
 
 
+ROWS: Final = "SELECT run_id, epoch, owner, lease_until, created, observed, witnessed FROM runs"
+"""The beginning of a query for such rows."""
+
+
 def row_of(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
     """The row of a run; None if there is none."""
-    query = (
-        "SELECT run_id, epoch, owner, lease_until, created, observed, witnessed FROM runs "
-        "WHERE run_id = ?"
-    )
-    row = connection.execute(query, (run_id,)).fetchone()
+    row = connection.execute(f"{ROWS} WHERE run_id = ?", (run_id,)).fetchone()
     return None if row is None else RunRow(*row)
 
 

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import JsonValue
 
-from agentkit.errors import JournalError
+from agentkit.errors import JournalError, RunAtWorkError
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     Entry,
@@ -54,6 +54,7 @@ from agentkit.journal.integrity import (
     secrets_in,
 )
 from agentkit.journal.leases import (
+    ROWS,
     Owner,
     RunRow,
     boot_id,
@@ -73,35 +74,46 @@ from agentkit.journal.store import (
 )
 from agentkit.redaction import hiding
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The file's format, in SQLite's `user_version`. A journal of an older format must always open.
 
-2 has what seals an entry (`digest`), where secrets are in it (`hidden`), and a witness."""
+2 has what seals an entry (`digest`), where secrets are in it (`hidden`), and a witness; 3 has the
+conversation that a run is a turn of."""
 
 _APPLICATION: Final = 0x61676B6A
 """`agkj`, in SQLite's `application_id`: tells our files from other databases."""
+
+_BY_CONVERSATION: Final = (
+    "CREATE INDEX runs_by_conversation ON runs (conversation, created) WHERE conversation <> ''"
+)
 
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS runs (
     run_id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, owner TEXT NOT NULL,
     lease_until REAL NOT NULL, created REAL NOT NULL,
-    observed TEXT NOT NULL DEFAULT '', witnessed INTEGER NOT NULL DEFAULT 0);
+    observed TEXT NOT NULL DEFAULT '', witnessed INTEGER NOT NULL DEFAULT 0,
+    conversation TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS events (
     run_id TEXT NOT NULL, seq INTEGER NOT NULL, epoch INTEGER NOT NULL, at REAL NOT NULL,
     kind TEXT NOT NULL, body TEXT NOT NULL, digest BLOB, hidden TEXT, PRIMARY KEY (run_id, seq));
+{_BY_CONVERSATION};
 PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
 
-_FROM_1: Final = f"""
-ALTER TABLE runs ADD COLUMN observed TEXT NOT NULL DEFAULT '';
-ALTER TABLE runs ADD COLUMN witnessed INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE events ADD COLUMN digest BLOB;
-ALTER TABLE events ADD COLUMN hidden TEXT;
-PRAGMA user_version = {FORMAT};
-"""
+_CHANGES: Final = (
+    (),
+    (
+        "ALTER TABLE runs ADD COLUMN observed TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN witnessed INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE events ADD COLUMN digest BLOB",
+        "ALTER TABLE events ADD COLUMN hidden TEXT",
+    ),
+    ("ALTER TABLE runs ADD COLUMN conversation TEXT NOT NULL DEFAULT ''", _BY_CONVERSATION),
+)
+"""What makes the next format of each."""
 
 _STATE: Final = (
     "SELECT epoch, (SELECT coalesce(max(seq), 0) FROM events WHERE events.run_id = runs.run_id) "
@@ -173,9 +185,10 @@ class SQLiteStore:
             self.connection.executescript(_SCHEMA)
         elif version < FORMAT:
             self.connection.execute("BEGIN IMMEDIATE")
-            if self._pragma("user_version") < FORMAT:  # nobody else has done it meanwhile
-                for statement in _FROM_1.strip().split(";")[:-1]:
-                    self.connection.execute(statement)
+            version = self._pragma("user_version")  # somebody else may have done it meanwhile
+            for statement in (each for change in _CHANGES[version:] for each in change):
+                self.connection.execute(statement)
+            self.connection.execute(f"PRAGMA user_version = {FORMAT}")
             self.connection.execute("COMMIT")
 
     def _pragma(self, name: str) -> int:
@@ -239,8 +252,9 @@ class SQLiteStore:
                     f"({lost}); choose another run_id, or forget it: agentkit runs delete {run_id}"
                 )
             owner = Owner.this_process().to_json()
-            row = (run_id, 1, owner, lease_end(self._seconds), time.time(), "", 1)
-            connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            ends, now = lease_end(self._seconds), time.time()
+            row = (run_id, 1, owner, ends, now, "", 1, opening.conversation)
+            connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             lease = Lease(run_id, 1)
             hand = _Hand(said=first(run_id))
             self._insert(connection, lease, hand, [opening])
@@ -274,7 +288,7 @@ class SQLiteStore:
                     (lease.epoch, Owner.this_process().to_json(), lease_end(self._seconds), run_id),
                 )
         if refusal is not None:
-            raise JournalError(refusal)
+            raise RunAtWorkError(refusal)
         try:
             self._take_up(run_id)
         except BaseException:
@@ -459,13 +473,38 @@ class SQLiteStore:
     def runs(self, limit: int) -> list[RunSummary]:
         """The newest runs, newest first, and behind them those of which only the witness knows."""
         with self._lock, self.errors():
-            query = (
-                "SELECT run_id, epoch, owner, lease_until, created, observed, witnessed FROM runs "
-                "ORDER BY created DESC LIMIT ?"
-            )
+            query = f"{ROWS} ORDER BY created DESC LIMIT ?"
             rows = [RunRow(*row) for row in self.connection.execute(query, (limit,))]
         found = [self._summary(row) for row in rows]
         return [*found, *self._gone()][:limit] if len(found) < limit else found
+
+    def turns(self, conversation: str) -> list[str]:
+        """The runs of a conversation; see `Journal.turns`."""
+        query = (
+            "SELECT run_id FROM runs WHERE conversation = ? AND conversation <> '' "
+            "ORDER BY created, rowid"
+        )
+        with self._lock, self.errors():
+            return [run_id for (run_id,) in self.connection.execute(query, (conversation,))]
+
+    def conversations(self) -> list[str]:
+        """The names of all conversations, the one with the newest turn first."""
+        query = (
+            "SELECT conversation FROM runs WHERE conversation <> '' GROUP BY conversation "
+            "ORDER BY max(created) DESC, max(rowid) DESC"
+        )
+        with self._lock, self.errors():
+            return [name for (name,) in self.connection.execute(query)]
+
+    def idle_since(self, when: float) -> list[str]:
+        """The runs to which nothing was added since then; see `Store.idle_since`."""
+        query = (
+            f"{ROWS} WHERE created < ? AND coalesce((SELECT at FROM events "  # noqa: S608 - constants
+            "WHERE events.run_id = runs.run_id ORDER BY seq DESC LIMIT 1), 0) < ? ORDER BY created"
+        )
+        with self._lock, self.errors():
+            rows = [RunRow(*row) for row in self.connection.execute(query, (when, when))]
+        return [row.run_id for row in rows if not is_at_work(row)]
 
     def _summary(self, row: RunRow) -> RunSummary:
         try:

@@ -124,6 +124,20 @@ class Store(Protocol):
         """The newest runs, newest first."""
         ...
 
+    def turns(self, conversation: str) -> list[str]:
+        """The runs of a conversation; see `Journal.turns`."""
+        ...
+
+    def conversations(self) -> list[str]:
+        """The names of all conversations, the one with the newest turn first."""
+        ...
+
+    def idle_since(self, when: float) -> list[str]:
+        """The runs to which nothing was added since then, in seconds since 1970, the oldest first;
+        those that someone is at work on, and those that wait for a worker, are left out.
+        """
+        ...
+
     def delete(self, run_id: str) -> bool:
         """Removes all that is kept of a run; False if that is nothing.
 
@@ -209,7 +223,7 @@ class StoredJournal:
 
     async def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run; see `Journal.open`."""
-        labelled = replace(opening, labels={**self._labels, **opening.labels})
+        labelled = self._labelled(opening)
         return self._hold(await self._in_thread(lambda: self._store.open(run_id, labelled)))
 
     async def claim(self, run_id: str) -> Lease:
@@ -237,7 +251,15 @@ class StoredJournal:
         self._drop(lease)
         await self._in_thread(lambda: self._store.release(lease))
 
+    async def turns(self, conversation: str) -> list[str]:
+        """The runs of a conversation; see `Journal.turns`."""
+        return await self._in_thread(lambda: self._store.turns(conversation))
+
     # --- beside it -------------------------------------------------------------------------------
+
+    async def conversations(self) -> list[str]:
+        """The names of all conversations, the one with the newest turn first."""
+        return await self._in_thread(self._store.conversations)
 
     async def runs(self, limit: int = 50) -> list[RunSummary]:
         """The newest runs, newest first."""
@@ -294,6 +316,9 @@ class StoredJournal:
         with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(work)
         raise AssertionError("a shielded scope is not left early")
+
+    def _labelled(self, opening: RunOpened) -> RunOpened:
+        return replace(opening, labels={**self._labels, **opening.labels})
 
     def _hold(self, lease: Lease) -> Lease:
         with self._lock:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ import anyio
 
 from agentkit.agent import Agent, Cancellation
 from agentkit.errors import AgentKitError, JournalError, ModelError
-from agentkit.journal import CallStarted, Entry, Journal, Lease, Record, RunOpened, Ticket
+from agentkit.journal import Lease, Ticket
 from agentkit.logs import get_logger
 from agentkit.messages import ModelSettings
 
@@ -38,10 +38,6 @@ _GLANCE: Final = 2.0
 
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
 """Seconds until a run is taken again whose model could not be had; doubled with each try."""
-
-
-class HandedOver(JournalError):  # noqa: N818 - it is no error of anybody
-    """The run stops here, and goes on at another worker."""
 
 
 class Worker:
@@ -83,6 +79,8 @@ class Worker:
     def stop(self) -> None:
         """Takes no more runs, and hands over those at work; `run` then ends. From the same loop."""
         self._stopping = True
+        for _, cancellation in self._at_work.values():
+            cancellation.drain()
         self._news.set()
 
     async def run(self) -> None:
@@ -179,12 +177,10 @@ class Worker:
         try:
             result = await agent.resume(
                 lease.run_id,
-                journal=_Held(self._journal, lease, self),
+                journal=self._journal,
                 settings=_settings(taken.ticket),
                 cancellation=cancellation,
             )
-        except HandedOver:
-            return _Outcome("queued", handed_over=True)
         except (ModelError, JournalError) as error:  # a server is not there, or not yet
             wait = min(_FIRST_WAIT * 2.0 ** (taken.tries - 1), _LONGEST_WAIT)
             again: Settled = "queued" if taken.tries < self._tries else "failed"
@@ -194,13 +190,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a bug of a tool's agent must not end the others
             _log.warning("run failed", run_id=lease.run_id, exc_info=error)
             return _Outcome("failed", f"{type(error).__name__}: {error}")
+        if result.stop_reason == "cancelled" and not cancellation.cancelled:
+            return _Outcome("queued", handed_over=True)  # it was drained
         states: dict[str, Settled] = {"paused": "paused", "cancelled": "cancelled"}
         return _Outcome(states.get(result.stop_reason, "ended"))
-
-    @property
-    def stopping(self) -> bool:
-        """Whether runs are to be handed over."""
-        return self._stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,37 +212,3 @@ def _settings(ticket: Ticket) -> ModelSettings:
     if ticket.tenant:
         told["cache_salt"] = hashlib.sha256(ticket.tenant.encode("utf-8", "replace")).hexdigest()
     return ModelSettings(extra_body=told)
-
-
-class _Held:
-    """A journal for a run whose lease the worker has already, and gives back itself; the runs that
-    serve its calls are opened and claimed as ever. Where the worker is told to stop, it ends the
-    run before its next model call.
-    """
-
-    def __init__(self, journal: Journal, lease: Lease, worker: Worker) -> None:
-        self._journal, self._lease, self._worker = journal, lease, worker
-
-    async def open(self, run_id: str, opening: RunOpened) -> Lease:
-        return await self._journal.open(run_id, opening)
-
-    async def read(self, run_id: str) -> list[Record]:
-        return await self._journal.read(run_id)
-
-    async def claim(self, run_id: str) -> Lease:
-        return self._lease if run_id == self._lease.run_id else await self._journal.claim(run_id)
-
-    async def release(self, lease: Lease) -> None:
-        if lease != self._lease:
-            await self._journal.release(lease)
-
-    async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
-        await self._journal.append(lease, entries, durable=durable)
-        # What is written before a model call need not last, and neither need the start of a call.
-        before_a_model_call = not durable and not any(isinstance(e, CallStarted) for e in entries)
-        if before_a_model_call and self._worker.stopping:
-            raise HandedOver(f"the worker stops, and hands the run {lease.run_id} over")
-
-
-if TYPE_CHECKING:
-    _: type[Journal] = _Held

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, JsonValue
 from pydantic_core import to_jsonable_python
@@ -81,6 +81,11 @@ def tool_result(call_id: str, value: object, *, cap: int | None = None) -> ToolR
     data = None if value.data is None else _plain(value.data, _Reading())
     shown = None if value.for_user is None else _capped(value.for_user, MAX_RESULT)
     return ToolResult(call_id, content, for_user=shown, data=data)
+
+
+NOT_DECIDED: Final = "not run yet: a person has to decide on it"
+NOT_DONE: Final = "the run ended before this call did"
+"""What stands in a conversation for the result of a call that has none."""
 
 
 def in_history(content: Content) -> Content:

@@ -13,6 +13,7 @@ writes to a record (`runs delete` removes one whole).
 
 from agentkit.logs import get_logger
 from agentkit.redaction import keep_secret, secret_headers, without_secrets
+from agentkit.trace.conversations import Conversation, messages_of, said_by, said_in
 from agentkit.trace.following import follow
 from agentkit.trace.library import (
     JOURNAL,
@@ -42,6 +43,7 @@ Ran = ToolRun
 
 __all__ = [
     "JOURNAL",
+    "Conversation",
     "Filled",
     "Library",
     "Part",
@@ -56,6 +58,7 @@ __all__ = [
     "follow",
     "get_logger",
     "keep_secret",
+    "messages_of",
     "moment",
     "open_run",
     "parts_of",
@@ -66,6 +69,8 @@ __all__ = [
     "requests_of",
     "run_file_name",
     "runs_directory",
+    "said_by",
+    "said_in",
     "secret_headers",
     "without_secrets",
 ]

@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from agentkit.errors import JournalError
 from agentkit.events import (
@@ -35,7 +35,15 @@ from agentkit.events.lines import Values
 from agentkit.journal import RunSummary, Store, is_address, store_at, summary_of
 from agentkit.logs import get_logger
 from agentkit.redaction import public_address, without_secrets
-from agentkit.trace.recording import Recording, TraceError, lines_of, read_file, recording_of
+from agentkit.trace.conversations import Conversation, messages_of
+from agentkit.trace.recording import (
+    Recording,
+    TraceError,
+    events_of,
+    lines_of,
+    read_file,
+    recording_of,
+)
 
 # --- run files -----------------------------------------------------------------------------------
 
@@ -227,6 +235,77 @@ class Library:
             raise self._no_run(run)
         return removed
 
+    def delete_older(self, seconds: float) -> int:
+        """Removes the runs of which nothing is newer, wherever they are; how many there were. Those
+        that someone is at work on stay, and so do those that wait for a worker.
+
+        Args:
+            seconds: How long nothing must have been added to a run.
+
+        Raises:
+            JournalError: The journal cannot be used.
+        """
+        when, removed = time.time() - seconds, set[str]()
+        with self._store() as store:
+            for run_id in [] if store is None else store.idle_since(when):
+                with suppress(JournalError):  # somebody goes on with it again
+                    removed |= {run_id} if store is not None and store.delete(run_id) else set()
+        for file in self._files():
+            if _changed(file) / 1e9 < when:
+                file.unlink()
+                removed.add(unquote(file.stem))
+        return len(removed)
+
+    # --- conversations ---------------------------------------------------------------------------
+
+    def conversations(self, limit: int = 50, *, holding: str = "") -> list[Conversation]:
+        """The conversations of the journal, the one with the newest turn first.
+
+        Args:
+            limit: Most of them.
+            holding: Only those in which this was said, by whomever, in capitals or not.
+
+        Raises:
+            TraceError: Nothing is kept there.
+            JournalError: The journal cannot be read.
+        """
+        found: list[Conversation] = []
+        with self._store() as store:
+            for name in [] if store is None else store.conversations():
+                if len(found) == limit:
+                    break
+                one = None if store is None else _conversation(store, name)
+                if one is not None and one.holds(holding):
+                    found.append(one)
+        return found
+
+    def conversation(self, name: str) -> Conversation:
+        """A conversation.
+
+        Raises:
+            TraceError: There is none of this name.
+            JournalError: The journal cannot be read.
+        """
+        with self._store() as store:
+            found = None if store is None else _conversation(store, name)
+        if found is None:
+            raise TraceError(
+                f"there is no conversation {name!r} in {self._where()}; "
+                "agentkit conversations list shows those there"
+            )
+        return found
+
+    def delete_conversation(self, name: str) -> int:
+        """Removes all turns of a conversation; how many there were.
+
+        Raises:
+            TraceError: There is none of this name.
+            JournalError: Someone is at work on a turn.
+        """
+        turns = self.conversation(name).turns
+        with self._store() as store:
+            return sum(store is not None and store.delete(run_id) for run_id in turns)
+
     @contextmanager
     def _store(self) -> Generator[Store | None]:
         """The journal, if there is one."""
@@ -262,10 +341,12 @@ class Library:
         return TraceError(f"there are no runs in {self.directory}")
 
     def _no_run(self, run: str) -> TraceError:
-        where = public_address(str(self.journal)) if self._named else self.directory
         return TraceError(
-            f"there is no run {run!r} in {where}; agentkit runs list shows those there"
+            f"there is no run {run!r} in {self._where()}; agentkit runs list shows those there"
         )
+
+    def _where(self) -> str:
+        return public_address(str(self.journal)) if self._named else str(self.directory)
 
 
 def open_run(
@@ -273,6 +354,16 @@ def open_run(
 ) -> Recording:
     """A run by its id, by the path of its file, or `last` for the newest; see `Library.open`."""
     return Library(directory, journal).open(str(run))
+
+
+def _conversation(store: Store, name: str) -> Conversation | None:
+    turns = store.turns(name)
+    if not turns:
+        return None
+    examined = store.examine(turns[-1], public=True)
+    messages = messages_of(events_of(turns[-1], examined.records))
+    changed = examined.records[-1].at if examined.records else 0.0
+    return Conversation(name, tuple(turns), changed, tuple(messages))
 
 
 def _summary_of_file(file: Path) -> RunSummary:

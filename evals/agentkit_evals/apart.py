@@ -24,10 +24,7 @@ import anyio.to_thread
 from agentkit_evals.core import EvalError, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.suites import load_suite
-from agentkit_evals.trial import run_trial
-
-_GRACE = 60.0
-"""Seconds for making worlds and grading, beyond those that the trial itself may take."""
+from agentkit_evals.trial import GRACE, lost, run_trial
 
 
 async def run_apart(
@@ -67,18 +64,12 @@ async def run_apart(
     how = f"ended with code {process.exitcode} before the trial did"
     if process.exitcode in (None, -signal.SIGKILL):
         how = "was killed: it took too much memory, or too long"
-    return TrialResult(
-        case=trial.case.id,
-        trial=trial.number,
-        status="infrastructure",
-        failure=f"suite:ProcessLost: the trial's process {how}",
-        worker=worker,
-    )
+    return lost(trial, worker, f"suite:ProcessLost: the trial's process {how}")
 
 
 async def _answer(here: Connection, seconds: float | None) -> TrialResult | str | None:
     """What the process sends; None if it ends or hangs before."""
-    patience = None if seconds is None else seconds + _GRACE
+    patience = None if seconds is None else seconds + GRACE
 
     def wait() -> TrialResult | str | None:
         try:

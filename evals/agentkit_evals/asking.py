@@ -64,6 +64,8 @@ async def ask(
         raise SuiteError(f"the {part} {model.name} gave no answer: {error}") from error
     except ContextWindowError as error:  # the window of this model, not that of the agent
         raise SuiteError(f"the {part} {model.name} cannot read it all: {error}") from error
+    finally:
+        await model.aclose()  # of its connections only those of this event loop, which ends now
 
 
 def as_lines(said: Iterable[JsonObject]) -> str:

@@ -1,23 +1,28 @@
 """A call of a suite's own code that may hang, exit or raise anything: it costs one trial.
 
-The call runs in a thread, since it may block. When its time is over, or the trial is cancelled, an
-exception is raised inside it, which ends what is written in Python; what hangs in C is left behind
-in a thread that does not keep the process alive. A thread whose call came to its own end serves the
-next one: starting one costs as much as all the rest.
+The call runs in a thread, since it may block, and so does the reading of what it returned or
+raised: the text of a foreign object is code as well. What is `async` has an event loop of its own
+there. When its time is over, or the trial is cancelled, an exception is raised inside it, which
+ends what is written in Python; what hangs in C is left behind in a thread that does not keep the
+process alive. A thread whose call came to its own end serves the next one: starting one costs as
+much as all the rest.
 """
 
 from __future__ import annotations
 
 import ctypes
+import inspect
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
 
+from agentkit import ContextWindowError, ModelError
 from agentkit_evals.core import SuiteError
 
 T = TypeVar("T")
@@ -27,28 +32,58 @@ class _Ended(BaseException):
     """Raised inside a call whose time is over."""
 
 
-async def contained(what: str, call: Callable[[], T], seconds: float) -> T:
-    """What a call returns.
+async def contained(
+    what: str, call: Callable[[], object], read: Callable[[Any], T], seconds: float | None
+) -> T:
+    """What a function of a suite returns.
 
     Args:
-        what: Names the call in errors.
-        call: Blocks for as long as it likes.
-        seconds: How long it may take.
+        what: Names the function in errors.
+        call: Calls it; may block for as long as it likes, or return what is to be awaited.
+        read: Makes plain data of what came of it, or raises a `SuiteError` if that cannot be.
+        seconds: How long all this may take; None is no limit.
 
     Raises:
-        SuiteError: It raised, whatever it was, or took too long.
+        SuiteError: It raised, whatever it was, took too long, or returned what it may not.
+        ModelError: A model that it asked could not be had.
     """
-    running = _Running(call)
+
+    def called() -> T:
+        found = call()
+        if inspect.isawaitable(found):
+            found = anyio.run(_awaited, what, found, seconds, running)
+        return read(found)
+
+    running = _Running(called)
+    running.start()
     try:
         with anyio.fail_after(seconds):
             await running.done.wait()
     except TimeoutError:
-        raise SuiteError(f"{what} did not end within {seconds:g} seconds") from None
+        raise _late(what, seconds) from None
     finally:
         running.end()
-    if running.error is not None:
-        raise SuiteError(f"{what} raised {running.error!r}"[:500]) from running.error
-    return running.value[0]
+    error = running.error
+    if error is None:
+        return running.value[0]
+    # That a window was too small is said of the agent under test; here it was another one's.
+    if isinstance(error, ModelError | SuiteError) and not isinstance(error, ContextWindowError):
+        raise error
+    raise SuiteError(f"{what} raised {running.said}") from error
+
+
+async def _awaited(
+    what: str, found: Awaitable[object], seconds: float | None, running: _Running[Any]
+) -> object:
+    """What comes of it, in the event loop that runs here."""
+    running.inner = _sooner()
+    with anyio.move_on_after(seconds):
+        return await found
+    raise _late(what, seconds)
+
+
+def _late(what: str, seconds: float | None) -> SuiteError:
+    return SuiteError(f"{what} did not end within {seconds:g} seconds")
 
 
 class _Running(Generic[T]):
@@ -56,6 +91,9 @@ class _Running(Generic[T]):
 
     That it is over and that it is to be ended are told apart under a lock: an exception for a call
     that is over would hit the next one.
+
+    Attributes:
+        inner: Wakes the event loop of the call, where it has one: one that waits is in C.
     """
 
     def __init__(self, call: Callable[[], T]) -> None:
@@ -67,6 +105,12 @@ class _Running(Generic[T]):
         self.done = anyio.Event()
         self.value: list[T] = []
         self.error: BaseException | None = None
+        self.said = ""
+        self.inner: Callable[[Callable[[], None]], object] | None = None
+        self._thread: _Thread | None = None
+
+    def start(self) -> None:
+        """Begins it."""
         self._thread = _thread()
         self._thread.calls.put(self)
 
@@ -75,7 +119,7 @@ class _Running(Generic[T]):
         try:
             self.value.append(self._call())
         except BaseException as error:  # noqa: BLE001 - a suite's code may raise anything
-            self.error = error
+            self.error, self.said = error, _said_of(error)
         with self._lock:
             self._over = True
         try:
@@ -86,11 +130,31 @@ class _Running(Generic[T]):
     def end(self) -> None:
         """Ends it if it still runs."""
         with self._lock:
-            if not self._over:
-                self.ended = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self._thread.ident), ctypes.py_object(_Ended)
-                )
+            if self._over or self._thread is None:
+                return
+            self.ended = True
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread.ident), ctypes.py_object(_Ended)
+            )
+            if self.inner is not None:
+                with suppress(RuntimeError):  # that event loop is closed already
+                    self.inner(_nothing)
+
+
+def _said_of(error: BaseException) -> str:
+    """What an exception says of itself; its own text is a suite's code too, and may raise."""
+    try:
+        return repr(error)[:_LONGEST]
+    except BaseException:  # noqa: BLE001 - whatever it raises
+        return type(error).__name__
+
+
+_LONGEST: Final = 500
+"""Characters of what an exception says."""
+
+
+def _nothing() -> None:
+    """What an event loop is woken for."""
 
 
 class _Thread:

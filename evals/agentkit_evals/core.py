@@ -11,13 +11,17 @@ A trial is one try at one case. Everything here is frozen and becomes JSON and b
 
 from __future__ import annotations
 
+import json
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from functools import cache
+from typing import Final, Literal, Protocol, TypeAlias
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from agentkit import AgentKitError, Context, Limits, Toolset, Usage
 from agentkit.messages import JsonObject, Message, ResultKind, StopReason, UserMessage, text_of
@@ -236,6 +240,49 @@ class Grade:
     idle_turns: int = 0
     overcalled: int = 0
     details: JsonValue = None
+
+
+def kept(grade: object, what: str = "the suite") -> Grade:
+    """The grade as the store gives it back.
+
+    Args:
+        grade: What a check or a suite returned.
+        what: Who did, for errors.
+
+    Raises:
+        SuiteError: It is none, or holds what is no JSON.
+    """
+    if not isinstance(grade, Grade):
+        raise SuiteError(f"{what} returned {reprlib.repr(grade)}, which is no Grade")
+    try:
+        same = _grades().validate_json(as_json(grade), strict=True)
+    except ValueError as error:  # pydantic's, of reading and of writing
+        raise SuiteError(
+            f"{what} returned a Grade that cannot be kept: {error}"[:_LONGEST]
+        ) from error
+    if same.score is not None and not 0 <= same.score <= 1:
+        raise SuiteError(f"{what} returned a Grade whose score is {same.score}: give 0 to 1")
+    return same
+
+
+def as_json(value: object) -> bytes:
+    """JSON of plain data of an evaluation."""
+    try:
+        return to_json(value, inf_nan_mode="constants")
+    except PydanticSerializationError:
+        # Half a surrogate pair, in what a model wrote.
+        plain = to_jsonable_python(value)
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
+
+
+@cache
+def _grades() -> TypeAdapter[Grade]:
+    """Built at the first use, as that of whole results is."""
+    return TypeAdapter(Grade)
+
+
+_LONGEST: Final = 500
+"""Characters of what is said of a grade."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agentkit.mistakes import install
+from agentkit.runtime.ray import LIVES, Crew
 from agentkit_evals.core import EvalError, Transcript, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.runner import Tally, Watcher, Which, Worker, first_error, unfinished
@@ -25,9 +26,6 @@ from agentkit_evals.suites import load_suite
 
 _OBJECTS: Final = 80 * 1024 * 1024
 """Bytes of Ray's object store, near the least it takes: results are small."""
-
-_LIVES: Final = 3
-"""Actors that one trial may cost before it is given up as infrastructure."""
 
 
 async def run_on_ray(
@@ -62,9 +60,9 @@ async def run_on_ray(
         if not todo:
             return
         async with _cluster(workers, address) as ray:
-            crew = _Crew(ray, manifest, store, concurrency)
+            driver = _Driver(ray, manifest, store, concurrency)
             tally = Tally(len(todo) + len(done), done, watcher)
-            await crew.play(todo, min(workers, len(todo)), tally)
+            await driver.play(todo, min(workers, len(todo)), tally)
 
 
 @asynccontextmanager
@@ -117,7 +115,7 @@ class RayWorker:
         await self._stack.aclose()
 
 
-class _Crew:
+class _Driver:
     """The driver's side."""
 
     def __init__(self, ray: Any, manifest: RunManifest, store: Store, concurrency: int) -> None:
@@ -128,38 +126,36 @@ class _Crew:
 
     async def play(self, todo: list[Trial], workers: int, tally: Tally) -> None:
         todo.reverse()
-        seats = [_Seat(self._hired()) for _ in range(workers)]
+        crew = Crew(self._hired, workers)
 
-        async def work(seat: _Seat) -> None:
+        async def work() -> None:
             while todo:
-                tally.add(await self._one(seat, todo.pop()))
+                tally.add(await self._one(crew, todo.pop()))
 
         try:
             async with asyncio.TaskGroup() as group:
-                for seat in seats * self._concurrency:
-                    group.create_task(work(seat))
+                for _ in range(workers * self._concurrency):
+                    group.create_task(work())
         except BaseExceptionGroup as errors:
             raise first_error(errors) from None  # so that callers catch it by its own type
-        for seat in seats:
+        for actor in crew.actors:
             with suppress(self._ray.exceptions.RayActorError):
-                await seat.actor.aclose.remote()
+                await actor.aclose.remote()
 
-    async def _one(self, seat: _Seat, trial: Trial) -> TrialResult:
-        for _ in range(_LIVES):
-            actor = seat.actor
-            try:
-                result: TrialResult = await actor.play.remote(trial)
-            except self._ray.exceptions.RayTaskError as error:
-                raise EvalError(str(error.cause)) from error  # what no other actor does better
-            except self._ray.exceptions.RayActorError:
-                # It may have stored the result before it died.
-                if (known := self._store.results().get(trial.key)) is not None:
-                    return known
-                if seat.actor is actor:  # not yet replaced by another trial of the same seat
-                    seat.actor = self._hired()
-            else:
-                return result
-        return self._given_up(trial)
+    async def _one(self, crew: Crew, trial: Trial) -> TrialResult:
+        async def play(actor: Any, died: int) -> TrialResult:
+            # An actor may have stored the result before it died.
+            if died and (known := self._store.results().get(trial.key)) is not None:
+                return known
+            played: TrialResult = await actor.play.remote(trial)
+            return played
+
+        try:
+            return await crew.do(play)
+        except self._ray.exceptions.RayTaskError as error:
+            raise EvalError(str(error.cause)) from error  # what no other actor does better
+        except self._ray.exceptions.RayActorError:
+            return self._given_up(trial)
 
     def _hired(self) -> Any:
         remote = self._ray.remote(num_cpus=1, max_concurrency=self._concurrency)(RayWorker)
@@ -174,16 +170,9 @@ class _Crew:
             case=trial.case.id,
             trial=trial.number,
             status="infrastructure",
-            failure=f"worker:RayActorError: {_LIVES} actors died of it",
+            failure=f"worker:RayActorError: {LIVES} actors died of it",
         )
         writer = Writer(self._store)
         writer.append(result)
         writer.close()
         return result
-
-
-class _Seat:
-    """A place for an actor; whoever finds it dead puts a new one there."""
-
-    def __init__(self, actor: Any) -> None:
-        self.actor = actor

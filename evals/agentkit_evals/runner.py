@@ -16,7 +16,7 @@ from agentkit_evals.core import Suite, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest, trials_of
 from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
-from agentkit_evals.trial import run_trial
+from agentkit_evals.trial import run_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ async def _player(
 
         async def play(trial: Trial, worker: str) -> TrialResult:
             limits = manifest.limits
-            return await run_trial(
+            return await run_alone(
                 suite, trial, make_agent, worker, limits=limits, record=record(trial)
             )
 

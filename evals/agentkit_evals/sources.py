@@ -55,7 +55,16 @@ def _told(thing: Any) -> str:
     source = _source(getattr(plain, "__code__", plain))
     if source is None:  # of C, or typed into a console
         source = getattr(plain, "__qualname__", type(plain).__qualname__)
-    return source + "".join(f"\0{value!r}" for value in values if not _ADDRESS.search(repr(value)))
+    words = (_words(value) for value in values)
+    return source + "".join(f"\0{each}" for each in words if not _ADDRESS.search(each))
+
+
+def _words(value: object) -> str:
+    """What a value says of itself; its type where it cannot, for that is code of the suite."""
+    try:
+        return repr(value)
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever it raises
+        return type(value).__qualname__
 
 
 @functools.lru_cache(maxsize=4096)

@@ -28,11 +28,10 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from agentkit.redaction import without_secrets
 from agentkit.trace import run_file_name
-from agentkit_evals.core import EvalError, TrialResult
+from agentkit_evals.core import EvalError, TrialResult, as_json
 from agentkit_evals.manifest import RunManifest
 
 _VOLATILE = ("seconds", "worker", "timing")
@@ -145,7 +144,7 @@ class Store:
         """All results as sorted JSON lines, without what differs between equal runs."""
         lines = []
         for _, result in sorted(self.results().items()):
-            body = json.loads(_dumped(result))
+            body = json.loads(as_json(result))
             for name in _VOLATILE:
                 del body[name]
             lines.append(json.dumps(body, sort_keys=True, ensure_ascii=False) + "\n")
@@ -215,7 +214,7 @@ class Writer:
 
     def _write(self, result: TrialResult) -> int:
         """Appends a line, which is not on the disk yet; returns the file."""
-        line = without_secrets(_dumped(result)) + b"\n"
+        line = without_secrets(as_json(result)) + b"\n"
         if self._file is None:  # a worker that never finishes a trial leaves no file
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             _sync_folder(self._path.parent)
@@ -237,15 +236,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _dumped(result: TrialResult) -> bytes:
-    try:
-        return to_json(result, inf_nan_mode="constants")
-    except PydanticSerializationError:
-        # Half a surrogate pair, in what a model wrote.
-        plain = to_jsonable_python(result)
-        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
 
 
 @cache

@@ -10,16 +10,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 import reprlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
-import anyio
-
-from agentkit import AgentKitError, Limits, Tool, Toolset
-from agentkit.executors import ends_this_task
+from agentkit import Limits, Tool, Toolset
+from agentkit.mistakes import check_kinds, wrong_value
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     Case,
@@ -32,6 +30,7 @@ from agentkit_evals.core import (
     Transcript,
     Trial,
     Turn,
+    kept,
 )
 from agentkit_evals.sources import files_hash, sources_hash
 from agentkit_evals.users import User, name_of
@@ -63,6 +62,9 @@ class Task(Generic[WorldT]):
         most_turns: After so many a conversation ends, whatever a played user would say.
         tags: Words to choose tasks by.
         seconds: How long making the world, checking it, and a played user may each take.
+
+    Raises:
+        TypeError: One of these is of another kind.
     """
 
     id: str
@@ -77,6 +79,37 @@ class Task(Generic[WorldT]):
     most_turns: int = 50
     tags: tuple[str, ...] = ()
     seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        check_kinds(given, _KINDS)
+        calls = ("world", "tools", "check", *(() if isinstance(self.turns, tuple) else ("turns",)))
+        for name in calls:
+            if not callable(given[name]):
+                raise wrong_value(name, given[name], _REMEDIES[name])
+        for text in self.turns if isinstance(self.turns, tuple) else ():
+            if not isinstance(text, str):
+                raise wrong_value("a turn", text, "give a text")
+        if not self.seconds > 0:
+            raise wrong_value("seconds", self.seconds, "give a number above 0")
+
+
+_REMEDIES: Final = {
+    "turns": "write turns=(text,), or give a function that plays the user",
+    "world": "give a function that makes a fresh world",
+    "tools": "give a function of the world that returns its tools",
+    "check": "give a function of the world that says what is wrong",
+}
+_KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
+    "id": ((str,), "give a text"),
+    "gold": ((tuple,), "give a tuple of calls for each turn: (((name, arguments),),)"),
+    "answer": ((str,), "give a text"),
+    "instructions": ((str,), "give a text"),
+    "steps": ((int,), "give a whole number"),
+    "most_turns": ((int,), "give a whole number"),
+    "tags": ((tuple,), 'write tags=("word",)'),
+    "seconds": ((int, float), "give a number"),
+}
 
 
 class TaskSuite:
@@ -145,11 +178,11 @@ class TaskSuite:
         """
         task = self._tasks[trial.case.id]
 
-        def make() -> tuple[Any, Toolset]:
-            world = task.world()
+        def with_tools(world: Any) -> tuple[Any, Toolset]:
             return world, Toolset(task.tools(world))
 
-        world, tools = await contained(f"the world of {task.id}", make, task.seconds)
+        what = f"the world of {task.id}"
+        world, tools = await contained(what, task.world, with_tools, task.seconds)
         yield _TaskSession(task, trial, world, tools)
 
     async def aclose(self) -> None:
@@ -200,17 +233,15 @@ class _TaskSession:
         if number >= self._task.most_turns:
             return None
         what = f"the user of {self._task.id}"
-        text = await _called(what, partial(user, transcript, self._trial.seed), self._task.seconds)
-        if text is not None and not isinstance(text, str):
-            raise SuiteError(f"{what} said {reprlib.repr(text)}, which is neither text nor None")
-        return text
+        speaks = partial(user, transcript, self._trial.seed)
+        return await contained(what, speaks, partial(_said, what), self._task.seconds)
 
     async def grade(self, transcript: Transcript) -> Grade:
         what = f"the check of {self._task.id}"
         check = partial(self._task.check, self._world)
         if _takes_two(self._task.check):
             check = partial(check, transcript)
-        grade = _grade(await _called(what, check, self._task.seconds), what)
+        grade = await contained(what, check, partial(_grade, what), self._task.seconds)
         if grade.passed:
             return grade
         if transcript.turns and transcript.turns[-1].stop_reason != "answer":
@@ -218,32 +249,11 @@ class _TaskSession:
         return grade
 
 
-async def _called(what: str, call: Callable[[], object], seconds: float) -> object:
-    """What a function of the suite returns, which may be `async`: it may ask a model.
-
-    Raises:
-        SuiteError: It raised or took too long.
-        ModelError: The model could not be had.
-    """
-    found = await contained(what, call, seconds)
-    if not inspect.isawaitable(found):
-        return found
-    begun = anyio.current_time()
-    late = SuiteError(f"{what} did not end within {seconds:g} seconds")
-    try:
-        with anyio.fail_after(seconds):
-            awaited: object = await found
-    except TimeoutError:
-        raise late from None
-    except AgentKitError:
-        raise
-    except BaseException as error:
-        if ends_this_task(error):
-            raise
-        raise SuiteError(f"{what} raised {error!r}"[:500]) from error
-    if anyio.current_time() - begun > seconds:  # it blocked, so that nothing could end it
-        raise late
-    return awaited
+def _said(what: str, found: object) -> str | None:
+    """What a played user says."""
+    if found is None or isinstance(found, str):
+        return None if found is None else str.__str__(found)
+    raise SuiteError(f"{what} said {reprlib.repr(found)}, which is neither text nor None")
 
 
 def _takes_two(check: Callable[..., Any]) -> bool:
@@ -258,7 +268,7 @@ def _takes_two(check: Callable[..., Any]) -> bool:
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def _grade(verdict: object, what: str) -> Grade:
+def _grade(what: str, verdict: object) -> Grade:
     """What a check returned, as a grade.
 
     Raises:
@@ -266,19 +276,16 @@ def _grade(verdict: object, what: str) -> Grade:
     """
     match verdict:
         case Grade():
-            return verdict
+            return kept(verdict, what)
         case None | True:
             return Grade(passed=True)
         case False:
             return Grade(passed=False)
         case str():
-            return Grade(passed=False, error=verdict[:_LONGEST_ERROR])
+            return kept(Grade(passed=False, error=str.__str__(verdict)[:_LONGEST_ERROR]), what)
         case (float() | int() as value, str() as reason) if 0 <= value <= 1:
-            return Grade(
-                passed=value == 1,
-                error=None if value == 1 else reason[:_LONGEST_ERROR],
-                score=float(value),
-            )
+            error = None if value == 1 else str.__str__(reason)[:_LONGEST_ERROR]
+            return kept(Grade(passed=value == 1, error=error, score=float(value)), what)
         case _:
             raise SuiteError(
                 f"{what} returned {reprlib.repr(verdict)}, which is no verdict: it returns None or "

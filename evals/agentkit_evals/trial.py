@@ -13,10 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 from agentkit import (
+    Agent,
     AgentKitError,
     ContextWindowError,
     Event,
@@ -37,6 +38,7 @@ from agentkit.events import ModelCalled
 from agentkit.messages import Message, StopReason, ToolCall
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.trace import RunFiles, Timed, parts_of
+from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     CallRecord,
     EvalError,
@@ -50,8 +52,64 @@ from agentkit_evals.core import (
     TrialResult,
     Turn,
     TurnRecord,
+    kept,
 )
 from agentkit_evals.subject import AgentMaker
+
+GRACE: Final = 60.0
+"""Seconds for making worlds and grading, beyond those that the trial itself may take."""
+
+
+async def run_alone(
+    suite: Suite,
+    trial: Trial,
+    make_agent: AgentMaker,
+    worker: str,
+    *,
+    limits: TrialLimits,
+    record: Path | None = None,
+) -> TrialResult:
+    """As `run_trial`, in an event loop of its own: whatever an `async` tool does to that, other
+    trials go on.
+    """
+    agents: list[Agent[Any, Any]] = []
+
+    def make(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:
+        agents.append(make_agent(trial, number, turn))
+        return agents[-1]
+
+    async def play() -> TrialResult | AgentKitError:
+        try:
+            return await run_trial(suite, trial, make, worker, limits=limits, record=record)
+        except (EvalError, ServerNotReadyError) as error:  # these end the run
+            return error
+        finally:
+            for agent in agents:
+                await agent.model.aclose()  # of its connections those of this event loop
+
+    seconds = None if limits.seconds is None else limits.seconds + GRACE
+    try:
+        result = await contained("the trial", play, _same, seconds)
+    except AgentKitError as error:
+        return lost(trial, worker, _named(error))
+    if isinstance(result, AgentKitError):
+        raise result
+    return result
+
+
+def _same(result: TrialResult | AgentKitError) -> TrialResult | AgentKitError:
+    return result
+
+
+def lost(trial: Trial, worker: str, failure: str) -> TrialResult:
+    """The result of a trial of which nothing is left."""
+    return TrialResult(
+        case=trial.case.id,
+        trial=trial.number,
+        status="infrastructure",
+        failure=failure,
+        worker=worker,
+    )
 
 
 async def run_trial(
@@ -111,7 +169,7 @@ async def graded(
     grade, failure, status = None, None, "infrastructure"
     try:
         async with suite.open(trial) as session:
-            grade = await session.grade(await play(session))
+            grade = kept(await session.grade(await play(session)))
             status = "graded"
     except ContextWindowError as error:
         # The conversation outgrew the window: the agent's business to prevent.

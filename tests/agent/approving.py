@@ -107,6 +107,9 @@ class MemoryJournal:
             for each in self.records
         ]
 
+    async def turns(self, conversation: str) -> list[str]:  # noqa: ARG002 - there is one run
+        return []
+
     async def release(self, lease: Lease) -> None:
         if lease.epoch == self._epoch:
             self._held = False

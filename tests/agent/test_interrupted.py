@@ -33,7 +33,7 @@ from agentkit.events import (
 )
 from agentkit.messages import AssistantMessage, ModelRequest, ToolMessage
 from agentkit.runtime import replay
-from agentkit.testing import ScriptedModel, calls, say
+from agentkit.testing import ScriptedModel, call, calls, say
 from agentkit.trace import open_run, parts_of, requests_of
 from tests.servers import asks, chunk, cuts, says, serving
 
@@ -218,3 +218,23 @@ async def test_versions_are_kept(tmp_path: Path) -> None:
     await Agent(ScriptedModel([say("Hi.")]), observers=[files]).run("go", run_id="r")
     (part,) = parts_of(open_run("r", tmp_path).events)
     assert set(part.started.versions) == {"agentkit", "python", "platform"}
+
+
+async def test_a_run_that_is_drained_ends_behind_its_step_and_can_be_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    cancellation = Cancellation()
+
+    @tool
+    def work() -> str:
+        """Works, and is not stopped in the middle of it."""
+        cancellation.drain()
+        return "worked"
+
+    model = ScriptedModel([call("work"), say("Done.")])
+    agent = Agent(model, tools=[work], observers=())
+    with SQLiteJournal(tmp_path / "runs.db") as journal:
+        drained = await agent.run("Go.", journal=journal, run_id="r", cancellation=cancellation)
+        assert (drained.stop_reason, len(model.requests)) == ("cancelled", 1)
+        assert str(drained.messages[-1].content) == "worked"
+        assert (await agent.resume("r", journal=journal)).output == "Done."

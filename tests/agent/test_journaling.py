@@ -63,7 +63,7 @@ class Broken:
 
     def __init__(self, journal: Journal, kind: type[Any]) -> None:
         self.open, self.claim = journal.open, journal.claim
-        self.read, self.release = journal.read, journal.release
+        self.read, self.release, self.turns = journal.read, journal.release, journal.turns
         self._journal, self._kind = journal, kind
 
     async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:

@@ -148,6 +148,7 @@ class CutOff:
             journal.read,
             journal.release,
         )
+        self.turns = journal.turns
         self._journal, self.gone = journal, False
 
     async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:

@@ -16,14 +16,23 @@ from typer.testing import CliRunner
 
 from agentkit import Agent, tool
 from agentkit.cli.app import app
-from agentkit.cli.chat import Chat, Status
+from agentkit.cli.chat import Chat, Status, told
 from agentkit.cli.editor import Lines
 from agentkit.cli.person import Person
 from agentkit.cli.terminal import Printer
 from agentkit.errors import ModelConnectionError
-from agentkit.messages import load_messages, text_of
+from agentkit.journal import SQLiteJournal, StoredJournal
+from agentkit.messages import (
+    AssistantMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    mended_history,
+    text_of,
+)
 from agentkit.policy import Policy, preset
 from agentkit.testing import ScriptedModel, call, say
+from agentkit.trace import said_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
@@ -59,11 +68,11 @@ class Typed(Lines):
 class Talk:
     """A chat, the person who types its lines and decides, and what stands on the screen."""
 
-    def __init__(self, lines: Iterable[str], file: Path) -> None:
+    def __init__(self, lines: Iterable[str], journal: StoredJournal | None = None) -> None:
         self.out = io.StringIO()
         printer = Printer(Console(file=self.out, width=200), Console(file=self.out, width=200))
         self.lines = Typed(lines)
-        self.chat = Chat(printer, file, Status())
+        self.chat = Chat(printer, journal, Status())
         self.person = Person(self.lines.ask, printer)
 
     async def run(self, agent: Agent[Any, Any]) -> str:
@@ -71,17 +80,18 @@ class Talk:
         return self.out.getvalue()
 
 
-async def test_a_conversation_remembers_what_was_said_and_is_saved(tmp_path: Path) -> None:
+async def test_a_conversation_remembers_what_was_said_and_is_kept(tmp_path: Path) -> None:
     model = ScriptedModel([say("Hello."), say("You said hi.")])
-    talk = Talk(["hi", "", "what did I say?"], tmp_path / "c.json")
-    shown = await talk.run(Agent(model, observers=()))
+    with SQLiteJournal(tmp_path / "runs.db") as journal:
+        talk = Talk(["hi", "", "what did I say?"], journal)
+        shown = await talk.run(Agent(model, observers=()))
+        assert await said_in(journal, talk.chat.name) == talk.chat.messages
     assert [text_of(m.content) for m in model.requests[1].messages] == [
         "hi",
         "Hello.",
         "what did I say?",
     ]
     assert "You said hi." in shown
-    assert load_messages((tmp_path / "c.json").read_bytes()) == talk.chat.messages
 
 
 @pytest.mark.parametrize(
@@ -92,11 +102,9 @@ async def test_a_conversation_remembers_what_was_said_and_is_saved(tmp_path: Pat
         ('e {"text": "tea"}', "noted tea"),
     ],
 )
-async def test_a_call_that_writes_is_approved_denied_or_edited(
-    tmp_path: Path, typed: str, seen: str
-) -> None:
+async def test_a_call_that_writes_is_approved_denied_or_edited(typed: str, seen: str) -> None:
     model = ScriptedModel([call("note", text="milk"), say("ok")])
-    talk = Talk(["do it", "what?", typed], tmp_path / "c.json")
+    talk = Talk(["do it", "what?", typed])
     agent = Agent(
         model, tools=[note], policy=Policy.ask("writes"), approve=talk.person.decide, observers=()
     )
@@ -104,9 +112,9 @@ async def test_a_call_that_writes_is_approved_denied_or_edited(
     assert seen in text_of(model.requests[1].messages[-1].content)
 
 
-async def test_a_server_that_fails_is_told_once_and_the_chat_goes_on(tmp_path: Path) -> None:
+async def test_a_server_that_fails_is_told_once_and_the_chat_goes_on() -> None:
     model = ScriptedModel([ModelConnectionError("the server is gone"), say("Here again.")])
-    talk = Talk(["hi", "still there?"], tmp_path / "c.json")
+    talk = Talk(["hi", "still there?"])
     shown = await talk.run(Agent(model, observers=()))
     assert shown.count("the server is gone") == 1
     assert "Here again." in shown
@@ -118,8 +126,7 @@ def test_a_conversation_that_is_not_there_is_named_with_where_they_are(
     monkeypatch.setenv("AGENTKIT_RUNS", str(tmp_path / "runs"))
     done = CliRunner().invoke(app, ["chat", "-m", "http://127.0.0.1:1", "--resume", "nope"])
     assert done.exit_code == 2
-    assert "--resume nope: No such file" in done.stderr
-    assert str(tmp_path / "chats") in done.stderr
+    assert "--resume nope: there is none; agentkit conversations list shows" in done.stderr
 
 
 def test_with_its_input_closed_the_chat_ends_at_once(tmp_path: Path) -> None:
@@ -135,26 +142,57 @@ def test_with_its_input_closed_the_chat_ends_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-async def test_a_conversation_that_cannot_be_saved_goes_on_and_says_so(tmp_path: Path) -> None:
+async def test_a_conversation_that_cannot_be_kept_goes_on_and_says_so(tmp_path: Path) -> None:
     model = ScriptedModel([say("1"), say("2")])
-    talk = Talk(["a", "b"], tmp_path / "nowhere" / "c.json")
+    journal = SQLiteJournal(tmp_path / "runs.db")
+    journal.close()
+    talk = Talk(["a", "b", "c"], journal)
     shown = await talk.run(Agent(model, observers=()))
-    assert shown.count("not saved: ") == 2
-    assert len(talk.chat.messages) == 4
+    assert shown.count("not kept from here on: ") == 1
+    assert [text_of(each.content or "") for each in talk.chat.messages] == ["b", "1", "c", "2"]
 
 
-async def test_new_forgets_and_help_tells(tmp_path: Path) -> None:
+async def test_a_conversation_is_gone_on_with_and_forked_by_name(tmp_path: Path) -> None:
+    model = ScriptedModel([say("Hello."), say("Again."), say("Elsewhere.")])
+    agent = Agent(model, observers=())
+    with SQLiteJournal(tmp_path / "runs.db") as journal:
+        first = Talk(["hi"], journal)
+        await first.run(agent)
+        (run_id,) = await journal.turns(first.chat.name)
+        for resume, fork in (("last", None), (None, run_id)):
+            later = Talk(["and now?"], journal)
+            await later.chat.take_up(resume, fork)
+            assert [text_of(m.content or "") for m in later.chat.messages] == ["hi", "Hello."]
+            await later.run(agent)
+        assert len(await journal.turns(first.chat.name)) == 2
+        assert len(await journal.conversations()) == 2
+
+
+async def test_history_tells_of_a_stopped_answer_in_the_words_of_the_chat() -> None:
+    messages = mended_history(
+        [
+            UserMessage("Note it."),
+            AssistantMessage(None, (ToolCall("1", "note", {"text": "tea"}),)),
+            ToolMessage("1", "note", "noted tea"),
+            UserMessage("And now?"),
+        ]
+    )
+    rows = [text for text, _ in told(messages)]
+    assert rows == ["> Note it.", "→ note", "no answer: it was stopped here", "> And now?"]
+
+
+async def test_new_forgets_and_help_tells() -> None:
     model = ScriptedModel([say("1"), say("2")])
-    talk = Talk(["a", "/new", "/help", "b", "/exit", "never asked"], tmp_path / "c.json")
+    talk = Talk(["a", "/new", "/help", "b", "/exit", "never asked"])
     shown = await talk.run(Agent(model, observers=()))
     assert len(model.requests[1].messages) == 1
     assert "/thinking" in shown
 
 
-async def test_what_a_person_permits_holds_for_the_rest_of_the_conversation(tmp_path: Path) -> None:
+async def test_what_a_person_permits_holds_for_the_rest_of_the_conversation() -> None:
     noted = [call("note", text="milk"), say("ok"), call("note", text="tea"), say("ok")]
     model = ScriptedModel([*noted, call("note", text="rice"), say("ok")])
-    talk = Talk(["do it", "a *", "again", "/new", "once more", "n no more"], tmp_path / "c.json")
+    talk = Talk(["do it", "a *", "again", "/new", "once more", "n no more"])
     agent = Agent(model, tools=[note], policy="ask", approve=talk.person.decide, observers=())
     talk.chat.policy, talk.chat.grants = preset("ask"), talk.person.grants
     await talk.run(agent)

@@ -157,5 +157,5 @@ def test_a_default_journal_that_cannot_be_written_does_not_stop_a_run(
             "run", "?", "-p", project, "-m", server.url, "--journal", tmp_path / "runs/journal.db"
         )
     assert (result.exit_code, result.stdout) == (0, "Yes.\n")
-    assert "this run cannot be resumed" in result.stderr
+    assert "what is said here is not kept" in result.stderr
     assert (named.exit_code, named.stdout) == (1, "")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections.abc import AsyncGenerator
@@ -240,6 +241,23 @@ def test_a_run_is_deleted_when_that_is_confirmed(tmp_path: Path) -> None:
     deleted = run("runs", "delete", "sum", "--yes")
     assert deleted.stdout == f"deleted sum from {tmp_path / 'runs' / 'sum.jsonl'}\n"
     assert run("runs", "delete", "sum", "--yes").exit_code == 2
+
+
+def test_runs_of_which_nothing_is_newer_are_deleted_wherever_they_are(tmp_path: Path) -> None:
+    with SQLiteJournal(tmp_path / "runs" / "journal.db") as journal:
+        for name in ("kept", "old"):
+            record(say("Hi."), run_id=name, journal=journal)
+        journal.connection.execute("UPDATE runs SET created = 1 WHERE run_id = 'old'")
+        journal.connection.execute("UPDATE events SET at = 1 WHERE run_id = 'old'")
+    record(say("Hi."), run_id="old file")
+    record(say("Hi."), run_id="new file")
+    os.utime(tmp_path / "runs" / "old%20file.jsonl", (1, 1))
+    assert run("runs", "delete", "--yes").exit_code == 2
+    assert "write a number and m, h or d" in run("runs", "delete", "--older-than", "soon").stderr
+    assert run("runs", "delete", "--older-than", "30d", "--yes").stdout == "deleted 2 runs\n"
+    listed = run("runs", "list").stdout
+    assert "old" not in listed
+    assert {"kept", "new file"} <= set(re.findall("kept|new file", listed))
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 from agentkit_evals.core import Case, Grade, Transcript, Trial, TrialLimits, TrialResult
+from agentkit_evals.manifest import planned, trials_of
+from agentkit_evals.subject import Subject
 from agentkit_evals.tasks import Task, TaskSuite
-from agentkit_evals.trial import run_trial
+from agentkit_evals.trial import run_alone, run_trial
 
-from agentkit import Tool
+from agentkit import ContextWindowError, Tool
 from agentkit.events import ModelEvent
 from agentkit.messages import ModelRequest
 from agentkit.testing import ScriptedModel, call, say
@@ -117,7 +122,48 @@ async def blocks(_world: object) -> None:
     time.sleep(0.3)  # noqa: ASYNC251 - what is tested
 
 
-@pytest.mark.parametrize("odd", [aexits, acloses, awaits, blocks])
+async def stops_its_loop(_world: object) -> None:
+    asyncio.get_running_loop().stop()
+    await anyio.sleep_forever()
+
+
+async def cancels_all(_world: object) -> None:
+    for task in asyncio.all_tasks():
+        task.cancel()
+    await anyio.sleep_forever()
+
+
+async def exits_in_a_task(_world: object) -> None:
+    task = asyncio.create_task(aexits(None))
+    await asyncio.wait([task])
+
+
+async def exits_in_a_callback(_world: object) -> None:
+    asyncio.get_running_loop().call_soon(sys.exit, 4)
+    await anyio.sleep_forever()
+
+
+async def swallows(_world: object) -> None:
+    while True:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+async def interrupts_in_a_group(_world: object) -> None:
+    raise BaseExceptionGroup("several", [KeyboardInterrupt()])
+
+
+async def outgrows(_world: object) -> None:
+    raise ContextWindowError("the window of a model that the check asked")
+
+
+ODD_LOOPS = [
+    *(stops_its_loop, cancels_all, exits_in_a_task, exits_in_a_callback),
+    *(swallows, interrupts_in_a_group, outgrows),
+]
+
+
+@pytest.mark.parametrize("odd", [aexits, acloses, awaits, blocks, *ODD_LOOPS])
 async def test_an_async_check_costs_its_trial_alone_too(odd: Callable[..., Any]) -> None:
     result = await played(replace(TASK, check=odd))
     assert (result.status, result.grade) == ("infrastructure", None)
@@ -133,6 +179,87 @@ async def test_what_is_no_verdict_is_said_to_be_none(verdict: Any) -> None:
     assert "returned" in (result.failure or "")
 
 
+class _MuteError(Exception):
+    def __repr__(self) -> str:
+        sys.exit(9)
+
+
+class _MuteText(str):
+    __slots__ = ()
+
+    def __getitem__(self, key: object) -> str:
+        sys.exit(9)
+
+
+def raises_mutely(*_: object) -> None:
+    raise _MuteError
+
+
+async def test_what_cannot_be_told_of_an_exception_is_left_out() -> None:
+    result = await played(replace(TASK, check=raises_mutely))
+    assert result.failure == "suite:SuiteError: the check of one raised _MuteError"
+
+
+async def test_a_text_of_a_kind_of_its_own_is_read_as_a_text() -> None:
+    result = await played(replace(TASK, check=lambda _world: _MuteText("mute")))
+    assert result.grade == Grade(False, "mute")
+
+
+async def test_values_of_a_suite_that_cannot_be_told_do_not_keep_a_run_from_being_planned() -> None:
+    mute = _MuteError()
+
+    def check(_world: object) -> bool:
+        return mute.args == ()
+
+    suite = TaskSuite("odd", [replace(TASK, check=check)])
+    assert len((await suite.about())["checks_sha256"]) == 64
+
+
+_LOOP: list[Any] = []
+_LOOP.append(_LOOP)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"passed": "yes"},
+        {"passed": None},
+        {"passed": 2},
+        {"passed": True, "score": 9},
+        {"passed": True, "score": math.nan},
+        {"passed": False, "error": 5},
+        {"passed": False, "idle_turns": "x"},
+        {"passed": False, "details": object()},
+        {"passed": False, "details": _LOOP},
+        {"passed": False, "details": b"\xff"},
+    ],
+)
+async def test_a_grade_that_no_store_can_keep_is_no_verdict(fields: dict[str, Any]) -> None:
+    result = await played(replace(TASK, check=lambda _world: Grade(**fields)))
+    assert (result.status, result.grade) == ("infrastructure", None)
+    assert (result.failure or "").startswith("suite:SuiteError: the check of one returned a Grade")
+
+
+@pytest.mark.parametrize(
+    ("part", "remedy"),
+    [
+        ({"turns": "Go."}, r"turns is 'Go\.'; write turns=\(text,\)"),
+        ({"turns": ["Go."]}, "turns is .*; write turns="),
+        ({"turns": (5,)}, "a turn is 5; give a text"),
+        ({"check": True}, "check is True; give a function"),
+        ({"world": {}}, "world is .*; give a function"),
+        ({"tools": []}, "tools is .*; give a function"),
+        ({"gold": [[("touch", {})]]}, "gold is .*; give a tuple"),
+        ({"tags": "quick"}, "tags is 'quick'; write tags="),
+        ({"seconds": math.nan}, "seconds is .*; give a number above 0"),
+        ({"steps": "20"}, "steps is '20'; give a whole number"),
+    ],
+)
+def test_a_task_of_wrong_parts_says_so_when_it_is_made(part: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(TypeError, match=remedy):
+        replace(TASK, **part)
+
+
 @pytest.mark.parametrize(
     ("verdict", "grade"),
     [
@@ -141,6 +268,7 @@ async def test_what_is_no_verdict_is_said_to_be_none(verdict: Any) -> None:
         (False, Grade(False)),
         ("lamp:off", Grade(False, "lamp:off")),
         ("x" * 10_000, Grade(False, "x" * 500)),
+        ("half a pair: \ud83d", Grade(False, "half a pair: ?")),
         ((0.25, "one of four"), Grade(False, "one of four", 0.25)),
         ((1, "all"), Grade(True, None, 1.0)),
         (Grade(True, score=0.9), Grade(True, score=0.9)),
@@ -195,3 +323,35 @@ async def test_a_model_that_takes_too_long_is_graded_by_what_it_left() -> None:
         limits=TrialLimits(seconds=0.1),
     )
     assert result.grade == Grade(False, "agent:seconds")
+
+
+def _does(deed: Callable[[object], Any]) -> Callable[[object], list[Callable[..., Any]]]:
+    async def touch() -> None:
+        """Touches."""
+        await deed(None)
+
+    return lambda _world: [touch]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_an_async_tool_does_to_its_event_loop_is_done_to_no_other_trial() -> None:
+    harmful = (stops_its_loop, cancels_all, exits_in_a_task, exits_in_a_callback, blocks)
+    good = replace(TASK, seconds=30.0, gold=((("touch", {}),),))
+    tasks = [replace(good, id=deed.__name__, tools=_does(deed)) for deed in harmful]
+    suite = TaskSuite("odd", [*tasks, *(replace(good, id=f"good {n}") for n in range(4))])
+    manifest = await planned(suite, "odd", Subject(model="gold"), limits=TrialLimits(seconds=30))
+    trials = trials_of(manifest, await suite.cases())
+    found: dict[str, TrialResult] = {}
+    async with manifest.subject.opened() as make_agent, anyio.create_task_group() as group:
+
+        async def play(trial: Trial) -> None:
+            limits = manifest.limits
+            result = await run_alone(suite, trial, make_agent, "here", limits=limits)
+            found[trial.case.id] = result
+
+        for trial in trials:
+            group.start_soon(play, trial)
+    lost = {name for name, result in found.items() if result.status == "infrastructure"}
+    assert lost == {"stops_its_loop", "cancels_all", "exits_in_a_task", "exits_in_a_callback"}
+    assert all(found[name].passed for name in ("blocks", *(f"good {n}" for n in range(4))))

@@ -328,3 +328,18 @@ async def a_run_that_died_goes_on_elsewhere_and_repeats_nothing(place: Place) ->
     result = await again.resume("r", journal=place.journal())
     assert (result.output, paid) == ("All is paid.", [7])
     assert (await again.resume("r", journal=place.journal())).output == "All is paid."
+
+
+@case
+async def the_turns_of_a_conversation_are_in_order_and_the_newest_one_comes_first(
+    place: Place,
+) -> None:
+    journal = place.journal()
+    for run_id, name in (("a1", "ana"), ("b1", "bob"), ("a2", "ana"), ("r", "")):
+        await journal.release(await journal.open(run_id, replace(OPENING, conversation=name)))
+    other = place.journal()
+    assert await other.turns("ana") == ["a1", "a2"]
+    assert await other.turns("") == await other.turns("nobody") == []
+    assert await other.conversations() == ["ana", "bob"]
+    assert await other.delete("a2")
+    assert (await other.turns("ana"), await other.conversations()) == (["a1"], ["bob", "ana"])

@@ -78,6 +78,7 @@ class MinedJournal:
 
     def __init__(self, journal: Journal, bomb: Bomb) -> None:
         self.claim, self.read, self.release = journal.claim, journal.read, journal.release
+        self.turns = journal.turns
         self._journal, self._bomb = journal, bomb
 
     async def open(self, run_id: str, opening: Any) -> Lease:

@@ -138,7 +138,7 @@ def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path, journals: Journ
     file = journals().path
     with closing(sqlite3.connect(file)) as later:
         later.execute("PRAGMA user_version = 9")
-    with pytest.raises(JournalError, match="has format 9, this agentkit knows 2: update agentkit"):
+    with pytest.raises(JournalError, match="has format 9, this agentkit knows 3: update agentkit"):
         SQLiteJournal(file)
 
 

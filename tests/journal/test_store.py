@@ -36,7 +36,7 @@ def test_a_file_is_made_for_its_owner_alone_and_says_what_it_is(store: Store) ->
     assert store.path.stat().st_mode & 0o777 == 0o600
     assert store.path.parent.stat().st_mode & 0o777 == 0o700
     assert kept(store, "PRAGMA application_id").to_bytes(4, "big") == b"agkj"  # type: ignore[attr-defined] # a number
-    assert kept(store, "PRAGMA user_version") == FORMAT == 2
+    assert kept(store, "PRAGMA user_version") == FORMAT == 3
     assert kept(store, "PRAGMA journal_mode") == "wal"
 
 

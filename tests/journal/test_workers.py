@@ -26,7 +26,7 @@ from agentkit.journal.postgres import PostgresJournal, migrate
 from agentkit.messages import ModelRequest
 from agentkit.runtime.worker import Worker
 from agentkit.testing import ScriptedModel, call, say
-from agentkit.trace import follow
+from agentkit.trace import Library, follow
 from tests.postgres import Server, programs
 
 pytestmark = [
@@ -122,6 +122,27 @@ async def test_a_submitted_run_is_taken_and_comes_to_its_end(url: str) -> None:
         assert told["priority"] == 3
         assert len(told["cache_salt"]) == 64
         assert "acme" not in told["cache_salt"]
+
+
+async def test_turns_of_a_conversation_may_be_submitted_and_old_runs_go_unless_they_wait(
+    url: str,
+) -> None:
+    model = Answers()
+    agent = Agent(model)
+    with PostgresJournal(url) as journal:
+        submit = partial(agent.submit, queue=journal, name=NAME, conversation="ana")
+        for asked in ("One?", "Two?"):
+            await submit(asked)
+            async with working(journal, agent):
+                await settled(journal, "ended")
+        said = [str(message.content) for message in model.requests[1].messages]
+        assert said == ["One?", "Done.", "Two?"]
+        await submit("Three?", run_id="waits")
+    library = Library(journal=url)
+    assert library.delete_older(60) == 0
+    assert library.delete_older(-60) == 2
+    assert [run.run_id for run in library.runs()] == ["waits"]
+    assert library.conversation("ana").questions == ["One?", "Two?", "Three?"]
 
 
 async def test_a_worker_leaves_runs_of_other_agents_and_of_other_tools(url: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -156,8 +157,11 @@ def _litellm() -> Generator[OtherServer]:
             *(str(folder / "bin" / "litellm"), "--config", str(config)),
             *("--host", "127.0.0.1", "--port", str(port)),
         ]
-        with _started("litellm", command, port, health="/health/liveliness") as url:
-            yield OtherServer(url)
+        key = f"sk-{secrets.token_hex(32)}"  # it does not start without one
+        own = {"LITELLM_MASTER_KEY": key, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        health = "/health/liveliness"
+        with _started("litellm", command, port, environment=own, health=health) as url:
+            yield OtherServer(url, key)
 
 
 @contextlib.contextmanager

@@ -1,18 +1,15 @@
-"""`PostgresJournal`: the journal above a server's store, with its queue of submitted runs."""
+"""`PostgresJournal`: a journal on a server by its address, and how its runs are followed."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Final
 
 import anyio
 from pydantic import JsonValue
 
-from agentkit.journal.entries import Lease, RunOpened, Ticket
-from agentkit.journal.postgres.connecting import Listener
-from agentkit.journal.postgres.queue import WORK, Queue, QueueStats, Settled, Taken
+from agentkit.journal.postgres.queue import Queue
 from agentkit.journal.postgres.store import (
     CONNECTIONS,
     PATIENCE,
@@ -20,13 +17,13 @@ from agentkit.journal.postgres.store import (
     PostgresStore,
     told_as,
 )
-from agentkit.journal.store import LEASE, StoredJournal, check_lease
+from agentkit.journal.store import LEASE, check_lease
 
 _FOLLOWED: Final = 10.0
 """Seconds for which a follower's interest lasts; it says so again before they are over."""
 
 
-class PostgresJournal(StoredJournal):
+class PostgresJournal(Queue):
     """Keeps runs on a server, for all machines that know its address.
 
     `agentkit journal migrate URL` makes its tables. It needs a connection of its own to the server,
@@ -59,76 +56,8 @@ class PostgresJournal(StoredJournal):
         if connections < 1:
             raise ValueError(f"connections is {connections}; a journal needs one")
         seconds = check_lease(lease)
-        self._server = PostgresStore(url, lease=seconds, connections=connections, patience=patience)
-        self._queue = Queue(self._server)
-        super().__init__(self._server, labels, lease)
-
-    # --- runs for workers ------------------------------------------------------------------------
-
-    async def submit(self, run_id: str, opening: RunOpened, ticket: Ticket) -> None:
-        """Begins a run that a worker is to take; `Agent.submit` makes what it needs.
-
-        Raises:
-            JournalError: There is a run of this name, or it could not be written.
-        """
-        labelled = replace(opening, labels={**self._labels, **opening.labels})
-        await self._in_thread(lambda: self._queue.submit(run_id, labelled, ticket))
-
-    async def take(self, offers: Mapping[str, str]) -> Taken | None:
-        """Takes a run that waits, and holds its lease; None if there is none.
-
-        Args:
-            offers: The names of the agents that are offered, each with its fingerprint.
-
-        Raises:
-            JournalError: The server cannot be asked, or a part of the run is lost; that run has
-                failed then, and is not taken again.
-        """
-        taken = await self._in_thread(lambda: self._queue.take(offers))
-        if taken is not None:
-            self._hold(taken.lease)
-        return taken
-
-    async def settle(
-        self,
-        lease: Lease,
-        state: Settled,
-        *,
-        problem: str = "",
-        after: float = 0.0,
-        handed_over: bool = False,
-    ) -> None:
-        """Gives a run back that was taken; see `Queue.settle`."""
-        self._drop(lease)
-        await self._in_thread(
-            lambda: self._queue.settle(
-                lease, state, problem=problem, after=after, handed_over=handed_over
-            )
-        )
-
-    async def cancel(self, run_id: str) -> bool:
-        """Ends a submitted run: at once where it waits, else as soon as its worker hears of it.
-        False if it is none, or needs no worker any more.
-        """
-        return await self._in_thread(lambda: self._queue.cancel(run_id))
-
-    async def retry(self, run_id: str) -> bool:
-        """Queues a submitted run again that failed, was cancelled, paused or ended at a limit.
-        False if it is none, or is queued.
-        """
-        return await self._in_thread(lambda: self._queue.retry(run_id))
-
-    async def cancelled(self, leases: Sequence[Lease]) -> list[str]:
-        """Which of these runs somebody wants to end, or has been taken over."""
-        return await self._in_thread(lambda: self._queue.cancelled(leases))
-
-    async def stats(self) -> QueueStats:
-        """How the queue of submitted runs stands now."""
-        return await self._in_thread(self._queue.stats)
-
-    def listener(self) -> Listener:
-        """What workers are told: that there may be something to take or to end."""
-        return self._server.listener(WORK)
+        store = PostgresStore(url, lease=seconds, connections=connections, patience=patience)
+        super().__init__(store, labels, seconds)
 
     # --- runs that are followed ------------------------------------------------------------------
 

@@ -19,15 +19,20 @@ and others take its runs.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, LiteralString, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
+
+from pydantic import JsonValue
 
 from agentkit.errors import JournalError
-from agentkit.journal.entries import FORCED, Lease, RunOpened, Ticket
+from agentkit.journal.entries import FORCED, Lease, Queueing, RunOpened, Ticket
 from agentkit.journal.leases import Owner
-from agentkit.journal.postgres.connecting import Connection
+from agentkit.journal.postgres.connecting import Connection, Listener
 from agentkit.journal.postgres.store import QUEUED, PostgresStore
+from agentkit.journal.store import StoredJournal
+
+T = TypeVar("T")
 
 WORK: Final = "agentkit_work"
 """The channel (NOTIFY) that tells workers of new runs, and of runs that are to end."""
@@ -123,26 +128,68 @@ _RETRY: Final = """
 """
 
 
-class Queue:
-    """The submitted runs of a journal. All of it blocks; see `PostgresJournal`.
+_CANCELLED: Final = """
+    SELECT held.run_id FROM unnest(%s::text[], %s::bigint[]) AS held (run_id, epoch)
+    LEFT JOIN agentkit.runs ON runs.run_id = held.run_id AND runs.epoch = held.epoch
+    WHERE runs.cancelled IS DISTINCT FROM false
+"""
+
+_WAITING: Final = """
+    SELECT agent, count(*), max(extract(epoch FROM clock_timestamp()) - created)
+    FROM agentkit.runs WHERE state = 'queued' AND owner = '' GROUP BY agent
+"""
+
+_STATES: Final = "SELECT state, count(*) FROM agentkit.runs WHERE state <> '' GROUP BY state"
+
+_HELD: Final = """
+    SELECT count(*), max(%s - extract(epoch FROM lease_until - clock_timestamp()))
+    FROM agentkit.runs WHERE state = 'queued' AND owner <> ''
+"""
+
+
+class Queue(StoredJournal):
+    """A journal on a server, which also keeps runs for workers to take.
 
     Args:
-        store: The journal's store.
+        store: Where its entries lie.
+        labels: Kept with each run that begins here.
+        lease: Seconds after which an owner that does not stir loses its run.
     """
 
-    def __init__(self, store: PostgresStore) -> None:
-        self._store = store
+    def __init__(
+        self, store: PostgresStore, labels: Mapping[str, JsonValue] | None, lease: float
+    ) -> None:
+        super().__init__(store, labels, lease)
+        self._server = store
+        self._taken: dict[str, Lease] = {}
 
-    def submit(self, run_id: str, opening: RunOpened, ticket: Ticket) -> None:
-        """Begins a run that a worker is to take.
+    # --- who submits -----------------------------------------------------------------------------
+
+    async def submit(self, run_id: str, opening: RunOpened, ticket: Ticket) -> None:
+        """Begins a run that a worker is to take; `Agent.submit` makes what it needs.
 
         Raises:
             JournalError: There is a run of this name, or it could not be written.
         """
-        self._store.begin(run_id, opening, ticket, state=QUEUED)
+        labelled = self._labelled(opening)
+        await self._in_thread(lambda: self._server.begin(run_id, labelled, ticket, state=QUEUED))
 
-    def take(self, offers: Mapping[str, str]) -> Taken | None:
-        """Takes a run that waits; None if there is none.
+    async def cancel(self, run_id: str) -> bool:
+        """Ends a submitted run: at once where it waits, else as soon as its worker hears of it.
+        False if it is none, or needs no worker any more.
+        """
+        return await self._asked(lambda one: one.execute(_CANCEL, (run_id,)).rowcount == 1)
+
+    async def retry(self, run_id: str) -> bool:
+        """Queues a submitted run again that failed, was cancelled, paused or ended at a limit.
+        False if it is none, or is queued.
+        """
+        return await self._asked(lambda one: one.execute(_RETRY, (run_id,)).rowcount == 1)
+
+    # --- who works -------------------------------------------------------------------------------
+
+    async def take(self, offers: Mapping[str, str]) -> Taken | None:
+        """Takes a run that waits, and holds its lease until it is settled; None if there is none.
 
         Args:
             offers: The names of the agents that are offered, each with its fingerprint.
@@ -152,10 +199,10 @@ class Queue:
                 failed, and is not taken again.
         """
         taking = secrets.token_hex(16)
-        values = self._store.taking("", taking)
+        values = self._server.taking("", taking)
         values |= {"agents": list(offers), "prints": list(offers.values())}
 
-        def taken(connection: Connection) -> Sequence[Any] | None:
+        def found(connection: Connection) -> Sequence[Any] | None:
             # The answer to a first try may have been lost.
             if (row := connection.execute(_TAKEN, (taking,)).fetchone()) is not None:
                 return row
@@ -167,20 +214,28 @@ class Queue:
                     return row
             return None
 
-        with self._store.errors():
-            row = self._store.ask(taken)
-        if row is None:
+        if (row := await self._asked(found)) is None:
             return None
         run_id, epoch, agent, fingerprint, tenant, priority, tries = row
         lease = Lease(run_id, epoch, FORCED)
         try:
-            self._store.take_up(run_id)
+            await self._in_thread(lambda: self._server.take_up(run_id))
         except JournalError as error:
-            self.settle(lease, "failed", problem=str(error))
+            await self.settle(lease, "failed", problem=str(error))
             raise
+        self._taken[run_id] = self._hold(lease)
         return Taken(lease, Ticket(agent, fingerprint, tenant, priority), tries)
 
-    def settle(
+    async def claim(self, run_id: str) -> Lease:
+        """Takes a run over; see `Journal.claim`. One that was taken from the queue is ours."""
+        return self._taken.get(run_id) or await super().claim(run_id)
+
+    async def release(self, lease: Lease) -> None:
+        """Gives a lease back; see `Journal.release`. `settle` gives back what was taken."""
+        if self._taken.get(lease.run_id) != lease:
+            await super().release(lease)
+
+    async def settle(
         self,
         lease: Lease,
         state: Settled,
@@ -198,60 +253,33 @@ class Queue:
             after: Seconds from when on it may be taken again.
             handed_over: Nothing went wrong with it, so that this try does not count.
         """
-        self._store.forget(lease)
+        self._taken.pop(lease.run_id, None)
+        self._drop(lease)
+        self._server.forget(lease)
         values = (problem, state, state, handed_over, after, lease.run_id, lease.epoch)
+        await self._asked(lambda connection: connection.execute(_SETTLE, values))
 
-        with self._store.errors():
-            self._store.ask(lambda connection: connection.execute(_SETTLE, values))
-
-    def cancel(self, run_id: str) -> bool:
-        """Ends a submitted run: at once where it waits, else as soon as its worker hears of it.
-        False if it is none, or needs no worker any more.
-        """
-        return self._changed(_CANCEL, run_id)
-
-    def retry(self, run_id: str) -> bool:
-        """Queues a submitted run again that failed, was cancelled, paused or ended at a limit.
-        False if it is none, or is queued.
-        """
-        return self._changed(_RETRY, run_id)
-
-    def _changed(self, query: LiteralString, run_id: str) -> bool:
-        """Whether the run was in a state that the statement changes."""
-        with self._store.errors():
-            return self._store.ask(lambda one: one.execute(query, (run_id,)).rowcount == 1)
-
-    def cancelled(self, leases: Sequence[Lease]) -> list[str]:
+    async def cancelled(self, leases: Sequence[Lease]) -> list[str]:
         """Which of these runs somebody wants to end, or has been taken over."""
-        query = (
-            "SELECT held.run_id FROM unnest(%s::text[], %s::bigint[]) AS held (run_id, epoch) "
-            "LEFT JOIN agentkit.runs ON runs.run_id = held.run_id AND runs.epoch = held.epoch "
-            "WHERE runs.cancelled IS DISTINCT FROM false"
-        )
         values = ([lease.run_id for lease in leases], [lease.epoch for lease in leases])
-        with self._store.errors():
-            rows = self._store.ask(lambda one: one.execute(query, values).fetchall())
+        rows = await self._asked(lambda one: one.execute(_CANCELLED, values).fetchall())
         return [run_id for (run_id,) in rows]
 
-    def stats(self) -> QueueStats:
+    def listener(self) -> Listener:
+        """What workers are told: that there may be something to take or to end."""
+        return self._server.listener(WORK)
+
+    # --- who watches -----------------------------------------------------------------------------
+
+    async def stats(self) -> QueueStats:
         """How the queue stands now."""
-        waiting = (
-            "SELECT agent, count(*), max(extract(epoch FROM clock_timestamp()) - created) "
-            "FROM agentkit.runs WHERE state = 'queued' AND owner = '' GROUP BY agent"
-        )
-        states = "SELECT state, count(*) FROM agentkit.runs WHERE state <> '' GROUP BY state"
-        work = (
-            "SELECT count(*), max(%s - extract(epoch FROM lease_until - clock_timestamp())) "
-            "FROM agentkit.runs WHERE state = 'queued' AND owner <> ''"
-        )
-        with self._store.errors():
-            rows, by_state, held = self._store.ask(
-                lambda one: (
-                    one.execute(waiting).fetchall(),
-                    one.execute(states).fetchall(),
-                    one.execute(work, (self._store.lease,)).fetchone(),
-                )
+        rows, by_state, held = await self._asked(
+            lambda one: (
+                one.execute(_WAITING).fetchall(),
+                one.execute(_STATES).fetchall(),
+                one.execute(_HELD, (self._server.lease,)).fetchone(),
             )
+        )
         at_work, age = held or (0, None)
         return QueueStats(
             {agent: count for agent, count, _ in rows},
@@ -260,3 +288,16 @@ class Queue:
             max((float(oldest) for *_, oldest in rows), default=0.0),
             max(float(age or 0), 0.0),
         )
+
+    async def _asked(self, work: Callable[[Connection], T]) -> T:
+        """Does something over a connection; see `PostgresStore.ask`."""
+
+        def asked() -> T:
+            with self._server.errors():
+                return self._server.ask(work)
+
+        return await self._in_thread(asked)
+
+
+if TYPE_CHECKING:
+    _: type[Queueing] = Queue

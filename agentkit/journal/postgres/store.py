@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg_pool import PoolTimeout
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from agentkit.errors import JournalError
+from agentkit.errors import JournalError, RunAtWorkError
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     FORCED,
@@ -61,11 +61,11 @@ _OPEN: Final = f"""
     WITH one AS (
         INSERT INTO agentkit.runs
             (run_id, epoch, owner, taking, lease_until, created, seq, digest, kind, calls,
-            state, agent, fingerprint, tenant, priority)
+            state, agent, fingerprint, tenant, priority, conversation)
         VALUES (%(run_id)s, 1, %(owner)s, %(taking)s,
             clock_timestamp() + make_interval(secs => %(lease)s),
             %(created)s, %(seq)s, %(digest)s, %(kind)s, %(calls)s,
-            %(state)s, %(agent)s, %(fingerprint)s, %(tenant)s, %(priority)s)
+            %(state)s, %(agent)s, %(fingerprint)s, %(tenant)s, %(priority)s, %(conversation)s)
         ON CONFLICT (run_id) DO NOTHING RETURNING run_id)
     {_INSERT}
 """  # noqa: S608 - of a constant
@@ -270,7 +270,8 @@ class PostgresStore:
         with self.errors():
             rows = head.add(lease, [opening], now)
             values = self.taking(run_id, taking) | _values(rows, head) | asdict(ticket)
-            values |= {"created": now, "state": state} | ({"owner": ""} if state else {})
+            values |= {"created": now, "state": state, "conversation": opening.conversation}
+            values |= {"owner": ""} if state else {}
 
             def opened(connection: Connection) -> bool:
                 if connection.execute(_OPEN, values).rowcount == len(rows):
@@ -298,7 +299,7 @@ class PostgresStore:
             if row.taking == taking:
                 return row.epoch
             if row.at_work > 0:
-                raise JournalError(
+                raise RunAtWorkError(
                     f"the run {run_id} is at work in {Owner.from_json(row.owner)}; it can be taken "
                     f"over when that ends, or does not stir for {row.left:.0f} s more"
                 )
@@ -468,6 +469,37 @@ class PostgresStore:
 
         with self.errors():
             return [_summary(*each) for each in self.ask(found)]
+
+    def turns(self, conversation: str) -> list[str]:
+        """The runs of a conversation; see `Journal.turns`."""
+        return self._names(
+            "SELECT run_id FROM agentkit.runs WHERE conversation = %s AND conversation <> '' "
+            "ORDER BY created",
+            conversation,
+        )
+
+    def conversations(self) -> list[str]:
+        """The names of all conversations, the one with the newest turn first."""
+        return self._names(
+            "SELECT conversation FROM agentkit.runs WHERE conversation <> '' "
+            "GROUP BY conversation ORDER BY max(created) DESC"
+        )
+
+    def idle_since(self, when: float) -> list[str]:
+        """The runs to which nothing was added since then; see `Store.idle_since`."""
+        return self._names(
+            "SELECT run_id FROM agentkit.runs WHERE created < %s AND state <> 'queued' "
+            "AND (owner = '' OR lease_until <= clock_timestamp()) "
+            "AND coalesce((SELECT at FROM agentkit.events WHERE events.run_id = runs.run_id "
+            "ORDER BY seq DESC LIMIT 1), 0) < %s ORDER BY created",
+            when,
+            when,
+        )
+
+    def _names(self, query: LiteralString, *values: object) -> list[str]:
+        with self.errors():
+            rows = self.ask(lambda connection: connection.execute(query, values).fetchall())
+        return [name for (name,) in rows]
 
     # --- the server ------------------------------------------------------------------------------
 

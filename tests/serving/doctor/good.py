@@ -150,8 +150,15 @@ def _ended(body: Json, stop: int) -> Served:
     return Served(text="", native=literal)
 
 
-def client_of(planted: Planted | None = None) -> httpx2.AsyncClient:
-    """A client whose requests reach the good server through the fault."""
+def client_of(
+    planted: Planted | None = None, pause: Callable[[Json], float] = lambda _: PAUSE
+) -> httpx2.AsyncClient:
+    """A client whose requests reach the good server through the fault.
+
+    Args:
+        planted: The fault.
+        pause: Seconds between two events of the stream that answers a request.
+    """
     state: Json = {}
 
     def handle(request: httpx2.Request) -> httpx2.Response:
@@ -172,7 +179,7 @@ def client_of(planted: Planted | None = None) -> httpx2.AsyncClient:
             return httpx2.Response(status, content=passed[0])
         if planted is not None and planted.buffers:
             return httpx2.Response(status, content=b"".join(passed))
-        steps = [step for piece in passed for step in (PAUSE, piece)]
+        steps = [step for piece in passed for step in (pause(body), piece)]
         return httpx2.Response(status, stream=Script(*steps))
 
     return httpx2.AsyncClient(transport=httpx2.MockTransport(handle))

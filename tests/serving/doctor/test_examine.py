@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+
 import httpx2
 import pytest
 
 from agentkit.serving.doctor import PROBES, Diagnosis, examine
 from tests.serving.doctor.failing import examined_at_random
 from tests.serving.doctor.good import client_of
-from tests.serving.doctor.planted import FURTHER, PLANTED, Planted
+from tests.serving.doctor.planted import FURTHER, PLANTED, Json, Planted
 from tests.virtual import run_virtual
 
 URL = "http://server:8000/v1"
@@ -45,6 +48,28 @@ def test_a_planted_fault_is_found_by_the_probes_that_are_about_it(planted: Plant
     about = failed + warned
     assert any(planted.told in f"{found.says} {found.remedy}" for found in about), about
     assert diagnosis.exit_code == bool(failed)
+
+
+def findings_where(pause: Callable[[Json], float]) -> dict[str, str]:
+    """What is said of a good server whose streams pause so long between two events."""
+
+    async def main() -> Diagnosis:
+        async with client_of(pause=pause) as client:
+            return await examine(URL, http_client=client)
+
+    return {f.probe: f.says for f in run_virtual(main).findings if f.verdict != "pass"}
+
+
+def test_a_grammar_that_makes_each_token_dear_is_named() -> None:
+    said = findings_where(lambda body: 0.06 if "structured_outputs" in body else 0.02)
+    assert set(said) == {"grammar cost"}
+    assert said["grammar cost"].startswith("17.5 ms a token with the grammar, 5.8 without")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_machine_that_is_busy_now_and_then_is_not_taken_for_a_dear_grammar(seed: int) -> None:
+    busy = random.Random(seed)
+    assert findings_where(lambda _: busy.choice([0.01, 0.01, 0.2])) == {}
 
 
 def test_a_connection_that_breaks_while_the_version_is_asked_for_ends_no_examination() -> None:

@@ -1,0 +1,113 @@
+"""Whole runs on a Ray cluster of two nodes, of which one is lost (`make ray`)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit import Agent, SQLiteJournal
+from agentkit.agent import BatchProgress
+from agentkit.runtime.ray import run_many
+from tests.journal.crashing import Diary
+from tests.journal.working import STEPS, agent_of
+
+REPO = Path(__file__).parents[2]
+RUNS = 16
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.ray,
+    pytest.mark.timeout(240),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),  # Ray's own
+]
+
+
+def node() -> dict[str, Any]:
+    """What a node is: small, and with its ports chosen, since one that chooses them itself gives up
+    on a busy machine.
+    """
+    ports: dict[str, Any] = {}
+    for name in ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent"):
+        with socket.socket() as door:
+            door.bind(("127.0.0.1", 0))
+            ports[f"{name}_port"] = door.getsockname()[1]
+    return {"num_cpus": 2, "object_store_memory": 80 * 1024 * 1024, **ports}
+
+
+class Nodes:
+    """A cluster of two nodes on this machine, each with room for two actors."""
+
+    def __init__(self) -> None:
+        ray: Any = pytest.importorskip("ray")
+        from ray.cluster_utils import Cluster  # noqa: PLC0415 - the extra is optional
+
+        head = {**node(), "include_dashboard": False}
+        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+        self._other: Any = self._cluster.add_node(**node())
+        ray.init(
+            address=self._cluster.address,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join([str(REPO)])}},
+        )
+        self._ray = ray
+
+    def lose_one(self) -> None:
+        """Kills the node that is not the driver's, with all that is at work there."""
+        self._cluster.remove_node(self._other, allow_graceful=False)
+
+    def close(self) -> None:
+        self._ray.shutdown()
+        self._cluster.shutdown()
+
+
+@pytest.fixture
+def nodes() -> Iterator[Nodes]:
+    made = Nodes()
+    yield made
+    made.close()
+
+
+def made(folder: Path) -> Agent[Any, Any]:
+    """An agent whose every call is to run at most once; it writes down which node had it."""
+    diary = Diary(folder / "diary")
+    return agent_of(diary)
+
+
+async def test_a_node_that_is_lost_takes_no_result_with_it_and_nothing_runs_twice(
+    nodes: Nodes, tmp_path: Path
+) -> None:
+    place, ended_before = str(tmp_path / "runs.db"), list[str]()
+
+    def lose(progress: BatchProgress[Any]) -> None:
+        if progress.done <= RUNS // 4:
+            ended_before.append(progress.result.run_id)
+        if progress.done == RUNS // 4:
+            nodes.lose_one()
+
+    batch = partial(run_many, partial(made, tmp_path), ["Go."] * RUNS, journal=place, batch="b")
+    results = await batch(actors=2, at_once=4, on_progress=lose)
+    assert [(each.output, each.stop_reason) for each in results] == [("Done.", "answer")] * RUNS
+    diary = Diary(tmp_path / "diary")
+    assert set(diary.keys("begin").values()) == {1}
+    assert len(diary.keys("begin")) == RUNS * STEPS
+    takings: Counter[int] = Counter()
+    with SQLiteJournal(place) as journal:
+        for number in range(RUNS):
+            run_id = f"b-{number:06}"
+            epochs = {record.epoch for record in await journal.read(run_id)}
+            takings[len(epochs)] += 1
+            assert run_id not in ended_before or epochs == {1}, "one that had ended ran again"
+    assert takings[2] >= 1, "nothing was at work on the node that was lost"
+    before = (tmp_path / "diary").read_bytes()
+    with anyio.fail_after(60):
+        again = await batch(actors=1, at_once=8)
+    assert [each.output for each in again] == ["Done."] * RUNS
+    assert (tmp_path / "diary").read_bytes() == before
