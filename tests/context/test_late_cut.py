@@ -105,10 +105,10 @@ def test_a_result_that_does_not_fit_is_cut_so_that_two_more_like_it_have_room() 
 
 def test_all_results_stand_whole_as_long_as_all_of_them_fit() -> None:
     form, window = form_of(window=8192), ContextWindow(Context(compact_at=1.0))
-    messages = [*task(10), *read(0, file_of(random.Random(0), 6_000))]
+    messages = [*task(10), *read(0, file_of(random.Random(0), 5_000))]
     first = driven(window.fit(asked(*messages), form))
     assert list(first.request.messages) == messages
-    messages += read(1, file_of(random.Random(1), 6_000))
+    messages += read(1, file_of(random.Random(1), 5_000))
     fitted = driven(window.fit(asked(*messages), form))
     assert list(fitted.request.messages) == messages
     assert fitted.compacted is None
