@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -229,7 +229,7 @@ def load_messages(text: bytes | str) -> list[Message]:
 # one; a history that comes from outside may be one.
 
 _LOST = "Error: the result of this call is lost; the earlier run ended before it."
-_STOPPED = "(I was stopped here.)"
+STOPPED: Final = "(I was stopped here.)"
 """Between results and what the user says next: the template of April 2026 leaves the model's turn
 open without it."""
 
@@ -308,7 +308,7 @@ def _mended(messages: Sequence[Message]) -> Iterator[Message]:
             answered = True
         elif not isinstance(message, AssistantMessage) or message.content is not None:
             if answered and isinstance(message, UserMessage):
-                yield AssistantMessage(_STOPPED)
+                yield AssistantMessage(STOPPED)
             if isinstance(message, AssistantMessage):
                 message = replace(message, tool_calls=())
             yield message

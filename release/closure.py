@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
 
@@ -9,28 +10,37 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 
-def brought(name: str, extras: Iterable[str]) -> set[str]:
-    """The canonical names of a package and of all that it needs, however indirectly.
+def needs(name: str, extras: Iterable[str]) -> dict[str, set[str]]:
+    """A package and all that it needs, however indirectly: for each the names of what it itself
+    needs. Names are canonical.
 
     Args:
         name: Of a package.
         extras: Those that are asked for. What one of them needs and is not installed is left out.
     """
+    found: defaultdict[str, set[str]] = defaultdict(set)
     seen: set[tuple[str, frozenset[str]]] = set()
-    wanted = [(canonicalize_name(name), frozenset(extras))]
+    wanted = [(str(canonicalize_name(name)), frozenset(extras))]
     while wanted:
-        found = wanted.pop()
-        if found in seen:
+        package, asked = wanted.pop()
+        if (package, asked) in seen:
             continue
+        seen.add((package, asked))
         try:
-            requires = distribution(found[0]).requires or []
+            requires = distribution(package).requires or []
         except PackageNotFoundError:
             continue
-        seen.add(found)
-        wanted += [
-            (canonicalize_name(needed.name), frozenset(needed.extras))
+        more = [
+            (str(canonicalize_name(needed.name)), frozenset(needed.extras))
             for needed in map(Requirement, requires)
             if needed.marker is None
-            or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *found[1]))
+            or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *asked))
         ]
-    return {name for name, _ in seen}
+        found[package].update(each for each, _ in more)
+        wanted += more
+    return {package: names & set(found) for package, names in found.items()}
+
+
+def brought(name: str, extras: Iterable[str]) -> set[str]:
+    """The names of a package and of all that it needs; the arguments are those of `needs`."""
+    return set(needs(name, extras))

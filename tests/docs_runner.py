@@ -11,7 +11,8 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -22,6 +23,7 @@ import anyio
 from tests.servers import Exchange, Script, call_chunks, says, serving, streamed
 
 _BLOCK = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_FILE = re.compile(r"\binto\s+`(\w+)\.py`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 READERS_SERVER = "http://localhost:8000/v1"
 
@@ -67,17 +69,32 @@ def run_page(file: Path) -> int:
     Raises:
         Exception: Whatever a block raises, with the page's own line numbers.
     """
-    page = ModuleType("__page__")
-    sys.modules[page.__name__] = page  # dataclasses look up the module that they stand in
+    text = file.read_text()
+    page = ModuleType("__main__")
     namespace = vars(page)
     ran = 0
-    with serving(_like_a_model) as server:
-        for block in blocks_of(file.read_text()):
+    with _imported_as(page, {"__main__", *_FILE.findall(text)}), serving(_like_a_model) as server:
+        for block in blocks_of(text):
             code = _compiled(block, file, server.url)
             if block.runs:
                 _execute(code, namespace)
                 ran += 1
     return ran
+
+
+@contextmanager
+def _imported_as(page: ModuleType, names: set[str]) -> Generator[None]:
+    """While the page runs, it is the program, and each file into which it says to put a block."""
+    before = {name: sys.modules.get(name) for name in names}
+    sys.modules.update(dict.fromkeys(names, page))
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
 
 
 def _like_a_model(exchange: Exchange) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import codeop
 import re
 from pathlib import Path
 
@@ -41,6 +43,31 @@ def test_a_page_says_where_a_block_cannot_be_pasted_into_a_file(page: Path) -> N
     text = page.read_text()
     top = [block for block in blocks_of(text) if not is_for_a_file(block.text)]
     assert not top or "`python -m asyncio`" in text
+
+
+def refused_at_a_prompt(block: str) -> str:
+    """The first line that `python -m asyncio` would not take, where a block is pasted into it: up
+    to Python 3.12 a blank line ends what is indented there.
+    """
+    compiled = codeop.CommandCompiler()
+    compiled.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    typed: list[str] = []
+    for line in [*block.splitlines(), ""]:
+        typed.append(line)
+        try:
+            if compiled("\n".join(typed), symbol="single") is not None:
+                typed.clear()
+        except SyntaxError:
+            return line
+    return "".join(typed)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_what_is_for_an_asynchronous_prompt_can_be_pasted_into_one(page: Path) -> None:
+    text = page.read_text()
+    if "`python -m asyncio`" in text:
+        refused = [refused_at_a_prompt(block.text) for block in blocks_of(text)]
+        assert not any(refused), refused
 
 
 def is_for_a_file(block: str) -> bool:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from tempfile import SpooledTemporaryFile
@@ -581,13 +581,16 @@ class Detached(Generic[T]):
 
 def in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
     """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
-    try:
-        anyio.get_current_task()
-        running = True
-    except (RuntimeError, anyio.NoEventLoopError):
-        running = False
-    if not running:  # not within the handler, or every error of the run would come with this one
+    if not _loop_runs_here():
         return anyio.run(main)
     # Ctrl-C leaves the block, which cancels the run and waits until it has ended.
     with start_blocking_portal(name="agentkit-run-sync") as portal:
         return portal.call(main)
+
+
+def _loop_runs_here() -> bool:
+    for known in (anyio.get_current_task, asyncio.get_running_loop):  # `python -m asyncio`: no task
+        with suppress(RuntimeError, anyio.NoEventLoopError):
+            known()
+            return True
+    return False

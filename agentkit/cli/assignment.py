@@ -25,7 +25,7 @@ from agentkit.messages import ModelSettings
 from agentkit.models import Model
 from agentkit.policy import Limits, Preset, preset
 from agentkit.redaction import public_address
-from agentkit.toolset import ToolSource
+from agentkit.toolset import Toolset, ToolSource
 
 INSTRUCTIONS = (
     "You answer questions about the files of a project. "
@@ -134,7 +134,7 @@ class Assignment:
                 more_observers=observers,
                 more_toolsets=more,
             )
-            return agent, start_notices(self.project)
+            return agent, start_notices(self.project) if _may_run_commands(agent) else []
         allow = self.allow or "read-only"
         agent = Agent(
             self._model(),
@@ -197,6 +197,12 @@ class Assignment:
         if address and found.model in (None, public_address(address)):
             return replace(found, model=address)
         return found
+
+
+def _may_run_commands(agent: Agent[Any, Any]) -> bool:
+    """Whether one of its tools is declared to, or which tools it will have is not known yet."""
+    tools = agent.tools
+    return not isinstance(tools, Toolset) or any("exec" in tool.options.labels for tool in tools)
 
 
 def _adapter() -> TypeAdapter[Assignment]:

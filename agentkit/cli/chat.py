@@ -46,6 +46,7 @@ from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
 from agentkit.journal import StoredJournal
 from agentkit.messages import (
+    STOPPED,
     AssistantMessage,
     Message,
     ModelRequest,
@@ -82,7 +83,6 @@ _KEYS: Final[Mapping[str, str]] = {
     "Tab": "complete a command",
 }
 _WIDTH: Final = max(map(len, _COMMANDS))
-HELP: Final = "\n".join(f"{name:{_WIDTH}}  {does}" for name, does in {**_COMMANDS, **_KEYS}.items())
 COMPLETED: Final = [
     *(name.partition(" ")[0] for name in _COMMANDS if "|" not in name),
     "/thinking on",
@@ -260,11 +260,11 @@ class Chat:
             status.allow,
             window,
         ]
-        self._printer.line(" · ".join(facts), "bold")
+        self._printer.words(" · ".join(facts), "bold")
         for line in notices:
-            self._printer.line(line, "dim")
+            self._printer.words(line, "dim")
         if problem:
-            self._printer.line(f"{problem} You can type all the same.", "yellow")
+            self._printer.words(f"{problem} You can type all the same.", "yellow")
         self._show_history(_SHOWN)
 
     async def run(self, agent: Agent[Any, Any], lines: Lines) -> None:
@@ -346,7 +346,7 @@ class Chat:
             "/context": self._show_context,
             "/rules": lambda: say("\n".join(self._rules()) or "nothing beyond the policy"),
             "/history": lambda: self._show_history(len(self.messages)),
-            "/help": lambda: say(HELP),
+            "/help": self._help,
         }
         if word in simple:
             simple[word]()
@@ -359,6 +359,10 @@ class Chat:
         elif word not in ("/exit", "/quit"):
             say(f"{line}: there is no such command; there are {', '.join(_COMMANDS)}", "yellow")
         return word not in ("/exit", "/quit")
+
+    def _help(self) -> None:
+        for name, does in {**_COMMANDS, **_KEYS}.items():
+            self._printer.words(f"{name:{_WIDTH}}  {does}", indent=_WIDTH + 2)
 
     def _rules(self) -> list[str]:
         return [f"{grant.tool} on {grant.target}" for grant in self.grants]
@@ -416,7 +420,9 @@ def told(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
         if isinstance(message, UserMessage):
             yield f"{PROMPT}{text_of(message.content)}", "bold"
         elif isinstance(message, AssistantMessage):
-            if text := text_of(message.content).strip():
+            if message.content == STOPPED:  # the model reads it; a person was told otherwise
+                yield "no answer: it was stopped here", "yellow"
+            elif text := text_of(message.content).strip():
                 yield text, ""
             for call in message.tool_calls:
                 yield f"→ {call.name}", "cyan"

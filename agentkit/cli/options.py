@@ -13,7 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stdout
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -303,7 +303,9 @@ def load_file(file: Path) -> ModuleType:
 
 
 def _named(name: str) -> ModuleType:
-    return load_file(Path(name)) if name.endswith(".py") else _module(name)
+    """A module by its path or name; what it prints while it is imported goes to standard error."""
+    with redirect_stdout(sys.stderr):
+        return load_file(Path(name)) if name.endswith(".py") else _module(name)
 
 
 def _module(name: str) -> ModuleType:

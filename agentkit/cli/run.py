@@ -12,7 +12,7 @@ import json
 import shlex
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,7 +94,7 @@ def run(
     130 stopped by Ctrl-C.
     """
     err = Console(stderr=True)
-    printer = Printer(err if as_json else Console(), err)
+    printer = Printer(err if as_json else Console(file=sys.stdout), err)
     watched = Watched(journal)
 
     async def work() -> RunResult[Any]:
@@ -155,7 +155,7 @@ async def _ready(
         person = Person(lines.ask, printer, *([preview] if preview else []))
     async with assignment.opened(person, watched.observers) as (agent, notices):
         for line in notices:
-            printer.line(line, "dim")
+            printer.words(line, "dim")
         yield agent
 
 
@@ -219,10 +219,13 @@ class Watched:
 def perform(
     work: Callable[[], Awaitable[RunResult[Any]]], watched: Watched, printer: Printer
 ) -> int:
-    """Runs to the end and says what is to be said; the exit code."""
+    """Runs to the end and says what is to be said; the exit code. What an agent's own code prints
+    goes to standard error: standard output has the answer alone.
+    """
     code = 1
     try:
-        watched.result = anyio.run(work)
+        with redirect_stdout(sys.stderr):
+            watched.result = anyio.run(work)
         code = conclude(watched.result, printer)
     except AgentKitError as error:
         watched.error = str(error)
@@ -304,7 +307,7 @@ def resume(
     Exit codes: 0 answered, 1 the server or the journal failed, 2 wrong usage, 3 ended without an
     answer, 130 stopped by Ctrl-C.
     """
-    printer = Printer(Console(), Console(stderr=True))
+    printer = Printer(Console(file=sys.stdout), Console(stderr=True))
     watched, shown = Watched(journal), _Shown(printer)
 
     async def work() -> RunResult[Any]:

@@ -7,9 +7,11 @@ a script takes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -127,6 +129,7 @@ def serve(
             return
         _show(made, console)
         if not dry_run:
+            _refuse_a_taken_port(host, port)
             _run(made, console, timeout, doctor=doctor)
     except UsageError as error:
         console.print(Text(f"agentkit: {error}", "red"), soft_wrap=True)
@@ -152,6 +155,24 @@ def _refuse_what_is_no_model(model: str) -> None:
         )
     if path.is_dir() and not (path / "config.json").is_file():
         raise UsageError(f"{model} holds no checkpoint: there is no config.json in it")
+
+
+def _refuse_a_taken_port(host: str, port: int) -> None:
+    """VLLM looks for its port after it has loaded everything else.
+
+    Raises:
+        UsageError: No server can listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise UsageError(f"no server can listen at {host}, port {port}: {error}") from None
+        raise UsageError(
+            f"port {port} is taken: name another with --port, or see what answers there with "
+            f"agentkit doctor http://localhost:{port}/v1"
+        ) from None
 
 
 def _program(*, cpu: bool, dry: bool) -> Sequence[str]:

@@ -119,6 +119,13 @@ class Printer:
         self.end_line()
         self._err.print(Text(printable(text), style=style), soft_wrap=True)
 
+    def words(self, text: str, style: str = "", indent: int = 0) -> None:
+        """A whole line on standard error that is read and not copied: a narrow terminal breaks it
+        between words, and it goes on below its text, which begins at `indent`.
+        """
+        self.end_line()
+        print_hanging(self._err, Text(printable(text), style=style), indent)
+
     def quoted(self, text: str, head: str = _RULE) -> list[str]:
         """The lines of a text that others wrote, each behind a rule: none of them, not even where
         the terminal breaks one, can be taken for a line of ours.

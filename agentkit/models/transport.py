@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from ipaddress import ip_address
 from itertools import count
 from typing import NoReturn, Protocol
@@ -237,13 +236,13 @@ class Transport:
     async def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
     ) -> httpx2.Response:
-        """A response with the status 200, its body not read yet.
+        """A response with a status of success, its body not read yet.
 
         Raises:
             AgentKitError: It has another status.
         """
         response = await self._open().send(self._request(method, path, body, headers), stream=True)
-        if response.status_code != HTTPStatus.OK:
+        if not response.is_success:  # some gateways answer a POST with 201
             try:
                 words = await _beginning(response, _MOST_ERROR)
             finally:

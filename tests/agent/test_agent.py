@@ -353,6 +353,16 @@ async def test_run_sync_works_inside_a_running_loop() -> None:
     assert result.messages[2] == ToolMessage("call_0", "look", "green")
 
 
+def test_run_sync_works_where_a_loop_runs_and_no_task_does_as_at_an_asynchronous_prompt() -> None:
+    async def prompt() -> str:
+        ran: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        agent = quiet(ScriptedModel([say("Hi.")]))
+        asyncio.get_running_loop().call_soon(lambda: ran.set_result(agent.run_sync("hi").output))
+        return await asyncio.wait_for(ran, 30)
+
+    assert asyncio.run(prompt()) == "Hi."
+
+
 @pytest.mark.anyio
 async def test_run_sync_works_in_a_tool_of_another_agent() -> None:
     inner = quiet(ScriptedModel([say("inner")]))

@@ -51,6 +51,7 @@ class Terminal:
         self._screen.answer = self._process.send
         self.raw = b""
         self._seen: list[str] = []
+        self._drawn: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -74,9 +75,12 @@ class Terminal:
     @property
     def all(self) -> str:
         """What went by as well."""
-        columns = range(self._screen.columns)
-        gone = ("".join(row[x].data for x in columns).rstrip() for row in self._screen.history.top)
-        return "\n".join([*gone, *self.lines])
+        if self._drawn is None:
+            rows = self._screen.history.top
+            columns = range(self._screen.columns)
+            gone = ("".join(row[x].data for x in columns).rstrip() for row in rows)
+            self._drawn = "\n".join([*gone, *self.lines])
+        return self._drawn
 
     def until(self, *texts: str) -> str:
         """Waits until all of these stand on the screen or went by; what is to be seen then."""
@@ -92,20 +96,20 @@ class Terminal:
         """
         end = time.monotonic() + _PATIENCE
         wanted = ["".join(text.split()) for text in texts]
-        while not all(text in self._changed for text in wanted):
+        while not self._has_changed_to(wanted):
             assert time.monotonic() < end, f"{texts} never came:\n{self.all}"
             self._read(0.2)
         self._seen = self.all.split("\n")
         return self.all
 
-    @property
-    def _changed(self) -> str:
-        """From the first line on that is another than at the last call, without blanks."""
+    def _has_changed_to(self, wanted: list[str]) -> bool:
+        """Whether all of it stands in what is another than at the last call, without blanks."""
         lines = self.all.split("\n")
         pairs = enumerate(zip(lines, self._seen, strict=False))
         shorter = min(len(lines), len(self._seen))
         same = next((at for at, (now, then) in pairs if now != then), shorter)
-        return "".join("".join(lines[same:]).split())
+        changed = "".join("".join(lines[same:]).split())
+        return all(text in changed for text in wanted)
 
     def until_gone(self, text: str) -> None:
         """Waits until this stands on the screen no more."""
@@ -129,3 +133,4 @@ class Terminal:
             read: bytes = self._process.read_nonblocking(65_536, seconds)
             self.raw += read
             self._stream.feed(read)
+            self._drawn = None

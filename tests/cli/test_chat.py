@@ -16,13 +16,20 @@ from typer.testing import CliRunner
 
 from agentkit import Agent, tool
 from agentkit.cli.app import app
-from agentkit.cli.chat import Chat, Status
+from agentkit.cli.chat import Chat, Status, told
 from agentkit.cli.editor import Lines
 from agentkit.cli.person import Person
 from agentkit.cli.terminal import Printer
 from agentkit.errors import ModelConnectionError
 from agentkit.journal import SQLiteJournal, StoredJournal
-from agentkit.messages import text_of
+from agentkit.messages import (
+    AssistantMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    mended_history,
+    text_of,
+)
 from agentkit.policy import Policy, preset
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.trace import said_in
@@ -159,6 +166,19 @@ async def test_a_conversation_is_gone_on_with_and_forked_by_name(tmp_path: Path)
             await later.run(agent)
         assert len(await journal.turns(first.chat.name)) == 2
         assert len(await journal.conversations()) == 2
+
+
+async def test_history_tells_of_a_stopped_answer_in_the_words_of_the_chat() -> None:
+    messages = mended_history(
+        [
+            UserMessage("Note it."),
+            AssistantMessage(None, (ToolCall("1", "note", {"text": "tea"}),)),
+            ToolMessage("1", "note", "noted tea"),
+            UserMessage("And now?"),
+        ]
+    )
+    rows = [text for text, _ in told(messages)]
+    assert rows == ["> Note it.", "→ note", "no answer: it was stopped here", "> And now?"]
 
 
 async def test_new_forgets_and_help_tells() -> None:

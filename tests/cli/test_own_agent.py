@@ -43,6 +43,15 @@ typed = Agent(
 number = 3
 
 
+@tool(labels={"exec"})
+def execute(command: str) -> str:
+    """Runs a command."""
+    return command
+
+
+runs_commands = Agent(ScriptedModel([say("Done.")]), tools=[execute])
+
+
 def made():
     return agent
 
@@ -97,11 +106,47 @@ def test_an_agent_or_a_function_that_returns_one_answers(own: Path, name: str) -
     assert "→ note(text='tea')" in done.stderr
 
 
+PRINTING = '''
+from agentkit import Agent, tool
+from agentkit.testing import ScriptedModel, call, say
+
+
+@tool(effect="pure")
+def prints(text: str) -> str:
+    """Prints, as those do who look for a fault."""
+    print("own words", text)
+    return text
+
+
+print("own words of the import")
+agent = Agent(ScriptedModel([call("prints", text="tea"), say("Done.")]), tools=[prints])
+'''
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_what_its_code_prints_does_not_stand_in_the_answer(tmp_path: Path, how: list[str]) -> None:
+    own = tmp_path / "printing.py"
+    own.write_text(PRINTING)
+    done = run(own, "agent", *how)
+    assert (json.loads(done.stdout)["output"] if how else done.stdout.strip()) == "Done."
+    assert "own words of the import" in done.stderr
+    assert "own words tea" in done.stderr
+
+
 def test_code_inside_the_project_is_named_at_the_start(own: Path) -> None:
-    done = run(own, "agent", "--project", own.parent)
+    done = run(own, "runs_commands", "--project", own.parent)
     first = done.stderr.splitlines()[0]
     assert first.startswith("read-only to commands: ")
-    assert "the agent imports agentkit_loaded_own from here" in first
+    assert "the agent imports own.py from here" in first
+
+
+@pytest.mark.parametrize("declared", ["@tool(effect='pure')", ""])
+def test_an_agent_that_runs_no_commands_has_nothing_to_say_of_them(
+    tmp_path: Path, declared: str
+) -> None:
+    own = tmp_path / "printing.py"
+    own.write_text(PRINTING.replace('@tool(effect="pure")', declared))
+    assert "commands" not in run(own, "agent", "--project", tmp_path).stderr
 
 
 def test_a_person_decides_where_its_policy_asks_and_it_has_nobody_of_its_own(own: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -113,6 +114,23 @@ def test_without_a_vllm_it_says_where_one_comes_from(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["serve", MODEL], env={"PATH": str(tmp_path)})
     assert done.exit_code == 2
     assert "pip install vllm==" in done.stderr
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [("127.0.0.1", "is taken: name another with --port"), ("192.0.2.1", "no server can listen at")],
+)
+def test_where_no_server_can_listen_is_said_before_one_is_started(
+    tmp_path: Path, host: str, words: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = environment(tmp_path)
+        done = CliRunner().invoke(app, ["serve", MODEL, "--host", host, "--port", port], env=env)
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert not (tmp_path / "cache").exists()
 
 
 @linux_only

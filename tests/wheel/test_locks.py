@@ -4,8 +4,10 @@ bounded.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
-from importlib.metadata import distribution
+from importlib.metadata import distribution, packages_distributions
 from typing import Any
 
 import pytest
@@ -18,6 +20,9 @@ from tests.wheel.conftest import REPO
 
 PYPROJECT: dict[str, Any] = tomllib.loads((REPO / "pyproject.toml").read_text())
 DEMO = ("cli", "local", "tools")
+EXTRAS = tuple({*PYPROJECT["project"]["optional-dependencies"]} - {"vllm"})
+QUICK = {"rfc3339-validator", "six", "sniffio", "setuptools"}
+"""What some package loads where it finds it, in a few milliseconds."""
 LARGEST_DEMO = 240_000_000
 """Bytes of what `make demo` installs, unpacked; most of it are onnxruntime and numpy."""
 
@@ -54,7 +59,7 @@ def needed(extras: tuple[str, ...], asked: list[str]) -> set[str]:
         ("requirements-demo.lock", DEMO, group("build")),
         (
             "requirements-dev.lock",
-            tuple({*PYPROJECT["project"]["optional-dependencies"]} - {"vllm"}),
+            EXTRAS,
             group("dev"),
         ),
     ],
@@ -67,6 +72,16 @@ def test_a_command_installs_what_it_asks_for_and_nothing_else(
 
 def test_the_tests_replace_nothing_that_the_demonstration_installed() -> None:
     assert locked("requirements-demo.lock").items() <= locked("requirements-dev.lock").items()
+
+
+def test_what_is_here_for_the_tests_alone_is_not_loaded_with_agentkit() -> None:
+    """A library may load what it finds: with all checkers of formats, jsonschema takes a second."""
+    code = "import sys, agentkit; print(*{name.partition('.')[0] for name in sys.modules})"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    owners = packages_distributions()
+    loaded = {canonicalize_name(d) for name in done.stdout.split() for d in owners.get(name, ())}
+    assert loaded - brought(DISTRIBUTION, EXTRAS) <= QUICK
 
 
 def test_the_demonstration_stays_quick_to_install() -> None:

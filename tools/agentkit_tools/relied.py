@@ -114,11 +114,19 @@ def import_folders() -> Iterator[tuple[str, str]]:
     if sys.pycache_prefix:
         folders.setdefault(sys.pycache_prefix, "compiled modules")
     for name, module in list(sys.modules.items()):
-        for folder in _folders_of(name, getattr(module, "__dict__", {})):
-            folders.setdefault(folder, f"the agent imports {name.partition('.')[0]} from here")
+        content = getattr(module, "__dict__", {})
+        for folder in _folders_of(name, content):
+            folders.setdefault(folder, f"the agent imports {_known_as(name, content)} from here")
     for folder in _named_by_finders():
         folders.setdefault(folder, "installed for editing")
     return iter(folders.items())
+
+
+def _known_as(name: str, module: Mapping[str, object]) -> str:
+    """What a person calls a module: one that was loaded by its path goes by its file."""
+    file = posixpath.basename(str(module.get("__file__", "")))
+    by_path = "." not in name and not file.startswith((f"{name}.", "__init__."))
+    return file if by_path and file else name.partition(".")[0]
 
 
 def _folders_of(name: str, module: Mapping[str, object]) -> Iterator[str]:
