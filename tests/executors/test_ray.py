@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from agentkit import Agent, tool
 from agentkit.executors.ray import RayExecutor
-from agentkit.runtime.ray import run_many
+from agentkit.runtime.ray import Crew, run_many
 from agentkit.testing import ScriptedModel, call, say
 from tests.executors.conformance import CASES, Promises
 
@@ -51,21 +52,10 @@ def which_process() -> int:
     return os.getpid()
 
 
-@tool(effect="pure")
-def die() -> None:
-    """Ends whatever process this is."""
-    os._exit(1)
-
-
 def asks_which() -> Agent[Any, Any]:
     """Its run is in an actor, its tool in a task beside it."""
     model = ScriptedModel([call("which_process"), say(f"I am {os.getpid()}.")])
     return Agent(model, tools=[which_process], executor=RayExecutor(), observers=())
-
-
-def dies() -> Agent[Any, Any]:
-    """Kills the actor that it is in."""
-    return Agent(ScriptedModel([call("die"), say("Alive.")]), tools=[die], observers=())
 
 
 @pytest.mark.timeout(240)
@@ -80,10 +70,17 @@ def test_a_run_is_in_an_actor_and_its_tools_in_tasks_beside_it(tmp_path: Path) -
     assert len({of_tool, of_run[5:-1], str(os.getpid())}) == 3
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.usefixtures("cluster")
-def test_a_run_that_kills_its_actors_is_given_up(tmp_path: Path) -> None:
-    place = str(tmp_path / "runs.db")
-    (result,) = anyio.run(partial(run_many, dies, ["Go."], journal=place, batch="b", actors=1))
-    assert result.stop_reason == "error"
-    assert result.explanation.startswith("3 Ray actors ended while it was at work")
+def test_what_kills_its_actors_is_given_up_and_each_place_is_filled_again() -> None:
+    ray: Any = pytest.importorskip("ray")
+    names = count()
+    crew = Crew(lambda: next(names), 2)
+    died: list[int] = []
+
+    async def kills(actor: int, before: int) -> None:
+        died.append(actor)
+        assert before == len(died) - 1
+        raise ray.exceptions.RayActorError
+
+    with pytest.raises(ray.exceptions.RayActorError):
+        anyio.run(crew.do, kills)
+    assert (died, crew.actors) == ([0, 2, 3], [4, 1])
