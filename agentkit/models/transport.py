@@ -187,7 +187,15 @@ class Transport:
             ModelError: No such answer came.
         """
         within = min(self.timeouts.first_event, self.timeouts.total)
-        return self._object(path, await self._body("GET", path, None, within))
+        return self._object(path, await self.get_raw(path, within=within))
+
+    async def get_raw(self, path: str, *, within: float) -> bytes:
+        """The bytes at a path below the server's root, within so many seconds.
+
+        Raises:
+            ModelError: No answer came, or one with an error status.
+        """
+        return await self._body("GET", path, None, within)
 
     async def post(self, path: str, body: bytes, *, within: float) -> JsonObject:
         """The JSON object that answers a body, within so many seconds.

@@ -138,6 +138,19 @@ WINDOWS: Final[tuple[tuple[str, Callable[[JsonObject, str], int | None]], ...]] 
 """Where a server says how long its window is, if `/v1/models` does not, and how to read it."""
 
 
+_WAITING: Final = re.compile(rb"^vllm:num_requests_waiting(?:{[^}]*})? +(\S+)", re.MULTILINE)
+"""One engine's line in vLLM's `/metrics`, in Prometheus' text format."""
+
+
+def read_waiting(metrics: bytes) -> int | None:
+    """How many requests wait for a place, by the text of `/metrics`; None if it does not tell."""
+    try:
+        told = [float(number) for number in _WAITING.findall(metrics)]
+        return int(sum(told)) if told else None
+    except (ValueError, OverflowError):  # no number, or none that can be counted to
+        return None
+
+
 def names_server(owner: str) -> str:
     """The program that serves, by what `/v1/models` says of the owner; empty if that is unknown."""
     return _OWNERS.get(owner.lower(), "")

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.errors import ContextWindowError, ModelStatusError
-from agentkit.wire import ServedModel, read_models, read_special_tokens, read_text
+from agentkit.wire import (
+    ServedModel,
+    read_models,
+    read_special_tokens,
+    read_text,
+    read_waiting,
+)
 from agentkit.wire.server import ANY_SERVER
 
 JSON = st.recursive(
@@ -59,6 +65,32 @@ def test_whatever_a_server_answers_nothing_is_raised(answer: dict[str, object]) 
     read_models(answer)
     read_special_tokens(answer)
     read_text(answer)
+
+
+ENGINES = b"""\
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="gemma"} 3.0
+vllm:num_requests_waiting{engine="1",model_name="gemma"} 4.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="gemma",reason="capacity"} 9.0
+vllm:num_requests_running{engine="0",model_name="gemma"} 20.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("metrics", "waiting"),
+    [
+        (ENGINES, 7),
+        (b"vllm:num_requests_waiting 0\n", 0),
+        (b"vllm:num_requests_waiting NaN\n", None),
+        (b"vllm:num_requests_waiting +Inf\n", None),
+        (b'{"detail": "Not Found"}', None),
+        (b"", None),
+    ],
+)
+def test_how_many_requests_wait_is_the_sum_over_engines_or_unknown(
+    metrics: bytes, waiting: int | None
+) -> None:
+    assert read_waiting(metrics) == waiting
 
 
 @pytest.mark.parametrize(
