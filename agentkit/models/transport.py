@@ -276,10 +276,13 @@ class Transport:
         )
 
     def _object(self, path: str, content: bytes) -> JsonObject:
+        """The object of an answer; that of a bare list has it as `data`."""
         try:
             value = read_json(content)
         except ValueError:
             value = None
+        if isinstance(value, list) and value:  # Together lists its models so
+            return {"data": value}
         if not isinstance(value, dict):
             raise ModelProtocolError(
                 f"{self.where}{path} answered with something that is not a JSON object: "

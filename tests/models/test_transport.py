@@ -306,6 +306,12 @@ async def test_a_connection_cut_in_mid_stream_is_a_connection_error() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_bare_list_is_the_data_of_an_answer() -> None:
+    async with Replies(lambda: httpx2.Response(200, content=b'[{"id": "a"}]')).client() as client:
+        assert await transport_to(client).get("/v1/models") == {"data": [{"id": "a"}]}
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("content", [b"<html>", b"[]", b"", b"null", b"\xff"])
 async def test_an_answer_that_is_no_json_object_asks_whether_this_is_vllm(content: bytes) -> None:
     async with Replies(lambda: httpx2.Response(200, content=content)).client() as client:
