@@ -31,6 +31,7 @@ from agentkit.agent.delegation import (
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,
+    ATTRIBUTES,
     RUN,
     AgentOptions,
     AnyRunOptions,
@@ -69,7 +70,7 @@ from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.gemma4.profiles import profile_for
 from agentkit.journal import Journal, JournaledRun, Queueing, Ticket
 from agentkit.messages import Content, Message, ModelSettings
-from agentkit.mistakes import explains, wrong_value
+from agentkit.mistakes import explains, explains_attributes, wrong_value
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
     READS,
@@ -94,6 +95,7 @@ _USED = UsedDecisions()
 """Which decisions are used up, for all runs of this process that no journal keeps."""
 
 
+@explains_attributes("Agent", ATTRIBUTES)
 class Agent(Generic[DepsT, OutputT]):
     """A model, its instructions and its tools. Immutable; share it between threads and loops.
 
