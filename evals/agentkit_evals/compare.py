@@ -116,8 +116,8 @@ def _unlike(first: RunManifest, second: RunManifest) -> str:
 
 def _compared(first: Store, second: Store, measure: Measure) -> Comparison:
     manifests = first.manifest(), second.manifest()
-    if difference := _unlike(*manifests):
-        raise EvalError(f"these runs cannot be compared: {difference}")
+    if unlike := _unlike(*manifests):
+        raise EvalError(f"these runs cannot be compared: {unlike}")
     shares = _shares(first, measure), _shares(second, measure)
     both = sorted(shares[0].keys() & shares[1].keys())
     if not both:
