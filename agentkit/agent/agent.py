@@ -463,9 +463,7 @@ class Agent(Generic[DepsT, OutputT]):
         return other
 
     def _reads(self) -> frozenset[Label]:
-        """What labels of `READS` an answer of this agent may carry: all of them where its tools
-        depend on the run.
-        """
+        """Labels of `READS` that an answer may carry: all where its tools depend on the run."""
         if not isinstance(self.tools, Toolset):
             return READS
         return READS & frozenset(label for tool in self.tools for label in tool.labels)
@@ -476,8 +474,7 @@ class Agent(Generic[DepsT, OutputT]):
             self._check_policy(self.tools)
 
     def _check_policy(self, tools: Toolset) -> None:
-        problem = self.policy.problem_with(tools) if self.policy is not None else None
-        if problem is not None:
+        if self.policy is not None and (problem := self.policy.problem_with(tools)) is not None:
             raise ToolDefinitionError(f"the policy of this agent leaves a hole: {problem}")
 
     async def aclose(self) -> None:
