@@ -182,12 +182,12 @@ async def real(url: str, load: Load, runs: int) -> float:
     with PostgresJournal(url) as journal:
         for number in range(runs):
             await agent.submit("Go.", queue=journal, name="a:a", run_id=f"{runs}-{number}")
-        ended = (await journal.stats()).states.get("ended", 0) + runs
+        ended = (await journal.states()).get("ended", 0) + runs
         worker = Worker(journal, {"a:a": agent}, at_once=load.at_once)
         began = time.perf_counter()
         async with anyio.create_task_group() as group:
             group.start_soon(worker.run)
-            while (await journal.stats()).states.get("ended", 0) < ended:  # noqa: ASYNC110 - in rows
+            while (await journal.states()).get("ended", 0) < ended:  # noqa: ASYNC110 - in rows
                 await anyio.sleep(0.1)
             seconds = time.perf_counter() - began
             worker.stop()

@@ -3,10 +3,15 @@
 A file of 1,000 to 20,000 characters is read, and asked is what one of its lines says: one at its
 head, in its middle or at its tail. Each question is put three times: with agentkit's own choice of
 what is cut, the same where tokens can only be estimated, and with nothing cut at all. Wherever the
-whole file fits with room for the reply and for two more results like it, the first two have to be
-right as often as the third; what comes of longer files is counted.
+whole file fits, the first has to be right as often as the third, and the asked line has to stand in
+its prompt each time; so has the second, where the file fits by the estimate, which is on the safe
+side. What comes of longer files is counted.
 
-The server's window is 8,192, or what AGENTKIT_LIVE_URL's has; `--share 0.1` makes 20 questions.
+The checkpoint quotes the first line of a long file about every other time, and hardly ever another:
+in the middle and at the tail it is the prompt that tells.
+
+The server's window is 8,192, what AGENTKIT_LATE_CUT_WINDOW says (32768), or what the server of
+AGENTKIT_LIVE_URL has; `--share 0.1` makes 20 questions.
 """
 
 from __future__ import annotations
@@ -22,13 +27,14 @@ from typing import Any, Final, Literal
 import anyio
 
 from agentkit import Agent, Context, ContextWindowError, Limits, Model, ModelSettings, VLLMModel
-from agentkit.context import Count, PromptForm
+from agentkit.context import Count, PromptForm, estimated_tokens
 from agentkit.events import ModelEvent
 from agentkit.messages import ModelRequest, ToolMessage, text_of
 from agentkit.models import CountsPrompts
 from agentkit.toolset import Tool, tool
 from soak.live import asked_server
 from soak.proof import prove
+from tests.live.server import WINDOW
 from training.tiny_gemma4.draw import HeldOutDraw
 
 _BATCHES: Final = 50
@@ -36,7 +42,17 @@ _QUESTIONS: Final = 4
 """Of each batch."""
 
 Place = Literal["head", "middle", "tail"]
+_PLACES: Final[tuple[Place, ...]] = ("head", "middle", "tail")
 WAYS: Final = ("as it is", "only estimated", "nothing cut")
+SURELY: Final = "fits by the estimate too"
+REALLY: Final = "fits"
+NOT: Final = "does not fit"
+
+_REPLY: Final = 128
+"""Tokens of an answer, at most."""
+
+_AROUND: Final = 1_000
+"""Tokens of everything but the file in a prompt, by the estimate, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,9 @@ class Question:
 
     @property
     def text(self) -> str:
-        """What is asked."""
+        """What is asked, in words that the checkpoint knows."""
+        if self.number == 1:
+            return f"What is the first line of {self.path}?"
         return f"What is on line {self.number} of {self.path}?"
 
     @property
@@ -80,7 +98,7 @@ def question(seed: int, place: Place) -> Question:
     size, lines = int(1_000 * 20 ** rng.random()), list[str]()
     while sum(map(len, lines)) + 7 * len(lines) < size:
         lines.append(draw.line())
-    number = {"head": 2, "middle": len(lines) // 2, "tail": len(lines) - 1}[place]
+    number = {"head": 1, "middle": len(lines) // 2, "tail": len(lines) - 1}[place]
     return Question(draw.path(), lines, max(number, 1))
 
 
@@ -152,7 +170,7 @@ async def outcome(model: Model, asked: Question, way: str) -> tuple[bool, bool, 
     agent = Agent(
         watched,
         tools=[reader(asked)],
-        settings=ModelSettings(temperature=0, max_tokens=128),
+        settings=ModelSettings(temperature=0, max_tokens=_REPLY),
         limits=Limits(steps=3),
         context=context,
         observers=(),
@@ -172,40 +190,47 @@ async def counted(model: Model, questions: Sequence[tuple[Place, Question]]) -> 
     Raises:
         AssertionError: A prompt that can be cut was refused.
     """
+    assert isinstance(model, CountsPrompts)
+    form = await model.prompt_form(ModelRequest(()))
+    assert form is not None
+    assert form.profile is not None
+    window = form.profile.context_window
     counts: Counter[str] = Counter()
     for place, asked in questions:
         found = {way: await outcome(model, asked, way) for way in WAYS}
-        whole = found["nothing cut"]
-        ours = found["as it is"]
-        assert ours is not None, "a prompt that can be cut is never refused"
-        where = "does not fit"
-        if whole is not None and whole[2]:
-            where = "fits" if ours[2] else "fits, with no room for two more like it"
+        assert found["as it is"] is not None, "a prompt that can be cut is never refused"
+        where = NOT
+        if (whole := found["nothing cut"]) is not None and whole[2]:
+            surely = estimated_tokens(asked.result) + _AROUND + _REPLY <= window
+            where = SURELY if surely else REALLY
         counts["questions"] += 1
         counts[f"the whole file {where}"] += 1
         for way in WAYS:
             right, there, _ = found[way] or (False, False, False)
-            counts[f"right, {way}, {where}"] += right
+            counts[f"right, {way}, {where}, {place}"] += right
             counts[f"asked line in the prompt, {way}, {where}, {place}"] += there
     return counts
 
 
 def missed(counts: Mapping[str, int]) -> list[str]:
-    """Where fewer are right than with nothing cut."""
-    least = counts.get("right, nothing cut, fits", 0)
-    ways = ("as it is", "only estimated")
-    return [
-        f"{way}: {got} right, and {least} with nothing cut"
-        for way in ways
-        if (got := counts.get(f"right, {way}, fits", 0)) < least
+    """Where less is right, or in the prompt, than with nothing cut; or that nothing is right."""
+    found = [
+        f"{what}, {way}, {where}, {place}: {got}, and {least} with nothing cut"
+        for what in ("right", "asked line in the prompt")
+        for way, where in (("as it is", SURELY), ("as it is", REALLY), ("only estimated", SURELY))
+        for place in _PLACES
+        if (got := counts.get(f"{what}, {way}, {where}, {place}", 0))
+        < (least := counts.get(f"{what}, nothing cut, {where}, {place}", 0))
     ]
+    if not any(counts.get(f"right, nothing cut, {SURELY}, {place}", 0) for place in _PLACES):
+        found.append("nothing is right with nothing cut: that proves nothing")
+    return found
 
 
 def questions_of(number: int) -> list[tuple[Place, Question]]:
     """The questions of one batch."""
-    places: list[Place] = ["head", "middle", "tail"]
     numbers = range(number * _QUESTIONS, (number + 1) * _QUESTIONS)
-    return [(places[n % 3], question(n, places[n % 3])) for n in numbers]
+    return [(_PLACES[n % 3], question(n, _PLACES[n % 3])) for n in numbers]
 
 
 def batch(number: int) -> dict[str, int]:
@@ -225,7 +250,7 @@ def batch(number: int) -> dict[str, int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the proof, on a server of its own unless the environment names one."""
     del argv
-    with asked_server("tiny"):
+    with asked_server("tiny", window=int(os.environ.get("AGENTKIT_LATE_CUT_WINDOW", WINDOW))):
         return prove("late_cut", _BATCHES, batch, missed)
 
 

@@ -124,6 +124,8 @@ def chat(
     """
     out, err = Above(sys.stdout), Above(sys.stderr)
     try:
+        if resume and fork:
+            raise UsageError("--resume goes on with a conversation, --fork begins one: give one")
         assignment = Assignment(
             project=project.absolute(),
             model=model,

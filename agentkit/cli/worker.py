@@ -18,6 +18,7 @@ from agentkit.models import Model
 
 if TYPE_CHECKING:
     from agentkit.journal.postgres import PostgresJournal
+    from agentkit.trace.metrics import OpenTelemetryMetrics
 
 AGENTS = typer.Option(
     "--agent",
@@ -36,19 +37,24 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds for model calls and tools after SIGTERM.")
     ] = 30.0,
+    most_waiting: Annotated[
+        int,
+        typer.Option(min=0, help="Take no runs while more requests wait on their model's server."),
+    ] = 0,
     journal: JournalPlace = None,
 ) -> None:
     """Take submitted runs from a shared journal, and bring them to their end.
 
     It takes only runs of the agents that it offers: by name, and with the same tools and
-    instructions. SIGTERM or Ctrl-C: it takes no more, hands each run over before its next model
-    call, and ends.
+    instructions. SIGTERM or Ctrl-C: it takes no more, hands each run over before its next step,
+    and ends. With the extra `otel` it makes OpenTelemetry metrics, which go where the environment
+    says (opentelemetry-instrument agentkit worker ...).
 
     Exit codes: 0 told to stop, 1 the journal cannot be used, 2 wrong usage.
     """
     try:
         agents = {name_of(each): _found(each) for each in agent}
-        anyio.run(_work, shared(journal), agents, at_once, tries, grace)
+        anyio.run(_work, shared(journal), agents, at_once, tries, grace, most_waiting)
     except AgentKitError as error:
         typer.echo(f"agentkit: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
@@ -85,16 +91,34 @@ def _found(target: str) -> Agent[Any, Any]:
     return find_agent(target, no_model, Path())
 
 
+def _metrics() -> OpenTelemetryMetrics | None:
+    """Those of the environment's own meter provider; None without the extra."""
+    try:
+        from agentkit.trace.metrics import OpenTelemetryMetrics  # noqa: PLC0415 - an optional extra
+    except ModuleNotFoundError:
+        return None
+    return OpenTelemetryMetrics()
+
+
 async def _work(
     journal: PostgresJournal,
     agents: dict[str, Agent[Any, Any]],
     at_once: int,
     tries: int,
     grace: float,
+    most_waiting: int,
 ) -> None:
     from agentkit.runtime.worker import Worker  # noqa: PLC0415 - needs the extra `postgres`
 
-    working = Worker(journal, agents, at_once=at_once, tries=tries, grace=grace)
+    working = Worker(
+        journal,
+        agents,
+        at_once=at_once,
+        tries=tries,
+        grace=grace,
+        most_waiting=most_waiting,
+        metrics=_metrics(),
+    )
     typer.echo(f"offers {', '.join(agents)} at {journal.where}", err=True)
 
     async def stop_when_told() -> None:

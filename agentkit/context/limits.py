@@ -24,8 +24,24 @@ UNKNOWN_WINDOW: Final = 64_000
 """Tokens that a window is assumed to hold where nobody knows its size."""
 
 _LIKE_IT: Final = 2
-"""Results as long as the longest new one for which there must be room beside it: a model that reads
-one file mostly reads another."""
+"""A result that does not fit is cut so that there is room for so many more like it: a model that
+reads one file mostly reads another. Of 577 lines that were asked of one to six files too long for
+their window, the model saw 190, 257, 349 and 382 in the end with room for 0, 1, 2 and 3 more
+(`benchmarks.late_cut`), while each cuts the single result shorter: to a half, a third, a quarter.
+"""
+
+_PAGE: Final = 8_000
+"""Most tokens of a page that one of the agent's own tools shows."""
+
+_LEAST_PAGE: Final = 120
+"""Tokens of such a page at least."""
+
+_CALL: Final = 60
+"""Tokens of a call of one of those tools, about."""
+
+WORTH_IT: Final = 8
+"""A compaction that frees less than an eighth of the limit is put off while there is room: each
+costs the server's prefix cache."""
 
 _TARGET: Final = 0.6
 """Share of the limit that a compaction leaves. The prefix cache is lost from the first change on,
@@ -41,8 +57,8 @@ class Context:
             prompt, or, as a float, a share of the window (1.0 is all of it, but for the reply).
             Default: what the model's profile says, within the window that is served.
         result_tokens: Most tokens of one tool result; the middle of a longer one is left out.
-            Default: whatever fits what is left of the window, with room for the reply and for two
-            more results like it.
+            Default: whatever fits what is left of the window, with room for the reply. One that
+            does not fit is cut so that there is room for two more like it.
         recall: Whether the model is given tools that read what a prompt leaves out; see
             `agentkit.agent.recall`. Not given to an agent that has no other tools. Default: what
             the model's profile says, which is yes but for the bundled demonstration model.
@@ -197,6 +213,27 @@ def bounded(
     least = limits.window // (16 if refused else 4)
     left = limits.window - tokens if exact else max(limits.window - tokens, least)
     return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
+
+
+def page_tokens(context: Context, now: PromptFitted | None, calls: int) -> int:
+    """See `ContextWindow.page_tokens`.
+
+    Args:
+        context: What the user says.
+        now: The newest request.
+        calls: Calls of the same reply, which share the room.
+    """
+    sent = now.sent if now is not None else None
+    window = (now.most if now is not None else None) or UNKNOWN_WINDOW
+    due = min((now.compact_at if now is not None else None) or window, window)
+    tokens, stays = (sent.tokens, sent.stays) if sent is not None else (0, 0)
+    wanted = max(due // (4 * calls), (due - tokens) // (calls + 2))
+    if context.result_tokens is not None:
+        wanted = min(wanted, context.result_tokens)
+    # The calls themselves are in the reply that follows; an estimate may be half of a count.
+    room = (window - stays - calls * _CALL) // (2 * calls)
+    most = min(wanted, room, _PAGE)
+    return most if most >= _LEAST_PAGE else _LEAST_PAGE if room >= _LEAST_PAGE else 0
 
 
 def too_big(parts: Counter[PromptPart], tokens: int, limits: PromptLimits, context: Context) -> str:

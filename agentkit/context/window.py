@@ -5,10 +5,11 @@
                │
                ▼
              count ── the tokens of what is new; a new result that does not fit what is left of the
-               │      window, with room for the reply and for more like it, becomes a preview
+               │      window, with room for the reply, becomes a preview that leaves room for more
                ▼
-             fits? ──no──► compact: what the strategies name goes, in their order and in one
-               │             │      batch, well below the limit; perhaps with a summary
+             fits? ──no──► compact: an old result that stood whole because there was room becomes
+               │             │      such a preview, or what the strategies name goes, in one batch,
+               │             │      well below the limit; perhaps with a summary
                │             └──► still too much: the newest results are cut shorter
                ▼
              request, with max_tokens that fit what is left
@@ -30,11 +31,13 @@ from typing import Final, Literal
 from agentkit.context.compaction import Entries, Plan, Stub, level, plan
 from agentkit.context.limits import (
     UNKNOWN_WINDOW,
+    WORTH_IT,
     Context,
     PromptLimits,
     bounded,
     fair_share,
     limits_of,
+    page_tokens,
     too_big,
 )
 from agentkit.context.previews import (
@@ -80,24 +83,11 @@ from agentkit.messages import (
     text_of,
 )
 
-_WORTH_IT: Final = 8
-"""A compaction that frees less than an eighth of the limit is put off while there is room: each
-costs the server's prefix cache."""
-
 _STUB: Final = 48
 """Tokens of the line that stands for an old result, about."""
 
 _LEAST_PREVIEW: Final = 64
 """Tokens: what is left of a result that has to make room, at least."""
-
-_PAGE: Final = 8_000
-"""Most tokens of a page that one of the agent's own tools shows."""
-
-_LEAST_PAGE: Final = 120
-"""Tokens of such a page at least."""
-
-_CALL: Final = 60
-"""Tokens of a call of one of those tools, about."""
 
 _CREDIBLE: Final = 4
 """A server's count is believed down to so small a part of our estimate: below it `usage` is not of
@@ -199,7 +189,9 @@ class ContextWindow:
         within = self._within(tokens, longest, fair, shortened=shortened)
         before, compacted = tokens, None
         if limits.compact_at is not None and tokens > limits.compact_at:
-            changed = yield from self._compact(tokens, request, form)
+            changed = yield from self._cut_old(tokens, form)
+            if changed is None:
+                changed = yield from self._compact(tokens, request, form)
             if changed:
                 self._compactions += 1
                 self._anchor = None
@@ -247,6 +239,7 @@ class ContextWindow:
         self._system = list(messages[:head])
         for message in self._entries.new_messages(messages[head:]):
             self._entries.add(message)
+        newest = self._entries.newest()
         changes, self._ceiling = fitted.sent.changes, fitted.sent.ceiling
         self._asked = fitted.sent.summary
         newer: Mapping[int, Newer] | None = None
@@ -266,7 +259,7 @@ class ContextWindow:
                     entry.sent = preview(marked(source, call), size)
         if changes:
             self._entries.rebuild()
-        if any(state != "shortened" for _, state, _ in changes):
+        if any(state != "shortened" or at < newest for at, state, _ in changes):
             self._compactions += 1
             self._anchor = None
         self._now = fitted
@@ -331,7 +324,7 @@ class ContextWindow:
         return len(new)
 
     def _cut_new(self, new: int, tokens: int, form: PromptForm) -> Steps[tuple[int, bool]]:
-        """Makes previews of those new results that are longer than their fair share.
+        """Makes previews of those new results that do not fit and are longer than their fair share.
 
         Args:
             new: So many messages are.
@@ -346,6 +339,9 @@ class ContextWindow:
         sizes = {count - n: size for n, size in self._prompt.newest_results(within).items()}
         left = (self._limits.max_prompt or UNKNOWN_WINDOW) - tokens + sum(sizes.values())
         fair = fair_share(list(sizes.values()), left)
+        whole = all(self._entries.all[at].state == "whole" for at in sizes)
+        if whole and sum(sizes.values()) <= left:
+            fair = max([fair, *sizes.values()])  # nothing is cut as long as all fit
         if self._context.result_tokens is not None or not sizes:
             return fair, False
         if max(sizes.values()) > fair:  # older results can make room
@@ -440,7 +436,7 @@ class ContextWindow:
             summary_tokens=summary_tokens(limits),
         )
         must = limits.max_prompt is not None and tokens > limits.max_prompt
-        if not must and (tokens - chosen.tokens) * _WORTH_IT < (limits.compact_at or 0):
+        if not must and (tokens - chosen.tokens) * WORTH_IT < (limits.compact_at or 0):
             return None
         asked: Summary | None = None
         if chosen.summary is not None:
@@ -464,10 +460,28 @@ class ContextWindow:
         entries.rebuild()
         if not (chosen.clear or chosen.drop or shorter):
             return None
-        why = f"the prompt would have passed {limits.compact_at} tokens ({limits.source})"
+        return ContextCompacted(0, 0, chosen.cleared, len(chosen.drop), self._why(), summary=asked)
+
+    def _why(self) -> str:
         if self._ceiling is not None:
-            why = "the server took the prompt for too long"
-        return ContextCompacted(0, 0, chosen.cleared, len(chosen.drop), why, summary=asked)
+            return "the server took the prompt for too long"
+        return (
+            f"the prompt would have passed {self._limits.compact_at} tokens ({self._limits.source})"
+        )
+
+    def _cut_old(self, tokens: int, form: PromptForm) -> Steps[ContextCompacted | None]:
+        """Makes previews of old results that stood whole because there was room, as long as they
+        would have been without it; None if that is not enough.
+        """
+        limits, entries, sizes = self._limits, self._entries, self._sizes()
+        most = fair_share([], limits.max_prompt or UNKNOWN_WINDOW)
+        free = entries.past(self._repeatable).results
+        long = [at for at in free if sizes[at] > most and entries.all[at].state == "whole"]
+        excess = tokens - (limits.compact_at or 0)
+        if sum(sizes[at] - most for at in long) < excess:
+            return None
+        shorter = yield from self._shorten(long, most, form)
+        return ContextCompacted(0, 0, (), 0, self._why()) if shorter else None
 
     def _stub(
         self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, Newer]
@@ -531,17 +545,7 @@ class ContextWindow:
         Args:
             calls: Calls of the same reply, which share the room.
         """
-        now, sent = self._now, self._now.sent if self._now is not None else None
-        window = (now.most if now is not None else None) or UNKNOWN_WINDOW
-        due = min((now.compact_at if now is not None else None) or window, window)
-        tokens, stays = (sent.tokens, sent.stays) if sent is not None else (0, 0)
-        wanted = max(due // (4 * calls), (due - tokens) // (calls + 2))
-        if self._context.result_tokens is not None:
-            wanted = min(wanted, self._context.result_tokens)
-        # The calls themselves are in the reply that follows; an estimate may be half of a count.
-        room = (window - stays - calls * _CALL) // (2 * calls)
-        most = min(wanted, room, _PAGE)
-        return most if most >= _LEAST_PAGE else _LEAST_PAGE if room >= _LEAST_PAGE else 0
+        return page_tokens(self._context, self._now, calls)
 
     # --- after a reply ---------------------------------------------------------------------------
 

@@ -75,6 +75,15 @@ class CountsPrompts(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsLoad(Protocol):
+    """What a model offers as well if its server says how much it has to do."""
+
+    async def waiting(self) -> int | None:
+        """How many requests wait for a place on the server now; None if that cannot be told."""
+        ...
+
+
 # --- wrappers around any model -------------------------------------------------------------------
 
 

@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from ipaddress import ip_address
 from itertools import count
 from typing import NoReturn, Protocol
@@ -188,7 +187,15 @@ class Transport:
             ModelError: No such answer came.
         """
         within = min(self.timeouts.first_event, self.timeouts.total)
-        return self._object(path, await self._body("GET", path, None, within))
+        return self._object(path, await self.get_raw(path, within=within))
+
+    async def get_raw(self, path: str, *, within: float) -> bytes:
+        """The bytes at a path below the server's root, within so many seconds.
+
+        Raises:
+            ModelError: No answer came, or one with an error status.
+        """
+        return await self._body("GET", path, None, within)
 
     async def post(self, path: str, body: bytes, *, within: float) -> JsonObject:
         """The JSON object that answers a body, within so many seconds.
@@ -229,13 +236,13 @@ class Transport:
     async def _send(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None = None
     ) -> httpx2.Response:
-        """A response with the status 200, its body not read yet.
+        """A response with a status of success, its body not read yet.
 
         Raises:
             AgentKitError: It has another status.
         """
         response = await self._open().send(self._request(method, path, body, headers), stream=True)
-        if response.status_code != HTTPStatus.OK:
+        if not response.is_success:  # some gateways answer a POST with 201
             try:
                 words = await _beginning(response, _MOST_ERROR)
             finally:

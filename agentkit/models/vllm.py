@@ -45,7 +45,7 @@ from agentkit.messages import (
     next_call_number,
 )
 from agentkit.mistakes import check_kinds, explains
-from agentkit.models.base import CountsPrompts, Model, tell_sent
+from agentkit.models.base import CountsPrompts, Model, TellsLoad, tell_sent
 from agentkit.models.calls import (
     Evidence,
     asked_on,
@@ -65,6 +65,7 @@ from agentkit.wire import (
     ServedModel,
     constrains_itself,
     encode_request,
+    read_waiting,
     session_header,
 )
 
@@ -374,6 +375,13 @@ class VLLMModel:
         """
         return await self._server.served.get()
 
+    async def waiting(self) -> int | None:
+        """How many requests wait for a place, by the server's own `/metrics`; see `TellsLoad`."""
+        try:
+            return read_waiting(await self._transport.get_raw("/metrics", within=_GLANCE))
+        except AgentKitError:
+            return None  # away, or behind a router that does not tell
+
     def _complete(self, request: ModelRequest, served: ServedModel) -> ModelSettings:
         settings = request.settings.over(self._settings)
         thinking, max_tokens = settings.thinking, settings.max_tokens
@@ -401,6 +409,8 @@ class VLLMModel:
 
 
 _CHAT = "/v1/chat/completions"
+_GLANCE = 1.0
+"""Seconds for an answer without which one does as well."""
 _NO_PATH = frozenset({404, 405, 501})
 """Statuses of a path that the server does not have."""
 
@@ -451,3 +461,4 @@ def _wait(error: AgentKitError, attempt: int) -> float:
 if TYPE_CHECKING:
     _: Model = VLLMModel("http://localhost:8000/v1")
     _counts: CountsPrompts = VLLMModel("http://localhost:8000/v1")
+    _load: TellsLoad = VLLMModel("http://localhost:8000/v1")

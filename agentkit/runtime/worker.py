@@ -7,16 +7,21 @@ queue ──► take ──► Agent.resume ──► settle: ended, paused, can
 ```
 In: a journal, and the agents that are offered. Out: runs at their end. It keeps nothing of its own:
 one that dies leaves its leases, which end, and another takes its runs. One that is told to stop
-takes no more, hands over each run before its next model call, and after a time of grace ends what
-is still at work. A run that comes back is resumed under the journal's rule: nothing that is
-recorded is asked or run again.
+takes no more, hands over each run before its next step, and after a time of grace ends what is
+still at work. A run that comes back is resumed under the journal's rule: nothing that is recorded
+is asked or run again.
+
+While requests wait on the server of an agent's model, no more runs of that agent are taken: the
+queue is fair between tenants, the server's own is not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,14 +32,22 @@ from agentkit.errors import AgentKitError, JournalError, ModelError
 from agentkit.journal import Lease, Ticket
 from agentkit.logs import get_logger
 from agentkit.messages import ModelSettings
+from agentkit.models.base import TellsLoad
 
 if TYPE_CHECKING:
     from agentkit.journal.postgres import PostgresJournal, Settled, Taken
+    from agentkit.trace.metrics import OpenTelemetryMetrics
 
 _log = get_logger()
 
 _GLANCE: Final = 2.0
 """Seconds between two looks at the queue when nothing is told of it."""
+
+_LOOKED: Final = 1.0
+"""Seconds for which it counts what a model's server said of its load."""
+
+_MEASURED: Final = 15.0
+"""Seconds between two looks at the queue for metrics."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
 """Seconds until a run is taken again whose model could not be had; doubled with each try."""
@@ -50,6 +63,9 @@ class Worker:
         tries: How often a run is begun or gone on with, before it has failed: one that kills its
             worker would else kill all of them.
         grace: Seconds for which a worker that is told to stop waits for model calls and tools.
+        most_waiting: No runs are taken while more requests than this wait on their model's server,
+            where that tells (vLLM's `/metrics`).
+        metrics: Is told what happens.
 
     Raises:
         ValueError: No agent is offered, or `at_once` or `tries` is below 1.
@@ -63,15 +79,22 @@ class Worker:
         at_once: int = 8,
         tries: int = 5,
         grace: float = 30.0,
+        most_waiting: int = 0,
+        metrics: OpenTelemetryMetrics | None = None,
     ) -> None:
         if not agents or at_once < 1 or tries < 1:
             raise ValueError("a worker needs an agent, and at_once and tries of 1 or more")
         self._journal = journal
-        self._agents = dict(agents)
+        watching = [] if metrics is None else [metrics]
+        self._agents = {
+            name: agent.override(more_observers=watching) for name, agent in agents.items()
+        }
         self._offers = {name: agent.fingerprint for name, agent in agents.items()}
         self._places = at_once
         self._tries = tries
         self._grace = grace
+        self._busy = _Busy(self._agents, most_waiting)
+        self._metrics = metrics
         self._at_work: dict[str, tuple[Lease, Cancellation]] = {}
         self._stopping = False
         self._news = anyio.Event()
@@ -91,6 +114,8 @@ class Worker:
         """
         async with anyio.create_task_group() as listening:
             listening.start_soon(self._listen)
+            if self._metrics is not None:
+                listening.start_soon(self._measure, self._metrics)
             async with anyio.create_task_group() as group:
                 while not self._stopping:
                     self._news = anyio.Event()
@@ -112,14 +137,18 @@ class Worker:
         """Whether a run was taken."""
         if len(self._at_work) >= self._places:
             return False
+        busy = await self._busy.agents()
+        offers = {name: print_ for name, print_ in self._offers.items() if name not in busy}
         try:
-            taken = await self._journal.take(self._offers)
+            taken = await self._journal.take(offers) if offers else None
         except JournalError as error:
             _log.warning("no run was taken", error=str(error))
             return False
         if taken is None:
             return False
         self._at_work[taken.lease.run_id] = taken.lease, Cancellation()
+        if self._metrics is not None:
+            self._metrics.took(taken.ticket.agent)
         start(self._work, taken)
         return True
 
@@ -134,6 +163,13 @@ class Worker:
                     self._news.set()
         finally:
             listener.close()
+
+    async def _measure(self, metrics: OpenTelemetryMetrics) -> None:
+        """Tells now and then how the queue stands."""
+        while True:
+            with suppress(JournalError):
+                metrics.queue(await self._journal.stats(), self._offers)
+            await anyio.sleep(_MEASURED)
 
     async def _end_cancelled(self) -> None:
         if not self._at_work:
@@ -166,6 +202,8 @@ class Worker:
                 except JournalError as error:  # its lease ends by itself
                     _log.warning("run not given back", run_id=lease.run_id, error=str(error))
             self._at_work.pop(lease.run_id, None)
+            if self._metrics is not None:
+                self._metrics.gave_back(taken.ticket.agent, outcome.state)
             self._news.set()
 
     async def _outcome(self, taken: Taken) -> _Outcome:
@@ -194,6 +232,34 @@ class Worker:
             return _Outcome("queued", handed_over=True)  # it was drained
         states: dict[str, Settled] = {"paused": "paused", "cancelled": "cancelled"}
         return _Outcome(states.get(result.stop_reason, "ended"))
+
+
+class _Busy:
+    """Which agents' model servers have more to do than they can.
+
+    Args:
+        agents: The agents, by name.
+        most: Requests that may wait on a server.
+    """
+
+    def __init__(self, agents: Mapping[str, Agent[Any, Any]], most: int) -> None:
+        self._most = most
+        self._servers: dict[TellsLoad, list[str]] = {}
+        for name, agent in agents.items():
+            if isinstance(agent.model, TellsLoad):
+                self._servers.setdefault(agent.model, []).append(name)
+        self._known: set[str] = set()
+        self._asked = -math.inf
+
+    async def agents(self) -> set[str]:
+        """Their names, as of a moment ago."""
+        if anyio.current_time() - self._asked > _LOOKED:
+            self._known = set()
+            for server, names in self._servers.items():
+                if (await server.waiting() or 0) > self._most:
+                    self._known.update(names)
+            self._asked = anyio.current_time()
+        return self._known
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Observers of a run, and the one reader of its record. OpenTelemetry is `agentkit.trace.otel`.
 
 ```
-journal ──┐              ┌──► one list, the terminal, the page, an export
+journal ──┐              ┌──► one list, conversations, the terminal, the page, an export
           ├─► Recording ─┤
 run file ─┘              └──► replay (`agentkit.runtime`), an eval's transcript
 ```

@@ -252,7 +252,7 @@ class Library:
                     removed |= {run_id} if store is not None and store.delete(run_id) else set()
         for file in self._files():
             if _changed(file) / 1e9 < when:
-                file.unlink()
+                file.unlink(missing_ok=True)
                 removed.add(unquote(file.stem))
         return len(removed)
 

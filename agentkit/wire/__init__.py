@@ -24,6 +24,7 @@ from agentkit.wire.server import (
     read_special_tokens,
     read_text,
     read_tokens,
+    read_waiting,
     unknown_fields,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "read_special_tokens",
     "read_text",
     "read_tokens",
+    "read_waiting",
     "session_header",
     "unknown_fields",
 ]

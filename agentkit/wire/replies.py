@@ -155,10 +155,11 @@ class ReplyDecoder:
         events: list[ModelEvent] = []
         try:
             for chunk in _values(payload):
-                self._chunk(chunk, payload, events)
-            return events
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise self._refusals.unreadable(payload) from error
+                self._chunk(_unwrapped(chunk), payload, events)
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+            if self.reply.finish is None:  # behind an end it is some other mark of one
+                raise self._refusals.unreadable(payload) from error
+        return events
 
     def _chunk(self, chunk: JsonObject, payload: bytes, events: list[ModelEvent]) -> None:
         if ("choices" not in chunk or "error" in chunk) and error_in(chunk):
@@ -180,12 +181,17 @@ class ReplyDecoder:
                 self._chosen(choice, events)
 
     def _chosen(self, choice: JsonObject, events: list[ModelEvent]) -> None:
+        if told := choice.get("error"):
+            raise self._refusals.error(to_json({"error": told}))
         if ids := choice.get("token_ids"):
-            self._take(_ID_BYTES * len(_ids(ids)))
+            self._take(_ID_BYTES * len(ids := _ids(ids)))
             self.reply.token_ids.extend(ids)
         if delta := choice.get("delta"):
             self._delta(delta, events, whole=False)
+        elif text := choice.get("text"):  # as completions have it that are no chat
+            self._delta({"content": text}, events, whole=False)
         elif message := choice.get("message"):
+            self._done = True
             # Behind a stream's deltas it says all of them once more.
             known = {
                 **dict.fromkeys(("content", "refusal"), bool(self.reply.text)),
@@ -204,7 +210,8 @@ class ReplyDecoder:
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
-        reasoning = _string(delta.get("reasoning") or delta.get("reasoning_content")) or beside
+        thought = delta.get("reasoning") or delta.get("reasoning_content")
+        reasoning = "".join(_parts(thought)) or beside
         reasoning = self._joined(reasoning, self.reply.reasoning)
         content = self._joined(content, self.reply.text)
         if reasoning:
@@ -216,17 +223,20 @@ class ReplyDecoder:
                 events.append(TextDelta(shown))
         if pieces := delta.get("tool_calls"):
             pieces = [pieces] if isinstance(pieces, dict) else pieces
-            events += [self._call(piece, whole=whole) for piece in pieces]
+            events += [self._call(piece, whole=whole) for piece in pieces if piece]
         elif older := delta.get("function_call"):  # before `tool_calls` there were
             events.append(self._call({"function": older}, whole=whole))
 
     def _call(self, piece: JsonObject, *, whole: bool) -> ToolCallDelta:
         function = piece.get("function") or piece
-        name, arguments = _string(function.get("name")), function.get("arguments")
+        name = _string(function.get("name"))
+        arguments = next((function[key] for key in _ARGUMENTS if key in function), None)
         # Some servers give the object itself; a list, say, makes a malformed call.
         given = arguments is None or isinstance(arguments, str)
         arguments = arguments or "" if given else json.dumps(arguments)
-        index, call_id = _index(piece.get("index")), _string(piece.get("id"))
+        call_id = piece.get("id")
+        call_id = str(call_id) if isinstance(call_id, (int, float)) else _string(call_id)
+        index = _index(piece.get("index"))
         place = None if whole else self._going_on(index, call_id, name, arguments)
         if place is None:
             self._take(_CALL_BYTES)
@@ -372,10 +382,10 @@ class ReplyDecoder:
         if reply.finish.lower() in _GIVEN_UP:
             raise ModelProtocolError(f"the server gave the reply up ({reply.finish})")
         # By their index where each has one of its own, as the protocol says.
-        indices = [call.index for call in reply.calls]
-        ordered = reply.calls
+        ordered = [call for call in reply.calls if call.name or call.arguments]
+        indices = [call.index for call in ordered]
         if None not in indices and len(set(indices)) == len(indices):
-            ordered = sorted(reply.calls, key=lambda call: call.index or 0)
+            ordered.sort(key=lambda call: call.index or 0)
         calls = tuple(
             ToolCall(f"call_{first_call + n}", call.name, malformed=f"{call.name} {text}")
             if call.doubtful
@@ -443,6 +453,9 @@ def overlap(text: str, literal: str) -> int:
     return next((n for n in range(longest, 0, -1) if literal.startswith(text[-n:])), 0)
 
 
+_ARGUMENTS: Final = ("arguments", "parameters", "input", "args")
+"""What the arguments of a call are called, by the protocol first."""
+
 _ID_BYTES, _CALL_BYTES = 8, 512
 """What a token id, and a call without its text, are taken to be long."""
 
@@ -493,10 +506,22 @@ def _values(payload: bytes) -> list[JsonObject]:
         return list(map(read_json, lines))
 
 
+def _unwrapped(chunk: JsonObject) -> JsonObject:
+    """A reply out of the envelope in which some gateways send it."""
+    if "choices" not in chunk:
+        for name in ("data", "output", "result", "response"):
+            if isinstance(inner := chunk.get(name), dict) and isinstance(
+                inner.get("choices"), list
+            ):
+                return inner
+    return chunk
+
+
 def _ids(value: object) -> list[int]:
-    if not isinstance(value, list) or not set(map(type, value)) <= {int}:
+    """Token ids, also as floats."""
+    if not isinstance(value, list) or not set(map(type, value)) <= {int, float}:
         raise TypeError("token ids are whole numbers")
-    return value
+    return value if set(map(type, value)) <= {int} else list(map(int, value))
 
 
 def _usage(wire: object) -> Usage:
@@ -532,23 +557,21 @@ def _count(value: object) -> int:
 _MOST_TOKENS: Final = 10**12
 
 
-def _parts(content: object) -> tuple[str, str]:
-    """The text and the reasoning of a message's content: a text, or a list of parts."""
-    if content is None:
-        return "", ""
-    if not isinstance(content, list):
-        return _string(content), ""
-    texts: list[str] = []
-    reasoning: list[str] = []
-    for part in content:
-        if isinstance(part, str):
-            texts.append(part)
-        elif "thinking" in part or part.get("type") in ("thinking", "reasoning"):
-            inner = _parts(part.get("thinking") or part.get("text") or part.get("reasoning"))
-            reasoning.append("".join(inner))
-        else:
-            texts.append(_string(part.get("text")))
-    return "".join(texts), "".join(reasoning)
+def _parts(content: Any) -> tuple[str, str]:
+    """The text and the reasoning of a message's content: a text, a part, or a list of these."""
+    match content:
+        case list():
+            read = [_parts(part) for part in content]
+            return "".join(text for text, _ in read), "".join(thought for _, thought in read)
+        case {"type": "thinking" | "reasoning"} | {"thinking": _}:
+            inner = (content.get(key) for key in ("thinking", "text", "reasoning", "summary"))
+            return "", "".join(_parts(next(filter(None, inner), None)))
+        case {"text": inner} | {"content": inner} | {"parts": inner} | {"value": inner}:
+            return _parts(inner)
+        case {"type": str()}:  # an image, a call: nothing that is said
+            return "", ""
+        case _:
+            return _string(content), ""
 
 
 def _string(value: object) -> str:

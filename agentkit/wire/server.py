@@ -138,6 +138,19 @@ WINDOWS: Final[tuple[tuple[str, Callable[[JsonObject, str], int | None]], ...]] 
 """Where a server says how long its window is, if `/v1/models` does not, and how to read it."""
 
 
+_WAITING: Final = re.compile(rb"^vllm:num_requests_waiting(?:{[^}]*})? +(\S+)", re.MULTILINE)
+"""One engine's line in vLLM's `/metrics`, in Prometheus' text format."""
+
+
+def read_waiting(metrics: bytes) -> int | None:
+    """How many requests wait for a place, by the text of `/metrics`; None if it does not tell."""
+    try:
+        told = [float(number) for number in _WAITING.findall(metrics)]
+        return int(sum(told)) if told else None
+    except (ValueError, OverflowError):  # no number, or none that can be counted to
+        return None
+
+
 def names_server(owner: str) -> str:
     """The program that serves, by what `/v1/models` says of the owner; empty if that is unknown."""
     return _OWNERS.get(owner.lower(), "")
@@ -216,11 +229,18 @@ _OVERFLOWS: Final = re.compile(
             r"exceed_context_size_error",
             # Ollama `server/routes.go`, `llm/server.go`: "exceeds the context length",
             # "exceeded max context length by 12 tokens"
-            r"exceed\w* (?:\w+ ){0,3}context (?:length|size|window)",
+            r"(?:exceed\w*|(?:greater|longer|larger) than) (?:\w+ ){0,3}context"
+            r" (?:length|size|window|limit)",
+            # LM Studio: "when context the overflows"
+            r"context the overflows",
             # TGI `router/src/validation.rs`
             r"`inputs` (?:tokens \+ `max_new_tokens` must be <=|must have less than)",
             # gateways in front of others
-            r"prompt is too long",
+            r"(?:prompt|input) is (?:too long|longer than)",
+            # MLX, TensorRT-LLM, TabbyAPI, LMDeploy, Databricks: "Prompt length 9000 exceeds",
+            # "prompt token count (9000) cannot exceed", "The length of the prompt (9000) exceeds"
+            r"(?:(?:prompt|input)(?: token)? (?:length|count)|length of the (?:prompt|input))"
+            r"[^.:]{0,40}?(?:exceed|greater than|longer than)",
             r"input token count .{0,40}exceeds",
             r"too many (?:input |prompt )?tokens",
         )
@@ -366,12 +386,19 @@ def _said(value: Any) -> str:
         return "; ".join(map(_said, value[:5]))
     if not isinstance(value, dict):
         return "" if value is None else str(value)
-    for name in ("error", "detail", "message", "msg", "errors"):
+    for name in _TOLD:
         if value.get(name):
             said = _said(value[name])
             place = value.get("loc")  # FastAPI says apart which field it is about
             return f"{'.'.join(map(str, place))}: {said}" if isinstance(place, list) else said
     return str(value)
+
+
+_TOLD: Final = (
+    *("error", "detail", "message", "msg", "errors"),
+    *("reason", "title", "fault", "faultstring", "error_description", "status_msg", "base_resp"),
+)
+"""Members that hold the sentence or lead to it: those of model servers, then those of gateways."""
 
 
 def _code_in(value: Any) -> int | None:

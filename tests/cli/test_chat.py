@@ -127,6 +127,10 @@ def test_a_conversation_that_is_not_there_is_named_with_where_they_are(
     done = CliRunner().invoke(app, ["chat", "-m", "http://127.0.0.1:1", "--resume", "nope"])
     assert done.exit_code == 2
     assert "--resume nope: there is none; agentkit conversations list shows" in done.stderr
+    both = CliRunner().invoke(app, ["chat", "--resume", "last", "--fork", "r"])
+    assert (both.exit_code, "give one" in both.stderr) == (2, True)
+    forked = CliRunner().invoke(app, ["chat", "-m", "http://127.0.0.1:1", "--fork", "r"])
+    assert (forked.exit_code, "there is no such run" in forked.stderr) == (2, True)
 
 
 def test_with_its_input_closed_the_chat_ends_at_once(tmp_path: Path) -> None:

@@ -314,13 +314,7 @@ def _check(
 def _check_late_cut(
     sent: Sequence[Message], results: Sequence[Message], form: PromptForm, most: int
 ) -> None:
-    """New results stand whole where they fit with two more like the longest."""
-    if not results:
-        return
+    """New results stand whole where they fit."""
     rest = sent[: len(sent) - len(results)]
-    whole = tokens(prompt_text([*rest, *results], form))
-    # Calls without results end with the token that opens a result: it is counted with both.
-    before = tokens(prompt_text(rest, form)) - 1
-    sizes = [tokens(prompt_text([*rest, result], form)) - before for result in results]
-    if whole + 2 * max(sizes) <= most:
+    if tokens(prompt_text([*rest, *results], form)) <= most:
         assert list(sent[len(rest) :]) == list(results), "cut only when it does not fit"

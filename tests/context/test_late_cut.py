@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.context import ContextWindow, PromptForm
+from agentkit.context import Context, ContextWindow, PromptForm
 from agentkit.context.limits import fair_share
 from agentkit.context.previews import ask_for_less
 from agentkit.gemma4.profiles import PROFILES
@@ -94,7 +94,7 @@ def test_results_that_fit_together_all_stand_whole() -> None:
     assert [text_of(m.content) for m in fitted.request.messages[-4:]] == texts
 
 
-def test_a_result_that_leaves_no_room_for_more_like_it_is_cut_to_its_share() -> None:
+def test_a_result_that_does_not_fit_is_cut_so_that_two_more_like_it_have_room() -> None:
     text, form = file_of(random.Random(1), 40_000), form_of(window=8192)
     messages = [*task(10), *read(0, text)]
     fitted = driven(ContextWindow().fit(asked(*messages), form))
@@ -103,8 +103,35 @@ def test_a_result_that_leaves_no_room_for_more_like_it_is_cut_to_its_share() -> 
     assert "are left out here" in text_of(fitted.request.messages[-1].content)
 
 
+def test_all_results_stand_whole_as_long_as_all_of_them_fit() -> None:
+    form, window = form_of(window=8192), ContextWindow(Context(compact_at=1.0))
+    messages = [*task(10), *read(0, file_of(random.Random(0), 5_000))]
+    first = driven(window.fit(asked(*messages), form))
+    assert list(first.request.messages) == messages
+    messages += read(1, file_of(random.Random(1), 5_000))
+    fitted = driven(window.fit(asked(*messages), form))
+    assert list(fitted.request.messages) == messages
+    assert fitted.compacted is None
+    assert fitted.tokens > 7168 * 0.7, "there is no room for another like these"
+
+
+def test_what_stood_whole_because_there_was_room_becomes_a_preview_not_a_stub() -> None:
+    form, window = form_of(window=8192), ContextWindow(Context(compact_at=1.0))
+    messages = [*task(10), *read(0, file_of(random.Random(0), 7_500))]
+    for number in (1, 2):
+        driven(window.fit(asked(*messages), form))
+        messages += read(number, file_of(random.Random(number), 7_500))
+    fitted = driven(window.fit(asked(*messages), form))
+    assert fitted.compacted is not None
+    assert fitted.compacted.cleared == ()
+    assert window.use().compactions == 1
+    shown = [text_of(m.content) for m in fitted.request.messages if m.role == "tool"]
+    assert all("are left out here" in text for text in shown)
+    assert min(map(len, shown)) > 3_000
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.integers(1, 5_000), min_size=1, max_size=6), st.integers(-100, 20_000))
+@given(st.lists(st.integers(1, 5_000), min_size=1, max_size=6), st.integers(-100, 7_500))
 def test_a_share_is_the_largest_that_leaves_room_for_two_more(sizes: list[int], left: int) -> None:
     share = fair_share(sizes, left)
 

@@ -17,6 +17,8 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from agentkit import Agent, tool
 from agentkit.errors import JournalError, ModelConnectionError
@@ -24,9 +26,12 @@ from agentkit.events import ModelEvent, RunFinished, ToolFinished
 from agentkit.journal import SQLiteJournal
 from agentkit.journal.postgres import PostgresJournal, migrate
 from agentkit.messages import ModelRequest
+from agentkit.models import VLLMModel
 from agentkit.runtime.worker import Worker
 from agentkit.testing import ScriptedModel, call, say
+from agentkit.testing.faults import FaultServer
 from agentkit.trace import Library, follow
+from agentkit.trace.metrics import AGENT, STATE, OpenTelemetryMetrics
 from tests.postgres import Server, programs
 
 pytestmark = [
@@ -91,7 +96,7 @@ async def working(
 async def settled(journal: PostgresJournal, *states: str) -> dict[str, int]:
     """How the runs stand, once there are only such."""
     while True:
-        found = dict((await journal.stats()).states)
+        found = await journal.states()
         if set(found) <= set(states):
             return found
         await anyio.sleep(0.05)
@@ -99,7 +104,7 @@ async def settled(journal: PostgresJournal, *states: str) -> dict[str, int]:
 
 async def once(journal: PostgresJournal, states: dict[str, int]) -> None:
     """Waits until the runs stand so."""
-    while (await journal.stats()).states != states:  # noqa: ASYNC110 - another process may do it
+    while await journal.states() != states:  # noqa: ASYNC110 - another process may do it
         await anyio.sleep(0.05)
 
 
@@ -160,8 +165,63 @@ async def test_a_worker_leaves_runs_of_other_agents_and_of_other_tools(url: str)
             await once(journal, {"ended": 1, "queued": 2})
             await anyio.sleep(0.3)
         stats = await journal.stats()
-        assert stats.states == {"ended": 1, "queued": 2}
+        assert await journal.states() == {"ended": 1, "queued": 2}
         assert stats.waiting == {NAME: 1, "shop:another": 1}
+
+
+async def test_no_run_is_taken_while_requests_wait_on_its_models_server(url: str) -> None:
+    async with FaultServer(then=say("Done.")) as server, VLLMModel(server.url) as model:
+        server.waiting = 3
+        agent = Agent(model, observers=())
+        with PostgresJournal(url) as journal:
+            await agent.submit("Go.", queue=journal, name=NAME)
+            async with working(journal, agent, most_waiting=2):
+                await server_was_asked(server)
+                assert await journal.states() == {"queued": 1}
+                assert server.requests == []
+                server.waiting = 2
+                assert await settled(journal, "ended") == {"ended": 1}
+
+
+async def server_was_asked(server: FaultServer) -> None:
+    """Waits until a worker has seen how much waits, and looks again."""
+    before = server.looks
+    while server.looks < before + 2:  # noqa: ASYNC110 - the server works in threads
+        await anyio.sleep(0.05)
+
+
+async def test_a_worker_tells_how_the_queue_stands_and_what_became_of_its_runs(url: str) -> None:
+    reader = InMemoryMetricReader()
+    metrics = OpenTelemetryMetrics(MeterProvider([reader]))
+    agent = Agent(Answers(), observers=())
+    with PostgresJournal(url) as journal:
+        for number in range(3):
+            await agent.submit(f"{number}", queue=journal, name=NAME)
+        await agent.submit("?", queue=journal, name="shop:another")
+        async with working(journal, agent, at_once=1, metrics=metrics):
+            await once(journal, {"ended": 3, "queued": 1})
+    told = points(reader)
+    assert told["agentkit.worker.runs", NAME, "ended"] == 3
+    assert told["agentkit.worker.at_work", NAME, ""] == 0
+    assert told["agentkit.queue.waiting", "shop:another", ""] == 1
+    assert 0 <= told["agentkit.lease.age", "", ""] < 60
+    assert 0 <= told["agentkit.queue.oldest_wait", "", ""] < 60
+    assert told["gen_ai.client.operation.duration", "", ""] == 3
+
+
+def points(reader: InMemoryMetricReader) -> dict[tuple[str, str, str], float]:
+    """What each series came to, of a histogram how many: by name, agent and state."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    return {
+        (
+            metric.name,
+            str((point.attributes or {}).get(AGENT, "")),
+            str((point.attributes or {}).get(STATE, "")),
+        ): getattr(point, "value", getattr(point, "count", 0))
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+    }
 
 
 async def test_a_tenant_with_one_run_does_not_wait_for_one_with_many(url: str) -> None:
@@ -207,7 +267,7 @@ async def test_a_worker_that_stops_hands_its_run_over_and_nothing_runs_twice(url
         with anyio.fail_after(30):
             await worker.run()
         assert begun == [0, 1, 2]
-        assert (await first.stats()).states == {"queued": 1}
+        assert await first.states() == {"queued": 1}
         async with working(second, agent):
             await settled(second, "ended")
         assert begun == [0, 1, 2, 3]
@@ -247,7 +307,7 @@ async def test_a_run_that_never_ends_well_has_failed_after_so_many_tries(url: st
     with PostgresJournal(url) as journal, psycopg.connect(url, autocommit=True) as hurry:
         await agent.submit("Go.", queue=journal, name=NAME)
         async with working(journal, agent, tries=3):
-            while (await journal.stats()).states != {"failed": 1}:
+            while await journal.states() != {"failed": 1}:
                 hurry.execute("UPDATE agentkit.runs SET due = now() WHERE due > now()")
                 await anyio.sleep(0.05)
         problem = hurry.execute("SELECT problem, tries FROM agentkit.runs").fetchone()

@@ -110,7 +110,7 @@ async def _submit(url: str, runs: int, rng: random.Random) -> None:
 
 async def _left(url: str) -> dict[str, int]:
     with PostgresJournal(url) as journal:
-        return dict((await journal.stats()).states)
+        return await journal.states()
 
 
 def batch(seed: int, runs: int, kills: int) -> dict[str, int]:

@@ -36,6 +36,7 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.models import Timeouts, VLLMModel
+from agentkit.testing.faults import FaultServer
 from tests.models.cancelling import cancel_then_call
 from tests.servers import (
     CHAT,
@@ -713,3 +714,11 @@ async def test_a_long_system_prompt_does_not_make_one_session_of_all_conversatio
 async def test_a_session_that_the_user_names_is_kept() -> None:
     headers = {"X-Session-ID": "of-the-user"}
     assert await sessions_of([UserMessage("a")], headers=headers) == ["of-the-user"]
+
+
+@pytest.mark.anyio
+async def test_a_server_tells_how_many_requests_wait_and_one_that_does_not_is_no_error() -> None:
+    async with FaultServer() as server, VLLMModel(server.url) as model:
+        server.waiting = 5
+        assert await model.waiting() == 5
+    assert await VLLMModel(server.url).waiting() is None, "it is gone"

@@ -214,7 +214,7 @@ def _values() -> Iterator[Case]:
     call = [{"id": "x", "type": "function", "function": {"name": "look", "arguments": A}}]
     yield Case("arguments as an object", whole({"content": None, "tool_calls": call}), ONE, _JSON)
     yield Case("arguments as an object, streamed", calling(piece(A, "look", 0, "x")), ONE)
-    nothing: dict[str, object] = {"null": None, "empty": "", "an empty object": {}}
+    nothing: dict[str, Any] = {"null": None, "empty": "", "an empty object": {}}
     for name, empty in nothing.items():
         made = [{"id": "x", "function": {"name": "look", "arguments": empty}}]
         right = Read(calls=(("look", {}),))
@@ -492,4 +492,74 @@ def _refusals() -> Iterator[Case]:
     yield Case("401", b"{}", Refused("AGENTKIT_API_KEY"), _JSON, 401)
 
 
-CASES: Final = (*_shapes(), *_values(), *_deltas(), *_refusals())
+def _gateways() -> Iterator[Case]:
+    """What gateways make of a reply that was in order."""
+    for name, content in {
+        "a part": {"type": "text", "text": "Hi there"},
+        "a part that holds parts": {"parts": [{"text": "Hi "}, {"text": "there"}]},
+        "a list in a list": [[{"type": "text", "text": "Hi there"}]],
+        "a part with its value": [{"type": "text", "text": {"value": "Hi there"}}],
+        "a part with its content": [{"type": "text", "content": "Hi there"}],
+        "an empty part": [None, {"type": "text", "text": "Hi there"}],
+        "a part of another kind": [{"type": "image"}, {"type": "output_text", "text": "Hi there"}],
+    }.items():
+        yield Case(f"content is {name}", whole({"content": content}), HI, _JSON)
+        yield Case(f"content is {name}, streamed", stream(delta("stop", content=content)), HI)
+    thought = Read("Hi there", reasoning="hm")
+    for name, reasoning in {
+        "a list": [{"type": "text", "text": "hm"}],
+        "a part": {"content": "hm"},
+    }.items():
+        message = {"content": "Hi there", "reasoning": reasoning}
+        yield Case(f"reasoning is {name}", whole(message), thought, _JSON)
+    one = {"text": "Hi ", "index": 0}, {"text": "there", "index": 0, "finish_reason": "stop"}
+    yield Case("a completion that is no chat", stream(*({"choices": [each]} for each in one)), HI)
+    plain = {"choices": [{"text": "Hi there", "finish_reason": "stop"}]}
+    yield Case("a whole completion that is no chat", json.dumps(plain).encode(), HI, _JSON)
+    reply = json.loads(whole({"content": "Hi there"}))
+    for name in ("data", "output", "result", "response"):
+        wrapped = json.dumps({"code": 0, "message": "ok", name: reply}).encode()
+        yield Case(f"in an envelope called {name}", wrapped, HI, _JSON)
+    for status in (201, 206):
+        yield Case(f"with the status {status}", whole({"content": "Hi there"}), HI, _JSON, status)
+    nothing: dict[str, Any] = {
+        "empty": {},
+        "null": None,
+        "without a name": {"id": "x", "type": "function", "function": {"arguments": ""}},
+    }
+    for name, value in nothing.items():
+        message = {"content": "Hi there", "tool_calls": [value]}
+        yield Case(f"a call that is {name} beside text", whole(message), HI, _JSON)
+    for name in ("parameters", "input", "args"):
+        call = {"id": "x", "name": "look", name: A}
+        yield Case(f"arguments called {name}", whole({"tool_calls": [call]}, "stop"), ONE, _JSON)
+
+
+def _envelopes() -> Iterator[Case]:
+    """What gateways put around it."""
+    numbered = piece(TEXT_A, "look", 0) | {"id": 7}
+    yield Case("a number as id", calling(numbered), ONE)
+    for name, ids in {"floats": [1.0, 2.0], "as they should be": [1, 2]}.items():
+        chunk = delta("stop", content="Hi there")
+        chunk["choices"][0]["token_ids"] = ids
+        yield Case(f"token ids that are {name}", stream(chunk), HI)
+    for mark in (b'"[DONE]"', b"[done]", b"DONE", b"{}", b"<html>bye</html>"):
+        body = stream(delta(content="Hi there"), delta("stop"), done=False)
+        yield Case(f"its end marked {mark.decode()}", body + b"data: " + mark + b"\n\n", HI)
+    places: tuple[Any, ...] = (1e999, "inf", [], {})
+    for place in places:
+        chunk = delta("stop", index=place, content="Hi")
+        yield Case(f"a choice at {place!r}", stream(chunk), Refused("no chat completion"))
+    words = "the engine fell over"
+    broken = {"index": 0, "finish_reason": "error", "error": {"code": 400, "message": words}}
+    for name, before in {"at once": (), "in mid-stream": (delta(content="Hi"),)}.items():
+        body = stream(*before, {"choices": [broken]})
+        yield Case(f"an error in the choice, {name}", body, Refused(words))
+    unfinished = json.dumps({"choices": [{"message": {"content": "Hi"}}]}).encode()
+    yield Case("whole, without a finish reason", unfinished, Refused("finish reason"), _JSON)
+    for name in ("reason", "title", "error_description"):
+        body = json.dumps({"status": 400, name: words}).encode()
+        yield Case(f"a gateway's {name}", body, Refused(words), _JSON, 400)
+
+
+CASES: Final = (*_shapes(), *_values(), *_deltas(), *_refusals(), *_gateways(), *_envelopes())

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.wire import ServedModel, read_models, read_special_tokens, read_text
+from agentkit.errors import ContextWindowError, ModelStatusError
+from agentkit.wire import (
+    ServedModel,
+    read_models,
+    read_special_tokens,
+    read_text,
+    read_waiting,
+)
+from agentkit.wire.server import ANY_SERVER
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -55,3 +65,66 @@ def test_whatever_a_server_answers_nothing_is_raised(answer: dict[str, object]) 
     read_models(answer)
     read_special_tokens(answer)
     read_text(answer)
+
+
+ENGINES = b"""\
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="gemma"} 3.0
+vllm:num_requests_waiting{engine="1",model_name="gemma"} 4.0
+vllm:num_requests_waiting_by_reason{engine="0",model_name="gemma",reason="capacity"} 9.0
+vllm:num_requests_running{engine="0",model_name="gemma"} 20.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("metrics", "waiting"),
+    [
+        (ENGINES, 7),
+        (b"vllm:num_requests_waiting 0\n", 0),
+        (b"vllm:num_requests_waiting NaN\n", None),
+        (b"vllm:num_requests_waiting +Inf\n", None),
+        (b'{"detail": "Not Found"}', None),
+        (b"", None),
+    ],
+)
+def test_how_many_requests_wait_is_the_sum_over_engines_or_unknown(
+    metrics: bytes, waiting: int | None
+) -> None:
+    assert read_waiting(metrics) == waiting
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Input is too long for requested model.",
+        "The prompt is longer than 8192 tokens",
+        "Prompt length 9000 exceeds model maximum 8192",
+        "Prompt length (9000) exceeds maximum input length (8192).",
+        "Prompt length 9000 is greater than max_seq_len 8192",
+        "The length of the prompt (9000) exceeds the max_input_len (8192).",
+        "The input token length 9000 + max_new_tokens exceeds the session_len 8192",
+        "Error: prompt token count (9000) cannot exceed 8192.",
+        "Prompt exceeds the context limit of 8192 tokens",
+        "The number of tokens to keep from the initial prompt is greater than the context length.",
+        "Trying to keep the first 9000 tokens when context the overflows.",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_known_in_the_words_of_each_server(words: str) -> None:
+    assert isinstance(
+        ANY_SERVER.error(json.dumps({"error": words}).encode(), 400), ContextWindowError
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Rate limit reached: your input tokens per minute exceed the limit of 10000",
+        "The input image exceeds 20 MB",
+        "max_tokens must be greater than 0",
+        "The context is unknown",
+        "Prompt injection detected",
+    ],
+)
+def test_other_refusals_are_not_taken_for_a_prompt_that_is_too_long(words: str) -> None:
+    error = ANY_SERVER.error(json.dumps({"error": words}).encode(), 400)
+    assert isinstance(error, ModelStatusError)

@@ -62,14 +62,12 @@ class QueueStats:
     Attributes:
         waiting: Runs that wait for a worker, by agent.
         at_work: Runs that a worker has.
-        states: Submitted runs by state.
         oldest: Seconds for which the oldest of those that wait has waited.
         lease_age: Seconds since the lease was renewed that was not renewed for longest.
     """
 
     waiting: Mapping[str, int]
     at_work: int
-    states: Mapping[str, int]
     oldest: float
     lease_age: float
 
@@ -272,11 +270,10 @@ class Queue(StoredJournal):
     # --- who watches -----------------------------------------------------------------------------
 
     async def stats(self) -> QueueStats:
-        """How the queue stands now."""
-        rows, by_state, held = await self._asked(
+        """How the queue stands now; read from what waits and what is at work alone."""
+        rows, held = await self._asked(
             lambda one: (
                 one.execute(_WAITING).fetchall(),
-                one.execute(_STATES).fetchall(),
                 one.execute(_HELD, (self._server.lease,)).fetchone(),
             )
         )
@@ -284,10 +281,13 @@ class Queue(StoredJournal):
         return QueueStats(
             {agent: count for agent, count, _ in rows},
             at_work,
-            dict(by_state),
             max((float(oldest) for *_, oldest in rows), default=0.0),
             max(float(age or 0), 0.0),
         )
+
+    async def states(self) -> dict[str, int]:
+        """How many submitted runs there are in each state; all rows are read for it."""
+        return dict(await self._asked(lambda one: one.execute(_STATES).fetchall()))
 
     async def _asked(self, work: Callable[[Connection], T]) -> T:
         """Does something over a connection; see `PostgresStore.ask`."""

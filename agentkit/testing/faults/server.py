@@ -79,6 +79,8 @@ class FaultServer:
     Attributes:
         requests: The bodies of the chat-completions requests, in order.
         injected: Names of the faults that struck, in order.
+        waiting: What `/metrics` says of the requests that wait for a place.
+        looks: How often `/metrics` was asked for.
         takes_grammar: Whether the server claims to obey `structured_outputs`; what it then answers
             is up to the script. A client asks once, before its first request.
     """
@@ -96,6 +98,8 @@ class FaultServer:
     ) -> None:
         self.requests: list[JsonObject] = []
         self.injected: list[str] = []
+        self.waiting = 0
+        self.looks = 0
         self.takes_grammar = False
         self.model = "gemma-4-faulty"
         self.max_model_len = max_model_len
@@ -303,6 +307,9 @@ class FaultServer:
                 return _json({"object": "list", "data": data})
             case "GET", "/version":
                 return _json({"version": _VERSION})
+            case "GET", "/metrics":
+                self.looks += 1
+                return _metrics(self.model, self.waiting)
             case "GET", "/health":
                 return Delivery((), headers={})
             case "POST", "/tokenize":
@@ -325,6 +332,18 @@ def _detokenized(ids: list[int]) -> Delivery:
         return _json({"prompt": detokenize(ids)})
     except ValueError:  # ids of another vocabulary, as in a recorded reply
         return _error(400, "token ids out of vocabulary")
+
+
+def _metrics(model: str, waiting: int) -> Delivery:
+    """What vLLM tells of its queue, beside a line of another metric whose name begins alike."""
+    labels = f'engine="0",model_name="{model}"'
+    text = (
+        "# HELP vllm:num_requests_waiting Number of requests waiting to be processed.\n"
+        "# TYPE vllm:num_requests_waiting gauge\n"
+        f"vllm:num_requests_waiting{{{labels}}} {float(waiting)}\n"
+        f'vllm:num_requests_waiting_by_reason{{{labels},reason="capacity"}} {float(waiting)}\n'
+    )
+    return Delivery((text.encode(),), headers={"content-type": "text/plain; version=0.0.4"})
 
 
 def _json(value: JsonObject, status: int = 200) -> Delivery:
