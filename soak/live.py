@@ -32,9 +32,17 @@ def asked_server(checkpoint: str, *, window: int = WINDOW) -> Generator[None]:
         yield
         return
     with live_server(checkpoint_folder(checkpoint), window=window) as server:
-        os.environ |= {"AGENTKIT_LIVE_URL": server.url, "AGENTKIT_LIVE_KEY": server.api_key}
-        os.environ["AGENTKIT_LIVE_LOG"] = str(server.process.log)
-        yield
+        found = {
+            "AGENTKIT_LIVE_URL": server.url,
+            "AGENTKIT_LIVE_KEY": server.api_key,
+            "AGENTKIT_LIVE_LOG": str(server.process.log),
+        }
+        os.environ |= found
+        try:
+            yield
+        finally:
+            for name in found:
+                del os.environ[name]
 
 
 def client() -> httpx2.Client:

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Final
 
 from agentkit.context.facts import missing
-from agentkit.context.limits import UNKNOWN_WINDOW, PromptLimits
+from agentkit.context.limits import UNKNOWN_WINDOW, WORTH_IT, PromptLimits
 from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_tokens, tokens_of
 from agentkit.context.strategies import Summarize
 from agentkit.events import Summary
+from agentkit.gemma4.render import render
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -27,25 +28,23 @@ from agentkit.messages import (
     UserMessage,
 )
 
-_SHARE: Final = 8
-"""A summary with its list takes an eighth of the limit at most."""
-
 _LEAST: Final = 64
 """Tokens: a summary for which there is less room is not asked for."""
 
-_FRAME: Final = 60
-"""Tokens of the lines around a summary and its list, at most."""
-
-_CLOSE: Final = 16
-"""Tokens that close a turn and open the next one, at most."""
+_FRAME: Final = "[What I wrote down of the messages that are left out:]\n{}"
+_LIST: Final = "\n[Named there as well: {}]"
+_AROUND: Final = estimated_tokens(_FRAME + _LIST)
+"""Tokens of the words around a summary and its list, at most."""
 
 _TOKENS_A_WORD: Final = 2
 """Tokens of a word of a summary, about: it is full of names, paths and numbers."""
 
 
 def summary_tokens(limits: PromptLimits) -> int:
-    """The most tokens of a summary with its list, by the limit alone."""
-    return (limits.compact_at or UNKNOWN_WINDOW) // _SHARE
+    """The most tokens of a summary with its list, by the limit alone: no more than what a
+    compaction frees at least, so that it never takes all of that again.
+    """
+    return (limits.compact_at or UNKNOWN_WINDOW) // WORTH_IT
 
 
 def summarize(
@@ -70,7 +69,7 @@ def summarize(
         form: What the model makes of it.
     """
     room = min(strategy.tokens, summary_tokens(limits))
-    most = room * 2 // 3 - _FRAME  # the rest is for the list
+    most = room * 2 // 3 - _AROUND  # the rest is for the list
     if most < _LEAST:
         return Summary(problem=f"a prompt of {limits.compact_at} tokens has no room for one")
     ask = strategy.ask.replace("{words}", str(most // _TOKENS_A_WORD))
@@ -78,7 +77,9 @@ def summarize(
     if settings.thinking:  # switched off, the prompt would be another from its first turn on
         reply += settings.thinking_tokens or 2 * most
     if limits.window is not None:
-        reply = min(reply, limits.window - needed - estimated_tokens(ask) - _CLOSE)
+        # The question as a prompt of its own: with all that opens and closes its turn, and more.
+        question = render([form.outgoing(UserMessage(ask))], generation=form.generation)
+        reply = min(reply, limits.window - needed - estimated_tokens(question))
     if reply < _LEAST:
         return Summary(problem="the window has no room to write one")
     answer = yield AskModel(
@@ -102,7 +103,7 @@ def summarize(
         problem = f"what the model wrote is longer than {room} tokens"
     if problem:
         return Summary(cost=answer.usage, problem=problem)
-    left = max(room - _FRAME - taken, room // 4)
+    left = max(room - _AROUND - taken, room // 4)
     return Summary(_worded(text, missing(text, gone), left), answer.usage)
 
 
@@ -135,5 +136,5 @@ def _worded(summary: str, lost: Iterable[str], room: int) -> str:
         if room < 0:
             break
         listed.append(fact)
-    text = f"[What I wrote down of the messages that are left out:]\n{summary}"
-    return f"{text}\n[Named there as well: {'; '.join(listed)}]" if listed else text
+    text = _FRAME.format(summary)
+    return text + _LIST.format("; ".join(listed)) if listed else text

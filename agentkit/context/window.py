@@ -31,6 +31,7 @@ from typing import Final, Literal
 from agentkit.context.compaction import Entries, Plan, Stub, level, plan
 from agentkit.context.limits import (
     UNKNOWN_WINDOW,
+    WORTH_IT,
     Context,
     PromptLimits,
     bounded,
@@ -81,10 +82,6 @@ from agentkit.messages import (
     Usage,
     text_of,
 )
-
-_WORTH_IT: Final = 8
-"""A compaction that frees less than an eighth of the limit is put off while there is room: each
-costs the server's prefix cache."""
 
 _STUB: Final = 48
 """Tokens of the line that stands for an old result, about."""
@@ -439,7 +436,7 @@ class ContextWindow:
             summary_tokens=summary_tokens(limits),
         )
         must = limits.max_prompt is not None and tokens > limits.max_prompt
-        if not must and (tokens - chosen.tokens) * _WORTH_IT < (limits.compact_at or 0):
+        if not must and (tokens - chosen.tokens) * WORTH_IT < (limits.compact_at or 0):
             return None
         asked: Summary | None = None
         if chosen.summary is not None:

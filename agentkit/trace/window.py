@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any, Final
 
 from agentkit.events import Change, ContextCompacted, PromptFitted, PromptSent, validated
@@ -20,11 +21,8 @@ from agentkit.wording import pluralize
 PARTS: Final = ("instructions", "tools", "user", "assistant", "results", "format")
 """What a prompt is spent on, in the order in which it is shown."""
 
-_BLOCK: Final = 16
-"""Tokens of a block of vLLM's prefix cache: what is left over of a prompt is not kept."""
-
-
 _CREDIBLE: Final = 4
+"""A server's count is believed down to so small a part of our own, as while the run is at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,9 @@ def filled_of(parts: Sequence[Part]) -> list[Filled]:
     """The prompts of a run, in order; none where its record does not tell of them."""
     found: list[Filled] = []
     usages = [each.called.response.usage for p in parts for s in p.steps for each in s.asked]
-    tells = any(usage.cached_input_tokens for usage in usages)
+    # A server caches whole blocks (vLLM of 16 tokens, on a CPU of 128) or each token. How long one
+    # is, what came out of the cache tells: all such counts are multiples of it.
+    block = gcd(*(usage.cached_input_tokens for usage in usages))
     before = 0
     for part in parts:
         for step in part.steps:
@@ -78,7 +78,7 @@ def filled_of(parts: Sequence[Part]) -> list[Filled]:
                 if fitted is None or fitted.sent is None:
                     continue
                 counted, cached = usage.input_tokens, usage.cached_input_tokens
-                kept = before // _BLOCK * _BLOCK
+                kept = before // block * block if block else 0
                 history = [m for m in asked.request.messages if not isinstance(m, SystemMessage)]
                 found.append(
                     Filled(
@@ -86,8 +86,8 @@ def filled_of(parts: Sequence[Part]) -> list[Filled]:
                         fitted,
                         fitted.sent,
                         counted,
-                        cached if tells else None,
-                        max(kept - cached, 0) if counted and tells else 0,
+                        cached if block else None,
+                        max(kept - cached, 0) if counted else 0,
                         cuts_of(fitted.sent.changes, history),
                         tuple(step.compacted) if number == 0 else (),
                     )

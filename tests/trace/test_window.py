@@ -131,20 +131,30 @@ def test_every_cut_is_told_with_its_reason(long_run: list[Part]) -> None:
     assert "a summary stands in their place" in told
 
 
-def test_what_had_to_be_read_anew_is_what_was_there_and_not_in_the_cache(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("usages", "again"),
+    [
+        ([(1_000, 0), (1_200, 992), (1_300, 400)], [0, 0, 800]),  # blocks of 16 tokens
+        ([(1_000, 0), (1_200, 896), (1_300, 1_152)], [0, 0, 0]),  # blocks of 128
+        ([(1_000, 0), (1_200, 999), (1_300, 400)], [0, 1, 800]),  # each token by itself
+        ([(1_000, 0), (1_200, 0), (1_300, 0)], [0, 0, 0]),  # it never says
+    ],
+)
+def test_what_had_to_be_read_anew_is_what_was_there_and_not_in_the_cache(
+    tmp_path: Path, usages: list[tuple[int, int]], again: list[int]
+) -> None:
     @tool
     def look() -> str:
         """Looks."""
         return "something"
 
     replies = [call("look"), call("look"), say("Done.")]
-    usages = [(1_000, 0), (1_200, 992), (1_300, 400)]
     script = [
         type(reply)(reply.message, reply.finish_reason, type(reply.usage)(full, 5, cached))
         for reply, (full, cached) in zip(replies, usages, strict=True)
     ]
     Agent(ScriptedModel(script), tools=[look], observers=[RunFiles(tmp_path)]).run_sync("Go.")
-    assert [each.again for each in filled_of(parts_in(tmp_path))] == [0, 0, 800]
+    assert [each.again for each in filled_of(parts_in(tmp_path))] == again
 
 
 @pytest.mark.parametrize("width", [60, 120])
