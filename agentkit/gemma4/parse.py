@@ -131,15 +131,20 @@ def _spelled_inside(ids: Sequence[int], pieces: Sequence[str]) -> tuple[list[int
     """The tokens, with those literals that are spelled inside a call as tokens."""
     changed: list[tuple[int, str]] = []
     lexer: Lexer | None = None
+    looked = quotes = 0  # how far the newest call was looked at, and its quotes up to there
     for number, piece in zip(ids, pieces, strict=False):
-        if lexer is not None and number == IDS[CALL_OPEN] and _in_string(changed):
-            changed.append((_TEXT, piece))  # the grammar lets a text spell it
-            continue
+        if lexer is not None and number == IDS[CALL_OPEN]:
+            quotes += sum(seen == IDS[QUOTE] for seen, _ in changed[looked:])
+            looked = len(changed)
+            if quotes % 2:
+                changed.append((_TEXT, piece))  # the grammar lets a text spell it
+                continue
         if lexer is None or number in _CONTROLS:
             changed += _literals(lexer.flush() if lexer else ())
             changed.append((number, piece))
             if number in _ENDING_IDS:
                 lexer = Lexer() if number == IDS[CALL_OPEN] else None
+                looked, quotes = len(changed), 0
             continue
         changed += (parts := _literals(lexer.feed(piece)))
         if any(part == IDS[CALL_CLOSE] for part, _ in parts):
@@ -147,13 +152,6 @@ def _spelled_inside(ids: Sequence[int], pieces: Sequence[str]) -> tuple[list[int
             lexer = None
     changed += _literals(lexer.flush() if lexer else ())
     return [number for number, _ in changed], [piece for _, piece in changed]
-
-
-def _in_string(tokens: Sequence[tuple[int, str]]) -> bool:
-    """Whether the newest call among these tokens is inside a string."""
-    numbers = [number for number, _ in tokens]
-    newest = len(numbers) - 1 - numbers[::-1].index(IDS[CALL_OPEN])
-    return numbers[newest:].count(IDS[QUOTE]) % 2 == 1
 
 
 def _literals(parts: Iterable[str]) -> list[tuple[int, str]]:

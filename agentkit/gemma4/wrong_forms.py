@@ -108,14 +108,32 @@ def wrong_form(text: str, names: Collection[str]) -> str | None:
     found: str | None = None
     rest = _after_space(text)
     while rest:
-        for notation, end_of in _NOTATIONS.items():
-            if end := end_of(rest, names):
-                found = found or notation
-                rest = _after_space(rest[end:])
-                break
-        else:
+        notation, end = _first(rest, names)
+        if not end and (announced := _ANNOUNCED.match(rest)):
+            notation, end = _first(rest[announced.end() :], names)
+            end += announced.end() if end else 0
+        if not end:
             return None
+        found = found or notation
+        rest = _after_space(rest[end:])
     return found
+
+
+def _first(text: str, names: Collection[str]) -> tuple[str, int]:
+    """The notation of the call that a text begins with, and its end; 0 if it begins with none."""
+    for notation, end_of in _NOTATIONS.items():
+        if text and (end := end_of(text, names)):
+            return notation, end
+    return "", 0
+
+
+_ANNOUNCED: Final = re.compile(
+    r"(?:(?:(?:tool|function)[ _-]?(?:calls?|code|use|request|invocation)|call(?:ing)?"
+    r"|execut(?:e|ing)|invok(?:e|ing)|action(?: \d+)?|json)\b[ \t*]*[:=]?\s*"
+    r"|(?:model|assistant)[ \t]*[:\n]\s*)+",
+    re.IGNORECASE,
+)
+"""Words that announce a call and say nothing beside it."""
 
 
 def _after_space(text: str) -> str:
@@ -125,7 +143,8 @@ def _after_space(text: str) -> str:
 
 _CONTROL: Final = re.compile("|".join(map(re.escape, CONTROL_LITERALS)))
 _OTHER_ENDS: Final = re.compile(
-    r"</?s>|<(?:start|end)_of_turn>(?:model\b|user\b)?|<\|(?:im_start|im_end|end|endoftext|eot_id)\|>"
+    r"</?s>|<(?:start|end)_of_turn>(?:model\b|user\b)?|<unused\d+>"
+    r"|<\|(?:im_start|im_end|end|endoftext|eot_id|assistant|observation)\|>"
 )
 """How other models, an older Gemma among them, begin and end a turn."""
 _EMPTY_LETTERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -139,9 +158,11 @@ def _shows(character: str) -> bool:
 
 _STRAY: Final = [each for each in CONTROL_LITERALS if each not in (CALL_OPEN, QUOTE)]
 _BETWEEN: Final = re.compile(
-    rf"(?:[\s,;\u200b-\u200f\ufeff]|(?<!`)`(?!`)|\*\*|{'|'.join(map(re.escape, _STRAY))})+"
+    r"(?:[\s,;\u200b-\u200f\ufeff]|(?<!`)`(?!`)|\*\*|\|?tool_call>"
+    r"|>>> |>[ \t]|[-*][ \t]|\d{1,3}[.)][ \t]"
+    rf"|{_OTHER_ENDS.pattern}|{'|'.join(map(re.escape, _STRAY))})+"
 )
-"""What may stand between two calls, and around them."""
+"""What may stand between two calls, and around them: the marks of a list or a quotation, too."""
 
 # --- notations -----------------------------------------------------------------------------------
 
@@ -153,18 +174,27 @@ def _fenced(text: str, names: _Names) -> int:
     fence = _FENCE.match(text)
     if fence is None:
         return 0
-    close = text.find(f"\n{fence[1]}", fence.end() - 1)
-    body = text[fence.end() : close if close >= 0 else len(text)]
+    close = re.compile(rf"\n[ \t]*+{fence[1]}").search(text, fence.end() - 1)
+    body = text[fence.end() : close.start() if close else len(text)]
+    kind = fence[2].strip()
     try:
-        if not wrong_form(body, names):
+        # Code for tools is a call whatever else it does, and a tool's name over it is one too.
+        called = _CALL_TAG.match(kind) and _calls_in(body, names)
+        if not called and not resolve_name(kind, names) and not wrong_form(body, names):
             return 0
     except RecursionError:  # fences within fences without end
         return 0
-    return len(text) if close < 0 else close + 1 + len(fence[1])
+    return close.end() if close else len(text)
+
+
+def _calls_in(code: str, names: _Names) -> bool:
+    return any(resolve_name(call[1], names) for call in _ANY_CALL.finditer(code))
 
 
 def _native(text: str, names: _Names) -> int:
     """Gemma's own form, spelled in ordinary tokens or cut; its closing token may have been real."""
+    if CALL_OPEN.startswith(begun := text.rstrip()) and len(begun) > len("<|tool"):
+        return len(text)
     if not text.startswith(CALL_OPEN):
         return 0
     close = text.find(CALL_CLOSE)
@@ -181,8 +211,9 @@ def _bare(text: str, names: _Names) -> int:
         if opening in ("{", "("):
             return _closing(text, call.end() - 1)
         return len(text) if resolve_name(call[1], names) else 0
-    if (header := _NAME_BRACE.match(text)) and resolve_name(header[1], names):
-        return _closing(text, header.end() - 1)
+    header = _NAME_BRACE.match(text)
+    if _OTHER_WORD.match(text) or (header and resolve_name(header[1], names)):
+        return _closing(text, text.find("{"))
     return 0
 
 
@@ -197,14 +228,20 @@ def _json(text: str, names: _Names) -> int:
         calls = value if isinstance(value, list) else [value]
         return end if calls and all(_is_call(call, names) for call in calls) else 0
     except (ValueError, RecursionError):  # cut, Python's spelling, or nested without end
-        begun = _JSON_BEGUN.match(text)
-        return _closing(text, 0) if begun and resolve_name(begun[1], names) else 0
+        end = _closing(text, 0)
+        heads = filter(None, (_JSON_BEGUN.match(text), _ONLY_MEMBER.match(text)))
+        if any(resolve_name(head[1], names) for head in heads):
+            return end
+        inside = _JSON_NAMED.finditer(text, 0, end)
+        called = any(resolve_name(each[1], names) for each in inside)
+        return end if called and _JSON_ARGUMENTS.search(text, 0, end) else 0
 
 
 def _is_call(value: Any, names: _Names) -> bool:
     if not isinstance(value, dict):
         return False
-    for key in ("function", "function_call", "tool_call"):
+    keys = (*_CALL_KEYS, "params") if value.get("method") == "tools/call" else _CALL_KEYS
+    for key in keys:
         if isinstance(value.get(key), dict):
             return _is_call(value[key], names)
     for key in ("tool_calls", "tool_uses"):
@@ -222,8 +259,10 @@ def _is_call(value: Any, names: _Names) -> bool:
 def _tagged(text: str, names: _Names) -> int:
     """`<tool_call>…</tool_call>` and other formats' tags, and a tool's name as a tag."""
     tag = _TAG.match(text)
-    if tag is None or not (_CALL_TAG.match(tag[1]) or resolve_name(tag[1], names)):
+    if tag is None or not (_CALL_TAG.match(tag[2]) or resolve_name(tag[2], names)):
         return 0
+    if tag[0].endswith("/>"):
+        return tag.end()
     closing = f"</{tag[1]}>"
     close = text.find(closing, tag.end())
     return len(text) if close < 0 else close + len(closing)
@@ -237,7 +276,14 @@ def _marked(text: str, names: _Names) -> int:  # noqa: ARG001 - their tokens are
 def _pythonic(text: str, names: _Names) -> int:
     """`find(query="x")`, in a list, printed, or given a name."""
     head = _PYTHON_HEAD.match(text)
-    at = head.end() if head else 0
+    end = _python_call(text, head.end() if head else 0, names)
+    if end and head and head[1]:  # `result = find(…)` and then `print(result)`
+        printed = re.compile(rf"\s*+print\(\s*+{head[1]}\s*+\)").match(text, end)
+        end = printed.end() if printed else end
+    return end
+
+
+def _python_call(text: str, at: int, names: _Names) -> int:
     if text[at : at + 1] == "[":
         inner = _PYTHON_CALL.match(text, at + 1)
         return _closing(text, at) if inner and resolve_name(inner[1], names) else 0
@@ -250,13 +296,18 @@ def _pythonic(text: str, names: _Names) -> int:
 def _react(text: str, names: _Names) -> int:
     """`Thought: …` / `Action: find` / `Action Input: …`, and what the model made up behind it."""
     action = _ACTION.search(text)
-    if action is None or not resolve_name(action[1], names):
+    if action is None:
         return 0
     before = text[: action.start()].strip()
     if before and not before.startswith(_THOUGHTS):
         return 0
     at = action.end()
-    if text[at : at + 1] == "[":  # `Action: find[x]`
+    if not resolve_name(action[2] or "", names):
+        at = action.start(1)
+        at += next((n for read in (_fenced, _json, _pythonic) if (n := read(text[at:], names))), 0)
+        if at == action.start(1):
+            return 0
+    elif text[at : at + 1] == "[":  # `Action: find[x]`
         at = _closing(text, at)
     if given := _ACTION_INPUT.match(text, at):
         line = text.find("\n", given.end())
@@ -265,6 +316,16 @@ def _react(text: str, names: _Names) -> int:
             at = _closing(text, given.end())
     rest = text[at:].lstrip(" \t\n`")
     return len(text) if not rest or rest.startswith(_MADE_UP) else 0
+
+
+def _bracketed(text: str, names: _Names) -> int:
+    """`[tool_call: find]`, and the object of arguments behind it."""
+    label = _IN_BRACKETS.match(text)
+    if label is None or not resolve_name(label[1], names):
+        return 0
+    end = _closing(text, 0)
+    given = re.compile(r"\s*+(?=\{)").match(text, end)
+    return _closing(text, given.end()) if given else end
 
 
 def _labelled(text: str, names: _Names) -> int:
@@ -288,6 +349,7 @@ _NOTATIONS: Final[dict[str, Callable[[str, _Names], int]]] = {
     "a call in tags": _tagged,
     "a call in another model's tokens": _marked,
     "a call in Python": _pythonic,
+    "a call in brackets": _bracketed,
     "an action in words": _react,
     "a call in labelled lines": _labelled,
 }
@@ -300,32 +362,62 @@ _NAME_KEYS: Final = (
     "function_name",
     "action",
     "recipient_name",
+    "recipient",
+    "command",
+    "method",
+    "call",
+    "toolName",
+    "functionName",
+    "tool_call_name",
+)
+_CALL_KEYS: Final = (
+    *("function", "function_call", "functionCall", "tool_call", "toolCall", "tool_use", "toolUse"),
 )
 _NAME: Final = r"[\w.\-:/]+"
-_FENCE: Final = re.compile(r"(`{3,}|~{3,})[^\n`]*\n")
+_FENCE: Final = re.compile(r"(`{3,}|~{3,})([^\n`]*)\n")
+_ANY_CALL: Final = re.compile(r"(?<![\w.])([\w.]++)\s*+\(")
+_OTHER_WORD: Final = re.compile(r"(?:response|declaration):[\w.\-]++\{")
+"""What the template writes of tools and their results."""
 _CALL_WORD: Final = re.compile(r"call\s*:\s*([\w.\-/]+(?::[\w.\-/]+)*)\s*([{(]|:|(?=\n)|\Z)")
 _NAME_BRACE: Final = re.compile(rf"(?:>>>|[@/$#])?\s*({_NAME}?)\s*+:?\s*+\{{")
 _JSON_BEGUN: Final = re.compile(
     rf"[\[{{\s]*[\"'](?:{'|'.join(_NAME_KEYS)})[\"']\s*:\s*[\"']({_NAME})[\"']"
 )
-_TAG: Final = re.compile(r"<([\w:.\-]+)(?:[\s=][^<>]*)?>")
+_JSON_NAMED: Final = re.compile(
+    rf"[\"'](?:{'|'.join(_NAME_KEYS)})[\"']\s*+:\s*+[\"']({_NAME}+)[\"']"
+)
+_JSON_ARGUMENTS: Final = re.compile(
+    r"[\"'](?:arguments|parameters|args|input|action_input)[\"']\s*+:"
+)
+_ONLY_MEMBER: Final = re.compile(rf"\{{\s*+[\"']?({_NAME}?)[\"']?\s*+:\s*+\{{")
+_TAG: Final = re.compile(r"<((?:[|\uff5c]DSML[|\uff5c])?([\w:.\-]+))(?:[\s=][^<>]*)?/?>")
 _CALL_TAG: Final = re.compile(
-    r"(?:\w+:)?(?:tool|function|action)(?:_?(?:calls?|use|request|code|call_begin))?\Z"
-    r"|(?:\w+:)?(?:invoke|tools|use_(?:mcp_)?tool|function_calls?|start_function_call|execute)\Z",
+    r"(?:\w+:)?(?:tool|function|action)(?:_?(?:calls?|use|request|code|call_begin|invocation|name))?\Z"
+    r"|(?:\w+:)?(?:invoke|tools|use_(?:mcp_)?tool|function_calls?|start_function_call|execute)\Z"
+    r"|(?:\w+_)?(?:tool|function)_calls?\Z|(?:execute|call)_tool\Z|call\Z",
     re.IGNORECASE,
 )
 _OTHER_TOKENS: Final = re.compile(
-    r"\[TOOL_(?:CALLS?|REQUEST)\]|<\|python_tag\|>|<\|action_start\|>|<\|tool_call\|>|functools\["
+    r"\[TOOL_(?:CALLS?|REQUEST)\]|<\|python_tag\|>|<\|tool_calls?(?:_start)?\|>|functools\["
+    r"|<\|(?:START_ACTION|action_start|plugin)\|>"
     r"|<[|\uff5c]tool[_\u2581]calls?(?:[_\u2581]section)?[_\u2581]begin[|\uff5c]>"
-    r"|(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*commentary|multi_tool_use\.parallel\s*\("
+    r"|(?:(?:<\|start\|>)?\s*assistant\s*)?<\|channel\|>\s*commentary|multi_tool_use\.parallel\s*\("
     r"|(?:assistant\s*)?(?:commentary\s+)?to=functions\."
     r"|\u273fFUNCTION\u273f"
 )
-_PYTHON_HEAD: Final = re.compile(r"(?:tool_code\s+)?(?:[A-Za-z_]\w*\s*=\s*)?(?:await\s+)?")
+_PYTHON_HEAD: Final = re.compile(
+    r"(?:tool_code\s+)?(?:(?:from [\w.]++ )?import [\w.,* ]++\n\s*+)*+(?:>>> |[@$])?"
+    r"(?:(?:let |const |var )?([A-Za-z_]\w*)\s*=\s*)?(?:await\s+)?"
+)
 _PYTHON_CALL: Final = re.compile(rf"\s*({_NAME}?)(?:\.(?:invoke|call|run))?\s*\(")
 _PRINT: Final = re.compile(r"(?:print|return)\s*\(")
 _ACTION: Final = re.compile(
-    rf"^[ \t*]*Action[ \t*]*:[ \t*`]*({_NAME})", re.MULTILINE | re.IGNORECASE
+    rf"^[ \t*]*Action(?: \d+)?[ \t*]*:[ \t*]*+\s*+((?:`?({_NAME}))?)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_IN_BRACKETS: Final = re.compile(
+    rf"\[\s*+(?:(?:tool|function)(?:[ _-]?calls?)?|call(?:ing)?)\s*+:\s*+({_NAME})\s*+[\](]",
+    re.IGNORECASE,
 )
 _ACTION_INPUT: Final = re.compile(
     r"[^\n]*\n\s*\**(?:Action[ _])?(?:Input|Arguments)\**\s*:\s*(?:`+\w*\s*)?", re.IGNORECASE
@@ -333,7 +425,7 @@ _ACTION_INPUT: Final = re.compile(
 _MADE_UP: Final = ("Observation", "Thought", "Action", "Final Answer", "PAUSE")
 _THOUGHTS: Final = ("Thought", "Question", "**Thought", "thought", "Reasoning")
 _LABEL: Final = re.compile(
-    r"(?:-\s*)?(?:(?:tool|function)(?:[ _]?(?:name|call))?|name|calling(?: tool)?|use tool)"
+    r"(?:-\s*)?(?:(?:tool|function)(?:[ _]?(?:name|call|use))?|name|calling(?: tool)?|use tool)"
     rf"\s*[:=]\s*[\"'`]?({_NAME})[\"'`]?[ \t]*",
     re.IGNORECASE,
 )
@@ -389,9 +481,10 @@ def split_reasoning(text: str) -> tuple[str, str]:
     than the word that follows them.
     """
     found: list[str] = []
+    code = _InCode(text)
 
     def take(match: re.Match[str]) -> str:
-        if _is_quoted(text, match.start()):
+        if code.holds(match.start()):
             return match[0]
         found.append(match[1].strip())
         return ""
@@ -407,8 +500,21 @@ _LEAKED: Final = re.compile(
 )
 
 
-def _is_quoted(text: str, at: int) -> bool:
-    if text.count("```", 0, at) % 2:
-        return True
-    line = text[text.rfind("\n", 0, at) + 1 : at]
-    return line.count("`") % 2 == 1 or line[-1:] in ('"', "'", "“", "«")
+class _InCode:
+    """Which places of a text stand in code, or right behind a quote; asked from first to last."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._seen = self._fences = self._ticks = 0  # of the line's
+
+    def holds(self, at: int) -> bool:
+        """Whether this place does."""
+        line = self._text.rfind("\n", self._seen, at) + 1
+        self._fences += self._text.count("```", self._seen, at)
+        before = 0 if line else self._ticks
+        self._ticks = before + self._text.count("`", line or self._seen, at)
+        self._seen = at
+        return self._fences % 2 == 1 or self._ticks % 2 == 1 or self._text[at - 1 : at] in _OPENING
+
+
+_OPENING: Final = ('"', "'", "“", "«")

@@ -9,6 +9,7 @@ import pytest
 from agentkit.events import ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.gemma4.parse import ParsedReply, Parser, parse, parse_tokens
 from agentkit.gemma4.render import render_call
+from agentkit.gemma4.tokens import CALL_OPEN, IDS
 from tests.gemma4.replies import (
     SCHEMAS,
     SPELLED_QUOTE,
@@ -368,3 +369,12 @@ def seconds_for(fragments: list[str]) -> float:
         parser.finish()
         best = min(best, time.thread_time() - start)
     return best
+
+
+def test_opening_tokens_without_end_take_time_in_line_with_them() -> None:
+    pieces = [CALL_OPEN, "call:find{"] * 20_000
+    ids = [IDS[CALL_OPEN], 9_999] * 20_000
+    started = time.process_time()
+    reply = parse_tokens(ids, pieces, constrained=True)
+    assert time.process_time() - started < 5
+    assert len(reply.calls) + (reply.cut_call is not None) == 20_000

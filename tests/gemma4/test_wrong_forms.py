@@ -61,6 +61,61 @@ CALLS = [
     '<tools>{"name": "find"}</tools>',
     "<use_mcp_tool><tool_name>find</tool_name></use_mcp_tool>",
     "<|start|>assistant<|channel|>commentary to=functions.find<|message|>{}<|call|>",
+    # announced in a word or two
+    'Tool call: find(query="x")',
+    'Calling find(query="x")',
+    'call find(query="x")',
+    'Function call: {"name": "find", "arguments": {}}',
+    'tool_calls: [{"name": "find", "arguments": {}}]',
+    'tool_code\n{"name": "find"}',
+    'json\n{"name": "find", "arguments": {}}',
+    "Call:find{query:x}",
+    "model\ncall:find{query:x}",
+    'Assistant: find(query="x")',
+    # in a list, a quotation, a console
+    '1. find(query="x")\n2. get_weather(city="Oslo")',
+    '- find(query="x")',
+    '> find(query="x")',
+    '>>> find(query="x")',
+    '[tool_call: find(query="x")]',
+    '[Tool Call: find]\n{"query": "x"}',
+    "[TOOL: find]",
+    # with another model's ends, or half a token
+    "call:find{query:x}<end_of_turn>",
+    '{"name": "find", "arguments": {}}<|im_end|>',
+    "<unused99>call:find{}",
+    "tool_call>call:find{query:x}",
+    "<|tool_call",
+    "response:find{value:x}",
+    # code that calls it and goes on
+    'result = find(query="x")\nprint(result)',
+    '```tool_code\nfor x in ["a"]:\n    find(query=x)\n```',
+    "```python\nimport tools\nprint(tools.find(query='x'))\n```",
+    'const found = await find({query: "x"});',
+    '@find(query="x")',
+    '```find\n{"query": "x"}\n```',
+    '  ```json\n  {"name": "find"}\n  ```',
+    # JSON under other names, cut, or in Python's spelling
+    '{"command": "find", "args": {"query": "x"}}',
+    '{"toolName": "find", "args": {}}',
+    '{"tool_use": {"name": "find", "input": {}}}',
+    '{"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "find", "arguments": {}}}',
+    "{'arguments': {'query': 'x'}, 'name': 'find'}",
+    '{"id": 1, "function": {"name": "find", "arguments": "{}"}',
+    "{'find': {'query': 'x'}}",
+    '{find: {query: "x"}}',
+    # other models' tags and tokens
+    "<longcat_tool_call>find\n</longcat_tool_call>",
+    '<execute_tool>find(query="x")</execute_tool>',
+    '<call>find(query="x")</call>',
+    "<find/>",
+    '<\uff5cDSML\uff5cinvoke name="find"></\uff5cDSML\uff5cinvoke>',
+    '<|START_ACTION|>[{"tool_name": "find"}]<|END_ACTION|>',
+    '<|tool_call_start|>[find(query="x")]<|tool_call_end|>',
+    'Action: find(query="x")',
+    'Action 1: {"name": "find", "arguments": {}}',
+    'Thought: so\nAction:\n```json\n{"action": "find", "action_input": {}}\n```\nObservation: 3',
+    '**Action:** find\n**Action Input:** {"query": "x"}',
 ]
 
 
@@ -92,6 +147,21 @@ def test_with_words_before_it_the_same_text_is_an_answer(text: str) -> None:
         "Action: none needed.",
         "name: Ann\nage: 3",
         "",
+        "Response: sum(3)",
+        "Call: Anna (mobile)",
+        "1. Open the file.\n2. find(x)",
+        "- find(x) searches the index",
+        "> He said: find(x)",
+        '{"command": "ls", "args": []}',
+        "{'people': [{'name': 'find', 'age': 3}]}",
+        "```python\nfor x in names:\n    find(x)\n```",
+        "[find]",
+        "[Note: find](https://example.org)",
+        "Tool calls: 3",
+        "Action: call find for it",
+        "<call>me</call> and <tool>box</tool>",
+        "model: find",
+        "json: a format",
     ],
 )
 def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
@@ -109,6 +179,11 @@ def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
         "find(" + "\"('\\" * 50_000,
         '{"tool_calls":[' * 450 + "1" + "]}" * 450,
         "\n".join("`" * fence for fence in range(600, 2, -1)),
+        "[tool_call: find]\n" * 4_000,
+        "Tool call: " * 20_000,
+        "1. " * 50_000,
+        "Action: find\n```\n" * 5_000,
+        "{'a': 'find', " * 5_000,
     ],
     ids=lambda text: text[:12],
 )
@@ -224,3 +299,12 @@ def test_a_name_that_may_mean_another_tool_is_not(written: str) -> None:
 )
 def test_thoughts_are_taken_out_of_a_text(text: str, thought: str, rest: str) -> None:
     assert split_reasoning(text) == (thought, rest)
+
+
+@pytest.mark.parametrize(
+    "text", ["<|channel>x<channel|>" * 20_000, "<|channel>\n" * 20_000, "`<|channel>`" * 20_000]
+)
+def test_many_thoughts_are_taken_out_in_time_in_line_with_the_text(text: str) -> None:
+    started = time.process_time()
+    split_reasoning(text)
+    assert time.process_time() - started < 2
