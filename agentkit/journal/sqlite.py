@@ -374,14 +374,14 @@ class SQLiteStore:
         nothing.
 
         Raises:
-            JournalError: A living process is at work on it.
+            RunAtWorkError: A living process is at work on it.
         """
         with self._transaction() as connection:
             row = row_of(connection, run_id)
             if row is None and self._witness.of(run_id) is None:
                 return False
             if row is not None and seconds_left(row, self._seconds, connection) > 0:
-                raise JournalError(
+                raise RunAtWorkError(
                     f"the run {run_id} is at work in {Owner.from_json(row.owner)}; end that first"
                 )
             connection.execute("PRAGMA secure_delete = ON")  # what was said is overwritten

@@ -142,7 +142,7 @@ class Store(Protocol):
         """Removes all that is kept of a run; False if that is nothing.
 
         Raises:
-            JournalError: Someone is at work on it.
+            RunAtWorkError: Someone is at work on it.
         """
         ...
 
@@ -273,7 +273,7 @@ class StoredJournal:
         """Removes all that is kept of a run; False if that is nothing.
 
         Raises:
-            JournalError: Someone is at work on it.
+            RunAtWorkError: Someone is at work on it.
         """
         return await self._in_thread(lambda: self._store.delete(run_id))
 

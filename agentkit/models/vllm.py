@@ -300,9 +300,9 @@ class VLLMModel:
     ) -> ModelResponse:
         """The reply as it is to be believed."""
         grammar = "structured_outputs" in held
-        if not self._server.gemma or (held and not grammar):
-            # The ids are of another vocabulary, or the server held the reply to a syntax of its
-            # own: they say nothing.
+        if not self._server.gemma or (held and not grammar) or not reply.has_all_ids:
+            # The ids are of another vocabulary, the server held the reply to a syntax of its own,
+            # or some were lost on the way: they say nothing.
             reply = replace(reply, token_ids=[], prompt_token_ids=[])
         evidence = Evidence(
             reply,

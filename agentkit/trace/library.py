@@ -16,10 +16,11 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from agentkit.errors import JournalError
+from agentkit.errors import JournalError, RunAtWorkError
 from agentkit.events import (
     Event,
     PartialOutput,
@@ -220,7 +221,7 @@ class Library:
 
         Raises:
             TraceError: There is no such run.
-            JournalError: Someone is at work on it.
+            RunAtWorkError: Someone is at work on it.
         """
         removed: list[str] = []
         with self._store() as store:
@@ -247,9 +248,9 @@ class Library:
         """
         when, removed = time.time() - seconds, set[str]()
         with self._store() as store:
-            for run_id in [] if store is None else store.idle_since(when):
-                with suppress(JournalError):  # somebody goes on with it again
-                    removed |= {run_id} if store is not None and store.delete(run_id) else set()
+            for run_id in store.idle_since(when) if store else ():
+                with suppress(RunAtWorkError):  # somebody goes on with it again
+                    removed |= {run_id} if store and store.delete(run_id) else set()
         for file in self._files():
             if _changed(file) / 1e9 < when:
                 file.unlink(missing_ok=True)
@@ -269,15 +270,10 @@ class Library:
             TraceError: Nothing is kept there.
             JournalError: The journal cannot be read.
         """
-        found: list[Conversation] = []
         with self._store() as store:
-            for name in [] if store is None else store.conversations():
-                if len(found) == limit:
-                    break
-                one = None if store is None else _conversation(store, name)
-                if one is not None and one.holds(holding):
-                    found.append(one)
-        return found
+            names = store.conversations() if store else []
+            every = (_conversation(store, name) for name in names)
+            return list(islice((each for each in every if each and each.holds(holding)), limit))
 
     def conversation(self, name: str) -> Conversation:
         """A conversation.
@@ -287,7 +283,7 @@ class Library:
             JournalError: The journal cannot be read.
         """
         with self._store() as store:
-            found = None if store is None else _conversation(store, name)
+            found = _conversation(store, name)
         if found is None:
             raise TraceError(
                 f"there is no conversation {name!r} in {self._where()}; "
@@ -300,11 +296,11 @@ class Library:
 
         Raises:
             TraceError: There is none of this name.
-            JournalError: Someone is at work on a turn.
+            RunAtWorkError: Someone is at work on a turn.
         """
         turns = self.conversation(name).turns
         with self._store() as store:
-            return sum(store is not None and store.delete(run_id) for run_id in turns)
+            return sum(store.delete(run_id) for run_id in turns) if store else 0
 
     @contextmanager
     def _store(self) -> Generator[Store | None]:
@@ -356,9 +352,9 @@ def open_run(
     return Library(directory, journal).open(str(run))
 
 
-def _conversation(store: Store, name: str) -> Conversation | None:
-    turns = store.turns(name)
-    if not turns:
+def _conversation(store: Store | None, name: str) -> Conversation | None:
+    turns = store.turns(name) if store else []
+    if not store or not turns:
         return None
     examined = store.examine(turns[-1], public=True)
     messages = messages_of(events_of(turns[-1], examined.records))

@@ -47,7 +47,7 @@ class Reply:
         calls: Each call, by its place in the reply.
         finish: The server's `finish_reason`; None while the reply has not ended.
         usage: The server's token counts.
-        token_ids: What the model produced, where the server returns it.
+        token_ids: What the model produced, where the server returns it; see `has_all_ids`.
         prompt_token_ids: What the model was sent, where the server returns it.
     """
 
@@ -58,6 +58,13 @@ class Reply:
     usage: Usage | None = None
     token_ids: list[int] = field(default_factory=list)
     prompt_token_ids: list[int] = field(default_factory=list)
+
+    @property
+    def has_all_ids(self) -> bool:
+        """Whether the token ids are as many as the server counts. Some are lost on the way where a
+        proxy drops chunks that hold nothing else, as LiteLLM does; the rest tells nothing then.
+        """
+        return self.usage is None or self.usage.output_tokens == len(self.token_ids)
 
 
 @dataclass(slots=True)

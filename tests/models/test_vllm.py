@@ -41,6 +41,7 @@ from tests.models.cancelling import cancel_then_call
 from tests.servers import (
     CHAT,
     MODEL,
+    USAGE,
     Exchange,
     asks,
     call_chunks,
@@ -293,8 +294,10 @@ async def test_a_call_is_read_and_numbered() -> None:
 def with_tokens(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The chunks with the token ids that a real server returns."""
     last = next(piece for piece in reversed(chunks) if piece["choices"])
-    last["choices"][0]["token_ids"] = [48, 7, 52, 8, 52, 9, 49, 50]
-    return chunks
+    ids = [48, 7, 52, 8, 52, 9, 49, 50]
+    last["choices"][0]["token_ids"] = ids
+    usage = {**USAGE, "completion_tokens": len(ids)}
+    return [*(piece for piece in chunks if "usage" not in piece), {"choices": [], "usage": usage}]
 
 
 def spells(exchange: Exchange) -> None:
@@ -329,6 +332,22 @@ async def test_a_call_is_read_from_the_models_own_words_where_the_server_gives_t
     call = ToolCall("call_0", "read", {"path": "b.py"})
     assert [reply.message.tool_calls for reply in replies] == [(call,)] * 3
     assert asked == 1, "the words are learned once"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("left", [1, 4, 7])
+async def test_ids_of_which_a_proxy_has_lost_some_are_no_evidence(stream: bool, left: int) -> None:
+    chunks = with_tokens(call_chunks(("read", {"path": "a.py"})))
+    holder = next(
+        c["choices"][0] for c in chunks if c["choices"] and "token_ids" in c["choices"][0]
+    )
+    holder["token_ids"] = holder["token_ids"][-left:]
+    with serving(streamed(chunks)) as server:
+        server.paths["/detokenize"] = spells
+        async with VLLMModel(server.url, stream=stream) as model:
+            reply = await response_of(model, ModelRequest([UserMessage("hi")], [READ]))
+    assert reply.message.tool_calls == (ToolCall("call_0", "read", {"path": "a.py"}),)
 
 
 @pytest.mark.anyio

@@ -402,7 +402,7 @@ class PostgresStore:
         """Removes all that is kept of a run; False if that is nothing.
 
         Raises:
-            JournalError: A living process is at work on it.
+            RunAtWorkError: A living process is at work on it.
         """
         found = False
 
@@ -411,7 +411,7 @@ class PostgresStore:
             with connection.transaction():
                 row = _row(connection, run_id, lock=True)
                 if row is not None and row.at_work > 0:
-                    raise JournalError(
+                    raise RunAtWorkError(
                         f"the run {run_id} is at work in {Owner.from_json(row.owner)}; "
                         "end that first"
                     )
