@@ -307,7 +307,8 @@ async def test_a_connection_cut_in_mid_stream_is_a_connection_error() -> None:
 
 @pytest.mark.anyio
 async def test_a_bare_list_is_the_data_of_an_answer() -> None:
-    async with Replies(lambda: httpx2.Response(200, content=b'[{"id": "a"}]')).client() as client:
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, json=[{"id": "a"}]))
+    async with httpx2.AsyncClient(transport=answer) as client:
         assert await transport_to(client).get("/v1/models") == {"data": [{"id": "a"}]}
 
 
