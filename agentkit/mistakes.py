@@ -74,6 +74,25 @@ def explains_init(name: str, instead: Mapping[str, str]) -> Callable[[C], C]:
     return decorate
 
 
+def explains_attributes(name: str, instead: Mapping[str, str]) -> Callable[[C], C]:
+    """Decorates a class so that an attribute it does not have is refused with a remedy.
+
+    Args:
+        name: What the class is called in messages.
+        instead: What to write here, by the name that others have for it.
+    """
+
+    def missing(self: object, attribute: str) -> Any:
+        remedy = f"; {instead[attribute]}" if attribute in instead else ""
+        raise AttributeError(f"{name} has no {attribute}{remedy}", name=attribute, obj=self)
+
+    def decorate(kind: C) -> C:
+        kind.__getattr__ = missing
+        return kind
+
+    return decorate
+
+
 def _spelled_out(signature: inspect.Signature, options: type | None) -> inspect.Signature:
     """The signature with each option in the place of `**options`; `...` stands for its default."""
     if options is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +52,7 @@ other: Any = SimpleNamespace(
     Limits=Limits,
     McpToolset=McpToolset,
     ModelSettings=ModelSettings,
+    ScriptedModel=ScriptedModel,
     ToolChoice=ToolChoice,
     Toolset=Toolset,
     VLLMModel=VLLMModel,
@@ -68,7 +71,20 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: agent(policy="sometimes"), "there is no preset 'sometimes'; there are"),
     (lambda: agent(policy=["ask"]), "give a Policy, such as"),
     (lambda: agent(approve=True), "approve is True; give a function of an Approval"),
-    (lambda: agent(approve=lambda: True), "it is called with one argument"),
+    (lambda: agent(approve=lambda: True), "it is called with (approval)"),
+    (lambda: agent(ask=lambda: "Yes."), "it is called with (question)"),
+    (lambda: agent(instructions=lambda: "Be brief."), "it is called with (context)"),
+    (
+        lambda: other.Agent(ScriptedModel([say("ok")]), observers=[print, find]),
+        "it is called with (run_id, event)",
+    ),
+    (lambda: run("x", journal="runs.db"), 'give a journal, such as SQLiteJournal("runs.db")'),
+    (lambda: run("x", journal=Path("runs.db")), "give a journal, such as SQLiteJournal"),
+    (lambda: other.ScriptedModel("Hello."), "give a list of replies, such as [say(…)]"),
+    (lambda: other.ScriptedModel(say("Hello.")), "give a list of replies"),
+    (lambda: other.ScriptedModel(["Hello."]), "script[0] is 'Hello.'; give say(…), call(…)"),
+    (lambda: other.tool(timeout="5")(find), "timeout is '5'; give a number"),
+    (lambda: other.tool(effect="pure", retries="2")(find), "retries is '2'; give a number"),
     (lambda: agent(ask="me"), "ask is 'me'; give a function"),
     (lambda: agent(tools=[Toolset([find])]), "a set of tools goes into toolsets=[…]"),
     (lambda: agent(tools=find), "give a list of functions: tools=[…]"),
@@ -167,6 +183,42 @@ def test_a_mistake_is_refused_where_it_is_made_with_the_remedy(
     assert "AttributeError" not in repr(caught.value)
 
 
+ATTRIBUTES = {
+    "invoke": "write agent.run_sync(…)",
+    "arun": "write agent.run(…)",
+    "run_stream": "iterate over agent.stream(…)",
+    "add_tool": "write Agent(…, tools=[…])",
+    "history": "history=result.messages",
+    "batch": "write agent.run_many([…])",
+}
+RESULTS = {
+    "final_output": "write result.output",
+    "data": "write result.output",
+    "all_messages": "write result.messages",
+}
+
+
+@pytest.mark.parametrize("name", ATTRIBUTES)
+def test_what_others_call_a_method_of_an_agent_is_told_with_its_name_here(name: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(agent(), name)
+    assert ATTRIBUTES[name] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_what_others_call_a_part_of_a_result_is_told_with_its_name_here(name: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(run("x"), name)
+    assert RESULTS[name] in str(caught.value)
+
+
+def test_agents_and_results_can_be_copied_and_asked_for_what_they_do_not_have() -> None:
+    result = run("x")
+    assert copy.deepcopy(result) == result
+    assert pickle.loads(pickle.dumps(result)) == result
+    assert not hasattr(copy.copy(agent()), "nothing_of_the_kind")
+
+
 def test_an_address_may_be_that_of_the_very_request() -> None:
     assert "'http://x'" in repr(VLLMModel("http://x/v1/chat/completions"))
 
@@ -175,7 +227,8 @@ def test_what_is_explained_keeps_its_signature() -> None:
     assert "instructions" in inspect.signature(Agent).parameters
     assert list(inspect.signature(Limits).parameters)[:2] == ["steps", "tool_calls"]
     assert inspect.iscoroutinefunction(Agent.run)
-    options = ["deps", "settings", "limits", "cancellation", "journal", "history", "run_id"]
+    options = ["deps", "settings", "limits", "cancellation", "journal", "history"]
+    options += ["run_id", "conversation"]
     for started in (Agent.run, Agent.stream, Agent.run_sync):
         assert list(inspect.signature(started).parameters) == ["self", "input", *options]
 

@@ -31,6 +31,7 @@ from agentkit.agent.delegation import (
 from agentkit.agent.loop import drive
 from agentkit.agent.options import (
     AGENT,
+    ATTRIBUTES,
     RUN,
     AgentOptions,
     AnyRunOptions,
@@ -69,7 +70,7 @@ from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.gemma4.profiles import profile_for
 from agentkit.journal import Journal, JournaledRun, Queueing, Ticket
 from agentkit.messages import Content, Message, ModelSettings
-from agentkit.mistakes import explains, wrong_value
+from agentkit.mistakes import explains, explains_attributes, wrong_value
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
     READS,
@@ -94,6 +95,7 @@ _USED = UsedDecisions()
 """Which decisions are used up, for all runs of this process that no journal keeps."""
 
 
+@explains_attributes("Agent", ATTRIBUTES)
 class Agent(Generic[DepsT, OutputT]):
     """A model, its instructions and its tools. Immutable; share it between threads and loops.
 
@@ -461,9 +463,7 @@ class Agent(Generic[DepsT, OutputT]):
         return other
 
     def _reads(self) -> frozenset[Label]:
-        """What labels of `READS` an answer of this agent may carry: all of them where its tools
-        depend on the run.
-        """
+        """Labels of `READS` that an answer may carry: all where its tools depend on the run."""
         if not isinstance(self.tools, Toolset):
             return READS
         return READS & frozenset(label for tool in self.tools for label in tool.labels)
@@ -474,8 +474,7 @@ class Agent(Generic[DepsT, OutputT]):
             self._check_policy(self.tools)
 
     def _check_policy(self, tools: Toolset) -> None:
-        problem = self.policy.problem_with(tools) if self.policy is not None else None
-        if problem is not None:
+        if self.policy is not None and (problem := self.policy.problem_with(tools)) is not None:
             raise ToolDefinitionError(f"the policy of this agent leaves a hole: {problem}")
 
     async def aclose(self) -> None:

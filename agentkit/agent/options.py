@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from os import PathLike
 from types import MappingProxyType
 from typing import Any, Final, Generic, Protocol, TypeAlias
 
@@ -280,6 +281,28 @@ RUN: Final[Mapping[str, str]] = MappingProxyType(
 """What others call the arguments of a run."""
 
 
+_TOOLS = "write Agent(…, tools=[…]): an agent does not change"
+
+ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("invoke", "kickoff", "chat", "complete", "ask_sync", "execute", "call", "query"),
+            "write agent.run_sync(…)",
+        ),
+        **dict.fromkeys(("ainvoke", "arun", "run_async", "kickoff_async"), "write agent.run(…)"),
+        **dict.fromkeys(
+            ("run_stream", "stream_events", "astream", "run_streamed", "iter"),
+            "iterate over agent.stream(…)",
+        ),
+        **dict.fromkeys(("tool", "tool_plain", "add_tool", "register_tool", "bind_tools"), _TOOLS),
+        **dict.fromkeys(("system_prompt", "instructions"), "write Agent(…, instructions=…)"),
+        **dict.fromkeys(("memory", "history", "messages"), _LATER),
+        **dict.fromkeys(("batch", "abatch"), "write agent.run_many([…])"),
+    }
+)
+"""What others call the methods of `Agent`."""
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 
@@ -296,6 +319,8 @@ def check_agent(given: Mapping[str, Any]) -> None:
         raise wrong_value(
             "instructions", instructions, "give a text, or a function of the run's context"
         )
+    if callable(instructions):
+        _check_called("instructions", instructions, "context")
     _check_tools(given.get("tools", ()), given.get("toolsets", ()))
     _check_output(given["output_type"])
     for name, kind in _KINDS.items():
@@ -309,6 +334,8 @@ def check_agent(given: Mapping[str, Any]) -> None:
         raise wrong_value("executor", executor, "give an executor, such as ProcessExecutor()")
     if observers is not None and (not _is_list(observers) or not all(map(callable, observers))):
         raise wrong_value("observers", observers, "give a list of functions of (run_id, event)")
+    for at, observer in enumerate(observers if isinstance(observers, list | tuple) else ()):
+        _check_called(f"observers[{at}]", observer, "run_id", "event")
 
 
 _KINDS: Final[Mapping[str, Any]] = MappingProxyType(
@@ -366,10 +393,16 @@ def _check_function(name: str, value: Any) -> None:
         return
     if not callable(value):
         raise wrong_value(name, value, f"give {decides}")
+    _check_called(name, value, "approval" if name == "approve" else "question")
+
+
+def _check_called(name: str, function: Any, *arguments: str) -> None:
+    """Refuses a function that cannot be called with so many arguments."""
     try:
-        inspect.signature(value).bind(None)
+        inspect.signature(function).bind(*arguments)
     except TypeError:
-        raise wrong_value(name, value, f"give {decides}; it is called with one argument") from None
+        called = f"it is called with ({', '.join(arguments)})"
+        raise wrong_value(name, function, called) from None
     except ValueError:
         return  # a builtin that does not tell
 
@@ -381,6 +414,9 @@ def check_options(given: Mapping[str, Any]) -> None:
         TypeError: One of them is.
     """
     check_kinds(given, _RUN_KINDS)
+    journal = given.get("journal")
+    if isinstance(journal, str | PathLike) or not (journal is None or hasattr(journal, "open")):
+        raise wrong_value("journal", journal, 'give a journal, such as SQLiteJournal("runs.db")')
 
 
 _RUN_KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = MappingProxyType(

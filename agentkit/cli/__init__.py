@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from agentkit.cli.streams import log_to_file, take_any_character
+from agentkit.cli.streams import log_to_file, take_any_character, tell_width_of_dumb_terminal
 from agentkit.cli.unexpected import leaf_of, unexpected
 from agentkit.errors import AgentKitError
 from agentkit.mistakes import install
@@ -26,6 +26,7 @@ def main() -> None:
     if app is None:
         sys.exit(f"agentkit: the command line needs the extra `cli`: {install('cli')}")
     take_any_character()
+    tell_width_of_dumb_terminal()
     log = log_to_file()
     code: object = 1
     try:

@@ -52,6 +52,15 @@ def take_any_character() -> None:
             stream.reconfigure(encoding=_ASCII if ascii_only else None, errors="agentkit")
 
 
+def tell_width_of_dumb_terminal() -> None:
+    """Rich asks no terminal that only prints how wide it is, and takes it for 80 columns."""
+    if os.environ.get("TERM") in ("dumb", "unknown"):
+        with suppress(OSError, ValueError, AttributeError):  # no terminal, or a stream is closed
+            size = os.get_terminal_size(sys.stderr.fileno())
+            os.environ.setdefault("COLUMNS", str(size.columns))
+            os.environ.setdefault("LINES", str(size.lines))
+
+
 _ASCII: Final = "agentkit_ascii"
 
 

@@ -29,6 +29,7 @@ from agentkit.messages import (
     ToolResult,
     Usage,
 )
+from agentkit.mistakes import explains_attributes
 
 # --- one model call, piece by piece --------------------------------------------------------------
 
@@ -387,6 +388,20 @@ class PartialOutput:
     step: int
 
 
+@explains_attributes(
+    "RunResult",
+    {
+        **dict.fromkeys(
+            ("final_output", "data", "text", "content", "response", "answer", "value"),
+            "write result.output",
+        ),
+        **dict.fromkeys(
+            ("all_messages", "new_messages", "to_input_list", "history", "tool_calls"),
+            "write result.messages",
+        ),
+        **dict.fromkeys(("error", "finish_reason"), "write result.stop_reason and .explanation"),
+    },
+)
 @dataclass(frozen=True, slots=True)
 class RunResult(Generic[OutputT]):
     """What a run came to.

@@ -21,6 +21,7 @@ from agentkit.messages import (
     Usage,
     next_call_number,
 )
+from agentkit.mistakes import wrong_value
 from agentkit.models import Model
 
 
@@ -68,7 +69,14 @@ class ScriptedModel:
     """
 
     def __init__(self, script: Iterable[Step]) -> None:
+        if isinstance(script, str | Reply):
+            raise wrong_value("script", script, "give a list of replies, such as [say(…)]")
         self._script: Sequence[Step] = list(script)
+        for at, step in enumerate(self._script):
+            if not (isinstance(step, Reply | Exception) or callable(step)):
+                raise wrong_value(
+                    f"script[{at}]", step, "give say(…), call(…) or a function of the request"
+                )
         self.requests: list[ModelRequest] = []
 
     @property

@@ -140,6 +140,14 @@ class ToolOptions:
 
 def problem_with(options: ToolOptions) -> str | None:
     """What is wrong with the options, with the remedy; None if nothing is."""
+    for name in ("timeout", "retries", "output_cap"):
+        value = getattr(options, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            return f"{name} is {value!r}; give a number"
+    return _problem_with_declared(options) or _problem_with_bounds(options)
+
+
+def _problem_with_declared(options: ToolOptions) -> str | None:
     if options.effect not in get_args(Effect):
         return f"effect is {options.effect!r}; choose one of {', '.join(get_args(Effect))}"
     if isinstance(options.labels, str):
@@ -150,6 +158,10 @@ def problem_with(options: ToolOptions) -> str | None:
         return f"labels: {error}"
     if not callable(options.approval) and options.approval not in _APPROVALS:
         return f"approval is {options.approval!r}; choose one of {', '.join(_APPROVALS)}"
+    return None
+
+
+def _problem_with_bounds(options: ToolOptions) -> str | None:
     if options.retries < 0:
         return f"retries is {options.retries}; 0 means one attempt"
     if options.effect == "once" and options.retries:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit_evals.core import EvalError, TrialResult, by_case
+from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip
 from agentkit_evals.store import Store
 
@@ -102,14 +103,21 @@ def _better(one: Comparison) -> Literal["first", "second"]:
     return "second" if one.difference.value > 0 else "first"
 
 
+def _unlike(first: RunManifest, second: RunManifest) -> str:
+    """What makes two runs answer different questions; empty where nothing does."""
+    if first.suite != second.suite:
+        return f"one is of {first.suite}, the other of {second.suite}"
+    one, other = dict(first.about), dict(second.about)
+    changed = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
+    if not changed:
+        return ""
+    return f"between them {first.suite} has changed in {', '.join(changed)}; run the older one anew"
+
+
 def _compared(first: Store, second: Store, measure: Measure) -> Comparison:
     manifests = first.manifest(), second.manifest()
-    if manifests[0].suite != manifests[1].suite or manifests[0].about != manifests[1].about:
-        raise EvalError(
-            "these runs cannot be compared: "
-            f"{manifests[0].suite} {dict(manifests[0].about)} is not "
-            f"{manifests[1].suite} {dict(manifests[1].about)}"
-        )
+    if unlike := _unlike(*manifests):
+        raise EvalError(f"these runs cannot be compared: {unlike}")
     shares = _shares(first, measure), _shares(second, measure)
     both = sorted(shares[0].keys() & shares[1].keys())
     if not both:

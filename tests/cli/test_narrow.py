@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.cli.screen import Terminal
+
 REPO = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -111,3 +113,13 @@ def test_every_command_works_where_there_is_little_room_and_only_ascii(
     document = json.loads(told["run|Where is it?|--agent|own.py|--json"][1])
     assert document["output"] == "“There” … 🎉"
     assert json.loads(told["tools|list|own.py:find|--json"][1])[0]["name"] == "find"
+
+
+def test_a_terminal_that_only_prints_is_as_wide_as_it_is() -> None:
+    env = {**os.environ, "TERM": "dumb", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    env = {name: value for name, value in env.items() if name not in ("COLUMNS", "LINES")}
+    with Terminal(["config", "--help"], env, columns=50) as terminal:
+        assert terminal.until_it_ends() == 0
+        tops = [line for line in terminal.all.split("\n") if line.startswith("╭")]
+    assert tops
+    assert all(line.endswith("╮") for line in tops)
