@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from agentkit.context.previews import with_note
+from agentkit.context.previews import GO_ON, with_note
 from agentkit.context.strategies import (
     Clear,
     Exchange,
@@ -130,23 +130,28 @@ class Entries:
         self._sent = [entry.sent for entry in self.all if entry.state != "dropped"]
 
     def put_summary(self, text: str) -> list[Change]:
-        """Puts a summary where the first message stood that is left out, in place of an older one;
-        what that changed.
+        """Puts a summary where the first messages stood that are left out, in place of an older
+        one; what that changed.
         """
         gone = [at for at, each in enumerate(self.all) if each.state in ("dropped", "summarized")]
         changes: list[Change] = []
-        for at in gone[1:]:
+        for at in gone[2:]:
             if self.all[at].state == "summarized":
                 self.all[at].state = "dropped"
                 changes.append((at, "dropped", 0))
-        self.stand_in(gone[0], text)
-        return [*changes, (gone[0], "summarized", 0)]
+        for size, at in enumerate(gone[:2]):
+            self.stand_in(at, text, size)
+            changes.append((at, "summarized", size))
+        return changes
 
-    def stand_in(self, at: int, text: str) -> None:
-        """Sends this text in place of the message: words of the model, since it wrote them."""
+    def stand_in(self, at: int, text: str, size: int) -> None:
+        """Sends a summary in place of the first message that is left out, as words of the model,
+        since it wrote them; in place of the second, whose size is 1, what lets it go on: not every
+        template takes two messages of the model in a row.
+        """
         entry = self.all[at]
-        entry.sent, entry.state, entry.size = AssistantMessage(text), "summarized", 0
-        self.summary = text
+        entry.sent = UserMessage(GO_ON) if size else AssistantMessage(text)
+        entry.state, entry.size, self.summary = "summarized", size, text
 
     def facts_of(self, at: int) -> str:
         """The text in which a message that goes is looked through for facts: what was said and

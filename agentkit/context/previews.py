@@ -345,6 +345,10 @@ _HELD_LATER: Final = "a later result of it holds all its lines"
 # --- dropped -------------------------------------------------------------------------------------
 
 
+GO_ON: Final = "[That is all that is left of those messages. Go on from here.]"
+"""What stands behind a summary."""
+
+
 def with_note(message: UserMessage, dropped: int, *, recall: bool = False) -> UserMessage:
     """The task, with the remark that messages after it are left out.
 

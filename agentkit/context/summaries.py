@@ -13,6 +13,7 @@ from typing import Final
 
 from agentkit.context.facts import missing
 from agentkit.context.limits import UNKNOWN_WINDOW, WORTH_IT, PromptLimits
+from agentkit.context.previews import GO_ON
 from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_tokens, tokens_of
 from agentkit.context.strategies import Summarize
 from agentkit.events import Summary
@@ -33,8 +34,8 @@ _LEAST: Final = 64
 
 _FRAME: Final = "[What I wrote down of the messages that are left out:]\n{}"
 _LIST: Final = "\n[Named there as well: {}]"
-_AROUND: Final = estimated_tokens(_FRAME + _LIST)
-"""Tokens of the words around a summary and its list, at most."""
+_AROUND: Final = estimated_tokens(_FRAME + _LIST + GO_ON)
+"""Tokens of the words around a summary and its list, and behind them, at most."""
 
 _TOKENS_A_WORD: Final = 2
 """Tokens of a word of a summary, about: it is full of names, paths and numbers."""

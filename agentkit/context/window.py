@@ -246,7 +246,7 @@ class ContextWindow:
         for at, state, size in changes:
             entry = self._entries.all[at]
             if state == "summarized" and self._asked is not None:
-                self._entries.stand_in(at, self._asked.text)
+                self._entries.stand_in(at, self._asked.text, size)
                 continue
             if state == "cleared" and newer is None:  # as it was before anything was cleared
                 newer = self._entries.newer(self._repeatable)

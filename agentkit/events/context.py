@@ -54,7 +54,7 @@ class ContextCompacted:
 Change: TypeAlias = tuple[int, Literal["shortened", "cleared", "dropped", "summarized"], int]
 """A message's place in the history, from 0 and without the instructions; what was done to it, and
 its size: characters of a preview, tokens that a stub names. `summarized`: the newest summary stands
-in its place."""
+in its place; of size 1, what lets the model go on behind it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from agentkit.context import (
     Summarize,
 )
 from agentkit.context.compaction import Entries
-from agentkit.context.previews import RECALL_TOOLS
+from agentkit.context.previews import GO_ON, RECALL_TOOLS
 from agentkit.context.strategies import Newer
 from agentkit.errors import ContextWindowError, ModelError, ModelTimeoutError
 from agentkit.messages import (
@@ -324,7 +324,8 @@ def steps_until_compacted(context: Context, writer: Writer) -> tuple[Fitted, Fit
 def test_a_summary_stands_where_the_exchanges_stood_with_what_it_does_not_name() -> None:
     writer = Writer("I read src/part_0.py: nothing there.")
     before, fitted, window = steps_until_compacted(SUMMARIZE, writer)
-    task, summary = fitted.request.messages[1:3]
+    task, summary, behind = fitted.request.messages[1:4]
+    assert behind == UserMessage(GO_ON)
     assert "older messages that followed this one are left out" in text_of(task.content)
     assert isinstance(summary, AssistantMessage)
     text = text_of(summary.content)
