@@ -144,16 +144,22 @@ def chat(
         with kept_in(journal, assignment, printer) or nullcontext() as kept:
             talk = Chat(printer, kept, status)
             if resume and resume != "last" and Path(resume).is_file():
-                talk.messages = _load(Path(resume))
-            else:
-                anyio.run(talk.take_up, resume, fork)
-            anyio.run(_talk, talk, assignment, lines, person)
+                talk.messages, resume = _load(Path(resume)), None
+            anyio.run(_talk, talk, assignment, lines, person, resume, fork)
     except AgentKitError as error:
         typer.echo(f"agentkit: {printable(str(error))}", err=True)
         raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
 
 
-async def _talk(talk: Chat, assignment: Assignment, lines: Lines, person: Person) -> None:
+async def _talk(
+    talk: Chat,
+    assignment: Assignment,
+    lines: Lines,
+    person: Person,
+    resume: str | None,
+    fork: str | None,
+) -> None:
+    await talk.take_up(resume, fork)
     async with assignment.opened(person, ()) as (agent, notices):
         await talk.begin(agent, assignment, notices)
         talk.policy, talk.grants = agent.policy, person.grants
