@@ -245,6 +245,13 @@ class Readings:
         before = end[-1:]
         character = self._text[at : at + 1]
         brace = self._with(undone, "brace")
+        if (
+            before == self._quote
+            and end[0] in ",:=[{("
+            and character != ","
+            and not (character and character in closers)
+        ):
+            return  # what seems to close `a,` may open the next text, the comma between them
         if character == ",":
             yield at + 1, undone
             if depth and brace is not None:
@@ -258,8 +265,6 @@ class Readings:
                 yield ~at, brace
         elif closers == "]" and (character in "+-" or {before, character} <= _QUOTES.keys()):
             return  # `1 -2` and `'a' 'b'` are one number and one text in Python
-        elif end == f",{self._quote}":
-            return  # what seems to close `a,` may open the next one, the comma between them
         elif (comma := self._with(undone, "comma")) is not None:
             yield at, comma
 
