@@ -55,7 +55,7 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "doctor|localhost:8000": (2, "it should look like http://localhost:8000/v1"),
     "serve": (2, "agentkit serve --help shows what there is"),
     "serve|./nowhere": (2, "name the folder of a checkpoint, or a Hugging Face id"),
-    "chat|--resume|nope|-m|tiny": (2, "name a file that /save wrote, or one in"),
+    "chat|--resume|nope|-m|tiny": (2, "agentkit conversations list shows those there"),
     "chat|-m|gemma": (2, "it should look like http://localhost:8000/v1"),
     "faults|run|nosuch": (2, "no scenario is named nosuch"),
     "faults|serve|nosuch": (2, "there is no fault 'nosuch'; there are"),
