@@ -264,7 +264,9 @@ async def _definitions_of(target: str) -> list[ToolDefinition]:
         for definition in _in_module(load_file(file), name):
             found.setdefault(f"{definition.name} {definition.parameters}", definition)
     if not found:
-        raise UsageError(f"{target} holds no tools: no function marked @tool, no Toolset, no Agent")
+        raise UsageError(
+            f"{target} holds no tools: no function marked @tool, no Toolset, no Agent with one"
+        )
     return list(found.values())
 
 

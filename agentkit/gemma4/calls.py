@@ -143,11 +143,12 @@ class _Reader:
 
     def _may_end(self, part: str) -> bool:
         """Whether a call may end here, though its brace is missing: else what comes is one of its
-        texts, since it stands in a list, or behind a name whose text lost its opening quote.
+        texts, since it stands in a list, or right behind what may be that text's opening quote.
         """
         bare = re.sub(f"{self._quote}[^{self._quote}]*+{self._quote}", "", part)
         in_list = bare.count("[") > bare.count("]")
-        return part[-1:] in ("}", ")") or not (in_list or part.endswith(f":{self._quote}"))
+        opened = re.search(rf"[,:=\[{{(]\s*+{self._quote}\Z", part)
+        return part[-1:] in ("}", ")") or not (in_list or opened)
 
     def _only(self, text: str, base: frozenset[Damage]) -> CallReading | None:
         """The reading of this text as one call, if there is one and no other."""

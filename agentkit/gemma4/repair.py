@@ -241,7 +241,8 @@ class Readings:
     ) -> Iterator[tuple[int, _Damages]]:
         """Where to go on behind an element; inverted (`~`) where its object or array ends."""
         self._step()  # each end of an inner one has several of its own
-        before, at = self._text[at - 1], self._skip(at)
+        end, at = self._text[max(at - 2, 0) : at], self._skip(at)
+        before = end[-1:]
         character = self._text[at : at + 1]
         brace = self._with(undone, "brace")
         if character == ",":
@@ -257,6 +258,8 @@ class Readings:
                 yield ~at, brace
         elif closers == "]" and (character in "+-" or {before, character} <= _QUOTES.keys()):
             return  # `1 -2` and `'a' 'b'` are one number and one text in Python
+        elif end == f",{self._quote}":
+            return  # what seems to close `a,` may open the next one, the comma between them
         elif (comma := self._with(undone, "comma")) is not None:
             yield at, comma
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from itertools import count
-from typing import NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 import anyio
@@ -276,10 +276,13 @@ class Transport:
         )
 
     def _object(self, path: str, content: bytes) -> JsonObject:
+        """The object of an answer; that of a bare list has it as `data`."""
         try:
             value = read_json(content)
         except ValueError:
             value = None
+        if isinstance(value, list) and value:  # Together lists its models so
+            return {"data": value}
         if not isinstance(value, dict):
             raise ModelProtocolError(
                 f"{self.where}{path} answered with something that is not a JSON object: "
@@ -440,12 +443,23 @@ class Transport:
                 f"{self.where} took no connection within {self.timeouts.connect:g} s"
             ) from error
         if isinstance(error, httpx2.ConnectError):
+            remedy = "it speaks http://, not https://" if _without_tls(error) else _IS_IT_THERE
             raise ModelConnectionError(
-                f"no server answers at {self.where} ({error}); is vLLM running there?"
+                f"no server answers at {self.where} ({error}); {remedy}"
             ) from error
         raise ModelConnectionError(
             f"the connection to {self.where} broke: {str(error) or type(error).__name__}"
         ) from error
+
+
+_IS_IT_THERE: Final = "is vLLM running there?"
+
+
+def _without_tls(error: BaseException | None) -> bool:
+    """Whether what answered does not speak TLS; the event loops wrap that error differently."""
+    while error is not None and getattr(error, "reason", "") != "WRONG_VERSION_NUMBER":
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 # --- bodies --------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from html import unescape
 from http import HTTPStatus
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 from agentkit.errors import (
     AgentKitError,
     ContextWindowError,
@@ -46,13 +48,15 @@ class ServedModel:
 
 
 def read_models(answer: JsonObject) -> list[ServedModel]:
-    """The models of `/v1/models`, in the server's order; what is no model is left out."""
-    listed = answer.get("data")
-    cards: list[JsonObject] = [
-        card
-        for card in (listed if isinstance(listed, list) else [])
-        if isinstance(card, dict) and isinstance(card.get("id"), str)
-    ]
+    """The models of `/v1/models`, in the server's order; what is no model is left out.
+
+    Raises:
+        AgentKitError: It lists none and says why.
+    """
+    listed = answer.get("data") or answer.get("models")  # Ollama's own list is called `models`
+    cards = [card for each in listed if (card := _card(each))] if isinstance(listed, list) else []
+    if not cards and error_in(answer):
+        raise ANY_SERVER.error(to_json(answer))
     by_name = {card["id"]: card for card in reversed(cards)}
     models: list[ServedModel] = []
     for card in cards:
@@ -70,6 +74,14 @@ def read_models(answer: JsonObject) -> list[ServedModel]:
     return models
 
 
+def _card(listed: object) -> JsonObject | None:
+    """A model as it is listed, with its name as `id`; some servers list the names alone."""
+    card = listed if isinstance(listed, dict) else {"id": listed}
+    names = (card.get(key) for key in ("id", "model", "name"))
+    name = next((name for name in names if name and isinstance(name, str)), None)
+    return None if name is None else {**card, "id": name}
+
+
 _WINDOW_NAMES: Final = (
     "max_model_len",  # vLLM, SGLang
     "n_ctx",  # llama.cpp, in `meta`; never `n_ctx_train`, which is the checkpoint's
@@ -84,9 +96,21 @@ _WINDOW_NAMES: Final = (
 def _window(card: object) -> int | None:
     for name in _WINDOW_NAMES:
         value = card.get(name) if isinstance(card, dict) else None
-        if type(value) is int and value > 0:
-            return value
+        if (tokens := _tokens(value)) is not None:
+            return tokens
     return None
+
+
+def _tokens(value: object) -> int | None:
+    """A length, also as a float or as text; None where it is none."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if 0 < value < _MOST_TOKENS and value == int(value) else None
+
+
+_MOST_TOKENS: Final = 10**12
 
 
 def _props(answer: JsonObject, _model: str) -> int | None:
@@ -97,8 +121,7 @@ def _props(answer: JsonObject, _model: str) -> int | None:
 
 def _info(answer: JsonObject, _model: str) -> int | None:
     """TGI's `/info`."""
-    value = answer.get("max_total_tokens")
-    return value if type(value) is int and value > 0 else None
+    return _tokens(answer.get("max_total_tokens"))
 
 
 def _running(answer: JsonObject, model: str) -> int | None:

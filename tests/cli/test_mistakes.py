@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 REPO = Path(__file__).parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MISTAKES: dict[str, tuple[int, str]] = {
     "rnu": (2, "Did you mean 'run'?; agentkit --help shows what there is"),
@@ -50,6 +50,12 @@ MISTAKES: dict[str, tuple[int, str]] = {
     "tools|list|own.py:number": (2, "name a toolset, a function, or a list of them"),
     'tools|call|own.py|find|{"text":': (2, "cannot be read as JSON"),
     "tools|lint|nowhere.py": (2, "there is no file nowhere.py"),
+    "tools|show|toolless.py": (2, "no function marked @tool, no Toolset, no Agent with one"),
+    "run|?|--model|tiny|--seed|one": (2, "'--seed'"),
+    "run|own.py|?": (2, "unexpected extra argument(s) (?); agentkit run --help"),
+    "runs|delete": (2, "name the runs to delete, or say --older-than 30d"),
+    "conversations|show|nope": (2, "agentkit conversations list shows those there"),
+    "worker": (2, "Missing option '--agent'"),
     "mcp|serve|nowhere": (2, "no module 'nowhere' here"),
     "mcp|serve|own.py|--port|0": (2, "'--port'"),
     "doctor|localhost:8000": (2, "it should look like http://localhost:8000/v1"),
@@ -114,6 +120,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "own.py").write_text(OWN)
     (folder / "broken.py").write_text("\nimport shopp\n")
+    (folder / "toolless.py").write_text("number = 3\n")
     lines = [*MISTAKES, *ALONE]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("AGENTKIT_")}
     done = subprocess.run(

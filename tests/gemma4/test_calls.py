@@ -210,3 +210,20 @@ def test_in_a_shared_pair_a_call_may_have_one_kind_of_damage_less() -> None:
     assert (second.arguments, sorted(second.damage)) == ({"n": 1}, ["JSON", "shared pair"])
     _, second = read_calls(["call:f{},", json.replace('"', "'")], SCHEMAS, closed=True)
     assert second.arguments is None
+
+
+@pytest.mark.parametrize("text", ["[1]", "a", "x:1"])
+def test_a_call_named_in_a_text_behind_a_lost_quote_is_not_read_as_one(text: str) -> None:
+    tools = {
+        "note": {
+            "type": "object",
+            "properties": {
+                "s": {"type": "string"},
+                "l": {"type": "array", "items": {"type": "string"}},
+            },
+        },
+        "wipe": {"type": "object", "properties": {"n": {"type": "integer"}}},
+    }
+    pieces = ["call:note{s:", QUOTE, f"{text},l:[", QUOTE, "call:wipe{n:1}", QUOTE, ",", QUOTE]
+    (reading,) = read_calls([*pieces, "b", QUOTE, "]}"], tools, closed=True)
+    assert reading.arguments is None

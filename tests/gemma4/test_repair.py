@@ -212,6 +212,14 @@ def test_white_space_that_may_be_the_texts_own_is_not_taken_off() -> None:
     assert readings("to: annQ}") == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["tags:[Qa,Q  b Q]}", "tags:[QxQ,Qa,Q  bQ]}", "tags:[Q,Q bQ]}", "tags:[Qa,Q\nbQ,QcQ]}"],
+)
+def test_a_comma_at_the_end_of_a_text_may_be_the_one_between_two(text: str) -> None:
+    assert readings(text) == []
+
+
 def test_without_declared_members_any_name_is_one() -> None:
     schema: dict[str, Any] = {"type": "object"}
     assert readings("a:xQ,b-c:5}", schema) == [{"a": "x", "b-c": 5}]

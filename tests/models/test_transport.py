@@ -297,12 +297,29 @@ async def test_a_server_that_is_not_there_is_named_with_the_question_to_ask() ->
 
 
 @pytest.mark.anyio
+async def test_a_server_without_tls_is_told_from_one_that_is_not_there() -> None:
+    with serving(says("Hello.")) as server:
+        url = server.url.replace("http://", "https://")
+        transport = Transport(Connection(base_url=url), Timeouts())
+        with pytest.raises(ModelConnectionError, match="it speaks http://, not https://"):
+            await transport.get("/v1/models")
+        await transport.aclose()
+
+
+@pytest.mark.anyio
 async def test_a_connection_cut_in_mid_stream_is_a_connection_error() -> None:
     with serving(cuts({"a": 1})) as server:
         transport = Transport(Connection(base_url=server.url), Timeouts())
         with pytest.raises(ModelConnectionError, match="broke"):
             await payloads_of(transport)
         await transport.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_bare_list_is_the_data_of_an_answer() -> None:
+    answer = httpx2.MockTransport(lambda _: httpx2.Response(200, json=[{"id": "a"}]))
+    async with httpx2.AsyncClient(transport=answer) as client:
+        assert await transport_to(client).get("/v1/models") == {"data": [{"id": "a"}]}
 
 
 @pytest.mark.anyio

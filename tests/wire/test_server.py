@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.errors import ContextWindowError, ModelStatusError
+from agentkit.errors import AgentKitError, ContextWindowError, ModelStatusError
 from agentkit.wire import (
     ServedModel,
     read_models,
@@ -29,6 +29,48 @@ OBJECTS = st.dictionaries(
 def test_models_are_read_in_order_with_their_window_where_it_is_given() -> None:
     listed = {"data": [{"id": "a", "max_model_len": 8192}, {"id": "lora"}, {"id": 5}, None]}
     assert read_models(listed) == [ServedModel("a", 8192), ServedModel("lora", None)]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"data": ["a"]},
+        {"models": [{"name": "a"}]},
+        {"models": [{"model": "a", "name": ""}]},
+        {"data": None, "models": [{"id": "a"}]},
+        {"data": [{"id": 5, "name": "a"}]},
+    ],
+)
+def test_a_list_of_models_is_read_in_the_form_of_each_server(listed: dict[str, object]) -> None:
+    assert [model.name for model in read_models(listed)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("value", "window"),
+    [
+        (8192, 8192),
+        (8192.0, 8192),
+        ("8192", 8192),
+        (0, None),
+        (-1, None),
+        (1.5, None),
+        (True, None),
+        ("much", None),
+        (1e999, None),
+        (10**30, None),
+    ],
+)
+def test_a_window_is_a_length_however_it_is_written(value: object, window: int | None) -> None:
+    (model,) = read_models({"data": [{"id": "a", "max_model_len": value}]})
+    assert model.max_model_len == window
+
+
+@pytest.mark.parametrize(
+    "said", [{"error": {"message": "no way"}}, {"detail": "no way"}, {"message": "no way"}]
+)
+def test_why_no_model_is_listed_is_told_in_the_servers_words(said: dict[str, object]) -> None:
+    with pytest.raises(AgentKitError, match="no way"):
+        read_models(said)
 
 
 def test_an_adapter_has_the_roots_of_its_base_too() -> None:

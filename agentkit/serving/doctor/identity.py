@@ -51,6 +51,11 @@ async def version(subject: Subject) -> Finding:
             f"{what}; what agents do without is told by the probes that follow",
             "reach vLLM itself, if it is behind a proxy; else agentkit serve MODEL starts one",
         )
+    if not _RELEASE.match(subject.version):
+        return warned(
+            f"vLLM {subject.version} is no release, so its version does not tell what it can do",
+            "the other probes tell whether what agentkit relies on holds",
+        )
     numbers = _numbers(subject.version)
     if numbers < _numbers(OLDEST_VLLM):
         return failed(
@@ -63,6 +68,10 @@ async def version(subject: Subject) -> Finding:
             "the other probes tell whether what agentkit relies on still holds",
         )
     return passed(f"vLLM {subject.version}")
+
+
+_RELEASE = re.compile(r"v?\d+\.\d++(?!\.dev\d)")
+"""A version that counts; a checkout without its tags builds `0.1.dev9+g1a2b3c4`, or `dev`."""
 
 
 def _numbers(text: str) -> tuple[int, ...]:

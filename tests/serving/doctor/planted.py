@@ -545,6 +545,16 @@ FURTHER = (
         reply=_version_of("9.1.0"),
         warned_by=_warns("version"),
     ),
+    *(
+        Planted(
+            f"a vLLM that calls itself {version}",
+            frozenset(),
+            "no release",
+            reply=_version_of(version),
+            warned_by=_warns("version"),
+        )
+        for version in ("dev", "0.1.dev9500+g1a2b3c4", "0.10.dev3", "unknown")
+    ),
     Planted(
         "a queue that is full every other time",
         frozenset(),
