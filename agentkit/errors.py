@@ -42,6 +42,7 @@ __all__ = [
     "ModelTimeoutError",
     "ModelUnreadableError",
     "NoAnswerError",
+    "RunAtWorkError",
     "ServerNotReadyError",
     "ToolDefinitionError",
     "ToolError",
