@@ -61,10 +61,12 @@ class Reply:
 
     @property
     def has_all_ids(self) -> bool:
-        """Whether the token ids are as many as the server counts. Some are lost on the way where a
-        proxy drops chunks that hold nothing else, as LiteLLM does; the rest tells nothing then.
+        """Whether the token ids are as many as the server counts, where it counts any. Some are
+        lost on the way where a proxy drops chunks that hold nothing else, as LiteLLM does; the rest
+        tells nothing then.
         """
-        return self.usage is None or self.usage.output_tokens == len(self.token_ids)
+        counted = self.usage.output_tokens if self.usage is not None else 0
+        return counted in (0, len(self.token_ids))
 
 
 @dataclass(slots=True)

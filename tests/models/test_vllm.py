@@ -335,6 +335,19 @@ async def test_a_call_is_read_from_the_models_own_words_where_the_server_gives_t
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": 11}])
+async def test_ids_that_nobody_counts_are_evidence(usage: dict[str, int] | None) -> None:
+    chunks = [*with_tokens(call_chunks(("read", {"path": "a.py"})))[:-1]]
+    if usage is not None:
+        chunks.append({"choices": [], "usage": usage})
+    with serving(streamed(chunks)) as server:
+        server.paths["/detokenize"] = spells
+        async with VLLMModel(server.url) as model:
+            reply = await response_of(model, ModelRequest([UserMessage("hi")], [READ]))
+    assert reply.message.tool_calls == (ToolCall("call_0", "read", {"path": "b.py"}),)
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("left", [1, 4, 7])
 async def test_ids_of_which_a_proxy_has_lost_some_are_no_evidence(stream: bool, left: int) -> None:

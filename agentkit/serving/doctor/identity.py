@@ -170,7 +170,8 @@ _SIGNS = (
 
 async def token_counts(subject: Subject) -> Finding:
     """Our rendering, the server's /tokenize and the request's own usage: one number each."""
-    text = f"How many tokens are these? {secrets.token_hex(4)} <br> 日本語"
+    # Long enough to be cut by whoever cuts at all, and new each time.
+    text = f"How many tokens are these? {secrets.token_hex(128)} <br> 日本語"
     tools = () if subject.tools is False else (REPORT,)
     told = await subject.prompt((UserMessage(text),), tools)
     reply = await subject.ask(text, tools=tools, max_tokens=1)
