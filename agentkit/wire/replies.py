@@ -223,7 +223,7 @@ class ReplyDecoder:
             self._keep(content, self.reply.text)
             if shown := self._showable(content):
                 events.append(TextDelta(shown))
-        if pieces := delta.get("tool_calls"):
+        if pieces := delta.get("tool_calls") or _calls_among(delta.get("content")):
             pieces = [pieces] if isinstance(pieces, dict) else pieces
             events += [self._call(piece, whole=whole) for piece in pieces if piece]
         elif older := delta.get("function_call"):  # before `tool_calls` there were
@@ -574,6 +574,15 @@ def _parts(content: Any) -> tuple[str, str]:
             return "", ""
         case _:
             return _string(content), ""
+
+
+def _calls_among(content: object) -> list[JsonObject]:
+    """The calls among the parts of a message's content, where gateways to other APIs leave them."""
+    parts = content if isinstance(content, list) else []
+    return [part for part in parts if isinstance(part, dict) and part.get("type") in _CALL_PARTS]
+
+
+_CALL_PARTS: Final = ("tool_use", "tool_call", "function_call")
 
 
 def _string(value: object) -> str:

@@ -213,6 +213,18 @@ def _values() -> Iterator[Case]:
         )
     call = [{"id": "x", "type": "function", "function": {"name": "look", "arguments": A}}]
     yield Case("arguments as an object", whole({"content": None, "tool_calls": call}), ONE, _JSON)
+    for kind, named in {
+        "tool_use": "input",
+        "tool_call": "args",
+        "function_call": "arguments",
+    }.items():
+        among = [{"type": kind, "id": "x", "name": "look", named: A}]
+        yield Case(f"a call as a part {kind}", whole({"content": among}, "tool_use"), ONE, _JSON)
+        yield Case(
+            f"a call as a part {kind}, streamed",
+            stream(delta(content=among), delta("tool_use")),
+            ONE,
+        )
     yield Case("arguments as an object, streamed", calling(piece(A, "look", 0, "x")), ONE)
     nothing: dict[str, Any] = {"null": None, "empty": "", "an empty object": {}}
     for name, empty in nothing.items():
