@@ -444,8 +444,6 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
 
 
 _FENCE = re.compile(r"```[a-z]*\n(.*)\n?```", re.DOTALL)
-
-
 _LEAKS = (CALL_OPEN, CHANNEL_OPEN)
 
 
@@ -510,12 +508,10 @@ def _values(payload: bytes) -> list[JsonObject]:
 
 def _unwrapped(chunk: JsonObject) -> JsonObject:
     """A reply out of the envelope in which some gateways send it."""
-    if "choices" not in chunk:
-        for name in ("data", "output", "result", "response"):
-            if isinstance(inner := chunk.get(name), dict) and isinstance(
-                inner.get("choices"), list
-            ):
-                return inner
+    for name in () if "choices" in chunk else ("data", "output", "result", "response"):
+        inner = chunk.get(name)
+        if isinstance(inner, dict) and isinstance(inner.get("choices"), list):
+            return inner
     return chunk
 
 
