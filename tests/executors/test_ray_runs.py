@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -15,12 +16,15 @@ import pytest
 
 from agentkit import Agent, SQLiteJournal
 from agentkit.agent import BatchProgress
+from agentkit.events import RunResult
 from agentkit.runtime.ray import run_many
 from tests.journal.crashing import Diary
 from tests.journal.working import STEPS, agent_of
 
 REPO = Path(__file__).parents[2]
-RUNS = 16
+RUNS, AHEAD = 16, 4
+"""Runs, and how many of them end before calls are held up."""
+
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.ray,
@@ -59,8 +63,13 @@ class Nodes:
         )
         self._ray = ray
 
-    def lose_one(self) -> None:
-        """Kills the node that is not the driver's, with all that is at work there."""
+    @property
+    def other(self) -> str:
+        """The id of the node that is not the driver's."""
+        return str(self._other.node_id)
+
+    def lose_other(self) -> None:
+        """Kills it, with all that is at work there."""
         self._cluster.remove_node(self._other, allow_graceful=False)
 
     def close(self) -> None:
@@ -75,25 +84,47 @@ def nodes() -> Iterator[Nodes]:
     made.close()
 
 
+class HeldDiary(Diary):
+    """One that holds up every call that begins between two files, and says on which node."""
+
+    def write(self, what: str, key: str, number: int) -> None:
+        super().write(what, key, number)
+        folder = self.file.parent
+        if what == "begin" and (folder / "hold").exists():
+            import ray  # noqa: PLC0415 - the extra is optional
+
+            (folder / f"held on {ray.get_runtime_context().get_node_id()}").touch()
+            while not (folder / "lost").exists():
+                time.sleep(0.02)
+
+
 def made(folder: Path) -> Agent[Any, Any]:
-    """An agent whose every call is to run at most once; it writes down which node had it."""
-    diary = Diary(folder / "diary")
-    return agent_of(diary)
+    """An agent whose every call is to run at most once."""
+    return agent_of(HeldDiary(folder / "diary"))
 
 
 async def test_a_node_that_is_lost_takes_no_result_with_it_and_nothing_runs_twice(
     nodes: Nodes, tmp_path: Path
 ) -> None:
-    place, ended_before = str(tmp_path / "runs.db"), list[str]()
-
-    def lose(progress: BatchProgress[Any]) -> None:
-        if progress.done <= RUNS // 4:
-            ended_before.append(progress.result.run_id)
-        if progress.done == RUNS // 4:
-            nodes.lose_one()
-
+    place, ended_before, results = str(tmp_path / "runs.db"), list[str](), list[RunResult[Any]]()
     batch = partial(run_many, partial(made, tmp_path), ["Go."] * RUNS, journal=place, batch="b")
-    results = await batch(actors=2, at_once=4, on_progress=lose)
+
+    def ended(progress: BatchProgress[Any]) -> None:
+        if not (tmp_path / "lost").exists():
+            ended_before.append(progress.result.run_id)
+        if progress.done == AHEAD:
+            (tmp_path / "hold").touch()
+
+    async def run() -> None:
+        results.extend(await batch(actors=2, at_once=4, on_progress=ended))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        with anyio.fail_after(120):
+            while not (tmp_path / f"held on {nodes.other}").exists():
+                await anyio.sleep(0.05)
+        nodes.lose_other()
+        (tmp_path / "lost").touch()
     assert [(each.output, each.stop_reason) for each in results] == [("Done.", "answer")] * RUNS
     diary = Diary(tmp_path / "diary")
     assert set(diary.keys("begin").values()) == {1}
