@@ -262,7 +262,7 @@ def _tools(
         # the same and leave an empty answer, so the token that begins one is banned.
         body["tool_choice"] = "none"
         if gemma:
-            body["logit_bias"] = {str(IDS[CALL_OPEN]): -100}
+            body["logit_bias"] = {str(IDS[CALL_OPEN]): -100.0}
     return body
 
 

@@ -7,8 +7,10 @@ a dependency. What is served is the demonstration checkpoint.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -122,14 +124,34 @@ def _transformers() -> Generator[OtherServer]:
     python = vllm_environment(progress_line("installing vLLM (once)"))
     # Its loader wants this one beside what vLLM brings along.
     subprocess.run([str(python), "-m", "pip", "install", "--quiet", "accelerate"], check=True)
-    port = free_port()
+    port, checkpoint = free_port(), _with_response_template(python)
     command = [
-        *(str(python.with_name("transformers")), "serve", str(TINY), "--device", "cpu"),
+        *(str(python.with_name("transformers")), "serve", str(checkpoint), "--device", "cpu"),
         *("--host", "127.0.0.1", "--port", str(port)),
     ]
     offline = {"HF_HUB_OFFLINE": "1"}
     with _started("transformers", command, port, environment=offline) as url:
-        yield OtherServer(url, "", str(TINY))
+        yield OtherServer(url, "", str(checkpoint))
+
+
+def _with_response_template(python: Path) -> Path:
+    """The checkpoint with what this server reads replies of a Gemma 4 by.
+
+    It finds its own template by the type of a released Gemma 4, which sees images. The checkpoint
+    has the type of one that reads text alone, for which the server would read no calls.
+    """
+    script = (
+        "import json; from transformers.cli.serving import utils; print(json.dumps("
+        "next(t for n, t in utils._RESPONSE_TEMPLATE_FALLBACKS.items() if 'gemma4' in n)))"
+    )
+    template = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True)
+    folder = cache_folder() / "checkpoints" / MODEL
+    shutil.copytree(TINY, folder, dirs_exist_ok=True)
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["response_template"] = json.loads(template.stdout)
+    file.write_text(json.dumps(config), encoding="utf-8")
+    return folder
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias
 
 import anyio
@@ -113,7 +113,7 @@ def bias(*literals: str) -> JsonObject:
     Random or badly trained weights would spell them in ordinary tokens, which a streaming parser
     does not see.
     """
-    return {"logit_bias": {str(IDS[literal]): 100 for literal in literals}}
+    return {"logit_bias": {str(IDS[literal]): 100.0 for literal in literals}}
 
 
 NATIVE_BIAS: Final = bias(CALL_OPEN, CALL_CLOSE, QUOTE)
@@ -260,13 +260,14 @@ class Subject:
             without: Fields that are not sent.
         """
         messages = (UserMessage(said),) if isinstance(said, str) else said
-        settings = ModelSettings(
-            max_tokens=max_tokens, temperature=0.0, thinking=thinking, extra_body=extra or {}
-        )
+        settings = ModelSettings(max_tokens=max_tokens, temperature=0.0, thinking=thinking)
         request = ModelRequest(messages, tools, settings, choice or ToolChoice())
         dialect = Dialect(tools, Escape())
         for attempt in range(_ATTEMPTS):
             self.asked += 1
+            left_out = self.server.without | set(without)
+            taken = {name: value for name, value in (extra or {}).items() if name not in left_out}
+            request = replace(request, settings=replace(settings, extra_body=taken))
             body = encode_request(
                 request,
                 model=self.model,
@@ -275,7 +276,7 @@ class Subject:
                 stream=stream,
                 held={"structured_outputs": dialect.grammar(choice)} if choice else None,
                 gemma=self.is_gemma is not False,
-                without=self.server.without | set(without),
+                without=left_out,
             )
             try:
                 return await self._exchange(body, max_tokens, stream=stream)

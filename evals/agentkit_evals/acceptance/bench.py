@@ -42,6 +42,7 @@ class Bench:
         make_model: Makes a model of a served name that has learned nothing of its server yet.
         name: What the server serves.
         window: Tokens of prompt and reply together.
+        window_told: Whether the server says so; else it is a guess.
         holds: Whether replies can be held to a call: else one that must come may not.
         vllm: Whether it takes fields of a request that only vLLM knows.
     """
@@ -49,6 +50,7 @@ class Bench:
     make_model: Callable[[str], Model]
     name: str
     window: int = _SMALL
+    window_told: bool = True
     holds: bool = True
     vllm: bool = False
     _opened: list[Model] = field(default_factory=list)
@@ -70,7 +72,14 @@ class Bench:
             return VLLMModel(url, name, api_key=api_key, stream=stream, timeouts=_CLOCKS)
 
         holds, vllm = found.control != "free", found.server == "vLLM"
-        return Bench(make, found.model, found.window or _SMALL, holds, vllm)
+        return Bench(
+            make,
+            found.model,
+            window=found.window or _SMALL,
+            window_told=found.window is not None,
+            holds=holds,
+            vllm=vllm,
+        )
 
     def model(self, name: str | None = None) -> Model:
         """A new model, closed when the scenario has ended."""

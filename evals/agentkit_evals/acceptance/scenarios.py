@@ -15,7 +15,13 @@ from typing import Any, Final, Literal
 import anyio
 
 from agentkit import Cancellation, Context, Limits, ModelSettings, RunResult, tool
-from agentkit.errors import AgentKitError, ContextWindowError, ServerNotReadyError
+from agentkit.errors import (
+    AgentKitError,
+    ContextWindowError,
+    ModelStatusError,
+    ModelUnreadableError,
+    ServerNotReadyError,
+)
 from agentkit.events import Event, ModelFinished, TextDelta
 from agentkit.messages import (
     AssistantMessage,
@@ -26,6 +32,7 @@ from agentkit.messages import (
     TextPart,
     ToolCall,
     ToolChoice,
+    ToolMessage,
     UserMessage,
 )
 from agentkit_evals.acceptance.bench import SHORT, AbsentError, Bench, Scenario, WrongError
@@ -238,6 +245,10 @@ async def typed_with_tools(bench: Bench) -> None:
 
 async def overflow(bench: Bench) -> None:
     """A prompt beyond the window is one typed error."""
+    if not bench.window_told:
+        raise AbsentError(
+            "the server does not say what fits, so nothing can be known to be too long"
+        )
     try:  # two words are two tokens at least
         await _reply(bench, UserMessage("blue whale " * bench.window), SHORT)
     except ContextWindowError:
@@ -352,7 +363,7 @@ def _typed(bench: Bench, result: RunResult[Any], kind: type) -> None:
 
 
 def _held(bench: Bench, result: RunResult[Any]) -> None:
-    """Where nothing holds a reply, an end that says so is all that can be had.
+    """Where nothing holds a reply, an end that says so is all that can be had of a small model.
 
     Raises:
         AbsentError: It is such a server, and such an end.
@@ -368,17 +379,30 @@ def _forced(name: str | None = None, *, thinking: bool | None = None) -> ModelSe
 
 
 async def _first_call(bench: Bench, settings: ModelSettings, asked: str) -> ToolCall:
-    """The call of a run's first reply.
+    """The first call that a tool took: of the first reply, where replies are held to calls.
 
     Raises:
+        AbsentError: Nothing holds a reply there, and no call came that could be run.
         WrongError: There is none.
     """
     agent = bench.agent(tools=[find_definition, set_light], settings=settings)
-    result = await agent.run(asked)
-    for reply in _replies(result.messages)[:1]:
-        if reply.tool_calls:
-            return reply.tool_calls[0]
+    try:
+        result = await agent.run(asked)
+    except (ModelUnreadableError, ModelStatusError) as error:
+        # It could not read what its model wrote, which nothing held to what it can read.
+        if bench.holds or getattr(error, "status_code", 500) != 500:
+            raise
+        raise AbsentError(str(error)) from error
+    answers = [each for each in result.messages if isinstance(each, ToolMessage)]
+    taken = {each.call_id for each in answers if not each.is_error}
+    replies = _replies(result.messages)
+    for reply in replies[:1] if bench.holds else replies:
+        for call in reply.tool_calls:
+            if call.id in taken:
+                return call
     _held(bench, result)
+    if answers and not bench.holds:
+        raise AbsentError(f"no call fitted its schema: {answers[0].content}")
     raise WrongError(f"no call came; the run ended with {result.stop_reason!r}")
 
 

@@ -200,6 +200,12 @@ def _refuses_structures(path: str, body: Json) -> str | None:
     return None
 
 
+def _refuses_unknown(path: str, body: Json) -> str | None:
+    if path == CHAT and (unknown := {"structured_outputs"} & set(body)):
+        return f"Unexpected fields in the request: {unknown}"  # in the words of transformers serve
+    return None
+
+
 PLANTED = (
     Planted(
         "no tool parser",
@@ -319,6 +325,13 @@ PLANTED = (
         frozenset({"grammar"}),
         "--structured-outputs-config.backend xgrammar",
         refuses=_refuses_structures,
+    ),
+    Planted(
+        "a server that refuses what it does not know",
+        frozenset({"grammar"}),
+        "structured_outputs",
+        refuses=_refuses_unknown,
+        warned_by=frozenset({"fields", "control"}),
     ),
     Planted(
         "a queue that is full now and then",
