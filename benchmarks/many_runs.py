@@ -11,6 +11,7 @@ again.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import platform
 import resource
@@ -160,10 +161,10 @@ class File:
                 return [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
 
             copies = _copies(connection.execute, "", entries)
-            more = f"SELECT n + 1 FROM copy WHERE n < {copies}"  # noqa: S608 - a number
-            rows = f"(WITH RECURSIVE copy(n) AS (SELECT 1 UNION ALL {more}) SELECT n FROM copy)"
+            numbers = json.dumps(list(range(copies)))
+            rows = "(SELECT value AS n FROM json_each(?))"
             for table in ("runs", "events") if copies else ():
-                connection.execute(_copying(table, columns(table), rows))
+                connection.execute(_copying(table, columns(table), rows), [numbers])
             connection.commit()
             return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
 
