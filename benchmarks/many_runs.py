@@ -205,7 +205,7 @@ def _copies(execute: Callable[[str], Any], schema: str, entries: int) -> int:
     """How often what is there has to be copied to come to so many entries."""
     asked = f"SELECT count(*) FROM {schema}events"  # noqa: S608 - the name of our own schema
     there = int(execute(asked).fetchone()[0])
-    return max(0, entries - there) // there
+    return -(min(0, there - entries) // there)
 
 
 def _copying(table: str, columns: Sequence[str], rows: str) -> str:
