@@ -24,7 +24,7 @@ settings.load_profile("busy")
 
 _runs = tempfile.mkdtemp(prefix="agentkit-runs-")
 os.environ["AGENTKIT_RUNS"] = _runs
-os.environ["AGENTKIT_CONFIG"] = f"{_runs}/no-config.toml"  # whatever whoever runs the tests has
+os.environ["AGENTKIT_CONFIG"] = os.devnull  # whatever whoever runs the tests has
 _session = ExitStack()
 _session.enter_context(block_network())
 

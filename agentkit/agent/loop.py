@@ -16,8 +16,8 @@
 
 One loop serves streaming and not: it says what happens through `emit`, and a stream is somebody
 listening. It knows no JSON, no HTTP and no prompt text. Only the loop appends to the history, and
-whatever ends it, each call in the history has its result. A step's reply comes from `reply`, what
-becomes of its calls from `calls`.
+whatever ends it, each call in the history has its result. A step's reply and what becomes of its
+calls come from `step`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,18 @@ from typing import Any
 import anyio
 
 from agentkit.agent.approvals import taint_of_calls
-from agentkit.agent.calls import ReplyCall, failed, prepare, run_calls
 from agentkit.agent.options import Cancellation
 from agentkit.agent.own_tools import AnswerTool
-from agentkit.agent.reply import forced_call, next_reply, problem_of
 from agentkit.agent.run import Run, versions
+from agentkit.agent.step import (
+    ReplyCall,
+    failed,
+    forced_call,
+    next_reply,
+    prepare,
+    problem_of,
+    run_calls,
+)
 from agentkit.errors import AgentKitError
 from agentkit.events import (
     RunFinished,

@@ -114,6 +114,8 @@ def use_config(context: typer.Context, project: Path) -> Path:
         if file.exists():
             typer.echo(f"agentkit: {file} lies in the project, so it is not read", err=True)
         return project
+    if not file.exists() and (named := os.environ.get("AGENTKIT_CONFIG")):
+        typer.echo(f"agentkit: AGENTKIT_CONFIG names {named}, which is not there", err=True)
     try:
         said = read_config(file).model_dump(exclude_none=True)
     except UsageError as error:

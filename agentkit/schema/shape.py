@@ -203,8 +203,8 @@ class Shape:
 
     def said(self, keyword: str) -> Any:
         """What the schema itself says under a keyword, not one of its alternatives; or None."""
-        found = self.nodes[0].all(keyword) if self.nodes else ()
-        return found[0].value if found else None
+        facts = self.nodes[0].facts if self.nodes else ()
+        return next((fact.value for fact in facts if fact.keyword == keyword), None)
 
     @property
     def values(self) -> tuple[Any, ...] | None:

@@ -240,7 +240,7 @@ def environment(tmp_path: Path, variables: dict[str, str]) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TERM": "xterm-256color",
         "AGENTKIT_RUNS": str(tmp_path / "runs"),
-        "AGENTKIT_CONFIG": str(tmp_path / "none.toml"),
+        "AGENTKIT_CONFIG": os.devnull,
         **variables,
     }
 

@@ -38,6 +38,12 @@ def test_where_nothing_is_said_the_place_and_the_defaults_are_shown(file: Path) 
     ]
 
 
+def test_a_file_that_is_named_and_is_not_there_is_told(file: Path) -> None:
+    assert config().stderr == f"agentkit: AGENTKIT_CONFIG names {file}, which is not there\n"
+    file.write_text("")
+    assert config().stderr == ""
+
+
 def test_an_option_goes_before_a_variable_and_a_variable_before_the_file(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

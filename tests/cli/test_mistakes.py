@@ -130,7 +130,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             **environment,
             "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "tools"), str(REPO / "evals")]),
             "AGENTKIT_RUNS": str(folder / "state" / "runs"),
-            "AGENTKIT_CONFIG": str(folder / "state" / "none.toml"),
+            "AGENTKIT_CONFIG": os.devnull,
         },
         input=json.dumps([line.split("|") if line else [] for line in lines]),
         capture_output=True,

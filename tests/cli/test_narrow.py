@@ -95,7 +95,7 @@ def test_every_command_works_where_there_is_little_room_and_only_ascii(
             "COLUMNS": str(columns),
             "PYTHONPATH": os.pathsep.join([str(REPO), str(REPO / "tools"), str(REPO / "evals")]),
             "AGENTKIT_RUNS": str(tmp_path / "state" / "runs"),
-            "AGENTKIT_CONFIG": str(tmp_path / "state" / "none.toml"),
+            "AGENTKIT_CONFIG": os.devnull,
         },
         capture_output=True,
         text=True,

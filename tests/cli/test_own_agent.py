@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def _nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BASE_URL", "API_KEY", "MODEL_NAME", "THINKING", "ALLOW"):
         monkeypatch.delenv(f"AGENTKIT_{name}", raising=False)
     monkeypatch.setenv("AGENTKIT_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("AGENTKIT_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("AGENTKIT_CONFIG", os.devnull)
 
 
 @pytest.fixture
