@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from agentkit import Agent, ModelConnectionError, RunResult, SQLiteJournal, Tool, tool
-from agentkit.events import ApprovalDecided, Event
+from agentkit.events import ApprovalDecided, ApprovalNeeded, Event
 from agentkit.messages import ToolMessage, text_of
 from agentkit.policy import (
     Approval,
@@ -227,6 +227,22 @@ async def test_what_is_no_decision_is_refused_with_the_remedy() -> None:
     with pytest.raises(TypeError, match="give a dict of decisions"):
         await desk.agent().resume(paused, [Approve()])  # type: ignore[arg-type]  # another
     assert desk.paid == []
+
+
+async def test_what_a_person_is_asked_is_in_the_journal_while_they_think(tmp_path: Path) -> None:
+    desk = Desk()
+    with SQLiteJournal(tmp_path / "runs.db") as journal:
+
+        async def thinks(_approval: Approval) -> Decision:
+            records = (await journal.examine("r")).records
+            asked.extend(r.entry for r in records if isinstance(r.entry, ApprovalNeeded))
+            return Approve()
+
+        asked = list[ApprovalNeeded]()
+        agent = desk.agent(call("pay", amount=5), say("done"), approve=thinks)
+        await agent.run("x", run_id="r", journal=journal)
+    assert [(each.call.name, each.target) for each in asked] == [("pay", "account 5")]
+    assert desk.paid == [5]
 
 
 async def test_an_edit_can_not_do_what_the_policy_refuses() -> None:
