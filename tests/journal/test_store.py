@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
+from agentkit import Agent, SQLiteJournal
 from agentkit.errors import JournalError
 from agentkit.journal import CallIntended, CallStarted, RunOpened
 from agentkit.journal.entries import Lease
 from agentkit.journal.sqlite import FORMAT
 from agentkit.journal.sqlite import SQLiteStore as Store
+from agentkit.journal.store import Head, StoredJournal
 from agentkit.messages import ToolCall, UserMessage
 from agentkit.redaction import keep_secret
+from agentkit.testing import ScriptedModel, say
 
 OPENING = RunOpened((UserMessage("Go."),), "scripted")
 INTENDED = CallIntended("k", ToolCall("c", "pay", {}), "once", "b", 1)
@@ -185,3 +190,83 @@ def test_a_list_of_runs_tells_no_secret(store: Store) -> None:
     assert "sk-very-secret-indeed" in str(store.read("r")[0].entry), (
         "the run itself goes on with it"
     )
+
+
+# --- the journal above a store -------------------------------------------------------------------
+
+
+class Keeper(Store):
+    """A file that notes whom it was told to renew."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, lease=60)
+        self.renewed: SimpleQueue[list[str]] = SimpleQueue()
+        self.closed = False
+
+    def renew(self, leases: Iterable[Lease]) -> None:
+        self.renewed.put([lease.run_id for lease in leases])
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
+
+
+def next_renewal(keeper: Keeper, wanted: list[str]) -> list[str]:
+    """Whom it renews, once it is what is wanted; what it is now, after many others."""
+    renewed: list[str] = []
+    for _ in range(100):
+        if (renewed := keeper.renewed.get(timeout=20)) == wanted:
+            break
+    return renewed
+
+
+@pytest.mark.anyio
+async def test_what_is_held_is_renewed_until_it_is_given_back(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path / "runs.db")
+    with StoredJournal(keeper, {"by": "me"}, 0.01) as journal:
+        first = await journal.open("a", OPENING)
+        await journal.open("b", replace(OPENING, labels={"by": "you", "at": "noon"}))
+        assert next_renewal(keeper, ["a", "b"]) == ["a", "b"]
+        await journal.release(first)
+        assert next_renewal(keeper, ["b"]) == ["b"]
+        listed = {each.run_id: each for each in await journal.runs()}
+        assert listed["a"].labels == {"by": "me"}
+        assert listed["b"].labels == {"by": "you", "at": "noon"}
+        await journal.release(await journal.claim("a"))
+    assert keeper.closed
+    with closing(Store(keeper.path, lease=60)) as other:
+        assert other.claim("b") == Lease("b", 2), "it was given back"
+
+
+@pytest.mark.anyio
+async def test_a_run_is_open_until_it_has_ended(tmp_path: Path) -> None:
+    with SQLiteJournal(tmp_path / "runs.db") as journal:
+        assert not await journal.is_open("r")
+        lease = await journal.open("r", OPENING)
+        assert await journal.is_open("r")
+        await journal.append(lease, [INTENDED], durable=True)
+        assert await journal.is_open("r")
+        await journal.release(lease)
+        await Agent(ScriptedModel([say("done")])).run("x", run_id="s", journal=journal)
+        assert not await journal.is_open("s")
+        assert await journal.delete("s")
+        assert not await journal.delete("s")
+
+
+@pytest.mark.parametrize("lease", [0, -1.0])
+def test_a_lease_without_length_is_refused(tmp_path: Path, lease: float) -> None:
+    with pytest.raises(ValueError, match=f"lease is {lease}; give seconds above 0"):
+        SQLiteJournal(tmp_path / "runs.db", lease=lease)
+
+
+def test_the_end_of_a_record_moves_with_each_entry() -> None:
+    head, lease = Head(), Lease("r", 3)
+    rows = head.add(lease, [OPENING, INTENDED], 5.0) + head.add(lease, [INTENDED], 6.0)
+    assert [row[:5] for row in rows] == [
+        ("r", 1, 3, 5.0, "RunOpened"),
+        ("r", 2, 3, 5.0, "CallIntended"),
+        ("r", 3, 3, 6.0, "CallIntended"),
+    ]
+    assert (head.seq, head.calls, head.digest) == (3, 2, rows[-1][6])
+    assert len({row[6] for row in rows}) == 3
+    assert [row[7] for row in rows] == [None] * 3

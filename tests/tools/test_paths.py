@@ -349,6 +349,24 @@ def test_a_path_is_as_long_as_the_system_allows_and_is_shown_in_short(root: Root
     whole = "z" * 99 + "\0"
     with pytest.raises(ToolError, match=f'^"{whole}" is not a path.$'):
         root.relative(whole)
+    with pytest.raises(ToolError, match=f'^"{"z" * 100}…" is not a path.$'):
+        root.relative(f"z{whole}")
+
+
+def test_what_stands_in_a_folder_is_told_by_its_kind_and_no_link_is_followed(
+    root: Root, base: Path
+) -> None:
+    os.mkfifo(base / "shop" / "pipe")
+    (base / "shop" / "notes.md").touch()
+    found = {entry.name: entry for entry in root.entries(".")}
+    assert {name: entry.kind for name, entry in found.items()} == {
+        **dict.fromkeys(("src", ".git"), stat.S_IFDIR),
+        **dict.fromkeys(("inner", "file-link", "absolute", "out", "out-file"), stat.S_IFLNK),
+        **dict.fromkeys(("proc", "loop", "pool"), stat.S_IFLNK),
+        "notes.md": stat.S_IFREG,
+        "pipe": stat.S_IFIFO,
+    }
+    assert found["inner"].inode == os.lstat(base / "shop" / "inner").st_ino
 
 
 def test_an_absolute_path_may_go_through_any_name_of_the_root(root: Root, base: Path) -> None:
@@ -362,6 +380,8 @@ def test_a_name_that_looks_like_exactly_one_is_that_one(root: Root, base: Path) 
     (base / "shop" / "café" / "menü.txt").write_text("cake")
     assert read(root, "cafe\u0301/menu\u0308.txt") == "cake"
     assert root.relative("cafe\u0301/new.txt") == "café/new.txt"
+    (base / "shop" / "café" / "été").mkdir()
+    assert root.relative("cafe\u0301/e\u0301te\u0301/new.txt") == "café/été/new.txt"
     (base / "shop" / "cafe\u0301").mkdir()
     (base / "shop" / "cafe\u0301" / "menü.txt").write_text("other")
     assert read(root, "cafe\u0301/menü.txt") == "other"
