@@ -313,7 +313,7 @@ def _called(
     )
 
 
-# --- its calls, before they stand in the history --------------------------------------------------
+# --- its calls, before they stand in the history -------------------------------------------------
 
 
 @dataclass(slots=True)

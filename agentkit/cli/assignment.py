@@ -18,8 +18,14 @@ import typer
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from agentkit.agent import Agent, Observer
-from agentkit.cli.config import UsageError, is_explicit
-from agentkit.cli.options import choose_model, find_agent, project_tools, start_notices
+from agentkit.cli.options import (
+    UsageError,
+    choose_model,
+    find_agent,
+    is_explicit,
+    project_tools,
+    start_notices,
+)
 from agentkit.cli.person import Person
 from agentkit.messages import ModelSettings
 from agentkit.models import Model

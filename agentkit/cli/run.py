@@ -25,7 +25,6 @@ from rich.console import Console
 
 from agentkit.agent import Agent, Observer
 from agentkit.cli.assignment import Assignment
-from agentkit.cli.config import UsageError
 from agentkit.cli.editor import Above, lines_from_here
 from agentkit.cli.options import (
     AgentName,
@@ -43,6 +42,7 @@ from agentkit.cli.options import (
     Seed,
     Temperature,
     Thinking,
+    UsageError,
     preview_of,
 )
 from agentkit.cli.person import Person

@@ -25,8 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit import models
-from agentkit.cli.config import UsageError
-from agentkit.cli.options import ModelName, Project
+from agentkit.cli.options import ModelName, Project, UsageError
 from agentkit.cli.terminal import print_hanging
 from agentkit.errors import AgentKitError, ServerNotReadyError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine, examine_machine

@@ -36,7 +36,7 @@ from agentkit.models.base import TellsLoad
 
 if TYPE_CHECKING:
     from agentkit.journal.postgres import PostgresJournal, Settled, Taken
-    from agentkit.trace.metrics import OpenTelemetryMetrics
+    from agentkit.trace.otel import OpenTelemetryMetrics
 
 _log = get_logger()
 

@@ -16,8 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import agentkit
-from agentkit.cli.app import app
-from agentkit.cli.versions import lines_of, versions
+from agentkit.cli.app import app, lines_of, versions
 from agentkit.mistakes import install
 
 pytestmark = pytest.mark.slow
