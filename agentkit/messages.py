@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from pydantic import JsonValue, TypeAdapter
 
-from agentkit.mistakes import check_kinds, explains_init
+from agentkit.errors import check_kinds, explains_init
 
 JsonObject: TypeAlias = dict[str, Any]
 """A decoded JSON object. `Any`, not `JsonValue`: this is the JSON edge."""

@@ -28,9 +28,9 @@ from agentkit import (
     mistakes,
     tool,
 )
+from agentkit.errors import install
 from agentkit.mcp import McpToolset
 from agentkit.messages import UserMessage
-from agentkit.mistakes import install
 from agentkit.testing import ScriptedModel, say
 
 
@@ -247,9 +247,7 @@ def test_the_remedy_for_a_missing_extra_of_a_wheel_names_the_wheel(tmp_path: Pat
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "mistakes.py").write_text(source)
-    ask = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom agentkit.mistakes import install"
-    )
+    ask = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom agentkit.errors import install"
     script = f"{ask}\nprint(install('mcp'))"
 
     def told() -> str:

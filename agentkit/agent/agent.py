@@ -42,6 +42,7 @@ from agentkit.agent.options import (
     SubmitOptions,
     check_agent,
     check_options,
+    fingerprint_of,
 )
 from agentkit.agent.own_tools import answer_tool, plan_tools, planned
 from agentkit.agent.recall import own_names, with_own_tools_here, with_recall
@@ -62,15 +63,19 @@ from agentkit.agent.run import (
     journaled,
     window_for,
 )
-from agentkit.agent.submitting import fingerprint_of
 from agentkit.context.previews import RECALL
-from agentkit.errors import JournalError, ToolDefinitionError
+from agentkit.errors import (
+    JournalError,
+    ToolDefinitionError,
+    explains,
+    explains_attributes,
+    wrong_value,
+)
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.gemma4.profiles import profile_for
 from agentkit.journal import Journal, JournaledRun, Queueing, Ticket
 from agentkit.messages import Content, Message, ModelSettings
-from agentkit.mistakes import explains, explains_attributes, wrong_value
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
     READS,

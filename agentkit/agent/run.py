@@ -49,7 +49,6 @@ from agentkit.events import (
 )
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
-from agentkit.logs import get_logger
 from agentkit.media import check_content, sound_messages
 from agentkit.messages import (
     AssistantMessage,
@@ -67,6 +66,7 @@ from agentkit.messages import (
 from agentkit.models import Model
 from agentkit.models.base import Exchanges, JournaledModel
 from agentkit.policy import Authority, Budget, Decision, PausedRun, ProgressGuard
+from agentkit.redaction import get_logger
 from agentkit.toolset import Label, RunContext, Tool, ToolContext, Toolset, ValidatedCall
 from agentkit.trace import RunFiles, runs_directory, said_in
 from agentkit.version import __version__

@@ -47,7 +47,6 @@ from agentkit.events import (
 )
 from agentkit.exact import text_of_inexact, why_inexact
 from agentkit.executors import ends_this_task
-from agentkit.logs import get_logger
 from agentkit.media import without_media
 from agentkit.messages import (
     JsonObject,
@@ -74,6 +73,7 @@ from agentkit.policy import (
     second_try,
     unusable,
 )
+from agentkit.redaction import get_logger
 from agentkit.schema.ladder import has_long_number, with_every_digit
 from agentkit.schema.shape import Shape
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall

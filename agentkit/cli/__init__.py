@@ -13,8 +13,7 @@ from agentkit.cli.streams import (
     tell_width_of_dumb_terminal,
     unexpected,
 )
-from agentkit.errors import AgentKitError
-from agentkit.mistakes import install
+from agentkit.errors import AgentKitError, install
 
 __all__ = ["main"]
 

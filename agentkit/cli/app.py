@@ -28,14 +28,13 @@ import typer
 import agentkit
 from agentkit.cli.chat import chat, conversations
 from agentkit.cli.context import context_app
-from agentkit.cli.faults import faults
 from agentkit.cli.journal import journal, worker
 from agentkit.cli.options import Allow, ModelName, ModelUrl, Project, Thinking, config_lines
 from agentkit.cli.run import resume, run
 from agentkit.cli.runs import list_runs, replay, runs, show, view
-from agentkit.cli.serve import doctor, serve
+from agentkit.cli.serve import doctor, faults, serve
 from agentkit.cli.tools import mcp, tools
-from agentkit.mistakes import DISTRIBUTION
+from agentkit.errors import DISTRIBUTION
 from agentkit.redaction import public_address
 from agentkit.serving.process import vllm_python
 

@@ -26,7 +26,6 @@ from rich.text import Text
 import agentkit
 from agentkit.agent import Agent, Cancellation
 from agentkit.agent.run import new_run_id
-from agentkit.cli.assignment import Assignment
 from agentkit.cli.editor import PROMPT, Above, EditedLines, Lines, PlainLines, lines_from_here
 from agentkit.cli.options import (
     AgentName,
@@ -40,11 +39,10 @@ from agentkit.cli.options import (
     UsageError,
     preview_of,
 )
-from agentkit.cli.person import Person
-from agentkit.cli.run import kept_in
+from agentkit.cli.run import Assignment, kept_in
 from agentkit.cli.runs import refuse
 from agentkit.cli.streams import leaf_of, log_file, unexpected
-from agentkit.cli.terminal import Printer, print_rows
+from agentkit.cli.terminal import Person, Printer, print_rows
 from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
 from agentkit.journal import StoredJournal

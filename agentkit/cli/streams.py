@@ -15,7 +15,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Final
 
-from agentkit.logs import get_logger
+from agentkit.redaction import get_logger
 from agentkit.trace import runs_directory
 from agentkit.trace.library import open_private
 

@@ -25,13 +25,12 @@ from agentkit.agent import Agent, BatchProgress
 from agentkit.agent.delegation import run_all
 from agentkit.agent.options import RunOptions
 from agentkit.agent.run import is_recorded
-from agentkit.errors import AgentKitError, RunAtWorkError
+from agentkit.errors import AgentKitError, RunAtWorkError, install
 from agentkit.events import RunResult
 from agentkit.executors.ray import options_of
 from agentkit.journal import StoredJournal, journal_at
 from agentkit.journal.store import LEASE
 from agentkit.messages import Content, ModelSettings
-from agentkit.mistakes import install
 from agentkit.policy import Limits
 
 T = TypeVar("T")

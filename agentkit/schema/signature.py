@@ -25,13 +25,14 @@ from pydantic_core import PydanticUndefined, SchemaError, to_jsonable_python
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject
 from agentkit.schema.annotations import (
+    Documentation,
     definition_of,
+    documentation_of,
     evaluate,
     namespace_of,
     place_of,
     typeddict_fields,
 )
-from agentkit.schema.docstrings import Documentation, documentation_of
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, problems_of, unknown_key
 from agentkit.schema.jsontype import DefinitionError, InvalidValueError, JsonType, json_type
 from agentkit.schema.ladder import is_nothing

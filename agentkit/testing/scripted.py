@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from anyio.lowlevel import checkpoint
 
+from agentkit.errors import wrong_value
 from agentkit.events import ModelEvent, ModelFinished, ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.exact import text_of_inexact, why_inexact
 from agentkit.messages import (
@@ -21,7 +22,6 @@ from agentkit.messages import (
     Usage,
     next_call_number,
 )
-from agentkit.mistakes import wrong_value
 from agentkit.models import Model
 
 

@@ -29,19 +29,19 @@ from typing import (
 
 from typing_extensions import TypeVar, Unpack
 
-from agentkit.errors import ToolDefinitionError
+from agentkit.errors import ToolDefinitionError, explains
 from agentkit.messages import JsonObject, ToolCall, ToolDefinition, ToolResult
-from agentkit.mistakes import explains
 from agentkit.schema.annotations import definition_of, evaluate, namespace_of, place_of
 from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, feedback, unknown_key
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.schema.signature import Signature, signature_of
-from agentkit.toolset.context import RunContext, ToolContext
 from agentkit.toolset.options import (
     LABELS,
     Effect,
     Label,
+    RunContext,
+    ToolContext,
     ToolKeywords,
     ToolOptions,
     Unlabelled,

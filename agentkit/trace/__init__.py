@@ -11,8 +11,7 @@ registered when the run was recorded, never takes a part of a record for the who
 writes to a record (`runs delete` removes one whole).
 """
 
-from agentkit.logs import get_logger
-from agentkit.redaction import keep_secret, secret_headers, without_secrets
+from agentkit.redaction import get_logger, keep_secret, secret_headers, without_secrets
 from agentkit.trace.library import (
     JOURNAL,
     Conversation,

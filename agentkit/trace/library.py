@@ -46,7 +46,6 @@ from agentkit.events import (
 )
 from agentkit.events.lines import Values
 from agentkit.journal import Journal, RunSummary, Store, is_address, store_at, summary_of
-from agentkit.logs import get_logger
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -55,7 +54,7 @@ from agentkit.messages import (
     mended_history,
     text_of,
 )
-from agentkit.redaction import public_address, without_secrets
+from agentkit.redaction import get_logger, public_address, without_secrets
 from agentkit.toolset.results import NOT_DECIDED, NOT_DONE, in_history
 from agentkit.trace.recording import (
     Part,

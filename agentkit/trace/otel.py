@@ -28,6 +28,7 @@ from contextvars import Token
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from agentkit.errors import install
 from agentkit.events import (
     Event,
     ModelCalled,
@@ -52,7 +53,6 @@ from agentkit.messages import (
     ToolMessage,
     Usage,
 )
-from agentkit.mistakes import install
 from agentkit.redaction import redacted, without_secrets
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import agentkit
 from agentkit.cli.app import app, lines_of, versions
-from agentkit.mistakes import install
+from agentkit.errors import install
 
 pytestmark = pytest.mark.slow
 

@@ -31,8 +31,13 @@ from agentkit.journal.entries import (
 )
 from agentkit.journal.integrity import Chain, Testimony, first, missing_at_the_end, secrets_in
 from agentkit.journal.leases import Owner
-from agentkit.journal.postgres.connecting import Address, Connection, Listener, may_pass
-from agentkit.journal.postgres.tables import check_tables
+from agentkit.journal.postgres.connecting import (
+    Address,
+    Connection,
+    Listener,
+    check_tables,
+    may_pass,
+)
 from agentkit.journal.store import (
     LEASE,
     Examined,

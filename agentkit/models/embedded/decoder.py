@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from agentkit.mistakes import install
+from agentkit.errors import install
 from agentkit.wire.replies import overlap
 
 try:
