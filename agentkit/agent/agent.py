@@ -63,7 +63,7 @@ from agentkit.agent.run import (
     journaled,
     window_for,
 )
-from agentkit.context.previews import RECALL
+from agentkit.context.entries import RECALL
 from agentkit.errors import (
     JournalError,
     ToolDefinitionError,

@@ -27,8 +27,8 @@ import anyio.to_thread
 
 from agentkit.agent.own_tools import PLAN, plan_tool
 from agentkit.agent.run import Run, current_run
+from agentkit.context.entries import READ, RECALL, SEARCH
 from agentkit.context.finding import Match, around, best_lines, words_of
-from agentkit.context.previews import READ, RECALL, SEARCH
 from agentkit.context.prompt import estimated_tokens
 from agentkit.errors import ToolError
 from agentkit.executors import Executor, LocalExecutor, RecordedResults, RoutingExecutor

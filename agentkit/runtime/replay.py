@@ -30,7 +30,7 @@ from pydantic import TypeAdapter
 from agentkit.agent import Agent
 from agentkit.agent.run import current_budget, in_own_loop
 from agentkit.context import Context, Count, PromptForm
-from agentkit.context.previews import RECALL
+from agentkit.context.entries import RECALL
 from agentkit.errors import ModelError
 from agentkit.events import (
     ApprovalDecided,
