@@ -7,7 +7,8 @@ many scripts of the world, results longer than the window.
 - every prompt is foreseen to the token, and none is refused;
 - where a request only adds to the one before, at least 95 % of the whole blocks that both share
   come out of the cache;
-- the share of all queried tokens that did, by the server's `/metrics`.
+- the share of all queried tokens that did, by the server's `/metrics`, beside that of the same
+  conversation sent naively: whole until it does not fit, then each time without its oldest part.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from math import gcd
@@ -24,7 +26,9 @@ from typing import Final
 
 import anyio
 
+from agentkit import ContextWindowError, Model, VLLMModel
 from agentkit.events import PromptTokens
+from agentkit.messages import Message, ModelRequest
 from soak.live import asked_server, client
 from soak.proof import prove
 
@@ -44,12 +48,49 @@ def warm(prompts: Sequence[PromptTokens], block: int) -> Iterator[tuple[int, int
             yield now.cached, max(before.counted // block - 1, 0) * block
 
 
+def whole(sent: Sequence[ModelRequest]) -> Iterator[tuple[Message, ...]]:
+    """The messages up to each request as if nothing had ever been left out: what came behind the
+    last reply is new.
+    """
+    said = list(sent[0].messages)
+    yield tuple(said)
+    for request in sent[1:]:
+        replies = [n for n, each in enumerate(request.messages) if each.role == "assistant"]
+        said += request.messages[replies[-1] :]
+        yield tuple(said)
+
+
+async def send_naively(model: Model, sent: Sequence[ModelRequest]) -> None:
+    """The same conversation as a client sends it that leaves out what is oldest when it must."""
+    left_out = 0
+    for request, messages in zip(sent, whole(sent), strict=True):
+        system, rest = under_another_name(messages[0]), messages[1:]
+        short = replace(request, settings=replace(request.settings, max_tokens=1))
+        while True:
+            while left_out and rest[left_out].role == "tool":  # its call is gone
+                left_out += 1
+            try:
+                async for _ in model.generate(replace(short, messages=(system, *rest[left_out:]))):
+                    pass
+                break
+            except ContextWindowError:
+                left_out += 1
+
+
+def under_another_name(system: Message) -> Message:
+    """Other instructions of the same length, so that nothing is in the cache already."""
+    return replace(system, content=str(system.content).replace("assistant", "navigator"))
+
+
 def batch(number: int) -> dict[str, int]:
     """One conversation."""
-    from tests.live.test_context import converse  # noqa: PLC0415 - it reads the server's address
+    from tests.live.client import KEY, URL  # noqa: PLC0415 - the server's address is known by now
+    from tests.live.test_context import converse  # noqa: PLC0415 - it reads it too
 
     runs = 1 + number % 2
-    results, _ = anyio.run(partial(converse, number, tokenizer=number % 3 == 2, runs=runs))
+    before = cache_counters()
+    results, actor = anyio.run(partial(converse, number, tokenizer=number % 3 == 2, runs=runs))
+    between = cache_counters()
     counts: Counter[str] = Counter(conversations=1)
     for result in results:
         assert result.stop_reason == "answer", result.explanation
@@ -65,21 +106,30 @@ def batch(number: int) -> dict[str, int]:
         counts["steps that only add"] += len(kept)
         counts["tokens that blocks allow on these"] += sum(allowed for _, allowed in kept)
         counts["tokens out of the cache on these"] += sum(cached for cached, _ in kept)
+
+    async def naively() -> None:
+        async with VLLMModel(URL, api_key=KEY) as model:
+            await send_naively(model, actor.sent)
+
+    anyio.run(naively)
+    after = cache_counters()
+    for name, value in between.items():
+        counts[f"tokens {name}, by /metrics"] += value - before[name]
+        counts[f"tokens {name} where it is sent naively"] += after[name] - value
     return dict(counts)
 
 
-def hit_ratio() -> float:
-    """The share of the queried tokens that came out of the cache, by the server's own count."""
+def cache_counters() -> dict[str, int]:
+    """Tokens that the server looked up in its cache so far, and those of them that were there."""
     with client() as asking:
         told = asking.get("/metrics").text
-    hits, queries = (  # counters of all models and engines
-        sum(
-            float(value)
+    return {  # of all models and engines
+        said: sum(
+            round(float(value))
             for value in re.findall(rf"^vllm:prefix_cache_{name}_total.* (\S+)$", told, re.M)
         )
-        for name in ("hits", "queries")
-    )
-    return hits / queries if queries else 0.0
+        for said, name in (("queried", "queries"), ("cached", "hits"))
+    }
 
 
 def main() -> int:
@@ -89,7 +139,6 @@ def main() -> int:
         with asked_server("tiny", window=window):
             part = "context_live" if named else f"context_live_{window}"
             code = prove(part, _BATCHES, batch, jobs=1)
-            print(f"{part}: {hit_ratio():.1%} of the queried tokens were cached")
         if code:
             return code
     return 0

@@ -1,7 +1,15 @@
 from __future__ import annotations
 
 from agentkit.events import PromptTokens
-from soak.context_live import warm
+from agentkit.messages import (
+    AssistantMessage,
+    ModelRequest,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+from soak.context_live import warm, whole
 
 
 def test_what_blocks_allow_is_asked_of_requests_that_only_add_to_the_one_before() -> None:
@@ -11,3 +19,20 @@ def test_what_blocks_allow_is_asked_of_requests_that_only_add_to_the_one_before(
         for step, (tokens, cached) in enumerate(counted, 1)
     ]
     assert list(warm(prompts, 128)) == [(896, 768), (1_280, 1_280), (640, 768)]
+
+
+def test_what_was_left_out_of_a_conversation_is_there_again_where_it_is_sent_naively() -> None:
+    system, first, second = SystemMessage("s"), UserMessage("1"), UserMessage("2")
+    asked = AssistantMessage(None, (ToolCall("call_0", "read", {}),))
+    came, stub = ToolMessage("call_0", "read", "long"), ToolMessage("call_0", "read", "left out")
+    said = AssistantMessage("Done.")
+    sent = [
+        ModelRequest((system, first)),
+        ModelRequest((system, first, asked, came)),
+        ModelRequest((system, first, asked, stub, said, second)),
+    ]
+    assert list(whole(sent)) == [
+        (system, first),
+        (system, first, asked, came),
+        (system, first, asked, came, said, second),
+    ]
