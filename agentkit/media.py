@@ -415,7 +415,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def _webp_size(content: bytes) -> tuple[int, int] | None:
-    """Of the three forms of its first chunk (RFC 9649)."""
+    """The size, which each of the three forms of the first chunk says otherwise (RFC 9649)."""
     form = content[12:16]
     if form == b"VP8X":
         width, height = (int.from_bytes(content[at : at + 3], "little") for at in (24, 27))

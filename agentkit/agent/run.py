@@ -455,7 +455,7 @@ async def continued(
     """The record of a run that ended or died before.
 
     Args:
-        journal: Where it is kept.
+        journal: The journal that keeps it.
         run_id: Its name.
         decisions: What people decided since then, by `Approval.id`.
 

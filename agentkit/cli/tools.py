@@ -60,7 +60,7 @@ LintTarget: TypeAlias = Annotated[
 ]
 
 _TIMEOUTS = Timeouts(first_event=30.0)
-"""With a server that is asked what its template prints."""
+"""The clocks of a server that is asked what its template prints."""
 
 
 def _end(command: Callable[[], Awaitable[int]]) -> None:

@@ -122,10 +122,10 @@ class Crew:
         """Has the actor with the least to do work on something, or, if it dies, another.
 
         Args:
-            work: Of an actor, and how many have died of this before.
+            work: What an actor is given to do, and how many actors have died of it before.
 
         Raises:
-            RayActorError: So many died that it is given up.
+            RayActorError: Too many actors have died of it.
         """
         place = min(self._places, key=lambda each: each.at_work)
         place.at_work += 1

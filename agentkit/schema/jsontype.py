@@ -294,7 +294,7 @@ class DefinitionError(Exception):
     """A type that no JSON value can be read as, and what to do about it.
 
     Attributes:
-        remedy: For its author.
+        remedy: What its author can do about it.
     """
 
     def __init__(self, problem: str, remedy: str) -> None:

@@ -55,7 +55,7 @@ class Fact:
 
     Attributes:
         path: JSON pointer of the schema object that holds the keyword.
-        keyword: As the source spells it.
+        keyword: The keyword as the source spells it.
         value: Its value; a `Node`, or a tuple of them, for keywords that hold schemas.
     """
 
@@ -364,7 +364,7 @@ class LinearPattern:
     """A pattern that can be looked for.
 
     Args:
-        compiled: By RE2.
+        compiled: The pattern as RE2 has compiled it.
 
     Attributes:
         size: Size of its program: each character of a text costs at most so many steps.

@@ -259,7 +259,7 @@ class ToolContext(RunContext[DepsT]):
         call: The call being run.
         index: The call's place among the calls of its step, from 0.
         attempt: 1 at the first try, 2 at the first retry.
-        handles: Behind `report`, `cancelled` and `ask`.
+        handles: What `report`, `cancelled` and `ask` work on.
     """
 
     step: int = 0
@@ -340,7 +340,7 @@ class Launch:
 
     Attributes:
         command: The program, as a path or as a name on PATH, and its arguments.
-        folder: Where it runs.
+        folder: The folder in which it runs.
     """
 
     command: tuple[str, ...]
@@ -355,7 +355,7 @@ def note_launch(command: Sequence[str], folder: str | Path | None = None) -> Non
 
     Args:
         command: The program and its arguments.
-        folder: Where it runs; None for the working directory.
+        folder: The folder in which it runs; None for the working directory.
     """
     _LAUNCHED.add(Launch(tuple(command), os.path.abspath(folder or os.getcwd())))
 

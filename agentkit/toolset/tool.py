@@ -139,7 +139,7 @@ class Tool(Generic[P, R, DepsT]):
         function: What runs.
         options: What the tool declares about itself.
         signature: Checks arguments and hands them to the function.
-        place: Where the function is written: name, file, line.
+        place: The place at which the function is written: name, file, line.
         receiver: It is a method waiting for its instance: `shop.refund`, not `Shop.refund`.
     """
 
@@ -474,7 +474,7 @@ class SchemaArguments:
         schema: The JSON Schema of the arguments object, of any draft.
         function: Has a parameter for each property, or `**arguments`. A parameter annotated as
             `ToolContext` gets the context, and is not the model's to fill.
-        place: Where the tool comes from, for messages.
+        place: The place that the tool comes from, for messages.
 
     Attributes:
         schema: The same schema as draft 2020-12.

@@ -51,7 +51,7 @@ _READ_ONLY: Final = "25006"
 """A server that takes over from another may not take writes yet."""
 
 _FULL: Final = "53100"
-"""Of class 53, but nobody makes room within the time that anybody waits."""
+"""The disk is full. Another try is of no use: nobody makes room while somebody waits."""
 
 
 def may_pass(error: BaseException) -> bool:

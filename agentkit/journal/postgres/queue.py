@@ -56,7 +56,7 @@ class Taken:
 
     Attributes:
         lease: Its lease.
-        ticket: For whom it is.
+        ticket: The agent and the tenant that it is for.
         tries: How often it was taken, this time included.
     """
 
@@ -159,7 +159,7 @@ class Queue(StoredJournal):
     """A journal on a server, which also keeps runs for workers to take.
 
     Args:
-        store: Where its entries lie.
+        store: The store that holds its entries.
         labels: Kept with each run that begins here.
         lease: Seconds after which an owner that does not stir loses its run.
     """

@@ -170,8 +170,8 @@ class _Hand:
     """What the holder of a lease knows of its run.
 
     Attributes:
-        head: Where its record ends.
-        doubts: Where it ends if a change took effect of which there was no answer.
+        head: The end of its record.
+        doubts: The other end that it may have, if a change took effect that was never answered.
         lock: Calls of one step write at the same time, each behind the other.
     """
 
@@ -264,7 +264,7 @@ class PostgresStore:
         Args:
             run_id: Its name.
             opening: What it begins with.
-            ticket: For whom it is submitted.
+            ticket: The agent and the tenant that it is submitted for.
             state: `queued` for a run that nobody holds until a worker takes it, else empty.
 
         Raises:
