@@ -20,7 +20,7 @@ from agentkit import Agent, Context, Limits, ModelSettings
 from agentkit.errors import ContextWindowError
 from agentkit.messages import ModelRequest, text_of
 from agentkit.testing import call, say
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 from agentkit.toolset import tool
 from soak.late_cut import Place, Question, question
 from tests.agent.following import Windowed

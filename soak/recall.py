@@ -28,7 +28,7 @@ from agentkit.events import ModelEvent
 from agentkit.journal import SQLiteJournal
 from agentkit.messages import AssistantMessage, ModelRequest, ToolMessage, text_of
 from agentkit.testing import call, say
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 from agentkit.toolset import Tool
 from soak.proof import prove
 from tests.agent.following import GAP, PAGE, STUB, Windowed

@@ -20,7 +20,7 @@ from agentkit.wording import pluralize, printable
 
 if TYPE_CHECKING:
     from agentkit.journal.postgres import PostgresJournal
-    from agentkit.trace.otel import OpenTelemetryMetrics
+    from agentkit.trace.metrics import OpenTelemetryMetrics
 
 
 journal = typer.Typer(help="Make and check the place where runs are kept.", no_args_is_help=True)
@@ -172,7 +172,7 @@ def _found(target: str) -> Agent[Any, Any]:
 def _metrics() -> OpenTelemetryMetrics | None:
     """Those of the environment's own meter provider; None without the extra."""
     try:
-        from agentkit.trace.otel import OpenTelemetryMetrics  # noqa: PLC0415 - an optional extra
+        from agentkit.trace.metrics import OpenTelemetryMetrics  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError:
         return None
     return OpenTelemetryMetrics()

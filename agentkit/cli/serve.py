@@ -53,8 +53,8 @@ from agentkit.serving.process import (
     vllm_python,
 )
 from agentkit.testing.faults import FAULTS, FaultServer, find_fault
-from agentkit.testing.offline import say
 from agentkit.testing.scenarios import SCENARIOS, Outcome, Scenario, play_all
+from agentkit.testing.scripted import say
 from agentkit.wording import pluralize
 
 _TINY = Path(models.__file__).parent / "tiny"

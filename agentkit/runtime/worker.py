@@ -36,7 +36,7 @@ from agentkit.redaction import get_logger
 
 if TYPE_CHECKING:
     from agentkit.journal.postgres import PostgresJournal, Settled, Taken
-    from agentkit.trace.otel import OpenTelemetryMetrics
+    from agentkit.trace.metrics import OpenTelemetryMetrics
 
 _log = get_logger()
 

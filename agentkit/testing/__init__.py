@@ -1,7 +1,7 @@
 """Public test doubles for agents: no server, no network, no patching."""
 
 from agentkit.testing.faults import FAULTS, Delivery, Fault, FaultServer, Served, damaged
-from agentkit.testing.offline import (
+from agentkit.testing.scripted import (
     NetworkBlockedError,
     Reply,
     ScriptedModel,

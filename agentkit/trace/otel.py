@@ -1,32 +1,27 @@
-"""OpenTelemetry of runs: spans and metrics, by the semantic conventions for generative AI.
+"""OpenTelemetry spans of runs, by the semantic conventions for generative AI.
 
 ```
  invoke_agent ──┬── chat            one for each model call, second tries included
                 ├── execute_tool ── (spans that the tool itself makes, a sub-agent's invoke_agent)
                 └── chat
-
- each model call    gen_ai.client.token.usage, gen_ai.client.operation.duration
- a worker           agentkit.worker.at_work, agentkit.worker.runs (what became of them)
- the queue          agentkit.queue.waiting, .oldest_wait, .at_work, agentkit.lease.age
 ```
-Needs the extra `otel`. Where they go is your own business: give a tracer or a meter provider, or
-set the global one as ever. Exporting happens in the SDK's own threads, so that a slow collector
-does not slow a run.
+Needs the extra `otel`. Where spans go is your own business: give a tracer provider, or set the
+global one as ever. Exporting happens in the SDK's own threads, so that a slow collector does not
+slow a run.
 
-The names and the bounds are those of the conventions' version 1.41 (status: development), which
+The names are those of the conventions' version 1.41 (status: development), which
 `opentelemetry-semantic-conventions` 0.66 lists as
 `opentelemetry.semconv._incubating.attributes.gen_ai_attributes`; they are spelled here so that the
-package is not needed. What they have no word for is named `agentkit.*`. No run's name is among the
-attributes of a metric: there would be as many series as runs.
+package is not needed. What they have no word for is named `agentkit.*`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import Token
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from agentkit.errors import install
 from agentkit.events import (
@@ -55,13 +50,9 @@ from agentkit.messages import (
 )
 from agentkit.redaction import redacted, without_secrets
 
-if TYPE_CHECKING:
-    from agentkit.journal.postgres import QueueStats
-
 try:
     from opentelemetry import context as otel_context
     from opentelemetry.context import Context
-    from opentelemetry.metrics import MeterProvider, get_meter
     from opentelemetry.trace import (
         Span,
         SpanKind,
@@ -359,97 +350,3 @@ def _parts(content: Content | None) -> list[JsonObject]:
 def _json(value: object) -> str:
     """Text as it is, everything else as JSON; no secret that was registered."""
     return redacted(value) if isinstance(value, str) else without_secrets(as_json(value)).decode()
-
-
-# --- metrics -------------------------------------------------------------------------------------
-
-_TOKENS: Final = [4.0**power for power in range(14)]
-_SECONDS: Final = [0.01 * 2**power for power in range(14)]
-"""The bounds of histograms that the conventions advise: 1 to 67,108,864 tokens, 0.01 to 81.92 s."""
-
-AGENT: Final = "gen_ai.agent.name"
-STATE: Final = "agentkit.state"
-
-
-class OpenTelemetryMetrics:
-    """Counts the model calls of every run it observes (`Agent(..., observers=[...])`), and what a
-    worker does (`Worker(..., metrics=...)`).
-
-    Args:
-        meter_provider: Makes the instruments; default: the global one.
-    """
-
-    def __init__(self, meter_provider: MeterProvider | None = None) -> None:
-        meter = get_meter("agentkit", meter_provider=meter_provider)
-        self._tokens = meter.create_histogram(
-            "gen_ai.client.token.usage",
-            "{token}",
-            "Number of input and output tokens used.",
-            explicit_bucket_boundaries_advisory=_TOKENS,
-        )
-        self._durations = meter.create_histogram(
-            "gen_ai.client.operation.duration",
-            "s",
-            "GenAI operation duration.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
-        )
-        self._at_work = meter.create_up_down_counter(
-            "agentkit.worker.at_work", "{run}", "Runs that this worker has."
-        )
-        self._runs = meter.create_counter(
-            "agentkit.worker.runs", "{run}", "Runs that this worker gave back, by their state."
-        )
-        self._waiting = meter.create_gauge(
-            "agentkit.queue.waiting", "{run}", "Runs that wait for a worker, by agent."
-        )
-        self._queue_at_work = meter.create_gauge(
-            "agentkit.queue.at_work", "{run}", "Runs that any worker has."
-        )
-        self._oldest = meter.create_gauge(
-            "agentkit.queue.oldest_wait", "s", "How long the oldest of those that wait has waited."
-        )
-        self._lease = meter.create_gauge(
-            "agentkit.lease.age", "s", "Since when the lease that is longest so was not renewed."
-        )
-
-    # --- model calls -----------------------------------------------------------------------------
-
-    def __call__(self, run_id: str, event: Event) -> None:  # noqa: ARG002 - an observer's shape
-        """Counts a model call; one that is given from a record is not made again."""
-        if not isinstance(event, ModelCalled):
-            return
-        usage = event.response.usage
-        attributes = {
-            "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": PROVIDER,
-            "gen_ai.request.model": event.model,
-            "gen_ai.response.model": event.model,
-        }
-        self._durations.record(event.seconds, attributes)
-        for kind, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-            self._tokens.record(tokens, {**attributes, "gen_ai.token.type": kind})
-
-    # --- a worker --------------------------------------------------------------------------------
-
-    def took(self, agent: str) -> None:
-        """A worker took a run of that agent."""
-        self._at_work.add(1, {AGENT: agent})
-
-    def gave_back(self, agent: str, state: str) -> None:
-        """A worker gave a run back, in that state; `queued` for one that another goes on with."""
-        self._at_work.add(-1, {AGENT: agent})
-        self._runs.add(1, {AGENT: agent, STATE: state})
-
-    def queue(self, stats: QueueStats, agents: Iterable[str]) -> None:
-        """How the queue stands. Every worker says the same of it: take the newest, not the sum.
-
-        Args:
-            stats: What the journal says of it.
-            agents: Those that are offered; of them it is told also that nothing waits.
-        """
-        waiting: Mapping[str, int] = {**dict.fromkeys(agents, 0), **stats.waiting}
-        for agent, runs in waiting.items():
-            self._waiting.set(runs, {AGENT: agent})
-        self._queue_at_work.set(stats.at_work)
-        self._oldest.set(stats.oldest)
-        self._lease.set(stats.lease_age)

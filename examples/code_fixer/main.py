@@ -35,7 +35,7 @@ from agentkit import (
 from agentkit.messages import ModelRequest, text_of
 from agentkit.policy import Approval, Approve, Decision, Deny
 from agentkit.testing import ScriptedModel
-from agentkit.testing.offline import Reply, call, say
+from agentkit.testing.scripted import Reply, call, say
 
 SAMPLE = Path(__file__).parent / "sample"
 TESTS = "python -m unittest"

@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field
 from agentkit import Agent, AgentKitError, Limits, Model, ToolError, VLLMModel, tool
 from agentkit.messages import ModelRequest, text_of
 from agentkit.testing import ScriptedModel
-from agentkit.testing.offline import Reply, call
+from agentkit.testing.scripted import Reply, call
 
 SAMPLE = Path(__file__).parent / "sample"
 

@@ -11,7 +11,7 @@ from itertools import pairwise
 from agentkit.context import Count, PromptForm
 from agentkit.messages import ModelRequest, ToolMessage, text_of
 from agentkit.testing import ScriptedModel, call
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 from tests.context.driving import encoded, form_of
 
 GAP = re.compile(

@@ -19,7 +19,7 @@ from agentkit.journal import SQLiteJournal
 from agentkit.messages import ImagePart, ModelRequest, ToolCall, ToolMessage, text_of
 from agentkit.policy import Policy, Preset, preset
 from agentkit.testing import ScriptedModel, call, calls, say
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 from agentkit.toolset import LABELS, Tool, ValidatedCall
 from agentkit.toolset.results import MAX_IN_HISTORY
 from tests.agent.following import PAGE, Follower, Windowed

@@ -14,7 +14,7 @@ from agentkit.events import RunResult
 from agentkit.journal import SQLiteJournal
 from agentkit.messages import ModelRequest
 from agentkit.testing import call, calls, say
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 from agentkit.toolset import Tool
 from tests.agent.following import Windowed
 from tests.mortal import Killed, Mortal

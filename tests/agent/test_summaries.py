@@ -18,7 +18,7 @@ from agentkit.journal.entries import Raw, dump_entry, kind_of
 from agentkit.messages import ModelRequest, Usage, text_of
 from agentkit.runtime import replay
 from agentkit.testing import call, say
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 from agentkit.toolset import Tool
 from tests.agent.following import Windowed
 from tests.mortal import Killed, Mortal

@@ -21,7 +21,7 @@ from agentkit.messages import (
     ModelResponse,
     ToolDefinition,
 )
-from agentkit.models.embedded.model import BUNDLED
+from agentkit.models.embedded import BUNDLED
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from agentkit.runtime.worker import Worker
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.testing.faults import FaultServer
 from agentkit.trace import Library, follow
-from agentkit.trace.otel import AGENT, STATE, OpenTelemetryMetrics
+from agentkit.trace.metrics import AGENT, STATE, OpenTelemetryMetrics
 from tests.postgres import Server, programs
 
 pytestmark = [

@@ -7,7 +7,7 @@ import anyio
 from agentkit import Model
 from agentkit.messages import ModelRequest, ToolMessage, text_of
 from agentkit.testing import call, say
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 from soak.late_cut import REALLY, SURELY, Place, Question, counted, missed, question
 from tests.agent.following import Windowed
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, Metric
 
 from agentkit import Agent, tool
 from agentkit.testing import ScriptedModel, call, say
-from agentkit.trace.otel import OpenTelemetryMetrics
+from agentkit.trace.metrics import OpenTelemetryMetrics
 
 
 @tool(effect="pure")

@@ -29,7 +29,7 @@ from agentkit.testing.faults.served import (
     native_call,
     served,
 )
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 
 # --- of the model: ways to spoil a reply ---------------------------------------------------------
 

@@ -21,7 +21,7 @@ from typing import Final, Literal, TypeAlias
 from agentkit.gemma4 import tokens
 from agentkit.gemma4.render import render_call
 from agentkit.messages import JsonObject
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 
 _BYTES_FROM: Final = 1000
 """Id of the byte 0 in the vocabulary of the fault server: Gemma 4's control tokens have their own

@@ -36,7 +36,7 @@ from agentkit.testing.faults.served import (
     served,
     tokenize,
 )
-from agentkit.testing.offline import Reply
+from agentkit.testing.scripted import Reply
 
 ServerStep: TypeAlias = (
     Reply

@@ -11,8 +11,8 @@ from typing import Final
 from agentkit.messages import JsonObject
 from agentkit.policy import Limits
 from agentkit.testing.faults import damaged
-from agentkit.testing.offline import Reply, call, calls, say
 from agentkit.testing.scenarios.scenario import CLOCK, ORDER, SEARCH, SUM, Scenario, answers, stops
+from agentkit.testing.scripted import Reply, call, calls, say
 
 _TEN_KB: Final = " ".join(map(str, range(2_200)))[:10_000]
 """A text that is long and does not repeat itself."""

@@ -20,7 +20,7 @@ from agentkit.messages import JsonObject, StopReason
 from agentkit.models import Timeouts
 from agentkit.policy import Limits
 from agentkit.testing.faults import Delivery, ServerStep
-from agentkit.testing.offline import Reply, call, say
+from agentkit.testing.scripted import Reply, call, say
 from agentkit.toolset import Tool, tool
 
 

@@ -10,8 +10,8 @@ from typing import Final
 from agentkit.models import Timeouts
 from agentkit.policy import Limits
 from agentkit.testing.faults import Delivery, damaged
-from agentkit.testing.offline import call, calls, say
 from agentkit.testing.scenarios.scenario import SUM, Scenario, answers, fails, stops
+from agentkit.testing.scripted import call, calls, say
 
 _SHORT: Final = Timeouts(connect=5, first_event=0.5, idle=0.5, total=4, retry=4)
 """Clocks of a run that meets nothing but silence."""

@@ -64,7 +64,7 @@ except ImportError as error:  # an optional extra
 
 # --- the checkpoint as a function ----------------------------------------------------------------
 
-BUNDLED: Final = Path(__file__).parents[1] / "tiny"
+BUNDLED: Final = Path(__file__).with_name("tiny")
 """The folder of the bundled checkpoint."""
 
 _CHUNK: Final = 512  # tokens of one forward pass: bounds memory, and how long a cancel waits
