@@ -88,13 +88,7 @@ from agentkit.policy import (
     Preset,
     preset,
 )
-from agentkit.toolset import (
-    Label,
-    RunContext,
-    Tool,
-    Toolset,
-    combined,
-)
+from agentkit.toolset import Label, RunContext, Tool, Toolset, combined
 
 _USED = UsedDecisions()
 """Which decisions are used up, for all runs of this process that no journal keeps."""

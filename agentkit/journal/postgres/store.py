@@ -38,14 +38,7 @@ from agentkit.journal.postgres.connecting import (
     check_tables,
     may_pass,
 )
-from agentkit.journal.store import (
-    LEASE,
-    Examined,
-    Head,
-    Row,
-    Store,
-    refuse_lost,
-)
+from agentkit.journal.store import LEASE, Examined, Head, Row, Store, refuse_lost
 from agentkit.redaction import hiding
 
 T = TypeVar("T")
