@@ -30,7 +30,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
@@ -330,8 +330,8 @@ def install(extra: str) -> str:
     if (root / "pyproject.toml").is_file() and (root / "agentkit").is_dir():
         return f"pip install -e '{root}[{extra}]'"
     try:
-        found = json.loads(distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
-    except (PackageNotFoundError, ValueError):
+        found = json.loads(metadata.distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
         found = {}
     url = found.get("url", "")
     if not url or "dir_info" in found:
