@@ -165,13 +165,11 @@ class Trial:
         self._sample = len(chosen)
         self._out = out
         drawn = {mutant.number for mutant in chosen}
-        self.verdicts = [
-            verdict
-            for verdict in self._before()
-            if verdict.number in drawn and not (again and verdict.by == LIVED)
-        ]
-        known = {verdict.number for verdict in self.verdicts}
-        self._todo = [mutant for mutant in chosen if mutant.number not in known]
+        self.verdicts = [verdict for verdict in self._before() if verdict.number in drawn]
+        # One that lived counts until it has been run again, or a run that was stopped would look
+        # better than it is.
+        known = {v.number for v in self.verdicts if not (again and v.by == LIVED)}
+        self._todo = {mutant.number: mutant for mutant in chosen if mutant.number not in known}
 
     @property
     def _key(self) -> str:
@@ -206,11 +204,11 @@ class Trial:
                     trees.put(tree)
 
             with ThreadPoolExecutor(jobs) as pool:
-                list(pool.map(one, self._todo))
+                list(pool.map(one, list(self._todo.values())))
         finally:
             for tree in copies:
                 tree.remove()
-        return 0 if len(self.verdicts) == self._sample else 2
+        return 2 if self._todo else 0
 
     def _stages(self) -> list[list[str]]:
         return [[self._mirror], self._tests] if self._mirror else [self._tests]
@@ -235,7 +233,9 @@ class Trial:
         return Verdict(mutant.number, mutant.line, mutant.what, LIVED)
 
     def _keep(self, verdict: Verdict) -> None:
-        self.verdicts.append(verdict)
+        others = [each for each in self.verdicts if each.number != verdict.number]
+        self.verdicts = [*others, verdict]
+        del self._todo[verdict.number]
         lived = [verdict for verdict in self.verdicts if verdict.by == LIVED]
         killed, tried = len(self.verdicts) - len(lived), len(self.verdicts)
         low, high = wilson(killed, tried)
