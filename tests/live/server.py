@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import secrets
 import shlex
@@ -85,7 +86,7 @@ def live_server(
 
     Args:
         checkpoint: Folder of the checkpoint.
-        window: Tokens of a prompt and its reply.
+        window: Tokens of a prompt and its reply; it may be longer than the checkpoint was made for.
         flags: Further flags of the server.
         without: Words of the right command that are left out, to start a server wrongly.
         environment: Further variables of the server.
@@ -94,6 +95,9 @@ def live_server(
     python = vllm_environment(progress_line("installing vLLM (once)"))
     port = free_port()
     key = secrets.token_urlsafe(16)
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    if window > config.get("max_position_embeddings", window):
+        flags = (*flags, "--hf-overrides", json.dumps({"max_position_embeddings": window}))
     served = plan(
         str(checkpoint),
         ServeOptions(

@@ -28,6 +28,7 @@ from agentkit_evals.bfcl.tools import tool_of
 from agentkit_evals.core import (
     Case,
     EvalError,
+    GoldCall,
     Grade,
     Session,
     Suite,
@@ -66,7 +67,7 @@ class BfclSuite(BfclCategory):
         """
         listed = await self._list()
         return [
-            Case(name, None if gold is None else gold_calls(gold), tuple(listed["tags"][name]))
+            _case(name, None if gold is None else gold_calls(gold), listed["tags"][name])
             for name, gold in listed["cases"].items()
         ]
 
@@ -76,6 +77,12 @@ class BfclSuite(BfclCategory):
         async with self._pool.child() as child:
             opened = await child.ask({"do": "open", "case": trial.case.id})
             yield _BfclSession(child, opened["turns"])
+
+
+def _case(name: str, gold: tuple[tuple[GoldCall, ...], ...] | None, tags: Sequence[str]) -> Case:
+    # One call after the other, so many would take more steps than a turn may have.
+    at_once = any(len(turn) >= STEPS for turn in gold or ())
+    return Case(name, gold, tuple(tags), at_once=at_once)
 
 
 class _BfclSession:

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agentkit_evals.bfcl import CATEGORIES, BfclSuite
+from agentkit_evals.bfcl import CATEGORIES, BfclSuite, bfcl_suite
 from agentkit_evals.core import Case, EvalError, Trial, TrialResult
 from agentkit_evals.replay import GoldServer, book_of
 from agentkit_evals.store import Store
-from agentkit_evals.subject import Reference
+from agentkit_evals.subject import Reference, Subject
 from agentkit_evals.trial import run_trial
 
 from agentkit.messages import UserMessage
@@ -49,6 +49,16 @@ async def test_gold_calls_over_the_wire_pass_and_anything_less_fails(tmp_path: P
         assert [result.passed for result in results] == [passes] * len(FEW)
         assert not any(record.invalid for result in results for record in result.transcript.calls)
         assert passes or all("multi_turn:" in str(r.grade and r.grade.error) for r in results)
+
+
+async def test_gold_of_more_calls_than_a_turn_has_steps_is_one_reply() -> None:
+    suite = bfcl_suite("multi_turn_long_context")
+    (case,) = [each for each in await suite.cases() if each.id == "multi_turn_long_context_38"]
+    async with Subject(model="gold").opened() as make:
+        result = await run_trial(suite, Trial(case, 0, 1), make, "here")
+    await suite.aclose()
+    assert len(result.transcript.calls) == 35
+    assert result.passed
 
 
 async def played(suite: BfclSuite, *script: Reply, case: str = CASE) -> TrialResult:
