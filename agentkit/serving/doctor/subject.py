@@ -87,6 +87,7 @@ def failed(says: str, remedy: str) -> Finding:
 
 _CHAT: Final = "/v1/chat/completions"
 _ATTEMPTS: Final = 6
+_ATTEMPTS_AT_SIZE: Final = 3
 """Requests for one answer, from a server that says "later" or refuses fields now and then."""
 
 TOOL_FLAGS: Final = "--enable-auto-tool-choice --tool-call-parser gemma4"
@@ -298,15 +299,23 @@ class Subject:
             {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         )
         padded = body[:-1] + b" " * size + b"}"
-        within = self.transport.timeouts.first_event
+        refused: str | None = None
+        for _ in range(_ATTEMPTS_AT_SIZE):
+            if await self._refusal(body) is not None:
+                return None  # it is not the size
+            if (error := await self._refusal(padded)) is None:
+                return None
+            refused = str(error)
+            # A server may close the connection while it is still being sent to.
+            if not is_away(error):
+                break
+        return refused
+
+    async def _refusal(self, body: bytes) -> AgentKitError | None:
         try:
-            await self.transport.post_raw(_CHAT, body, within=within)
-        except AgentKitError:
-            return None  # it is not the size
-        try:
-            await self.transport.post_raw(_CHAT, padded, within=within)
+            await self.transport.post_raw(_CHAT, body, within=self.transport.timeouts.first_event)
         except AgentKitError as error:
-            return None if is_away(error) else str(error)
+            return error
         return None
 
     async def _exchange(self, body: bytes, most: int, *, stream: bool) -> Exchange:
