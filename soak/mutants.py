@@ -3,9 +3,10 @@
     make mutants MODULE=agentkit.gemma4.exact [ARGS="--sample 100 --tests tests/gemma4"]
 
 A mutant is the module with one change: a comparison turned, a condition negated, a number off by
-one, a statement gone. A seeded sample of all possible ones is drawn. Each is run in a copy of the
-tree, never in the checkout: first against the test file that mirrors the module, then, if it lives,
-against all tests that were named. A run that was stopped goes on where it was.
+one, a statement gone. A seeded sample of all possible ones is drawn; a larger sample holds the
+smaller. Each is run in a copy of the tree, never in the checkout: first against the test file that
+mirrors the module, then, if it lives, against all tests that were named. A run that was stopped
+goes on where it was, and `--again` runs what lived before once more, against the tests of today.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _LEFT_OUT: Final = shutil.ignore_patterns(
 _PATIENCE: Final = 5.0
 """A mutant that runs so many times longer than the sound module hangs, so it is noticed."""
 _LEAST_SECONDS: Final = 30.0
+LIVED: Final = "lived"
 
 
 # --- the interval ------------------------------------------------------------------------------
@@ -136,10 +138,19 @@ class Trial:
         sample: How many mutants.
         seed: The seed by which the sample is drawn.
         out: Where the verdicts are kept; a trial of the same source, tests and seed goes on there.
+        again: Whether to run those that lived once more: there may be new tests in the same files.
     """
 
     def __init__(
-        self, root: Path, module: str, tests: Sequence[str], sample: int, seed: int, out: Path
+        self,
+        root: Path,
+        module: str,
+        tests: Sequence[str],
+        sample: int,
+        seed: int,
+        out: Path,
+        *,
+        again: bool = False,
     ) -> None:
         self._root = root
         self._module = module
@@ -150,16 +161,21 @@ class Trial:
         self._seed = seed
         every = mutants_of(self._source)
         self._all = len(every)
-        chosen = random.Random(seed).sample(every, min(sample, len(every)))
+        chosen = random.Random(seed).sample(every, len(every))[:sample]
         self._sample = len(chosen)
         self._out = out
-        self.verdicts = self._before()
+        drawn = {mutant.number for mutant in chosen}
+        self.verdicts = [
+            verdict
+            for verdict in self._before()
+            if verdict.number in drawn and not (again and verdict.by == LIVED)
+        ]
         known = {verdict.number for verdict in self.verdicts}
         self._todo = [mutant for mutant in chosen if mutant.number not in known]
 
     @property
     def _key(self) -> str:
-        text = "\n".join([self._source, *self._tests, str(self._sample), str(self._seed)])
+        text = "\n".join([self._source, *self._tests, str(self._seed)])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _before(self) -> list[Verdict]:
@@ -216,11 +232,11 @@ class Trial:
             noticed, _ = tree.run(stage, seconds)
             if noticed is not None:
                 return Verdict(mutant.number, mutant.line, mutant.what, noticed)
-        return Verdict(mutant.number, mutant.line, mutant.what, "lived")
+        return Verdict(mutant.number, mutant.line, mutant.what, LIVED)
 
     def _keep(self, verdict: Verdict) -> None:
         self.verdicts.append(verdict)
-        lived = [verdict for verdict in self.verdicts if verdict.by == "lived"]
+        lived = [verdict for verdict in self.verdicts if verdict.by == LIVED]
         killed, tried = len(self.verdicts) - len(lived), len(self.verdicts)
         low, high = wilson(killed, tried)
         record = {
@@ -238,13 +254,13 @@ class Trial:
         }
         self._out.parent.mkdir(parents=True, exist_ok=True)
         self._out.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-        shown = "lived " if verdict.by == "lived" else "killed"
+        shown = "lived " if verdict.by == LIVED else "killed"
         print(f"{tried}/{self._sample} {shown} {self._file}:{verdict.line}: {verdict.what}")
 
     def summary(self) -> str:
         """The share that was noticed, with its interval."""
         tried = len(self.verdicts)
-        killed = sum(verdict.by != "lived" for verdict in self.verdicts)
+        killed = sum(verdict.by != LIVED for verdict in self.verdicts)
         low, high = wilson(killed, tried)
         share = killed / tried if tried else 0.0
         return f"{self._module}: {killed} of {tried} killed, {share:.1%} ({low:.1%} to {high:.1%})"
@@ -280,6 +296,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2, help="copies of the tree at a time")
     parser.add_argument("--minutes", type=float, default=20, help="stop after that long")
+    parser.add_argument("--again", action="store_true", help="run what lived before once more")
     options = parser.parse_args()
     code = 0
     end = time.monotonic() + 60 * options.minutes
@@ -287,11 +304,11 @@ def main() -> int:
     for module in options.modules:
         tests = options.tests or _neighbours(module)
         out = FOLDER / f"{module}.json"
-        trial = Trial(ROOT, module, tests, options.sample, options.seed, out)
+        trial = Trial(ROOT, module, tests, options.sample, options.seed, out, again=options.again)
         code = max(code, trial.run(options.jobs, (end - time.monotonic()) / 60))
         print(trial.summary(), flush=True)
         tried += len(trial.verdicts)
-        killed += sum(verdict.by != "lived" for verdict in trial.verdicts)
+        killed += sum(verdict.by != LIVED for verdict in trial.verdicts)
     low, high = wilson(killed, tried)
     print(f"all: {killed} of {tried} killed ({low:.1%} to {high:.1%})")
     return code

@@ -187,7 +187,7 @@ class ContextWindow:
         longest = max(self._prompt.newest_results(new).values(), default=0)
         shortened = any(entry.state == "shortened" for entry in self._entries.all[-new:] if new)
         within = self._within(tokens, longest, fair, shortened=shortened)
-        before, compacted = tokens, None
+        compacted: ContextCompacted | None = None
         if limits.compact_at is not None and tokens > limits.compact_at:
             changed = yield from self._cut_old(tokens, form)
             if changed is None:
@@ -196,7 +196,7 @@ class ContextWindow:
                 self._compactions += 1
                 self._anchor = None
                 tokens, exact = yield from self._count(request, form)
-                compacted = replace(changed, before=before, after=tokens)
+                compacted = replace(changed, after=tokens)
         if exact and limits.max_prompt is not None and tokens > limits.max_prompt:
             raise ContextWindowError(too_big(self._prompt.parts, tokens, limits, self._context))
         settings = bounded(
@@ -460,7 +460,9 @@ class ContextWindow:
         entries.rebuild()
         if not (chosen.clear or chosen.drop or shorter):
             return None
-        return ContextCompacted(0, 0, chosen.cleared, len(chosen.drop), self._why(), summary=asked)
+        return ContextCompacted(
+            tokens, tokens, chosen.cleared, len(chosen.drop), self._why(), summary=asked
+        )
 
     def _why(self) -> str:
         if self._ceiling is not None:
@@ -481,7 +483,7 @@ class ContextWindow:
         if sum(sizes[at] - most for at in long) < excess:
             return None
         shorter = yield from self._shorten(long, most, form)
-        return ContextCompacted(0, 0, (), 0, self._why()) if shorter else None
+        return ContextCompacted(tokens, tokens, (), 0, self._why()) if shorter else None
 
     def _stub(
         self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, Newer]

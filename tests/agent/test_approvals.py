@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from agentkit import Agent, ModelConnectionError, RunResult, SQLiteJournal, Tool, tool
-from agentkit.events import ApprovalDecided, Event
+from agentkit.events import ApprovalDecided, ApprovalNeeded, Event
 from agentkit.messages import ToolMessage, text_of
 from agentkit.policy import (
     Approval,
@@ -21,6 +21,7 @@ from agentkit.policy import (
     Grant,
     PausedRun,
     Policy,
+    Verdict,
     preset,
 )
 from agentkit.policy.rules import Verdict
@@ -229,6 +230,22 @@ async def test_what_is_no_decision_is_refused_with_the_remedy() -> None:
     assert desk.paid == []
 
 
+async def test_what_a_person_is_asked_is_in_the_journal_while_they_think(tmp_path: Path) -> None:
+    desk = Desk()
+    with SQLiteJournal(tmp_path / "runs.db") as journal:
+
+        async def thinks(_approval: Approval) -> Decision:
+            records = (await journal.examine("r")).records
+            asked.extend(r.entry for r in records if isinstance(r.entry, ApprovalNeeded))
+            return Approve()
+
+        asked = list[ApprovalNeeded]()
+        agent = desk.agent(call("pay", amount=5), say("done"), approve=thinks)
+        await agent.run("x", run_id="r", journal=journal)
+    assert [(each.call.name, each.target) for each in asked] == [("pay", "account 5")]
+    assert desk.paid == [5]
+
+
 async def test_an_edit_can_not_do_what_the_policy_refuses() -> None:
     desk = Desk()
     policy = Policy(lambda call: "deny" if call.arguments["amount"] > 9 else "ask")
@@ -238,6 +255,40 @@ async def test_an_edit_can_not_do_what_the_policy_refuses() -> None:
     result = await agent.run("x")
     assert desk.paid == []
     assert "the policy does not allow what a person made of it" in results(result)[0]
+
+
+async def test_an_edit_that_the_policy_cannot_judge_does_not_run() -> None:
+    desk = Desk()
+
+    def rule(call: ValidatedCall) -> Verdict:
+        if call.arguments["amount"] > 9:
+            raise ValueError("nobody pays so much")
+        return "ask"
+
+    agent = desk.agent(
+        *(call("pay", amount=5), say("ok")),
+        policy=Policy(rule),
+        approve=lambda _: Edit({"amount": 10}),
+    )
+    result = await agent.run("x")
+    assert (result.output, desk.paid) == ("ok", [])
+    assert "what decides on it raised ValueError: nobody pays so much" in results(result)[0]
+
+
+async def test_what_a_person_said_is_told_as_they_said_it() -> None:
+    decisions = [Approve(), Deny("too dear"), Deny(), Edit({"amount": 4})]
+    desk, events, left = Desk(), list[Event](), iter(decisions)
+    agent = desk.agent(
+        *(call("pay", amount=5), call("pay", amount=6), call("pay", amount=7)),
+        *(call("pay", amount=8), say("ok")),
+        approve=lambda _: next(left),
+        observers=[lambda _id, event: events.append(event)],
+    )
+    await agent.run("x")
+    told = [event for event in events if isinstance(event, ApprovalDecided)]
+    assert [event.reason for event in told] == ["", "too dear", "", ""]
+    assert [event.arguments for event in told] == [None, None, None, {"amount": 4}]
+    assert desk.paid == [5, 4]
 
 
 # --- broader permission ------------------------------------------------------------------------

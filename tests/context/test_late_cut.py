@@ -123,7 +123,9 @@ def test_what_stood_whole_because_there_was_room_becomes_a_preview_not_a_stub() 
         messages += read(number, file_of(random.Random(number), 7_500))
     fitted = driven(window.fit(asked(*messages), form))
     assert fitted.compacted is not None
-    assert fitted.compacted.cleared == ()
+    assert (fitted.compacted.cleared, fitted.compacted.dropped) == ((), 0)
+    assert fitted.compacted.before > 7168
+    assert fitted.compacted.after == fitted.tokens
     assert window.use().compactions == 1
     shown = [text_of(m.content) for m in fitted.request.messages if m.role == "tool"]
     assert all("are left out here" in text for text in shown)

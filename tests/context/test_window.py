@@ -7,6 +7,7 @@ import pytest
 
 from agentkit.context import Context, ContextWindow, Count, CountPrompt, PromptForm
 from agentkit.errors import ContextWindowError
+from agentkit.events import PromptTokens
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -199,3 +200,59 @@ def test_a_history_that_is_another_one_begins_anew() -> None:
     fitted = driven(window.fit(asked(other), form))
     assert list(fitted.request.messages) == other
     assert fitted.tokens == tokens(prompt_text(other, form))
+
+
+def test_counts_that_stay_wrong_are_estimates_from_then_on() -> None:
+    window, form = ContextWindow(), form_of()
+    asks: list[Count] = []
+
+    def answer(wanted: Count) -> list[int] | None:
+        asks.append(wanted)
+        return [777] if isinstance(wanted, CountPrompt) else encoded(wanted)
+
+    first = driven(window.fit(asked(TASK), form), answer)
+    window.observe(Usage(input_tokens=first.tokens + 5))
+    driven(window.fit(asked([*TASK, *steps(1, 10)]), form), answer)
+    window.observe(Usage(input_tokens=800))
+    asks.clear()
+    third = driven(window.fit(asked([*TASK, *steps(2, 10)]), form), answer)
+    assert not third.exact
+    assert not any(isinstance(wanted, CountPrompt) for wanted in asks)
+    before, now = (tokens(prompt_text([*TASK, *steps(n, 10)], form)) for n in (1, 2))
+    assert third.tokens == 800 + now - before
+
+
+@pytest.mark.parametrize("more", [100, 0, -5])
+def test_an_estimate_goes_on_from_what_the_server_counted_last(more: int) -> None:
+    window, form = ContextWindow(), replace(form_of(), counting="estimate")
+    longer = asked([*TASK, *steps(1, 10)])
+    plain = driven(ContextWindow().fit(longer, form))
+    first = driven(window.fit(asked(TASK), form))
+    window.observe(Usage(input_tokens=first.tokens + more))
+    second = driven(window.fit(longer, form))
+    assert (second.tokens, second.exact) == (plain.tokens + more, False)
+
+
+@pytest.mark.parametrize("counted", [0, 1, "a quarter less one", "a quarter"])
+def test_a_count_that_cannot_be_of_the_prompt_is_not_believed(counted: int | str) -> None:
+    window, form = ContextWindow(), replace(form_of(), counting="estimate")
+    longer = asked([*TASK, *steps(1, 10)])
+    plain = driven(ContextWindow().fit(longer, form))
+    first = driven(window.fit(asked(TASK), form))
+    said = {"a quarter less one": first.tokens // 4 - 1, "a quarter": first.tokens // 4}
+    usage = Usage(input_tokens=counted if isinstance(counted, int) else said[counted])
+    window.observe(usage)
+    second = driven(window.fit(longer, form))
+    believed = counted == "a quarter"
+    less = first.tokens - usage.input_tokens if believed else 0
+    assert second.tokens == plain.tokens - less
+
+
+def test_what_the_server_counted_stands_beside_what_was_foreseen() -> None:
+    window, form = ContextWindow(), form_of()
+    told: list[PromptTokens] = []
+    for n in range(3):
+        fitted = driven(window.fit(asked([*TASK, *steps(n, 10)]), form))
+        window.observe(Usage(input_tokens=fitted.tokens, cached_input_tokens=n))
+        told.append(PromptTokens(n + 1, fitted.tokens, True, fitted.tokens, n))
+    assert window.use().prompts == tuple(told)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import anyio
 import pytest
-from agentkit_evals.core import EvalError
+from agentkit_evals.core import EvalError, TrialResult
 from agentkit_evals.gate import CODES, Gate, gate_json, gate_words, judged
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import score
@@ -21,12 +22,22 @@ def run_of(folder: Path, marks: str) -> Store:
     store.begin(
         RunManifest(suite="s", about={"v": "1"}, subject=Subject(model="gold"), cases=cases)
     )
-    writer = Writer(store)
-    for case, mark in zip(cases, marks, strict=True):
-        if mark != " ":
-            writer.append(lost(case) if mark == "?" else line(case, passed=mark == "x"))
-    writer.close()
+    results = [
+        lost(case) if mark == "?" else line(case, passed=mark == "x")
+        for case, mark in zip(cases, marks, strict=True)
+        if mark != " "
+    ]
+    anyio.run(write, store, results)
     return store
+
+
+async def write(store: Store, results: list[TrialResult]) -> None:
+    """Writes them as trials do that end together, which wait for the disk once."""
+    writer = Writer(store)
+    async with anyio.create_task_group() as group:
+        for result in results:
+            group.start_soon(writer.keep, result)
+    writer.close()
 
 
 def of(folder: Path, marks: str, base: str | None = None, **bars: float) -> Gate:

@@ -53,6 +53,33 @@ def test_a_bound_of_nothing_is_reached_before_anything_is_done() -> None:
     assert Budget(Limits(steps=0)).over() == ("steps", "stopped after 0 steps; the limit is 0")
 
 
+def test_what_is_spent_on_one_bound_is_not_booked_on_another() -> None:
+    budget = Budget(Limits())
+    budget.spend(usage=Usage(10, 5))
+    budget.spend(steps=1)
+    budget.spend(tool_calls=2)
+    assert (budget.usage, budget.steps, budget.tool_calls) == (Usage(10, 5), 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "ours"),
+    [
+        ("max_steps max_turns max_iterations request_limit max_requests recursion_limit", "steps"),
+        ("max_tool_calls tool_calls_limit tool_call_limit", "tool_calls"),
+        ("timeout max_seconds max_time time_limit", "seconds"),
+        ("max_tokens output_tokens_limit", "output_tokens"),
+        ("input_tokens_limit request_tokens_limit total_tokens", "input_tokens"),
+        ("total_tokens_limit", "output_tokens"),
+        ("max_cost cost_limit budget", "cost"),
+    ],
+)
+def test_a_bound_by_the_name_of_another_library_is_refused_with_ours(names: str, ours: str) -> None:
+    for name in names.split():
+        bound: dict[str, Any] = {name: 1}
+        with pytest.raises(TypeError, match=rf"\b{ours}=( |$)"):
+            Limits(**bound)
+
+
 @pytest.mark.parametrize("name", ["input", "output", "cached_input"])
 def test_a_price_below_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"the price {name} is -1"):

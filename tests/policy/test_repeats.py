@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.policy.guard import Repeats
+from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
+from agentkit.policy.guard import Repeats, RepeatWatch
+from agentkit.wire import Reply
 from tests.context.driving import TOKENIZER
 from tests.live.checkpoint import REPO
 
@@ -32,13 +34,12 @@ def ids(text: str) -> list[int]:
 
 
 @pytest.mark.parametrize("period", [1, 2, 3, 7, 40, 64, 65, 200])
-def test_a_loop_of_any_period_is_noticed_within_its_bound(period: int) -> None:
+def test_a_loop_is_noticed_when_it_has_gone_on_for_long_and_for_six_periods(period: int) -> None:
     rng = random.Random(period)
     start = [rng.randrange(10_000) for _ in range(500)]
     loop = [rng.randrange(10_000) for _ in range(period)]
     at = noticed([*start, *loop * (8_000 // period)])
-    assert at is not None
-    assert 500 + LEAST <= at <= 500 + max(LEAST, 6 * period) + 2 * period + 6
+    assert at == 500 + period + max(LEAST, 6 * period)  # the first period repeats nothing
 
 
 def test_a_period_that_holds_repeats_of_its_own_is_one() -> None:
@@ -50,6 +51,36 @@ def test_a_period_that_holds_repeats_of_its_own_is_one() -> None:
 
 def test_a_loop_that_ends_is_forgiven() -> None:
     assert noticed([*[1, 2] * 150, *range(100, 1000), *[1, 2] * 150, *range(100, 1000)]) is None
+
+
+def pieces_until_a_loop(pieces: Iterable[tuple[list[int], list[ModelEvent]]]) -> int | None:
+    """After how many pieces of a reply its watch sees a loop; each brings token ids and events."""
+    watch, reply = RepeatWatch(), Reply()
+    for number, (token_ids, events) in enumerate(pieces, 1):
+        reply.token_ids += token_ids
+        if watch.sees_loop(reply, events):
+            return number
+    return None
+
+
+def test_a_loop_of_tokens_is_seen_whatever_their_text_is() -> None:
+    assert pieces_until_a_loop(([1, 2], [TextDelta(f"{n}")]) for n in range(1000)) == 257
+    assert pieces_until_a_loop(([n], [TextDelta("a" * 100)]) for n in range(1000)) is None
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *(TextDelta("la la la "), ReasoningDelta("la la la ")),
+        *(ToolCallDelta(0, "f", "la la la "), ToolCallDelta(0, "la la la ", "")),
+    ],
+)
+def test_without_tokens_a_loop_is_seen_in_what_is_being_written(event: ModelEvent) -> None:
+    seen = pieces_until_a_loop(([], [event]) for _ in range(1000))
+    assert seen is not None
+    assert 4 * LEAST <= seen * len("la la la ") <= 4 * LEAST + 30
+    news = ([TextDelta(f"{n}."), event] for n in range(1000))
+    assert pieces_until_a_loop(([], events) for events in news) is None
 
 
 def regular_texts() -> dict[str, str]:

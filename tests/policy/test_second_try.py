@@ -41,6 +41,8 @@ def response(
         (response("repetition", "la la la"), "loop"),
         (response("stop", " \n"), "empty"),
         (response("stop", "", (), "only a thought"), "empty"),
+        (response("content_filter", "yes"), "content_filter"),
+        (response("malformed_call", "yes"), "malformed_call"),
     ],
 )
 def test_a_reply_that_is_no_step_forward_is_named(reply: ModelResponse, reason: str) -> None:
@@ -54,8 +56,39 @@ def test_an_answer_and_a_call_are_steps_forward() -> None:
     assert unusable(response("tool_calls", None, CALL)) is None
 
 
+def test_a_text_is_no_step_forward_where_a_call_was_required() -> None:
+    problem = unusable(response("stop", "yes"), forced=True)
+    assert problem is not None
+    assert problem[0] == "no_call"
+    assert unusable(response("tool_calls", None, CALL), forced=True) is None
+    assert second_try(response("stop", "yes"), SETTINGS, forced=True).thinking is False
+
+
 def test_a_cut_reply_gets_twice_the_room() -> None:
     assert second_try(response("length", "half"), SETTINGS).max_tokens == 2000
+    unbounded = ModelSettings()  # what it had written when the server cut it
+    assert second_try(response("length", "half"), unbounded).max_tokens == 2000
+    narrow = ModelSettings(max_tokens=10)
+    assert second_try(response("length", "half"), narrow).max_tokens == 512
+
+
+@pytest.mark.parametrize("finish", ["repetition", "content_filter", "stop"])
+def test_a_reply_that_would_come_again_is_asked_for_at_another_temperature(
+    finish: FinishReason,
+) -> None:
+    changed = second_try(response(finish, "la la"), replace(SETTINGS, temperature=0.0, seed=7))
+    assert changed.temperature == 1.0
+    assert (changed.seed is None) == (finish != "repetition")
+    assert changed.thinking is (finish != "repetition")
+
+
+def test_a_call_in_a_wrong_place_is_asked_for_without_a_thought() -> None:
+    changed = second_try(response("malformed_call", "x"), SETTINGS)
+    assert changed == replace(SETTINGS, thinking=False)
+
+
+def test_a_temperature_that_was_set_is_kept_for_a_call_in_a_wrong_form() -> None:
+    assert second_try(response("stop", "x"), replace(SETTINGS, temperature=0.4)).temperature == 0.4
 
 
 @pytest.mark.parametrize("finish", ["length", "repetition"])

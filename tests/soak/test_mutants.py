@@ -81,9 +81,12 @@ def test_a_trial_tells_what_the_tests_notice_and_goes_on_where_it_was(tmp_path: 
     assert (root / "shop" / "counting.py").read_text() == SOURCE
     kept = json.loads(out.read_text())
     assert (kept["run"], kept["killed"], kept["mutants of the module"]) == (2, 1, 10)
-    again = Trial(root, "shop.counting", ["tests"], sample=2, seed=SEED, out=out)
-    assert again.verdicts == sorted(trial.verdicts, key=lambda verdict: verdict.number)
-    other = Trial(root, "shop.counting", ["tests"], sample=3, seed=SEED, out=out)
+    known = sorted(trial.verdicts, key=lambda verdict: verdict.number)
+    larger = Trial(root, "shop.counting", ["tests"], sample=3, seed=SEED, out=out)
+    assert larger.verdicts == known
+    again = Trial(root, "shop.counting", ["tests"], sample=2, seed=SEED, out=out, again=True)
+    assert again.verdicts == [verdict for verdict in known if verdict.by != "lived"]
+    other = Trial(root, "shop.counting", ["tests"], sample=2, seed=SEED + 1, out=out)
     assert other.verdicts == []
 
 
