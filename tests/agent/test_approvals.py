@@ -24,7 +24,6 @@ from agentkit.policy import (
     Verdict,
     preset,
 )
-from agentkit.policy.rules import Verdict
 from agentkit.testing import ScriptedModel, call, calls, say
 from agentkit.toolset import ValidatedCall
 from tests.pausing import pause_of
