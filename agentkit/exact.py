@@ -129,7 +129,7 @@ def _no_number(name: str) -> float:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_no_number, parse_float=real, strict=False
 )
-"""Not strict in one thing: a line break inside a text, as models write it, can mean no other."""
+"""It is lax in one thing: a line break inside a text, as models write it, can mean nothing else."""
 
 
 def why_inexact(value: object) -> str | None:

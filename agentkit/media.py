@@ -2,7 +2,7 @@
 
 One that is not makes a server refuse the request, and each later one of the conversation. So what a
 tool returns is looked at where it enters the conversation (`sound_parts`): a sentence takes the
-place of what cannot be sent. What a user sends is refused at once (`check_content`).
+place of what cannot be sent. What a user sends is refused at once (`check_parts`).
 
 The bytes are walked, not decoded: signatures, sizes and check sums of their containers. What lies
 behind an `https:` URL nobody here can know.
@@ -21,7 +21,6 @@ from typing import Final, TypeAlias
 
 from agentkit.messages import (
     AudioPart,
-    Content,
     ImagePart,
     Message,
     Part,
@@ -32,13 +31,13 @@ from agentkit.messages import (
 )
 
 
-def check_content(content: Content) -> None:
+def check_parts(parts: Sequence[Part]) -> None:
     """Checks what a user is about to send.
 
     Raises:
         ValueError: An image, sound or video of it cannot be sent.
     """
-    for number, part in enumerate(() if isinstance(content, str) else content, 1):
+    for number, part in enumerate(parts, 1):
         _, problem = _examined(part)
         if problem:
             raise ValueError(f"part {number} of the message, {_NAMES[part.type]}, {problem}")
@@ -416,7 +415,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def _webp_size(content: bytes) -> tuple[int, int] | None:
-    """Of the three forms of its first chunk (RFC 9649)."""
+    """The size, which each of the three forms of the first chunk says otherwise (RFC 9649)."""
     form = content[12:16]
     if form == b"VP8X":
         width, height = (int.from_bytes(content[at : at + 3], "little") for at in (24, 27))

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from pydantic import JsonValue, TypeAdapter
 
-from agentkit.mistakes import check_kinds, explains_init
+from agentkit.errors import check_kinds, explains_init
 
 JsonObject: TypeAlias = dict[str, Any]
 """A decoded JSON object. `Any`, not `JsonValue`: this is the JSON edge."""
@@ -117,7 +117,8 @@ class ToolResult:
         for_user: What a person is shown instead of `content`.
         data: What the tool gives to programs, as JSON. Never sent to the model.
         retry: The same call may succeed if tried again; a tool's `retries` go by it.
-        traceback: Where a tool raised, for the record and the log. Never sent to the model.
+        traceback: The traceback of what a tool raised, for the record and the log. Never sent to
+            the model.
     """
 
     call_id: str

@@ -27,7 +27,7 @@ from agentkit.messages import (
     ToolMessage,
     UserMessage,
 )
-from agentkit.models.embedded.decoder import Decoder
+from agentkit.models.embedded import Decoder
 
 _TOOL = ToolDefinition(
     "read", "Reads.", {"type": "object", "properties": {"n": {"type": "integer"}}}

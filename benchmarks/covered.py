@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 from agentkit_tools.files import ProjectFiles
 
 from agentkit import Agent, Limits
-from agentkit.context.compaction import Entries
+from agentkit.context.entries import Entries
 from agentkit.context.strategies import LEAST_COVERED, Newer
 from agentkit.messages import Message, SystemMessage, ToolMessage, text_of
 from agentkit.testing import ScriptedModel, call, say

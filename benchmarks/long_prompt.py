@@ -23,7 +23,7 @@ import httpx2
 
 from agentkit import Agent, Context, Limits, VLLMModel
 from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
-from agentkit.models.embedded.decoder import Decoder
+from agentkit.models.embedded import Decoder
 from benchmarks import floor
 from benchmarks.model_server import model_server
 from benchmarks.steps import QUESTION, get_weather

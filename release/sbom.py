@@ -16,7 +16,7 @@ from typing import Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
-from agentkit.mistakes import DISTRIBUTION
+from agentkit.errors import DISTRIBUTION
 from release.closure import needs
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from agentkit.models.embedded.decoder import Decoder
+from agentkit.models.embedded import Decoder
 from soak.proof import FOLDER, commit_here
 from training.tiny_gemma4.evaluate import (
     BARS,

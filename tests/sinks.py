@@ -36,14 +36,13 @@ from agentkit import (
     VLLMModel,
     tool,
 )
-from agentkit.cli.assignment import Assignment
+from agentkit.cli.run import Assignment
 from agentkit.cli.runs import tell
-from agentkit.logs import get_logger
 from agentkit.mcp import McpToolset
 from agentkit.messages import ModelSettings
 from agentkit.models import Connection
 from agentkit.policy import Approve
-from agentkit.redaction import keep_secret
+from agentkit.redaction import get_logger, keep_secret
 from agentkit.runtime.divergence import difference
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.trace import parts_of, read_events

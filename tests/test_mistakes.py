@@ -6,6 +6,7 @@ import copy
 import inspect
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any
 import anyio
 import pytest
 
+import agentkit
 from agentkit import (
     Agent,
     Limits,
@@ -25,12 +27,11 @@ from agentkit import (
     ToolDefinitionError,
     Toolset,
     VLLMModel,
-    mistakes,
     tool,
 )
+from agentkit.errors import install
 from agentkit.mcp import McpToolset
 from agentkit.messages import UserMessage
-from agentkit.mistakes import install
 from agentkit.testing import ScriptedModel, say
 
 
@@ -234,22 +235,20 @@ def test_what_is_explained_keeps_its_signature() -> None:
 
 
 def test_the_remedy_for_a_missing_extra_is_a_command_that_works_here() -> None:
-    root = Path(mistakes.__file__).parents[1]
+    root = Path(agentkit.__file__).parents[1]
     assert install("mcp") == f"pip install -e '{root}[mcp]'"
 
 
 def test_the_remedy_for_a_missing_extra_of_a_wheel_names_the_wheel(tmp_path: Path) -> None:
-    source = Path(mistakes.__file__).read_text()
     about = tmp_path / "agentkit_gemma-0.1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: agentkit-gemma\nVersion: 0.1.0\n")
     package = tmp_path / "agentkit"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "mistakes.py").write_text(source)
-    ask = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom agentkit.mistakes import install"
-    )
+    for name in ("errors.py", "redaction.py"):
+        shutil.copy(Path(agentkit.__file__).with_name(name), package)
+    ask = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nfrom agentkit.errors import install"
     script = f"{ask}\nprint(install('mcp'))"
 
     def told() -> str:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import Agent, AgentKitError, JournalError, RunFiles, ToolError, VLLMModel, tool
-from agentkit.logs import get_logger
 from agentkit.redaction import (
+    get_logger,
     keep_secret,
     public_address,
     secret_arguments,

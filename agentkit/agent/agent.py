@@ -42,6 +42,7 @@ from agentkit.agent.options import (
     SubmitOptions,
     check_agent,
     check_options,
+    fingerprint_of,
 )
 from agentkit.agent.own_tools import answer_tool, plan_tools, planned
 from agentkit.agent.recall import own_names, with_own_tools_here, with_recall
@@ -62,15 +63,19 @@ from agentkit.agent.run import (
     journaled,
     window_for,
 )
-from agentkit.agent.submitting import fingerprint_of
-from agentkit.context.previews import RECALL
-from agentkit.errors import JournalError, ToolDefinitionError
+from agentkit.context.entries import RECALL
+from agentkit.errors import (
+    JournalError,
+    ToolDefinitionError,
+    explains,
+    explains_attributes,
+    wrong_value,
+)
 from agentkit.events import Event, OutputT, RunEvent, RunFinished, RunResult
 from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
 from agentkit.gemma4.profiles import profile_for
 from agentkit.journal import Journal, JournaledRun, Queueing, Ticket
 from agentkit.messages import Content, Message, ModelSettings
-from agentkit.mistakes import explains, explains_attributes, wrong_value
 from agentkit.models import Model, WindowedModel
 from agentkit.policy import (
     READS,
@@ -83,13 +88,7 @@ from agentkit.policy import (
     Preset,
     preset,
 )
-from agentkit.toolset import (
-    Label,
-    RunContext,
-    Tool,
-    Toolset,
-    combined,
-)
+from agentkit.toolset import Label, RunContext, Tool, Toolset, combined
 
 _USED = UsedDecisions()
 """Which decisions are used up, for all runs of this process that no journal keeps."""
@@ -124,12 +123,12 @@ class Agent(Generic[DepsT, OutputT]):
             `RunFiles`); pass `()` for none.
 
     Attributes:
-        model: As it was given.
+        model: The model that was given.
         tools: All tools: a `Toolset`, or what makes one for each run.
-        context: As it was given.
+        context: The context settings that were given.
         policy: The policy; None where there is none.
-        approve: As it was given.
-        ask: As it was given.
+        approve: The approver that was given.
+        ask: The function that was given.
 
     Raises:
         ToolDefinitionError: A function cannot be a tool, two tools share a name, or the policy
@@ -304,12 +303,12 @@ class Agent(Generic[DepsT, OutputT]):
             decisions: What people decided, by `Approval.id`; each is used once, by the call
                 that it was made for. A call without one waits again, and so does one whose
                 decision an earlier resumption has used.
-            deps: As for `run`: they are kept nowhere.
+            deps: The same as for `run`: they are kept nowhere.
             settings: Settings that win over the agent's and over those that the journal holds.
             limits: Instead of the agent's or the journal's; what the run spent before counts,
                 except for seconds.
             cancellation: Ends the run from outside, with its partial result.
-            journal: Where the run is kept.
+            journal: The journal that keeps the run.
 
         Raises:
             AgentKitError: The model cannot be had.
@@ -543,7 +542,7 @@ class Agent(Generic[DepsT, OutputT]):
             messages: What it begins or goes on with.
             listener: Who streams it.
             record: The journal's record of it.
-            paused: Where it goes on, after a pause.
+            paused: The pause that it goes on from, if it does.
             decisions: What people decided since then.
         """
         deps = options.get("deps")

@@ -16,11 +16,10 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
+from agentkit.errors import wrong_value
 from agentkit.events import ApprovalDecided, ApprovalNeeded
 from agentkit.journal import JournaledRun
-from agentkit.logs import get_logger
 from agentkit.messages import Message, ToolCall, ToolMessage, ToolResult
-from agentkit.mistakes import wrong_value
 from agentkit.policy import (
     READS,
     Approval,
@@ -31,6 +30,7 @@ from agentkit.policy import (
     Ruling,
     approval_id,
 )
+from agentkit.redaction import get_logger
 from agentkit.toolset import LABELS, Label, Toolset, ValidatedCall
 
 if TYPE_CHECKING:

@@ -2,11 +2,13 @@
 
 Everything but the model is a keyword. What is of another kind, or has another framework's name, is
 refused at once, with what to write instead: a mistake that is found in the middle of a run costs
-what the run has done. Nothing here changes a value.
+what the run has done. Nothing here changes a value. At the end stands what of it the record of a
+submitted run depends on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,10 +21,11 @@ import anyio
 from typing_extensions import TypedDict, TypeVar
 
 from agentkit.agent.approvals import Approver
-from agentkit.agent.own_tools import Planning
+from agentkit.agent.own_tools import AnswerTool, Planning
 from agentkit.context import Context
-from agentkit.errors import ToolDefinitionError
+from agentkit.errors import ToolDefinitionError, check_kinds, wrong_value
 from agentkit.events import Event
+from agentkit.events.lines import as_json
 from agentkit.executors import Executor
 from agentkit.journal import Journal
 from agentkit.messages import (
@@ -37,9 +40,8 @@ from agentkit.messages import (
     UserMessage,
     VideoPart,
 )
-from agentkit.mistakes import check_kinds, wrong_value
 from agentkit.policy import Limits, Policy, Preset
-from agentkit.toolset import RunContext, Tool, ToolSource
+from agentkit.toolset import RunContext, Tool, Toolset, ToolSource
 
 DepsT = TypeVar("DepsT", default=Any)
 """The type of `deps` that the tools and instructions of an agent need; any, where none says."""
@@ -476,3 +478,27 @@ _MESSAGES: Final = (SystemMessage, UserMessage, AssistantMessage, ToolMessage)
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+# --- what a submitted run depends on -------------------------------------------------------------
+
+
+def fingerprint_of(
+    instructions: Instructions[Any] | None, tools: ToolSource, answer: AnswerTool | None
+) -> str:
+    """Names what the record of a run depends on: instructions, tools and their effects, and what an
+    answer is. Of tools that are made for each run only their kind is known.
+    """
+    told = instructions if isinstance(instructions, str | None) else _name(instructions)
+    known = (
+        [[tool.definition, tool.effect] for tool in tools]
+        if isinstance(tools, Toolset)
+        else _name(type(tools))
+    )
+    answered = None if answer is None else answer.tool.definition
+    return hashlib.blake2b(as_json([told, known, answered]), digest_size=12).hexdigest()
+
+
+def _name(thing: Any) -> str:
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{kind.__module__}.{kind.__qualname__}"

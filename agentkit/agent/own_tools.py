@@ -225,7 +225,7 @@ async def _plan(context: ToolContext[Any], steps: Steps, done: Done = 0) -> str:
     """Shows the plan.
 
     Args:
-        context: Where the plan is shown.
+        context: The run in which the plan is shown.
         steps: A few words for each step, in order.
         done: How many of them, from the first, are finished.
     """

@@ -27,8 +27,8 @@ import anyio.to_thread
 
 from agentkit.agent.own_tools import PLAN, plan_tool
 from agentkit.agent.run import Run, current_run
+from agentkit.context.entries import READ, RECALL, SEARCH
 from agentkit.context.finding import Match, around, best_lines, words_of
-from agentkit.context.previews import READ, RECALL, SEARCH
 from agentkit.context.prompt import estimated_tokens
 from agentkit.errors import ToolError
 from agentkit.executors import Executor, LocalExecutor, RecordedResults, RoutingExecutor
@@ -51,7 +51,8 @@ T = TypeVar("T")
 
 _SAME = ToolOptions(effect="pure", labels=frozenset())
 _GROWING = ToolOptions(effect="idempotent", labels=frozenset())
-"""Of what looks through everything, which grows: the same call may find more the next time."""
+"""The options of a tool that looks through everything: there is more of it the next time, and the
+same call may find more."""
 
 # --- the tools -----------------------------------------------------------------------------------
 
@@ -270,7 +271,7 @@ def _room() -> int:
 
 
 def _page(told: _Told, start: int, room: int) -> str:
-    """So much of a text from there on as there is room for, between two lines that say what it
+    """The part of a text from there on for which there is room, between two lines that say what it
     is.
     """
     text = told.text

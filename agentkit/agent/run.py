@@ -49,8 +49,7 @@ from agentkit.events import (
 )
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
-from agentkit.logs import get_logger
-from agentkit.media import check_content, sound_messages
+from agentkit.media import check_parts, sound_messages
 from agentkit.messages import (
     AssistantMessage,
     Content,
@@ -67,6 +66,7 @@ from agentkit.messages import (
 from agentkit.models import Model
 from agentkit.models.base import Exchanges, JournaledModel
 from agentkit.policy import Authority, Budget, Decision, PausedRun, ProgressGuard
+from agentkit.redaction import get_logger
 from agentkit.toolset import Label, RunContext, Tool, ToolContext, Toolset, ValidatedCall
 from agentkit.trace import RunFiles, runs_directory, said_in
 from agentkit.version import __version__
@@ -119,12 +119,13 @@ async def beginning(
     """
     check_options(options)
     check_input(content)
-    check_content(content)
+    if not isinstance(content, str):
+        check_parts(content)
     conversation = options.get("conversation") or ""
     history = await _history(conversation, options)
     run_id = options.get("run_id") or new_run_id()
     head = await opening(instructions, RunContext(options.get("deps"), run_id), history)
-    messages = mended_history(sound_messages([*head, UserMessage(content)]))
+    messages = mended_history([*head, UserMessage(content)])
     settings, limits = options.get("settings"), options.get("limits")
     return run_id, RunOpened(
         tuple(messages), model, settings, limits, versions=versions(), conversation=conversation
@@ -132,7 +133,8 @@ async def beginning(
 
 
 async def _history(conversation: str, options: RunOptions[Any]) -> Sequence[Message]:
-    """What a run goes on from: what it is given, or else what was said in its conversation.
+    """What a run goes on from: what it is given, or else what was said in its conversation, with a
+    sentence in place of what cannot be sent.
 
     Raises:
         ValueError: There is no journal that could hold the conversation.
@@ -141,9 +143,11 @@ async def _history(conversation: str, options: RunOptions[Any]) -> Sequence[Mess
     if conversation and journal is None:
         raise ValueError("a conversation is kept in a journal: give journal= beside conversation=")
     if given is None:
-        return await said_in(journal, conversation) if journal and conversation else ()
+        if journal is None or not conversation:
+            return ()
+        return sound_messages(await said_in(journal, conversation))
     check_history(given)
-    return given
+    return sound_messages(given)
 
 
 def window_for(
@@ -451,7 +455,7 @@ async def continued(
     """The record of a run that ended or died before.
 
     Args:
-        journal: Where it is kept.
+        journal: The journal that keeps it.
         run_id: Its name.
         decisions: What people decided since then, by `Approval.id`.
 

@@ -47,7 +47,6 @@ from agentkit.events import (
 )
 from agentkit.exact import text_of_inexact, why_inexact
 from agentkit.executors import ends_this_task
-from agentkit.logs import get_logger
 from agentkit.media import without_media
 from agentkit.messages import (
     JsonObject,
@@ -74,6 +73,7 @@ from agentkit.policy import (
     second_try,
     unusable,
 )
+from agentkit.redaction import get_logger
 from agentkit.schema.ladder import has_long_number, with_every_digit
 from agentkit.schema.shape import Shape
 from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
@@ -83,6 +83,7 @@ Problem: TypeAlias = tuple[StopReason, str]
 """Why a reply cannot be used: the stop reason it comes to, and a sentence for a person."""
 
 _log = get_logger()
+_NO_LIMITS = Limits(steps=None)
 
 _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
 """Whether the history is checked before each request (`agentkit.messages.history_problems`)."""
@@ -221,8 +222,9 @@ async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResp
                                 if run.streamed is not None:
                                     run.streamed.add(event)
         finally:
-            if fitted is not None:  # a summary was paid for, whatever came of the reply
-                run.budget.spend(usage=fitted.cost)
+            sent = fitted.sent if fitted is not None else None
+            if sent is not None and sent.summary is not None:  # paid for, whatever came of it
+                run.budget.spend(usage=sent.summary.cost)
     assert response is not None, "a model ends with ModelFinished or raises"
     first = None if first is None else round(first - started, 6)
     seconds = round(time.monotonic() - started, 6)
@@ -313,7 +315,7 @@ def _called(
     )
 
 
-# --- its calls, before they stand in the history --------------------------------------------------
+# --- its calls, before they stand in the history -------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -456,9 +458,6 @@ def _left_to_run(run: Run, each: ReplyCall) -> ValidatedCall | None:
         return checked
     each.result = _finished(run, each, checked.call, known, effect)
     return None
-
-
-_NO_LIMITS = Limits(steps=None)
 
 
 async def _run_one(run: Run, each: ReplyCall, item: ValidatedCall) -> None:

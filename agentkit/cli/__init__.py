@@ -6,10 +6,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from agentkit.cli.streams import log_to_file, take_any_character, tell_width_of_dumb_terminal
-from agentkit.cli.unexpected import leaf_of, unexpected
-from agentkit.errors import AgentKitError
-from agentkit.mistakes import install
+from agentkit.cli.streams import (
+    leaf_of,
+    log_to_file,
+    take_any_character,
+    tell_width_of_dumb_terminal,
+    unexpected,
+)
+from agentkit.errors import AgentKitError, install
 
 __all__ = ["main"]
 

@@ -1,7 +1,9 @@
-"""`agentkit chat`: a conversation in the terminal, with approvals, each turn a run of the journal.
+"""`agentkit chat`: a conversation in the terminal, with approvals, each turn a run of the journal;
+and `agentkit conversations`: those that a journal keeps, under their names.
 
 Nothing that is typed or said is lost: Ctrl-C stops an answer and keeps what there is of it, a line
-stays until it is sent, and what is typed ahead is sent when the answer is there.
+stays until it is sent, and what is typed ahead is sent when the answer is there. Of what is kept
+only `conversations delete` takes anything away.
 """
 
 from __future__ import annotations
@@ -19,12 +21,11 @@ import anyio
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 import agentkit
 from agentkit.agent import Agent, Cancellation
 from agentkit.agent.run import new_run_id
-from agentkit.cli.assignment import Assignment
-from agentkit.cli.config import UsageError
 from agentkit.cli.editor import PROMPT, Above, EditedLines, Lines, PlainLines, lines_from_here
 from agentkit.cli.options import (
     AgentName,
@@ -35,13 +36,13 @@ from agentkit.cli.options import (
     ModelUrl,
     Project,
     Thinking,
+    UsageError,
     preview_of,
 )
-from agentkit.cli.person import Person
-from agentkit.cli.run import kept_in
-from agentkit.cli.streams import log_file
-from agentkit.cli.terminal import Printer
-from agentkit.cli.unexpected import leaf_of, unexpected
+from agentkit.cli.run import Assignment, kept_in
+from agentkit.cli.runs import refuse
+from agentkit.cli.streams import leaf_of, log_file, unexpected
+from agentkit.cli.terminal import Person, Printer, print_rows
 from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
 from agentkit.journal import StoredJournal
@@ -60,7 +61,7 @@ from agentkit.models import CountsPrompts, Model, VLLMModel
 from agentkit.policy import Grant, Policy
 from agentkit.redaction import public_address
 from agentkit.toolset import RunContext
-from agentkit.trace import runs_directory, said_by, said_in
+from agentkit.trace import Library, moment, runs_directory, said_by, said_in
 from agentkit.trace.library import open_private
 from agentkit.wording import pluralize, printable
 
@@ -477,3 +478,91 @@ def _load(file: Path) -> list[Message]:
         raise UsageError(f"--resume {file}: {error.strerror}") from None
     except ValidationError:
         raise UsageError(f"--resume: {file} is not a saved conversation") from None
+
+
+# --- agentkit conversations ----------------------------------------------------------------------
+
+conversations = typer.Typer(
+    help="Look at the conversations that are kept, search them, delete one.", no_args_is_help=True
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A conversation's name.")]
+
+
+@conversations.command("list")
+def list_conversations(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show this many.")] = 20,
+    journal: JournalPlace = None,
+) -> None:
+    """List the conversations, the one that was gone on with last first.
+
+    Exit codes: 0 listed, 1 the journal cannot be read, 2 nothing is kept.
+    """
+    _list("", limit, journal)
+
+
+@conversations.command()
+def search(
+    text: Annotated[str, typer.Argument(help="What was said, in capitals or not.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Show this many.")] = 20,
+    journal: JournalPlace = None,
+) -> None:
+    """List the conversations in which something was said, by you, the model or a tool.
+
+    Exit codes: 0 listed, 1 the journal cannot be read, 2 nothing is kept.
+    """
+    _list(text, limit, journal)
+
+
+def _list(holding: str, limit: int, journal: str | None) -> None:
+    try:
+        found = Library(journal=journal).conversations(limit, holding=holding)
+    except AgentKitError as error:
+        refuse(error)
+    rows = [
+        [
+            Text(printable(each.name), style="cyan"),
+            Text(moment(each.changed, "%m-%d %H:%M"), style="dim"),
+            Text(str(len(each.questions))),
+            Text(printable(" ".join(" · ".join(each.questions).split()))),
+        ]
+        for each in found
+    ]
+    print_rows(Console(), ("conversation", "changed", "turns", "asked"), rows, numbers=("turns",))
+
+
+@conversations.command()
+def show(name: Name, journal: JournalPlace = None) -> None:
+    """Tell a conversation, and which runs its turns are.
+
+    Exit codes: 0 shown, 1 the journal cannot be read, 2 no such conversation.
+    """
+    try:
+        found = Library(journal=journal).conversation(name)
+    except AgentKitError as error:
+        refuse(error)
+    console = Console()
+    for text, style in told(found.messages):
+        console.print(Text(printable(text), style=style), soft_wrap=True)
+    console.print(Text(f"runs: {', '.join(map(printable, found.turns))}", style="dim"))
+
+
+@conversations.command()
+def delete(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Conversations.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    journal: JournalPlace = None,
+) -> None:
+    """Delete conversations for good, with the runs of all their turns.
+
+    Exit codes: 0 deleted, 1 one is at work or not decided on, 2 no such conversation.
+    """
+    library = Library(journal=journal)
+    if not yes:
+        typer.confirm(f"Delete {', '.join(names)} for good?", abort=True, err=True)
+    for name in names:
+        try:
+            deleted = library.delete_conversation(name)
+        except AgentKitError as error:
+            refuse(error)
+        typer.echo(f"deleted {name}, {pluralize(deleted, 'turn')}")

@@ -18,11 +18,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.config import UsageError
-from agentkit.cli.options import JournalPlace, RunName, find_agent
+from agentkit.cli.journal import name_of, shared
+from agentkit.cli.options import JournalPlace, RunName, UsageError, find_agent
 from agentkit.cli.run import open_journal, resume
 from agentkit.cli.terminal import Printer, print_hanging, print_rows
-from agentkit.cli.worker import name_of, shared
 from agentkit.errors import AgentKitError
 from agentkit.events import ReplyInterrupted, StepFinished
 from agentkit.events.lines import Values

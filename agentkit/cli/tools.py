@@ -23,8 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentkit.agent import Agent
-from agentkit.cli.config import UsageError
-from agentkit.cli.options import find_source, load_file, opened
+from agentkit.cli.options import UsageError, find_source, load_file, opened
 from agentkit.errors import AgentKitError
 from agentkit.exact import InexactError, read_exact
 from agentkit.executors import LocalExecutor
@@ -61,7 +60,7 @@ LintTarget: TypeAlias = Annotated[
 ]
 
 _TIMEOUTS = Timeouts(first_event=30.0)
-"""With a server that is asked what its template prints."""
+"""The clocks of a server that is asked what its template prints."""
 
 
 def _end(command: Callable[[], Awaitable[int]]) -> None:

@@ -9,9 +9,9 @@ from typing import Final
 
 from agentkit.context.prompt import PromptForm, PromptPart
 from agentkit.context.strategies import DEFAULT, Strategy
+from agentkit.errors import wrong_value
 from agentkit.events import PromptFitted
 from agentkit.messages import Message, ModelSettings
-from agentkit.mistakes import wrong_value
 
 _LEAST_RESULT: Final = 100
 """Tokens. A shorter preview would hold little more than the note that it is one."""

@@ -1,12 +1,14 @@
-"""How a conversation makes room: values that each say what may go, and in which order.
+"""How a conversation makes room: strategies, which say what may go and in which order, and the plan
+of what goes.
 
 ```
 Context(compaction=[DropDuplicateReads(), DropCoveredReads(), ClearOldResults(keep=3), Summarize()])
 ```
-They are asked in that order, and what they name goes one by one until the prompt is as short as it
-should be. Each is a pure function of a `Past`, which holds only what may go: the task, what the
-user said last, the newest exchange and what is pinned are not in it. So no strategy can part a call
-from its result, nor take away what must stay. A strategy of your own is any object with `moves`.
+They are asked in that order, and `plan` takes what they name one by one until the prompt is as
+short as it should be. Each is a pure function of a `Past`, which holds only what may go: the task,
+what the user said last, the newest exchange and what is pinned are not in it. So no strategy can
+part a call from its result, nor take away what must stay. A strategy of your own is any object with
+`moves`. The choices are the same for the same input.
 """
 
 from __future__ import annotations
@@ -14,10 +16,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
-from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, text_of
+from agentkit.messages import (
+    AssistantMessage,
+    Message,
+    ToolCall,
+    ToolMessage,
+    text_of,
+)
 
 Exchange: TypeAlias = tuple[int, ...]
 """The places of messages that go together: a call with its results, a question with its answer."""
@@ -279,3 +287,134 @@ def _is_error(message: Message) -> bool:
 
 def _text(messages: Sequence[Message], at: int) -> str:
     return text_of(messages[at].content)
+
+
+# --- which of it goes ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """What an old result may become, and how many tokens that takes."""
+
+    message: ToolMessage
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to leave out.
+
+    Attributes:
+        clear: Results that become stubs, by their place in the conversation.
+        drop: Places of the messages that are dropped.
+        tokens: What the prompt takes then, about: what closes a turn may change by a token or two.
+        summary: How a summary of what is dropped is written; None where none is.
+        summarized: Those of the dropped messages that it is to stand for.
+    """
+
+    clear: Mapping[int, ToolMessage]
+    drop: Sequence[int]
+    tokens: int
+    summary: Summarize | None = None
+    summarized: Sequence[int] = ()
+
+    @property
+    def cleared(self) -> tuple[str, ...]:
+        """Ids of the calls whose results become stubs."""
+        return tuple(stub.call_id for stub in self.clear.values())
+
+
+def plan(
+    past: Past,
+    strategies: Sequence[Strategy],
+    sizes: Mapping[int, int],
+    stubs: Mapping[int, Stub],
+    *,
+    tokens: int,
+    target: int,
+    summary_tokens: int = 0,
+) -> Plan:
+    """Leaves out what the strategies name, in their order, until the target is met.
+
+    Args:
+        past: What may go.
+        strategies: What names it.
+        sizes: Tokens of each message as it is sent, by its place.
+        stubs: What each result that may go would become.
+        tokens: What the prompt takes now.
+        target: What it shall take then.
+        summary_tokens: What a summary takes at most.
+
+    Raises:
+        ValueError: A strategy names what may not go.
+    """
+    known = frozenset(past.exchanges)
+    chosen = _Choice(past, known, stubs, dict(sizes), tokens, summary_tokens)
+    for strategy in strategies:
+        for move in strategy.moves(past):
+            if chosen.tokens <= target:
+                break
+            chosen.make(move, strategy)
+    summary, summarized = chosen.summary, chosen.summarized
+    if summary is not None and sum(sizes[at] for at in summarized) <= summary_tokens:
+        chosen.tokens -= summary_tokens  # it would be as long as what it stands for
+        summary, summarized = None, []
+    gone = set(chosen.drop)
+    clear = {at: sent for at, sent in chosen.clear.items() if at not in gone}
+    return Plan(clear, chosen.drop, chosen.tokens, summary, summarized)
+
+
+@dataclass(slots=True)
+class _Choice:
+    """A plan in the making.
+
+    Attributes:
+        left: Tokens of the messages that are not dropped.
+    """
+
+    past: Past
+    exchanges: frozenset[Exchange]
+    stubs: Mapping[int, Stub]
+    left: dict[int, int]
+    tokens: int
+    summary_tokens: int
+    clear: dict[int, ToolMessage] = field(default_factory=dict)
+    drop: list[int] = field(default_factory=list)
+    summary: Summarize | None = None
+    summarized: list[int] = field(default_factory=list)
+
+    def make(self, move: Move, strategy: Strategy) -> None:
+        """Takes over what a strategy names, as far as it may and helps."""
+        if isinstance(move, Clear):
+            if (stub := self.stubs.get(move.at)) is None:
+                raise ValueError(f"{strategy} clears {move.at}, which is none of Past.results")
+            if stub.tokens < self.left.get(move.at, 0):
+                self.tokens -= self.left[move.at] - stub.tokens
+                self.left[move.at], self.clear[move.at] = stub.tokens, stub.message
+            return
+        if move.exchange not in self.exchanges:
+            raise ValueError(f"{strategy} drops {move.exchange}, which is none of Past.exchanges")
+        there = [at for at in move.exchange if at in self.left]
+        if not there or any(
+            each[0] in self.left for each in self.past.after.get(move.exchange, ())
+        ):
+            return
+        if move.summary is not None:
+            self.tokens += 0 if self.summary is not None else self.summary_tokens
+            self.summary = self.summary or move.summary
+            self.summarized += there
+        self.drop += there
+        self.tokens -= sum(self.left.pop(at) for at in there)
+
+
+def level(sizes: Iterable[int], excess: int) -> int:
+    """The size down to which the longest must be cut so that all together lose that much."""
+    known = list(sizes)
+    low, high = 0, max(known, default=0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sum(max(size - middle, 0) for size in known) >= excess:
+            low = middle
+        else:
+            high = middle - 1
+    return low

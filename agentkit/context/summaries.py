@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agentkit.context.facts import missing
+from agentkit.context.entries import GO_ON
+from agentkit.context.finding import missing
 from agentkit.context.limits import UNKNOWN_WINDOW, WORTH_IT, PromptLimits
-from agentkit.context.previews import GO_ON
 from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_tokens, tokens_of
 from agentkit.context.strategies import Summarize
 from agentkit.events import Summary

@@ -28,7 +28,18 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Literal
 
-from agentkit.context.compaction import Entries, Plan, Stub, level, plan
+from agentkit.context.entries import (
+    READ,
+    RECALL,
+    RECALL_TOOLS,
+    Entries,
+    Source,
+    ask_for_less,
+    marked,
+    preview,
+    shortened,
+    stub,
+)
 from agentkit.context.limits import (
     UNKNOWN_WINDOW,
     WORTH_IT,
@@ -40,17 +51,6 @@ from agentkit.context.limits import (
     page_tokens,
     too_big,
 )
-from agentkit.context.previews import (
-    READ,
-    RECALL,
-    RECALL_TOOLS,
-    Source,
-    ask_for_less,
-    marked,
-    preview,
-    shortened,
-    stub,
-)
 from agentkit.context.prompt import (
     CountPrompt,
     Prompt,
@@ -61,7 +61,7 @@ from agentkit.context.prompt import (
     result_text_of,
     tokens_of,
 )
-from agentkit.context.strategies import Newer
+from agentkit.context.strategies import Newer, Plan, Stub, level, plan
 from agentkit.context.summaries import summarize, summary_tokens
 from agentkit.errors import ContextWindowError
 from agentkit.events import (

@@ -62,11 +62,11 @@ class PromptSent:
     """What was sent of a conversation: a resumed run goes on from it.
 
     Attributes:
-        tokens: Of the prompt; a count if `exact`.
+        tokens: The tokens of the prompt; a count if `exact`.
         own: Our sum of them, which the server's is held against.
         stays: What of it no compaction takes away.
         ceiling: The most that a server took, where it has refused more.
-        changes: Since the request before.
+        changes: What was done since the request before.
         summary: What the model was asked to write down for this prompt; the text that is sent, and
             what all such requests since the prompt before have cost.
         parts: Its tokens by what they are spent on, as `ContextUse.parts`.
@@ -93,9 +93,9 @@ class PromptFitted:
         tokens: The prompt before anything old was left out of it.
         longest: The longest result that is new in it, as it is sent.
         shortened: Whether a new result is sent as a preview.
-        compact_at: Beyond which old results are cleared.
+        compact_at: The limit beyond which old results are cleared.
         result_tokens: Most of one result.
-        profile_at: Where the model's profile would set `compact_at`.
+        profile_at: The value that the model's profile would give `compact_at`.
         most: The largest prompt that leaves room for a reply.
         fair: What one new result may have by what was left, where the user did not decide.
         window: What prompt and reply may take together.

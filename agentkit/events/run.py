@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, cast
 from pydantic import JsonValue
 from typing_extensions import TypeVar
 
-from agentkit.errors import NoAnswerError
+from agentkit.errors import NoAnswerError, explains_attributes
 from agentkit.events.context import ContextCompacted, ContextUse, PromptFitted
 from agentkit.messages import (
     FinishReason,
@@ -29,7 +29,6 @@ from agentkit.messages import (
     ToolResult,
     Usage,
 )
-from agentkit.mistakes import explains_attributes
 
 # --- one model call, piece by piece --------------------------------------------------------------
 

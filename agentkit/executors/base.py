@@ -34,8 +34,8 @@ from tenacity import (
 
 from agentkit.errors import ToolError
 from agentkit.journal import CallState, JournaledRun
-from agentkit.logs import get_logger
 from agentkit.messages import ToolResult
+from agentkit.redaction import get_logger
 from agentkit.toolset import Effect, ToolContext, ValidatedCall, result_content
 from agentkit.toolset.results import is_small
 from agentkit.wording import pluralize

@@ -311,7 +311,7 @@ class RemoteCall:
     """All that a process must know to run a call.
 
     Attributes:
-        tool: Where it is found.
+        tool: The place at which its function is found.
         call: What to run; its arguments are checked again there, which gives them their types.
         run_id: The run that it belongs to.
         step: The step that asked for it.

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from agentkit.errors import install
 from agentkit.executors.base import Executor, failed, in_own_thread, log_failure, lost, timed_out
 from agentkit.executors.process import dump_result, load_result, perform, remote_call
 from agentkit.messages import ToolResult
-from agentkit.mistakes import install
 from agentkit.toolset import ToolContext, ValidatedCall
 
 

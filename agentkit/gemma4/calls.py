@@ -30,7 +30,7 @@ class ParsedCall:
     """A call in a reply.
 
     Attributes:
-        name: As the model wrote it.
+        name: The name as the model wrote it.
         arguments: Typed by the tool's schema; empty when the call could not be read.
         raw: The whole call as the model wrote it, control tokens spelled out.
         malformed: What could not be read; the call must not run then.
@@ -53,10 +53,10 @@ class CallReading:
     """What came of reading one call.
 
     Attributes:
-        name: As the model wrote it; empty when there is none.
+        name: The name as the model wrote it; empty when there is none.
         arguments: None when they could not be read.
         raw: What it was read from, the quote token spelled out.
-        cut: Where the text ended too early, if it did.
+        cut: The place at which the text ended too early, if it did.
         damage: What was undone to read it.
     """
 

@@ -344,7 +344,7 @@ class Filled:
     literal is complete. Together they reach every text but those that spell a literal.
 
     Attributes:
-        rules: Where the rules go.
+        rules: The list that takes the rules.
         opening: What stands before the text.
         any_text: Opening and any text.
         closing: What follows the text; it begins with no character of the text's.

@@ -39,7 +39,7 @@ class Reading:
     Attributes:
         arguments: The arguments; None when the text is not in the syntax.
         end: How many characters belong to the call, its closing brace included.
-        cut: Where the text ended too early, if that is why there are no arguments.
+        cut: The place at which the text ended too early, if that is why there are no arguments.
     """
 
     arguments: JsonObject | None = None
@@ -57,7 +57,7 @@ def read_exactly(text: str, start: int, quote: str, shape: Shape) -> Reading:
 
     Args:
         text: The call; `start` is behind the `{` that opens the arguments.
-        start: Where to begin, in characters.
+        start: The character to begin at.
         quote: The character that stands for the quote token.
         shape: What the arguments may be; it gives values their types.
     """

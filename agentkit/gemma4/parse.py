@@ -72,7 +72,7 @@ class ParsedReply:
         reasoning: The text of the model's thinking, without its channel tokens.
         text: The answer.
         calls: Finished calls; a `malformed` one could not be read.
-        truncated: Where the reply ended too early; None when it seems whole.
+        truncated: The place at which the reply ended too early; None when it seems whole.
         cut_call: The call that was cut, if one was: never to be run.
         stop: The stop token that ended the reply, where it was seen.
         leftover: What came behind the stop token.

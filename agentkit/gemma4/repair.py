@@ -152,7 +152,7 @@ class Readings:
         """The readings of the object that begins behind an opening brace.
 
         Args:
-            start: Behind the brace, in characters.
+            start: The character behind the brace.
             closers: What may close the object: `}`, or `)}` behind a parenthesis.
 
         Yields:

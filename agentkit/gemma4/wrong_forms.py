@@ -47,7 +47,7 @@ def resolve_name(name: str, known: Collection[str]) -> str | None:
     """The one known name that was meant; None if no name, or more than one, fits.
 
     Args:
-        name: As the model wrote it.
+        name: The name as the model wrote it.
         known: The names on offer.
     """
     if name in known:

@@ -309,7 +309,7 @@ class Journal(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """For whom a run is submitted, and to which agent.
+    """The agent and the tenant that a run is submitted for.
 
     Attributes:
         agent: The agent's name, as workers offer it.

@@ -102,7 +102,7 @@ class JournaledRun:
     """The record of one run, read and written by whoever holds its lease.
 
     Args:
-        journal: Where it is kept.
+        journal: The journal that keeps it.
         lease: The run's lease.
         recorded: Its entries so far; the first is its `RunOpened`.
 

@@ -213,13 +213,15 @@ class SQLiteStore:
 
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
-        """All or nothing, alone in this process."""
+        """What is done inside is kept as a whole or not at all; others of this process wait."""
         with self._lock, self.errors(), self._committed(durable=durable) as connection:
             yield connection
 
     @contextmanager
     def _committed(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
-        """All or nothing. The write lock is taken at once: reading first could not be upgraded."""
+        """What is done inside is kept as a whole or not at all. The write lock is taken at once: a
+        lock for reading could not be raised to one.
+        """
         self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self.connection.execute("BEGIN IMMEDIATE")
         try:

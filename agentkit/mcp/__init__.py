@@ -14,7 +14,7 @@ part of a result, costs that one and no more. A connection that breaks is opened
 repeated only where its effect allows it.
 """
 
-from agentkit.mistakes import install
+from agentkit.errors import install
 
 try:
     from agentkit.mcp.toolset import McpToolset, Servers, callable_name, tame

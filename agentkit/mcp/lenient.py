@@ -31,8 +31,8 @@ from mcp.shared.message import SessionMessage
 from pydantic import TypeAdapter, ValidationError
 
 from agentkit.errors import ToolError
-from agentkit.logs import get_logger
 from agentkit.messages import AudioPart, JsonObject, Part, TextPart
+from agentkit.redaction import get_logger
 from agentkit.schema.foreign import misfit
 from agentkit.toolset import ToolOutput, image_part
 

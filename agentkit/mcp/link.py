@@ -50,7 +50,6 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 from agentkit.errors import AgentKitError, ServerNotReadyError, ToolError
-from agentkit.logs import get_logger
 from agentkit.mcp.lenient import MOST_TOOLS, lenient, parsed
 from agentkit.messages import (
     AssistantMessage,
@@ -60,6 +59,7 @@ from agentkit.messages import (
     SystemMessage,
     UserMessage,
 )
+from agentkit.redaction import get_logger
 from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.toolset import ToolContext

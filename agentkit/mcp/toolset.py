@@ -26,13 +26,12 @@ import mcp_types
 from mcp import Client
 from typing_extensions import Unpack
 
-from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError
-from agentkit.logs import get_logger
+from agentkit.errors import ServerNotReadyError, ToolDefinitionError, ToolError, explains
 from agentkit.mcp.lenient import RAW, output_of
 from agentkit.mcp.link import Connect, Link, Questions, over_http, over_stdio
 from agentkit.messages import JsonObject
-from agentkit.mistakes import explains
 from agentkit.redaction import (
+    get_logger,
     keep_secret,
     public_address,
     redacted,
@@ -55,7 +54,7 @@ from agentkit.toolset import (
     combined,
     known_labels,
 )
-from agentkit.toolset.context import note_launch
+from agentkit.toolset.options import note_launch
 
 _LOG = get_logger()
 

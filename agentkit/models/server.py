@@ -42,7 +42,6 @@ from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import PROBE, Profile, TemplateGeneration, fingerprint, is_gemma4
 from agentkit.gemma4.render import Generation, TemplateVariant
 from agentkit.gemma4.tokens import CALL_OPEN, CONTROL_LITERALS, EOS, IDS
-from agentkit.logs import get_logger
 from agentkit.messages import Control, ModelRequest, ModelResponse, ModelSettings, ToolDefinition
 from agentkit.models.calls import LOST, find_control, is_away
 from agentkit.models.tokens import (
@@ -56,6 +55,7 @@ from agentkit.models.tokens import (
     spelled,
 )
 from agentkit.models.transport import Transport
+from agentkit.redaction import get_logger
 from agentkit.wire import (
     OPTIONAL,
     WINDOWS,

@@ -21,11 +21,10 @@ from typing import Any, Final, TypeAlias
 
 import anyio.to_thread
 
-from agentkit.errors import ModelProtocolError, ModelStatusError
+from agentkit.errors import ModelProtocolError, ModelStatusError, install
 from agentkit.gemma4.profiles import GENERIC, Profile, profile_for
 from agentkit.gemma4.tokens import EOS, IDS, TOOL_CLOSE
 from agentkit.messages import JsonObject, ModelRequest
-from agentkit.mistakes import install
 from agentkit.models.transport import Transport
 from agentkit.wire import (
     MessageEncoder,

@@ -42,7 +42,7 @@ class Timeouts:
 
     Attributes:
         connect: Until there is a TCP (and TLS) connection.
-        first_event: From the request to the first data event: queueing and prefill.
+        first_event: The time from the request to the first data event: queueing and prefill.
         idle: Between two data events. Comments (keep-alives) do not count.
         total: The whole call, all attempts and waits together.
         retry: After the first attempt began, new ones may begin for so long. A vLLM that
@@ -74,7 +74,7 @@ class Connection:
     """How to reach the server.
 
     Attributes:
-        base_url: With or without the final `/v1`.
+        base_url: The server's address, with or without the final `/v1`.
         api_key: Sent as a bearer token; never logged, never part of a repr.
         headers: Sent with each request.
         verify: False to accept any TLS certificate, or a context to check with.
@@ -302,7 +302,7 @@ class Transport:
             path: Below the server's root.
             body: JSON text.
             deadline: When to give up whatever arrives, in the event loop's own time.
-            headers: Of this request; the connection's own win over them.
+            headers: The headers of this request; the connection's own win over them.
 
         Raises:
             AgentKitError: As `get`; also when a clock runs out between two payloads. What a server
@@ -340,10 +340,10 @@ class Transport:
             path: Below the server's root.
             body: JSON text.
             within: Seconds for all of it.
-            headers: As for `stream`.
+            headers: The same as for `stream`.
 
         Raises:
-            AgentKitError: As `stream`.
+            AgentKitError: The same as `stream` raises.
         """
         content = await self._body("POST", path, body, within, headers)
         payloads = [content]

@@ -31,11 +31,12 @@ from agentkit.errors import (
     ModelStatusError,
     ModelUnreadableError,
     ServerNotReadyError,
+    check_kinds,
+    explains,
 )
 from agentkit.events import ModelEvent, ModelFinished, StepRestarted, TextDelta
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.profiles import GENERIC
-from agentkit.logs import get_logger
 from agentkit.messages import (
     Control,
     JsonObject,
@@ -44,7 +45,6 @@ from agentkit.messages import (
     ModelSettings,
     next_call_number,
 )
-from agentkit.mistakes import check_kinds, explains
 from agentkit.models.base import CountsPrompts, Model, TellsLoad, tell_sent
 from agentkit.models.calls import (
     Evidence,
@@ -58,6 +58,7 @@ from agentkit.models.server import Languages, PromptCounter, Server
 from agentkit.models.tokens import profile_of
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.policy.guard import RepeatWatch
+from agentkit.redaction import get_logger
 from agentkit.stream import MAX_RESPONSE_BYTES
 from agentkit.wire import (
     Reply,

@@ -20,6 +20,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
+from agentkit.errors import check_kinds, explains_init
 from agentkit.events import (
     ModelEvent,
     ModelFinished,
@@ -43,7 +44,6 @@ from agentkit.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.mistakes import check_kinds, explains_init
 from agentkit.toolset import Effect
 from agentkit.wire import Reply
 from agentkit.wording import pluralize

@@ -34,9 +34,9 @@ from urllib.parse import unquote
 
 from pydantic import TypeAdapter
 
+from agentkit.errors import wrong_value
 from agentkit.exact import why_inexact
 from agentkit.messages import JsonObject, Message, ToolCall, ToolResult, Usage
-from agentkit.mistakes import wrong_value
 from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
 
 # --- what a person is asked ----------------------------------------------------------------------

@@ -141,7 +141,7 @@ class Divergence:
     """Where a replay first differs.
 
     Attributes:
-        step: From 1; 0 is before the first model call.
+        step: The step, from 1; 0 is before the first model call.
         what: What differs, such as `settings of the model call`.
         diff: A unified diff, from the record (`-`) to the replay (`+`).
     """
@@ -171,8 +171,8 @@ def request_difference(
 
     Args:
         step: The step that made them.
-        recorded: From the run file.
-        replayed: From the agent now.
+        recorded: What the run file has.
+        replayed: What the agent does now.
         known: How many leading messages need not be compared again.
     """
     choice = replayed.tool_choice

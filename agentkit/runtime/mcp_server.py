@@ -17,9 +17,9 @@ from typing import Any
 import anyio
 import anyio.from_thread
 
+from agentkit.errors import install
 from agentkit.executors import Executor, LocalExecutor
 from agentkit.messages import AudioPart, ImagePart, Part, TextPart, ToolCall, ToolResult
-from agentkit.mistakes import install
 from agentkit.toolset import (
     RunContext,
     RunHandles,

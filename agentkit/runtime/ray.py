@@ -25,13 +25,12 @@ from agentkit.agent import Agent, BatchProgress
 from agentkit.agent.delegation import run_all
 from agentkit.agent.options import RunOptions
 from agentkit.agent.run import is_recorded
-from agentkit.errors import AgentKitError, RunAtWorkError
+from agentkit.errors import AgentKitError, RunAtWorkError, install
 from agentkit.events import RunResult
 from agentkit.executors.ray import options_of
 from agentkit.journal import StoredJournal, journal_at
 from agentkit.journal.store import LEASE
 from agentkit.messages import Content, ModelSettings
-from agentkit.mistakes import install
 from agentkit.policy import Limits
 
 T = TypeVar("T")
@@ -123,10 +122,10 @@ class Crew:
         """Has the actor with the least to do work on something, or, if it dies, another.
 
         Args:
-            work: Of an actor, and how many have died of this before.
+            work: What an actor is given to do, and how many actors have died of it before.
 
         Raises:
-            RayActorError: So many died that it is given up.
+            RayActorError: Too many actors have died of it.
         """
         place = min(self._places, key=lambda each: each.at_work)
         place.at_work += 1

@@ -30,7 +30,7 @@ from pydantic import TypeAdapter
 from agentkit.agent import Agent
 from agentkit.agent.run import current_budget, in_own_loop
 from agentkit.context import Context, Count, PromptForm
-from agentkit.context.previews import RECALL
+from agentkit.context.entries import RECALL
 from agentkit.errors import ModelError
 from agentkit.events import (
     ApprovalDecided,
@@ -180,7 +180,7 @@ class Tape:
 
         Raises:
             EndOfTape: The replay differs already, or the record ends before the result.
-            AgentKitError: So the recorded run ended.
+            AgentKitError: The recorded run ended in it.
         """
         if self.divergence is not None:
             raise EndOfTape
@@ -436,7 +436,7 @@ async def replay(
     Args:
         agent: The agent as it is today. Its model, executor, observers and approver are not used.
         events: The events of one run, as its record holds them (`agentkit.trace.open_run`).
-        deps: For instructions and dynamic toolsets; tools do not run.
+        deps: What instructions and dynamic toolsets are given; tools do not run.
 
     Returns:
         Whether the agent does the same again, and the first difference if not.

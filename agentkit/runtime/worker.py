@@ -30,9 +30,9 @@ import anyio
 from agentkit.agent import Agent, Cancellation
 from agentkit.errors import AgentKitError, JournalError, ModelError
 from agentkit.journal import Lease, Ticket
-from agentkit.logs import get_logger
 from agentkit.messages import ModelSettings
 from agentkit.models.base import TellsLoad
+from agentkit.redaction import get_logger
 
 if TYPE_CHECKING:
     from agentkit.journal.postgres import PostgresJournal, Settled, Taken

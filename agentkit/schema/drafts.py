@@ -36,7 +36,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT4, DRAFT202012, Schema, specification_with
 
 from agentkit.messages import JsonObject
-from agentkit.schema.linear import linear_pattern
+from agentkit.schema.nodes import linear_pattern
 from agentkit.schema.prose import short
 
 MAX_DEPTH: Final = 60

@@ -32,8 +32,7 @@ from agentkit.messages import JsonObject
 from agentkit.schema.drafts import UnusableSchemaError, modern
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, field_path, unknown_key
 from agentkit.schema.ladder import fitted
-from agentkit.schema.linear import linear_pattern
-from agentkit.schema.nodes import same
+from agentkit.schema.nodes import linear_pattern, same
 from agentkit.schema.prose import limit, short, wanted
 from agentkit.schema.shape import Shape
 

@@ -34,8 +34,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, SchemaValidator, to_json
 
 from agentkit.exact import why_inexact
-from agentkit.logs import get_logger
 from agentkit.messages import JsonObject
+from agentkit.redaction import get_logger
 from agentkit.schema.annotations import portable
 from agentkit.schema.ladder import KEYS, OWN, PLAIN, REAL, TIME, Doubt, Keys, doubts, fitted
 from agentkit.schema.shape import Shape
@@ -303,7 +303,7 @@ class DefinitionError(Exception):
     """A type that no JSON value can be read as, and what to do about it.
 
     Attributes:
-        remedy: For its author.
+        remedy: What its author can do about it.
     """
 
     def __init__(self, problem: str, remedy: str) -> None:

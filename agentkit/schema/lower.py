@@ -177,7 +177,7 @@ class _Writer:
                 self._fates[fact.path, fact.keyword] = ("shown", "")
 
     def _show_closed(self, node: Node) -> None:
-        """That nothing else is allowed shows: nothing else is listed."""
+        """Counts it as shown that nothing else is allowed: nothing else is listed."""
         if node.extra is not None and node.extra.never:
             self._show(node, "additionalProperties")
         for fact in node.all("unevaluatedProperties"):

@@ -42,7 +42,7 @@ FORMATS: Final[Mapping[str, str]] = {
     "regex": "a regular expression",
     "json-pointer": "a JSON pointer",
 }
-"""By the keyword `format`."""
+"""What is said of a text, by the value of the keyword `format`."""
 
 _TYPES: Final[Mapping[str, str]] = {
     "string": "a string",
@@ -73,7 +73,7 @@ _LIMITS: Final[Mapping[str, str]] = {
     "dependentRequired": "what has to go with it",
     "not": "anything else",
 }
-"""By keyword; {} is its value."""
+"""What is said of a keyword; {} is its value."""
 
 _SHOWN: Final = 40
 """Most characters of a value."""
@@ -297,7 +297,7 @@ class SchemaProse:
         """The branches of a union in one sentence.
 
         Args:
-            node: Where the union stands.
+            node: The node that has the union.
             index: Which of its unions.
             declared: A branch whose structure the declaration shows, so that it is only named.
         """

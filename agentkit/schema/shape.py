@@ -306,7 +306,8 @@ _AT_ONCE: Final = 400
 _KEPT: Final = 1_000
 """Views that are kept: more than the tools of any agent."""
 _views: dict[int, Shape] = {}
-"""By the identity of the schema, which its view holds, so that it is not used again."""
+"""The views by the identity of their schema. A view holds its schema, so that the identity is not
+used again."""
 
 
 _NULL: Final = Node(types=NULL_TYPE)

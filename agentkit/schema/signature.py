@@ -25,13 +25,14 @@ from pydantic_core import PydanticUndefined, SchemaError, to_jsonable_python
 from agentkit.errors import ToolDefinitionError
 from agentkit.messages import JsonObject
 from agentkit.schema.annotations import (
+    Documentation,
     definition_of,
+    documentation_of,
     evaluate,
     namespace_of,
     place_of,
     typeddict_fields,
 )
-from agentkit.schema.docstrings import Documentation, documentation_of
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, problems_of, unknown_key
 from agentkit.schema.jsontype import DefinitionError, InvalidValueError, JsonType, json_type
 from agentkit.schema.ladder import is_nothing
@@ -56,13 +57,13 @@ class Parameter:
     """One parameter of the callable.
 
     Attributes:
-        name: In Python.
-        key: In the arguments object; differs from `name` where a `Field(alias=…)` says so.
+        name: Its name in Python.
+        key: Its name in the arguments object; another one where a `Field(alias=…)` says so.
         passing: How it is handed over.
         type: Reads its values.
-        default: Where it has one; `MISSING` otherwise.
+        default: Its default; `MISSING` where it has none.
         nullable: null is a value of its type, not merely another word for the default.
-        description: From the annotation or the docstring.
+        description: What the annotation or the docstring says of it.
         injected: It is not the model's to fill.
     """
 
@@ -156,8 +157,8 @@ class Signature:
         """The positional and the keyword arguments of the Python call.
 
         Args:
-            values: From `check`.
-            injected: For parameters that are not the model's.
+            values: What `check` gave back.
+            injected: Values for the parameters that are not the model's.
         """
         positional: list[Any] = []
         keyword = dict(values)

@@ -1,8 +1,16 @@
 """Public test doubles for agents: no server, no network, no patching."""
 
 from agentkit.testing.faults import FAULTS, Delivery, Fault, FaultServer, Served, damaged
-from agentkit.testing.network import NetworkBlockedError, block_network
-from agentkit.testing.scripted import Reply, ScriptedModel, call, calls, cut, say
+from agentkit.testing.scripted import (
+    NetworkBlockedError,
+    Reply,
+    ScriptedModel,
+    block_network,
+    call,
+    calls,
+    cut,
+    say,
+)
 
 __all__ = [
     "FAULTS",

@@ -5,7 +5,6 @@ In: a function and, later, a model's `ToolCall`. Out: a `ToolDefinition` for the
 runs a tool or does I/O.
 """
 
-from agentkit.toolset.context import RunContext, RunHandles, ToolContext, idempotency_key
 from agentkit.toolset.options import (
     LABELS,
     UNLABELLED,
@@ -15,8 +14,12 @@ from agentkit.toolset.options import (
     Label,
     LockKey,
     Probe,
+    RunContext,
+    RunHandles,
     TargetOf,
+    ToolContext,
     ToolOptions,
+    idempotency_key,
     known_labels,
 )
 from agentkit.toolset.results import (

@@ -19,8 +19,7 @@ from agentkit.gemma4.wrong_forms import resolve_name
 from agentkit.messages import ToolCall, ToolDefinition, ToolResult
 from agentkit.schema.feedback import MAX_FEEDBACK, nearest
 from agentkit.schema.prose import short
-from agentkit.toolset.context import RunContext
-from agentkit.toolset.options import Label, known_labels
+from agentkit.toolset.options import Label, RunContext, known_labels
 from agentkit.toolset.tool import Tool, ValidatedCall, make_tool
 
 ToolLike: TypeAlias = Tool[..., Any] | Callable[..., Any]

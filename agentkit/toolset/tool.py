@@ -29,19 +29,19 @@ from typing import (
 
 from typing_extensions import TypeVar, Unpack
 
-from agentkit.errors import ToolDefinitionError
+from agentkit.errors import ToolDefinitionError, explains
 from agentkit.messages import JsonObject, ToolCall, ToolDefinition, ToolResult
-from agentkit.mistakes import explains
 from agentkit.schema.annotations import definition_of, evaluate, namespace_of, place_of
 from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, feedback, unknown_key
 from agentkit.schema.foreign import ForeignArguments
 from agentkit.schema.signature import Signature, signature_of
-from agentkit.toolset.context import RunContext, ToolContext
 from agentkit.toolset.options import (
     LABELS,
     Effect,
     Label,
+    RunContext,
+    ToolContext,
     ToolKeywords,
     ToolOptions,
     Unlabelled,
@@ -139,7 +139,7 @@ class Tool(Generic[P, R, DepsT]):
         function: What runs.
         options: What the tool declares about itself.
         signature: Checks arguments and hands them to the function.
-        place: Where the function is written: name, file, line.
+        place: The place at which the function is written: name, file, line.
         receiver: It is a method waiting for its instance: `shop.refund`, not `Shop.refund`.
     """
 
@@ -474,7 +474,7 @@ class SchemaArguments:
         schema: The JSON Schema of the arguments object, of any draft.
         function: Has a parameter for each property, or `**arguments`. A parameter annotated as
             `ToolContext` gets the context, and is not the model's to fill.
-        place: Where the tool comes from, for messages.
+        place: The place that the tool comes from, for messages.
 
     Attributes:
         schema: The same schema as draft 2020-12.

@@ -11,17 +11,18 @@ registered when the run was recorded, never takes a part of a record for the who
 writes to a record (`runs delete` removes one whole).
 """
 
-from agentkit.logs import get_logger
-from agentkit.redaction import keep_secret, secret_headers, without_secrets
-from agentkit.trace.conversations import Conversation, messages_of, said_by, said_in
-from agentkit.trace.following import follow
+from agentkit.redaction import get_logger, keep_secret, secret_headers, without_secrets
 from agentkit.trace.library import (
     JOURNAL,
+    Conversation,
     Library,
     RunFiles,
+    messages_of,
     open_run,
     run_file_name,
     runs_directory,
+    said_by,
+    said_in,
 )
 from agentkit.trace.recording import (
     Part,
@@ -30,6 +31,7 @@ from agentkit.trace.recording import (
     Timed,
     ToolRun,
     TraceError,
+    follow,
     parts_of,
     read_events,
     read_file,

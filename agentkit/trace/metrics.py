@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
+from agentkit.errors import install
 from agentkit.events import Event, ModelCalled
-from agentkit.mistakes import install
 from agentkit.trace.otel import PROVIDER
 
 try:

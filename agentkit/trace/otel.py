@@ -23,6 +23,7 @@ from contextvars import Token
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from agentkit.errors import install
 from agentkit.events import (
     Event,
     ModelCalled,
@@ -47,7 +48,6 @@ from agentkit.messages import (
     ToolMessage,
     Usage,
 )
-from agentkit.mistakes import install
 from agentkit.redaction import redacted, without_secrets
 
 try:

@@ -12,7 +12,7 @@ way. What is not there any more is told beside what is; nothing is ever guessed 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ from agentkit.journal import (
     Record,
     RunOpened,
     Shown,
+    StoredJournal,
     cost_of,
 )
 from agentkit.messages import (
@@ -476,3 +477,35 @@ def _add_call(step: Step, event: Event, time: float) -> None:
             step.ran[call_id].progress.append(text)
         case _:
             pass
+
+
+# --- a run followed while it is written ----------------------------------------------------------
+
+
+async def follow(journal: StoredJournal, run_id: str) -> AsyncGenerator[Timed, None]:
+    """The events of a run, those that are recorded and then each that is, until it ends.
+
+    What is streamed only, such as the pieces of an answer, is in no journal.
+
+    Args:
+        journal: The journal that keeps it; on a server it tells of what is new.
+        run_id: The run, which another process may be at work on.
+
+    Raises:
+        TraceError: There is no such run.
+        JournalError: The journal cannot be read.
+    """
+    shown = 0
+    async with journal.news_of(run_id) as wait:
+        while True:
+            still_open = await journal.is_open(run_id)  # before it is read: nothing comes after
+            records = (await journal.examine(run_id)).records
+            if not records:
+                raise TraceError(f"there is no run {run_id!r} in {journal.where}")
+            events = list(events_of(run_id, records))
+            for timed in events[shown:]:
+                yield timed
+            shown = max(shown, len(events))
+            if not still_open:
+                return
+            await wait()

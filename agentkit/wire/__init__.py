@@ -13,9 +13,10 @@ from agentkit.wire.requests import (
     encode_request,
     encode_tokenize,
     forced,
+    read_declarations,
+    read_messages,
     session_header,
 )
-from agentkit.wire.sent import read_declarations, read_messages
 from agentkit.wire.server import (
     WINDOWS,
     ServedModel,

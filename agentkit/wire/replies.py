@@ -212,8 +212,8 @@ class ReplyDecoder:
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
-        thought = delta.get("reasoning") or delta.get("reasoning_content")
-        reasoning = "".join(_parts(thought)) or beside
+        said = delta.get("reasoning") or delta.get("reasoning_content")
+        reasoning = "".join(_parts(said)) or beside
         reasoning = self._joined(reasoning, self.reply.reasoning)
         content = self._joined(content, self.reply.text)
         if reasoning:

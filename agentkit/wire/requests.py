@@ -1,4 +1,6 @@
-"""What goes to the server: a `ModelRequest` as the bytes of a request body."""
+"""What goes to the server: a `ModelRequest` as the bytes of a request body; and the messages and
+tools of such a body read back.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,12 @@ from agentkit.messages import (
     ModelRequest,
     ModelSettings,
     Part,
+    SystemMessage,
     TextPart,
     ToolCall,
     ToolChoice,
     ToolMessage,
+    UserMessage,
     VideoPart,
 )
 
@@ -290,3 +294,63 @@ def encode_detokenize(model: str, token_ids: Sequence[int]) -> bytes:
 def encode_tokenize(model: str, text: str) -> bytes:
     """The body of a request for the tokens of a text, as it stands in a prompt."""
     return to_json({"model": model, "prompt": _text(text), "add_special_tokens": False})
+
+
+# --- a request read back from its body -----------------------------------------------------------
+
+
+def read_messages(sent: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """The messages of a body, all their texts as they were sent.
+
+    Raises:
+        KeyError: A message lacks what `encode_request` writes.
+        ValueError: A message is of an unknown role, or its arguments are no JSON.
+    """
+    return [_read_message(each) for each in sent]
+
+
+def read_declarations(fields: Mapping[str, Any]) -> list[JsonObject]:
+    """The tools of a body, as a chat template is given them."""
+    functions = [dict(tool["function"]) for tool in fields.get("tools", ())]
+    return [{k: v for k, v in each.items() if k != "strict"} for each in functions]
+
+
+def _read_message(sent: Mapping[str, Any]) -> Message:
+    content = sent.get("content")
+    match sent["role"]:
+        case "system":
+            return SystemMessage(content or "")
+        case "user":
+            return UserMessage(_read_content(content))
+        case "tool":
+            return ToolMessage(sent["tool_call_id"], "", _read_content(content))
+        case "assistant":
+            calls = tuple(_read_call(each) for each in sent.get("tool_calls", ()))
+            return AssistantMessage(content, calls, sent.get("reasoning"))
+        case role:
+            raise ValueError(f"a message of the role {role!r}")
+
+
+def _read_call(sent: Mapping[str, Any]) -> ToolCall:
+    function = sent["function"]
+    return ToolCall(sent["id"], function["name"], json.loads(function["arguments"]))
+
+
+def _read_content(sent: str | Sequence[Mapping[str, Any]] | None) -> Content:
+    if sent is None or isinstance(sent, str):
+        return sent or ""
+    return tuple(_read_part(part) for part in sent)
+
+
+def _read_part(sent: Mapping[str, Any]) -> Part:
+    match sent["type"]:
+        case "text":
+            return TextPart(sent["text"])
+        case "image_url":
+            return ImagePart(sent["image_url"]["url"])
+        case "input_audio":
+            return AudioPart(sent["input_audio"]["data"], sent["input_audio"]["format"])
+        case "video_url":
+            return VideoPart(sent["video_url"]["url"])
+        case kind:
+            raise ValueError(f"a part of the type {kind!r}")

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from agentkit.mistakes import install
+from agentkit.errors import install
 from agentkit.runtime.ray import LIVES, Crew
 from agentkit_evals.core import EvalError, Transcript, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from agentkit import Agent
-from agentkit.context.previews import RECALL_TOOLS
+from agentkit.context.entries import RECALL_TOOLS
 from agentkit.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from agentkit.testing import Reply, ScriptedModel, say
 from agentkit_evals.core import (

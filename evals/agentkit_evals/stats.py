@@ -19,7 +19,7 @@ from fractions import Fraction
 from math import comb
 from typing import Any, Final
 
-from agentkit.mistakes import install
+from agentkit.errors import install
 from agentkit_evals.core import EvalError
 
 CONFIDENCE: Final = 0.95

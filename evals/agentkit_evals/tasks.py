@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from agentkit import Limits, Tool, Toolset
-from agentkit.mistakes import check_kinds, wrong_value
+from agentkit.errors import check_kinds, wrong_value
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     Case,

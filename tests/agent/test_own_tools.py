@@ -21,7 +21,7 @@ from agentkit import (
     tool,
 )
 from agentkit.agent.own_tools import Planning, answer_tool, with_partial_output
-from agentkit.context.previews import RECALL_TOOLS
+from agentkit.context.entries import RECALL_TOOLS
 from agentkit.messages import ToolMessage
 from agentkit.testing import ScriptedModel, call, say
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from agentkit.messages import ToolMessage, text_of
-from agentkit.models.embedded.decoder import Decoder
+from agentkit.models.embedded import Decoder
 from benchmarks.long_prompt import long_history, measure
 
 pytestmark = pytest.mark.slow

@@ -16,9 +16,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import agentkit
-from agentkit.cli.app import app
-from agentkit.cli.versions import lines_of, versions
-from agentkit.mistakes import install
+from agentkit.cli.app import app, lines_of, versions
+from agentkit.errors import install
 
 pytestmark = pytest.mark.slow
 

@@ -18,8 +18,7 @@ from agentkit import Agent, tool
 from agentkit.cli.app import app
 from agentkit.cli.chat import Chat, Status, told
 from agentkit.cli.editor import Lines
-from agentkit.cli.person import Person
-from agentkit.cli.terminal import Printer
+from agentkit.cli.terminal import Person, Printer
 from agentkit.errors import ModelConnectionError
 from agentkit.journal import SQLiteJournal, StoredJournal
 from agentkit.messages import (

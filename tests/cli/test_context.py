@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from agentkit import Agent, RunFiles, tool
 from agentkit.cli.app import app
-from agentkit.models.embedded.decoder import BUNDLED
+from agentkit.models.embedded import BUNDLED
 from agentkit.testing import ScriptedModel, say
 from tests.models.test_prompt import TemplateServer
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from agentkit.cli.person import Person
-from agentkit.cli.terminal import Printer
+from agentkit.cli.terminal import Person, Printer
 from agentkit.messages import ToolCall
 from agentkit.policy import Approval, Approve, Deny, Grant
 

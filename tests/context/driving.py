@@ -21,7 +21,7 @@ from agentkit.messages import (
     ModelResponse,
     ToolDefinition,
 )
-from agentkit.models.embedded.decoder import BUNDLED
+from agentkit.models.embedded import BUNDLED
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from agentkit.context import (
     Strategy,
     Summarize,
 )
-from agentkit.context.previews import GO_ON, RECALL_TOOLS
+from agentkit.context.entries import GO_ON, RECALL_TOOLS
 from agentkit.context.strategies import DEFAULT
 from agentkit.errors import ContextWindowError, ModelError, ModelTimeoutError
 from agentkit.events import PromptFitted

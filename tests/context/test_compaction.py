@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.context.compaction import Entries, Stub, level, plan
-from agentkit.context.previews import Source, preview, stub, with_note
-from agentkit.context.strategies import DEFAULT
+from agentkit.context.entries import Entries, Source, preview, stub, with_note
+from agentkit.context.strategies import DEFAULT, Stub, level, plan
 from agentkit.messages import (
     AssistantMessage,
     ImagePart,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agentkit.context.facts import missing, open_tasks
+from agentkit.context.finding import missing, open_tasks
 
 FILLER = ["it", "was", "then", "said", "to", "be", "in", "that", "one", "and", "so", "on", "with"]
 

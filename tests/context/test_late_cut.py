@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.context import Context, ContextWindow, PromptForm
+from agentkit.context.entries import ask_for_less
 from agentkit.context.limits import fair_share
-from agentkit.context.previews import ask_for_less
 from agentkit.gemma4.profiles import PROFILES
 from agentkit.messages import (
     AssistantMessage,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit.context.entries import Source, marks_of, preview, stub, with_note
 from agentkit.context.finding import best_lines, words_of
-from agentkit.context.previews import Source, marks_of, preview, stub, with_note
 from agentkit.messages import TextPart, ToolCall, ToolMessage, UserMessage, text_of
 
 GAP = re.compile(

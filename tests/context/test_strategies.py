@@ -21,8 +21,7 @@ from agentkit.context import (
     Strategy,
     Summarize,
 )
-from agentkit.context.compaction import Entries
-from agentkit.context.previews import GO_ON, RECALL_TOOLS
+from agentkit.context.entries import GO_ON, RECALL_TOOLS, Entries
 from agentkit.context.strategies import Newer
 from agentkit.errors import ContextWindowError, ModelError, ModelTimeoutError
 from agentkit.messages import (

@@ -24,8 +24,7 @@ from typing import Any
 import pytest
 
 from agentkit.context import ContextWindow
-from agentkit.gemma4.media_tokens import MOST_SOUND, image_soft_tokens, sound_soft_tokens
-from agentkit.gemma4.profiles import PROFILES
+from agentkit.gemma4.profiles import MOST_SOUND, PROFILES, image_soft_tokens, sound_soft_tokens
 from agentkit.media import image_size, sound_length
 from agentkit.messages import AudioPart, ImagePart, ModelRequest, Part, TextPart, Usage, UserMessage
 from tests.context.driving import driven, form_of, prompt_text, tokens

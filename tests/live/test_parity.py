@@ -19,8 +19,7 @@ import pytest
 from agentkit import Agent, ModelSettings, VLLMModel
 from agentkit.messages import AssistantMessage
 from agentkit.models import Model
-from agentkit.models.embedded import EmbeddedModel
-from agentkit.models.embedded.decoder import Decoder
+from agentkit.models.embedded import Decoder, EmbeddedModel
 from examples.project_assistant.main import agent as project_assistant
 from tests.live.client import KEY, URL, live, model, request
 from training.tiny_gemma4 import evaluate, generate

@@ -28,7 +28,7 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.models.calls import PROBE, forced_code
-from agentkit.models.embedded.decoder import BUNDLED
+from agentkit.models.embedded import BUNDLED
 from tests.context.driving import TOKENIZER, tokens
 from tests.gemma4.official import TEMPLATES, compiled, needs_templates
 

@@ -13,7 +13,7 @@ import pytest
 from agentkit import Agent, Context, RunResult, VLLMModel, tool
 from agentkit.errors import ModelConnectionError
 from agentkit.messages import ModelRequest, UserMessage
-from agentkit.models.embedded.decoder import BUNDLED
+from agentkit.models.embedded import BUNDLED
 from agentkit.models.tokens import places, profile_of
 from agentkit.wire import ServedModel
 from tests.models.test_prompt import TINY, TemplateServer

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from agentkit.messages import JsonObject
 from agentkit.schema.foreign import BoundedValidator, ForeignArguments, bounded, why_unusable
-from agentkit.schema.linear import linear_pattern
+from agentkit.schema.nodes import linear_pattern
 
 values = st.recursive(
     st.none()

@@ -99,9 +99,9 @@ def test_it_is_a_decorator_too() -> None:
 @pytest.mark.slow
 def test_when_python_ends_and_empties_modules_nothing_is_said() -> None:
     program = (
-        "from agentkit.testing import block_network, network\n"
+        "from agentkit.testing import block_network, scripted\n"
         "with block_network(): pass\n"
-        "for name in list(vars(network)): vars(network)[name] = None\n"
+        "for name in list(vars(scripted)): vars(scripted)[name] = None\n"
         "compile('1', 'late', 'eval')"  # which hooks are asked about
     )
     done = subprocess.run(

@@ -25,7 +25,7 @@ def main(project: Path, later: bool) -> None:
     from agentkit_tools.paths import Root  # noqa: PLC0415 - found as the project has it
     from agentkit_tools.sandbox import Sandbox, python_folders  # noqa: PLC0415 - as above
 
-    from agentkit.toolset.context import note_launch  # noqa: PLC0415 - found as the project has it
+    from agentkit.toolset.options import note_launch  # noqa: PLC0415 - found as the project has it
 
     note_launch(["python3", "servers/server.py"], project)
     if not later:

@@ -24,7 +24,7 @@ from agentkit_tools.shell import Environments
 
 from agentkit import ToolContext, ToolError
 from agentkit.mcp import McpToolset
-from agentkit.toolset.context import note_launch
+from agentkit.toolset.options import note_launch
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="commands run in a sandbox of Linux"

@@ -24,8 +24,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from agentkit import Agent, ModelConnectionError, ModelSettings, ToolError, tool
 from agentkit.agent import Cancellation
+from agentkit.errors import install
 from agentkit.messages import AssistantMessage, Usage
-from agentkit.mistakes import install
 from agentkit.testing import Reply, ScriptedModel, call, calls, cut, say
 from agentkit.trace import keep_secret
 from agentkit.trace.otel import OpenTelemetryObserver

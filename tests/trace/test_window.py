@@ -14,7 +14,7 @@ from rich.console import Console
 from agentkit import Agent, Context, Limits, ModelSettings, RunFiles, tool
 from agentkit.cli.context import draw
 from agentkit.context import ClearOldResults, Summarize
-from agentkit.models.embedded.decoder import BUNDLED
+from agentkit.models.embedded import BUNDLED
 from agentkit.testing import ScriptedModel, call, say
 from agentkit.trace import Part, TraceError, filled_of, parts_of, prompt_of, read_events
 from agentkit.trace.page import page_of

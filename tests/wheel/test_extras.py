@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.mistakes import DISTRIBUTION
+from agentkit.errors import DISTRIBUTION
 from release.check import EXTRAS
 from release.closure import brought
 from tests.wheel.conftest import REPO, Installed

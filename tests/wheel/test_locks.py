@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from agentkit.mistakes import DISTRIBUTION
+from agentkit.errors import DISTRIBUTION
 from release.closure import brought
 from tests.wheel.conftest import REPO
 

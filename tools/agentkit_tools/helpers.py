@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from agentkit.toolset.context import note_launch
+from agentkit.toolset.options import note_launch
 from agentkit_tools.relied import trail
 
 

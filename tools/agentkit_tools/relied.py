@@ -17,7 +17,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from agentkit.toolset.context import launched
+from agentkit.toolset.options import launched
 from agentkit.trace import runs_directory
 
 _MOST_LINKS = 40  # as the kernel has it, path_resolution(7)

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from agentkit import AgentKitError, ToolError
-from agentkit.mistakes import install
+from agentkit.errors import install
 from agentkit_tools.guarded import Guarded, folders_in, guarded
 from agentkit_tools.helpers import BUBBLEWRAP, candidates, found
 from agentkit_tools.paths import Root

@@ -22,7 +22,7 @@ from pathlib import Path
 from agentkit.gemma4.parse import ParsedReply, parse
 from agentkit.gemma4.tokens import IDS
 from agentkit.messages import AssistantMessage
-from agentkit.models.embedded.decoder import BUNDLED, Decoder, Logits, Prefix
+from agentkit.models.embedded import BUNDLED, Decoder, Logits, Prefix
 from training.tiny_gemma4 import generate
 from training.tiny_gemma4.draw import Draw, HeldOutDraw
 from training.tiny_gemma4.generate import Dialogue, Exchange, Step

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from agentkit.models.embedded.decoder import BUNDLED, read_weights
+from agentkit.models.embedded import BUNDLED, read_weights
 
 _VISIBLE: Final = frozenset(
     {"<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", '<|"|>'}

@@ -23,11 +23,9 @@ whatever `durable` says: a server that dies would take with it what was not, and
 find its run shorter than it left it.
 """
 
-from agentkit.journal.postgres.connecting import Address, Listener
-from agentkit.journal.postgres.journal import PostgresJournal
-from agentkit.journal.postgres.queue import Queue, QueueStats, Settled, Taken
+from agentkit.journal.postgres.connecting import Address, Listener, check, migrate
+from agentkit.journal.postgres.queue import PostgresJournal, Queue, QueueStats, Settled, Taken
 from agentkit.journal.postgres.store import PostgresStore
-from agentkit.journal.postgres.tables import check, migrate
 
 __all__ = [
     "Address",

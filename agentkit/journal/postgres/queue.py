@@ -1,4 +1,5 @@
-"""Runs that are submitted, and the workers that take them.
+"""`PostgresJournal`, a journal on a server by its address; and the queue of submitted runs, with
+the workers that take them.
 
 ```
 submit ──► queued ──► taken by a worker, under a lease ──► ended, paused, cancelled or failed
@@ -19,18 +20,27 @@ and others take its runs.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
+import anyio
 from pydantic import JsonValue
 
 from agentkit.errors import JournalError
 from agentkit.journal.entries import FORCED, Lease, Queueing, RunOpened, Ticket
 from agentkit.journal.leases import Owner
 from agentkit.journal.postgres.connecting import Connection, Listener
-from agentkit.journal.postgres.store import QUEUED, PostgresStore
-from agentkit.journal.store import StoredJournal
+from agentkit.journal.postgres.store import (
+    CONNECTIONS,
+    PATIENCE,
+    QUEUED,
+    RUNS,
+    PostgresStore,
+    told_as,
+)
+from agentkit.journal.store import LEASE, StoredJournal, check_lease
 
 T = TypeVar("T")
 
@@ -46,7 +56,7 @@ class Taken:
 
     Attributes:
         lease: Its lease.
-        ticket: For whom it is.
+        ticket: The agent and the tenant that it is for.
         tries: How often it was taken, this time included.
     """
 
@@ -149,7 +159,7 @@ class Queue(StoredJournal):
     """A journal on a server, which also keeps runs for workers to take.
 
     Args:
-        store: Where its entries lie.
+        store: The store that holds its entries.
         labels: Kept with each run that begins here.
         lease: Seconds after which an owner that does not stir loses its run.
     """
@@ -301,3 +311,70 @@ class Queue(StoredJournal):
 
 if TYPE_CHECKING:
     _: type[Queueing] = Queue
+
+
+# --- the journal of a server ---------------------------------------------------------------------
+
+_FOLLOWED: Final = 10.0
+"""Seconds for which a follower's interest lasts; it says so again before they are over."""
+
+
+class PostgresJournal(Queue):
+    """Keeps runs on a server, for all machines that know its address.
+
+    `agentkit journal migrate URL` makes its tables. It needs a connection of its own to the server,
+    or a pooler that keeps sessions: statements are prepared.
+
+    Args:
+        url: A connection URI of libpq: `postgresql://USER:PASSWORD@HOST:PORT/DATABASE`.
+        labels: Kept with each run that begins here, such as who started it and how.
+        lease: Seconds, by the server's clock, after which an owner that does not stir loses its
+            run.
+        connections: Most connections of this process at a time.
+        patience: Seconds in which a server that does not answer is asked again; a run whose step
+            cannot be recorded by then ends with an error, and can be resumed.
+
+    Raises:
+        JournalError: The server cannot be reached, or has no journal of this version.
+        ModuleNotFoundError: The extra is not installed.
+        ValueError: `lease` is not above 0, or `connections` is below 1.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        labels: Mapping[str, JsonValue] | None = None,
+        lease: float = LEASE,
+        connections: int = CONNECTIONS,
+        patience: float = PATIENCE,
+    ) -> None:
+        if connections < 1:
+            raise ValueError(f"connections is {connections}; a journal needs one")
+        seconds = check_lease(lease)
+        store = PostgresStore(url, lease=seconds, connections=connections, patience=patience)
+        super().__init__(store, labels, seconds)
+
+    # --- runs that are followed ------------------------------------------------------------------
+
+    async def is_open(self, run_id: str) -> bool:
+        """Whether something may still be added to a run."""
+        return await self._in_thread(lambda: self._server.is_open(run_id))
+
+    @asynccontextmanager
+    async def news_of(self, run_id: str) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+        """What waits until something was added to a run; see `StoredJournal.news_of`."""
+        listener, name = self._server.listener(RUNS), told_as(run_id)
+        await self._in_thread(lambda: listener.hear(0.0))
+
+        async def wait() -> None:
+            await self._in_thread(lambda: self._server.follow(run_id, _FOLLOWED))
+            end = anyio.current_time() + _FOLLOWED / 2
+            while anyio.current_time() < end:
+                if name in await self._in_thread(lambda: listener.hear(0.5)):
+                    return
+
+        try:
+            yield wait
+        finally:
+            listener.close()

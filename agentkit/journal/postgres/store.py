@@ -31,16 +31,14 @@ from agentkit.journal.entries import (
 )
 from agentkit.journal.integrity import Chain, Testimony, first, missing_at_the_end, secrets_in
 from agentkit.journal.leases import Owner
-from agentkit.journal.postgres.connecting import Address, Connection, Listener, may_pass
-from agentkit.journal.postgres.tables import check_tables
-from agentkit.journal.store import (
-    LEASE,
-    Examined,
-    Head,
-    Row,
-    Store,
-    refuse_lost,
+from agentkit.journal.postgres.connecting import (
+    Address,
+    Connection,
+    Listener,
+    check_tables,
+    may_pass,
 )
+from agentkit.journal.store import LEASE, Examined, Head, Row, Store, refuse_lost
 from agentkit.redaction import hiding
 
 T = TypeVar("T")
@@ -165,8 +163,8 @@ class _Hand:
     """What the holder of a lease knows of its run.
 
     Attributes:
-        head: Where its record ends.
-        doubts: Where it ends if a change took effect of which there was no answer.
+        head: The end of its record.
+        doubts: The other end that it may have, if a change took effect that was never answered.
         lock: Calls of one step write at the same time, each behind the other.
     """
 
@@ -259,7 +257,7 @@ class PostgresStore:
         Args:
             run_id: Its name.
             opening: What it begins with.
-            ticket: For whom it is submitted.
+            ticket: The agent and the tenant that it is submitted for.
             state: `queued` for a run that nobody holds until a worker takes it, else empty.
 
         Raises:

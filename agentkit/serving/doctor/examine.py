@@ -33,7 +33,7 @@ from agentkit.messages import JsonObject
 from agentkit.models.calls import is_away
 from agentkit.models.server import Server
 from agentkit.models.transport import Connection, Timeouts, Transport
-from agentkit.serving.doctor import identity, passage, replies
+from agentkit.serving.doctor import passage, server
 from agentkit.serving.doctor.subject import Finding, Subject, Verdict, failed, passed, warned
 from agentkit.serving.plan import TESTED_VLLM
 from agentkit.serving.process import cache_folder
@@ -132,30 +132,30 @@ class Diagnosis:
 
 
 PROBES: Final = (
-    Probe("version", "Is it a vLLM that agentkit supports?", identity.version),
-    Probe("model", "Does it serve the model, under a name that tells?", identity.model),
-    Probe("window", "Does the window fit the model?", identity.window),
-    Probe("tool parser", "Do calls come back as calls?", replies.tool_parser),
-    Probe("chat template", "Is it Gemma 4's newest?", identity.template),
-    Probe("token counts", "Do all count a prompt alike?", identity.token_counts),
-    Probe("control tokens", "Does text from outside stay text?", identity.control_tokens),
-    Probe("grammar", "Are calls held to their schema?", replies.grammar),
-    Probe("control", "What can a call be held to?", replies.control),
+    Probe("version", "Is it a vLLM that agentkit supports?", server.version),
+    Probe("model", "Does it serve the model, under a name that tells?", server.model),
+    Probe("window", "Does the window fit the model?", server.window),
+    Probe("tool parser", "Do calls come back as calls?", server.tool_parser),
+    Probe("chat template", "Is it Gemma 4's newest?", server.template),
+    Probe("token counts", "Do all count a prompt alike?", server.token_counts),
+    Probe("control tokens", "Does text from outside stay text?", server.control_tokens),
+    Probe("grammar", "Are calls held to their schema?", server.grammar),
+    Probe("control", "What can a call be held to?", server.control),
     Probe("several calls", "Do all calls of a reply come back?", passage.several_calls),
-    Probe("grammar cost", "What does the grammar cost a token?", replies.grammar_cost),
+    Probe("grammar cost", "What does the grammar cost a token?", server.grammar_cost),
     Probe("arrival", "Does all that is sent reach the model?", passage.arrival),
     Probe("thinking switch", "Can thinking be switched?", passage.thinking_switch),
-    Probe("reasoning parser", "Do thoughts come back as thoughts?", replies.reasoning_parser),
-    Probe("own tokens", "Do replies bring the model's tokens?", replies.own_tokens),
-    Probe("cut replies", "Is a reply that was cut seen as cut?", replies.cut_replies),
+    Probe("reasoning parser", "Do thoughts come back as thoughts?", server.reasoning_parser),
+    Probe("own tokens", "Do replies bring the model's tokens?", server.own_tokens),
+    Probe("cut replies", "Is a reply that was cut seen as cut?", server.cut_replies),
     Probe("reply length", "May a reply be long?", passage.reply_length),
     Probe("large requests", "May a conversation be long?", passage.large_requests),
     Probe("streaming", "Is a stream the whole reply, in time?", passage.streaming),
     Probe("prefix cache", "Is a prompt read once only?", passage.prefix_cache),
     Probe("stop tokens", "Does a reply end where it should?", passage.stop_tokens),
     Probe("own settings", "Are the checkpoint's own settings used?", passage.own_ends),
-    Probe("fields", "Are all fields of a request taken?", replies.fields),
-    Probe("steadiness", "Is every request answered?", identity.steadiness),
+    Probe("fields", "Are all fields of a request taken?", server.fields),
+    Probe("steadiness", "Is every request answered?", server.steadiness),
 )
 """In this order: later ones use what earlier ones found."""
 

@@ -219,7 +219,7 @@ async def large_requests(subject: Subject) -> Finding:
 _LONG_REPLY = 48
 _TRIES = 8
 _BURSTS = 3
-"""So many bursts while this process was awake are no accident of a busy machine."""
+"""Bursts while this process was awake from which on they are no accident of a busy machine."""
 
 _TICK, _DOZE = 0.005, 0.02
 """Seconds between two looks at the clock, and how much longer they may be apart at any time."""

@@ -396,7 +396,7 @@ def _instead(delivery: Delivery) -> ChangeDelivery:
 
 
 def _nothing(end: End, *, down: float = 0.0) -> ChangeDelivery:
-    """Not even a status line."""
+    """Closes the connection without even a status line."""
     return _instead(Delivery(status=None, end=end, down=down))
 
 

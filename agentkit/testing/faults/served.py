@@ -332,7 +332,7 @@ class Fault:
 
     @property
     def side(self) -> Literal["model", "server"]:
-        """Whose fault it is."""
+        """The side that the fault is on."""
         return "server" if self.reply is _same_reply else "model"
 
     def fits(self, reply: Served) -> bool:

@@ -11,7 +11,7 @@ from agentkit.trace.window import PARTS, Filled, why
 _WIDTH: Final = 1000.0
 _HEIGHT: Final = 120.0
 _LEAST_COLUMNS: Final = 12
-"""So that a short run does not look like a heavy one."""
+"""Columns for which there is room at least, so that a short run does not look like a heavy one."""
 
 _CUTS: Final = 8
 """Cuts of one request that are listed."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from agentkit.context.previews import RECALL_TOOLS
+from agentkit.context.entries import RECALL_TOOLS
 from agentkit.testing.faults.served import Served, ServedCall
 from tests.evals.acceptance.bench import value_of
 from tests.serving.doctor.good import MODEL, WINDOW, good

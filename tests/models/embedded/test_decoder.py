@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.models.embedded.decoder import (
+from agentkit.models.embedded import (
     BUNDLED,
     Decoder,
     Logits,

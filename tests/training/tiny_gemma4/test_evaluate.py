@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agentkit.models.embedded.decoder import Decoder
+from agentkit.models.embedded import Decoder
 from soak.tiny import write_record
 from training.tiny_gemma4 import evaluate
 from training.tiny_gemma4.draw import Draw, HeldOutDraw, mentions_heldout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentkit.gemma4.tokens import IDS, STOP_IDS
-from agentkit.models.embedded.decoder import BUNDLED, Decoder, read_weights
+from agentkit.models.embedded import BUNDLED, Decoder, read_weights
 
 TRAINING = Path(__file__).parents[3] / "training" / "tiny_gemma4"
 
