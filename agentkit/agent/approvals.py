@@ -80,7 +80,7 @@ async def decide(
         if ruling.verdict == "allow":
             return item  # what was said of this very call would come before a rule
         run.emit(ApprovalNeeded(item.call, approval.id, approval.target, run.step, approval.why))
-        decision = await run.decisions.ask(approval, partial(_ask, ruling, approval))
+        decision = await run.decisions.ask(approval, partial(_ask, run, item, ruling, approval))
     elif isinstance(decision, Approve) and decision.grant is not None:
         run.wiring.authority.grants.append(decision.grant)
     if decision is None:
@@ -94,18 +94,25 @@ def _undecided(run: Run, call: ToolCall, error: Exception) -> ToolResult:
     the policy's or the tool's own, raised.
     """
     _log.warning("approval_failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
-    why = f"what decides on it raised {type(error).__name__}: {error}".removesuffix(": ")
-    return denied(call, why)
+    return denied(call, _raised(error))
 
 
-async def _ask(ruling: Ruling, approval: Approval) -> Decision | None:
+def _raised(error: Exception) -> str:
+    return f"what decides on it raised {type(error).__name__}: {error}".removesuffix(": ")
+
+
+async def _ask(
+    run: Run, item: ValidatedCall, ruling: Ruling, approval: Approval
+) -> Decision | None:
     """Asks each level that wants a person: its own, or else the next one above that has any.
 
-    All must say yes; each is shown the arguments as the one before it left them.
+    All must say yes; each is shown the call as the one before it left it. What a person has changed
+    may be what a further level wants to be asked about.
     """
     decision: Decision = Approve()
     asked: list[object] = []
-    for level in ruling.asked_by:
+    waiting = list(ruling.asked_by)
+    for level in waiting:  # grows by the levels that want a person for what one has changed
         owner = next((each for each in level.levels() if each.approver is not None), None)
         if owner is None or owner.approver is None:
             return None
@@ -117,8 +124,18 @@ async def _ask(ruling: Ruling, approval: Approval) -> Decision | None:
         if answer is None or isinstance(answer, Deny):
             return answer
         if isinstance(answer, Edit):
-            approval = replace(approval, call=replace(approval.call, arguments=answer.arguments))
             decision = answer
+            edited = run.wiring.toolset.validate(replace(item.call, arguments=answer.arguments))
+            if isinstance(edited, ToolResult):
+                return decision  # it is refused when it is applied
+            try:
+                ruling = run.wiring.authority.ruling(edited, run.taint)
+                target = run.wiring.authority.target(edited)
+            except Exception as error:  # noqa: BLE001 - the boundary around user code
+                return Deny(f"of what it was changed to, {_raised(error)}")
+            call = replace(approval.call, arguments=answer.arguments)
+            approval = replace(approval, call=call, target=target, why=ruling.why)
+            waiting += ruling.asked_by
         elif answer.grant is not None:
             owner.grants.append(answer.grant)
             decision = answer if isinstance(decision, Approve) else decision

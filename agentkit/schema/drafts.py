@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping, Set
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError
@@ -175,9 +175,10 @@ class _Reader:
         uri = schema.get("$schema")
         self._uri = uri if isinstance(uri, str) else ""
         # Up to draft 7, what stands beside a reference is not read.
+        self._base = ""  # what references are relative to in the part that is read
         self._lonely = any(f"draft-0{number}" in self._uri for number in (3, 4, 6, 7))
         self._places: dict[int, str] = {}
-        self._references: deque[tuple[JsonObject, str]] = deque()
+        self._references: deque[tuple[JsonObject, str, str]] = deque()
         self._resolvers: list[Any] = []
         self.unchecked: list[str] = []
         self.unknown: dict[int, JsonObject] = {}
@@ -186,8 +187,11 @@ class _Reader:
         made: JsonObject = self._read(self._schema, "", 0)
         moved: dict[str, Any] = {}
         while self._references:  # what one leads to can hold others
-            holder, target = self._references.popleft()
-            found = self._resolved(target)
+            holder, full, target = self._references.popleft()
+            # Of a part with a name of its own some refer to places in the whole all the same.
+            found = self._resolved(full)
+            if found is None and full != target:
+                found = self._resolved(target)
             if not isinstance(found, dict):
                 del holder["$ref"]
                 if found is None:
@@ -200,6 +204,7 @@ class _Reader:
             if id(found) not in self._places:
                 name = _free_name(target, {**made.get("$defs", {}), **moved})
                 moved[name] = {}  # taken, while what is in it is read
+                self._base = full.partition("#")[0]
                 moved[name] = self._read(found, f"/$defs/{_step(name)}", 1)
             holder["$ref"] = "#" + quote(self._places[id(found)], safe="/~$")
         if moved:
@@ -246,10 +251,21 @@ class _Reader:
         wrapped = given.get("nullable") is True and bool(
             {*_REFERENCES, "allOf", "anyOf", "oneOf", "const"} & given.keys()
         )
+        around, self._base = self._base, self._base_in(given, path)
         out = self._keywords(given, f"{path}/anyOf/0" if wrapped else path, depth + 1)
+        self._base = around
         if given.get("nullable") is True:
             return _nullable(out, wrapped=wrapped)
         return out
+
+    def _base_in(self, given: JsonObject, path: str) -> str:
+        """What references are relative to in a schema: a part with a name of its own is a document
+        (JSON Schema Core 2020-12, 8.2.1). The whole document's own name is known to the resolvers.
+        """
+        old = any(f"draft-0{number}" in self._uri for number in (3, 4))
+        name = given.get("id" if old else "$id")
+        named = path and isinstance(name, str) and not name.startswith("#")
+        return _joined(self._base, str(name)) if named else self._base
 
     def _keywords(self, given: JsonObject, path: str, depth: int) -> JsonObject:
         out: JsonObject = {}
@@ -359,7 +375,14 @@ class _Reader:
                 holder = {}
                 out.setdefault("allOf", []).append(holder)
             holder["$ref"] = target
-            self._references.append((holder, target))
+            self._references.append((holder, _joined(self._base, target), target))
+
+
+def _joined(base: str, reference: str) -> str:
+    """A reference from a base (RFC 3986, 5.2), which may be a name without a path (`urn:`)."""
+    if reference.startswith("#"):
+        return base.partition("#")[0] + reference
+    return urljoin(base, reference)
 
 
 def _as_text(value: Any) -> str:

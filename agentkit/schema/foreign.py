@@ -4,9 +4,10 @@ The same service as `Signature`, on the same ladder: what is certain is read as 
 else is reported at once and briefly. The values stay plain JSON.
 
 Whoever wrote the schema, the work is bounded: jsonschema's own validator (draft 2020-12) checks,
-with each keyword counted. Three keywords that it does not check in linear time are done anew:
-patterns (by RE2), `uniqueItems` (by a set), and what is left over after patterns. A check that has
-used up its share of work goes on as if all of the rest were right.
+with each keyword counted. Keywords that it does not check in linear time are done anew: patterns
+(by RE2), `enum` and `uniqueItems` (by a set), and what is left over after patterns; and so is
+`multipleOf`, which it reckons in floats. A check that has used up its share of work goes on as if
+all of the rest were right.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import islice
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote
@@ -169,6 +171,7 @@ class _Share:
     root: JsonObject
     steps: int = _STEPS
     characters: int = _CHARACTERS
+    listed: dict[int, frozenset[str]] = field(default_factory=dict)
 
 
 _share: ContextVar[_Share] = ContextVar("agentkit-schema-share")
@@ -256,6 +259,32 @@ def _additional_properties(
     elif isinstance(wanted, dict):
         for key in extras:
             yield from validator.descend(instance[key], wanted, path=key)
+
+
+def _multiple_of(
+    _validator: Any, wanted: Any, instance: object, _schema: Any
+) -> Iterator[ValidationError]:
+    """Reckoned in the digits that were written: 4.35 is a multiple of 0.01, which as floats it is
+    not, and a whole number may be longer than any float.
+    """
+    number = isinstance(instance, int | float) and not isinstance(instance, bool)
+    if number and _exactly(cast("float", instance)) % _exactly(wanted):
+        yield ValidationError(f"{short(instance)} is not a multiple of {wanted!r}")
+
+
+def _exactly(number: float) -> Fraction:
+    return Fraction(number if isinstance(number, int) else repr(number))
+
+
+def _enum(
+    _validator: Any, wanted: list[Any], instance: object, _schema: Any
+) -> Iterator[ValidationError]:
+    """By a set that is made once: jsonschema looks through the whole list for every value."""
+    listed = _share.get().listed
+    if id(wanted) not in listed:
+        listed[id(wanted)] = frozenset(map(same, wanted))
+    if same(instance) not in listed[id(wanted)]:
+        yield ValidationError(f"{short(instance)} is not listed")
 
 
 def _unique_items(
@@ -353,6 +382,8 @@ _KEYWORDS: dict[str, Keyword] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
+    "enum": _enum,
+    "multipleOf": _multiple_of,
     "uniqueItems": _unique_items,
     "unevaluatedItems": _only(list, _unevaluated),
     "unevaluatedProperties": _only(dict, _unevaluated),

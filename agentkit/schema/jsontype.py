@@ -20,15 +20,16 @@ from __future__ import annotations
 
 import enum
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import date
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal, Union, cast, get_args, get_origin
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import ErrorDetails, SchemaValidator, to_json
 
@@ -164,20 +165,28 @@ def _is_kept(trap: Doubt, result: object) -> bool:
 
 def _where_keys_met(value: object, result: object, shape: Shape, place: Keys) -> Keys | None:
     """Where a dict has lost a key to another that is the same one in another spelling."""
-    if isinstance(value, dict) and isinstance(result, Mapping):
-        if shape.said(KEYS) is not None:
+    inner: list[tuple[str | int, object, object, Shape]] = []
+    if isinstance(value, dict):
+        keyed = any(branch.said(KEYS) is not None for branch in shape.branches)
+        if keyed and isinstance(result, Mapping):
             if len(result) < len(value):
                 return place
             read_as = dict(zip(value, result.values(), strict=False))
         else:
-            read_as = {key: result[key] for key in value if key in result}
+            read_as = {key: _member(result, key) for key in value}
         inner = [(key, value[key], read, shape.property(key)) for key, read in read_as.items()]
-    elif isinstance(value, list) and isinstance(result, list) and len(value) == len(result):
-        inner = [(at, value[at], result[at], shape.item(at)) for at in range(len(value))]
-    else:
-        return None
+    elif isinstance(value, list) and isinstance(result, list | tuple | deque):
+        inner = [(at, value[at], read, shape.item(at)) for at, read in enumerate(result)]
     met = (_where_keys_met(item, read, under, (*place, key)) for key, item, read, under in inner)
     return next((found for found in met if found is not None), None)
+
+
+def _member(result: object, name: str) -> object:
+    """What was read for a member of an object, where that is kept under the name."""
+    if isinstance(result, Mapping):
+        return result.get(name)
+    has_fields = isinstance(result, BaseModel) or is_dataclass(result)
+    return getattr(result, name, None) if has_fields else None
 
 
 _TOO_DEEP: ErrorDetails = {"type": "recursion_loop", "loc": (), "msg": "", "input": "[[[…"}
@@ -354,13 +363,16 @@ class _Schemas(GenerateJsonSchema):
         return super().dataclass_args_schema(given)
 
     def dict_schema(self, schema: Any) -> JsonSchemaValue:
-        keys = self._bare(schema.get("keys_schema") or {"type": "any"})
+        written = schema.get("keys_schema") or {"type": "any"}
+        keys = self._bare(written)
         if keys["type"] in _NO_KEYS or (keys["type"] == "literal" and not _texts(keys)):
             what = f"a key of JSON is a text, which is no {keys['type']}"
             raise DefinitionError(what, "use keys that a text can spell, or a list of pairs")
         made = super().dict_schema(schema)
         kind = _KEY_KINDS.get(keys["type"], "text")
-        return made if keys["type"] in _ONE_SPELLING else _marked(made, KEYS, kind)
+        folded = keys["type"] != written["type"] or any(keys.get(each) for each in _FOLDING)
+        plain = keys["type"] in _ONE_SPELLING and not folded
+        return made if plain else _marked(made, KEYS, kind)
 
     # --- what no JSON value can be read as -------------------------------------------------------
 
@@ -501,6 +513,7 @@ _KEY_KINDS: Final[Mapping[str, str]] = {
 }
 _ONE_SPELLING: Final = frozenset({"any", "str", "bytes"})
 """Types of keys of which no two texts are the same one."""
+_FOLDING: Final = frozenset({"to_lower", "to_upper", "strip_whitespace"})
 _NO_KEYS: Final = frozenset(
     {"tuple", "list", "dict", "set", "frozenset", "model", "dataclass", "typed-dict", "none"}
 )

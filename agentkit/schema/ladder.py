@@ -273,6 +273,8 @@ def _bare(number: str) -> str:
 
 def _scalar(value: Any, shape: Shape) -> Any:
     """A number as the type of number that is wanted; 1 and 0 as true and false."""
+    if isinstance(value, float) and shape.limited:
+        return next((each for each in shape.values or () if same(each) == same(value)), value)
     if isinstance(value, bool) or not isinstance(value, int | float) or shape.allows("number"):
         return value
     if shape.allows("integer"):
@@ -348,7 +350,9 @@ def _is_trap(value: Any, shape: Shape, of: _Doubtful) -> bool:
     if isinstance(value, int | float):
         rounded = isinstance(value, int) and shape.said(REAL) and not _is_float(value)
         seconds = of == "own" and shape.said(TIME)
-        return bool(rounded or seconds) or shape.confuses(value)
+        listed = shape.values or ()
+        true = isinstance(value, float) and any(isinstance(v, bool) and v == value for v in listed)
+        return bool(rounded or seconds or true) or shape.confuses(value)
     return False
 
 

@@ -421,6 +421,34 @@ async def test_who_decides_for_the_caller_decides_for_its_sub_agents() -> None:
     changed = {**stamp, "approve": approve("stamp", Edit({"amount": 8}))}
     await lead([helper(desk, **changed)], policy="ask", approve=yes_of_caller).run("x")
     assert desk.paid == [7, 8]
+    assert asked == ["stamp: account 7", "person: account 8"]
+
+
+async def test_what_a_person_makes_of_a_call_is_asked_about_where_a_level_above_wants_that() -> (
+    None
+):
+    desk = Desk()
+    much = Policy(lambda call: "ask" if call.arguments.get("amount", 0) > 100 else None)
+    changed = {"policy": "ask", "approve": lambda _approval: Edit({"amount": 900})}
+    asked: list[tuple[str, dict[str, Any]]] = []
+
+    def no(approval: Approval) -> Decision:
+        asked.append((approval.target, dict(approval.call.arguments)))
+        return Deny("too much")
+
+    await lead([helper(desk, **changed)], policy=much, approve=no).run("x")
+    assert (desk.paid, asked) == ([], [("account 900", {"amount": 900})])
+    await lead([helper(desk, **changed)], policy=much).run("x")
+    assert desk.paid == [], "where nobody above can be asked, it does not run"
+
+    def broken(call: ValidatedCall) -> Verdict | None:
+        raise KeyError(call.arguments["amount"])
+
+    only_changed = Policy(
+        lambda call: broken(call) if call.arguments.get("amount") == 900 else None
+    )
+    await lead([helper(desk, **changed)], policy=only_changed).run("x")
+    assert desk.paid == []
 
 
 async def test_a_sub_agent_that_nobody_can_be_asked_about_does_not_act() -> None:

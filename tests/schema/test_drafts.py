@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from agentkit.messages import JsonObject, ToolDefinition, UserMessage
 from agentkit.schema.drafts import UnusableSchemaError, modern, subschemas
-from agentkit.schema.foreign import ForeignArguments
+from agentkit.schema.foreign import ForeignArguments, misfit
 from agentkit.schema.lower import lower
 from tests.gemma4.official import FILES, needs_templates, official
 from tests.mcp_corpus import load
@@ -282,3 +283,25 @@ def test_no_template_shows_a_public_tool_with_an_empty_type(template: str) -> No
 
     assert sum(map(untyped, load())) > 20  # as published
     assert [each.name for each in load() if untyped(lower(each).declaration)] == []
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"$id": "https://x.org/part", "$ref": "#/$defs/k"},
+        {"$id": "urn:x:part", "$ref": "#/$defs/k"},
+        {"$id": "part", "items": {"$ref": "part#/$defs/k"}, "$ref": "#k"},
+    ],
+)
+def test_references_in_a_part_with_a_name_of_its_own_lead_into_that_part(part: JsonObject) -> None:
+    inner = {**part, "$defs": {"k": {"$anchor": "k", "type": "integer"}}}
+    outer = {"k": {"$anchor": "k", "type": "string"}}
+    schema: JsonObject = {"type": "object", "properties": {"a": inner}, "$defs": outer}
+    for value in ({"a": 1}, {"a": [True]}):
+        assert (not misfit(schema, value)) == Draft202012Validator(schema).is_valid(value)
+
+
+def test_a_reference_to_the_whole_from_a_part_with_a_name_is_understood() -> None:
+    part = {"$id": "part", "$ref": "#/$defs/k"}
+    schema = {"type": "object", "properties": {"a": part}, "$defs": {"k": {"type": "integer"}}}
+    assert misfit(schema, {"a": [True]})

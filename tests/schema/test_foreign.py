@@ -178,3 +178,22 @@ def test_items_that_nothing_has_looked_at_are_found_through_references_too() -> 
     for row in (["a", 0], ["a", 0, 0], ["a", 0, 1], [1, 0]):
         right = Draft202012Validator(schema).is_valid({"row": row})
         assert isinstance(ForeignArguments(schema).check({"row": row}), dict) is right
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "fits"),
+    [
+        (0.01, 4.35, True),
+        (0.01, 4.355, False),
+        (0.01, 10**400, True),
+        (0.3, 10**400, False),
+        (3, 1e300, False),
+        (1e-300, 1e300, True),
+        (2, True, True),
+    ],
+)
+def test_a_multiple_is_one_in_the_digits_that_were_written(
+    step: float, value: float, fits: bool
+) -> None:
+    arguments = ForeignArguments({"type": "object", "properties": {"a": {"multipleOf": step}}})
+    assert isinstance(arguments.check({"a": value}), dict) == fits

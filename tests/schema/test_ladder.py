@@ -3,12 +3,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from agentkit.exact import read_exact
 from agentkit.messages import JsonObject
@@ -411,6 +412,38 @@ def test_keys_that_are_read_as_a_type_are_spelled_as_it_and_are_not_one(
 ) -> None:
     schema = {"type": "object", "additionalProperties": {}, KEYS: kind}
     assert places(dict.fromkeys(keys, 0), schema) == [(key,) for key in doubtful]
+
+
+Folded = Annotated[str, StringConstraints(to_lower=True)]
+Lowered = Annotated[str, AfterValidator(str.lower)]
+TWO_IDS = {"12345678-1234-5678-1234-567812345678": 1, "12345678123456781234567812345678": 2}
+
+
+class Shelf(BaseModel):
+    counts: dict[UUID, int]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (dict[Folded, int], {"A": 1, "a": 2}),
+        (dict[Lowered, int], {"A": 1, "a": 2}),
+        (Shelf, {"counts": TWO_IDS}),
+        (list[Shelf | None], [None, {"counts": TWO_IDS}]),
+        (tuple[dict[UUID, int], ...], [TWO_IDS]),
+        (dict[UUID, int] | int, TWO_IDS),
+    ],
+)
+def test_no_key_is_lost_to_another_wherever_the_mapping_stands(
+    annotation: Any, value: object
+) -> None:
+    with pytest.raises(InvalidValueError):
+        json_type(annotation, {}).read(value)
+
+
+def test_a_float_is_the_listed_number_and_no_listed_truth() -> None:
+    read = json_type(Literal[1, "1", True], {}).read(1.0)
+    assert (type(read), read) == (int, 1)
 
 
 @pytest.mark.slow

@@ -32,6 +32,12 @@ pytestmark = pytest.mark.skipif(
 WRITABLE: Environments = get_args(Environments)[1]
 
 
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+
+
 def files(root: Path, *names: str) -> Path:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +92,76 @@ def test_a_program_of_the_project_that_settings_start_is_closed(tmp_path: Path) 
         '[filter "tidy"]\n\tclean = sh ./scripts/clean.sh %f\n[remote "o"]\n\turl = scripts\n'
     )
     assert closed(tmp_path) == {".git", "scripts/clean.sh"}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "hooksPath = hooks ; ours",
+        "hooksPath=hooks# ours",
+        "hooksPath = ho\\\noks",
+        "hooksPath = hooks\\\n\n",
+        'hooksPath = ho"ok"s # "',
+        "HooksPath = hooks\r",
+    ],
+)
+def test_a_setting_is_read_as_git_reads_it(tmp_path: Path, setting: str) -> None:
+    files(tmp_path, ".git/config", "hooks/x")
+    settings = tmp_path / ".git" / "config"
+    settings.write_bytes(f"[core]\n\t{setting}\n".encode())
+    asked = ["git", "config", "--file", str(settings), "--get", "core.hooksPath"]
+    said = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
+    assert said == "hooks\n"
+    assert closed(tmp_path) == {".git", "hooks"}
+
+
+def test_what_included_settings_name_is_closed_at_any_depth(tmp_path: Path) -> None:
+    files(tmp_path, ".git/config", "conf/one", "conf/two", "hooks/x")
+    (tmp_path / ".git" / "config").write_text('[includeIf "gitdir:a=b/"]\n\tpath = ../conf/one\n')
+    (tmp_path / "conf" / "one").write_text("[include]\n\tpath = two\n")
+    (tmp_path / "conf" / "two").write_text("[core]\n\thooksPath = hooks\n")
+    assert closed(tmp_path) == {".git", "conf/one", "conf/two", "hooks"}
+
+
+def test_settings_are_followed_from_the_home_and_in_files_for_every_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files(tmp_path, "project/.git/config", "project/hooks/x", "project/more/x", ".gitconfig")
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    project = tmp_path / "project"
+    (project / ".git" / "config").write_text("[core]\n\thooksPath = ~/project/more\n")
+    (tmp_path / ".gitconfig").write_text("[core]\n\thooksPath = hooks\n")
+    assert closed(project) == {".git", "hooks", "more"}
+
+
+def test_what_git_directories_link_to_is_closed(tmp_path: Path) -> None:
+    files(
+        tmp_path, ".git/HEAD", "scripts/check.sh", "scripts/other", "conf", "sub/.git/HEAD", "x/y"
+    )
+    (tmp_path / ".git" / "hooks").mkdir()
+    (tmp_path / ".git" / "hooks" / "pre-commit").symlink_to("../../scripts/check.sh")
+    (tmp_path / ".git" / "config").symlink_to("../conf")
+    (tmp_path / "sub" / ".git" / "hooks").symlink_to("../../x")
+    assert closed(tmp_path) == {".git", "scripts/check.sh", "conf", "sub/.git", "x"}
+    line = "echo x > scripts/other && ! { echo x > scripts/check.sh; } && ! mv scripts old"
+    assert command(tmp_path, line).exit_code == 0
+
+
+def test_a_second_name_of_a_hook_is_closed(tmp_path: Path) -> None:
+    files(tmp_path, ".git/hooks/pre-commit", "a/x")
+    os.link(tmp_path / ".git" / "hooks" / "pre-commit", tmp_path / "a" / "check.sh")
+    assert closed(tmp_path) == {".git", "a/check.sh"}
+
+
+def test_a_program_that_settings_name_by_a_path_is_closed_also_when_it_is_missing(
+    tmp_path: Path,
+) -> None:
+    files(tmp_path, ".git/config", "tools/x")
+    (tmp_path / ".git" / "config").write_text(
+        "[core]\n\tfsmonitor = tools/watch\n[branch]\n\tmerge = refs/heads/main\n"
+    )
+    assert closed(tmp_path) == {".git", "tools/*"}
 
 
 def test_environments_are_found_by_what_is_in_them(tmp_path: Path) -> None:

@@ -136,12 +136,14 @@ def test_a_home_in_which_the_project_lies_and_quotes_around_a_path_are_understoo
 
 
 @pytest.mark.parametrize(
-    "name", ["~", "$HOME", "%x%", "C:", "~x", "a~", "$postId", "dev\\x2d", "notes:", "'a'"]
+    "name", ["~", "$HOME", "%x%", "C:", "~x", "a~", "$postId", "dev\\x2d", "notes:", "'a'", " a"]
 )
 def test_a_name_that_is_there_is_that_name_whatever_it_looks_like(root: Root, name: str) -> None:
     (root.path / name).mkdir()
     (root.path / name / "a").touch()
     assert root.relative(f"{name}/a") == f"{name}/a"
+    (root.path / name / "b ").touch()
+    assert root.relative(f"{name}/b ") == f"{name}/b "
 
 
 def test_links_that_lead_in_circles_end(root: Root) -> None:

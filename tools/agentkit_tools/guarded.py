@@ -28,7 +28,13 @@ from itertools import chain
 from pathlib import Path
 
 from agentkit import ToolError
-from agentkit_tools.gitfiles import named_in_settings, pointed_to
+from agentkit_tools.gitfiles import (
+    links_in,
+    named_in_settings,
+    pointed_to,
+    second_names,
+    settings_of_everyone,
+)
 from agentkit_tools.paths import PROTECTED, Entry, Root, as_filed, is_environment, is_git_directory
 from agentkit_tools.relied import (
     import_folders,
@@ -108,7 +114,8 @@ class _Search:
         self._closes_environments = environments
         self._environments: list[str] = []
         self._code: list[str] = []  # folders with files that Python can import
-        self._linked = linked_files()
+        self._linked = dict.fromkeys(linked_files(), "a second name of what the agent imports")
+        self._hooks: set[int] = set()  # inodes of what git runs and reads that have other names
         self.found = Guarded()
 
     def is_in_environment(self, path: str) -> bool:
@@ -162,6 +169,12 @@ class _Search:
 
     def look_through(self) -> None:
         """Walks the whole project, without what is closed already."""
+        self._walk()
+        if self._hooks:  # another name may lie in a folder that was looked into before
+            self._linked |= dict.fromkeys(self._hooks, "a second name of a file of git's")
+            self._walk()
+
+    def _walk(self) -> None:
         pending = ["."]
         while pending:
             folder = pending.pop()
@@ -184,7 +197,7 @@ class _Search:
         entries = self._root.entries(folder)
         for entry in entries:
             if entry.inode in self._linked and stat.S_ISREG(entry.kind):
-                why = "a second name of what the agent imports"
+                why = self._linked[entry.inode]
                 self.found.locked.setdefault(_joined(folder, entry.name), why)
         if any(entry.name.endswith(_IMPORTABLE) for entry in entries):
             self._code.append(folder)
@@ -271,10 +284,18 @@ class _Search:
         here = posixpath.join(self._home, folder)
         if common := self._text(f"{folder}/commondir").strip():
             self._close_git_at(posixpath.join(here, common), tree)
-        for settings in ("config", "config.worktree"):
-            text = self._text(f"{folder}/{settings}")
-            for path in named_in_settings(text, (here, posixpath.join(self._home, tree))):
-                self.rely_on(path, "named by git's settings")
+        self._rely_on_folder(here, "a link of a git directory")
+        self._rely_on_folder(f"{here}/hooks", "a hook of git")
+        settings = [f"{here}/config", f"{here}/config.worktree", *settings_of_everyone()]
+        for path in named_in_settings(settings, (here, posixpath.join(self._home, tree))):
+            self._rely_on_folder(path, "named by git's settings")
+            self.rely_on(path, "named by git's settings")
+
+    def _rely_on_folder(self, folder: str, why: str) -> None:
+        """Closes what the links in a folder lead to, and notes its files that have other names."""
+        for link in links_in(folder):
+            self.rely_on(link, why)
+        self._hooks.update(second_names(folder))
 
     def _close_unreadable(self, folder: str) -> None:
         """Closes a folder that cannot be looked into; a command could open it again."""

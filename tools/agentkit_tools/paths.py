@@ -96,9 +96,9 @@ class Root:
         Raises:
             ToolError: It is no path, or lies outside.
         """
-        text = path.strip() or "."
-        if "\0" in text or not _is_name(text):
+        if "\0" in path or not _is_name(path):
             raise ToolError(f"{_short(path)} is not a path.")
+        text = path if path and self._has(path) else path.strip() or "."
         text = self._as_meant(text)
         if posixpath.isabs(text):
             text = self._within(posixpath.normpath(text))
