@@ -174,8 +174,8 @@ class _Reader:
         self._schema = schema
         uri = schema.get("$schema")
         self._uri = uri if isinstance(uri, str) else ""
-        # Up to draft 7, what stands beside a reference is not read.
         self._base = ""  # what references are relative to in the part that is read
+        # Up to draft 7, what stands beside a reference is not read.
         self._lonely = any(f"draft-0{number}" in self._uri for number in (3, 4, 6, 7))
         self._places: dict[int, str] = {}
         self._references: deque[tuple[JsonObject, str, str]] = deque()

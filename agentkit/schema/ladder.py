@@ -351,7 +351,9 @@ def _is_trap(value: Any, shape: Shape, of: _Doubtful) -> bool:
         rounded = isinstance(value, int) and shape.said(REAL) and not _is_float(value)
         seconds = of == "own" and shape.said(TIME)
         listed = shape.values or ()
-        true = isinstance(value, float) and any(isinstance(v, bool) and v == value for v in listed)
+        true = isinstance(value, float) and any(
+            isinstance(v, bool) and float(v) == value for v in listed
+        )
         return bool(rounded or seconds or true) or shape.confuses(value)
     return False
 
