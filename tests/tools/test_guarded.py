@@ -355,6 +355,15 @@ def test_hooks_and_settings_that_git_would_run_are_set_aside(tmp_path: Path) -> 
     assert done.returncode == 0
 
 
+def test_an_address_that_starts_a_program_is_found_behind_quotes_too(tmp_path: Path) -> None:
+    address = 'ext:":"sh -c true'
+    line = f"git init -q new; printf '[remote \"o\"]\\n\\turl = {address}\\n' >> new/.git/config"
+    asked = ["git", "config", "--file", f"new/.git/config{ASIDE}", "--get", "remote.o.url"]
+    assert command(tmp_path, line).set_aside == ("new/.git/config",)
+    said = subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert said == "ext::sh -c true\n"
+
+
 # --- tools that write files --------------------------------------------------------------------
 
 

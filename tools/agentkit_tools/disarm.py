@@ -100,7 +100,8 @@ def _settings_are_harmless(text: str) -> Iterator[bool]:
             section = header[1].lower()
         elif setting := _SETTING.fullmatch(line):
             name = f"{section}.{setting[1].lower()}"
-            yield name in _HARMLESS and (name != "remote.url" or "::" not in setting[2])
+            address = setting[2].replace('"', "")  # git takes quotes out wherever they stand
+            yield name in _HARMLESS and (name != "remote.url" or "::" not in address)
         else:
             yield False
 
