@@ -250,8 +250,9 @@ def batch(number: int) -> dict[str, int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the proof, on a server of its own unless the environment names one."""
     del argv
-    with asked_server("tiny", window=int(os.environ.get("AGENTKIT_LATE_CUT_WINDOW", WINDOW))):
-        return prove("late_cut", _BATCHES, batch, missed)
+    window = int(os.environ.get("AGENTKIT_LATE_CUT_WINDOW", WINDOW))
+    with asked_server("tiny", window=window):
+        return prove(f"late_cut_{window}", _BATCHES, batch, missed)
 
 
 if __name__ == "__main__":
