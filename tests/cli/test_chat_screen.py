@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,11 @@ class Play:
         return self.terminal.until_new(*expected)
 
     @property
+    def prompt(self) -> Sequence[str]:
+        """What comes behind an answer: without a status line, only it tells when one is over."""
+        return () if self.keys else ("of 32,768 tokens (0 %) >",)
+
+    @property
     def said(self) -> str:
         """The newest thing that the person said, as the server got it."""
         messages = self.server.requests[-1].body["messages"]
@@ -105,15 +110,14 @@ def answers(play: Play) -> None:
     play.line("fail", "it has no wish to")
     play.replies(says("Here again."))
     play.line("/thinking on", ">")
-    play.line("and now?", "Here again.")
+    play.line("and now?", "Here again.", *play.prompt)
     assert play.server.requests[-1].body["chat_template_kwargs"]["enable_thinking"] is True
 
 
 def lines_of_text(play: Play) -> None:
     play.replies(says("Two lines."))
     play.terminal.type("one\\")
-    # Without a status line it is the next prompt that tells when an answer is over.
-    play.line("two", "Two lines.", *([] if play.keys else ["of 32,768 tokens (0 %) >"]))
+    play.line("two", "Two lines.", *play.prompt)
     assert play.said == "one\ntwo"
     if play.keys:
         play.replies(says("Three lines."))
@@ -262,7 +266,9 @@ def test_forty_things_that_a_person_types(surroundings: str, tmp_path: Path) -> 
             assert play.steps >= (40 if play.keys else 34)
             raw = terminal.raw
         with Terminal([*arguments, "read-only", "--resume", "last"], env, columns) as terminal:
-            terminal.until("> write", "Written.", "Ask something")
+            # Keys are read from when the status line stands.
+            ready = ["32,768 tokens |"] if play.keys else []
+            terminal.until("> write", "Written.", "Ask something", *ready)
             terminal.press(CTRL_D)
             assert terminal.until_it_ends() == 0
     assert b"Traceback" not in raw
