@@ -87,8 +87,9 @@ def failed(says: str, remedy: str) -> Finding:
 
 _CHAT: Final = "/v1/chat/completions"
 _ATTEMPTS: Final = 6
-_ATTEMPTS_AT_SIZE: Final = 3
 """Requests for one answer, from a server that says "later" or refuses fields now and then."""
+_ATTEMPTS_AT_SIZE: Final = 3
+"""Requests of one size: a connection seldom ends so often by chance, and under large ones alone."""
 
 TOOL_FLAGS: Final = "--enable-auto-tool-choice --tool-call-parser gemma4"
 

@@ -389,9 +389,10 @@ async def _first_call(bench: Bench, settings: ModelSettings, asked: str) -> Tool
     try:
         result = await agent.run(asked)
     except (ModelUnreadableError, ModelStatusError) as error:
-        # It could not read what its model wrote, which nothing held to what it can read.
-        if bench.holds or getattr(error, "status_code", 500) != 500:
+        gave_up = not isinstance(error, ModelStatusError) or error.status_code == 500
+        if bench.holds or not gave_up:
             raise
+        # It could not read what its model wrote, which nothing held to what it can read.
         raise AbsentError(str(error)) from error
     answers = [each for each in result.messages if isinstance(each, ToolMessage)]
     taken = {each.call_id for each in answers if not each.is_error}
