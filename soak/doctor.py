@@ -61,6 +61,11 @@ _STARTS = (
         without="--enable-prompt-tokens-details",
     ),
     _Start("no prefix cache", frozenset({"prefix cache"}), flags=("--no-enable-prefix-caching",)),
+    _Start(
+        "the generation config not read",
+        frozenset({"own settings"}),
+        flags=("--generation-config", "vllm"),
+    ),
     _Start("a tiny window", frozenset({"window"}), flags=("--max-model-len", "2048")),
 )
 

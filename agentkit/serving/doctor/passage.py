@@ -216,8 +216,10 @@ async def large_requests(subject: Subject) -> Finding:
 # --- the way back --------------------------------------------------------------------------------
 
 
-_LONG_REPLY = 48
-_TRIES = 24  # only a busy machine needs more than three
+_LONG_REPLY, _LONGEST_REPLY = 48, 384
+"""Tokens: a process that is kept waiting all through a short reply reads a part of a long one."""
+
+_TRIES = 12  # only a busy machine needs more than three
 _BURSTS = 3
 """Bursts while this process was awake from which on they are no accident of a busy machine."""
 
@@ -243,17 +245,20 @@ async def streaming(subject: Subject) -> Finding:
                 f"beside the text {streamed.text!r}",
                 "take a vLLM whose parser streams right, or VLLMModel(..., stream=False)",
             )
-    bursts = 0
+    bursts, length = 0, _LONG_REPLY
     for _ in range(_TRIES):
-        long, awake = await _long_reply(subject)
+        long, awake = await _long_reply(subject, length)
         if not long.usage:
             return failed(
                 "streams come without usage: tokens cannot be counted, limits cannot hold",
                 "no proxy may drop `stream_options` from requests or the last event from streams",
             )
-        if not _in_one_burst(long):
+        if not _in_one_burst(long, length):
             return passed("streamed replies equal whole ones, and come as they are produced")
         bursts += awake
+        if not awake:
+            most = min(_LONGEST_REPLY, (subject.window or 0) // 4)
+            length = max(length, min(2 * length, most))
         if bursts == _BURSTS:
             return failed(
                 "a streamed reply comes all at once, at its end: something holds it back",
@@ -265,8 +270,8 @@ async def streaming(subject: Subject) -> Finding:
     )
 
 
-async def _long_reply(subject: Subject) -> tuple[Exchange, bool]:
-    """A streamed reply, and whether this process was there to read it while it came.
+async def _long_reply(subject: Subject, length: int) -> tuple[Exchange, bool]:
+    """A streamed reply of so many tokens, and whether this process was awake while it came.
 
     A busy machine may leave a process waiting for seconds, after which all that has come in the
     meantime is read at once, just as if a proxy had held it back.
@@ -287,8 +292,8 @@ async def _long_reply(subject: Subject) -> tuple[Exchange, bool]:
                 await subject.ask(
                     LONG_TASK,
                     stream=True,
-                    max_tokens=_LONG_REPLY,
-                    extra=subject.at_least(_LONG_REPLY),
+                    max_tokens=length,
+                    extra=subject.at_least(length),
                 )
             )
         except AgentKitError as error:  # a task group would wrap it
@@ -302,11 +307,11 @@ async def _long_reply(subject: Subject) -> tuple[Exchange, bool]:
     return made[0], asleep < max(took / 2, _DOZE)
 
 
-def _in_one_burst(asked: Exchange) -> bool:
+def _in_one_burst(asked: Exchange, length: int) -> bool:
     tokens = asked.response.usage.output_tokens
     if len(asked.arrivals) < 2:
-        return tokens >= _LONG_REPLY
-    return tokens >= _LONG_REPLY and asked.arrivals[-1] - asked.arrivals[0] < tokens * _FASTEST
+        return tokens >= length
+    return tokens >= length and asked.arrivals[-1] - asked.arrivals[0] < tokens * _FASTEST
 
 
 async def prefix_cache(subject: Subject) -> Finding:

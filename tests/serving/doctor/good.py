@@ -143,8 +143,7 @@ def _counting(body: Json) -> Served:
 
 def _ended(body: Json, stop: int) -> Served:
     literal = next(text for text, number in tokens.IDS.items() if number == stop)
-    without = literal == tokens.RESPONSE_OPEN and "stop_token_ids" not in body
-    if body.get("ignore_eos") or (without and body.get("own_settings_lost")):
+    if body.get("ignore_eos"):
         again = literal * body["max_tokens"]
         return Served(text="", finish_reason="length", cut=True, native=again)
     return Served(text="", native=literal)

@@ -191,7 +191,8 @@ def _first_call_only(_path: str, reply: Json) -> Json:
 
 
 def _own_settings_lost(path: str, body: Json) -> Json:
-    return body | ({"own_settings_lost": True} if path == CHAT else {})
+    """vLLM that is told to ignore them looks at no ends but those of the request."""
+    return body | ({"ignore_eos": True} if path == CHAT and "stop_token_ids" not in body else {})
 
 
 def _refuses_structures(path: str, body: Json) -> str | None:

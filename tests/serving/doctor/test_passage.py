@@ -19,7 +19,16 @@ def _stalls(path: str, reply: Json) -> Json:
 
 @pytest.mark.slow
 def test_a_machine_that_is_too_busy_to_read_a_stream_in_time_is_not_taken_for_a_proxy() -> None:
-    stalling = Planted("a busy machine", frozenset(), "too busy", reply=_stalls, buffers=True)
+    lengths: list[int] = []
+
+    def asked(_path: str, body: Json) -> Json:
+        if body.get("stream") and "min_tokens" in body:
+            lengths.append(body["min_tokens"])
+        return body
+
+    stalling = Planted(
+        "a busy machine", frozenset(), "too busy", request=asked, reply=_stalls, buffers=True
+    )
 
     async def main() -> dict[str, tuple[str, str]]:
         async with client_of(stalling) as client:
@@ -29,3 +38,4 @@ def test_a_machine_that_is_too_busy_to_read_a_stream_in_time_is_not_taken_for_a_
     verdict, says = anyio.run(main)["streaming"]
     assert verdict == "warn"
     assert "too busy" in says
+    assert [48, 96, 192, 384, 384] == lengths[-12:-7]  # a longer one is read in part, if not all
