@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.tiny_gemma4.folders import cache_folder
 from training.tiny_gemma4.model import Config, TinyGemma4, rotary
-from training.tiny_gemma4.train import cache_folder
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parents[1] / "agentkit" / "models" / "tiny"

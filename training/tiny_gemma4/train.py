@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from torch.nn import functional
 
 from training.tiny_gemma4 import tokenizer as tokenizers_
 from training.tiny_gemma4.draw import Draw
+from training.tiny_gemma4.folders import cache_folder
 from training.tiny_gemma4.generate import Sample, sample
 from training.tiny_gemma4.model import Config, TinyGemma4
 
@@ -35,12 +35,6 @@ REPEATS = 0.12  # share of such batches afterwards
 OTHERS = 0.05  # weight of the tokens that are not the model's own
 MUON_RATE, ADAM_RATE = 4e-3, 4e-3
 AVERAGE = 0.998  # decay of the weights' running average, which is what is exported
-
-
-def cache_folder() -> Path:
-    """Where checkpoints are kept: `$XDG_CACHE_HOME/agentkit/training`."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "agentkit" / "training"
 
 
 # --- batches ------------------------------------------------------------------------------------
