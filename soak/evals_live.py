@@ -1,7 +1,10 @@
-"""Ten cases of BFCL and the suite `project`, by the demonstration checkpoint on a real vLLM.
+"""Ten cases of BFCL and the suite `project`, by the demonstration checkpoint on a real vLLM; then
+what the grammar is worth to random weights, by `agentkit eval ablate` on the suite `schema`.
 
-What is proved is that they complete with a verdict on every trial. The checkpoint has two million
-parameters and was never shown such tools: its score is what it is, and is kept as such.
+What is proved of the former is that they complete with a verdict on every trial. The checkpoint was
+never shown such tools: its score is what it is, and is kept as such. Random weights now and then
+produce the token that opens a call, and noise behind it: fewer of these calls may be invalid with
+the grammar on, beyond chance.
 """
 
 from __future__ import annotations
@@ -17,40 +20,50 @@ from agentkit_evals.bfcl import install
 from agentkit_evals.cli import app
 from typer.testing import CliRunner
 
-from agentkit.messages import JsonObject
 from soak.proof import commit_here, write_record
 from tests.live.server import checkpoint_folder, live_server
 
 _OPTIONS: Final = ("--limit", "10", "--max-tokens", "300", "--temperature", "0", "--name", "live")
 _SUITES: Final = ("bfcl:multi_turn_base", "project")
+_ABLATION: Final = ("schema", "--off", "grammar", "--trials", "5", "--max-tokens", "200")
+_LEVEL: Final = 0.01
 
 
 def main() -> int:
-    """Runs both suites and writes `docs/proof/evals_live.json`; 1 if a trial has no verdict."""
+    """Runs all and writes `docs/proof/evals_live.json`; 1 if a trial has no verdict, or the grammar
+    makes no difference.
+    """
     install(print)
+    with live_server(checkpoint_folder("random")) as server:
+        os.environ["AGENTKIT_API_KEY"] = server.api_key
+        ablation = _asked("ablate", *_ABLATION, "--model", server.url)
     with live_server(checkpoint_folder("tiny")) as server:
         os.environ["AGENTKIT_API_KEY"] = server.api_key
-        reports = [_report(suite, server.url) for suite in _SUITES]
+        url = server.url
+        reports = [_asked("run", suite, "--model", url, *_OPTIONS) for suite in _SUITES]
     complete = all(r["graded"] == r["cases"] and not r["infrastructure"] for r in reports)
+    off = ablation["arms"][1]
+    change = off["invalid_change"]
+    worth = not off["lost"] and change["difference"]["value"] > 0 and change["adjusted"] < _LEVEL
     shown = {
         "part": "evals_live",
         "commit": commit_here(),
         "command": f"agentkit eval run SUITE --model URL {' '.join(_OPTIONS)} --json",
         "reports": reports,
-        "result": "passed" if complete else "failed",
+        "ablation of random weights": f"agentkit eval ablate {' '.join(_ABLATION)} --json",
+        "ablation": ablation,
+        "result": "passed" if complete and worth else "failed",
     }
     print(write_record("evals_live", shown))
-    return 0 if complete else 1
+    return 0 if complete and worth else 1
 
 
-def _report(suite: str, url: str) -> JsonObject:
+def _asked(*command: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
-        command = ["run", suite, "--model", url, *_OPTIONS, "--folder", str(Path(folder)), "--json"]
-        done = CliRunner().invoke(app, command)
+        done = CliRunner().invoke(app, [*command, "--folder", str(Path(folder)), "--json"])
     print(done.stderr)
     assert done.exit_code == 0, done.output
-    found: Any = json.loads(done.stdout)
-    return dict(found)
+    return json.loads(done.stdout)
 
 
 if __name__ == "__main__":
