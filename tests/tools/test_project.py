@@ -82,6 +82,16 @@ def test_only_the_first_results_are_shown_but_all_are_counted(root: Path) -> Non
     assert shown == [f"many.txt:{n}: leaf" for n in range(1, 11)]
 
 
+def test_a_search_can_be_kept_to_a_folder(root: Path) -> None:
+    search = tool_of(root, "search_text")
+    assert search("PRICE", folder="src").splitlines()[0] == "2 results"
+    assert search("Sells tea", folder="src") == "0 results"
+    with pytest.raises(ToolError, match=r'no folder "scr".*Did you mean "src"'):
+        search("PRICE", folder="scr")
+    with pytest.raises(ToolError, match="outside"):
+        search("PRICE", folder="..")
+
+
 def test_search_takes_text_literally(root: Path) -> None:
     assert tool_of(root, "search_text")("class Shop:").splitlines()[0] == "1 result"
     assert tool_of(root, "search_text")("c.*s") == "0 results"
@@ -96,7 +106,7 @@ def test_an_empty_search_is_refused(root: Path, text: str) -> None:
 def test_hidden_and_generated_folders_are_skipped(root: Path) -> None:
     found = tool_of(root, "search_text")("Shop").splitlines()[1:]
     assert {line.partition(":")[0] for line in found} == {"README.md", "src/shop.py"}
-    assert tool_of(root, "list_files")() == "2 entries\nREADME.md\nsrc/"
+    assert tool_of(root, "list_files")() == "2 entries (1 folder, 1 .md)\nREADME.md\nsrc/"
 
 
 def test_what_gitignore_leaves_out_is_not_searched(root: Path) -> None:
@@ -109,13 +119,23 @@ def test_what_gitignore_leaves_out_is_not_searched(root: Path) -> None:
 
 def test_a_folder_lists_its_files_in_order(root: Path) -> None:
     listing = tool_of(root, "list_files")("src")
-    assert listing == "4 entries\ncart.js\nlib.rs\nmain.go\nshop.py"
+    assert listing == ("4 entries (1 .js, 1 .rs, 1 .go, 1 .py)\ncart.js\nlib.rs\nmain.go\nshop.py")
+
+
+def test_a_folder_counts_its_entries_by_kind_the_folders_first(root: Path) -> None:
+    for name in ("a.py", "b.py", "LICENSE", "Makefile"):
+        (root / "src" / name).touch()
+    (root / "src" / "sub").mkdir()
+    head = tool_of(root, "list_files")("src").splitlines()[0]
+    assert head == "9 entries (1 folder, 3 .py, 1 .js, 1 .rs, 1 .go, 2 others)"
+    assert tool_of(root, "list_files")("src/sub") == "0 entries"
 
 
 def test_a_full_folder_shows_its_first_entries(root: Path) -> None:
     for number in range(50):
         (root / "src" / f"f{number:02}").touch()
-    assert tool_of(root, "list_files")("src").splitlines()[0] == "54 entries, first 40 shown"
+    head = tool_of(root, "list_files")("src").splitlines()[0]
+    assert head == "54 entries (1 .js, 1 .rs, 1 .go, 1 .py, 50 others), first 40 shown"
 
 
 # --- definitions -------------------------------------------------------------------------------
@@ -165,14 +185,44 @@ def test_an_empty_name_is_refused(root: Path, name: str) -> None:
 
 
 def test_a_file_is_read_with_line_numbers(root: Path) -> None:
-    assert tool_of(root, "read_file")("README.md") == "   1| # Shop\n   2| \n   3| Sells tea."
+    text = tool_of(root, "read_file")("README.md")
+    assert text == "3 lines\n   1| # Shop\n   2| \n   3| Sells tea."
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (1, "3 lines\n   1| # Shop\n   2| \n   3| Sells tea."),
+        (0, "3 lines\n   1| # Shop\n   2| \n   3| Sells tea."),
+        (3, "3 lines, 3 to 3 shown\n   3| Sells tea."),
+        (-1, "3 lines, 3 to 3 shown\n   3| Sells tea."),
+        (-2, "3 lines, 2 to 3 shown\n   2| \n   3| Sells tea."),
+        (-9, "3 lines\n   1| # Shop\n   2| \n   3| Sells tea."),
+    ],
+)
+def test_a_file_is_read_from_a_line_on_also_from_its_end(root: Path, line: int, shown: str) -> None:
+    assert tool_of(root, "read_file")("README.md", line=line) == shown
+
+
+def test_a_line_beyond_the_end_is_refused_with_the_number_of_lines(root: Path) -> None:
+    with pytest.raises(ToolError, match=r'"README\.md" has 3 lines'):
+        tool_of(root, "read_file")("README.md", line=4)
+
+
+def test_an_empty_file_has_no_lines(root: Path) -> None:
+    (root / "empty").touch()
+    for line in (1, -1):
+        assert tool_of(root, "read_file")("empty", line=line) == "0 lines"
 
 
 def test_a_long_file_shows_its_beginning_and_says_so(root: Path) -> None:
     (root / "long.txt").write_text("x\n" * 100)
-    lines = tool_of(root, "read_file")("long.txt").splitlines()
-    assert len(lines) == 61
-    assert lines[-1] == "(60 of 100 lines shown)"
+    head, *lines = tool_of(root, "read_file")("long.txt").splitlines()
+    assert head == "100 lines, 1 to 60 shown"
+    assert len(lines) == 60
+    head, *lines = tool_of(root, "read_file")("long.txt", line=61).splitlines()
+    assert head == "100 lines, 61 to 100 shown"
+    assert lines[0] == "  61| x"
 
 
 def test_an_endless_line_is_cut_with_its_length(root: Path) -> None:
@@ -200,7 +250,7 @@ def test_a_named_pipe_is_neither_waited_for_nor_read(root: Path) -> None:
 
 def test_a_file_that_is_no_utf8_is_read_in_its_encoding(root: Path) -> None:
     (root / "latin.txt").write_bytes("Café".encode("latin-1"))
-    assert tool_of(root, "read_file")("latin.txt") == "   1| Café"
+    assert tool_of(root, "read_file")("latin.txt") == "1 line\n   1| Café"
 
 
 def test_a_name_that_is_nearly_right_gets_a_hint(root: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -82,19 +83,24 @@ class _Reader:
             found = pattern.search(line)
             return -1 if found is None else found.start()
 
-        return _listing(self._matching(defines))
+        return _listing(self._matching(defines, self._files()))
 
-    def search_text(self, text: str) -> str:
+    def search_text(self, text: str, folder: str = ".") -> str:
         """Search the project's files for a piece of text.
 
         Args:
             text: The exact text to look for.
+            folder: Where to look; "." is everywhere.
         """
         if not text.strip():
             raise ToolError("the text to look for is empty.")
-        found = list(self._matching(lambda line: line.find(text)))
+        try:
+            paths = list(self._files(folder))
+        except FileNotFoundError:
+            raise missing("folder", folder, self._files()) from None
+        found = list(self._matching(lambda line: line.find(text), paths))
         if not found and (wanted := folded(text, Folding.BLANKS).strip()):
-            found = list(self._matching(partial(find, wanted)))
+            found = list(self._matching(partial(find, wanted), paths))
         return _listing(found)
 
     def list_files(self, folder: str = ".") -> str:
@@ -115,15 +121,18 @@ class _Reader:
         names = [f"{name}/" if folds else name for name, folds in entries if not _is_skipped(name)]
         shown = names[:_SHOWN_ENTRIES]
         head = "1 entry" if len(names) == 1 else f"{len(names)} entries"
+        if names:
+            head += f" ({_by_kind(names)})"
         if len(shown) < len(names):
             head += f", first {len(shown)} shown"
         return "\n".join([head, *shown])
 
-    def read_file(self, path: str) -> str:
+    def read_file(self, path: str, line: int = 1) -> str:
         """Read a text file of the project.
 
         Args:
             path: Path of the file inside the project.
+            line: First line to read; -1 is the last one.
         """
         try:
             text = self._text(path)
@@ -132,19 +141,23 @@ class _Reader:
         if text is None:
             raise ToolError(f'"{path}" is not a text file of at most {_LARGEST:,} bytes.')
         lines = lines_of(text)
-        body = numbered(lines[:_SHOWN_LINES], 1, _LONGEST_LINE)
-        if len(lines) > _SHOWN_LINES:
-            body.append(f"({_SHOWN_LINES} of {len(lines)} lines shown)")
-        return "\n".join(body)
+        first = max(line if line >= 0 else len(lines) + 1 + line, 1)
+        head = pluralize(len(lines), "line")
+        if first > max(len(lines), 1):
+            raise ToolError(f'"{path}" has {head}.')
+        shown = lines[first - 1 : first - 1 + _SHOWN_LINES]
+        if len(shown) < len(lines):
+            head += f", {first} to {first - 1 + len(shown)} shown"
+        return "\n".join([head, *numbered(shown, first, _LONGEST_LINE)])
 
-    def _files(self) -> Iterator[str]:
-        for path in files_of(self._root):
+    def _files(self, folder: str = ".") -> Iterator[str]:
+        for path in files_of(self._root, folder):
             if not any(map(_is_skipped, path.split("/"))):
                 yield path
 
-    def _matching(self, finder: Callable[[str], int]) -> Iterator[str]:
+    def _matching(self, finder: Callable[[str], int], paths: Iterable[str]) -> Iterator[str]:
         """The lines in which something is found, with the place in sight."""
-        for path in self._files():
+        for path in paths:
             try:
                 text = self._text(path)
             except (OSError, ToolError):
@@ -172,6 +185,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_skipped(name: str) -> bool:
     return name.startswith(".") or name in _SKIPPED
+
+
+def _by_kind(names: Iterable[str]) -> str:
+    """How many entries of each kind, folders first: `2 folders, 7 .py, 1 other`."""
+    kinds = Counter("/" if name.endswith("/") else Path(name).suffix for name in names)
+    folders, others = kinds.pop("/", 0), kinds.pop("", 0)
+    counted = [pluralize(folders, "folder")] if folders else []
+    counted += [f"{number} {suffix}" for suffix, number in kinds.most_common()]
+    return ", ".join(counted + ([pluralize(others, "other")] if others else []))
 
 
 def _listing(found: Iterable[str]) -> str:

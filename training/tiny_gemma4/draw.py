@@ -10,17 +10,33 @@ import json
 import random
 import re
 import sysconfig
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from training.tiny_gemma4.grammar import GRAMMARS, Parts
-from training.tiny_gemma4.phrasings import CITIES, PEOPLE, PHRASINGS, words
+from training.tiny_gemma4.phrasebook import chosen, held_out, is_question, phrasings, plain
 
 HERE = Path(__file__).parent
 T = TypeVar("T")
 
+
+def words(text: str) -> list[str]:
+    """Words written with blanks between them, which reads better than quotes around each."""
+    return text.split()
+
+
+CITIES = words(
+    "Paris London Rome Berlin Madrid Oslo Tokyo Lima Cairo Delhi Boston Chicago Toronto Sydney "
+    "Seoul Vienna Prague Dublin Lisbon Athens Nairobi Lagos Bogota Quito Kyoto Munich Geneva "
+    "Zurich Milan Austin Denver Seattle Dallas Bergen Porto Turin Lyon Nice Ghent Utrecht"
+)
+PEOPLE = words(
+    "Anna Ben Carla David Emma Felix Grace Hugo Ines Jonas Karin Leo Maria Nils Olga Paul Quinn "
+    "Rosa Sam Tara Uma Victor Wendy Yusuf Zoe Amir Bella Chen Dora Erik Fatima Goran"
+)
+DAYS = words("monday tuesday wednesday thursday friday saturday sunday")
 EXTENSIONS = words(
     "py py py py py js ts tsx go rs md md c h cpp java rb json toml yaml yml txt sh css html sql "
     "cfg"
@@ -37,18 +53,19 @@ FOLDERS = words(
 
 @cache
 def heldout() -> dict[str, list[str]]:
-    """The held-out names and phrasings; `phrasings` are joined as `phrasings.INTENT`."""
-    data: dict[str, Any] = json.loads((HERE / "heldout.json").read_text(encoding="utf-8"))
-    phrasings = data.pop("phrasings")
-    return data | {f"phrasings.{intent}": texts for intent, texts in phrasings.items()}
+    """The held-out names."""
+    data: dict[str, list[str]] = json.loads((HERE / "heldout.json").read_text(encoding="utf-8"))
+    return data
 
 
 @cache
-def _words() -> list[str]:
+def _words(*, held: bool) -> list[str]:
+    """The words names are made of; one in eight only ever stands in held-out names."""
     banned = {word.lower() for name in _banned_names() for word in re.findall(r"[A-Za-z]+", name)}
     kept = ("the", "name", "file", "is", "ok")
     listed = (HERE / "words.txt").read_text(encoding="utf-8").split()
-    return [word for word in listed if word not in banned or word in kept]
+    free = [word for word in listed if word not in banned or word in kept]
+    return [word for word in free if (zlib.crc32(word.encode()) % 8 == 0) == held]
 
 
 def _banned_names() -> list[str]:
@@ -61,21 +78,6 @@ def _banned() -> tuple[str, ...]:
     held = heldout()
     folders = [folder for folder in held["folders"] if "/" in folder] + ["folder examples"]
     return (*_banned_names(), *folders, *held["texts"])
-
-
-def plain(phrasing: str) -> str:
-    """A phrasing without capitals and punctuation, to compare by."""
-    return " ".join(re.findall(r"[\w{}]+", phrasing.lower()))
-
-
-@cache
-def _heldout_phrasings() -> frozenset[str]:
-    return frozenset(
-        plain(text)
-        for key, texts in heldout().items()
-        if key.startswith("phrasings.")
-        for text in texts
-    )
 
 
 @cache
@@ -106,6 +108,8 @@ def _library_lines() -> list[str]:
 class Draw:
     """A seeded source of made-up things."""
 
+    held_out = False
+
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
 
@@ -127,14 +131,41 @@ class Draw:
         """One of the keys, by weight."""
         return self.rng.choices(list(options), list(options.values()))[0]
 
-    def phrase(self, intent: str) -> str:
-        """One phrasing of an intent, its placeholders unfilled; never a held-out one."""
+    def ask(self, kind: str, /, **slots: str) -> str:
+        """One way to ask something of a kind; never a held-out one."""
         while True:
-            made = self.pick(PHRASINGS[intent])
-            if intent in GRAMMARS and self.chance(0.7):
-                made = GRAMMARS[intent](Parts(self.rng))
-            if plain(made) not in _heldout_phrasings():
-                return made
+            made = chosen(self._template(kind), self.rng)
+            if self.held_out or plain(made) not in held_out():
+                break
+        if self.chance(0.6) and made[0].isalpha():
+            made = made[0].upper() + made[1:]
+        if self.chance(0.6):
+            made += (
+                "?" if is_question(made) else self.pick([".", "", "!" if len(made) < 12 else "."])
+            )
+        if self.chance(0.06):
+            made = (
+                self.pick(["Please: ", "Hi, ", "hey, ", "Quick question: ", "ok, ", "So, "]) + made
+            )
+        if self.chance(0.04):
+            made += self.pick([" Thanks.", " please", " Thank you!", " thx"])
+        quoted = self.quoted(slots["text"]) if '"{text}"' in made else ""
+        made = made.replace('"{text}"', quoted)
+        return re.sub(r"\{(\w+)\}", lambda match: slots[match[1]], made)
+
+    def _template(self, kind: str) -> str:
+        return self.pick(phrasings()[kind])
+
+    def quoted(self, text: str) -> str:
+        """A text in quotes of some kind, which do not stand in it."""
+        mark = self.weighted({'"': 6, "'": 1, "`": 1})
+        if mark in text:
+            mark = next((other for other in "\"'`" if other not in text), '"')
+        return f"{mark}{text}{mark}"
+
+    def named(self, name: str) -> str:
+        """A name as people write it in a question."""
+        return self.weighted({name: 10, f"`{name}`": 1.2, f"'{name}'": 0.4, f'"{name}"': 0.4})
 
     def distinct(self, make: Callable[[], T], count: int) -> list[T]:
         """Different results of `make`."""
@@ -162,7 +193,7 @@ class Draw:
         """One word of a name, in lower case."""
         kind = self.rng.random()
         if kind < 0.70:
-            return self.pick(_words())
+            return self.pick(_words(held=self.held_out))
         if kind < 0.86:
             return self.syllables()
         if kind < 0.95:
@@ -263,6 +294,17 @@ class Draw:
             return " ".join(self.pick(_library_lines()).split()[:3]).replace('"', "")[:40] or "x"
         return self.piece()
 
+    def term(self) -> str:
+        """Something to search for that people write without quotes."""
+        kind = self.rng.random()
+        if kind < 0.45:
+            return self.identifier()
+        if kind < 0.8:
+            return self.piece()
+        if kind < 0.9:
+            return f"{self.piece()}{self.pick('-_.')}{self.piece()}"
+        return self.piece().capitalize()
+
     def line(self) -> str:
         """A line of real code."""
         return self.pick(_library_lines())
@@ -277,39 +319,31 @@ class Draw:
 
 
 class HeldOutDraw(Draw):
-    """Names and phrasings that training never saw."""
+    """Names and phrasings that training never saw: listed ones, and ones made of held-out words."""
 
-    def phrase(self, intent: str) -> str:
-        """A held-out phrasing where the intent has some."""
-        return self.pick(heldout().get(f"phrasings.{intent}") or PHRASINGS[intent])
+    held_out = True
+
+    def _template(self, kind: str) -> str:
+        return self.pick(phrasings()[f"{kind} held"])
+
+    def _listed(self, key: str, make: Callable[[Draw], str]) -> str:
+        return self.pick(heldout()[key]) if self.chance(0.4) else make(self)
 
     def identifier(self) -> str:
         """A held-out identifier."""
-        return self.pick(heldout()["identifiers"])
+        return self._listed("identifiers", Draw.identifier)
 
     def folder(self) -> str:
         """A held-out folder."""
-        return self.pick(heldout()["folders"])
+        return self._listed("folders", Draw.folder)
 
     def path(self) -> str:
         """A held-out path."""
-        return self.pick(heldout()["paths"])
-
-    def _repetitive_path(self) -> str:
-        """`src/src/src.rs`, `pkg/pkg_pkg/pkg2.go`: what copying by the last token gets wrong."""
-        words = [self.piece() for _ in range(self.between(1, 2))]
-        one, other = words[0], words[-1]
-        pool = [one, other, one + other, f"{one}_{other}", f"{one}{self.between(1, 9)}"]
-        parts = [self.pick(pool) for _ in range(self.between(2, 4))]
-        return f"{'/'.join(parts)}.{self.pick(EXTENSIONS)}"
+        return self._listed("paths", Draw.path)
 
     def text(self) -> str:
         """A held-out text."""
-        return self.pick(heldout()["texts"])
-
-    def word(self) -> str:
-        """A held-out word."""
-        return self.pick(heldout()["identifiers"])
+        return self._listed("texts", Draw.text)
 
     def person(self) -> str:
         """A held-out first name."""

@@ -19,7 +19,7 @@ from torch.nn import functional
 class Config:
     """The shape of the checkpoint, in transformers' words."""
 
-    vocab_size: int = 768
+    vocab_size: int = 1536
     hidden_size: int = 256
     intermediate_size: int = 512
     num_hidden_layers: int = 6
@@ -72,13 +72,15 @@ def _unit(x: Tensor, eps: float) -> Tensor:
 
 def rotary(config: Config, kind: str, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine for each position: full layers turn only a quarter of the dimensions."""
-    size = config.head_dim
-    exponents = torch.arange(0, size, 2, dtype=torch.float32) / size
+    size, device = config.head_dim, positions.device
+    exponents = torch.arange(0, size, 2, dtype=torch.float32, device=device) / size
     if kind == "sliding_attention":
         frequencies = 10_000.0**-exponents
     else:
         frequencies = 1_000_000.0**-exponents
-        frequencies = torch.where(torch.arange(size // 2) < size // 8, frequencies, 0.0)
+        frequencies = torch.where(
+            torch.arange(size // 2, device=device) < size // 8, frequencies, 0.0
+        )
     angles = positions[:, None].float() * frequencies
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
@@ -202,7 +204,7 @@ class Backbone(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Final states of every position."""
         tokens = ids.shape[1]
-        positions = torch.arange(tokens)
+        positions = torch.arange(tokens, device=ids.device)
         turned = {
             kind: rotary(self.config, kind, positions) for kind in set(self.config.layer_types)
         }

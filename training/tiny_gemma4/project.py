@@ -1,11 +1,18 @@
-"""The four tools of the project assistant: declarations, what they print, what is answered."""
+"""The four tools of the project assistant: declarations, and what they print.
+
+What they print has the form of `agentkit_tools.project`, of which a test takes samples. Each answer
+that a kind of question gives is copied from it, word for word.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
-from training.tiny_gemma4.draw import Draw, joined
+from training.tiny_gemma4.draw import Draw
 
 Declaration = dict[str, Any]
 
@@ -13,67 +20,80 @@ PROJECT_SYSTEM = (
     "You answer questions about the files of a project. "
     "Look things up with the tools before you answer."
 )
-_EXACT: dict[str, tuple[str, str, str]] = {
+_STRING, _INTEGER = {"type": "string"}, {"type": "integer"}
+_EXACT: dict[str, tuple[str, dict[str, str]]] = {
     "find_definition": (
         "Find where a function, class or constant is defined.",
-        "name",
-        "Exact name, without parentheses.",
+        {"name": "Exact name, without parentheses."},
     ),
     "search_text": (
         "Search the project's files for a piece of text.",
-        "text",
-        "The exact text to look for.",
+        {
+            "folder": 'Where to look; "." is everywhere. Default: ".".',
+            "text": "The exact text to look for.",
+        },
     ),
     "list_files": (
         "List the files of a folder.",
-        "folder",
-        'Folder inside the project; "." is the top.',
+        {"folder": 'Folder inside the project; "." is the top. Default: ".".'},
     ),
     "read_file": (
         "Read a text file of the project.",
-        "path",
-        "Path of the file inside the project.",
+        {
+            "line": "First line to read; -1 is the last one. Default: 1.",
+            "path": "Path of the file inside the project.",
+        },
     ),
 }
-_OTHER: dict[str, tuple[list[str], list[str]]] = {
+_OTHER: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
     "find_definition": (
-        [
+        (
             "Finds the definition of a name.",
             "Where a class, function or constant is defined.",
             "Look up the place where something is defined.",
-        ],
-        ["The name to find.", "Name of the function, class or constant.", "Exact name."],
+        ),
+        {"name": ("The name to find.", "Name of the function or class.", "Exact name.")},
     ),
     "search_text": (
-        ["Search all files for a text.", "Finds lines with a text.", "Text search in the project."],
-        ["Text to find.", "What to search for.", "The text."],
+        ("Search all files for a text.", "Finds lines with a text.", "Text search."),
+        {
+            "folder": ("Folder to search.", "Where to search.", "Only in this folder."),
+            "text": ("Text to find.", "What to search for.", "The text."),
+        },
     ),
     "list_files": (
-        ["Lists a folder.", "The files and folders inside a folder.", "Show what a folder holds."],
-        ["The folder.", "Path of the folder.", "Folder to list."],
+        ("Lists a folder.", "The files and folders inside a folder.", "Show what a folder holds."),
+        {"folder": ("The folder.", "Path of the folder.", "Folder to list.")},
     ),
     "read_file": (
-        ["Reads a file.", "The text of a file, with line numbers.", "Show a text file."],
-        ["The file.", "Path of the file.", "Path of a text file."],
+        ("Reads a file.", "The text of a file, with line numbers.", "Show a text file."),
+        {
+            "line": ("Line to begin at.", "First line.", "From which line; -1 is the last."),
+            "path": ("The file.", "Path of the file.", "Path of a text file."),
+        },
     ),
 }
+_REQUIRED = {"find_definition": "name", "search_text": "text", "read_file": "path"}
 PROJECT_TOOLS = tuple(_EXACT)
 
 
 def declaration(draw: Draw, name: str, *, exact: bool) -> Declaration:
     """One of the four, in the demonstration's own words or in others."""
-    description, parameter, about = _EXACT[name]
+    description, parameters = _EXACT[name]
     if not exact:
-        description, about = draw.pick(_OTHER[name][0]), draw.pick(_OTHER[name][1])
-    if name == "list_files" and draw.chance(0.7):
-        about += ' Default: ".".'
-    parameters: dict[str, Any] = {
+        descriptions, others = _OTHER[name]
+        description = draw.pick(descriptions)
+        parameters = {key: draw.pick(texts) for key, texts in others.items()}
+    schema: dict[str, Any] = {
         "type": "object",
-        "properties": {parameter: {"type": "string", "description": about}},
+        "properties": {
+            key: {**(_INTEGER if key == "line" else _STRING), "description": text}
+            for key, text in parameters.items()
+        },
     }
-    if name != "list_files" or (not exact and draw.chance(0.3)):
-        parameters["required"] = [parameter]
-    return {"name": name, "description": description, "parameters": parameters}
+    if name in _REQUIRED:
+        schema["required"] = [_REQUIRED[name]]
+    return {"name": name, "description": description, "parameters": schema}
 
 
 # --- what the tools print -----------------------------------------------------------------------
@@ -158,17 +178,41 @@ def _lines_with(draw: Draw, text: str) -> str:
 
 
 def _count(draw: Draw) -> int:
-    return draw.weighted({0: 1.2, 1: 5, 2: 1.5, 3: 1, 4: 0.6, 5: 0.4, 8: 0.4, 10: 0.3, -1: 0.5})
+    return draw.weighted({1: 5, 2: 1.5, 3: 1, 4: 0.6, 5: 0.4, 8: 0.4, 10: 0.3, -1: 0.5})
 
 
-def _matches(draw: Draw, line: Any) -> tuple[str, int, str]:
-    """The printed matches, how many, and the first place."""
-    count = _count(draw)
-    if count == 0:
-        return "0 results", 0, ""
-    shown = 10 if count < 0 else count
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What a search prints.
+
+    Attributes:
+        text: All of it.
+        count: How many results there are.
+        first: The place of the first, `PATH:LINE`.
+        line: The whole first result.
+    """
+
+    text: str
+    count: int
+    first: str = ""
+    line: str = ""
+
+    @property
+    def path(self) -> str:
+        """The file of the first result."""
+        return self.first.rpartition(":")[0]
+
+
+NOTHING = Matches("0 results", 0)
+
+
+def matches(draw: Draw, line: Any, count: int | None = None, folder: str = "") -> Matches:
+    """Results whose lines a function draws, all beneath a folder."""
+    count = count or _count(draw)
+    shown = 10 if count < 0 or count > 10 else count
     count = draw.between(11, 300) if count < 0 else count
-    places = [_place(draw) for _ in range(shown)]
+    start = f"{folder}/" if folder else ""
+    places = [f"{start}{_place(draw)}" for _ in range(shown)]
     if shown > 1 and draw.chance(0.4):
         path = places[0].rsplit(":", 1)[0]
         numbers = sorted(draw.rng.sample(range(1, 900), shown))
@@ -176,92 +220,119 @@ def _matches(draw: Draw, line: Any) -> tuple[str, int, str]:
     head = "1 result" if count == 1 else f"{count} results"
     if count > shown:
         head += f", first {shown} shown"
-    return "\n".join([head, *(f"{place}: {line()}" for place in places)]), count, places[0]
+    lines = [f"{place}: {line()}" for place in places]
+    return Matches("\n".join([head, *lines]), count, places[0], lines[0])
 
 
-def _said(place: str) -> str:
-    path, number = place.rsplit(":", 1)
-    return f"{path}, line {number}"
+def definitions(draw: Draw, name: str) -> Matches:
+    """Where something is defined: mostly in one place."""
+    count = None if draw.chance(0.4) else 1
+    return matches(draw, lambda: definition_line(draw, name), count)
 
 
-def find_definition(draw: Draw, name: str) -> tuple[str, str]:
-    """The tool's text and the answer."""
-    printed, count, place = _matches(draw, lambda: definition_line(draw, name))
-    if count == 0:
-        return printed, f"`{name}` is not defined in this project."
-    if count == 1:
-        return printed, f"`{name}` is defined in {_said(place)}."
-    return printed, f"`{name}` is defined in {count} places; the first is {_said(place)}."
+def occurrences(draw: Draw, text: str, folder: str = "") -> Matches:
+    """Where a text occurs."""
+    return matches(draw, lambda: _lines_with(draw, text), folder=folder)
 
 
-def defined_once(draw: Draw, name: str, path: str) -> tuple[str, str]:
-    """One definition, in a given file."""
-    place = f"{path}:{_line_number(draw)}"
-    printed = f"1 result\n{place}: {definition_line(draw, name)}"
-    return printed, f"`{name}` is defined in {_said(place)}."
-
-
-def search_text(draw: Draw, text: str) -> tuple[str, str]:
-    """The tool's text and the answer."""
-    printed, count, place = _matches(draw, lambda: _lines_with(draw, text))
-    if count == 0:
-        return printed, f'"{text}" does not occur in this project.'
-    if count == 1:
-        return printed, f'"{text}" occurs once, in {_said(place)}.'
-    return printed, f'"{text}" occurs {count} times; the first is in {_said(place)}.'
+# --- folders ------------------------------------------------------------------------------------
 
 
 def _entry(draw: Draw) -> str:
-    if draw.chance(0.25):
+    if draw.chance(0.2):
         return draw.folder().split("/")[0] + "/"
     return draw.path().rsplit("/", 1)[-1]
 
 
 def entries(draw: Draw, low: int = 1) -> list[str]:
-    """What a folder holds, folders ending in a slash."""
-    count = draw.weighted({0: 0.6, 1: 1.2, 2: 1.5, 3: 2, 4: 2, 6: 2, 9: 1.5, 14: 1, 40: 0.25})
+    """What a folder holds, folders ending in a slash; often most files are of one kind."""
+    count = draw.weighted({1: 1.2, 2: 1.5, 3: 2, 4: 2, 6: 2, 9: 1.5, 14: 1, 40: 0.15})
     count = max(low, count + (draw.between(0, 2) if 4 < count < 40 else 0))
+    suffix = draw.pick([".py", ".py", ".md", ".rs", ".js", ".go", ".rst"])
+    same = 0.7 if draw.chance(0.6) else 0.0
     found: dict[str, None] = {}
-    for _ in range(count * 2):
-        found.setdefault(_entry(draw))
-    return sorted(list(found)[:count])
+    while len(found) < count:
+        name = _entry(draw)
+        if not name.endswith("/") and draw.chance(same):
+            name = name.partition(".")[0] + suffix
+        if name.strip("./"):
+            found.setdefault(name)
+    return sorted(found)
 
 
-def list_files(draw: Draw, folder: str, listed: list[str] | None = None) -> tuple[str, str]:
-    """The tool's text and the answer."""
-    found = entries(draw, 0) if listed is None else listed
-    subject = "The project" if folder == "." else f"The folder {folder}"
-    if not found:
-        return "0 entries", f"{subject} is empty."
-    count = draw.between(41, 400) if len(found) == 40 and draw.chance(0.8) else len(found)
-    head = "1 entry" if count == 1 else f"{count} entries"
-    if count > len(found):
-        head += f", first {len(found)} shown"
-    names = joined(found) if len(found) <= 3 else ", ".join([*found[:3], "..."])
-    entry = "entry" if count == 1 else "entries"
-    return "\n".join([head, *found]), f"{subject} holds {count} {entry}: {names}"
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What `list_files` prints.
+
+    Attributes:
+        text: All of it.
+        head: `9 entries (1 folder, 7 .py, 1 other)`.
+        names: What is shown of the folder.
+        kinds: How many files of each suffix.
+    """
+
+    text: str
+    head: str
+    names: tuple[str, ...]
+    kinds: Counter[str]
+
+
+def suffix_of(name: str) -> str:
+    """`.py`; nothing where a name has none."""
+    return PurePosixPath(name).suffix
+
+
+def listing(draw: Draw, names: list[str]) -> Listing:
+    """The names under their number and kinds; of a long list there may be more than are shown."""
+    hidden = draw.between(1, 80) if len(names) >= 40 else 0
+    kinds = Counter("/" if name.endswith("/") else suffix_of(name) for name in names)
+    for _ in range(hidden):
+        kinds[draw.pick(list(kinds))] += 1
+    total = len(names) + hidden
+    parts = [f"{kinds['/']} folder{'s' * (kinds['/'] > 1)}"] if kinds["/"] else []
+    suffixes = Counter({kind: n for kind, n in kinds.items() if kind not in ("/", "")})
+    parts += [f"{number} {suffix}" for suffix, number in suffixes.most_common()]
+    parts += [f"{kinds['']} other{'s' * (kinds[''] > 1)}"] if kinds[""] else []
+    head = "1 entry" if total == 1 else f"{total} entries"
+    if names:
+        head += f" ({', '.join(parts)})"
+    shown = f", first {len(names)} shown" if hidden else ""
+    return Listing("\n".join([head + shown, *names]), head, tuple(names), suffixes)
+
+
+def some(names: tuple[str, ...], most: int = 6) -> str:
+    """The first names: `a, b, c, ...`."""
+    return ", ".join([*names[:most], *(["..."] if len(names) > most else [])])
+
+
+# --- files --------------------------------------------------------------------------------------
 
 
 def file_lines(draw: Draw) -> list[str]:
-    """The lines of a made-up file: the first one is never empty."""
-    count = draw.weighted({1: 1, 2: 1, 4: 2, 7: 2, 12: 2, 20: 1, 40: 0.3, 60: 0.2})
+    """The lines of a made-up file; the first one is seldom empty, the last one never."""
+    count = draw.weighted({1: 0.7, 2: 0.7, 4: 2, 7: 2, 12: 2, 20: 1.5, 40: 0.7, 60: 0.4, 90: 0.3})
     first = draw.weighted({"code": 4, "title": 3, "doc": 2, "import": 2})
     start = {
         "code": draw.line(),
         "title": f"# {' '.join(w.capitalize() for w in draw.pieces(1, 4))}",
         "doc": f'"""{" ".join(draw.pieces(2, 6)).capitalize()}."""',
         "import": f"{draw.pick(['import', 'package', 'use', 'from'])} {draw.identifier()}",
-    }[first]
-    return [start.strip()] + ["" if draw.chance(0.12) else draw.line() for _ in range(count - 1)]
+    }[first].strip()
+    lines = [start] + ["" if draw.chance(0.12) else draw.line() for _ in range(count - 1)]
+    if draw.chance(0.05):
+        lines.insert(0, "")
+    return [*lines[:-1], lines[-1] or draw.line()]
 
 
-def read_file(draw: Draw, lines: list[str]) -> tuple[str, int]:
-    """The tool's text and how many lines the file really has."""
-    shown = [f"{at:>4}| {line}" for at, line in enumerate(lines, 1)]
-    if len(lines) == 60:
-        total = draw.between(61, 2500)
-        return "\n".join([*shown, f"(60 of {total} lines shown)"]), total
-    return "\n".join(shown), len(lines)
+def reading(lines: list[str], line: int = 1, total: int | None = None) -> str:
+    """What `read_file` prints of a file from a line on; -1 is the last one."""
+    total = total or len(lines)
+    first = line if line > 0 else total + 1 + line
+    shown = lines[-1:] if line < 0 else lines[first - 1 : first + 59]
+    head = f"{total} line{'s' * (total != 1)}"
+    if len(shown) < total:
+        head += f", {first} to {first - 1 + len(shown)} shown"
+    return "\n".join([head, *(f"{at:>4}| {text}" for at, text in enumerate(shown, first))])
 
 
 def wrong_path(draw: Draw, path: str) -> str:

@@ -1,7 +1,7 @@
 """Tools beside the project's four: they teach types, enums, arrays, objects and choosing.
 
-A skill is a tool, how people ask for it, and what it answers. `made_up_skill` invents lookup
-tools without end, so that a tool is chosen by what its declaration says.
+A skill is a tool, how people ask for it, and what it returns. What is answered is what it returned:
+a text as it is, the fields of an object one after the other.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.tiny_gemma4.draw import Draw, joined
-from training.tiny_gemma4.phrasings import words
+from training.tiny_gemma4.draw import DAYS, Draw
 
 Schema = dict[str, Any]
 Arguments = dict[str, Any]
@@ -28,7 +27,7 @@ class Skill:
         properties: JSON Schema of each parameter, already lowered.
         phrasings: Ways to ask, with the arguments' names as placeholders.
         arguments: Draws the arguments of one call.
-        reply: From the arguments to the tool's text and the final answer.
+        reply: From the arguments to the tool's text.
         optional: Parameters that are not required.
     """
 
@@ -37,7 +36,7 @@ class Skill:
     properties: Mapping[str, Schema]
     phrasings: tuple[str, ...]
     arguments: Callable[[Draw], Arguments]
-    reply: Callable[[Draw, Arguments], tuple[str, str]]
+    reply: Callable[[Draw, Arguments], str]
     optional: frozenset[str] = field(default_factory=frozenset)
 
     def declaration(self, draw: Draw) -> dict[str, Any]:
@@ -48,6 +47,15 @@ class Skill:
             parameters["required"] = required
         description = draw.pick(self.descriptions)
         return {"name": self.name, "description": description, "parameters": parameters}
+
+
+def answer_of(result: str) -> str:
+    """What is said of a tool's text: itself, or the fields of an object."""
+    if result.startswith("Error: "):
+        return result.removeprefix("Error: ")
+    if result.startswith("{"):
+        return ", ".join(f"{key}: {value}" for key, value in json.loads(result).items())
+    return result
 
 
 def text(description: str, enum: list[str] | None = None) -> Schema:
@@ -80,7 +88,6 @@ SKIES = ["clear", "cloudy", "rainy", "windy", "snowy", "foggy"]
 MONEY = ["USD", "EUR", "GBP", "JPY", "CHF", "SEK", "NOK", "PLN", "INR", "BRL"]
 STATES = ["open", "paid", "shipped", "closed", "late", "lost", "new", "done"]
 ROOMS = ["kitchen", "bedroom", "hall", "garage", "office", "bathroom", "cellar"]
-DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 LANGUAGES = ["french", "german", "spanish", "italian", "dutch", "polish"]
 
 
@@ -88,48 +95,38 @@ def _amount(draw: Draw) -> float | int:
     return draw.pick([draw.between(1, 999), draw.between(1, 9999) / 4, draw.between(1, 99) + 0.5])
 
 
-def _weather(draw: Draw, args: Arguments) -> tuple[str, str]:
+def _weather(draw: Draw, _: Arguments) -> str:
     degrees, sky = draw.between(-9, 39), draw.pick(SKIES)
-    answer = f"It is {degrees} degrees and {sky} in {args['city']}."
     if draw.chance(0.5):
-        return json.dumps({"degrees": degrees, "sky": sky}), answer
-    return f"{degrees} degrees, {sky}", answer
+        return json.dumps({"degrees": degrees, "sky": sky})
+    return f"{degrees} degrees, {sky}"
 
 
-def _convert(draw: Draw, args: Arguments) -> tuple[str, str]:
-    value = f"{draw.between(1, 99999) / 100:.2f}"
-    return (
-        f"{value} {args['target']}",
-        f"{args['amount']} {args['source']} are {value} {args['target']}.",
-    )
+def _convert(draw: Draw, args: Arguments) -> str:
+    return f"{draw.between(1, 99999) / 100:.2f} {args['target']}"
 
 
-def _order(draw: Draw, args: Arguments) -> tuple[str, str]:
+def _order(draw: Draw, args: Arguments) -> str:
     state, items = draw.pick(STATES), draw.between(1, 30)
-    return (
-        json.dumps({"id": args["order_id"], "items": items, "state": state}),
-        f"Order {args['order_id']} is {state}.",
-    )
+    return json.dumps({"id": args["order_id"], "items": items, "state": state})
 
 
-def _event(draw: Draw, args: Arguments) -> tuple[str, str]:
-    number_ = draw.between(10, 9999)
-    return f"created event {number_}", f'Event {number_} "{args["title"]}" is on {args["day"]}.'
+def _event(draw: Draw, args: Arguments) -> str:
+    return draw.pick([f"created event {draw.between(10, 9999)}", f"It is on {args['day']}."])
 
 
-def _contact(draw: Draw, args: Arguments) -> tuple[str, str]:
+def _contact(draw: Draw, args: Arguments) -> str:
     phone = "".join(draw.letters(1, 1, "0123456789") for _ in range(7))
-    return f"name: {args['name']}\nphone: {phone}", f"{args['name']} has the number {phone}."
+    return draw.pick([phone, f"{args['name']}: {phone}", json.dumps({"phone": phone})])
 
 
-def _address(_: Draw, args: Arguments) -> tuple[str, str]:
+def _address(draw: Draw, args: Arguments) -> str:
     where = args["address"]
-    return "saved", f"The parcel goes to {where['street']}, {where['city']}."
+    return draw.pick(["saved", f"The parcel goes to {where['street']}, {where['city']}."])
 
 
-def _total(_: Draw, args: Arguments) -> tuple[str, str]:
-    total = args["a"] + args["b"]
-    return str(total), f"{args['a']} plus {args['b']} is {total}."
+def _total(_: Draw, args: Arguments) -> str:
+    return str(args["a"] + args["b"])
 
 
 SKILLS: tuple[Skill, ...] = (
@@ -191,7 +188,7 @@ SKILLS: tuple[Skill, ...] = (
             "Timer: {minutes} minutes",
         ),
         lambda d: {"minutes": d.between(1, 180)},
-        lambda _, a: ("ok", f"The timer rings in {a['minutes']} minutes."),
+        lambda d, a: d.pick(["ok", f"The timer rings in {a['minutes']} minutes."]),
     ),
     Skill(
         "send_message",
@@ -204,7 +201,7 @@ SKILLS: tuple[Skill, ...] = (
             'Message {to} "{text}"',
         ),
         lambda d: {"to": d.person(), "text": " ".join(d.word() for _ in range(d.between(1, 5)))},
-        lambda d, a: (d.pick(["sent", "delivered", "ok"]), f"The message to {a['to']} was sent."),
+        lambda d, a: d.pick(["sent", "delivered", "ok", f"The message to {a['to']} was sent."]),
     ),
     Skill(
         "add",
@@ -265,7 +262,7 @@ SKILLS: tuple[Skill, ...] = (
         {"on": boolean("True for on."), "room": text("Which room.", ROOMS)},
         ("Turn on the light in the {room}.", "Light on in the {room}", "Make the {room} bright."),
         lambda d: {"room": d.pick(ROOMS), "on": True},
-        lambda _, a: ("done", f"The light in the {a['room']} is on."),
+        lambda d, a: d.pick(["done", f"The light in the {a['room']} is on."]),
     ),
     Skill(
         "switch_light",
@@ -273,7 +270,7 @@ SKILLS: tuple[Skill, ...] = (
         {"on": boolean("True for on."), "room": text("Which room.", ROOMS)},
         ("Turn off the light in the {room}.", "Light off in the {room}", "Make the {room} dark."),
         lambda d: {"room": d.pick(ROOMS), "on": False},
-        lambda _, a: ("done", f"The light in the {a['room']} is off."),
+        lambda d, a: d.pick(["done", f"The light in the {a['room']} is off."]),
     ),
     Skill(
         "translate",
@@ -285,7 +282,7 @@ SKILLS: tuple[Skill, ...] = (
             'How do I say "{text}" in {language}?',
         ),
         lambda d: {"text": " ".join(d.pieces(1, 3)), "language": d.pick(LANGUAGES)},
-        lambda d, _: (out := " ".join(d.syllables() for _ in range(d.between(1, 3))), f'"{out}"'),
+        lambda d, _: " ".join(d.syllables() for _ in range(d.between(1, 3))),
     ),
     Skill(
         "find_contact",
@@ -310,7 +307,7 @@ SKILLS: tuple[Skill, ...] = (
             "Note {note}: tags {tags}",
         ),
         lambda d: {"note": d.between(1, 999), "tags": d.distinct(d.word, d.between(1, 3))},
-        lambda _, a: ("ok", f"Note {a['note']} now has the tags {joined(a['tags'])}."),
+        lambda d, a: d.pick(["ok", f"Note {a['note']} has {len(a['tags'])} tags."]),
     ),
     Skill(
         "send_parcel",
@@ -342,7 +339,7 @@ SKILLS: tuple[Skill, ...] = (
         {"percent": integer("From 0 to 100.")},
         ("Set the volume to {percent}.", "Volume {percent} percent", "Play it at {percent} %"),
         lambda d: {"percent": d.between(0, 100)},
-        lambda _, a: ("ok", f"The volume is at {a['percent']} percent."),
+        lambda d, a: d.pick(["ok", f"The volume is at {a['percent']} percent."]),
     ),
     Skill(
         "run_tests",
@@ -350,10 +347,7 @@ SKILLS: tuple[Skill, ...] = (
         {"path": text("Test file.")},
         ("Run the tests in {path}.", "Run {path}", "Do the tests of {path} pass?", "Test {path}"),
         lambda d: {"path": d.path()},
-        lambda d, a: (
-            f"{(n := d.between(1, 400))} passed in {d.between(1, 90)} s",
-            f"{n} tests of {a['path']} passed.",
-        ),
+        lambda d, _: f"{d.between(1, 400)} passed in {d.between(1, 90)} s",
     ),
     Skill(
         "delete_file",
@@ -361,7 +355,7 @@ SKILLS: tuple[Skill, ...] = (
         {"path": text("Path of the file.")},
         ("Delete {path}.", "Remove the file {path}", "Throw {path} away.", "rm {path}"),
         lambda d: {"path": d.path()},
-        lambda _, a: ("deleted", f"{a['path']} was deleted."),
+        lambda d, a: d.pick(["deleted", f"{a['path']} was deleted."]),
     ),
     Skill(
         "write_note",
@@ -369,7 +363,7 @@ SKILLS: tuple[Skill, ...] = (
         {"text": text("Text of the note.")},
         ('Note: "{text}"', 'Write down "{text}".', 'Remember "{text}"', 'Make a note "{text}".'),
         lambda d: {"text": " ".join(d.word() for _ in range(d.between(1, 5)))},
-        lambda d, _: (f"saved as note {(n := d.between(1, 999))}", f"It is saved as note {n}."),
+        lambda d, _: f"It is saved as note {d.between(1, 999)}.",
     ),
     Skill(
         "get_time",
@@ -377,97 +371,6 @@ SKILLS: tuple[Skill, ...] = (
         {"city": text("City.")},
         ("What time is it in {city}?", "Time in {city}?", "How late is it in {city}?"),
         lambda d: {"city": d.city()},
-        lambda d, a: (
-            now := f"{d.between(0, 23):02}:{d.between(0, 59):02}",
-            f"It is {now} in {a['city']}.",
-        ),
+        lambda d, _: f"{d.between(0, 23):02}:{d.between(0, 59):02}",
     ),
 )
-
-_VERBS = {
-    "get": ("Get the {p} of {s}.", "What is the {p} of {s}?", "{p} of {s}?"),
-    "lookup": ("Look up the {p} of {s}.", "What {p} does {s} have?", "Which {p} has {s}?"),
-    "check": ("Check the {p} of {s}.", "How is the {p} of {s}?", "Please check {s}'s {p}."),
-    "fetch": ("Fetch the {p} of {s}.", "Give me the {p} of {s}", "I need the {p} of {s}."),
-    "show": ("Show me the {p} of {s}.", "Show {s}'s {p}", "Tell me the {p} of {s}."),
-}
-_PROPERTIES = words(
-    "price size owner status age color weight height version license branch score rank balance "
-    "author date title genre length width temperature humidity speed level count label address "
-    "email country language currency salary budget deadline priority rating stock"
-)
-_SUBJECTS = words(
-    "user server city product invoice ticket book song movie package commit issue account team "
-    "project device sensor planet river recipe plant animal car train flight hotel room student"
-)
-
-
-_ACTIONS = words(
-    "cancel archive approve reject rename lock unlock pause resume start stop remove publish "
-    "print share move copy scan verify update refresh install upgrade deploy enable disable "
-    "assign mark rent order reserve repair clean invite follow block merge split join export "
-    "upload"
-)
-
-
-def made_up_skill(draw: Draw) -> Skill:
-    """A tool that nobody has seen: `get_price(product)`, `archive_ticket(ticket, days)`."""
-    return _made_up_action(draw) if draw.chance(0.4) else _made_up_lookup(draw)
-
-
-def _made_up_action(draw: Draw) -> Skill:
-    verb, subject = draw.pick(_ACTIONS), draw.pick(_SUBJECTS)
-    if draw.chance(0.2):
-        verb = draw.syllables()
-    many = draw.pick(["days", "hours", "copies", "people", "seats", "minutes"])
-    key = draw.pick([subject, "name", f"{subject}_name", "target"])
-    counted = draw.chance(0.4)
-    properties = {key: text(f"{draw.pick(['The', 'Which', 'Name of the'])} {subject}.")}
-    ends = [""]
-    if counted:
-        properties[many] = integer(f"{draw.pick(['How many', 'Number of'])} {many}.")
-        ends = [f" for {{{many}}} {many}", f", {{{many}}} {many}"]
-    starts = (f"{verb} the {subject} {{{key}}}", f"please {verb} {{{key}}}", f"{verb} {{{key}}}")
-    make: Callable[[Draw], str] = draw.pick([Draw.word, Draw.identifier, Draw.person])
-    done = draw.pick(["done", "ok", "yes", "finished"])
-    extra = f" for {{{many}}} {many}" if counted else ""
-    answer = f"The {subject} {{{key}}}: {verb}{extra} is done."
-    return Skill(
-        f"{verb}_{subject}",
-        (f"{verb.capitalize()} a {subject}.", f"{verb.capitalize()} one {subject} of ours."),
-        properties,
-        tuple(f"{start[0].upper()}{start[1:]}{end}." for start in starts for end in ends),
-        lambda d: {key: make(d)} | ({many: d.between(1, 60)} if counted else {}),
-        lambda _, args: (done, answer.format(**args)),
-    )
-
-
-def _made_up_lookup(draw: Draw) -> Skill:
-    verb, what, subject = draw.pick(list(_VERBS)), draw.pick(_PROPERTIES), draw.pick(_SUBJECTS)
-    if draw.chance(0.25):
-        what = draw.syllables()
-    numeric = draw.chance(0.35)
-    key = draw.pick([subject, f"{subject}_id" if numeric else f"{subject}_name", "id", "name"])
-    if numeric:
-        key = draw.pick([f"{subject}_id", "id", "number"])
-    make: Callable[[Draw], Any] = draw.pick([Draw.word, Draw.identifier, Draw.person])
-    frames = tuple(t.replace("{p}", what).replace("{s}", f"{{{key}}}") for t in _VERBS[verb])
-    asked = tuple(
-        frame.replace(f"{{{key}}}", f"{lead}{{{key}}}")
-        for frame in frames
-        for lead in ((f"{subject} ", f"the {subject} ") if numeric else ("", f"{subject} "))
-    )
-
-    def reply(d: Draw, args: Arguments) -> tuple[str, str]:
-        value = d.pick([str(d.between(1, 9999)), d.syllables(), d.piece()])
-        result = d.pick([value, json.dumps({what: value}), f"{what}: {value}"])
-        return result, f"The {what} of {args[key]} is {value}."
-
-    return Skill(
-        f"{verb}_{what}" if draw.chance(0.5) else f"{verb}_{subject}_{what}",
-        (f"{verb.capitalize()} the {what} of a {subject}.", f"The {what} of a {subject}."),
-        {key: integer(f"Number of the {subject}.") if numeric else text(f"The {subject}.")},
-        asked,
-        lambda d: {key: d.between(1, 99999) if numeric else make(d)},
-        reply,
-    )

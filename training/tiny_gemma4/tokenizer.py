@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from training.tiny_gemma4.phrasings import PHRASINGS
+from training.tiny_gemma4.phrasebook import phrasings
 
-VOCABULARY = 768
+VOCABULARY = 1536
 CONTROL = {
     0: "<pad>",
     1: "<eos>",
@@ -44,9 +44,10 @@ _SPLIT = re.compile("|".join(map(re.escape, CONTROL.values())))
 def frequent_words() -> list[str]:
     """Function words of the questions, which may carry the space before them."""
     counts: collections.Counter[str] = collections.Counter()
-    for phrasings in PHRASINGS.values():
-        for phrasing in phrasings:
-            counts.update(re.findall(r"(?<= )[a-z]+\b", phrasing))
+    for kind, templates in phrasings().items():
+        if not kind.endswith(" held"):
+            for template in templates:
+                counts.update(re.findall(r"(?<=[ |<])[a-z]+\b", template))
     extra = (
         "the of a an to is in and are for by with from or where which what how name text file "
         "files folder project class function constant exact number line lines defined holds "
@@ -55,7 +56,7 @@ def frequent_words() -> list[str]:
         "shown places times once call again next result have no tool that try for there mean did "
         "outside path"
     )
-    words = {word for word, count in counts.items() if count >= 2} | set(extra.split())
+    words = {word for word, count in counts.items() if count >= 4} | set(extra.split())
     return sorted(words, key=lambda word: (-len(word), word))
 
 

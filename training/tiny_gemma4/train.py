@@ -1,162 +1,52 @@
-"""Trains the demonstration checkpoint: `python -m training.tiny_gemma4.train --minutes 70`.
+"""Trains the demonstration checkpoint: `python -m training.tiny_gemma4.train --minutes 600`.
 
-Stops after so many minutes of training in all, saving every few minutes outside the checkout; the
-same command goes on where the last one stopped. The learning rate follows the time spent, since
-what is fixed is the sitting, not the machine.
+On a GPU if there is one, in bfloat16; otherwise on a CPU with so many threads. It stops after so
+many minutes in all, of the clock on a GPU and of processor time on a CPU, which others may share.
+It saves every few minutes outside the checkout, and the same command goes on where the last one was
+stopped or killed. The learning rate holds, then falls to nothing over the last part of the time:
+with more minutes a run that has not come to that part simply goes on. `curve.jsonl` beside the
+checkpoint says how the loss fell and how many held-out replies were exact.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import random
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from training.tiny_gemma4 import tokenizer as tokenizers_
-from training.tiny_gemma4.draw import Draw
+from training.tiny_gemma4.batches import Batch, Mixture, batches, own_tokenizer
+from training.tiny_gemma4.draw import HeldOutDraw
 from training.tiny_gemma4.folders import cache_folder
-from training.tiny_gemma4.generate import Sample, sample
+from training.tiny_gemma4.generate import sample
 from training.tiny_gemma4.model import Config, TinyGemma4
 
-BATCH_TOKENS = 5120
-LONGEST = 1536  # tokens; longer dialogues are left out
-SHARD = 1024  # dialogues drawn at once and sorted by length
-WARM_UP = 200  # steps of repeated random sequences only
-REPEATS = 0.12  # share of such batches afterwards
-OTHERS = 0.05  # weight of the tokens that are not the model's own
 MUON_RATE, ADAM_RATE = 4e-3, 4e-3
 AVERAGE = 0.998  # decay of the weights' running average, which is what is exported
 
-
-# --- batches ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Token ids and the weight of predicting each, both (batch, tokens)."""
-
-    ids: Tensor
-    weights: Tensor
+LossOf = Callable[[Tensor, Tensor], Tensor]
 
 
-def token_weights(ids: list[int], prompt: int, model: int, *, thinking: bool) -> list[float]:
-    """1 for what the model wrote or writes, a little for the rest, 0 for the server's cues.
-
-    With thinking on, only the newest exchange counts: the template takes the thoughts out of the
-    older ones, and the model must not learn to go without.
-    """
-    weights = [OTHERS] * prompt + [1.0] * (len(ids) - prompt)
-    turns = [at for at in range(2, prompt) if ids[at - 2 : at] == [105, model]]
-    own = False
-    for at in range(turns[-1] if thinking else turns[0], prompt):
-        own = own or at in turns or ids[at - 1] == 51
-        if own and not (ids[at] == 50 and ids[at - 1] == 51):
-            weights[at] = 1.0
-        if ids[at] in (50, 106):
-            own = False
-    if not thinking:  # the empty thought is the server's
-        for at in range(prompt):
-            if ids[at] == 100:
-                weights[at : at + 4] = [0.0] * 4
-    return weights
-
-
-def encode(made: Sample, tokenizer: Tokenizer, model: int) -> tuple[list[int], list[float]]:
-    """Ids and weights of a sample; `model` is the id of that word."""
-    prompt = tokenizer.encode(made.prompt, add_special_tokens=False).ids
-    rest = tokenizer.encode(made.completion, add_special_tokens=False).ids
-    ids = prompt + rest
-    return ids, token_weights(ids, len(prompt), model, thinking=made.thinking)
-
-
-def shard_batches(number: int, tokenizer: Tokenizer) -> list[Batch]:
-    """The batches of one shard of dialogues, of similar lengths each, in random order."""
-    draw = Draw(1_000_003 * (number + 1))
-    model = tokenizer.token_to_id("model")
-    rows = [encode(sample(draw), tokenizer, model) for _ in range(SHARD)]
-    rows = sorted((row for row in rows if len(row[0]) <= LONGEST), key=lambda row: len(row[0]))
-    batches, start = [], 0
-    while start < len(rows):
-        end = start + 1
-        while end < len(rows) and _padded(rows[end]) * (end + 1 - start) <= BATCH_TOKENS:
-            end += 1
-        batches.append(_pad(rows[start:end]))
-        start = end
-    draw.rng.shuffle(batches)
-    return batches
-
-
-def _padded(row: tuple[list[int], list[float]]) -> int:
-    return -(-len(row[0]) // 64) * 64
-
-
-def _pad(rows: list[tuple[list[int], list[float]]]) -> Batch:
-    longest = _padded(rows[-1])
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    weights = torch.zeros(len(rows), longest)
-    for at, (tokens, row) in enumerate(rows):
-        ids[at, : len(tokens)] = torch.tensor(tokens)
-        weights[at, : len(row)] = torch.tensor(row)
-    return Batch(ids, weights)
-
-
-def repeated_batch(rng: random.Random, vocabulary: int) -> Batch:
-    """A random sequence, a gap, the same sequence: nothing but copying can predict the second.
-
-    Half of them use a handful of tokens, so that more than the last token must be matched.
-    """
-    length = rng.choice([256, 384, 512, 768])
-    rows, weights = [], []
-    for _ in range(BATCH_TOKENS // length):
-        row: list[int] = []
-        weight: list[float] = []
-        while len(row) < length:
-            few = rng.choices(range(120, vocabulary), k=rng.choice([3, 5, 8, 20]))
-            pool = few if rng.random() < 0.5 else range(120, vocabulary)
-            piece = rng.choices(pool, k=rng.randint(6, 40))
-            gap = rng.choices(range(vocabulary), k=rng.randint(0, length // 2))
-            row += [*piece, *gap, *piece]
-            weight += [0.0] * (len(piece) + len(gap)) + [0.0] * 3 + [1.0] * (len(piece) - 3)
-        rows.append(row[:length])
-        weights.append(weight[:length])
-    return Batch(torch.tensor(rows), torch.tensor(weights))
-
-
-def batches(tokenizer: Tokenizer, step: int, shard: int) -> Iterator[tuple[Batch, str, int]]:
-    """Batches without end, each with its kind and the shard it comes from."""
-    vocabulary = tokenizer.get_vocab_size()
-    while True:
-        for batch in shard_batches(shard, tokenizer):
-            rng = random.Random(step)
-            while step < WARM_UP or rng.random() < REPEATS:
-                yield repeated_batch(rng, vocabulary), "repeat", shard
-                step += 1
-                rng = random.Random(step)
-            yield batch, "dialogue", shard
-            step += 1
-        shard += 1
-
-
-# --- training -----------------------------------------------------------------------------------
+# --- the model in training ----------------------------------------------------------------------
 
 
 class Trainer:
     """The model, its running average, its optimisers, and where it stands."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        self.model = TinyGemma4(config)
+    def __init__(self, config: Config, folder: Path, device: str = "cpu") -> None:
+        self.model = TinyGemma4(config).to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(requires_grad=False)
         self.folder = folder
-        self.step, self.shard, self.seconds = 0, 0, 0.0
+        self.device = device
+        self.step, self.shard, self.tokens, self.seconds = 0, 0, 0, 0.0
         matrices = [p for p in self.model.model.layers.parameters() if p.dim() == 2]
         others = [p for p in self.model.parameters() if all(p is not m for m in matrices)]
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -180,7 +70,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "progress": (self.step, self.shard, self.seconds),
+            "progress": (self.step, self.shard, self.tokens, self.seconds),
         }
         part = self.file.with_suffix(".part")
         torch.save(state, part)
@@ -190,12 +80,12 @@ class Trainer:
         """Goes on from the checkpoint, if there is one."""
         if not self.file.exists():
             return
-        state = torch.load(self.file, weights_only=True)
+        state = torch.load(self.file, weights_only=True, map_location=self.device)
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-        self.step, self.shard, self.seconds = state["progress"]
+        self.step, self.shard, self.tokens, self.seconds = state["progress"]
 
     def set_rate(self, minutes: float, hold: float) -> float:
         """Warms up, holds, then falls to nothing at the end of the time."""
@@ -208,10 +98,10 @@ class Trainer:
                 group["lr"] = rate * factor
         return factor
 
-    def train_on(self, batch: Batch, loss_of: Any) -> float:
+    def train_on(self, batch: Batch, loss_of: LossOf) -> float:
         """One step; returns the loss per weighted token."""
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = loss_of(batch.ids, batch.weights)
+        with torch.autocast(self.device, torch.bfloat16):
+            loss = loss_of(batch.ids.to(self.device), batch.weights.to(self.device))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -222,45 +112,90 @@ class Trainer:
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.model.parameters()), 1 - decay
             )
+        self.step += 1
+        self.tokens += batch.ids.numel()
         return float(loss.detach())
 
 
 def weighted_loss(model: TinyGemma4, ids: Tensor, weights: Tensor) -> Tensor:
-    """Mean loss over the tokens by weight; the model's own tokens have weight 1."""
-    logits = model(ids)[:, :-1].float()
-    losses = functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
-    wanted = weights[:, 1:].flatten()
-    return (losses * wanted).sum() / wanted.sum().clamp(min=1.0)
+    """Mean loss over the tokens by weight; logits only of those that have any."""
+    wanted = weights[:, 1:]
+    counts = wanted > 0
+    states = model.model(ids)[:, :-1][counts]
+    logits = functional.linear(states, model.model.embed_tokens.weight).float()
+    losses = functional.cross_entropy(logits, ids[:, 1:][counts], reduction="none")
+    return (losses * wanted[counts]).sum() / wanted.sum().clamp(min=1.0)
 
 
-def own_tokenizer(folder: Path, vocabulary: int) -> Tokenizer:
-    """The tokenizer of a training folder, trained there at first."""
-    file = folder / "tokenizer.json"
-    if not file.exists():
-        draw = Draw(7)
-        samples = (sample(draw) for _ in range(6000))
-        made = tokenizers_.train((s.prompt + s.completion for s in samples), vocabulary)
-        tokenizers_.save(made, folder)
-    return Tokenizer.from_file(str(file))
+# --- how good it is -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutReply:
+    """A held-out prompt with the reply that is right."""
+
+    ids: list[int]
+    reply: int
+    calls: bool
+
+
+def held_out_replies(folder: Path, vocabulary: int, count: int) -> list[HeldOutReply]:
+    """The same ones each time."""
+    draw, tokenizer = HeldOutDraw(5), own_tokenizer(folder, vocabulary)
+    found: list[HeldOutReply] = []
+    while len(found) < count:
+        made = sample(draw, 2)
+        prompt = tokenizer.encode(made.prompt, add_special_tokens=False).ids
+        rest = tokenizer.encode(made.completion, add_special_tokens=False).ids
+        if len(prompt) + len(rest) <= 1024:
+            found.append(HeldOutReply(prompt + rest, len(rest), "call:" in made.completion))
+    return found
+
+
+def exact(model: TinyGemma4, replies: list[HeldOutReply], device: str) -> dict[str, Any]:
+    """Of how many replies every token is the likeliest: what greedy decoding writes as well."""
+    right = {True: 0, False: 0}
+    loss = 0.0
+    with torch.no_grad(), torch.autocast(device, torch.bfloat16):
+        for each in replies:
+            ids = torch.tensor([each.ids], device=device)
+            logits = model(ids)[0, -each.reply - 1 : -1].float()
+            wanted = ids[0, -each.reply :]
+            loss += float(functional.cross_entropy(logits, wanted))
+            right[each.calls] += bool((logits.argmax(-1) == wanted).all())
+    calls = sum(each.calls for each in replies)
+    return {
+        "loss": round(loss / len(replies), 4),
+        "calls": f"{right[True]}/{calls}",
+        "answers": f"{right[False]}/{len(replies) - calls}",
+    }
+
+
+# --- the command --------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> int:
     """Trains until the time is spent."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=70)
-    parser.add_argument("--hold", type=float, default=0.5)
+    parser.add_argument("--minutes", type=float, default=600)
+    parser.add_argument("--hold", type=float, default=0.7)
     parser.add_argument("--folder", type=Path, default=cache_folder() / "tiny-gemma4")
-    parser.add_argument("--save-every", type=float, default=2, help="minutes")
-    parser.add_argument(
-        "--compile", action="store_true", help="fuse operations; needs a C++ compiler"
-    )
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--save-every", type=float, default=3, help="minutes of the clock")
+    parser.add_argument("--measure-every", type=float, default=20, help="minutes of training")
+    parser.add_argument("--compile", action="store_true", help="fuse operations; needs a compiler")
+    parser.add_argument("--threads", type=int, default=2, help="of a CPU")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make data ahead")
+    for row in (Config, Mixture):
+        parser.add_argument(
+            f"--{row.__name__.lower()}", type=json.loads, default={}, help="fields to change, JSON"
+        )
     options = parser.parse_args(argv)
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     options.folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = own_tokenizer(options.folder, Config().vocab_size)
-    trainer = Trainer(Config(), options.folder)
+    config, mixture = Config(**options.config), Mixture(**options.mixture)
+    own_tokenizer(options.folder, config.vocab_size)
+    trainer = Trainer(config, options.folder, "cuda" if torch.cuda.is_available() else "cpu")
     trainer.load()
     print(f"{sum(p.numel() for p in trainer.model.parameters()):,} parameters", flush=True)
 
@@ -269,39 +204,49 @@ def main(argv: list[str] | None = None) -> int:
 
     run(
         trainer,
-        tokenizer,
+        mixture,
         torch.compile(loss_of, dynamic=True) if options.compile else loss_of,
         options,
     )
     return 0
 
 
-def run(trainer: Trainer, tokenizer: Tokenizer, loss_of: Any, options: argparse.Namespace) -> None:
+def run(trainer: Trainer, mixture: Mixture, loss_of: LossOf, options: argparse.Namespace) -> None:
     """The loop."""
-    saved = logged = time.monotonic()
-    losses: dict[str, list[float]] = {"repeat": [], "dialogue": []}
-    tokens = 0
-    for batch, kind, shard in batches(tokenizer, trainer.step, trainer.shard):
-        start = time.monotonic()
+    clock = time.process_time if trainer.device == "cpu" else time.monotonic
+    saved, losses = time.monotonic(), list[float]()
+    file, vocabulary = options.folder / "tokenizer.json", trainer.model.config.vocab_size
+    replies = held_out_replies(options.folder, vocabulary, 160)
+    step, shard = trainer.step, trainer.shard
+    measured = trainer.seconds
+    start = clock()
+    for batch, kind, number in batches(file, mixture, step, shard, workers=options.workers):
         factor = trainer.set_rate(options.minutes, options.hold)
-        losses[kind].append(trainer.train_on(batch, loss_of))
-        trainer.step += 1
-        trainer.shard = shard
-        now = time.monotonic()
-        trainer.seconds += now - start
-        tokens += batch.ids.numel()
-        if trainer.step % 10 == 0:
-            means = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in losses.items() if v)
-            print(
-                f"step {trainer.step} shard {shard} {trainer.seconds / 60:.1f} min "
-                f"rate {factor:.2f} {means} {tokens / (now - logged):.0f} tok/s",
-                flush=True,
-            )
-            losses, tokens, logged = {"repeat": [], "dialogue": []}, 0, now
+        loss = trainer.train_on(batch, loss_of)
+        losses += [loss] if kind == "dialogue" else []
+        trainer.shard = number
+        now = clock()
+        trainer.seconds += (now - start) / (options.threads if trainer.device == "cpu" else 1)
+        start = now
         done = trainer.seconds > 60 * options.minutes
-        if done or now - saved > 60 * options.save_every:
+        if done or trainer.seconds - measured > 60 * options.measure_every:
+            record = {
+                "step": trainer.step,
+                "shard": trainer.shard,
+                "minutes": round(trainer.seconds / 60, 1),
+                "tokens": trainer.tokens,
+                "rate": round(factor, 3),
+                "train loss": round(sum(losses) / max(len(losses), 1), 4),
+                "now": exact(trainer.model, replies, trainer.device),
+                "average": exact(trainer.average, replies, trainer.device),
+            }
+            with (options.folder / "curve.jsonl").open("a", encoding="utf-8") as out:
+                print(json.dumps(record), file=out)
+            print(json.dumps(record), flush=True)
+            measured, losses, start = trainer.seconds, [], clock()
+        if done or time.monotonic() - saved > 60 * options.save_every:
             trainer.save()
-            saved = now
+            saved = time.monotonic()
         if done:
             return
 

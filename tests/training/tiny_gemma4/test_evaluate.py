@@ -30,14 +30,14 @@ def test_a_share_of_nothing_misses_no_bar_and_is_shown_as_nothing() -> None:
     assert score.cell("calls") == "-"
     score.count("calls", right=True)
     score.count("calls", right=False)
-    assert score.cell("calls") == "50.0% (1/2)"
+    assert score.cell("calls") == "50.0% (1/2, 9.5-90.5)"
 
 
 def test_the_total_leaves_the_untrained_tools_out() -> None:
     one, other = evaluate.Score(), evaluate.Score()
     one.count("calls", right=True)
     other.count("calls", right=False)
-    assert evaluate.total({"one call": one, "untrained": other}).share("calls") == 1.0
+    assert evaluate.total({"one call": one, evaluate.NEVER_SEEN: other}).share("calls") == 1.0
 
 
 def test_the_shipped_weights_do_well_on_a_few_held_out_dialogues() -> None:
@@ -60,7 +60,7 @@ def test_the_record_says_what_was_counted(tmp_path: Path) -> None:
     score.count("calls", right=False)
     write_record(tmp_path / "r.json", {"one call": score})
     record = json.loads((tmp_path / "r.json").read_text())
-    assert record["kinds"] == {"one call": {"calls": "0.0% (0/1)"}}
+    assert record["kinds"] == {"one call": {"calls": "0.0% (0/1, 0.0-79.3)"}}
     assert record["result"] == "missed: ['calls']"
 
 

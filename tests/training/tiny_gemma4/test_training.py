@@ -13,6 +13,7 @@ from training.tiny_gemma4.generate import sample
 torch = pytest.importorskip("torch", reason="needs the training environment")
 transformers = pytest.importorskip("transformers", reason="needs the training environment")
 model = pytest.importorskip("training.tiny_gemma4.model")
+batches = pytest.importorskip("training.tiny_gemma4.batches")
 train = pytest.importorskip("training.tiny_gemma4.train")
 tokenizer = pytest.importorskip("training.tiny_gemma4.tokenizer")
 
@@ -38,12 +39,11 @@ def test_the_models_own_tokens_weigh_most_and_the_servers_cues_nothing(tmp_path:
     draw = Draw(1)
     samples = [sample(draw) for _ in range(200)]
     made = tokenizer.train((s.prompt + s.completion for s in samples), 500)
-    number = made.token_to_id("model")
     for one in samples:
-        ids, weights = train.encode(one, made, number)
+        ids, weights = batches.encode(one, made, 0.05)
         prompt = len(made.encode(one.prompt, add_special_tokens=False).ids)
         assert weights[prompt:] == [1.0] * (len(ids) - prompt)
-        assert set(weights) <= {0.0, train.OTHERS, 1.0}
+        assert set(weights) <= {0.0, 0.05, 1.0}
         for at in range(prompt - 1):
             if ids[at] == 51 and ids[at + 1] == 50:  # another answer of the server
                 assert weights[at + 1] != 1.0
@@ -52,7 +52,7 @@ def test_the_models_own_tokens_weigh_most_and_the_servers_cues_nothing(tmp_path:
 
 
 def test_only_copying_can_predict_what_weighs_in_a_repeated_batch() -> None:
-    batch = train.repeated_batch(random.Random(1), 768)
+    batch = batches.repeated_batch(random.Random(1), 768, 4096)
     assert batch.ids.shape == batch.weights.shape
     assert 0 < float(batch.weights.mean()) < 0.5
 
@@ -81,12 +81,45 @@ def test_a_name_has_the_same_tokens_wherever_it_stands() -> None:
 
 def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     trainer = train.Trainer(CONFIG, tmp_path)
-    batch = train.repeated_batch(random.Random(1), CONFIG.vocab_size)
+    batch = batches.repeated_batch(random.Random(1), CONFIG.vocab_size, 1024)
     trainer.train_on(batch, lambda ids, weights: train.weighted_loss(trainer.model, ids, weights))
-    trainer.step = 1
     trainer.save()
     other = train.Trainer(CONFIG, tmp_path)
     other.load()
     assert other.step == 1
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, other.model.state_dict()[name])
+
+
+def test_a_shard_is_the_same_whoever_makes_it(tmp_path: Path) -> None:
+    batches.own_tokenizer(tmp_path, 700)
+    file, mixture = tmp_path / "tokenizer.json", batches.Mixture(tokens=2048, warm_up=2)
+    alone = batches.batches(file, mixture, 0, 3)
+    ahead = batches.batches(file, mixture, 0, 3, workers=1)
+    for _ in range(6):
+        (one, kind, shard), (other, *rest) = next(alone), next(ahead)
+        assert [kind, shard] == rest
+        assert torch.equal(one.ids, other.ids)
+        assert torch.equal(one.weights, other.weights)
+
+
+def test_dialogues_grow_from_short_ones_to_long_ones(tmp_path: Path) -> None:
+    batches.own_tokenizer(tmp_path, 700)
+    file, mixture = tmp_path / "tokenizer.json", batches.Mixture(grow=10)
+
+    def longest(number: int) -> int:
+        made = batches.shard_batches(number, file, mixture)
+        return max(len(ids) for rows in made for ids, _ in rows)
+
+    assert longest(0) <= 640 < longest(10) <= 1536
+
+
+def test_the_loss_counts_only_what_weighs() -> None:
+    torch.manual_seed(0)
+    tiny = model.TinyGemma4(CONFIG)
+    ids = torch.randint(4, CONFIG.vocab_size, (2, 40))
+    weights = torch.zeros(2, 40)
+    weights[:, 30:] = 1.0
+    logits = tiny(ids)[:, 29:-1].flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, ids[:, 30:].flatten())
+    assert torch.allclose(train.weighted_loss(tiny, ids, weights), expected, atol=1e-5)
