@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from training.tiny_gemma4 import project
 from training.tiny_gemma4.dialogue import Exchange, Step, Topic, step
 from training.tiny_gemma4.draw import Draw
@@ -74,7 +76,7 @@ def where_two(draw: Draw, _: Topic) -> Exchange:
     return Exchange(question, (Step(calls, tuple(each.text for each in found)),), answer)
 
 
-def _line(draw: Draw, name: str):  # type: ignore[no-untyped-def]
+def _line(draw: Draw, name: str) -> Callable[[], str]:
     return lambda: project.definition_line(draw, name)
 
 

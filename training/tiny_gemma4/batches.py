@@ -90,6 +90,7 @@ def encode(made: Sample, tokenizer: Tokenizer, others: float = 0.0) -> Row:
     prompt = tokenizer.encode(made.prompt, add_special_tokens=False).ids
     rest = tokenizer.encode(made.completion, add_special_tokens=False).ids
     model = tokenizer.token_to_id("model")
+    assert model is not None
     ids = prompt + rest
     thinking = made.thinking
     return ids, token_weights(ids, len(prompt), model, thinking=thinking, others=others)

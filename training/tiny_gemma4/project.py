@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -206,7 +207,9 @@ class Matches:
 NOTHING = Matches("0 results", 0)
 
 
-def matches(draw: Draw, line: Any, count: int | None = None, folder: str = "") -> Matches:
+def matches(
+    draw: Draw, line: Callable[[], str], count: int | None = None, folder: str = ""
+) -> Matches:
     """Results whose lines a function draws, all beneath a folder."""
     count = count or _count(draw)
     shown = 10 if count < 0 or count > 10 else count
