@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 
@@ -16,7 +18,7 @@ from agentkit.serving.doctor import Diagnosis, examine
 from soak.proof import prove
 from tests.gemma4.official import FILES, TEMPLATES
 from tests.live.planted import planted_before
-from tests.live.server import checkpoint_folder, live_server
+from tests.live.server import TINY, checkpoint_folder, live_server
 from tests.serving.doctor.planted import PLANTED
 
 _EXAMINATIONS = 20
@@ -35,6 +37,7 @@ class _Start:
     warns: frozenset[str] = frozenset()
 
 
+_WITHOUT_THINKING = "template without a switch for thinking"
 _PARSER = "--enable-auto-tool-choice --tool-call-parser gemma4"
 _STARTS = (
     _Start("a good server"),
@@ -62,9 +65,19 @@ _STARTS = (
     ),
     _Start("no prefix cache", frozenset({"prefix cache"}), flags=("--no-enable-prefix-caching",)),
     _Start(
-        "the generation config not read",
+        "another sampling than the checkpoint's",
         frozenset({"own settings"}),
         flags=("--generation-config", "vllm"),
+    ),
+    _Start(
+        "a backend without structural tags",
+        frozenset({"grammar"}),
+        flags=("--structured-outputs-config.backend", "guidance"),
+    ),
+    _Start(
+        "a template that cannot think",
+        frozenset({"thinking switch"}),
+        flags=("--chat-template", _WITHOUT_THINKING),
     ),
     _Start("a tiny window", frozenset({"window"}), flags=("--max-model-len", "2048")),
 )
@@ -74,8 +87,17 @@ def batch(number: int) -> dict[str, int]:
     """One server, examined."""
     assert TEMPLATES.is_dir(), f"no official templates at {TEMPLATES}: set AGENTKIT_TEMPLATES"
     start = _STARTS[number]
+    with TemporaryDirectory() as folder:
+        template = Path(folder) / "template.jinja"
+        own = (TINY / "chat_template.jinja").read_text(encoding="utf-8")
+        template.write_text(own.replace("enable_thinking", "never_set"), encoding="utf-8")
+        flags = [str(template) if f == _WITHOUT_THINKING else f for f in start.flags]
+        return _examined(number, start, flags)
+
+
+def _examined(number: int, start: _Start, flags: list[str]) -> dict[str, int]:
     with live_server(
-        checkpoint_folder(start.checkpoint), flags=start.flags, without=start.without
+        checkpoint_folder(start.checkpoint), flags=flags, without=start.without
     ) as server:
         times = 1 if start.fails else _EXAMINATIONS
         probes = sum(_check(server.url, server.api_key, start) for _ in range(times))

@@ -17,6 +17,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import closing, suppress
@@ -246,12 +247,16 @@ def start(case: Case, bomb: Bomb, *, file_size: int | None = None) -> int:
     pid = os.fork()
     if pid == 0:
         code = 1
-        with suppress(BaseException):
+        try:
             if file_size is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
             victim(case, bomb)
             code = 0
-        os._exit(code)
+        except BaseException:  # noqa: BLE001 - a forked child must not go on as its parent
+            with suppress(OSError):  # the disk may be full
+                (case.folder / "why").write_text(traceback.format_exc())
+        finally:
+            os._exit(code)
     return pid
 
 
@@ -313,7 +318,9 @@ def _outlives(case: Case, rng: random.Random, server: Crashable) -> bool:
     time.sleep(rng.random() * 0.2)
     server.start()
     status = os.waitpid(pid, 0)[1]
-    assert status == 0 or (both and os.WIFSIGNALED(status)), f"{case}: it did not outlive it"
+    if status and not (both and os.WIFSIGNALED(status)):
+        why = case.folder / "why"
+        raise AssertionError(f"{case}: it did not outlive it: {why.exists() and why.read_text()}")
     return not os.WIFSIGNALED(status)
 
 

@@ -133,6 +133,15 @@ def through(cutter: Cutter, place: TablePlace, **options: Any) -> PostgresJourna
     return place.adopt(PostgresJournal(cutter.url(place.name), **options))
 
 
+async def test_a_journal_is_opened_although_the_first_connection_broke(
+    place: TablePlace, cutter: Cutter
+) -> None:
+    cutter.cuts[b"to_regclass"] = False
+    journal = through(cutter, place)
+    assert not cutter.cuts
+    await journal.open("r", OPENING)
+
+
 @pytest.mark.parametrize("arrives", [True, False], ids=["done unheard", "never arrived"])
 async def test_entries_whose_connection_broke_are_written_once(
     arrives: bool, place: TablePlace, cutter: Cutter
@@ -274,7 +283,7 @@ def test_a_server_that_is_killed_in_mid_run_and_restarted_loses_and_repeats_noth
 
 def test_a_server_that_is_not_there_is_named_with_the_reason() -> None:
     with pytest.raises(JournalError, match=r"postgresql://127.0.0.1:1/db cannot be used.*refused"):
-        PostgresJournal("postgresql://user:very-secret-word@127.0.0.1:1/db")
+        PostgresJournal("postgresql://user:very-secret-word@127.0.0.1:1/db", patience=0.1)
 
 
 def test_an_address_that_is_none_is_refused() -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, TypeAlias
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
 from agentkit.errors import JournalError, install
 from agentkit.redaction import keep_secret, public_address
 
@@ -62,6 +64,16 @@ def may_pass(error: BaseException) -> bool:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     passing = error.sqlstate.startswith(_PASSING) or error.sqlstate == _READ_ONLY
     return passing and error.sqlstate != _FULL
+
+
+def trying(seconds: float) -> Retrying:
+    """Does something again for so long, while another try may well succeed."""
+    return Retrying(
+        retry=retry_if_exception(may_pass),
+        stop=stop_after_delay(seconds),
+        wait=wait_random_exponential(multiplier=0.02, max=1.0),
+        reraise=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg_pool import PoolTimeout
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from agentkit.errors import JournalError, RunAtWorkError
 from agentkit.events.lines import Values
@@ -37,6 +36,7 @@ from agentkit.journal.postgres.connecting import (
     Listener,
     check_tables,
     may_pass,
+    trying,
 )
 from agentkit.journal.store import LEASE, Examined, Head, Row, Store, refuse_lost
 from agentkit.redaction import hiding
@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 PATIENCE: Final = 60.0
 """Seconds in which a server that was restarted, or took over from another, is waited for."""
+
+_OPENING: Final = 5.0
+"""The same in seconds at the beginning, where the address may as well be wrong."""
 
 CONNECTIONS: Final = 8
 
@@ -201,9 +204,12 @@ class PostgresStore:
         self._hands: dict[str, _Hand] = {}
         with self.errors():
             # By itself first: a pool would not say why there is no connection.
-            with self._address.connect() as connection:
-                check_tables(connection, self.where)
+            trying(min(patience, _OPENING))(self._check_tables)
             self._pool = self._address.pool(connections)
+
+    def _check_tables(self) -> None:
+        with self._address.connect() as connection:
+            check_tables(connection, self.where)
 
     @property
     def where(self) -> str:
@@ -507,14 +513,8 @@ class PostgresStore:
         """
         # Once a server has been waited for in vain, those who come next do not wait as well.
         patience = 0.0 if self._silent else self._patience
-        tries = Retrying(
-            retry=retry_if_exception(may_pass),
-            stop=stop_after_delay(patience),
-            wait=wait_random_exponential(multiplier=0.02, max=1.0),
-            reraise=True,
-        )
         try:
-            result = tries(lambda: self._once(work))
+            result = trying(patience)(lambda: self._once(work))
         except psycopg.Error as error:
             self._silent = may_pass(error)
             if isinstance(error, PoolTimeout):  # which does not say why

@@ -153,7 +153,7 @@ PROBES: Final = (
     Probe("streaming", "Is a stream the whole reply, in time?", passage.streaming),
     Probe("prefix cache", "Is a prompt read once only?", passage.prefix_cache),
     Probe("stop tokens", "Does a reply end where it should?", passage.stop_tokens),
-    Probe("own settings", "Are the checkpoint's own settings used?", passage.own_ends),
+    Probe("own settings", "Are the checkpoint's own settings used?", passage.own_settings),
     Probe("fields", "Are all fields of a request taken?", server.fields),
     Probe("steadiness", "Is every request answered?", server.steadiness),
 )

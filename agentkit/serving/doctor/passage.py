@@ -338,8 +338,11 @@ async def prefix_cache(subject: Subject) -> Finding:
     return passed(f"{cached} of {counted} tokens cached, {before} before")
 
 
-async def own_ends(subject: Subject) -> Finding:
-    """The server's own list of ends must be the checkpoint's: with it comes its sampling."""
+_AUTO = "--generation-config auto, and no --override-generation-config"
+
+
+async def own_settings(subject: Subject) -> Finding:
+    """The server must use the checkpoint's own list of ends, and its own sampling."""
     if subject.is_gemma is False:
         return passed(NO_GEMMA)
     asked = await subject.ask(
@@ -349,15 +352,50 @@ async def own_ends(subject: Subject) -> Finding:
         without=("stop_token_ids",),
     )
     began = asked.reply.token_ids[:1] == [IDS[RESPONSE_OPEN]]
-    produced = asked.produced
-    if not began or produced == 1:
-        return passed("the server has the checkpoint's own generation settings")
-    return failed(
-        "the server does not read the checkpoint's generation_config.json: requests that set no "
-        "sampling get another one than Gemma's (temperature 1, top-p 0.95, top-k 64), and replies "
-        "of clients that send no stop tokens run on after a call",
-        "--generation-config auto, and no --override-generation-config",
-    )
+    if began and asked.produced != 1:
+        return failed(
+            "the server does not read the checkpoint's generation_config.json: requests that set "
+            "no sampling get another one than Gemma's (temperature 1, top-p 0.95, top-k 64), and "
+            "replies of clients that send no stop tokens run on after a call",
+            _AUTO,
+        )
+    if subject.is_vllm and await _draws_what_is_unlikely(subject):
+        return failed(
+            "requests that set no sampling get another one than Gemma's (temperature 1, top-p "
+            "0.95, top-k 64): tokens are drawn that it cuts off as too unlikely, and one of them "
+            "is enough to spoil a call",
+            _AUTO,
+        )
+    return passed("the server has the checkpoint's own generation settings")
+
+
+_SPAN, _BIAS, _HALVINGS = 50.0, 50.0, 9
+"""Two tokens with that bias are the only ones that come. Their logits are less than the span apart,
+and nine halvings of it tell by how much, to within 0.2."""
+
+_RARER = 3.1
+"""By so much less of a logit (3.3 at most) a token has a probability of 0.036 to 0.043: it is never
+drawn under top-p 0.95, and is missing among all the draws once in a thousand times without it."""
+
+_DRAWS = 192
+
+
+async def _draws_what_is_unlikely(subject: Subject) -> bool:
+    """Whether a token comes that the checkpoint's own sampling cuts off, as far as can be told."""
+    common, rare = IDS[TURN_CLOSE], IDS[EOS]
+    low, high = -_SPAN, _SPAN
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        likeliest = await subject.drawn({common: _BIAS, rare: _BIAS + middle}, greedy=True)
+        if likeliest == [rare]:
+            high = middle
+        elif likeliest == [common]:
+            low = middle
+        else:
+            return False
+    if low == -_SPAN:
+        return False
+    return rare in await subject.drawn({common: _BIAS, rare: _BIAS + low - _RARER}, _DRAWS)
 
 
 async def stop_tokens(subject: Subject) -> Finding:

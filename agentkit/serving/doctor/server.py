@@ -403,15 +403,20 @@ async def reasoning_parser(subject: Subject) -> Finding:
     """Reasoning must come back as reasoning, not as part of the answer."""
     if subject.is_gemma is False:
         return passed(NO_GEMMA)
-    told = f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}{_ANSWER}"
-    held: JsonObject = {"structured_outputs": {"choice": [told]}}
-    forced = await subject.ask(
-        "Think, then answer.", extra={**held, **bias(CHANNEL_OPEN, CHANNEL_CLOSE)}
-    )
-    freely = forced
-    if not (forced.reasoning or await _had_reasoning(subject, forced)):
-        freely = await subject.ask("Is 91 a prime? Think first.", thinking=True, max_tokens=256)
-    for asked in (forced, freely):
+    exchanges: list[Exchange] = []
+    if subject.grammar is not False:
+        told = f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}{_ANSWER}"
+        held: JsonObject = {"structured_outputs": {"choice": [told]}}
+        exchanges.append(
+            await subject.ask(
+                "Think, then answer.", extra={**held, **bias(CHANNEL_OPEN, CHANNEL_CLOSE)}
+            )
+        )
+    if not any([a.reasoning or await _had_reasoning(subject, a) for a in exchanges]):
+        exchanges.append(
+            await subject.ask("Is 91 a prime? Think first.", thinking=True, max_tokens=256)
+        )
+    for asked in exchanges:
         if asked.reasoning:
             return passed("thoughts come back apart from the answer")
         if await _had_reasoning(subject, asked):

@@ -292,6 +292,30 @@ class Subject:
                 self.unsteady.append(error.status_code)
         raise AssertionError("the last attempt returns or raises")
 
+    async def drawn(
+        self, biases: Mapping[int, float], count: int = 1, *, greedy: bool = False
+    ) -> list[int]:
+        """The first tokens of so many replies to one request; empty where nobody says.
+
+        Args:
+            biases: What is added to the logits of these tokens.
+            count: Replies.
+            greedy: Whether the likeliest token is taken; else the server's own sampling is used.
+        """
+        self.asked += 1
+        body: JsonObject = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": "Say hello."}],
+            "max_tokens": 1,
+            "return_token_ids": True,
+            "logit_bias": {str(token): value for token, value in biases.items()},
+        }
+        body |= {"temperature": 0.0} if greedy else {"n": count}
+        answer = await self.post(_CHAT, to_json(body)) or {}
+        replies = answer.get("choices")
+        ids = [one.get("token_ids") or [] for one in replies] if isinstance(replies, list) else []
+        return [id_ for first in ids for id_ in first[:1]]
+
     async def refusal_of_size(self, size: int) -> str | None:
         """Why a request of so many bytes is refused; None if it is taken. The bytes are blanks
         between two members, so that the request asks for nothing more than a short one.

@@ -88,11 +88,22 @@ def _chat(body: Json, state: Json, said: Served) -> Any:
     ids = tokenize(prompt)[: body.get("truncate_prompt_tokens")]
     usage = {"prompt_tokens": len(ids)}
     pieces = [_with_prompt(piece, ids) for piece in pieces] if not body.get("stream") else pieces
+    pieces = [_drawn(piece, body) for piece in pieces] if "n" in body else pieces
     return [_counted(piece, usage, cached) for piece in pieces]
 
 
 def _with_prompt(piece: bytes, ids: list[int]) -> bytes:
     return json.dumps(json.loads(piece) | {"prompt_token_ids": ids}).encode()
+
+
+def _drawn(piece: bytes, body: Json) -> bytes:
+    """So many replies; the checkpoint's sampling never draws the less likely of two tokens."""
+    reply = json.loads(piece)
+    choices = reply["choices"] * body["n"]
+    if body.get("top_p") == 1.0:
+        unlikely = min(body["logit_bias"], key=body["logit_bias"].__getitem__)
+        choices[-1] = choices[-1] | {"token_ids": [int(unlikely)]}
+    return json.dumps(reply | {"choices": choices}).encode()
 
 
 def _counted(piece: bytes, usage: Json, cached: int) -> bytes:
@@ -110,9 +121,10 @@ def _reply(body: Json) -> Served:
     """What a model says that can do nothing but what it is held to."""
     held = body.get("structured_outputs") or {}
     offered = [tool["function"]["name"] for tool in body.get("tools") or ()]
-    ends = [i for i in map(int, body.get("logit_bias") or {}) if i in tokens.STOP_IDS]
+    biases = {int(token): bias for token, bias in (body.get("logit_bias") or {}).items()}
+    ends = [token for token in biases if token in tokens.STOP_IDS]
     if ends and not held:
-        return _ended(body, ends[0])
+        return _ended(body, max(ends, key=biases.__getitem__))
     if "structural_tag" in held and "write_text" in offered:
         cut = '<|tool_call>call:write_text{text:<|"|>Turin Tu'
         call = ServedCall("write_text", '{"text":"Turin Tu"}')

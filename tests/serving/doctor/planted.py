@@ -190,7 +190,11 @@ def _first_call_only(_path: str, reply: Json) -> Json:
     return reply
 
 
-def _own_settings_lost(path: str, body: Json) -> Json:
+def _own_sampling_lost(path: str, body: Json) -> Json:
+    return {"temperature": 1.0, "top_p": 1.0, "top_k": 0} | body if path == CHAT else body
+
+
+def _own_ends_lost(path: str, body: Json) -> Json:
     """vLLM that is told to ignore them looks at no ends but those of the request."""
     return body | ({"ignore_eos": True} if path == CHAT and "stop_token_ids" not in body else {})
 
@@ -319,7 +323,13 @@ PLANTED = (
         "the generation config not read",
         frozenset({"own settings"}),
         "--generation-config auto",
-        request=_own_settings_lost,
+        request=_own_ends_lost,
+    ),
+    Planted(
+        "another sampling than the checkpoint's",
+        frozenset({"own settings"}),
+        "--generation-config auto",
+        request=_own_sampling_lost,
     ),
     Planted(
         "a backend without structural tags",
