@@ -18,7 +18,7 @@ def test_the_demonstration_model_answers_about_the_sample_and_the_run_replays(
     done = run_example("project_assistant", tmp_path, "Where is Till defined?")
     assert done.code == 0, done.err
     assert done.err == "model: tiny\n"
-    assert "`Till` is defined in shop/till.py, line 6." in done.out
+    assert "`Till` is defined in shop/till.py:6." in done.out
     assert tool_errors(tmp_path) == []
     assert "identical" in replayed("project_assistant", tmp_path, SAMPLE)
 

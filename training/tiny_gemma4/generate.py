@@ -53,6 +53,16 @@ def _system(draw: Draw) -> str | None:
     return draw.pick(SYSTEMS)
 
 
+def _arguments(exchanges: Sequence[Exchange]) -> dict[str, set[str]]:
+    """The arguments that each tool is given."""
+    used: dict[str, set[str]] = {}
+    for exchange in exchanges:
+        for step in exchange.steps:
+            for name, arguments in step.calls:
+                used.setdefault(name, set()).update(arguments)
+    return used
+
+
 def _declarations(draw: Draw, exchanges: Sequence[Exchange]) -> tuple[dict[str, Any], ...]:
     """The tools on offer: those needed and others, in any order; mostly all of the project's."""
     skills = {skill.name: skill for exchange in exchanges for skill in exchange.skills}
@@ -62,7 +72,12 @@ def _declarations(draw: Draw, exchanges: Sequence[Exchange]) -> tuple[dict[str, 
     if whole:
         needed = set(PROJECT_TOOLS)
     exact = draw.chance(0.75)
-    tools = [declaration(draw, name, exact=exact) for name in PROJECT_TOOLS if name in needed]
+    used = _arguments(exchanges)
+    tools = [
+        declaration(draw, name, exact=exact, used=frozenset(used.get(name, ())))
+        for name in PROJECT_TOOLS
+        if name in needed
+    ]
     more = draw.weighted({0: 5, 1: 2, 2: 1}) if whole else draw.weighted({0: 2, 1: 2, 2: 2, 3: 1})
     for _ in range(more):
         skill = made_up_skill(draw) if bare or draw.chance(0.6) else draw.pick(SKILLS)

@@ -78,13 +78,20 @@ _REQUIRED = {"find_definition": "name", "search_text": "text", "read_file": "pat
 PROJECT_TOOLS = tuple(_EXACT)
 
 
-def declaration(draw: Draw, name: str, *, exact: bool) -> Declaration:
-    """One of the four, in the demonstration's own words or in others."""
+def declaration(
+    draw: Draw, name: str, *, exact: bool, used: frozenset[str] = frozenset()
+) -> Declaration:
+    """One of the four, in the demonstration's own words or in others.
+
+    In others it may lack what can be left out, but for the arguments that are used.
+    """
     description, parameters = _EXACT[name]
     if not exact:
         descriptions, others = _OTHER[name]
         description = draw.pick(descriptions)
-        parameters = {key: draw.pick(texts) for key, texts in others.items()}
+        required = {_REQUIRED.get(name, "folder"), *used}
+        kept = required if draw.chance(0.4) else set(others)
+        parameters = {key: draw.pick(texts) for key, texts in others.items() if key in kept}
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {

@@ -88,7 +88,7 @@ async def test_it_calls_the_right_tool_and_answers_from_the_result() -> None:
     assert called.message == AssistantMessage(None, (CALL,))
     answered = await response(ANSWERED)
     assert answered.finish_reason == "stop"
-    assert answered.message.content == "`parse_header` is defined in src/net.py, line 41."
+    assert answered.message.content == "`parse_header` is defined in src/net.py:41."
 
 
 @pytest.mark.anyio
@@ -238,7 +238,7 @@ async def test_an_agent_answers_a_question_about_a_directory(tmp_path_factory: A
         model(), instructions=SYSTEM.content, tools=project_reader(folder), settings=GREEDY
     )
     result = await agent.run("Where is say_hello defined?")
-    assert result.output == "`say_hello` is defined in lib/greet.py, line 4."
+    assert result.output == "`say_hello` is defined in lib/greet.py:4."
     assert result.steps == 2
 
 
