@@ -42,12 +42,12 @@ class Mixture:
         others: Weight of the tokens that are not the model's own.
     """
 
-    tokens: int = 4096
+    tokens: int = 2048
     longest: int = 1536
-    grow: int = 60
+    grow: int = 24
     warm_up: int = 100
     repeats: float = 0.08
-    others: float = 0.0
+    others: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ class Config:
     intermediate_size: int = 512
     num_hidden_layers: int = 6
     num_attention_heads: int = 4
-    num_key_value_heads: int = 2
+    num_key_value_heads: int = 4
     head_dim: int = 64
     sliding_window: int = 512
     rms_norm_eps: float = 1e-6

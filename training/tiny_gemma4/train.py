@@ -117,12 +117,18 @@ class Trainer:
         return float(loss.detach())
 
 
-def weighted_loss(model: TinyGemma4, ids: Tensor, weights: Tensor) -> Tensor:
-    """Mean loss over the tokens by weight; logits only of those that have any."""
+def weighted_loss(states: Tensor, embedding: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
+    """Mean loss over the tokens by weight; logits only of those that have any.
+
+    Args:
+        states: Final states of every position.
+        embedding: Of the tokens, which is the output projection too.
+        ids: The tokens, (batch, tokens).
+        weights: Of predicting each of them.
+    """
     wanted = weights[:, 1:]
     counts = wanted > 0
-    states = model.model(ids)[:, :-1][counts]
-    logits = functional.linear(states, model.model.embed_tokens.weight).float()
+    logits = functional.linear(states[:, :-1][counts], embedding).float()
     losses = functional.cross_entropy(logits, ids[:, 1:][counts], reduction="none")
     return (losses * wanted[counts]).sum() / wanted.sum().clamp(min=1.0)
 
@@ -199,15 +205,14 @@ def main(argv: list[str] | None = None) -> int:
     trainer.load()
     print(f"{sum(p.numel() for p in trainer.model.parameters()):,} parameters", flush=True)
 
-    def loss_of(ids: Tensor, weights: Tensor) -> Tensor:
-        return weighted_loss(trainer.model, ids, weights)
+    backbone: Callable[[Tensor], Tensor] = trainer.model.model
+    if options.compile:
+        backbone = torch.compile(trainer.model.model.forward, dynamic=True)
 
-    run(
-        trainer,
-        mixture,
-        torch.compile(loss_of, dynamic=True) if options.compile else loss_of,
-        options,
-    )
+    def loss_of(ids: Tensor, weights: Tensor) -> Tensor:
+        return weighted_loss(backbone(ids), trainer.model.model.embed_tokens.weight, ids, weights)
+
+    run(trainer, mixture, loss_of, options)
     return 0
 
 

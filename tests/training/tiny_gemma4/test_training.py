@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,11 @@ train = pytest.importorskip("training.tiny_gemma4.train")
 tokenizer = pytest.importorskip("training.tiny_gemma4.tokenizer")
 
 CONFIG = model.Config(vocab_size=300, num_hidden_layers=4, sliding_window=16)
+
+
+def loss_of(tiny: Any) -> Any:
+    embedding = tiny.model.embed_tokens.weight
+    return lambda ids, weights: train.weighted_loss(tiny.model(ids), embedding, ids, weights)
 
 
 def test_the_logits_are_those_of_transformers() -> None:
@@ -82,7 +88,7 @@ def test_a_name_has_the_same_tokens_wherever_it_stands() -> None:
 def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     trainer = train.Trainer(CONFIG, tmp_path)
     batch = batches.repeated_batch(random.Random(1), CONFIG.vocab_size, 1024)
-    trainer.train_on(batch, lambda ids, weights: train.weighted_loss(trainer.model, ids, weights))
+    trainer.train_on(batch, loss_of(trainer.model))
     trainer.save()
     other = train.Trainer(CONFIG, tmp_path)
     other.load()
@@ -122,4 +128,4 @@ def test_the_loss_counts_only_what_weighs() -> None:
     weights[:, 30:] = 1.0
     logits = tiny(ids)[:, 29:-1].flatten(0, 1)
     expected = torch.nn.functional.cross_entropy(logits, ids[:, 30:].flatten())
-    assert torch.allclose(train.weighted_loss(tiny, ids, weights), expected, atol=1e-5)
+    assert torch.allclose(loss_of(tiny)(ids, weights), expected, atol=1e-5)
