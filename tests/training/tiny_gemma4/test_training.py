@@ -97,9 +97,16 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert torch.equal(value, other.model.state_dict()[name])
 
 
+def tokenizer_file(folder: Path) -> Path:
+    draw = Draw(5)
+    made = tokenizer.train((sample(draw).prompt for _ in range(150)), 500)
+    tokenizer.save(made, folder)
+    return folder / "tokenizer.json"
+
+
+@pytest.mark.timeout(300)  # another process has to import torch
 def test_a_shard_is_the_same_whoever_makes_it(tmp_path: Path) -> None:
-    batches.own_tokenizer(tmp_path, 700)
-    file, mixture = tmp_path / "tokenizer.json", batches.Mixture(tokens=2048, warm_up=2)
+    file, mixture = tokenizer_file(tmp_path), batches.Mixture(tokens=2048, warm_up=2)
     alone = batches.batches(file, mixture, 0, 3)
     ahead = batches.batches(file, mixture, 0, 3, workers=1)
     for _ in range(6):
@@ -110,8 +117,7 @@ def test_a_shard_is_the_same_whoever_makes_it(tmp_path: Path) -> None:
 
 
 def test_dialogues_grow_from_short_ones_to_long_ones(tmp_path: Path) -> None:
-    batches.own_tokenizer(tmp_path, 700)
-    file, mixture = tmp_path / "tokenizer.json", batches.Mixture(grow=10)
+    file, mixture = tokenizer_file(tmp_path), batches.Mixture(grow=10)
 
     def longest(number: int) -> int:
         made = batches.shard_batches(number, file, mixture)
