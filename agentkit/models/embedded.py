@@ -302,7 +302,7 @@ class Pieces:
 
 _NAME: Final = "tiny-gemma4-demo"
 _MOST_TOKENS: Final = 1024  # of one reply where nobody says otherwise: it has little to say
-_KEPT_PREFIXES: Final = 4  # conversations whose keys and values stay in memory, 6 kB a token
+_KEPT_PREFIXES: Final = 4  # conversations whose keys and values stay in memory, 12 kB a token
 
 
 class EmbeddedModel:
