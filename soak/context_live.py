@@ -5,6 +5,7 @@ cache; what the model says is a script's (`tests/live/test_context.py`): calls a
 many scripts of the world, results longer than the window.
 
 - every prompt is foreseen to the token, and none is refused;
+- a summary costs the reading of its question and at most a block of what stands before it;
 - where a request only adds to the one before, at least 95 % of the whole blocks that both share
   come out of the cache;
 - the share of all queried tokens that did, by the server's `/metrics`, beside that of the same
@@ -85,7 +86,7 @@ def under_another_name(system: Message) -> Message:
 def batch(number: int) -> dict[str, int]:
     """One conversation."""
     from tests.live.client import KEY, URL  # noqa: PLC0415 - the server's address is known by now
-    from tests.live.test_context import converse  # noqa: PLC0415 - it reads it too
+    from tests.live.test_context import converse, read_anew  # noqa: PLC0415 - it reads it too
 
     runs = 1 + number % 2
     before = cache_counters()
@@ -106,6 +107,12 @@ def batch(number: int) -> dict[str, int]:
         counts["steps that only add"] += len(kept)
         counts["tokens that blocks allow on these"] += sum(allowed for _, allowed in kept)
         counts["tokens out of the cache on these"] += sum(cached for cached, _ in kept)
+
+    blocks = gcd(*(each.cached for result in results for each in result.context.prompts)) or 1
+    counts["summaries"] = len(actor.summaries)
+    counts["tokens read anew for summaries, beside the question"] = sum(
+        read_anew(*asked, blocks) for asked in actor.summaries
+    )
 
     async def naively() -> None:
         async with VLLMModel(URL, api_key=KEY) as model:

@@ -26,12 +26,14 @@ from agentkit.messages import (
     SystemMessage,
     TextPart,
     ToolChoice,
+    ToolMessage,
     UserMessage,
 )
 
 _LEAST: Final = 64
 """Tokens: a summary for which there is less room is not asked for."""
 
+_ANSWERED: Final = "[After that you answered: {}]"
 _FRAME: Final = "[What I wrote down of the messages that are left out:]\n{}"
 _LIST: Final = "\n[Named there as well: {}]"
 _AROUND: Final = estimated_tokens(_FRAME + _LIST + GO_ON)
@@ -112,9 +114,13 @@ def _with_ask(messages: Sequence[Message], ask: str) -> list[Message]:
     """The messages with this request behind them, so that their prompt goes on as far as can be.
 
     A user message behind results would take the reasoning out of the turn, and with it the server's
-    cache of all that follows the first thought; so the request stands in the last result itself.
+    cache of all that follows the first thought; so the request stands in the last result itself. So
+    it does where the model has answered since: the answer is quoted then.
     """
     last = messages[-1]
+    if isinstance(last, AssistantMessage) and isinstance(messages[-2], ToolMessage):
+        ask = f"{_ANSWERED.format(last.content)}\n\n{ask}"
+        messages, last = messages[:-1], messages[-2]
     if isinstance(last, AssistantMessage):
         return [*messages, UserMessage(ask)]
     assert not isinstance(last, SystemMessage), "a conversation goes on behind its instructions"
