@@ -551,12 +551,12 @@ class Detached(Generic[T]):
         self._done = anyio.Event()
         self._value: list[T] = []
         self._error: BaseException | None = None
-        trio = sys.modules.get("trio")
-        if trio is not None and trio.lowlevel.in_trio_run():
-            copy = contextvars.copy_context()
-            trio.lowlevel.spawn_system_task(self._run, context=copy)
-        else:  # asyncio keeps no strong reference to its tasks
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        if anyio.get_cancelled_exc_class() is asyncio.CancelledError:  # this is asyncio
+            self._task = asyncio.get_running_loop().create_task(self._run())  # else it is collected
+        else:
+            import trio  # noqa: PLC0415 - not all have it
+
+            trio.lowlevel.spawn_system_task(self._run, context=contextvars.copy_context())
 
     async def _run(self) -> None:
         try:
