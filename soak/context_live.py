@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import gcd
 from typing import Final
 
@@ -38,14 +38,16 @@ _WINDOWS: Final = (8_192, 32_768)
 _KEPT: Final = 0.95
 
 
-def warm(prompts: Sequence[PromptTokens], block: int) -> Iterator[tuple[int, int]]:
+def warm(
+    prompts: Sequence[PromptTokens], sent: Sequence[ModelRequest], block: int
+) -> Iterator[tuple[int, int]]:
     """Of each request that only adds to the one before: how many tokens came out of the cache, and
     how many whole blocks allow.
 
     What makes the model go on is not repeated by the history: it may cost the last block.
     """
-    for before, now in pairwise(prompts):
-        if now.counted > before.counted:
+    for (before, now), (was, request) in zip(pairwise(prompts), pairwise(sent), strict=True):
+        if list(request.messages[: len(was.messages)]) == list(was.messages):
             yield now.cached, max(before.counted // block - 1, 0) * block
 
 
@@ -93,13 +95,14 @@ def batch(number: int) -> dict[str, int]:
     results, actor = anyio.run(partial(converse, number, tokenizer=number % 3 == 2, runs=runs))
     between = cache_counters()
     counts: Counter[str] = Counter(conversations=1)
+    sent = iter(actor.sent)
     for result in results:
         assert result.stop_reason == "answer", result.explanation
         prompts = result.context.prompts
         wrong = [each for each in prompts if not each.exact or each.foreseen != each.counted]
         assert not wrong, f"conversation {number}: {wrong}"
         block = gcd(*(each.cached for each in prompts)) or 1
-        kept = list(warm(prompts, block))
+        kept = list(warm(prompts, list(islice(sent, len(prompts))), block))
         cold = [pair for pair in kept if pair[0] < _KEPT * pair[1]]
         assert not cold, f"conversation {number}: cached and allowed {cold}, blocks of {block}"
         counts["steps foreseen to the token"] += len(prompts)
