@@ -111,7 +111,6 @@ def made(folder: Path) -> Agent[Any, Any]:
     return agent_of(HeldDiary(folder / "diary"))
 
 
-@pytest.mark.timeout(180)  # half a minute passes until Ray believes that a node is lost
 async def test_a_node_that_is_lost_takes_no_result_with_it_and_nothing_runs_twice(
     nodes: Nodes, tmp_path: Path
 ) -> None:
