@@ -119,7 +119,7 @@ def _with_ask(messages: Sequence[Message], ask: str) -> list[Message]:
     """
     last = messages[-1]
     if isinstance(last, AssistantMessage) and isinstance(messages[-2], ToolMessage):
-        ask = f"{_ANSWERED.format(last.content)}\n\n{ask}"
+        ask = f"{_ANSWERED.format(last.content or '')}\n\n{ask}"
         messages, last = messages[:-1], messages[-2]
     if isinstance(last, AssistantMessage):
         return [*messages, UserMessage(ask)]

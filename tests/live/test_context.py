@@ -172,7 +172,7 @@ def replies(seed: int) -> list[AssistantMessage]:
             writes = rng.random() < 0.15
             arguments = {"path": path} if writes else {"path": path, "size": size}
             calls.append(ToolCall(f"call_{step}_{n}", "write" if writes else "read", arguments))
-        if summarises(seed % 1000) and step % 3 == 2:
+        if summarises(seed) and step % 3 == 2:
             name, asked = rng.choice(reading_again(step))
             calls.append(ToolCall(f"call_{step}_again", name, asked))
         thought = rng.choice([None, f"Step {step}: look at {' '.join(rng.choices(WORDS, k=20))}"])

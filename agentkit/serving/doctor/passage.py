@@ -386,10 +386,10 @@ async def _draws_what_is_unlikely(subject: Subject) -> bool:
     low, high = -_SPAN, _SPAN
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        likeliest = await subject.drawn({common: _BIAS, rare: _BIAS + middle}, greedy=True)
-        if likeliest == [rare]:
+        likeliest = await subject.likeliest({common: _BIAS, rare: _BIAS + middle})
+        if likeliest == rare:
             high = middle
-        elif likeliest == [common]:
+        elif likeliest == common:
             low = middle
         else:
             return False

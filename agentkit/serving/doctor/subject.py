@@ -292,16 +292,24 @@ class Subject:
                 self.unsteady.append(error.status_code)
         raise AssertionError("the last attempt returns or raises")
 
-    async def drawn(
-        self, biases: Mapping[int, float], count: int = 1, *, greedy: bool = False
-    ) -> list[int]:
-        """The first tokens of so many replies to one request; empty where nobody says.
+    async def likeliest(self, biases: Mapping[int, float]) -> int | None:
+        """The token that a reply begins with where the likeliest is taken; None if nobody says.
 
         Args:
             biases: What is added to the logits of these tokens.
-            count: Replies.
-            greedy: Whether the likeliest token is taken; else the server's own sampling is used.
         """
+        return next(iter(await self._first_tokens(biases, {"temperature": 0.0})), None)
+
+    async def drawn(self, biases: Mapping[int, float], count: int) -> list[int]:
+        """The first tokens of so many replies, by the server's own sampling; empty if nobody says.
+
+        Args:
+            biases: What is added to the logits of these tokens.
+            count: Replies to one request.
+        """
+        return await self._first_tokens(biases, {"n": count})
+
+    async def _first_tokens(self, biases: Mapping[int, float], fields: JsonObject) -> list[int]:
         self.asked += 1
         body: JsonObject = {
             "model": self.model,
@@ -310,8 +318,7 @@ class Subject:
             "return_token_ids": True,
             "logit_bias": {str(token): value for token, value in biases.items()},
         }
-        body |= {"temperature": 0.0} if greedy else {"n": count}
-        answer = await self.post(_CHAT, to_json(body)) or {}
+        answer = await self.post(_CHAT, to_json(body | fields)) or {}
         replies = answer.get("choices")
         ids = [one.get("token_ids") or [] for one in replies] if isinstance(replies, list) else []
         return [id_ for first in ids for id_ in first[:1]]
