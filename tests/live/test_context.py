@@ -220,7 +220,8 @@ def read_anew(asked: Usage, before: int, block: int) -> int:
 
     Where the last whole block ends within that close, nothing can be said: of the layers with a
     sliding window vLLM 0.32 keeps only what lies before the last whole block of each prompt
-    (`prefix_cache_retention_interval` is 0), so that it finds what some earlier prompt ended with.
+    (`--prefix-cache-retention-interval` is 0; started with 128 it keeps all), so that it finds what
+    some earlier prompt ended with.
 
     Args:
         asked: What the server counted for the question.
