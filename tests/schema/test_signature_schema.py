@@ -27,6 +27,36 @@ def test_a_default_set_is_shown_in_the_same_order_in_every_process() -> None:
     assert signature_of(pick).schema["properties"]["letters"]["default"] == list("abcdefgh")
 
 
+def test_a_set_within_a_default_is_shown_in_the_same_order_in_every_process() -> None:
+    eight = set("hgfedcba")
+
+    @dataclass
+    class Choice:
+        letters: frozenset[str] = frozenset(eight)
+
+    class Model(BaseModel):
+        letters: set[str] = eight
+
+    def pick(  # never changed
+        choice: Choice = Choice(),  # noqa: B008
+        model: Model = Model(),  # noqa: B008
+        by_name: dict[str, set[str]] = {"a": eight},  # noqa: B006
+        several: tuple[list[set[str]], ...] = ([eight],),
+    ) -> None: ...
+
+    schema = signature_of(pick).schema
+    shown = {name: each["default"] for name, each in schema["properties"].items()}
+    in_order = list("abcdefgh")
+    assert shown == {
+        "choice": {"letters": in_order},
+        "model": {"letters": in_order},
+        "by_name": {"a": in_order},
+        "several": [[in_order]],
+    }
+    for name in ("Choice", "Model"):
+        assert schema["$defs"][name]["properties"]["letters"]["default"] == in_order
+
+
 def test_two_types_of_one_name_get_two_definitions() -> None:
     class Node(BaseModel):  # shadows the imported one
         name: str
