@@ -84,10 +84,10 @@ def _has_hooks(root: Root, path: str) -> bool:
 def _is_harmless(root: Root, path: str) -> bool:
     try:
         with os.fdopen(root.open_any(path), "rb") as file:
-            text = file.read(_LONGEST + 1).decode("utf-8")
+            content = file.read(_LONGEST + 1)
+        return len(content) <= _LONGEST and all(_settings_are_harmless(content.decode("utf-8")))
     except (OSError, ToolError, UnicodeDecodeError):
         return False
-    return len(text) <= _LONGEST and all(_settings_are_harmless(text))
 
 
 def _settings_are_harmless(text: str) -> Iterator[bool]:

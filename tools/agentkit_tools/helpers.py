@@ -146,22 +146,23 @@ def _hash_problem(path: str, recorded: str | None) -> str | None:
 
 def _says_else(path: str, wanted: str) -> str | None:
     status = os.stat(path)
-    said = _version(path, status.st_mtime_ns, status.st_ino)
+    try:
+        said = _version(path, status.st_mtime_ns, status.st_ino)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = f"{type(error).__name__}: {error}"
     return None if said.startswith(wanted) else f"{path} --version says {said[:80]!r}"
 
 
 @cache
 def _version(path: str, _changed: int, _inode: int) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 - its place and its owner are checked before
-            [path, "--version"],
-            env={"PATH": os.defpath},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{type(error).__name__}: {error}"
+    """What a program prints for `--version`; a failure to start it is raised and so not cached."""
+    done = subprocess.run(  # noqa: S603 - its place and its owner are checked before
+        [path, "--version"],
+        env={"PATH": os.defpath},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_SECONDS,
+        check=False,
+    )
     return (done.stdout or done.stderr).decode("utf-8", "replace").strip()

@@ -197,10 +197,10 @@ class _Search:
         return _places(self._ran([*_EVERY, *_RIPGREP, *fixed, "--", text, f"./{start}"]))
 
     def _ran(self, arguments: Sequence[str]) -> Iterator[bytes]:
-        """The lines of what ripgrep says.
+        """The lines that ripgrep prints.
 
         Raises:
-            ToolError: It takes the expression for a wrong one.
+            ToolError: The expression is wrong, or ripgrep did not come to its end.
         """
         assert self._ripgrep is not None, "asked by the caller"
         command = [self._ripgrep, *(f"--glob=!**/{name}/**" for name in sorted(SKIPPED))]
@@ -219,9 +219,15 @@ class _Search:
             clock.start()
             try:
                 yield from process.stdout
-                said = process.stderr.read(_LARGEST).decode("utf-8", "replace")
-                if process.wait() == _NOT_UNDERSTOOD and "regex" in said:
-                    why = said.strip().splitlines()[-1][:_SHOWN_COLUMNS]
+                errors = process.stderr.read(_LARGEST).decode("utf-8", "replace")
+                code = process.wait()
+                if code < 0:  # a signal ended it: the clock's, or one of the system short of memory
+                    raise ToolError(
+                        f"the search was stopped: one may take {_SECONDS:g} seconds. Search in a "
+                        "smaller folder."
+                    )
+                if code == _NOT_UNDERSTOOD and "regex" in errors:
+                    why = errors.strip().splitlines()[-1][:_SHOWN_COLUMNS]
                     raise ToolError(f"the regular expression is wrong: {why}.")
             finally:
                 clock.cancel()

@@ -143,15 +143,20 @@ def _tried(bwrap: str, folder: Path) -> tuple[dict[str, bool], str]:
             bwrap, "\n".join([*lines, "echo end"]), nowhere.fileno(), sandbox.guarded()
         ) as (argv, passed),
     ):
-        done = subprocess.run(  # noqa: S603 - our own arguments
-            argv,
-            pass_fds=passed,
-            env=sandbox.environment(),
-            cwd=project,  # so that nothing else is touched where there is no sandbox at all
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - our own arguments
+                argv,
+                pass_fds=passed,
+                env=sandbox.environment(),
+                cwd=project,  # so that nothing else is touched where there is no sandbox at all
+                capture_output=True,
+                timeout=_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {}, f"it took longer than {_SECONDS:g} seconds"
+        except OSError as error:
+            return {}, f"it could not be started: {error.strerror}"
     said = done.stdout.decode("utf-8", "replace").splitlines()
     if not said or said[-1] != "end":
         return {}, done.stderr.decode("utf-8", "replace").strip() or f"it ended, {done.returncode}"
