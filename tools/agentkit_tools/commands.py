@@ -242,7 +242,7 @@ class _Watch:
         return bool(data)
 
     def _drain(self, output: Output) -> None:
-        """Reads what is still in the pipe, but no more than a pipe holds: others may go on writing."""
+        """Reads what is left in the pipe, but no more than it holds: others may go on writing."""
         for _ in range(_MOST_LEFT // _CHUNK):
             if not self._take(output, 0):
                 return

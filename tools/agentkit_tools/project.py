@@ -135,7 +135,7 @@ class _Reader:
         body = numbered(lines[:_SHOWN_LINES], 1, _LONGEST_LINE)
         if len(lines) > _SHOWN_LINES:
             body.append(f"({_SHOWN_LINES} of {len(lines)} lines shown)")
-        return "\n".join(body)
+        return "\n".join(body) or "(the file is empty)"
 
     def _files(self) -> Iterator[str]:
         for path in files_of(self._root):
