@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
@@ -15,6 +17,7 @@ from agentkit import (
     PartialOutput,
     RunFinished,
     RunResult,
+    SQLiteJournal,
     StepRestarted,
     ToolCallDelta,
     ToolChoice,
@@ -26,7 +29,9 @@ from agentkit import (
 from agentkit.agent.own_tools import Planning, answer_tool, with_partial_output
 from agentkit.context.entries import RECALL_TOOLS
 from agentkit.messages import ToolMessage
-from agentkit.testing import ScriptedModel, call, say
+from agentkit.policy import Approve, Decision
+from agentkit.testing import ScriptedModel, call, calls, say
+from tests.pausing import pause_of
 from tests.servers import chunk, serving, streamed
 
 ATTIC = {"title": "Attic", "findings": ["dust"]}
@@ -196,6 +201,35 @@ def test_a_text_that_is_a_call_or_an_answer_is_neither(name: str) -> None:
     model = ScriptedModel([say(text), say(text)])
     result = Agent(model, tools=[look], output_type=Deed, observers=()).run_sync("?")
     assert (result.stop_reason, len(model.requests)) == ("malformed_call", 2)
+
+
+def pays(amount: int) -> str:
+    """Pays."""
+    return f"paid {amount}"
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_answer_beside_a_call_that_waits_is_the_answer_once_that_is_decided(
+    kept: bool, tmp_path: Path
+) -> None:
+    journal = SQLiteJournal(tmp_path / "runs.db") if kept else None
+    both = calls(("final_answer", {"answer": ATTIC}), ("pays", {"amount": 5}))
+    agent = Agent(
+        ScriptedModel([both]),
+        tools=[tool(labels={"writes"})(pays)],
+        policy="ask",
+        output_type=Report,
+        observers=(),
+    )
+
+    async def main() -> RunResult[Report]:
+        paused = pause_of(await agent.run("Report.", journal=journal))
+        yes: dict[str, Decision] = {approval.id: Approve() for approval in paused.waiting}
+        return await agent.resume(paused, yes, journal=journal)
+
+    result = anyio.run(main)
+    assert (result.stop_reason, result.steps) == ("answer", 1)
+    assert result.output == Report(title="Attic", findings=["dust"])
 
 
 STEPS = ["Look in the attic", "Look in the cellar"]
