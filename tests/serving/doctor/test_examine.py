@@ -33,12 +33,9 @@ def test_a_good_server_passes_every_probe() -> None:
     assert diagnosis.exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "planted",
-    [
-        *(pytest.param(planted, id=planted.name) for planted in PLANTED),
-        *(pytest.param(planted, id=planted.name, marks=pytest.mark.slow) for planted in FURTHER),
-    ],
+    "planted", [pytest.param(planted, id=planted.name) for planted in (*PLANTED, *FURTHER)]
 )
 def test_a_planted_fault_is_found_by_the_probes_that_are_about_it(planted: Planted) -> None:
     diagnosis = examined(planted)

@@ -139,6 +139,7 @@ def test_other_paths_can_misbehave_first() -> None:
     assert statuses == [503, 200]
 
 
+@pytest.mark.slow
 def test_the_same_seed_injects_the_same_faults() -> None:
     def injected(seed: int) -> list[str]:
         names = ["internal_error", "empty_reply", "bad_gateway"]
