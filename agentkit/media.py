@@ -385,7 +385,7 @@ def image_size(part: ImagePart) -> tuple[int, int] | None:
         size = read(content) if read is not None else None
     except (struct.error, IndexError):
         return None
-    return size if size is not None and 0 not in size else None
+    return size if size is not None and min(size) > 0 else None
 
 
 def _beginning(data: str, start: int = 0) -> bytes:
@@ -414,6 +414,17 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _bmp_size(content: bytes) -> tuple[int, int]:
+    """The size by the length of the header that holds it; rows from the top down are told by a
+    negative height.
+    """
+    if content[14:18] == b"\x0c\0\0\0":
+        width, height = struct.unpack_from("<HH", content, 18)
+        return width, height
+    width, height = struct.unpack_from("<ii", content, 18)
+    return width, abs(height)
+
+
 def _webp_size(content: bytes) -> tuple[int, int] | None:
     """The size, which each of the three forms of the first chunk says otherwise (RFC 9649)."""
     form = content[12:16]
@@ -432,7 +443,7 @@ def _webp_size(content: bytes) -> tuple[int, int] | None:
 _SIZES: Final[Mapping[str, Callable[[bytes], tuple[int, int] | None]]] = {
     "png": lambda content: struct.unpack_from(">II", content, 16),
     "gif": lambda content: struct.unpack_from("<HH", content, 6),
-    "bmp": lambda content: struct.unpack_from("<Ii", content, 18),
+    "bmp": _bmp_size,
     "jpeg": _jpeg_size,
     "webp": _webp_size,
 }

@@ -10,11 +10,13 @@ turns it into JSON and back (`dump_messages`, `load_messages`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from pydantic import JsonValue, TypeAdapter
+from pydantic_core import PydanticSerializationError
 
 from agentkit.errors import check_kinds, explains_init
 
@@ -186,14 +188,18 @@ def next_call_number(messages: Sequence[Message]) -> int:
     Beyond every number that is there, so that ids stay unique in a history whose beginning was
     left out.
     """
-    numbers = [
-        int(number)
-        for message in messages
-        if message.role == "assistant"
-        for call in message.tool_calls
-        if (number := call.id.removeprefix("call_")).isdecimal()
-    ]
-    return 1 + max(numbers, default=-1)
+    highest = -1
+    for message in messages:
+        for call in _calls(message):
+            number = call.id.removeprefix("call_")
+            if number.isdecimal() and len(number) <= _LONGEST_NUMBER:
+                highest = max(highest, int(number))
+    return highest + 1
+
+
+_LONGEST_NUMBER = 18
+"""Digits of a call's number. An id of more digits was made by somebody else: counting never gets
+there, and Python does not read a number of thousands of digits."""
 
 
 def common_length(before: Sequence[object], now: Sequence[object]) -> int:
@@ -211,8 +217,12 @@ _MESSAGES: TypeAdapter[list[Message]] = TypeAdapter(
 
 
 def dump_messages(messages: Sequence[Message]) -> bytes:
-    """A conversation as JSON text (UTF-8)."""
-    return _MESSAGES.dump_json(list(messages))
+    """A conversation as JSON text (UTF-8), with `?` for halves of surrogate pairs."""
+    try:
+        return _MESSAGES.dump_json(list(messages))
+    except PydanticSerializationError:  # a half, from the undecodable bytes of a file's name
+        plain = _MESSAGES.dump_python(list(messages), mode="json")
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def load_messages(text: bytes | str) -> list[Message]:

@@ -23,6 +23,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
@@ -59,13 +60,17 @@ class _Secrets:
     def __init__(self) -> None:
         self.values: frozenset[str] = frozenset()
         self.forms: tuple[bytes, ...] = ()
+        self._lock = threading.Lock()
 
     def add(self, values: frozenset[str]) -> None:
+        """Registers the values; when this returns, all threads leave them out."""
         if values <= self.values:
             return
-        self.values |= values
-        forms = {form for value in self.values for form in _forms(value)}
-        self.forms = tuple(sorted(forms, key=len, reverse=True))
+        with self._lock:
+            new = values - self.values
+            forms = {*self.forms, *(form for value in new for form in _forms(value))}
+            self.forms = tuple(sorted(forms, key=len, reverse=True))
+            self.values |= new
 
 
 _SECRETS = _Secrets()
@@ -293,9 +298,13 @@ def _hidden(value: Any) -> Any:
             return without_secrets(value)
         case dict():
             return {_hidden(key): _hidden(inner) for key, inner in value.items()}
-        case list() | tuple():
+        case list():
             return [_hidden(inner) for inner in value]
-        case set() | frozenset():
+        case tuple():
+            return tuple(_hidden(inner) for inner in value)
+        case frozenset():
+            return frozenset(_hidden(inner) for inner in value)
+        case set():
             return {_hidden(inner) for inner in value}
         case _:
             told = repr(value)

@@ -147,11 +147,16 @@ class Cancellation:
             each.cancel()
         return bool(at_work)
 
-    def bind(self, scope: anyio.CancelScope) -> None:
-        """A run registers here what is to be cancelled."""
+    @contextmanager
+    def bind(self, scope: anyio.CancelScope) -> Generator[None]:
+        """A run registers here what is to be cancelled while it is at work."""
         self._scopes.append(scope)
         if self.cancelled:
             scope.cancel()
+        try:
+            yield
+        finally:
+            self._scopes.remove(scope)
 
     @contextmanager
     def at_work(self, call_id: str, what: Cancels) -> Generator[None]:

@@ -25,7 +25,7 @@ from pydantic import Field
 from pydantic_core import from_json
 
 from agentkit.errors import ToolError
-from agentkit.events import Event, PartialOutput, ToolCallDelta
+from agentkit.events import Event, PartialOutput, StepRestarted, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
 from agentkit.schema.nodes import same
@@ -141,27 +141,54 @@ def with_partial_output(
 
     A server whose pieces are not JSON text gives none.
     """
-    text, shown, due = "", None, 0
+    partial = _PartialAnswer(answer)
 
     def watch(event: Event) -> None:
-        nonlocal text, shown, due
         emit(event)
-        if not isinstance(event, ToolCallDelta):
-            return
-        if event.name:
-            text, shown, due = "", None, 0
-        if event.name == answer.tool.name or text:
-            text += event.arguments
-            if len(text) < due:
-                return
-            if len(text) > _LONG:  # reading all of it again at each piece would be quadratic
-                due = len(text) + len(text) // 16
-            value = _readable(text, answer.parameter)
-            if value is not None and value != shown:
-                shown = value
-                emit(PartialOutput(value, event.step))
+        if isinstance(event, StepRestarted):
+            partial.begin(None)
+        elif isinstance(event, ToolCallDelta) and (value := partial.add(event)) is not None:
+            emit(PartialOutput(value, event.step))
 
     return watch
+
+
+class _PartialAnswer:
+    """The answer's call while it is written.
+
+    A piece belongs to the call of its step and index. Its name does not say where a call begins:
+    some servers send it with the first piece, others with each.
+    """
+
+    def __init__(self, answer: AnswerTool) -> None:
+        self._answer = answer
+        self.begin(None)
+
+    def begin(self, call: tuple[int, int] | None) -> None:
+        """Forgets what was written before; `call` is the step and the index of the answer's."""
+        self._call = call
+        self._text = ""
+        self._value: Any = None
+        self._read_at = 0
+
+    def add(self, piece: ToolCallDelta) -> Any:
+        """Takes in a piece. Returns what can be read now; None if that is nothing new."""
+        call = piece.step, piece.index
+        if call != self._call:
+            if piece.name != self._answer.tool.name:
+                return None
+            self.begin(call)
+        self._text += piece.arguments
+        length = len(self._text)
+        if length < self._read_at:
+            return None
+        if length > _LONG:  # reading all of it again at each piece would be quadratic
+            self._read_at = length + length // 16
+        value = _readable(self._text, self._answer.parameter)
+        if value is None or value == self._value:
+            return None
+        self._value = value
+        return value
 
 
 _LONG = 10_000

@@ -93,9 +93,10 @@ class Context:
             raise wrong_value("pinned", self.pinned, "give a function of a message")
         for name in ("compact_at", "result_tokens"):
             tokens = getattr(self, name)
-            if not isinstance(tokens, int | float | None):
+            kinds = int | float | None if name == "compact_at" else int | None
+            if not isinstance(tokens, kinds) or isinstance(tokens, bool):
                 raise wrong_value(name, tokens, "give a number of tokens")
-            if name == "compact_at" and isinstance(tokens, float):
+            if isinstance(tokens, float):
                 if not 0 < tokens <= 1:
                     raise ValueError(
                         f"{name} is {tokens}; a share of the window is above 0 and at most 1.0, "

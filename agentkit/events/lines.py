@@ -153,13 +153,13 @@ class Values:
         return b"".join([*pieces, line[begin:]]) if pieces else line
 
     def _pack_whole(self, line: bytes) -> bytes:
-        """The same for a line that holds what looks like a mark."""
-        try:
-            body = from_json(line)
-            packed = self._pack(body)
-        except RecursionError:
-            return line
-        return line if packed is body else to_json(packed, inf_nan_mode="constants")
+        """The same for a line that holds what looks like a mark.
+
+        The parser of the standard library reads whatever depth was written; pydantic's does not.
+        """
+        body = json.loads(line)
+        packed = self._pack(body)
+        return line if packed is body else as_json(packed)
 
     def _pack(self, value: Any) -> Any:
         """The value, or another one where something in it had to be marked."""

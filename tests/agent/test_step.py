@@ -321,6 +321,16 @@ async def test_a_tool_may_ask_a_person_or_is_told_that_there_is_none() -> None:
     assert "nobody can be asked" in results_of(alone)[0]
 
 
+async def test_a_cancellation_keeps_nothing_of_runs_that_have_ended() -> None:
+    cancellation = Cancellation()
+    ended, at_work = anyio.CancelScope(), anyio.CancelScope()
+    with cancellation.bind(at_work):
+        with cancellation.bind(ended):
+            pass
+        cancellation.cancel()
+    assert (ended.cancel_called, at_work.cancel_called) == (False, True)
+
+
 async def test_a_run_is_ended_from_outside_with_its_partial_result() -> None:
     started = anyio.Event()
     cancellation = Cancellation()
