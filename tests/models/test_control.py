@@ -136,14 +136,15 @@ async def test_a_probe_that_fails_fails_for_all_who_waited_for_it() -> None:
     busy = [httpx2.Response(503, json={"error": {"message": "busy"}})]
 
     async def answers(request: httpx2.Request) -> httpx2.Response:
-        await anyio.lowlevel.checkpoint()  # so that the others begin meanwhile
-        if request.url.path == "/v1/chat/completions" and busy:
+        if busy and is_probe(json.loads(request.content or "{}")):
+            await anyio.wait_all_tasks_blocked()  # by then the others wait for this answer
             server.bodies.append(json.loads(request.content))
             return busy.pop()
         return server(request)
 
     client = httpx2.AsyncClient(transport=httpx2.MockTransport(answers))
     model = VLLMModel("http://server/v1", http_client=client, stream=False)
+    await Agent(model, observers=()).run("Chat.")  # all else is known from here on
     agent = Agent(model, tools=[look], observers=())
     async with anyio.create_task_group() as group:
         for _ in range(8):

@@ -37,15 +37,17 @@ def test_a_set_within_a_default_is_shown_in_the_same_order_in_every_process() ->
     class Model(BaseModel):
         letters: set[str] = eight
 
-    def pick(  # never changed
-        choice: Choice = Choice(),  # noqa: B008
-        model: Model = Model(),  # noqa: B008
-        by_name: dict[str, set[str]] = {"a": eight},  # noqa: B006
+    choice, model, by_name = Choice(), Model(), {"a": eight}
+
+    def pick(
+        choice: Choice = choice,
+        model: Model = model,
+        by_name: dict[str, set[str]] = by_name,
         several: tuple[list[set[str]], ...] = ([eight],),
     ) -> None: ...
 
-    schema = signature_of(pick).schema
-    shown = {name: each["default"] for name, each in schema["properties"].items()}
+    properties = signature_of(pick).schema["properties"]
+    shown = {name: each["default"] for name, each in properties.items()}
     in_order = list("abcdefgh")
     assert shown == {
         "choice": {"letters": in_order},
@@ -53,8 +55,8 @@ def test_a_set_within_a_default_is_shown_in_the_same_order_in_every_process() ->
         "by_name": {"a": in_order},
         "several": [[in_order]],
     }
-    for name in ("Choice", "Model"):
-        assert schema["$defs"][name]["properties"]["letters"]["default"] == in_order
+    for name in ("choice", "model"):
+        assert properties[name]["properties"]["letters"]["default"] == in_order
 
 
 def test_two_types_of_one_name_get_two_definitions() -> None:
