@@ -172,6 +172,13 @@ class ToolError(AgentKitError):
         self.retry = retry
 
 
+def first_error(errors: BaseException) -> BaseException:
+    """The first exception of a task group's error, so that callers catch it by its own type."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
+
+
 # --- first mistakes ------------------------------------------------------------------------------
 # What people type first who come from another framework, and what it is called here. A wrong name
 # of an argument is refused where it is written, with the right one: a function or a class is
