@@ -454,7 +454,7 @@ _SIZES: Final[Mapping[str, Callable[[bytes], tuple[int, int] | None]]] = {
 
 
 def sound_length(part: AudioPart) -> tuple[int, int] | None:
-    """Samples of each channel of a WAV file, and samples a second; None if its bytes do not tell."""
+    """Samples of each channel of a WAV file, and samples a second; None if unknown."""
     content, total = _beginning(part.data), len(part.data) * 3 // 4 - part.data[-2:].count("=")
     if media_kind(content) != "wav":
         return None
