@@ -90,8 +90,8 @@ _LEAST_PREVIEW: Final = 64
 """Tokens that a result keeps, at least, when it has to make room."""
 
 _CREDIBLE: Final = 4
-"""A server's count is believed unless it is less than this part of our estimate: then it is not that
-of the prompt, as behind some proxies."""
+"""A server's count is believed unless it is less than this part of our estimate. Then it counts
+something else than the prompt, as behind some proxies."""
 
 
 @dataclass(frozen=True, slots=True)
