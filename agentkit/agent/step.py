@@ -28,7 +28,7 @@ import anyio.to_thread
 from agentkit.agent.approvals import Approved, decide, denied
 from agentkit.agent.own_tools import AnswerTool, choice_of_step
 from agentkit.agent.run import CallAtWork, Run, Streamed, current_budget, current_call, current_run
-from agentkit.errors import ModelStatusError, ToolError
+from agentkit.errors import ModelStatusError, ToolError, first_error
 from agentkit.events import (
     AskedAgain,
     CallRepaired,
@@ -415,10 +415,7 @@ async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
             for each, call in to_run:
                 group.start_soon(_run_one, run, each, call)
     except BaseExceptionGroup as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None  # so that callers catch it by its own type
+        raise first_error(errors) from None
     finally:
         # Only now: no call of this reply was written in the knowledge of another one's result.
         run.taint |= READS & frozenset(label for _, call in to_run for label in call.tool.labels)
