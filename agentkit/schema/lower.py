@@ -328,7 +328,12 @@ def _any_item(branches: list[Node]) -> Node | None:
 
 
 def _structural_key(node: Node) -> object:
-    """Equal for two nodes without inner structure that say the same."""
+    """Equal for two nodes that say the same: references to one definition with the same limits
+    beside them, or nodes without inner structure.
+    """
+    if node.definition:
+        places = frozenset((fact.path, fact.keyword) for fact in node.facts if limits(fact))
+        return (node.definition, node.cut, places)
     if any((node.properties, node.items, node.prefix, node.unions, node.patterns, node.extra)):
         return id(node)
     said = sorted(f"{f.keyword}{f.value}" for f in node.facts if limits(f))

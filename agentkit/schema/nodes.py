@@ -240,6 +240,8 @@ def conjunction(nodes: Iterable[Node]) -> Node:
 def _both(one: Node, two: Node) -> Node:
     if one is ANY or two is ANY:
         return two if one is ANY else one
+    if one is two:
+        return one
     return Node(
         types=_types(one.types, two.types),
         choices=_choices(one.choices, two.choices),
@@ -250,7 +252,7 @@ def _both(one: Node, two: Node) -> Node:
         prefix=_prefix(one, two),
         extra=_optional(one.extra, two.extra),
         patterns=one.patterns + two.patterns,
-        unions=one.unions + two.unions,
+        unions=tuple({id(union): union for union in (*one.unions, *two.unions)}.values()),
         origin=one.origin or two.origin,
         definition=one.definition or two.definition,
         cut=one.cut or two.cut,
