@@ -22,6 +22,7 @@ The draft is the one that `$schema` names; without it, each keyword tells by its
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Set
 from copy import deepcopy
@@ -124,10 +125,7 @@ def modern(schema: object) -> Modern:
     Raises:
         UnusableSchemaError: It is no schema of an object, even so.
     """
-    types = schema.get("type", "object") if isinstance(schema, dict) else None
-    if not isinstance(schema, dict) or "object" not in (
-        types if isinstance(types, list) else [types or "object"]
-    ):
+    if not isinstance(schema, dict) or not _takes_an_object(schema.get("type")):
         raise UnusableSchemaError("its schema does not describe an object")
     reader = _Reader(schema)
     made = reader.read()
@@ -141,6 +139,12 @@ def modern(schema: object) -> Modern:
     told = (*_hard_patterns(made, unknown), *reader.unchecked, *_endless(made, unknown))
     checkable = _checkable(made, unknown) if unknown else made
     return Modern(made, checkable, told, _names(made))
+
+
+def _takes_an_object(types: object) -> bool:
+    """Whether an object is among the types that a schema names; all are where it names none."""
+    listed = types if isinstance(types, list) else [types or "object"]
+    return any(isinstance(each, str) and _TYPES.get(each.lower()) == "object" for each in listed)
 
 
 def subschemas(schema: JsonObject) -> Iterator[tuple[str, JsonObject]]:
@@ -329,6 +333,8 @@ class _Reader:
             out[key] = [deepcopy(value)]
         elif key == "enum" and value == []:
             self.unchecked.append("a list of no choices")
+        elif key not in _VALUES and isinstance(value, float) and not math.isfinite(value):
+            self.unchecked.append(f"the {key} {short(value)}")
         elif key == "type" and isinstance(value, str | list):
             self._type(value, out)
         else:

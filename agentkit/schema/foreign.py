@@ -12,6 +12,7 @@ all of the rest were right.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -267,12 +268,15 @@ def _multiple_of(
     """Reckoned in the digits that were written: 4.35 is a multiple of 0.01, which as floats it is
     not, and a whole number may be longer than any float.
     """
-    number = isinstance(instance, int | float) and not isinstance(instance, bool)
-    if number and _exactly(cast("float", instance)) % _exactly(wanted):
+    if isinstance(instance, bool) or not isinstance(instance, int | float):
+        return
+    if (isinstance(instance, float) and not math.isfinite(instance)) or (
+        _as_written(instance) % _as_written(wanted)
+    ):
         yield ValidationError(f"{short(instance)} is not a multiple of {wanted!r}")
 
 
-def _exactly(number: float) -> Fraction:
+def _as_written(number: float) -> Fraction:
     return Fraction(number if isinstance(number, int) else repr(number))
 
 

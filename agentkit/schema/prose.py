@@ -530,7 +530,7 @@ def _plain(value: float) -> str:
 
 
 def _whole(value: float) -> float:
-    return int(value) if float(value).is_integer() else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def multiple(node: Node) -> Phrase:

@@ -7,6 +7,7 @@ checking it is the validator's work.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -213,7 +214,7 @@ class _Reader:
         facts = [
             Fact(path, keyword, value)
             for keyword, value in schema.items()
-            if keyword not in _STRUCTURE and not _is_strange(keyword)
+            if keyword not in _STRUCTURE and not _is_strange(keyword) and not _is_no_number(value)
         ]
         facts += [
             Fact(path, keyword, inner(schema[keyword], keyword))
@@ -400,6 +401,11 @@ def _stated_choices(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
 def _is_strange(keyword: str) -> bool:
     """Whether a keyword is somebody's own, and not ours (`agentkit.schema.ladder`)."""
     return keyword.startswith("x-") and not keyword.startswith("x-agentkit-")
+
+
+def _is_no_number(value: object) -> bool:
+    """Whether a value is NaN or infinite, which JSON does not have: as a limit it says nothing."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _names(value: object) -> list[str]:
