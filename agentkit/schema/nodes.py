@@ -31,6 +31,8 @@ _ABOUT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dependentRequired", "dependentSchemas", "unevaluatedProperties"), "object"),
 }
 """Which type a keyword is about, for schemas that leave `type` out."""
+OWN_KEYWORDS: Final = "x-agentkit-"
+"""What our own keywords begin with (`agentkit.schema.ladder`); a stranger's schema has none."""
 NUMERIC_FORMATS: Final = frozenset({"int32", "int64", "uint32", "uint64", "float", "double"})
 """Formats that only name a machine type."""
 
@@ -231,10 +233,11 @@ def _matches(pattern: str, name: str) -> bool:
 
 def conjunction(nodes: Iterable[Node]) -> Node:
     """The node that says everything the given ones say."""
-    merged = ANY
-    for node in nodes:
-        merged = _both(merged, node)
-    return merged
+    parts = list(nodes)
+    if len(parts) < 2:
+        return parts[0] if parts else ANY
+    half = len(parts) // 2  # one by one, what is merged already would be copied each time
+    return _both(conjunction(parts[:half]), conjunction(parts[half:]))
 
 
 def _both(one: Node, two: Node) -> Node:

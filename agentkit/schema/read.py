@@ -24,6 +24,7 @@ from agentkit.schema.nodes import (
     JSON_TYPES,
     NEVER,
     NULL_TYPE,
+    OWN_KEYWORDS,
     Fact,
     Node,
     Union,
@@ -195,7 +196,7 @@ class _Reader:
             resolver = resolver.in_subresource(DRAFT202012.create_resource(schema))
         self._levels += 1
         # A reference alone says nothing of its own: it is the node that it leads to.
-        parts = [] if schema.keys() == {"$ref"} else [self._own(schema, path, resolver)]
+        parts = [] if set(schema) == {"$ref"} else [self._own(schema, path, resolver)]
         parts += [
             self._reference(schema[keyword], path, resolver)
             for keyword in _REFERENCES
@@ -399,8 +400,8 @@ def _stated_choices(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _is_strange(keyword: str) -> bool:
-    """Whether a keyword is somebody's own, and not ours (`agentkit.schema.ladder`)."""
-    return keyword.startswith("x-") and not keyword.startswith("x-agentkit-")
+    """Whether a keyword is somebody's own, and not ours."""
+    return keyword.startswith("x-") and not keyword.startswith(OWN_KEYWORDS)
 
 
 def _is_no_number(value: object) -> bool:

@@ -52,6 +52,7 @@ def read(**properties: Any) -> JsonObject:
         ({"type": "file"}, {}),
         ({"maximum": math.inf}, {}),
         ({"const": math.inf}, {"const": math.inf}),
+        ({"x-agentkit-keys": "integer", "x-other": 1}, {"x-other": 1}),
         ({"divisibleBy": 5}, {"multipleOf": 5}),
         (
             {"type": ["null", {"type": "object"}]},
@@ -72,6 +73,22 @@ def test_older_forms_are_read_as_what_they_became(older: JsonObject, newer: Json
     before = json.dumps(older)
     assert read(a=older) == {"a": newer}
     assert json.dumps(older) == before
+
+
+def test_many_parts_of_one_object_are_read_in_bounded_time() -> None:
+    parts: list[JsonObject] = [{"properties": {f"a {number}": {}}} for number in range(2_000)]
+    references = {f"b{number}": {"$ref": f"#/parts/{number}/x"} for number in range(2_000)}
+    schema: JsonObject = {
+        "type": "object",
+        "allOf": parts,
+        "properties": references,
+        "parts": [{"x": {"type": "string"}} for _ in references],
+    }
+    started = time.process_time()
+    tool = lower(ToolDefinition("f", "", ForeignArguments(schema).schema))
+    assert time.process_time() - started < 8.0
+    assert tool.aliases["a 1999"] == "a_1999"
+    assert len(tool.definition.parameters["$defs"]) == 2_000
 
 
 def test_a_limit_that_is_no_number_is_never_checked() -> None:
