@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.grammar import compile_tool
 from agentkit.gemma4.tokens import TOOL_CLOSE, TOOL_OPEN
@@ -427,3 +429,30 @@ def test_a_recursive_definition_is_shown_once_inside_itself_also_in_several_bran
     inner = shown["properties"]["next"]["properties"]["next"]
     assert inner["description"] == "Next. Another V, of the same form."
     assert not inner.get("properties")
+
+
+def shuffled(value: Any, rng: random.Random) -> Any:
+    """The same schema, as a server would write it that keeps no order of keys."""
+    if isinstance(value, dict):
+        keys = list(value)
+        rng.shuffle(keys)
+        return {key: shuffled(value[key], rng) for key in keys}
+    if isinstance(value, list):
+        return [shuffled(each, rng) for each in value]
+    return value
+
+
+def test_the_order_of_a_schemas_keys_does_not_change_what_is_shown() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "b": {"type": "string", "minLength": 2, "pattern": "^x"},
+            "a": {"type": "object", "properties": {"q": {}, "p": {}}, "required": ["q", "p"]},
+        },
+        "patternProperties": {"^y": {"type": "integer"}, "^x": {"type": "string"}},
+        "dependentRequired": {"b": ["a"], "a": ["b"]},
+        "dependentSchemas": {"b": {"required": ["a"]}, "a": {"minProperties": 2}},
+    }
+    rng = random.Random(1)
+    made = [ToolDefinition("demo", "A demo.", shuffled(schema, rng)) for _ in range(30)]
+    assert len({json.dumps(Dialect([each], Escape()).declarations) for each in made}) == 1
