@@ -78,8 +78,7 @@ async def drive(
     run.emit(_started(run))
     result = run.end("cancelled", explanation="the run was cancelled")
     try:
-        with anyio.move_on_after(run.budget.seconds_left) as scope:
-            cancellation.bind(scope)
+        with anyio.move_on_after(run.budget.seconds_left) as scope, cancellation.bind(scope):
             result = await (_loop(run) if paused is None else _go_on(run, paused))
         if scope.cancelled_caught and cancellation.cancelled:
             result = run.end_early("cancelled", "the run was cancelled")
@@ -173,7 +172,10 @@ async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
     message = paused.messages[-1]
     assert isinstance(message, AssistantMessage), "a run pauses at a reply with calls"
     done = {result.call_id: result for result in paused.done}
-    validate = run.wiring.toolset.validate
+    answer, validate = run.wiring.answer, run.wiring.toolset.validate
+    for call in message.tool_calls:
+        if answer is not None and call.name == answer.tool.name:
+            done.pop(call.id, None)  # no pause holds an output: it is made of the call again
     calls = [
         ReplyCall(position, call, validate(call), result=done.get(call.id))
         for position, call in enumerate(message.tool_calls)

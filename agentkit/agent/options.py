@@ -28,6 +28,7 @@ from agentkit.events import Event
 from agentkit.events.lines import as_json
 from agentkit.executors import Executor
 from agentkit.journal import Journal
+from agentkit.media import check_parts
 from agentkit.messages import (
     AssistantMessage,
     AudioPart,
@@ -147,11 +148,16 @@ class Cancellation:
             each.cancel()
         return bool(at_work)
 
-    def bind(self, scope: anyio.CancelScope) -> None:
-        """A run registers here what is to be cancelled."""
+    @contextmanager
+    def bind(self, scope: anyio.CancelScope) -> Generator[None]:
+        """A run registers here what is to be cancelled while it is at work."""
         self._scopes.append(scope)
         if self.cancelled:
             scope.cancel()
+        try:
+            yield
+        finally:
+            self._scopes.remove(scope)
 
     @contextmanager
     def at_work(self, call_id: str, what: Cancels) -> Generator[None]:
@@ -437,6 +443,7 @@ def check_input(content: Any) -> None:
 
     Raises:
         TypeError: It is something else.
+        ValueError: A part is an image, sound or video that cannot be sent.
     """
     if isinstance(content, str):
         return
@@ -444,6 +451,7 @@ def check_input(content: Any) -> None:
         wrong = next((part for part in content if not isinstance(part, _PARTS)), None)
         if wrong is None and content:
             if isinstance(content, tuple):
+                check_parts(content)
                 return
             raise wrong_value("input", content, "give the parts as a tuple")
         if isinstance(wrong, str):

@@ -1,4 +1,5 @@
 """The two tools that an agent gives its model beside those of the user: the answer and the plan.
+`choice_of_step` says which calls a reply has to hold, since a required one is none of these two.
 
 **The answer.** A JSON schema for the whole reply (`response_format`) would keep the model from
 calling tools at all on vLLM (vllm#16313), so a typed answer is a call too: the one language that
@@ -14,9 +15,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -24,12 +25,12 @@ from pydantic import Field
 from pydantic_core import from_json
 
 from agentkit.errors import ToolError
-from agentkit.events import Event, PartialOutput, ToolCallDelta
+from agentkit.events import Event, PartialOutput, StepRestarted, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
 from agentkit.schema.nodes import same
 from agentkit.schema.shape import ANYTHING, Shape
-from agentkit.toolset import Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
+from agentkit.toolset import Tool, ToolContext, ToolOptions, Toolset, ValidatedCall, make_tool
 from agentkit.wording import pluralize
 
 _HARMLESS = ToolOptions(effect="pure", labels=frozenset())
@@ -140,27 +141,54 @@ def with_partial_output(
 
     A server whose pieces are not JSON text gives none.
     """
-    text, shown, due = "", None, 0
+    partial = _PartialAnswer(answer)
 
     def watch(event: Event) -> None:
-        nonlocal text, shown, due
         emit(event)
-        if not isinstance(event, ToolCallDelta):
-            return
-        if event.name:
-            text, shown, due = "", None, 0
-        if event.name == answer.tool.name or text:
-            text += event.arguments
-            if len(text) < due:
-                return
-            if len(text) > _LONG:  # reading all of it again at each piece would be quadratic
-                due = len(text) + len(text) // 16
-            value = _readable(text, answer.parameter)
-            if value is not None and value != shown:
-                shown = value
-                emit(PartialOutput(value, event.step))
+        if isinstance(event, StepRestarted):
+            partial.begin(None)
+        elif isinstance(event, ToolCallDelta) and (value := partial.add(event)) is not None:
+            emit(PartialOutput(value, event.step))
 
     return watch
+
+
+class _PartialAnswer:
+    """The answer's call while it is written.
+
+    A piece belongs to the call of its step and index. Its name does not say where a call begins:
+    some servers send it with the first piece, others with each.
+    """
+
+    def __init__(self, answer: AnswerTool) -> None:
+        self._answer = answer
+        self.begin(None)
+
+    def begin(self, call: tuple[int, int] | None) -> None:
+        """Forgets what was written before; `call` is the step and the index of the answer's."""
+        self._call = call
+        self._text = ""
+        self._value: Any = None
+        self._read_at = 0
+
+    def add(self, piece: ToolCallDelta) -> Any:
+        """Takes in a piece. Returns what can be read now; None if that is nothing new."""
+        call = piece.step, piece.index
+        if call != self._call:
+            if piece.name != self._answer.tool.name:
+                return None
+            self.begin(call)
+        self._text += piece.arguments
+        length = len(self._text)
+        if length < self._read_at:
+            return None
+        if length > _LONG:  # reading all of it again at each piece would be quadratic
+            self._read_at = length + length // 16
+        value = _readable(self._text, self._answer.parameter)
+        if value is None or value == self._value:
+            return None
+        self._value = value
+        return value
 
 
 _LONG = 10_000
@@ -238,3 +266,39 @@ async def _plan(context: ToolContext[Any], steps: Steps, done: Done = 0) -> str:
     context.report("\n".join(lines))
     ahead = f"Next: {steps[done]}" if done < len(steps) else "All steps are done: answer now."
     return "\n".join([*lines, ahead])
+
+
+# --- the choice ----------------------------------------------------------------------------------
+
+
+def choice_of_step(
+    step: int, chosen: ToolChoice | None, tools: Toolset, own: Collection[str]
+) -> ToolChoice:
+    """Which calls a step's reply may or must hold.
+
+    Only the first reply may have to hold one, or the model could never answer. A call that must be
+    of some tool is not met with one of the agent's own, while there are others.
+
+    Args:
+        step: The step's number, from 1.
+        chosen: What the settings say.
+        tools: All tools of the run.
+        own: The names of the agent's own.
+
+    Raises:
+        ValueError: A call is required, and there is no tool that it may be of.
+    """
+    choice = chosen or ToolChoice()
+    if step > 1:
+        return ToolChoice(max_calls=choice.max_calls if choice.mode == "auto" else None)
+    if choice.mode != "required":
+        return choice
+    names = [tool.name for tool in tools]
+    if choice.name is None and not choice.among:
+        others = tuple(name for name in names if name not in own)
+        choice = replace(choice, among=others or tuple(names))
+    if not any(map(choice.allows, names)):
+        wanted = choice.name or " or ".join(choice.among) or "a tool"
+        offered = f"the tools are: {', '.join(names)}" if names else "there are no tools"
+        raise ValueError(f"tool_choice requires a call of {wanted}, and {offered}")
+    return choice

@@ -292,7 +292,7 @@ def print_rows(
     ]
     before = sum(size + _GAP for size in sizes)
     if not console.is_terminal:
-        console = Console(width=max(_UNCUT, before + _LEAST))
+        console = Console(file=console.file, width=max(_UNCUT, before + _LEAST))
     elif before + _LEAST > console.width:
         for row in rows:
             _print_row(console, columns, row)

@@ -271,10 +271,20 @@ async def _definitions_of(target: str) -> list[ToolDefinition]:
 
 def _files(path: str) -> list[Path] | None:
     """The Python files that a path names; None if it is the name of a module."""
-    folder = Path(path)
-    if folder.is_dir():
-        return sorted(file for file in folder.rglob("*.py") if b"agentkit" in file.read_bytes())
-    return [folder] if path.endswith(".py") else None
+    place = Path(path)
+    if place.is_dir():
+        return sorted(file for file in _own_code(place) if b"agentkit" in file.read_bytes())
+    return [place] if path.endswith(".py") else None
+
+
+def _own_code(project: Path) -> Iterator[Path]:
+    """The Python files below a folder that are its own: none of environments or hidden folders."""
+    for folder, inside, names in os.walk(project):
+        if "pyvenv.cfg" in names:
+            inside.clear()
+            continue
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))
 
 
 def _in_module(module: ModuleType, name: str) -> Iterator[ToolDefinition]:
@@ -364,7 +374,8 @@ def serve_tools(
         typer.echo(f"agentkit: {error}", err=True)
         code = 2
     except OSError as error:
-        typer.echo(f"agentkit: --port {port}: {error.strerror}", err=True)
+        where = f"--port {port}: " if port is not None else ""
+        typer.echo(f"agentkit: {where}{error.strerror or error}", err=True)
         code = 2
     except KeyboardInterrupt:
         code = 130

@@ -18,8 +18,16 @@ import anyio
 import anyio.from_thread
 
 from agentkit.errors import install
-from agentkit.executors import Executor, LocalExecutor
-from agentkit.messages import AudioPart, ImagePart, Part, TextPart, ToolCall, ToolResult
+from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
+from agentkit.messages import (
+    AudioPart,
+    ImagePart,
+    Part,
+    TextPart,
+    ToolCall,
+    ToolResult,
+    VideoPart,
+)
 from agentkit.toolset import (
     RunContext,
     RunHandles,
@@ -81,9 +89,9 @@ def mcp_server(
         toolset: The tools, fixed.
         context: What they may know of what they run in.
         name: What the server calls itself.
-        executor: Runs the tools; by default in this process.
+        executor: Runs each attempt of a call; by default in this process.
     """
-    calls = _Calls(toolset, context, executor or LocalExecutor())
+    calls = _Calls(toolset, context, RetryingExecutor(executor or LocalExecutor()))
     return Server(name, on_list_tools=calls.list, on_call_tool=calls.call)
 
 
@@ -191,6 +199,10 @@ def _block(part: Part) -> mcp_types.ContentBlock:
         case ImagePart(url=url) if url.startswith("data:"):
             mime, _, data = url.removeprefix("data:").partition(";base64,")
             return mcp_types.ImageContent(data=data, mime_type=mime)
+        case VideoPart(url=url) if url.startswith("data:"):  # MCP has no block for a video
+            mime, _, data = url.removeprefix("data:").partition(";base64,")
+            video = mcp_types.BlobResourceContents(uri="agentkit:video", mime_type=mime, blob=data)
+            return mcp_types.EmbeddedResource(resource=video)
         case AudioPart(data=data, format=audio_format):
             return mcp_types.AudioContent(data=data, mime_type=f"audio/{audio_format}")
         case _:

@@ -146,7 +146,10 @@ class Worker:
             return False
         if taken is None:
             return False
-        self._at_work[taken.lease.run_id] = taken.lease, Cancellation()
+        cancellation = Cancellation()
+        if self._stopping:  # it was told to stop while the queue was asked
+            cancellation.drain()
+        self._at_work[taken.lease.run_id] = taken.lease, cancellation
         if self._metrics is not None:
             self._metrics.took(taken.ticket.agent)
         start(self._work, taken)

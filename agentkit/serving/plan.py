@@ -181,7 +181,16 @@ class ServePlan:
     def compose(self) -> str:
         """The same server as a service of a compose file, with vLLM's own image."""
         arguments = list(self.command[self.command.index(self.model) :])
-        arguments[arguments.index("--host") + 1] = "0.0.0.0"  # noqa: S104 - of the container
+        host_at, port = arguments.index("--host") + 1, arguments[arguments.index("--port") + 1]
+        published = _published(arguments[host_at], port)
+        arguments[host_at] = "0.0.0.0"  # noqa: S104 - of the container
+        mounted = {0: "/checkpoint"} if Path(self.model).is_dir() else {}
+        if "--chat-template" in arguments:
+            mounted[arguments.index("--chat-template") + 1] = "/chat_template.jinja"
+        volumes = ["~/.cache/huggingface:/models"]
+        for at, inside in mounted.items():
+            volumes.append(f"{Path(arguments[at]).resolve()}:{inside}:ro")
+            arguments[at] = inside
         keys = {"HF_HOME": "/models", "VLLM_API_KEY": "${AGENTKIT_API_KEY:-}"}
         variables = {**self.environment, **keys}
         lines = [
@@ -190,9 +199,9 @@ class ServePlan:
             f"    image: vllm/vllm-openai:v{TESTED_VLLM}",
             "    ipc: host",
             "    ports:",
-            f'      - "{self.url.rpartition(":")[2]}:{self.url.rpartition(":")[2]}"',
+            f"      - {json.dumps(published)}",
             "    volumes:",
-            "      - ~/.cache/huggingface:/models",
+            *(f"      - {json.dumps(volume)}" for volume in volumes),
             "    environment:",
             *(f"      {name}: {json.dumps(value)}" for name, value in variables.items()),
             "    command:",
@@ -217,6 +226,22 @@ class ServePlan:
             else:
                 lines[-1] += f" {shlex.quote(word)}"
         return " \\\n".join(lines)
+
+
+_EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+
+
+def _in_url(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _published(host: str, port: str) -> str:
+    """The port of a container as Docker publishes it at that host and no other."""
+    if host in _EVERYWHERE:
+        return f"{port}:{port}"
+    address = "127.0.0.1" if host == "localhost" else host  # Docker takes addresses only
+    return f"{_in_url(address)}:{port}:{port}"
 
 
 def plan(
@@ -273,11 +298,11 @@ def plan(
         del variables["HF_HUB_OFFLINE"]  # the weights may have to be fetched
     if options.cpu:
         variables["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB
-    everywhere = options.host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+    reached = "127.0.0.1" if options.host in _EVERYWHERE else options.host
     return ServePlan(
         command,
         {name: value for name, value in variables.items() if name not in (environ or {})},
-        f"http://{'127.0.0.1' if everywhere else options.host}:{options.port}",
+        f"http://{_in_url(reached)}:{options.port}",
         name,
         model,
         options.gpus,
@@ -304,7 +329,7 @@ def _refuse(model: str, profile: Profile, config: JsonObject | None, options: Se
             f"{model} is a base model: it was taught no turns and no tools; serve {model}-it"
         )
     heads = (config or {}).get("num_attention_heads") or _HEADS.get(profile.name, 0)
-    if options.gpus > 1 and (heads % options.gpus or options.gpus & (options.gpus - 1)):
+    if heads and options.gpus > 1 and (heads % options.gpus or options.gpus & (options.gpus - 1)):
         fitting = ", ".join(str(n) for n in (1, 2, 4, 8) if not heads % n)
         raise ServerNotReadyError(
             f"{options.gpus} GPUs cannot share {profile.name}: its {heads} heads are shared evenly "

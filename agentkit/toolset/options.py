@@ -51,7 +51,7 @@ def known_labels(labels: Iterable[str]) -> frozenset[Label]:
         TypeError: They are no texts, or no collection of texts.
         ValueError: One of them is no label; the message names the one that was probably meant.
     """
-    unchecked: object = labels
+    unchecked = cast("object", labels)
     if isinstance(unchecked, str) or not isinstance(unchecked, Iterable):
         raise TypeError(f"{labels!r} is no set of labels; give one, such as {{'writes'}}")
     listed: list[object] = list(labels)
@@ -184,10 +184,11 @@ def _problem_with_choices(options: ToolOptions) -> str | None:
         return f"labels: {error}"
     if not callable(options.approval) and options.approval not in _APPROVALS:
         return f"approval is {options.approval!r}; choose one of {', '.join(_APPROVALS)}"
-    if not callable(options.lock) and not isinstance(options.lock, str | bool):
-        return f"lock is {options.lock!r}; give a parameter's name, True, or a function"
-    if not callable(options.target) and not isinstance(options.target, str | None):
-        return f"target is {options.target!r}; give a parameter's name, or a function"
+    lock, target = cast("object", options.lock), cast("object", options.target)
+    if not callable(lock) and not isinstance(lock, str | bool):
+        return f"lock is {lock!r}; give a parameter's name, True, or a function"
+    if not callable(target) and not isinstance(target, str | None):
+        return f"target is {target!r}; give a parameter's name, or a function"
     if not callable(options.probe) and options.probe is not None:
         return f"probe is {options.probe!r}; give a function"
     return None

@@ -59,6 +59,7 @@ def look_at(file: Path) -> list[int]:
     return ran
 
 
+@pytest.mark.slow
 def test_whatever_byte_is_damaged_the_errors_are_the_journals_own(tmp_path: Path) -> None:
     content = GOLDEN.read_bytes()
     for seed in range(25):

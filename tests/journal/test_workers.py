@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -24,7 +24,7 @@ from agentkit import Agent, tool
 from agentkit.errors import JournalError, ModelConnectionError
 from agentkit.events import ModelEvent, RunFinished, ToolFinished
 from agentkit.journal import Lease, SQLiteJournal
-from agentkit.journal.postgres import PostgresJournal, PostgresStore, Queue, migrate
+from agentkit.journal.postgres import PostgresJournal, PostgresStore, Queue, Taken, migrate
 from agentkit.journal.store import LEASE
 from agentkit.messages import ModelRequest
 from agentkit.models import VLLMModel
@@ -274,6 +274,32 @@ async def test_a_worker_that_stops_hands_its_run_over_and_nothing_runs_twice(url
         assert begun == [0, 1, 2, 3]
         assert (await second.runs(1))[0].stop_reason == "answer"
         assert len(await second.read(run_id)) > 10
+
+
+class StopsWhileItAsks(PostgresJournal):
+    """A queue whose worker is told to stop just as it takes a run."""
+
+    stop: Callable[[], None]
+
+    async def take(self, offers: Mapping[str, str]) -> Taken | None:
+        taken = await super().take(offers)
+        if taken is not None:
+            self.stop()
+        return taken
+
+
+async def test_a_run_that_is_taken_while_the_worker_is_told_to_stop_is_handed_over(
+    url: str,
+) -> None:
+    model = Answers()
+    agent = Agent(model)
+    with StopsWhileItAsks(url) as journal:
+        await agent.submit("What is due?", queue=journal, name=NAME)
+        worker = Worker(journal, {NAME: agent})
+        journal.stop = worker.stop
+        await worker.run()
+        assert await journal.states() == {"queued": 1}
+    assert model.requests == []
 
 
 async def test_runs_are_cancelled_where_they_wait_and_where_they_are_at_work(url: str) -> None:

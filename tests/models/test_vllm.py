@@ -255,6 +255,7 @@ async def test_control_tokens_in_text_do_not_reach_the_server_and_come_back_clea
     assert reply.message.content == "It holds <|turn>."
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "chunks", [text_chunks("Sun in Turin."), call_chunks(("read", {"path": "a"}))]
@@ -600,6 +601,7 @@ def test_garbage_for_ever_ends_as_a_protocol_error() -> None:
 # --- being left --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_calls_cancelled_at_any_point_leave_the_connections_usable() -> None:
     with serving(says("Hi.")) as server:

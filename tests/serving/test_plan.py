@@ -195,6 +195,36 @@ def test_a_compose_file_holds_the_same_arguments() -> None:
     assert "              count: 2" in lines
 
 
+def test_a_container_listens_where_the_server_would() -> None:
+    def published(host: str) -> str:
+        lines = plan(MODELS["E2B"], ServeOptions(host=host)).compose().splitlines()
+        return str(json.loads(lines[lines.index("    ports:") + 1].strip()[2:]))
+
+    assert published("127.0.0.1") == "127.0.0.1:8000:8000"
+    assert published("::1") == "[::1]:8000:8000"
+    assert published("0.0.0.0") == "8000:8000"
+
+
+def test_a_container_reads_the_folder_and_the_template_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    template = tmp_path / "t.jinja"
+    options = ServeOptions(served_name="gemma-4-E2B-it", chat_template=template)
+    lines = [line.strip() for line in plan(str(tmp_path), options).compose().splitlines()]
+    assert f'- "{tmp_path}:/checkpoint:ro"' in lines
+    assert f'- "{template}:/chat_template.jinja:ro"' in lines
+    assert lines[lines.index("command:") + 1] == '- "/checkpoint"'
+    assert lines[lines.index('- "--chat-template"') + 1] == '- "/chat_template.jinja"'
+
+
+def test_a_server_at_an_ipv6_address_has_a_url() -> None:
+    assert plan(MODELS["E2B"], ServeOptions(host="::1")).url == "http://[::1]:8000"
+
+
+def test_a_model_of_unknown_size_is_not_refused_for_its_heads() -> None:
+    made = plan("gemma-4-mine", ServeOptions(gpus=3))
+    assert value(made, "--tensor-parallel-size") == "3"
+
+
 # --- the vLLM that is tested -------------------------------------------------------------------
 
 

@@ -168,6 +168,11 @@ def test_a_file_is_read_with_line_numbers(root: Path) -> None:
     assert tool_of(root, "read_file")("README.md") == "   1| # Shop\n   2| \n   3| Sells tea."
 
 
+def test_an_empty_file_is_called_empty(root: Path) -> None:
+    (root / "empty.txt").touch()
+    assert tool_of(root, "read_file")("empty.txt") == "(the file is empty)"
+
+
 def test_a_long_file_shows_its_beginning_and_says_so(root: Path) -> None:
     (root / "long.txt").write_text("x\n" * 100)
     lines = tool_of(root, "read_file")("long.txt").splitlines()

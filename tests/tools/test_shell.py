@@ -130,6 +130,7 @@ def test_what_a_command_leaves_in_the_background_ends_with_it(tmp_path: Path) ->
     assert processes("sleep 4322") == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_when_a_cancelled_call_is_over_no_process_is_left(tmp_path: Path) -> None:
     run = Shell(tmp_path).get("run_command")

@@ -103,6 +103,7 @@ async def test_a_run_with_a_journal_leaves_no_file(
 # --- in one line -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", [in_file, in_journal])
 @pytest.mark.parametrize("size", [1, 300_000])
 async def test_a_run_is_summed_up_whatever_it_holds(

@@ -23,6 +23,7 @@ from typing import Final, TypeVar
 import httpx2
 
 from agentkit.errors import (
+    DISTRIBUTION,
     AgentKitError,
     ModelConnectionError,
     ModelStatusError,
@@ -278,8 +279,12 @@ def _python() -> Finding:
 
 def _extras() -> Finding:
     """Which of agentkit's optional parts are installed."""
+    try:
+        required = requires(DISTRIBUTION) or ()
+    except PackageNotFoundError:  # imported from a folder that was never installed
+        return passed("agentkit is not installed as a package, so its extras are not known")
     wanted: dict[str, list[str]] = {}
-    for line in requires("agentkit-gemma") or ():
+    for line in required:
         if (found := _OF_EXTRA.match(line)) and "vllm" not in found[1]:
             wanted.setdefault(found[2], []).append(found[1])
     missing = {extra: [n for n in names if not _installed(n)] for extra, names in wanted.items()}

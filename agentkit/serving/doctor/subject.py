@@ -86,8 +86,8 @@ def failed(says: str, remedy: str) -> Finding:
 # --- what is asked -------------------------------------------------------------------------------
 
 _CHAT: Final = "/v1/chat/completions"
-_ATTEMPTS: Final = 6
-"""Requests for one answer, from a server that says "later" or refuses fields now and then."""
+_PUT_OFF: Final = 5
+"""Times that a server may say "later" before it is not asked again for the same answer."""
 _ATTEMPTS_AT_SIZE: Final = 3
 """Requests of one size: a connection seldom ends so often by chance, and under large ones alone."""
 
@@ -265,7 +265,8 @@ class Subject:
         settings = ModelSettings(max_tokens=max_tokens, temperature=0.0, thinking=thinking)
         request = ModelRequest(messages, tools, settings, choice or ToolChoice())
         dialect = Dialect(tools, Escape())
-        for attempt in range(_ATTEMPTS):
+        put_off = 0
+        while True:
             self.asked += 1
             left_out = self.server.without | set(without)
             taken = {name: value for name, value in (extra or {}).items() if name not in left_out}
@@ -283,14 +284,14 @@ class Subject:
             try:
                 return await self._exchange(body, max_tokens, stream=stream)
             except AgentKitError as error:
-                if self.server.refuses_fields(error):
+                if self.server.refuses_fields(error):  # never the same field twice
                     continue
                 if not isinstance(error, ModelStatusError) or not is_away(error):
                     raise
-                if attempt == _ATTEMPTS - 1:
+                if put_off == _PUT_OFF:
                     raise
+                put_off += 1
                 self.unsteady.append(error.status_code)
-        raise AssertionError("the last attempt returns or raises")
 
     async def likeliest(self, biases: Mapping[int, float]) -> int | None:
         """The token that a reply begins with where the likeliest is taken; None if nobody says.

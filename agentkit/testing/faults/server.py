@@ -235,10 +235,7 @@ class FaultServer:
     def _exchange(self, request: _Request, link: socket.socket) -> bool:
         if request.path != "/v1/chat/completions":
             return deliver(self._side(request), link, self._closing)
-        try:
-            delivery = self._next(request.body)
-        except Exception as error:  # noqa: BLE001 - the script is user code; the client is told
-            delivery = _error(400, f"request {len(self.requests)}: the script raised {error!r}")
+        delivery = self._next(request.body)
         with self._lock:
             self._running += 1
         try:
@@ -256,6 +253,8 @@ class FaultServer:
         def later() -> None:
             if not self._closing.wait(seconds):
                 self._listen()
+                if self._closing.is_set():  # `stop` may have looked for a listener just before
+                    self._deafen()
 
         self._spawn(later)
 
@@ -267,18 +266,29 @@ class FaultServer:
             number = len(self.requests)
             self.requests.append(body)
             step = self._script[number] if number < len(self._script) else self._then
+        try:
+            # Called without the lock: it may wait for another request, or call this server.
             made = step(body) if callable(step) else step
             if made is None:
                 return _error(400, f"the script has no reply for request {number + 1}")
-            if isinstance(made, (Reply, Served)):
-                made = self._perhaps(served(made) if isinstance(made, Reply) else made)
-            if isinstance(made, Delivery):
-                return made
-            damaged = made if isinstance(made, Damaged) else Damaged((), made)
-            self.injected.extend(fault.name for fault in damaged.faults)
-            return damaged.delivery(
-                lambda reply: encode(reply, body, model=self.model, number=number), self._random
-            )
+            with self._lock:
+                return self._delivery(made, body, number)
+        except Exception as error:  # noqa: BLE001 - the script is user code; the client is told
+            return _error(400, f"request {number + 1}: the script raised {error!r}")
+
+    def _delivery(
+        self, made: Reply | Served | Delivery | Damaged, body: JsonObject, number: int
+    ) -> Delivery:
+        """What goes over the wire for a step of the script; called with the lock held."""
+        if isinstance(made, (Reply, Served)):
+            made = self._perhaps(served(made) if isinstance(made, Reply) else made)
+        if isinstance(made, Delivery):
+            return made
+        damaged = made if isinstance(made, Damaged) else Damaged((), made)
+        self.injected.extend(fault.name for fault in damaged.faults)
+        return damaged.delivery(
+            lambda reply: encode(reply, body, model=self.model, number=number), self._random
+        )
 
     def _probed(self, body: JsonObject) -> Delivery:
         """What this server can hold calls to, as a client finds it out."""
@@ -404,7 +414,9 @@ def deliver(delivery: Delivery, link: socket.socket, closing: threading.Event) -
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "server: agentkit-faults"]
+    # Proxies answer with numbers of their own, which have no phrase.
+    phrase = next((known.phrase for known in HTTPStatus if known == status), "")
+    lines = [f"HTTP/1.1 {status} {phrase}", "server: agentkit-faults"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "transfer-encoding: chunked", "", ""]).encode()
 
