@@ -18,6 +18,7 @@ from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_token
 from agentkit.context.strategies import Summarize
 from agentkit.events import Summary
 from agentkit.gemma4.render import render
+from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -98,8 +99,10 @@ def summarize(
     text = (answer.message.content or "").strip()
     (taken,), counted = yield from tokens_of([text], form)
     problem = ""
-    if not text or answer.message.tool_calls:
+    if is_blank(text) or answer.message.tool_calls:
         problem = "the model wrote nothing"
+    elif wrong_form(text, [tool.name for tool in request.tools]):
+        problem = "the model wrote a call in a wrong form"
     elif answer.finish_reason != "stop":
         problem = f"what the model wrote came to no end ({answer.finish_reason})"
     elif taken > (room if counted else 2 * room):
