@@ -98,19 +98,22 @@ def summarize(
         return Summary(problem=f"the model could not be asked: {answer}")
     text = (answer.message.content or "").strip()
     (taken,), counted = yield from tokens_of([text], form)
-    problem = ""
-    if is_blank(text) or answer.message.tool_calls:
-        problem = "the model wrote nothing"
-    elif wrong_form(text, [tool.name for tool in request.tools]):
-        problem = "the model wrote a call in a wrong form"
-    elif answer.finish_reason != "stop":
-        problem = f"what the model wrote came to no end ({answer.finish_reason})"
-    elif taken > (room if counted else 2 * room):
+    problem = _why_unusable(answer, [tool.name for tool in request.tools])
+    if not problem and taken > (room if counted else 2 * room):
         problem = f"what the model wrote is longer than {room} tokens"
     if problem:
         return Summary(cost=answer.usage, problem=problem)
     left = max(room - _AROUND - taken, room // 4)
     return Summary(_worded(text, missing(text, gone), left), answer.usage)
+
+
+def _why_unusable(answer: ModelResponse, tools: Sequence[str]) -> str:
+    text = answer.message.content or ""
+    if is_blank(text) or answer.message.tool_calls:
+        return "the model wrote nothing"
+    if answer.finish_reason != "stop":
+        return f"what the model wrote came to no end ({answer.finish_reason})"
+    return "the model wrote a call in a wrong form" if wrong_form(text, tools) else ""
 
 
 def _with_ask(messages: Sequence[Message], ask: str) -> list[Message]:

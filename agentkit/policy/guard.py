@@ -392,7 +392,9 @@ def unusable(
         case _:
             pass
     if message.tool_calls:
-        return None
+        if any(call.name for call in message.tool_calls):
+            return None
+        return "malformed_call", "the reply held a call without a name"
     text = message.content or ""
     if is_blank(text):
         held = "only a thought" if message.reasoning and not text.strip() else "nothing"

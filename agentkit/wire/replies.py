@@ -464,28 +464,22 @@ _LONGEST_LOOKED_AT: Final = 65_536  # characters
 _LONGEST_NAME = 1_000  # characters; a server takes 64
 
 
-_MEANS: Final[Mapping[FinishReason | Literal["given up"], frozenset[str]]] = {
-    "content_filter": frozenset(
-        "filter filtered guardrail safety unsafe toxic prohibited recitation blocklist blocked spii "
-        "sensitive refusal moderation policy".split()
-    ),
-    "length": frozenset("length max limit timeout pause exceeded context truncated".split()),
-    "repetition": frozenset(["repetition"]),
-    "malformed_call": frozenset(["malformed"]),
-    "given up": frozenset(
-        "abort aborted error cancel cancelled canceled failed insufficient interrupted".split()
-    ),
+_MEANS: Final[Mapping[FinishReason | Literal["given up"], str]] = {
+    "content_filter": "filter|guardrail|safe|toxic|prohibited|recitation|block|spii|sensitive"
+    "|refusal|moderation|policy",
+    "length": "length|max|limit|timeout|pause|exceeded|context|truncated",
+    "repetition": "repetition",
+    "malformed_call": "malformed",
+    "given up": "abort|error|cancel|fail|insufficient|interrupt",
 }
-"""What a finish reason means that is more than an end, by the words it is made of: vLLM, SGLang,
+"""The words of a finish reason that means more than an end, whoever made it: vLLM, SGLang,
 OpenRouter, Gemini, Bedrock, Cohere and others each have their own. The first that fits counts."""
-
-_WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 
 
 def _meaning(finish: str | None) -> FinishReason | Literal["given up"] | None:
     """What a server's finish reason says, unless it is a plain end."""
-    words = {word.lower() for word in _WORD.findall(finish or "")}
-    return next((meant for meant, marks in _MEANS.items() if words & marks), None)
+    said = (finish or "").lower()
+    return next((meant for meant, words in _MEANS.items() if re.search(words, said)), None)
 
 
 def _values(payload: bytes) -> list[JsonObject]:
