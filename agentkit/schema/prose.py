@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -255,9 +256,9 @@ class SchemaProse:
         for fact in node.all("dependentRequired"):
             if isinstance(fact.value, Mapping):
                 pairs = [
-                    Phrase(f"with {self.name(name)} also give {listed(map(self.name, needed))}")
-                    for name, needed in fact.value.items()
-                    if needed
+                    Phrase(f"with {self.name(name)} also give {listed(map(self.name, others))}")
+                    for name, needed in sorted(fact.value.items(), key=itemgetter(0))
+                    if (others := sorted(needed, key=str))
                 ]
                 yield Phrase(joined(pairs, "; ").text, (fact,))
         for fact in node.all("dependentSchemas"):

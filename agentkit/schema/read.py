@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote
 
@@ -206,6 +207,7 @@ class _Reader:
             if keyword in schema and (keyword != "items" or isinstance(schema["items"], list))
         ]
         prefix, items = self._items(schema, path, resolver)
+        patterns = self._named(schema, "patternProperties", path, resolver)
         extra = schema.get("additionalProperties")
         return Node(
             types=_stated_types(schema),
@@ -216,7 +218,7 @@ class _Reader:
             items=items,
             prefix=prefix,
             extra=None if extra is None else inner(extra, "additionalProperties"),
-            patterns=tuple(self._named(schema, "patternProperties", path, resolver).items()),
+            patterns=tuple(sorted(patterns.items(), key=itemgetter(0))),
             origin=_title(schema),
         )
 
@@ -276,7 +278,7 @@ class _Reader:
             facts += [Fact(path, "dependentRequired", lists)] if lists else []
             facts += [
                 Fact(f"{path}/{keyword}/{_escaped(name)}", "dependentSchemas", (name, node))
-                for name, node in nodes.items()
+                for name, node in sorted(nodes.items(), key=itemgetter(0))
                 if name not in lists
             ]
         return [Node(facts=tuple(facts))] if facts else []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.tokens import TOOL_CLOSE, TOOL_OPEN
 from agentkit.messages import ToolDefinition, UserMessage
@@ -384,3 +386,30 @@ def test_calls_are_read_under_both_names_where_members_are_named_and_nowhere_els
     assert [shape.misfit(value) for value in fitting] == [0, 0, 0, 0]
     assert [shape.misfit(value) for value in wrong] == [1, 1, 1]
     assert Shape.of(schema).required == {"type"}, "the view that others have stays as it was"
+
+
+def shuffled(value: Any, rng: random.Random) -> Any:
+    """The same schema, as a server would write it that keeps no order of keys."""
+    if isinstance(value, dict):
+        keys = list(value)
+        rng.shuffle(keys)
+        return {key: shuffled(value[key], rng) for key in keys}
+    if isinstance(value, list):
+        return [shuffled(each, rng) for each in value]
+    return value
+
+
+def test_the_order_of_a_schemas_keys_does_not_change_what_is_shown() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "b": {"type": "string", "minLength": 2, "pattern": "^x"},
+            "a": {"type": "object", "properties": {"q": {}, "p": {}}, "required": ["q", "p"]},
+        },
+        "patternProperties": {"^y": {"type": "integer"}, "^x": {"type": "string"}},
+        "dependentRequired": {"b": ["a"], "a": ["b"]},
+        "dependentSchemas": {"b": {"required": ["a"]}, "a": {"minProperties": 2}},
+    }
+    rng = random.Random(1)
+    made = [ToolDefinition("demo", "A demo.", shuffled(schema, rng)) for _ in range(30)]
+    assert len({json.dumps(Dialect([each], Escape()).declarations) for each in made}) == 1
