@@ -268,7 +268,8 @@ class SchemaProse:
 
     def _if(self, fact: Fact) -> Phrase:
         test, then, other = fact.value
-        parts = [Phrase(f"if {self._clause(test).text}", (fact, *self._clause(test).facts))]
+        condition = self._clause(test)
+        parts = [Phrase(f"if {condition.text}", (fact, *condition.facts))]
         for word, child in (("then", then), ("otherwise", other)):
             inner = self._clause(child)
             parts.append(Phrase(f"{word} {inner.text}" if inner.text else "", inner.facts))
@@ -282,8 +283,7 @@ class SchemaProse:
         for name, child in node.properties.items():
             inner = self.noun(child, 1)
             parts.append(Phrase(f"{self.name(name)} is {inner.text or 'anything'}", inner.facts))
-        needed = sorted(node.required - set(node.properties))
-        given = [name for name in sorted(node.required) if name in needed]
+        given = sorted(node.required - node.properties.keys())
         if given:
             verb = "is" if len(given) == 1 else "are"
             parts.append(Phrase(f"{listed(map(self.name, given))} {verb} given"))
@@ -531,7 +531,7 @@ def _plain(value: float) -> str:
 
 
 def _whole(value: float) -> float:
-    return int(value) if float(value).is_integer() else value
+    return value if isinstance(value, int) or not value.is_integer() else int(value)
 
 
 def multiple(node: Node) -> Phrase:
