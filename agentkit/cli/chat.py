@@ -41,7 +41,7 @@ from agentkit.cli.options import (
 )
 from agentkit.cli.run import Assignment, kept_in
 from agentkit.cli.runs import refuse
-from agentkit.cli.streams import leaf_of, log_file, unexpected
+from agentkit.cli.streams import leaf_of, log_file, unexpected, write_private
 from agentkit.cli.terminal import Person, Printer, print_rows
 from agentkit.errors import AgentKitError, JournalError
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
@@ -62,7 +62,6 @@ from agentkit.policy import Grant, Policy
 from agentkit.redaction import public_address
 from agentkit.toolset import RunContext
 from agentkit.trace import Library, moment, runs_directory, said_by, said_in
-from agentkit.trace.library import open_private
 from agentkit.wording import pluralize, printable
 
 _COMMANDS: Final[Mapping[str, str]] = {
@@ -414,9 +413,7 @@ class Chat:
 
     def _save(self, target: Path) -> None:
         try:
-            with open_private(target) as file:
-                file.truncate(0)
-                file.write(dump_messages(self.messages))
+            write_private(target, dump_messages(self.messages))
         except OSError as error:
             self._printer.line(f"not saved: {error}", "red")
         else:

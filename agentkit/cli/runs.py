@@ -21,6 +21,7 @@ from rich.text import Text
 from agentkit.cli.journal import name_of, shared
 from agentkit.cli.options import JournalPlace, RunName, UsageError, find_agent
 from agentkit.cli.run import open_journal, resume
+from agentkit.cli.streams import write_private
 from agentkit.cli.terminal import Printer, print_hanging, print_rows
 from agentkit.errors import AgentKitError
 from agentkit.events import ReplyInterrupted, StepFinished
@@ -41,7 +42,7 @@ from agentkit.trace import (
     parts_of,
     run_file_name,
 )
-from agentkit.trace.library import line_of, open_private
+from agentkit.trace.library import line_of
 from agentkit.trace.page import page_of
 from agentkit.wording import pluralize, printable
 
@@ -349,9 +350,7 @@ def _beside(recording: Recording, ending: str) -> Path:
 def _write(target: Path, content: bytes) -> None:
     """A file for its owner alone: it holds all that was said."""
     try:
-        with open_private(target) as file:
-            file.truncate(0)
-            file.write(content)
+        write_private(target, content)
     except OSError as error:
         refuse(UsageError(f"{target} cannot be written: {error.strerror}"))
     typer.echo(target)
