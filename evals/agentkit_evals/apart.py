@@ -56,7 +56,8 @@ async def run_apart(
         try:
             answer = await _answer(here, manifest.limits.seconds)
         finally:
-            await anyio.to_thread.run_sync(partial(_end, process))
+            with anyio.CancelScope(shield=True):  # also when the trial is cancelled
+                await anyio.to_thread.run_sync(partial(_end, process))
     if isinstance(answer, TrialResult):
         return answer
     if answer is not None:
