@@ -118,6 +118,7 @@ async def test_a_trial_that_is_cancelled_leaves_no_process(tmp_path: Path) -> No
     target = f"{file}:suite"
     limits = TrialLimits(memory=100_000_000)
     manifest = await planned(load_suite(target), target, Subject(model="gold"), limits=limits)
+    process = 0
     async with anyio.create_task_group() as group:
         group.start_soon(run_local, manifest, Store(tmp_path / "run"))
         process = int(await anyio.to_thread.run_sync(began.read_text))
