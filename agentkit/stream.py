@@ -1,4 +1,4 @@
-"""What a server sends, sans-I/O and bounded: bytes in, data payloads of its events out, JSON read.
+"""Reads what a server sends, bounded and without I/O: bytes in, payloads of its events out.
 
 The format is the WHATWG HTML standard's `text/event-stream` (section 9.2). Only what a model server
 uses is kept: `data` fields. Comments (`: ping`) and other fields yield nothing, so a caller that
@@ -17,9 +17,9 @@ from pydantic_core import from_json
 from agentkit.errors import ModelResponseTooLargeError
 
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
-"""Most bytes, decoded, of one JSON text and of what a reply says, where a user sets no other. A
-whole reply of 256K tokens takes some 3 MiB with its token ids, so more than this is a broken or
-hostile server, and memory stays bounded whatever it sends."""
+"""Most bytes, decoded, of one JSON text and of a reply, if the user sets no other limit. A whole
+reply of 256K tokens takes some 3 MiB with its token ids. A server that sends more than this is
+broken or hostile, and memory stays bounded all the same."""
 
 MAX_EVENT_BYTES = MAX_RESPONSE_BYTES
 """Most bytes that one event may hold: it is one JSON text."""
@@ -28,9 +28,9 @@ _MOST_VALUES = 700_000
 """Lists, objects and commas of one JSON text: Python takes some 70 bytes for each, so that a few
 megabytes of `[],[],` would be hundreds. A prompt and a reply of 256K token ids have 530,000."""
 
-_LARGE = 65_536  # bytes: below this a text cannot hold enough to matter
+_LARGE = 65_536  # bytes; a shorter text cannot hold enough values to matter
 
-_LINE_MEMORY = 48  # bytes that Python takes for a line beside what it holds
+_LINE_MEMORY = 48  # bytes of memory for each line beside its content
 
 
 def read_json(payload: bytes) -> Any:
@@ -47,8 +47,9 @@ def read_json(payload: bytes) -> Any:
     try:
         return from_json(payload)
     except ValueError:
-        if b"\\ud" not in payload.lower():  # half of a surrogate pair, which may have its other
+        if b"\\ud" not in payload.lower():
             raise
+        # Halves of surrogate pairs: pydantic refuses one that stands alone, as in a piece of text.
         with suppress(RecursionError):
             return json.loads(payload)
         raise
@@ -113,8 +114,8 @@ class EventDecoder:
     def rest(self) -> list[bytes]:
         """The payloads of a last event that no blank line ended, once the stream is at its end.
 
-        The standard drops it. It may be the one that ends a reply, or the whole of a stream whose
-        server ends its events with a single line end; where it was cut it is no JSON, and is
+        The standard drops it. But it may be the event that ends a reply, or the whole stream of a
+        server that ends its events with a single line end. If it was cut, it is not JSON and is
         dropped here too.
         """
         events: list[bytes] = []
@@ -128,8 +129,9 @@ class EventDecoder:
         return [event for event in events if event == DONE or _is_json(event)]
 
     def _is_one_event(self, line: bytes) -> bool:
-        """Whether nothing is pending and a line that came with its blank line is an event, as vLLM
-        sends them: nearly every chunk is one, and none of the work below is needed then.
+        """Whether nothing is pending and this line, which a blank line follows, is a whole event.
+
+        Nearly every chunk of vLLM is one, and then none of the work below is needed.
         """
         return (
             line.startswith(b"data: ")

@@ -32,6 +32,7 @@ from agentkit.events import PromptTokens
 from agentkit.messages import Message, ModelRequest
 from soak.live import asked_server, client
 from soak.proof import prove
+from tests.live.prefix_cache import is_kept, read_anew
 
 _BATCHES: Final = 30
 _WINDOWS: Final = (8_192, 32_768)
@@ -44,10 +45,12 @@ def warm(
     """Of each request that only adds to the one before: how many tokens came out of the cache, and
     how many whole blocks allow.
 
-    What makes the model go on is not repeated by the history: it may cost the last block.
+    What makes the model go on is not repeated by the history: it may cost the last block. Where the
+    server does not keep that block (`is_kept`), the request is left out.
     """
     for (before, now), (was, request) in zip(pairwise(prompts), pairwise(sent), strict=True):
-        if list(request.messages[: len(was.messages)]) == list(was.messages):
+        only_adds = list(request.messages[: len(was.messages)]) == list(was.messages)
+        if only_adds and is_kept(before.counted, block):
             yield now.cached, max(before.counted // block - 1, 0) * block
 
 
@@ -88,7 +91,7 @@ def under_another_name(system: Message) -> Message:
 def batch(number: int) -> dict[str, int]:
     """One conversation."""
     from tests.live.client import KEY, URL  # noqa: PLC0415 - the server's address is known by now
-    from tests.live.test_context import converse, read_anew  # noqa: PLC0415 - it reads it too
+    from tests.live.test_context import converse  # noqa: PLC0415 - it reads it too
 
     runs = 1 + number % 2
     before = cache_counters()

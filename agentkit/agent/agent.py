@@ -279,8 +279,8 @@ class Agent(Generic[DepsT, OutputT]):
             journal: Keeps the runs.
 
         Raises:
-            ValueError: `concurrency` is below 1, `deps_each` has another length, or a journal is
-                given without `batch` or the other way round.
+            ValueError: `concurrency` is below 1, `deps_each` has another length, an input holds
+                what no model takes, or a journal is given without `batch` or the other way round.
         """
         every = cast("RunOptions[DepsT]", {**options, "run_id": batch})
         start = self._start_or_continue

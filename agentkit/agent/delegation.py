@@ -21,7 +21,7 @@ from pydantic_core import to_jsonable_python
 
 from agentkit.agent.options import Cancellation, RunOptions, check_input
 from agentkit.agent.run import current_call
-from agentkit.errors import AgentKitError, ToolDefinitionError, ToolError
+from agentkit.errors import AgentKitError, ToolDefinitionError, ToolError, first_error
 from agentkit.events import OutputT, RunResult
 from agentkit.messages import (
     AssistantMessage,
@@ -87,8 +87,8 @@ async def run_all(
         on_progress: Called as each run ends.
 
     Raises:
-        ValueError: `concurrency` is below 1, there are not as many deps as inputs, or a journal
-            comes without a `run_id` or the other way round.
+        ValueError: `concurrency` is below 1, there are not as many deps as inputs, an input holds
+            what no model takes, or a journal comes without a `run_id` or the other way round.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
@@ -112,7 +112,10 @@ async def run_all(
         if on_progress is not None:
             on_progress(BatchProgress(position, result, len(results), len(todo)))
 
-    await at_once(concurrency, todo, work)
+    try:
+        await at_once(concurrency, todo, work)
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from None
     return [results[position] for position in sorted(results)]
 
 

@@ -28,6 +28,7 @@ from agentkit.events import Event
 from agentkit.events.lines import as_json
 from agentkit.executors import Executor
 from agentkit.journal import Journal
+from agentkit.media import check_parts
 from agentkit.messages import (
     AssistantMessage,
     AudioPart,
@@ -442,6 +443,7 @@ def check_input(content: Any) -> None:
 
     Raises:
         TypeError: It is something else.
+        ValueError: A part is an image, sound or video that cannot be sent.
     """
     if isinstance(content, str):
         return
@@ -449,6 +451,7 @@ def check_input(content: Any) -> None:
         wrong = next((part for part in content if not isinstance(part, _PARTS)), None)
         if wrong is None and content:
             if isinstance(content, tuple):
+                check_parts(content)
                 return
             raise wrong_value("input", content, "give the parts as a tuple")
         if isinstance(wrong, str):

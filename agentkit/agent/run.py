@@ -49,7 +49,7 @@ from agentkit.events import (
 )
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
-from agentkit.media import check_parts, sound_messages
+from agentkit.media import sound_messages
 from agentkit.messages import (
     AssistantMessage,
     Content,
@@ -119,8 +119,6 @@ async def beginning(
     """
     check_options(options)
     check_input(content)
-    if not isinstance(content, str):
-        check_parts(content)
     conversation = options.get("conversation") or ""
     history = await _history(conversation, options)
     run_id = options.get("run_id") or new_run_id()

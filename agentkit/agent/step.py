@@ -26,9 +26,9 @@ import anyio.from_thread
 import anyio.to_thread
 
 from agentkit.agent.approvals import Approved, decide, denied
-from agentkit.agent.own_tools import AnswerTool
+from agentkit.agent.own_tools import AnswerTool, choice_of_step
 from agentkit.agent.run import CallAtWork, Run, Streamed, current_budget, current_call, current_run
-from agentkit.errors import ModelStatusError, ToolError
+from agentkit.errors import ModelStatusError, ToolError, first_error
 from agentkit.events import (
     AskedAgain,
     CallRepaired,
@@ -84,6 +84,7 @@ Problem: TypeAlias = tuple[StopReason, str]
 
 _log = get_logger()
 _NO_LIMITS = Limits(steps=None)
+_FREE = ToolChoice()
 
 _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
 """Whether the history is checked before each request (`agentkit.messages.history_problems`)."""
@@ -96,18 +97,17 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
     run.emit(StepStarted(run.step))
     started = time.monotonic()
     settings = _settings(run)
-    choice = _first_choice(run, settings) if run.step == 1 else ToolChoice()
+    choice = choice_of_step(run.step, settings.tool_choice, run.wiring.toolset, run.wiring.own)
     response = await _generate(run, settings, choice, show=True)
-    forced = choice.mode == "required"
-    if (problem := problem_of(run, response, forced=forced)) is not None:
+    if (problem := problem_of(run, response, choice)) is not None:
         run.emit(StepRestarted(problem[1], attempt=2, step=run.step))
         given_up = response
-        again = second_try(response, settings, forced=forced)
+        again = second_try(_resolved(run, response), settings, choice)
         messages = tuple(run.messages)
         if problem[0] == "malformed_call" and not run.wiring.model.constrains:
             messages = reminded(messages)  # no grammar holds the model to its format
         response = await _generate(run, again, choice, show=True, messages=messages)
-        first, problem = problem, problem_of(run, response, forced=forced)
+        first, problem = problem, problem_of(run, response, choice)
         became: Literal["call", "answer", "nothing"]
         became = "nothing" if problem else "call" if response.message.tool_calls else "answer"
         said = given_up.message.content or ""
@@ -121,24 +121,20 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
     return response, problem
 
 
-def _first_choice(run: Run, settings: ModelSettings) -> ToolChoice:
-    """Which calls the first reply may or must hold. One that must be of some tool is not met with a
-    call of the agent's own, while there are others.
-    """
-    choice = settings.tool_choice or ToolChoice()
-    if choice.mode != "required" or choice.name is not None or choice.among or not run.wiring.own:
-        return choice
-    others = (tool.name for tool in run.wiring.toolset if tool.name not in run.wiring.own)
-    return replace(choice, among=tuple(others))
-
-
-def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Problem | None:
+def problem_of(run: Run, response: ModelResponse, choice: ToolChoice = _FREE) -> Problem | None:
     """Why a reply is no step forward: a stop reason and a sentence."""
     recovers, answer = run.wiring.settings.recovery is not False, run.wiring.answer
     names = {tool.name for tool in run.wiring.toolset} if recovers else set[str]()
     if answer is not None and answer.in_text(response.message.content or "", "") is not None:
         names.discard(answer.tool.name)  # spelled out, that one call is the answer
-    return unusable(response, names, forced=forced)
+    return unusable(_resolved(run, response), names, choice)
+
+
+def _resolved(run: Run, response: ModelResponse) -> ModelResponse:
+    """The reply, in which each call has the name of the tool that is meant."""
+    resolve, message = run.wiring.toolset.resolve_name, response.message
+    calls = tuple(replace(c, name=resolve(c.name) or c.name) for c in message.tool_calls)
+    return replace(response, message=replace(message, tool_calls=calls))
 
 
 async def forced_call(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
@@ -209,7 +205,7 @@ async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResp
                 async for event in events:
                     match event:
                         case ModelFinished():
-                            response = _kept(run, event.response)
+                            response = _kept(run, event.response, request.tool_choice.max_calls)
                         case PromptFitted():
                             fitted = replace(event, step=run.step)
                         case ContextCompacted():
@@ -262,16 +258,17 @@ def _recorded(run: Run, started: float) -> Generator[None]:
     run.streamed = None  # it came to its end: the reply itself is there
 
 
-def _kept(run: Run, response: ModelResponse) -> ModelResponse:
+def _kept(run: Run, response: ModelResponse, most: int | None) -> ModelResponse:
     """The reply in a form that a record keeps exactly: a call with other arguments becomes a
-    malformed one, and a number with more digits than a float holds takes its tool's type.
+    malformed one, and a number with more digits than a float holds takes its tool's type. Of more
+    calls than were allowed the first ones are kept, as vLLM does with `parallel_tool_calls`.
 
     Every model's reply passes here before anything of it is recorded. Otherwise a record might hold
     other arguments than the call had, and a resumed run would run those.
     """
     was = response.message.tool_calls
-    calls = tuple([_kept_call(run, call) for call in was])
-    if all(map(is_, calls, was)):
+    calls = tuple([_kept_call(run, call) for call in was[:most]])
+    if len(calls) == len(was) and all(map(is_, calls, was)):
         return response
     return replace(response, message=replace(response.message, tool_calls=calls))
 
@@ -418,10 +415,7 @@ async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
             for each, call in to_run:
                 group.start_soon(_run_one, run, each, call)
     except BaseExceptionGroup as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None  # so that callers catch it by its own type
+        raise first_error(errors) from None
     finally:
         # Only now: no call of this reply was written in the knowledge of another one's result.
         run.taint |= READS & frozenset(label for _, call in to_run for label in call.tool.labels)

@@ -40,6 +40,9 @@ _NAMESPACE: Final = re.compile(
 """Words that name the set of tools itself. `tool:` and `google:tool:` come from Gemma 4
 (NousResearch/hermes-agent#24411), `default_api.` is the module of Gemma's Python-like calls."""
 
+_LONGEST_NAME: Final = 1_000
+"""Characters; a longer text is a model in a loop (`tool:tool:…`), and no name with words around."""
+
 _SEPARATORS: Final = re.compile(r"[-_.:/\s]+")
 
 
@@ -52,11 +55,14 @@ def resolve_name(name: str, known: Collection[str]) -> str | None:
     """
     if name in known:
         return name
+    if len(name) > _LONGEST_NAME:
+        return None
     bare = name.strip().strip("\"'`").removesuffix("()").strip()
     while True:
         if bare in known:
             return bare
-        alike = [each for each in known if _folded(each) == _folded(bare)]
+        folded = _folded(bare)
+        alike = [each for each in known if _folded(each) == folded]
         if alike:
             return alike[0] if len(alike) == 1 else None
         namespace = _NAMESPACE.match(bare)

@@ -37,7 +37,9 @@ from agentkit.messages import (
     AssistantMessage,
     ModelRequest,
     ModelResponse,
+    ModelSettings,
     ToolCall,
+    ToolChoice,
     ToolMessage,
     text_of,
 )
@@ -434,3 +436,51 @@ async def test_what_needs_no_running_is_answered_first_and_in_call_order(first: 
     finished = [event.call.name for event in events if isinstance(event, ToolFinished)]
     assert finished == ["nope", "gone", "slow"]
     assert [text.split()[0] for text in results_of(model)].index("done") == names.index("slow")
+
+
+# --- calls that were not asked for ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choice", "wrong", "stop"),
+    [
+        (ToolChoice("required", "add"), call("double", n=1), "no_call"),
+        (ToolChoice("required", among=("add",)), call("double", n=1), "no_call"),
+        (ToolChoice("required"), call("triple", n=1), "no_call"),
+        (ToolChoice("required"), call("recall", query="sums"), "no_call"),
+        (ToolChoice("none"), call("double", n=1), "malformed_call"),
+        (ToolChoice("none"), call("add", a=1, b=1), "malformed_call"),
+    ],
+)
+async def test_a_call_that_the_choice_rules_out_does_not_run_and_is_asked_for_again(
+    choice: ToolChoice, wrong: Reply, stop: str
+) -> None:
+    ran: list[int] = []
+
+    @tool(effect="pure", labels=set())
+    async def double(n: int) -> int:
+        """Doubles."""
+        ran.append(n)
+        return 2 * n
+
+    settings = ModelSettings(tool_choice=choice, temperature=0.0, thinking=False)
+    model = ScriptedModel([wrong, wrong])
+    result = await Agent(model, tools=[add, double]).run("Sum.", settings=settings)
+    assert (result.stop_reason, ran) == (stop, [])
+    assert result.messages[-1].role == "user"
+    first, second = (request.settings for request in model.requests)
+    assert first != second
+    if choice.mode == "required":
+        model = ScriptedModel([wrong, call("ADD", a=1, b=2), say("3")])
+        result = await Agent(model, tools=[add, double]).run("Sum.", settings=settings)
+        assert (result.output, ran) == ("3", [])
+
+
+async def test_of_more_calls_than_a_reply_may_hold_the_first_ones_run() -> None:
+    three = calls(*(("add", {"a": n, "b": 0}) for n in range(3)))
+    model = ScriptedModel([three, three, say("Done.")])
+    settings = ModelSettings(tool_choice=ToolChoice(max_calls=2))
+    await Agent(model, tools=[add]).run("Sum.", settings=settings)
+    assert results_of(model, 1) == ["0", "1"]
+    assert len(results_of(model, 2)) == 4
+    assert [request.tool_choice for request in model.requests] == [ToolChoice(max_calls=2)] * 3

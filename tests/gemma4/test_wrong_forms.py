@@ -278,6 +278,13 @@ def test_a_name_that_may_mean_another_tool_is_not(written: str) -> None:
 # --- reasoning that stands in the text ---------------------------------------------------------
 
 
+def test_a_name_whose_beginning_is_repeated_without_end_is_none_at_once() -> None:
+    started = time.process_time()
+    assert resolve_name("tool:" * 20_000 + "find", NAMES) is None
+    assert time.process_time() - started < 1.0
+    assert resolve_name("tool:" * 20 + "find", NAMES) == "find"
+
+
 @pytest.mark.parametrize(
     ("text", "thought", "rest"),
     [

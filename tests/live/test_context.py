@@ -29,6 +29,7 @@ from agentkit.messages import (
 )
 from agentkit.models import CountsPrompts
 from tests.live.client import KEY, URL, WINDOW, live
+from tests.live.prefix_cache import read_anew
 from tests.live.server import checkpoint_folder
 
 pytestmark = [*live, pytest.mark.timeout(900)]
@@ -208,33 +209,6 @@ def _context(seed: int) -> Context | None:
     if summarises(seed):
         return Context(compact_at=6_000, compaction=[Summarize()], recall=True)
     return Context(compact_at=4_000) if seed % 5 == 4 else None
-
-
-_CLOSING = 12
-"""Tokens, at most, that close a prompt behind its last result and make the model go on."""
-
-
-def read_anew(asked: Usage, before: int, block: int) -> int:
-    """Tokens that a server had to read again for a summary, beside the question itself: at most a
-    block, and what had closed the prompt before.
-
-    Where the last whole block ends within that close, nothing can be said: of the layers with a
-    sliding window vLLM 0.32 keeps only what lies before the last whole block of each prompt
-    (`--prefix-cache-retention-interval` is 0; started with 128 it keeps all), so that it finds what
-    some earlier prompt ended with.
-
-    Args:
-        asked: What the server counted for the question.
-        before: Tokens of the prompt before, which the question goes on from.
-        block: Tokens of a block of its cache.
-
-    Raises:
-        AssertionError: It was more.
-    """
-    anew = max(before - asked.cached_input_tokens, 0)
-    if before % block > _CLOSING:
-        assert anew <= block + _CLOSING, f"{anew} tokens before the question were read again"
-    return anew
 
 
 def watch(_run_id: str, event: Event) -> None:
