@@ -394,6 +394,8 @@ def unusable(
         case _:
             pass
     if message.tool_calls:
+        if not any(call.name for call in message.tool_calls):
+            return "malformed_call", "the reply held a call without a name"
         return _not_chosen(message.tool_calls, choice)
     text = message.content or ""
     if is_blank(text):

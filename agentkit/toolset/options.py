@@ -332,7 +332,7 @@ class ToolContext(RunContext[DepsT]):
         It sees nothing of the run and has no tools; its tokens count in the run's limits.
 
         Raises:
-            ToolError: There is no model here, a limit is reached, or no text came of it.
+            ToolError: There is no model here, a limit is reached, or no whole text came of it.
         """
         if self.handles.generate is None:
             raise ToolError("no model can be asked here")
