@@ -244,6 +244,8 @@ _OVERFLOWS: Final = re.compile(
             # vLLM 0.32 `renderers/params.py`, SGLang, OpenAI, LiteLLM in front of any of them
             r"maximum context length",
             r"longer than the max(?:imum)? (?:model|context) len",
+            # vLLM 0.32 `sampling_params.py`: the prompt fills the window to the last token
+            r"max_tokens must be at least 1, got (?:0|-\d+)\b",
             r"context_length_exceeded",
             r"ContextWindowExceeded",
             # SGLang `managers/tokenizer_manager.py`: "longer than the model's context length"

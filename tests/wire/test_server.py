@@ -139,6 +139,7 @@ def test_how_many_requests_wait_is_the_sum_over_engines_or_unknown(
     "words",
     [
         "Input is too long for requested model.",
+        "max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)",
         "The prompt is longer than 8192 tokens",
         "Prompt length 9000 exceeds model maximum 8192",
         "Prompt length (9000) exceeds maximum input length (8192).",
