@@ -392,7 +392,10 @@ class ToolChoice:
         """Refuses values that would silently leave a reply free."""
         if self.mode not in ("auto", "none", "required"):
             raise ValueError(f"mode is {self.mode!r}; give 'auto', 'none' or 'required'")
-        check_kinds({"max_calls": self.max_calls}, {"max_calls": ((int,), "give 1 or more")})
+        check_kinds(
+            {"name": self.name, "max_calls": self.max_calls},
+            {"name": ((str,), "give a tool's name"), "max_calls": ((int,), "give 1 or more")},
+        )
         if self.max_calls is not None and self.max_calls < 1:
             raise ValueError(f"max_calls is {self.max_calls}; give 1 or more, or mode='none'")
         if not isinstance(cast("object", self.among), tuple):

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, S
 from contextlib import contextmanager
 from functools import partial
 from os import PathLike
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, Generic, Protocol, TypeAlias
 
 import anyio
@@ -386,7 +386,9 @@ def _check_tools(tools: Any, toolsets: Any) -> None:
 def _check_output(output_type: Any) -> None:
     if isinstance(output_type, list | tuple | set):
         raise wrong_value("output_type", output_type, "write a union: output_type=A | B")
-    if isinstance(output_type, str | Mapping | int):
+    if output_type is None:
+        raise wrong_value("output_type", output_type, "leave it out for an answer in words")
+    if isinstance(output_type, str | Mapping | int | ModuleType):
         raise wrong_value(
             "output_type", output_type, "give a type, such as a dataclass, or a function"
         )

@@ -97,12 +97,14 @@ async def opening(
     instructions: Instructions[Any] | None, known: RunContext[Any], history: Sequence[Message]
 ) -> list[Message]:
     """The history with this run's instructions at its head."""
-    text = instructions
+    text: Any = instructions  # what a function returns may be anything
     if callable(text):
         made = text(known)
         text = await made if inspect.isawaitable(made) else made
     if text is None:
         return list(history)
+    if not isinstance(text, str):
+        raise TypeError(f"instructions= returned {text!r:.60}; return a text, or None for none")
     rest = history[1:] if history and history[0].role == "system" else history
     return [SystemMessage(text), *rest]
 

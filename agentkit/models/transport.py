@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from itertools import count
@@ -29,6 +29,7 @@ from agentkit.errors import (
     ModelResponseTooLargeError,
     ModelTimeoutError,
     ServerNotReadyError,
+    check_kinds,
 )
 from agentkit.messages import JsonObject
 from agentkit.redaction import keep_secret, public_address, secret_headers, secret_in_address
@@ -59,6 +60,8 @@ class Timeouts:
     retry: float = 300.0
 
     def __post_init__(self) -> None:
+        clocks = {each.name: getattr(self, each.name) for each in fields(self)}
+        check_kinds(clocks, dict.fromkeys(clocks, ((int, float), "give seconds")))
         for clock in ("connect", "first_event", "idle", "total"):
             if not (given := getattr(self, clock)) > 0:
                 raise ValueError(f"{clock} is {given}; give seconds above 0")

@@ -422,6 +422,7 @@ _KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "headers": ((Mapping,), "give texts by name: {name: value}"),
     "verify": ((bool, ssl.SSLContext), "give False, or ssl.create_default_context(cafile=…)"),
     "proxy": ((str,), "give an address"),
+    "stream": ((bool,), "give True or False"),
     "timeouts": ((Timeouts,), "give Timeouts(total=…)"),
     "settings": ((ModelSettings,), "give ModelSettings(temperature=…)"),
     "max_response_bytes": ((int,), "give a whole number"),

@@ -129,10 +129,19 @@ class Approve:
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Don't run it; the reason reaches the model."""
+    """Don't run it; the reason reaches the model.
+
+    Raises:
+        TypeError: The reason is no text.
+    """
 
     reason: str = ""
     type: Literal["deny"] = "deny"
+
+    def __post_init__(self) -> None:
+        """Refuses what a record could not hold."""
+        if not isinstance(cast("object", self.reason), str):
+            raise wrong_value("reason", self.reason, "give a text")
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,8 +305,12 @@ def combined(*sources: ToolSource) -> ToolSource:
     """All tools of all sources, in that order. Of fixed sets: a fixed set, checked at once.
 
     Raises:
-        ToolDefinitionError: Two tools have the same name; for sources, when a run begins.
+        ToolDefinitionError: A source is none; or two tools have the same name: for sources, when a
+            run begins.
     """
+    for source in sources:
+        if not isinstance(cast("object", source), ToolSource):
+            raise ToolDefinitionError(f"{source!r:.60} is no set of tools; write Toolset([…])")
     if all(isinstance(source, Toolset) for source in sources):
         return Toolset(t for source in sources if isinstance(source, Toolset) for t in source)
     return _Combined(sources)

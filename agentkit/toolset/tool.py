@@ -373,6 +373,9 @@ def make_tool(
         function = cast("Callable[P, R]", function.function)
     options = options or ToolOptions()
     place = place_of(function)
+    for option, told in (("name", cast("object", name)), ("description", description)):
+        if not isinstance(told, str | None):
+            raise ToolDefinitionError(f"{place}: {option} is {told!r:.60}; give a text")
     receiver = _waits_for_receiver(function)
     signature = signature_of(
         function,
