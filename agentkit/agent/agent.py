@@ -547,15 +547,12 @@ class Agent(Generic[DepsT, OutputT]):
         """
         deps = options.get("deps")
         budget = Budget(options.get("limits") or self._limits, current_budget.get())
-        if paused is not None:
-            budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
         with closing(WholeResults()) as whole:
             async with self.tools.for_run(RunContext(deps, run_id)) as tools:
                 toolset = self._with_recall(tools, record)
                 self._check_policy(toolset)
                 above = caller.wiring.authority if caller is not None else None
-                grants = list(paused.grants) if paused is not None else []
                 own = own_names(toolset)
                 window = window_for(self.context, toolset, own, whole)
                 files = self._files if record is None else ()  # a journal keeps the run instead
@@ -567,7 +564,7 @@ class Agent(Generic[DepsT, OutputT]):
                     executor=self._executor,
                     settings=(options.get("settings") or ModelSettings()).over(self._settings),
                     deps=deps,
-                    authority=Authority(self.policy, self.approve, above, grants),
+                    authority=Authority(self.policy, self.approve, above),
                     side_model=self.model,
                     own=own,
                     ask=self.ask,
@@ -580,10 +577,10 @@ class Agent(Generic[DepsT, OutputT]):
                     decisions = RecordedDecisions(record)
                 decided = decisions or GivenDecisions(self._used)
                 run = Run(run_id, wiring, messages, budget, whole, emit, decisions=decided)
-                run.step = budget.steps if paused is None or paused.step is None else paused.step
                 known = paused.taint if paused is not None else None
                 run.taint = taint_of(messages, toolset) if known is None else known
-                run.taint |= caller.taint if caller is not None else frozenset()
+                if caller is not None:
+                    run.taint |= caller.taint
                 return await drive(run, options.get("cancellation") or Cancellation(), paused)
 
     def _with_recall(self, toolset: Toolset, record: JournaledRun | None) -> Toolset:

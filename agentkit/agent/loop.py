@@ -73,6 +73,8 @@ async def drive(
             the exception's `result`.
     """
     run.cancellation = cancellation
+    if paused is not None:
+        _take_over(run, paused)
     if (serves := run.budget.parent) is not None and run.id not in serves.runs:
         serves.runs.append(run.id)
     run.emit(_started(run))
@@ -96,6 +98,14 @@ async def drive(
     finally:
         run.emit(RunFinished(result))
     return result
+
+
+def _take_over(run: Run, paused: PausedRun) -> None:
+    """Continues from what was spent, said and permitted before the pause."""
+    budget = run.budget
+    budget.usage, budget.steps, budget.tool_calls = paused.usage, paused.steps, paused.tool_calls
+    run.step = paused.steps if paused.step is None else paused.step
+    run.wiring.authority.grants.extend(paused.grants)
 
 
 def _started(run: Run) -> RunStarted:
@@ -213,6 +223,7 @@ async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] 
             step=run.step,
             taint=taint,
             grants=tuple(run.wiring.authority.grants),
+            tool_calls=run.budget.tool_calls,
         )
         names = ", ".join(approval.call.name for approval in waiting)
         return run.end("paused", explanation=f"a person must decide on: {names}", paused=paused)

@@ -197,6 +197,7 @@ class PausedRun:
         step: Number of the step that waits.
         taint: What the run has read so far; None where an older version wrote it.
         grants: Broader permissions that people gave in this run.
+        tool_calls: Tool calls so far.
     """
 
     run_id: str
@@ -208,6 +209,7 @@ class PausedRun:
     step: int | None = None
     taint: frozenset[Label] | None = None
     grants: tuple[Grant, ...] = ()
+    tool_calls: int = 0
 
     def to_json(self) -> str:
         return _adapter().dump_json(self).decode()
