@@ -1,4 +1,5 @@
 """The two tools that an agent gives its model beside those of the user: the answer and the plan.
+`choice_of_step` says which calls a reply has to hold, since a required one is none of these two.
 
 **The answer.** On vLLM a JSON schema for the whole reply (`response_format`) would keep the model
 from calling tools at all (vllm#16313). So a typed answer is a call too: the model was trained for
@@ -14,9 +15,9 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -29,7 +30,7 @@ from agentkit.exact import InexactError, read_exact
 from agentkit.messages import JsonObject, ModelSettings, ToolCall, ToolChoice
 from agentkit.schema.nodes import same
 from agentkit.schema.shape import ANYTHING, Shape
-from agentkit.toolset import Tool, ToolContext, ToolOptions, ValidatedCall, make_tool
+from agentkit.toolset import Tool, ToolContext, ToolOptions, Toolset, ValidatedCall, make_tool
 from agentkit.wording import pluralize
 
 _HARMLESS = ToolOptions(effect="pure", labels=frozenset())
@@ -265,3 +266,39 @@ async def _plan(context: ToolContext[Any], steps: Steps, done: Done = 0) -> str:
     context.report("\n".join(lines))
     ahead = f"Next: {steps[done]}" if done < len(steps) else "All steps are done: answer now."
     return "\n".join([*lines, ahead])
+
+
+# --- the choice ----------------------------------------------------------------------------------
+
+
+def choice_of_step(
+    step: int, chosen: ToolChoice | None, tools: Toolset, own: Collection[str]
+) -> ToolChoice:
+    """Which calls a step's reply may or must hold.
+
+    Only the first reply may have to hold one, or the model could never answer. A call that must be
+    of some tool is not met with one of the agent's own, while there are others.
+
+    Args:
+        step: The step's number, from 1.
+        chosen: What the settings say.
+        tools: All tools of the run.
+        own: The names of the agent's own.
+
+    Raises:
+        ValueError: A call is required, and there is no tool that it may be of.
+    """
+    choice = chosen or ToolChoice()
+    if step > 1:
+        return ToolChoice(max_calls=choice.max_calls if choice.mode == "auto" else None)
+    if choice.mode != "required":
+        return choice
+    names = [tool.name for tool in tools]
+    if choice.name is None and not choice.among:
+        others = tuple(name for name in names if name not in own)
+        choice = replace(choice, among=others or tuple(names))
+    if not any(map(choice.allows, names)):
+        wanted = choice.name or " or ".join(choice.among) or "a tool"
+        offered = f"the tools are: {', '.join(names)}" if names else "there are no tools"
+        raise ValueError(f"tool_choice requires a call of {wanted}, and {offered}")
+    return choice

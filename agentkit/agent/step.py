@@ -26,7 +26,7 @@ import anyio.from_thread
 import anyio.to_thread
 
 from agentkit.agent.approvals import Approved, decide, denied
-from agentkit.agent.own_tools import AnswerTool
+from agentkit.agent.own_tools import AnswerTool, choice_of_step
 from agentkit.agent.run import CallAtWork, Run, Streamed, current_budget, current_call, current_run
 from agentkit.errors import ModelStatusError, ToolError, first_error
 from agentkit.events import (
@@ -84,6 +84,7 @@ Problem: TypeAlias = tuple[StopReason, str]
 
 _log = get_logger()
 _NO_LIMITS = Limits(steps=None)
+_FREE = ToolChoice()
 
 _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
 """Whether the history is checked before each request (`agentkit.messages.history_problems`)."""
@@ -96,19 +97,18 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
     run.emit(StepStarted(run.step))
     started = time.monotonic()
     settings = _settings(run)
-    choice = _first_choice(run, settings) if run.step == 1 else ToolChoice()
+    choice = choice_of_step(run.step, settings.tool_choice, run.wiring.toolset, run.wiring.own)
     response = await _generate(run, settings, choice, show=True)
-    forced = choice.mode == "required"
-    problem = problem_of(run, response, forced=forced)
+    problem = problem_of(run, response, choice)
     if problem is not None:
         given_up, (stop, why) = response, problem
         run.emit(StepRestarted(why, attempt=2, step=run.step))
-        again = second_try(response, settings, forced=forced)
+        again = second_try(_resolved(run, response), settings, choice)
         messages = tuple(run.messages)
         if stop == "malformed_call" and not run.wiring.model.constrains:
             messages = reminded(messages)  # no grammar holds the model to its format
         response = await _generate(run, again, choice, show=True, messages=messages)
-        problem = problem_of(run, response, forced=forced)
+        problem = problem_of(run, response, choice)
         became: Literal["call", "answer"] = "call" if response.message.tool_calls else "answer"
         text = given_up.message.content or ""
         outcome = became if problem is None else "nothing"
@@ -122,18 +122,7 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
     return response, problem
 
 
-def _first_choice(run: Run, settings: ModelSettings) -> ToolChoice:
-    """Which calls the first reply may or must hold. If it must call some tool, that is not one of
-    the agent's own, as long as there are others.
-    """
-    choice = settings.tool_choice or ToolChoice()
-    if choice.mode != "required" or choice.name is not None or choice.among or not run.wiring.own:
-        return choice
-    others = (tool.name for tool in run.wiring.toolset if tool.name not in run.wiring.own)
-    return replace(choice, among=tuple(others))
-
-
-def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Problem | None:
+def problem_of(run: Run, response: ModelResponse, choice: ToolChoice = _FREE) -> Problem | None:
     """Why a reply cannot be used; None if it can be."""
     answer = run.wiring.answer
     names = {tool.name for tool in run.wiring.toolset}  # a text that is a call of one is unusable
@@ -141,7 +130,14 @@ def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Pr
         names.clear()
     if answer is not None and answer.in_text(response.message.content or "", "") is not None:
         names.discard(answer.tool.name)  # a text that is a call of this one is the answer
-    return unusable(response, names, forced=forced)
+    return unusable(_resolved(run, response), names, choice)
+
+
+def _resolved(run: Run, response: ModelResponse) -> ModelResponse:
+    """The reply, in which each call has the name of the tool that is meant."""
+    resolve, message = run.wiring.toolset.resolve_name, response.message
+    calls = tuple(replace(c, name=resolve(c.name) or c.name) for c in message.tool_calls)
+    return replace(response, message=replace(message, tool_calls=calls))
 
 
 async def forced_call(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
@@ -212,7 +208,7 @@ async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResp
                 async for event in events:
                     match event:
                         case ModelFinished():
-                            response = _kept(run, event.response)
+                            response = _kept(run, event.response, request.tool_choice.max_calls)
                         case PromptFitted():
                             fitted = replace(event, step=run.step)
                         case ContextCompacted():
@@ -265,16 +261,17 @@ def _recorded(run: Run, started: float) -> Generator[None]:
     run.streamed = None  # the whole reply is there
 
 
-def _kept(run: Run, response: ModelResponse) -> ModelResponse:
-    """The reply in a form that a record keeps exactly.
+def _kept(run: Run, response: ModelResponse, most: int | None) -> ModelResponse:
+    """The reply in a form that a record keeps exactly, and its first `most` calls, as vLLM does it
+    with `parallel_tool_calls`.
 
     A call with arguments that cannot be kept becomes a malformed one, and a number with more digits
-    than a float holds gets the type that its tool wants. Otherwise a record might hold other
-    arguments than the call had, and a resumed run would run those.
+    than a float holds gets the type that its tool wants. Otherwise a resumed run might run other
+    arguments than the call had.
     """
     was = response.message.tool_calls
-    calls = tuple(_kept_call(run, call) for call in was)
-    if all(map(is_, calls, was)):
+    calls = tuple([_kept_call(run, call) for call in was[:most]])
+    if len(calls) == len(was) and all(map(is_, calls, was)):
         return response
     return replace(response, message=replace(response.message, tool_calls=calls))
 
@@ -382,7 +379,7 @@ async def _second_try(
         return call, checked
     response = await forced_call(run, call.name)
     again = response.message.tool_calls
-    if response.finish_reason == "length" or not again or again[0].name != call.name:
+    if problem_of(run, response) or not again or again[0].name != call.name:
         return call, checked
     repaired = _as_meant(run, replace(again[0], id=call.id))
     valid = await _checked(run, repaired)
@@ -568,7 +565,10 @@ async def _side_reply(
         async for event in events:
             if isinstance(event, ModelFinished):
                 budget.spend(usage=event.response.usage)
-                return event.response.message.content or ""
+                if (problem := unusable(event.response)) is not None:
+                    raise ToolError(problem[1])
+                if said := event.response.message.content:
+                    return said
     raise ToolError("the model said nothing")
 
 

@@ -288,8 +288,9 @@ async def _settled(
         found = probe(call.arguments, context)
         happened = await found if inspect.isawaitable(found) else found
         return None if happened is None else call.result(happened.value)
-    except ToolError as error:
-        return replace(unknown, content=f"{unknown.content} {error}", retry=False)
+    except Exception as error:  # noqa: BLE001 - the user's own code can raise anything
+        log_failure(unknown, context, error)
+        return replace(unknown, content=f"{unknown.content} {_words(error)}", retry=False)
 
 
 # --- when a call brings no value -----------------------------------------------------------------

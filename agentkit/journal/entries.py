@@ -409,11 +409,11 @@ def summary_of(run_id: str, lines: Iterable[Raw], *, taken: bool = False) -> Run
         raise JournalError(f"the record of {run_id} is empty")
     end = last.load() if last.kind == RunFinished.__name__ else None
     result = end.result if isinstance(end, RunFinished) else None
-    state: RunState = "running" if taken else "died" if result is None else "ended"
+    state: RunState = "died" if result is None else "ended"
     opening = count.opening
     return RunSummary(
         run_id=opening.run_id if isinstance(opening, RunStarted) else run_id,
-        state=state,
+        state="running" if taken else state,
         stop_reason=result.stop_reason if result is not None else "",
         created=count.began,
         seconds=sum(end - start for start, end in count.parts.values()),
@@ -461,7 +461,7 @@ class _Count:
             if _COST in body and (fitted := from_json(body).get("fitted")):
                 summary = (fitted.get("sent") or {}).get("summary") or {}
                 self.usage += validated(Usage, summary.get("cost") or {})
-        except ValueError as error:  # no JSON, or more digits than Python takes for a number
+        except (ValueError, AttributeError) as error:  # not JSON, or of another shape than ours
             raise JournalError(f"its model calls cannot be read: {error}") from error
 
     @property

@@ -94,10 +94,16 @@ class Witness:
             OSError: The file cannot be read.
         """
         key = key_of(run_id)
+        known = key in self._places
+        found = self._read_pair(key)
+        if found is None and known:  # others may have begun the run again, at another place
+            del self._places[key]
+            found = self._read_pair(key)
+        return found
+
+    def _read_pair(self, key: str) -> Testimony | None:
         pair = self._pair(key)
-        if pair is None:
-            return None
-        return _newest(os.pread(self._open(), _PAIR, pair), key)
+        return None if pair is None else _newest(os.pread(self._open(), _PAIR, pair), key)
 
     def all(self) -> list[Testimony]:
         """The newest testimony on each run, of those that can be read.
@@ -148,12 +154,13 @@ class Witness:
         Raises:
             OSError: The file cannot be written.
         """
-        self._places.pop(key_of(run_id), None)
-        pair = self._pair(key_of(run_id))
+        key = key_of(run_id)
+        self._places.pop(key, None)
+        pair = self._pair(key)
         if pair is not None:
             with self._locked():
                 os.pwrite(self._open(), _FREE, pair)
-            self._places.pop(key_of(run_id), None)
+            del self._places[key]
 
     def close(self) -> None:
         if self._file is not None:
@@ -166,8 +173,10 @@ class Witness:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if new:  # a file's name is durable only when its folder is
                 folder = os.open(self._path.parent, os.O_RDONLY)
-                os.fsync(folder)
-                os.close(folder)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
         return self._file
 
     @contextmanager

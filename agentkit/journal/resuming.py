@@ -25,6 +25,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+import anyio
+
 from agentkit.errors import JournalError
 from agentkit.events import (
     ApprovalDecided,
@@ -138,6 +140,7 @@ class JournaledRun:
         # What has happened since the last write. It goes to the disk with the next entry that has
         # to be there, so that a step costs few transactions.
         self._pending: list[Entry] = []
+        self._writing = anyio.Lock()
         self._resumed = len(recorded) > 1
         self._ended = isinstance(recorded[-1], RunFinished)
         self._step = 0
@@ -344,7 +347,11 @@ class JournaledRun:
     async def _flush(self, *, durable: bool) -> None:
         batch, self._pending = self._pending, []
         if batch:
-            await self._journal.append(self._lease, batch, durable=durable)
+            # In the order in which it happened, although the calls of one step write at the same
+            # time: no intent of a call may stand ahead of the reply that made the call.
+            with anyio.CancelScope(shield=True):
+                async with self._writing:
+                    await self._journal.append(self._lease, batch, durable=durable)
 
 
 def _identity(event: Entry) -> Shown:

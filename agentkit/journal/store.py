@@ -358,14 +358,18 @@ def check_lease(seconds: float) -> float:
     return seconds
 
 
+class LostRunError(JournalError):
+    """A part of a run is lost, so the run cannot be continued."""
+
+
 def refuse_lost(where: str, run_id: str, damage: Iterable[Damage]) -> None:
-    """Refuses to go on with a run of which something is lost.
+    """Refuses to continue a run of which something is lost.
 
     Raises:
-        JournalError: Something is.
+        LostRunError: Something is lost.
     """
     if lost := [str(each) for each in damage if each.lost]:
-        raise JournalError(
+        raise LostRunError(
             f"the journal {where} has lost a part of the run {run_id} ({'; '.join(lost)}), {LOST}"
         )
 

@@ -284,7 +284,9 @@ def check_server(server: Any) -> None:
         words = json.dumps(command or ["program", "argument"])
         raise TypeError(f"server is {server!r}; give a URL, or the command as a list: {words}")
     if isinstance(server, Mapping):
-        words = json.dumps([server.get("command", "program"), *server.get("args", ["argument"])])
+        words = json.dumps(
+            [server.get("command", "program"), *(server.get("args") or ["argument"])]
+        )
         raise TypeError(f"server is a mapping; give a URL, or the command as a list: {words}")
     if (
         not isinstance(server, Sequence)
@@ -413,7 +415,7 @@ _NEVER = 1e9
 
 # --- several servers, from a configuration file --------------------------------------------------
 # `mcpServers` (VS Code: `servers`), by name: `command`, `args`, `env`, `cwd`, or `url` (elsewhere
-# `serverUrl`, `httpUrl`) and `headers`. Other members are those of other clients and passed over.
+# `serverUrl`, `httpUrl`) and `headers`.
 
 
 class Servers(ToolSource):
@@ -502,18 +504,25 @@ def read_config(path: str | Path) -> dict[str, Entry]:
     if not isinstance(servers, dict):
         raise ValueError(f"{path} has no object `mcpServers`")
     folder = Path(path).resolve().parent
-    return {
-        name: _entry(_expanded(entry, f"{path}: {name}", folder), f"{path}: {name}")
-        for name, entry in servers.items()
-        if not (
-            isinstance(entry, dict) and (entry.get("disabled") or entry.get("enabled") is False)
-        )
-    }
+    entries: dict[str, Entry] = {}
+    for name, given in servers.items():
+        place = f"{path}: {name}"
+        if not isinstance(given, dict):
+            raise ValueError(f"{place} is no object")
+        if given.get("disabled") or given.get("enabled") is False:
+            continue
+        kept = {key: value for key, value in given.items() if key in _MEMBERS}
+        entries[name] = _entry(_expanded(kept, place, folder), place)
+    return entries
 
 
-def _entry(entry: Any, place: str) -> Entry:
-    if not isinstance(entry, dict):
-        raise ValueError(f"{place} is no object")
+_MEMBERS: Final = frozenset(
+    {"args", "command", "cwd", "env", "headers", "httpUrl", "serverUrl", "type", "url"}
+)
+"""The members of a server's entry that are read; others are those of other clients."""
+
+
+def _entry(entry: JsonObject, place: str) -> Entry:
     url = next((entry[key] for key in ("url", "serverUrl", "httpUrl") if key in entry), None)
     command, arguments = entry.get("command"), entry.get("args", [])
     if (url is None) == (command is None):

@@ -24,7 +24,8 @@ token that opens a call is beyond doubt, so:
 
 1. Where the server gives the reply's token ids, a call begins at the id of `<|tool_call>` and
    nowhere else. A call that the server returned and the ids do not show is text: its parser goes by
-   the spelling (vLLM 0.32, `parser/gemma4.py`). In open reasoning the token begins no call.
+   the spelling (vLLM 0.32, `parser/gemma4.py`). In open reasoning the token begins no call. Nor is
+   text reasoning where the ids show none.
 2. Where it gives none, a call is what the server returned as one, or a whole reply that is nothing
    but calls in Gemma's full form, exactly.
 3. A reply that a grammar held to calls and nothing else is a call in either spelling: the grammar
@@ -369,7 +370,9 @@ def believed(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> Mod
     if not reply.token_ids:
         return _without_ids(server, evidence, dialect)
     if not may_hold_calls(reply, server, forced=evidence.forced):
-        return _without_stray_reasoning(server)
+        begun = in_reasoning(reply.prompt_token_ids)
+        reasons = begun or not {_REASONING_OPEN, _REASONING_CLOSE}.isdisjoint(reply.token_ids)
+        return _without_stray_reasoning(server) if reasons else server
     if evidence.pieces is None:
         return _without_pieces(server, evidence)
     begun = in_reasoning(reply.prompt_token_ids)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache, partial
 from http import HTTPStatus
@@ -76,9 +77,8 @@ T = TypeVar("T")
 class Once(Generic[T]):
     """A fact that is found out once, however many runs ask for it at the same moment.
 
-    The first who asks finds it out; who asks meanwhile waits for that, in any event loop. A failure
-    is not kept. Those who had waited then ask for themselves, all at once, so that none of them
-    waits for the time-outs of the others. A cancelled finder hands on to the next.
+    The first who asks finds it out; who asks meanwhile waits, in any event loop, and shares what
+    comes of it. A failure is not kept for those who ask later. A cancelled finder hands on.
 
     Args:
         find: Finds the fact out.
@@ -107,21 +107,21 @@ class Once(Generic[T]):
                 self._asking = asking
             if leads:
                 return await self._lead(asking)
-            if await asking.ended_in_failure():
-                return self._keep(await self._find())
+            if (failure := await asking.failure()) is not None:
+                raise copy(failure) from failure.__cause__  # each run adds its own result to it
         return self._found[0]
 
     async def _lead(self, asking: _Asking) -> T:
-        failed = False
+        failure: Exception | None = None
         try:
             return self._keep(await self._find())
-        except Exception:
-            failed = True
+        except Exception as error:
+            failure = error
             raise
         finally:
             with self._lock:
                 self._asking = None
-            asking.end(failed)
+            asking.end(failure)
 
     def _keep(self, fact: T) -> T:
         with self._lock:
@@ -136,22 +136,23 @@ class _Asking:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[tuple[anyio.lowlevel.EventLoopToken, anyio.Event]] = []
-        self._failed: bool | None = None
+        self._ended = False
+        self._failure: Exception | None = None
 
-    async def ended_in_failure(self) -> bool:
-        """Waits for the end; whether it was a failure."""
+    async def failure(self) -> Exception | None:
+        """Waits for the end; the failure, where it was one."""
         event = anyio.Event()
         with self._lock:
-            if self._failed is not None:
-                return self._failed
+            if self._ended:
+                return self._failure
             self._waiting.append((anyio.lowlevel.current_token(), event))
         await event.wait()
-        return bool(self._failed)
+        return self._failure
 
-    def end(self, failed: bool) -> None:
+    def end(self, failure: Exception | None) -> None:
         """Tells the outcome and wakes all who wait for it."""
         with self._lock:
-            self._failed = failed
+            self._ended, self._failure = True, failure
             waiting, self._waiting = self._waiting, []
         here = anyio.lowlevel.current_token()
         for token, event in waiting:
@@ -269,8 +270,7 @@ class Server:
     async def _find_family(self) -> bool | None:
         """Tells the family by its names, or else by what its tokenizer makes of `<|tool_call>`."""
         served = await self.served.get()
-        named = is_gemma4([served.name, *served.roots])
-        if named is not None:
+        if (named := is_gemma4([served.name, *served.roots])) is not None:
             return named
         try:
             ids = await self.tokens(encode_tokenize(served.name, CALL_OPEN))

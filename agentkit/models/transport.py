@@ -310,26 +310,29 @@ class Transport:
         """
         arrivals = self._arrivals(path, body, headers)
         async with aclosing(arrivals):
-            limit, what = self.timeouts.first_event, "begun to answer"
+            wait, missing = self.timeouts.first_event, "begun to answer"
             while True:
-                now = anyio.current_time()
-                if deadline - now < limit:
-                    limit, what = max(deadline - now, 0), "finished its answer"
+                until = min(anyio.current_time() + wait, deadline)
                 payloads: list[bytes] = []
                 try:
                     # No scope is open while the consumer runs: it ends before anything is yielded.
-                    with anyio.CancelScope(deadline=now + limit):
+                    with anyio.CancelScope(deadline=until):
                         payloads = await anext(arrivals)
                 except StopAsyncIteration:
                     return
                 except (httpx2.HTTPError, httpx2.StreamError) as error:
                     self._raise_connection(error)
+                if not payloads and until == deadline:
+                    raise ModelTimeoutError(
+                        f"{self.where} has not finished its answer: {self.timeouts.total:g} s, all "
+                        "attempts together, are over"
+                    )
                 if not payloads:
-                    raise ModelTimeoutError(f"{self.where} has not {what} for {limit:g} s")
+                    raise ModelTimeoutError(f"{self.where} has not {missing} for {wait:g} s")
                 for payload in payloads:
                     if payload.strip():
                         yield payload
-                limit, what = self.timeouts.idle, "sent anything"
+                wait, missing = self.timeouts.idle, "sent anything"
 
     async def reply(
         self, path: str, body: bytes, *, within: float, headers: Mapping[str, str] | None = None

@@ -452,8 +452,11 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _wait(error: AgentKitError, attempt: int) -> float:
-    """Seconds until the next attempt: what the server asked for, or full-jitter backoff."""
-    if isinstance(error, ModelStatusError) and error.retry_after is not None:
+    """Seconds until the next attempt: what the server asked for, or full-jitter backoff.
+
+    A `Retry-After` of 0 asks for no wait, and would have a server that is down asked without end.
+    """
+    if isinstance(error, ModelStatusError) and error.retry_after:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
     longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(attempt - 1, 16))
     return random.uniform(0.0, longest)  # noqa: S311 - jitter, not a secret

@@ -39,6 +39,7 @@ from agentkit.messages import (
     StopReason,
     TextPart,
     ToolCall,
+    ToolChoice,
     ToolMessage,
     ToolResult,
     Usage,
@@ -330,6 +331,8 @@ def _key(call: ToolCall) -> str:
 _CHARACTERS_PER_TOKEN = 4
 """English text has about four. A server gives no count for a reply that is left before its end."""
 
+_FREE: Final = ToolChoice()
+
 
 def bounded_thoughts(
     events: AsyncGenerator[ModelEvent, None], most: int | None
@@ -365,7 +368,7 @@ async def _bounded(
 
 
 def unusable(
-    response: ModelResponse, tools: Collection[str] = (), *, forced: bool = False
+    response: ModelResponse, tools: Collection[str] = (), choice: ToolChoice = _FREE
 ) -> tuple[StopReason, str] | None:
     """Why a reply is no step forward; None if it is one.
 
@@ -375,7 +378,7 @@ def unusable(
     Args:
         response: The reply.
         tools: Names of the tools that could be called; without them no text is taken for a call.
-        forced: Whether the reply had to hold a call.
+        choice: Which calls the reply might or had to hold.
     """
     message = response.message
     match response.finish_reason:
@@ -392,22 +395,35 @@ def unusable(
         case _:
             pass
     if message.tool_calls:
-        return None
+        if not any(call.name for call in message.tool_calls):
+            return "malformed_call", "the reply held a call without a name"
+        return _not_chosen(message.tool_calls, choice)
     text = message.content or ""
     if is_blank(text):
         held = "only a thought" if message.reasoning and not text.strip() else "nothing"
         return "empty", f"the reply held {held}"
     if (notation := wrong_form(text, tools)) is not None:
         return "malformed_call", f"the reply was {notation} and nothing else"
-    if forced:
+    if choice.mode == "required":
         return "no_call", "a call was required, and the reply is text"
     return None
 
 
+def _not_chosen(calls: Sequence[ToolCall], choice: ToolChoice) -> tuple[StopReason, str] | None:
+    """Why calls are not what was asked for: only a grammar holds a model to that."""
+    if choice.mode == "none":
+        return "malformed_call", "the reply holds a call, and none was allowed"
+    if choice.mode == "auto" or any(choice.allows(call.name) for call in calls):
+        return None
+    wanted = choice.name or " or ".join(choice.among)
+    return "no_call", f"a call of {wanted} was required, and the reply calls {calls[0].name}"
+
+
 def second_try(
-    response: ModelResponse, settings: ModelSettings, *, forced: bool = False
+    response: ModelResponse, settings: ModelSettings, choice: ToolChoice = _FREE
 ) -> ModelSettings:
-    """Settings for asking once more after an unusable reply.
+    """Settings for asking once more after an unusable reply. They differ from those before in what
+    the reply depends on, or it would come again.
 
     | the reply | is asked for again |
     |---|---|
@@ -415,22 +431,40 @@ def second_try(
     | was cut elsewhere | with twice the room; without a grammar, if a call was cut |
     | repeats itself | without reasoning, at another temperature; without a grammar, if in a call |
     | is empty | with reasoning turned the other way, for it may hang in either (vllm#39885) |
-    | is a call in a wrong form | not in the very same way, or it would come again |
+    | is a call in a wrong form, or one that was not allowed | at another temperature |
     | had to hold a call and holds none | without reasoning |
 
     A grammar waits for the end of the reasoning, so a model that had to call and began none was
-    free.
+    free. Where a change might change nothing, since reasoning was off before, say, the temperature
+    and the seed are others too.
     """
+    again = _changed(response, settings, choice)
+    more = (again.max_tokens, again.grammar) != (settings.max_tokens, settings.grammar)
+    turned = settings.thinking not in (None, again.thinking)  # what None was is not known here
+    sampled = settings.temperature != 0.0 and settings.seed is None
+    if more or turned or (sampled and again != settings):
+        return again
+    seed = again.seed
+    if seed is not None and seed == settings.seed:
+        seed += 1
+    return replace(again, temperature=again.temperature or 1.0, seed=seed)
+
+
+def _changed(response: ModelResponse, settings: ModelSettings, choice: ToolChoice) -> ModelSettings:
     message = response.message
-    if forced and not message.tool_calls:
+    if choice.mode == "required" and (
+        not message.tool_calls or _not_chosen(message.tool_calls, choice)
+    ):
         return replace(settings, thinking=False)
-    cut_in_reasoning = not message.content and not message.tool_calls and bool(message.reasoning)
+    if choice.mode == "none" and message.tool_calls:
+        return settings
+    only_thought = not message.content and not message.tool_calls and bool(message.reasoning)
     if message.tool_calls and response.finish_reason in ("length", "repetition"):
         # Under a grammar no string can end but by its quote, so a model that wanted to stop there
         # had to go on. Without one it can, and with another seed it need not come there again.
         seed = None if settings.seed is None else settings.seed + 1
         settings = replace(settings, grammar=False, seed=seed)
-    if response.finish_reason == "length" and not cut_in_reasoning:
+    if response.finish_reason == "length" and (not only_thought or settings.thinking is False):
         given = settings.max_tokens or response.usage.output_tokens
         return replace(settings, max_tokens=2 * max(given, 256))
     if response.finish_reason == "repetition":
@@ -441,7 +475,7 @@ def second_try(
         return replace(settings, temperature=1.0, seed=None)
     if not is_blank(message.content or ""):
         return replace(settings, temperature=settings.temperature or 1.0, seed=None)
-    return replace(settings, thinking=not cut_in_reasoning and not settings.thinking)
+    return replace(settings, thinking=not only_thought and not settings.thinking)
 
 
 def reminded(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -494,6 +528,10 @@ _LOOP_CHARACTERS: Final = _CHARACTERS_PER_TOKEN * _LOOP_TOKENS
 _TIMES: Final = 6
 """How often a period must be repeated."""
 
+_TIMES_OF_LONG: Final = 2
+"""How often a long period must be repeated, and four times what must repeat at least on top of it:
+six times a page would be more than a reply may be long."""
+
 _GRAM: Final = 6
 """How many of the last symbols a guess is made from."""
 
@@ -529,7 +567,8 @@ class Repeats:
                 self._held = len(gram) if self._distance else 0
             last[gram] = at
         self._looked_at = len(seen)
-        return bool(self._distance) and self._held >= max(self._least, _TIMES * self._distance)
+        times = min(_TIMES * self._distance, _TIMES_OF_LONG * self._distance + 4 * self._least)
+        return bool(self._distance) and self._held >= max(self._least, times)
 
 
 class RepeatWatch:
@@ -548,10 +587,9 @@ class RepeatWatch:
             events: The events that its newest part brought.
         """
         loops = False
-        if reply.token_ids:
-            loops = self._tokens.feed(reply.token_ids[self._taken :])
+        if new := reply.token_ids[self._taken :]:
             self._taken = len(reply.token_ids)
-            return loops
+            return self._tokens.feed(new)
         for event in events:
             if isinstance(event, ToolCallDelta):
                 # Where no arguments came, it is the name that is being written.

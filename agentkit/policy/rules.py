@@ -293,7 +293,7 @@ class Policy:
     def __init__(
         self,
         *rules: Rule,
-        target: Callable[[ValidatedCall], str] = lambda call: call.target,
+        target: Callable[[ValidatedCall], str] | None = None,
         tainted: Verdict | None = None,
     ) -> None:
         for rule in rules:
@@ -330,12 +330,15 @@ class Policy:
         return cls(_one_verdict("deny", labels))
 
     def __add__(self, other: Policy) -> Policy:
-        """The rules of both, these first."""
-        rules = getattr(other, "_rules", None)
-        if rules is None:
+        """The rules of both, these first; `target` and `tainted` of the first that gives them."""
+        if not isinstance(cast("object", other), Policy):
             return NotImplemented
-        tainted = self._tainted or other._tainted
-        return Policy(*self._rules, *rules, target=self._target, tainted=tainted)
+        return Policy(
+            *self._rules,
+            *other._rules,
+            target=self._target or other._target,
+            tainted=self._tainted or other._tainted,
+        )
 
     def verdict(self, call: ValidatedCall, taint: AbstractSet[Label] = frozenset()) -> Verdict:
         """What is to happen with a call.
@@ -348,7 +351,7 @@ class Policy:
 
     def target(self, call: ValidatedCall) -> str:
         """What the call would really touch, as this policy sees it."""
-        return self._target(call)
+        return call.target if self._target is None else self._target(call)
 
     def judge(
         self, call: ValidatedCall, taint: AbstractSet[Label], grants: Sequence[Grant] = ()
@@ -364,7 +367,7 @@ class Policy:
             ValueError: A rule answers with something that is no verdict.
         """
         opinion = self._opinion(call)
-        if opinion == "ask" and any(grant.covers(call, self._target(call)) for grant in grants):
+        if opinion == "ask" and any(grant.covers(call, self.target(call)) for grant in grants):
             opinion = "allow"
         leak: Verdict = "allow"
         if _could_leak(call.tool, taint):

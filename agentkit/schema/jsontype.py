@@ -22,6 +22,7 @@ import enum
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from datetime import date
@@ -311,6 +312,30 @@ class DefinitionError(Exception):
         self.remedy = remedy
 
 
+def in_fixed_order(value: Any, shown: Any) -> Any:
+    """A value as JSON, with each of its sets in an order that is the same in all processes: it
+    stands in the declaration of a tool, and so among the first tokens of every prompt.
+
+    Args:
+        value: In Python.
+        shown: The same as pydantic makes JSON of it.
+    """
+    match shown:
+        case list() if isinstance(value, Sequence | AbstractSet):
+            items = [in_fixed_order(*pair) for pair in zip(value, shown, strict=False)]
+            return sorted(items, key=repr) if isinstance(value, AbstractSet) else items
+        case dict() if isinstance(value, Mapping):
+            pairs = zip(value.values(), shown.items(), strict=False)
+            return {name: in_fixed_order(inner, made) for inner, (name, made) in pairs}
+        case dict():
+            return {
+                name: in_fixed_order(getattr(value, name, None), made)
+                for name, made in shown.items()
+            }
+        case _:
+            return shown
+
+
 class _Schemas(GenerateJsonSchema):
     """pydantic's generator, without titles made up from names, which only cost tokens."""
 
@@ -323,6 +348,9 @@ class _Schemas(GenerateJsonSchema):
 
     _named: Mapping[str, Any] = MappingProxyType({})
     """Core schemas that others refer to."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return in_fixed_order(dft, super().encode_default(dft))
 
     # --- marks -----------------------------------------------------------------------------------
 

@@ -388,17 +388,23 @@ def _is_decimal(text: str) -> bool:
         return False
 
 
+_KEY_SHAPES: Final[Mapping[str, Shape]] = {
+    kind: Shape.of({"type": kind}) for kind in ("integer", "number", "boolean")
+}
+
+
 def _keys_in_doubt(value: dict[str, Any], shape: Shape, keys: Keys) -> Iterator[Doubt]:
     """Keys that are read as a type and are not spelled as it, or are one when they are read."""
     kind = shape.said(KEYS)
-    if kind is None or kind == "text":
-        return
     if kind == TIME:
         for key in value:
             if _DIGITS.fullmatch(key.strip()):
                 yield Doubt((*keys, key), key, shape, "a date or a time, not a number")
         return
-    wanted, seen = Shape.of({"type": kind}), set[object]()
+    wanted = _KEY_SHAPES.get(kind)
+    if wanted is None:
+        return
+    seen = set[object]()
     for key in value:
         read = fitted(key, wanted)
         plain = read is not key and json.dumps(read) == key

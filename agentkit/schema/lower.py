@@ -17,8 +17,9 @@ break the native syntax.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.messages import JsonObject, ToolDefinition
@@ -328,7 +329,12 @@ def _any_item(branches: list[Node]) -> Node | None:
 
 
 def _structural_key(node: Node) -> object:
-    """Equal for two nodes without inner structure that say the same."""
+    """Equal for two nodes that say the same: references to one definition with the same limits
+    beside them, or nodes without inner structure.
+    """
+    if node.definition:
+        places = frozenset((fact.path, fact.keyword) for fact in node.facts if limits(fact))
+        return (node.definition, node.cut, places)
     if any((node.properties, node.items, node.prefix, node.unions, node.patterns, node.extra)):
         return id(node)
     said = sorted(f"{f.keyword}{f.value}" for f in node.facts if limits(f))
@@ -359,15 +365,17 @@ _UNSAFE: Final = re.compile(r"[^\w$@.\-]")
 def aliases_of(root: Node) -> dict[str, str]:
     """One alias per unsafe name, unlike every other name of the tool."""
     names = {name for node in walk(root) for name in (*node.properties, *node.required)}
+    taken = set(names)
+    numbers: dict[str, Iterator[int]] = {}
     aliases: dict[str, str] = {}
     for name in sorted(names):
         if name in _RESERVED or _UNSAFE.search(name) or not name:
             plain = _UNSAFE.sub("_", name).strip("_") or "field"
             alias = f"{plain}_" if plain in _RESERVED else plain
-            taken = names | set(aliases.values())
-            numbered = (f"{plain}_{number}" for number in range(2, len(taken) + 3))
-            free = (text for text in (alias, *numbered) if text not in taken)
-            aliases[name] = next(free)
+            while alias in taken:
+                alias = f"{plain}_{next(numbers.setdefault(plain, count(2)))}"
+            taken.add(alias)
+            aliases[name] = alias
     return aliases
 
 

@@ -31,6 +31,8 @@ _ABOUT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dependentRequired", "dependentSchemas", "unevaluatedProperties"), "object"),
 }
 """Which type a keyword is about, for schemas that leave `type` out."""
+OWN_KEYWORDS: Final = "x-agentkit-"
+"""What our own keywords begin with (`agentkit.schema.ladder`); a stranger's schema has none."""
 NUMERIC_FORMATS: Final = frozenset({"int32", "int64", "uint32", "uint64", "float", "double"})
 """Formats that only name a machine type."""
 
@@ -231,15 +233,18 @@ def _matches(pattern: str, name: str) -> bool:
 
 def conjunction(nodes: Iterable[Node]) -> Node:
     """The node that says everything the given ones say."""
-    merged = ANY
-    for node in nodes:
-        merged = _both(merged, node)
-    return merged
+    parts = list(nodes)
+    if len(parts) < 2:
+        return parts[0] if parts else ANY
+    half = len(parts) // 2  # one by one, what is merged already would be copied each time
+    return _both(conjunction(parts[:half]), conjunction(parts[half:]))
 
 
 def _both(one: Node, two: Node) -> Node:
     if one is ANY or two is ANY:
         return two if one is ANY else one
+    if one is two:
+        return one
     return Node(
         types=_types(one.types, two.types),
         choices=_choices(one.choices, two.choices),
@@ -250,7 +255,7 @@ def _both(one: Node, two: Node) -> Node:
         prefix=_prefix(one, two),
         extra=_optional(one.extra, two.extra),
         patterns=one.patterns + two.patterns,
-        unions=one.unions + two.unions,
+        unions=tuple({id(union): union for union in (*one.unions, *two.unions)}.values()),
         origin=one.origin or two.origin,
         definition=one.definition or two.definition,
         cut=one.cut or two.cut,

@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -255,9 +256,9 @@ class SchemaProse:
         for fact in node.all("dependentRequired"):
             if isinstance(fact.value, Mapping):
                 pairs = [
-                    Phrase(f"with {self.name(name)} also give {listed(map(self.name, needed))}")
-                    for name, needed in fact.value.items()
-                    if needed
+                    Phrase(f"with {self.name(name)} also give {listed(map(self.name, others))}")
+                    for name, needed in sorted(fact.value.items(), key=itemgetter(0))
+                    if (others := sorted(needed, key=str))
                 ]
                 yield Phrase(joined(pairs, "; ").text, (fact,))
         for fact in node.all("dependentSchemas"):
@@ -267,7 +268,8 @@ class SchemaProse:
 
     def _if(self, fact: Fact) -> Phrase:
         test, then, other = fact.value
-        parts = [Phrase(f"if {self._clause(test).text}", (fact, *self._clause(test).facts))]
+        condition = self._clause(test)
+        parts = [Phrase(f"if {condition.text}", (fact, *condition.facts))]
         for word, child in (("then", then), ("otherwise", other)):
             inner = self._clause(child)
             parts.append(Phrase(f"{word} {inner.text}" if inner.text else "", inner.facts))
@@ -281,8 +283,7 @@ class SchemaProse:
         for name, child in node.properties.items():
             inner = self.noun(child, 1)
             parts.append(Phrase(f"{self.name(name)} is {inner.text or 'anything'}", inner.facts))
-        needed = sorted(node.required - set(node.properties))
-        given = [name for name in sorted(node.required) if name in needed]
+        given = sorted(node.required - node.properties.keys())
         if given:
             verb = "is" if len(given) == 1 else "are"
             parts.append(Phrase(f"{listed(map(self.name, given))} {verb} given"))
@@ -530,7 +531,7 @@ def _plain(value: float) -> str:
 
 
 def _whole(value: float) -> float:
-    return int(value) if float(value).is_integer() else value
+    return value if isinstance(value, int) or not value.is_integer() else int(value)
 
 
 def multiple(node: Node) -> Phrase:

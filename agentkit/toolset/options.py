@@ -48,9 +48,12 @@ def known_labels(labels: Iterable[str]) -> frozenset[Label]:
     """The labels as a set.
 
     Raises:
-        TypeError: One of them is no text.
+        TypeError: They are no texts, or no collection of texts.
         ValueError: One of them is no label; the message names the one that was probably meant.
     """
+    unchecked = cast("object", labels)
+    if isinstance(unchecked, str) or not isinstance(unchecked, Iterable):
+        raise TypeError(f"{labels!r} is no set of labels; give one, such as {{'writes'}}")
     listed: list[object] = list(labels)
     for each in listed:
         if not isinstance(each, str):
@@ -151,24 +154,43 @@ class ToolOptions:
 
 def problem_with(options: ToolOptions) -> str | None:
     """What is wrong with the options, with the remedy; None if nothing is."""
+    return (
+        _problem_with_numbers(options)
+        or _problem_with_choices(options)
+        or _problem_with_bounds(options)
+    )
+
+
+def _problem_with_numbers(options: ToolOptions) -> str | None:
     for name in ("timeout", "retries", "output_cap"):
         value = getattr(options, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if value is None and name != "retries":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{name} is {value!r}; give a number"
-    return _problem_with_declared(options) or _problem_with_bounds(options)
+        if name != "timeout" and not isinstance(value, int):
+            return f"{name} is {value!r}; give a whole number"
+    return None
 
 
-def _problem_with_declared(options: ToolOptions) -> str | None:
+def _problem_with_choices(options: ToolOptions) -> str | None:
     if options.effect not in get_args(Effect):
         return f"effect is {options.effect!r}; choose one of {', '.join(get_args(Effect))}"
     if isinstance(options.labels, str):
         return f"labels is a text; write {{{options.labels!r}}}, a set"
     try:
         known_labels(options.labels)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         return f"labels: {error}"
     if not callable(options.approval) and options.approval not in _APPROVALS:
         return f"approval is {options.approval!r}; choose one of {', '.join(_APPROVALS)}"
+    lock, target = cast("object", options.lock), cast("object", options.target)
+    if not callable(lock) and not isinstance(lock, str | bool):
+        return f"lock is {lock!r}; give a parameter's name, True, or a function"
+    if not callable(target) and not isinstance(target, str | None):
+        return f"target is {target!r}; give a parameter's name, or a function"
+    if not callable(options.probe) and options.probe is not None:
+        return f"probe is {options.probe!r}; give a function"
     return None
 
 
@@ -310,7 +332,7 @@ class ToolContext(RunContext[DepsT]):
         It sees nothing of the run and has no tools; its tokens count in the run's limits.
 
         Raises:
-            ToolError: There is no model here, a limit is reached, or no text came of it.
+            ToolError: There is no model here, a limit is reached, or no whole text came of it.
         """
         if self.handles.generate is None:
             raise ToolError("no model can be asked here")

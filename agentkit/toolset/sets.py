@@ -239,7 +239,7 @@ def _labelled(tool: Tool[..., Any], labels: Iterable[Label] | None) -> Tool[...,
         return tool
     try:
         return replace(tool, options=replace(tool.options, labels=known_labels(labels)))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ToolDefinitionError(f"{tool.place}: labels: {error}") from None
 
 

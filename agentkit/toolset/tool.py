@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import os
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
@@ -35,7 +35,7 @@ from agentkit.schema.annotations import definition_of, evaluate, namespace_of, p
 from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, feedback, unknown_key
 from agentkit.schema.foreign import ForeignArguments
-from agentkit.schema.signature import Signature, signature_of
+from agentkit.schema.signature import signature_of
 from agentkit.toolset.options import (
     LABELS,
     Effect,
@@ -185,9 +185,8 @@ class Tool(Generic[P, R, DepsT]):
         place = place or f"{name!r} of a schema, {place_of(function)}"
         options = options or ToolOptions()
         arguments = SchemaArguments(schema, function, place)
-        if (problem := problem_with(options) or problem_with_name(name)) is not None:
-            raise ToolDefinitionError(f"{place}: {problem}")
-        definition = ToolDefinition(name, description, arguments.schema)
+        definition = ToolDefinition(name, description, _with_examples(arguments.schema, options))
+        _check(definition, options, arguments, place, parameters=arguments.named)
         return Tool(definition, function, options, arguments, place)
 
     @property
@@ -383,26 +382,42 @@ def make_tool(
         skip_first=receiver,
         strict=options.strict,
     )
-    schema = signature.schema
-    if options.examples:
-        schema = {**schema, "examples": list(options.examples)}
     words = signature.documentation.description if description is None else description
+    schema = _with_examples(signature.schema, options)
     definition = ToolDefinition(name or _name_of(function), words, schema)
-    _check(definition, options, signature, place)
+    _check(definition, options, signature, place, parameters=signature.schema["properties"])
     return Tool(definition, function, options, signature, place, receiver)
 
 
+def _with_examples(schema: JsonObject, options: ToolOptions) -> JsonObject:
+    return {**schema, "examples": list(options.examples)} if options.examples else schema
+
+
 def _check(
-    definition: ToolDefinition, options: ToolOptions, signature: Signature, place: str
+    definition: ToolDefinition,
+    options: ToolOptions,
+    arguments: Arguments,
+    place: str,
+    *,
+    parameters: Collection[str] | None,
 ) -> None:
+    """Refuses declarations that contradict each other or the arguments.
+
+    Args:
+        definition: What the model is told.
+        options: What the tool declares.
+        arguments: Checks the examples.
+        place: Where the tool is written, for messages.
+        parameters: The names of all arguments; None where there may be others.
+    """
     problem = problem_with_name(definition.name) or problem_with(options)
     for name, chosen in (("lock", options.lock), ("target", options.target)):
-        if isinstance(chosen, str) and chosen not in signature.schema["properties"]:
+        if parameters is not None and isinstance(chosen, str) and chosen not in parameters:
             problem = f"{name}={chosen!r} names no parameter; name one, or give a function"
     if problem is not None:
         raise ToolDefinitionError(f"{place}: {problem}")
     for example in options.examples:
-        found = signature.check(example)
+        found = arguments.check(example)
         if isinstance(found, list):
             listed = "; ".join(map(str, found))
             raise ToolDefinitionError(f"{place}: the example {example} does not fit: {listed}")
@@ -501,6 +516,13 @@ class SchemaArguments:
         self._context = _context_parameter(function, parameters)
         self._open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         self._check_function(parameters, place)
+
+    @property
+    def named(self) -> Collection[str] | None:
+        """The names of all arguments; None where the function takes any and the schema may too."""
+        if self._open and self.schema.get("additionalProperties", True) is not False:
+            return None
+        return tuple(self.schema.get("properties", {}))
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
         """The values by name, or all that is wrong."""

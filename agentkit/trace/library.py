@@ -215,8 +215,8 @@ class Library:
             TraceError: There is none.
             JournalError: The journal cannot be read.
         """
-        if run != "last" and (path := Path(run)).is_file():
-            return read_file(path)
+        if run != "last" and _is_file(Path(run)):
+            return read_file(Path(run))
         run_id = self.newest() if run == "last" else run
         with self._store() as store:
             if store is not None:
@@ -248,9 +248,9 @@ class Library:
         """
         removed: list[str] = []
         with self._store() as store:
-            if store is not None:
-                removed += [store.where] if store.delete(run) else []
-        file = Path(run) if Path(run).is_file() else self._file(run)
+            if store is not None and store.delete(run):
+                removed.append(store.where)
+        file = Path(run) if _is_file(Path(run)) else self._file(run)
         if file is not None:
             read_file(file)  # whatever else it is stays
             file.unlink()
@@ -271,9 +271,10 @@ class Library:
         """
         when, removed = time.time() - seconds, set[str]()
         with self._store() as store:
-            for run_id in store.idle_since(when) if store else ():
-                with suppress(RunAtWorkError):  # somebody goes on with it again
-                    removed |= {run_id} if store and store.delete(run_id) else set()
+            for run_id in store.idle_since(when) if store is not None else ():
+                with suppress(RunAtWorkError):  # it was resumed in the meantime
+                    if store is not None and store.delete(run_id):
+                        removed.add(run_id)
         for file in self._files():
             if _changed(file) / 1e9 < when:
                 file.unlink(missing_ok=True)
@@ -348,7 +349,7 @@ class Library:
         if self.directory is None:
             return None
         file = self.directory / run_file_name(run_id)
-        return file if file.is_file() else None
+        return file if _is_file(file) else None
 
     def _nothing(self) -> TraceError:
         if self._named:
@@ -392,6 +393,14 @@ def _summary_of_file(file: Path) -> RunSummary:
         return summary_of(file.stem, lines)
     except (TraceError, JournalError) as error:
         return RunSummary(file.stem, "damaged", created=_changed(file) / 1e9, damage=str(error))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file. A run's name can be too long to be the name of any."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _changed(file: Path) -> int:

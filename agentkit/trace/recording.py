@@ -66,7 +66,7 @@ from agentkit.messages import (
     Usage,
 )
 
-_TIME = re.compile(r'"time":\s*([\d.]+)\s*}\s*$')
+_TIME = re.compile(r'"time":\s*(\d+(?:\.\d+)?)\s*}\s*$')
 """As `RunFiles` adds it, behind the event."""
 
 _KIND = re.compile(r'^\s*{"event":\s*"(\w+)"')

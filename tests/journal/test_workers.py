@@ -23,8 +23,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from agentkit import Agent, tool
 from agentkit.errors import JournalError, ModelConnectionError
 from agentkit.events import ModelEvent, RunFinished, ToolFinished
-from agentkit.journal import SQLiteJournal
-from agentkit.journal.postgres import PostgresJournal, Taken, migrate
+from agentkit.journal import Lease, SQLiteJournal
+from agentkit.journal.postgres import PostgresJournal, PostgresStore, Queue, Taken, migrate
+from agentkit.journal.store import LEASE
 from agentkit.messages import ModelRequest
 from agentkit.models import VLLMModel
 from agentkit.runtime.worker import Worker
@@ -326,6 +327,26 @@ async def test_runs_are_cancelled_where_they_wait_and_where_they_are_at_work(url
         assert await journal.retry(waiting)
         async with working(journal, answers):
             await once(journal, {"cancelled": 1, "ended": 1})
+
+
+class OutOfReach(PostgresStore):
+    """A server that cannot be reached any more once a run was taken."""
+
+    def take_up(self, lease: Lease) -> None:  # noqa: ARG002 - as the store has it
+        with self.errors():
+            raise psycopg.OperationalError("the connection is lost")
+
+
+async def test_a_run_whose_record_cannot_be_read_now_has_not_failed(url: str) -> None:
+    with PostgresJournal(url) as journal:
+        agent = Agent(Answers())
+        await agent.submit("Go.", queue=journal, name=NAME)
+        with (
+            Queue(OutOfReach(url), None, LEASE) as unlucky,
+            pytest.raises(JournalError, match="the connection is lost"),
+        ):
+            await unlucky.take({NAME: agent.fingerprint})
+        assert await journal.states() == {"queued": 1}
 
 
 async def test_a_run_that_never_ends_well_has_failed_after_so_many_tries(url: str) -> None:

@@ -577,6 +577,17 @@ def test_a_wait_that_makes_no_sense_falls_back_to_our_own() -> None:
     assert second - first < 20
 
 
+def test_a_server_that_asks_for_no_wait_is_not_asked_without_a_pause() -> None:
+    async def main() -> int:
+        replies = Replies(*[refuses(503, headers={"Retry-After": "0"})] * 500)
+        async with replies.client() as client:
+            with pytest.raises(ModelStatusError):
+                await events_of(model_on(client, timeouts=Timeouts(retry=60)))
+        return len(replies.times)
+
+    assert run_virtual(main) < 100
+
+
 def test_garbage_for_ever_ends_as_a_protocol_error() -> None:
     async def main() -> None:
         garbage = replies_fresh(lambda: Script(b"data: nonsense\n\n"))

@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 import anyio
 from pydantic import JsonValue
 
-from agentkit.errors import JournalError
 from agentkit.journal.entries import FORCED, Lease, Queueing, RunOpened, Ticket
 from agentkit.journal.leases import Owner
 from agentkit.journal.postgres.connecting import Connection, Listener
@@ -40,7 +39,7 @@ from agentkit.journal.postgres.store import (
     PostgresStore,
     told_as,
 )
-from agentkit.journal.store import LEASE, StoredJournal, check_lease
+from agentkit.journal.store import LEASE, LostRunError, StoredJournal, check_lease
 
 T = TypeVar("T")
 
@@ -203,8 +202,8 @@ class Queue(StoredJournal):
             offers: The names of the agents that are offered, each with its fingerprint.
 
         Raises:
-            JournalError: The server cannot be asked, or a part of the run is lost; such a run has
-                failed, and is not taken again.
+            JournalError: The server cannot be asked; a run that was taken waits again when its
+                lease has ended. Or a part of the run is lost; it has failed, and waits no more.
         """
         taking = secrets.token_hex(16)
         values = self._server.taking("", taking)
@@ -227,8 +226,8 @@ class Queue(StoredJournal):
         run_id, epoch, agent, fingerprint, tenant, priority, tries = row
         lease = Lease(run_id, epoch, FORCED)
         try:
-            await self._in_thread(lambda: self._server.take_up(run_id))
-        except JournalError as error:
+            await self._in_thread(lambda: self._server.take_up(lease))
+        except LostRunError as error:
             await self.settle(lease, "failed", problem=str(error))
             raise
         self._taken[run_id] = self._hold(lease)
@@ -261,7 +260,8 @@ class Queue(StoredJournal):
             after: Seconds from when on it may be taken again.
             handed_over: Nothing went wrong with it, so that this try does not count.
         """
-        self._taken.pop(lease.run_id, None)
+        if self._taken.get(lease.run_id) == lease:
+            del self._taken[lease.run_id]
         self._drop(lease)
         self._server.forget(lease)
         values = (problem, state, state, handed_over, after, lease.run_id, lease.epoch)
