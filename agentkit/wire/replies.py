@@ -177,8 +177,8 @@ class ReplyDecoder:
                 self._chosen(choice, events)
 
     def _chosen(self, choice: JsonObject, events: list[ModelEvent]) -> None:
-        if told := choice.get("error"):
-            raise self._refusals.error(to_json({"error": told}))
+        if refusal := choice.get("error"):
+            raise self._refusals.error(to_json({"error": refusal}))
         if ids := choice.get("token_ids"):
             self._take(_ID_BYTES * len(ids := _ids(ids)))
             self.reply.token_ids.extend(ids)
@@ -241,7 +241,7 @@ class ReplyDecoder:
             if before is not None and not whole:
                 last, made = self.reply.calls[before], self.reply.calls[place]
                 if not last.arguments and call_id in ("", last.id):
-                    # Two calls, or a name in two pieces: nobody can say.
+                    # Two calls, or a name in two pieces: it cannot be known.
                     last.doubtful = made.doubtful = True
             self._by_index[index] = self._by_index[None] = self._by_id[call_id] = place
         call = self.reply.calls[place]
@@ -359,8 +359,8 @@ class ReplyDecoder:
                 two equal runs differ.
 
         Raises:
-            ModelProtocolError: The reply never said that it had ended, or that the server gave
-                it up (vLLM's `abort` and `error`): what came of it is not whole.
+            ModelProtocolError: The reply has no finish reason, or the server gave it up (vLLM's
+                `abort` and `error`): it is not whole.
         """
         if self.endless:
             self.give_up()
@@ -592,7 +592,7 @@ def _string(value: object) -> str:
 
 
 def _index(value: object) -> int | None:
-    """Where a call stands, also as a float or as text; None where that is not said."""
+    """Where a call stands, also as a float or as text; None where it is not given."""
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, (float, str)):
