@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic_core import to_json
 
@@ -201,8 +201,7 @@ class ReplyDecoder:
 
     def _broke_off(self) -> bool:
         """Whether a reason was given that a plain end behind it does not take back."""
-        known = (self.reply.finish or "").lower()
-        return known in _FINISHES or known in _GIVEN_UP
+        return _meaning(self.reply.finish) is not None
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
@@ -375,7 +374,7 @@ class ReplyDecoder:
                     "the reply ended without a finish reason: it was cut, or the server gives none"
                 )
             raise ModelProtocolError("the reply ended without a finish reason: it was cut")
-        if reply.finish.lower() in _GIVEN_UP:
+        if _meaning(reply.finish) == "given up":
             raise ModelProtocolError(f"the server gave the reply up ({reply.finish})")
         for pieces, _ in self._halves.values():
             pieces.append("\ufffd")
@@ -413,7 +412,8 @@ class ReplyDecoder:
         """Why the reply ended, corrected: a whole (not streamed) reply with a call in it says
         `tool_calls` even when it was cut (vllm#47963).
         """
-        if (meant := _FINISHES.get((self.reply.finish or "").lower())) is not None:
+        meant = _meaning(self.reply.finish)
+        if meant is not None and meant != "given up":
             return meant
         # It was cut where it is as long as it may be, and its last token is not one that ends.
         ids = self.reply.token_ids
@@ -467,31 +467,23 @@ _MOST_PIECES = 4_096
 _LONGEST_LOOKED_AT: Final = 65_536  # characters
 _LONGEST_NAME = 1_000  # characters; a server takes 64
 
-_GIVEN_UP: Final = frozenset(
-    {"abort", "error", "cancelled", "canceled", "insufficient_system_resource", "network_error"}
-)
-"""The server broke off: vLLM 0.32 and SGLang (`abort`), vLLM and OpenRouter (`error`), others."""
 
-_FINISHES: Final[Mapping[str, FinishReason]] = {
-    **dict.fromkeys(
-        (
-            *("length", "max_tokens", "max_output_tokens", "model_length", "max_length"),
-            *("limit", "timeout", "pause_turn", "context_length", "context_length_exceeded"),
-            "model_context_window_exceeded",
-        ),
-        "length",
-    ),
-    **dict.fromkeys(
-        (
-            *("content_filter", "content_filtered", "content-filter", "guardrail_intervened"),
-            *("safety", "image_safety", "prohibited_content", "recitation", "blocklist", "spii"),
-            *("sensitive", "refusal", "moderation", "blocked", "unsafe"),
-        ),
-        "content_filter",
-    ),
+_MEANS: Final[Mapping[FinishReason | Literal["given up"], str]] = {
+    "content_filter": "filter|guardrail|safe|toxic|prohibited|recitation|block|spii|sensitive"
+    "|refusal|moderation|policy",
+    "length": "length|max|limit|timeout|pause|exceeded|context|truncated",
     "repetition": "repetition",
+    "malformed_call": "malformed",
+    "given up": "abort|error|cancel|fail|insufficient|interrupt",
 }
-"""Finish reasons that mean more than an end, in vLLM's words and in those of others."""
+"""The words of a finish reason that means more than an end, whoever made it: vLLM, SGLang,
+OpenRouter, Gemini, Bedrock, Cohere and others each have their own. The first that fits counts."""
+
+
+def _meaning(finish: str | None) -> FinishReason | Literal["given up"] | None:
+    """What a server's finish reason says, unless it is a plain end."""
+    said = (finish or "").lower()
+    return next((meant for meant, words in _MEANS.items() if re.search(words, said)), None)
 
 
 def _values(payload: bytes) -> list[JsonObject]:

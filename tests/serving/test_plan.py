@@ -11,6 +11,7 @@ import pytest
 
 from agentkit.errors import ServerNotReadyError
 from agentkit.gemma4.profiles import PROFILES
+from agentkit.serving.doctor.examine import gpu_memory
 from agentkit.serving.plan import (
     OLDEST_VLLM,
     REQUIRED_FLAGS,
@@ -218,6 +219,16 @@ def test_a_container_reads_the_folder_and_the_template_of_this_machine(tmp_path:
 
 def test_a_server_at_an_ipv6_address_has_a_url() -> None:
     assert plan(MODELS["E2B"], ServeOptions(host="::1")).url == "http://[::1]:8000"
+
+
+def test_the_memory_of_the_smallest_gpu_counts_in_gigabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"  # which counts in MiB
+    program.write_text("#!/bin/sh\necho 81559\necho 24564\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert gpu_memory() == pytest.approx(25.757, abs=0.001)
 
 
 def test_a_model_of_unknown_size_is_not_refused_for_its_heads() -> None:

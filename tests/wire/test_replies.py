@@ -172,7 +172,7 @@ def test_the_reply_of_another_protocol_is_not_called_an_error() -> None:
         decoder.finish(1)
 
 
-@pytest.mark.parametrize("reason", ["abort", "error"])
+@pytest.mark.parametrize("reason", ["abort", "error", "USER_CANCEL", "network_error"])
 def test_a_reply_that_the_server_gave_up_is_no_answer(reason: str) -> None:
     with pytest.raises(ModelProtocolError, match=reason):
         response_of(chunk({"content": "half an ans"}, reason))
