@@ -375,7 +375,7 @@ async def _second_try(
         return call, checked
     response = await forced_call(run, call.name)
     again = response.message.tool_calls
-    if response.finish_reason == "length" or not again or again[0].name != call.name:
+    if problem_of(run, response) or not again or again[0].name != call.name:
         return call, checked
     repaired = _as_meant(run, replace(again[0], id=call.id))
     valid = await _checked(run, repaired)
@@ -561,7 +561,10 @@ async def _side_reply(
         async for event in events:
             if isinstance(event, ModelFinished):
                 budget.spend(usage=event.response.usage)
-                return event.response.message.content or ""
+                if (problem := unusable(event.response)) is not None:
+                    raise ToolError(problem[1])
+                if said := event.response.message.content:
+                    return said
     raise ToolError("the model said nothing")
 
 

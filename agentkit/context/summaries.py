@@ -18,6 +18,7 @@ from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_token
 from agentkit.context.strategies import Summarize
 from agentkit.events import Summary
 from agentkit.gemma4.render import render
+from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -98,16 +99,22 @@ def summarize(
         return Summary(problem=f"the model could not be asked: {answer}")
     text = (answer.message.content or "").strip()
     (taken,), counted = yield from tokens_of([text], form)
-    if not text or answer.message.tool_calls:
-        return Summary(cost=answer.usage, problem="the model wrote nothing")
-    if answer.finish_reason != "stop":
-        problem = f"what the model wrote came to no end ({answer.finish_reason})"
+    if problem := _why_unusable(answer, [tool.name for tool in request.tools]):
         return Summary(cost=answer.usage, problem=problem)
     if taken > (room if counted else 2 * room):
         problem = f"what the model wrote is longer than {room} tokens"
         return Summary(cost=answer.usage, problem=problem)
     left = max(room - _AROUND - taken, room // 4)
     return Summary(_worded(text, missing(text, gone), left), answer.usage)
+
+
+def _why_unusable(answer: ModelResponse, tools: Sequence[str]) -> str:
+    text = answer.message.content or ""
+    if is_blank(text) or answer.message.tool_calls:
+        return "the model wrote nothing"
+    if answer.finish_reason != "stop":
+        return f"what the model wrote came to no end ({answer.finish_reason})"
+    return "the model wrote a call in a wrong form" if wrong_form(text, tools) else ""
 
 
 def _with_ask(messages: Sequence[Message], ask: str) -> list[Message]:

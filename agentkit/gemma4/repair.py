@@ -95,6 +95,12 @@ no white space, and prose such as `Hello, Ann: …` is not mistaken for it."""
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _FUSED_PAIR: Final = re.compile(r"(?i:-?[0-9][0-9.]*+|true|false|null|none)[^\W\d][\w.\-]*+\s*+:")
 """A value and the next member's name, as where a comma was lost between them."""
+_SPELLED_QUOTE: Final = re.compile(
+    r"<\|[\"']|[\"']\|>|\A\\[\"']"
+    r"|\A&(?:quot|apos|[lr][sd]?a?quo|#\w+);|&(?:quot|apos|[lr][sd]?a?quo|#\w+);\Z"
+)
+"""The quote token in ordinary characters, or a part of it; at an end, a quote as another language
+has it."""
 _BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
     mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}+]|[,:{{\[(=+]\s*+{mark}")
     for mark in _QUOTES
@@ -106,9 +112,9 @@ _Quoting: TypeAlias = Literal["none", "closed", "closed otherwise", "'", '"']
 another quote in the place of that, or by a pair of other quotes."""
 _Finds: TypeAlias = Callable[[str], "re.Match[str] | None"]
 _FOREIGN: Final[Mapping[_Quoting, tuple[_Finds, ...]]] = {
-    "none": (_MARKS.search, _PAIR.match),
-    "closed": (_TIGHT_MARKS.search, _FUSED_PAIR.match),
-    "closed otherwise": (_MARKS.search,),
+    "none": (_MARKS.search, _PAIR.match, _SPELLED_QUOTE.search),
+    "closed": (_TIGHT_MARKS.search, _FUSED_PAIR.match, _SPELLED_QUOTE.search),
+    "closed otherwise": (_MARKS.search, _SPELLED_QUOTE.search),
     "'": (_BESIDE_SYNTAX["'"].search,),
     '"': (_BESIDE_SYNTAX['"'].search,),
 }
@@ -245,13 +251,8 @@ class Readings:
         before = end[-1:]
         character = self._text[at : at + 1]
         brace = self._with(undone, "brace")
-        if (
-            before == self._quote
-            and end[0] in ",:=[{("
-            and character != ","
-            and not (character and character in closers)
-        ):
-            return  # what seems to close `a,` may open the next text, the comma between them
+        if before == self._quote and self._opens_a_text(end[0], character, closers):
+            return
         if character == ",":
             yield at + 1, undone
             if depth and brace is not None:
@@ -267,6 +268,15 @@ class Readings:
             return  # `1 -2` and `'a' 'b'` are one number and one text in Python
         elif (comma := self._with(undone, "comma")) is not None:
             yield at, comma
+
+    def _opens_a_text(self, before: str, behind: str, closers: str) -> bool:
+        """Whether a quote token that seems to close a text may be what opens the next: behind a
+        comma, which stands between the two then, or behind another one, which stands twice then.
+        """
+        if before == behind == self._quote:
+            return True
+        ends = behind == "," or (behind and behind in closers)
+        return before in ",:=[{(" and not ends
 
     # --- keys ------------------------------------------------------------------------------------
 

@@ -71,6 +71,7 @@ class Prices:
                 raise ValueError(f"the price {name} is {given}; give 0 or more")
 
     def of(self, usage: Usage) -> float:
+        """What these tokens cost."""
         cached = self.input if self.cached_input is None else self.cached_input
         fresh = usage.input_tokens - usage.cached_input_tokens
         total = fresh * self.input + usage.cached_input_tokens * cached
@@ -113,7 +114,7 @@ class Limits:
         prices: What tokens cost.
 
     Raises:
-        TypeError: A bound is no number.
+        TypeError: A bound is not a number.
         ValueError: A bound is below 0; 0 is a bound that is reached before anything is done.
     """
 
@@ -145,7 +146,7 @@ class Budget:
         parent: The budget of the run that this one serves; everything is spent there too.
 
     Attributes:
-        runs: Ids of the runs that spent from it: a call's budget names those that served the call.
+        runs: Ids of the runs that spent from it, such as the sub-agents that served a call.
     """
 
     def __init__(self, limits: Limits, parent: Budget | None = None) -> None:
@@ -184,10 +185,10 @@ class Budget:
             ("tokens", limits.output_tokens, usage.output_tokens, "output token"),
             ("cost", limits.cost, limits.prices.of(usage), ""),
         )
-        for reason, limit, value, what in spent:
+        for reason, limit, value, unit in spent:
             if limit is not None and value >= limit:
-                spent_of_it = pluralize(value, what) if what else f"{value:g} of cost"
-                return reason, f"stopped after {spent_of_it}; the limit is {limit}"
+                amount = pluralize(value, unit) if unit else f"{value:g} of cost"
+                return reason, f"stopped after {amount}; the limit is {limit}"
         return self.parent.over() if self.parent is not None else None
 
 
@@ -201,23 +202,23 @@ class Budget:
 _WARN_AT = 3
 _CHANGE_AT = 4
 _STOP_AT = 6
-"""Occurrences of one call with one result. Three can be carelessness; six never lead anywhere."""
+"""Occurrences of one call with one result. Three may be carelessness, six lead nowhere."""
 
 _ERRORS_WARN_AT = 3
 _ERRORS_STOP_AT = 8
-"""Replies in a row whose calls of one tool brought errors of one kind. They are let go on for
-longer than repeats: a model that tries other arguments each time may yet find the right ones."""
+"""Replies in a row whose calls of one tool brought errors of one kind. The bound is higher than
+for repeats: a model that tries other arguments each time may still find the right ones."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What a call brought when it was last made.
+    """The newest result of a call.
 
     Attributes:
-        result: Its result.
+        result: The result.
         digest: A digest of what the model read of it.
-        times: How often it came in a row.
-        epoch: The epoch of the world in which it came.
+        times: How often the call brought it in a row.
+        epoch: The guard's epoch when it came.
     """
 
     result: ToolResult
@@ -236,9 +237,9 @@ class ProgressGuard:
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._errors: tuple[str, ResultKind] | None = None
-        self._error_times = 0  # replies that held such an error, and no other outcome
-        self._error_step: int | None = None  # the newest of them
-        self._epoch = 0  # counts the calls that may have changed the world
+        self._error_times = 0  # replies in a row with such an error
+        self._error_step: int | None = None  # the step of the newest of them
+        self._epoch = 0  # the number of calls that may have changed something
         self._circling: str | None = None
         self._failing: str | None = None
         self.change = False
@@ -249,9 +250,7 @@ class ProgressGuard:
         return self._circling or self._failing
 
     def known(self, call: ToolCall, effect: Effect) -> ToolResult | None:
-        """The earlier result of a call that can only bring that result again; None where it may
-        not.
-        """
+        """The earlier result of a call that can only bring the same result again; else None."""
         if effect != "pure":
             return None
         seen = self._seen.get(_key(call))
@@ -262,18 +261,18 @@ class ProgressGuard:
     def watch(
         self, call: ToolCall, result: ToolResult, effect: Effect | None, step: int
     ) -> ToolResult:
-        """Books a result; returns it, with a warning in it where one is due.
+        """Counts a result; returns it, with a warning in it where one is due.
 
         Args:
             call: The call that brought it.
-            result: As the tool returned it.
+            result: The result as the tool returned it.
             effect: What the tool declares; None where there is no such tool.
             step: Number of the step whose reply made the call.
         """
         if effect not in ("pure", None) and result.attempts:
             self._epoch += 1
-        told = (self._repeated(call, result), self._failed(call, result, step))
-        notes = [note for note in told if note is not None]
+        warnings = (self._repeated(call, result), self._failed(call, result, step))
+        notes = [warning for warning in warnings if warning is not None]
         if not notes or not isinstance(result.content, str):
             return result
         return replace(result, content="\n\n".join([result.content, *notes]))
@@ -284,7 +283,7 @@ class ProgressGuard:
         seen = self._seen.get(key)
         if seen is None or seen.digest != digest:
             self._seen[key] = _Seen(result, digest, 1, self._epoch)
-            self.change = False  # something new came of it: the way out is found
+            self.change = False  # a new result: the model has left the circle
             return None
         seen.times += 1
         seen.epoch = self._epoch
@@ -300,7 +299,7 @@ class ProgressGuard:
         return f"(You have made this call before; its result is the same as then: {call.name}.)"
 
     def _failed(self, call: ToolCall, result: ToolResult, step: int) -> str | None:
-        # Of tools that there are not, each name is another: they are counted as one.
+        # A model may invent another name each time, so all unknown tools are counted as one.
         name = "a tool that is not offered" if result.kind == "unknown_tool" else call.name
         failure = (name, result.kind) if result.is_error else None
         if failure != self._errors:
@@ -395,6 +394,8 @@ def unusable(
         case _:
             pass
     if message.tool_calls:
+        if not any(call.name for call in message.tool_calls):
+            return "malformed_call", "the reply held a call without a name"
         return _not_chosen(message.tool_calls, choice)
     text = message.content or ""
     if is_blank(text):

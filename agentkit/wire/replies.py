@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic_core import to_json
 
@@ -141,6 +142,9 @@ class ReplyDecoder:
         self._choice: int | None = None  # the one choice that is read; none so far
         self._other = b""  # the first payload that held no choice, for the error message
         self._done = False  # the server said that nothing follows
+        self._closed = (
+            False  # it said so behind the end of the reply: what follows is no part of it
+        )
         self.endless = False
 
     def feed(self, payload: bytes) -> list[ModelEvent]:
@@ -152,7 +156,8 @@ class ReplyDecoder:
             ModelResponseTooLargeError: The reply says more than `max_bytes`.
         """
         if payload == DONE:
-            self._done = True
+            self._done, self._closed = True, self.reply.finish is not None
+        if payload == DONE or self._closed:
             return []
         events: list[ModelEvent] = []
         try:
@@ -207,8 +212,7 @@ class ReplyDecoder:
 
     def _broke_off(self) -> bool:
         """Whether a reason was given that a plain end behind it does not take back."""
-        known = (self.reply.finish or "").lower()
-        return known in _FINISHES or known in _GIVEN_UP
+        return _meaning(self.reply.finish) is not None
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
@@ -268,9 +272,12 @@ class ReplyDecoder:
         """The place of the call that a chunk goes on with; None where it begins a new one.
 
         The protocol says by `index`. Servers give all calls the same one or none at all, so a new
-        id is a new call, and so is a new name, or what follows arguments that were whole.
+        id is a new call, and so is a new name, or what follows arguments that were whole. But some
+        give each chunk an id of its own, or all calls the same.
         """
         known = self._by_id.get(call_id) if call_id else None
+        if known is not None and name and self.reply.calls[known].index != index:
+            known = None
         place = self._by_index.get(index) if known is None else known
         if place is None:
             return None
@@ -278,7 +285,7 @@ class ReplyDecoder:
         if name and call.name and name != call.name:
             return None
         if known is None:
-            if call_id and call.id:
+            if call_id and call.id and (name or not arguments or call.is_whole):
                 return None
             # A chunk that repeats the name may go on with the call, or begin another like it.
             if name and call.name and arguments.strip() and call.is_whole:
@@ -353,8 +360,7 @@ class ReplyDecoder:
         """
         reply = self.reply
         reply.finish = "repetition"
-        if reply.usage is None:
-            reply.usage = Usage(len(reply.prompt_token_ids), len(reply.token_ids))
+        reply.usage = reply.usage or Usage(len(reply.prompt_token_ids), len(reply.token_ids))
 
     def finish(self, first_call: int) -> ModelResponse:
         """The reply as a whole.
@@ -381,7 +387,7 @@ class ReplyDecoder:
                     "the reply ended without a finish reason: it was cut, or the server gives none"
                 )
             raise ModelProtocolError("the reply ended without a finish reason: it was cut")
-        if reply.finish.lower() in _GIVEN_UP:
+        if _meaning(reply.finish) == "given up":
             raise ModelProtocolError(f"the server gave the reply up ({reply.finish})")
         # By their index where each has one of its own, as the protocol says.
         ordered = [call for call in reply.calls if call.name or call.arguments]
@@ -407,7 +413,8 @@ class ReplyDecoder:
         """Why the reply ended, corrected: a whole (not streamed) reply with a call in it says
         `tool_calls` even when it was cut (vllm#47963).
         """
-        if (meant := _FINISHES.get((self.reply.finish or "").lower())) is not None:
+        meant = _meaning(self.reply.finish)
+        if meant is not None and meant != "given up":
             return meant
         # It was cut where it is as long as it may be, and its last token is not one that ends.
         ids = self.reply.token_ids
@@ -449,46 +456,35 @@ _LEAKS = (CALL_OPEN, CHANNEL_OPEN)
 
 def overlap(text: str, literal: str) -> int:
     """How much of the end of a text could be the beginning of a literal."""
-    longest = min(len(text), len(literal) - 1)
-    return next((n for n in range(longest, 0, -1) if literal.startswith(text[-n:])), 0)
+    lengths = range(min(len(text), len(literal) - 1), 0, -1)
+    return next((n for n in lengths if literal.startswith(text[-n:])), 0)
 
 
 _ARGUMENTS: Final = ("arguments", "parameters", "input", "args")
 """What the arguments of a call are called, by the protocol first."""
 
-_ID_BYTES, _CALL_BYTES = 8, 512
-"""What a token id, and a call without its text, are taken to be long."""
-
+_ID_BYTES, _CALL_BYTES = 8, 512  # what a token id, and a call without its text, take
 _MOST_PIECES = 4_096
 _LONGEST_LOOKED_AT: Final = 65_536  # characters
 _LONGEST_NAME = 1_000  # characters; a server takes 64
 
 
-_GIVEN_UP: Final = frozenset(
-    {"abort", "error", "cancelled", "canceled", "insufficient_system_resource", "network_error"}
-)
-"""The server broke off: vLLM 0.32 and SGLang (`abort`), vLLM and OpenRouter (`error`), others."""
-
-_FINISHES: Final[Mapping[str, FinishReason]] = {
-    **dict.fromkeys(
-        (
-            *("length", "max_tokens", "max_output_tokens", "model_length", "max_length"),
-            *("limit", "timeout", "pause_turn", "context_length", "context_length_exceeded"),
-            "model_context_window_exceeded",
-        ),
-        "length",
-    ),
-    **dict.fromkeys(
-        (
-            *("content_filter", "content_filtered", "content-filter", "guardrail_intervened"),
-            *("safety", "image_safety", "prohibited_content", "recitation", "blocklist", "spii"),
-            *("sensitive", "refusal", "moderation", "blocked", "unsafe"),
-        ),
-        "content_filter",
-    ),
+_MEANS: Final[Mapping[FinishReason | Literal["given up"], str]] = {
+    "content_filter": "filter|guardrail|safe|toxic|prohibited|recitation|block|spii|sensitive"
+    "|refusal|moderation|policy",
+    "length": "length|max|limit|timeout|pause|exceeded|context|truncated",
     "repetition": "repetition",
+    "malformed_call": "malformed",
+    "given up": "abort|error|cancel|fail|insufficient|interrupt",
 }
-"""Finish reasons that mean more than an end, in vLLM's words and in those of others."""
+"""The words of a finish reason that means more than an end, whoever made it: vLLM, SGLang,
+OpenRouter, Gemini, Bedrock, Cohere and others each have their own. The first that fits counts."""
+
+
+def _meaning(finish: str | None) -> FinishReason | Literal["given up"] | None:
+    """What a server's finish reason says, unless it is a plain end."""
+    said = (finish or "").lower()
+    return next((meant for meant, words in _MEANS.items() if re.search(words, said)), None)
 
 
 def _values(payload: bytes) -> list[JsonObject]:
@@ -497,6 +493,8 @@ def _values(payload: bytes) -> list[JsonObject]:
     """
     try:
         value = read_json(payload)
+        if isinstance(value, str):  # JSON in JSON
+            value = read_json(value.encode())
         listed: list[Any] = value if isinstance(value, list) and value else [value]
         return listed
     except ValueError:
@@ -543,10 +541,8 @@ def _usage(wire: object) -> Usage:
 def _count(value: object) -> int:
     """A count of tokens, also as a float or as text; 0 where there is none."""
     if isinstance(value, str):
-        try:
+        with suppress(ValueError):
             value = float(value)
-        except ValueError:
-            return 0
     if isinstance(value, (int, float)) and 0 <= value < _MOST_TOKENS:
         return int(value)
     return 0
@@ -583,7 +579,7 @@ _CALL_PARTS: Final = ("tool_use", "tool_call", "function_call")
 
 def _string(value: object) -> str:
     """A field that is text or absent."""
-    if value is None or isinstance(value, str):
+    if isinstance(value, str | None):
         return value or ""
     raise TypeError(f"text expected, not {value!r}")
 
@@ -592,6 +588,6 @@ def _index(value: object) -> int | None:
     """Where a call stands, also as a float or as text; None where that is not said."""
     if value is None or isinstance(value, int):
         return value
-    if isinstance(value, (float, str)):
-        return int(float(value))
-    raise TypeError(f"a whole number expected, not {value!r}")
+    if not isinstance(value, (float, str)):
+        raise TypeError(f"a whole number expected, not {value!r}")
+    return int(float(value))

@@ -35,12 +35,14 @@ from agentkit.events import (
 )
 from agentkit.messages import (
     AssistantMessage,
+    FinishReason,
     ModelRequest,
     ModelResponse,
     ModelSettings,
     ToolCall,
     ToolChoice,
     ToolMessage,
+    UserMessage,
     text_of,
 )
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, PausedRun, Policy
@@ -297,6 +299,14 @@ async def test_wrong_arguments_are_asked_for_again_under_the_tools_own_grammar()
     assert [e.rung for e in events if isinstance(e, CallRepaired)] == ["constrained"]
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter", "repetition", "malformed_call"])
+async def test_nothing_runs_of_a_second_try_that_was_not_whole(reason: FinishReason) -> None:
+    again = replace(call("add", a=1, b=1), finish_reason=reason)
+    model = ConstrainedModel([call("add", a="x", b=1), again, say("Sorry.")])
+    await Agent(model, tools=[add], observers=()).run("1+1?")
+    assert "add was not run" in results_of(model, 2)[0]
+
+
 async def test_malformed_arguments_never_run_and_are_explained() -> None:
     broken = ToolCall("", "add", malformed='{"a": 1, "b":')
     model = ScriptedModel([Reply(AssistantMessage(None, (broken,)), "tool_calls"), say("sorry")])
@@ -319,6 +329,30 @@ async def test_a_tool_may_ask_a_person_or_is_told_that_there_is_none() -> None:
     alone = ScriptedModel([call("which"), say("ok")])
     await Agent(alone, tools=[which], observers=()).run("x")
     assert "nobody can be asked" in results_of(alone)[0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (say("Short."), "Short."),
+        (replace(say("Half of"), finish_reason="content_filter"), "withheld a part"),
+        (replace(say("Half of"), finish_reason="length"), "was cut"),
+        (replace(say("so so so"), finish_reason="repetition"), "repeated itself"),
+        (say("\u200b"), "held nothing"),
+        (call("which"), "said nothing"),
+    ],
+)
+async def test_a_tool_that_asks_the_model_is_given_a_whole_text_or_an_error(
+    reply: Reply, told: str
+) -> None:
+    @tool(effect="pure")
+    async def which(context: ToolContext[None]) -> str:
+        """Asks the model."""
+        return await context.generate([UserMessage("Shorten it.")])
+
+    model = ScriptedModel([call("which"), reply, say("ok")])
+    await Agent(model, tools=[which], observers=()).run("x")
+    assert told in results_of(model, 2)[0]
 
 
 async def test_a_cancellation_keeps_nothing_of_runs_that_have_ended() -> None:

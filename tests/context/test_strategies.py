@@ -378,6 +378,7 @@ def test_behind_an_answer_it_is_asked_for_in_the_result_before_with_the_answer_q
     ("writer", "why"),
     [
         (Writer(""), "the model wrote nothing"),
+        (Writer("\u200b<turn|>"), "the model wrote nothing"),
         (Writer("and so on and so on", "length"), "came to no end"),
         (Writer("word " * 2_000), "is longer than 300 tokens"),
     ],

@@ -116,6 +116,30 @@ CALLS = [
     'Action 1: {"name": "find", "arguments": {}}',
     'Thought: so\nAction:\n```json\n{"action": "find", "action_input": {}}\n```\nObservation: 3',
     '**Action:** find\n**Action Input:** {"query": "x"}',
+    # decorated, in brackets or quotes, announced in another language, escaped
+    '🔧 find(query="x")',
+    '→ `find(query="x")`',
+    '**find**(query="x")',
+    '**Tool Call:** `find`\n\n**Arguments:** `{"query": "x"}`',
+    '(find(query="x"))',
+    '{{find(query="x")}}',
+    '"call:find{query:x}"',
+    '工具调用\uff1afind(query="x")',
+    'Appel d\'outil : find(query="x")',
+    "|tool_call>call:find{query:x}<tool_call|",
+    "< |tool_call > call:find{query:x} < tool_call| >",
+    "&lt;|tool_call&gt;call:find{query:x}&lt;tool_call|&gt;",
+    # under any key that says what it is, or as an argument of a function that calls
+    '{"tool": {"name": "find", "input": {"query": "x"}}}',
+    '{"calls": [{"name": "find", "arguments": {}}]}',
+    '{"thoughts": "so", "command": {"name": "find", "args": {"query": "x"}}}',
+    '{name: "find", arguments: {query: "x"}}',
+    'call_tool("find", {"query": "x"})',
+    "<action>find</action><action_input>x</action_input>",
+    '<call:find query="x"/>',
+    # with a result that is made up, and what follows from it
+    "call:find{query:x}\n<|tool_response>response:find{value:y}<tool_response|>It is y.",
+    '```tool_code\nprint(find(query="x"))\n```\n```tool_output\ny\n```\nIt is y.',
 ]
 
 
@@ -162,6 +186,13 @@ def test_with_words_before_it_the_same_text_is_an_answer(text: str) -> None:
         "<call>me</call> and <tool>box</tool>",
         "model: find",
         "json: a format",
+        '{"tools": ["find"]}',
+        '[{"name": "find", "parameters": {"type": "object", "properties": {}}}]',
+        '{"tools": [{"name": "find", "description": "Finds.", "parameters": {"properties": {}}}]}',
+        'find(query="x") → 3',
+        "(see find)",
+        "<b>find</b>",
+        "The tool_output is 3.",
     ],
 )
 def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
@@ -184,6 +215,11 @@ def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
         "1. " * 50_000,
         "Action: find\n```\n" * 5_000,
         "{'a': 'find', " * 5_000,
+        "🔧" * 50_000,
+        "(" * 50_000,
+        "< " * 50_000,
+        "&lt;" * 50_000,
+        "call" * 50_000 + "{",
     ],
     ids=lambda text: text[:12],
 )
@@ -227,6 +263,7 @@ def test_without_tools_no_text_is_a_call() -> None:
         "<end_of_turn>",
         "<start_of_turn>model\n",
         "<|im_end|></s>",
+        "<|fim_middle|><image_soft_token>",
     ],
 )
 def test_what_shows_nothing_is_blank(text: str) -> None:

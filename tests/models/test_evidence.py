@@ -144,8 +144,17 @@ def test_a_repaired_reading_stands_only_where_the_server_has_no_other_that_fits(
 
 def test_a_thought_in_the_text_moves_to_the_reasoning() -> None:
     given = server("<|channel>thought\nhm<channel|>Yes.", thought="first")
-    response = believed(given, Evidence(Reply(finish="stop", token_ids=[7])), DIALECT)
+    reply = Reply(finish="stop", token_ids=[OPEN, 7, CLOSE, 7])
+    response = believed(given, Evidence(reply), DIALECT)
     assert response.message == AssistantMessage("Yes.", (), "first\nhm")
+
+
+def test_a_thought_that_is_spelled_in_ordinary_tokens_is_text() -> None:
+    given = server("Write <|channel>thought\nhm<channel|> in front.")
+    reply = Reply(finish="stop", token_ids=[7, 7])
+    assert believed(given, Evidence(reply), DIALECT) is given
+    begun = replace(reply, prompt_token_ids=[OPEN, 7])
+    assert believed(given, Evidence(begun), DIALECT).message.reasoning == "hm"
 
 
 def test_an_answer_is_left_alone() -> None:

@@ -44,6 +44,7 @@ def response(
         (response("stop", "", (), "only a thought"), "empty"),
         (response("content_filter", "yes"), "content_filter"),
         (response("malformed_call", "yes"), "malformed_call"),
+        (response("tool_calls", None, (ToolCall("call_0", ""),)), "malformed_call"),
     ],
 )
 def test_a_reply_that_is_no_step_forward_is_named(reply: ModelResponse, reason: str) -> None:
