@@ -137,6 +137,9 @@ class ReplyDecoder:
         self._choice: int | None = None  # the one choice that is read; none so far
         self._other = b""  # the first payload that held no choice, for the error message
         self._done = False  # the server said that nothing follows
+        self._closed = (
+            False  # it said so behind the end of the reply: what follows is no part of it
+        )
         self.endless = False
 
     def feed(self, payload: bytes) -> list[ModelEvent]:
@@ -148,7 +151,8 @@ class ReplyDecoder:
             ModelResponseTooLargeError: The reply says more than `max_bytes`.
         """
         if payload == DONE:
-            self._done = True
+            self._done, self._closed = True, self.reply.finish is not None
+        if payload == DONE or self._closed:
             return []
         events: list[ModelEvent] = []
         try:
@@ -261,9 +265,12 @@ class ReplyDecoder:
         """The place of the call that a chunk goes on with; None where it begins a new one.
 
         The protocol says by `index`. Servers give all calls the same one or none at all, so a new
-        id is a new call, and so is a new name, or what follows arguments that were whole.
+        id is a new call, and so is a new name, or what follows arguments that were whole. But some
+        give each chunk an id of its own, or all calls the same.
         """
         known = self._by_id.get(call_id) if call_id else None
+        if known is not None and name and self.reply.calls[known].index != index:
+            known = None
         place = self._by_index.get(index) if known is None else known
         if place is None:
             return None
@@ -271,7 +278,7 @@ class ReplyDecoder:
         if name and call.name and name != call.name:
             return None
         if known is None:
-            if call_id and call.id:
+            if call_id and call.id and (name or not arguments or call.is_whole):
                 return None
             # A chunk that repeats the name may go on with the call, or begin another like it.
             if name and call.name and arguments.strip() and call.is_whole:
@@ -346,8 +353,7 @@ class ReplyDecoder:
         """
         reply = self.reply
         reply.finish = "repetition"
-        if reply.usage is None:
-            reply.usage = Usage(len(reply.prompt_token_ids), len(reply.token_ids))
+        reply.usage = reply.usage or Usage(len(reply.prompt_token_ids), len(reply.token_ids))
 
     def finish(self, first_call: int) -> ModelResponse:
         """The reply as a whole.
@@ -453,16 +459,14 @@ _LEAKS = (CALL_OPEN, CHANNEL_OPEN)
 
 def overlap(text: str, literal: str) -> int:
     """How much of the end of a text could be the beginning of a literal."""
-    longest = min(len(text), len(literal) - 1)
-    return next((n for n in range(longest, 0, -1) if literal.startswith(text[-n:])), 0)
+    lengths = range(min(len(text), len(literal) - 1), 0, -1)
+    return next((n for n in lengths if literal.startswith(text[-n:])), 0)
 
 
 _ARGUMENTS: Final = ("arguments", "parameters", "input", "args")
 """What the arguments of a call are called, by the protocol first."""
 
-_ID_BYTES, _CALL_BYTES = 8, 512
-"""What a token id, and a call without its text, are taken to be long."""
-
+_ID_BYTES, _CALL_BYTES = 8, 512  # what a token id, and a call without its text, take
 _MOST_PIECES = 4_096
 _LONGEST_LOOKED_AT: Final = 65_536  # characters
 _LONGEST_NAME = 1_000  # characters; a server takes 64
@@ -492,6 +496,8 @@ def _values(payload: bytes) -> list[JsonObject]:
     """
     try:
         value = read_json(payload)
+        if isinstance(value, str):  # JSON in JSON
+            value = read_json(value.encode())
         listed: list[Any] = value if isinstance(value, list) and value else [value]
         return listed
     except ValueError:
@@ -578,7 +584,7 @@ _CALL_PARTS: Final = ("tool_use", "tool_call", "function_call")
 
 def _string(value: object) -> str:
     """A field that is text or absent."""
-    if value is None or isinstance(value, str):
+    if isinstance(value, str | None):
         return value or ""
     raise TypeError(f"text expected, not {value!r}")
 
@@ -587,6 +593,6 @@ def _index(value: object) -> int | None:
     """Where a call stands, also as a float or as text; None where it is not given."""
     if value is None or isinstance(value, int):
         return value
-    if isinstance(value, (float, str)):
-        return int(float(value))
-    raise TypeError(f"a whole number expected, not {value!r}")
+    if not isinstance(value, (float, str)):
+        raise TypeError(f"a whole number expected, not {value!r}")
+    return int(float(value))

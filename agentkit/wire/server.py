@@ -244,6 +244,8 @@ _OVERFLOWS: Final = re.compile(
             # vLLM 0.32 `renderers/params.py`, SGLang, OpenAI, LiteLLM in front of any of them
             r"maximum context length",
             r"longer than the max(?:imum)? (?:model|context) len",
+            # vLLM 0.32 `sampling_params.py`: the prompt fills the window to the last token
+            r"max_tokens must be at least 1, got (?:0|-\d+)\b",
             r"context_length_exceeded",
             r"ContextWindowExceeded",
             # SGLang `managers/tokenizer_manager.py`: "longer than the model's context length"
@@ -252,20 +254,21 @@ _OVERFLOWS: Final = re.compile(
             r"exceed_context_size_error",
             # Ollama `server/routes.go`, `llm/server.go`: "exceeds the context length",
             # "exceeded max context length by 12 tokens"
-            r"(?:exceed\w*|(?:greater|longer|larger) than) (?:\w+ ){0,3}context"
+            r"(?:exceed\w*|(?:greater|longer|larger) than) (?:[\w']+ ){0,3}context"
             r" (?:length|size|window|limit)",
             # LM Studio: "when context the overflows"
             r"context the overflows",
             # TGI `router/src/validation.rs`
             r"`inputs` (?:tokens \+ `max_new_tokens` must be <=|must have less than)",
-            # gateways in front of others
-            r"(?:prompt|input) is (?:too long|longer than)",
+            # gateways in front of others; older vLLM: "The prompt (total length 9000) is too long"
+            r"(?:prompt|input)(?: \([^()]{0,40}\))? is (?:too long|longer than)",
             # MLX, TensorRT-LLM, TabbyAPI, LMDeploy, Databricks: "Prompt length 9000 exceeds",
             # "prompt token count (9000) cannot exceed", "The length of the prompt (9000) exceeds"
             r"(?:(?:prompt|input)(?: token)? (?:length|count)|length of the (?:prompt|input))"
             r"[^.:]{0,40}?(?:exceed|greater than|longer than)",
             r"input token count .{0,40}exceeds",
-            r"too many (?:input |prompt )?tokens",
+            r"(?:input|prompt) tokens exceed",
+            r"too many (?:input |prompt )?tokens(?! (?:per|a) )",
         )
     ),
     re.IGNORECASE,
@@ -356,7 +359,10 @@ def error_in(value: Any) -> bool:
     """Whether JSON that came in the place of a reply is an error message."""
     if not isinstance(value, dict):
         return False
-    if value.get("error") or value.get("object") == "error" or value.get("type") == "error":
+    error = value.get("error")
+    if isinstance(error, dict):  # `{"code": 0, "message": ""}` stands for none
+        error = any(error.values())
+    if error or value.get("object") == "error" or value.get("type") == "error":
         return True
     if "choices" in value:
         return False

@@ -206,6 +206,56 @@ def test_what_may_be_a_name_in_two_pieces_is_no_call(ids: tuple[str, str]) -> No
     assert [call.malformed is None for call in calls] == [False, False]
 
 
+def call_pieces(*pieces: tuple[int, str, str, str]) -> list[dict[str, Any]]:
+    """A reply whose chunks have this index, id, name and piece of arguments each."""
+    made = [
+        chunk({"tool_calls": [{"index": at, "id": i, "function": {"name": n, "arguments": a}}]})
+        for at, i, n, a in pieces
+    ]
+    return [*made, chunk({}, "tool_calls")]
+
+
+def test_a_new_id_in_the_middle_of_arguments_begins_no_call() -> None:
+    pieces = [
+        (0, "r1", "look", ""),
+        (0, "r2", "", '{"a":'),
+        (0, "r3", "", " "),
+        (0, "r4", "", "1}"),
+    ]
+    reply = response_of(*call_pieces(*pieces, (1, "r5", "look", ""), (1, "r6", "", '{"a":2}')))
+    assert [call.arguments for call in reply.message.tool_calls] == [{"a": 1}, {"a": 2}]
+    assert [call.name for call in reply.message.tool_calls] == ["look", "look"]
+
+
+def test_calls_that_all_have_the_same_id_are_told_apart_by_their_index() -> None:
+    for later in ("", "x"):
+        pieces = [(0, "x", "look", ""), (0, later, "", '{"a":1}')]
+        pieces += [(1, "x", "look", ""), (1, later, "", '{"a":1}')]
+        reply = response_of(*call_pieces(*pieces))
+        assert [call.name for call in reply.message.tool_calls] == ["look", "look"]
+        assert [call.arguments for call in reply.message.tool_calls] == [{"a": 1}, {"a": 1}]
+
+
+def test_what_follows_the_mark_of_the_end_is_no_part_of_a_reply() -> None:
+    decoder = decoder_of(chunk({"content": "Hello"}), chunk({}, "stop"))
+    decoder.feed(b"[DONE]")
+    assert decoder.feed(json.dumps(chunk({"content": "!!"})).encode()) == []
+    assert decoder.finish(1).message.content == "Hello"
+
+
+def test_a_reply_that_is_json_in_json_is_read() -> None:
+    reply = json.dumps(json.dumps(whole([chunk({"content": "Hello"}), chunk({}, "stop")])))
+    for text in (reply.encode(), b"\xef\xbb\xbf" + reply.encode()):
+        decoder = ReplyDecoder()
+        decoder.feed(text)
+        assert decoder.finish(1).message.content == "Hello"
+
+
+def test_an_error_that_says_nothing_beside_a_reply_is_none() -> None:
+    ended = chunk({"content": "Hello"}, "stop")
+    assert response_of({**ended, "error": {"code": 0, "message": ""}}).message.content == "Hello"
+
+
 def test_a_refusal_is_what_the_model_said() -> None:
     assert response_of(chunk({"refusal": "I can not."}, "stop")).message.content == "I can not."
 
