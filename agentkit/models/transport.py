@@ -370,7 +370,7 @@ class Transport:
                 begun = bytearray()  # until it is enough to tell what kind of body it is
                 async for piece in pieces:
                     begun += piece
-                    if len(begun.strip()) >= _ENOUGH or len(begun) > self.max_bytes:
+                    if len(begun) >= _PIECE or len(begun.strip()) >= _ENOUGH:
                         break
                 if not _is_event_stream(begun, response.headers):
                     yield [await self._rest(begun, pieces)]

@@ -207,6 +207,7 @@ class PausedRun:
         step: Number of the step that waits.
         taint: What the run has read so far; None if an older version wrote this.
         grants: Broader permissions that people gave in this run.
+        tool_calls: Tool calls so far.
     """
 
     run_id: str
@@ -218,6 +219,7 @@ class PausedRun:
     step: int | None = None
     taint: frozenset[Label] | None = None
     grants: tuple[Grant, ...] = ()
+    tool_calls: int = 0
 
     def to_json(self) -> str:
         return _adapter().dump_json(self).decode()

@@ -260,6 +260,24 @@ def test_a_refusal_is_what_the_model_said() -> None:
     assert response_of(chunk({"refusal": "I can not."}, "stop")).message.content == "I can not."
 
 
+def test_a_character_that_is_cut_in_two_between_chunks_of_arguments_is_whole() -> None:
+    def piece(arguments: str, name: str | None = None) -> JsonObject:
+        function = {"arguments": arguments, **({"name": name} if name else {})}
+        return chunk({"tool_calls": [{"index": 0, "function": function}]})
+
+    whole = response_of(
+        piece('{"q": "', "find"), piece("\ud83d"), piece('\ude00 x"}'), chunk({}, "tool_calls")
+    )
+    assert whole.message.tool_calls == (ToolCall("call_0", "find", {"q": "😀 x"}),)
+
+
+def test_a_character_that_is_cut_off_at_the_end_is_shown_as_one_that_is_missing() -> None:
+    decoder = decoder_of(chunk({"content": "half \ud83d"}), chunk({}, "stop"))
+    message = decoder.finish(0).message
+    assert message.content == "half \ufffd"
+    assert decoder.withheld(message) == "\ufffd"
+
+
 def test_arguments_that_are_no_object_make_a_malformed_call() -> None:
     call = {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": [1]}}]}
     assert response_of(chunk(call, "tool_calls")).message.tool_calls[0].malformed == "[1]"
