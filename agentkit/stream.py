@@ -1,8 +1,9 @@
 """Reads what a server sends, bounded and without I/O: bytes in, payloads of its events out.
 
 The format is the WHATWG HTML standard's `text/event-stream` (section 9.2). Only what a model server
-uses is kept: `data` fields. Comments (`: ping`) and other fields yield nothing, so a caller that
-clocks the payloads cannot be kept waiting by a server that sends keep-alives only.
+uses is kept: `data` fields, and an error in a line of its own, as gateways write it into a stream
+that has begun. Comments (`: ping`) and other fields yield nothing, so a caller that clocks the
+payloads cannot be kept waiting by a server that sends keep-alives only.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def read_json(payload: bytes) -> Any:
         ModelResponseTooLargeError: It would take too much memory.
         ValueError: It is no JSON.
     """
+    payload = payload.removeprefix(_MARK)
     if len(payload) > _LARGE and sum(map(payload.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ModelResponseTooLargeError(
             f"the server sent a JSON text of more than {_MOST_VALUES:,} values"
@@ -65,6 +67,8 @@ def _is_json(payload: bytes) -> bool:
 
 DONE = b"[DONE]"
 """The payload by which OpenAI's protocol ends a stream."""
+
+_MARK = b"\xef\xbb\xbf"  # that a text is UTF-8, as some servers begin it
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -142,7 +146,7 @@ class EventDecoder:
 
     def _line(self, line: bytes, events: list[bytes]) -> None:
         if self._first:
-            line = line.removeprefix(b"\xef\xbb\xbf")
+            line = line.removeprefix(_MARK)
             self._first = False
         if not line:
             if self._data:
@@ -156,6 +160,10 @@ class EventDecoder:
                 self._data.append(value)
                 self._size += len(value) + _LINE_MEMORY * bool(self._data[1:])
                 self._check_size()
+        elif line.startswith(b"error:"):  # older llama.cpp: `error: {"message": …}`
+            events.append(b'{"error": ' + line.removeprefix(b"error:") + b"}")
+        elif line.startswith(b"{") and line.rstrip().endswith(b"}"):
+            events.append(line)
 
     def _check_size(self) -> None:
         if self._size + len(self._pending) > self._max:

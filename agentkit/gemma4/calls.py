@@ -1,7 +1,7 @@
 """What stands between a call's control tokens → the calls that the model meant by it.
 
 Read exactly, a call is what it says. What cannot be read exactly is repaired, but only where one
-reading alone fits the tool's schema; otherwise it is malformed, and whoever asked can ask again.
+reading alone fits the tool's schema; otherwise it is malformed, and the caller can ask again.
 Several calls in one pair of tokens (openvinotoolkit/model_server#4179) are read one by one, so that
 damage in one of them does not cost the others.
 """
@@ -50,7 +50,7 @@ class ParsedCall:
 
 @dataclass(frozen=True, slots=True)
 class CallReading:
-    """What came of reading one call.
+    """The result of reading one call.
 
     Attributes:
         name: The name as the model wrote it; empty when there is none.
@@ -115,18 +115,18 @@ class _Reader:
     def first(self, text: str, *, closed: bool, shared: bool) -> tuple[CallReading, str]:
         """The text's first call, and the text of the next ones."""
         header = _HEADER.match(text)
-        exact = None
+        cut: Cut | None = "name"
         if header is not None:
             exact = read_exactly(text, header.end(), self._quote, self._shape(header[1]))
+            cut = exact.cut or "value"
             if exact.arguments is not None:
-                rest = text[exact.end :]
-                further = _NEXT.match(rest)
-                if not rest.strip() or (further and closed):
-                    raw = text[: exact.end]
-                    found = CallReading(header[1], exact.arguments, self._spelled(raw))
-                    return found, rest[further.end() :] if further and closed else ""
+                raw, rest = self._spelled(text[: exact.end]), text[exact.end :]
+                reading = CallReading(header[1], exact.arguments, raw)
+                if not rest.strip():
+                    return reading, ""
+                if closed and (further := _NEXT.match(rest)):
+                    return reading, rest[further.end() :]
         if not closed:
-            cut = exact.cut or "value" if exact else "name"
             return CallReading(self._name(text), None, self._spelled(text), cut), ""
         return self._repaired(text, shared=shared)
 

@@ -34,7 +34,7 @@ class Dialect:
     """The language of one conversation.
 
     Args:
-        tools: What the model may call, in the order it is told of them.
+        tools: What the model may call, in the order in which it is shown them.
         escape: Keeps outside text apart from control tokens.
     """
 

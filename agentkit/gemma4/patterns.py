@@ -68,7 +68,7 @@ class Translation:
         first: Characters of control literals (`RISKY`) that it may begin with.
         risky: All of those that it may hold.
         ends: What follows it → both; None where that is one after the other. The end of a text of
-            a least length is told from what follows it (`Filled`).
+            a least length depends on what follows it (`Filled`).
     """
 
     ebnf: str
@@ -103,8 +103,8 @@ def translate(
         high: The greatest length wanted, or None.
 
     Returns:
-        None if the pattern has no translation. Whether the lengths are kept is told by the
-        translation's own `low` and `high`.
+        None if the pattern has no translation. The translation's own `low` and `high` show whether
+        the lengths are kept.
     """
     try:
         free = _Parser(pattern, rules, 0, None).whole()
@@ -370,7 +370,7 @@ def _one(ranges: Ranges) -> Translation:
 
 
 def _perhaps(atom: Translation, low: int, high: int | None) -> Translation:
-    """A group that is told from what follows it, once or not at all.
+    """A group whose end depends on what follows it, once or not at all.
 
     Raises:
         _UntranslatableError: It may come more often.

@@ -1,8 +1,8 @@
 """What a model meant where it wrote it in another form than Gemma's template has.
 
 - `resolve_name` finds the tool that a name certainly means.
-- `wrong_form` tells a text that is nothing but calls in another notation from an answer, and
-  `is_blank` a text that shows a person nothing.
+- `wrong_form` recognises a text that is nothing but calls in another notation, and `is_blank` a
+  text that shows a person nothing.
 - `split_reasoning` takes out of a text the reasoning that a server left in it.
 
 Nothing here makes a call of a text: a text that is a call in a wrong form is never run.
@@ -346,10 +346,12 @@ def _react(text: str, names: _Names) -> int:
         return 0
     at = action.end()
     if not resolve_name(action[2] or "", names):
-        at = action.start(1)
-        at += next((n for read in (_fenced, _json, _pythonic) if (n := read(text[at:], names))), 0)
-        if at == action.start(1):
+        code = text[action.start(1) :]
+        ends = (end_of(code, names) for end_of in (_fenced, _json, _pythonic) if code)
+        end = next(filter(None, ends), 0)
+        if not end:
             return 0
+        at = action.start(1) + end
     elif text[at : at + 1] == "[":  # `Action: find[x]`
         at = _closing(text, at)
     if given := _ACTION_INPUT.match(text, at):

@@ -101,10 +101,10 @@ class Modern:
     """A schema as draft 2020-12.
 
     Attributes:
-        schema: A copy of its own, with references to places in itself only.
+        schema: A copy, with references to places in itself only.
         checkable: The same without what can never be checked, nor what would turn on that: `not`
             of it, the one of `oneOf` that it is, what follows `if`.
-        unchecked: What was said and can never be checked, each in a few words.
+        unchecked: What the schema asks for and can never be checked, each in a few words.
         names: The members that it names, anywhere that sees the whole object; empty where it says
             which others may be given, or describes none.
     """
@@ -195,7 +195,7 @@ class _Reader:
         names = _FreeNames(made.get("$defs", {}))
         while self._references:  # what one leads to can hold others
             holder, full, target = self._references.popleft()
-            # Of a part with a name of its own some refer to places in the whole all the same.
+            # Some references of a part that has its own name still mean places in the whole.
             found = self._resolved(full)
             if found is None and full != target:
                 found = self._resolved(target)

@@ -90,7 +90,7 @@ class ForeignArguments:
         self.unchecked = read.unchecked
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
-        """The arguments, mended where that is certain; or all that is wrong."""
+        """The arguments, corrected where that is certain; or everything that is wrong."""
         value = deepcopy(arguments)
         errors = self._errors(value)
         if errors:
@@ -214,7 +214,7 @@ def _counted(check: Keyword) -> Keyword:
 
 
 def _matches(pattern: str, text: str) -> bool | None:
-    """Whether a text has the pattern; None where that is not to be known within the bounds."""
+    """Whether a text has the pattern; None where the bounds do not let it be found out."""
     share = _share.get()
     if pattern not in share.patterns:  # once a call: there may be more than are kept for all
         share.patterns[pattern] = linear_pattern(pattern)
@@ -357,15 +357,15 @@ def _evaluated(validator: Any, instance: Any, schema: Any) -> set[Any]:
         if not isinstance(place, dict):
             continue
         _spend()
-        told = place.keys() - (_UNEVALUATED if place is schema else set())
+        keywords = place.keys() - (_UNEVALUATED if place is schema else set())
         if isinstance(instance, dict):
-            if {"additionalProperties", "unevaluatedProperties"} & told:
+            if {"additionalProperties", "unevaluatedProperties"} & keywords:
                 return everything
             patterns = place.get("patternProperties", ())
             found |= place.get("properties", {}).keys()
             found |= {k for k in everything if any(_matches(p, str(k)) for p in patterns)}
         else:
-            if {"items", "unevaluatedItems"} & told:
+            if {"items", "unevaluatedItems"} & keywords:
                 return everything
             found |= set(range(len(place.get("prefixItems", ()))))
             if "contains" in place:
@@ -387,8 +387,11 @@ def _in_place(validator: Any, instance: Any, place: Mapping[str, Any]) -> Iterat
     yield from place.get("allOf", ())
     yield from filter(fits, (*place.get("anyOf", ()), *place.get("oneOf", ())))
     if "if" in place:
-        right = fits(place["if"])
-        yield from (place["if"], place.get("then")) if right else (place.get("else"),)
+        if fits(place["if"]):
+            yield place["if"]
+            yield place.get("then")
+        else:
+            yield place.get("else")
     dependent = place.get("dependentSchemas", {})
     yield from (
         dependent[key] for key in dependent if isinstance(instance, dict) and key in instance

@@ -66,7 +66,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class LoweredTool:
-    """A tool as the model is told of it, and the way back.
+    """A tool as the model is shown it, and the way back.
 
     Attributes:
         definition: The tool as it was given; its schema stays the one to validate against.
@@ -84,7 +84,7 @@ class LoweredTool:
 
     @property
     def hidden(self) -> tuple[Loss, ...]:
-        """The limits that the model is not told of."""
+        """The limits that the model is not shown."""
         return tuple(loss for loss in self.losses if loss.fate == "hidden" and loss.limits)
 
     @property
@@ -158,16 +158,14 @@ class _Writer:
         """A description, and behind it what the declaration has no place for."""
         shown = _shown_choices(node)
         phrases = [*extra, *self.prose.sentences(replace(node, unions=()), choices_shown=shown)]
-        said = [phrase for phrase in phrases if phrase.text]
-        for phrase in said:
-            if len(phrase.text) <= MAX_SENTENCE:
-                for fact in phrase.facts:
-                    self._fates.setdefault((fact.path, fact.keyword), ("words", phrase.text))
-        sentences = [
-            phrase.sentence()
-            for phrase in said
-            if len(phrase.text) <= MAX_SENTENCE and phrase.sentence() not in text
-        ]
+        sentences: list[str] = []
+        for phrase in phrases:
+            if not 0 < len(phrase.text) <= MAX_SENTENCE:
+                continue
+            for fact in phrase.facts:
+                self._fates.setdefault((fact.path, fact.keyword), ("words", phrase.text))
+            if phrase.sentence() not in text:
+                sentences.append(phrase.sentence())
         if not sentences:
             return text
         return " ".join((text if text[-1] in ".!?:)" else f"{text}.", *sentences))
@@ -203,10 +201,10 @@ class _Writer:
         deep = bool(node.definition) and open_.count(node.definition) > SHOWN_DEPTH
         if deep or node.cut:
             what = node.origin or "value"
-            said = f"another {what}, of the same form"
+            text = f"another {what}, of the same form"
             if node.cut == "size":
-                said = f"a {what}, whose form is too large to be shown"
-            phrases = (Phrase(said),)
+                text = f"a {what}, whose form is too large to be shown"
+            phrases = (Phrase(text),)
             folded = replace(folded, properties={}, required=frozenset(), items=None, facts=())
         inner = (*open_, node.definition) if node.definition else open_
         kind = main_kind(folded)
@@ -337,8 +335,8 @@ def _structural_key(node: Node) -> object:
         return (node.definition, node.cut, places)
     if any((node.properties, node.items, node.prefix, node.unions, node.patterns, node.extra)):
         return id(node)
-    said = sorted(f"{f.keyword}{f.value}" for f in node.facts if limits(f))
-    return (node.types, tuple(said))
+    stated = sorted(f"{fact.keyword}{fact.value}" for fact in node.facts if limits(fact))
+    return (node.types, tuple(stated))
 
 
 def _either(nodes: list[Node], name: str) -> Node:

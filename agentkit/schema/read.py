@@ -293,11 +293,8 @@ class _Reader:
         for keyword in ("dependentSchemas", "dependencies"):
             nodes = self._named(schema, keyword, path, resolver)
             given = schema.get(keyword)
-            lists = (
-                {name: value for name, value in given.items() if isinstance(value, list)}
-                if isinstance(given, Mapping)
-                else {}
-            )
+            items = given.items() if isinstance(given, Mapping) else ()
+            lists = {name: value for name, value in items if isinstance(value, list)}
             facts += [Fact(path, "dependentRequired", lists)] if lists else []
             facts += [
                 Fact(f"{path}/{keyword}/{_escaped(name)}", "dependentSchemas", (name, node))

@@ -426,6 +426,13 @@ def test_a_member_whose_bounds_cannot_be_held_can_still_be_written(schema: dict[
     assert not accepts(required, {"other": 1})
 
 
+def test_beside_a_name_of_any_length_other_members_can_be_written() -> None:
+    name = "n" * 5_000
+    open_ = tool({"properties": {name: {"type": "null"}}, "additionalProperties": True})
+    assert accepts(open_, {name: None})
+    assert accepts(open_, {"other": 1})
+
+
 def test_auto_leaves_text_free_and_constrains_a_call_once_begun() -> None:
     found = form(compile_grammar(TWO, ToolChoice()))
     assert (found["type"], found["triggers"]) == ("triggered_tags", ["<|tool_call>"])

@@ -315,6 +315,11 @@ def test_a_name_that_may_mean_another_tool_is_not(written: str) -> None:
 # --- reasoning that stands in the text ---------------------------------------------------------
 
 
+@pytest.mark.parametrize("text", ["Action:", "Thought: I look.\nAction: ", "**Action**:\n"])
+def test_an_action_that_was_not_named_yet_is_an_answer(text: str) -> None:
+    assert wrong_form(text, NAMES) is None
+
+
 def test_a_name_whose_beginning_is_repeated_without_end_is_none_at_once() -> None:
     started = time.process_time()
     assert resolve_name("tool:" * 20_000 + "find", NAMES) is None

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import httpx2
 import pytest
 

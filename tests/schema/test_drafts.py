@@ -76,8 +76,8 @@ def test_older_forms_are_read_as_what_they_became(older: JsonObject, newer: Json
 
 
 def test_many_parts_of_one_object_are_read_in_bounded_time() -> None:
-    parts: list[JsonObject] = [{"properties": {f"a {number}": {}}} for number in range(2_000)]
-    references = {f"b{number}": {"$ref": f"#/parts/{number}/x"} for number in range(2_000)}
+    parts: list[JsonObject] = [{"properties": {f"a {number}": {}}} for number in range(1_000)]
+    references = {f"b{number}": {"$ref": f"#/parts/{number}/x"} for number in range(1_000)}
     schema: JsonObject = {
         "type": "object",
         "allOf": parts,
@@ -86,9 +86,9 @@ def test_many_parts_of_one_object_are_read_in_bounded_time() -> None:
     }
     started = time.process_time()
     tool = lower(ToolDefinition("f", "", ForeignArguments(schema).schema))
-    assert time.process_time() - started < 8.0
-    assert tool.aliases["a 1999"] == "a_1999"
-    assert len(tool.definition.parameters["$defs"]) == 2_000
+    assert time.process_time() - started < 4.0
+    assert tool.aliases["a 999"] == "a_999"
+    assert len(tool.definition.parameters["$defs"]) == 1_000
 
 
 def test_a_limit_that_is_no_number_is_never_checked() -> None:
