@@ -1,14 +1,14 @@
 """The two tools that an agent gives its model beside those of the user: the answer and the plan.
 `choice_of_step` says which calls a reply has to hold, since a required one is none of these two.
 
-**The answer.** A JSON schema for the whole reply (`response_format`) would keep the model from
-calling tools at all on vLLM (vllm#16313), so a typed answer is a call too: the one language that
-the model was trained for, the grammar enforces and the validator explains.
+**The answer.** On vLLM a JSON schema for the whole reply (`response_format`) would keep the model
+from calling tools at all (vllm#16313). So a typed answer is a call too: the model was trained for
+calls, the grammar enforces them and the validator explains what is wrong with them.
 
 **The plan.** A short list of steps that the model writes, shows and keeps up to date. The tool has
-no state: each call says all steps and how many of them are done. So the newest call is the whole
-plan, for a run that was paused, resumed, replayed or compacted as well, and the model reads it
-where it looks anyway, in the newest results.
+no state: each call gives all steps and how many of them are done. So the newest call is the whole
+plan, also in a run that was paused, resumed, replayed or compacted, and the model reads it among
+the newest results.
 """
 
 from __future__ import annotations
@@ -57,31 +57,30 @@ class AnswerTool:
     """The one parameter that is the answer; None where all of them are."""
 
     def meant_by(self, call: ToolCall) -> ToolCall:
-        """The call with its arguments as they must have been meant, where they do not fit as they
-        are: the fields of the answer without the parameter around them, or the answer itself.
+        """The call with its arguments as they must have been meant, if they do not fit as they are:
+        the fields of the answer without the parameter around them, or the answer itself.
         """
-        if isinstance(self.tool.validate(call), ValidatedCall) and call.malformed is None:
+        if call.malformed is None and isinstance(self.tool.validate(call), ValidatedCall):
             return call
-        written: Any = call.arguments
-        if call.malformed is not None:
-            written = call.malformed
+        written: Any = call.arguments if call.malformed is None else call.malformed
         return self._only(call.id, self._readings(written)) or call
 
     def in_text(self, text: str, call_id: str) -> ToolCall | None:
-        """The call that a reply without one must have meant: a text that is nothing but the answer,
-        or a call of this tool as JSON, or holds that in its one code fence.
+        """The call that a text must have meant; None if it is no answer.
+
+        The text, or its only code fence, is nothing but the answer or a call of this tool as JSON.
         """
         fences = _FENCE.findall(text)
         inside = fences[0] if len(fences) == 1 else text
         return self._only(call_id, self._readings(inside))
 
     def _readings(self, written: Any) -> Iterator[JsonObject]:
-        """What the arguments may have been, for something that was written instead of them."""
+        """What the arguments may be, by what was written instead of them."""
         values = [written]
         if isinstance(written, str):
             shape = Shape.of(self.tool.definition.parameters)
             shape = ANYTHING if self.parameter is None else shape.property(self.parameter)
-            # Where every text would be an answer, none is certain to be meant as one.
+            # If any text can be the answer, it is not certain that this one is meant as it.
             any_text = shape.allows("string") and not shape.limited
             values = [] if any_text else [written.strip()]
             with suppress(InexactError):
@@ -95,30 +94,31 @@ class AnswerTool:
                     yield from self._readings(value["arguments"])
 
     def _only(self, call_id: str, readings: Iterable[JsonObject]) -> ToolCall | None:
-        """The call with the one reading that fits."""
+        """The call with the one reading that fits; None if none fits, or two differ."""
         calls = {
             same(arguments): ToolCall(call_id, self.tool.name, arguments) for arguments in readings
         }
-        checked = [(call, self.tool.validate(call)) for call in calls.values()]
-        fitting = [(c, made) for c, made in checked if isinstance(made, ValidatedCall)]
-        alike = all(made.arguments == fitting[0][1].arguments for _, made in fitting)
-        return fitting[0][0] if fitting and alike else None
+        checked = [self.tool.validate(call) for call in calls.values()]
+        fitting = [each for each in checked if isinstance(each, ValidatedCall)]
+        if not fitting or any(each.arguments != fitting[0].arguments for each in fitting):
+            return None
+        return fitting[0].call
 
     async def output(self, call: ValidatedCall, context: ToolContext[Any]) -> Any:
-        """The output that a checked answer amounts to.
+        """The output of a checked answer.
 
         Raises:
             Exception: What an output function raises; a `ToolError` is feedback for the model.
         """
-        made = call.bind(context)()
-        return await made if inspect.isawaitable(made) else made
+        output = call.bind(context)()
+        return await output if inspect.isawaitable(output) else output
 
 
 def answer_tool(output_type: OutputType) -> AnswerTool | None:
     """The tool for a type of answer; None for plain text.
 
     Raises:
-        ToolDefinitionError: The type cannot be told to a model.
+        ToolDefinitionError: The type cannot be described to a model.
     """
     if output_type is str:
         return None
@@ -225,7 +225,7 @@ Done = Annotated[int, Field(ge=0, le=_MOST_STEPS)]
 
 
 def plan_tools(planning: Planning) -> list[Tool[..., Any]]:
-    """The tool, unless it is off; whoever watches the run is shown each state of the plan.
+    """The tool, unless it is off. Observers of the run see each state of the plan.
 
     Raises:
         ValueError: `planning` is no such word.
@@ -237,12 +237,12 @@ def plan_tools(planning: Planning) -> list[Tool[..., Any]]:
 
 @cache
 def plan_tool() -> Tool[..., Any]:
-    """The tool, the same object each time: a user's tool may have its name."""
+    """The tool, the same object each time, since a user's tool may have its name."""
     return make_tool(_plan, options=_HARMLESS, name=PLAN, description=_PLAN_DESCRIPTION)
 
 
 def planned(planning: Planning, settings: ModelSettings) -> ModelSettings:
-    """The settings of a run; with `always` its first reply is a plan, unless they say otherwise."""
+    """The settings of a run. With `always` its first reply is a plan, unless they say otherwise."""
     if planning != "always":
         return settings
     first = ToolChoice("required", name=PLAN, max_calls=1)

@@ -198,6 +198,7 @@ class PausedRun:
         step: Number of the step that waits.
         taint: What the run has read so far; None if an older version wrote this.
         grants: Broader permissions that people gave in this run.
+        tool_calls: Tool calls so far.
     """
 
     run_id: str
@@ -209,6 +210,7 @@ class PausedRun:
     step: int | None = None
     taint: frozenset[Label] | None = None
     grants: tuple[Grant, ...] = ()
+    tool_calls: int = 0
 
     def to_json(self) -> str:
         return _adapter().dump_json(self).decode()

@@ -106,6 +106,14 @@ def test_two_tools_of_one_name_are_refused_when_the_agent_is_made() -> None:
 
 
 @pytest.mark.anyio
+async def test_observers_may_come_from_an_iterator() -> None:
+    seen: list[Event] = []
+    watch = iter([lambda _run_id, event: seen.append(event)])
+    await Agent(ScriptedModel([say("Here.")]), observers=watch).run("Where?")
+    assert isinstance(seen[-1], RunFinished)
+
+
+@pytest.mark.anyio
 async def test_history_is_continued_and_call_ids_go_on() -> None:
     model = ScriptedModel([call("add", a=1, b=2), say("3"), call("add", a=2, b=2), say("4")])
     agent = quiet(model, tools=[add], instructions="Be exact.")
