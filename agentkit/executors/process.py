@@ -93,23 +93,28 @@ class ProcessExecutor:
         """
         request = remote_call(call, context).to_json()
         async with self._capacity.limiter:
-            worker = await self._take()
+            try:
+                worker = await self._take()
+            except OSError as error:  # the machine has no room for another process
+                result = failed(call, error)
+                log_failure(result, context, error)
+                return result
             started = time.monotonic()
-            result: ToolResult | None = None
+            done: ToolResult | None = None
             try:
                 await in_own_thread(worker.wait_until_ready)
                 started = time.monotonic()
                 with anyio.move_on_after(call.tool.timeout):
                     answer = await in_own_thread(partial(worker.ask, request, context.report))
-                    result = _result(call, worker, answer)
-                    log_failure(result, context)
+                    done = _result(call, worker, answer)
+                    log_failure(done, context)
             finally:
-                if result is not None and worker.alive:
+                if done is not None and worker.alive:
                     self._idle.append(worker)
                 else:
                     with anyio.CancelScope(shield=True):
                         await anyio.to_thread.run_sync(worker.end)
-        result = result or timed_out(call, ended=True)
+        result = done or timed_out(call, ended=True)
         return replace(result, seconds=round(time.monotonic() - started, 6))
 
     def close(self) -> None:

@@ -342,7 +342,7 @@ class Queueing(Journal, Protocol):
 
 RunState: TypeAlias = Literal["queued", "running", "died", "ended", "damaged"]
 """`queued`: it waits for a worker. `died`: its process is gone and it has no end; it can be
-resumed. `damaged`: what is left of its record does not say."""
+resumed. `damaged`: its record is too damaged to tell."""
 
 
 @dataclass(frozen=True, slots=True)

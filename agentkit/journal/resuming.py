@@ -84,7 +84,7 @@ class CallState:
 
     Attributes:
         intent: The intent.
-        boot: The `Lease.boot` of whoever reads it.
+        boot: The `Lease.boot` of the run's owner now.
         started: Whether it is recorded that it started.
         result: Its result, if it has one.
     """
@@ -101,7 +101,7 @@ class CallState:
 
 
 class JournaledRun:
-    """The record of one run, read and written by whoever holds its lease.
+    """The record of one run, read and written by the holder of its lease.
 
     Args:
         journal: The journal that keeps it.
@@ -142,6 +142,7 @@ class JournaledRun:
         # written at once, so that a step costs few transactions.
         self._pending: list[Entry] = []
         self._writing = anyio.Lock()
+        self._incomplete = False  # whether entries were lost, so that no further call may start
         self._resumed = len(recorded) > 1
         self._ended = isinstance(recorded[-1], RunFinished)
         self._step = 0
@@ -209,7 +210,7 @@ class JournaledRun:
     def emitter(self, emit: Emit) -> Emit:
         """Passes on what is new, and keeps it; what was shown before the crash is not shown again.
 
-        The run's beginning and its end always pass, so that whoever watches sees a whole.
+        The run's beginning and its end always pass, so that observers see a whole run.
         """
 
         def passing(event: Event) -> None:
@@ -346,7 +347,16 @@ class JournaledRun:
             # time: no intent of a call may stand ahead of the reply that made the call.
             with anyio.CancelScope(shield=True):
                 async with self._writing:
-                    await self._journal.append(self._lease, batch, durable=durable)
+                    await self._append(batch, durable=durable)
+
+    async def _append(self, batch: Sequence[Entry], *, durable: bool) -> None:
+        if self._incomplete and any(isinstance(entry, CallIntended) for entry in batch):
+            raise JournalError("an earlier entry of the run could not be written")
+        try:
+            await self._journal.append(self._lease, batch, durable=durable)
+        except BaseException:
+            self._incomplete = True
+            raise
 
 
 def _is_held_elsewhere(event: Event) -> bool:

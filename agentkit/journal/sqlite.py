@@ -415,10 +415,10 @@ class SQLiteStore:
     # --- reading ---------------------------------------------------------------------------------
 
     def read(self, run_id: str) -> list[Record]:
-        """All entries of a run, for whoever goes on with it.
+        """All entries of a run, to continue it.
 
         Raises:
-            JournalError: Not all of them can be had.
+            JournalError: Some of them are lost or cannot be read.
         """
         examined = self.examine(run_id)
         refuse_lost(self.where, run_id, examined.damage)
@@ -544,10 +544,10 @@ class SQLiteStore:
             # A damaged row may have anything for a name.
             query = "SELECT run_id FROM runs WHERE typeof(run_id) = 'text'"
             known = {key_of(row[0]) for row in self.connection.execute(query)}
-            told = self._witness.all()
+            witnessed = self._witness.all()
         return [
             RunSummary(each.run_id, "damaged", calls=each.calls, damage=str(lost_run(each)))
-            for each in told
+            for each in witnessed
             if each.key not in known
         ]
 

@@ -80,7 +80,7 @@ class TellsLoad(Protocol):
     """A model whose server also says how much it has to do."""
 
     async def waiting(self) -> int | None:
-        """How many requests wait for a place on the server now; None if that cannot be told."""
+        """How many requests wait for a place on the server now; None if that is not known."""
         ...
 
 

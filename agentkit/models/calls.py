@@ -27,7 +27,8 @@ token that opens a call is beyond doubt, so:
    the spelling (vLLM 0.32, `parser/gemma4.py`). In open reasoning the token begins no call. Nor is
    text reasoning where the ids show none.
 2. Where it gives none, a call is what the server returned as one, or a whole reply that is nothing
-   but calls in Gemma's full form, exactly.
+   but calls in Gemma's full form, exactly. One whose arguments hold a quote token, or of which each
+   text stands in other quotes, was read wrong: it comes back as malformed.
 3. A reply that a grammar held to calls and nothing else is a call, whether tokens or characters
    spell it: the grammar works on characters. Where the grammar left text free, only the token opens
    a call; inside the call, characters may spell tokens.
@@ -67,6 +68,7 @@ from agentkit.gemma4.tokens import (
     CHANNEL_OPEN,
     CONTROL_LITERALS,
     IDS,
+    QUOTE,
     STOP_IDS,
 )
 from agentkit.gemma4.wrong_forms import split_reasoning
@@ -334,6 +336,7 @@ class Evidence:
         reply: The reply as the server sent it.
         forced: Whether our grammar allowed calls and nothing else.
         constrained: Whether a grammar constrained the reply, ours or the caller's own.
+        native: Whether the model wrote Gemma's syntax, as far as is known.
         pieces: The text of each of `reply.token_ids`; None where it is not known.
         first_call: The number of the reply's first call within its conversation.
     """
@@ -341,6 +344,7 @@ class Evidence:
     reply: Reply
     forced: bool = False
     constrained: bool = False
+    native: bool = False
     pieces: Sequence[str] | None = None
     first_call: int = 0
 
@@ -373,7 +377,7 @@ def believed(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> Mod
         reasons = begun or not {_REASONING_OPEN, _REASONING_CLOSE}.isdisjoint(reply.token_ids)
         return _without_stray_reasoning(server) if reasons else server
     if evidence.pieces is None:
-        return _without_pieces(server, evidence)
+        return _without_pieces(server, evidence, dialect)
     begun = in_reasoning(reply.prompt_token_ids)
     if evidence.forced:
         spelled = dialect.read("".join(evidence.pieces), in_reasoning=begun)
@@ -417,7 +421,7 @@ def in_reasoning(prompt_token_ids: Sequence[int]) -> bool:
 def _without_ids(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> ModelResponse:
     """The reply by rule 2: the server gives no token ids."""
     if server.message.tool_calls:
-        return server
+        return _as_read_by_the_server(server, dialect) if evidence.native else server
     text = server.message.content or ""
     if CALL_OPEN in text:
         parsed = dialect.read(text, in_reasoning=False)
@@ -428,14 +432,14 @@ def _without_ids(server: ModelResponse, evidence: Evidence, dialect: Dialect) ->
     return _without_stray_reasoning(server)
 
 
-def _without_pieces(server: ModelResponse, evidence: Evidence) -> ModelResponse:
+def _without_pieces(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> ModelResponse:
     """The reply by rules 1 and 3 where the ids are known and their text is not: the ids say how
     many calls there are, and only the server says what is in them.
     """
     calls = server.message.tool_calls
     opened = evidence.reply.token_ids.count(_CALL)
     if calls and (evidence.forced or len(calls) <= opened):
-        return server
+        return _as_read_by_the_server(server, dialect)
     if opened:  # some calls are text and some are not, and nothing says which
         return replace(server, finish_reason=_unless_cut(server, "malformed_call"))
     text = (server.message.content or "") + "".join(
@@ -461,6 +465,41 @@ def _without_stray_reasoning(response: ModelResponse) -> ModelResponse:
         return response
     reasoning = "\n".join(filter(None, (message.reasoning, stray))) or None
     return replace(response, message=replace(message, content=text, reasoning=reasoning))
+
+
+# --- the server's reading alone ------------------------------------------------------------------
+
+
+def _as_read_by_the_server(server: ModelResponse, dialect: Dialect) -> ModelResponse:
+    """The reply of which nothing but the server's reading is known, without what is plainly wrong
+    in that. vLLM refuses nothing: a quote that has no other goes into the text, and so does `null`
+    where it is told of a text that may be missing (`nullable`).
+    """
+    calls = tuple(
+        replace(call, arguments={}, malformed=render_call(call.name, call.arguments))
+        if _is_misread(call.arguments)
+        else replace(call, arguments=dialect.with_nulls(call.name, call.arguments))
+        for call in server.message.tool_calls
+    )
+    return replace(server, message=replace(server.message, tool_calls=calls))
+
+
+def _is_misread(arguments: JsonObject) -> bool:
+    if any(QUOTE in path or QUOTE in text for path, text in _leaves(arguments)):
+        return True
+    texts = [text for text in _texts(arguments) if text]
+    if all(len(text) > 1 and text[0] == text[-1] == "'" for text in texts):
+        return bool(texts)
+    # One text alone may well be a phrase in its own double quotes, as searches have them.
+    return len(texts) > 1 and all(len(text) > 1 and text[0] == text[-1] == '"' for text in texts)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
 
 
 # --- a repaired reading beside the server's ------------------------------------------------------

@@ -301,7 +301,8 @@ class VLLMModel:
     ) -> ModelResponse:
         """The reply as far as it is believed."""
         grammar = "structured_outputs" in held
-        if not self._server.gemma or (held and not grammar) or not reply.has_all_ids:
+        native = self._server.gemma and (grammar or not held)
+        if not native or not reply.has_all_ids:
             # The ids are of another vocabulary, the server held the reply to a syntax of its own,
             # or some were lost on the way: they say nothing.
             reply = replace(reply, token_ids=[], prompt_token_ids=[])
@@ -309,6 +310,7 @@ class VLLMModel:
             reply,
             forced=grammar and request.tool_choice.mode == "required",
             constrained=grammar or constrains_itself(request.settings),
+            native=native,
             first_call=first_call,
         )
         return believed(server, await self._with_pieces(evidence, server), dialect)

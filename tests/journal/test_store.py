@@ -349,3 +349,26 @@ async def test_what_calls_of_one_step_write_at_the_same_time_is_written_in_its_o
                 group.start_soon(intend, key)
         entries = [record.entry for record in await journal.read("r")]
         assert [e.key for e in entries if isinstance(e, CallIntended)] == began
+
+
+class Full(StoredJournal):
+    """A journal whose disk has no room for the first entries, and then has again."""
+
+    refusals = 1
+
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise JournalError("the disk is full")
+        await super().append(lease, entries, durable=durable)
+
+
+@pytest.mark.anyio
+async def test_no_call_starts_behind_entries_that_were_lost(tmp_path: Path) -> None:
+    with Full(Store(tmp_path / "runs.db", lease=60), None, 60) as journal:
+        run = JournaledRun(journal, await journal.open("r", OPENING), [OPENING])
+        with pytest.raises(JournalError, match="the disk is full"):
+            await run.intend("a", ToolCall("a", "pay", {}), "once")
+        with pytest.raises(JournalError, match="an earlier entry of the run could not be written"):
+            await run.intend("b", ToolCall("b", "pay", {}), "once")
+        assert [record.entry for record in await journal.read("r")] == [OPENING]

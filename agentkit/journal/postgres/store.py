@@ -264,7 +264,7 @@ class PostgresStore:
         return self.begin(run_id, opening, Ticket(), state="")
 
     def begin(self, run_id: str, opening: RunOpened, ticket: Ticket, *, state: str) -> Lease:
-        """Begins a run, for its opener or for whoever takes it from the queue.
+        """Begins a run, for this process or for a worker that takes it from the queue.
 
         Args:
             run_id: Its name.
@@ -436,10 +436,10 @@ class PostgresStore:
     # --- reading ---------------------------------------------------------------------------------
 
     def read(self, run_id: str) -> list[Record]:
-        """All entries of a run, for whoever goes on with it.
+        """All entries of a run, to continue it.
 
         Raises:
-            JournalError: Not all of them can be had.
+            JournalError: Some of them are lost or cannot be read.
         """
         examined = self.examine(run_id)
         refuse_lost(self.where, run_id, examined.damage)
@@ -461,8 +461,8 @@ class PostgresStore:
         # The row first: entries that are added meanwhile then come after the end that it knows.
         with self.errors():
             row, rows = self.ask(lambda one: (_row(one, run_id), _events(one, run_id)))
-        told = None if row is None else row.testimony
-        chain = Chain(run_id, told, hiding(secrets_in(rows)) if public else None)
+        testimony = None if row is None else row.testimony
+        chain = Chain(run_id, testimony, hiding(secrets_in(rows)) if public else None)
         for each in rows:
             chain.add(each)
         chain.end("", witnessed=bool(rows))
