@@ -16,7 +16,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN, QUOTE
+from agentkit.gemma4.tokens import (
+    CALL_CLOSE,
+    CALL_OPEN,
+    CHANNEL_CLOSE,
+    CHANNEL_OPEN,
+    QUOTE,
+    TURN_CLOSE,
+)
 from agentkit.messages import JsonObject
 from agentkit.testing.faults.served import (
     ChangeDelivery,
@@ -28,6 +35,7 @@ from agentkit.testing.faults.served import (
     Served,
     ServedCall,
     native_call,
+    plain,
     served,
 )
 from agentkit.testing.scripted import Reply
@@ -57,9 +65,18 @@ def _each_call(change: Callable[[ServedCall], ServedCall]) -> ChangeReply:
     return lambda reply: replace(reply, calls=tuple(map(change, reply.calls)))
 
 
+_REASONING: Final = "The user asked, so I will answer."
+
+
 def _says(reply: Served, text: str, **changes: Any) -> Served:
     """The reply as plain text instead of calls."""
     return replace(reply, text=text, calls=(), finish_reason="stop", **changes)
+
+
+def _leaking(reply: Served, leaked: str) -> Served:
+    """The model reasons, and the server shows some of that in front of the answer."""
+    native = f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}{plain(reply.text)}{TURN_CLOSE}"
+    return replace(reply, text=leaked + reply.text, reasoning="", native=native)
 
 
 def _if_calls(change: Callable[[Served], Served]) -> ChangeReply:
@@ -182,8 +199,6 @@ def _quoting(reply: Served) -> Served:
     )
 
 
-_REASONING: Final = "The user asked, so I will answer."
-
 MODEL_FAULTS: Final = (
     # names
     Fault("unknown_tool", "Calls a tool that nobody offers", _names(lambda n: f"compute_{n}_v2")),
@@ -284,18 +299,12 @@ MODEL_FAULTS: Final = (
     Fault(
         "leaked_thought",
         "The thought stands in the answer (vllm#39885)",
-        _if_text(
-            lambda r: replace(
-                r,
-                text=f"{CHANNEL_OPEN}thought\n{r.reasoning or _REASONING}{CHANNEL_CLOSE}{r.text}",
-                reasoning="",
-            )
-        ),
+        _if_text(lambda r: _leaking(r, f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}")),
     ),
     Fault(
         "leaked_thought_word",
         "`thought` and a line break before the answer",
-        _if_text(lambda r: replace(r, text=f"thought\n{r.text}")),
+        _if_text(lambda r: _leaking(r, "thought\n")),
     ),
     Fault(
         "text_and_call",
