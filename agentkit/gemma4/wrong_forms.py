@@ -360,7 +360,7 @@ def _react(text: str, names: _Names) -> int:
         if text[given.end() : given.end() + 1] in ("{", "["):
             at = _closing(text, given.end())
     rest = text[at:].lstrip(" \t\n`")
-    return len(text) if not rest or rest.startswith(_MADE_UP) else 0
+    return len(text) if not rest or _MADE_UP.match(rest) else 0
 
 
 def _bracketed(text: str, names: _Names) -> int:
@@ -454,9 +454,12 @@ _IN_BRACKETS: Final = re.compile(
     re.IGNORECASE,
 )
 _ACTION_INPUT: Final = re.compile(
-    r"[^\n]*\n\s*\**(?:Action[ _])?(?:Input|Arguments)\**\s*:\s*(?:`+\w*\s*)?", re.IGNORECASE
+    r"(?:[^\n]*\n\s*|[ \t]*)\**(?:Action[ _])?(?:Input|Arguments)\**\s*:\s*(?:`+\w*\s*)?",
+    re.IGNORECASE,
 )
-_MADE_UP: Final = ("Observation", "Thought", "Action", "Final Answer", "PAUSE")
+_MADE_UP: Final = re.compile(
+    r"\**(?:Observation|Thought|Action|Final Answer)(?: \d+)?\**[ \t]*:|PAUSE\b"
+)
 _THOUGHTS: Final = ("Thought", "Question", "**Thought", "thought", "Reasoning")
 _LABEL: Final = re.compile(
     r"(?:-\s*)?(?:(?:tool|function)(?:[ _]?(?:name|call|use))?|name|calling(?: tool)?|use[ _]tool)"
