@@ -195,7 +195,7 @@ def test_with_words_before_it_the_same_text_is_an_answer(text: str) -> None:
         "The tool_output is 3.",
         'Action: find Action Input: {"query": "x"} is what you would write.',
         '\u26a0\ufe0f Action: find Action Input: {"query": "x"} \u26a0\ufe0f is dangerous',
-        '\u300cAction: find Action Input: {"query": "x"}\u300d\u3068\u66f8\u3044\u3066\u3042\u308a\u307e\u3059\u3002',
+        '\u300cAction: find Action Input: {"query": "x"}\u300d\u3068\u66f8\u3044\u3066',
         "Action: find\nActions like this one are not run.",
     ],
 )
