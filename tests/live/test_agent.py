@@ -35,7 +35,7 @@ from agentkit.messages import (
     UserMessage,
 )
 from examples.project_assistant.main import agent as project_assistant
-from tests.live.client import KEY, URL, WINDOW, live, model, request, text_argument
+from tests.live.client import KEY, URL, WINDOW, guarded, live, model, request, text_argument
 from tests.live.steered import Steered, answering, calling
 
 pytestmark = live
@@ -217,6 +217,7 @@ def test_a_wrong_model_name_is_answered_with_the_right_ones() -> None:
         ask(vllm(name="gemma9"))
 
 
+@guarded
 def test_a_wrong_key_is_named_as_such() -> None:
     with pytest.raises(ModelStatusError, match="refused the API key") as caught:
         ask(VLLMModel(URL, api_key="wrong"))
