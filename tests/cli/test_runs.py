@@ -174,6 +174,7 @@ write_private(pathlib.Path("page.html"), bytes(2000))
 """
 
 
+@pytest.mark.slow
 def test_a_page_of_which_only_a_part_fits_is_an_error(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-B", "-c", _BOUNDED], cwd=tmp_path, capture_output=True, check=False

@@ -184,6 +184,7 @@ def test_what_is_missing_or_unknown_is_told_in_bounded_time() -> None:
     assert time.process_time() - started < 3.0
 
 
+@pytest.mark.slow
 def test_many_patterns_and_many_lists_are_looked_at_in_bounded_time() -> None:
     patterns = {f"^a{number}_": {"type": "string"} for number in range(1_000)}
     lists = {"anyOf": [{"enum": [number, "a"]} for number in range(1_000)]}

@@ -75,6 +75,7 @@ def test_older_forms_are_read_as_what_they_became(older: JsonObject, newer: Json
     assert json.dumps(older) == before
 
 
+@pytest.mark.slow
 def test_many_parts_of_one_object_are_read_in_bounded_time() -> None:
     parts: list[JsonObject] = [{"properties": {f"a {number}": {}}} for number in range(1_000)]
     references = {f"b{number}": {"$ref": f"#/parts/{number}/x"} for number in range(1_000)}

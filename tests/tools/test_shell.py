@@ -157,6 +157,7 @@ async def test_commands_over_one_project_run_one_after_the_other(tmp_path: Path)
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_fork_bomb_is_stopped(tmp_path: Path) -> None:
     text = answer(tmp_path, "bomb() { bomb | bomb & }; bomb; sleep 20", bounds=Bounds(processes=60))
     assert "processes" in text or "Resource temporarily unavailable" in text

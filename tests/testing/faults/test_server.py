@@ -251,6 +251,7 @@ def test_keep_alive_comments_go_on_until_the_client_leaves() -> None:
             received += link.recv(65536)
 
 
+@pytest.mark.slow
 def test_nobody_listens_while_the_server_restarts() -> None:
     restart = Delivery(status=None, end="restart", down=1.5)
     with FaultServer([restart], then=say("back")) as server:
