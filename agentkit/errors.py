@@ -173,7 +173,9 @@ class ToolError(AgentKitError):
 
 
 def first_error(errors: BaseException) -> BaseException:
-    """The first exception of a task group's error, so that callers catch it by its own type."""
+    """The first exception in a group of any depth, so that callers catch it by its own type; any
+    other exception is returned unchanged.
+    """
     while isinstance(errors, BaseExceptionGroup):
         errors = errors.exceptions[0]
     return errors

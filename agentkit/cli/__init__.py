@@ -7,13 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from agentkit.cli.streams import (
-    leaf_of,
     log_to_file,
     take_any_character,
     tell_width_of_dumb_terminal,
     unexpected,
 )
-from agentkit.errors import AgentKitError, install
+from agentkit.errors import AgentKitError, first_error, install
 
 __all__ = ["main"]
 
@@ -49,7 +48,7 @@ def main() -> None:
 
 def _message_of(error: Exception, log: Path | None) -> tuple[str, int]:
     """The sentence about an error, and the exit code."""
-    if isinstance(leaf := leaf_of(error), AgentKitError):
+    if isinstance(leaf := first_error(error), AgentKitError):
         return str(leaf), 1
     # The classes of typer's errors are its own or click's, by its version.
     if (format_message := getattr(error, "format_message", None)) is not None:

@@ -41,9 +41,9 @@ from agentkit.cli.options import (
 )
 from agentkit.cli.run import Assignment, kept_in
 from agentkit.cli.runs import refuse
-from agentkit.cli.streams import leaf_of, log_file, unexpected, write_private
+from agentkit.cli.streams import log_file, unexpected, write_private
 from agentkit.cli.terminal import Person, Printer, print_rows
-from agentkit.errors import AgentKitError, JournalError
+from agentkit.errors import AgentKitError, JournalError, first_error
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
 from agentkit.journal import StoredJournal
 from agentkit.messages import (
@@ -305,10 +305,10 @@ class Chat:
                 await self._show(agent, line, cancellation)
                 group.cancel_scope.cancel()
         except* JournalError as errors:
-            self._printer.line(f"not kept from here on: {leaf_of(errors)}", "red")
+            self._printer.line(f"not kept from here on: {first_error(errors)}", "red")
             self._journal = None
         except* AgentKitError as errors:
-            self._printer.line(str(leaf_of(errors)), "red")
+            self._printer.line(str(first_error(errors)), "red")
         except* Exception as errors:  # noqa: BLE001  of the agent's own code; the conversation goes on
             self._printer.line(unexpected(errors, log_file()), "red")
         finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Final
 
+from agentkit.errors import first_error
 from agentkit.redaction import get_logger
 from agentkit.trace import runs_directory
 from agentkit.trace.library import open_private
@@ -161,13 +162,6 @@ _OURS: Final = frozenset({"agentkit", "agentkit_tools", "agentkit_evals"})
 _INSTALLED: Final = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
 
-def leaf_of(error: BaseException) -> BaseException:
-    """The first exception in a group of any depth; any other exception is returned unchanged."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def unexpected(error: BaseException, log: Path | None) -> str:
     """Logs an exception with its traceback, and returns a message for a person.
 
@@ -176,7 +170,7 @@ def unexpected(error: BaseException, log: Path | None) -> str:
         log: The log file, to be named in the message; None without one.
     """
     get_logger().error("the command failed", exc_info=error)
-    error = leaf_of(error)
+    error = first_error(error)
     place = _own_line(error)
     blame = f" ({place})" if place else ". This is a fault of agentkit"
     where = f"; the traceback is in {log}" if log else ""

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import anyio
 
+from agentkit.errors import first_error
 from agentkit_evals.apart import run_apart
 from agentkit_evals.core import Suite, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest, trials_of
@@ -221,10 +222,3 @@ async def run_local(
                         group.start_soon(work)
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from None  # so that callers catch it by its own type
-
-
-def first_error(error: BaseException) -> BaseException:
-    """The first exception in a group of any depth; any other exception is returned unchanged."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

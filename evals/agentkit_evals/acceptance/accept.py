@@ -16,6 +16,7 @@ import anyio
 
 import agentkit
 from agentkit import AgentKitError, ModelSettings, VLLMModel
+from agentkit.errors import first_error
 from agentkit.models import Timeouts
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine
 from agentkit_evals.acceptance.bench import Bench, Played, play
@@ -40,7 +41,7 @@ from agentkit_evals.bfcl import installed_folder
 from agentkit_evals.core import TrialLimits
 from agentkit_evals.manifest import planned
 from agentkit_evals.report import report
-from agentkit_evals.runner import Progress, first_error, run_local
+from agentkit_evals.runner import Progress, run_local
 from agentkit_evals.store import Store
 from agentkit_evals.subject import Subject
 from agentkit_evals.suites import load_suite

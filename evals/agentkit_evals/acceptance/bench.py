@@ -10,9 +10,9 @@ from typing import Any, Final, Literal, TypeAlias
 import anyio
 
 from agentkit import Agent, Limits, Model, ModelSettings, VLLMModel
+from agentkit.errors import first_error
 from agentkit.models import Timeouts
 from agentkit.serving.doctor import Diagnosis
-from agentkit_evals.runner import first_error
 
 Verdict: TypeAlias = Literal["right", "absent", "wrong"]
 """`absent` is what a server cannot do, if it says so."""
