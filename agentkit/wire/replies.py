@@ -137,9 +137,7 @@ class ReplyDecoder:
         self._choice: int | None = None  # the one choice that is read; none so far
         self._other = b""  # the first payload that held no choice, for the error message
         self._done = False  # the server said that nothing follows
-        self._closed = (
-            False  # it said so behind the end of the reply: what follows is no part of it
-        )
+        self._closed = False  # it said so behind the reply's end: nothing more belongs to it
         self.endless = False
 
     def feed(self, payload: bytes) -> list[ModelEvent]:
