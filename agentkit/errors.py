@@ -11,7 +11,7 @@ AgentKitError
 │  │  └─ ModelResponseTooLargeError  more bytes than the client takes; not retried
 │  └─ ContextWindowError      the newest exchange alone does not fit
 ├─ ToolDefinitionError        the programmer's mistake, raised where the tool is registered
-├─ NoAnswerError              `RunResult.output` of a run that came to none
+├─ NoAnswerError              `RunResult.output` of a run that ended without an answer
 ├─ JournalError               an intent could not be made durable: the tool did not start
 └─ ServerNotReadyError        with the sentence that says what to do
 ToolError                     raised BY tools; never leaves the executor
@@ -59,7 +59,7 @@ class AgentKitError(Exception):
     """Base of everything agentkit raises on purpose; its text holds no registered secret.
 
     Attributes:
-        result: The `RunResult` of the run that it ended, with all that was done until then.
+        result: The `RunResult` of the run that this error ended, with all that was done before.
     """
 
     result: Any = None
@@ -106,14 +106,14 @@ class ModelProtocolError(ModelError):
 class ModelUnreadableError(ModelProtocolError):
     """What came is no chat completion; the message holds the server's own words.
 
-    Most often the same question brings the same answer, so it is asked again for a moment only, as
-    a proxy may show a page of its own in passing.
+    Most often the same question brings the same answer. It is asked again for a moment only, since
+    a proxy may show a page of its own while it restarts.
     """
 
 
 class ModelResponseTooLargeError(ModelProtocolError):
-    """The server sent more than `max_response_bytes`; the same question would bring as much again,
-    so it is not retried.
+    """The server sent more than `max_response_bytes`. It is not retried: the same question would
+    bring as much again.
     """
 
 
@@ -172,11 +172,19 @@ class ToolError(AgentKitError):
         self.retry = retry
 
 
+def first_error(errors: BaseException) -> BaseException:
+    """The first exception in a group of any depth, so that callers catch it by its own type; any
+    other exception is returned unchanged.
+    """
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
+
+
 # --- first mistakes ------------------------------------------------------------------------------
-# What people type first who come from another framework, and what it is called here. A wrong name
-# of an argument is refused where it is written, with the right one: a function or a class is
-# decorated with a table from names that are not its own to what to write instead. Its signature
-# stays the same for type checkers, and right calls pass untouched.
+# People who come from another framework type its names first. A function or a class is decorated
+# with a table of such names and of what to write instead, so that a wrong name is refused where it
+# is written. The signature stays the same for type checkers, and right calls pass untouched.
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -193,9 +201,9 @@ def explains(
 
     Args:
         name: What the function is called in messages: `Agent`.
-        instead: What to write here, by the name that others have for it.
-        options: Where the function takes `**options: Unpack[...]`, the `TypedDict` of them: its
-            keys are arguments like the others, and Python does not check them itself.
+        instead: What to write here, by the name that other frameworks use.
+        options: The `TypedDict` of a function that takes `**options: Unpack[...]`. Its keys are
+            arguments like the others, and Python does not check them itself.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -227,7 +235,7 @@ def explains(
 
 
 def explains_init(name: str, instead: Mapping[str, str]) -> Callable[[C], C]:
-    """The same for the constructor of a class."""
+    """Decorates a class like `explains` so that its constructor refuses wrong arguments."""
 
     def decorate(kind: C) -> C:
         kind.__init__ = explains(name, instead)(kind.__init__)
@@ -241,7 +249,7 @@ def explains_attributes(name: str, instead: Mapping[str, str]) -> Callable[[C], 
 
     Args:
         name: What the class is called in messages.
-        instead: What to write here, by the name that others have for it.
+        instead: What to write here, by the name that other frameworks use.
     """
 
     def missing(self: object, attribute: str) -> Any:
@@ -286,27 +294,27 @@ def _refuse_unknown(
 def wrong_value(
     name: str, value: object, remedy: str, kind: type[Exception] = TypeError
 ) -> Exception:
-    """What to raise of an argument whose value is of another kind.
+    """The exception for an argument whose value is of a wrong kind.
 
     Args:
-        name: The argument's.
-        value: What was given; a long one is told by its type.
+        name: The argument's name.
+        value: The wrong value; a long one is named by its type.
         remedy: What to write instead.
         kind: The exception's type.
     """
     shown = repr(value)
-    return kind(
-        f"{name} is {shown if len(shown) <= _SHOWN else f'a {type(value).__name__}'}; {remedy}"
-    )
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"a {type(value).__name__}"
+    return kind(f"{name} is {shown}; {remedy}")
 
 
-_SHOWN: Final = 60  # characters of a wrong value
+_LONGEST_SHOWN: Final = 60  # characters of a wrong value
 
 
 def check_kinds(
     given: Mapping[str, object], kinds: Mapping[str, tuple[tuple[type, ...], str]]
 ) -> None:
-    """Refuses values of another kind than their argument's; None is of every kind.
+    """Refuses values of a wrong type; None is right for every argument.
 
     Args:
         given: Values, by the argument's name.
@@ -314,7 +322,7 @@ def check_kinds(
             where `bool` is among the types.
 
     Raises:
-        TypeError: One of them is of another kind.
+        TypeError: A value is of a wrong type.
     """
     for name, (types, remedy) in kinds.items():
         value = given.get(name)
@@ -325,7 +333,7 @@ def check_kinds(
 
 
 def install(extra: str) -> str:
-    """The command that brings an extra's packages, for the way in which agentkit is installed."""
+    """The command that installs an extra's packages, by the way in which agentkit is installed."""
     root = Path(__file__).parents[1]
     if (root / "pyproject.toml").is_file() and (root / "agentkit").is_dir():
         return f"pip install -e '{root}[{extra}]'"

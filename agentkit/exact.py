@@ -1,8 +1,8 @@
 """JSON from outside that can be kept exactly: read strictly, or refused with a reason.
 
-A call is written down before it runs and read back after a crash, and only if what comes back is
-what was written can "it runs once" be kept. Some values are lost on that way, so they are refused
-as arguments, before anything is recorded as intended:
+A call is written down before it runs and read back after a crash. "It runs once" can be promised
+only if what is read back equals what was written. Some values are lost on that way, so they are
+refused as arguments, before a call is recorded as intended:
 
 | value | why it cannot be kept |
 |---|---|
@@ -12,7 +12,7 @@ as arguments, before anything is recorded as intended:
 | `1e-999` | a float makes 0 of it |
 | lists and objects nested beyond `MAX_DEPTH` | readers of JSON give up, each at another depth |
 | a key that stands twice in one object | what it means differs from reader to reader (section 4) |
-| a key that is no text, an object of Python | it comes back as something else |
+| a key that is no text, an object of Python | it is read back as something else |
 | more than 200,000 values, 4,000,000 characters | no model writes it, and reading takes too long |
 """
 
@@ -43,18 +43,18 @@ _TOO_LONG = f"a whole number has more than {MAX_DIGITS:,} digits; give it as tex
 
 
 class InexactError(ValueError):
-    """A value cannot be kept exactly; the message is the reason, a clause."""
+    """A value cannot be kept exactly; the message is a clause that says why."""
 
 
 class NotJsonError(InexactError):
-    """A text is no JSON at all."""
+    """A text is not JSON at all."""
 
 
 def read_exact(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        NotJsonError: The text is none.
+        NotJsonError: The text is not JSON.
         InexactError: The value cannot be kept exactly, or reading it would take too long.
     """
     if len(text) > MAX_CHARACTERS:
@@ -114,7 +114,7 @@ def real(text: str) -> float:
 
 
 def is_not_zero(text: str) -> bool:
-    """Whether a number's text has a digit other than 0 in front of its exponent."""
+    """Whether a number's text has a digit other than 0 before its exponent."""
     return any(digit in "123456789" for digit in text.lower().partition("e")[0])
 
 
@@ -129,7 +129,8 @@ def _no_number(name: str) -> float:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_constant=_no_number, parse_float=real, strict=False
 )
-"""It is lax in one thing: a line break inside a text, as models write it, can mean nothing else."""
+"""`strict=False` allows line breaks inside a text: models write them, and they can mean nothing
+else."""
 
 
 def why_inexact(value: object) -> str | None:
@@ -185,7 +186,7 @@ def _why_scalar(value: object) -> str | None:
 def text_of_inexact(value: object) -> str:
     """A value that cannot be kept, as a text in which the reason can still be read.
 
-    Only what lies too deep to matter is left out.
+    Only what is nested too deep is left out.
     """
     return _written(value, MAX_DEPTH + 1)
 

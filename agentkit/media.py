@@ -1,11 +1,11 @@
 """Whether an image, sound or video is whole and of a kind that servers take, before it is sent.
 
-One that is not makes a server refuse the request, and each later one of the conversation. So what a
-tool returns is looked at where it enters the conversation (`sound_parts`): a sentence takes the
-place of what cannot be sent. What a user sends is refused at once (`check_parts`).
+A server refuses a request that holds a broken one, and each later request of the conversation. So
+what a tool returns is checked where it enters the conversation (`sound_parts`), and a sentence
+takes the place of what cannot be sent. What a user sends is refused at once (`check_parts`).
 
-The bytes are walked, not decoded: signatures, sizes and check sums of their containers. What lies
-behind an `https:` URL nobody here can know.
+The bytes are walked, not decoded: only signatures, sizes and check sums of their containers are
+read. What lies behind an `https:` URL is not checked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def check_parts(parts: Sequence[Part]) -> None:
     """Checks what a user is about to send.
 
     Raises:
-        ValueError: An image, sound or video of it cannot be sent.
+        ValueError: One of the parts cannot be sent.
     """
     for number, part in enumerate(parts, 1):
         _, problem = _examined(part)
@@ -44,9 +44,9 @@ def check_parts(parts: Sequence[Part]) -> None:
 
 
 def sound_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
-    """Parts in which a sentence stands for each image, sound or video that cannot be sent.
+    """The parts, with a sentence in place of each image, sound or video that cannot be sent.
 
-    One that only says the wrong kind is sent under the right one, and a sentence tells so.
+    One whose declared kind is wrong is sent under the right kind, and a sentence says so.
     """
     made: list[Part] = []
     for part in parts:
@@ -60,19 +60,19 @@ def sound_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
 
 
 def sound_messages(messages: Sequence[Message]) -> list[Message]:
-    """A conversation in which everything can be sent; see `sound_parts`."""
-    return [_with(message, sound_parts) for message in messages]
+    """The conversation with a sentence in place of what cannot be sent; see `sound_parts`."""
+    return [_with_parts(message, sound_parts) for message in messages]
 
 
 def without_media(messages: Sequence[Message], why: str) -> list[Message]:
-    """A conversation in which a sentence stands for each image, sound or video of a tool.
+    """The conversation with a sentence in place of each image, sound or video of a tool.
 
     Args:
         messages: The conversation.
         why: The server's words.
     """
 
-    def told(parts: Sequence[Part]) -> tuple[Part, ...]:
+    def text_only(parts: Sequence[Part]) -> tuple[Part, ...]:
         return tuple(
             part
             if isinstance(part, TextPart)
@@ -80,10 +80,11 @@ def without_media(messages: Sequence[Message], why: str) -> list[Message]:
             for part in parts
         )
 
-    return [_with(m, told) if isinstance(m, ToolMessage) else m for m in messages]
+    return [_with_parts(m, text_only) if isinstance(m, ToolMessage) else m for m in messages]
 
 
-def _with(message: Message, change: Callable[[Sequence[Part]], tuple[Part, ...]]) -> Message:
+def _with_parts(message: Message, change: Callable[[Sequence[Part]], tuple[Part, ...]]) -> Message:
+    """The message with its parts changed; a message that holds text alone stays as it is."""
     if not isinstance(message, UserMessage | ToolMessage) or isinstance(message.content, str):
         return message
     changed = change(message.content)
@@ -97,31 +98,31 @@ _NAMES: Final = {"text": "a text", "image": "an image", "audio": "a sound", "vid
 
 
 def _examined(part: Part) -> tuple[Part | None, str]:
-    """The part as it can be sent, None if it cannot, and what is wrong, to end a sentence."""
+    """The part as it can be sent, or None, and what is wrong, to end a sentence."""
     match part:
         case TextPart():
             return part, ""
-        case AudioPart(data=data, format=said):
-            return _sound(part, data, said)
+        case AudioPart():
+            return _sound(part)
         case ImagePart(url=url) | VideoPart(url=url):
             if url.startswith(("https:", "http:")):
                 return part, ""
             return _from_url(part, url)
 
 
-def _sound(part: AudioPart, data: str, said: str) -> tuple[Part | None, str]:
-    content, problem = _bytes_of(data)
+def _sound(part: AudioPart) -> tuple[Part | None, str]:
+    content, problem = _bytes_of(part.data)
     if problem:
         return None, problem
     kind, problem = _checked(content, "audio")
     if problem:
         return None, problem
-    if said.lower() in _SAME_SOUND.get(kind, (kind,)):
+    if part.format.lower() in _SOUND_NAMES.get(kind, (kind,)):
         return part, ""
-    return replace(part, format=kind), f"says {said!r} and is {kind}"
+    return replace(part, format=kind), f"says {part.format!r} and is {kind}"
 
 
-_SAME_SOUND: Final = {
+_SOUND_NAMES: Final = {
     "wav": ("wav", "wave", "x-wav", "vnd.wave"),
     "mp3": ("mp3", "mpeg", "mpga"),
     "ogg": ("ogg", "opus", "oga"),
@@ -134,12 +135,13 @@ def _from_url(part: ImagePart | VideoPart, url: str) -> tuple[Part | None, str]:
     found = _DATA_URL.match(url)
     if found is None:
         return None, f"is no data: URL in base64 and no https: URL, but {url[:40]!r}"
-    said = found["mime"].lower()
-    if said == "video/jpeg":  # frames, as vLLM takes them
-        pieces = [_bytes_of(frame) for frame in url[found.end() :].split(",")]
-        problems = [problem or _checked(frame, "image")[1] for frame, problem in pieces]
-        wrong = next((problem for problem in problems if problem), "")
-        return (None, f"has a frame that {wrong}") if wrong else (part, "")
+    declared = found["mime"].lower()
+    if declared == "video/jpeg":  # frames, as vLLM takes them
+        for frame in url[found.end() :].split(","):
+            content, problem = _bytes_of(frame)
+            if problem := problem or _checked(content, "image")[1]:
+                return None, f"has a frame that {problem}"
+        return part, ""
     content, problem = _bytes_of(url[found.end() :])
     if problem:
         return None, problem
@@ -147,15 +149,15 @@ def _from_url(part: ImagePart | VideoPart, url: str) -> tuple[Part | None, str]:
     if problem:
         return None, problem
     right = f"{part.type}/{_SUBTYPES.get(kind, kind)}"
-    if said in (right, *_SAME.get(right, ())):
+    if declared in (right, *_OTHER_NAMES.get(right, ())):
         return part, ""
     mended = f"data:{right};base64,{url[found.end() :]}"
-    return replace(part, url=mended), f"says {said or 'no kind'!r} and is {right}"
+    return replace(part, url=mended), f"says {declared or 'no kind'!r} and is {right}"
 
 
 _DATA_URL = re.compile(r"data:(?P<mime>[^;,]*)(?:;[^;,]*)*;base64,", re.IGNORECASE)
 _SUBTYPES: Final = {"mov": "quicktime", "avi": "x-msvideo", "mkv": "x-matroska"}
-_SAME: Final = {
+_OTHER_NAMES: Final = {
     "image/jpeg": ("image/jpg", "image/pjpeg"),
     "image/png": ("image/x-png", "image/apng"),
     "image/bmp": ("image/x-bmp", "image/x-ms-bmp"),
@@ -166,6 +168,7 @@ _SAME: Final = {
 
 
 def _bytes_of(data: str) -> tuple[bytes, str]:
+    """The bytes of some base64, and what is wrong with it."""
     try:
         content = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
@@ -174,7 +177,7 @@ def _bytes_of(data: str) -> tuple[bytes, str]:
 
 
 def media_kind(content: bytes) -> str:
-    """What bytes are by their first ones: `png`, `wav`, `html`; `data` if that is unknown."""
+    """The kind of some bytes, by the first ones: `png`, `wav`, `html`; `data` if it is unknown."""
     for kind, magic in _MAGIC:
         if re.match(magic, content[:_HEAD], re.DOTALL):
             return kind
@@ -182,7 +185,7 @@ def media_kind(content: bytes) -> str:
 
 
 _HEAD = 1_024  # bytes
-_BEFORE = rb"(?i)(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*)?(?:<!--.*?-->\s*)*"
+_XML_HEAD = rb"(?i)(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*)?(?:<!--.*?-->\s*)*"
 _MAGIC: Final = (
     ("png", rb"\x89PNG\r\n\x1a\n"),
     ("jpeg", rb"\xff\xd8\xff"),
@@ -198,15 +201,15 @@ _MAGIC: Final = (
     ("mp4", rb"....ftyp"),
     ("webm", rb"\x1a\x45\xdf\xa3"),
     ("pdf", rb"%PDF"),
-    ("svg", _BEFORE + rb"(?:<!doctype svg.*?>\s*)?<svg"),
-    ("html", _BEFORE + rb"<(?:!doctype html|html|head|body)"),
+    ("svg", _XML_HEAD + rb"(?:<!doctype svg.*?>\s*)?<svg"),
+    ("html", _XML_HEAD + rb"<(?:!doctype html|html|head|body)"),
     ("json", rb"\s*[{\[]"),
 )
 """First bytes of what is sent, and of what is sent by mistake (see `file(1)`)."""
 
 
 def _checked(content: bytes, wanted: str) -> tuple[str, str]:
-    """The kind of some bytes, and what keeps them from being sent."""
+    """The kind of some bytes, and why they cannot be sent as the kind of part that is wanted."""
     kind = media_kind(content)
     check = _CHECKS[wanted].get(kind)
     if check is None:
@@ -222,23 +225,24 @@ _WORDS: Final = {"data": "of no known kind", "html": "an HTML page", "svg": "an 
 # --- containers ----------------------------------------------------------------------------------
 
 _CUT = "is broken: it ends too early"
-_ODD = "is broken"
+_BROKEN = "is broken"
 
 
 def _png(content: bytes) -> str:
     """Chunks with their check sums, and the compressed pixels (PNG, "Chunk layout")."""
-    at, packed, seen = 8, bytearray(), b""
+    at, packed = 8, bytearray()
     while at + 12 <= len(content):
         size, name = struct.unpack_from(">I4s", content, at)
         body = content[at + 8 : at + 8 + size]
         if at + 12 + size > len(content):
             return _CUT
         if zlib.crc32(name + body) != struct.unpack_from(">I", content, at + 8 + size)[0]:
-            return f"{_ODD}: a check sum is wrong"
-        if not seen and (name != b"IHDR" or size != 13 or 0 in struct.unpack_from(">II", body)):
-            return f"{_ODD}: it has no size"
-        seen = name
-        packed += body if name == b"IDAT" else b""
+            return f"{_BROKEN}: a check sum is wrong"
+        is_header = name == b"IHDR" and size == 13
+        if at == 8 and not (is_header and all(struct.unpack_from(">II", body))):
+            return f"{_BROKEN}: it has no size"
+        if name == b"IDAT":
+            packed += body
         if name == b"IEND":
             return _unpacked(bytes(packed))
         at += 12 + size
@@ -255,7 +259,7 @@ def _unpacked(packed: bytes) -> str:
             if not made and not left:
                 return _CUT
     except zlib.error:
-        return f"{_ODD}: its pixels cannot be unpacked"
+        return f"{_BROKEN}: its pixels cannot be unpacked"
     return "is larger than any server takes"
 
 
@@ -268,19 +272,19 @@ def _jpeg(content: bytes) -> str:
     at, has_size = 2, False
     while at + 4 <= len(content):
         if content[at] != 0xFF:
-            return _ODD
+            return _BROKEN
         marker = content[at + 1]
         if marker == 0xFF or 0xD0 <= marker <= 0xD8:  # a filler, or a marker without a segment
             at += 1 if marker == 0xFF else 2
             continue
         if marker == 0xD9:
-            return f"{_ODD}: it has no picture"
+            return f"{_BROKEN}: it has no picture"
         size = int.from_bytes(content[at + 2 : at + 4], "big")
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             has_size = content[at + 5 : at + 9] > b"\0\0\0\0" and len(content) > at + 9
         if marker == 0xDA:
             if not has_size:
-                return f"{_ODD}: it has no size"
+                return f"{_BROKEN}: it has no size"
             return "" if content.find(b"\xff\xd9", at + 2 + size) >= 0 else _CUT
         at += 2 + size
     return _CUT
@@ -288,7 +292,7 @@ def _jpeg(content: bytes) -> str:
 
 def _gif(content: bytes) -> str:
     if len(content) < 13 or 0 in struct.unpack_from("<HH", content, 6):
-        return _CUT if len(content) < 13 else f"{_ODD}: it has no size"
+        return _CUT if len(content) < 13 else f"{_BROKEN}: it has no size"
     return "" if content.rstrip(b"\0").endswith(b";") else _CUT
 
 
@@ -298,20 +302,19 @@ def _riff(content: bytes) -> str:
 
 
 def _bmp(content: bytes) -> str:
-    return (
-        _CUT if int.from_bytes(content[2:6], "little") > len(content) or len(content) < 54 else ""
-    )
+    size = int.from_bytes(content[2:6], "little")
+    return _CUT if size > len(content) or len(content) < 54 else ""
 
 
 def _wav(content: bytes) -> str:
-    """Format and samples of a WAV file (RIFF); a streaming recorder does not know their size."""
+    """Format and samples of a WAV file (RIFF); a streaming recorder does not write their size."""
     at, has_format = 12, False
     while at + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, at)
         there = len(content) - at - 8
         if name == b"data":
             if not has_format:
-                return f"{_ODD}: it does not say its format"
+                return f"{_BROKEN}: it does not say its format"
             if not there or not size:
                 return "is empty: it has no samples"
             return "" if size <= there or size >= _STREAMED else _CUT
@@ -320,7 +323,7 @@ def _wav(content: bytes) -> str:
     return _CUT
 
 
-_STREAMED = 0x7FFFFF00  # bytes; what programs write where they do not know
+_STREAMED = 0x7FFFFF00  # bytes; programs write at least this where they do not know the size
 
 
 def _mp3(content: bytes) -> str:
@@ -336,11 +339,11 @@ def _mp3(content: bytes) -> str:
 
 
 def _long_enough(content: bytes) -> str:
-    return "" if len(content) > 42 else _CUT  # a header of any of these is as long
+    return "" if len(content) > 42 else _CUT  # the headers of FLAC, Ogg and WebM are as long
 
 
 def _mp4(content: bytes) -> str:
-    """Boxes that fit, one with the index (ISO 14496-12, 4.2)."""
+    """Boxes that end within the file, one of them with the index (ISO 14496-12, 4.2)."""
     at, has_index = 0, False
     while at + 8 <= len(content):
         size, name = struct.unpack_from(">I4s", content, at)
@@ -353,7 +356,7 @@ def _mp4(content: bytes) -> str:
         at += size
     if at < len(content):
         return _CUT
-    return "" if has_index else f"{_ODD}: it has no index"
+    return "" if has_index else f"{_BROKEN}: it has no index"
 
 
 _Check: TypeAlias = Callable[[bytes], str]
@@ -369,27 +372,28 @@ _CHECKS: Final[dict[str, dict[str, _Check]]] = {
     },
     "video": {"mp4": _mp4, "webm": _long_enough, "avi": _riff},
 }
-"""What vLLM's readers (Pillow, soundfile, OpenCV) and other servers take alike."""
+"""The kinds that vLLM's readers (Pillow, soundfile, OpenCV) and other servers take."""
 
 
 # --- sizes ---------------------------------------------------------------------------------------
 
 
 def image_size(part: ImagePart) -> tuple[int, int] | None:
-    """Pixels of an image's width and height; None where its bytes do not tell, as behind a URL."""
+    """Width and height of an image in pixels; None if its bytes are not here or do not tell."""
     found = _DATA_URL.match(part.url)
-    content = _beginning(part.url, found.end()) if found is not None else b""
-    kind = media_kind(content) if content else ""
-    read = _SIZES.get(kind)
+    if found is None:
+        return None
+    content = _beginning(part.url, found.end())
+    read = _SIZES.get(media_kind(content))
     try:
         size = read(content) if read is not None else None
     except (struct.error, IndexError):
         return None
-    return size if size is not None and 0 not in size else None
+    return size if size is not None and min(size) > 0 else None
 
 
 def _beginning(data: str, start: int = 0) -> bytes:
-    """The first bytes of what stands there in base64; sizes stand in front of what they are of."""
+    """The first bytes of a text in base64: a file's size in pixels stands at its beginning."""
     text = "".join(data[start : start + _BEGINNING].split())
     try:
         return base64.b64decode(text[: len(text) // 4 * 4])
@@ -397,7 +401,7 @@ def _beginning(data: str, start: int = 0) -> bytes:
         return b""
 
 
-_BEGINNING: Final = 512 * 1024  # characters; a JPEG may have a preview of itself in front
+_BEGINNING: Final = 512 * 1024  # characters; a JPEG may begin with a preview of itself
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int] | None:
@@ -414,8 +418,19 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
     return None
 
 
+def _bmp_size(content: bytes) -> tuple[int, int]:
+    """The size, from the header that has this length. A negative height means that the rows stand
+    from the top down.
+    """
+    if content[14:18] == b"\x0c\0\0\0":
+        width, height = struct.unpack_from("<HH", content, 18)
+        return width, height
+    width, height = struct.unpack_from("<ii", content, 18)
+    return width, abs(height)
+
+
 def _webp_size(content: bytes) -> tuple[int, int] | None:
-    """The size, which each of the three forms of the first chunk says otherwise (RFC 9649)."""
+    """The size, which each of the three forms of the first chunk writes otherwise (RFC 9649)."""
     form = content[12:16]
     if form == b"VP8X":
         width, height = (int.from_bytes(content[at : at + 3], "little") for at in (24, 27))
@@ -432,16 +447,14 @@ def _webp_size(content: bytes) -> tuple[int, int] | None:
 _SIZES: Final[Mapping[str, Callable[[bytes], tuple[int, int] | None]]] = {
     "png": lambda content: struct.unpack_from(">II", content, 16),
     "gif": lambda content: struct.unpack_from("<HH", content, 6),
-    "bmp": lambda content: struct.unpack_from("<Ii", content, 18),
+    "bmp": _bmp_size,
     "jpeg": _jpeg_size,
     "webp": _webp_size,
 }
 
 
 def sound_length(part: AudioPart) -> tuple[int, int] | None:
-    """Samples of each channel of a WAV file, and how many there are in a second; None where the
-    bytes do not tell.
-    """
+    """Samples of each channel of a WAV file, and samples a second; None if unknown."""
     content, total = _beginning(part.data), len(part.data) * 3 // 4 - part.data[-2:].count("=")
     if media_kind(content) != "wav":
         return None

@@ -10,11 +10,13 @@ turns it into JSON and back (`dump_messages`, `load_messages`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from pydantic import JsonValue, TypeAdapter
+from pydantic_core import PydanticSerializationError
 
 from agentkit.errors import check_kinds, explains_init
 
@@ -186,22 +188,30 @@ def next_call_number(messages: Sequence[Message]) -> int:
     Beyond every number that is there, so that ids stay unique in a history whose beginning was
     left out.
     """
-    numbers = [
-        int(number)
-        for message in messages
-        if message.role == "assistant"
-        for call in message.tool_calls
-        if (number := call.id.removeprefix("call_")).isdecimal()
-    ]
-    return 1 + max(numbers, default=-1)
+    highest = -1
+    for message in messages:
+        for call in _calls(message):
+            number = call.id.removeprefix("call_")
+            if number.isdecimal() and len(number) <= _LONGEST_NUMBER:
+                highest = max(highest, int(number))
+    return highest + 1
+
+
+_LONGEST_NUMBER = 18
+"""Digits of a call's number. An id of more digits was made by somebody else: counting never gets
+there, and Python does not read a number of thousands of digits."""
 
 
 def common_length(before: Sequence[object], now: Sequence[object]) -> int:
     """How many messages two conversations have in common at their beginning."""
-    same = len(before)
-    if before != now[:same]:  # seldom: what was there before is nearly always still there
-        pairs = enumerate(zip(before, now, strict=False))
-        same = next((at for at, (old, new) in pairs if old != new), min(same, len(now)))
+    known = len(before)
+    if before == now[:known]:  # nearly always, and fast
+        return known
+    same = 0
+    for old, new in zip(before, now, strict=False):
+        if old != new:
+            break
+        same += 1
     return same
 
 
@@ -211,8 +221,12 @@ _MESSAGES: TypeAdapter[list[Message]] = TypeAdapter(
 
 
 def dump_messages(messages: Sequence[Message]) -> bytes:
-    """A conversation as JSON text (UTF-8)."""
-    return _MESSAGES.dump_json(list(messages))
+    """A conversation as JSON text (UTF-8), with `?` for halves of surrogate pairs."""
+    try:
+        return _MESSAGES.dump_json(list(messages))
+    except PydanticSerializationError:  # a half, from the undecodable bytes of a file's name
+        plain = _MESSAGES.dump_python(list(messages), mode="json")
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def load_messages(text: bytes | str) -> list[Message]:
@@ -225,22 +239,23 @@ def load_messages(text: bytes | str) -> list[Message]:
 
 
 # --- a valid conversation ------------------------------------------------------------------------
-# A call without its result, or a result without its call, is a 400 on every later request, or a
-# prompt that ends in an open turn: nobody can go on with that conversation. The loop never makes
-# one; a history that comes from outside may be one.
+# Nobody can go on with a conversation that has a call without its result, or a result without its
+# call: each later request is answered with 400, or its prompt ends in an open turn. The loop never
+# makes such a conversation; a history that comes from outside may be one.
 
 _LOST = "Error: the result of this call is lost; the earlier run ended before it."
 STOPPED: Final = "(I was stopped here.)"
-"""Between results and what the user says next: the template of April 2026 leaves the model's turn
-open without it."""
+"""The model's message between results and the user's next one. Without it the template of April
+2026 leaves the model's turn open."""
 
 
 def history_problems(messages: Sequence[Message]) -> list[str]:
     """What is wrong with a history, in words; empty for a valid one.
 
-    Valid is: a system message only at the head; ids of calls unique; text or calls in a model's
-    message, not both; after calls exactly one result for each, in call order, before anything
-    else; and after results the model before the user.
+    In a valid history a system message stands only at the head, the ids of calls are unique, a
+    model's message holds text or calls but not both, each call has exactly one result, the results
+    stand right behind the calls and in their order, and the model speaks between results and the
+    user.
     """
     problems: list[str] = []
     seen: set[str] = set()
@@ -276,7 +291,7 @@ def _calls(message: Message) -> Sequence[ToolCall]:
 
 
 def _twice(call_ids: Sequence[str], seen: set[str]) -> Iterator[str]:
-    """The ids that were there before; books all of them."""
+    """The ids that are in `seen`; adds all of them to it."""
     for call_id in call_ids:
         if call_id in seen:
             yield call_id
@@ -302,7 +317,7 @@ def _mended(messages: Sequence[Message]) -> Iterator[Message]:
         if calls := [call for call in _calls(message) if not list(_twice([call.id], used))]:
             assert isinstance(message, AssistantMessage)
             yield AssistantMessage(None, tuple(calls), message.reasoning)
-            results = _results(messages, position + 1)
+            results = _results_behind(position, messages)
             for call in calls:
                 lost = ToolMessage(call.id, call.name, _LOST, is_error=True)
                 yield results.get(call.id, lost)
@@ -316,10 +331,11 @@ def _mended(messages: Sequence[Message]) -> Iterator[Message]:
             answered = False
 
 
-def _results(messages: Sequence[Message], start: int) -> dict[str, ToolMessage]:
-    """The results from there to the next message of another kind; the first of each call."""
+def _results_behind(position: int, messages: Sequence[Message]) -> dict[str, ToolMessage]:
+    """The results between this message and the next one of another kind; the first of each call."""
     found: dict[str, ToolMessage] = {}
-    for message in messages[start:]:
+    for place in range(position + 1, len(messages)):
+        message = messages[place]
         if not isinstance(message, ToolMessage):
             break
         found.setdefault(message.call_id, message)
@@ -331,7 +347,7 @@ def _results(messages: Sequence[Message], start: int) -> dict[str, ToolMessage]:
 
 @dataclass(frozen=True, slots=True)
 class ToolDefinition:
-    """A tool as a model is told of it: the shared ground of `toolset` and `wire`.
+    """A tool as it is described to a model; `toolset` makes it and `wire` sends it.
 
     Attributes:
         name: What the model calls.
@@ -346,7 +362,7 @@ class ToolDefinition:
 
     @property
     def declaration(self) -> JsonObject:
-        """The three as a JSON object: what a chat template is given of a tool."""
+        """The same as a JSON object, as a chat template takes it."""
         return {
             "name": self.name,
             "description": self.description,
@@ -361,10 +377,10 @@ class ToolChoice:
     Attributes:
         mode: `auto` leaves the choice to the model, `none` forbids calls, `required` forces at
             least one.
-        name: The only tool that `required` may be met with.
+        name: The only tool that may be called with `required`.
         max_calls: The most calls that a reply may hold, with `required` or `auto`.
-        among: The tools that `required` may be met with; all of them where this is empty. An agent
-            that is given neither this nor a name leaves out the tools that are its own.
+        among: The tools that may be called with `required`; empty for all of them. If neither this
+            nor a name is given, an agent leaves out its own tools, such as the plan.
     """
 
     mode: Literal["auto", "none", "required"] = "auto"
@@ -373,10 +389,13 @@ class ToolChoice:
     among: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses what would leave a reply free without a word."""
+        """Refuses values that would silently leave a reply free."""
         if self.mode not in ("auto", "none", "required"):
             raise ValueError(f"mode is {self.mode!r}; give 'auto', 'none' or 'required'")
-        check_kinds({"max_calls": self.max_calls}, {"max_calls": ((int,), "give 1 or more")})
+        check_kinds(
+            {"name": self.name, "max_calls": self.max_calls},
+            {"name": ((str,), "give a tool's name"), "max_calls": ((int,), "give 1 or more")},
+        )
         if self.max_calls is not None and self.max_calls < 1:
             raise ValueError(f"max_calls is {self.max_calls}; give 1 or more, or mode='none'")
         if not isinstance(cast("object", self.among), tuple):
@@ -385,7 +404,7 @@ class ToolChoice:
             raise ValueError(f"name is {self.name!r}, which is not in among={self.among!r}")
 
     def allows(self, tool: str) -> bool:
-        """Whether a call of this tool may be what was asked for."""
+        """Whether a call of this tool meets the choice."""
         return self.name in (None, tool) and (not self.among or tool in self.among)
 
 
@@ -421,9 +440,9 @@ _SETTING_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSettings:
-    """What to ask of the model. None means: not sent, the server's own default holds.
+    """What to ask of the model. A value that is None is not sent; the server's default holds.
 
-    vLLM takes its defaults from the checkpoint's `generation_config.json`, which for Gemma 4
+    vLLM takes its defaults from the checkpoint's `generation_config.json`. For Gemma 4 that file
     holds the sampling that Google recommends, so sending nothing is the best default.
 
     Attributes:
@@ -436,16 +455,16 @@ class ModelSettings:
         thinking: Whether the model may think first; None leaves it to the model's profile.
         thinking_tokens: Most tokens of reasoning, counted as four characters each. A reply that
             reasons for longer is given up in mid-stream and asked for without reasoning. (A
-            server's own budget would write its closing token into a call, if the model began
-            none.)
-        tool_choice: Which calls the first reply of a run may or must hold. Later ones are free: a
-            model that has to call for ever cannot answer.
+            server's own budget would write its closing token into a call if the model began no
+            reasoning.)
+        tool_choice: Which calls the first reply of a run may or must hold. Later replies are free:
+            a model that must always call can never answer.
         recovery: Whether a reply that is nothing but a call in a wrong form is asked for again;
-            without it the text of such a reply is the answer. On where nobody says otherwise.
-        grammar: Whether calls are held to their tools' schemas while they are written, by a server
-            that can; None for yes.
+            if not, the text of such a reply is the answer. None for yes.
+        grammar: Whether a server that can holds calls to their tools' schemas while they are
+            written. None for yes.
         extra_body: Further fields of the request, sent as they are; an object such as
-            `chat_template_kwargs` is joined with ours.
+            `chat_template_kwargs` is merged with agentkit's own.
     """
 
     temperature: float | None = None
@@ -477,7 +496,7 @@ class ModelSettings:
             raise ValueError(f"top_p is {self.top_p}; give a share above 0, up to 1")
 
     def over(self, base: ModelSettings) -> ModelSettings:
-        """These settings where they say something, `base` elsewhere."""
+        """These settings, with the values of `base` where they are None."""
         given = {
             name: value
             for name in self.__dataclass_fields__
@@ -488,7 +507,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """Everything one model call depends on: the call is pure over it."""
+    """Everything that one model call depends on."""
 
     messages: Sequence[Message]
     tools: Sequence[ToolDefinition] = ()
@@ -517,8 +536,8 @@ class Usage:
 FinishReason: TypeAlias = Literal[
     "stop", "tool_calls", "length", "repetition", "content_filter", "malformed_call"
 ]
-"""Why a model call ended. `length` means cut, whatever the server called it; `malformed_call` that
-a call was begun where none can be, so that nobody can say what the reply was to be."""
+"""Why a model call ended. `length` means that the reply was cut, whatever the server called it, and
+`malformed_call` that a call was begun where none can be, so that nobody knows what was meant."""
 
 StopReason: TypeAlias = Literal[
     "answer",
@@ -553,8 +572,7 @@ class ModelResponse:
         message: What the model said.
         finish_reason: Why it ended.
         usage: What it cost.
-        control: What the server can hold calls to; None where no tools were on offer, or the model
-            does not say.
+        control: What the server can hold calls to; None if no tools were offered or nobody knows.
     """
 
     message: AssistantMessage

@@ -1,13 +1,12 @@
 """Secrets that no record of a run may hold: registered once, left out wherever something is kept.
 
-A tool that prints its environment, a gateway that repeats a key: what a run says can hold what
-nobody meant to write down. Registered values are replaced before a line is written, in the forms
-in which text usually carries them: plain, as JSON, HTML or Python write it, percent-encoded, base64
-and hexadecimal.
+A tool may print its environment, and a gateway may repeat a key. So registered values are replaced
+before a line is written, in the forms in which text usually carries them: plain, as JSON, HTML or
+Python write it, percent-encoded, base64 and hexadecimal.
 
-What is given to a server to prove who we are is registered where it is given. Names decide: of a
-header, a variable, a parameter in an address. Where a name says nothing, a value that is handed to
-a program of others counts as secret.
+Credentials are registered where they are given to agentkit. The name of a header, of a variable or
+of a parameter in an address decides whether its value is one. Where the name does not tell, a value
+that is handed to somebody else's program counts as secret.
 
 agentkit's own log lines pass here too: structlog on the caller's side, plain `logging` underneath.
 Importing agentkit configures nothing. A program that uses `logging` sees the lines of the logger
@@ -23,6 +22,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from html import escape
@@ -37,7 +37,7 @@ _SHORTEST = 8
 """Characters. A shorter value, such as vLLM's usual `EMPTY`, would also be found where it is just a
 word, and no secret worth the name is so short."""
 
-_TELLING = re.compile(
+_SECRET_NAME = re.compile(
     r"auth|key|token|secret|cookie|passw|pwd|credential|session|signature|sig\b|bearer",
     re.IGNORECASE,
 )
@@ -59,13 +59,17 @@ class _Secrets:
     def __init__(self) -> None:
         self.values: frozenset[str] = frozenset()
         self.forms: tuple[bytes, ...] = ()
+        self._lock = threading.Lock()
 
     def add(self, values: frozenset[str]) -> None:
+        """Registers the values; when this returns, all threads leave them out."""
         if values <= self.values:
             return
-        self.values |= values
-        forms = {form for value in self.values for form in _forms(value)}
-        self.forms = tuple(sorted(forms, key=len, reverse=True))
+        with self._lock:
+            new = values - self.values
+            forms = {*self.forms, *(form for value in new for form in _forms(value))}
+            self.forms = tuple(sorted(forms, key=len, reverse=True))
+            self.values |= new
 
 
 _SECRETS = _Secrets()
@@ -81,49 +85,52 @@ def keep_secret(*values: str | None) -> None:
 
 
 def secret_headers(headers: Mapping[str, str], *, of_others: bool = False) -> Iterator[str]:
-    """The values of those HTTP headers whose names say that they are secret, and their parts.
+    """The secret values among HTTP headers, and the parts of these values.
 
     Args:
-        headers: Their values, by name.
-        of_others: They go to a server that may be anybody's: all but the headers of HTTP itself.
+        headers: The values, by the header's name.
+        of_others: The headers go to a server that may be anybody's, so all values are secret but
+            those of HTTP's own headers. Otherwise the names decide.
     """
     for name, value in headers.items():
         plain = name.lower() in _PLAIN_HEADERS
-        if (of_others and not plain) or _TELLING.search(name):
+        if (of_others and not plain) or _SECRET_NAME.search(name):
             yield from _credentials(value)
 
 
 def _credentials(value: str) -> Iterator[str]:
-    """A header's value, what follows a scheme such as `Bearer`, and what that holds."""
+    """A header's value, what follows a scheme such as `Bearer`, each cookie, and the password of
+    Basic authentication.
+    """
     yield value
     scheme, _, rest = value.partition(" ")
     if rest:
         yield rest
     yield value.rpartition(" ")[2]
-    for crumb in value.split(";") if ";" in value else ():
-        yield crumb.partition("=")[2].strip()
+    if ";" in value:
+        for cookie in value.split(";"):
+            yield cookie.partition("=")[2].strip()
     if scheme.strip().lower() == "basic":
         try:
-            told = base64.b64decode(rest, validate=True).decode()
+            user_and_password = base64.b64decode(rest, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             return
-        yield told
-        yield told.partition(":")[2]
+        yield user_and_password
+        yield user_and_password.partition(":")[2]
 
 
 def secret_in_address(address: str) -> Iterator[str]:
-    """The password of a URL, or a user's name that stands alone, and tokens in its query."""
+    """The password of a URL, or the user name if there is no password, and tokens in its query."""
     try:
         parts = urlsplit(address)
         user, password = parts.username, parts.password
     except ValueError:  # a bracket that is not closed: nobody can send anything there
         return
-    for value in (password, None if password else user):
-        if value:
-            yield value
-            yield unquote(value)
+    if credential := password or user:
+        yield credential
+        yield unquote(credential)
     for name, value in parse_qsl(parts.query) + parse_qsl(parts.fragment):
-        if _TELLING.search(name) or _looks_random(value):
+        if _SECRET_NAME.search(name) or _looks_random(value):
             yield value
 
 
@@ -137,7 +144,7 @@ def public_address(address: str) -> str:
 
 
 def secret_variables(variables: Mapping[str, str]) -> Iterator[str]:
-    """The values of environment variables that a program is given, but for the harmless ones."""
+    """The values of all environment variables but the harmless ones."""
     for name, value in variables.items():
         if not _PLAIN_VARIABLES.fullmatch(name):
             yield value
@@ -149,18 +156,19 @@ _ASSIGNED = re.compile(r"-{0,2}([\w.-]+)\s*[=:]\s*(\S.*)", re.DOTALL)
 
 
 def secret_arguments(arguments: Iterable[str]) -> Iterator[str]:
-    """What a command line gives away: values behind telling names, and secrets in addresses."""
-    telling = False
+    """The secrets in a command line: values of options with a secret's name, and of addresses."""
+    value_follows = False  # the argument before is such an option, and this one its value
     for argument in arguments:
-        if telling:
+        if value_follows:
             yield from _credentials(argument)
-        assigned = _ASSIGNED.fullmatch(argument)
-        if assigned and _TELLING.search(assigned[1]):
-            yield from _credentials(assigned[2])
+        value_follows = False
         yield from secret_in_address(argument)
-        if assigned:
+        if assigned := _ASSIGNED.fullmatch(argument):
             yield from secret_in_address(assigned[2])
-        telling = argument.startswith("-") and not assigned and bool(_TELLING.search(argument))
+            if _SECRET_NAME.search(assigned[1]):
+                yield from _credentials(assigned[2])
+        elif argument.startswith("-"):
+            value_follows = bool(_SECRET_NAME.search(argument))
 
 
 def _looks_random(value: str) -> bool:
@@ -183,7 +191,8 @@ def without_secrets(text: bytes) -> bytes:
 def secret_places(text: bytes) -> list[tuple[int, int]]:
     """Where registered values stand in a text: the beginning and the end of each, in bytes.
 
-    For a record that has to keep them: whoever shows it later has not registered them.
+    A record that has to keep its bytes notes these places, since a process that shows it later has
+    not registered the values.
     """
     found = [form for form in _SECRETS.forms if form in text]
     if not found:
@@ -192,7 +201,7 @@ def secret_places(text: bytes) -> list[tuple[int, int]]:
 
 
 def hiding(secrets: Iterable[bytes]) -> Callable[[bytes], bytes] | None:
-    """Replaces these values and those that are registered; None where there are none."""
+    """A function that replaces these values and the registered ones; None if there are none."""
     longest_first = sorted(filter(None, secrets), key=len, reverse=True)
     if not longest_first:
         return without_secrets if _SECRETS.forms else None
@@ -212,7 +221,7 @@ the record of a call that was repaired, in a line of a file."""
 
 _AS_PHP = str.maketrans({"/": "\\/"})
 _AS_GO = str.maketrans({c: f"\\u{ord(c):04x}" for c in "&<>"})
-"""What other writers of JSON escape beside what must be."""
+"""Characters that PHP and Go escape in JSON though they need not."""
 
 
 def _forms(value: str) -> Iterator[bytes]:
@@ -241,7 +250,7 @@ def _forms(value: str) -> Iterator[bytes]:
     yield data.hex().upper().encode()
     for shift in range(3):
         for encoded in (base64.b64encode, base64.urlsafe_b64encode):
-            # Only the digits that no neighbour of the value has a part in.
+            # Only the digits that hold no bit of a neighbour of the value.
             digits = encoded(bytes(shift) + data).rstrip(b"=")
             whole = (shift + len(data)) * 8 // 6
             yield digits[(0, 2, 3)[shift] : whole]
@@ -274,8 +283,8 @@ def _to_record(
     exc_info, written = event.pop("exc_info", None), str(event.pop("exception", "")).rstrip()
     event = {key: _hidden(value) for key, value in event.items()}
     line = " ".join([text, *(f"{key}={value!r}" for key, value in event.items())])
-    if exc_info and (told := _traceback(exc_info)) != redacted(told):
-        line, exc_info = f"{line}\n{redacted(told)}", None
+    if exc_info and (trace := _traceback(exc_info)) != redacted(trace):
+        line, exc_info = f"{line}\n{redacted(trace)}", None
     if written:  # of an exception that was raised elsewhere
         line = f"{line}\n{written}"
     return (redacted(line),), {
@@ -285,7 +294,7 @@ def _to_record(
 
 
 def _hidden(value: Any) -> Any:
-    """The value without secrets; of an object of any other kind what can be shown of it."""
+    """The value without secrets; any other object becomes its `repr` if that holds one."""
     match value:
         case str():
             return redacted(value)
@@ -293,18 +302,22 @@ def _hidden(value: Any) -> Any:
             return without_secrets(value)
         case dict():
             return {_hidden(key): _hidden(inner) for key, inner in value.items()}
-        case list() | tuple():
+        case list():
             return [_hidden(inner) for inner in value]
-        case set() | frozenset():
+        case tuple():
+            return tuple(_hidden(inner) for inner in value)
+        case frozenset():
+            return frozenset(_hidden(inner) for inner in value)
+        case set():
             return {_hidden(inner) for inner in value}
         case _:
-            told = repr(value)
-            hidden = redacted(told)
-            return value if told == hidden else hidden
+            shown = repr(value)
+            hidden = redacted(shown)
+            return value if shown == hidden else hidden
 
 
 def _traceback(exc_info: Any) -> str:
-    """What `logging` would write of it."""
+    """The traceback that `logging` would write."""
     error = sys.exc_info()[1] if exc_info is True else exc_info
     error = error[1] if isinstance(error, tuple) else error
     try:

@@ -1,8 +1,9 @@
-"""What a server sends, sans-I/O and bounded: bytes in, data payloads of its events out, JSON read.
+"""Reads what a server sends, bounded and without I/O: bytes in, payloads of its events out.
 
 The format is the WHATWG HTML standard's `text/event-stream` (section 9.2). Only what a model server
-uses is kept: `data` fields. Comments (`: ping`) and other fields yield nothing, so a caller that
-clocks the payloads cannot be kept waiting by a server that sends keep-alives only.
+uses is kept: `data` fields, and an error in a line of its own, as gateways write it into a stream
+that has begun. Comments (`: ping`) and other fields yield nothing, so a caller that clocks the
+payloads cannot be kept waiting by a server that sends keep-alives only.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pydantic_core import from_json
 from agentkit.errors import ModelResponseTooLargeError
 
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
-"""Most bytes, decoded, of one JSON text and of what a reply says, where a user sets no other. A
-whole reply of 256K tokens takes some 3 MiB with its token ids, so more than this is a broken or
-hostile server, and memory stays bounded whatever it sends."""
+"""Most bytes, decoded, of one JSON text and of a reply, if the user sets no other limit. A whole
+reply of 256K tokens takes some 3 MiB with its token ids. A server that sends more than this is
+broken or hostile, and memory stays bounded all the same."""
 
 MAX_EVENT_BYTES = MAX_RESPONSE_BYTES
 """Most bytes that one event may hold: it is one JSON text."""
@@ -28,9 +29,9 @@ _MOST_VALUES = 700_000
 """Lists, objects and commas of one JSON text: Python takes some 70 bytes for each, so that a few
 megabytes of `[],[],` would be hundreds. A prompt and a reply of 256K token ids have 530,000."""
 
-_LARGE = 65_536  # bytes: below this a text cannot hold enough to matter
+_LARGE = 65_536  # bytes; a shorter text cannot hold enough values to matter
 
-_LINE_MEMORY = 48  # bytes that Python takes for a line beside what it holds
+_LINE_MEMORY = 48  # bytes of memory for each line beside its content
 
 
 def read_json(payload: bytes) -> Any:
@@ -40,6 +41,7 @@ def read_json(payload: bytes) -> Any:
         ModelResponseTooLargeError: It would take too much memory.
         ValueError: It is no JSON.
     """
+    payload = payload.removeprefix(_MARK)
     if len(payload) > _LARGE and sum(map(payload.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ModelResponseTooLargeError(
             f"the server sent a JSON text of more than {_MOST_VALUES:,} values"
@@ -47,8 +49,9 @@ def read_json(payload: bytes) -> Any:
     try:
         return from_json(payload)
     except ValueError:
-        if b"\\ud" not in payload.lower():  # half of a surrogate pair, which may have its other
+        if b"\\ud" not in payload.lower():
             raise
+        # Halves of surrogate pairs: pydantic refuses one that stands alone, as in a piece of text.
         with suppress(RecursionError):
             return json.loads(payload)
         raise
@@ -64,6 +67,8 @@ def _is_json(payload: bytes) -> bool:
 
 DONE = b"[DONE]"
 """The payload by which OpenAI's protocol ends a stream."""
+
+_MARK = b"\xef\xbb\xbf"  # that a text is UTF-8, as some servers begin it
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
@@ -113,8 +118,8 @@ class EventDecoder:
     def rest(self) -> list[bytes]:
         """The payloads of a last event that no blank line ended, once the stream is at its end.
 
-        The standard drops it. It may be the one that ends a reply, or the whole of a stream whose
-        server ends its events with a single line end; where it was cut it is no JSON, and is
+        The standard drops it. But it may be the event that ends a reply, or the whole stream of a
+        server that ends its events with a single line end. If it was cut, it is not JSON and is
         dropped here too.
         """
         events: list[bytes] = []
@@ -128,8 +133,9 @@ class EventDecoder:
         return [event for event in events if event == DONE or _is_json(event)]
 
     def _is_one_event(self, line: bytes) -> bool:
-        """Whether nothing is pending and a line that came with its blank line is an event, as vLLM
-        sends them: nearly every chunk is one, and none of the work below is needed then.
+        """Whether nothing is pending and this line, which a blank line follows, is a whole event.
+
+        Nearly every chunk of vLLM is one, and then none of the work below is needed.
         """
         return (
             line.startswith(b"data: ")
@@ -140,7 +146,7 @@ class EventDecoder:
 
     def _line(self, line: bytes, events: list[bytes]) -> None:
         if self._first:
-            line = line.removeprefix(b"\xef\xbb\xbf")
+            line = line.removeprefix(_MARK)
             self._first = False
         if not line:
             if self._data:
@@ -154,6 +160,10 @@ class EventDecoder:
                 self._data.append(value)
                 self._size += len(value) + _LINE_MEMORY * bool(self._data[1:])
                 self._check_size()
+        elif line.startswith(b"error:"):  # older llama.cpp: `error: {"message": …}`
+            events.append(b'{"error": ' + line.removeprefix(b"error:") + b"}")
+        elif line.startswith(b"{") and line.rstrip().endswith(b"}"):
+            events.append(line)
 
     def _check_size(self) -> None:
         if self._size + len(self._pending) > self._max:

@@ -1,4 +1,4 @@
-"""Small pieces that sentences for people and models are made with, and text made safe to show."""
+"""Words of sentences for people and models, and text that is safe to show in a terminal."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def listed(texts: Iterable[str], word: str = "and") -> str:
 
 
 def moment(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """A time (seconds since 1970) by the clock on the wall; empty for one that a damaged record
-    makes up.
+    """A time (seconds since 1970) in the local time zone; empty if no clock shows it, as in a
+    damaged record.
     """
     try:
         return datetime.fromtimestamp(seconds).strftime(form) if seconds else ""
@@ -32,8 +32,10 @@ def moment(seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
 
 
 def printable(text: str) -> str:
-    """Without the characters by which a model or a file could drive the terminal: controls, and
-    marks that turn the direction of writing. Spaces of every kind and joiners are text.
+    """The text without characters by which a model or a file could control the terminal.
+
+    These are control characters and marks that change the direction of writing. Spaces of every
+    kind and joiners are text.
     """
     if text.isprintable():
         return text
@@ -43,11 +45,11 @@ def printable(text: str) -> str:
 
 
 def _harmless(character: str) -> str:
-    if character in _HARMLESS or category(character) not in _DRIVING:
+    if character in _HARMLESS or category(character) not in _CONTROLS:
         return character
     return "�"
 
 
-_DRIVING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_CONTROLS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _HARMLESS = frozenset("\t\u200c\u200d\u00ad")
 """The tab, the joiners of Persian, Hindi and emoji, the soft hyphen."""

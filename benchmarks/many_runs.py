@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import platform
 import resource
+import secrets
 import sqlite3
 import tempfile
 import time
@@ -209,7 +210,8 @@ def _copies(execute: Callable[[str], Any], schema: str, entries: int) -> int:
 
 
 def _copying(table: str, columns: Sequence[str], rows: str) -> str:
-    taken = ["'copy-' || n || '-' || run_id" if c == "run_id" else c for c in columns]
+    mark = secrets.token_hex(4)  # a copy may be copied again
+    taken = [f"'{mark}-' || n || '-' || run_id" if c == "run_id" else c for c in columns]
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 - names of our own tables
         f"SELECT {', '.join(taken)} FROM {table}, {rows}"

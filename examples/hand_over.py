@@ -78,4 +78,6 @@ async def converse(model: Model, questions: Sequence[str]) -> tuple[Message, ...
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     asyncio.run(converse(VLLMModel(sys.argv[1]), sys.argv[2:]))

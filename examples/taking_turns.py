@@ -53,4 +53,6 @@ async def write(model: Model, task: str, *, rounds: int = 4) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     asyncio.run(write(VLLMModel(sys.argv[1]), " ".join(sys.argv[2:])))

@@ -5,10 +5,13 @@ cache; what the model says is a script's (`tests/live/test_context.py`): calls a
 many scripts of the world, results longer than the window.
 
 - every prompt is foreseen to the token, and none is refused;
+- a summary costs the reading of its question and at most a block of what stands before it;
 - where a request only adds to the one before, at least 95 % of the whole blocks that both share
   come out of the cache;
-- the share of all queried tokens that did, by the server's `/metrics`, beside that of the same
-  conversation sent naively: whole until it does not fit, then each time without its oldest part.
+- the share of all queried tokens that did, by the server's `/metrics`. Of each fifth conversation
+  it stands beside that of the same conversation sent naively, which is read from the start in most
+  steps and so takes most of the time: whole until it does not fit, then each time without its
+  oldest part.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import gcd
 from typing import Final
 
@@ -31,20 +34,26 @@ from agentkit.events import PromptTokens
 from agentkit.messages import Message, ModelRequest
 from soak.live import asked_server, client
 from soak.proof import prove
+from tests.live.prefix_cache import is_kept, read_anew
 
 _BATCHES: Final = 30
 _WINDOWS: Final = (8_192, 32_768)
 _KEPT: Final = 0.95
+_NAIVE_EACH: Final = 5
 
 
-def warm(prompts: Sequence[PromptTokens], block: int) -> Iterator[tuple[int, int]]:
+def warm(
+    prompts: Sequence[PromptTokens], sent: Sequence[ModelRequest], block: int
+) -> Iterator[tuple[int, int]]:
     """Of each request that only adds to the one before: how many tokens came out of the cache, and
     how many whole blocks allow.
 
-    What makes the model go on is not repeated by the history: it may cost the last block.
+    What makes the model go on is not repeated by the history: it may cost the last block. Where the
+    server does not keep that block (`is_kept`), the request is left out.
     """
-    for before, now in pairwise(prompts):
-        if now.counted > before.counted:
+    for (before, now), (was, request) in zip(pairwise(prompts), pairwise(sent), strict=True):
+        only_adds = list(request.messages[: len(was.messages)]) == list(was.messages)
+        if only_adds and is_kept(before.counted, block):
             yield now.cached, max(before.counted // block - 1, 0) * block
 
 
@@ -92,13 +101,14 @@ def batch(number: int) -> dict[str, int]:
     results, actor = anyio.run(partial(converse, number, tokenizer=number % 3 == 2, runs=runs))
     between = cache_counters()
     counts: Counter[str] = Counter(conversations=1)
+    sent = iter(actor.sent)
     for result in results:
         assert result.stop_reason == "answer", result.explanation
         prompts = result.context.prompts
         wrong = [each for each in prompts if not each.exact or each.foreseen != each.counted]
         assert not wrong, f"conversation {number}: {wrong}"
         block = gcd(*(each.cached for each in prompts)) or 1
-        kept = list(warm(prompts, block))
+        kept = list(warm(prompts, list(islice(sent, len(prompts))), block))
         cold = [pair for pair in kept if pair[0] < _KEPT * pair[1]]
         assert not cold, f"conversation {number}: cached and allowed {cold}, blocks of {block}"
         counts["steps foreseen to the token"] += len(prompts)
@@ -107,15 +117,26 @@ def batch(number: int) -> dict[str, int]:
         counts["tokens that blocks allow on these"] += sum(allowed for _, allowed in kept)
         counts["tokens out of the cache on these"] += sum(cached for cached, _ in kept)
 
+    blocks = gcd(*(each.cached for result in results for each in result.context.prompts)) or 1
+    counts["summaries"] = len(actor.summaries)
+    counts["tokens read anew for summaries, beside the question"] = sum(
+        read_anew(*asked, blocks) for asked in actor.summaries
+    )
+    for name, value in between.items():
+        counts[f"tokens {name}, by /metrics"] = value - before[name]
+    if number % _NAIVE_EACH:
+        return dict(counts)
+
     async def naively() -> None:
         async with VLLMModel(URL, api_key=KEY) as model:
             await send_naively(model, actor.sent)
 
     anyio.run(naively)
     after = cache_counters()
+    counts["conversations sent both ways"] = 1
     for name, value in between.items():
-        counts[f"tokens {name}, by /metrics"] += value - before[name]
-        counts[f"tokens {name} where it is sent naively"] += after[name] - value
+        counts[f"of these: tokens {name}"] = value - before[name]
+        counts[f"of these: tokens {name} where it is sent naively"] = after[name] - value
     return dict(counts)
 
 

@@ -35,9 +35,10 @@ class _Start:
     flags: tuple[str, ...] = ()
     checkpoint: str = "tiny"
     warns: frozenset[str] = frozenset()
+    rewritten: tuple[str, str] | None = None
+    """Words of the checkpoint's own template, and what stands in their place."""
 
 
-_WITHOUT_THINKING = "template without a switch for thinking"
 _PARSER = "--enable-auto-tool-choice --tool-call-parser gemma4"
 _STARTS = (
     _Start("a good server"),
@@ -77,7 +78,7 @@ _STARTS = (
     _Start(
         "a template that cannot think",
         frozenset({"thinking switch"}),
-        flags=("--chat-template", _WITHOUT_THINKING),
+        rewritten=("enable_thinking", "never_set"),
     ),
     _Start("a tiny window", frozenset({"window"}), flags=("--max-model-len", "2048")),
 )
@@ -88,11 +89,16 @@ def batch(number: int) -> dict[str, int]:
     assert TEMPLATES.is_dir(), f"no official templates at {TEMPLATES}: set AGENTKIT_TEMPLATES"
     start = _STARTS[number]
     with TemporaryDirectory() as folder:
-        template = Path(folder) / "template.jinja"
-        own = (TINY / "chat_template.jinja").read_text(encoding="utf-8")
-        template.write_text(own.replace("enable_thinking", "never_set"), encoding="utf-8")
-        flags = [str(template) if f == _WITHOUT_THINKING else f for f in start.flags]
+        flags = [*start.flags, *_template_of(start, Path(folder) / "template.jinja")]
         return _examined(number, start, flags)
+
+
+def _template_of(start: _Start, file: Path) -> list[str]:
+    if start.rewritten is None:
+        return []
+    own = (TINY / "chat_template.jinja").read_text(encoding="utf-8")
+    file.write_text(own.replace(*start.rewritten), encoding="utf-8")
+    return ["--chat-template", str(file)]
 
 
 def _examined(number: int, start: _Start, flags: list[str]) -> dict[str, int]:

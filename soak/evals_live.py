@@ -2,9 +2,9 @@
 what the grammar is worth to random weights, by `agentkit eval ablate` on the suite `schema`.
 
 What is proved of the former is that they complete with a verdict on every trial. The checkpoint was
-never shown such tools: its score is what it is, and is kept as such. Random weights now and then
-produce the token that opens a call, and noise behind it: fewer of these calls may be invalid with
-the grammar on, beyond chance.
+never shown such tools: its score is what it is, and is kept as such. Random weights are led to
+begin a call more often than by chance, and write noise behind that: fewer of these calls may be
+invalid with the grammar on, beyond chance.
 """
 
 from __future__ import annotations
@@ -18,15 +18,37 @@ from typing import Any, Final
 
 from agentkit_evals.bfcl import install
 from agentkit_evals.cli import app
+from agentkit_evals.core import Turn
 from typer.testing import CliRunner
 
+from agentkit import Agent
+from agentkit.gemma4.tokens import CALL_OPEN, IDS, QUOTE, RESPONSE_OPEN
+from agentkit.messages import ModelSettings
+from agentkit.models import Model
 from soak.proof import commit_here, write_record
 from tests.live.server import checkpoint_folder, live_server
 
 _OPTIONS: Final = ("--limit", "10", "--max-tokens", "300", "--temperature", "0", "--name", "live")
 _SUITES: Final = ("bfcl:multi_turn_base", "project")
-_ABLATION: Final = ("schema", "--off", "grammar", "--trials", "5", "--max-tokens", "200")
+_ABLATION: Final = (
+    *("schema", "--off", "grammar", "--agent", "soak.evals_live:eager"),
+    *("--trials", "3", "--max-tokens", "200", "--trial-tokens", "600"),
+)
 _LEVEL: Final = 0.01
+_LIKED: Final = {CALL_OPEN: 5.5, QUOTE: 4.0, RESPONSE_OPEN: 6.0}
+"""Added to the logits of these tokens, which random weights leave about equal to all others: a call
+begins after some words, its texts end after some words, and the reply after one or two calls."""
+
+
+def eager(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any, Any]:
+    """An agent whose model likes to begin calls and to end, and writes noise."""
+    liked = {str(IDS[token]): bias for token, bias in _LIKED.items()}
+    return Agent(
+        model,
+        toolsets=[turn.tools],
+        settings=settings.over(ModelSettings(extra_body={"logit_bias": liked})),
+        observers=(),
+    )
 
 
 def main() -> int:

@@ -160,7 +160,9 @@ def _apart(draws: int) -> dict[str, int]:
 
 
 def missed(counts: Mapping[str, int]) -> list[str]:
-    """The bar of the mean."""
+    """The bar of the mean, where any of its points was drawn."""
+    if "middle_draws" not in counts:
+        return []
     share = counts["middle_held"] / counts["middle_draws"]
     low, high = _MIDDLE
     return [] if low <= share <= high else [f"in the middle {share:.3f} of the intervals hold"]

@@ -22,10 +22,12 @@ def part(number: int) -> dict[str, int]:
 
 
 def missed(counts: Mapping[str, int]) -> list[str]:
-    """Which bars the figures of the whole proof miss."""
+    """Which bars the figures miss; those of a part, its share of them."""
+    share = counts["runs"] / (_BATCHES * _RUNS)
+    bars = {name: round(share * bar) for name, bar in _BARS.items()}
     return [
         f"{name}: {counts.get(name, 0)} of {bar}"
-        for name, bar in _BARS.items()
+        for name, bar in bars.items()
         if counts.get(name, 0) < bar
     ]
 

@@ -21,6 +21,7 @@ PAGES = [
 NAMES = [str(page.relative_to(REPO)) for page in PAGES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_python_block_of_a_page_runs(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_page(page) == len(blocks_of(page.read_text()))

@@ -60,6 +60,7 @@ def test_what_is_called_exact_comes_back_from_a_journal_as_it_was(value: dict[st
         assert read_exact(json.dumps(value)) == value
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(values)
 def test_what_is_refused_is_refused_as_a_text_too(value: Any) -> None:

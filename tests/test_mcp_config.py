@@ -37,7 +37,7 @@ def test_servers_are_read_as_other_clients_write_them(
                 "args": ["-y", "server", "${workspaceFolder}/data", "${DEPTH:-3}"],
                 "env": {"KEY": "${SHOP_KEY}", "LEVEL": 2},
                 "type": "stdio",
-                "alwaysAllow": ["read"],
+                "alwaysAllow": ["${A_VARIABLE_OF_OTHERS}"],
             },
             "shop": {
                 "url": "https://shop.example/mcp",

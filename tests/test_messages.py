@@ -116,6 +116,16 @@ def test_usage_adds_up_field_by_field() -> None:
     assert Usage(1, 2, 3, 4) + Usage(10, 20, 30, 40) == Usage(11, 22, 33, 44)
 
 
+def test_half_of_a_surrogate_pair_does_not_keep_a_conversation_from_being_written() -> None:
+    half = [UserMessage("What is in report\udcff.txt?")]
+    assert load_messages(dump_messages(half)) == [UserMessage("What is in report?.txt?")]
+
+
+def test_an_id_of_thousands_of_digits_is_no_number() -> None:
+    foreign = AssistantMessage(None, (ToolCall(f"call_{'9' * 5_000}", "a"),))
+    assert next_call_number([foreign]) == 0
+
+
 def test_the_next_call_is_numbered_beyond_all_that_are_there() -> None:
     two = AssistantMessage(None, (ToolCall("call_3", "a"), ToolCall("other", "b")))
     assert next_call_number([UserMessage("x"), two]) == 4

@@ -32,6 +32,8 @@ from agentkit import (
 from agentkit.errors import install
 from agentkit.mcp import McpToolset
 from agentkit.messages import UserMessage
+from agentkit.models import Timeouts
+from agentkit.policy import Deny
 from agentkit.testing import ScriptedModel, say
 
 
@@ -52,8 +54,11 @@ other: Any = SimpleNamespace(
     Agent=Agent,
     Limits=Limits,
     McpToolset=McpToolset,
+    Deny=Deny,
+    find=find,
     ModelSettings=ModelSettings,
     ScriptedModel=ScriptedModel,
+    Timeouts=Timeouts,
     ToolChoice=ToolChoice,
     Toolset=Toolset,
     VLLMModel=VLLMModel,
@@ -97,6 +102,9 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: agent(toolsets=Toolset([find])), "give a list: toolsets=[…]"),
     (lambda: agent(output_type=[int, str]), "write a union: output_type=A | B"),
     (lambda: agent(output_type="int"), "give a type"),
+    (lambda: agent(output_type=json), "give a type"),
+    (lambda: agent(output_type=None), "leave it out for an answer in words"),
+    (lambda: agent(instructions=lambda _context: 5).run_sync("x"), "instructions= returned 5; ret"),
     (lambda: agent(limits=5), "limits is 5; give Limits(steps=…)"),
     (lambda: agent(settings={"temperature": 0}), "give ModelSettings(temperature=…)"),
     (lambda: agent(context=8192), "give Context(…)"),
@@ -140,7 +148,10 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: other.McpToolset(command="npx"), 'write McpToolset(["program", "argument"])'),
     (lambda: other.tool("search"), "give a name by name=…"),
     (lambda: other.tool(requires_approval=True), 'write approval="always"'),
+    (lambda: other.tool(description=5)(find), "description is 5; give a text"),
+    (lambda: other.tool(name=5)(find), "name is 5; give a text"),
     (lambda: other.Toolset("find"), "give a list of functions"),
+    (lambda: Toolset([find]).__add__(other.find), "is no set of tools; write Toolset([…])"),
     (lambda: other.Toolset([Toolset([find])]), "a set of tools"),
     (lambda: run("x", limits=3), "limits is 3; give Limits(steps=…)"),
     (lambda: run("x", settings={}), "settings is {}; give ModelSettings(temperature=…)"),
@@ -163,10 +174,14 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: other.ModelSettings(stop="x"), "stop is 'x'; give a tuple of texts"),
     (lambda: other.ModelSettings(thinking="high"), "give True or False"),
     (lambda: other.ModelSettings(tool_choice="required"), 'give ToolChoice("required")'),
+    (lambda: other.ToolChoice("required", name=find), "give a tool's name"),
+    (lambda: other.Deny(5), "reason is 5; give a text"),
+    (lambda: other.Timeouts(total="5"), "total is '5'; give seconds"),
     (lambda: other.ToolChoice("any"), "mode is 'any'; give 'auto', 'none' or 'required'"),
     (lambda: other.ToolChoice(max_calls=0), "max_calls is 0; give 1 or more"),
     (lambda: other.VLLMModel(5), "base_url is 5; give an address"),
     (lambda: other.VLLMModel("http://x", timeouts=5), "give Timeouts(total=…)"),
+    (lambda: other.VLLMModel("http://x", stream="no"), "stream is 'no'; give True or False"),
     (lambda: other.VLLMModel("http://x", settings={}), "give ModelSettings(temperature=…)"),
     (lambda: other.VLLMModel("http://x", headers={"x-key": b"9"}), "x-key is of type bytes; give"),
     (lambda: other.VLLMModel("http://x", api_key=b"k"), "api_key is of type bytes; give a text"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import threading
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -17,6 +18,7 @@ from agentkit.redaction import (
     get_logger,
     keep_secret,
     public_address,
+    redacted,
     secret_arguments,
     secret_headers,
     secret_in_address,
@@ -104,6 +106,39 @@ def test_log_lines_hold_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     (record,) = caplog.records
     assert record.getMessage() == "it is [secret] value='[secret]' number=3"
     assert "a-secret" not in str(record.__dict__)
+
+
+def test_a_log_line_may_have_fields_of_any_shape(caplog: pytest.LogCaptureFixture) -> None:
+    keep_secret("a-secret-in-a-set")
+    fields = {("a", 1): [frozenset({"a-secret-in-a-set"})], "b": {("a-secret-in-a-set",)}}
+    with caplog.at_level(logging.INFO, logger="agentkit"):
+        get_logger().info("it is", fields=fields)
+    (record,) = caplog.records
+    hidden = {("a", 1): [frozenset({"[secret]"})], "b": {("[secret]",)}}
+    assert record.getMessage() == f"it is fields={hidden}"
+
+
+class SlowText(str):
+    """A text that is slow to encode the first time."""
+
+    __slots__ = ()
+    begun, other_is_there = threading.Event(), threading.Event()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        if not self.begun.is_set():
+            self.begun.set()
+            self.other_is_there.wait(0.3)
+        return super().encode(encoding, errors)
+
+
+def test_secrets_that_two_threads_register_at_once_are_both_kept() -> None:
+    slow = threading.Thread(target=keep_secret, args=[SlowText("the-secret-of-one")])
+    slow.start()
+    SlowText.begun.wait()
+    keep_secret("the-secret-of-two")
+    SlowText.other_is_there.set()
+    slow.join()
+    assert redacted("the-secret-of-one the-secret-of-two") == "[secret] [secret]"
 
 
 # --- where secrets come from -------------------------------------------------------------------

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.errors import ModelProtocolError
-from agentkit.stream import MAX_EVENT_BYTES, EventDecoder
+from agentkit.stream import MAX_EVENT_BYTES, EventDecoder, read_json
 
 _lines = st.sampled_from(
     [
@@ -140,3 +140,17 @@ def test_a_long_line_in_small_pieces_takes_linear_time() -> None:
         decoder.feed(b"x" * 16)
     # Joining what is pending at each piece would copy 320 GB here: minutes, not a second.
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"error": {"message": "out of memory"}}', b'error: {"message": "out of memory"}'],
+)
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n\r\n"])
+def test_an_error_in_a_line_of_its_own_is_a_payload(line: bytes, end: bytes) -> None:
+    decoder = EventDecoder()
+    payloads = [*decoder.feed(b'data: {"a": 1}\n\n'), *decoder.feed(line + end), *decoder.rest()]
+    assert [read_json(payload) for payload in payloads] == [
+        {"a": 1},
+        {"error": {"message": "out of memory"}},
+    ]

@@ -48,6 +48,14 @@ def test_a_text_that_comes_again_takes_some_forty_bytes() -> None:
     assert len(body) - len(second) > 2 * (len(LONG) - 45)
 
 
+def test_what_looks_like_a_mark_comes_back_from_any_depth_that_can_be_written() -> None:
+    body: Any = {"$same": "A" * 24}
+    for _ in range(240):
+        body = [body]
+    line = Values().pack(to_json({"body": body}))
+    assert Values().unpack(json.loads(line)) == {"body": body}
+
+
 def test_a_text_that_is_lost_is_named_or_left_out() -> None:
     writer = Values()
     body = to_json({"padding": ["x"] * 300, "text": LONG})

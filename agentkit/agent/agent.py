@@ -1,4 +1,4 @@
-"""`Agent`: what a worker is. Running it is the loop's work."""
+"""`Agent`: the description of an agent, and the start of its runs. `loop` drives them."""
 
 from __future__ import annotations
 
@@ -91,31 +91,31 @@ from agentkit.policy import (
 from agentkit.toolset import Label, RunContext, Tool, Toolset, combined
 
 _USED = UsedDecisions()
-"""Which decisions are used up, for all runs of this process that no journal keeps."""
+"""The decisions that are used up, of all runs in this process that no journal keeps."""
 
 
 @explains_attributes("Agent", ATTRIBUTES)
 class Agent(Generic[DepsT, OutputT]):
     """A model, its instructions and its tools. Immutable; share it between threads and loops.
 
-    `Agent[Deps, Output]`: type checkers take the first from the tools and instructions that ask for
-    `deps`, or from what is written, and hold every run to it; the second is `output_type`.
+    In `Agent[Deps, Output]`, type checkers infer `Deps` from the tools and instructions that need
+    `deps`, and check the `deps` of every run; `Output` is the `output_type`.
 
     Args:
         model: Produces the replies.
         instructions: The system text.
-        tools: Functions or tools, offered in the order of their names: the same ones, however they
-            are listed, share a server's prefix cache.
+        tools: Functions or tools, offered in the order of their names, so that the same tools share
+            a server's prefix cache however they are listed.
         toolsets: Sets of tools, fixed or made for each run. A `Toolset` keeps its own order.
-        output_type: What an answer is: text, any type that pydantic knows, or a function that
+        output_type: The type of the answer: text, any type that pydantic knows, or a function that
             takes the answer and returns the output.
         planning: Whether the model keeps a plan, through a tool `plan` of its own.
         settings: Defaults for each step.
         limits: Bounds of each run.
         context: How much of a conversation is sent; default: what the model's profile says.
-        policy: Which calls run, which need a person; a `Policy` or the name of a preset. Default:
-            all run, but for those whose tool wants a person. A run that serves a call of another
-            run is bound by that one's policy as well.
+        policy: Which calls run and which need a person; a `Policy` or the name of a preset.
+            Default: all run, except those whose tool wants a person. A run that serves a call of
+            another run is bound by that run's policy as well.
         approve: Decides on calls that need a person; without it the run pauses.
         ask: Puts a tool's question (`ToolContext.ask`) to a person and returns the answer.
         executor: Runs the tools; by default in this process.
@@ -131,10 +131,10 @@ class Agent(Generic[DepsT, OutputT]):
         ask: The function that was given.
 
     Raises:
-        ToolDefinitionError: A function cannot be a tool, two tools share a name, or the policy
-            says nothing of tools that together could send private data to strangers.
+        ToolDefinitionError: A function cannot be a tool, two tools share a name, or the policy has
+            no rule for tools that together could send private data to strangers.
         ValueError: `planning` or `policy` is no such word.
-        TypeError: An argument is of another kind, or has another framework's name.
+        TypeError: An argument is of a wrong kind, or has another framework's name.
     """
 
     @overload
@@ -188,22 +188,22 @@ class Agent(Generic[DepsT, OutputT]):
         Args:
             input: What the user says.
             deps: Reaches instructions and tools through their context.
-            settings: Settings that win over the agent's.
-            limits: Instead of the agent's.
+            settings: Settings that override the agent's.
+            limits: Limits instead of the agent's.
             cancellation: Ends the run from outside, with its partial result.
-            journal: Keeps the run, so that `resume` can go on with it after a crash.
-            history: Messages to go on from, such as an earlier result's.
+            journal: Keeps the run, so that `resume` can continue it after a crash.
+            history: Messages to continue from, such as an earlier result's.
             conversation: The name of a conversation in the journal. The run is its next turn, and
-                goes on from its newest one unless it is given a `history`.
+                continues from its newest one unless `history` is given.
             run_id: Names the run and its file; by default the time and some random digits.
 
         Returns:
             The answer, or why there is none; reaching a limit is a result too.
 
         Raises:
-            AgentKitError: The model cannot be had.
+            AgentKitError: The model cannot be reached.
             JournalError: What must be durable before the run goes on could not be made so.
-            TypeError: An argument is of another kind, or has another framework's name.
+            TypeError: An argument is of a wrong kind, or has another framework's name.
         """
         return await self._start(input, options)
 
@@ -217,8 +217,8 @@ class Agent(Generic[DepsT, OutputT]):
 
         Leaving the iteration ends the run. Arguments and exceptions are those of `run`.
         """
-        # Unbounded, so that the run never waits for who watches it; what it can hold is bounded
-        # by max_tokens and the number of steps.
+        # Unbounded, so that the run never waits for its reader. max_tokens and the number of steps
+        # bound what it can hold.
         send, receive = anyio.create_memory_object_stream[Any](math.inf)
         with receive:
             running = Detached(partial(self._start, input, options, send.send_nowait), send.close)
@@ -262,8 +262,8 @@ class Agent(Generic[DepsT, OutputT]):
         """Runs all inputs, at most `concurrency` at a time; results in the order of the inputs.
 
         A run whose model fails does not end the others: its result says `error` and why. With a
-        journal the same call, made again after a crash, gives the results that are there and goes
-        on with what is not finished.
+        journal the same call, made again after a crash, returns the results that are there and
+        continues what is not finished.
 
         Args:
             inputs: What the user says, for each run.
@@ -272,15 +272,15 @@ class Agent(Generic[DepsT, OutputT]):
             on_progress: Called as each run ends; must be quick.
             batch: Names the batch in the journal: its runs are `BATCH-000000` and so on.
             deps: What every run is given; this and the rest as for `run`.
-            settings: Settings that win over the agent's.
+            settings: Settings that override the agent's.
             limits: The limits of each run, instead of the agent's.
             cancellation: Ends all runs, with their partial results; those that have not begun
                 then say `cancelled`.
             journal: Keeps the runs.
 
         Raises:
-            ValueError: `concurrency` is below 1, `deps_each` has another length, or a journal is
-                given without `batch` or the other way round.
+            ValueError: `concurrency` is below 1, `deps_each` has another length, an input holds
+                what no model takes, or a journal is given without `batch` or the other way round.
         """
         every = cast("RunOptions[DepsT]", {**options, "run_id": batch})
         start = self._start_or_continue
@@ -293,27 +293,28 @@ class Agent(Generic[DepsT, OutputT]):
         decisions: Mapping[str, Decision] | None = None,
         **options: Unpack[AnyRunOptions[DepsT]],
     ) -> RunResult[OutputT]:
-        """Goes on with a run that paused for a person, died or stopped, perhaps in another process.
+        """Continues a run that paused for a person, died or stopped, perhaps in another process.
 
-        With a journal nothing that is recorded is asked or run again, and what a crash interrupted
-        is settled by the effect of its tool; a run that has ended gives its result again.
+        With a journal nothing that is recorded is asked or run again, and a call that a crash
+        interrupted is settled by the effect of its tool. A run that has ended returns its result
+        again.
 
         Args:
-            run: Its id in the journal, or the `RunResult.paused` of one.
-            decisions: What people decided, by `Approval.id`; each is used once, by the call
-                that it was made for. A call without one waits again, and so does one whose
+            run: The run's id in the journal, or the `RunResult.paused` of its result.
+            decisions: What people decided, by `Approval.id`. Each decision is used once, by the
+                call that it was made for. A call without one waits again, and so does one whose
                 decision an earlier resumption has used.
-            deps: The same as for `run`: they are kept nowhere.
-            settings: Settings that win over the agent's and over those that the journal holds.
-            limits: Instead of the agent's or the journal's; what the run spent before counts,
-                except for seconds.
+            deps: The same as for `run`: they are not recorded.
+            settings: Settings that override the agent's and those in the journal.
+            limits: Limits instead of the agent's or the journal's; what the run spent before
+                counts, except for seconds.
             cancellation: Ends the run from outside, with its partial result.
             journal: The journal that keeps the run.
 
         Raises:
-            AgentKitError: The model cannot be had.
+            AgentKitError: The model cannot be reached.
             JournalError: The journal has no such run, or another process is at work on it.
-            TypeError: A decision is none, or an argument is of another kind.
+            TypeError: A decision is none, or an argument is of a wrong kind.
         """
         check_options(options)
         if not isinstance(cast("object", run), str | PausedRun):
@@ -339,17 +340,17 @@ class Agent(Generic[DepsT, OutputT]):
         priority: int = 0,
         **options: Unpack[SubmitOptions[DepsT]],
     ) -> str:
-        """Leaves a run to a worker that offers this agent (`agentkit worker`); returns its id.
+        """Submits a run to a worker that offers this agent (`agentkit worker`); returns its id.
 
-        It is in the journal when this returns. Instructions are made here; `deps` reach them alone,
-        since they are kept nowhere.
+        The run is in the journal when this returns. Instructions are evaluated here, and only they
+        get the `deps`, which are not recorded.
 
         Args:
             input: What the user says.
             queue: The journal that workers share, such as `PostgresJournal`.
-            name: What workers call the agent: `FILE:NAME` for `--agent path/FILE.py:NAME`.
-            tenant: On whose behalf. Tenants share workers fairly, and no part of the server's
-                prefix cache (vLLM's `cache_salt`).
+            name: The agent's name on workers: `FILE:NAME` for `--agent path/FILE.py:NAME`.
+            tenant: The customer whose run it is. Tenants share workers fairly, and share no part of
+                the server's prefix cache (vLLM's `cache_salt`).
             priority: Of two runs of a tenant the one with the lower number goes first, in the
                 queue and on a server with `--scheduling-policy priority`.
             run_id: Names the run; this and the rest as for `run`.
@@ -357,15 +358,15 @@ class Agent(Generic[DepsT, OutputT]):
         Raises:
             JournalError: There is a run of this name, or it could not be written.
         """
-        given = cast("RunOptions[DepsT]", {**options, "journal": queue})
-        run_id, began = await beginning(self.model.name, self._instructions, input, given)
+        all_options = cast("RunOptions[DepsT]", {**options, "journal": queue})
+        run_id, began = await beginning(self.model.name, self._instructions, input, all_options)
         await queue.submit(run_id, began, Ticket(name, self.fingerprint, tenant, priority))
         return run_id
 
     @property
     def fingerprint(self) -> str:
-        """Names what the record of a run depends on: instructions, tools and their effects, and
-        what an answer is. Agents with the same one can go on with each other's runs.
+        """A name for what the record of a run depends on: instructions, tools and their effects,
+        and the type of the answer. Agents with the same one can continue each other's runs.
         """
         return fingerprint_of(self._instructions, self.tools, self._answer)
 
@@ -378,12 +379,11 @@ class Agent(Generic[DepsT, OutputT]):
     ) -> Tool[..., Any]:
         """This agent as a tool of another: one task in, its answer out.
 
-        It has its own window, limits and record, and spends from the calling run's limits too.
-        Each of its calls is decided by the calling run's policy as well as by its own. Whoever
-        watches the calling run sees its events (`SubRunEvent`); `ToolFinished.spent` names its run.
-        Without an answer, the caller is told why and what was done by then. It is kept in the
-        calling run's journal; one that a crash interrupted goes on where it was if its `effect`
-        lets the call run again.
+        A run of it has its own window, limits and record, and spends from the calling run's limits
+        too. Each of its calls is decided by the calling run's policy as well as by its own. The
+        calling run's observers see its events (`SubRunEvent`), and `ToolFinished.spent` names it.
+        If it has no answer, the caller is told why and what was done by then. The calling run's
+        journal keeps it; after a crash it continues if its `effect` lets the call run again.
 
         Args:
             name: The tool's name.
@@ -391,14 +391,14 @@ class Agent(Generic[DepsT, OutputT]):
             limits: The limits of each of its runs, instead of the agent's own.
             effect: What giving it the same task twice would do; by default `once`, see `@tool`.
             approval: Whether a call needs a person; by default the policy decides, see `@tool`.
-            deps: What its runs are given: a value, or a function of the calling run's; by default
-                the same.
-            input_type: What a task is: a type, whose value it reads as JSON, or a function whose
-                parameters become the tool's and which returns what the agent is told; by default
-                text.
+            deps: The `deps` of its runs: a value, or a function of the calling run's `deps`; by
+                default these themselves.
+            input_type: The type of a task: a type, whose values the agent reads as JSON, or a
+                function whose parameters become the tool's and which returns the agent's input; by
+                default text.
 
         Raises:
-            ToolDefinitionError: `input_type` cannot be told to a model.
+            ToolDefinitionError: `input_type` cannot be described to a model.
         """
         start, reads = self._start_or_continue, self._reads()
         return delegate(Delegate.of(start, name, description, reads, options))
@@ -415,7 +415,7 @@ class Agent(Generic[DepsT, OutputT]):
         """This agent as a tool that takes several tasks, works on them at the same time and joins
         the answers in the tasks' order.
 
-        Each task is a run of its own, as with `as_tool`; one that fails says so in its place.
+        Each task is a run of its own, as with `as_tool`; if one fails, its answer says so.
 
         Args:
             name: The tool's name.
@@ -438,12 +438,12 @@ class Agent(Generic[DepsT, OutputT]):
     def override(
         self, *, model: Model | None = None, **options: Unpack[OtherSurroundings]
     ) -> Agent[DepsT, OutputT]:
-        """The same agent in other surroundings, for tests, replay and a terminal; see the class for
+        """The same agent with other options, for tests, replay and a terminal; see the class for
         each.
 
-        An executor is used without retries around it; the agent's own tools run here all the same,
-        but in a replay. `more_observers` and `more_toolsets` come beside the agent's own. What is
-        not given, or None, stays as it is.
+        An executor is used without retries around it. The agent's own tools still run in this
+        process, except in a replay. `more_observers` and `more_toolsets` are added to the agent's.
+        An option that is not given, or None, stays as it is.
         """
         other = copy.copy(self)
         other.model = model or self.model
@@ -452,7 +452,7 @@ class Agent(Generic[DepsT, OutputT]):
             other.tools = combined(self.tools, *more)
         other._govern(options.get("policy") or self.policy)
         if (executor := options.get("executor")) is not None:
-            # What happens there has not happened here.
+            # Another executor has not run anything: no decision is used up there.
             other._executor, other._used = with_own_tools_here(executor), UsedDecisions()
         if (observers := options.get("observers")) is not None:
             other._observers, other._files = tuple(observers), ()
@@ -462,7 +462,7 @@ class Agent(Generic[DepsT, OutputT]):
         return other
 
     def _reads(self) -> frozenset[Label]:
-        """Labels of `READS` that an answer may carry: all where its tools depend on the run."""
+        """Labels of `READS` that an answer may carry: all if the tools depend on the run."""
         if not isinstance(self.tools, Toolset):
             return READS
         return READS & frozenset(label for tool in self.tools for label in tool.labels)
@@ -477,16 +477,16 @@ class Agent(Generic[DepsT, OutputT]):
             raise ToolDefinitionError(f"the policy of this agent leaves a hole: {problem}")
 
     async def aclose(self) -> None:
-        """Closes what this event loop's runs hold open, such as connections."""
+        """Closes what the runs of this event loop hold open, such as connections."""
         await self.model.aclose()
 
     async def _start_or_continue(
         self, content: Content, options: RunOptions[DepsT]
     ) -> RunResult[OutputT]:
-        """A run, or the rest of it where the journal holds its beginning.
+        """A run, or the rest of it if the journal holds its beginning.
 
         Raises:
-            JournalError: What is recorded under this name began with something else.
+            JournalError: The recorded run of this name began with another input.
         """
         check_options(options)
         journal, run_id = options.get("journal"), options.get("run_id")
@@ -538,24 +538,21 @@ class Agent(Generic[DepsT, OutputT]):
 
         Args:
             run_id: Its name.
-            options: What it was given.
-            messages: What it begins or goes on with.
-            listener: Who streams it.
+            options: Its options.
+            messages: The messages that it begins or continues with.
+            listener: The function that streams it.
             record: The journal's record of it.
-            paused: The pause that it goes on from, if it does.
+            paused: The pause that it continues from; None if it begins.
             decisions: What people decided since then.
         """
         deps = options.get("deps")
         budget = Budget(options.get("limits") or self._limits, current_budget.get())
-        if paused is not None:
-            budget.usage, budget.steps = paused.usage, paused.steps
         caller = current_run.get()
         with closing(WholeResults()) as whole:
             async with self.tools.for_run(RunContext(deps, run_id)) as tools:
                 toolset = self._with_recall(tools, record)
                 self._check_policy(toolset)
                 above = caller.wiring.authority if caller is not None else None
-                grants = list(paused.grants) if paused is not None else []
                 own = own_names(toolset)
                 window = window_for(self.context, toolset, own, whole)
                 files = self._files if record is None else ()  # a journal keeps the run instead
@@ -567,7 +564,7 @@ class Agent(Generic[DepsT, OutputT]):
                     executor=self._executor,
                     settings=(options.get("settings") or ModelSettings()).over(self._settings),
                     deps=deps,
-                    authority=Authority(self.policy, self.approve, above, grants),
+                    authority=Authority(self.policy, self.approve, above),
                     side_model=self.model,
                     own=own,
                     ask=self.ask,
@@ -580,15 +577,17 @@ class Agent(Generic[DepsT, OutputT]):
                     decisions = RecordedDecisions(record)
                 decided = decisions or GivenDecisions(self._used)
                 run = Run(run_id, wiring, messages, budget, whole, emit, decisions=decided)
-                run.step = budget.steps if paused is None or paused.step is None else paused.step
                 known = paused.taint if paused is not None else None
                 run.taint = taint_of(messages, toolset) if known is None else known
-                run.taint |= caller.taint if caller is not None else frozenset()
+                if caller is not None:
+                    run.taint |= caller.taint
                 return await drive(run, options.get("cancellation") or Cancellation(), paused)
 
     def _with_recall(self, toolset: Toolset, record: JournaledRun | None) -> Toolset:
-        """The tools of a run with those that read what its prompts leave out; of one that goes on,
-        only where its first request had them: later ones would void the server's prefix cache.
+        """The tools of a run, with those that read what its prompts leave out.
+
+        A run that continues has them only if its first request had them, since other tools would
+        void the server's prefix cache.
         """
         wanted = None if self.context is None else self.context.recall
         if not (profile_for(self.model.name).recall if wanted is None else wanted):

@@ -1,9 +1,9 @@
 """Whether a call may run: by policy, by a decision that came before, or by asking a person.
 
-In: a checked call and its place in the step. Out: the call, a result that says why not, or the
-question that the run waits with. A decision is found by the id of its question, which names one
-call of one step of one run, and it is used up when the call starts. Decisions come from whoever
-resumes a run (`GivenDecisions`) or from its journal (`RecordedDecisions`).
+In: a checked call and its place in the step. Out: the call, a result that says why it may not run,
+or the question that waits for a person. A decision is found by the id of its question, which names
+one call of one step of one run, and it is used up when the call starts. Decisions are given to
+`Agent.resume` (`GivenDecisions`) or kept in the run's journal (`RecordedDecisions`).
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Approved:
 async def decide(
     run: Run, position: int, item: ValidatedCall | ToolResult
 ) -> ValidatedCall | ToolResult | Approved | Approval:
-    """What becomes of one call of the newest reply; an `Approval` is one that has to wait."""
+    """The call if it may run, a result if it may not, or an `Approval` if it has to wait."""
     answer = run.wiring.answer
     if isinstance(item, ToolResult) or (answer is not None and item.tool is answer.tool):
-        return item  # an answer is what the run comes to, and reaches nothing
+        return item  # an answer ends the run, and affects nothing else
     try:
         ruling = run.wiring.authority.ruling(item, run.taint)
         if ruling.verdict == "deny":
@@ -78,7 +78,7 @@ async def decide(
     decision = run.decisions.take(approval.id)
     if decision is None:
         if ruling.verdict == "allow":
-            return item  # what was said of this very call would come before a rule
+            return item  # a decision on this very call would come before the rule
         run.emit(ApprovalNeeded(item.call, approval.id, approval.target, run.step, approval.why))
         decision = await run.decisions.ask(approval, partial(_ask, run, item, ruling, approval))
     elif isinstance(decision, Approve) and decision.grant is not None:
@@ -90,8 +90,8 @@ async def decide(
 
 
 def _undecided(run: Run, call: ToolCall, error: Exception) -> ToolResult:
-    """The result of a call that nothing has allowed, because the function that should have decided,
-    the policy's or the tool's own, raised.
+    """The result of a call that is not allowed, because a function that decides on it raised: the
+    policy's or the tool's own.
     """
     _log.warning("approval_failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
     return denied(call, _raised(error))
@@ -104,15 +104,16 @@ def _raised(error: Exception) -> str:
 async def _ask(
     run: Run, item: ValidatedCall, ruling: Ruling, approval: Approval
 ) -> Decision | None:
-    """Asks each level that wants a person: its own, or else the next one above that has any.
+    """Asks a person for each level that wants one: by its own approver, or else by the next one
+    above.
 
-    All must say yes; each is shown the call as the one before it left it. What a person has changed
-    may be what a further level wants to be asked about.
+    All must say yes, and each is shown the call as the person before left it. After a change, a
+    further level may want to be asked.
     """
     decision: Decision = Approve()
     asked: list[object] = []
     waiting = list(ruling.asked_by)
-    for level in waiting:  # grows by the levels that want a person for what one has changed
+    for level in waiting:  # it grows by the levels that want a person after a change
         owner = next((each for each in level.levels() if each.approver is not None), None)
         if owner is None or owner.approver is None:
             return None
@@ -120,7 +121,7 @@ async def _ask(
             continue
         asked.append(owner)
         answer = owner.approver(approval)
-        answer = _checked(await answer if inspect.isawaitable(answer) else answer)
+        answer = _checked_decision(await answer if inspect.isawaitable(answer) else answer)
         if answer is None or isinstance(answer, Deny):
             return answer
         if isinstance(answer, Edit):
@@ -138,11 +139,12 @@ async def _ask(
             waiting += ruling.asked_by
         elif answer.grant is not None:
             owner.grants.append(answer.grant)
-            decision = answer if isinstance(decision, Approve) else decision
+            if isinstance(decision, Approve):
+                decision = answer
     return decision
 
 
-def _checked(answer: object) -> Decision | None:
+def _checked_decision(answer: object) -> Decision | None:
     if answer is None or isinstance(answer, Approve | Deny | Edit):
         return answer
     raise TypeError(
@@ -159,10 +161,9 @@ def checked_decisions(decisions: Mapping[str, Decision] | None) -> dict[str, Dec
     """
     if not isinstance(cast("object", decisions), Mapping | None):
         raise wrong_value("decisions", decisions, "give a dict of decisions by Approval.id")
-    given: dict[str, Decision] = dict(decisions or {})
-    unchecked: dict[str, object] = dict(given)
-    for name, decision in unchecked.items():
-        if not isinstance(decision, Approve | Deny | Edit):
+    given = dict(decisions or {})
+    for name, decision in given.items():
+        if not isinstance(cast("object", decision), Approve | Deny | Edit):
             raise TypeError(
                 f"the decision on {name} is {decision!r}; give Approve(), Deny(reason) or "
                 "Edit(arguments) of agentkit.policy"
@@ -207,23 +208,23 @@ def denied(call: ToolCall, why: str) -> ToolResult:
 
 
 def taint_of(messages: Iterable[Message], toolset: Toolset) -> frozenset[Label]:
-    """Which kinds of sensitive text a conversation holds, by the tools whose results are in it."""
-    return _read(toolset, (m.name for m in messages if isinstance(m, ToolMessage)))
+    """The kinds of sensitive text that a conversation holds, by the tools of its results."""
+    return _read_by(toolset, (m.name for m in messages if isinstance(m, ToolMessage)))
 
 
 def taint_of_calls(
     toolset: Toolset, calls: Iterable[ToolCall], results: Iterable[ToolResult]
 ) -> frozenset[Label]:
-    """What the calls have read that have run: those with a result that is no refusal."""
+    """The kinds of sensitive text that calls have read; one that was refused has read none."""
     ran = {result.call_id for result in results if result.kind not in _NOT_RUN}
-    return _read(toolset, (call.name for call in calls if call.id in ran))
+    return _read_by(toolset, (call.name for call in calls if call.id in ran))
 
 
 _NOT_RUN: Final = ("denied", "invalid_arguments", "unknown_tool")
 
 
-def _read(toolset: Toolset, names: Iterable[str]) -> frozenset[Label]:
-    """What tools of these names read. One that is not there any more may have read anything."""
+def _read_by(toolset: Toolset, names: Iterable[str]) -> frozenset[Label]:
+    """The labels of what these tools read. One that is no longer there may have read anything."""
     taint: frozenset[Label] = frozenset()
     for name in names:
         tool = toolset.get(name)
@@ -243,11 +244,11 @@ class Decisions(Protocol):
         ...
 
     def question(self, approval: Approval) -> Approval:
-        """The question, with an id that no other question has."""
+        """The question, with a unique id."""
         ...
 
     def take(self, approval: str, /) -> Decision | None:
-        """The decision that was made before the question was asked here; None if there is none."""
+        """The decision that was made before the question was asked here, or None."""
         ...
 
     async def ask(
@@ -265,7 +266,7 @@ class Decisions(Protocol):
 class UsedDecisions:
     """The questions that were asked in this process, and those whose decision is used up.
 
-    It is what makes a decision count once where no journal keeps the run. Another process that
+    It makes sure that a decision counts once if no journal keeps the run. Another process that
     holds a copy of the paused run cannot know of it.
     """
 
@@ -295,8 +296,8 @@ class UsedDecisions:
 
 
 _MOST_ASKED = 65_536
-"""Questions that are remembered, some 100 bytes each. They tell apart the calls of runs that have
-the same name: after so many more questions such a run has gone on, or nobody waits for it."""
+"""Questions that are remembered, some 100 bytes each. They distinguish the calls of runs that have
+the same name. After so many more questions such a run has gone on, or nobody waits for it."""
 
 
 @dataclass(slots=True)
@@ -304,10 +305,10 @@ class GivenDecisions:
     """Decisions of a run that no journal keeps.
 
     Attributes:
-        used: What is used up in this process.
+        used: The decisions that are used up in this process.
         given: The decisions, by the ids of the questions in `waiting`.
-        waiting: The questions that the run paused with. Where one of them was answered and used
-            before, this is another run from the same pause, and its call a question of its own.
+        waiting: The questions that the run paused with. If the decision on one is used up, another
+            run has continued from the same pause, and the call is a new question here.
     """
 
     used: UsedDecisions
@@ -323,12 +324,10 @@ class GivenDecisions:
         """The question, with its id from before the pause unless that decision is used up."""
         for before in self.waiting:
             if (before.call, before.target) == (approval.call, approval.target):
-                if self.used.is_used(before.id):
-                    break
-                return replace(approval, id=before.id)
-        else:
-            if self.used.asked_first(approval.id):
-                return approval
+                is_used = self.used.is_used(before.id)
+                return replace(approval, id=secrets.token_hex(16) if is_used else before.id)
+        if self.used.asked_first(approval.id):
+            return approval
         return replace(approval, id=secrets.token_hex(16))
 
     def take(self, approval: str, /) -> Decision | None:
@@ -344,15 +343,18 @@ class GivenDecisions:
         return await person()
 
     def use(self, approval: str, /) -> bool:
-        """Uses the decision up for the whole process, unless no pause holds its question: then
-        nobody can give it again.
+        """Uses the decision up for the whole process, if a pause holds its question.
+
+        Otherwise nobody can give the decision again.
         """
-        return all(before.id != approval for before in self.waiting) or self.used.use(approval)
+        if all(before.id != approval for before in self.waiting):
+            return True
+        return self.used.use(approval)
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedDecisions:
-    """The decisions that a journal keeps: a run there has one life, so each has one call."""
+    """The decisions that a journal keeps; it has each run once, so each decision has one call."""
 
     record: JournaledRun
 
@@ -375,7 +377,7 @@ class RecordedDecisions:
     async def ask(
         self, approval: Approval, person: Callable[[], Awaitable[Decision | None]], /
     ) -> Decision | None:
-        """Has a person asked, and makes durable what they decide before it counts."""
+        """Has a person asked, and makes the decision durable before it counts."""
         await self.record.keep()
         decision = await person()
         if decision is not None:

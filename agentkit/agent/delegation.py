@@ -1,7 +1,7 @@
-"""An agent at work for others: for each input of a batch, or as a tool of another agent.
+"""An agent that works for others: for each input of a batch, or as a tool of another agent.
 
-In: what begins a run of the agent, or goes on with it if it is recorded. Out: the results, in the
-order of the inputs, or a tool that takes one task or several. Nothing here looks into a run.
+In: a function that begins a run of the agent, or continues it if it is recorded. Out: the results,
+in the order of the inputs, or a tool that takes one task or several. Nothing here looks into a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic_core import to_jsonable_python
 
 from agentkit.agent.options import Cancellation, RunOptions, check_input
 from agentkit.agent.run import current_call
-from agentkit.errors import AgentKitError, ToolDefinitionError, ToolError
+from agentkit.errors import AgentKitError, ToolDefinitionError, ToolError, first_error
 from agentkit.events import OutputT, RunResult
 from agentkit.messages import (
     AssistantMessage,
@@ -54,7 +54,7 @@ class BatchProgress(Generic[OutputT]):
 
     Attributes:
         position: The place of its input, from 0.
-        result: What it came to.
+        result: Its result.
         done: Runs that have ended by now.
         total: Inputs of the batch.
     """
@@ -78,17 +78,17 @@ async def run_all(
     A run whose model fails does not end the others: its result says `error` and why.
 
     Args:
-        start: A function that begins a run, or goes on with it if it is recorded.
+        start: A function that begins a run, or continues it if it is recorded.
         inputs: What the user says, for each run.
-        options: What every run is given; a `run_id` names the batch, and each run has its place
-            behind it.
+        options: The options of every run; a `run_id` names the batch, and each run's name is that
+            with its place.
         concurrency: Most runs at work.
         deps_each: The deps of each run.
         on_progress: Called as each run ends.
 
     Raises:
-        ValueError: `concurrency` is below 1, there are not as many deps as inputs, or a journal
-            comes without a `run_id` or the other way round.
+        ValueError: `concurrency` is below 1, there are not as many deps as inputs, an input holds
+            what no model takes, or a journal comes without a `run_id` or the other way round.
     """
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; nothing would ever run below 1")
@@ -104,7 +104,7 @@ async def run_all(
         try:
             return await start(content, own)
         except AgentKitError as error:
-            # One that came before the run began, from the instructions for instance, has none.
+            # An error from before the run began, as from the instructions, has no result.
             return error.result or RunResult("", "error", (), run_id=run_id, explanation=str(error))
 
     async def work(position: int, task: tuple[Content, RunOptions[Any]]) -> None:
@@ -112,7 +112,10 @@ async def run_all(
         if on_progress is not None:
             on_progress(BatchProgress(position, result, len(results), len(todo)))
 
-    await at_once(concurrency, todo, work)
+    try:
+        await at_once(concurrency, todo, work)
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from None
     return [results[position] for position in sorted(results)]
 
 
@@ -142,7 +145,7 @@ def _tasks(
 async def at_once(
     most: int, items: Sequence[T], work: Callable[[int, T], Awaitable[object]]
 ) -> None:
-    """Works on all items, each with its position, at most so many at the same time."""
+    """Calls `work` with the position of each item and the item, at most so many at a time."""
     waiting = iter(enumerate(items))
 
     async def worker() -> None:
@@ -157,11 +160,11 @@ async def at_once(
 # --- as a tool -----------------------------------------------------------------------------------
 
 Start: TypeAlias = Callable[[Content, RunOptions[Any]], Awaitable[RunResult[Any]]]
-"""Begins a run of the agent that does the work, or goes on with it if it is recorded."""
+"""A function that begins a run of the agent, or continues it if it is recorded."""
 
 InputType: TypeAlias = Any
-"""What a task is: a type, whose value reaches the agent as JSON (text as it is), or a function
-whose parameters become the tool's and which returns what the agent is told."""
+"""The type of a task: a type whose values reach the agent as JSON (text as it is), or a function
+whose parameters become the tool's and which returns the agent's input."""
 
 _MOST_TASKS = 16
 
@@ -193,11 +196,11 @@ class Delegate:
         start: A function that begins its run.
         name: The tool's name.
         description: When to use it.
-        options: What the tool declares. Its labels tell what an answer may tell of; what the agent
-            does besides is decided call by call.
+        options: What the tool declares. Its labels are those of what an answer may hold; everything
+            else that the agent does is decided call by call.
         limits: The limits of each of its runs, instead of its own.
-        deps: What its runs are given: a value, or a function of the calling run's.
-        input_type: What a task is.
+        deps: The `deps` of its runs: a value, or a function of the calling run's `deps`.
+        input_type: The type of a task.
     """
 
     start: Start
@@ -212,7 +215,7 @@ class Delegate:
     def of(
         start: Start, name: str, description: str, reads: frozenset[Label], given: DelegateOptions
     ) -> Delegate:
-        """The delegate for an agent whose tools read what these labels say."""
+        """The delegate for an agent whose tools read what has these labels."""
         effect, approval = given.get("effect", "once"), given.get("approval", "policy")
         return Delegate(
             start,
@@ -251,9 +254,9 @@ def delegate(how: Delegate) -> Tool[..., Any]:
         ToolDefinitionError: The type of the input cannot be a tool's.
     """
 
-    async def serve(context: ToolContext[Any], told: Content) -> Any:
+    async def serve(context: ToolContext[Any], task: Content) -> Any:
         with _cancelled_with_call(context) as cancellation:
-            result = await how.start(told, how.run_options(context, cancellation))
+            result = await how.start(task, how.run_options(context, cancellation))
         if result.stop_reason == "answer":
             return _answer(result)
         raise ToolError(_unfinished(how.name, result))
@@ -270,16 +273,15 @@ def delegate(how: Delegate) -> Tool[..., Any]:
 
 
 def _of_function(
-    how: Delegate, asked: Callable[..., Any], serve: Callable[..., Awaitable[Any]]
+    how: Delegate, make_task: Callable[..., Any], serve: Callable[..., Awaitable[Any]]
 ) -> Tool[..., Any]:
-    """A tool with the parameters of a function, which makes the agent's task of them."""
+    """A tool with the parameters of a function that makes the agent's task of them."""
 
     async def _one(_context: ToolContext[Any], /, *args: Any, **kwargs: Any) -> Any:
-        told = asked(*args, **kwargs)
-        return await serve(_context, await told if inspect.isawaitable(told) else told)
+        task = make_task(*args, **kwargs)
+        return await serve(_context, await task if inspect.isawaitable(task) else task)
 
-    inner = make_tool(asked, name=how.name, description=how.description, options=how.options)
-
+    inner = make_tool(make_task, name=how.name, description=how.description, options=how.options)
     return replace(inner, function=_one, signature=_WithContext(inner.signature))
 
 
@@ -331,7 +333,7 @@ def fan_out(how: Delegate, most: int) -> Tool[..., Any]:
         return ToolOutput(text, data=[to_jsonable_python(each, fallback=str) for each in answers])
 
     async def answer(task: str, options: RunOptions[Any]) -> Any:
-        """One task's answer; what goes wrong with it does not end the others."""
+        """One task's answer. If it fails, the others go on."""
         try:
             result = await how.start(task, options)
         except AgentKitError as error:
@@ -349,8 +351,8 @@ def fan_out(how: Delegate, most: int) -> Tool[..., Any]:
 
 @contextmanager
 def _cancelled_with_call(context: ToolContext[Any]) -> Generator[Cancellation]:
-    """A cancellation for the runs that serve a call: when somebody ends the call they end, and keep
-    what they have done.
+    """A cancellation for the runs that serve a call: when the call is cancelled they end, with what
+    they have done by then.
     """
     cancellation = Cancellation()
     call = current_call.get()
@@ -381,15 +383,15 @@ def _answer(result: RunResult[Any]) -> Any:
     return ToolOutput(result.output, data=result.output)
 
 
-# --- what there is without an answer -------------------------------------------------------------
+# --- a run without an answer ---------------------------------------------------------------------
 
 _MOST_PARTIAL = 4_000
-"""Characters of an unfinished run that its caller reads."""
+"""Characters that the caller reads of a run without an answer."""
 _MOST_OF_ONE = 400  # characters of one result in it
 
 
 def _unfinished(name: str, result: RunResult[Any]) -> str:
-    """Why a run has no answer, and what it had come to by then."""
+    """Why a run has no answer, and what it had done by then."""
     head = f"{name} stopped without an answer: {result.explanation}".strip()
     done = [*_calls(result.messages)]
     if isinstance(result.said, str) and result.said.strip():
@@ -397,7 +399,7 @@ def _unfinished(name: str, result: RunResult[Any]) -> str:
     if not done:
         return f"{head} (run {result.run_id})"
     kept: list[str] = []
-    for line in reversed(done):  # the newest tell the most
+    for line in reversed(done):  # the newest matter most
         if sum(map(len, kept)) + len(line) > _MOST_PARTIAL:
             kept.append(f"({len(done) - len(kept)} earlier ones are in the record of the run)")
             break

@@ -14,10 +14,10 @@
                              anywhere
 ```
 
-One loop serves streaming and not: it says what happens through `emit`, and a stream is somebody
-listening. It knows no JSON, no HTTP and no prompt text. Only the loop appends to the history, and
-whatever ends it, each call in the history has its result. A step's reply and what becomes of its
-calls come from `step`.
+One loop serves streamed and other runs: it emits events, and a stream is one more listener. It
+knows no JSON, no HTTP and no prompt text. Only the loop appends to the history, and whatever ends
+it, each call in the history has its result. A step's reply and the results of its calls come from
+`step`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from agentkit.toolset.results import NOT_DECIDED, NOT_DONE, in_history
 async def drive(
     run: Run, cancellation: Cancellation, paused: PausedRun | None = None
 ) -> RunResult[Any]:
-    """Runs to the end. The last event is `RunFinished`, whatever that end is.
+    """Runs to the end. The last event is `RunFinished`, whatever ends the run.
 
     Args:
         run: A run whose history ends with what the user said, or as `paused` left it.
@@ -69,17 +69,18 @@ async def drive(
         paused: The pause that the run goes on from; None for a run that begins.
 
     Raises:
-        AgentKitError: The model cannot be had. What was done so far is in the run file, and in
-            the exception's `result`.
+        AgentKitError: The model cannot be reached. What was done so far is in the run's record, and
+            in the exception's `result`.
     """
     run.cancellation = cancellation
+    if paused is not None:
+        _take_over(run, paused)
     if (serves := run.budget.parent) is not None and run.id not in serves.runs:
         serves.runs.append(run.id)
     run.emit(_started(run))
     result = run.end("cancelled", explanation="the run was cancelled")
     try:
-        with anyio.move_on_after(run.budget.seconds_left) as scope:
-            cancellation.bind(scope)
+        with anyio.move_on_after(run.budget.seconds_left) as scope, cancellation.bind(scope):
             result = await (_loop(run) if paused is None else _go_on(run, paused))
         if scope.cancelled_caught and cancellation.cancelled:
             result = run.end_early("cancelled", "the run was cancelled")
@@ -97,6 +98,14 @@ async def drive(
     finally:
         run.emit(RunFinished(result))
     return result
+
+
+def _take_over(run: Run, paused: PausedRun) -> None:
+    """Continues from what was spent, said and permitted before the pause."""
+    budget = run.budget
+    budget.usage, budget.steps, budget.tool_calls = paused.usage, paused.steps, paused.tool_calls
+    run.step = paused.steps if paused.step is None else paused.step
+    run.wiring.authority.grants.extend(paused.grants)
 
 
 def _started(run: Run) -> RunStarted:
@@ -150,30 +159,38 @@ async def _loop(run: Run) -> RunResult[Any]:
 async def _typed_answer(
     run: Run, answer: AnswerTool, response: ModelResponse
 ) -> ModelResponse | None:
-    """The call of the answer's tool for a reply that is text: the text itself where it is such an
-    answer, or else what the model gives when it is asked for the call.
+    """A reply that calls the answer's tool, instead of one that is text; None if there is none.
+
+    It is made of the text if that is such an answer; else the model is asked for the call.
     """
-    for asked_for in (False, True):
-        if asked_for:
-            response = await forced_call(run, answer.tool.name, show=True)
-            if problem_of(run, response):
-                return None
-            if response.message.tool_calls:
-                return response
-        call_id = f"call_{next_call_number(run.messages)}"
-        call = answer.in_text(response.message.content or "", call_id)
-        if call is not None:
-            message = replace(response.message, content=None, tool_calls=(call,))
-            return replace(response, message=message)
-    return None
+    if (made := _read_as_answer(run, answer, response)) is not None:
+        return made
+    response = await forced_call(run, answer.tool.name, show=True)
+    if problem_of(run, response) is not None:
+        return None
+    if response.message.tool_calls:
+        return response
+    return _read_as_answer(run, answer, response)
+
+
+def _read_as_answer(run: Run, answer: AnswerTool, response: ModelResponse) -> ModelResponse | None:
+    """The reply with the call of the answer's tool that its text amounts to, if it does."""
+    call_id = f"call_{next_call_number(run.messages)}"
+    call = answer.in_text(response.message.content or "", call_id)
+    if call is None:
+        return None
+    return replace(response, message=replace(response.message, content=None, tool_calls=(call,)))
 
 
 async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
-    """Goes on with a reply whose calls have waited for a person, and then with the loop."""
+    """Continues with a reply whose calls have waited for a person, and then with the loop."""
     message = paused.messages[-1]
     assert isinstance(message, AssistantMessage), "a run pauses at a reply with calls"
     done = {result.call_id: result for result in paused.done}
-    validate = run.wiring.toolset.validate
+    answer, validate = run.wiring.answer, run.wiring.toolset.validate
+    for call in message.tool_calls:
+        if answer is not None and call.name == answer.tool.name:
+            done.pop(call.id, None)  # no pause holds an output: it is made of the call again
     calls = [
         ReplyCall(position, call, validate(call), result=done.get(call.id))
         for position, call in enumerate(message.tool_calls)
@@ -184,12 +201,12 @@ async def _go_on(run: Run, paused: PausedRun) -> RunResult[Any]:
 
 
 async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] | None:
-    """Runs the calls of the newest reply; the result, if that ends the run."""
+    """Runs the calls of the newest reply. Returns the run's result if that ends it."""
     before, taint = tuple(run.messages), run.taint
     try:
         await run_calls(run, calls)
     finally:
-        # The history must be valid however this ends: no call without its result.
+        # Whatever ends this, the history must be valid: no call without its result.
         for each in calls:
             result = each.result
             if each.waiting is not None:
@@ -211,6 +228,7 @@ async def _run_prepared(run: Run, calls: Sequence[ReplyCall]) -> RunResult[Any] 
             step=run.step,
             taint=taint,
             grants=tuple(run.wiring.authority.grants),
+            tool_calls=run.budget.tool_calls,
         )
         names = ", ".join(approval.call.name for approval in waiting)
         return run.end("paused", explanation=f"a person must decide on: {names}", paused=paused)

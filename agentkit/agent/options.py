@@ -1,9 +1,9 @@
-"""What `Agent` and its runs are given, each option spelled once for type checkers and for the run.
+"""The options of `Agent` and of its runs, each spelled once for type checkers and for the run.
 
-Everything but the model is a keyword. What is of another kind, or has another framework's name, is
+Everything but the model is a keyword. A value of a wrong kind, or a name of another framework, is
 refused at once, with what to write instead: a mistake that is found in the middle of a run costs
-what the run has done. Nothing here changes a value. At the end stands what of it the record of a
-submitted run depends on.
+what the run has done. Nothing here changes a value. The fingerprint at the end names the options
+that the record of a submitted run depends on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, S
 from contextlib import contextmanager
 from functools import partial
 from os import PathLike
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, Generic, Protocol, TypeAlias
 
 import anyio
@@ -28,6 +28,7 @@ from agentkit.events import Event
 from agentkit.events.lines import as_json
 from agentkit.executors import Executor
 from agentkit.journal import Journal
+from agentkit.media import check_parts
 from agentkit.messages import (
     AssistantMessage,
     AudioPart,
@@ -44,7 +45,7 @@ from agentkit.policy import Limits, Policy, Preset
 from agentkit.toolset import RunContext, Tool, Toolset, ToolSource
 
 DepsT = TypeVar("DepsT", default=Any)
-"""The type of `deps` that the tools and instructions of an agent need; any, where none says."""
+"""The type of `deps` that the tools and instructions of an agent need; `Any` if none says."""
 
 # --- of an agent ---------------------------------------------------------------------------------
 
@@ -53,12 +54,12 @@ Instructions: TypeAlias = str | Callable[[RunContext[DepsT]], str | Awaitable[st
 (and with it the server's prefix cache) stays the same over all its steps."""
 
 Observer: TypeAlias = Callable[[str, Event], None]
-"""Called with the run's id and each of its events, in the run's own thread; must be quick. One
-that raises is logged and left out of the rest of the run."""
+"""A function that is called with the run's id and each of its events, in the run's own thread; it
+must be quick. One that raises is logged and left out of the rest of the run."""
 
 
 class Function(Protocol):
-    """A function, not a `Tool`: what its context asks for is not checked before it runs."""
+    """A plain function, not a `Tool`: type checkers do not see which `deps` its context needs."""
 
     @property
     def __name__(self) -> str: ...
@@ -70,7 +71,7 @@ AnyTool: TypeAlias = Tool[..., Any, DepsT] | Function | partial[Any]
 
 
 class Surroundings(TypedDict, total=False):
-    """What is around an agent."""
+    """The options of `Agent` that `Agent.override` can replace too."""
 
     policy: Policy | Preset | None
     approve: Approver | None
@@ -80,7 +81,7 @@ class Surroundings(TypedDict, total=False):
 
 
 class OtherSurroundings(Surroundings, total=False):
-    """What `Agent.override` replaces, and what it adds."""
+    """The options of `Agent.override` beside the model."""
 
     context: Context | None
     more_observers: Iterable[Observer]
@@ -103,7 +104,7 @@ class AgentOptions(Surroundings, Generic[DepsT], total=False):
 
 
 class Cancels(Protocol):
-    """Something that can be ended."""
+    """Something that can be cancelled: a scope, or a cancellation of other runs."""
 
     def cancel(self) -> object: ...
 
@@ -121,8 +122,8 @@ class Cancellation:
         self.draining = False
 
     def drain(self) -> None:
-        """Ends the run before its next step; what is at work in this one comes to its end first.
-        `Agent.run` then returns as for `cancel`, and with a journal the run can be gone on with.
+        """Ends the run before its next step; the current step is finished first. `Agent.run` then
+        returns as for `cancel`, and with a journal the run can be resumed.
         """
         self.draining = True
 
@@ -141,21 +142,31 @@ class Cancellation:
             for scope in self._scopes:
                 scope.cancel()
             return True
-        at_work = self._calls.get(call_id, [])
-        # Runs that serve the call end by themselves, with what they have; the call then has it.
-        for each in at_work[1:] or at_work:
+        held = self._calls.get(call_id)
+        if not held:
+            return False
+        # If runs serve the call they are cancelled, not the call: it returns what they have done.
+        call, *serving = held
+        for each in serving or [call]:
             each.cancel()
-        return bool(at_work)
+        return True
 
-    def bind(self, scope: anyio.CancelScope) -> None:
-        """A run registers here what is to be cancelled."""
+    @contextmanager
+    def bind(self, scope: anyio.CancelScope) -> Generator[None]:
+        """A run registers here what is to be cancelled while it is at work."""
         self._scopes.append(scope)
         if self.cancelled:
             scope.cancel()
+        try:
+            yield
+        finally:
+            self._scopes.remove(scope)
 
     @contextmanager
     def at_work(self, call_id: str, what: Cancels) -> Generator[None]:
-        """A run registers here what ends one of its calls: the call itself first."""
+        """A run registers here what cancels one of its calls: first the call's own scope, then the
+        cancellations of runs that serve it.
+        """
         held = self._calls.setdefault(call_id, [])
         held.append(what)
         try:
@@ -167,7 +178,7 @@ class Cancellation:
 
 
 class AnyRunOptions(TypedDict, Generic[DepsT], total=False):
-    """What every run may be given, whether it begins or goes on; see `Agent.run`."""
+    """The options of every run, whether it begins or goes on; see `Agent.run`."""
 
     deps: DepsT
     settings: ModelSettings | None
@@ -177,7 +188,7 @@ class AnyRunOptions(TypedDict, Generic[DepsT], total=False):
 
 
 class RunOptions(AnyRunOptions[DepsT], total=False):
-    """What a run that begins may be given beside its input; see `Agent.run`."""
+    """The options of a run that begins; see `Agent.run`."""
 
     history: Sequence[Message] | None
     run_id: str | None
@@ -185,7 +196,7 @@ class RunOptions(AnyRunOptions[DepsT], total=False):
 
 
 class SubmitOptions(TypedDict, Generic[DepsT], total=False):
-    """What a run may be given that a worker is to take; see `Agent.submit`."""
+    """The options of a run that a worker is to take; see `Agent.submit`."""
 
     deps: DepsT
     settings: ModelSettings | None
@@ -195,7 +206,7 @@ class SubmitOptions(TypedDict, Generic[DepsT], total=False):
     conversation: str | None
 
 
-# --- what others call them -----------------------------------------------------------------------
+# --- names of other frameworks -------------------------------------------------------------------
 
 _STEPS = "write limits=Limits(steps=…)"
 _SETTINGS = "write settings=ModelSettings({}=…)"
@@ -251,7 +262,7 @@ AGENT: Final[Mapping[str, str]] = MappingProxyType(
         "interrupt_before": "write policy=Policy.ask(…)",
     }
 )
-"""What others call the arguments of `Agent`."""
+"""What to write instead of other frameworks' names for the arguments of `Agent`."""
 
 _LATER = "go on from an earlier result: history=result.messages"
 
@@ -259,7 +270,7 @@ RUN: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(("message_history", "messages", "chat_history", "prior_messages"), _LATER),
         **dict.fromkeys(("max_steps", "max_turns", "max_iterations", "usage_limits"), _STEPS),
-        **dict.fromkeys(("recursion_limit",), _STEPS),
+        "recursion_limit": _STEPS,
         "model_settings": "write settings=",
         **{
             name: _SETTINGS.format(name)
@@ -280,7 +291,7 @@ RUN: Final[Mapping[str, str]] = MappingProxyType(
         "timeout": "write limits=Limits(seconds=…)",
     }
 )
-"""What others call the arguments of a run."""
+"""What to write instead of other frameworks' names for the arguments of a run."""
 
 
 _TOOLS = "write Agent(…, tools=[…]): an agent does not change"
@@ -302,14 +313,14 @@ ATTRIBUTES: Final[Mapping[str, str]] = MappingProxyType(
         **dict.fromkeys(("batch", "abatch"), "write agent.run_many([…])"),
     }
 )
-"""What others call the methods of `Agent`."""
+"""What to write instead of other frameworks' names for the methods of `Agent`."""
 
 
 # --- what is refused -----------------------------------------------------------------------------
 
 
 def check_agent(given: Mapping[str, Any]) -> None:
-    """Refuses arguments of `Agent` that are of another kind.
+    """Refuses arguments of `Agent` that are of a wrong kind.
 
     Raises:
         TypeError: One of them is; the message names it and says what to write.
@@ -329,20 +340,18 @@ def check_agent(given: Mapping[str, Any]) -> None:
         value = given.get(name)
         if value is not None and not isinstance(value, kind):
             raise wrong_value(name, value, _EXAMPLES[name])
-    for name in ("approve", "ask"):
-        _check_function(name, given.get(name))
-    executor, observers = given.get("executor"), given.get("observers")
+    _check_function("approve", given.get("approve"), "approval", _APPROVES)
+    _check_function("ask", given.get("ask"), "question", "give a function of the question")
+    executor = given.get("executor")
     if executor is not None and (isinstance(executor, type) or not hasattr(executor, "execute")):
         raise wrong_value("executor", executor, "give an executor, such as ProcessExecutor()")
-    if observers is not None and (not _is_list(observers) or not all(map(callable, observers))):
-        raise wrong_value("observers", observers, "give a list of functions of (run_id, event)")
-    for at, observer in enumerate(observers if isinstance(observers, list | tuple) else ()):
-        _check_called(f"observers[{at}]", observer, "run_id", "event")
+    _check_observers(given.get("observers"))
 
 
 _KINDS: Final[Mapping[str, Any]] = MappingProxyType(
     {"settings": ModelSettings, "limits": Limits, "context": Context, "policy": (Policy, str)}
 )
+_APPROVES: Final = "give a function of an Approval that returns Approve() or Deny(reason)"
 _EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "settings": "give ModelSettings(temperature=…)",
@@ -370,32 +379,42 @@ def _check_tools(tools: Any, toolsets: Any) -> None:
         )
     if isinstance(toolsets, ToolSource) or not _is_list(toolsets):
         raise wrong_value("toolsets", toolsets, "give a list: toolsets=[…]", ToolDefinitionError)
-    listed: tuple[Any, ...] = tuple(toolsets) if isinstance(toolsets, list | tuple) else ()
-    for at, item in enumerate(listed):
+    for at, item in _listed(toolsets):
         if not isinstance(item, ToolSource):
             where = "give it in tools=[…]" if callable(item) else "give a Toolset or an McpToolset"
             raise wrong_value(f"toolsets[{at}]", item, where, ToolDefinitionError)
 
 
+def _check_observers(observers: Any) -> None:
+    if observers is None:
+        return
+    remedy = "give a list of functions of (run_id, event)"
+    if not _is_list(observers):
+        raise wrong_value("observers", observers, remedy)
+    for at, observer in _listed(observers):
+        if not callable(observer):
+            raise wrong_value("observers", observers, remedy)
+        _check_called(f"observers[{at}]", observer, "run_id", "event")
+
+
 def _check_output(output_type: Any) -> None:
     if isinstance(output_type, list | tuple | set):
         raise wrong_value("output_type", output_type, "write a union: output_type=A | B")
-    if isinstance(output_type, str | Mapping | int):
+    if output_type is None:
+        raise wrong_value("output_type", output_type, "leave it out for an answer in words")
+    if isinstance(output_type, str | Mapping | int | ModuleType):
         raise wrong_value(
             "output_type", output_type, "give a type, such as a dataclass, or a function"
         )
 
 
-def _check_function(name: str, value: Any) -> None:
+def _check_function(name: str, value: Any, argument: str, remedy: str) -> None:
     """Refuses what is no function of one argument, such as `approve=True` or `lambda: True`."""
-    decides = "a function of the question"
-    if name == "approve":
-        decides = "a function of an Approval that returns Approve() or Deny(reason)"
     if value is None:
         return
     if not callable(value):
-        raise wrong_value(name, value, f"give {decides}")
-    _check_called(name, value, "approval" if name == "approve" else "question")
+        raise wrong_value(name, value, remedy)
+    _check_called(name, value, argument)
 
 
 def _check_called(name: str, function: Any, *arguments: str) -> None:
@@ -406,11 +425,11 @@ def _check_called(name: str, function: Any, *arguments: str) -> None:
         called = f"it is called with ({', '.join(arguments)})"
         raise wrong_value(name, function, called) from None
     except ValueError:
-        return  # a builtin that does not tell
+        return  # a builtin function without a signature
 
 
 def check_options(given: Mapping[str, Any]) -> None:
-    """Refuses options of a run that are of another kind.
+    """Refuses options of a run that are of a wrong kind.
 
     Raises:
         TypeError: One of them is.
@@ -437,6 +456,7 @@ def check_input(content: Any) -> None:
 
     Raises:
         TypeError: It is something else.
+        ValueError: A part is an image, sound or video that cannot be sent.
     """
     if isinstance(content, str):
         return
@@ -444,6 +464,7 @@ def check_input(content: Any) -> None:
         wrong = next((part for part in content if not isinstance(part, _PARTS)), None)
         if wrong is None and content:
             if isinstance(content, tuple):
+                check_parts(content)
                 return
             raise wrong_value("input", content, "give the parts as a tuple")
         if isinstance(wrong, str):
@@ -480,23 +501,27 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-# --- what a submitted run depends on -------------------------------------------------------------
+def _listed(value: Any) -> Iterable[tuple[int, Any]]:
+    """The items, numbered; none of an iterator, which can be read only once."""
+    return enumerate(value if isinstance(value, list | tuple) else ())
+
+
+# --- the fingerprint -----------------------------------------------------------------------------
 
 
 def fingerprint_of(
     instructions: Instructions[Any] | None, tools: ToolSource, answer: AnswerTool | None
 ) -> str:
-    """Names what the record of a run depends on: instructions, tools and their effects, and what an
-    answer is. Of tools that are made for each run only their kind is known.
+    """A name for what the record of a run depends on: instructions, tools with their effects, and
+    the type of the answer. If tools are made for each run, only their source's class is known.
     """
-    told = instructions if isinstance(instructions, str | None) else _name(instructions)
-    known = (
-        [[tool.definition, tool.effect] for tool in tools]
-        if isinstance(tools, Toolset)
-        else _name(type(tools))
-    )
-    answered = None if answer is None else answer.tool.definition
-    return hashlib.blake2b(as_json([told, known, answered]), digest_size=12).hexdigest()
+    text = instructions if isinstance(instructions, str | None) else _name(instructions)
+    offered: Any = _name(type(tools))
+    if isinstance(tools, Toolset):
+        offered = [[tool.definition, tool.effect] for tool in tools]
+    answer_definition = None if answer is None else answer.tool.definition
+    depends_on = as_json([text, offered, answer_definition])
+    return hashlib.blake2b(depends_on, digest_size=12).hexdigest()
 
 
 def _name(thing: Any) -> str:

@@ -1,18 +1,18 @@
 """Three tools of the agent's own that read what a prompt leaves out. Nothing is thrown away.
 
-The window (`agentkit.context`) sends previews, stubs and remarks where there is no room for more,
-and each says which of these calls reads the rest:
+The window (`agentkit.context`) sends previews, stubs and notes if there is no room for more, and
+each names the call that reads the rest:
 
 | tool | what it shows |
 |---|---|
 | `read_result` | a text from any character on, page by page |
 | `search_result` | the lines of a result that hold some words |
-| `recall` | the same of all that was said, called and returned |
+| `recall` | the same for everything that was said, called and returned |
 
-A result, like any message, is named by its place in the history, the instructions not counted. They
-read the history itself, which a resumed run rebuilds from its record, and what a result holds
-beyond it (`agentkit.agent.run.WholeResults`). A page is exact to the character, and as long as the
-window has room for, so that it is never cut itself.
+The number of a result, as of any message, is its place in the history, the instructions not
+counted. The tools read the history, which a resumed run rebuilds from its record, and the whole
+text of results that the history holds only in part (`agentkit.agent.run.WholeResults`). A page is
+exact to the character, and no longer than the window has room for, so that it is never cut itself.
 """
 
 from __future__ import annotations
@@ -58,27 +58,27 @@ same call may find more."""
 
 
 async def _read_result(result: int, start: int = 0) -> ToolOutput:
-    """The text of a message from this character on; at its start, its images and sounds too."""
-    told = _told(_run(), result)
-    if start and not 0 < start < len(told.text):
-        last = len(told.text) - 1
-        raise ToolError(f"start is {start}; {told.name} goes from 0 to {last}")
-    shown = _page(told, start, _room())
-    return ToolOutput([shown, *told.media] if told.media and not start else shown)
+    """The text of a message from this character on; from 0 on also its images and sounds."""
+    source = _source(_run(), result)
+    if start and not 0 < start < len(source.text):
+        last = len(source.text) - 1
+        raise ToolError(f"start is {start}; {source.name} goes from 0 to {last}")
+    shown = _page(source, start, _room())
+    return ToolOutput([shown, *source.media] if source.media and not start else shown)
 
 
 async def _search_result(result: int, words: str) -> str:
     """The lines of a message that hold the most of these words."""
-    told, looked_for = _told(_run(), result), _looked_for(words)
-    found = await _apart([told], lambda: best_lines(told.text, looked_for, _MOST_MATCHES))
-    places = [_Place(told, match) for match in found.first]
+    source, looked_for = _source(_run(), result), _looked_for(words)
+    found = await _searched([source], lambda: best_lines(source.text, looked_for, _MOST_MATCHES))
+    places = [_Place(source, match) for match in found.first]
     return _listed(places, found.count, found.words, looked_for)
 
 
 async def _recall(words: str) -> str:
-    """The lines of everything that may have been left out that hold the most of these words."""
-    everything, looked_for = _all_told(_run()), _looked_for(words)
-    places, count, held = await _apart(everything, lambda: _in_all(everything, looked_for))
+    """The lines that hold the most of these words, in everything that may have been left out."""
+    everything, looked_for = _all_sources(_run()), _looked_for(words)
+    places, count, held = await _searched(everything, lambda: _in_all(everything, looked_for))
     return _listed(places, count, held, looked_for)
 
 
@@ -95,7 +95,7 @@ def recall_tools() -> tuple[Tool[..., Any], ...]:
 
 
 def with_recall(toolset: Toolset, *, besides: Sequence[Tool[..., Any]]) -> Toolset:
-    """A run's tools with these behind them, but for those whose name is taken.
+    """A run's tools followed by these three, except for those whose name is taken.
 
     Args:
         toolset: The run's tools.
@@ -113,15 +113,15 @@ def recall_names(toolset: Toolset) -> frozenset[str]:
 
 
 def own_names(toolset: Toolset) -> frozenset[str]:
-    """Which of these tools are the agent's own: the three, and the plan. The answer is not: whoever
-    asks for a call may be given that.
+    """Which of these tools are the agent's own: the three, and the plan. The answer's tool is not
+    one of them, since it may be the call that a user requires.
     """
     plans = toolset.get(PLAN) is plan_tool()
     return recall_names(toolset) | frozenset({PLAN} if plans else ())
 
 
 def with_own_tools_here(executor: Executor) -> Executor:
-    """The executor; these tools run in this process, wherever it runs the others."""
+    """The executor, but these tools run in this process, wherever it runs the others."""
     if isinstance(executor, RecordedResults):
         return executor
     here = LocalExecutor()
@@ -134,13 +134,13 @@ def with_own_tools_here(executor: Executor) -> Executor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """A message, as it can be read.
+class _Source:
+    """A message as the tools show it.
 
     Attributes:
         number: Its place in the history, from 1, the instructions not counted.
-        role: Who said it; of a result, the tool.
-        text: What it says, thinks, calls or returned.
+        role: Its role; for a result, the tool's name.
+        text: Its text, with reasoning and calls.
         media: Its other parts.
         is_result: Whether it is a result.
     """
@@ -165,54 +165,54 @@ def _run() -> Run:
 
 
 def _messages(run: Run) -> list[Message]:
-    """The history but for the instructions and the reply at work."""
+    """The history without the instructions and without the reply whose calls are running."""
     sent = without_media(run.messages, run.no_media) if run.no_media else run.messages
     return sent[isinstance(sent[0], SystemMessage) : -1]
 
 
-def _told(run: Run, number: int) -> _Told:
-    """The message of that number; for a page of another one, that one.
+def _source(run: Run, number: int) -> _Source:
+    """The message of that number; if it is a page of another message, that one.
 
     Raises:
-        ToolError: There is none, or it is a list of what was found.
+        ToolError: There is none, or it is the list that a search made.
     """
     messages, own = _messages(run), recall_names(run.wiring.toolset)
     if not 0 < number <= len(messages):
         raise ToolError(f"there is no result {number}: the numbers go from 1 to {len(messages)}")
     message = messages[number - 1]
     if not isinstance(message, ToolMessage):
-        return _Told(number, message.role, _text_of(message, own), _media(message.content))
+        return _Source(number, message.role, _text_of(message, own), _media(message.content))
     if message.name not in own:
         return _of_result(run, number, message)
     original = _call_of(messages, number - 1).arguments.get("result")
     if message.name == READ and isinstance(original, int) and 0 < original < number:
-        return _told(run, original)
+        return _source(run, original)
     raise ToolError(f"result {number} is what {message.name} found: make that call again")
 
 
-def _all_told(run: Run) -> list[_Told]:
-    """Everything that may be left out, newest first: not the first and the last that the user said,
-    nor what these tools were asked and showed.
+def _all_sources(run: Run) -> list[_Source]:
+    """Everything that may be left out, newest first. The user's first and last message are not in
+    it, nor are calls and results of these tools.
     """
     messages, own = _messages(run), recall_names(run.wiring.toolset)
     users = [number for number, message in enumerate(messages, 1) if message.role == "user"]
-    found: list[_Told] = []
+    found: list[_Source] = []
     for number, message in enumerate(messages, 1):
         if isinstance(message, ToolMessage):
             if message.name not in own:
                 found.append(_of_result(run, number, message))
         elif number not in (users[0], users[-1]):
-            found.append(_Told(number, message.role, _text_of(message, own)))
+            found.append(_Source(number, message.role, _text_of(message, own)))
     return found[::-1]
 
 
-def _of_result(run: Run, number: int, message: ToolMessage) -> _Told:
+def _of_result(run: Run, number: int, message: ToolMessage) -> _Source:
     text = run.whole.get(number) or text_of(message.content)
-    return _Told(number, message.name, text, _media(message.content), is_result=True)
+    return _Source(number, message.name, text, _media(message.content), is_result=True)
 
 
 def _text_of(message: Message, own: frozenset[str]) -> str:
-    """What a message says, thinks and calls."""
+    """The reasoning, the text and the calls of a message."""
     if not isinstance(message, AssistantMessage):
         return text_of(message.content)
     calls = (call for call in message.tool_calls if call.name not in own)
@@ -252,14 +252,14 @@ _LEAST: Final = 40
 """Tokens of the text of a page at least."""
 
 _LARGE: Final = 200_000
-"""Characters from which on a search is made in a thread: the event loop has others to serve."""
+"""Characters from which on a search runs in a thread, to keep the event loop free."""
 
 
 def _room() -> int:
-    """Tokens for what this call shows; the calls of one reply share the room.
+    """Tokens that this call may show; the calls of one reply share the room.
 
     Raises:
-        ToolError: There are too many of them.
+        ToolError: There are too many calls.
     """
     run = _run()
     newest = run.messages[-1]
@@ -270,19 +270,19 @@ def _room() -> int:
     return max(tokens - _AROUND, _LEAST)
 
 
-def _page(told: _Told, start: int, room: int) -> str:
-    """The part of a text from there on for which there is room, between two lines that say what it
-    is.
+def _page(source: _Source, start: int, room: int) -> str:
+    """A page of the text that begins at `start`, between a line that says what it is and one that
+    says how to read on.
     """
-    text = told.text
+    text = source.text
     end = _page_end(text, start, room)
-    read_on = f"[Call {READ} with result {told.number} and start {end} to read on.]"
-    head = f"[{told.name}, characters {start} to {end} of {len(text)}:]"
+    read_on = f"[Call {READ} with result {source.number} and start {end} to read on.]"
+    head = f"[{source.name}, characters {start} to {end} of {len(text)}:]"
     return f"{head}\n{text[start:end]}\n{read_on if end < len(text) else '[It ends here.]'}"
 
 
 def _page_end(text: str, start: int, tokens: int) -> int:
-    """Where a page ends: between lines, where one ends within its last eighth."""
+    """Where a page ends: at the end of a line, if one ends in its last eighth."""
     length = 2 * tokens  # an estimate takes two letters for a token, and other characters for more
     while length > 1 and (needed := estimated_tokens(text[start : start + length])) > tokens:
         length = max(min(length * tokens // needed, length - 1), 1)
@@ -293,7 +293,7 @@ def _page_end(text: str, start: int, tokens: int) -> int:
 
 
 def _looked_for(words: str) -> tuple[str, ...]:
-    """The words, as they are compared.
+    """The words, with their case folded to compare them.
 
     Raises:
         ToolError: There are none, or so many that no line could hold them.
@@ -311,14 +311,14 @@ _MOST_WORDS: Final = 300
 class _Place:
     """A match, and the message in which it stands."""
 
-    told: _Told
+    source: _Source
     match: Match
 
     def __str__(self) -> str:
         """Where it stands, and its line with those before and after it."""
-        text = self.told.text
+        text = self.source.text
         start, end = around(text, self.match, 1)
-        where = f"{self.told.name}, line {self.match.line}, start {start}"
+        where = f"{self.source.name}, line {self.match.line}, start {start}"
         return f"[{where}:]\n{text[start:end]}"
 
 
@@ -340,14 +340,15 @@ def _listed(places: Sequence[_Place], count: int, held: int, words: Sequence[str
     return "\n".join([f"[{head}]", *shown, f"[{end}]"])
 
 
-def _in_all(told: Sequence[_Told], words: Sequence[str]) -> tuple[list[_Place], int, int]:
-    """The lines that hold the most of the words, newest first; how many lines, and words, that is.
+def _in_all(sources: Sequence[_Source], words: Sequence[str]) -> tuple[list[_Place], int, int]:
+    """The lines that hold the most of the words, newest first; how many lines there are, and how
+    many words each holds.
 
-    What results hold decides how many words: who looks for something has often said all of them.
+    Results decide how many words a line must hold, since the question for them often holds all.
     """
     best, places, count = 0, list[_Place](), 0
     for results in (True, False):
-        for each in told:
+        for each in sources:
             if each.is_result is not results:
                 continue
             found = best_lines(each.text, words, _MOST_MATCHES, least=max(best, 1))
@@ -355,12 +356,12 @@ def _in_all(told: Sequence[_Told], words: Sequence[str]) -> tuple[list[_Place], 
                 best, places, count = found.words, [], 0
             count += found.count
             places += [_Place(each, match) for match in found.first]
-    places.sort(key=lambda place: -place.told.number)
+    places.sort(key=lambda place: -place.source.number)
     return places[:_MOST_MATCHES], count, best
 
 
-async def _apart(told: Sequence[_Told], work: Callable[[], T]) -> T:
-    """Does it here if there is little to look through, else in a thread."""
-    if sum(len(each.text) for each in told) < _LARGE:
+async def _searched(sources: Sequence[_Source], work: Callable[[], T]) -> T:
+    """Searches here if there is little text, else in a thread."""
+    if sum(len(each.text) for each in sources) < _LARGE:
         return work()
     return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)

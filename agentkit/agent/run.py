@@ -1,8 +1,8 @@
-"""One run: how it begins, what it works with, what has come of it so far, and where it is at work.
+"""One run: how it begins, what it works with, its state, its journal and its event loop.
 
-Only the loop changes a run. Who watches it is told by `Run.emit`; whoever watches cannot end it. A
-journal changes none of that: it wraps the stations that a run works with (`journaled`), and takes
-each event before anybody is shown it (`emitter`).
+Only the loop changes a run. Observers receive its events by `Run.emit` and cannot end it. A journal
+changes none of that: it wraps the model and the executor that a run works with (`journaled`), and
+takes each event before an observer does (`emitter`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from agentkit.events import (
 )
 from agentkit.executors import Executor, JournaledExecutor
 from agentkit.journal import Journal, JournaledRun, RunOpened
-from agentkit.media import check_parts, sound_messages
+from agentkit.media import sound_messages
 from agentkit.messages import (
     AssistantMessage,
     Content,
@@ -76,14 +76,14 @@ _log = get_logger()
 T = TypeVar("T")
 
 current_budget: ContextVar[Budget | None] = ContextVar("agentkit_budget", default=None)
-"""The budget of the call that is at work here; a sub-agent spends from it too."""
+"""The budget of the call that runs in this context; a sub-agent spends from it too."""
 
 current_run: ContextVar[Run | None] = ContextVar("agentkit_run", default=None)
-"""The run whose call is at work here. A run that begins here serves that call, and may do no more
-than its run may."""
+"""The run whose call runs in this context. A run that begins here serves that call, and may do no
+more than that run may."""
 
 current_call: ContextVar[CallAtWork | None] = ContextVar("agentkit_call", default=None)
-"""The call that is at work here. What a run that begins here does is shown under it."""
+"""The call that runs in this context. The events of a run that begins here are shown under it."""
 
 # --- how it begins -------------------------------------------------------------------------------
 
@@ -97,12 +97,12 @@ async def opening(
     instructions: Instructions[Any] | None, known: RunContext[Any], history: Sequence[Message]
 ) -> list[Message]:
     """The history with this run's instructions at its head."""
-    text = instructions
-    if callable(text):
-        made = text(known)
-        text = await made if inspect.isawaitable(made) else made
+    made: object = instructions(known) if callable(instructions) else instructions
+    text: Any = await made if inspect.isawaitable(made) else made
     if text is None:
         return list(history)
+    if not isinstance(text, str):
+        raise TypeError(f"instructions= returned {text!r:.60}; return a text, or None for none")
     rest = history[1:] if history and history[0].role == "system" else history
     return [SystemMessage(text), *rest]
 
@@ -110,17 +110,15 @@ async def opening(
 async def beginning(
     model: str, instructions: Instructions[Any] | None, content: Content, options: RunOptions[Any]
 ) -> tuple[str, RunOpened]:
-    """The name of a run that is to begin, and what it begins with.
+    """The name of a new run, and what it begins with.
 
     Raises:
-        TypeError: An option or the input is of another kind.
+        TypeError: An option or the input is of a wrong kind.
         ValueError: The input holds what no model takes, or a conversation has no journal.
-        JournalError: What was said in the conversation cannot be read.
+        JournalError: The conversation's earlier turns cannot be read.
     """
     check_options(options)
     check_input(content)
-    if not isinstance(content, str):
-        check_parts(content)
     conversation = options.get("conversation") or ""
     history = await _history(conversation, options)
     run_id = options.get("run_id") or new_run_id()
@@ -133,8 +131,8 @@ async def beginning(
 
 
 async def _history(conversation: str, options: RunOptions[Any]) -> Sequence[Message]:
-    """What a run goes on from: what it is given, or else what was said in its conversation, with a
-    sentence in place of what cannot be sent.
+    """The history that a run is given, or else that of its conversation, with a sentence in place
+    of what cannot be sent.
 
     Raises:
         ValueError: There is no journal that could hold the conversation.
@@ -156,8 +154,8 @@ def window_for(
     own: frozenset[str],
     whole: WholeResults,
 ) -> ContextWindow:
-    """A run's window: it knows which calls may simply be made again, keeps the plan in view, and
-    says by which of the agent's own tools what it leaves out is read.
+    """A run's window. It knows which calls may simply be made again, keeps the plan in view, and
+    names the agent's own tools that read what it leaves out.
     """
     again = frozenset(tool.name for tool in tools if tool.effect in ("pure", "idempotent"))
     return ContextWindow(context, repeatable=again, kept=own & {PLAN}, recall=own, whole=whole.get)
@@ -176,20 +174,19 @@ def emitter(
     answer: AnswerTool | None,
     record: JournaledRun | None,
 ) -> Callable[[Event], None]:
-    """What becomes of each event of a run, in this order.
+    """The function that takes each event of a run, in this order.
 
-    1. A journal takes it into its record. One that was shown before a crash is not shown again.
-    2. The observers are told, then whoever streams the run, then those who watch the run whose call
-       this one serves. An observer that fails is left out from there on.
-    3. Behind a piece of a typed answer the same are told what can be read of the answer so far. No
-       journal takes that.
+    1. A journal adds the event to its record. One that was shown before a crash is not shown again.
+    2. The observers get it, then the stream, then the observers of the run whose call this run
+       serves. An observer that raises gets no more events.
+    3. After a piece of a typed answer, the same get a `PartialOutput`, which no journal records.
 
     Args:
         run_id: The run's name.
-        observers: Those who watch it.
-        listener: Who streams it.
-        answer: The tool by which it answers, where that is typed.
-        record: Its record in a journal.
+        observers: The functions that observe it.
+        listener: The function that streams it.
+        answer: The tool of a typed answer.
+        record: The run's record in a journal.
     """
     watching, call = list(observers), current_call.get()
 
@@ -248,16 +245,16 @@ class Wiring:
     window: ContextWindow = field(default_factory=ContextWindow)
 
 
-# --- what has come of it -------------------------------------------------------------------------
+# --- its state -----------------------------------------------------------------------------------
 
 _IN_MEMORY: Final = 64 * 2**20
 """Bytes of results, in UTF-8, that one run keeps in memory beyond its history."""
 
 
 class WholeResults:
-    """The text of those results of a run of which its history holds less.
+    """The whole text of results that the history holds only in part.
 
-    What outgrows memory goes to a private temporary file, which is gone with this object.
+    What outgrows memory goes to a private temporary file, which `close` deletes.
 
     Args:
         in_memory: Most bytes that are kept in memory.
@@ -283,7 +280,7 @@ class WholeResults:
         self._bytes.write(data)
 
     def get(self, number: int) -> str | None:
-        """All of a result's text; None where the history holds it."""
+        """All of a result's text; None if the history holds all of it."""
         if number not in self._places:
             return None
         start, length = self._places[number]
@@ -297,7 +294,7 @@ class WholeResults:
 
 @dataclass(slots=True)
 class Streamed:
-    """A reply while it comes, as far as it was shown."""
+    """What was shown of a reply that has not come to its end."""
 
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
@@ -305,7 +302,7 @@ class Streamed:
     """The name of each call and the pieces of its arguments, by the call's place in the reply."""
 
     def add(self, event: ModelEvent) -> None:
-        """Takes in what is shown next. `StepRestarted` takes back all that was shown."""
+        """Adds what is shown next. `StepRestarted` takes back everything before it."""
         match event:
             case TextDelta(text=text):
                 self.text.append(text)
@@ -335,15 +332,15 @@ class Run:
 
     Attributes:
         id: Its name.
-        emit: Tells of an event; see `emitter`.
+        emit: Takes an event; see `emitter`.
         step: The current step, from 1.
-        taint: What the conversation holds: labels out of `policy.READS`. It only grows.
+        taint: The kinds of text that the conversation holds, out of `policy.READS`. It only grows.
         sent: The newest request; before the first, the messages that the run began with.
         exchanges: What went to the server so far.
         streamed: What was shown of a reply that has not come to its end.
         cancellation: Ends it, or one of its calls, from outside.
-        no_media: Why the server refused what tools returned beside text; empty while it has not.
-        whole: The results of which the history holds less than all.
+        no_media: The server's words when it refused images or sounds of tools; empty if it has not.
+        whole: The whole text of results that the history holds only in part.
     """
 
     id: str
@@ -366,17 +363,15 @@ class Run:
 
     @property
     def next_number(self) -> int:
-        """What the next message is called: its place, from 1, the instructions not counted."""
+        """The place of the next message, from 1, the instructions not counted."""
         instructed = bool(self.messages) and self.messages[0].role == "system"
         return len(self.messages) + 1 - instructed
 
     def end_early(self, stop: StopReason, explanation: str) -> RunResult[Any]:
-        """The result of a run that is ended in the middle of a step; text that was shown stays in
-        it.
-        """
-        streamed, text = self.streamed, ""
-        if streamed is not None and self.wiring.answer is None:
-            message = streamed.message
+        """The result of a run that ends in the middle of a step, with the text that was shown."""
+        text = ""
+        if self.streamed is not None and self.wiring.answer is None:
+            message = self.streamed.message
             text = message.content or ""
             if text:
                 self.messages.append(message)
@@ -406,13 +401,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class CallAtWork:
-    """A call that is being run.
+    """A call that is running.
 
     Attributes:
         run: The run that made it.
         call_id: Its id.
         step: The step that asked for it.
-        thread: The thread in which its run says what happens.
+        thread: The thread in which its run emits events.
     """
 
     run: Run
@@ -421,21 +416,21 @@ class CallAtWork:
     thread: int = field(default_factory=threading.get_ident)
 
     def show(self, run_id: str, event: Event) -> None:
-        """Shows whoever watches the run what happens in one that serves the call.
+        """Shows an event of a run that serves the call to the observers of the call's run.
 
-        One that runs in another thread has an event loop of its own; it is not shown.
+        A run in another thread has an event loop of its own; its events are not shown.
         """
         if threading.get_ident() == self.thread:
             self.run.emit(SubRunEvent(self.call_id, run_id, event, self.step))
 
 
 # --- with a journal ------------------------------------------------------------------------------
-# The same stations, each wrapped by the run's record.
+# The same model and executor, each wrapped by the run's record.
 
 
 @asynccontextmanager
 async def begun(journal: Journal, run_id: str, opening: RunOpened) -> AsyncGenerator[JournaledRun]:
-    """A new run's record, for as long as the run is at work.
+    """A new run's record, open while the run is at work.
 
     Raises:
         JournalError: The name is taken, or nothing can be written.
@@ -480,7 +475,7 @@ async def is_recorded(journal: Journal, run_id: str, content: Content) -> bool:
     """Whether the journal has a run of that name, which began with that input.
 
     Raises:
-        JournalError: It began with another one.
+        JournalError: It began with another input.
     """
     records = await journal.read(run_id)
     opening = records[0].entry if records else None
@@ -496,8 +491,8 @@ def journaled(run_id: str, wiring: Wiring, record: JournaledRun) -> Wiring:
     """The wiring with the record around its model and its executor.
 
     Raises:
-        JournalError: The record holds a call that these tools do not take. The loop would answer
-            it itself, and what had happened, or might have, would be told to nobody.
+        JournalError: The record holds a call that these tools do not take. The loop would refuse
+            it, and nobody would learn that it had run, or may have.
     """
     for call in record.calls():
         refused = wiring.toolset.validate(call)
@@ -516,7 +511,7 @@ def journaled(run_id: str, wiring: Wiring, record: JournaledRun) -> Wiring:
 
 @dataclass(frozen=True, slots=True)
 class _ReplayedSpending:
-    """Books what a recorded call cost, since a sub-agent that is not run again does not book it."""
+    """Spends what a recorded call has cost, since a sub-agent that does not run again does not."""
 
     inner: Executor
     record: JournaledRun
@@ -530,18 +525,18 @@ class _ReplayedSpending:
         return await self.inner.execute(call, context)
 
 
-# --- where it is at work -------------------------------------------------------------------------
+# --- its event loop ------------------------------------------------------------------------------
 
 
 class Detached(Generic[T]):
     """A running call and its outcome, on asyncio or trio.
 
-    A task group must not be open across a `yield`: who iterates a stream may leave it at any point
-    and from any task. So a streamed run is a task of its own, held by this handle, which ends it.
+    A task group must not be open across a `yield`: the iteration of a stream may be left at any
+    point and from any task. So a streamed run is a task of its own, and this handle ends it.
 
     Args:
         call: What to run, in a copy of the starter's context.
-        finished: Called when it has ended, however it did.
+        finished: Called when it has ended, whatever ended it.
     """
 
     def __init__(self, call: Callable[[], Awaitable[T]], finished: Callable[[], object]) -> None:
@@ -551,12 +546,13 @@ class Detached(Generic[T]):
         self._done = anyio.Event()
         self._value: list[T] = []
         self._error: BaseException | None = None
-        trio = sys.modules.get("trio")
-        if trio is not None and trio.lowlevel.in_trio_run():
-            copy = contextvars.copy_context()
-            trio.lowlevel.spawn_system_task(self._run, context=copy)
-        else:  # asyncio keeps no strong reference to its tasks
+        if anyio.get_cancelled_exc_class() is asyncio.CancelledError:  # this is asyncio
+            # The reference keeps the task from being garbage collected.
             self._task = asyncio.get_running_loop().create_task(self._run())
+        else:
+            import trio  # noqa: PLC0415 - not all have it
+
+            trio.lowlevel.spawn_system_task(self._run, context=contextvars.copy_context())
 
     async def _run(self) -> None:
         try:
@@ -571,20 +567,20 @@ class Detached(Generic[T]):
             self._done.set()
 
     def result(self) -> T:
-        """What the call returned. Raises what it raised. To be asked once it has ended."""
+        """What the call returned, once it has ended. Raises what it raised."""
         if self._error is not None:
             raise self._error
         return self._value[0]
 
     async def end(self) -> None:
-        """Cancels it if it still runs, and waits until it has ended."""
+        """Cancels the call if it still runs, and waits until it has ended."""
         self._scope.cancel()
         with anyio.CancelScope(shield=True):
             await self._done.wait()
 
 
 def in_own_loop(main: Callable[[], Awaitable[T]]) -> T:
-    """Runs it in an event loop of its own: here, or in a thread if a loop already runs here."""
+    """Runs `main` in a new event loop: here, or in a thread if a loop already runs here."""
     if not _loop_runs_here():
         return anyio.run(main)
     # Ctrl-C leaves the block, which cancels the run and waits until it has ended.

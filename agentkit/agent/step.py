@@ -1,12 +1,12 @@
 """One step of a run: a reply of the model, and what becomes of its calls.
 
-`next_reply` asks for the reply, tells whoever watches, and keeps it as a record keeps it. A reply
-that is no step forward is given up (`StepRestarted`) and asked for once more; what it cost is
-booked. `prepare` makes a `ReplyCall` of each call, as it shall stand in the history, and
-`run_calls` gives each its result or the question that waits for a person.
+`next_reply` asks for the reply and emits its events. A reply that cannot be used is given up
+(`StepRestarted`) and asked for once more; its cost counts. `prepare` makes a `ReplyCall` of each
+call, in the form in which it stands in the history, and `run_calls` gives each its result or the
+question that waits for a person.
 
-Only here the model is asked, but for what a tool asks of it, and only here a tool is run: whatever
-one does, the other calls of the reply have their results. The history is only read.
+The model is asked and tools are run only here. Whatever a tool does, the other calls of the reply
+have their results. The history is only read.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ import anyio.from_thread
 import anyio.to_thread
 
 from agentkit.agent.approvals import Approved, decide, denied
-from agentkit.agent.own_tools import AnswerTool
+from agentkit.agent.own_tools import AnswerTool, choice_of_step
 from agentkit.agent.run import CallAtWork, Run, Streamed, current_budget, current_call, current_run
-from agentkit.errors import ModelStatusError, ToolError
+from agentkit.errors import ModelStatusError, ToolError, first_error
 from agentkit.events import (
     AskedAgain,
     CallRepaired,
@@ -80,38 +80,39 @@ from agentkit.toolset import Effect, RunHandles, ToolContext, ValidatedCall
 from agentkit.toolset.results import is_small
 
 Problem: TypeAlias = tuple[StopReason, str]
-"""Why a reply cannot be used: the stop reason it comes to, and a sentence for a person."""
+"""Why a reply cannot be used: the stop reason that follows from it, and a sentence for a person."""
 
 _log = get_logger()
 _NO_LIMITS = Limits(steps=None)
+_FREE = ToolChoice()
 
 _DEBUG = bool(os.environ.get("AGENTKIT_DEBUG"))
 """Whether the history is checked before each request (`agentkit.messages.history_problems`)."""
 
 
 async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
-    """The step's reply, the second one if the first was unusable, and why it still is unusable."""
+    """The step's reply, the second one if the first is unusable, and why it is unusable too."""
     run.step += 1
     run.budget.spend(steps=1)
     run.emit(StepStarted(run.step))
     started = time.monotonic()
     settings = _settings(run)
-    choice = _first_choice(run, settings) if run.step == 1 else ToolChoice()
+    choice = choice_of_step(run.step, settings.tool_choice, run.wiring.toolset, run.wiring.own)
     response = await _generate(run, settings, choice, show=True)
-    forced = choice.mode == "required"
-    if (problem := problem_of(run, response, forced=forced)) is not None:
-        run.emit(StepRestarted(problem[1], attempt=2, step=run.step))
-        given_up = response
-        again = second_try(response, settings, forced=forced)
+    problem = problem_of(run, response, choice)
+    if problem is not None:
+        given_up, (stop, why) = response, problem
+        run.emit(StepRestarted(why, attempt=2, step=run.step))
+        again = second_try(_resolved(run, response), settings, choice)
         messages = tuple(run.messages)
-        if problem[0] == "malformed_call" and not run.wiring.model.constrains:
+        if stop == "malformed_call" and not run.wiring.model.constrains:
             messages = reminded(messages)  # no grammar holds the model to its format
         response = await _generate(run, again, choice, show=True, messages=messages)
-        first, problem = problem, problem_of(run, response, forced=forced)
-        became: Literal["call", "answer", "nothing"]
-        became = "nothing" if problem else "call" if response.message.tool_calls else "answer"
-        said = given_up.message.content or ""
-        run.emit(AskedAgain(first[1], said, given_up.usage, became, run.step))
+        problem = problem_of(run, response, choice)
+        became: Literal["call", "answer"] = "call" if response.message.tool_calls else "answer"
+        text = given_up.message.content or ""
+        outcome = became if problem is None else "nothing"
+        run.emit(AskedAgain(why, text, given_up.usage, outcome, run.step))
     seconds = round(time.monotonic() - started, 6)
     run.emit(
         StepFinished(
@@ -121,31 +122,29 @@ async def next_reply(run: Run) -> tuple[ModelResponse, Problem | None]:
     return response, problem
 
 
-def _first_choice(run: Run, settings: ModelSettings) -> ToolChoice:
-    """Which calls the first reply may or must hold. One that must be of some tool is not met with a
-    call of the agent's own, while there are others.
-    """
-    choice = settings.tool_choice or ToolChoice()
-    if choice.mode != "required" or choice.name is not None or choice.among or not run.wiring.own:
-        return choice
-    others = (tool.name for tool in run.wiring.toolset if tool.name not in run.wiring.own)
-    return replace(choice, among=tuple(others))
-
-
-def problem_of(run: Run, response: ModelResponse, *, forced: bool = False) -> Problem | None:
-    """Why a reply is no step forward: a stop reason and a sentence."""
-    recovers, answer = run.wiring.settings.recovery is not False, run.wiring.answer
-    names = {tool.name for tool in run.wiring.toolset} if recovers else set[str]()
+def problem_of(run: Run, response: ModelResponse, choice: ToolChoice = _FREE) -> Problem | None:
+    """Why a reply cannot be used; None if it can be."""
+    answer = run.wiring.answer
+    names = {tool.name for tool in run.wiring.toolset}  # a text that is a call of one is unusable
+    if run.wiring.settings.recovery is False:
+        names.clear()
     if answer is not None and answer.in_text(response.message.content or "", "") is not None:
-        names.discard(answer.tool.name)  # spelled out, that one call is the answer
-    return unusable(response, names, forced=forced)
+        names.discard(answer.tool.name)  # a text that is a call of this one is the answer
+    return unusable(_resolved(run, response), names, choice)
+
+
+def _resolved(run: Run, response: ModelResponse) -> ModelResponse:
+    """The reply, in which each call has the name of the tool that is meant."""
+    resolve, message = run.wiring.toolset.resolve_name, response.message
+    calls = tuple(replace(c, name=resolve(c.name) or c.name) for c in message.tool_calls)
+    return replace(response, message=replace(message, tool_calls=calls))
 
 
 async def forced_call(run: Run, tool: str, *, show: bool = False) -> ModelResponse:
     """A reply that is one call of one tool, as far as the model can be made to give one.
 
-    It does not reason: vLLM lets a grammar begin where the reasoning ends, so a model that begins
-    none would be free.
+    The model does not reason: in vLLM a grammar begins to hold where the reasoning ends, so it
+    would not hold a model that begins no reasoning.
     """
     choice = ToolChoice("required", name=tool, max_calls=1)
     settings = replace(_settings(run), thinking=False)
@@ -153,7 +152,7 @@ async def forced_call(run: Run, tool: str, *, show: bool = False) -> ModelRespon
 
 
 def _settings(run: Run) -> ModelSettings:
-    """The run's settings, or changed ones where the progress guard asks for a change."""
+    """The run's settings, or changed ones if the progress guard asks for a change."""
     settings = run.wiring.settings
     if not run.guard.change:
         return settings
@@ -168,9 +167,9 @@ async def _generate(
     show: bool,
     messages: tuple[Message, ...] | None = None,
 ) -> ModelResponse:
-    """One model call, over the run's history where no other messages are given.
+    """One model call, with the run's history if no other messages are given.
 
-    A server may refuse a request because it takes no images, or not this one. Where tools returned
+    A server may refuse a request because it takes no images, or not this one. If tools returned
     images, it is asked again with the server's words in their place, now and in all later steps.
     """
     if messages is None:
@@ -195,12 +194,12 @@ _REFUSALS = (400, 413, 415, 422, 500, 501)
 
 
 async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResponse:
-    """Asks the model once, and tells whoever watches what comes of it."""
+    """Asks the model once, and emits the events of its reply."""
     if _DEBUG and (problems := history_problems(request.messages)):
         raise AssertionError(f"the history is not valid: {'; '.join(problems)}")
     response: ModelResponse | None = None
     started = time.monotonic()
-    first: float | None = None
+    first_at: float | None = None  # when the first piece of the reply came
     fitted: PromptFitted | None = None
     events = bounded_thoughts(run.wiring.model.generate(request), request.settings.thinking_tokens)
     with _recorded(run, started):
@@ -209,33 +208,33 @@ async def _one_call(run: Run, request: ModelRequest, *, show: bool) -> ModelResp
                 async for event in events:
                     match event:
                         case ModelFinished():
-                            response = _kept(run, event.response)
+                            response = _kept(run, event.response, request.tool_choice.max_calls)
                         case PromptFitted():
                             fitted = replace(event, step=run.step)
                         case ContextCompacted():
                             run.emit(replace(event, step=run.step))
                         case _:
-                            again = isinstance(event, StepRestarted)
-                            first = None if again else first or time.monotonic()
+                            restarted = isinstance(event, StepRestarted)
+                            first_at = None if restarted else first_at or time.monotonic()
                             if show:
                                 run.emit(replace(event, step=run.step))
                                 if run.streamed is not None:
                                     run.streamed.add(event)
         finally:
             sent = fitted.sent if fitted is not None else None
-            if sent is not None and sent.summary is not None:  # paid for, whatever came of it
+            if sent is not None and sent.summary is not None:  # paid for, even if the call failed
                 run.budget.spend(usage=sent.summary.cost)
     assert response is not None, "a model ends with ModelFinished or raises"
-    first = None if first is None else round(first - started, 6)
+    first_token = None if first_at is None else round(first_at - started, 6)
     seconds = round(time.monotonic() - started, 6)
-    run.emit(_called(run, request, response, seconds, first, fitted))
+    run.emit(_called(run, request, response, seconds, first_token, fitted))
     run.budget.spend(usage=response.usage)
     return response
 
 
 @contextmanager
 def _recorded(run: Run, started: float) -> Generator[None]:
-    """Tells of one model call what goes to the server and comes back, also when it is cut short."""
+    """Emits what goes to the server and comes back in one model call, also if it is interrupted."""
     streamed = run.streamed = Streamed()
     try:
         with run.exchanges.told_to(lambda event: run.emit(replace(event, step=run.step))):
@@ -259,19 +258,20 @@ def _recorded(run: Run, started: float) -> Generator[None]:
                 )
             )
         raise
-    run.streamed = None  # it came to its end: the reply itself is there
+    run.streamed = None  # the whole reply is there
 
 
-def _kept(run: Run, response: ModelResponse) -> ModelResponse:
-    """The reply in a form that a record keeps exactly: a call with other arguments becomes a
-    malformed one, and a number with more digits than a float holds takes its tool's type.
+def _kept(run: Run, response: ModelResponse, most: int | None) -> ModelResponse:
+    """The reply in a form that a record keeps exactly, and its first `most` calls, as vLLM does it
+    with `parallel_tool_calls`.
 
-    Every model's reply passes here before anything of it is recorded. Otherwise a record might hold
-    other arguments than the call had, and a resumed run would run those.
+    A call with arguments that cannot be kept becomes a malformed one, and a number with more digits
+    than a float holds gets the type that its tool wants. Otherwise a resumed run might run other
+    arguments than the call had.
     """
     was = response.message.tool_calls
-    calls = tuple([_kept_call(run, call) for call in was])
-    if all(map(is_, calls, was)):
+    calls = tuple([_kept_call(run, call) for call in was[:most]])
+    if len(calls) == len(was) and all(map(is_, calls, was)):
         return response
     return replace(response, message=replace(response.message, tool_calls=calls))
 
@@ -293,10 +293,10 @@ def _called(
     request: ModelRequest,
     response: ModelResponse,
     seconds: float,
-    first: float | None,
+    first_token: float | None,
     fitted: PromptFitted | None,
 ) -> ModelCalled:
-    """The event of a model call. Of the request it holds what is new since the call before."""
+    """The event of a model call, with what is new in its request since the call before."""
     before, run.sent = run.sent, request
     same = common_length(before.messages, request.messages)
     return ModelCalled(
@@ -309,7 +309,7 @@ def _called(
         model=run.wiring.model.name,
         constrains=run.wiring.model.constrains,
         seconds=seconds,
-        first_token=first,
+        first_token=first_token,
         step=run.step,
         fitted=fitted,
     )
@@ -325,10 +325,11 @@ class ReplyCall:
     Attributes:
         position: Its place in the reply.
         call: The call as it stands in the history.
-        checked: Ready to run, or the result that says why it is not. A person may change it.
-        approved: The id of the question that a person answered with yes; empty without one.
+        checked: The call that is ready to run, or a result that says why it cannot. A person may
+            change it.
+        approved: The id of the question that a person answered with yes; empty if none was asked.
         waiting: The question to a person that nobody has answered.
-        twin_of: The earlier call of the same reply that makes this one needless.
+        twin_of: The same call earlier in the reply, whose result this one shares.
         result: What the model reads, once it is there.
     """
 
@@ -342,7 +343,7 @@ class ReplyCall:
 
 
 async def prepare(run: Run, calls: Sequence[ToolCall]) -> list[ReplyCall]:
-    """The calls as they shall stand in the history, each ready to run or answered already."""
+    """The calls in the form in which they stand in the history, each ready to run or refused."""
     prepared: list[ReplyCall] = []
     for position, call in enumerate(calls):
         name = run.wiring.toolset.resolve_name(call.name)
@@ -358,14 +359,14 @@ async def prepare(run: Run, calls: Sequence[ToolCall]) -> list[ReplyCall]:
 
 
 async def _checked(run: Run, call: ToolCall) -> ValidatedCall | ToolResult:
-    """The call checked; large arguments in a thread, since the event loop has others to serve."""
+    """The call, checked; large arguments are checked in a thread to keep the event loop free."""
     if is_small(call.arguments):
         return run.wiring.toolset.validate(call)
     return await anyio.to_thread.run_sync(run.wiring.toolset.validate, call)
 
 
 def _as_meant(run: Run, call: ToolCall) -> ToolCall:
-    """The call as it is. Of a typed answer it is the call that was certainly meant."""
+    """The call itself; for a typed answer the call that was certainly meant."""
     answer = run.wiring.answer
     return call if answer is None or call.name != answer.tool.name else answer.meant_by(call)
 
@@ -373,12 +374,12 @@ def _as_meant(run: Run, call: ToolCall) -> ToolCall:
 async def _second_try(
     run: Run, call: ToolCall, checked: ToolResult
 ) -> tuple[ToolCall, ValidatedCall | ToolResult]:
-    """The call asked for again under the grammar of its one tool, where the server enforces it."""
+    """The call, asked for again under the grammar of its one tool if the server enforces one."""
     if not run.wiring.model.constrains or run.budget.over() is not None:
         return call, checked
     response = await forced_call(run, call.name)
     again = response.message.tool_calls
-    if response.finish_reason == "length" or not again or again[0].name != call.name:
+    if problem_of(run, response) or not again or again[0].name != call.name:
         return call, checked
     repaired = _as_meant(run, replace(again[0], id=call.id))
     valid = await _checked(run, repaired)
@@ -395,11 +396,11 @@ async def _second_try(
 async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
     """Gives each call that has no result a result or a question that waits.
 
-    Decisions come first, one after another; then all that may run, at once. A call that is
-    identical to an earlier one of the same reply is not run again, unless a person said yes to each
-    of them. What needs no running is answered first, in call order, so that what the progress guard
-    makes of a reply does not depend on which task came first. When the run is cancelled, what was
-    finished by then has its result.
+    Decisions come first, one after another; then all calls that may run, at the same time. A call
+    that is identical to an earlier one of the same reply is not run again, unless a person said yes
+    to each of them. Calls that need not run get their results first, in call order, so that the
+    progress guard does not depend on which task came first. When the run is cancelled, calls that
+    were finished by then have their results.
     """
     todo = [each for each in calls if each.result is None]
     for each in todo:
@@ -412,18 +413,15 @@ async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
             each.checked = decided
     ready = [each for each in todo if each.waiting is None]
     _find_twins(ready)
-    to_run = [(each, call) for each in ready if (call := _left_to_run(run, each)) is not None]
+    to_run = [(each, call) for each in ready if (call := _to_run(run, each)) is not None]
     try:
         async with anyio.create_task_group() as group:
             for each, call in to_run:
                 group.start_soon(_run_one, run, each, call)
     except BaseExceptionGroup as errors:
-        error: BaseException = errors
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None  # so that callers catch it by its own type
+        raise first_error(errors) from None
     finally:
-        # Only now: no call of this reply was written in the knowledge of another one's result.
+        # Only now: the model wrote all calls of this reply before it read any of their results.
         run.taint |= READS & frozenset(label for _, call in to_run for label in call.tool.labels)
     for each in ready:
         if each.twin_of is not None:
@@ -431,7 +429,7 @@ async def run_calls(run: Run, calls: Sequence[ReplyCall]) -> None:
 
 
 def _find_twins(ready: Sequence[ReplyCall]) -> None:
-    """Marks each call that an earlier one of the reply makes needless."""
+    """Marks each call that repeats an earlier one of the reply."""
     if len(ready) < 2:
         return
     first: dict[str, ReplyCall] = {}
@@ -444,8 +442,8 @@ def _find_twins(ready: Sequence[ReplyCall]) -> None:
             first.setdefault(key, each)
 
 
-def _left_to_run(run: Run, each: ReplyCall) -> ValidatedCall | None:
-    """The call if it has to run. One whose result is known already is given that result here."""
+def _to_run(run: Run, each: ReplyCall) -> ValidatedCall | None:
+    """The call if it has to run; else None. If its result is known, it gets that here."""
     checked = each.checked
     if each.twin_of is not None:
         return None
@@ -461,6 +459,7 @@ def _left_to_run(run: Run, each: ReplyCall) -> ValidatedCall | None:
 
 
 async def _run_one(run: Run, each: ReplyCall, item: ValidatedCall) -> None:
+    """Runs one call, in a task of its own, and gives it its result."""
     budget = Budget(_NO_LIMITS, run.budget)
     current_budget.set(budget)  # this task is the call's own
     current_run.set(run)
@@ -487,18 +486,17 @@ def _finished(
     effect: Effect | None,
     spent: Spent | None = None,
 ) -> ToolResult:
-    """The result as the model will read it: with a warning where the progress guard has one, and
-    with a note where a person changed what the history has as the model's call.
+    """The result as the model will read it: with the progress guard's warning, if it has one, and
+    with a note if a person changed the call that stands in the history.
     """
     result = returned
     if each.call.arguments != ran.arguments:
-        made = json.dumps(ran.arguments, ensure_ascii=False, default=str)
-        note = f"(A person changed the arguments to {made}.)"
-        content = result.content
-        text = isinstance(content, str)
-        result = replace(
-            result, content=f"{note}\n{content}" if text else (TextPart(note), *content)
-        )
+        arguments = json.dumps(ran.arguments, ensure_ascii=False, default=str)
+        note = f"(A person changed the arguments to {arguments}.)"
+        if isinstance(result.content, str):
+            result = replace(result, content=f"{note}\n{result.content}")
+        else:
+            result = replace(result, content=(TextPart(note), *result.content))
     result = run.guard.watch(ran, result, effect, run.step)
     run.emit(ToolFinished(ran, result, run.step, None if result == returned else returned, spent))
     return result
@@ -519,7 +517,7 @@ async def _execute(run: Run, each: ReplyCall, item: ValidatedCall, key: str | No
 
 
 async def _accept(run: Run, answer: AnswerTool, each: ReplyCall, item: ValidatedCall) -> ToolResult:
-    """Takes a typed answer; what its function raises sends it back."""
+    """Takes a typed answer. If its function raises, the model is told so instead."""
     try:
         run.output.append(await answer.output(item, _tool_context(run, each, item.call)))
     except BaseException as error:
@@ -532,14 +530,14 @@ async def _accept(run: Run, answer: AnswerTool, each: ReplyCall, item: Validated
 
 
 def _broken(run: Run, call: ToolCall, what: str, error: BaseException) -> ToolResult:
-    """The result of a call that failed because a function beside its tool raised."""
+    """The result of a call that failed because another function than its tool raised."""
     _log.warning("tool failed", tool=call.name, run_id=run.id, step=run.step, exc_info=error)
     words = f"{type(error).__name__}: {error}".removesuffix(": ")
     return failed(call, "error", f"{call.name} failed, because {what} raised {words}")
 
 
 def _tool_context(run: Run, each: ReplyCall, call: ToolCall) -> ToolContext[Any]:
-    """What the tool may know and do; of a call that a person has changed, as they left it."""
+    """What the tool may know and do; `call` is the call as it runs, perhaps changed by a person."""
     return ToolContext(
         deps=run.wiring.deps,
         run_id=run.id,
@@ -557,7 +555,7 @@ def _tool_context(run: Run, each: ReplyCall, call: ToolCall) -> ToolContext[Any]
 async def _side_reply(
     run: Run, budget: Budget | None, messages: Sequence[Message], settings: ModelSettings
 ) -> str:
-    """What the model answers to messages of a tool; it counts as a step of the call's own."""
+    """The model's answer to messages of a tool; it counts as a step of the call."""
     budget = budget or run.budget
     if (over := budget.over()) is not None:
         raise ToolError(over[1])
@@ -567,7 +565,10 @@ async def _side_reply(
         async for event in events:
             if isinstance(event, ModelFinished):
                 budget.spend(usage=event.response.usage)
-                return event.response.message.content or ""
+                if (problem := unusable(event.response)) is not None:
+                    raise ToolError(problem[1])
+                if said := event.response.message.content:
+                    return said
     raise ToolError("the model said nothing")
 
 

@@ -1,4 +1,4 @@
-"""The `agentkit` command: how it begins, and how every error ends it in one sentence."""
+"""The `agentkit` command: its entry point, where every error ends it with one sentence."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from agentkit.cli.streams import (
-    leaf_of,
     log_to_file,
     take_any_character,
     tell_width_of_dumb_terminal,
     unexpected,
 )
-from agentkit.errors import AgentKitError, install
+from agentkit.errors import AgentKitError, first_error, install
 
 __all__ = ["main"]
 
@@ -38,35 +37,35 @@ def main() -> None:
     except OSError as error:  # a full disk below standard output, a folder that takes no files
         at = f"{error.filename}: " if error.filename else ""
         with suppress(OSError, ValueError):
-            sys.stdout.close()  # what is left in it would fail once more, when Python ends
+            sys.stdout.close()  # its buffer would fail once more when Python exits
         sys.exit(f"agentkit: {at}{error.strerror or error}")
     except KeyboardInterrupt:
         _end("stopped", 130)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends in a sentence
-        _end(*_told(error, log))
+    except Exception as error:  # noqa: BLE001 - every error ends in a sentence
+        _end(*_message_of(error, log))
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _told(error: Exception, log: Path | None) -> tuple[str, int]:
-    """What is said of an error, and the exit code."""
-    if isinstance(leaf := leaf_of(error), AgentKitError):
+def _message_of(error: Exception, log: Path | None) -> tuple[str, int]:
+    """The sentence about an error, and the exit code."""
+    if isinstance(leaf := first_error(error), AgentKitError):
         return str(leaf), 1
     # The classes of typer's errors are its own or click's, by its version.
     if (format_message := getattr(error, "format_message", None)) is not None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "agentkit"
-        said = str(format_message()).rstrip(".").replace("Value error, ", "")
-        if not said:  # a command of commands, named alone: its help was shown
+        message = str(format_message()).rstrip(".").replace("Value error, ", "")
+        if not message:  # a group of commands without a command: its help was shown
             return "", 2
-        return f"{said}; {command} --help shows what there is", getattr(error, "exit_code", 2)
+        return f"{message}; {command} --help shows what there is", getattr(error, "exit_code", 2)
     if type(error).__name__ == "Abort":
         stopped = isinstance(error.__cause__, KeyboardInterrupt)
         return ("stopped", 130) if stopped else ("nothing was answered, so nothing was done", 1)
     return unexpected(error, log), 1
 
 
-def _end(said: str, code: int) -> None:
-    if said:
+def _end(message: str, code: int) -> None:
+    if message:
         with suppress(OSError, ValueError, AttributeError):  # standard error may be closed
-            sys.stderr.write(f"agentkit: {said}\n")
+            sys.stderr.write(f"agentkit: {message}\n")
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""The command's root: its options, its subcommands, how errors end it, and what is installed.
+"""The root of the command: its options, its subcommands, and what is installed.
 
 Exit codes: 0 an answer, 1 the model or the server failed, 2 the command was used wrongly, 3 the run
 ended without an answer (a limit, a cut or an empty reply), 130 stopped by Ctrl-C.
@@ -43,20 +43,20 @@ T = TypeVar("T")
 
 
 def moved(command: Callable[P, T], old: str, new: str) -> Callable[P, T]:
-    """A command under the name that it had before: it first says its new name on standard error.
+    """A command under its old name: it prints its new name to standard error, then runs.
 
     Args:
-        command: What it does.
-        old: Its name before, such as `agentkit resume`.
-        new: Its name now.
+        command: The command.
+        old: Its old name, such as `agentkit resume`.
+        new: Its new name.
     """
 
     @functools.wraps(command)
-    def under_its_old_name(*arguments: P.args, **options: P.kwargs) -> T:
+    def forwarded(*arguments: P.args, **options: P.kwargs) -> T:
         typer.echo(f"{old} is now {new}; the old name goes with the next version", err=True)
         return command(*arguments, **options)
 
-    return under_its_old_name
+    return forwarded
 
 
 app = typer.Typer(
@@ -114,8 +114,9 @@ app.add_typer(faults, name="faults")
 
 
 def add_installed(entry: EntryPoint) -> None:
-    """Adds a command of a package beside the library, or a group of them that is a Typer of its
-    own; a broken one must not break the others.
+    """Adds a command of another package, or a group of commands (a Typer).
+
+    One that cannot be imported is left out with a message, so that it does not break the others.
     """
     try:
         found = entry.load()
@@ -169,21 +170,21 @@ def root(
 _REQUIREMENT: Final = re.compile(
     r"(?P<name>[\w.-]+).*?(?:extra\s*==\s*['\"](?P<extra>[\w-]+)['\"])?$"
 )
-"""An entry of `Requires-Dist`: a name first, and the extra that it belongs to, if any, in a marker
-that hatchling writes last (core metadata specification 2.x)."""
+"""An entry of `Requires-Dist` (core metadata specification 2.x): a name first, and the extra that
+it belongs to, if any, in a marker that hatchling writes last."""
 
 
 class Versions(TypedDict):
-    """What is installed; the JSON of `agentkit --version --all --json` too.
+    """What is installed; also the JSON of `agentkit --version --all --json`.
 
     Attributes:
         agentkit: The version.
         installed: The folder that it is imported from.
         python: The interpreter, such as "CPython 3.11.7".
         platform: The system and the machine.
-        dependencies: The version of each; None where one is missing.
-        extras: The same for what each extra brings.
-        vllm: The version by the folder of the environment that holds it.
+        dependencies: Name → version; None if it is missing.
+        extras: Extra → the same for its dependencies.
+        vllm: Folder of an environment → the version of vLLM in it.
     """
 
     agentkit: str
@@ -214,7 +215,7 @@ def versions() -> Versions:
 
 
 def lines_of(found: Versions) -> list[str]:
-    """The same for people to read: an extra that is there in part says what is missing."""
+    """The same as lines for people; an extra that is installed in part says what is missing."""
     rows = [
         ("agentkit", f"{found['agentkit']} in {found['installed']}"),
         ("python", found["python"]),
@@ -254,8 +255,8 @@ def _version_of(name: str) -> str | None:
 
 
 def _vllms() -> Iterator[tuple[str, str]]:
-    """Each environment with a vLLM: this one, that of the command on the path, the one in the cache
-    folder.
+    """Each environment with a vLLM, and its version: this one, that of the command on the path, and
+    the one in the cache folder.
     """
     program = shutil.which("vllm")
     roots = [Path(sys.prefix), vllm_python().parents[1]]

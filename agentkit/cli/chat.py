@@ -1,9 +1,9 @@
-"""`agentkit chat`: a conversation in the terminal, with approvals, each turn a run of the journal;
-and `agentkit conversations`: those that a journal keeps, under their names.
+"""`agentkit chat` is a conversation in the terminal, with approvals; each turn is a run in the
+journal. `agentkit conversations` lists, searches, shows and deletes the conversations of a journal.
 
-Nothing that is typed or said is lost: Ctrl-C stops an answer and keeps what there is of it, a line
-stays until it is sent, and what is typed ahead is sent when the answer is there. Of what is kept
-only `conversations delete` takes anything away.
+Nothing that is typed or said is lost: Ctrl-C stops an answer and keeps its text so far, a line
+stays until it is sent, and lines that are typed ahead are sent after the answer. Only
+`conversations delete` removes anything from the journal.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from agentkit.cli.options import (
 )
 from agentkit.cli.run import Assignment, kept_in
 from agentkit.cli.runs import refuse
-from agentkit.cli.streams import leaf_of, log_file, unexpected
+from agentkit.cli.streams import log_file, unexpected, write_private
 from agentkit.cli.terminal import Person, Printer, print_rows
-from agentkit.errors import AgentKitError, JournalError
+from agentkit.errors import AgentKitError, JournalError, first_error
 from agentkit.events import ContextUse, ModelCalled, RunFinished, StepStarted
 from agentkit.journal import StoredJournal
 from agentkit.messages import (
@@ -62,7 +62,6 @@ from agentkit.policy import Grant, Policy
 from agentkit.redaction import public_address
 from agentkit.toolset import RunContext
 from agentkit.trace import Library, moment, runs_directory, said_by, said_in
-from agentkit.trace.library import open_private
 from agentkit.wording import pluralize, printable
 
 _COMMANDS: Final[Mapping[str, str]] = {
@@ -92,7 +91,7 @@ COMPLETED: Final = [
 _LISTED: Final = "agentkit conversations list shows those there"
 
 _SHOWN: Final = 20
-"""Messages of a conversation that is gone on with, unless /history asks for all."""
+"""Messages that are shown of a resumed conversation; /history shows all."""
 
 
 def chat(
@@ -135,10 +134,10 @@ def chat(
             allow=allow,
             agent=agent,
             mcp=mcp.absolute() if mcp else None,
-        ).meant(context)
+        ).resolved(context)
         status = Status()
-        lines = lines_from_here([out, err], COMPLETED, status.line, _typed_before())
-        # Where a line is edited its status says what is waited for.
+        lines = lines_from_here([out, err], COMPLETED, status.line, _history_file())
+        # The status below an edited line counts the seconds already.
         printer = Printer(_console(out), _console(err), waits=not isinstance(lines, EditedLines))
         preview = preview_of(assignment.project) if assignment.agent is None else None
         person = Person(lines.ask, printer, *([preview] if preview else []))
@@ -169,14 +168,14 @@ async def _talk(
 
 @dataclass(slots=True)
 class Status:
-    """What stands below the line at which a person types.
+    """The status below the line at which a person types.
 
     Attributes:
-        model: What it is called.
+        model: The model's name.
         allow: The preset.
-        window: Tokens of the model's window; None where nobody knows.
+        window: Tokens of the model's window; None if it is not known.
         tokens: Tokens of the newest prompt.
-        began: When the step that is waited for began, by the monotonic clock.
+        began: When the running step began, by the monotonic clock; None while nothing runs.
     """
 
     model: str = ""
@@ -186,7 +185,7 @@ class Status:
     began: float | None = None
 
     def line(self) -> str:
-        """All of it, what matters most first: a narrow terminal cuts the rest."""
+        """The whole status, the most important first, as a narrow terminal cuts the rest."""
         facts = [self.filled(), self.allow, self.model]
         if self.began is not None:
             facts.insert(0, f"{time.monotonic() - self.began:.0f} s, Ctrl-C stops")
@@ -204,14 +203,14 @@ class Chat:
     """One conversation.
 
     Args:
-        printer: Where everything goes.
-        journal: Keeps the conversation; None where nothing does.
+        printer: Prints everything.
+        journal: Keeps the conversation; None if nothing does.
         status: Kept up to date.
 
     Attributes:
-        name: What the conversation is called in the journal.
+        name: The name of the conversation in the journal.
         messages: The conversation so far.
-        policy: What the agent goes by; None for its own.
+        policy: The agent's policy; None if it has none.
         grants: What the person has permitted beyond it, for the rest of the conversation.
     """
 
@@ -227,10 +226,10 @@ class Chat:
         self._use = ContextUse()
 
     async def take_up(self, resume: str | None, fork: str | None) -> None:
-        """Begins where an earlier conversation ended.
+        """Takes up an earlier conversation, if one is named.
 
         Args:
-            resume: The name of one to go on with, or `last`.
+            resume: The name of a conversation to go on with, or `last`.
             fork: The id of a run; the new conversation begins with all that was said by its end.
 
         Raises:
@@ -250,7 +249,7 @@ class Chat:
     async def begin(
         self, agent: Agent[Any, Any], assignment: Assignment, notices: Sequence[str]
     ) -> None:
-        """Says who is talked with, and over what; shows what was said before."""
+        """Prints the model, the project and the window, and then what was said before."""
         status = self._status
         status.allow = assignment.allow or "its own policy"
         problem = ""
@@ -277,7 +276,7 @@ class Chat:
         self._show_history(_SHOWN)
 
     async def run(self, agent: Agent[Any, Any], lines: Lines) -> None:
-        """Reads and answers until there is no more to read."""
+        """Reads and answers until there is no more input."""
         self._printer.line("Ask something; /help shows what else you can type.", "dim")
         while True:
             try:
@@ -306,10 +305,10 @@ class Chat:
                 await self._show(agent, line, cancellation)
                 group.cancel_scope.cancel()
         except* JournalError as errors:
-            self._printer.line(f"not kept from here on: {leaf_of(errors)}", "red")
+            self._printer.line(f"not kept from here on: {first_error(errors)}", "red")
             self._journal = None
         except* AgentKitError as errors:
-            self._printer.line(str(leaf_of(errors)), "red")
+            self._printer.line(str(first_error(errors)), "red")
         except* Exception as errors:  # noqa: BLE001  of the agent's own code; the conversation goes on
             self._printer.line(unexpected(errors, log_file()), "red")
         finally:
@@ -346,7 +345,7 @@ class Chat:
     # --- commands --------------------------------------------------------------------------------
 
     async def _command(self, agent: Agent[Any, Any], line: str) -> bool:
-        """Obeys a command; False ends the chat."""
+        """Carries out a command; returns False to end the chat."""
         word, _, rest = line.partition(" ")
         rest = rest.strip()
         say = self._printer.line
@@ -405,7 +404,7 @@ class Chat:
             self._printer.line(f"  {pluralize(use.dropped, 'old message')} left out")
 
     def _show_history(self, most: int) -> None:
-        rows = list(told(self.messages))
+        rows = list(conversation_lines(self.messages))
         if len(rows) > most:
             left_out = pluralize(len(rows) - most, "message")
             self._printer.line(f"… {left_out} before these; /history shows all", "dim")
@@ -414,22 +413,20 @@ class Chat:
 
     def _save(self, target: Path) -> None:
         try:
-            with open_private(target) as file:
-                file.truncate(0)
-                file.write(dump_messages(self.messages))
+            write_private(target, dump_messages(self.messages))
         except OSError as error:
             self._printer.line(f"not saved: {error}", "red")
         else:
             self._printer.line(f"saved to {target}", "dim")
 
 
-def told(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
-    """A conversation as it was seen, each with its style."""
+def conversation_lines(messages: Sequence[Message]) -> Iterator[tuple[str, str]]:
+    """Yields the texts of a conversation as they were shown, each with its style."""
     for message in messages:
         if isinstance(message, UserMessage):
             yield f"{PROMPT}{text_of(message.content)}", "bold"
         elif isinstance(message, AssistantMessage):
-            if message.content == STOPPED:  # the model reads it; a person was told otherwise
+            if message.content == STOPPED:  # a text for the model; a person saw another one
                 yield "no answer: it was stopped here", "yellow"
             elif text := text_of(message.content).strip():
                 yield text, ""
@@ -457,14 +454,14 @@ def _console(stream: Above) -> Console:
 
 
 async def _cancel_on_interrupt(cancellation: Cancellation) -> None:
-    """Ctrl-C ends the answer, not the chat."""
+    """Makes Ctrl-C end the answer, not the chat."""
     with anyio.open_signal_receiver(signal.SIGINT) as interrupts:
         async for _ in interrupts:
             cancellation.cancel()
 
 
-def _typed_before() -> Path:
-    """The file of the lines that were typed, for whoever goes back in them."""
+def _history_file() -> Path:
+    """The file of earlier lines, to which the arrow keys go back."""
     runs = runs_directory()
     folder = (runs.parent if runs else Path.home() / ".local" / "state" / "agentkit") / "chats"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -542,7 +539,7 @@ def show(name: Name, journal: JournalPlace = None) -> None:
     except AgentKitError as error:
         refuse(error)
     console = Console()
-    for text, style in told(found.messages):
+    for text, style in conversation_lines(found.messages):
         console.print(Text(printable(text), style=style), soft_wrap=True)
     console.print(Text(f"runs: {', '.join(map(printable, found.turns))}", style="dim"))
 

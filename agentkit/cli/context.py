@@ -1,7 +1,7 @@
 """`agentkit context`: what filled the window of a run, drawn in the terminal.
 
-In: a run's id, its file, or `last`. Out: a bar for each request, below it what was cut, why, and
-what that cost; or the prompt of one step, to the letter.
+In: a run's id, its file, or `last`. Out: a bar for each request, and below it what was cut, why,
+and what that cost; or the exact prompt of one step.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _COLOURS: Final = {
     "format": "white",
 }
 _NUMBERS: Final = 29
-"""Columns beside the bar: the step before it, tokens and the cached share behind it."""
+"""Columns beside the bar: the step before it, the tokens and the cached share behind it."""
 
 _LEAST_BAR: Final = 10
 
@@ -65,7 +65,7 @@ def show(
 
 
 def _write(prompt: str) -> None:
-    """The prompt: exactly, but for what would drive a terminal where one is there."""
+    """Writes the exact prompt; to a terminal, without characters that would control it."""
     if sys.stdout.isatty():
         prompt = printable(prompt)
     sys.stdout.buffer.write(prompt.encode("utf-8", "replace"))
@@ -100,7 +100,7 @@ def draw(filled: Sequence[Filled], console: Console, run_id: str) -> None:
 
 
 def _mark(part: str) -> str:
-    """A letter, so that a part is known where there are no colours."""
+    """A letter by which a part is recognised without colours."""
     return part[0]
 
 
@@ -121,7 +121,7 @@ def _line(each: Filled, most: int, width: int) -> Text:
 
 
 def _notes(each: Filled) -> list[tuple[str, str]]:
-    """What is said below a line: compactions, what was cut, what had to be read anew."""
+    """The lines below a bar, with their styles: compactions, cuts, tokens that were read anew."""
     notes = [(f"▤ {why(compacted)}", "yellow") for compacted in each.compacted]
     notes += [(f"- {cut}", "dim") for cut in each.cuts[:_CUTS]]
     if len(each.cuts) > _CUTS:
@@ -138,18 +138,17 @@ _CUTS: Final = 6
 def _total(filled: Sequence[Filled]) -> str:
     counted = sum(each.counted for each in filled)
     cached = sum(each.cached or 0 for each in filled)
-    tells = any(each.cached is not None for each in filled)
+    reports_cached = any(each.cached is not None for each in filled)
     compactions = sum(len(each.compacted) for each in filled)
     again = sum(each.again for each in filled if each.compacted)
-    said = f"{pluralize(len(filled), 'request')}"
+    text = pluralize(len(filled), "request")
     if counted:
-        share = (
-            f"{cached / counted:.1%} of them cached"
-            if tells
-            else "how many cached the server does not say"
-        )
-        said += f", {counted:,} tokens of prompts, {share}"
+        share = "how many cached the server does not say"
+        if reports_cached:
+            share = f"{cached / counted:.1%} of them cached"
+        text += f", {counted:,} tokens of prompts, {share}"
     if compactions:
-        said += f"; {pluralize(compactions, 'compaction')}"
-        said += f", after which {again:,} tokens were read anew" if tells else ""
-    return said
+        text += f"; {pluralize(compactions, 'compaction')}"
+        if reports_cached:
+            text += f", after which {again:,} tokens were read anew"
+    return text

@@ -1,18 +1,18 @@
-"""The line at which a person types, in four surroundings: a terminal, one that only prints (`TERM`
-is `dumb`), a pipe, nothing at all.
+"""The line at which a person types: in a terminal, in one that only prints (`TERM` is `dumb`), from
+a pipe, or without standard input.
 
-In a terminal the line stays while an answer runs: what is typed ahead is sent afterwards, and the
-answer goes by above it. The line editor is prompt_toolkit's.
+In a terminal the line stays while an answer runs: the answer is printed above it, and what is typed
+ahead is sent afterwards. The line editor is prompt_toolkit's.
 
 ```
  The warehouse has three lamps and        whole lines, printed above
- no rugs. Shall I                         the line that the answer has come to
+ no rugs. Shall I                         the last line of the answer so far
  > and the mats, too▌                     what is typed ahead
  gemma-4 | ask | 1,204 of 262,144 tokens  the status
 ```
 
-A question about a call takes only what is typed after it was shown: what stood in the line comes
-back when it is answered.
+A question about a call takes only what is typed after it was shown: the unfinished line comes back
+after the answer.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ PROMPT: Final = "> "
 _MORE: Final = "  "
 _LEAVE: Final = "Ctrl-D on an empty line leaves; what you typed stays"
 _AWAY: Final = "\0"
-"""What a line comes to that is put away: nothing that can be typed."""
-_REFRESH = 0.5  # seconds between two looks of the status line, whose seconds count
-_REDRAW = 0.05  # seconds at least between two pictures of an answer that streams
+"""The result of a line that is put away; nobody can type it."""
+_REFRESH = 0.5  # seconds between updates of the status line, which counts seconds
+_REDRAW = 0.05  # least seconds between redraws while an answer streams
 
 
 class Lines:
-    """Where typed lines come from: here a pipe or a file, whose lines are read as they are."""
+    """The source of typed lines; this class reads a pipe or a file, line by line."""
 
     def __init__(self) -> None:
         self._interrupt: Callable[[], object] = lambda: None
 
     async def message(self) -> str:
-        """What the person says next; EOFError when there is no more."""
+        """The next message of the person; EOFError when there is no more."""
         return await self.ask(PROMPT)
 
     async def ask(self, prompt: str) -> str:  # noqa: ARG002 - nobody sees one
-        """The answer to a question that has just been shown."""
+        """The answer to a question that was just shown."""
         line: str = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
         if not line:
             raise EOFError
@@ -66,44 +66,44 @@ class Lines:
 
     @asynccontextmanager
     async def while_answering(self, interrupt: Callable[[], object]) -> AsyncGenerator[None]:
-        """An answer runs within this block; Ctrl-C calls `interrupt`."""
+        """The block in which an answer runs; Ctrl-C calls `interrupt`."""
         self._interrupt = interrupt
         yield
 
 
 class NoLines(Lines):
-    """Standard input was closed by whoever started the command."""
+    """The source without standard input, which was closed when the command was started."""
 
     async def ask(self, prompt: str) -> str:  # noqa: ARG002 - nobody sees one
-        """Says that nobody is there."""
+        """Raises EOFError: nobody is there."""
         raise EOFError
 
 
 class PlainLines(Lines):
-    """A terminal that only prints: the system's own line editing, and no status line."""
+    """A terminal that only prints, with the system's own line editing and without a status line."""
 
     def __init__(self) -> None:
         super().__init__()
         self._ahead: deque[str] = deque()
 
     async def message(self) -> str:
-        """What was typed ahead, else the next line; one that ends with a backslash goes on."""
+        """The next message, typed ahead or now; a backslash at a line's end continues it."""
         self._show(PROMPT)
-        said = ""
+        message = ""
         while True:
             if self._ahead:
                 line = self._ahead.popleft()
                 self._show(line)
             else:
                 line = await self._uninterrupted()
-            said += line
-            if not said.endswith("\\\n"):
-                return said
-            said = said.removesuffix("\\\n") + "\n"
+            message += line
+            if not message.endswith("\\\n"):
+                return message
+            message = message.removesuffix("\\\n") + "\n"
             self._show(_MORE)
 
     async def _uninterrupted(self) -> str:
-        """The next line; Ctrl-C neither ends it nor throws it away."""
+        """The next line; Ctrl-C neither ends nor clears it."""
 
         async def say_how_to_leave() -> None:
             with anyio.open_signal_receiver(signal.SIGINT) as interrupts:
@@ -126,7 +126,7 @@ class PlainLines(Lines):
 
     @asynccontextmanager
     async def while_answering(self, interrupt: Callable[[], object]) -> AsyncGenerator[None]:
-        """What is typed meanwhile stays with the terminal."""
+        """Leaves what is typed meanwhile in the terminal's buffer."""
         async with super().while_answering(interrupt):
             with _typed_text_stays():
                 yield
@@ -140,7 +140,7 @@ class PlainLines(Lines):
 
     async def _line(self) -> str:
         await anyio.wait_readable(sys.stdin)
-        # A terminal gives one line for each read; what Python would buffer must stay there.
+        # A terminal gives one line for each read; Python's buffer would take more of them.
         line = os.read(sys.stdin.fileno(), 65_536)
         if not line:
             raise EOFError
@@ -153,7 +153,7 @@ class PlainLines(Lines):
 
 @contextmanager
 def _typed_text_stays() -> Generator[None]:
-    """Keeps the terminal from throwing away what was typed when Ctrl-C is pressed."""
+    """Keeps the terminal from discarding what was typed when Ctrl-C is pressed."""
     import termios  # noqa: PLC0415 - there is none on Windows
 
     before = termios.tcgetattr(sys.stdin)
@@ -167,14 +167,14 @@ def _typed_text_stays() -> Generator[None]:
 
 
 class Above:
-    """A stream whose text stands above the line at which a person types, while there is one.
+    """A stream whose text is printed above the line at which a person types, while there is one.
 
     Args:
         file: The terminal.
 
     Attributes:
-        tail: The line that has begun and not ended.
-        app: What draws the line that is typed; None while there is none.
+        tail: The beginning of a line that has not ended.
+        app: Draws the line at which a person types; None while there is none.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -185,7 +185,7 @@ class Above:
         self.app: Application[str] | None = None
 
     def write(self, text: str) -> int:
-        """Prints what ends a line, and keeps the beginning of the next one."""
+        """Prints whole lines, and keeps the beginning of the next one."""
         if self.app is None:
             self._file.write(text)
             return len(text)
@@ -203,12 +203,12 @@ class Above:
         self._whole.clear()
 
     async def printed(self) -> None:
-        """Waits until the whole lines are printed."""
+        """Waits until all whole lines are printed."""
         if self._printing is not None:
             await self._printing
 
     def release(self) -> None:
-        """Prints the rest, now that the line is gone."""
+        """Prints the rest, after the typed line is gone."""
         self.app = None
         self._print()
         self._file.write(self.tail)
@@ -231,13 +231,13 @@ class Above:
 
 
 class EditedLines(Lines):
-    """A terminal.
+    """A terminal with a line editor.
 
     Args:
         above: The streams of the terminal, which print above the line.
         commands: What Tab completes.
-        status: The line below.
-        history: File of what was typed before.
+        status: Makes the status below the line.
+        history: File of earlier lines.
     """
 
     def __init__(
@@ -254,7 +254,7 @@ class EditedLines(Lines):
         self._ahead: deque[str] = deque()
         self._draft = ""
         self._group: anyio.abc.TaskGroup | None = None
-        self._typing: anyio.Event | None = None  # set when the line of an answer has gone
+        self._typing: anyio.Event | None = None  # set when the line during an answer is gone
         self._session: PromptSession[str] = PromptSession(
             history=FileHistory(str(history)) if history else None,
             completer=WordCompleter(list(commands), sentence=True),
@@ -271,7 +271,7 @@ class EditedLines(Lines):
         self._question: PromptSession[str] = PromptSession()
 
     async def message(self) -> str:
-        """What was typed ahead, else what is typed next."""
+        """The next message, typed ahead or now."""
         if self._ahead:
             line = self._ahead.popleft()
             shown = line.replace("\n", f"\n{_MORE}")
@@ -282,7 +282,7 @@ class EditedLines(Lines):
         return await self._session.prompt_async(PROMPT, default=draft)
 
     async def ask(self, prompt: str) -> str:
-        """What is typed from now on; the line that was being typed comes back afterwards."""
+        """The line that is typed from now on; an unfinished one comes back afterwards."""
         await self._put_away()
         try:
             return await self._question.prompt_async(prompt)
@@ -294,7 +294,7 @@ class EditedLines(Lines):
 
     @asynccontextmanager
     async def while_answering(self, interrupt: Callable[[], object]) -> AsyncGenerator[None]:
-        """Lets lines be typed ahead while an answer runs."""
+        """The block in which an answer runs and lines can be typed ahead."""
         self._interrupt = interrupt
         async with anyio.create_task_group() as self._group:
             self._take_out()
@@ -305,7 +305,7 @@ class EditedLines(Lines):
                     await self._put_away()
                 self._group = None
 
-    # --- the line of an answer -------------------------------------------------------------------
+    # --- the line during an answer ---------------------------------------------------------------
 
     def _take_out(self) -> None:
         if self._group is not None:
@@ -313,7 +313,7 @@ class EditedLines(Lines):
             self._group.start_soon(self._type_ahead, self._typing)
 
     async def _put_away(self) -> None:
-        """Takes the line away; what stands in it is kept."""
+        """Removes the line, and keeps its text as a draft."""
         typing, self._typing = self._typing, None
         if typing is None:
             return
@@ -342,13 +342,13 @@ class EditedLines(Lines):
                 if line is not _AWAY and line.strip():
                     self._ahead.append(line)
         except EOFError:
-            self._interrupt()  # Ctrl-D: whoever wants to leave does not wait for the answer
+            self._interrupt()  # Ctrl-D: to leave, nobody wants to wait for the answer
             self._ahead.append("/exit")
         finally:
             typing.set()
 
     def _over(self) -> StyleAndTextTuples:
-        """The line that the answer has come to, and what is typed ahead below it."""
+        """The last line of the answer so far, and below it the lines that are typed ahead."""
         size = self._session.app.output.get_size()
         shown = to_formatted_text(ANSI("".join(stream.tail for stream in self._above)))
         most = size.columns * max(size.rows // 2, 1)
@@ -397,7 +397,7 @@ def lines_from_here(
     status: Callable[[], str] = lambda: "",
     history: Path | None = None,
 ) -> Lines:
-    """Where lines come from where this process runs; see `EditedLines` for the arguments."""
+    """The source of lines for this process; see `EditedLines` for the arguments."""
     if sys.stdin is None:
         return NoLines()
     if not sys.stdin.isatty():

@@ -1,5 +1,5 @@
-"""`agentkit journal`: the place where runs are kept, before and beside them; and `agentkit worker`,
-which brings runs that are submitted there to their end, until it is told to stop.
+"""`agentkit journal` makes and checks the place where runs are kept; `agentkit worker` does the
+runs that are submitted there, until it is stopped.
 """
 
 from __future__ import annotations
@@ -139,15 +139,13 @@ def worker(
 
 
 def name_of(target: str) -> str:
-    """What an agent is called by those who submit and those who work: the file, without its folder,
-    and the name in it.
-    """
+    """The name of an agent for submitters and workers: its file, without the folder, and name."""
     path, _, name = target.partition(":")
     return f"{Path(path).name.removesuffix('.py')}:{name or 'agent'}"
 
 
 def shared(place: str | None) -> PostgresJournal:
-    """The journal that workers share.
+    """Opens the journal that workers share.
 
     Raises:
         UsageError: None is named, or a file is.
@@ -170,7 +168,7 @@ def _found(target: str) -> Agent[Any, Any]:
 
 
 def _metrics() -> OpenTelemetryMetrics | None:
-    """Those of the environment's own meter provider; None without the extra."""
+    """Metrics for the meter provider of the environment; None without the extra `otel`."""
     try:
         from agentkit.trace.metrics import OpenTelemetryMetrics  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError:
@@ -200,8 +198,8 @@ async def _work(
     typer.echo(f"offers {', '.join(agents)} at {journal.where}", err=True)
 
     async def stop_when_told() -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as told:
-            async for number in told:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
                 typer.echo(f"{signal.Signals(number).name}: hands its runs over", err=True)
                 working.stop()
                 return

@@ -1,15 +1,14 @@
-"""What commands are told: the options that several share, the user's configuration file, and what
-is meant by a model, a project's tools, `module:object` or `FILE.py:NAME`.
+"""The settings of commands: the options that several share, the user's configuration file, and how
+a model, a project's tools, `module:object` and `FILE.py:NAME` are found.
 
 ```
 an option of the command  >  a variable of the environment  >  the file  >  the default
 ```
-The file is the user's, outside of every project: whoever can write into a project must not choose
+The file is the user's own, outside of every project: who can write into a project must not choose
 where its files are sent and what may be done there. So a file that lies in the project at hand is
-not read, whatever its owner meant, and no key stands in it. `agentkit config` shows what holds and
-whose word it is.
+not read, and no file holds a key. `agentkit config` shows each value and where it comes from.
 
-Whatever cannot be found is a `UsageError` whose text says how to mend it.
+What cannot be found is a `UsageError` that says how to mend it.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def _model(model: str) -> str:
 
 
 class UserConfig(BaseModel):
-    """What the file may say.
+    """The settings of the file.
 
     Attributes:
         model: As `--model`.
@@ -78,17 +77,17 @@ class UserConfig(BaseModel):
 
 
 def config_file() -> Path:
-    """Where the file is, whether it is there or not: `AGENTKIT_CONFIG`, or `config.toml` in the
-    user's folder for configuration, `~/.config/agentkit` on Linux.
+    """The path of the file, which need not exist: `AGENTKIT_CONFIG`, or `config.toml` in the user's
+    configuration folder, `~/.config/agentkit` on Linux.
     """
     return Path(os.environ.get("AGENTKIT_CONFIG") or f"{typer.get_app_dir('agentkit')}/config.toml")
 
 
 def read_config(file: Path) -> UserConfig:
-    """What the file says; nothing if there is none.
+    """Reads the file; without one, nothing is set.
 
     Raises:
-        UsageError: It cannot be read, or says what no setting is.
+        UsageError: It cannot be read, or holds something that is no setting.
     """
     try:
         return UserConfig.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
@@ -97,31 +96,32 @@ def read_config(file: Path) -> UserConfig:
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}; mend it, or set AGENTKIT_CONFIG") from None
     except ValidationError as error:
-        raise UsageError(f"{file}: {_wrong(error)}") from None
+        raise UsageError(f"{file}: {_first_mistake(error)}") from None
     except ValueError as error:  # no TOML, or no UTF-8
         raise UsageError(f'{file} is no TOML: {error}. Write lines such as allow = "ask"') from None
 
 
-def _wrong(error: ValidationError) -> str:
-    """The first thing that is wrong, and what would be right."""
+def _first_mistake(error: ValidationError) -> str:
+    """The first mistake in the file, and what would be right."""
     first = error.errors()[0]
     name = ".".join(map(str, first["loc"]))
     if "key" in name.lower() and first["type"] == "extra_forbidden":
         return f"`{name}` does not belong into a file: set AGENTKIT_API_KEY"
     if first["type"] == "extra_forbidden":
         return f"there is no setting `{name}`; there are {listed(UserConfig.model_fields)}"
-    said = first["msg"].removeprefix("Value error, ")
-    return f"`{name}`: {said[:1].lower()}{said[1:]}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"`{name}`: {message[:1].lower()}{message[1:]}"
 
 
 def is_inside(file: Path, project: Path) -> bool:
-    """Whether a file lies in a project, however the two are spelled."""
+    """Whether a file lies in a project, with links followed."""
     return file.resolve().is_relative_to(project.resolve())
 
 
 def use_config(context: typer.Context, project: Path) -> Path:
-    """Gives the file's settings to the options of a command, as defaults; called when `--project`
-    is known, before the options that the file may set.
+    """Makes the file's settings the defaults of a command's options.
+
+    A callback of `--project`, which is parsed before the options that the file may set.
     """
     if context.resilient_parsing:  # a shell asks for completions
         return project
@@ -133,39 +133,49 @@ def use_config(context: typer.Context, project: Path) -> Path:
     if not file.exists() and (named := os.environ.get("AGENTKIT_CONFIG")):
         typer.echo(f"agentkit: AGENTKIT_CONFIG names {named}, which is not there", err=True)
     try:
-        said = read_config(file).model_dump(exclude_none=True)
+        settings = read_config(file).model_dump(exclude_none=True)
     except UsageError as error:
         typer.echo(f"agentkit: {error}", err=True)
         raise typer.Exit(2) from None
-    context.default_map = {**(context.default_map or {}), **said}
+    context.default_map = {**(context.default_map or {}), **settings}
     return project
 
 
 def is_explicit(context: typer.Context, name: str) -> bool:
-    """Whether an option stands on the command line, and not only in a variable or the file."""
+    """Whether an option is given on the command line, not by a variable or the file."""
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def config_lines(context: typer.Context, values: Mapping[str, object]) -> Iterator[str]:
-    """The file's place, then each setting with its value and whose word it is, a line each.
+    """Yields a line for the file, then one for each setting with its value and where it comes from.
 
     Args:
-        context: Of the command, which has options of these names.
-        values: What holds.
+        context: The context of a command that has options of these names.
+        values: Name → value.
     """
     file = config_file()
     yield f"file: {file}{'' if file.exists() else ' (there is none)'}"
     variables = {p.name: p.envvar for p in context.command.params if p.name in values}
     for name, value in values.items():
         source = context.get_parameter_source(name)
-        told = {
+        origin = {
             "COMMANDLINE": "this command line",
             "ENVIRONMENT": str(variables[name]),
             "DEFAULT_MAP": "the file",
         }.get(source.name if source else "", f"the default; or {variables[name]}")
-        shown = "-" if value is None else str(value).lower() if value in (True, False) else value
-        yield f"{name} = {shown}  ({told})"
+        yield f"{name} = {_toml(value)}  ({origin})"
+
+
+def _toml(value: object) -> str:
+    """A value as a person writes it into the file; a dash for none."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -200,7 +210,7 @@ ModelUrl: TypeAlias = Annotated[
 ]
 ModelName: TypeAlias = Annotated[str | None, typer.Option(envvar="AGENTKIT_MODEL_NAME", help=_NAME)]
 OtherModelUrl: TypeAlias = Annotated[str | None, typer.Option("--model", "-m", help=_MODEL)]
-"""Instead of what is recorded, so that no variable may change it."""
+"""Replaces what is recorded, so no variable may set it."""
 OtherModelName: TypeAlias = Annotated[str | None, typer.Option("--model-name", help=_NAME)]
 Thinking: TypeAlias = Annotated[
     bool | None,
@@ -256,10 +266,10 @@ def choose_model(model: str | None, name: str | None, allow: Preset = "read-only
     Args:
         model: A server's address, or `tiny` for the bundled demonstration model.
         name: The served name.
-        allow: What it is to do; the demonstration model only reads.
+        allow: What the agent may do; the demonstration model only reads.
 
     Raises:
-        UsageError: No model is given: there is no silent default; or it cannot do that.
+        UsageError: No model is given, since there is no silent default; or it only reads.
     """
     if not model:
         raise UsageError(
@@ -275,12 +285,12 @@ def choose_model(model: str | None, name: str | None, allow: Preset = "read-only
             from agentkit.models.embedded import EmbeddedModel  # noqa: PLC0415 - an optional extra
         except ImportError as error:  # its own text names what is missing, and the extra
             raise UsageError(f"--model tiny: {error}") from None
-        # A demonstration is the same twice.
+        # So that a demonstration gives the same each time.
         return EmbeddedModel(settings=ModelSettings(temperature=0.0))
     if not is_address(model):
         variable = model == os.environ.get("AGENTKIT_BASE_URL")
-        said = f"AGENTKIT_BASE_URL={model}" if variable else f"--model {model}"
-        raise UsageError(f"{said}: not an address; {ADDRESS_LIKE}")
+        given = f"AGENTKIT_BASE_URL={model}" if variable else f"--model {model}"
+        raise UsageError(f"{given}: not an address; {ADDRESS_LIKE}")
     return VLLMModel(model, name)
 
 
@@ -308,15 +318,15 @@ def project_tools(directory: Path, allow: Preset = "read-only") -> list[Tool[...
 
 
 def start_notices(directory: Path) -> list[str]:
-    """What a person is told before tools work that may run commands over a directory, one line
-    each: which of its files, such as code that this process imports, are read-only to commands.
+    """What a person should know before tools run commands over a directory, a line each: which of
+    its files, such as code that this process imports, are read-only to commands.
     """
     found = entry_points(group="agentkit.notices", name="workspace")
     return [line for entry in found for line in entry.load()(directory)]
 
 
 def preview_of(directory: Path) -> Callable[[ToolCall], str]:
-    """What a call of the tools of `project_tools` would change over a directory, as a diff."""
+    """Makes a function that shows what a call of `project_tools` would change, as a diff."""
     found = [entry.load() for entry in entry_points(group="agentkit.previews", name="workspace")]
     return lambda call: next(
         (text for show in found if (text := show(directory, call.name, call.arguments))), ""
@@ -330,8 +340,8 @@ def find_source(target: str) -> ToolSource:
     """The tools that `module:object` names; of a bare module, all tools defined in it.
 
     Args:
-        target: The object may be a toolset, a source of one, a tool, a function, or several of
-            the latter two. The module may be a Python file; a name is searched in the working
+        target: The object may be a toolset, a source of one, a tool, a function, or a list of tools
+            and functions. The module may be a Python file; a module is looked for in the working
             directory first, as `python -m` does.
 
     Raises:
@@ -339,7 +349,7 @@ def find_source(target: str) -> ToolSource:
         ToolDefinitionError: A function cannot be a tool.
     """
     name, _, attribute = target.partition(":")
-    module = _named(name)
+    module = _imported(name)
     found: Any = module
     for part in filter(None, attribute.split(".")):
         try:
@@ -355,22 +365,23 @@ def find_agent(
     """The agent that `file.py:name` or `module:name` names; the name is `agent` by default.
 
     Args:
-        target: It may name an agent, or a function that returns one: of nothing, of a model, or of
-            a model and the project.
-        model: Makes the model, for a function that asks for one.
-        project: For such a function: the directory that the agent works on.
-        other_model: Whether the model takes the place of the own one of an agent.
+        target: The name of an agent, or of a function that returns one and takes nothing, a model,
+            or a model and the project.
+        model: Makes the model, for a function that takes one.
+        project: The directory that the agent works on, for a function that takes it.
+        other_model: Whether the model replaces the agent's own one.
 
     Raises:
         UsageError: There is no such agent.
     """
     path, _, name = target.partition(":")
-    module = _named(path)
+    module = _imported(path)
     found: Any = getattr(module, name or "agent", None)
     if callable(found) and not isinstance(found, Agent):
-        wants = _wants(found, target)
-        found = _made(found, (model(), project)[:wants] if wants else (), target)
-        other_model = other_model and not wants
+        count = _parameters_of(found, target)
+        arguments = (model(), project)[:count] if count else ()  # no model is made in vain
+        found = _called(found, arguments, target)
+        other_model = other_model and not count
     if not isinstance(found, Agent):
         raise UsageError(
             f"{path} has no agent {name or 'agent'!r}: "
@@ -379,14 +390,14 @@ def find_agent(
     return found.override(model=model()) if other_model else found
 
 
-def _wants(function: Callable[..., Any], target: str) -> int:
-    """How many of model and project a function takes."""
+def _parameters_of(function: Callable[..., Any], target: str) -> int:
+    """How many of the arguments model and project a function takes."""
     for count in (2, 1, 0):
         try:
             inspect.signature(function).bind(*[None] * count)
         except TypeError:
             continue
-        except ValueError:  # a builtin that does not tell
+        except ValueError:  # a builtin without a signature
             break
         return count
     raise UsageError(
@@ -394,21 +405,21 @@ def _wants(function: Callable[..., Any], target: str) -> int:
     )
 
 
-def _made(function: Callable[..., Any], arguments: Sequence[Any], target: str) -> Any:
+def _called(function: Callable[..., Any], arguments: Sequence[Any], target: str) -> Any:
     try:
         found = function(*arguments)
     except UsageError:
         raise
     except Exception as error:
-        raise UsageError(f"{target} raised {_raised(error)}") from error
+        raise UsageError(f"{target} raised {_described(error)}") from error
     if inspect.iscoroutine(found):
         found.close()
         raise UsageError(f"{target} is async; make it a plain function that returns an Agent")
     return found
 
 
-def _raised(error: BaseException) -> str:
-    """An exception of somebody's own code, with the place where it was raised."""
+def _described(error: BaseException) -> str:
+    """An exception of the user's code, with the place where it was raised."""
     places = traceback.extract_tb(error.__traceback__)
     own = [place for place in places if not place.filename.startswith("<frozen")]
     if isinstance(error, SyntaxError) and error.filename:
@@ -419,7 +430,7 @@ def _raised(error: BaseException) -> str:
 
 
 def load_file(file: Path) -> ModuleType:
-    """A module from its file, run as an import would run it.
+    """Loads a module from its file, as an import would.
 
     Raises:
         UsageError: There is no such file, or it cannot be imported.
@@ -435,14 +446,14 @@ def load_file(file: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # a script that runs when it is imported
-        raise UsageError(f"importing {file} raised {_raised(error)}") from error
+        raise UsageError(f"importing {file} raised {_described(error)}") from error
     finally:
         sys.path.remove(str(file.parent))
     return module
 
 
-def _named(name: str) -> ModuleType:
-    """A module by its path or name; what it prints while it is imported goes to standard error."""
+def _imported(name: str) -> ModuleType:
+    """A module by its path or name; its output while it is imported goes to standard error."""
     with redirect_stdout(sys.stderr):
         return load_file(Path(name)) if name.endswith(".py") else _module(name)
 
@@ -461,7 +472,7 @@ def _module(name: str) -> ModuleType:
             raise UsageError(f"{name} imports {error.name}, which is not installed") from error
         raise UsageError(f"there is no module {name!r} here; write it as module:object") from error
     except (Exception, SystemExit) as error:
-        raise UsageError(f"importing {name} raised {_raised(error)}") from error
+        raise UsageError(f"importing {name} raised {_described(error)}") from error
 
 
 def _source(found: Any, target: str) -> ToolSource:
@@ -480,6 +491,6 @@ def _source(found: Any, target: str) -> ToolSource:
 
 @asynccontextmanager
 async def opened(target: str) -> AsyncGenerator[Toolset, None]:
-    """The tools of a target, for as long as a command runs. Their `deps` are None."""
+    """Opens the tools of a target for the length of a block; their `deps` are None."""
     async with find_source(target).for_run(RunContext(None, "command-line")) as toolset:
         yield toolset

@@ -1,13 +1,12 @@
-"""`agentkit run`: one question, answered by the agent over a project directory or by one's own; and
-`agentkit runs resume`, which goes on with a run that died, stopped or was stopped.
+"""`agentkit run` answers one question with the agent over a project directory or with an agent of
+the user's own; `agentkit runs resume` goes on with a run that died, failed or was stopped.
 
-In: a question and options, or the id of a run whose journal kept them as its `Assignment`. Out: the
-answer on standard output, or a JSON document of it, and an exit code. Nothing that is recorded is
-asked or run again.
+In: a question and options, or the id of a run in whose journal they are kept. Out: the answer on
+standard output, or a JSON document with it, and an exit code. Nothing that is recorded is asked or
+run again.
 
-An `Assignment` is what a command line says of an agent: the one over a project directory, or one of
-the user's own. It is kept as labels of the run, from which `agentkit runs resume` makes the agent
-again.
+An `Assignment` is what a command line says about the agent. A run keeps it in its labels, from
+which `agentkit runs resume` makes the agent again.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ def run(
             allow=allow,
             agent=agent,
             mcp=mcp.absolute() if mcp else None,
-        ).meant(context)
+        ).resolved(context)
         with kept_in(journal, assignment, printer) or nullcontext() as kept:
             watched.kept = kept is not None
             async with _ready(assignment, watched, printer) as working:
@@ -133,30 +132,31 @@ def run(
 
 
 def _question(given: str | None) -> str:
-    """What is asked; from standard input where the command line does not say it.
+    """The question: the given one, or what standard input holds if it is `-` or None.
 
     Raises:
-        UsageError: Nothing is.
+        UsageError: There is no question.
     """
-    asked = given
-    if given == "-" or given is None:
-        if sys.stdin is None or (given is None and sys.stdin.isatty()):
+    question = given
+    if question is None or question == "-":
+        if sys.stdin is None or (question is None and sys.stdin.isatty()):
             raise UsageError('no question given; write agentkit run "...", or pipe one in')
         try:
-            asked = sys.stdin.read()
+            question = sys.stdin.read()
         except UnicodeDecodeError as error:
             raise UsageError(f"standard input is no text: {error}") from None
-    if not asked or not asked.strip():
+    if not question.strip():
         raise UsageError("the question is empty; say what to find out or do")
-    return asked
+    return question
 
 
 @asynccontextmanager
 async def _ready(
     assignment: Assignment, watched: Watched, printer: Printer
 ) -> AsyncGenerator[Agent[Any, Any]]:
-    """The agent, once it is told what is to be known before it works; where something may need a
-    decision, it asks whoever sits at the terminal.
+    """Opens the agent of an assignment and prints the notices about it.
+
+    If its calls may need decisions, the person at the terminal is asked.
     """
     person = None
     if assignment.allow != "read-only":
@@ -170,15 +170,18 @@ async def _ready(
 
 
 class Watched:
-    """Remembers the run's id, also of a run that did not end well.
+    """An observer that remembers a run's id and outcome, also if the run fails.
 
     Args:
         journal: The value of `--journal`.
 
     Attributes:
+        files: Writes run files; None if these are turned off.
+        run_id: The id of the run; empty until it starts.
+        more_steps: A limit of steps by which to resume a run that reached its own; 0 otherwise.
         kept: Whether a journal keeps the run; otherwise it is written to a file.
-        result: What it came to.
-        error: Why it did not end well, in a sentence.
+        result: The result of the run.
+        error: Why the run failed, in a sentence.
     """
 
     def __init__(self, journal: str | None = None) -> None:
@@ -196,11 +199,11 @@ class Watched:
         return [self, *([self.files] if self.files and not self.kept else [])]
 
     def where(self) -> str:
-        """What a command needs to find the run."""
+        """The options by which a command finds the run."""
         return f" --journal {shlex.quote(public_address(self.journal))}" if self.journal else ""
 
     def options(self) -> str:
-        """What `agentkit runs resume` needs to come further than the run did."""
+        """The options by which `agentkit runs resume` gets further than the run did."""
         return self.where() + (f" --max-steps {self.more_steps}" if self.more_steps else "")
 
     def __call__(self, run_id: str, event: Event) -> None:
@@ -212,7 +215,7 @@ class Watched:
                 self.more_steps = 2 * event.result.steps
 
     def document(self, code: int) -> dict[str, Any]:
-        """The run as a program wants it; where nothing ran, only what is wrong."""
+        """The JSON document of `--json`; if nothing ran, only the error."""
         result = self.result
         return {
             "output": to_jsonable_python(result.said, fallback=str) if result else None,
@@ -229,8 +232,9 @@ class Watched:
 def perform(
     work: Callable[[], Awaitable[RunResult[Any]]], watched: Watched, printer: Printer
 ) -> int:
-    """Runs to the end and says what is to be said; the exit code. What an agent's own code prints
-    goes to standard error: standard output has the answer alone.
+    """Runs `work`, prints how it ended and how to go on, and returns the exit code.
+
+    What an agent's own code prints goes to standard error: standard output has only the answer.
     """
     code = 1
     try:
@@ -259,7 +263,7 @@ def perform(
 
 
 def kept_in(place: str | None, assignment: Assignment, printer: Printer) -> StoredJournal | None:
-    """The journal: the named one must work, the default one would only be nice to have."""
+    """Opens the journal for a run; None if the default one cannot be used, which is no error."""
     chosen = place or default_journal()
     if chosen is None:
         return None
@@ -292,7 +296,7 @@ async def _show(
 
 
 def conclude(result: RunResult[Any], printer: Printer) -> int:
-    """Says why there is no answer, if there is none; the exit code."""
+    """Prints why there is no answer, if there is none; returns the exit code."""
     printer.end_line()
     if result.stop_reason == "answer":
         return 0
@@ -343,7 +347,7 @@ def resume(
 
 
 async def _labels(journal: StoredJournal, run_id: str) -> Mapping[str, JsonValue]:
-    """What a run was labelled with when it began.
+    """The labels that a run was given when it began.
 
     Raises:
         UsageError: The journal has no such run.
@@ -358,7 +362,7 @@ async def _labels(journal: StoredJournal, run_id: str) -> Mapping[str, JsonValue
 
 
 class _Shown:
-    """Prints events; remembers whether an answer was among them."""
+    """Prints events, and remembers whether answer text was among them."""
 
     def __init__(self, printer: Printer) -> None:
         self._printer = printer
@@ -370,17 +374,17 @@ class _Shown:
 
 
 def default_journal() -> Path | None:
-    """Beside the run files; None where these are turned off."""
+    """The path of the default journal, beside the run files; None if these are turned off."""
     directory = runs_directory()
     return directory / JOURNAL if directory else None
 
 
 def open_journal(place: str | None) -> StoredJournal:
-    """The journal of `--journal`, whose file must be there, or the default one.
+    """Opens the existing journal of `--journal`, or the default one.
 
     Raises:
         UsageError: There is none.
-        JournalError: It is something else, or cannot be reached.
+        JournalError: It is no journal, or cannot be reached.
     """
     chosen = place or default_journal()
     if chosen is None:
@@ -390,13 +394,13 @@ def open_journal(place: str | None) -> StoredJournal:
     return journal_at(chosen)
 
 
-# --- what a command line says of an agent --------------------------------------------------------
+# --- the assignment of an agent ------------------------------------------------------------------
 
 INSTRUCTIONS = (
     "You answer questions about the files of a project. "
     "Look things up with the tools before you answer."
 )
-"""The demonstration model knows this text, and no other."""
+"""The only instructions that the demonstration model was trained with."""
 
 _CHANGING = (
     "You work on the files of a project. Look things up with the tools before you change anything, "
@@ -413,18 +417,18 @@ _STEPS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What the command line said of a run; the journal keeps it, without the server's key.
+    """What the command line says about a run; the journal keeps it, without the server's key.
 
     Attributes:
         project: The directory, absolute.
         model: The value of `--model`.
         model_name: The value of `--model-name`.
-        settings: What the options say of replies.
+        settings: The settings that the options make.
         max_steps: Most model calls of the agent; None for the agent's own limits.
-        allow: What it may do; None for the own policy of `agent`.
+        allow: What it may do; None for the agent's own policy.
         agent: The value of `--agent`; None for the agent over the project.
         mcp: The value of `--mcp`, absolute.
-        other_model: Whether the model takes the place of the own one of `agent`.
+        other_model: Whether the model replaces the own one of `agent`.
     """
 
     project: Path
@@ -437,14 +441,14 @@ class Assignment:
     mcp: Path | None = None
     other_model: bool = False
 
-    def meant(self, context: typer.Context) -> Assignment:
-        """What the options of a command mean together.
+    def resolved(self, context: typer.Context) -> Assignment:
+        """The assignment after the options of a command are combined.
 
-        With an agent of the user's own only what stands on the command line goes before its code:
-        a variable or the file is meant for what has no model and no policy yet.
+        With an agent of the user's own, only options on the command line override its code: a
+        variable or the file is for agents without a model and a policy.
 
         Raises:
-            UsageError: They do not go together.
+            UsageError: The options contradict each other.
         """
         if self.mcp is not None and self.allow == "read-only" and self.agent is None:
             raise UsageError(
@@ -454,7 +458,7 @@ class Assignment:
         if self.agent is None:
             return self if self.max_steps else replace(self, max_steps=_STEPS)
         path, colon, name = self.agent.partition(":")
-        if path.endswith(".py"):  # to be found from another directory as well
+        if path.endswith(".py"):  # so that it is found from another directory too
             path = str(Path(path).absolute())
         own = self.settings
         return replace(
@@ -471,15 +475,16 @@ class Assignment:
     async def opened(
         self, person: Person | None, observers: Iterable[Observer]
     ) -> AsyncGenerator[tuple[Agent[Any, Any], list[str]]]:
-        """The agent, and what is to be told before it works, a line each; MCP servers stay
-        connected as long.
+        """Makes the agent, and yields it with the notices to print before it works, a line each.
+
+        MCP servers stay connected for the length of the block.
 
         Args:
-            person: Who decides and answers where the agent has nobody of its own.
+            person: Decides and answers if the agent has nobody of its own for it.
             observers: Watch its runs, beside its own observers.
 
         Raises:
-            UsageError: The model, the project or the agent is not to be had.
+            UsageError: The model, the project or the agent cannot be found.
             AgentKitError: There is no sandbox for the tools that need one.
         """
         async with AsyncExitStack() as stack:
@@ -516,8 +521,8 @@ class Assignment:
         return agent, start_notices(self.project) if allow != "read-only" else []
 
     def run_options(self) -> dict[str, Any]:
-        """What each run of the agent is given."""
-        if self.agent is None:  # it is the agent's own already
+        """The options of each run of the agent."""
+        if self.agent is None:  # they are the agent's own already
             return {}
         options: dict[str, Any] = {"settings": self.settings}
         return options | ({"limits": Limits(steps=self.max_steps)} if self.max_steps else {})
@@ -540,13 +545,13 @@ class Assignment:
     # --- as labels -------------------------------------------------------------------------------
 
     def labels(self) -> dict[str, JsonValue]:
-        """As a run's labels; without what an address holds of secrets."""
+        """The assignment as labels of a run, without secrets in the address."""
         shown = public_address(self.model) if self.model else None
         return {LABEL: _adapter().dump_python(replace(self, model=shown), mode="json")}
 
     @staticmethod
     def from_labels(labels: Mapping[str, Any]) -> Assignment:
-        """What `labels` returned; an address whose secrets are in the environment has them again.
+        """The assignment in labels of a run; secrets of the address come from the environment.
 
         Raises:
             UsageError: The run has no such label.
@@ -565,7 +570,7 @@ class Assignment:
 
 
 def _may_run_commands(agent: Agent[Any, Any]) -> bool:
-    """Whether one of its tools is declared to, or which tools it will have is not known yet."""
+    """Whether a tool is declared to run commands, or the tools are not known before a run."""
     tools = agent.tools
     return not isinstance(tools, Toolset) or any("exec" in tool.options.labels for tool in tools)
 

@@ -1,7 +1,7 @@
-"""`agentkit runs`: all that can be done with the runs that are kept, under one name.
+"""`agentkit runs`: everything that can be done with recorded runs.
 
-In: a run's id, its file, or `last`. Out: a list, the run told in the terminal step by step, a page,
-an export, or the run again. Only `delete` and `resume` ever change a record.
+In: a run's id, its file, or `last`. Out: a list, the run step by step in the terminal, a page, an
+export, or the run again. Only `delete` and `resume` ever change a record.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rich.text import Text
 from agentkit.cli.journal import name_of, shared
 from agentkit.cli.options import JournalPlace, RunName, UsageError, find_agent
 from agentkit.cli.run import open_journal, resume
+from agentkit.cli.streams import write_private
 from agentkit.cli.terminal import Printer, print_hanging, print_rows
 from agentkit.errors import AgentKitError
 from agentkit.events import ReplyInterrupted, StepFinished
@@ -41,7 +42,7 @@ from agentkit.trace import (
     parts_of,
     run_file_name,
 )
-from agentkit.trace.library import line_of, open_private
+from agentkit.trace.library import line_of
 from agentkit.trace.page import page_of
 from agentkit.wording import pluralize, printable
 
@@ -330,7 +331,7 @@ def replay(
 
 
 def opened(run: str, journal: str | None) -> Recording:
-    """The run, which has something that can be shown."""
+    """Opens a run of which something can be read; otherwise ends the command."""
     try:
         recording = Library(journal=journal).open(run)
         if not recording.events:
@@ -342,32 +343,30 @@ def opened(run: str, journal: str | None) -> Recording:
 
 
 def _beside(recording: Recording, ending: str) -> Path:
-    """A file of this directory that is called as the run is."""
+    """A file in this directory, named after the run."""
     return Path(run_file_name(recording.run_id).removesuffix(".jsonl") + ending)
 
 
 def _write(target: Path, content: bytes) -> None:
-    """A file for its owner alone: it holds all that was said."""
+    """Writes a file and prints its name."""
     try:
-        with open_private(target) as file:
-            file.truncate(0)
-            file.write(content)
+        write_private(target, content)
     except OSError as error:
         refuse(UsageError(f"{target} cannot be written: {error.strerror}"))
     typer.echo(target)
 
 
 def refuse(error: AgentKitError) -> NoReturn:
-    """Says what is wrong and how to mend it."""
+    """Prints an error and ends the command."""
     typer.echo(f"agentkit: {error}", err=True)
     raise typer.Exit(2 if isinstance(error, UsageError | TraceError) else 1) from None
 
 
-# --- a run told in the terminal ------------------------------------------------------------------
+# --- a run in the terminal -----------------------------------------------------------------------
 
 
 _LINES, _CUT_AT = 3, 160
-"""Lines of a text that are told, and columns of each, unless all is wanted."""
+"""Lines of a text that are shown, and columns of each, without `--full`."""
 
 _MARKS = ("! ", "? ", "→ ", "← ", "↻ ", "⚒ ", "… ")
 
@@ -375,13 +374,13 @@ _MARKS = ("! ", "? ", "→ ", "← ", "↻ ", "⚒ ", "… ")
 def tell(
     parts: Sequence[Part], console: Console, *, damage: Sequence[Damage] = (), full: bool
 ) -> None:
-    """Prints a run: its head, what is lost of it, what failed, then every step.
+    """Prints a run: a heading, damage of its record, what failed, then every step.
 
     Args:
         parts: The parts of the run.
-        console: Where to.
-        damage: What its record has lost.
-        full: Everything in full, not only the beginnings.
+        console: Where to print.
+        damage: The damage of its record.
+        full: Whether to print whole texts, not only their beginnings.
     """
     story = _Story(console, full=full)
     story.head(parts)
@@ -405,7 +404,7 @@ class _Story:
         print_hanging(self._console, Text(" " * indent + printable(text), style=style), begins)
 
     def text(self, text: str, style: str, indent: int) -> None:
-        """A text, cut to its beginning unless all is wanted."""
+        """Prints a text, or its beginning without `--full`."""
         lines = text.splitlines() or [""]
         shown = lines if self._full else [line[:_CUT_AT] for line in lines[:_LINES]]
         for line in shown:
@@ -486,7 +485,7 @@ class _Story:
             self.call(ran)
 
     def reply(self, step: Step) -> None:
-        """What the model said, whole or not."""
+        """Prints the model's reply, complete or interrupted."""
         for cut in step.interrupted:
             self.interrupted(cut)
         if step.finished is None:
@@ -500,7 +499,7 @@ class _Story:
             self.text(text_of(message.content), "", 2)
 
     def wire(self, step: Step) -> None:
-        """What went to the server, and what came back, as they were."""
+        """Prints the requests and replies unchanged."""
         for number, sent in enumerate(step.sent):
             self.line(
                 f"sent: {sent.same + len(sent.messages)} messages, new of the request:", "", 2
@@ -513,7 +512,7 @@ class _Story:
                 self.text(_value(step.received[number].reply), "dim", 4)
 
     def interrupted(self, cut: ReplyInterrupted) -> None:
-        """A reply that did not come to its end."""
+        """Prints a reply that was interrupted."""
         self.line(f"interrupted after {cut.seconds:.2f} s: {cut.why}; it had said:", "red", 2)
         if cut.reasoning:
             self.text(cut.reasoning, "dim italic", 4)
@@ -528,10 +527,10 @@ class _Story:
         arguments = ", ".join(f"{k}={_value(v)}" for k, v in ran.call.arguments.items())
         self.text(f"→ {ran.call.name}({arguments})", "cyan", 2)
         if ran.asked is not None:
-            said = ran.decided.decision if ran.decided is not None else "nobody decided"
+            decision = ran.decided.decision if ran.decided is not None else "nobody decided"
             reason = f": {ran.decided.reason}" if ran.decided and ran.decided.reason else ""
             target = f" on {ran.asked.target}" if ran.asked.target else ""
-            self.line(f"a person was asked{target}: {said}{reason}", "yellow", 4)
+            self.line(f"a person was asked{target}: {decision}{reason}", "yellow", 4)
         for text in ran.progress if self._full else ran.progress[-1:]:
             self.text(text, "dim", 4)
         if ran.end is None:
@@ -552,7 +551,7 @@ class _Story:
 
 
 def _place(traceback: str) -> str:
-    """Where a tool raised, in a line."""
+    """The place where a tool raised, in one line."""
     places = [row.strip() for row in traceback.splitlines() if row.startswith("  File ")]
     return f"{places[-1]} (--full shows the traceback)" if places else ""
 

@@ -1,9 +1,8 @@
-"""The commands about servers: `agentkit serve`, the right vLLM command for a model, printed and
-run; `agentkit doctor`, whether this server, or this machine, is right for agents, and what to
-change; and `agentkit faults`, how an agent survives bad days, and a server that makes them.
+"""The commands about servers. `agentkit serve` prints and runs the right vLLM command for a model.
+`agentkit doctor` finds out whether a server, or this machine, is right for agents, and what to
+change. `agentkit faults` shows how agents survive bad days, and serves faults.
 
-What a person is to read goes to standard error; standard output has the command, or the JSON, that
-a script takes.
+Messages for people go to standard error; standard output has the command, or the JSON, for scripts.
 """
 
 from __future__ import annotations
@@ -149,10 +148,10 @@ def serve(
 
 
 def _refuse_what_is_no_model(model: str) -> None:
-    """VLLM would look for minutes, on the hub, for a folder that is spelled wrongly.
+    """Refuses a misspelt folder, which vLLM would look up on the hub for minutes.
 
     Raises:
-        UsageError: It is a path, and no checkpoint is there; or it is nothing.
+        UsageError: The model is a path without a checkpoint, or empty.
     """
     path = Path(model)
     if not model or (model[0] in "./~" and not path.exists()):
@@ -165,7 +164,7 @@ def _refuse_what_is_no_model(model: str) -> None:
 
 
 def _refuse_a_taken_port(host: str, port: int) -> None:
-    """VLLM looks for its port after it has loaded everything else.
+    """Tries the port, which vLLM would do only after it has loaded everything else.
 
     Raises:
         UsageError: No server can listen there.
@@ -183,7 +182,7 @@ def _refuse_a_taken_port(host: str, port: int) -> None:
 
 
 def _program(*, cpu: bool, dry: bool) -> Sequence[str]:
-    """What starts vLLM here.
+    """The command that starts vLLM here.
 
     Raises:
         UsageError: There is no vLLM for a GPU.
@@ -200,7 +199,7 @@ def _program(*, cpu: bool, dry: bool) -> Sequence[str]:
 
 
 def _show(made: ServePlan, console: Console) -> None:
-    """The command to standard output, for a script to take; what to know of it beside that."""
+    """Prints the command to standard output, for scripts, and its notes to standard error."""
     typer.echo(made.shown())
     for note in made.notes:
         console.print(Text(f"note: {note}", "cyan"), soft_wrap=True)
@@ -210,7 +209,7 @@ def _show(made: ServePlan, console: Console) -> None:
 
 def _run(made: ServePlan, console: Console, timeout: float, *, doctor: bool) -> None:
     key = os.environ.get("AGENTKIT_API_KEY")
-    # Not as a flag: those show in the process list.
+    # Not as a flag: flags are visible in the process list.
     variables = {**made.environment, **({"VLLM_API_KEY": key} if key else {})}
     stamp = time.strftime("%Y%m%d-%H%M%S")
     log = cache_folder() / "logs" / f"vllm-{stamp}-{os.getpid()}.log"
@@ -234,7 +233,7 @@ def _run(made: ServePlan, console: Console, timeout: float, *, doctor: bool) -> 
 
 
 def _wait(server: RunningServer) -> None:
-    """Until Ctrl-C.
+    """Waits until Ctrl-C.
 
     Raises:
         ServerNotReadyError: The server ended by itself.
@@ -299,8 +298,8 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(diagnosis.to_json(), indent=2))
     if require is not None and diagnosis.fingerprint != require:
-        said = f"agentkit: the server's fingerprint is {diagnosis.fingerprint}, not {require}"
-        console.print(Text(said, "red"), soft_wrap=True)
+        message = f"agentkit: the server's fingerprint is {diagnosis.fingerprint}, not {require}"
+        console.print(Text(message, "red"), soft_wrap=True)
         raise typer.Exit(1)
     raise typer.Exit(diagnosis.exit_code)
 
@@ -309,12 +308,12 @@ async def examined(url: str, model: str | None, console: Console) -> Diagnosis:
     """Examines a server and prints each finding as it is made.
 
     Args:
-        url: Its address.
+        url: The server's address.
         model: The served name; default: its first.
-        console: Where to.
+        console: Where to print.
 
     Raises:
-        ServerNotReadyError: The address is none.
+        ServerNotReadyError: `url` is no address.
     """
     asks = {probe.name: probe.asks for probe in PROBES}
     names = list(asks)
@@ -334,7 +333,7 @@ async def examined(url: str, model: str | None, console: Console) -> Diagnosis:
 def _look_at(
     examine_here: Callable[[Path], Iterable[Finding]], project: Path, as_json: bool
 ) -> int:
-    """Examines this machine rather than a server; the exit code."""
+    """Examines this machine instead of a server; returns the exit code."""
     console = Console(stderr=as_json)
     findings: list[Finding] = []
     try:
@@ -364,14 +363,14 @@ def _summary(diagnosis: Diagnosis) -> Text:
     if not diagnosis.reachable:
         return Text(f"\nNo server answers at {diagnosis.url}.", "bold red")
     counted = [found.verdict for found in diagnosis.findings]
-    said = ", ".join(f"{counted.count(v)} {v}" for v in ("pass", "warn", "fail"))
+    counts = ", ".join(f"{counted.count(v)} {v}" for v in ("pass", "warn", "fail"))
     verdict = {
         "pass": "ready for agents",
         "warn": "usable; agentkit works around what it warns of",
         "fail": "agents will suffer from what failed",
     }[diagnosis.verdict]
-    told = f"\n{diagnosis.url}: {said}: {verdict}. Fingerprint {diagnosis.fingerprint}."
-    return Text(told, _STYLES[diagnosis.verdict])
+    line = f"\n{diagnosis.url}: {counts}: {verdict}. Fingerprint {diagnosis.fingerprint}."
+    return Text(line, _STYLES[diagnosis.verdict])
 
 
 # --- agentkit faults -----------------------------------------------------------------------------
@@ -470,7 +469,7 @@ def _play(scenarios: Sequence[Scenario], stream: bool, backend: str) -> list[Out
 
 
 _WIDE = 120
-"""Columns of a terminal from which on the sentences of a scenario stand beside its name."""
+"""The least columns of a terminal for a table with the sentences of each scenario."""
 
 
 def _table(scenarios: Sequence[Scenario], outcomes: _Outcomes, width: int) -> Table:
@@ -496,7 +495,7 @@ def _mark(outcomes: Sequence[Outcome]) -> Text:
 
 
 def _surprises(outcomes: _Outcomes, console: Console) -> int:
-    """Prints what did not end as the table says; returns how many scenarios."""
+    """Prints what did not end as the table says; returns the number of such scenarios."""
     surprised: set[str] = set()
     for (stream, backend), results in outcomes.items():
         for outcome in results:
@@ -508,15 +507,14 @@ def _surprises(outcomes: _Outcomes, console: Console) -> int:
 
 
 def _faults_summary(outcomes: _Outcomes, seconds: float) -> str:
-    first = next(iter(outcomes.values()))
-    right = sum(
-        all(
-            results[n].stop == "answer" and not results[n].problems for results in outcomes.values()
-        )
-        for n in range(len(first))
-    )
+    by_scenario = list(zip(*outcomes.values(), strict=True))
+    right = sum(all(map(_is_right_answer, played)) for played in by_scenario)
     runs = sum(map(len, outcomes.values()))
     return (
-        f"{pluralize(len(first), 'scenario')}, {pluralize(runs, 'run')} in {seconds:.0f} s: "
+        f"{pluralize(len(by_scenario), 'scenario')}, {pluralize(runs, 'run')} in {seconds:.0f} s: "
         f"{right} end in the right answer, the others in a typed stop or error"
     )
+
+
+def _is_right_answer(outcome: Outcome) -> bool:
+    return outcome.stop == "answer" and not outcome.problems

@@ -1,5 +1,5 @@
-"""What surrounds every command: output that takes any character, a file for what is logged, and
-what is said of an exception that nobody expected.
+"""What every command needs: output that takes any character, private files, a log file, and the
+message for an unexpected exception.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from traceback import walk_tb
 from typing import Final
 
+from agentkit.errors import first_error
 from agentkit.redaction import get_logger
 from agentkit.trace import runs_directory
 from agentkit.trace.library import open_private
@@ -40,12 +41,12 @@ _SPELLED: Final = str.maketrans(
         "�": "?",
     }
 )
-"""What our own marks, and the commonest of models, look like where there is only ASCII."""
+"""ASCII for agentkit's own marks, and for the characters that models use most."""
 
 
 def take_any_character() -> None:
-    """Makes standard output and error take every character, whatever their encoding: what it does
-    not have is spelled, as JSON would spell it.
+    """Makes standard output and error take every character, whatever their encoding; one that the
+    encoding lacks is escaped as in JSON.
     """
     codecs.register_error("agentkit", _spelled)
     codecs.register(_ascii)
@@ -56,7 +57,7 @@ def take_any_character() -> None:
 
 
 def tell_width_of_dumb_terminal() -> None:
-    """Rich asks no terminal that only prints how wide it is, and takes it for 80 columns."""
+    """Sets the size of a dumb terminal, which rich would not ask for but assume as 80 columns."""
     if os.environ.get("TERM") in ("dumb", "unknown"):
         with suppress(OSError, ValueError, AttributeError):  # no terminal, or a stream is closed
             size = os.get_terminal_size(sys.stderr.fileno())
@@ -68,8 +69,8 @@ _ASCII: Final = "agentkit_ascii"
 
 
 def _ascii(name: str) -> codecs.CodecInfo | None:
-    """ASCII under a name of ours: where a stream says ASCII, click takes that for a mistake of the
-    system's and writes UTF-8.
+    """ASCII under another name: a stream named ASCII, click takes for a wrong configuration, and
+    writes UTF-8 to it.
     """
     if name != _ASCII:
         return None
@@ -93,7 +94,7 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
 
 
 def _spelling(character: str) -> str:
-    """In ASCII: the mark's like, or UTF-16 units as in JSON."""
+    """A character in ASCII: a similar mark, or its UTF-16 units as in JSON."""
     ours = character.translate(_SPELLED)
     if ours.isascii():
         return ours
@@ -102,7 +103,7 @@ def _spelling(character: str) -> str:
 
 
 def log_file() -> Path | None:
-    """Where `log_to_file` writes; None where there is no such file."""
+    """The file that `log_to_file` writes; None if it does not exist."""
     runs = runs_directory()
     file = _log_file(runs) if runs is not None else None
     return file if file is not None and file.is_file() else None
@@ -116,13 +117,15 @@ _LARGEST_LOG = 1_000_000  # bytes
 
 
 def log_to_file() -> Path | None:
-    """Sends what agentkit logs to `agentkit.log` beside the folder of runs, and not to the screen;
-    None where no runs are kept, or the file cannot be written.
+    """Sends agentkit's log to `agentkit.log` beside the folder of runs instead of the screen.
 
-    A traceback is of use to whoever looks for a fault, and in the way of everybody else.
+    A traceback helps a person who looks for a fault, and disturbs everybody else.
+
+    Returns:
+        The file; None if no runs are kept, it cannot be written, or the program has a handler.
     """
     logger = logging.getLogger("agentkit")
-    if logger.handlers:  # a program that calls the command has its own
+    if logger.handlers:  # those of a program that calls the command
         return None
     logger.propagate = False
     logger.addHandler(logging.NullHandler())
@@ -141,28 +144,33 @@ def log_to_file() -> Path | None:
     return None
 
 
-# --- exceptions that nobody expected -------------------------------------------------------------
+def write_private(target: Path, content: bytes) -> None:
+    """Writes a whole file that only its owner may read, since it holds all that was said.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    # Buffered: a raw file takes a part of the content, and no error, where the disk is full.
+    with io.BufferedWriter(open_private(target)) as file:
+        file.truncate(0)
+        file.write(content)
+
+
+# --- unexpected exceptions -----------------------------------------------------------------------
 
 _OURS: Final = frozenset({"agentkit", "agentkit_tools", "agentkit_evals"})
 _INSTALLED: Final = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
 
-def leaf_of(error: BaseException) -> BaseException:
-    """The first exception of a group, however deep it lies; one that is no group is its own."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 def unexpected(error: BaseException, log: Path | None) -> str:
-    """Logs an exception with its traceback; what to tell a person.
+    """Logs an exception with its traceback, and returns a message for a person.
 
     Args:
-        error: It, or a group of such.
-        log: Where the log is, to be named; None where there is none.
+        error: An exception or a group.
+        log: The log file, to be named in the message; None without one.
     """
     get_logger().error("the command failed", exc_info=error)
-    error = leaf_of(error)
+    error = first_error(error)
     place = _own_line(error)
     blame = f" ({place})" if place else ". This is a fault of agentkit"
     where = f"; the traceback is in {log}" if log else ""
@@ -170,7 +178,7 @@ def unexpected(error: BaseException, log: Path | None) -> str:
 
 
 def _own_line(error: BaseException) -> str:
-    """The innermost line of code that is neither ours nor installed; empty where there is none."""
+    """The innermost line of code that is neither agentkit's nor installed; empty without one."""
     place = ""
     for frame, line in walk_tb(error.__traceback__):
         file = frame.f_code.co_filename

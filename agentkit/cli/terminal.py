@@ -1,12 +1,13 @@
-"""What is written to a terminal: a run as it happens, a sign of life while a model is waited for,
-lines and lists that stay readable where there is little room.
+"""Output to a terminal: a run as it happens, a progress line while the model works, and lines and
+lists that stay readable in a narrow window.
 
-The answer of a run goes to standard output, everything else to standard error. What models, tools
-and files said never drives the terminal: it passes through `printable`, and what a person is asked
-about stands behind a rule, so that none of it can be taken for a line of ours. A pipe has no edge.
+The answer of a run goes to standard output, everything else to standard error. Text of models,
+tools and files cannot control the terminal: it passes through `printable`. What a person is asked
+about is printed behind a vertical rule, so that it cannot be taken for a line of agentkit's own. In
+a pipe, lines are not wrapped.
 
-`Person` is who sits there and decides on calls: they are asked about one call at a time, and shown
-all of it before a yes counts.
+`Person` is the person at the terminal who decides on calls: one call at a time, and all of it must
+have been shown before a yes counts.
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ _HICCUP = 3.0  # seconds of a failing server before a person is told
 
 
 class Printer:
-    """Prints events as they come. It keeps no more than where the cursor stands.
+    """Prints events as they come.
 
     Args:
-        out: Where the answer goes.
-        err: Where reasoning, calls, results and notices go.
-        waits: Whether a line is to count the seconds that a model is waited for.
+        out: For the answer.
+        err: For reasoning, calls, results and notices.
+        waits: Whether to show a line that counts the seconds until the model answers.
     """
 
     def __init__(self, out: Console, err: Console, *, waits: bool = True) -> None:
@@ -106,7 +107,7 @@ class Printer:
             sizes = f"{event.before:,} → {event.after:,} tokens"
             self.line(f"▤ context {sizes}: {what}; {event.reason}", "yellow")
             return
-        # What was shown is taken back; a short hiccup before anything was shown concerns nobody.
+        # A short failure of the server before anything was shown is not worth a line.
         if self._shown:
             self.line(f"↻ {event.reason}; what was shown of this step is void", "yellow")
         elif time.monotonic() - self._began > _HICCUP:
@@ -114,7 +115,7 @@ class Printer:
         self._shown = False
 
     def answer(self, result: RunResult[Any]) -> None:
-        """A whole answer; one that is no text as JSON."""
+        """Prints a whole answer; one that is no text as JSON."""
         said = result.said
         text = said if isinstance(said, str) else to_json(said, fallback=str, indent=2).decode()
         self.end_line()
@@ -122,24 +123,26 @@ class Printer:
         self.end_line()
 
     def line(self, text: str, style: str = "") -> None:
-        """A whole line on standard error."""
+        """Prints a whole line to standard error."""
         self.end_line()
         self._err.print(Text(printable(text), style=style), soft_wrap=True)
 
     def words(self, text: str, style: str = "", indent: int = 0) -> None:
-        """A whole line on standard error that is read and not copied: a narrow terminal breaks it
-        between words, and it goes on below its text, which begins at `indent`.
+        """Prints a line to standard error, wrapped between words; further lines begin at `indent`.
+
+        For text that is read and not copied; `line` does not wrap.
         """
         self.end_line()
         print_hanging(self._err, Text(printable(text), style=style), indent)
 
     def quoted(self, text: str, head: str = _RULE) -> list[str]:
-        """The lines of a text that others wrote, each behind a rule: none of them, not even where
-        the terminal breaks one, can be taken for a line of ours.
+        """The lines of a text that others wrote, wrapped, each behind a rule.
+
+        So none of them can be taken for a line of agentkit's own.
 
         Args:
             text: The text, of any length.
-            head: Stands before the first line instead of the rule.
+            head: Replaces the rule before the first line.
         """
         room = max(self._err.width - len(_RULE), 1)
         lines = printable(text).expandtabs(_TAB).split("\n") if text else []
@@ -148,16 +151,16 @@ class Printer:
 
     @property
     def height(self) -> int:
-        """Lines of the terminal, or of what is taken for one."""
+        """The height of the terminal in lines."""
         return self._err.height
 
     @property
     def is_terminal(self) -> bool:
-        """Whether somebody sits there who can leaf through a text."""
+        """Whether standard error is a terminal, where a person can page through a text."""
         return self._err.is_terminal
 
     def end_line(self) -> None:
-        """Ends a line that text has begun, and takes away the one that says it is waited."""
+        """Ends a line that text has begun, and removes the line that counts the seconds."""
         self._waiting.end()
         if self._open is not None:
             self._open.print()
@@ -189,17 +192,18 @@ def _preview(text: str) -> list[str]:
     return shown
 
 
-# --- a sign of life ------------------------------------------------------------------------------
+# --- the progress line ---------------------------------------------------------------------------
 
 
-_EACH_SECOND = 10  # frames, so that the spinner turns
+_EACH_SECOND = 10  # frames of the spinner
 
 
 class Waiting:
-    """A line on a terminal that counts the seconds; nothing at all where there is no terminal.
+    """A line on a terminal that counts the seconds; without a terminal, nothing.
 
     Args:
-        console: Where it stands. Whoever else writes to that terminal calls `end` before.
+        console: Where to show it. Before anything else is printed there, `end` must be called.
+        shown: False shows nothing.
     """
 
     def __init__(self, console: Console, *, shown: bool = True) -> None:
@@ -211,13 +215,10 @@ class Waiting:
         self._spinner = Spinner("line" if ascii_only else "dots", style="dim")
 
     def begin(self, since: float) -> None:
-        """Shows the line, unless it is there; `since` is of the monotonic clock."""
-        # The file is asked too: FORCE_COLOR makes rich take any stream for a terminal.
-        if (
-            self._live
-            or not self._shown
-            or not (self._console.is_interactive and self._console.file.isatty())
-        ):
+        """Shows the line, if it is not shown; `since` is a time of the monotonic clock."""
+        # The file is asked too: with FORCE_COLOR, rich takes any stream for a terminal.
+        is_terminal = self._console.is_interactive and self._console.file.isatty()
+        if self._live or not self._shown or not is_terminal:
             return
         self._began = since
         self._live = Live(
@@ -231,7 +232,7 @@ class Waiting:
         self._live.start()
 
     def end(self) -> None:
-        """Takes the line away, if it is there."""
+        """Removes the line, if it is shown."""
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -246,19 +247,19 @@ class Waiting:
 
 
 _LEAST = 20
-"""Columns that a text is given at least, and the last column of a list."""
+"""The least columns of a text, and of the last column of a list."""
 
 _UNCUT = 200
 _GAP = 2
 
 
 def print_hanging(console: Console, line: Text, indent: int) -> None:
-    """A line; one that is too long for the terminal goes on below itself.
+    """Prints a line; one that is too long for the terminal is wrapped with a hanging indent.
 
     Args:
-        console: Where to.
-        line: Without line breaks.
-        indent: Where its text begins; what stands before that stands there once.
+        console: Where to print.
+        line: A text without line breaks.
+        indent: The column of the further lines; what stands before it is printed once.
     """
     if not console.is_terminal:
         console.print(line, soft_wrap=True)
@@ -278,13 +279,13 @@ def print_rows(
     *,
     numbers: Container[str] = (),
 ) -> None:
-    """A list as a table; where the terminal is too narrow for one, some lines for each row.
+    """Prints a list as a table; in a terminal too narrow for that, as some lines for each row.
 
     Args:
-        console: Where to.
-        columns: Their names. The first is what a row is called by, the last a text that may be cut.
+        console: Where to print.
+        columns: The headings. The first column names a row, the last has a text that may be cut.
         rows: A cell for each column.
-        numbers: The columns that are set to the right.
+        numbers: The columns that are right-aligned.
     """
     sizes = [
         max(len(name), *(row[at].cell_len for row in rows), 0)
@@ -292,7 +293,7 @@ def print_rows(
     ]
     before = sum(size + _GAP for size in sizes)
     if not console.is_terminal:
-        console = Console(width=max(_UNCUT, before + _LEAST))
+        console = Console(file=console.file, width=max(_UNCUT, before + _LEAST))
     elif before + _LEAST > console.width:
         for row in rows:
             _print_row(console, columns, row)
@@ -325,19 +326,19 @@ Ask = Callable[[str], Awaitable[str]]
 
 
 Preview = Callable[[ToolCall], str]
-"""What a call would change, as a diff; empty where it cannot be told."""
+"""Call → what it would change, as a diff; empty if that is not known."""
 
 
 class Person:
-    """Whoever answers what a run asks.
+    """The person who answers the questions of a run.
 
     Args:
-        ask: Where lines come from.
-        printer: Where questions go.
-        preview: Shown above a call's arguments.
+        ask: Reads a line.
+        printer: Prints questions.
+        preview: Makes the diff above a call's arguments.
 
     Attributes:
-        grants: The rules that the person has made so far for further runs as well.
+        grants: The rules that the person has made for further runs as well.
     """
 
     def __init__(self, ask: Ask, printer: Printer, preview: Preview = lambda _call: "") -> None:
@@ -353,10 +354,10 @@ class Person:
         return (await self._ask("  ")).strip()
 
     async def decide(self, approval: Approval) -> Decision:
-        """The decision on one call: shown is what it would touch, then all that it would be given.
+        """Asks for the decision on one call: prints what it would touch, then all its arguments.
 
-        Of a question that is longer than the terminal head and tail are shown, and how much lies
-        between them; yes is taken for an answer only when that has been shown as well.
+        Of a question that is longer than the terminal, the beginning and the end are shown with the
+        number of lines between them. A yes counts only after these have been shown as well.
         """
         shown = _Question(self._printer, approval, self._preview(approval.call))
         shown.begin()
@@ -364,30 +365,30 @@ class Person:
             try:
                 reply = (await self._ask(_CHOICE)).strip()
                 word, _, rest = reply.partition(" ")
-                said = _WORDS.get(word, "")
-                if said in ("view", "yes", *_RULES) and shown.hidden:
+                choice = _WORDS.get(word, "")
+                if choice in ("view", "yes", *_RULES) and shown.hidden:
                     await shown.leaf_through(self._ask)
                     continue
             except (EOFError, KeyboardInterrupt):
                 return Deny("nobody answered")
-            if said == "yes":
+            if choice == "yes":
                 return Approve()
-            if said == "no":
+            if choice == "no":
                 return Deny(rest.strip())
-            if said == "edit" and (edited := _object(rest)) is not None:
+            if choice == "edit" and (edited := _object(rest)) is not None:
                 return Edit(edited)
-            if said in _RULES:
+            if choice in _RULES:
                 if (grant := self._grant(approval, rest.strip())) is not None:
-                    self.grants += [grant] if said == "always" else []
-                    until = _RULES[said]
-                    what = f"no question about {grant.tool} on {grant.target} {until}"
+                    if choice == "always":
+                        self.grants.append(grant)
+                    what = f"no question about {grant.tool} on {grant.target} {_RULES[choice]}"
                     self._printer.line(f"From now on {what}", "yellow")
                     return Approve(grant)
             else:
                 self._printer.line(_HELP, "dim")
 
     def _grant(self, approval: Approval, pattern: str) -> Grant | None:
-        """The rule that a person wants; None, and a sentence, where it would be none."""
+        """The rule that a person asks for; None, after a message, if it would not work."""
         name, target = approval.call.name, approval.target
         if approval.why:
             self._printer.line("No rule lifts this question: y, n or e?", "dim")
@@ -397,8 +398,9 @@ class Person:
             return None
         grant = Grant(name, pattern or target)
         if not grant.fits(name, approval.labels, target):
-            whole = ": of what executes, give all of it, or *" * ("exec" in approval.labels)
-            self._printer.line(f"{pattern} does not fit this call{whole}", "dim")
+            runs_code = "exec" in approval.labels
+            advice = ": of what executes, give all of it, or *" if runs_code else ""
+            self._printer.line(f"{pattern} does not fit this call{advice}", "dim")
             return None
         return grant
 
@@ -409,25 +411,25 @@ _HELP = (
     "of this tool may touch without a question, as in: a docs/*, or r docs/* until this run ends"
 )
 _RULES = {"run": "in this run", "always": "until you begin anew"}
-"""How long the rules hold that a person makes."""
+"""Choices that make a rule → how long it holds."""
 _WORDS = {
-    word: said
-    for said in ("yes", "no", "edit", "always", "view", "run")
-    for word in (said[0], said, said.capitalize())
+    word: choice
+    for choice in ("yes", "no", "edit", "always", "view", "run")
+    for word in (choice[0], choice, choice.capitalize())
 }
 
 
 class _Question:
-    """All that is to be read about a call, and how much of it has been shown.
+    """The lines of a question about a call, and how many of them are still hidden.
 
     Attributes:
-        hidden: Lines that have not been shown yet.
+        hidden: The number of lines that have not been shown yet.
     """
 
     def __init__(self, printer: Printer, approval: Approval, change: str) -> None:
         self._printer = printer
         self._lines = list(_question_lines(printer, approval, change))
-        room = max(printer.height - 6, _LEAST_ROOM)  # of the terminal, for the prompt and ourselves
+        room = max(printer.height - 6, _LEAST_ROOM)  # without the prompt and our own lines
         tail = room // 3
         cut = len(self._lines) > room
         self._first, self._last = (room - tail, len(self._lines) - tail) if cut else (0, 0)
@@ -435,7 +437,7 @@ class _Question:
         self.hidden = self._last - self._first
 
     def begin(self) -> None:
-        """Shows all of it, or its head and its tail."""
+        """Shows the whole question, or its beginning and its end."""
         if not self.hidden:
             self._print(0, len(self._lines))
             return
@@ -445,7 +447,7 @@ class _Question:
         self._print(self._last, len(self._lines))
 
     async def leaf_through(self, ask: Ask) -> None:
-        """Shows what was not shown: on a terminal page by page, as far as the person wants to."""
+        """Shows the hidden lines; on a terminal page by page, until the person stops."""
         here = self._first
         while here < self._last:
             end = min(here + self._room, self._last) if self._printer.is_terminal else self._last
@@ -464,11 +466,11 @@ class _Question:
 
 
 _LEAST_ROOM = 20
-"""Lines; a terminal may be smaller, and then scrolls."""
+"""Lines; a smaller terminal scrolls."""
 
 
 def _question_lines(printer: Printer, approval: Approval, change: str) -> Iterator[tuple[str, str]]:
-    """The question, line by line, each with its style."""
+    """Yields the lines of a question, each with its style."""
     call, target = approval.call, approval.target
     for line in printer.quoted(call.name, "? "):
         yield line, "bold"
@@ -499,11 +501,11 @@ _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def _leaves(name: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
-    """Each text and number of a call's arguments with its place, such as `edits[0].old`."""
+    """Yields each text and number of a call's arguments with its path, such as `edits[0].old`."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            said = key if key.isidentifier() else json.dumps(key)
-            yield from _leaves(f"{name}.{said}" if name else said, inner)
+            shown = key if key.isidentifier() else json.dumps(key)
+            yield from _leaves(f"{name}.{shown}" if name else shown, inner)
     elif isinstance(value, list) and value:
         for number, inner in enumerate(value):
             yield from _leaves(f"{name}[{number}]", inner)

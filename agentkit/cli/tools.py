@@ -1,5 +1,5 @@
-"""`agentkit tools`: what a set of tools is, what Gemma sees of it, and running one of them by hand;
-and `agentkit mcp`, which publishes one to other people's clients.
+"""`agentkit tools` lists tools, shows what Gemma sees of them, and runs one by hand; `agentkit mcp`
+publishes tools to MCP clients.
 
 In: `module:object`, a file or a folder. Out: a list, a report, a tool's result or a server, for
 people and for CI. No model is asked.
@@ -60,11 +60,11 @@ LintTarget: TypeAlias = Annotated[
 ]
 
 _TIMEOUTS = Timeouts(first_event=30.0)
-"""The clocks of a server that is asked what its template prints."""
+"""Timeouts for a server that is asked what its template prints."""
 
 
 def _end(command: Callable[[], Awaitable[int]]) -> None:
-    """Runs a command; what went wrong becomes a sentence and an exit code."""
+    """Runs a command to its exit; an error becomes a sentence and an exit code."""
     try:
         code = anyio.run(command)
     except AgentKitError as error:
@@ -110,7 +110,7 @@ def list_tools(
 
 
 def _declared(tool: Tool[..., Any]) -> str:
-    """Effect and labels, and what bounds a call."""
+    """The effect, the labels, the timeout and the retries of a tool."""
     words: list[str] = [tool.effect, *sorted(tool.options.labels)]
     if tool.timeout is not None:
         words.append(f"{tool.timeout:g} s")
@@ -210,21 +210,21 @@ def lint_tools(
 
 
 def _lint(definitions: Sequence[ToolDefinition], console: Console, prompt: str | None) -> int:
-    """Prints what is wrong, and what was looked at; 0 if nothing is lost, else 1.
+    """Prints what is wrong with each tool, or that it is ok; returns the exit code.
 
     Args:
         definitions: The tools.
-        console: Where to.
-        prompt: What a server's template made of the tools; each declaration must be in it.
+        console: Where to print.
+        prompt: A prompt of a server with these tools; each declaration must be in it.
     """
     reports = [report(definition) for definition in definitions]
-    strange = [r for r in reports if prompt is not None and r.declaration not in prompt]
+    differing = [r for r in reports if prompt is not None and r.declaration not in prompt]
     for one in reports:
-        if one.lost or one in strange:
+        if one.lost or one in differing:
             _print(one, console)
         else:
             console.print(Text(f"ok  {one.name}  {one.summary}", "green"), soft_wrap=True)
-    for one in strange:
+    for one in differing:
         console.print(
             Text(f"{one.name}: the server's template prints this tool differently", "bold red")
         )
@@ -235,13 +235,13 @@ def _lint(definitions: Sequence[ToolDefinition], console: Console, prompt: str |
             "simpler schema: a type, an enum, bounds, or a pattern without look-around."
         )
         console.print(Text(advice, "bold red"), soft_wrap=True)
-    return 1 if lossy or strange else 0
+    return 1 if lossy or differing else 0
 
 
 def _print(one: ToolReport, console: Console) -> None:
     for number, line in enumerate(one.lines()):
-        style = "bold red" if "LOST" in line else ("bold", "dim")[number] if number < 2 else ""
-        console.print(Text(line, style), soft_wrap=True)
+        style = {0: "bold", 1: "dim"}.get(number, "")  # the name, then the declaration
+        console.print(Text(line, "bold red" if "LOST" in line else style), soft_wrap=True)
 
 
 async def _definitions_of(target: str) -> list[ToolDefinition]:
@@ -271,15 +271,25 @@ async def _definitions_of(target: str) -> list[ToolDefinition]:
 
 def _files(path: str) -> list[Path] | None:
     """The Python files that a path names; None if it is the name of a module."""
-    folder = Path(path)
-    if folder.is_dir():
-        return sorted(file for file in folder.rglob("*.py") if b"agentkit" in file.read_bytes())
-    return [folder] if path.endswith(".py") else None
+    place = Path(path)
+    if place.is_dir():
+        return sorted(file for file in _own_code(place) if b"agentkit" in file.read_bytes())
+    return [place] if path.endswith(".py") else None
+
+
+def _own_code(project: Path) -> Iterator[Path]:
+    """The Python files below a folder that are its own: none of environments or hidden folders."""
+    for folder, inside, names in os.walk(project):
+        if "pyvenv.cfg" in names:
+            inside.clear()
+            continue
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        yield from (Path(folder, name) for name in names if name.endswith(".py"))
 
 
 def _in_module(module: ModuleType, name: str) -> Iterator[ToolDefinition]:
-    """The tools a module holds under its names, those of its agents among them; or what it holds
-    under one name, which may be a plain function.
+    """Yields the tools in a module, with those of its agents; or those under one name, which may be
+    that of a plain function.
     """
     if name and not hasattr(module, name):
         raise UsageError(f"{module.__file__} has no {name!r}")
@@ -296,7 +306,7 @@ def _in_module(module: ModuleType, name: str) -> Iterator[ToolDefinition]:
 
 
 async def _served_prompt(url: str, definitions: Sequence[ToolDefinition]) -> str:
-    """What a vLLM's chat template makes of the tools, by asking it.
+    """Asks a vLLM for a prompt with the tools, as its chat template renders it.
 
     Args:
         url: Address of the server, with or without `/v1`; its key is read from AGENTKIT_API_KEY.
@@ -364,7 +374,8 @@ def serve_tools(
         typer.echo(f"agentkit: {error}", err=True)
         code = 2
     except OSError as error:
-        typer.echo(f"agentkit: --port {port}: {error.strerror}", err=True)
+        where = f"--port {port}: " if port is not None else ""
+        typer.echo(f"agentkit: {where}{error.strerror or error}", err=True)
         code = 2
     except KeyboardInterrupt:
         code = 130

@@ -1,40 +1,28 @@
-"""What is sent of each message of a conversation: itself, or something shorter in its place, and
-how the model can read it all.
+"""What is sent of each message of a conversation: the message itself, or something shorter.
 
 ```
 too long      a preview: beginning, end, the lines that matter most, a note in each gap
 old           a stub: a line that says what it was
 dropped       nothing, but for a note at the task; perhaps a summary (`agentkit.context.summaries`)
 ```
-Each of these says by which call what is missing is read (`agentkit.agent.recall`), in words that
-can be followed to the letter. Where those tools are not offered, it says what else can be done.
+Each of these names the call that reads what is missing (`agentkit.agent.recall`), in words that can
+be followed to the letter. If those tools are not offered, it says what else can be done.
 
-`Entries` holds the messages with what is sent of each, and knows which of them may go; what does go
-is chosen by `agentkit.context.strategies`. The history itself is never changed.
+`Entries` holds the messages with what is sent of each, and knows which of them may be left out.
+`agentkit.context.strategies` chooses among these. The history itself is never changed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, zip_longest
+from itertools import chain, pairwise, zip_longest
 from typing import Final, Literal, TypeAlias
 
 from agentkit.context.finding import Match, around, best_lines, words_of
-from agentkit.context.prompt import (
-    PromptForm,
-    Steps,
-    estimated_tokens,
-    result_text_of,
-    tokens_of,
-)
-from agentkit.context.strategies import (
-    Exchange,
-    Newer,
-    Past,
-    newer_results,
-)
+from agentkit.context.prompt import PromptForm, Steps, estimated_tokens, result_text_of, tokens_of
+from agentkit.context.strategies import Exchange, Newer, Past, newer_results
 from agentkit.events import Change
 from agentkit.messages import (
     AssistantMessage,
@@ -66,12 +54,12 @@ class Source:
     """A result, and how it can be read again.
 
     Attributes:
-        message: As it stands in the history.
-        text: All of its text, also where the history holds less of it.
+        message: The message in the history.
+        text: All of its text, even if the history holds less of it.
         number: Its place in the history, from 1, the instructions not counted.
         readable: Whether `read_result` is offered and can read it.
-        recalled: Whether it is itself what one of the agent's own tools showed of another.
-        remedy: What else can be done to have what is missing.
+        recalled: Whether it is a page of another result, shown by one of the agent's own tools.
+        remedy: What else can be done to get what is missing.
         marks: The lines of it that matter most; see `marks_of`.
     """
 
@@ -84,7 +72,7 @@ class Source:
     marks: tuple[Match, ...] = ()
 
     def gap(self, start: int, end: int, total: int) -> str:
-        """The note in place of these characters of its text."""
+        """The note that stands in place of these characters of its text."""
         if self.readable:
             return (
                 f"[… characters {start} to {end} of {total} are left out here. Call {READ} with "
@@ -105,34 +93,34 @@ _LEAST: Final = 40
 _ROOMY: Final = 1_200
 """Characters of a preview from which on it shows more than beginning and end."""
 
-_MOST_ISLANDS: Final = 4
+_MOST_MARKS: Final = 4
 """Places in the middle of a text that a preview shows."""
 
 _MOST_LOOKS: Final = 4_000
-"""Lines of a text that are looked at one by one: milliseconds."""
+"""Lines of a text that are looked at one by one, which takes milliseconds."""
 
-_APART: Final = 200
-"""Characters between two places, below which leaving them out would hardly save anything."""
+_SHORTEST_GAP: Final = 200
+"""Characters; leaving out fewer would save hardly anything."""
 
 _ERRORS: Final = ("error", "failed", "failure", "exception", "traceback", "fatal", "panic")
-"""What marks the lines of a log that are looked for first."""
+"""Words of the lines of a log that matter most."""
 
 _LISTING: Final = 12
-"""Lines from which on a text is taken for a log or a listing."""
+"""Lines from which on a text counts as a log or a listing."""
 
 
 def preview(source: Source, characters: int) -> ToolMessage:
-    """A result of which parts are left out, which it says.
+    """A result with parts left out, and a note in place of each.
 
     Args:
         source: The result.
-        characters: How many of its text are kept, about.
+        characters: About how many characters of its text are kept.
     """
     content = source.message.content
     if isinstance(content, str):
         return replace(source.message, content=_cut(source, source.text, characters, 0))
     whole = max(len(text_of(content)), 1)
-    if whole != len(source.text):  # the history holds less of it, so its places are others
+    if whole != len(source.text):  # the history holds less of it: its characters have other places
         media = (part for part in content if not isinstance(part, TextPart))
         text = TextPart(_cut(source, source.text, characters, 0))
         return replace(source.message, content=(text, *media))
@@ -151,17 +139,18 @@ def preview(source: Source, characters: int) -> ToolMessage:
 def shortened(
     source: Source, call: ToolCall | None, most: int, form: PromptForm
 ) -> Steps[tuple[ToolMessage, int] | None]:
-    """A preview of so many tokens, and its characters; None where the whole takes no more.
+    """A preview of at most so many tokens, and the characters that it keeps; None if the whole
+    result takes no more.
 
     Args:
         source: The result.
-        call: What it answers.
+        call: The call that it answers.
         most: Tokens that it may take.
         form: What the model makes of it.
     """
     message = source.message
     length = len(text_of(message.content))
-    characters = min(length, most * _CHARACTERS)
+    characters = min(length, most * _LONGEST_TOKEN)
     if length == len(source.text):  # the history holds all of it
         # Four bytes make a character, and a token is a byte or more.
         if length * 4 <= most:
@@ -185,24 +174,25 @@ def shortened(
     return sent, characters
 
 
-_CHARACTERS: Final = 16
-"""Most characters of a token that are worth counting: no text that is read has more."""
+_LONGEST_TOKEN: Final = 16
+"""Characters of a token, at most, on average over a readable text."""
 
 
 def _cut(source: Source, text: str, characters: int, offset: int) -> str:
-    """The text with gaps; two thirds of what stays is its beginning, where nothing in the middle
-    matters more.
+    """A part of a result's text, which begins there at `offset`, cut to about so many characters.
+
+    If nothing in its middle matters more, two thirds of what is kept are its beginning.
     """
     characters = max(characters, _LEAST)
     if len(text) <= characters:
         return text
     roomy = characters >= _ROOMY
-    found = _islands(source, text, characters, offset) if roomy else []
-    head = characters // 2 if found else characters * 2 // 3
-    tail = characters // 4 if found else characters - head
+    middle = _marked_places(source, text, characters, offset) if roomy else []
+    head = characters // 2 if middle else characters * 2 // 3
+    tail = characters // 4 if middle else characters - head
     kept = _merged(
-        [(0, _line_end(text, head)), *found, (_line_start(text, len(text) - tail), len(text))],
-        _APART if roomy else 0,
+        [(0, _line_end(text, head)), *middle, (_line_start(text, len(text) - tail), len(text))],
+        _SHORTEST_GAP if roomy else 0,
     )
     total = len(source.text)
     shown = text[slice(*kept[0])]
@@ -212,32 +202,35 @@ def _cut(source: Source, text: str, characters: int, offset: int) -> str:
 
 
 def _line_end(text: str, at: int) -> int:
-    """Where a line ends within an eighth of the way back; else the place itself."""
+    """The end of a line in the last eighth of the text before `at`; `at` if none ends there."""
     found = text.rfind("\n", at - at // 8, at)
     return at if found < 0 else found
 
 
 def _line_start(text: str, at: int) -> int:
-    """Where a line begins within an eighth of the rest; else the place itself."""
+    """The start of a line in the first eighth of the text after `at`; `at` if none starts there."""
     found = text.find("\n", at, at + (len(text) - at) // 8)
     return at if found < 0 else found + 1
 
 
-def _islands(source: Source, text: str, characters: int, offset: int) -> list[tuple[int, int]]:
-    """Places in the middle of a text that matter, with a line before and after each."""
+def _marked_places(
+    source: Source, text: str, characters: int, offset: int
+) -> list[tuple[int, int]]:
+    """The marks in the middle of a text, each with the lines before and after it; see `_cut`."""
     low, high = characters // 2, len(text) - characters // 4
-    found: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
     room = characters // 4
-    for match in source.marks:
-        there = replace(match, start=match.start - offset, end=match.end - offset)
-        if low < there.start and there.end < high:
-            start, end = around(text, there, 1)
-            if end - start > room:
-                start, end = there.start, min(there.end, there.start + room)
-            if end > start:
-                found.append((start, end))
-                room -= end - start
-    return sorted(found)
+    for mark in source.marks:
+        mark = replace(mark, start=mark.start - offset, end=mark.end - offset)
+        if mark.start <= low or mark.end >= high:
+            continue  # it is in the beginning or the end, which are shown anyway
+        start, end = around(text, mark, 1)
+        if end - start > room:
+            start, end = mark.start, min(mark.end, mark.start + room)
+        if end > start:
+            places.append((start, end))
+            room -= end - start
+    return sorted(places)
 
 
 def marked(source: Source, call: ToolCall | None) -> Source:
@@ -246,47 +239,50 @@ def marked(source: Source, call: ToolCall | None) -> Source:
 
 
 def marks_of(text: str, call: ToolCall | None) -> tuple[Match, ...]:
-    """The lines of a result that hold what its call asked for, and those that tell of errors."""
-    asked, errors = (
-        best_lines(text, words, _MOST_ISLANDS, looks=_MOST_LOOKS).first
-        for words in (asked_for(call), _ERRORS if text.count("\n") >= _LISTING else ())
-    )
-    pairs = zip_longest(asked, errors)
-    return tuple(match for pair in pairs for match in pair if match is not None)[:_MOST_ISLANDS]
+    """The lines of a result that hold what its call asked for, and those that report errors, by
+    turns.
+    """
+    error_words = _ERRORS if text.count("\n") >= _LISTING else ()
+    asked = best_lines(text, asked_for(call), _MOST_MARKS, looks=_MOST_LOOKS).first
+    errors = best_lines(text, error_words, _MOST_MARKS, looks=_MOST_LOOKS).first
+    by_turns = chain.from_iterable(zip_longest(asked, errors))
+    return tuple(mark for mark in by_turns if mark is not None)[:_MOST_MARKS]
 
 
-def _merged(places: Sequence[tuple[int, int]], apart: int) -> list[tuple[int, int]]:
-    """The places, those in one that touch or nearly do."""
+def _merged(places: Sequence[tuple[int, int]], gap: int) -> list[tuple[int, int]]:
+    """The places; two become one if no more than `gap` characters lie between them."""
     merged = [places[0]]
     for start, end in places[1:]:
-        before = merged[-1]
-        if start - before[1] <= apart:
-            merged[-1] = before[0], max(before[1], end)
+        last_start, last_end = merged[-1]
+        if start - last_end <= gap:
+            merged[-1] = last_start, max(last_end, end)
         else:
             merged.append((start, end))
     return merged
 
 
 def asked_for(call: ToolCall | None) -> tuple[str, ...]:
-    """The words that a call asks for: its short texts, whole, and what they are made of."""
+    """The words that a call asks for: its short texts, each whole, and then the words in them."""
     if call is None:
         return ()
     texts = [value for value in call.arguments.values() if isinstance(value, str)]
-    short = [text.strip().casefold() for text in texts if len(text) <= _APART]
-    parts = [word for text in short for word in words_of(_NO_WORD.sub(" ", text))]
-    return tuple(dict.fromkeys([*short, *(part for part in parts if len(part) >= _LONG_WORD)]))[:16]
+    short = [text.strip().casefold() for text in texts if len(text) <= _LONGEST_ASKED]
+    words = [word for text in short for word in words_of(_NO_WORD.sub(" ", text))]
+    asked = dict.fromkeys([*short, *(word for word in words if len(word) >= _SHORTEST_WORD)])
+    return tuple(asked)[:_MOST_WORDS]
 
 
 _NO_WORD: Final = re.compile(r"[^\w-]+")
-_LONG_WORD: Final = 4
-"""Characters of a word that says something by itself."""
+_LONGEST_ASKED: Final = 200  # characters of an argument
+_SHORTEST_WORD: Final = 4  # characters of a word that means something by itself
+_MOST_WORDS: Final = 16
 
 
 def ask_for_less(tool: ToolDefinition | None) -> str:
     """How the rest of a long result can be asked for, by the parameters that its tool has.
 
     Args:
-        tool: As the model is told of it; None where it is not offered any more.
+        tool: The tool's definition; None if it is no longer offered.
     """
     if tool is None:
         return _ANY_TOOL
@@ -320,13 +316,13 @@ def _is_range(name: str, shape: Shape) -> bool:
 def stub(
     source: Source, tokens: int, *, repeatable: bool, newer: Newer | None = None
 ) -> ToolMessage:
-    """A line in place of an old result: what it was, and how to have it again.
+    """A line in place of an old result: what it was, and how to get it again.
 
     Args:
         source: The result.
-        tokens: It takes so many.
+        tokens: The tokens that it takes.
         repeatable: Whether the call may simply be made again.
-        newer: A later one that can be read in its place.
+        newer: A later result that can be read instead.
     """
     name, number = source.message.name, source.number
     failed = " It was an error." if source.message.is_error else ""
@@ -362,12 +358,12 @@ GO_ON: Final = "[That is all that is left of those messages. Go on from here.]"
 
 
 def with_note(message: UserMessage, dropped: int, *, recall: bool = False) -> UserMessage:
-    """The task, with the remark that messages after it are left out.
+    """The task, with a note that messages after it are left out.
 
     Args:
         message: The task.
-        dropped: How many are.
-        recall: Whether `recall` is offered, which finds them.
+        dropped: How many messages are left out.
+        recall: Whether the tool `recall`, which finds them, is offered.
     """
     note = f"[{dropped} older messages that followed this one are left out to save space."
     note += f" Call {RECALL} with some words to find them.]" if recall else "]"
@@ -377,11 +373,10 @@ def with_note(message: UserMessage, dropped: int, *, recall: bool = False) -> Us
     return replace(message, content=(*content, TextPart(f"\n\n{note}")))
 
 
-# --- all of them, and what of them may go
-# ---------------------------------------------------------------------------------
+# --- all messages, and which may be left out -----------------------------------------------------
 
 State: TypeAlias = Literal["whole", "shortened", "cleared", "dropped", "summarized"]
-"""`summarized`: a summary stands there, for this message and for those that are dropped."""
+"""`summarized`: a summary is sent in place of this message and of those that are dropped."""
 
 
 @dataclass(slots=True)
@@ -389,10 +384,10 @@ class Entry:
     """One message.
 
     Attributes:
-        message: As it stands in the history.
-        sent: As it is sent.
+        message: The message in the history.
+        sent: What is sent of it.
         state: What was done to it.
-        size: To what size; see `agentkit.events.Change`.
+        size: See `agentkit.events.Change`.
     """
 
     message: Message
@@ -406,13 +401,13 @@ class Entries:
 
     Attributes:
         all: One entry for each message.
-        sent: What is sent of all of them.
-        summary: What is sent in place of those that a summary stands for.
+        sent: The messages that are sent.
+        summary: The summary that is sent; empty if there is none.
 
     Args:
-        kept: Names of tools whose newest result stays, call and all.
+        kept: Names of tools whose newest result stays, with its call.
         recall: Whether the note at the task may name the tool `recall`.
-        pinned: Whether a message always stays as it is.
+        pinned: A function of a message: whether it always stays as it is.
     """
 
     def __init__(
@@ -431,7 +426,7 @@ class Entries:
         self.sent: list[Message] = []
 
     def new_messages(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """What these add to the messages that are known; all, where they go on from others."""
+        """The messages that are new; all of them if they do not continue the known ones."""
         known = len(self._messages)
         if self._messages != list(messages[:known]):
             self.all.clear()
@@ -442,7 +437,7 @@ class Entries:
         return messages[known:]
 
     def add(self, message: Message) -> None:
-        """Takes in a new message, which is sent as it is."""
+        """Adds a new message, which is sent as it is."""
         self.all.append(Entry(message, message))
         self._messages.append(message)
         self.sent.append(message)
@@ -458,11 +453,11 @@ class Entries:
         return None
 
     def of(self, state: State) -> list[Entry]:
-        """The entries to which that was done."""
+        """The entries in this state."""
         return [entry for entry in self.all if entry.state == state]
 
     def rebuild(self) -> None:
-        """Takes over what was changed in the entries."""
+        """Makes `sent` anew after entries were changed."""
         dropped = len(self.of("dropped")) + len(self.of("summarized"))
         if dropped and (users := self.users()):
             task = self.all[users[0]]
@@ -471,8 +466,8 @@ class Entries:
         self.sent = [entry.sent for entry in self.all if entry.state != "dropped"]
 
     def put_summary(self, text: str) -> list[Change]:
-        """Puts a summary where the first messages stood that are left out, in place of an older
-        one; what that changed.
+        """Puts a summary where the first of the messages stood that are left out, and takes an
+        older one out. Returns the changes.
         """
         gone = [at for at, each in enumerate(self.all) if each.state in ("dropped", "summarized")]
         changes: list[Change] = []
@@ -486,29 +481,30 @@ class Entries:
         return changes
 
     def stand_in(self, at: int, text: str, size: int) -> None:
-        """Sends a summary in place of the first message that is left out, as words of the model,
-        since it wrote them; in place of the second, whose size is 1, what lets it go on: not every
-        template takes two messages of the model in a row.
+        """Sends a summary in place of a message that is left out.
+
+        It is sent as the model's words, since the model wrote it. In place of the second message,
+        whose size is 1, the user asks to go on: not every template takes two messages of the model
+        in a row.
         """
         entry = self.all[at]
         entry.sent = UserMessage(GO_ON) if size else AssistantMessage(text)
         entry.state, entry.size, self.summary = "summarized", size, text
 
     def facts_of(self, at: int) -> str:
-        """The text in which a message that goes is looked through for facts: what was said and
-        called, and of a result what is still shown.
+        """The text of a message that is left out, to look for facts in it: reasoning, text and
+        calls, or what is sent of a result.
         """
         entry = self.all[at]
         if isinstance(entry.message, AssistantMessage):
             calls = (f"{call.name} {call.arguments}" for call in entry.message.tool_calls)
-            said = [entry.message.reasoning or "", entry.message.content or ""]
-            return "\n".join([*said, *calls])
-        return text_of(entry.sent.content) if entry.state != "cleared" else ""
+            return "\n".join([entry.message.reasoning or "", entry.message.content or "", *calls])
+        return "" if entry.state == "cleared" else text_of(entry.sent.content)
 
     def places(self) -> dict[int, int]:
-        """Where each entry that is sent stands among those: place in `all` → place in `sent`."""
-        kept = (n for n, entry in enumerate(self.all) if entry.state != "dropped")
-        return {at: place for place, at in enumerate(kept)}
+        """The place in `sent` of each entry that is sent, by its place in `all`."""
+        sent = (at for at, entry in enumerate(self.all) if entry.state != "dropped")
+        return {at: place for place, at in enumerate(sent)}
 
     def newest(self) -> int:
         """Where the newest exchange begins: the last calls, or the last message."""
@@ -518,7 +514,7 @@ class Entries:
         return max(at, 0)
 
     def past(self, repeatable: Container[str] = frozenset()) -> Past:
-        """What may go.
+        """What may be left out.
 
         Args:
             repeatable: Tools whose calls may simply be made again.
@@ -534,12 +530,12 @@ class Entries:
         )
 
     def newer(self, repeatable: Container[str]) -> Mapping[int, Newer]:
-        """The results in whose place a later one can be read; see `newer_results`."""
+        """The results instead of which a later one can be read; see `newer_results`."""
         whole = {at for at, entry in enumerate(self.all) if entry.state == "whole"}
         return newer_results(self._messages, repeatable, whole)
 
     def clearable(self) -> list[int]:
-        """Results of which less may be sent one day, oldest first."""
+        """Old results that are not stubs yet, oldest first."""
         return [
             at
             for at, entry in enumerate(self.all[: self.newest()])
@@ -555,45 +551,49 @@ class Entries:
                 return kept | {at}
         return kept
 
-    def _exchanges(
-        self, kept: Container[int]
-    ) -> tuple[list[Exchange], dict[Exchange, list[Exchange]]]:
+    def _exchanges(self, kept: set[int]) -> tuple[list[Exchange], dict[Exchange, list[Exchange]]]:
         """Exchanges that may be left out, oldest first, and those that go only after others.
 
-        The first and the last thing that the user said stay, and so do the newest exchange and
-        those that hold what is kept.
+        The first and the last message of the user stay, and so do the newest exchange and those
+        that hold what is kept.
         """
-        rounds: list[tuple[int | None, list[list[int]]]] = [(None, [])]
-        for at, entry in enumerate(self.all[: self.newest()]):
-            if isinstance(entry.message, UserMessage):
-                rounds.append((at, []))
-            elif isinstance(entry.message, AssistantMessage):
-                rounds[-1][1].append([at])
-            elif rounds[-1][1]:
-                rounds[-1][1][-1].append(at)
-        users, gone = self.users(), ("dropped", "summarized")
+        users = self.users()
+        stays = kept.union(users[:1], users[-1:])
         found: list[Exchange] = []
         after: dict[Exchange, list[Exchange]] = {}
-        for question, groups in rounds:
-            there = [tuple(group) for group in groups if self.all[group[0]].state not in gone]
-            free = [group for group in there if not any(at in kept for at in group)]
-            whole = len(free) == len(there)
-            ends = not users or question != users[-1]  # somebody speaks after it
-            asked = (
-                question is not None
-                and question not in (users[0], users[-1])
-                and question not in kept
-                and self.all[question].state not in gone
-            )
-            if ends and not whole and there[-1] in free:
-                free.remove(there[-1])  # what stays of a round needs the answer at its end
-            if whole and asked and question is not None:
-                free[-1:] = [(question, *(free[-1] if free else ()))]
-            if ends and whole and free:
+        for question, exchanges in self._rounds():
+            free = [each for each in exchanges if stays.isdisjoint(each)]
+            whole = len(free) == len(exchanges)
+            is_open = question in users[-1:]  # the user does not speak after it
+            if not whole and not is_open and exchanges[-1] in free:
+                free.remove(exchanges[-1])  # what stays of a round needs the answer at its end
+            if whole and question is not None and question not in stays:
+                answer = free.pop() if free else ()
+                free.append((question, *answer))
+            if whole and not is_open and free:
                 after[free[-1]] = free[:-1]
             found += free
         return found, after
 
+    def _rounds(self) -> Iterator[tuple[int | None, list[Exchange]]]:
+        """The place of each question and the exchanges after it, as far as they are still sent."""
+        rounds: list[tuple[int | None, list[list[int]]]] = [(None, [])]
+        for at, entry in enumerate(self.all[: self.newest()]):
+            _, exchanges = rounds[-1]
+            if isinstance(entry.message, UserMessage):
+                rounds.append((at, []))
+            elif isinstance(entry.message, AssistantMessage):
+                exchanges.append([at])
+            elif exchanges:
+                exchanges[-1].append(at)
+        for question, exchanges in rounds:
+            there = question is not None and self._is_there(question)
+            sent = [tuple(each) for each in exchanges if self._is_there(each[0])]
+            yield question if there else None, sent
+
+    def _is_there(self, at: int) -> bool:
+        return self.all[at].state not in ("dropped", "summarized")
+
     def users(self) -> list[int]:
-        """Places of what the user said."""
-        return [n for n, entry in enumerate(self.all) if isinstance(entry.message, UserMessage)]
+        """Places of the user's messages."""
+        return [at for at, entry in enumerate(self.all) if isinstance(entry.message, UserMessage)]

@@ -1,15 +1,15 @@
 """Looks through the texts of a conversation: for the lines that hold the most of some words, and
 for the facts that a summary leaves out.
 
-A search takes words only, without regard to case: no pattern can explode. A long line, such as JSON
+A search takes words only and ignores case, so no pattern can explode. A long line, such as JSON
 without line ends, is looked through in pieces, so that what is shown of a match is always short.
 
-A summary must not lose the names, paths, numbers and open tasks of what it stands for. What counts
-as such a fact is decided by its form alone, so that the check needs no model and comes out the same
-each time. It takes too much rather than too little: a word too many costs a token, one too few may
-cost the task. A name in a script without capitals cannot be told from other words. Texts come from
-tools and may be of any length, so everything is looked at once, word by word; no pattern sees more
-than one word or one short line.
+A summary must not lose the names, paths, numbers and open tasks of the messages that it replaces.
+The form of a word alone decides whether it is such a fact, so the check needs no model and its
+outcome is always the same. It rather takes too much than too little: a word too many costs a token,
+one too few may cost the task. In a script without capitals, names cannot be told from other words.
+Texts come from tools and may be of any length, so each is read once, word by word, and no pattern
+sees more than one word or one short line.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from itertools import islice
 from typing import Final
 
 _PIECE: Final = 400
-"""Characters of a line that are taken for one at most."""
+"""Characters of a line; a longer one is looked through in pieces of this length."""
 
 _BLOCK: Final = 32_768
-"""Characters that are looked through at once: none of the words in them, and no line needs a look.
-The interpreter can turn to other threads in between."""
+"""Characters that are searched at once. If they hold none of the words, their lines are skipped.
+Other threads can run between two blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ class Match:
 
 @dataclass(slots=True)
 class Matches:
-    """Those lines that hold the most of the words, in order.
+    """The lines that hold the most of the words.
 
     Attributes:
-        words: How many of the words each of them holds; 0 where no line holds any.
-        count: How many there are.
-        first: The first ones of them.
+        words: How many of the words each of them holds; 0 if no line holds any.
+        count: How many such lines there are.
+        first: The first of them, in order.
     """
 
     words: int
@@ -61,7 +61,7 @@ class Matches:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words to look for, each once, as they are compared."""
+    """The words of a text, each once, with their case folded to compare them."""
     return tuple(dict.fromkeys(text.casefold().split()))
 
 
@@ -74,7 +74,7 @@ def best_lines(
         text: Where to look.
         words: As `words_of` gives them.
         most: How many matches are kept.
-        least: Lines that hold fewer of the words are passed over.
+        least: Lines that hold fewer of the words are skipped.
         looks: Most lines that are looked at one by one; all of them by default.
     """
     best = Matches(0, 0, [])
@@ -122,24 +122,28 @@ def _holds_any(text: str, start: int, end: int, words: Sequence[str]) -> bool:
 
 
 def around(text: str, match: Match, lines: int) -> tuple[int, int]:
-    """Start and end of the match with so many lines before and after it, as far as none is long."""
+    """Start and end of the match with so many lines before and after it, but for long lines."""
     start, end = match.start, match.end
     for _ in range(lines):
-        if start and text[start - 1] == "\n":
+        if start > 0 and text[start - 1] == "\n":
             low = max(start - 1 - _PIECE, 0)
             before = text.rfind("\n", low, start - 1)
-            start = before + 1 if before >= 0 else start if low else 0
+            if before >= 0 or low == 0:
+                start = before + 1
         if end < len(text) and text[end] == "\n":
             high = min(end + 1 + _PIECE, len(text))
             after = text.find("\n", end + 1, high)
-            end = after if after >= 0 else end if high < len(text) else high
+            if after >= 0:
+                end = after
+            elif high == len(text):
+                end = high
     return start, end
 
 
 # --- facts that a summary leaves out -------------------------------------------------------------
 
 _LONGEST: Final = 160
-"""Characters of one fact at most; what is longer is a text, not a name."""
+"""Characters of one fact at most; a longer word is a text, not a name."""
 
 # --- open tasks ----------------------------------------------------------------------------------
 
@@ -152,8 +156,8 @@ _DONE: Final = re.compile(r"(?:(?:[-*+]|\d+[.)]) ?)?\[[xX]\] ?(\S.*)")
 _LINE: Final = 400
 """Characters of a line that may name a task."""
 
-_LONG: Final = 3
-"""Characters up to which a word of a task need not stand in a summary that holds the task."""
+_SHORT_WORD: Final = 3
+"""Characters; a summary that names a task need not repeat its words of this length."""
 
 
 def open_tasks(texts: Sequence[str]) -> list[str]:
@@ -163,10 +167,10 @@ def open_tasks(texts: Sequence[str]) -> list[str]:
         for line in text.splitlines():
             if len(line) > _LINE or ("[" not in line and ":" not in line):
                 continue
-            said = " ".join(line.split())
-            if done := _DONE.fullmatch(said):
+            line = " ".join(line.split())
+            if done := _DONE.fullmatch(line):
                 found.pop(done[1][:_LONGEST], None)
-            elif task := _TASK.fullmatch(said):
+            elif task := _TASK.fullmatch(line):
                 name = (task[1] or task[2])[:_LONGEST]
                 found.pop(name, None)
                 found[name] = None
@@ -174,7 +178,8 @@ def open_tasks(texts: Sequence[str]) -> list[str]:
 
 
 def _holds_task(words: frozenset[str], task: str) -> bool:
-    return all(word in words for word in _WORDS.findall(task.casefold()) if len(word) > _LONG)
+    long = (word for word in _WORDS.findall(task.casefold()) if len(word) > _SHORT_WORD)
+    return words.issuperset(long)
 
 
 _WORDS: Final = re.compile(r"\w+")
@@ -185,7 +190,7 @@ _TOKEN: Final = re.compile(
     r"https?://[^\s\"'`<>(){}\[\]|]+|(?:[^\s\"'`<>(){}\[\]|,;=*]|(?<=\d),(?=\d{3}(?!\d)))+"
 )
 _END: Final = ".,:;!?"
-"""What stands behind a word and is no part of it."""
+"""Signs that follow a word and are no part of it."""
 
 _QUOTED: Final = re.compile(r"`([^`\n]{2,60})`|\"([^\"\n]{2,60})\"")
 _FILE: Final = re.compile(r"[\w.@+-]*\w\.[A-Za-z]\w{0,5}")
@@ -195,45 +200,50 @@ _SEPARATOR: Final = re.compile(r"(?<=\d)[,_](?=\d{3})|^\+|%$")
 
 
 def facts(text: str) -> Iterator[str]:
-    """Names, paths and numbers of a text, as they come; some more than once."""
+    """Quoted words, names, paths and numbers of a text, as they come; some more than once.
+
+    A name is a run of words with a capital, with one space between them. A single one that begins a
+    sentence is no name: it has its capital from there.
+    """
     for quoted in _QUOTED.finditer(text):
         yield (quoted[1] or quoted[2]).strip()
     name: list[str] = []
-    begins = starts = True  # whether a word, or the name at work, begins a sentence
+    name_begins_sentence = word_begins_sentence = True
     end = 0
     for token in _TOKEN.finditer(text):
-        begins = begins or "\n" in text[end : token.start()]
-        apart = text[end : token.start()] != " "
+        between = text[end : token.start()]
+        end = token.end()
+        word_begins_sentence = word_begins_sentence or "\n" in between
         word = token[0].rstrip(_END)
-        plain = len(word) <= _LONGEST
-        capital = plain and _is_capital(word)
-        if name and (apart or not capital):
-            yield from _named(name, starts)
+        capital = _is_capital(word)
+        if name and (not capital or between != " "):
+            yield from _named(name, name_begins_sentence)
             name = []
         if capital:
-            starts = begins if not name else starts
+            if not name:
+                name_begins_sentence = word_begins_sentence
             name.append(word)
-        elif plain and _is_fact(word):
+        elif _is_fact(word):
             yield word
-        begins = token[0][-1] in ".!?"
-        if begins and name:
-            yield from _named(name, starts)
+        word_begins_sentence = token[0][-1] in ".!?"
+        if name and word_begins_sentence:
+            yield from _named(name, name_begins_sentence)
             name = []
-        end = token.end()
-    yield from _named(name, starts)
+    yield from _named(name, name_begins_sentence)
 
 
-def _named(words: Sequence[str], starts: bool) -> Iterator[str]:
-    """The name, unless it is one word with a capital because a sentence begins with it."""
-    if len(words) > 1 or (words and not starts):
+def _named(words: Sequence[str], begins_sentence: bool) -> Iterator[str]:
+    if len(words) > 1 or (words and not begins_sentence):
         yield " ".join(words)
 
 
 def _is_capital(word: str) -> bool:
-    return len(word) > 1 and word[0].isupper() and word[1:].islower()
+    return 1 < len(word) <= _LONGEST and word[0].isupper() and word[1:].islower()
 
 
 def _is_fact(word: str) -> bool:
+    if len(word) > _LONGEST:
+        return False
     if "/" in word:
         return any(map(str.isalnum, word))
     if len(word) > 1 and any(map(str.isdigit, word)):
@@ -245,32 +255,33 @@ def _is_fact(word: str) -> bool:
 
 
 def missing(summary: str, texts: Sequence[str]) -> Iterator[str]:
-    """What the texts name and the summary does not, each once: open tasks, then everything else.
+    """Facts that the texts hold and the summary does not, each once: open tasks, then the others.
 
     Args:
-        summary: The text that stands for them.
-        texts: What it stands for, oldest first. Their facts come newest first.
+        summary: The text that replaces them.
+        texts: The texts that it replaces, oldest first. Their facts come newest first.
     """
     folded = summary.casefold()
     words = frozenset(_WORDS.findall(folded))
     tokens = {_plain(token.rstrip(_END)) for token in _TOKEN.findall(folded)}
-    told = {"todo", "fixme"}
+    seen = {"todo", "fixme"}
     for task in open_tasks(texts):
         if not _holds_task(words, task):
-            told.add(task.casefold())
+            seen.add(task.casefold())
             yield task
     for text in reversed(texts):
         for fact in facts(text):
             key = fact.casefold()
-            if key in told:
+            if key in seen:
                 continue
-            told.add(key)
-            # Of several words, or with signs in it: as a text. One word: whole, not as a part.
-            whole = _TOKEN.fullmatch(key) is not None
-            if _plain(key) not in tokens if whole else key not in folded:
+            seen.add(key)
+            # One word must stand in the summary as a word, not as a part of another.
+            is_word = _TOKEN.fullmatch(key) is not None
+            held = _plain(key) in tokens if is_word else key in folded
+            if not held:
                 yield fact
 
 
 def _plain(word: str) -> str:
-    """A number without what only makes it easier to read; any other word as it is."""
+    """A number without separators, plus and percent signs; any other word as it is."""
     return _SEPARATOR.sub("", word) if _NUMBER.fullmatch(word) else word

@@ -1,4 +1,4 @@
-"""What a user may say about the context, and the limits of a request that follow from it."""
+"""`Context`, the user's settings of the window, and the limits of a request that follow from it."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ _LEAST_RESULT: Final = 100
 """Tokens. A shorter preview would hold little more than the note that it is one."""
 
 _ALWAYS: Final = 8_000
-"""Tokens of one result for which older ones make room, however full the window is: a file of about
-800 lines."""
+"""Tokens that one result may take however full the window is; older results make room for it. A
+file of about 800 lines."""
 
 UNKNOWN_WINDOW: Final = 64_000
-"""Tokens that a window is assumed to hold where nobody knows its size."""
+"""Tokens that a window is assumed to hold if nobody knows its size."""
 
-_LIKE_IT: Final = 2
-"""A result that does not fit is cut so that there is room for so many more like it: a model that
-reads one file mostly reads another. Of 577 lines that were asked of one to six files too long for
-their window, the model saw 190, 257, 349 and 382 in the end with room for 0, 1, 2 and 3 more
-(`benchmarks.late_cut`), while each cuts the single result shorter: to a half, a third, a quarter.
+_MORE_RESULTS: Final = 2
+"""A result that does not fit is cut so that there is room for so many more of its size, since a
+model that reads one file mostly reads another. With room for 0, 1, 2 and 3 more, the model in the
+end saw 190, 257, 349 and 382 of the 577 lines that it was asked about, in one to six files that
+were too long for the window (`benchmarks.late_cut`). But each cuts a single result shorter: to a
+half, a third, a quarter.
 """
 
-_PAGE: Final = 8_000
+_LONGEST_PAGE: Final = 8_000
 """Most tokens of a page that one of the agent's own tools shows."""
 
 _LEAST_PAGE: Final = 120
-"""Tokens of such a page at least."""
+"""Fewest tokens of such a page."""
 
 _CALL: Final = 60
 """Tokens of a call of one of those tools, about."""
 
 WORTH_IT: Final = 8
-"""A compaction that frees less than an eighth of the limit is put off while there is room: each
-costs the server's prefix cache."""
+"""A compaction that frees less than an eighth of the limit is put off while there is room, since
+each costs the server's prefix cache."""
 
 _TARGET: Final = 0.6
 """Share of the limit that a compaction leaves. The prefix cache is lost from the first change on,
-so it is done seldom and then thoroughly."""
+so a compaction is seldom and then thorough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,24 +54,25 @@ class Context:
     """How much of a conversation is sent to the model.
 
     Attributes:
-        compact_at: From where on old results are cleared and old exchanges are dropped: tokens of
-            prompt, or, as a float, a share of the window (1.0 is all of it, but for the reply).
+        compact_at: The size of a prompt beyond which old results are cleared and old exchanges
+            dropped: tokens, or, as a float, a share of the window (1.0 is all of it but the reply).
             Default: what the model's profile says, within the window that is served.
         result_tokens: Most tokens of one tool result; the middle of a longer one is left out.
-            Default: whatever fits what is left of the window, with room for the reply. One that
-            does not fit is cut so that there is room for two more like it.
+            Default: whatever fits into the rest of the window, with room for the reply. A result
+            that does not fit is cut so that there is room for two more of its size.
         recall: Whether the model is given tools that read what a prompt leaves out; see
-            `agentkit.agent.recall`. Not given to an agent that has no other tools. Default: what
+            `agentkit.agent.recall`. An agent without other tools is not given them. Default: what
             the model's profile says, which is yes but for the bundled demonstration model.
-        compaction: What goes when it is too much, in this order; see `agentkit.context.strategies`.
-            Default: earlier reads of the same thing, whole or in part, then old results, then old
-            exchanges.
-        pinned: Which messages always stay, beside the instructions, the task, what the user said
-            last and the newest exchange: a function of a message. A result that stays keeps its
-            call.
+        compaction: What is left out of a prompt that is too long, in this order; see
+            `agentkit.context.strategies`. Default: earlier reads of the same thing, whole or in
+            part, then old results, then old exchanges.
+        pinned: A function of a message: whether it always stays. The instructions, the task, the
+            user's last message and the newest exchange stay in any case. A result that stays keeps
+            its call.
 
     Raises:
-        TypeError: A limit is no number, or `compaction` holds something that is no strategy.
+        TypeError: A limit is no number of tokens, or `compaction` holds something that is no
+            strategy.
         ValueError: A number is too small to work with, or no share.
     """
 
@@ -93,9 +95,10 @@ class Context:
             raise wrong_value("pinned", self.pinned, "give a function of a message")
         for name in ("compact_at", "result_tokens"):
             tokens = getattr(self, name)
-            if not isinstance(tokens, int | float | None):
+            kinds = int | float | None if name == "compact_at" else int | None
+            if not isinstance(tokens, kinds) or isinstance(tokens, bool):
                 raise wrong_value(name, tokens, "give a number of tokens")
-            if name == "compact_at" and isinstance(tokens, float):
+            if isinstance(tokens, float):
                 if not 0 < tokens <= 1:
                     raise ValueError(
                         f"{name} is {tokens}; a share of the window is above 0 and at most 1.0, "
@@ -107,16 +110,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class PromptLimits:
-    """The limits of one request, in tokens; None where nobody knows.
+    """The limits of one request, in tokens; None if nobody knows.
 
     Attributes:
         window: What prompt and reply may take together.
-        profile_compact_at: Where the model's profile says that a compaction is due.
-        compact_at: The prompt beyond which a compaction is due.
-        max_prompt: The prompt beyond which there is no room for a reply.
-        after_compaction: What a compaction leaves of the prompt.
-        result: The most of one tool result, where the user says so; else what every result may
-            have, however full the window is.
+        profile_compact_at: The value that the model's profile would give `compact_at`.
+        compact_at: The size of a prompt beyond which a compaction is due.
+        max_prompt: The size of a prompt beyond which there is no room for a reply.
+        after_compaction: The size of the prompt that a compaction aims at.
+        result: The user's limit to one tool result, or, if the user sets none, what every result
+            may take however full the window is.
         source: Where `compact_at` comes from.
     """
 
@@ -135,8 +138,8 @@ def limits_of(
     """The limits of one request.
 
     Args:
-        context: What the user says.
-        form: What the model says.
+        context: The user's settings.
+        form: What the model makes of the request.
         settings: The settings of the request.
         ceiling: Most tokens of a prompt, learned from a server that refused more.
     """
@@ -145,7 +148,8 @@ def limits_of(
     reply = settings.max_tokens or form.reply_tokens
     left = None if window is None else window - max(1, min(reply, window // 8))
     max_prompt = _least(left, ceiling)
-    compact_at, result = _chosen(context, profile_at, max_prompt, window)
+    compact_at = _compact_at(context, profile_at, max_prompt, window)
+    result = _result_tokens(context, compact_at)
     after = int((compact_at or 0) * _TARGET)
     if context.compact_at is not None:
         source = f"Context(compact_at={context.compact_at})"
@@ -159,31 +163,30 @@ def limits_of(
 
 
 def under(context: Context, fitted: PromptFitted) -> PromptFitted:
-    """The same prompt's limits if this had been the context."""
-    compact_at, result = _chosen(context, fitted.profile_at, fitted.most, fitted.window)
-    most = context.result_tokens or max(result, fitted.fair)
+    """The limits that the same prompt would have had with this context."""
+    compact_at = _compact_at(context, fitted.profile_at, fitted.most, fitted.window)
+    most = context.result_tokens or max(_result_tokens(context, compact_at), fitted.fair)
     return replace(fitted, compact_at=compact_at, result_tokens=most)
 
 
 def fair_share(sizes: Sequence[int], left: int) -> int:
-    """The most tokens of one new result, so that all fit and there is room for more like them.
+    """The most tokens of one new result, so that all fit and there is room for more of that size.
 
     Args:
         sizes: How many tokens each new result takes.
         left: Tokens of the window that nothing else takes.
     """
     longest = max(sizes, default=0)
+    if sum(sizes) + _MORE_RESULTS * longest <= left:  # nearly always: none has to be cut
+        return max(longest, left // (1 + _MORE_RESULTS))
     low, high = 0, longest
-    if sum(sizes) + _LIKE_IT * longest <= left:
-        low = longest  # nearly always
     while low < high:
         middle = (low + high + 1) // 2
-        if sum(min(size, middle) for size in sizes) + _LIKE_IT * middle <= left:
+        if sum(min(size, middle) for size in sizes) + _MORE_RESULTS * middle <= left:
             low = middle
         else:
             high = middle - 1
-    alone = max(left, 0) // (1 + _LIKE_IT)
-    return max(low, alone) if low == longest else low
+    return low
 
 
 def bounded(
@@ -195,23 +198,24 @@ def bounded(
     exact: bool,
     refused: bool,
 ) -> ModelSettings:
-    """Settings that ask for no longer a reply than there is room for.
+    """The settings, with `max_tokens` lowered if there is not so much room for a reply.
 
     Args:
-        settings: As the request has them.
-        form: What the model says.
+        settings: The settings of the request.
+        form: What the model makes of the request.
         limits: The limits of the request.
         tokens: What its prompt takes.
-        exact: Whether that is a count.
+        exact: Whether `tokens` is a count.
         refused: Whether the server has found a prompt of this run too long.
     """
     asked = settings.max_tokens or form.reply_tokens
     if limits.window is None or not asked:
         return settings
-    # An estimate is on the safe side, which must not cut a reply that has room, unless the server
-    # has found it too much.
-    least = limits.window // (16 if refused else 4)
-    left = limits.window - tokens if exact else max(limits.window - tokens, least)
+    left = limits.window - tokens
+    if not exact:
+        # An estimate is more than the count. It must not cut a reply that may have room, unless the
+        # server has refused a prompt already.
+        left = max(left, limits.window // (16 if refused else 4))
     return settings if asked <= left else replace(settings, max_tokens=max(left, 1))
 
 
@@ -219,25 +223,28 @@ def page_tokens(context: Context, now: PromptFitted | None, calls: int) -> int:
     """See `ContextWindow.page_tokens`.
 
     Args:
-        context: What the user says.
-        now: The newest request.
+        context: The user's settings.
+        now: The newest request; None before the first.
         calls: Calls of the same reply, which share the room.
     """
-    sent = now.sent if now is not None else None
-    window = (now.most if now is not None else None) or UNKNOWN_WINDOW
-    due = min((now.compact_at if now is not None else None) or window, window)
-    tokens, stays = (sent.tokens, sent.stays) if sent is not None else (0, 0)
-    wanted = max(due // (4 * calls), (due - tokens) // (calls + 2))
-    if context.result_tokens is not None:
-        wanted = min(wanted, context.result_tokens)
+    window = compact_at = UNKNOWN_WINDOW
+    tokens = stays = 0
+    if now is not None:
+        window = now.most or UNKNOWN_WINDOW
+        compact_at = min(now.compact_at or window, window)
+        if now.sent is not None:
+            tokens, stays = now.sent.tokens, now.sent.stays
     # The calls themselves are in the reply that follows; an estimate may be half of a count.
     room = (window - stays - calls * _CALL) // (2 * calls)
-    most = min(wanted, room, _PAGE)
-    return most if most >= _LEAST_PAGE else _LEAST_PAGE if room >= _LEAST_PAGE else 0
+    if room < _LEAST_PAGE:
+        return 0
+    wanted = max(compact_at // (4 * calls), (compact_at - tokens) // (calls + 2))
+    most = min(wanted, room, _LONGEST_PAGE, context.result_tokens or _LONGEST_PAGE)
+    return max(most, _LEAST_PAGE)
 
 
 def too_big(parts: Counter[PromptPart], tokens: int, limits: PromptLimits, context: Context) -> str:
-    """The sentence for a prompt that cannot be made to fit: what is largest in it."""
+    """The sentence for a prompt that cannot be made to fit; it names the largest part."""
     listed = ", ".join(f"{part} {count}" for part, count in parts.most_common() if count > 0)
     (largest, _), *_ = parts.most_common(1)
     chosen = context.compaction
@@ -259,16 +266,20 @@ _REMEDIES: Final[Mapping[PromptPart, str]] = {
 }
 
 
-def _chosen(
+def _compact_at(
     context: Context, profile_at: int | None, max_prompt: int | None, window: int | None
-) -> tuple[int | None, int]:
-    """Where a compaction is due, and `PromptLimits.result`."""
+) -> int | None:
+    """See `PromptLimits.compact_at`."""
     wanted = context.compact_at or profile_at
     if isinstance(wanted, float):
         wanted = max(int(wanted * (window or UNKNOWN_WINDOW)), _LEAST_RESULT)
-    compact_at = _least(wanted, max_prompt)
+    return _least(wanted, max_prompt)
+
+
+def _result_tokens(context: Context, compact_at: int | None) -> int:
+    """See `PromptLimits.result`."""
     always = min(_ALWAYS, max((compact_at or UNKNOWN_WINDOW) // 8, _LEAST_RESULT))
-    return compact_at, context.result_tokens or always
+    return context.result_tokens or always
 
 
 def _least(*limits: int | None) -> int | None:

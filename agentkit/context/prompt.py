@@ -1,18 +1,18 @@
 """What a model makes of a request, and the tokens of that prompt, piece by piece.
 
-A tokenizer splits a text at its control tokens before anything else, so pieces that begin with one
-can be counted apart, and the sum is the count of the whole. What was counted is not counted, nor
-rendered, again: a step costs what it adds.
+A tokenizer splits a text at its control tokens before anything else. So pieces that begin with one
+can be counted apart, and their sum is the count of the whole. A piece is rendered and counted only
+once: a step costs what it adds.
 
-Counting needs a tokenizer, often one behind a network, so nothing here counts: what must be known
-is asked for (`CountTexts`, `CountPrompt`, and `AskModel` for a summary) and answered by whoever
-drives the window.
+Counting needs a tokenizer, often one behind a network, so nothing here counts. A generator asks for
+what must be known (`CountTexts`, `CountPrompt`, and `AskModel` for a summary), and the caller that
+drives it answers (`agentkit.models.WindowedModel`).
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias, TypeVar
@@ -72,16 +72,17 @@ Count: TypeAlias = CountTexts | CountPrompt
 
 @dataclass(frozen=True, slots=True)
 class AskModel:
-    """Asks the model for a reply of its own: what it writes down of what is left out."""
+    """Asks the model for a reply beside the run's own: a summary of what is left out."""
 
     request: ModelRequest
 
 
 Answer: TypeAlias = Sequence[int] | ModelResponse | ModelError | None
-"""Counts, or None where nobody can count; a reply, or why there is none."""
+"""For a count the tokens, or None if nobody can count; for `AskModel` a reply, or why there is
+none."""
 
 Steps: TypeAlias = Generator[Count | AskModel, Answer, T]
-"""Work that asks for counts, and perhaps the model, on its way."""
+"""A generator that asks for counts, and perhaps the model, on its way to its result."""
 
 
 class TokenCounts:
@@ -114,14 +115,14 @@ class PromptForm:
     """What a model makes of a request.
 
     Attributes:
-        declarations: The tools as the model is told of them.
-        outgoing: A message as the model is given it.
+        declarations: The tools as they are declared to the model.
+        outgoing: A function that turns a message into what the model is given.
         generation: How the template is asked to render.
-        profile: The model, within the window that it is served with; None where nobody knows.
-        reply_tokens: Most tokens of a reply where the request does not say.
+        profile: The model, within the window that it is served with; None if nobody knows.
+        reply_tokens: Most tokens of a reply if the request does not say.
         counting: How its prompts can be counted.
-        asks: Whether each count is a request to a server, which is spared while there is room.
-        known: Texts that were counted already, in this run or another.
+        asks: Whether each count is a request to a server. Counts are saved while there is room.
+        known: The tokens of texts that were counted already, in this run or another.
     """
 
     declarations: Sequence[Declaration] = ()
@@ -135,7 +136,9 @@ class PromptForm:
 
 
 def rendering_of(form: PromptForm) -> dict[str, bool | str]:
-    """How the template is asked to render, where the server's prompt is the one that we render."""
+    """How the template is asked to render; empty if the server's prompt is not the one that we
+    render.
+    """
     how = form.generation
     if form.counting != "pieces":
         return {}
@@ -151,16 +154,28 @@ def rendering_of(form: PromptForm) -> dict[str, bool | str]:
 PromptPart: TypeAlias = Literal["instructions", "tools", "user", "assistant", "results", "format"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Media:
+    """Images, sounds and videos of a message.
+
+    Attributes:
+        tokens: The tokens beyond their placeholders in the text.
+        exact: Whether that is a count.
+    """
+
+    tokens: int = 0
+    exact: bool = True
+
+
 @dataclass(slots=True)
 class _Piece:
     """A piece of the prompt.
 
     Attributes:
         part: What it is.
-        text: The template's own text for it.
+        text: The template's text for it.
         at: Place of its message among those that are sent; -1 for the frame around them.
-        media: Tokens of images and sounds, which the text only has a placeholder for, and whether
-            they are counted.
+        media: What its text only has placeholders for.
         tokens: Tokens of the text and the media.
         exact: Whether that was counted.
     """
@@ -168,7 +183,7 @@ class _Piece:
     part: PromptPart
     text: str
     at: int = -1
-    media: tuple[int, bool] = (0, True)
+    media: _Media = _Media()
     tokens: int = 0
     exact: bool = True
 
@@ -180,8 +195,8 @@ class _Group:
     Attributes:
         start: Its place among the messages after the instructions.
         turn: What the renderer makes of it.
-        pieces: Its pieces, counted.
-        glued: Its text goes on right after the text of the group before, in one piece with it.
+        pieces: Its pieces.
+        glued: Whether its text is part of the last piece of the group before.
     """
 
     start: int
@@ -221,11 +236,10 @@ class Prompt:
         return not self._inexact
 
     def doubt_media(self) -> bool:
-        """Takes the counts of images and sounds for estimates from now on; whether there were any:
-        a server may be told to spend more or less on an image.
+        """Takes our counts of images and sounds for estimates from now on, since a server may be
+        configured to spend more or less on an image. Returns whether there are any.
         """
-        pieces = (piece for group in self._groups for piece in group.pieces)
-        doubted = [piece for piece in pieces if piece.media[0] and piece.exact]
+        doubted = [piece for piece in self._group_pieces() if piece.media.tokens and piece.exact]
         for piece in doubted:
             piece.exact = False
             self._inexact += 1
@@ -235,14 +249,13 @@ class Prompt:
     def by_message(self) -> Counter[int]:
         """Tokens of each message, by its place among those that are sent."""
         tokens: Counter[int] = Counter()
-        for group in self._groups:
-            for piece in group.pieces:
-                tokens[piece.at] += piece.tokens
+        for piece in self._group_pieces():
+            tokens[piece.at] += piece.tokens
         return tokens
 
     def newest_results(self, newest: int) -> dict[int, int]:
-        """Tokens of each result among so many newest messages, by how far from the end it stands:
-        1 is the last message.
+        """Tokens of each result among so many newest messages, by its distance from the end: 1 is
+        the last message.
         """
         tokens: dict[int, int] = {}
         total = len(self._messages) + self._offset
@@ -272,49 +285,55 @@ class Prompt:
         )
         pieces = [] if same_head else self._new_head(system, form)
         self._form, self._system, self._offset = form, system, len(messages) - len(rest)
-        keep = self._kept(rest)
-        pieces += self._new_groups(rest, keep, form)
+        pieces += self._new_groups(rest, self._unchanged_groups(rest), form)
         last = self._groups[-1].turn if self._groups else None
-        self._book(self._cue, -1)
+        self._take_out(self._cue)
         self._cue = [_Piece("format", cue(last, form.generation))]
         pieces += self._cue
         if self._inexact and form.counting != "estimate":
             # What was only estimated before can be counted now.
             new = set(map(id, pieces))
-            grouped = (piece for group in self._groups for piece in group.pieces)
-            estimated = [p for p in (*self._head, *grouped) if not p.exact and id(p) not in new]
-            self._book(estimated, -1)
+            known = (*self._head, *self._group_pieces())
+            estimated = [each for each in known if not each.exact and id(each) not in new]
+            self._take_out(estimated)
             pieces += estimated
         counts, exact = yield from tokens_of([piece.text for piece in pieces], form)
         for piece, tokens in zip(pieces, counts, strict=True):
-            media, counted = piece.media
-            piece.tokens = tokens + media
-            piece.exact = exact and (not media or (counted and self.counts_media))
-        self._book(pieces, 1)
+            media = piece.media
+            piece.tokens = tokens + media.tokens
+            piece.exact = exact and (not media.tokens or (media.exact and self.counts_media))
+            self.parts[piece.part] += piece.tokens
+            self._inexact += not piece.exact
 
-    def _book(self, pieces: Iterable[_Piece], sign: int) -> None:
+    def _take_out(self, pieces: Iterable[_Piece]) -> None:
+        """Subtracts the tokens of pieces that are replaced, or counted again."""
         for piece in pieces:
-            self.parts[piece.part] += sign * piece.tokens
-            self._inexact += 0 if piece.exact else sign
+            self.parts[piece.part] -= piece.tokens
+            self._inexact -= not piece.exact
+
+    def _group_pieces(self) -> Iterator[_Piece]:
+        return (piece for group in self._groups for piece in group.pieces)
 
     # --- the head --------------------------------------------------------------------------------
 
     def _new_head(self, system: str | None, form: PromptForm) -> list[_Piece]:
-        self._book(self._head, -1)
+        self._take_out(self._head)
         self._head = [_Piece("format", BOS)]
         thinking = form.generation.thinking
         if thinking or form.declarations or system is not None:
-            told = None if system is None else text_of(form.outgoing(SystemMessage(system)).content)
-            first, *tools, end = system_pieces(told, form.declarations, thinking=thinking)
-            own: PromptPart = "instructions" if system is not None else "format"
-            self._head.append(_Piece(own, first, 0 if system is not None else -1))
+            sent = None if system is None else text_of(form.outgoing(SystemMessage(system)).content)
+            first, *tools, end = system_pieces(sent, form.declarations, thinking=thinking)
+            if system is None:
+                self._head.append(_Piece("format", first))
+            else:
+                self._head.append(_Piece("instructions", first, 0))
             self._head += [_Piece("tools", tool) for tool in tools]
             self._head.append(_Piece("format", end))
         return list(self._head)
 
     # --- the messages ----------------------------------------------------------------------------
 
-    def _kept(self, rest: Sequence[Message]) -> int:
+    def _unchanged_groups(self, rest: Sequence[Message]) -> int:
         """How many groups stay as they are. The last one never does: what follows it closes it."""
         known = len(self._messages)
         if self._messages != list(rest[:known]) or any(m.role == "user" for m in rest[known:]):
@@ -328,7 +347,7 @@ class Prompt:
         gone = self._groups[keep:]
         del self._groups[keep:]
         for group in gone:
-            self._book(group.pieces, -1)
+            self._take_out(group.pieces)
         start = gone[0].start if gone and keep else 0
         after = self._groups[-1].turn.message if self._groups else None
         sent = [_without_text_beside_calls(form.outgoing(message)) for message in rest[start:]]
@@ -347,7 +366,7 @@ class Prompt:
         message, profile = turn.message, form.profile or GENERIC
         own, answers, end = turn_pieces(message, turn.results, turn.place)
         at = self._offset + start
-        glued = self._goes_on(turn)
+        glued = self._continues_text(turn)
         part: PromptPart = "assistant" if message.role == "assistant" else "user"
         pieces: list[_Piece] = []
         if glued:
@@ -361,8 +380,8 @@ class Prompt:
             pieces.append(_Piece("format", end))
         return _Group(start, turn, pieces, glued)
 
-    def _goes_on(self, turn: Turn) -> bool:
-        """Whether it is text right behind other text of the model, no token between."""
+    def _continues_text(self, turn: Turn) -> bool:
+        """Whether it is text behind other text of the model, without a control token between."""
         message = turn.message
         if not self._groups or not isinstance(message, AssistantMessage) or message.tool_calls:
             return False
@@ -371,35 +390,33 @@ class Prompt:
         if not isinstance(before, AssistantMessage) or before.tool_calls:
             return False
         opens = message.reasoning and turn.place.reasoning
-        # An empty message right behind calls has no text to go on from: before it stands a token.
+        # An empty message right behind calls has no text: a token stands before what follows it.
         return bool(group.pieces or group.glued) and not opens
 
 
 def _without_text_beside_calls(message: Message) -> Message:
-    """What the wire leaves out of a message is not in the prompt."""
+    """The message without what the wire leaves out of it."""
     if isinstance(message, AssistantMessage) and message.tool_calls and message.content:
         return AssistantMessage(None, message.tool_calls, message.reasoning)
     return message
 
 
-def _media(content: Content | None, profile: Profile) -> tuple[int, bool]:
-    """Tokens of images, sounds and videos beyond their placeholders, and whether that is a count:
-    the most that the profile allows where their size is not known.
-    """
+def _media(content: Content | None, profile: Profile) -> _Media:
+    """The media of a message; one of unknown size takes the most that the profile allows."""
     if content is None or isinstance(content, str):
-        return 0, True
-    tokens, exact = 0, True
-    for part in content:
-        if not isinstance(part, TextPart):
-            known = profile.part_tokens(part)
-            costs = {
-                "image": profile.image_tokens,
-                "audio": profile.audio_tokens(profile.audio_seconds),
-                "video": profile.video_tokens,
-            }
-            tokens += (costs[part.type] if known is None else known) - 1
-            exact = exact and known is not None
-    return tokens, exact
+        return _Media()
+    most = {
+        "image": profile.image_tokens,
+        "audio": profile.audio_tokens(profile.audio_seconds),
+        "video": profile.video_tokens,
+    }
+    parts = [part for part in content if not isinstance(part, TextPart)]
+    known = [profile.part_tokens(part) for part in parts]
+    tokens = sum(
+        (most[part.type] if size is None else size) - 1
+        for part, size in zip(parts, known, strict=True)
+    )
+    return _Media(tokens, exact=None not in known)
 
 
 # --- counting ------------------------------------------------------------------------------------
@@ -411,10 +428,10 @@ _LETTERS: Final = str.maketrans(
 
 
 def estimated_tokens(text: str) -> int:
-    """Tokens of a text by its letters, more rather than less.
+    """An estimate of a text's tokens, rather too high than too low.
 
-    Two letters or spaces count as one token (English text has about four in one), everything else
-    as one for each byte: Gemma's tokenizer writes digit by digit, and falls back to bytes.
+    Two letters or spaces count as one token (English text has about four in one), and every other
+    byte as one: Gemma's tokenizer splits numbers into digits, and falls back to bytes.
     """
     rest = text.translate(_LETTERS)
     other = len(rest.encode("utf-8", "replace"))
@@ -422,7 +439,7 @@ def estimated_tokens(text: str) -> int:
 
 
 def tokens_of(texts: Sequence[str], form: PromptForm) -> Steps[tuple[list[int], bool]]:
-    """The tokens of each text, and whether they are counts; what is known is not asked for."""
+    """The tokens of each text, and whether they are counts. Known texts are not asked for."""
     if form.counting == "estimate":
         return [estimated_tokens(text) for text in texts], False
     clean = [text.encode("utf-8", "replace").decode() for text in texts]  # as the wire sends it
@@ -439,7 +456,7 @@ def tokens_of(texts: Sequence[str], form: PromptForm) -> Steps[tuple[list[int], 
 
 
 def result_text_of(message: ToolMessage, form: PromptForm) -> str:
-    """What the prompt holds for a result."""
+    """The prompt's text for a result."""
     call = form.outgoing(AssistantMessage(None, (ToolCall(message.call_id, message.name),)))
     shown = form.outgoing(message)
     assert isinstance(call, AssistantMessage)

@@ -1,14 +1,14 @@
-"""How a conversation makes room: strategies, which say what may go and in which order, and the plan
-of what goes.
+"""How a prompt is made shorter: strategies, which say what may be left out and in which order, and
+the plan of what is left out.
 
 ```
 Context(compaction=[DropDuplicateReads(), DropCoveredReads(), ClearOldResults(keep=3), Summarize()])
 ```
-They are asked in that order, and `plan` takes what they name one by one until the prompt is as
-short as it should be. Each is a pure function of a `Past`, which holds only what may go: the task,
-what the user said last, the newest exchange and what is pinned are not in it. So no strategy can
-part a call from its result, nor take away what must stay. A strategy of your own is any object with
-`moves`. The choices are the same for the same input.
+They are asked in that order, and `plan` takes their moves one by one until the prompt is as short
+as it should be. Each is a pure function of a `Past`, which holds only what may be left out: the
+task, the user's last message, the newest exchange and pinned messages are not in it. So no strategy
+can separate a call from its result, nor take away what must stay. A strategy of your own is any
+object with `moves`. The choices are the same for the same input.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ Exchange: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Newer:
-    """The newest result that can be read in place of an older one.
+    """The newest result that can be read instead of an older one.
 
     Attributes:
         at: Its place.
-        same_call: Whether it is of the same call; else of one that showed all its lines and more.
+        same_call: Whether the same call returned it; else it holds all lines of the older one.
     """
 
     at: int
@@ -46,16 +46,16 @@ class Newer:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What of a conversation may go. Places count from 0, the instructions left out.
+    """The part of a conversation that may be left out. Places count from 0, without instructions.
 
     Attributes:
-        messages: All of it, as it stands in the history.
+        messages: The whole history.
         results: Places of the tool results that may become stubs, oldest first.
-        exchanges: What may be left out, oldest first.
-        after: Those of them that go only once these others are gone: an answer, with its question,
-            after the work that led to it. A conversation in which the user speaks right after
-            results is none that a chat template takes.
-        newer: Results in whose place a later one can be read, by their places.
+        exchanges: The exchanges that may be left out, oldest first.
+        after: For some exchanges, those that must be left out before: an answer with its question
+            goes after the work that led to it. No chat template takes a conversation in which the
+            user speaks right after results.
+        newer: By the place of a result, a later result that can be read instead.
     """
 
     messages: Sequence[Message]
@@ -67,7 +67,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """The result at this place may become a stub: one line that says how it is read again."""
+    """The result at this place may become a stub: one line that says how to read it again."""
 
     at: int
 
@@ -78,7 +78,7 @@ class Drop:
 
     Attributes:
         exchange: One of `Past.exchanges`.
-        summary: How a summary of it is written; None where none is.
+        summary: How a summary of it is written; None for no summary.
     """
 
     exchange: Exchange
@@ -89,18 +89,18 @@ Move: TypeAlias = Clear | Drop
 
 
 class Strategy(Protocol):
-    """Says what may go."""
+    """Chooses what may be left out."""
 
     def moves(self, past: Past) -> Iterable[Move]:
-        """What may go, in the order in which it goes; the same for the same past."""
+        """What may be left out, in this order; always the same for the same past."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DropDuplicateReads:
     """Clears results whose call was made again later with the same arguments, such as earlier reads
-    of one file: of a tool that only reads, the newest result is the one that counts. Of any other
-    tool only results with the same text are duplicates.
+    of one file. For a tool that only reads, the newest result counts; for any other tool only
+    results with the same text are duplicates.
     """
 
     def moves(self, past: Past) -> Iterator[Move]:
@@ -111,16 +111,16 @@ class DropDuplicateReads:
 
 @dataclass(frozen=True, slots=True)
 class DropCoveredReads:
-    """Clears results of which a later one of the same tool holds all lines, such as the lines 40 to
-    80 of a file that was read from 1 to 150 afterwards.
+    """Clears a result if a later one of the same tool holds all its lines, such as the lines 40 to
+    80 of a file whose lines 1 to 150 were read afterwards.
 
-    The results themselves say so, not the arguments of the calls: which of those choose a range,
-    and how, is a tool's own affair. Only the texts among them have to agree, such as a path, since
-    two files may hold the same lines. A later result that is sent as a preview covers nothing.
+    The results are compared, not the arguments of the calls, since each tool has its own arguments
+    for a range. Only those arguments that are texts, such as a path, have to agree, since two files
+    may hold the same lines. A later result that is sent as a preview covers nothing.
     """
 
     def moves(self, past: Past) -> Iterator[Move]:
-        """Those that are covered, oldest first."""
+        """The covered ones, oldest first."""
         newer = past.newer
         return (Clear(at) for at in past.results if at in newer and not newer[at].same_call)
 
@@ -130,7 +130,7 @@ class ClearOldResults:
     """Sends old results as stubs.
 
     Attributes:
-        keep: So many of the newest stay, beside those of the newest exchange.
+        keep: How many of the newest results stay, beside those of the newest exchange.
     """
 
     keep: int = 0
@@ -146,26 +146,25 @@ class ClearOldResults:
 
 @dataclass(frozen=True, slots=True)
 class DropOldExchanges:
-    """Leaves old exchanges out; a remark at the task says how many, and how to find them."""
+    """Leaves old exchanges out; a note at the task says how many, and how to find them."""
 
     def moves(self, past: Past) -> Iterator[Move]:
-        """All that may go, oldest first."""
+        """All exchanges that may be left out, oldest first."""
         return map(Drop, past.exchanges)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summarize:
-    """Leaves old exchanges out, and lets the model write down before what it will still need.
+    """Leaves old exchanges out, and first lets the model write down what it will still need.
 
-    The model is asked in a continuation of the prompt that it had, so that all of that is still in
-    the server's cache. What it writes stands in place of what is left out, together with a list of
-    the names, paths, numbers and open tasks that it left unsaid. A summary that fails, is empty or
-    comes to no end is done without: the exchanges are left out all the same, and
-    `ContextCompacted.summary` says why there is none.
+    The question continues the prompt that the model had, which is still in the server's cache. The
+    model's summary stands in place of what is left out, together with a list of the names, paths,
+    numbers and open tasks that it does not mention. If a summary fails, is empty or is cut, the
+    exchanges are left out all the same, and `ContextCompacted.summary` says why there is none.
 
     Attributes:
-        tokens: Most tokens of both together; never more than an eighth of the limit.
-        ask: What the model is told; `{words}` stands for how many it may write.
+        tokens: Most tokens of summary and list together; never more than an eighth of the limit.
+        ask: The question to the model; `{words}` stands for how many words it may write.
     """
 
     tokens: int = 1_200
@@ -181,7 +180,7 @@ class Summarize:
             raise ValueError(f"tokens is {self.tokens}; give at least {_LEAST_SUMMARY}")
 
     def moves(self, past: Past) -> Iterator[Move]:
-        """All that may go, oldest first."""
+        """All exchanges that may be left out, oldest first."""
         return (Drop(exchange, self) for exchange in past.exchanges)
 
 
@@ -193,14 +192,14 @@ DEFAULT: Final[tuple[Strategy, ...]] = (
     ClearOldResults(),
     DropOldExchanges(),
 )
-"""It asks no model: a summary costs a reply, and is as good as the model that writes it, while all
-that is left out here can be read again, exact to the character."""
+"""The default asks no model: a summary costs a reply and is only as good as the model that writes
+it, while everything that is left out here can be read again, exact to the character."""
 
 
 def newer_results(
     messages: Sequence[Message], repeatable: Container[str], whole: Container[int]
 ) -> dict[int, Newer]:
-    """Results in whose place a later one can be read, by their places.
+    """By the place of a result, the newest result that can be read instead.
 
     Args:
         messages: The conversation without its instructions.
@@ -213,9 +212,9 @@ def newer_results(
 
 
 def _repeats(messages: Sequence[Message], repeatable: Container[str]) -> dict[int, int]:
-    """Results whose call was made again later: their places, and that of the newest such result.
+    """By the place of a result whose call was made again later, the place of the newest result.
 
-    An error does not count as a newer result: what was read before it is the newest that is known.
+    An error is no newer result: what was read before it is the newest that is known.
     """
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for at, message, call in _answered(messages):
@@ -232,34 +231,34 @@ def _repeats(messages: Sequence[Message], repeatable: Container[str]) -> dict[in
 
 
 LEAST_COVERED: Final = 8
-"""Lines of a result that another is to hold. Of eight lines of a file, fewer than one in a hundred
-stand in it once more (`python -m benchmarks.covered`), and shorter results take little room."""
-
+"""Lines of a result, at least, for which a later one is looked for. Of eight lines of a file, fewer
+than one in a hundred stand in it twice (`python -m benchmarks.covered`), and shorter results take
+little room."""
 
 _MOST_LOOKS: Final = 16
-"""Later results that hold a line of a result and are compared with it: where more do, all of them
-are alike, as the lines of a log that ticks."""
+"""Later results that are compared with a result because they share a line with it. If more share
+it, all of them are alike, as in a log that repeats itself."""
 
 
 def _covered(
     messages: Sequence[Message], repeatable: Container[str], whole: Container[int]
 ) -> dict[int, int]:
-    """Results of which a later one holds all lines: their places, and that of the newest such one.
+    """By the place of a result, the place of the newest later one that holds all its lines.
 
-    One line at the end or the beginning may be another: there a tool says which part it shows.
+    Its first or its last line may differ: there a tool says which part it shows.
     """
     found: dict[int, int] = {}
     holding: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
     for at, message, call in reversed(list(_answered(messages))):
         if at not in whole or message.name not in repeatable or message.is_error:
             continue
-        said = [each for each in sorted(call.arguments.items()) if isinstance(each[1], str)]
-        alike, lines = (message.name, repr(said)), text_of(message.content).split("\n")
+        texts = [each for each in sorted(call.arguments.items()) if isinstance(each[1], str)]
+        alike, lines = (message.name, repr(texts)), text_of(message.content).split("\n")
         if len(lines) > LEAST_COVERED and isinstance(message.content, str):
-            ways = [_lines(part) for part in (lines[:-1], lines[1:])]
+            without_last, without_first = _lines(lines[:-1]), _lines(lines[1:])
             for later in holding[*alike, max(lines[1:-1], key=len)][:_MOST_LOOKS]:
-                theirs = _lines([_text(messages, later)])
-                if any(way in theirs for way in ways):
+                shown = _lines([_text(messages, later)])
+                if without_last in shown or without_first in shown:
                     found[at] = later
                     break
         for line in set(lines):
@@ -272,7 +271,7 @@ def _lines(lines: Sequence[str]) -> str:
 
 
 def _answered(messages: Sequence[Message]) -> Iterator[tuple[int, ToolMessage, ToolCall]]:
-    """Each result with its place and its call, where that is known."""
+    """Each result whose call is known, with its place and that call."""
     calls: dict[str, ToolCall] = {}
     for at, message in enumerate(messages):
         if isinstance(message, AssistantMessage):
@@ -289,7 +288,7 @@ def _text(messages: Sequence[Message], at: int) -> str:
     return text_of(messages[at].content)
 
 
-# --- which of it goes ----------------------------------------------------------------------------
+# --- the plan ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +307,8 @@ class Plan:
         clear: Results that become stubs, by their place in the conversation.
         drop: Places of the messages that are dropped.
         tokens: What the prompt takes then, about: what closes a turn may change by a token or two.
-        summary: How a summary of what is dropped is written; None where none is.
-        summarized: Those of the dropped messages that it is to stand for.
+        summary: How a summary of what is dropped is written; None for no summary.
+        summarized: The dropped messages that the summary stands for.
     """
 
     clear: Mapping[int, ToolMessage]
@@ -337,16 +336,16 @@ def plan(
     """Leaves out what the strategies name, in their order, until the target is met.
 
     Args:
-        past: What may go.
-        strategies: What names it.
+        past: What may be left out.
+        strategies: They name what is left out.
         sizes: Tokens of each message as it is sent, by its place.
-        stubs: What each result that may go would become.
+        stubs: The stub that each result of `past` may become, by its place.
         tokens: What the prompt takes now.
-        target: What it shall take then.
+        target: What it should take then.
         summary_tokens: What a summary takes at most.
 
     Raises:
-        ValueError: A strategy names what may not go.
+        ValueError: A strategy names something that may not be left out.
     """
     known = frozenset(past.exchanges)
     chosen = _Choice(past, known, stubs, dict(sizes), tokens, summary_tokens)
@@ -384,31 +383,39 @@ class _Choice:
     summarized: list[int] = field(default_factory=list)
 
     def make(self, move: Move, strategy: Strategy) -> None:
-        """Takes over what a strategy names, as far as it may and helps."""
+        """Does what a strategy names, if it is possible and makes the prompt shorter."""
         if isinstance(move, Clear):
             if (stub := self.stubs.get(move.at)) is None:
                 raise ValueError(f"{strategy} clears {move.at}, which is none of Past.results")
-            if stub.tokens < self.left.get(move.at, 0):
-                self.tokens -= self.left[move.at] - stub.tokens
-                self.left[move.at], self.clear[move.at] = stub.tokens, stub.message
-            return
-        if move.exchange not in self.exchanges:
-            raise ValueError(f"{strategy} drops {move.exchange}, which is none of Past.exchanges")
+            self._clear(move.at, stub)
+        else:
+            if move.exchange not in self.exchanges:
+                where = "which is none of Past.exchanges"
+                raise ValueError(f"{strategy} drops {move.exchange}, {where}")
+            self._drop(move)
+
+    def _clear(self, at: int, stub: Stub) -> None:
+        saved = self.left.get(at, 0) - stub.tokens
+        if saved > 0:
+            self.tokens -= saved
+            self.left[at], self.clear[at] = stub.tokens, stub.message
+
+    def _drop(self, move: Drop) -> None:
         there = [at for at in move.exchange if at in self.left]
-        if not there or any(
-            each[0] in self.left for each in self.past.after.get(move.exchange, ())
-        ):
+        before = self.past.after.get(move.exchange, ())
+        if not there or any(exchange[0] in self.left for exchange in before):
             return
         if move.summary is not None:
-            self.tokens += 0 if self.summary is not None else self.summary_tokens
-            self.summary = self.summary or move.summary
+            if self.summary is None:
+                self.summary = move.summary
+                self.tokens += self.summary_tokens
             self.summarized += there
         self.drop += there
         self.tokens -= sum(self.left.pop(at) for at in there)
 
 
 def level(sizes: Iterable[int], excess: int) -> int:
-    """The size down to which the longest must be cut so that all together lose that much."""
+    """The size to which the longest must be cut so that all together lose at least `excess`."""
     known = list(sizes)
     low, high = 0, max(known, default=0)
     while low < high:

@@ -1,8 +1,8 @@
 """How a summary of what is left out is asked for, checked, and worded.
 
-In: the messages as they are sent, and those that are to go. Out: a `Summary`, with a text or with
-why there is none. The model is asked behind the prompt that it had last, which is all but the
-newest exchange: so a server has computed nearly all of what it must read for it.
+In: the messages as they are sent, and those that are left out. Out: a `Summary`, with a text or
+with the reason why there is none. The question follows the prompt that the model had last, which is
+all but the newest exchange, so nearly all of it is in the server's prefix cache.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from agentkit.context.prompt import AskModel, PromptForm, Steps, estimated_token
 from agentkit.context.strategies import Summarize
 from agentkit.events import Summary
 from agentkit.gemma4.render import render
+from agentkit.gemma4.wrong_forms import is_blank, wrong_form
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -26,24 +27,27 @@ from agentkit.messages import (
     SystemMessage,
     TextPart,
     ToolChoice,
+    ToolMessage,
     UserMessage,
 )
 
 _LEAST: Final = 64
-"""Tokens: a summary for which there is less room is not asked for."""
+"""Tokens; a summary is not asked for if there is less room for it."""
 
+_ANSWERED: Final = "[After that you answered: {}]"
 _FRAME: Final = "[What I wrote down of the messages that are left out:]\n{}"
 _LIST: Final = "\n[Named there as well: {}]"
 _AROUND: Final = estimated_tokens(_FRAME + _LIST + GO_ON)
-"""Tokens of the words around a summary and its list, and behind them, at most."""
+"""Tokens, at most, of the words around and after a summary and its list."""
 
 _TOKENS_A_WORD: Final = 2
-"""Tokens of a word of a summary, about: it is full of names, paths and numbers."""
+"""Tokens of a word of a summary, about: a summary is full of names, paths and numbers."""
 
 
 def summary_tokens(limits: PromptLimits) -> int:
-    """The most tokens of a summary with its list, by the limit alone: no more than what a
-    compaction frees at least, so that it never takes all of that again.
+    """The most tokens of a summary with its list, by the limit alone.
+
+    It is the least that a compaction frees, so that a summary never takes more than was freed.
     """
     return (limits.compact_at or UNKNOWN_WINDOW) // WORTH_IT
 
@@ -61,11 +65,11 @@ def summarize(
     """Lets the model write down what it will need of the messages that are left out.
 
     Args:
-        strategy: How it is asked.
-        sent: The prompt that it had, the instructions included.
+        strategy: How the model is asked.
+        sent: The messages of the prompt that it had last, the instructions included.
         gone: The texts of what is left out, oldest first.
-        request: The one that has to be made shorter.
-        needed: Tokens of the prompt that it had, about.
+        request: The request that has to be made shorter.
+        needed: Tokens of the prompt that it had last, about.
         limits: The limits of the request.
         form: What the model makes of it.
     """
@@ -75,10 +79,10 @@ def summarize(
         return Summary(problem=f"a prompt of {limits.compact_at} tokens has no room for one")
     ask = strategy.ask.replace("{words}", str(most // _TOKENS_A_WORD))
     reply, settings = most, request.settings
-    if settings.thinking:  # switched off, the prompt would be another from its first turn on
+    if settings.thinking:  # without it the prompt would differ from its first turn on
         reply += settings.thinking_tokens or 2 * most
     if limits.window is not None:
-        # The question as a prompt of its own: with all that opens and closes its turn, and more.
+        # As a prompt of its own, so with what opens and closes its turn, and some tokens more.
         question = render([form.outgoing(UserMessage(ask))], generation=form.generation)
         reply = min(reply, limits.window - needed - estimated_tokens(question))
     if reply < _LEAST:
@@ -95,41 +99,50 @@ def summarize(
         return Summary(problem=f"the model could not be asked: {answer}")
     text = (answer.message.content or "").strip()
     (taken,), counted = yield from tokens_of([text], form)
-    problem = ""
-    if not text or answer.message.tool_calls:
-        problem = "the model wrote nothing"
-    elif answer.finish_reason != "stop":
-        problem = f"what the model wrote came to no end ({answer.finish_reason})"
-    elif taken > (room if counted else 2 * room):
+    if problem := _why_unusable(answer, [tool.name for tool in request.tools]):
+        return Summary(cost=answer.usage, problem=problem)
+    if taken > (room if counted else 2 * room):
         problem = f"what the model wrote is longer than {room} tokens"
-    if problem:
         return Summary(cost=answer.usage, problem=problem)
     left = max(room - _AROUND - taken, room // 4)
     return Summary(_worded(text, missing(text, gone), left), answer.usage)
 
 
-def _with_ask(messages: Sequence[Message], ask: str) -> list[Message]:
-    """The messages with this request behind them, so that their prompt goes on as far as can be.
+def _why_unusable(answer: ModelResponse, tools: Sequence[str]) -> str:
+    text = answer.message.content or ""
+    if is_blank(text) or answer.message.tool_calls:
+        return "the model wrote nothing"
+    if answer.finish_reason != "stop":
+        return f"what the model wrote came to no end ({answer.finish_reason})"
+    return "the model wrote a call in a wrong form" if wrong_form(text, tools) else ""
 
-    A user message behind results would take the reasoning out of the turn, and with it the server's
-    cache of all that follows the first thought; so the request stands in the last result itself.
+
+def _with_ask(messages: Sequence[Message], ask: str) -> list[Message]:
+    """The messages with this question at their end, so that as much as possible stays cached.
+
+    A user message after results would take the reasoning out of the turn, and so void the server's
+    cache from the first thought on. So the question stands in the last result itself. If the model
+    has answered since, its answer is quoted there.
     """
     last = messages[-1]
+    if isinstance(last, AssistantMessage) and isinstance(messages[-2], ToolMessage):
+        ask = f"{_ANSWERED.format(last.content or '')}\n\n{ask}"
+        messages, last = messages[:-1], messages[-2]
     if isinstance(last, AssistantMessage):
         return [*messages, UserMessage(ask)]
-    assert not isinstance(last, SystemMessage), "a conversation goes on behind its instructions"
+    assert not isinstance(last, SystemMessage), "a conversation is more than its instructions"
     if isinstance(last.content, str):
         return [*messages[:-1], replace(last, content=f"{last.content}\n\n{ask}")]
     return [*messages[:-1], replace(last, content=(*last.content, TextPart(f"\n\n{ask}")))]
 
 
 def _worded(summary: str, lost: Iterable[str], room: int) -> str:
-    """What stands in place of the messages.
+    """The text in place of the messages that are left out.
 
     Args:
-        summary: As the model wrote it.
-        lost: What it does not name, the most important first.
-        room: Tokens for that, by an estimate on the safe side.
+        summary: The model's text.
+        lost: Facts that it does not name, the most important first.
+        room: Tokens for those facts, by an estimate on the safe side.
     """
     listed: list[str] = []
     for fact in lost:

@@ -4,21 +4,21 @@
  history ──► enter ── what is new
                │
                ▼
-             count ── the tokens of what is new; a new result that does not fit what is left of the
-               │      window, with room for the reply, becomes a preview that leaves room for more
+             count ── the tokens of what is new; a new result that does not fit into the rest of
+               │      the window, with room for the reply, becomes a preview with room for more
                ▼
-             fits? ──no──► compact: an old result that stood whole because there was room becomes
-               │             │      such a preview, or what the strategies name goes, in one batch,
-               │             │      well below the limit; perhaps with a summary
-               │             └──► still too much: the newest results are cut shorter
+             fits? ──no──► compact: an old result that was sent whole, as there was room, becomes
+               │             │      such a preview, or what the strategies name is left out, in one
+               │             │      batch and down to well below the limit; perhaps with a summary
+               │             └──► still too long: the newest results are cut shorter
                ▼
              request, with max_tokens that fit what is left
 ```
-How much "fits" is said first: by the user (`Context`), and by the model's profile and the request
-where the user says nothing (`limits_of`).
+The limits come first: from the user (`Context`), or else from the model's profile and the request
+(`limits_of`).
 
-Between two compactions a request only adds to the one before. The history is never touched, and
-nothing here does I/O: `fit` asks for counts on its way.
+Between two compactions a request only adds to the one before. The history is never changed, and
+nothing here does I/O: `fit` is a generator that asks for counts.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from agentkit.context.prompt import (
     result_text_of,
     tokens_of,
 )
-from agentkit.context.strategies import Newer, Plan, Stub, level, plan
+from agentkit.context.strategies import Newer, Past, Plan, Stub, level, plan
 from agentkit.context.summaries import summarize, summary_tokens
 from agentkit.errors import ContextWindowError
 from agentkit.events import (
@@ -87,11 +87,11 @@ _STUB: Final = 48
 """Tokens of the line that stands for an old result, about."""
 
 _LEAST_PREVIEW: Final = 64
-"""Tokens: what is left of a result that has to make room, at least."""
+"""Tokens that a result keeps, at least, when it has to make room."""
 
 _CREDIBLE: Final = 4
-"""A server's count is believed down to so small a part of our estimate: below it `usage` is not of
-the prompt, as behind some proxies."""
+"""A server's count is believed unless it is less than this part of our estimate. Then it counts
+something else than the prompt, as behind some proxies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,9 @@ class Fitted:
 
     Attributes:
         request: What is sent.
-        tokens: How many its prompt takes.
+        tokens: How many tokens its prompt takes.
         exact: Whether they were counted.
-        within: What decided that it is sent so.
+        within: What decided how much is sent.
         compacted: What was left out for it, if anything was.
     """
 
@@ -114,25 +114,25 @@ class Fitted:
 
 
 class _Trust(Enum):
-    """What is believed of the counts, after what the server counted of earlier prompts."""
+    """Which of our counts are believed, after the server counted earlier prompts."""
 
     PIECES = auto()
-    """The tokens of the pieces add up to those of the prompt."""
+    """The tokens of the pieces add up to the server's count of the prompt."""
     WHOLE = auto()
-    """They did not add up, so the whole prompt is asked for."""
+    """They did not, so the server is asked for the tokens of the whole prompt."""
     NOTHING = auto()
-    """That was wrong too: every number is an estimate."""
+    """Its answer was wrong too: every number is an estimate."""
 
 
 class ContextWindow:
     """One run's window.
 
     Args:
-        context: What the user says of it.
+        context: The user's settings.
         repeatable: Tools whose calls may simply be made again.
         kept: Tools whose newest result stays in view.
-        recall: Which of the agent's own tools that read what is left out are offered.
-        whole: All of a result's text, by its number, where the history holds less of it.
+        recall: Names of the agent's own tools; those that read what is left out are used.
+        whole: All of a result's text by its number, or None if the history holds all of it.
     """
 
     def __init__(
@@ -156,10 +156,10 @@ class ContextWindow:
         self._ceiling: int | None = None
         self._trust = _Trust.PIECES
         self._anchor: tuple[int, int] | None = None  # (our sum, the server's) of the last prompt
-        self._now: PromptFitted | None = None
+        self._now: PromptFitted | None = None  # of the newest request
         self._changes: list[Change] = []  # since the newest reply
-        self._asked: Summary | None = None  # since then; what all of them cost
-        self._written: list[ContextCompacted] = []
+        self._asked: Summary | None = None  # since the newest reply, with the cost of all requests
+        self._recorded: list[ContextCompacted] = []  # of the next request, before the run died
         self._compactions = 0
         self._prompts: list[PromptTokens] = []
 
@@ -184,9 +184,7 @@ class ContextWindow:
         fair, cut = yield from self._cut_new(new, tokens, form)
         if cut:
             tokens, exact = yield from self._count(request, form)
-        longest = max(self._prompt.newest_results(new).values(), default=0)
-        shortened = any(entry.state == "shortened" for entry in self._entries.all[-new:] if new)
-        within = self._within(tokens, longest, fair, shortened=shortened)
+        within = self._within(tokens, new, fair)
         compacted: ContextCompacted | None = None
         if limits.compact_at is not None and tokens > limits.compact_at:
             changed = yield from self._cut_old(tokens, form)
@@ -206,7 +204,7 @@ class ContextWindow:
         return self._fitted(Fitted(sent, tokens, exact, within, compacted), form)
 
     def _fitted(self, fitted: Fitted, form: PromptForm) -> Fitted:
-        """Remembers what is sent now, and tells it to whoever records the run."""
+        """Remembers what is sent now, and adds it to `within` for the run's record."""
         parts = self._prompt.parts
         stays = sum(parts[part] for part in ("instructions", "tools", "format", "user"))
         stays += estimated_tokens(self._entries.summary)
@@ -225,11 +223,11 @@ class ContextWindow:
         return replace(fitted, within=self._now)
 
     def restore(self, request: ModelRequest, fitted: PromptFitted, usage: Usage) -> None:
-        """Goes on from a recorded request as from one of its own.
+        """Continues from a recorded request as from one of its own.
 
         Args:
             request: It holds the whole history.
-            fitted: What was recorded of how much of it was sent.
+            fitted: The record of how much of it was sent.
             usage: What the server counted for it.
         """
         if fitted.sent is None:
@@ -248,7 +246,7 @@ class ContextWindow:
             if state == "summarized" and self._asked is not None:
                 self._entries.stand_in(at, self._asked.text, size)
                 continue
-            if state == "cleared" and newer is None:  # as it was before anything was cleared
+            if state == "cleared" and newer is None:  # the state before anything was cleared
                 newer = self._entries.newer(self._repeatable)
             entry.state, entry.size = state, size
             if isinstance(entry.message, ToolMessage) and state != "dropped":
@@ -266,12 +264,12 @@ class ContextWindow:
         self.observe(usage)
 
     def expect(self, compacted: Sequence[ContextCompacted]) -> None:
-        """Takes over the summaries for the next request that a run has had before it died."""
-        self._written = list(compacted)
+        """Uses these recorded summaries for the next request, which a run made before it died."""
+        self._recorded = list(compacted)
 
     def _roomy(self, request: ModelRequest, new: int, form: PromptForm) -> Steps[Fitted | None]:
-        """The request as it is, where there is room for it however its text is tokenized, so that
-        no server has to be asked first; None where a count decides.
+        """The request as it is, if there is room for it however its text is tokenized, so that no
+        server has to be asked first; None if a count decides.
 
         A token is a byte or more, and an estimate at least half a token for each byte.
         """
@@ -281,7 +279,7 @@ class ContextWindow:
         sizes = list(self._prompt.newest_results(new).values())
         left = (limits.max_prompt or UNKNOWN_WINDOW) - tokens + sum(sizes)
         fair, longest = fair_share(sizes, left), max(sizes, default=0)
-        within = self._within(tokens, longest, fair, shortened=False)
+        within = self._within(tokens, new, fair)
         asked = request.settings.max_tokens or form.reply_tokens
         most = 2 * tokens - (self._anchor[1] if self._anchor else 0)
         if 2 * longest > within.result_tokens or (
@@ -292,13 +290,13 @@ class ContextWindow:
             return None
         return Fitted(replace(request, messages=tuple(self._view())), tokens, False, within)
 
-    def _within(self, tokens: int, longest: int, fair: int, *, shortened: bool) -> PromptFitted:
-        """What decided how much of a conversation is sent."""
-        limits = self._limits
+    def _within(self, tokens: int, new: int, fair: int) -> PromptFitted:
+        """What decided how much of a conversation with so many new messages is sent."""
+        limits, entries = self._limits, self._entries.all
         return PromptFitted(
             tokens,
-            longest,
-            shortened,
+            longest=max(self._prompt.newest_results(new).values(), default=0),
+            shortened=any(entry.state == "shortened" for entry in entries[len(entries) - new :]),
             compact_at=limits.compact_at,
             result_tokens=self._context.result_tokens or max(limits.result, fair),
             profile_at=limits.profile_compact_at,
@@ -312,7 +310,7 @@ class ContextWindow:
         return [*self._system, *self._entries.sent]
 
     def _enter(self, messages: Sequence[Message], form: PromptForm) -> Steps[int]:
-        """Takes in what is new: how many messages."""
+        """Adds the new messages, and returns how many they are."""
         head = 1 if messages and isinstance(messages[0], SystemMessage) else 0
         self._system = list(messages[:head])
         new = self._entries.new_messages(messages[head:])
@@ -324,15 +322,15 @@ class ContextWindow:
         return len(new)
 
     def _cut_new(self, new: int, tokens: int, form: PromptForm) -> Steps[tuple[int, bool]]:
-        """Makes previews of those new results that do not fit and are longer than their fair share.
+        """Makes previews of new results that do not fit and are longer than their fair share.
 
         Args:
-            new: So many messages are.
+            new: How many messages are new.
             tokens: What the prompt takes with all of them.
             form: What the model makes of it.
 
         Returns:
-            That share, and whether any result was longer.
+            That share, and whether any result was cut.
         """
         count = len(self._entries.all)
         within = min(new, count - self._entries.newest())
@@ -358,9 +356,7 @@ class ContextWindow:
         return isinstance(message, ToolMessage) and message.name in self._recall
 
     def _shorten(self, places: Sequence[int], most: int, form: PromptForm) -> Steps[bool]:
-        """Sends these results as previews of so many tokens, where they are longer; whether any
-        was.
-        """
+        """Sends previews of so many tokens in place of longer results; whether any was longer."""
         shorter = False
         for at in places:
             entry = self._entries.all[at]
@@ -376,7 +372,7 @@ class ContextWindow:
         return shorter
 
     def _source(self, at: int, message: ToolMessage) -> Source:
-        """A result with what can be said of how to read it again."""
+        """A result, and how it can be read again."""
         recalled = message.name in self._recall
         return Source(
             message,
@@ -400,11 +396,11 @@ class ContextWindow:
         return (total, True) if exact else (self._estimate(total), False)
 
     def _estimate(self, total: int) -> int:
-        """What the server counted last, and our own sum of what came since, on the safe side."""
+        """The server's last count and our own sum of what is new since then, on the safe side."""
         if self._anchor is None:
             return total
         ours, counted = self._anchor
-        # A count against a count: the larger is the safe side.
+        # If our counts were wrong once, the larger of the two is the safe side.
         least = 0 if self._trust is _Trust.PIECES else total
         return max(counted + max(total - ours, 0), least)
 
@@ -413,24 +409,14 @@ class ContextWindow:
     def _compact(
         self, tokens: int, request: ModelRequest, form: PromptForm
     ) -> Steps[ContextCompacted | None]:
-        """Leaves out what is old; None if that would gain too little."""
+        """Leaves out what the strategies name; None if that would gain too little."""
         limits, entries = self._limits, self._entries
         sizes, past = self._sizes(), entries.past(self._repeatable)
-        # What each old result may become.
-        made: dict[int, ToolMessage] = {}
-        for at in past.results:
-            message = entries.all[at].message
-            assert isinstance(message, ToolMessage)
-            made[at] = self._stub(at, message, sizes[at], past.newer)
-        texts = [result_text_of(each, form) for each in made.values()]
-        counts, _ = yield from tokens_of(texts, form)
-        pairs = zip(made.items(), counts, strict=True)
-        stubs = {at: Stub(message, tokens) for (at, message), tokens in pairs}
         chosen = plan(
             past,
             self._context.compaction,
             sizes,
-            stubs,
+            (yield from self._stubs(past, sizes, form)),
             tokens=tokens,
             target=limits.after_compaction,
             summary_tokens=summary_tokens(limits),
@@ -464,6 +450,20 @@ class ContextWindow:
             tokens, tokens, chosen.cleared, len(chosen.drop), self._why(), summary=asked
         )
 
+    def _stubs(
+        self, past: Past, sizes: Mapping[int, int], form: PromptForm
+    ) -> Steps[dict[int, Stub]]:
+        """What each old result may become, by its place."""
+        lines: dict[int, ToolMessage] = {}
+        for at in past.results:
+            message = self._entries.all[at].message
+            assert isinstance(message, ToolMessage)
+            lines[at] = self._stub(at, message, sizes[at], past.newer)
+        texts = [result_text_of(line, form) for line in lines.values()]
+        counts, _ = yield from tokens_of(texts, form)
+        pairs = zip(lines.items(), counts, strict=True)
+        return {at: Stub(line, tokens) for (at, line), tokens in pairs}
+
     def _why(self) -> str:
         if self._ceiling is not None:
             return "the server took the prompt for too long"
@@ -472,8 +472,8 @@ class ContextWindow:
         )
 
     def _cut_old(self, tokens: int, form: PromptForm) -> Steps[ContextCompacted | None]:
-        """Makes previews of old results that stood whole because there was room, as long as they
-        would have been without it; None if that is not enough.
+        """Makes previews of old results that were sent whole because there was room, of the length
+        that they would have had without it; None if that is not enough.
         """
         limits, entries, sizes = self._limits, self._entries, self._sizes()
         most = fair_share([], limits.max_prompt or UNKNOWN_WINDOW)
@@ -488,7 +488,7 @@ class ContextWindow:
     def _stub(
         self, at: int, message: ToolMessage, tokens: int, newer: Mapping[int, Newer]
     ) -> ToolMessage:
-        """The line in place of this result, which took so many tokens."""
+        """The line in place of this result, which takes so many tokens."""
         again, source = message.name in self._repeatable, self._source(at, message)
         return stub(source, tokens, repeatable=again, newer=newer.get(at))
 
@@ -500,11 +500,11 @@ class ContextWindow:
         request: ModelRequest,
         form: PromptForm,
     ) -> Steps[Summary]:
-        """What the model writes down of the messages that the plan leaves out."""
+        """The model's summary of the messages that the plan leaves out."""
         entries = self._entries
         assert chosen.summary is not None, "nobody asked for a summary"
-        if self._written:
-            known, same = self._written.pop(0), (chosen.cleared, len(chosen.drop))
+        if self._recorded:
+            known, same = self._recorded.pop(0), (chosen.cleared, len(chosen.drop))
             if known.summary is not None and (known.cleared, known.dropped) == same:
                 return known.summary
         newest = entries.newest()
@@ -528,7 +528,7 @@ class ContextWindow:
         return {at: by_place[head + place] for at, place in self._entries.places().items()}
 
     def _squeeze(self, excess: int, sizes: Mapping[int, int], form: PromptForm) -> Steps[bool]:
-        """Cuts the newest results shorter, the longest ones first; whether any was."""
+        """Cuts the newest results shorter, the longest ones first. Returns whether any was cut."""
         entries = self._entries.all
         newest = range(self._entries.newest(), len(entries))
         results = [at for at in newest if isinstance(entries[at].message, ToolMessage)]
@@ -541,8 +541,8 @@ class ContextWindow:
     # --- pages of what is left out ---------------------------------------------------------------
 
     def page_tokens(self, calls: int) -> int:
-        """Tokens that a page of another result may have, by an estimate on the safe side, so that
-        it is sent whole whatever else has to go; 0 where there is no room for so many.
+        """Tokens that a page of another result may take, by an estimate on the safe side, so that
+        it is sent whole whatever else is left out; 0 if there is no room for so many pages.
 
         Args:
             calls: Calls of the same reply, which share the room.
@@ -552,7 +552,7 @@ class ContextWindow:
     # --- after a reply ---------------------------------------------------------------------------
 
     def observe(self, usage: Usage) -> None:
-        """What the server counted for the newest request."""
+        """Takes note of what the server counted for the newest request."""
         if self._now is None or self._now.sent is None:
             return
         self._changes.clear()
@@ -575,7 +575,7 @@ class ContextWindow:
             self._trust = _Trust.WHOLE if self._trust is _Trust.PIECES else _Trust.NOTHING
 
     def refused(self) -> None:
-        """The server took the newest request for too long: from now on less has to do."""
+        """The server found the newest request too long: from now on less is sent."""
         if self._now is not None and self._now.sent is not None:
             self._ceiling = self._now.sent.tokens * 3 // 4
 

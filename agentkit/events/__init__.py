@@ -1,7 +1,7 @@
-"""What happens in a run, as data: the loop says it, everything else watches.
+"""What happens in a run, as data: the loop emits events, everything else observes them.
 
-The terminal, the run file, tracing and tests are observers of these events; the loop knows none
-of them. Events carry the step they belong to, counted from 1; 0 is the run itself.
+The terminal, the run file, tracing and tests are observers; the loop knows none of them. Events
+carry the step they belong to, counted from 1; 0 is the run itself.
 """
 
 from agentkit.events.context import (

@@ -1,4 +1,4 @@
-"""What is sent of a conversation and what is left out, told with each request and at the end."""
+"""What is sent of a conversation and what is left out, as events and in the result of a run."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from agentkit.messages import Usage
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the model wrote down of messages that are left out from then on.
+    """A summary of messages that are left out from then on, written by the model.
 
     Attributes:
-        text: What is sent in their place, empty where there is no summary.
-        cost: What it took to ask for it.
-        problem: Why there is none, for a person.
+        text: What is sent in their place; empty if there is no summary.
+        cost: The tokens that were spent to ask for it.
+        problem: Why there is no summary, for a person.
     """
 
     text: str = ""
@@ -25,7 +25,7 @@ class Summary:
 
     @property
     def is_reply(self) -> bool:
-        """Whether the model answered at all; else it may be asked again."""
+        """Whether the model answered at all; if not, it may be asked again."""
         return bool(self.text) or self.cost != Usage()
 
 
@@ -39,7 +39,7 @@ class ContextCompacted:
         cleared: Ids of the calls whose results are short stubs now.
         dropped: Messages that are left out now.
         reason: Why, for a person.
-        summary: What stands for the messages that are left out; None where none was asked for.
+        summary: The summary of the messages that are left out; None if none was asked for.
     """
 
     before: int
@@ -52,9 +52,10 @@ class ContextCompacted:
 
 
 Change: TypeAlias = tuple[int, Literal["shortened", "cleared", "dropped", "summarized"], int]
-"""A message's place in the history, from 0 and without the instructions; what was done to it, and
-its size: characters of a preview, tokens that a stub names. `summarized`: the newest summary stands
-in its place; of size 1, what lets the model go on behind it."""
+"""A message's place in the history, from 0 and without the instructions; what was done to it; and a
+size. The size of `shortened` is the preview's characters, and that of `cleared` the tokens that the
+stub names. `summarized` means that the newest summary stands in its place or, with the size 1, the
+request to go on that follows the summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,16 @@ class PromptSent:
     """What was sent of a conversation: a resumed run goes on from it.
 
     Attributes:
-        tokens: The tokens of the prompt; a count if `exact`.
-        own: Our sum of them, which the server's is held against.
-        stays: What of it no compaction takes away.
-        ceiling: The most that a server took, where it has refused more.
-        changes: What was done since the request before.
-        summary: What the model was asked to write down for this prompt; the text that is sent, and
-            what all such requests since the prompt before have cost.
-        parts: Its tokens by what they are spent on, as `ContextUse.parts`.
-        rendering: How the chat template was asked to render; empty where it is none that agentkit
-            renders itself.
+        tokens: The tokens of the prompt; a count if `exact`, else an estimate.
+        own: Our own sum of them, to compare with the server's count.
+        stays: The tokens that no compaction takes away.
+        ceiling: The most tokens that the server takes, if it has refused more.
+        changes: What was done to messages since the request before.
+        summary: The summary that was made for this prompt: the text that is sent, and the cost of
+            all requests for a summary since the prompt before.
+        parts: The tokens by what they are spent on, as in `ContextUse.parts`.
+        rendering: How the chat template was asked to render; empty if agentkit does not render the
+            server's template itself.
     """
 
     tokens: int
@@ -87,20 +88,21 @@ class PromptSent:
 
 @dataclass(frozen=True, slots=True)
 class PromptFitted:
-    """What decided how much of a conversation is sent. In tokens; None where nobody knows.
+    """What decided how much of a conversation is sent. In tokens; None if nobody knows.
 
     Attributes:
         tokens: The prompt before anything old was left out of it.
-        longest: The longest result that is new in it, as it is sent.
+        longest: The longest new result, as it is sent.
         shortened: Whether a new result is sent as a preview.
         compact_at: The limit beyond which old results are cleared.
-        result_tokens: Most of one result.
+        result_tokens: The most that one result may take.
         profile_at: The value that the model's profile would give `compact_at`.
         most: The largest prompt that leaves room for a reply.
-        fair: What one new result may have by what was left, where the user did not decide.
+        fair: The most that one new result may take of the room that is left, if the user sets no
+            limit.
         window: What prompt and reply may take together.
         source: Where `compact_at` comes from.
-        sent: None where an older version wrote this.
+        sent: What was sent; None in a record of an older version.
     """
 
     tokens: int
@@ -118,7 +120,7 @@ class PromptFitted:
 
     @property
     def cost(self) -> Usage:
-        """What was spent to make it fit."""
+        """The tokens that were spent to make the prompt fit."""
         summary = self.sent.summary if self.sent is not None else None
         return summary.cost if summary is not None else Usage()
 
@@ -130,9 +132,9 @@ class PromptTokens:
     Attributes:
         step: The step of the call.
         foreseen: Tokens, as known before it was sent.
-        exact: Whether that is a count, not an estimate on the safe side.
-        counted: Tokens, as the server counted them; 0 where it did not say.
-        cached: How many of them came out of its prefix cache.
+        exact: Whether `foreseen` is a count and not an estimate on the safe side.
+        counted: Tokens, as the server counted them; 0 if it did not say.
+        cached: How many of them came out of the server's prefix cache.
     """
 
     step: int
@@ -147,8 +149,8 @@ class ContextUse:
     """What fills a model's window, and what is left out of it.
 
     Attributes:
-        window: Tokens of prompt and reply together; None where nobody knows.
-        compact_at: Tokens of prompt from which on old results are cleared; None for never.
+        window: The most tokens of prompt and reply together; None if nobody knows.
+        compact_at: Tokens of a prompt beyond which old results are cleared; None for never.
         parts: Tokens of the newest prompt by part: `instructions`, `tools`, `user`, `assistant`,
             `results`, and `format` for what only the template writes.
         shortened: Ids of the calls whose results are sent as previews.

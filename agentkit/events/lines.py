@@ -1,12 +1,12 @@
 """Events as lines of JSON, and back; long texts of a run, each written once.
 
-What a tool returned stands in its result, and again in the request after it; what the model said
-stands in its reply, and again in the history. Of a text that was written before, only its digest
-is written: `{"$same": DIGEST}`. So a record grows with what was said, not with how often.
+A result of a tool stands in its own event, and again in the request after it; a reply of the model
+stands in its event, and again in the history. If a text was written before, only its digest is
+written: `{"$same": DIGEST}`. So a record grows with what was said, not with how often.
 
 In: an event. Out: a line of JSON, shortened by `Values` where a whole record is written; and back.
-It never changes what an event says: an object of the run's own that looks like such a mark is
-itself marked.
+The marks never change what an event says: an object of the run's own that looks like a mark is
+itself marked (`{"$as_is": OBJECT}`).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from agentkit.messages import JsonObject
 def dump_event(event: Event) -> bytes:
     """The event as one line of JSON, without its line break; `event` names its kind.
 
-    The messages of `RunFinished` are left out: the events before it hold them. Values that JSON
-    does not know, in an answer of the user's own type say, become their text.
+    The messages of `RunFinished` are left out: the events before it hold them. A value that JSON
+    does not know, such as one in an answer of the user's own type, becomes its text.
     """
     if not isinstance(event, RunFinished):
         return dump_named(event)
     result = event.result
-    of_it = {name: getattr(result, name) for name in _OF_A_RESULT}
-    return as_json({"event": type(event).__name__, "output": result.said, **of_it})
+    fields = {name: getattr(result, name) for name in _RESULT_FIELDS}
+    return as_json({"event": type(event).__name__, "output": result.said, **fields})
 
 
 def dump_named(value: object) -> bytes:
@@ -67,8 +67,9 @@ def event_of(value: object) -> Event:
     body: JsonObject = dict(value) if isinstance(value, dict) else {}
     kind = body.pop("event", None)
     if kind == RunFinished.__name__:
-        said = {"said": body.pop("output")} if "output" in body else {}
-        return RunFinished(validated(RunResult[Any], {**said, **body, "messages": ()}))
+        if "output" in body:
+            body["said"] = body.pop("output")
+        return RunFinished(validated(RunResult[Any], {**body, "messages": ()}))
     if kind not in _KINDS:
         raise ValueError(f"not an event of a run: {str(value)[:80]!r}")
     event: Event = validated(_KINDS[kind], body)
@@ -76,7 +77,7 @@ def event_of(value: object) -> Event:
 
 
 def validated(kind: Any, body: JsonObject) -> Any:
-    """The value of a kind whose fields were written as JSON.
+    """The value of this type whose fields were written as JSON.
 
     Raises:
         ValueError: A field is missing, unknown or wrong; the first one is named, in one line.
@@ -90,13 +91,13 @@ def validated(kind: Any, body: JsonObject) -> Any:
         raise ValueError(f"{where}: {first['msg']}") from error
 
 
-_OF_A_RESULT = ("stop_reason", "usage", "steps", "run_id", "explanation", "context")
+_RESULT_FIELDS = ("stop_reason", "usage", "steps", "run_id", "explanation", "context")
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    """Built at the first use: it costs more than importing this module."""
+    """The adapter of a type, built at its first use: that costs more than importing this module."""
     return TypeAdapter(kind)
 
 
@@ -118,10 +119,10 @@ _DIGEST = re.compile(r"[A-Za-z0-9_-]{24}")
 
 
 class Values:
-    """The long texts that one writer has written of a run, or one reader has read of it.
+    """The long texts of a run that one writer has written, or one reader has read.
 
     Args:
-        lenient: Whether a text that was lost is replaced by a sentence.
+        lenient: Whether a sentence replaces a text that was lost.
     """
 
     def __init__(self, *, lenient: bool = False) -> None:
@@ -140,7 +141,8 @@ class Values:
         begin = 0
         for found in _STRING.finditer(line):
             start, end = found.span()
-            if end - start < _LEAST or line[end : end + 1] == b":":  # short, or a member's name
+            is_key = line[end : end + 1] == b":"
+            if is_key or end - start < _LEAST:
                 continue
             text = from_json(found[0])
             if len(text) < _LEAST:
@@ -153,16 +155,16 @@ class Values:
         return b"".join([*pieces, line[begin:]]) if pieces else line
 
     def _pack_whole(self, line: bytes) -> bytes:
-        """The same for a line that holds what looks like a mark."""
-        try:
-            body = from_json(line)
-            packed = self._pack(body)
-        except RecursionError:
-            return line
-        return line if packed is body else to_json(packed, inf_nan_mode="constants")
+        """The same for a line that holds what looks like a mark.
+
+        The standard library's parser reads every depth that can be written; pydantic's does not.
+        """
+        body = json.loads(line)
+        packed = self._pack(body)
+        return line if packed is body else as_json(packed)
 
     def _pack(self, value: Any) -> Any:
-        """The value, or another one where something in it had to be marked."""
+        """The value itself, or a copy if something in it had to be marked."""
         if isinstance(value, str):
             if len(value) < _LEAST:
                 return value
@@ -186,10 +188,9 @@ class Values:
         """What was packed, from the JSON of the line.
 
         Raises:
-            ValueError: It says a text again that is not in what was unpacked before.
+            ValueError: A mark names a text that is not in what was unpacked before.
         """
-        unpacked: JsonObject = {key: self._unpack(value) for key, value in body.items()}
-        return unpacked
+        return {key: self._unpack(value) for key, value in body.items()}
 
     def _unpack(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -197,7 +198,7 @@ class Values:
                 self._read[_digest(value)] = value
         elif isinstance(value, dict):
             if len(value) == 1 and _SAME in value:
-                return self._again(value)
+                return self._text_of(value)
             if len(value) == 1 and _AS_IS in value and isinstance(value[_AS_IS], dict):
                 return {key: self._unpack(each) for key, each in value[_AS_IS].items()}
             return {key: self._unpack(each) for key, each in value.items()}
@@ -205,10 +206,10 @@ class Values:
             return [self._unpack(each) for each in value]
         return value
 
-    def _again(self, mark: JsonObject) -> Any:
+    def _text_of(self, mark: JsonObject) -> Any:
         digest = mark[_SAME]
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-            return mark  # of a record from before there were marks
+            return mark  # an object of a record from before there were marks
         if digest in self._read:
             return self._read[digest]
         if self._lenient:

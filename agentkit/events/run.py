@@ -1,8 +1,8 @@
-"""Every kind of event: the pieces of one model call, what happens in a run, and what it comes to.
+"""Every kind of event: the pieces of one model call, what happens in a run, and its result.
 
-In: what the loop, the model and the tools do. Out: frozen dataclasses, which observers, journals
-and run files share. An event never holds a connection, a function or anything else that JSON could
-not say, but for `RunResult.output`, which may be of the user's own type.
+Events are frozen dataclasses, which observers, journals and run files share. An event never holds a
+connection, a function or anything else that JSON cannot express, except for `RunResult.output`,
+which may be of the user's own type.
 """
 
 from __future__ import annotations
@@ -51,7 +51,13 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of a call, for display only: nothing may run from it."""
+    """A piece of a call, for display only: nothing may run from it.
+
+    Attributes:
+        index: The call's place in the reply, from 0.
+        name: The tool's name, at least with the first piece of the call; else it may be empty.
+        arguments: A piece of the arguments' text.
+    """
 
     index: int
     name: str
@@ -61,7 +67,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class StepRestarted:
-    """The call is made again: what was shown of this step is void."""
+    """The model is asked again: what was shown of this step is void."""
 
     reason: str
     attempt: int
@@ -102,16 +108,16 @@ class RunStarted:
     """A run begins with these messages.
 
     Attributes:
-        run_id: Names the run.
-        model: What the model is called.
+        run_id: The run's name.
+        model: The model's name.
         messages: The conversation so far; a paused run goes on from a reply with calls.
         instructed: Whether the first message holds the agent's own instructions.
-        tools: Their names.
-        settings: Those that this run was given over the agent's.
-        limits: Those that this run was given instead of the agent's, as JSON.
-        resumed: This is the rest of a run whose earlier events another process has shown.
-        versions: The versions of agentkit and of what it runs on; empty where an older one wrote
-            this.
+        tools: The names of the tools.
+        settings: The settings that this run was given over the agent's.
+        limits: The limits that this run was given instead of the agent's, as JSON.
+        resumed: Whether this is the rest of a run whose earlier events another process has shown.
+        versions: The versions of agentkit and of what it runs on; empty in a record of an older
+            version.
     """
 
     run_id: str
@@ -137,22 +143,22 @@ class StepStarted:
 class ModelCalled:
     """One model call that ended well, second tries included: what was asked, and the whole reply.
 
-    The request is told by what is new in it, so that a run's events grow with its conversation and
-    not with its square.
+    Only what is new in the request is in the event, so that a run's events grow with its
+    conversation and not with its square.
 
     Attributes:
-        same: How many leading messages are those of the run's previous request; of `RunStarted`
-            for the first.
-        messages: The ones after them.
-        settings: What the agent asked for; what the model adds of its own is not in it.
+        same: How many leading messages are those of the run's previous request, or of `RunStarted`
+            for the first request.
+        messages: The messages after them.
+        settings: What the agent asked for, without what the model adds.
         tool_choice: What the agent asked for.
-        tools: The definitions; None when they are those of the previous request, or none so far.
+        tools: The definitions; None if they are those of the previous request, or none so far.
         response: The reply.
-        model: What the model is called, known for certain now.
+        model: The model's name, known for certain now.
         constrains: `Model.constrains`, known for certain now.
         seconds: Wall time of the call.
-        first_token: Seconds until something of the reply was there; None when it came whole.
-        fitted: What decided how much of the request was sent; None where that was not known.
+        first_token: Seconds until the first piece of the reply; None if it came whole.
+        fitted: What decided how much of the request was sent; None if that was not known.
     """
 
     same: int
@@ -173,13 +179,13 @@ class ModelCalled:
 class RequestSent:
     """A request as it goes to the server, second and further attempts included.
 
-    It is told by what is new in it: of a run's first request, everything.
+    Only what is new in it is in the event; for a run's first request, that is everything.
 
     Attributes:
         same: How many leading messages are those of the run's previous request.
-        messages: The ones after them, as the server reads them.
-        fields: The other members of the body that are new or other ones.
-        gone: Names of members that are not in it any more.
+        messages: The messages after them, as the server reads them.
+        fields: The other members of the body that are new or have changed.
+        gone: Names of members that are no longer in it.
     """
 
     same: int
@@ -191,7 +197,7 @@ class RequestSent:
 
 @dataclass(frozen=True, slots=True)
 class ReplyReceived:
-    """A reply as it came from the server, as far as it came, before anything was read out of it.
+    """A reply as it came from the server, as far as it came, before anything of it was parsed.
 
     Attributes:
         reply: `text`, `reasoning`, `calls` (name and argument text of each) and `finish`.
@@ -209,7 +215,7 @@ class ReplyInterrupted:
         text: The answer's text so far.
         reasoning: The reasoning so far.
         calls: Name and argument text of each call.
-        why: It ended.
+        why: Why it ended.
         seconds: Wall time until then.
     """
 
@@ -226,9 +232,9 @@ class AskedAgain:
     """A reply could not be used, and the second one is there; both count in the run's usage.
 
     Attributes:
-        reason: Why the first could not be used.
-        text: Its answer text, which nobody was given as an answer and nothing ran from.
-        usage: What it cost, in tokens.
+        reason: Why the first reply could not be used.
+        text: The first reply's text. It was nobody's answer, and nothing ran from it.
+        usage: What the first reply cost, in tokens.
         became: What the second reply is; `nothing` ends the run.
     """
 
@@ -260,7 +266,7 @@ class ToolStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToolProgress:
-    """Something a running tool wants shown."""
+    """A text that a running tool wants to be shown."""
 
     call_id: str
     text: str
@@ -272,7 +278,7 @@ class Spent:
     """What sub-agents spent for a call, out of the limits of the run that made it.
 
     Attributes:
-        runs: The ids of their runs, whose own records tell what they did.
+        runs: The ids of their runs, which have records of their own.
     """
 
     steps: int
@@ -283,15 +289,15 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class SubRunEvent:
-    """Something that happened in a run which serves a call of this one.
+    """An event of another run, such as a sub-agent's, which serves a call of this run.
 
-    It is for whoever watches, and stands in no record of this run: the other run has its own, and
-    `ToolFinished.spent` names it.
+    It is only shown to observers and streams, and is in no record of this run: the other run has
+    its own record, and `ToolFinished.spent` names it.
 
     Attributes:
         call_id: The call of this run.
         run_id: The run that serves it.
-        inner: The `Event`; a `SubRunEvent` itself where that run has a run serve it.
+        inner: The `Event` of that run; it is a `SubRunEvent` too if a further run serves that one.
     """
 
     call_id: str
@@ -302,13 +308,13 @@ class SubRunEvent:
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
-    """A call has its result; results stand in the history in call order, whichever ends first.
+    """A call has its result. The history holds results in call order, whichever came first.
 
     Attributes:
         call: The call as it ran.
         result: The result as the model reads it.
-        returned: What the executor returned, where the run has added something to it: that the
-            call repeats an earlier one, that a person changed its arguments.
+        returned: What the executor returned, if the run has added a note to it: that the call
+            repeats an earlier one, or that a person changed its arguments.
         spent: What sub-agents spent for it.
     """
 
@@ -325,8 +331,8 @@ class CallRepaired:
 
     Attributes:
         call: The call as it will run.
-        rung: `name` (the tool that was certainly meant) or `constrained` (asked again under the
-            grammar of that one tool).
+        rung: `name` if the tool's name was repaired, `constrained` if the call was asked for again
+            under the grammar of that one tool.
         was: What the model wrote.
     """
 
@@ -344,7 +350,7 @@ class ApprovalNeeded:
         call: The call as the model asked for it.
         id: The question's id; a decision names it.
         target: What the call would really touch.
-        why: What the person should know beside the call.
+        why: What else the person should know.
     """
 
     call: ToolCall
@@ -376,11 +382,11 @@ class ApprovalDecided:
 
 @dataclass(frozen=True, slots=True)
 class PartialOutput:
-    """What can be read of a typed answer while it is being written.
+    """A typed answer while it is being written, as far as it can be read.
 
     Attributes:
-        value: Plain JSON, not yet checked: objects lack what is still to come, the last text is
-            cut. Each replaces the one before it.
+        value: Plain JSON, not yet checked: objects lack what is still to come, and the last text is
+            cut. Each event replaces the one before it.
     """
 
     value: JsonValue
@@ -403,19 +409,19 @@ class PartialOutput:
 )
 @dataclass(frozen=True, slots=True)
 class RunResult(Generic[OutputT]):
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
-        said: The answer; where there is none, what there is of a text, which may be empty.
-        stop_reason: Why it ended.
+        said: The answer; if there is none, the text that the model had written, which may be empty.
+        stop_reason: Why the run ended.
         messages: The whole conversation, ready to be continued.
         usage: Tokens of all steps together.
         steps: Steps made, those of sub-agents included.
-        run_id: Names the run file.
-        explanation: One sentence for a person when the stop needs one.
+        run_id: The run's name, and its file's.
+        explanation: One sentence for a person, if the stop reason needs one.
         pause: See `paused`.
         context: What filled the model's window, call by call.
-        typed: The agent has an `output_type`, so that a text is no output of it.
+        typed: Whether the agent has an `output_type`, so that a text is not its output.
     """
 
     said: OutputT | str
@@ -433,12 +439,12 @@ class RunResult(Generic[OutputT]):
     def output(self) -> OutputT:
         """The answer, of the agent's `output_type`.
 
-        Of an agent that answers in text it is what there is of a text when `stop_reason` is not
-        `answer`.
+        If an agent that answers in text did not come to an answer, this is the text that it had
+        written.
 
         Raises:
-            NoAnswerError: The agent has an `output_type`, and there is no answer; it names the stop
-                reason. `stop_reason` and `said` tell of a run without raising.
+            NoAnswerError: The agent has an `output_type`, and there is no answer; the message names
+                the stop reason. `stop_reason` and `said` never raise.
         """
         if self.typed and self.stop_reason != "answer":
             raise NoAnswerError(self.stop_reason, self.explanation)
@@ -446,7 +452,7 @@ class RunResult(Generic[OutputT]):
 
     @property
     def paused(self) -> PausedRun | None:
-        """What `Agent.resume` goes on from, when `stop_reason` is `paused`."""
+        """What `Agent.resume` goes on from; None unless `stop_reason` is `paused`."""
         return cast("PausedRun | None", self.pause)
 
 

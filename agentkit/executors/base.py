@@ -3,8 +3,8 @@
 In: one call that passed validation and policy, and the context of its run. Out: one `ToolResult`.
 `LocalExecutor` runs async tools as tasks and sync ones in threads. A wrapper decides where a call
 runs (`RoutingExecutor`), how often (`RetryingExecutor`) and whether at all (`JournaledExecutor`),
-and never looks at what the tool does. A call that brings no value reads the same from every
-executor: `failed`, `timed_out` and `lost` say what became of it.
+and never looks at what the tool does. A call without a value has the same result from every
+executor: `failed`, `timed_out` and `lost` make it.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ class LocalExecutor:
         return replace(result, seconds=round(time.monotonic() - started, 6))
 
     async def _result(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
-        """What the tool returns, as the model reads it. However it ends, whoever still works for it
-        can see it. A large value becomes text in a thread: the event loop has others to serve.
+        """The tool's result, as the model reads it. At the end `ToolContext.cancelled` is set for
+        threads that still work on the call. A large value is read in a thread, because the event
+        loop has other tasks to serve.
         """
         cancelled = threading.Event()
         handles = replace(context.handles, cancelled=cancelled)
@@ -126,7 +127,7 @@ class LocalExecutor:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A value that has been read already, where the tool ran."""
+    """The result of a value that was read in the thread in which the tool ran."""
 
     result: ToolResult
 
@@ -134,7 +135,7 @@ class _Read:
 @dataclass(frozen=True, slots=True)
 class _Raised:
     """What a tool raised in its thread. It is returned, because a future takes no StopIteration and
-    makes a cancellation of a CancelledError.
+    turns a CancelledError into a cancellation.
     """
 
     error: BaseException
@@ -178,8 +179,8 @@ class RoutingExecutor:
 
 
 class RecordedResults:
-    """What an executor derives from that runs nothing and gives what a record holds: it is handed
-    the calls of the agent's own tools too, which otherwise run in this process.
+    """The base of an executor that runs nothing and returns recorded results. It is given the calls
+    of the agent's own tools too, which otherwise run in this process.
     """
 
 
@@ -235,10 +236,10 @@ def _retrying(retries: int) -> AsyncRetrying:
 class JournaledExecutor:
     """Runs a call only after its intent is on the disk, and never again once it has a result.
 
-    What a crash left half done is settled by the effect of the tool, as it is now or as it was
-    recorded, whichever is the graver: `pure` and `idempotent` run again with the same
-    `ToolContext.idempotency_key`, `probed` asks the tool's probe, and `once` is told to the model
-    as `unknown`.
+    A call that a crash interrupted is settled by the effect of its tool, as it is now or as it was
+    recorded, whichever is graver: `pure` and `idempotent` run again with the same
+    `ToolContext.idempotency_key`, `probed` asks the tool's probe, and the result of `once` is
+    `unknown`.
 
     Args:
         inner: Runs what has to run.
@@ -288,20 +289,21 @@ async def _settled(
         found = probe(call.arguments, context)
         happened = await found if inspect.isawaitable(found) else found
         return None if happened is None else call.result(happened.value)
-    except ToolError as error:
-        return replace(unknown, content=f"{unknown.content} {error}", retry=False)
+    except Exception as error:  # noqa: BLE001 - the user's own code can raise anything
+        log_failure(unknown, context, error)
+        return replace(unknown, content=f"{unknown.content} {_words(error)}", retry=False)
 
 
 # --- when a call brings no value -----------------------------------------------------------------
 
 _MOST_ERROR_TEXT = 4_000
-"""Characters of an error that the model reads, a traceback's worth: the middle of a longer one is
+"""Characters of an error that the model reads: room for a traceback. The middle of a longer one is
 left out."""
 
 
 def failed(call: ValidatedCall, error: BaseException) -> ToolResult:
-    """The result of a call that raised: the words of a `ToolError`; of any other exception its type
-    and its words; of a group of them, such as a task group's, those of each in it.
+    """The result of a call that raised: the text of a `ToolError`; of any other exception its type
+    and its text; of a group, such as a task group raises, those of each exception in it.
     """
     errors = list(_single(error))
     words = "; ".join(dict.fromkeys(map(_words, errors)))
@@ -343,8 +345,8 @@ def ends_this_task(error: BaseException) -> bool:
     """Whether an exception that came out of a tool is meant for the task that runs it.
 
     That is a cancellation, Ctrl-C, or the end of an event loop that closes its coroutines. A tool
-    can raise the same types by itself, by awaiting a task of its own that was cancelled for
-    instance: then nothing has asked this task to end, and it is a failure like any other.
+    can raise the same types by itself, for instance by awaiting a task of its own that was
+    cancelled. Then nothing has asked this task to end, and it is a failure like any other.
     """
     if isinstance(error, Exception | SystemExit):
         return False
@@ -365,12 +367,12 @@ def ends_this_task(error: BaseException) -> bool:
 def log_failure(
     result: ToolResult, context: ToolContext[Any], error: BaseException | None = None
 ) -> None:
-    """Logs where a tool raised; its own words to the model (`ToolError`) only on the level info.
+    """Logs where a tool raised. A `ToolError`, which is meant for the model, has the level info.
 
     Args:
         result: The result that `failed` made, perhaps in another process.
         context: The context of the call.
-        error: What was raised, where it was raised here.
+        error: What was raised, if it was raised in this process.
     """
     call = {"tool": context.call.name, "run_id": context.run_id, "step": context.step}
     last = result.traceback.rstrip().rpartition("\n")[2]
@@ -393,7 +395,7 @@ _OURS: Final = (
     "/outcome/",
     "/concurrent/",
 )
-"""Folders whose frames are left out of a traceback: they lie between the loop and the tool and
+"""Folders whose frames are left out of a traceback: they are between the loop and the tool, and
 say nothing about its failure."""
 
 
@@ -418,11 +420,11 @@ def _frames(error: BaseException) -> TracebackType | None:
 
 
 def timed_out(call: ValidatedCall, *, ended: bool) -> ToolResult:
-    """The result of a call whose time was over.
+    """The result of a call that did not finish in time.
 
     Args:
         call: The call.
-        ended: Whether its work certainly ended with it.
+        ended: Whether its work has certainly ended.
     """
     within = pluralize(call.tool.timeout or 0, "second")
     text = f"Error: {call.tool.name} did not finish within {within}."
@@ -452,7 +454,7 @@ class Capacity:
     """Bounds how many calls are at work at once in each event loop.
 
     A limiter of anyio belongs to one event loop, and an agent may run in several, so each loop gets
-    a limiter of its own when it first asks for it.
+    its own limiter at the first use.
 
     Args:
         most: Calls at work at once.
@@ -474,7 +476,7 @@ class Capacity:
 
 
 async def in_own_thread(work: Callable[[], T]) -> T:
-    """Runs it in a thread that counts in no limit. A cancellation does not wait for the thread."""
+    """Runs a function in a thread that no limit counts. A cancellation does not wait for it."""
     limiter = anyio.CapacityLimiter(1)
     return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 

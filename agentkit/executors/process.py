@@ -3,10 +3,10 @@
 Here, `remote_call` writes a call and the address of its tool as one line of JSON. There, `perform`
 finds the tool, checks the arguments again and runs it; `serve` does so for one line after the
 other. JSON that pydantic checks travels both ways. The address comes from the program's own tools,
-never from a model's words, and what came of a model is never unpickled.
+never from a model's words, and nothing that a model wrote is ever unpickled.
 
-`ProcessExecutor` keeps worker processes warm between calls, each below a supervisor
-(`supervisor.py`) that lets nothing of it live on. `ray.py` sends the same lines to a Ray cluster.
+`ProcessExecutor` keeps worker processes between calls, each under a supervisor (`supervisor.py`)
+that ends all of its processes with it. `ray.py` sends the same lines to a Ray cluster.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ _PATIENCE = 10.0
 class ProcessExecutor:
     """Runs each call in a worker process; a timeout or a cancellation really ends its work.
 
-    Ended are the worker and every process that it started, in whatever session (Linux; elsewhere
+    The worker ends and so does every process that it started, in whatever session (Linux; elsewhere
     those in its process group), also when this process is killed; the next call gets a new worker.
     A call that returns leaves no process behind either. Tools must be functions at the top of a
-    module, arguments and results travel as JSON, and `ToolContext.deps` and `ask` stay behind.
-    What a hostile program could do against its own supervisor is a sandbox's matter.
+    module, arguments and results travel as JSON, and `ToolContext.deps` and `ask` are not there.
+    It does not hold a hostile program that attacks its own supervisor: that takes a sandbox.
 
     Args:
         workers: Most calls at work at once in one event loop; the others wait.
@@ -93,23 +93,28 @@ class ProcessExecutor:
         """
         request = remote_call(call, context).to_json()
         async with self._capacity.limiter:
-            worker = await self._take()
-            started = time.monotonic()
-            result: ToolResult | None = None
             try:
-                await in_own_thread(worker.greet)
+                worker = await self._take()
+            except OSError as error:  # the machine has no room for another process
+                result = failed(call, error)
+                log_failure(result, context, error)
+                return result
+            started = time.monotonic()
+            done: ToolResult | None = None
+            try:
+                await in_own_thread(worker.wait_until_ready)
                 started = time.monotonic()
                 with anyio.move_on_after(call.tool.timeout):
                     answer = await in_own_thread(partial(worker.ask, request, context.report))
-                    result = _result(call, worker, answer)
-                    log_failure(result, context)
+                    done = _result(call, worker, answer)
+                    log_failure(done, context)
             finally:
-                if result is not None and worker.alive:
+                if done is not None and worker.alive:
                     self._idle.append(worker)
                 else:
                     with anyio.CancelScope(shield=True):
                         await anyio.to_thread.run_sync(worker.end)
-        result = result or timed_out(call, ended=True)
+        result = done or timed_out(call, ended=True)
         return replace(result, seconds=round(time.monotonic() - started, 6))
 
     def close(self) -> None:
@@ -123,7 +128,7 @@ class ProcessExecutor:
         self.close()
 
     async def _take(self) -> _Worker:
-        """A worker, idle or new. Shielded: a process that starts is never without its owner."""
+        """A worker, idle or new. Shielded: a process that has started must get its owner."""
         while self._idle:
             worker = self._idle.pop()
             if worker.alive:
@@ -151,12 +156,17 @@ class _Worker:
                 pass_fds=(lifeline, theirs.fileno()),
                 start_new_session=True,
             )
+        except BaseException:
+            os.close(self._lifeline)
+            self._lines.close()
+            self._channel.close()
+            raise
         finally:
             os.close(lifeline)
             theirs.close()
 
-    def greet(self) -> None:
-        """Returns when a new worker has imported what it needs, or is gone."""
+    def wait_until_ready(self) -> None:
+        """Returns when a new worker has imported what it needs, or has ended."""
         if not self._ready:
             with contextlib.suppress(OSError):
                 self._lines.readline()
@@ -176,11 +186,11 @@ class _Worker:
                 report(json.loads(line[1:]))
         if _is_whole(line):
             return line
-        self.end()  # here, where nobody is kept from anything until it is gone
+        self.end()  # in this thread, because it waits for the end
         return b""
 
     def end(self) -> int:
-        """Ends it and all its processes; returns when they are gone, with its exit code."""
+        """Ends it and all its processes; returns its exit code once they have ended."""
         with self._ended:
             if self._lifeline >= 0:
                 os.close(self._lifeline)
@@ -198,7 +208,7 @@ class _Worker:
 
 
 def _is_whole(line: bytes) -> bool:
-    """Whether a line has its end: a worker may die in the middle of one."""
+    """Whether a line is complete: a worker may die in the middle of one."""
     return line.endswith(b"\n")
 
 
@@ -308,17 +318,17 @@ def _attribute(module: ModuleType | None, name: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class RemoteCall:
-    """All that a process must know to run a call.
+    """All that another process must know to run a call.
 
     Attributes:
-        tool: The place at which its function is found.
-        call: What to run; its arguments are checked again there, which gives them their types.
+        tool: Where its function is found.
+        call: The call; its arguments are checked again there, which gives them their types.
         run_id: The run that it belongs to.
         step: The step that asked for it.
         index: The call's place in the step.
         attempt: 1 at the first try.
         output_cap: Most characters of its result.
-        has_deps: The run has dependencies, which stay where they are.
+        has_deps: Whether the run has dependencies, which do not travel.
     """
 
     tool: Reference
@@ -336,7 +346,7 @@ class RemoteCall:
 
 
 def remote_call(call: ValidatedCall, context: ToolContext[Any]) -> RemoteCall:
-    """What travels to the other process.
+    """A call as it travels to the other process.
 
     Raises:
         ToolDefinitionError: The tool cannot be found from another process.
@@ -369,7 +379,7 @@ def load_result(text: bytes) -> ToolResult:
 
 
 def _dumped(value: RemoteCall | ToolResult) -> bytes:
-    # Python's own JSON takes what strict JSON does not know: NaN, and halves of surrogate pairs.
+    # Python's own JSON can write NaN and halves of surrogate pairs, which strict JSON has not.
     return json.dumps(to_jsonable_python(asdict(value), inf_nan_mode="constants")).encode()
 
 

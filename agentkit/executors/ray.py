@@ -20,12 +20,12 @@ from agentkit.toolset import ToolContext, ValidatedCall
 class RayExecutor:
     """Runs each call as a Ray task, on whichever machine of the cluster has room.
 
-    Ray is told never to run a task again by itself (`max_retries=0`): retries are the tool's. A
-    timeout or a cancellation kills the Ray worker; what a tool started beside itself is Ray's to
-    end (`RAY_kill_child_processes_on_worker_exit`), and it may outlive the call for a moment. The
-    tool's time includes the wait for a free place. Tools must be functions at the top of a module
-    that the cluster can import (see Ray's `runtime_env`), arguments and results travel as JSON, and
-    `ToolContext.deps`, `ask` and `report` stay behind.
+    Ray never runs a task again by itself (`max_retries=0`), since the tool declares its retries. A
+    timeout or a cancellation kills the Ray worker; Ray then ends the processes that the tool
+    started (`RAY_kill_child_processes_on_worker_exit`), which may outlive the call for a moment.
+    The tool's time includes the wait for a free place. Tools must be functions at the top of a
+    module that the cluster can import (see Ray's `runtime_env`), arguments and results travel as
+    JSON, and `ToolContext.deps`, `ask` and `report` are not there.
 
     Args:
         resources: What each call needs, in Ray's names: `num_cpus` (default 1), `num_gpus`,
@@ -80,7 +80,7 @@ _RAYS_OWN = ("num_cpus", "num_gpus", "memory")
 
 
 def options_of(resources: Mapping[str, float] | None) -> dict[str, Any]:
-    """Resources as the options of a Ray task or actor, which has names of its own for some."""
+    """Resources as the options of a Ray task or actor, of which some have options of their own."""
     named = dict(resources or {})
     own: dict[str, Any] = {name: named.pop(name) for name in _RAYS_OWN if name in named}
     return {**own, "resources": named}

@@ -1,4 +1,4 @@
-"""A small parent process, run as a script, that lets nothing of what it starts live on.
+"""A small parent process, run as a script, that ends everything that it started.
 
 - `python -I supervisor.py worker LIFELINE CHANNEL SYS_PATH` forks a worker, which serves calls from
   the socket CHANNEL. At the end every process is killed at once.
@@ -7,11 +7,11 @@
   seconds later. vLLM is several processes, and an engine core that loses its API server may go on
   holding its memory.
 
-Then it only watches. The end comes when the lifeline closes, because the owner wants it so or
-because the owner is gone (`kill -9` included), when the child ends, or, of a command, by a SIGTERM
-to the supervisor. It exits with the child's code, once no descendant is left. Should the supervisor
-itself be killed, the kernel tells the child (PR_SET_PDEATHSIG): SIGKILL for a worker, SIGTERM for a
-command, on which vLLM ends its workers.
+Then it only watches. The end comes when the lifeline closes, because the owner closed it or is
+gone (`kill -9` included), when the child ends, or, for a command, by a SIGTERM to the supervisor.
+It exits with the child's code, once no descendant is left. If the supervisor itself is killed, the
+kernel signals the child (PR_SET_PDEATHSIG): SIGKILL for a worker, SIGTERM for a command, on which
+vLLM ends its workers.
 
 On Linux it is the reaper of every orphan below it (PR_SET_CHILD_SUBREAPER, prctl(2)): a process
 that changed its session or was forked twice is still its descendant and is still found. Elsewhere
@@ -67,7 +67,7 @@ def descendants(root: int) -> set[int]:
 
 
 def end_descendants() -> None:
-    """Kills and reaps all that is below this process, until nothing is: cheap if nothing is."""
+    """Kills and reaps the descendants of this process until none is left; cheap without any."""
     while True:
         try:  # whether any child is left, without collecting it
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -80,7 +80,7 @@ def end_descendants() -> None:
 
 
 def _reap() -> dict[int, int]:
-    """Collects who ended, orphans too: their status by process. Zombies would keep their ids."""
+    """Collects the children that ended, orphans too; their status by process id."""
     ended: dict[int, int] = {}
     with contextlib.suppress(ChildProcessError):
         while (pair := os.waitpid(-1, os.WNOHANG))[0]:
@@ -126,7 +126,7 @@ def _started(command: list[str]) -> int:
 
 
 def _watch(child: int, lifeline: int, asked: list[int]) -> int | None:
-    """Waits for the end of the child, of whoever holds the lifeline, or until it is asked to end.
+    """Waits until the child ends, the owner closes the lifeline, or a signal asks for the end.
 
     Returns:
         The child's status; None if it has not ended.

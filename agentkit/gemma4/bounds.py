@@ -1,8 +1,8 @@
 """Numbers between bounds: what a node of a schema says of them, and their EBNF.
 
 In: a node, or two bounds. Out: the bounds that all its keywords come to, and an expression for the
-numbers between two bounds, held digit by digit. An expression never reaches beyond its bounds; what
-a grammar cannot hold is None, and left to validation.
+numbers between two bounds, held digit by digit. An expression never reaches beyond its bounds.
+Bounds that a grammar cannot hold (`can_hold`) are left to validation.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from agentkit.schema.nodes import Node
 MAX_DIGITS: Final = 19
 """Digits of a number whose size nothing limits: enough for a 64-bit identifier, and an end to a
 model that writes digits for ever."""
+_LONGEST_BOUND: Final = 10**100
+"""What is too large for a bound: a rule is made for each of its digits, one inside the other."""
 _FRACTION: Final = 17
 """Digits behind the point: what it takes to write any double."""
 _OPEN_FRACTION: Final = 9
 """Digits behind the point beside an open bound: with more of them a number just above 5 would be
 read as the double 5.0."""
 _MAX_OPEN: Final = 1_000_000
+_EXACT_DIGITS: Final = 15
+"""Digits that a number beyond `_MAX_OPEN` may have beside an open bound: any two such numbers are
+different doubles."""
 _ENUMERABLE: Final = 400
 """Most multiples spelled out one by one."""
 
@@ -59,9 +64,7 @@ def whole_bounds(node: Node) -> tuple[int | None, int | None]:
 
 def multiples(low: int | None, high: int | None, steps: list[Any]) -> list[int] | None:
     """The multiples between two bounds, if they are few and whole."""
-    whole = [
-        int(s) for s in steps if isinstance(s, int | float) and float(s).is_integer() and s > 0
-    ]
+    whole = [int(s) for s in steps if isinstance(s, int | float) and s > 0 and s == math.floor(s)]
     if not steps or len(whole) != len(steps) or low is None or high is None:
         return None
     step = math.lcm(*whole)
@@ -80,14 +83,43 @@ def lengths(node: Node, least: str, most: str) -> tuple[int, int | None]:
 # --- as EBNF -------------------------------------------------------------------------------------
 
 
+def can_hold(low: Decimal | None, high: Decimal | None, *, is_open: bool = False) -> bool:
+    """Whether a grammar can hold the numbers between two bounds.
+
+    Args:
+        low: The lower bound, or None.
+        high: The upper bound, or None.
+        is_open: A bound itself is left out.
+    """
+    bounds = [bound.copy_abs() for bound in (low, high) if bound is not None]
+    greatest = max(bounds, default=Decimal(0))
+    if greatest >= _LONGEST_BOUND:
+        return False
+    places = _places(greatest, is_open=is_open)
+    return all(len(_parts(bound)[1]) <= places for bound in bounds)
+
+
+def _places(greatest: Decimal, *, is_open: bool) -> int:
+    """Digits behind the point that numbers up to a bound may have; below 0 where none will do."""
+    if not is_open:
+        return _FRACTION
+    if greatest <= _MAX_OPEN:
+        return _OPEN_FRACTION
+    return _EXACT_DIGITS - len(str(_parts(greatest)[0]))
+
+
+def _far(bound: int) -> int:
+    """Where numbers end on the side that has no bound, given the bound of the other side."""
+    most: int = 10**MAX_DIGITS - 1
+    return most if abs(bound) <= most else 10 * abs(bound)
+
+
 def integer(low: int | None, high: int | None) -> str | None:
     """An integer between two bounds, both included; None if there is none.
 
-    Sizes without a bound end at `MAX_DIGITS` digits.
+    Sizes without a bound end at `MAX_DIGITS` digits, or behind a longer bound of the other side.
     """
-    most = 10**MAX_DIGITS - 1
-    low = -most if low is None else low
-    high = most if high is None else high
+    low, high = (-_far(high or 0) if low is None else low, _far(low or 0) if high is None else high)
     if low > high:
         return None
     alternatives = _digits(max(low, 0), high) if high >= 0 else []
@@ -150,28 +182,32 @@ def _same_length(low: str, high: str) -> list[str]:
 
 
 def number(low: Decimal | None, high: Decimal | None, *, above: bool, below: bool) -> str | None:
-    """A number between two bounds; None if there is none, or the grammar cannot hold them.
+    """A number between two bounds; None if there is none.
 
     Args:
         low: The lower bound, or None.
         high: The upper bound, or None.
         above: The lower bound itself is left out.
         below: The upper bound itself is left out.
+
+    Raises:
+        ValueError: A grammar cannot hold the bounds.
     """
+    if not can_hold(low, high, is_open=above or below):
+        raise ValueError(f"no grammar holds the numbers between {low} and {high}")
     if low is None and high is None:
         whole = any_of(['"0"', f"[1-9] {repeated('[0-9]', 0, MAX_DIGITS - 1)}"])
         exponent = "([eE] [+\\-]? [0-9] [0-9]?)?"
         return f'"-"? {whole} ("." [0-9]{{1,{_FRACTION}}})? {exponent}'
-    bounds = [bound for bound in (low, high) if bound is not None]
-    longest = max(len(_parts(abs(bound))[1]) for bound in bounds)
-    places = _OPEN_FRACTION if above or below else _FRACTION
-    if longest > places or ((above or below) and max(map(abs, bounds)) > _MAX_OPEN):
-        return None
-    most = Decimal(10**MAX_DIGITS - 1)
-    low, high = -most if low is None else low, most if high is None else high
+    # Not `abs(…)` and `-…`: these round a Decimal to 28 digits.
+    greatest = max(bound.copy_abs() for bound in (low, high) if bound is not None)
+    places = _places(greatest, is_open=above or below)
+    far = Decimal(_far(int(greatest)))
+    low, high = far.copy_negate() if low is None else low, far if high is None else high
     alternatives: list[str] = []
     if low < 0:
-        lower = _Span(max(-high, Decimal(0)), -low, below and high <= 0, above, places)
+        nearest = max(high.copy_negate(), Decimal(0))
+        lower = _Span(nearest, low.copy_negate(), below and high <= 0, above, places)
         alternatives += [f'"-" {any_of(found)}' for found in [lower.numbers()] if found]
     if high >= 0:
         upper = _Span(max(low, Decimal(0)), high, above and low >= 0, below, places)

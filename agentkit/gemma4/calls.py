@@ -1,7 +1,7 @@
 """What stands between a call's control tokens → the calls that the model meant by it.
 
 Read exactly, a call is what it says. What cannot be read exactly is repaired, but only where one
-reading alone fits the tool's schema; otherwise it is malformed, and whoever asked can ask again.
+reading alone fits the tool's schema; otherwise it is malformed, and the caller can ask again.
 Several calls in one pair of tokens (openvinotoolkit/model_server#4179) are read one by one, so that
 damage in one of them does not cost the others.
 """
@@ -50,7 +50,7 @@ class ParsedCall:
 
 @dataclass(frozen=True, slots=True)
 class CallReading:
-    """What came of reading one call.
+    """The result of reading one call.
 
     Attributes:
         name: The name as the model wrote it; empty when there is none.
@@ -82,6 +82,8 @@ def read_calls(body: Iterable[str], tools: Schemas, *, closed: bool) -> list[Cal
         closed: The model ended the call itself; one that it did not is only read exactly.
     """
     text, quote = _flat(list(body))
+    if closed and (wrapped := _WRAPPED.fullmatch(text)):
+        text = wrapped[wrapped.lastindex or 0]
     readings: list[CallReading] = []
     reader = _Reader(tools, quote)
     while True:
@@ -93,8 +95,13 @@ def read_calls(body: Iterable[str], tools: Schemas, *, closed: bool) -> list[Cal
 
 
 # Possessive throughout: on a long run of spaces anything else would try every way to split it.
-_HEADER: Final = re.compile(r"\s*+call\s*+:\s*+([^{}(),:'\"\s]++(?::[^{}(),:'\"\s]++)*+)\s*+\{")
-_LOOSE_HEADER: Final = re.compile(r"\s*+(?:call\b)?+\s*+:?+\s*+([^{(\[<]*+)([{(])")
+_NAMED: Final = r"[^{}(),:'\"\s\ufdd0-\ufdef]++"
+_HEADER: Final = re.compile(rf"\s*+call\s*+:\s*+({_NAMED}(?::{_NAMED})*+)\s*+\{{")
+_LOOSE_HEADER: Final = re.compile(r"\s*+(?i:call\b)?+\s*+:?+\s*+([^{(\[<]*+)([{(])")
+_WRAPPED: Final = re.compile(
+    r"\s*+(?:\[(.*)\]|```\w*+\n(.*)\n```|<([\w|]++)>(.*)</\3>)\s*+", re.DOTALL
+)
+"""A list, a fence or a tag around a call or several, which says nothing beside them."""
 _NEXT: Final = re.compile(r"[\s,;]*+(?=call:)")
 
 
@@ -108,18 +115,18 @@ class _Reader:
     def first(self, text: str, *, closed: bool, shared: bool) -> tuple[CallReading, str]:
         """The text's first call, and the text of the next ones."""
         header = _HEADER.match(text)
-        exact = None
+        cut: Cut | None = "name"
         if header is not None:
             exact = read_exactly(text, header.end(), self._quote, self._shape(header[1]))
+            cut = exact.cut or "value"
             if exact.arguments is not None:
-                rest = text[exact.end :]
-                further = _NEXT.match(rest)
-                if not rest.strip() or (further and closed):
-                    raw = text[: exact.end]
-                    found = CallReading(header[1], exact.arguments, self._spelled(raw))
-                    return found, rest[further.end() :] if further and closed else ""
+                raw, rest = self._spelled(text[: exact.end]), text[exact.end :]
+                reading = CallReading(header[1], exact.arguments, raw)
+                if not rest.strip():
+                    return reading, ""
+                if closed and (further := _NEXT.match(rest)):
+                    return reading, rest[further.end() :]
         if not closed:
-            cut = exact.cut or "value" if exact else "name"
             return CallReading(self._name(text), None, self._spelled(text), cut), ""
         return self._repaired(text, shared=shared)
 
@@ -147,7 +154,7 @@ class _Reader:
         """
         bare = re.sub(f"{self._quote}[^{self._quote}]*+{self._quote}", "", part)
         in_list = bare.count("[") > bare.count("]")
-        opened = re.search(rf"[,:=\[{{(]\s*+{self._quote}\Z", part)
+        opened = re.search(rf"[,:=\[{{(]\s*+{self._quote}++\Z", part)
         return part[-1:] in ("}", ")") or not (in_list or opened)
 
     def _only(self, text: str, base: frozenset[Damage]) -> CallReading | None:
@@ -234,6 +241,10 @@ class _Reader:
         name = header[1].strip() if header else ""
         if name and resolve_name(name, self._tools):
             return name
+        # Words or marks may stand around it: `Sure: find{`, `**find**{`, `[{"name": "find"`.
+        head = _HEAD.match(text)
+        if head and (head[1] or resolve_name(head[2], self._tools)):
+            return head[1] or head[2]
         word = _CALL_WORD.match(text)
         begun = _BEGUN.match(text, word.end() if word else 0)
         return begun[0] if begun else name.strip("\"'`" + self._quote)
@@ -256,6 +267,10 @@ _JSON_HEADER: Final = re.compile(
     r"\s*+\1(?:arguments|parameters)\1\s*+:\s*+\{"
 )
 _CALL_WORD: Final = re.compile(r"\s*+call\s*+:\s*+")
+_HEAD: Final = re.compile(
+    r"\W*[\"']name[\"']\s*+:\s*+[\"']([\w.\-]++)[\"']"
+    r"|[^{(]*?(?:\bcall\s*+:\s*+|(?<![\w.:/\-]))([\w\-]++)[^\w{(./]*+[{(]"
+)
 _BEGUN: Final = re.compile(r"[\w.\-/]++(?::[\w.\-/]++)*+")
 
 

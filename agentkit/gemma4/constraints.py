@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from agentkit.gemma4.bounds import (
+    can_hold,
     integer,
     lengths,
     multiples,
@@ -215,6 +216,9 @@ class Constraints:
 
     def _integer(self, node: Node) -> str | None:
         low, high = whole_bounds(node)
+        if not can_hold(_exact(low), _exact(high)):
+            self._mark(node)
+            return integer(None, None)
         steps = [fact.value for fact in node.all("multipleOf")]
         few = multiples(low, high, steps)
         carried = _BOUNDS if few is None else (*_BOUNDS, "multipleOf")
@@ -226,9 +230,11 @@ class Constraints:
     def _number(self, node: Node) -> str | None:
         low, above = strictest(node, "minimum", "exclusiveMinimum", max)
         high, below = strictest(node, "maximum", "exclusiveMaximum", min)
-        held = number(_exact(low), _exact(high), above=above, below=below)
+        if not can_hold(_exact(low), _exact(high), is_open=above or below):
+            self._mark(node)
+            return number(None, None, above=False, below=False)
         self._mark(node, *_BOUNDS)
-        return held
+        return number(_exact(low), _exact(high), above=above, below=below)
 
     def _string(self, node: Node) -> str | None:
         low, high = lengths(node, "minLength", "maxLength")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.grammar import ToolGrammar, compile_grammar, compile_tool
@@ -34,7 +35,7 @@ class Dialect:
     """The language of one conversation.
 
     Args:
-        tools: What the model may call, in the order it is told of them.
+        tools: What the model may call, in the order in which it is shown them.
         escape: Keeps outside text apart from control tokens.
     """
 
@@ -120,6 +121,12 @@ class Dialect:
         schema = Shape.of(lowered.definition.parameters)
         return not schema.misfit(lowered.restore(arguments))
 
+    def with_nulls(self, name: str, arguments: JsonObject) -> JsonObject:
+        """Arguments in which the text `null` is null wherever the tool of that name takes it."""
+        shape = self._shapes.get(resolve_name(name, self._shapes) or "")
+        nulled: JsonObject = arguments if shape is None else _with_nulls(arguments, shape)
+        return nulled
+
     def _aliased(self, call: ToolCall) -> ToolCall:
         lowered = self._lowered.get(call.name)
         if lowered is None or not lowered.aliases:
@@ -134,3 +141,12 @@ class Dialect:
         if len(restored) < len(call.arguments):  # given under both of its names
             return replace(call, arguments={}, malformed=render_call(call.name, call.arguments))
         return replace(call, arguments=restored)
+
+
+def _with_nulls(value: Any, shape: Shape) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nulls(item, shape.property(key)) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nulls(item, shape.item(at)) for at, item in enumerate(value)]
+    nullable = shape.types is not None and "null" in shape.types and not shape.lists("null")
+    return None if value == "null" and nullable else value

@@ -129,7 +129,7 @@ def without(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 def character_class(ranges: Iterable[tuple[int, int]], *, negated: bool = False) -> str:
     """One character from (or not from) the given ranges of code points."""
     ranges = list(ranges)
-    if any(high == LAST for _, high in ranges):  # shorter told by what is left out
+    if any(high == LAST for _, high in ranges):  # shorter by what is left out
         ranges, negated = without(ranges), not negated
     inside = "".join(
         _class_member(low) if low == high else f"{_class_member(low)}-{_class_member(high)}"
@@ -179,7 +179,7 @@ Ranges: TypeAlias = Sequence[tuple[int, int]]
 
 
 EXCLUDED: Final = (QUOTE, CALL_CLOSE)
-"""What no text may spell: the literals that end something for whoever reads a call.
+"""What no text may spell: the literals that end something for a reader of a call.
 
 The quote ends the text. `<tool_call|>` ends the call for vLLM's own parser, in a text or not
 (`parser/gemma4.py` of vLLM 0.32, state TOOL_ARGS), so a server without token ids, and a client that
@@ -388,9 +388,8 @@ class Filled:
             yield f"{self.any_text} {literal(letter)} {self._behind(letter)}"
 
     def _behind(self, before: str = "") -> str:
-        """A tail of a literal that does not go on from the character before it, and what follows.
-
-        Which is its `>`, and then up to `COUNTED` characters more.
+        """A tail of a literal that does not go on from the character before it, and what follows:
+        its `>`, and then up to `COUNTED` more characters.
         """
         tails = [
             literal(f"{tail}>")
@@ -452,7 +451,8 @@ def other_than(names: list[str]) -> str:
     Where keys could leave the names in more than `_PLACES` places, those that begin as a name does
     are left out, by as few first characters as that takes.
     """
-    depth = max(map(len, names), default=0) + 1
+    # Each further character is one more place where a key may leave the longest name.
+    depth = min(max(map(len, names), default=0) + 1, _PLACES)
     key = _other_than(names, depth)
     while depth > 1 and key.count("[^") > 2 * _PLACES:  # a place is the character and the rest
         depth -= 1

@@ -34,7 +34,7 @@ LITERAL: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading the text behind a call's opening brace.
+    """The result of reading the text behind a call's opening brace.
 
     Attributes:
         arguments: The arguments; None when the text is not in the syntax.
@@ -191,21 +191,21 @@ def quoted_value(text: str, shape: Shape) -> Any:
 def _is_shallow(value: Any) -> bool:
     layer = [value]
     for _ in range(MAX_DEPTH):
-        layer = [
-            child
-            for item in layer
-            for child in (
-                item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
-            )
-        ]
-        if not layer:
+        inner: list[Any] = []
+        for item in layer:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        if not inner:
             return True
+        layer = inner
     return False
 
 
 def bare_value(text: str, shape: Shape) -> Any:
     """An unquoted text: a JSON literal where the schema lets it be one, a string otherwise."""
-    if text == "null" and not (shape.lists("null") and not shape.allows("null")):
+    if text == "null" and (shape.allows("null") or not shape.lists("null")):
         return None
     if text in ("true", "false") and shape.allows("boolean"):
         return _WORDS[text]

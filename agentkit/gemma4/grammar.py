@@ -90,8 +90,8 @@ def compile_grammar(
         tools: The grammars of the tools in the request.
         choice: Which calls the reply may or must hold. `auto` leaves text free, but a call once
             begun is a valid one; `none` forbids calls; `required` allows nothing but calls.
-        tags: How the calls of tools are told to the compiler, where that is not by our EBNF: the
-            seam by which a style of xgrammar's own could take over. `make bench-grammar
+        tags: How the compiler is given the calls of tools, where that is not our EBNF: the seam by
+            which a style of xgrammar's own could take over. `make bench-grammar
             ARGS="--compare VERSION"` measures the two beside each other.
 
     Raises:
@@ -119,10 +119,10 @@ def compile_grammar(
         "content": {"type": "grammar", "grammar": ebnf},
         "end": CALL_CLOSE,
     }
-    told = [whole] if tags is None else tags(named)
-    call = told[0] if len(told) == 1 else {"type": "or", "elements": told}
-    forced = choice.mode == "required"
-    return Grammar(_structural(_calls(call, told, choice.max_calls, forced=forced)), ebnf, named)
+    written = [whole] if tags is None else tags(named)
+    call = written[0] if len(written) == 1 else {"type": "or", "elements": written}
+    form = _calls(call, written, choice.max_calls, forced=choice.mode == "required")
+    return Grammar(_structural(form), ebnf, named)
 
 
 # --- xgrammar's structural tag -------------------------------------------------------------------

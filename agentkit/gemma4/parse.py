@@ -76,8 +76,8 @@ class ParsedReply:
         cut_call: The call that was cut, if one was: never to be run.
         stop: The stop token that ended the reply, where it was seen.
         leftover: What came behind the stop token.
-        call_in_reasoning: A call was begun inside open reasoning. It is no call, and nobody can say
-            what the reply was to be.
+        call_in_reasoning: A call was begun inside open reasoning. It is no call, and what the reply
+            was to be is unknown.
     """
 
     reasoning: str = ""
@@ -156,13 +156,11 @@ def _spelled_inside(ids: Sequence[int], pieces: Sequence[str]) -> tuple[list[int
 
 def _literals(parts: Iterable[str]) -> list[tuple[int, str]]:
     """Pieces of a lexer as tokens; only those literals count that can stand inside a call."""
-    return [
-        (
-            IDS[part] if isinstance(part, Control) and part in (QUOTE, CALL_CLOSE) else _TEXT,
-            str(part),
-        )
-        for part in parts
-    ]
+    tokens: list[tuple[int, str]] = []
+    for part in parts:
+        counts = isinstance(part, Control) and part in (QUOTE, CALL_CLOSE)
+        tokens.append((IDS[part] if counts else _TEXT, str(part)))
+    return tokens
 
 
 @dataclass(slots=True)
@@ -373,11 +371,8 @@ class Parser:
         elif piece in _STOPS:
             self._end_call(closed=False, by=piece)
         elif piece in (CALL_CLOSE, CALL_OPEN):
-            if (
-                call.in_string
-                and not self._quotes_untrusted
-                and not (self._by_ids and piece == CALL_OPEN)
-            ):
+            begins_a_call = self._by_ids and piece == CALL_OPEN
+            if call.in_string and not self._quotes_untrusted and not begins_a_call:
                 call.ends.append(len(call.pieces))
                 self._call_text(piece)
             else:

@@ -13,6 +13,7 @@ never keeps a `<` out of a text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -46,6 +47,8 @@ _DIGIT: Final = ((0x30, 0x39),)
 _WORD: Final = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
 _SPACE: Final = ((0x09, 0x0A), (0x0D, 0x0D), (0x20, 0x20))
 _CLASSES: Final = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
+_COUNT: Final = re.compile(r"([0-9]{1,9})(,?)([0-9]{0,9})")
+_HEX: Final = re.compile("[0-9a-fA-F]{2}|[0-9a-fA-F]{4}")
 _CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v"}
 
 
@@ -65,7 +68,7 @@ class Translation:
         first: Characters of control literals (`RISKY`) that it may begin with.
         risky: All of those that it may hold.
         ends: What follows it → both; None where that is one after the other. The end of a text of
-            a least length is told from what follows it (`Filled`).
+            a least length depends on what follows it (`Filled`).
     """
 
     ebnf: str
@@ -100,8 +103,8 @@ def translate(
         high: The greatest length wanted, or None.
 
     Returns:
-        None if the pattern has no translation. Whether the lengths are kept is told by the
-        translation's own `low` and `high`.
+        None if the pattern has no translation. The translation's own `low` and `high` show whether
+        the lengths are kept.
     """
     try:
         free = _Parser(pattern, rules, 0, None).whole()
@@ -249,13 +252,14 @@ class _Parser:
     def _braces(self) -> tuple[int, int]:
         end = self._text.find("}", self._at)
         inside = self._text[self._at + 1 : end] if end > 0 else ""
-        least, comma, most = inside.partition(",")
-        if not least.isdigit() or (most and not most.isdigit()):
+        count = _COUNT.fullmatch(inside)
+        if count is None:
             raise _UntranslatableError
         self._at = end + 1
+        least, comma, most = int(count[1]), count[2], count[3]
         if not comma:
-            return int(least), int(least)
-        return int(least), int(most) if most else -1
+            return least, least
+        return least, int(most) if most else -1
 
     # --- atoms -----------------------------------------------------------------------------------
 
@@ -296,10 +300,9 @@ class _Parser:
         if character in "xu":
             digits = self._text[self._at : self._at + (2 if character == "x" else 4)]
             self._at += len(digits)
-            try:
-                return chr(int(digits, 16))
-            except ValueError:
-                raise _UntranslatableError from None
+            if not _HEX.fullmatch(digits):
+                raise _UntranslatableError
+            return chr(int(digits, 16))
         if character.isalnum():
             raise _UntranslatableError
         return character
@@ -367,7 +370,7 @@ def _one(ranges: Ranges) -> Translation:
 
 
 def _perhaps(atom: Translation, low: int, high: int | None) -> Translation:
-    """A group that is told from what follows it, once or not at all.
+    """A group whose end depends on what follows it, once or not at all.
 
     Raises:
         _UntranslatableError: It may come more often.

@@ -1,7 +1,7 @@
 """What is known of each Gemma 4 model, and which chat template a server gives it.
 
-A profile only fills in what nobody said: what the server reports (`max_model_len`, its template)
-and what the user sets win over it.
+A profile only fills in what is not known otherwise: what the server reports (`max_model_len`, its
+template) and what the user sets win over it.
 
 Sources: windows, modalities and the costs of media are those of Google's Gemma 4 model card and
 of the processors in transformers 5.19; the window of the 12B is its `config.json`, half of what
@@ -261,8 +261,8 @@ def _text_config(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 # --- the template of a server --------------------------------------------------------------------
 # Quantised re-uploads of Gemma 4 often carry an older template (vllm-project/vllm#39885), and the
-# differences are silent: parameters vanish, None is printed for null. So a server is told by the
-# prompt that it renders for a fixed conversation.
+# differences are silent: parameters vanish, None is printed for null. So a server's template is
+# recognised by the prompt that it renders for a fixed conversation.
 
 TemplateGeneration: TypeAlias = Literal["canonical", "canonical-small", "april", "unknown"]
 """The template of 2026-07-09 for large or small models, the releases before it, or another."""

@@ -95,6 +95,12 @@ no white space, and prose such as `Hello, Ann: …` is not mistaken for it."""
 _PAIR: Final = re.compile(r"[\w.\-]++\s*+:(?!//)")
 _FUSED_PAIR: Final = re.compile(r"(?i:-?[0-9][0-9.]*+|true|false|null|none)[^\W\d][\w.\-]*+\s*+:")
 """A value and the next member's name, as where a comma was lost between them."""
+_SPELLED_QUOTE: Final = re.compile(
+    r"<\|[\"']|[\"']\|>|\A\\[\"']"
+    r"|\A&(?:quot|apos|[lr][sd]?a?quo|#\w+);|&(?:quot|apos|[lr][sd]?a?quo|#\w+);\Z"
+)
+"""The quote token in ordinary characters, or a part of it; at an end, a quote as another language
+has it."""
 _BESIDE_SYNTAX: Final[Mapping[str, re.Pattern[str]]] = {
     mark: re.compile(rf"(?<!\\){mark}\s*+[,:}}\]){mark}+]|[,:{{\[(=+]\s*+{mark}")
     for mark in _QUOTES
@@ -106,9 +112,9 @@ _Quoting: TypeAlias = Literal["none", "closed", "closed otherwise", "'", '"']
 another quote in the place of that, or by a pair of other quotes."""
 _Finds: TypeAlias = Callable[[str], "re.Match[str] | None"]
 _FOREIGN: Final[Mapping[_Quoting, tuple[_Finds, ...]]] = {
-    "none": (_MARKS.search, _PAIR.match),
-    "closed": (_TIGHT_MARKS.search, _FUSED_PAIR.match),
-    "closed otherwise": (_MARKS.search,),
+    "none": (_MARKS.search, _PAIR.match, _SPELLED_QUOTE.search),
+    "closed": (_TIGHT_MARKS.search, _FUSED_PAIR.match, _SPELLED_QUOTE.search),
+    "closed otherwise": (_MARKS.search, _SPELLED_QUOTE.search),
     "'": (_BESIDE_SYNTAX["'"].search,),
     '"': (_BESIDE_SYNTAX['"'].search,),
 }
@@ -208,9 +214,9 @@ class Readings:
                 continue
             for value, end, then in self._value(behind, shape.property(key), so_far, depth + 1):
                 now = {**before, key: value}
-                for next_at, after in self._ends(end, then, closers, depth):
-                    if next_at < 0:
-                        yield now, ~next_at, after
+                for next_at, is_last, after in self._ends(end, then, closers, depth):
+                    if is_last:
+                        yield now, next_at, after
                     else:
                         yield from self._members(next_at, shape, now, after, where)
 
@@ -230,43 +236,51 @@ class Readings:
             return
         for value, end, then in self._value(start, shape.item(len(before)), undone, depth + 1):
             now = [*before, value]
-            for next_at, after in self._ends(end, then, "]", depth):
-                if next_at < 0:
-                    yield now, ~next_at, after
+            for next_at, is_last, after in self._ends(end, then, "]", depth):
+                if is_last:
+                    yield now, next_at, after
                 else:
                     yield from self._items(next_at, shape, now, after, depth)
 
     def _ends(
         self, at: int, undone: _Damages, closers: str, depth: int
-    ) -> Iterator[tuple[int, _Damages]]:
-        """Where to go on behind an element; inverted (`~`) where its object or array ends."""
+    ) -> Iterator[tuple[int, bool, _Damages]]:
+        """What may follow an element.
+
+        Yields:
+            Where to go on, whether the object or array ends there, and what was undone.
+        """
         self._step()  # each end of an inner one has several of its own
         end, at = self._text[max(at - 2, 0) : at], self._skip(at)
         before = end[-1:]
         character = self._text[at : at + 1]
         brace = self._with(undone, "brace")
-        if (
-            before == self._quote
-            and end[0] in ",:=[{("
-            and character != ","
-            and not (character and character in closers)
-        ):
-            return  # what seems to close `a,` may open the next text, the comma between them
+        if before == self._quote and self._opens_a_text(end[0], character, closers):
+            return
         if character == ",":
-            yield at + 1, undone
+            yield at + 1, False, undone
             if depth and brace is not None:
-                yield ~at, brace
+                yield at, True, brace
         elif character and character in closers:
-            yield ~(at + 1), undone
+            yield at + 1, True, undone
             if depth and brace is not None:
-                yield ~at, brace
+                yield at, True, brace
         elif not character or (depth and character in "}])"):
             if brace is not None:
-                yield ~at, brace
+                yield at, True, brace
         elif closers == "]" and (character in "+-" or {before, character} <= _QUOTES.keys()):
             return  # `1 -2` and `'a' 'b'` are one number and one text in Python
         elif (comma := self._with(undone, "comma")) is not None:
-            yield at, comma
+            yield at, False, comma
+
+    def _opens_a_text(self, before: str, behind: str, closers: str) -> bool:
+        """Whether a quote token that seems to close a text may be what opens the next: behind a
+        comma, which stands between the two then, or behind another one, which stands twice then.
+        """
+        if before == behind == self._quote:
+            return True
+        ends = behind == "," or (behind and behind in closers)
+        return before in ",:=[{(" and not ends
 
     # --- keys ------------------------------------------------------------------------------------
 
@@ -334,7 +348,7 @@ class Readings:
             yield from self._without_opening(at, shape, undone)
 
     def _bare(self, at: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
-        """A value without quotes. A rule that returns True has said all that it can be."""
+        """A value without quotes. Behind a rule that returns True no other rule applies."""
         rules = (self._literal, self._constant, self._fused, self._loose_number, self._unquoted)
         for rule in rules:
             if (yield from rule(at, shape, undone)):
@@ -427,10 +441,10 @@ class Readings:
         for mark, damage in _QUOTES.items():
             if (both := self._with(so_far, damage)) is not None:
                 # A text that holds the mark may have had it in a pair of its own.
-                for read, behind, undone in self._up_to(mark, at, shape, both):
-                    text = self._text[at : behind - 1]
+                for reading in self._up_to(mark, at, shape, both):
+                    text = self._text[at : reading[1] - 1]
                     if mark not in text and not self._is_two(text, "closed otherwise"):
-                        yield read, behind, undone
+                        yield reading
 
     def _up_to(self, mark: str, start: int, shape: Shape, undone: _Damages) -> Iterator[_Read]:
         """Texts that end at a `'` or `"` behind which the call can go on."""

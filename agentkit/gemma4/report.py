@@ -1,8 +1,8 @@
-"""What Gemma is told of a tool, and what it is not: the loss report.
+"""What Gemma is shown of a tool, and what it is not: the loss report.
 
 Every limit of the tool's JSON Schema ends in one of four ways. It is *shown* in the declaration, or
 said in *words* in a description; and beside that a grammar may hold it while the model decodes. A
-limit that is neither told nor held is *lost*: the model can only learn it by being refused. What
+limit that is neither shown nor held is *lost*: the model can only learn it by being refused. What
 a grammar does not hold, or holds in part, is left to the validation of the arguments.
 """
 
@@ -43,7 +43,7 @@ class Limit:
 
     @property
     def lost(self) -> bool:
-        """Whether the model is neither told of it nor kept to it."""
+        """Whether the model neither sees it nor is kept to it."""
         return self.fate == "hidden" and not self.enforced and not self.partly
 
     @property
@@ -174,26 +174,31 @@ def _steps(path: str) -> Iterable[str]:
 
 
 _TOLD = ("enum", "const", "anyOf", "oneOf")
-_HOLDERS = {"properties": ".", "$defs": "", "definitions": "", "schemas": "", "components": ""}
+_HOLDERS = {
+    **dict.fromkeys(("properties", "patternProperties"), "."),
+    **dict.fromkeys(("$defs", "definitions", "schemas", "components"), ""),
+}
+"""Keywords behind which a name comes → what stands between the path so far and the name."""
 _INSIDE = {
     "items": "[]",
     "prefixItems": "[]",
     "additionalItems": "[]",
     "additionalProperties": ".*",
-    "patternProperties": ".",
     "propertyNames": " keys",
 }
 
 
 def _place(path: str) -> str:
-    """A pointer as a path of names; branches of unions are told by their number."""
-    text, named = "", False
+    """A pointer as a path of names; a branch of a union is given by its number."""
+    text = ""
+    is_name = False
     for step in _steps(path):
-        if named:
-            text, named = text + step, False
-        elif step in _HOLDERS or step == "patternProperties":
-            text, named = (f"{text}." if text and _HOLDERS.get(step, ".") else text), True
-            named = step != "components"
+        if is_name:
+            text += step
+            is_name = False
+        elif step in _HOLDERS:
+            text += _HOLDERS[step] if text else ""
+            is_name = step != "components"  # behind which `schemas` comes
         elif step in _INSIDE:
             text += _INSIDE[step]
         elif step.isdigit():

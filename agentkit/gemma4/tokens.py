@@ -90,21 +90,15 @@ class Control(str):
     __slots__ = ()
 
 
+_LITERALS: Final = (CHANNEL_OPEN, CHANNEL_CLOSE, CALL_OPEN, CALL_CLOSE, QUOTE, *STOP_LITERALS)
+_LITERAL: Final = re.compile("|".join(map(re.escape, _LITERALS)))
+
+
 class Lexer:
     """Cuts text at control literals, holding back what may become one.
 
     A stop literal with more text behind it did not stop anything, so it is text.
     """
-
-    _find = re.compile(
-        "|".join(
-            map(
-                re.escape,
-                (CHANNEL_OPEN, CHANNEL_CLOSE, CALL_OPEN, CALL_CLOSE, QUOTE, *STOP_LITERALS),
-            )
-        )
-    )
-    _literals = (CHANNEL_OPEN, CHANNEL_CLOSE, CALL_OPEN, CALL_CLOSE, QUOTE, *STOP_LITERALS)
 
     def __init__(self) -> None:
         self._held = ""
@@ -113,7 +107,7 @@ class Lexer:
         """The pieces that are certain now, control tokens as `Control`."""
         text, self._held = self._held + text, ""
         at = 0
-        for found in self._find.finditer(text):
+        for found in _LITERAL.finditer(text):
             if found.start() > at:
                 yield text[at : found.start()]
             at = found.end()
@@ -125,7 +119,7 @@ class Lexer:
                 yield found[0]
         tail = text[at:]
         cut = tail.rfind("<")
-        if cut >= 0 and any(literal.startswith(tail[cut:]) for literal in self._literals):
+        if cut >= 0 and any(literal.startswith(tail[cut:]) for literal in _LITERALS):
             tail, self._held = tail[:cut], tail[cut:]
         if tail:
             yield tail

@@ -1,8 +1,8 @@
 """What a model meant where it wrote it in another form than Gemma's template has.
 
 - `resolve_name` finds the tool that a name certainly means.
-- `wrong_form` tells a text that is nothing but calls in another notation from an answer, and
-  `is_blank` a text that shows a person nothing.
+- `wrong_form` recognises a text that is nothing but calls in another notation, and `is_blank` a
+  text that shows a person nothing.
 - `split_reasoning` takes out of a text the reasoning that a server left in it.
 
 Nothing here makes a call of a text: a text that is a call in a wrong form is never run.
@@ -10,6 +10,7 @@ Nothing here makes a call of a text: a text that is a call in a wrong form is ne
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import unicodedata
@@ -40,6 +41,9 @@ _NAMESPACE: Final = re.compile(
 """Words that name the set of tools itself. `tool:` and `google:tool:` come from Gemma 4
 (NousResearch/hermes-agent#24411), `default_api.` is the module of Gemma's Python-like calls."""
 
+_LONGEST_NAME: Final = 1_000
+"""Characters; a longer text is a model in a loop (`tool:tool:…`), and no name with words around."""
+
 _SEPARATORS: Final = re.compile(r"[-_.:/\s]+")
 
 
@@ -52,11 +56,14 @@ def resolve_name(name: str, known: Collection[str]) -> str | None:
     """
     if name in known:
         return name
+    if len(name) > _LONGEST_NAME:
+        return None
     bare = name.strip().strip("\"'`").removesuffix("()").strip()
     while True:
         if bare in known:
             return bare
-        alike = [each for each in known if _folded(each) == _folded(bare)]
+        folded = _folded(bare)
+        alike = [each for each in known if _folded(each) == folded]
         if alike:
             return alike[0] if len(alike) == 1 else None
         namespace = _NAMESPACE.match(bare)
@@ -89,7 +96,7 @@ def is_blank(text: str) -> bool:
     start = text.lstrip()
     if start.startswith((RESPONSE_OPEN, TURN_OPEN, TURN_CLOSE)):
         return True
-    return not any(map(_shows, _OTHER_ENDS.sub("", _CONTROL.sub("", text))))
+    return not any(map(_shows, _CONTROL.sub("", _OTHER_ENDS.sub("", text))))
 
 
 def wrong_form(text: str, names: Collection[str]) -> str | None:
@@ -106,9 +113,14 @@ def wrong_form(text: str, names: Collection[str]) -> str | None:
     if not names:
         return None
     found: str | None = None
-    rest = _after_space(text)
+    rest = _after_space(_plain(text))
     while rest:
+        if found and _MADE_UP_RESULT.match(rest):
+            return found
         notation, end = _first(rest, names)
+        if not end and (opening := _OPENING_MARKS.match(rest)):
+            notation, end = _first(rest[opening.end() :], names)
+            end += opening.end() if end else 0
         if not end and (announced := _ANNOUNCED.match(rest)):
             notation, end = _first(rest[announced.end() :], names)
             end += announced.end() if end else 0
@@ -129,11 +141,19 @@ def _first(text: str, names: Collection[str]) -> tuple[str, int]:
 
 _ANNOUNCED: Final = re.compile(
     r"(?:(?:(?:tool|function)[ _-]?(?:calls?|code|use|request|invocation)|call(?:ing)?"
-    r"|execut(?:e|ing)|invok(?:e|ing)|action(?: \d+)?|json)\b[ \t*]*[:=]?\s*"
+    r"|execut(?:e|ing)|invok(?:e|ing)|action(?: \d+)?|json"
+    r"|工具调用|调用工具|函数调用|ツール呼び出し|関数呼び出し|도구 호출"
+    r"|вызов (?:инструмента|функции)|(?:werkzeug|funktions)aufruf|appel d.outil"
+    r"|llamada a la (?:herramienta|función)|chamada de ferramenta)\b[ \t*]*[:\uff1a=]?\s*"
     r"|(?:model|assistant)[ \t]*[:\n]\s*)+",
     re.IGNORECASE,
 )
 """Words that announce a call and say nothing beside it."""
+
+
+def _plain(text: str) -> str:
+    """A text without the escapes of HTML and the emphasis of Markdown."""
+    return (html.unescape(text) if "&lt;" in text else text).replace("**", "")
 
 
 def _after_space(text: str) -> str:
@@ -141,7 +161,11 @@ def _after_space(text: str) -> str:
     return text[between.end() :] if between else text
 
 
-_CONTROL: Final = re.compile("|".join(map(re.escape, CONTROL_LITERALS)))
+_CONTROL: Final = re.compile(
+    "|".join(map(re.escape, CONTROL_LITERALS))
+    + r"|<\|\w+\|>|<\w+_soft_token>|<(?:start|end)_of_\w+>|\[multimodal\]"
+)
+"""Gemma's control tokens, and what other models, an older Gemma among them, have of that kind."""
 _OTHER_ENDS: Final = re.compile(
     r"</?s>|<(?:start|end)_of_turn>(?:model\b|user\b)?|<unused\d+>"
     r"|<\|(?:im_start|im_end|end|endoftext|eot_id|assistant|observation)\|>"
@@ -158,11 +182,17 @@ def _shows(character: str) -> bool:
 
 _STRAY: Final = [each for each in CONTROL_LITERALS if each not in (CALL_OPEN, QUOTE)]
 _BETWEEN: Final = re.compile(
-    r"(?:[\s,;\u200b-\u200f\ufeff]|(?<!`)`(?!`)|\*\*|\|?tool_call>"
+    r"(?:[^\w\"'`“«(\[{<>@$/#~|\\:.!?✿\-]|(?<!`)`(?!`)|\\(?=\W)|[>\])}\"'”»]+(?=\s|\Z)"
+    r"|\|?tool_call>|(?!<\|tool_call)(?:<\s*+)?(?:\|\s*+tool_call\b(?:\s*+\|)?|tool_call\s*+\|)\s*+>?"
     r"|>>> |>[ \t]|[-*][ \t]|\d{1,3}[.)][ \t]"
     rf"|{_OTHER_ENDS.pattern}|{'|'.join(map(re.escape, _STRAY))})+"
 )
-"""What may stand between two calls, and around them: the marks of a list or a quotation, too."""
+"""What may stand between two calls, and around them: marks of a list, a quotation, a decoration."""
+_OPENING_MARKS: Final = re.compile(r"[(\[{<\"'“«]++")
+_MADE_UP_RESULT: Final = re.compile(
+    r"(?:<\|?)?/?(?:tool|function)s?_(?:response|result|output)|response:\w|```tool_output|Observation:"
+)
+"""What a model makes up that does not wait for the result of a call; all behind it is made up."""
 
 # --- notations -----------------------------------------------------------------------------------
 
@@ -240,32 +270,44 @@ def _json(text: str, names: _Names) -> int:
 def _is_call(value: Any, names: _Names) -> bool:
     if not isinstance(value, dict):
         return False
-    keys = (*_CALL_KEYS, "params") if value.get("method") == "tools/call" else _CALL_KEYS
-    for key in keys:
-        if isinstance(value.get(key), dict):
-            return _is_call(value[key], names)
-    for key in ("tool_calls", "tool_uses"):
-        if isinstance(calls := value.get(key), list):
-            return bool(calls) and all(_is_call(call, names) for call in calls)
     if len(value) == 1 and isinstance(code := value.get("tool_code"), str):
         return wrong_form(code, names) is not None
-    for key in _NAME_KEYS:
-        if isinstance(name := value.get(key), str):
-            return resolve_name(name, names) is not None
+    if any(_is_schema(value.get(key)) for key in _GIVEN_KEYS):
+        return False  # it describes a tool
+    if any(_is_name(key, item) and resolve_name(item, names) for key, item in value.items()):
+        return True
+    inner = [item for key, item in value.items() if _CALL_KEY.search(key) or _is_rpc(value, key)]
+    held = next((item for item in inner if isinstance(item, dict | list) and item), None)
+    if held is not None:
+        calls = held if isinstance(held, list) else [held]
+        return all(_is_call(call, names) for call in calls)
     only = next(iter(value)) if len(value) == 1 else ""
-    return isinstance(only, str) and only in names and isinstance(value[only], dict)
+    return only in names and isinstance(value[only], dict)
+
+
+def _is_name(key: str, item: Any) -> bool:
+    return isinstance(item, str) and (key in ("name", "op") or bool(_CALL_KEY.search(key)))
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, dict) and "properties" in value
+
+
+def _is_rpc(value: dict[str, Any], key: str) -> bool:
+    return key == "params" and value.get("method") == "tools/call"
 
 
 def _tagged(text: str, names: _Names) -> int:
     """`<tool_call>…</tool_call>` and other formats' tags, and a tool's name as a tag."""
     tag = _TAG.match(text)
-    if tag is None or not (_CALL_TAG.match(tag[2]) or resolve_name(tag[2], names)):
+    if tag is None or not (
+        _CALL_TAG.match(tag[2]) or resolve_name(tag[2].removeprefix("call:"), names)
+    ):
         return 0
-    if tag[0].endswith("/>"):
-        return tag.end()
     closing = f"</{tag[1]}>"
     close = text.find(closing, tag.end())
-    return len(text) if close < 0 else close + len(closing)
+    end = len(text) if close < 0 else close + len(closing)
+    return tag.end() if tag[0].endswith("/>") else end
 
 
 def _marked(text: str, names: _Names) -> int:  # noqa: ARG001 - their tokens are mark enough
@@ -289,8 +331,9 @@ def _python_call(text: str, at: int, names: _Names) -> int:
         return _closing(text, at) if inner and resolve_name(inner[1], names) else 0
     if (printed := _PRINT.match(text, at)) and (inner := _PYTHON_CALL.match(text, printed.end())):
         return _closing(text, printed.end() - 1) if resolve_name(inner[1], names) else 0
-    call = _PYTHON_CALL.match(text, at)
-    return _closing(text, call.end() - 1) if call and resolve_name(call[1], names) else 0
+    call = _CALL_OF.match(text, at) or _PYTHON_CALL.match(text, at)
+    opened = text.find("(", at)
+    return _closing(text, opened) if call and resolve_name(call[1], names) else 0
 
 
 def _react(text: str, names: _Names) -> int:
@@ -303,10 +346,12 @@ def _react(text: str, names: _Names) -> int:
         return 0
     at = action.end()
     if not resolve_name(action[2] or "", names):
-        at = action.start(1)
-        at += next((n for read in (_fenced, _json, _pythonic) if (n := read(text[at:], names))), 0)
-        if at == action.start(1):
+        code = text[action.start(1) :]
+        ends = (end_of(code, names) for end_of in (_fenced, _json, _pythonic) if code)
+        end = next(filter(None, ends), 0)
+        if not end:
             return 0
+        at = action.start(1) + end
     elif text[at : at + 1] == "[":  # `Action: find[x]`
         at = _closing(text, at)
     if given := _ACTION_INPUT.match(text, at):
@@ -315,7 +360,7 @@ def _react(text: str, names: _Names) -> int:
         if text[given.end() : given.end() + 1] in ("{", "["):
             at = _closing(text, given.end())
     rest = text[at:].lstrip(" \t\n`")
-    return len(text) if not rest or rest.startswith(_MADE_UP) else 0
+    return len(text) if not rest or _MADE_UP.match(rest) else 0
 
 
 def _bracketed(text: str, names: _Names) -> int:
@@ -354,24 +399,11 @@ _NOTATIONS: Final[dict[str, Callable[[str, _Names], int]]] = {
     "a call in labelled lines": _labelled,
 }
 
-_NAME_KEYS: Final = (
-    "name",
-    "tool",
-    "tool_name",
-    "function",
-    "function_name",
-    "action",
-    "recipient_name",
-    "recipient",
-    "command",
-    "method",
-    "call",
-    "toolName",
-    "functionName",
-    "tool_call_name",
-)
-_CALL_KEYS: Final = (
-    *("function", "function_call", "functionCall", "tool_call", "toolCall", "tool_use", "toolUse"),
+_CALL_KEY: Final = re.compile(r"(?i)tool|function|call|action|command|recipient|method|invo[ck]")
+"""What a key of JSON is called that holds the name of a tool, a call or several."""
+_GIVEN_KEYS: Final = ("arguments", "parameters", "args", "input", "inputSchema", "input_schema")
+_NAME_KEY: Final = (
+    r"[\"']?(?:\w*(?:tool|function|call|action|command|recipient|method)\w*|name)[\"']?"
 )
 _NAME: Final = r"[\w.\-:/]+"
 _FENCE: Final = re.compile(r"(`{3,}|~{3,})([^\n`]*)\n")
@@ -380,19 +412,16 @@ _OTHER_WORD: Final = re.compile(r"(?:response|declaration):[\w.\-]++\{")
 """What the template writes of tools and their results."""
 _CALL_WORD: Final = re.compile(r"call\s*:\s*([\w.\-/]+(?::[\w.\-/]+)*)\s*([{(]|:|(?=\n)|\Z)")
 _NAME_BRACE: Final = re.compile(rf"(?:>>>|[@/$#])?\s*({_NAME}?)\s*+:?\s*+\{{")
-_JSON_BEGUN: Final = re.compile(
-    rf"[\[{{\s]*[\"'](?:{'|'.join(_NAME_KEYS)})[\"']\s*:\s*[\"']({_NAME})[\"']"
-)
-_JSON_NAMED: Final = re.compile(
-    rf"[\"'](?:{'|'.join(_NAME_KEYS)})[\"']\s*+:\s*+[\"']({_NAME}+)[\"']"
-)
+_JSON_BEGUN: Final = re.compile(rf"[\[{{\s]*{_NAME_KEY}\s*:\s*[\"']({_NAME})[\"']")
+_JSON_NAMED: Final = re.compile(rf"(?<!\w){_NAME_KEY}\s*+:\s*+[\"']({_NAME}+)[\"']")
 _JSON_ARGUMENTS: Final = re.compile(
-    r"[\"'](?:arguments|parameters|args|input|action_input)[\"']\s*+:"
+    r"(?<!\w)[\"']?(?:arguments|parameters|args|input|action_input)[\"']?\s*+:"
 )
 _ONLY_MEMBER: Final = re.compile(rf"\{{\s*+[\"']?({_NAME}?)[\"']?\s*+:\s*+\{{")
 _TAG: Final = re.compile(r"<((?:[|\uff5c]DSML[|\uff5c])?([\w:.\-]+))(?:[\s=][^<>]*)?/?>")
 _CALL_TAG: Final = re.compile(
-    r"(?:\w+:)?(?:tool|function|action)(?:_?(?:calls?|use|request|code|call_begin|invocation|name))?\Z"
+    r"(?:\w+:)?(?:tool|function|action)(?:_?(?:calls?|use|request|code|call_begin|invocation|name"
+    r"|input|args|arguments|parameters|params))?\Z"
     r"|(?:\w+:)?(?:invoke|tools|use_(?:mcp_)?tool|function_calls?|start_function_call|execute)\Z"
     r"|(?:\w+_)?(?:tool|function)_calls?\Z|(?:execute|call)_tool\Z|call\Z",
     re.IGNORECASE,
@@ -407,9 +436,14 @@ _OTHER_TOKENS: Final = re.compile(
 )
 _PYTHON_HEAD: Final = re.compile(
     r"(?:tool_code\s+)?(?:(?:from [\w.]++ )?import [\w.,* ]++\n\s*+)*+(?:>>> |[@$])?"
-    r"(?:(?:let |const |var )?([A-Za-z_]\w*)\s*=\s*)?(?:await\s+)?"
+    r"(?:(?:let |const |var )?([A-Za-z_]\w*)\s*=\s*)?(?:return\s+)?(?:await\s+)?"
 )
 _PYTHON_CALL: Final = re.compile(rf"\s*({_NAME}?)(?:\.(?:invoke|call|run))?\s*\(")
+_CALL_OF: Final = re.compile(
+    r"\s*+(?:(?:call|use|run|invoke|execute)(?:_?(?:tool|function))?|(?:tool|function)_?call)\s*+\("
+    rf"\s*+(?:\w+\s*+=\s*+)?[\"']?({_NAME})[\"']?\s*+[,)]"
+)
+"""`call_tool("find", …)`: a function that is given the tool."""
 _PRINT: Final = re.compile(r"(?:print|return)\s*\(")
 _ACTION: Final = re.compile(
     rf"^[ \t*]*Action(?: \d+)?[ \t*]*:[ \t*]*+\s*+((?:`?({_NAME}))?)",
@@ -420,12 +454,15 @@ _IN_BRACKETS: Final = re.compile(
     re.IGNORECASE,
 )
 _ACTION_INPUT: Final = re.compile(
-    r"[^\n]*\n\s*\**(?:Action[ _])?(?:Input|Arguments)\**\s*:\s*(?:`+\w*\s*)?", re.IGNORECASE
+    r"(?:[^\n]*\n\s*|[ \t]*)\**(?:Action[ _])?(?:Input|Arguments)\**\s*:\s*(?:`+\w*\s*)?",
+    re.IGNORECASE,
 )
-_MADE_UP: Final = ("Observation", "Thought", "Action", "Final Answer", "PAUSE")
+_MADE_UP: Final = re.compile(
+    r"\**(?:Observation|Thought|Action|Final Answer)(?: \d+)?\**[ \t]*:|PAUSE\b"
+)
 _THOUGHTS: Final = ("Thought", "Question", "**Thought", "thought", "Reasoning")
 _LABEL: Final = re.compile(
-    r"(?:-\s*)?(?:(?:tool|function)(?:[ _]?(?:name|call|use))?|name|calling(?: tool)?|use tool)"
+    r"(?:-\s*)?(?:(?:tool|function)(?:[ _]?(?:name|call|use))?|name|calling(?: tool)?|use[ _]tool)"
     rf"\s*[:=]\s*[\"'`]?({_NAME})[\"'`]?[ \t]*",
     re.IGNORECASE,
 )

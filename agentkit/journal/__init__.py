@@ -5,10 +5,10 @@ loop ──► JournaledRun ──► StoredJournal ──► Store   what happe
                                             ├─ SQLiteStore     a file, and a witness apart from it
                                             └─ PostgresStore   a server that many machines share
 ```
-In: what happens in a run, as entries. Out: the same entries, for whoever goes on with the run, and
-for `agentkit.trace`, the one reader behind everything that is shown of one. It never gives back a
-run of which something is lost as if it were whole, never writes for two owners, and never runs
-what it holds: entries are data.
+In: what happens in a run, as entries. Out: the same entries, to continue the run, and for
+`agentkit.trace`, the one reader behind everything that is shown of a run. It never gives back a run
+of which something is lost as if it were whole, never writes for two owners, and never runs what it
+holds: entries are data.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def journal_at(
     Args:
         place: A path, or a URL that begins with `postgresql://`.
         labels: Kept with each run that begins here, such as who started it and how.
-        lease: Seconds after which an owner that does not stir loses its run.
+        lease: Seconds without a renewal after which an owner loses its run.
 
     Raises:
         JournalError: It cannot be opened, or is something else, or an address is given and the

@@ -6,9 +6,9 @@ RunOpened ─┬─ ModelCalled ── CallIntended ── CallStarted ── Ca
            └──────────────────────── each step ──────────────────────┘
 ```
 
-Beside these a run's other events. Entries are data: JSON that pydantic checks when it comes back,
-never code. Of an event whose content stands in another entry it is kept only that it was shown.
-`summary_of` tells a run in one line from its raw entries, whether a journal or a run file has them.
+The other events of a run are entries too. Entries are data: JSON that pydantic checks when it is
+read, never code. An event whose content is in another entry is kept only as `Shown`. `summary_of`
+makes one line of a run's raw entries, whether they come from a journal or from a run file.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ class RunOpened:
 
     Attributes:
         messages: Instructions, history and what the user said.
-        model: Its name.
-        settings: What this run was given over the agent's settings.
-        limits: What this run was given instead of the agent's limits; None for those.
-        labels: What the journal's owner wants to find it by.
-        versions: What `RunStarted.versions` holds.
-        conversation: The conversation that it is a turn of; empty for none.
+        model: The model's name.
+        settings: Settings of this run, which go over those of the agent.
+        limits: Limits of this run instead of the agent's; None for the agent's.
+        labels: Labels by which to find the run.
+        versions: The same as `RunStarted.versions`.
+        conversation: The conversation that the run is a turn of; empty for none.
     """
 
     messages: tuple[Message, ...]
@@ -79,11 +79,11 @@ class CallIntended:
     """A tool call passed every check and will start; durable before it does.
 
     Attributes:
-        key: `ToolContext.idempotency_key`.
-        call: What is to run.
-        effect: What a second run would do.
-        boot: Of the lease; see `Lease`.
-        step: The step that asked for it.
+        key: The call's `ToolContext.idempotency_key`.
+        call: The call.
+        effect: What a second run of it would do.
+        boot: The `boot` of the lease under which this was written.
+        step: The step that asked for the call.
     """
 
     key: str
@@ -97,9 +97,9 @@ class CallIntended:
 class CallStarted:
     """The call starts now.
 
-    In the operating system's hands before the tool is, so it outlives the process; forced to the
-    disk only with the next entry, so it may not outlive the machine. That is why an intent alone
-    proves that nothing started only as long as the machine was not booted anew.
+    The operating system has this entry before the tool starts, so it survives the process. It is
+    forced to the disk only with the next entry, so it may not survive the machine. That is why an
+    intent alone proves that nothing started only as long as the machine was not booted again.
     """
 
     key: str
@@ -108,7 +108,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallDone:
-    """The call has its result, also when that is `unknown`."""
+    """The call has its result, which may be `unknown`."""
 
     key: str
     result: ToolResult
@@ -121,7 +121,7 @@ class Decided:
 
     Attributes:
         approval: The `Approval.id`.
-        decision: What they said.
+        decision: The decision.
         step: The step that asked for the call; 0 where a resumed run was given the decision.
     """
 
@@ -132,7 +132,7 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An event reached those who watch; its content stands in another entry."""
+    """An event was given to the observers; its content is in another entry."""
 
     kind: str
     step: int
@@ -162,7 +162,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A record as it is stored, not yet read: a row of a journal, a line of a file.
+    """A record as it is stored, not yet read: a row of a journal, or a line of a file.
 
     Attributes:
         seq: Its place in the run, from 1.
@@ -181,8 +181,8 @@ class Raw:
     def load(
         self, values: Values | None = None, hide: Callable[[bytes], bytes] | None = None
     ) -> Entry:
-        """The entry; see `load_entry`. Long texts that stand in earlier ones are left out where
-        what was read before is not given.
+        """The entry; see `load_entry`. Without `values`, a sentence stands for each long text that
+        is written in an earlier entry.
 
         Raises:
             JournalError: The text is no entry.
@@ -211,9 +211,9 @@ def load_entry(
     """The entry that `dump_entry` wrote.
 
     Args:
-        text: The line that was written.
-        values: What was read of the run before, where its long texts were packed.
-        hide: Takes out of the JSON what is not to be shown.
+        text: What `dump_entry` wrote.
+        values: The long texts of the entries before, where they were packed.
+        hide: Removes secrets from the JSON.
 
     Raises:
         JournalError: The text is not an entry of a journal.
@@ -251,8 +251,8 @@ class Lease:
     Attributes:
         run_id: The run's name.
         epoch: The number.
-        boot: Names what has to live on for entries that were not forced to a disk to be there: this
-            boot of the machine (see `agentkit.journal.leases.boot_id`), or nothing (`FORCED`).
+        boot: The boot of the machine (`agentkit.journal.leases.boot_id`), after which entries that
+            were not forced to a disk may be gone; `FORCED` where all are.
     """
 
     run_id: str
@@ -261,7 +261,7 @@ class Lease:
 
 
 class Journal(Protocol):
-    """Keeps the entries of runs. Every method raises `JournalError` where it cannot."""
+    """Keeps the entries of runs. Every method raises `JournalError` where it fails."""
 
     async def open(self, run_id: str, opening: RunOpened) -> Lease:
         """Begins a run, durably, and takes its lease.
@@ -272,7 +272,7 @@ class Journal(Protocol):
         ...
 
     async def claim(self, run_id: str) -> Lease:
-        """Takes the lease of a run that nobody works on any more.
+        """Takes the lease of a run on which nobody is at work any more.
 
         Raises:
             JournalError: There is no such run.
@@ -286,7 +286,7 @@ class Journal(Protocol):
         Args:
             lease: Must still be the run's newest.
             entries: The entries, in order.
-            durable: Returns when they would survive a loss of power; else when they would survive
+            durable: Whether they must survive a loss of power when this returns; else they survive
                 the death of this process.
 
         Raises:
@@ -295,11 +295,11 @@ class Journal(Protocol):
         ...
 
     async def read(self, run_id: str) -> list[Record]:
-        """The run's entries, in order; none for a run that is not there."""
+        """The run's entries, in order; none if there is no such run."""
         ...
 
     async def release(self, lease: Lease) -> None:
-        """Gives the lease back; does nothing if it is lost already."""
+        """Gives the lease back; does nothing if another owner has it already."""
         ...
 
     async def turns(self, conversation: str) -> list[str]:
@@ -313,8 +313,8 @@ class Ticket:
 
     Attributes:
         agent: The agent's name, as workers offer it.
-        fingerprint: `Agent.fingerprint` of it.
-        tenant: On whose behalf; tenants share workers fairly.
+        fingerprint: The `Agent.fingerprint` of that agent.
+        tenant: The tenant that the run is for; tenants share workers fairly.
         priority: Of two runs of a tenant the one with the lower number goes first.
     """
 
@@ -337,12 +337,12 @@ class Queueing(Journal, Protocol):
 
 
 # --- a run in one line ---------------------------------------------------------------------------
-# A list of a thousand runs would take too long if all that was ever said were read. So the lines
-# are counted and few of them parsed: the rest is found in their text, as `dump_entry` writes it.
+# A list of a thousand runs would take too long if every entry were read. So the lines are counted
+# and few of them are parsed; the rest is found in their text, as `dump_entry` writes it.
 
 RunState: TypeAlias = Literal["queued", "running", "died", "ended", "damaged"]
 """`queued`: it waits for a worker. `died`: its process is gone and it has no end; it can be
-resumed. `damaged`: what is left of its record does not say."""
+resumed. `damaged`: its record is too damaged to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +355,7 @@ class RunSummary:
         stop_reason: Why it ended; empty if it did not.
         created: Seconds since 1970.
         seconds: Wall time of all its parts; not the time in which nobody was at work on it.
-        steps: Steps made, those of sub-agents included once the run has ended.
+        steps: Steps made; once the run has ended, those of sub-agents included.
         calls: Tool calls that were to run.
         unknown: Calls whose outcome a crash hid.
         usage: Tokens of all steps.
@@ -382,19 +382,18 @@ _QUESTION = 200  # characters
 
 _STEP = re.compile(r'"step":(\d+)')
 _USAGE = re.compile(r'"usage":({[^{}]*})')
-_COST = '"cost":{"'
-"""How what a summary cost is written."""
+_COST = '"cost":{"'  # of a summary
 _UNKNOWN = '"kind":"unknown"'
-"""How `dump_entry` writes the three. A call's arguments may hold the same words; those of the
-record itself stand behind them, so the last match counts."""
+"""Parts of an entry as `dump_entry` writes them. A call's arguments may hold the same words, but
+those of the record come after them, so the last match counts."""
 
 
 def summary_of(run_id: str, lines: Iterable[Raw], *, taken: bool = False) -> RunSummary:
-    """What a run has come to.
+    """A run in one line.
 
     Args:
-        run_id: Its name; that of a file stands in it.
-        lines: All of its record.
+        run_id: Its name; the record of a file has the name itself.
+        lines: The whole record.
         taken: Whether a living process holds its lease.
 
     Raises:
@@ -409,11 +408,11 @@ def summary_of(run_id: str, lines: Iterable[Raw], *, taken: bool = False) -> Run
         raise JournalError(f"the record of {run_id} is empty")
     end = last.load() if last.kind == RunFinished.__name__ else None
     result = end.result if isinstance(end, RunFinished) else None
-    state: RunState = "running" if taken else "died" if result is None else "ended"
+    state: RunState = "died" if result is None else "ended"
     opening = count.opening
     return RunSummary(
         run_id=opening.run_id if isinstance(opening, RunStarted) else run_id,
-        state=state,
+        state="running" if taken else state,
         stop_reason=result.stop_reason if result is not None else "",
         created=count.began,
         seconds=sum(end - start for start, end in count.parts.values()),
@@ -461,12 +460,12 @@ class _Count:
             if _COST in body and (fitted := from_json(body).get("fitted")):
                 summary = (fitted.get("sent") or {}).get("summary") or {}
                 self.usage += validated(Usage, summary.get("cost") or {})
-        except ValueError as error:  # no JSON, or more digits than Python takes for a number
+        except (ValueError, AttributeError) as error:  # not JSON, or of another shape than ours
             raise JournalError(f"its model calls cannot be read: {error}") from error
 
     @property
     def question(self) -> str:
         """The beginning of what the user said last."""
         messages = self.opening.messages if isinstance(self.opening, RunOpened | RunStarted) else ()
-        said = [message for message in messages if isinstance(message, UserMessage)]
-        return text_of(said[-1].content)[:_QUESTION] if said else ""
+        questions = [message for message in messages if isinstance(message, UserMessage)]
+        return text_of(questions[-1].content)[:_QUESTION] if questions else ""

@@ -1,22 +1,22 @@
 """Whether a run's record is what was written: each entry is sealed, and a second file is witness.
 
 Each entry's digest covers the entry and the digest before it, so a changed, missing or foreign
-entry is found where it stands (`Chain`). But a database that lost its newest pages, with its
-write-ahead log say, looks whole: nothing in it tells that there was more. So whatever was written
-last is also written to a file that stands apart from the journal, and forced to the disk with it
-(`Witness`). Who reads a run compares: a record that ends before its witness has lost entries.
+entry is found where it stands (`Chain`). But a database that lost its newest pages, say with its
+write-ahead log, looks whole. So the end of each run's record is also noted in a file apart from the
+journal, which is forced to the disk with it (`Witness`). A reader compares the two: a record that
+ends before its witness has lost entries.
 
 ```
 journal  ── COMMIT ──► on the disk ──► witness ──► on the disk ──► the caller may go on
 ```
-The witness comes second, so a process that dies between the two leaves one that is behind, which
-tells of no loss. Each run has two slots that are written in turn, each within one sector of the
-disk and with a checksum of its own: a slot that is torn leaves the other.
+The witness comes second, so a process that dies between the two leaves a witness that is behind,
+which is no sign of a loss. Each run has two slots that are written in turn, each within one sector
+of the disk and with a checksum of its own: where one slot is torn, the other is whole.
 
 In: a run's rows, in whatever state they are, and what the witness saw. Out: the entries that are as
-they were written, and for each other place a `Damage`: what may have stood there, and what that may
-have cost. An entry that does not fit its seal is never taken for what was written, and the witness
-never holds what was said.
+they were written, and for each other place a `Damage`: what is wrong there, and what may be lost by
+it. An entry that does not fit its seal is never taken for what was written, and the witness never
+holds what was said.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Testimony:
     Attributes:
         run_id: Its name, or the beginning of a long one.
         key: Names the run, however long its name is.
-        number: How many testimonies there were on this run; the one with the highest is valid.
+        number: How many testimonies on this run there are, this one included; the highest is valid.
         seq: The number of the last entry.
         digest: The seal of the last entry, which covers all before it.
         kind: The kind of the last entry.
-        calls: How many calls were to run by then.
+        calls: The number of calls that were to run by then.
         forced: The last entry that was forced to the disk; a loss of power may take those after it.
         boot: Which boot of the machine it was; see `agentkit.journal.leases.boot_id`.
     """
@@ -85,7 +85,7 @@ class Witness:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: int | None = None
-        self._places: dict[str, int] = {}
+        self._places: dict[str, int] = {}  # offsets of slots, by the run's key
 
     def of(self, run_id: str) -> Testimony | None:
         """The newest testimony on a run; None if there is none, or none that can be read.
@@ -94,10 +94,16 @@ class Witness:
             OSError: The file cannot be read.
         """
         key = key_of(run_id)
+        known = key in self._places
+        found = self._read_pair(key)
+        if found is None and known:  # others may have begun the run again, at another place
+            del self._places[key]
+            found = self._read_pair(key)
+        return found
+
+    def _read_pair(self, key: str) -> Testimony | None:
         pair = self._pair(key)
-        if pair is None:
-            return None
-        return _newest(os.pread(self._open(), _PAIR, pair), key)
+        return None if pair is None else _newest(os.pread(self._open(), _PAIR, pair), key)
 
     def all(self) -> list[Testimony]:
         """The newest testimony on each run, of those that can be read.
@@ -111,34 +117,35 @@ class Witness:
         pairs = (data[at : at + _PAIR] for at in range(0, len(data), _PAIR))
         return [found for pair in pairs if (found := _newest(pair)) is not None]
 
-    def say(self, said: Testimony, *, forced: bool) -> None:
-        """Writes what is known of a run now.
+    def say(self, testimony: Testimony, *, forced: bool) -> None:
+        """Writes the newest testimony on a run.
 
         Args:
-            said: The testimony; its number is one more than that of the one before it.
+            testimony: Its number is one more than that of the testimony before it.
             forced: Whether it must be on the disk, to survive a loss of power, when this returns.
 
         Raises:
             OSError: It could not be written.
         """
-        if said.number == 1:
-            self._begin(said)
+        if testimony.number == 1:
+            self._begin(testimony)
         else:
-            self._write(said, self._places[said.key])
-        if forced:  # what is in the file, not when it was changed
+            self._write(testimony, self._places[testimony.key])
+        if forced:  # the data alone: the time of the change may be lost
             getattr(os, "fdatasync", os.fsync)(self._open())
 
-    def _begin(self, said: Testimony) -> None:
-        """The first slot of a run; its place is chosen under a lock that all processes know."""
-        self._places.pop(said.key, None)
+    def _begin(self, testimony: Testimony) -> None:
+        """Writes the first testimony on a run, into slots that no other process can choose too."""
+        key = testimony.key
+        self._places.pop(key, None)
         with self._locked():
-            pair = self._pair(said.key)
-            self._places[said.key] = self._free() if pair is None else pair
-            self._write(said, self._places[said.key])
+            pair = self._pair(key)
+            self._places[key] = self._free() if pair is None else pair
+            self._write(testimony, self._places[key])
 
-    def _write(self, said: Testimony, pair: int) -> None:
-        line = _line(said)
-        written = os.pwrite(self._open(), line, pair + said.number % 2 * _SLOT)
+    def _write(self, testimony: Testimony, pair: int) -> None:
+        line = _line(testimony)
+        written = os.pwrite(self._open(), line, pair + testimony.number % 2 * _SLOT)
         if written != len(line):  # as on a disk that is nearly full
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
@@ -148,12 +155,13 @@ class Witness:
         Raises:
             OSError: The file cannot be written.
         """
-        self._places.pop(key_of(run_id), None)
-        pair = self._pair(key_of(run_id))
+        key = key_of(run_id)
+        self._places.pop(key, None)
+        pair = self._pair(key)
         if pair is not None:
             with self._locked():
                 os.pwrite(self._open(), _FREE, pair)
-            self._places.pop(key_of(run_id), None)
+            del self._places[key]
 
     def close(self) -> None:
         if self._file is not None:
@@ -166,8 +174,10 @@ class Witness:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if new:  # a file's name is durable only when its folder is
                 folder = os.open(self._path.parent, os.O_RDONLY)
-                os.fsync(folder)
-                os.close(folder)
+                try:
+                    os.fsync(folder)
+                finally:
+                    os.close(folder)
         return self._file
 
     @contextmanager
@@ -183,7 +193,7 @@ class Witness:
         return os.pread(file, os.fstat(file).st_size, 0)
 
     def _pair(self, key: str) -> int | None:
-        """Where a run's slots are."""
+        """The offset of a run's slots; None if it has none."""
         if key not in self._places:
             if not self._path.exists():
                 return None
@@ -194,7 +204,7 @@ class Witness:
         return self._places[key]
 
     def _free(self) -> int:
-        """Where there is room for a new run's slots."""
+        """The offset at which a new run's slots can be written."""
         data = self._read()
         end = -(-len(data) // _PAIR) * _PAIR
         return next((at for at in range(0, end, _PAIR) if data[at : at + _PAIR] == _FREE), end)
@@ -206,19 +216,18 @@ def key_of(run_id: str) -> str:
 
 
 def first(run_id: str) -> Testimony:
-    """The testimony to begin with, on a run of which nothing was said yet."""
+    """The empty testimony on a run that the witness does not know yet."""
     return Testimony(run_id[:_LONGEST_NAME], key_of(run_id), 0, 0, "", "", 0, 0, "")
 
 
 def _line(testimony: Testimony) -> bytes:
-    """A slot's line: a checksum, then JSON, made by hand: each entry of a run waits for it."""
-    told = testimony
-    name = told.run_id
+    """A slot's line: a checksum, then JSON. It is made by hand, since each entry waits for it."""
+    t, name = testimony, testimony.run_id
     while True:
         body = (
-            f'{{"run_id":{json.dumps(name)},"key":"{told.key}","number":{told.number},'
-            f'"seq":{told.seq},"digest":"{told.digest}","kind":"{told.kind}",'
-            f'"calls":{told.calls},"forced":{told.forced},"boot":"{told.boot}"}}'
+            f'{{"run_id":{json.dumps(name)},"key":"{t.key}","number":{t.number},'
+            f'"seq":{t.seq},"digest":"{t.digest}","kind":"{t.kind}",'
+            f'"calls":{t.calls},"forced":{t.forced},"boot":"{t.boot}"}}'
         )
         if len(body) <= _SLOT - 40:
             return f"{_checksum(body)} {body}".ljust(_SLOT - 1).encode() + b"\n"
@@ -256,8 +265,8 @@ class Damage:
         where: The place, such as `entry 7`.
         what: What is wrong with it, such as `is missing`.
         cost: What it may have held, a sentence without its full stop.
-        lost: Whether something recorded is gone; what was recorded of the run can then not be
-            relied on to be all, so that the run cannot go on.
+        lost: Whether something recorded is gone. The run can then not be continued, since its
+            record may not be complete.
     """
 
     where: str
@@ -320,14 +329,13 @@ class Chain:
         self._hide = hide
         self._values = Values()
         self._seq = 0
-        self._sealed = False  # whether an entry had a seal: from then on all have
-        self._linked = True  # whether the digest is that of the entry before
+        self._sealed = False  # whether an entry had a seal: all later ones must have one too
+        self._linked = True  # whether `digest` is the seal of the entry before
 
     def add(self, row: Sequence[Any]) -> None:
         """Checks the next row, and reads it if it is what was written."""
         seq, epoch, at, kind, body, digest, _ = row
-        types = (int, int, float, str, str)
-        if not all(isinstance(value, kind) for value, kind in zip(row, types, strict=False)):
+        if not all(map(isinstance, row, (int, int, float, str, str))):
             self._lost(f"an entry after entry {self._seq}", "cannot be read", ANYTHING)
             self._linked = False
             return
@@ -350,11 +358,12 @@ class Chain:
 
     def _changed(self, raw: Raw, digest: object) -> str:
         """What is wrong with an entry, if it is not the one that was written."""
-        told = self._testimony
+        testimony = self._testimony
+        is_last = testimony is not None and testimony.seq == raw.seq
         before, linked = self.digest, self._linked
-        # A run that began in a format without seals has none up to where it went on in this one.
+        # A run that began in a format without seals has none until it was continued in this one.
         if digest is None and not self._sealed:
-            if told is not None and told.seq == raw.seq and told.digest:
+            if testimony is not None and is_last and testimony.digest:
                 return "lost its seal"
             return "" if _is_text(raw.body) else "holds bytes that are no text"
         self._sealed = True
@@ -366,15 +375,15 @@ class Chain:
         place = (self._run_id, raw.seq, raw.epoch, raw.at, raw.kind)
         if linked and seal(before, place, raw.body.encode("utf-8", "surrogatepass")) != digest:
             return "was changed"
-        if told is not None and told.seq == raw.seq and told.digest != digest.hex():
+        if testimony is not None and is_last and testimony.digest != digest.hex():
             return "is not the one that the witness saw"
         return "" if linked or _is_text(raw.body) else "holds bytes that are no text"
 
     def end(self, failure: str, *, witnessed: bool) -> None:
-        """What is missing behind the last row.
+        """Notes what is missing after the last row.
 
         Args:
-            failure: Why rows could not be had.
+            failure: Why further rows could not be read; empty if they could.
             witnessed: Whether there should be a witness.
         """
         if failure:
@@ -403,9 +412,9 @@ def _is_text(body: str) -> bool:
 
 
 def missing_at_the_end(testimony: Testimony | None, seq: int) -> Damage | None:
-    """What the witness saw behind an entry.
+    """The entries that the witness saw after an entry; None where that is no damage.
 
-    After a loss of power the entries that were not forced to the disk may be gone by right.
+    Entries that were not forced to the disk may be gone after a loss of power.
     """
     if testimony is None or seq >= testimony.seq:
         return None
@@ -419,9 +428,14 @@ def missing_at_the_end(testimony: Testimony | None, seq: int) -> Damage | None:
 
 
 def lost_run(testimony: Testimony) -> Damage:
-    """The damage of a run that is lost whole: only the witness knows of it."""
-    calls = testimony.calls
-    ran = "no tool call" if not calls else "a tool call" if calls == 1 else f"{calls} tool calls"
+    """The damage of a run that is lost as a whole: only the witness knows of it."""
+    match testimony.calls:
+        case 0:
+            ran = "no tool call"
+        case 1:
+            ran = "a tool call"
+        case calls:
+            ran = f"{calls} tool calls"
     cost = f"it had {testimony.seq} entries, and {ran} that may have taken effect"
     return Damage("the whole run", "is missing", cost)
 
@@ -433,6 +447,6 @@ def secrets_in(rows: Iterable[Sequence[Any]]) -> Iterator[bytes]:
             data = body.encode("utf-8", "surrogateescape")
             try:
                 places = [(int(begin), int(end)) for begin, end in json.loads(hidden)]
-            except (ValueError, TypeError):
-                continue  # damaged: its entry says so
+            except (ValueError, TypeError, OverflowError):
+                continue  # damaged
             yield from (data[begin:end] for begin, end in places)

@@ -1,9 +1,9 @@
-"""Who holds a run, whether it is proved that they live no more, and how long they count as living
-where it cannot be: by clocks that no one can set.
+"""The owners of runs: whether one is certainly dead, and else for how long it counts as alive.
 
 A lease is measured by the monotonic clock, which is the same for all processes of a boot
-(clock_gettime(2)); the time of day may be set an hour ahead, and every living owner would lose its
-runs. An owner whose clock says nothing here has to be seen not to stir.
+(clock_gettime(2)). The time of day is no measure: it may be set an hour ahead, and every living
+owner would lose its runs. The clock of another boot means nothing here, so an owner there counts as
+dead once its lease was seen unchanged for as long as a lease lasts.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ class RunRow:
         owner: Who holds it, as `Owner.to_json`; empty for nobody.
         until: When the lease ends, by the monotonic clock of its owner.
         created: Seconds since 1970.
-        observed: Since when an owner of another boot was seen not to stir.
-        witnessed: Whether the witness was told of the run.
+        observed: The lease of an owner of another boot, and since when it was seen unchanged.
+        witnessed: Whether the witness knows of the run: 0 or 1.
     """
 
     run_id: str
@@ -136,16 +136,16 @@ def row_of(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
 
 
 def lease_end(seconds: float) -> float:
-    """When a lease of so many seconds ends that begins now."""
+    """When a lease that begins now ends, by the monotonic clock."""
     return time.monotonic() + seconds
 
 
 def seconds_left(row: RunRow, seconds: float, connection: sqlite3.Connection) -> float:
-    """Seconds for which a run's owner still counts as living; 0 if it does not.
+    """Seconds for which a run's owner still counts as alive; 0 if it does not.
 
-    An owner of another boot of this machine died with it: SQLite's WAL binds all who use a file to
-    one kernel. Elsewhere it has to be seen not to stir for as long as a lease lasts, by the clock
-    of whoever looks; when that began is kept in the row.
+    An owner of another boot of this machine died with that boot: SQLite's WAL binds all who use a
+    file to one kernel. Of any other owner the lease must be seen unchanged for as long as a lease
+    lasts, by the clock of this process; when that began is kept in the row.
 
     Args:
         row: The run's row.
@@ -160,7 +160,7 @@ def seconds_left(row: RunRow, seconds: float, connection: sqlite3.Connection) ->
     if _shares_our_clock(owner):
         return max(row.until - now, 0.0)
     seen = [row.owner, row.until, boot_id()]
-    began = _observed(row.observed, seen)
+    began = _unchanged_since(row.observed, seen)
     if began is None or began > now:
         began = now
         connection.execute(
@@ -179,16 +179,16 @@ def is_at_work(row: RunRow) -> bool:
 
 def _is_gone(owner: Owner) -> bool:
     """Whether an owner is dead, or the machine was booted since it began."""
-    boots = bool(owner.boot and boot_id() and owner.boot != boot_id())
-    return owner.is_dead or (boots and owner.host == socket.gethostname())
+    other_boot = bool(owner.boot and boot_id() and owner.boot != boot_id())
+    return owner.is_dead or (other_boot and owner.host == socket.gethostname())
 
 
 def _shares_our_clock(owner: Owner) -> bool:
     return bool(owner.boot) and owner.boot == boot_id()
 
 
-def _observed(text: str, seen: list[Any]) -> float | None:
-    """When somebody of this boot first saw an owner as it is now."""
+def _unchanged_since(text: str, seen: list[Any]) -> float | None:
+    """When a process of this boot first saw the lease as it is now; None if none has."""
     try:
         what, when = json.loads(text)
     except (ValueError, TypeError):

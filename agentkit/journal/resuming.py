@@ -1,8 +1,8 @@
-"""One run as its journal knows it: what is recorded is given back, what is new is written down.
+"""One run and its record: what is recorded is given back, what is new is recorded.
 
 A run is resumed by running it again from its beginning. Model replies, results and decisions come
-from the record until it ends, and from there on from the world. So there is no second way through
-the loop, and no state of a run that would have to be rebuilt by other means.
+from the record until it ends, and after that from the world. So the loop needs no second path, and
+no state of a run has to be rebuilt by other means.
 
 ```
 recorded        found again by                        given back to
@@ -24,6 +24,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+import anyio
 
 from agentkit.errors import JournalError
 from agentkit.events import (
@@ -82,7 +84,7 @@ class CallState:
 
     Attributes:
         intent: The intent.
-        boot: The `Lease.boot` of whoever reads it.
+        boot: The `Lease.boot` of the run's owner now.
         started: Whether it is recorded that it started.
         result: Its result, if it has one.
     """
@@ -99,7 +101,7 @@ class CallState:
 
 
 class JournaledRun:
-    """The record of one run, read and written by whoever holds its lease.
+    """The record of one run, read and written by the holder of its lease.
 
     Args:
         journal: The journal that keeps it.
@@ -121,23 +123,26 @@ class JournaledRun:
         self._journal = journal
         self._lease = lease
         self._calls: dict[str, CallState] = {}
-        # By step and choice, but for `among`, which older records do not hold.
+        # By step and choice, without its `among`, which older records do not hold.
         self._replies: defaultdict[tuple[int, ToolChoice], deque[ModelCalled]] = defaultdict(deque)
         self._compacted: defaultdict[int, list[ContextCompacted]] = defaultdict(list)
         self._decisions: dict[str, Decision] = {}
-        # Questions: their names by step and call, themselves by call, and which have been answered.
-        # Version 0.1.0 gave several questions one id; `_names` has the name of the newest of each.
+        # Questions to a person: their names by step and call, the questions by call, and the names
+        # of those that are answered. Version 0.1.0 gave several questions one id; `_names` has the
+        # name of the newest question of each id.
         self._asked: dict[tuple[int, str], str] = {}
         self._questions: dict[str, ApprovalNeeded] = {}
         self._names: dict[str, str] = {}
         self._closed: set[str] = set()
-        # How often each event was shown. An event that a resumed run makes again is not shown as
-        # long as there is one of its kind left here.
+        # How often each event was shown. An event that a resumed run makes again is not shown again
+        # while its count is above 0.
         self._shown: Counter[Shown] = Counter()
         self._spent: dict[tuple[int, str], Spent] = {}
-        # What has happened since the last write. It goes to the disk with the next entry that has
-        # to be there, so that a step costs few transactions.
+        # What has happened since the last write. It is written with the next entry that has to be
+        # written at once, so that a step costs few transactions.
         self._pending: list[Entry] = []
+        self._writing = anyio.Lock()
+        self._incomplete = False  # whether entries were lost, so that no further call may start
         self._resumed = len(recorded) > 1
         self._ended = isinstance(recorded[-1], RunFinished)
         self._step = 0
@@ -192,7 +197,7 @@ class JournaledRun:
         self._shown[_identity(event)] += 1
 
     def _close(self, step: int, call_id: str) -> None:
-        """The question about a call, if there was one, is answered: what comes now is too late."""
+        """Notes that the question about a call, if there was one, takes no further decision."""
         self._closed.add(self._asked.get((step, call_id), ""))
 
     def _intended(self, key: str) -> CallState:
@@ -205,7 +210,7 @@ class JournaledRun:
     def emitter(self, emit: Emit) -> Emit:
         """Passes on what is new, and keeps it; what was shown before the crash is not shown again.
 
-        The run's beginning and its end always pass, so that whoever watches sees a whole.
+        The run's beginning and its end always pass, so that observers see a whole run.
         """
 
         def passing(event: Event) -> None:
@@ -229,13 +234,7 @@ class JournaledRun:
         if self._shown[identity] > 0:
             self._shown[identity] -= 1
             return False
-        held = isinstance(event, _HELD_ELSEWHERE)
-        if isinstance(event, ToolFinished) and (
-            event.spent or event.returned or not event.result.attempts
-        ):
-            # It says more than the result: what it cost, what the run added, that nothing ran.
-            held = False
-        self._pending.append(identity if held else event)
+        self._pending.append(identity if _is_held_elsewhere(event) else event)
         return True
 
     # --- the model -------------------------------------------------------------------------------
@@ -256,7 +255,7 @@ class JournaledRun:
     # --- calls -----------------------------------------------------------------------------------
 
     def call(self, key: str) -> CallState | None:
-        """What is recorded of a call."""
+        """What is recorded of a call; None if nothing is."""
         return self._calls.get(key)
 
     def calls(self) -> list[ToolCall]:
@@ -264,7 +263,7 @@ class JournaledRun:
         return [state.intent.call for state in self._calls.values()]
 
     def spent(self, step: int, call_id: str) -> Spent | None:
-        """What a recorded call cost its run, where it was itself a run."""
+        """What a recorded call spent, where the call was itself a run."""
         return self._spent.get((step, call_id))
 
     async def intend(self, key: str, call: ToolCall, effect: Effect) -> None:
@@ -312,9 +311,9 @@ class JournaledRun:
         Args:
             approval: The `Approval.id`.
             decision: What a person said.
-            ahead: It was made before the run comes to its question again. One on a question that
-                this run has not asked, or whose call has had its decision, is left out: it is for
-                another call, or comes too late.
+            ahead: Whether the run has yet to come to the question again. A decision on a question
+                that this run has not asked, or that is closed, is then left out: it is for another
+                call, or too late.
         """
         if ahead and (approval not in self._asked.values() or approval in self._closed):
             return
@@ -323,14 +322,14 @@ class JournaledRun:
         self._decided(entry)
 
     def _decided(self, entry: Decided) -> None:
-        """The newest decision counts, until the call has had one or needs none any more."""
+        """Takes a decision, which replaces an earlier one until its question is closed."""
         if entry.approval not in self._closed:
             self._decisions[entry.approval] = entry.decision
 
     # --- writing ---------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Writes what is still to be written, and gives the lease back."""
+        """Writes what is pending, and gives the lease back."""
         try:
             await self._flush(durable=True)
         finally:
@@ -344,10 +343,32 @@ class JournaledRun:
     async def _flush(self, *, durable: bool) -> None:
         batch, self._pending = self._pending, []
         if batch:
+            # In the order in which it happened, although the calls of one step write at the same
+            # time: no intent of a call may stand ahead of the reply that made the call.
+            with anyio.CancelScope(shield=True):
+                async with self._writing:
+                    await self._append(batch, durable=durable)
+
+    async def _append(self, batch: Sequence[Entry], *, durable: bool) -> None:
+        if self._incomplete and any(isinstance(entry, CallIntended) for entry in batch):
+            raise JournalError("an earlier entry of the run could not be written")
+        try:
             await self._journal.append(self._lease, batch, durable=durable)
+        except BaseException:
+            self._incomplete = True
+            raise
+
+
+def _is_held_elsewhere(event: Event) -> bool:
+    """Whether `ModelCalled`, `CallIntended` or `CallDone` holds all that the event says."""
+    if isinstance(event, ToolFinished):
+        # What it cost, what the run added to the result, and that nothing ran are only here.
+        return not event.spent and not event.returned and bool(event.result.attempts)
+    return isinstance(event, _HELD_ELSEWHERE)
 
 
 def _identity(event: Entry) -> Shown:
+    """What tells an event from others of its kind, in a record and when it happens again."""
     step: int = getattr(event, "step", 0)
     if isinstance(event, ApprovalDecided):
         return Shown(kind_of(event), step, event.id)

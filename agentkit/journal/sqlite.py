@@ -19,12 +19,13 @@ sqlite.org/pragma.html). Not on a network file system: WAL needs shared memory
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -113,7 +114,7 @@ _CHANGES: Final = (
     ),
     ("ALTER TABLE runs ADD COLUMN conversation TEXT NOT NULL DEFAULT ''", _BY_CONVERSATION),
 )
-"""What makes the next format of each."""
+"""For each format, the statements that make the next one of it."""
 
 _STATE: Final = (
     "SELECT epoch, (SELECT coalesce(max(seq), 0) FROM events WHERE events.run_id = runs.run_id) "
@@ -127,13 +128,26 @@ _REMEDY: Final = (
 )
 
 
-@dataclass(slots=True)
-class _Hand(Head):
-    """What the holder of a lease knows of its run.
+@contextmanager
+def _opening_in(folder: Path) -> Generator[None]:
+    """Lets one process or thread at a time open a journal in a folder.
 
-    Attributes:
-        said: What the witness was told last.
+    SQLite does not wait where two connections switch a new file to WAL: one of them fails. And a
+    process that closes the file by its own descriptor drops all locks of its other connections
+    (sqlite.org/howtocorrupt.html, 2.2), so a file that is there is opened by SQLite alone.
     """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without such locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(slots=True)
+class _WitnessedHead(Head):
+    """The end of a run's record, and the newest testimony on it."""
 
     said: Testimony = field(default_factory=lambda: first(""))
 
@@ -153,18 +167,24 @@ class SQLiteStore:
         self.path = path
         self._seconds = lease
         self._lock = threading.Lock()  # one transaction at a time: the connection is shared
-        self._hands: dict[str, _Hand] = {}
+        self._heads: dict[Lease, _WitnessedHead] = {}
         self._witness = Witness(path.with_name(f"{path.name}-witness"))
         with self.errors():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # For its owner alone: it holds all that was said. SQLite's other files follow its mode.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self.connection = sqlite3.connect(
-                path, timeout=10.0, isolation_level=None, check_same_thread=False
-            )
-            # Bytes that are no UTF-8 are found as damage of their entry, not of the whole file.
-            self.connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
-            self._prepare()
+            with _opening_in(path.parent):
+                if not path.exists():
+                    # Only its owner may read it. SQLite gives its other files the same mode.
+                    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+                self.connection = sqlite3.connect(
+                    path, timeout=10.0, isolation_level=None, check_same_thread=False
+                )
+                # Bytes that are not UTF-8 damage their entry, not the whole file.
+                self.connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+                try:
+                    self._prepare()
+                except BaseException:
+                    self.connection.close()
+                    raise
 
     @property
     def where(self) -> str:
@@ -185,7 +205,7 @@ class SQLiteStore:
             self.connection.executescript(_SCHEMA)
         elif version < FORMAT:
             self.connection.execute("BEGIN IMMEDIATE")
-            version = self._pragma("user_version")  # somebody else may have done it meanwhile
+            version = self._pragma("user_version")  # another process may have changed it meanwhile
             for statement in (each for change in _CHANGES[version:] for each in change):
                 self.connection.execute(statement)
             self.connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -200,28 +220,26 @@ class SQLiteStore:
         """Turns whatever SQLite, the disk or a damaged value raises into a `JournalError`."""
         try:
             yield
-        except (sqlite3.Error, OSError, ValueError, TypeError, OverflowError) as error:
-            # SQLite gives back whatever stands in a damaged file: bytes for a number, say.
-            damaged = (
-                not isinstance(error, (sqlite3.Error, OSError))
-                or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
-            )
-            remedy = f"; {_REMEDY}" if damaged else ""
-            raise JournalError(
-                f"the journal {self.path} cannot be used: {error}{remedy}"
-            ) from error
+        except (sqlite3.Error, OSError) as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise self._unusable(error, damaged=code in _DAMAGED) from error
+        except (ValueError, TypeError, OverflowError) as error:
+            # SQLite gives back whatever is in a damaged file, such as bytes for a number.
+            raise self._unusable(error, damaged=True) from error
+
+    def _unusable(self, why: object, *, damaged: bool) -> JournalError:
+        remedy = f"; {_REMEDY}" if damaged else ""
+        return JournalError(f"the journal {self.path} cannot be used: {why}{remedy}")
 
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
-        """What is done inside is kept as a whole or not at all; others of this process wait."""
+        """A transaction, for which other threads of this process wait."""
         with self._lock, self.errors(), self._committed(durable=durable) as connection:
             yield connection
 
     @contextmanager
     def _committed(self, *, durable: bool = True) -> Generator[sqlite3.Connection]:
-        """What is done inside is kept as a whole or not at all. The write lock is taken at once: a
-        lock for reading could not be raised to one.
-        """
+        """A transaction that takes the write lock at once: a read lock cannot always become one."""
         self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self.connection.execute("BEGIN IMMEDIATE")
         try:
@@ -258,15 +276,15 @@ class SQLiteStore:
             row = (run_id, 1, owner, ends, now, "", 1, opening.conversation)
             connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             lease = Lease(run_id, 1)
-            hand = _Hand(said=first(run_id))
-            self._insert(connection, lease, hand, [opening])
+            head = _WitnessedHead(said=first(run_id))
+            self._insert(connection, lease, head, [opening])
         try:
             with self._lock, self.errors():
-                self._say(hand, kind_of(opening), forced=True)
+                self._say(head, kind_of(opening), forced=True)
         except BaseException:
             self.release(lease)
             raise
-        self._hands[run_id] = hand
+        self._heads[lease] = head
         return lease
 
     def claim(self, run_id: str) -> Lease:
@@ -292,23 +310,23 @@ class SQLiteStore:
         if refusal is not None:
             raise RunAtWorkError(refusal)
         try:
-            self._take_up(run_id)
+            self._take_up(lease)
         except BaseException:
             self.release(lease)
             raise
         return lease
 
-    def _take_up(self, run_id: str) -> None:
-        """Makes sure that all of a run is there, and has the witness say where it ends."""
-        examined, digest = self._examine(run_id)
-        refuse_lost(self.where, run_id, examined.damage)
+    def _take_up(self, lease: Lease) -> None:
+        """Makes sure that the whole run is there, and has the witness say where it ends."""
+        examined, digest = self._examine(lease.run_id)
+        refuse_lost(self.where, lease.run_id, examined.damage)
         with self._lock, self.errors():
-            said = self._witness.of(run_id) or first(run_id)
+            said = self._witness.of(lease.run_id) or first(lease.run_id)
             last = examined.records[-1] if examined.records else None
             calls = sum(kind_of(each.entry) == "CallIntended" for each in examined.records)
-            hand = _Hand(last.seq if last else 0, digest, calls=calls, said=said)
-            self._say(hand, kind_of(last.entry) if last else "", forced=True)
-            self._hands[run_id] = hand
+            head = _WitnessedHead(last.seq if last else 0, digest, calls=calls, said=said)
+            self._say(head, kind_of(last.entry) if last else "", forced=True)
+            self._heads[lease] = head
 
     def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
         """Writes entries; see `Journal.append`."""
@@ -316,48 +334,50 @@ class SQLiteStore:
         with self._lock, self.errors():
             with self._committed(durable=durable) as connection:
                 row = connection.execute(_STATE, (run_id,)).fetchone()
-                hand = self._hands.get(run_id)
-                if row is None or row[0] != lease.epoch or hand is None:
+                head = self._heads.get(lease)
+                if row is None or row[0] != lease.epoch or head is None:
                     raise JournalError(f"the run {run_id} was taken over by another process")
                 seq: int = row[1]
-                if seq != hand.seq:
+                if seq != head.seq:
                     raise JournalError(
                         f"the journal {self.path} has lost a part of the run {run_id} while it was "
-                        f"at work: it ends with entry {seq}, not {hand.seq}"
+                        f"at work: it ends with entry {seq}, not {head.seq}"
                     )
-                written = replace(hand)
-                hand.values = Values()  # what is packed now is written only if all of this is
+                written = replace(head)
+                head.values = Values()  # what is packed now is written only if all of this is
                 self._insert(connection, lease, written, entries)
-            self._hands[run_id] = written
+            self._heads[lease] = written
             self._say(written, kind_of(entries[-1]), forced=durable)
 
     def _insert(
-        self, connection: sqlite3.Connection, lease: Lease, hand: _Hand, entries: Iterable[Entry]
+        self,
+        connection: sqlite3.Connection,
+        lease: Lease,
+        head: _WitnessedHead,
+        entries: Iterable[Entry],
     ) -> None:
-        rows = hand.add(lease, entries, time.time())
+        rows = head.add(lease, entries, time.time())
         connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def _say(self, hand: _Hand, kind: str, *, forced: bool) -> None:
-        """Tells the witness where a run ends now."""
-        before = hand.said
-        said = Testimony(
-            before.run_id,
-            before.key,
-            before.number + 1,
-            hand.seq,
-            hand.digest.hex(),
-            kind,
-            hand.calls,
-            hand.seq if forced else before.forced,
-            boot_id(),
+    def _say(self, head: _WitnessedHead, kind: str, *, forced: bool) -> None:
+        """Tells the witness where a run's record ends now."""
+        said = replace(
+            head.said,
+            number=head.said.number + 1,
+            seq=head.seq,
+            digest=head.digest.hex(),
+            kind=kind,
+            calls=head.calls,
+            forced=head.seq if forced else head.said.forced,
+            boot=boot_id(),
         )
         self._witness.say(said, forced=forced)
-        hand.said = said  # what could not be written was not said
+        head.said = said  # only now: writing it may fail
 
     def release(self, lease: Lease) -> None:
         """Gives a lease back; see `Journal.release`."""
         with self._transaction(durable=False) as connection:
-            self._hands.pop(lease.run_id, None)
+            self._heads.pop(lease, None)
             connection.execute(
                 "UPDATE runs SET owner = '', lease_until = 0 WHERE run_id = ? AND epoch = ?",
                 (lease.run_id, lease.epoch),
@@ -395,18 +415,13 @@ class SQLiteStore:
     # --- reading ---------------------------------------------------------------------------------
 
     def read(self, run_id: str) -> list[Record]:
-        """All entries of a run, for whoever goes on with it.
+        """All entries of a run, to continue it.
 
         Raises:
-            JournalError: Not all of them can be had.
+            JournalError: Some of them are lost or cannot be read.
         """
         examined = self.examine(run_id)
-        for damage in examined.damage:
-            if damage.lost:
-                raise JournalError(
-                    f"the journal {self.path} has in {damage.where} of the run {run_id} a loss: "
-                    f"{damage}; {_REMEDY}"
-                )
+        refuse_lost(self.where, run_id, examined.damage)
         return examined.records
 
     def examine(self, run_id: str, *, public: bool = False) -> Examined:
@@ -433,7 +448,7 @@ class SQLiteStore:
         return Examined(chain.records, chain.damage), chain.digest
 
     def _rows(self, run_id: str) -> tuple[list[tuple[Any, ...]], str]:
-        """The rows that can be had, from both ends if the middle is damaged, and what is wrong."""
+        """The rows that can be read, from both ends if the middle is damaged, and what is wrong."""
         query = (
             "SELECT seq, epoch, at, kind, body, digest, hidden FROM events "
             "WHERE run_id = ? ORDER BY seq"
@@ -443,15 +458,13 @@ class SQLiteStore:
             for row in self.connection.execute(query, (run_id,)):
                 rows.append(row)  # noqa: PERF402 - what came before a damaged page is kept
         except sqlite3.DatabaseError as error:
+            read = {row[0] for row in rows}
             behind: list[tuple[Any, ...]] = []
-            known = {row[0] for row in rows}
-            try:
+            with suppress(sqlite3.DatabaseError):
                 for row in self.connection.execute(f"{query} DESC", (run_id,)):
-                    if row[0] in known:
+                    if row[0] in read:
                         break
                     behind.append(row)
-            except sqlite3.DatabaseError:
-                pass
             return rows + behind[::-1], str(error)
         return rows, ""
 
@@ -464,8 +477,8 @@ class SQLiteStore:
         with self._lock, self.errors():
             rows, failure = self._rows(run_id)
         if failure:
-            raise JournalError(f"the journal {self.path} cannot be used: {failure}; {_REMEDY}")
-        hide = hiding(secrets_in(rows[:1]))  # only of the first is anything shown
+            raise self._unusable(failure, damaged=True)
+        hide = hiding(secrets_in(rows[:1]))  # a summary shows text of the first entry only
         lines = [Raw(*row[:5]) for row in rows]
         if hide is not None and lines:
             body = hide(lines[0].body.encode("utf-8", "replace")).decode()
@@ -531,10 +544,10 @@ class SQLiteStore:
             # A damaged row may have anything for a name.
             query = "SELECT run_id FROM runs WHERE typeof(run_id) = 'text'"
             known = {key_of(row[0]) for row in self.connection.execute(query)}
-            told = self._witness.all()
+            witnessed = self._witness.all()
         return [
             RunSummary(each.run_id, "damaged", calls=each.calls, damage=str(lost_run(each)))
-            for each in told
+            for each in witnessed
             if each.key not in known
         ]
 

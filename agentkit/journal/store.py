@@ -4,9 +4,9 @@
 JournaledRun ──► StoredJournal ──► Store      SQLiteStore     a file and its witness
                  threads, leases              PostgresStore   a server for many machines
 ```
-A `Store` keeps entries and says who may write them; all of it blocks. `StoredJournal` is the same
-for each of them: it calls its store in threads, so that it serves asyncio and trio alike, and
-renews what it holds from a thread of its own, because a busy event loop is no dead owner.
+A `Store` keeps entries and decides who may write them; its methods block. `StoredJournal` is the
+same above each store: it calls the store in threads, so that it serves asyncio and trio alike, and
+renews its leases in a thread of its own, so that a busy event loop does not look like a dead owner.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ from agentkit.redaction import secret_places
 T = TypeVar("T")
 
 LEASE = 30.0
-"""Seconds. Only for owners whose death cannot be proved: stopped ones, and those elsewhere."""
+"""Seconds. It matters only where the death of an owner cannot be proved: its process was stopped,
+or is on another machine."""
 
-_GLANCE = 0.5
-"""Seconds between two looks at a journal that does not tell of what is new."""
+_POLL = 0.5
+"""Seconds between two reads of a journal that does not notify those who follow a run."""
 
 LOST = (
     "so it cannot be gone on with: what is lost could run again. "
@@ -61,7 +62,7 @@ class Examined:
 
     Attributes:
         records: What can be read, in order.
-        damage: What cannot, and what may be missing.
+        damage: What cannot be read, and what may be missing.
     """
 
     records: list[Record]
@@ -69,7 +70,7 @@ class Examined:
 
 
 class Store(Protocol):
-    """Keeps the entries of runs. Every method blocks, and raises `JournalError` where it cannot.
+    """Keeps the entries of runs. Every method blocks, and raises `JournalError` where it fails.
 
     Its methods are called from several threads at the same time.
     """
@@ -104,10 +105,10 @@ class Store(Protocol):
         ...
 
     def read(self, run_id: str) -> list[Record]:
-        """All entries of a run, for whoever goes on with it.
+        """All entries of a run, to continue it.
 
         Raises:
-            JournalError: Not all of them can be had.
+            JournalError: Some of them are lost or cannot be read.
         """
         ...
 
@@ -133,8 +134,8 @@ class Store(Protocol):
         ...
 
     def idle_since(self, when: float) -> list[str]:
-        """The runs to which nothing was added since then, in seconds since 1970, the oldest first;
-        those that someone is at work on, and those that wait for a worker, are left out.
+        """The runs to which nothing was added since a time in seconds since 1970, the oldest first;
+        runs that are at work or wait for a worker are left out.
         """
         ...
 
@@ -151,7 +152,7 @@ class Store(Protocol):
         ...
 
 
-# --- what whoever holds a lease knows ------------------------------------------------------------
+# --- the end of a record -------------------------------------------------------------------------
 
 
 Row: TypeAlias = tuple[str, int, int, float, str, str, bytes, str | None]
@@ -161,13 +162,13 @@ seconds since 1970, its kind, its body as JSON, its seal, and where secrets are 
 
 @dataclass(slots=True)
 class Head:
-    """Where the record of a run ends, for whoever adds to it.
+    """The end of a run's record, to which the holder of the lease adds.
 
     Attributes:
         seq: The number of the last entry.
         digest: The seal of the last entry.
         values: The long texts that were written under this lease.
-        calls: How many calls were to run by then.
+        calls: The number of calls that were to run by then.
     """
 
     seq: int = 0
@@ -176,7 +177,7 @@ class Head:
     calls: int = 0
 
     def add(self, lease: Lease, entries: Iterable[Entry], now: float) -> list[Row]:
-        """Moves to the end of these entries, and gives the rows that hold them."""
+        """Adds entries; returns the rows that hold them."""
         rows: list[Row] = []
         for entry in entries:
             kind, body = kind_of(entry), self.values.pack(line_of(entry))
@@ -212,7 +213,7 @@ class StoredJournal:
         self._lock = threading.Lock()
         self._held: dict[str, Lease] = {}
         self._closed = threading.Event()
-        self._heart: threading.Thread | None = None
+        self._renewing: threading.Thread | None = None
 
     @property
     def where(self) -> str:
@@ -285,8 +286,8 @@ class StoredJournal:
 
     @asynccontextmanager
     async def news_of(self, run_id: str) -> AsyncGenerator[Callable[[], Awaitable[None]]]:  # noqa: ARG002 - a file tells nobody
-        """What waits until something may have been added to a run; now and then nothing was."""
-        yield partial(anyio.sleep, _GLANCE)
+        """A function that waits until something may have been added to a run."""
+        yield partial(anyio.sleep, _POLL)
 
     def close(self) -> None:
         """Gives back all leases and closes the store. It is not an error to leave this out."""
@@ -312,7 +313,7 @@ class StoredJournal:
     # --- inside ----------------------------------------------------------------------------------
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        # Shielded: what a transaction has decided must reach the caller, and it is short.
+        # Shielded, because the caller must learn the outcome of a transaction; it is short.
         with anyio.CancelScope(shield=True):
             return await anyio.to_thread.run_sync(work)
         raise AssertionError("a shielded scope is not left early")
@@ -323,25 +324,25 @@ class StoredJournal:
     def _hold(self, lease: Lease) -> Lease:
         with self._lock:
             self._held[lease.run_id] = lease
-            if self._heart is None:
-                self._heart = threading.Thread(
-                    target=self._beat, name="agentkit-lease", daemon=True
+            if self._renewing is None:
+                self._renewing = threading.Thread(
+                    target=self._renew_held, name="agentkit-lease", daemon=True
                 )
-                self._heart.start()
+                self._renewing.start()
         return lease
 
     def _drop(self, lease: Lease) -> None:
-        """Renews a lease no more."""
+        """Stops renewing a lease."""
         with self._lock:
             if self._held.get(lease.run_id) == lease:
                 del self._held[lease.run_id]
 
-    def _beat(self) -> None:
-        """Renews what is held, for as long as anything is."""
+    def _renew_held(self) -> None:
+        """Renews the leases that are held, as long as there are any."""
         while not self._closed.wait(self._seconds / 3):
             with self._lock:
                 if not (held := list(self._held.values())):
-                    self._heart = None
+                    self._renewing = None
                     return
             with suppress(JournalError):
                 self._store.renew(held)
@@ -358,14 +359,18 @@ def check_lease(seconds: float) -> float:
     return seconds
 
 
+class LostRunError(JournalError):
+    """A part of a run is lost, so the run cannot be continued."""
+
+
 def refuse_lost(where: str, run_id: str, damage: Iterable[Damage]) -> None:
-    """Refuses to go on with a run of which something is lost.
+    """Refuses to continue a run of which something is lost.
 
     Raises:
-        JournalError: Something is.
+        LostRunError: Something is lost.
     """
     if lost := [str(each) for each in damage if each.lost]:
-        raise JournalError(
+        raise LostRunError(
             f"the journal {where} has lost a part of the run {run_id} ({'; '.join(lost)}), {LOST}"
         )
 

@@ -5,13 +5,13 @@ async with McpToolset(["uvx", "mcp-server-time"]) as clock:
     agent = Agent(model, toolsets=[clock.prefixed("clock_")])
 ```
 
-A server is a stranger: its descriptions are cut and stripped of invisible characters, and what its
-schemas refer to outside of themselves is not fetched. What it says of calling its tools twice is
-believed only if you say so (`trusted=True`); what it says of their reach adds to your labels, and
-takes none away. Its tools are listed anew at the beginning of each run and stay the same until it
-ends: one that the server has changed since is not run. What is wrong with one tool, or with one
-part of a result, costs that one and no more. A connection that breaks is opened again; a call is
-repeated only where its effect allows it.
+A server is a stranger: its descriptions are cut and stripped of invisible characters, and external
+references of its schemas are not fetched. What it says about calling a tool twice is believed only
+if you say so (`trusted=True`); what it says about the reach of a tool adds labels to yours, and
+takes none away. Its tools are listed anew at the beginning of each run and stay the same until the
+run ends: a tool that the server has changed since is not run. A fault in one tool, or in one part
+of a result, costs that one and no more. A connection that breaks is opened again; a call is
+repeated only if its effect allows it.
 """
 
 from agentkit.errors import install

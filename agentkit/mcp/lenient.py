@@ -1,8 +1,8 @@
-"""What a server sends, made so that one bad part of it costs that part and no more.
+"""What a server sends, changed so that one bad part of it costs that part and no more.
 
-The MCP package checks each answer as a whole: one tool with a broken schema, and the list is gone;
-one block it does not know, and the result of a call that has acted is an error. So the messages
-pass through here before it sees them:
+The MCP package checks each answer as a whole: one tool with a broken schema, and the whole list is
+lost; one block that it does not know, and the result of a call that has acted is an error. So the
+messages pass through here before the package sees them:
 
 ```
 server ── line ── read (surrogates mended) ── tools/list: each tool by itself  ── MCP package
@@ -11,7 +11,7 @@ server ── line ── read (surrogates mended) ── tools/list: each tool 
                   tool's result ◄── every part shown, or a sentence in its place ◄────┘
 ```
 
-What the package would check and we take as it is (schemas, structured content) travels past it in
+Schemas and structured content, which the package would check and we do not, travel past it in
 `_meta`, under `RAW`.
 """
 
@@ -37,7 +37,7 @@ from agentkit.schema.foreign import misfit
 from agentkit.toolset import ToolOutput, image_part
 
 RAW: Final = "agentkit/raw"
-"""Where in `_meta` the server's own words are kept, as JSON: deeper than the package may nest."""
+"""The key in `_meta` of what the server sent, as JSON text: the package could not nest so deep."""
 
 MOST_TOOLS: Final = 1_000
 """Tools of one server; the largest public ones offer some 200."""
@@ -81,7 +81,7 @@ async def lenient(
             try:
                 await work()
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                await to_session.aclose()  # so that nobody waits for an answer
+                await to_session.aclose()  # so that no request waits for an answer any more
 
         async with anyio.create_task_group() as group:
             group.start_soon(quietly, inwards)
@@ -95,7 +95,7 @@ async def lenient(
 
 
 class _Seen:
-    """What one connection has asked and been told."""
+    """The messages of one connection: requests that wait for an answer, and their progress."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -108,8 +108,8 @@ class _Seen:
             self._asked[message.id] = message.method
 
     def received(self, item: SessionMessage | Exception) -> SessionMessage | None:
-        """The message as the package may have it; None for one that nobody needs."""
-        if isinstance(item, ValidationError):  # what other transports make of a line
+        """The message as the package can take it; None for one that is dropped."""
+        if isinstance(item, ValidationError):  # a line that another transport could not read
             line = item.errors(include_url=False, include_context=False)[0].get("input")
             item = parsed(line) if isinstance(line, str) else item
         if isinstance(item, Exception):  # servers write all sorts of lines
@@ -143,9 +143,9 @@ class _Seen:
 
 
 def parsed(text: str) -> SessionMessage | Exception:
-    """The message in a line, halves of surrogate pairs mended; else what is wrong with it.
+    """The message in a line, halves of surrogate pairs replaced; else what is wrong with it.
 
-    An answer that is none comes back as an error of the request, so that nobody waits for it.
+    An answer that cannot be read becomes an error answer to its request, which then ends.
     """
     try:
         return SessionMessage(mcp_types.jsonrpc_message_adapter.validate_json(text, by_name=False))
@@ -236,7 +236,7 @@ def _tools(result: JsonObject) -> JsonObject:
 
 
 def _tool(entry: object) -> JsonObject | None:
-    """What the package needs of a tool, with all of it as it came."""
+    """The parts of a tool that the package needs, and the whole tool as it came."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
         _LOG.warning("mcp_tool_skipped", reason=f"no name: {str(entry)[:200]}")
         return None
@@ -251,7 +251,7 @@ def _tool(entry: object) -> JsonObject | None:
 
 
 def _headers(schema: object) -> JsonObject:
-    """The properties that the package sends as headers, which it does by their schemas."""
+    """The properties that the package sends as headers: their schemas say so."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     return {
         name: value
@@ -265,7 +265,7 @@ def _headers(schema: object) -> JsonObject:
 
 def lenient_result(result: JsonObject) -> JsonObject:
     """A call's result as the package takes it, whatever form its parts have."""
-    if "inputRequests" in result:  # no result yet: the server asks something first
+    if "inputRequests" in result:  # not a result yet: the server asks something first
         return result
     content = result.get("content")
     blocks = content if isinstance(content, list) else [] if content is None else [content]
@@ -297,15 +297,15 @@ def _block(block: object) -> JsonObject:
     if isinstance(block, str):
         return _text(block)
     if isinstance(block, dict) and block.get("type") in ("image", "audio"):
-        named = block.get("mimeType", block.get("mime_type"))  # what it is, its bytes tell anyway
+        named = block.get("mimeType", block.get("mime_type"))  # may be missing: the bytes tell it
         block = {**block, "mimeType": named if isinstance(named, str) else ""}
     try:
         _BLOCK.validate_python(block, by_name=False)
     except ValidationError:
         kind = block.get("type") if isinstance(block, dict) else None
-        said = block.get("text") if isinstance(block, dict) else None
-        if said is not None:
-            return _text(said if isinstance(said, str) else json.dumps(said, ensure_ascii=False))
+        text = block.get("text") if isinstance(block, dict) else None
+        if text is not None:
+            return _text(text if isinstance(text, str) else json.dumps(text, ensure_ascii=False))
         whole = json.dumps(block, ensure_ascii=False)
         if block is not None and kind not in ("image", "audio") and len(whole) <= _SHOWN_WHOLE:
             return _text(whole)
@@ -325,22 +325,22 @@ _MOST_MEDIA = 32_000_000
 def output_of(
     result: mcp_types.CallToolResult, structured: Any, promised: object, name: str
 ) -> ToolOutput:
-    """A result as the model, people and programs get it.
+    """A result for the model, for people and for programs.
 
     Args:
         result: The parts that the server sent.
         structured: Its structured content, as it came.
-        promised: The tool's output schema; None where it has none.
+        promised: The tool's output schema; None if it has none.
         name: The tool's name.
 
     Raises:
-        ToolError: The server says that the call failed; with its words.
+        ToolError: The server says that the call failed; with the server's text.
     """
     parts = [_part(block) for block in result.content]
     texts = [part.text for part in parts if isinstance(part, TextPart)]
     if result.is_error:
         raise ToolError("\n".join(texts) or f"{name} failed and said nothing")
-    if structured is not None and not _told(structured, texts):
+    if structured is not None and not _in_texts(structured, texts):
         parts.append(TextPart(json.dumps(structured, ensure_ascii=False)))
     if promised is not None and structured is None:
         note = "(The tool promises structured content, and the server sent none.)"
@@ -354,11 +354,11 @@ def output_of(
     return ToolOutput(shown, data=structured)
 
 
-def _told(structured: Any, texts: list[str]) -> bool:
-    """Whether the texts say what the structured content says, as servers are asked to."""
+def _in_texts(structured: Any, texts: list[str]) -> bool:
+    """Whether the texts repeat the structured content, as the specification asks of servers."""
     wanted = [structured]
     if isinstance(structured, dict) and structured.keys() == {"result"}:
-        wanted.append(structured["result"])  # the frame that servers put around what is no object
+        wanted.append(structured["result"])  # servers wrap a value that is not an object so
     read = [_json_or_text(text) for text in texts]
     return any(want == each for want in wanted for each in read) or read in wanted
 
@@ -392,13 +392,12 @@ def _part(block: mcp_types.ContentBlock) -> Part:
 
 
 def _image(data: str, kind: str) -> Part:
-    """The picture, if it is one that models take, whatever the server calls it."""
-    decoded = _decoded(data)
+    """The picture, if its bytes are of a kind that models take; else a sentence."""
     try:
-        return image_part(decoded or b"")
+        return image_part(_decoded(data) or b"")
     except ValueError as error:
-        return TextPart(f"[an image that cannot be shown: {kind[:60]}, {len(data):,} characters of "
-                        f"base64: {error}]")  # fmt: skip
+        size = f"{len(data):,} characters of base64"
+        return TextPart(f"[an image that cannot be shown: {kind[:60]}, {size}: {error}]")
 
 
 def _sound(data: str, kind: str) -> Part:

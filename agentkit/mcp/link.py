@@ -1,15 +1,15 @@
-"""The connection to a server: how it is spoken to, kept up over deaths, and what the server asks.
+"""The connection to a server: its transports, how it is kept up, and what the server may ask.
 
 In: a command line or a URL. Out: answers to questions, over a connection that is opened again when
 it breaks. A transport is a stream of messages in and one out, as the MCP package's session takes
-them: over a process's standard input and output, or over HTTP. No message is read without end (the
-package's own stdio transport would), and what a started server leaves behind is ended with it.
+them: over a process's standard input and output, or over HTTP. The length of a message is bounded
+(in the package's own stdio transport it is not), and what a started server leaves behind is ended
+with it.
 
-A server may ask in the middle of a call: something of a person, or a text of our model. Both are
-off unless the user turns them on; a server that asks all the same is refused in words. When they
-are on, the question is put by the run whose call is at work. MCP does not say which call a question
-belongs to, so while calls of several runs are at work it is refused: nobody is asked on behalf of
-another.
+In the middle of a call a server may ask a person something, or ask for a text of our model. Both
+are off unless the user turns them on; a server that asks all the same gets a refusal in words. When
+they are on, the run whose call is at work asks. MCP does not say which call a question belongs to,
+so while calls of several runs are at work it is refused: no run asks on behalf of another.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ _SECONDS_TO_END: Final = 2.0
 async def over_stdio(
     command: Sequence[str], env: Mapping[str, str], cwd: str | Path | None
 ) -> AsyncGenerator[tuple[Any, Any], None]:
-    """Starts a server, and ends it and what it has started in the end.
+    """Starts a server; in the end, ends it and the processes that it has started.
 
     Raises:
-        OSError: It cannot be started. Errors carry the server's last words as a note.
+        OSError: It cannot be started. Errors carry the end of its standard error as a note.
     """
     process = await anyio.open_process(
         list(command),
@@ -128,7 +128,7 @@ async def _streams(process: Process, words: bytearray) -> AsyncGenerator[tuple[A
                     text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                     await stdin.send(text.encode("utf-8", "replace") + b"\n")
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
-            await to_session.aclose()  # so that nobody waits for an answer
+            await to_session.aclose()  # so that no request waits for an answer any more
 
     async def listen() -> None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
@@ -152,7 +152,7 @@ async def _streams(process: Process, words: bytearray) -> AsyncGenerator[tuple[A
 
 
 async def _lines(stdout: ByteReceiveStream) -> AsyncIterator[bytes]:
-    """Each line, to the end of the stream, or to one that is too long."""
+    """The lines, up to the end of the stream or to a line that is too long."""
     parts: list[bytes] = []
     size = 0
     async for chunk in stdout:
@@ -167,7 +167,7 @@ async def _lines(stdout: ByteReceiveStream) -> AsyncIterator[bytes]:
 
 
 async def _end(process: Process) -> None:
-    """Ends the process: by the end of its input, then told so, then killed."""
+    """Ends the process: closes its input, then sends SIGTERM, then SIGKILL."""
     if process.stdin is not None:
         with suppress(anyio.BrokenResourceError, OSError):
             await process.stdin.aclose()
@@ -185,7 +185,7 @@ async def _end(process: Process) -> None:
 
 
 async def _drained(process: Process) -> None:
-    """Waits for the end, and reads on meanwhile: a server whose output nobody reads never ends."""
+    """Waits for the end, and reads on until then: a process with a full pipe never ends."""
     if process.stdout is not None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
             while await process.stdout.receive():
@@ -203,7 +203,7 @@ def _signal_to(process: Process, number: signal.Signals) -> None:
 
 
 class BoundedTransport(httpx2.AsyncHTTPTransport):
-    """Gives up a response when a body, or one line of a stream of events, does not end."""
+    """Breaks off a response whose body, or one line of whose event stream, is too long."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """The response, read with a bound."""
@@ -260,7 +260,7 @@ _LOST = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream
 
 
 class Link:
-    """A connection that one task keeps up, because its scopes must be left where they were entered.
+    """A connection that one task keeps up: the task that entered its scopes must leave them.
 
     ```
     keep:  open ── ready ──────────── lost ── open again ── ready …
@@ -274,8 +274,8 @@ class Link:
         questions: What the server may ask of us.
 
     Attributes:
-        stale: The server has, or may have, other tools than those listed last.
-        listed: What was listed last, by name: as it came.
+        stale: Whether the server may have other tools than those listed last.
+        listed: The tools listed last, by name, as they came.
     """
 
     def __init__(
@@ -298,7 +298,7 @@ class Link:
         """The connection, open until this is left.
 
         Raises:
-            ServerNotReadyError: There is none, or nobody answers.
+            ServerNotReadyError: It cannot be opened, or the server does not answer.
         """
         try:
             async with anyio.create_task_group() as group:
@@ -317,8 +317,8 @@ class Link:
                 finally:
                     group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
-            # The one task raises only before it has started, and the body then never begins; so
-            # there is one exception, and the caller of the body knows it, not the group.
+            # The task raises only before it has started, and then the body never begins. So there
+            # is one exception, and the caller expects it without a group.
             raise errors.exceptions[0] from errors.exceptions[0].__cause__
 
     async def _keep(self, *, task_status: TaskStatus[None]) -> None:
@@ -358,14 +358,14 @@ class Link:
         self.stale = True
 
     def serving(self, context: ToolContext[Any]) -> AbstractContextManager[None]:
-        """While a call is at work, what the server asks is asked on its behalf."""
+        """While a call is at work, the server's questions are asked by its run."""
         return self._questions.on_behalf_of(context)
 
     async def tools(self) -> Mapping[str, Any]:
-        """What the server lists now, by name, as it came; asked anew only if that may have changed.
+        """The server's tools now, by name, as they came; asked again only if they may have changed.
 
         Raises:
-            ToolError: The server does not say.
+            ToolError: The server does not list them.
         """
         async with self._listing:
             if self.stale:
@@ -378,10 +378,10 @@ class Link:
             return self.listed
 
     async def ask(self, question: Callable[[Client], Awaitable[T]], *, again: bool) -> T:
-        """The answer to one question; asked a second time over a new connection if it may be.
+        """The answer to one question; with `again`, asked once more over a new connection.
 
         Raises:
-            ToolError: No connection, or it was lost in the middle, or the server says no.
+            ToolError: There is no connection, it was lost, or the server refuses.
         """
         lost = ""
         for attempt in range(2):
@@ -415,14 +415,14 @@ class Link:
         )
 
     def _drop(self, client: Client | None) -> None:
-        """Has the connection opened again, unless somebody else already did."""
+        """Has the connection opened again, unless another call already has."""
         if self._client is client and self._ready.is_set():
             self._ready = anyio.Event()
             self._lost.set()
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason, with the server's last words."""
+    """The innermost reason, with the notes of the errors."""
     notes: list[str] = list(getattr(error, "__notes__", ()))
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -431,7 +431,7 @@ def _cause(error: BaseException) -> str:
 
 
 _MOST_PAGES = 100
-"""Most pages of a server's list of tools; a cursor that never ends is no list."""
+"""Most pages of a server's list of tools: its cursors may never end."""
 
 
 async def _all_tools(client: Client) -> Mapping[str, mcp_types.Tool]:
@@ -476,18 +476,23 @@ class Questions:
 
     @contextmanager
     def on_behalf_of(self, context: ToolContext[Any]) -> Generator[None]:
-        """While a call is at work."""
+        """While a call is at work, its run asks what the server wants to know."""
         self._at_work.append(context)
         try:
             yield
         finally:
             self._at_work.remove(context)
 
-    def _whose(self) -> ToolContext[Any]:
+    def _asking(self) -> ToolContext[Any]:
+        """The newest call at work, if all calls at work belong to one run.
+
+        Raises:
+            ToolError: They belong to several runs, or there is none.
+        """
         runs = {context.run_id for context in self._at_work}
         if len(runs) != 1:
-            whose = "no call is at work" if not runs else "calls of several runs are at work"
-            raise ToolError(f"nobody can be asked: {whose}")
+            why = "no call is at work" if not runs else "calls of several runs are at work"
+            raise ToolError(f"nobody can be asked: {why}")
         return self._at_work[-1]
 
     # --- of a person -----------------------------------------------------------------------------
@@ -499,7 +504,7 @@ class Questions:
     ) -> mcp_types.ElicitResult | mcp_types.ErrorData:
         """Puts each field of a form to a person, one question a field."""
         try:
-            run = self._whose()
+            run = self._asking()
             if isinstance(params, mcp_types.ElicitRequestURLParams):
                 answer = await run.ask(
                     self._words(f"{params.message} Open {params.url} and say yes when done.")
@@ -548,7 +553,7 @@ class Questions:
     ) -> mcp_types.CreateMessageResult | mcp_types.ErrorData:
         """Has the run's own model write a text; it sees nothing of the run."""
         try:
-            run = self._whose()
+            run = self._asking()
             settings = ModelSettings(
                 max_tokens=min(params.max_tokens, _MOST_TOKENS), temperature=params.temperature
             )

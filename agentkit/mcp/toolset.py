@@ -1,8 +1,8 @@
 """`McpToolset`: the tools of one server, as tools of a run; `Servers`: those of several, as the
 configuration files of other clients name them.
 
-In: an address or a command line, and what you say of it. Out: tools with checked schemas and tamed
-words. What a server says of itself is never believed beyond what you allow.
+In: an address or a command line, and what you say about the server. Out: tools with checked schemas
+and cleaned texts. What a server says of itself is never believed beyond what you allow.
 """
 
 from __future__ import annotations
@@ -82,15 +82,15 @@ class McpToolset(ToolSource):
         server: The command line to start a server that speaks stdio, or the URL of one that
             speaks streamable HTTP.
         name: For messages; by default the command or the URL.
-        headers: Sent with each HTTP request; kept out of what is recorded, as secrets are.
-        env: Added to the few variables that a started server inherits (HOME, PATH, USER …);
-            secret as well, but for those that are like these.
+        headers: Sent with each HTTP request; they are secrets, which no record holds.
+        env: Added to the few variables that a started server inherits (HOME, PATH, USER …); secrets
+            too, except for variables like these.
         cwd: Where a started server runs.
         trusted: Believe the server's annotations (`readOnlyHint`, `idempotentHint`) as to what
             calling a tool twice would do. The MCP specification asks clients to treat them as
             untrusted otherwise; each tool is then taken to act `once`.
         labels: What its tools can reach, by your own knowledge. Annotations that say more add to
-            it. Without any, its tools count as having every label; see `ToolOptions`.
+            them. Without labels, its tools count as having every label; see `ToolOptions`.
         timeout: Seconds for one call; None waits as long as it takes.
         connect_timeout: Seconds for a server to start and to answer for the first time.
         elicitation: Whether the server may ask a person during a call, through the agent's `ask`.
@@ -258,7 +258,7 @@ class McpToolset(ToolSource):
                 effect=effect,
                 labels=UNLABELLED if self._labels is None else self._labels | _admitted(hints),
                 timeout=self._timeout,
-                # So that a decision on a call is none on what the server later calls by its name.
+                # A decision on a call must not hold for what the server later offers by this name.
                 target=lambda _arguments: f"{place}, as of {definition[:8]}",
             ),
             place=place,
@@ -272,7 +272,7 @@ class McpToolset(ToolSource):
 
 
 def check_server(server: Any) -> None:
-    """Refuses what is neither a URL nor a command line.
+    """Refuses a server that is neither a URL nor a command line.
 
     Raises:
         TypeError: It is something else; the message says what to write.
@@ -284,7 +284,9 @@ def check_server(server: Any) -> None:
         words = json.dumps(command or ["program", "argument"])
         raise TypeError(f"server is {server!r}; give a URL, or the command as a list: {words}")
     if isinstance(server, Mapping):
-        words = json.dumps([server.get("command", "program"), *server.get("args", ["argument"])])
+        words = json.dumps(
+            [server.get("command", "program"), *(server.get("args") or ["argument"])]
+        )
         raise TypeError(f"server is a mapping; give a URL, or the command as a list: {words}")
     if (
         not isinstance(server, Sequence)
@@ -302,8 +304,8 @@ def _raw(remote: mcp_types.Tool) -> JsonObject:
 
 def _digest(raw: JsonObject) -> str:
     """A digest of what a server says of a tool; it changes when that changes."""
-    told = [raw.get(key) for key in ("name", "description", "inputSchema", "annotations")]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    parts = [raw.get(key) for key in ("name", "description", "inputSchema", "annotations")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _effect(hints: mcp_types.ToolAnnotations) -> Effect:
@@ -314,7 +316,7 @@ def _effect(hints: mcp_types.ToolAnnotations) -> Effect:
 
 
 def _admitted(hints: mcp_types.ToolAnnotations) -> frozenset[Label]:
-    """The reach that a server admits outright; the specification's defaults admit nothing."""
+    """The reach that a server states; the specification's defaults do not count as stated."""
     labels: set[Label] = set()
     if hints.open_world_hint:
         labels |= {"egress", "reads_untrusted"}
@@ -335,8 +337,8 @@ def callable_name(name: str) -> str:
 def _names(names: Sequence[str]) -> dict[str, str]:
     """For each of a server's names one that a model can call; no two are the same.
 
-    Where two would be the same, those that are not so themselves get the beginning of their own
-    name's digest: which it is depends on no order and on no other tool.
+    Where two would be the same, a name that had to be changed gets the beginning of its digest, so
+    that the result depends on no order and on no other tool.
     """
     wanted = {name: callable_name(name) for name in names}
     times = Counter(wanted.values())
@@ -353,8 +355,8 @@ _MOST_WORDS = 2_000
 
 
 def tame(value: Any) -> Any:
-    """A server's words, shortened and without characters that people cannot see; of a schema its
-    titles and descriptions, since everything else in it is sent back as it is.
+    """A server's text, shortened and without characters that people cannot see. In a schema, only
+    titles and descriptions are changed, since the rest is sent back to the server.
     """
     if isinstance(value, dict):
         schema = deepcopy(value)
@@ -381,7 +383,7 @@ async def _call(
     /,
     **arguments: Any,
 ) -> ToolOutput:
-    """One call of a server's tool, if it still is the tool that the run was offered."""
+    """One call of a server's tool, if it is still the tool that the run was offered."""
     now = (await link.tools()).get(name)
     if now is None:
         raise ToolError(f"the server has taken {name} away since this run began; it was not run")
@@ -413,7 +415,7 @@ _NEVER = 1e9
 
 # --- several servers, from a configuration file --------------------------------------------------
 # `mcpServers` (VS Code: `servers`), by name: `command`, `args`, `env`, `cwd`, or `url` (elsewhere
-# `serverUrl`, `httpUrl`) and `headers`. Other members are those of other clients and passed over.
+# `serverUrl`, `httpUrl`) and `headers`.
 
 
 class Servers(ToolSource):
@@ -502,18 +504,25 @@ def read_config(path: str | Path) -> dict[str, Entry]:
     if not isinstance(servers, dict):
         raise ValueError(f"{path} has no object `mcpServers`")
     folder = Path(path).resolve().parent
-    return {
-        name: _entry(_expanded(entry, f"{path}: {name}", folder), f"{path}: {name}")
-        for name, entry in servers.items()
-        if not (
-            isinstance(entry, dict) and (entry.get("disabled") or entry.get("enabled") is False)
-        )
-    }
+    entries: dict[str, Entry] = {}
+    for name, given in servers.items():
+        place = f"{path}: {name}"
+        if not isinstance(given, dict):
+            raise ValueError(f"{place} is no object")
+        if given.get("disabled") or given.get("enabled") is False:
+            continue
+        kept = {key: value for key, value in given.items() if key in _MEMBERS}
+        entries[name] = _entry(_expanded(kept, place, folder), place)
+    return entries
 
 
-def _entry(entry: Any, place: str) -> Entry:
-    if not isinstance(entry, dict):
-        raise ValueError(f"{place} is no object")
+_MEMBERS: Final = frozenset(
+    {"args", "command", "cwd", "env", "headers", "httpUrl", "serverUrl", "type", "url"}
+)
+"""The members of a server's entry that are read; others are those of other clients."""
+
+
+def _entry(entry: JsonObject, place: str) -> Entry:
     url = next((entry[key] for key in ("url", "serverUrl", "httpUrl") if key in entry), None)
     command, arguments = entry.get("command"), entry.get("args", [])
     if (url is None) == (command is None):

@@ -1,9 +1,9 @@
 """The one seam between the loop and whatever produces tokens.
 
 `Model` is what the loop knows: a request goes in, the events of one reply come out. A run puts two
-wrappers around any model: `WindowedModel` sends what fits of a long conversation, `JournaledModel`
-gives the replies that a journal has. `Exchanges` tells the run what a model really sent and
-received, where the model says so by `tell_sent`.
+wrappers around any model: `WindowedModel` sends the part of a long conversation that fits, and
+`JournaledModel` gives the replies that a journal has. `Exchanges` reports to the run what a model
+really sent and received, if the model calls `tell_sent`.
 """
 
 from __future__ import annotations
@@ -55,32 +55,32 @@ class Model(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Gives back what this event loop's requests hold, such as connections."""
+        """Closes what this event loop's requests hold, such as connections."""
         ...
 
 
 @runtime_checkable
 class CountsPrompts(Protocol):
-    """What a model offers as well if it knows its window and can count: see `agentkit.context`.
+    """A model that also knows its window and can count; see `agentkit.context`.
 
-    Of any other model the prompts are estimated.
+    The prompts of any other model are estimated.
     """
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
-        """What it makes of such a request; None if the request is to be sent as it is."""
+        """How it renders such a request; None if the request is to be sent as it is."""
         ...
 
     async def count(self, wanted: Count) -> Sequence[int] | None:
-        """The tokens of each text, or of the one prompt; None if nobody can tell."""
+        """The tokens of each text, or of the one prompt; None if they cannot be counted."""
         ...
 
 
 @runtime_checkable
 class TellsLoad(Protocol):
-    """What a model offers as well if its server says how much it has to do."""
+    """A model whose server also says how much it has to do."""
 
     async def waiting(self) -> int | None:
-        """How many requests wait for a place on the server now; None if that cannot be told."""
+        """How many requests wait for a place on the server now; None if that is not known."""
         ...
 
 
@@ -109,8 +109,8 @@ class _Wrapper:
 class WindowedModel(_Wrapper):
     """Sends what the window makes of each request; the request itself stays whole.
 
-    A prompt that is too long is foreseen. Where the server is stricter than foreseen, less is sent
-    and it is asked once more.
+    A prompt that would be too long is cut before it is sent. If the server refuses it all the same,
+    less is sent, once more.
 
     Args:
         inner: The model that is asked.
@@ -182,7 +182,7 @@ class WindowedModel(_Wrapper):
             raise ContextWindowError(f"{refusal}; {error}") from refusal
 
     async def _answer(self, wanted: Count | AskModel) -> Answer:
-        """A count, or the model's own reply to what the window asks it."""
+        """A count, or the model's reply to a request of the window."""
         if not isinstance(wanted, AskModel):
             return None if self._counts is None else await self._counts.count(wanted)
         try:
@@ -198,8 +198,8 @@ class WindowedModel(_Wrapper):
 class JournaledModel(_Wrapper):
     """Gives the replies that are recorded, and asks for the others.
 
-    A recorded reply is a fact: it is given also where the request would be another today, because
-    the code around it has changed.
+    A recorded reply is given even if the request is another one today, because the code around it
+    has changed.
 
     Args:
         inner: The model that is asked.
@@ -233,7 +233,7 @@ class JournaledModel(_Wrapper):
             async for event in events:
                 yield event
                 if isinstance(event, ContextCompacted) and event.summary is not None:
-                    await self._run.keep()  # it is paid for, and a resumed run goes on with it
+                    await self._run.keep()  # a resumed run then need not pay for it again
 
 
 if TYPE_CHECKING:
@@ -242,16 +242,16 @@ if TYPE_CHECKING:
 
 
 # --- what is really sent and received ------------------------------------------------------------
-# A model's events say what was meant. Who looks for a fault wants the request as it was sent, with
-# the settings, grammar and template arguments that the model added of its own, and the reply as it
-# came, before anything was read out of it. Each request repeats the one before and adds a little,
-# so what is told is the difference. Telling changes nothing of a call, and nobody has to listen.
+# A model's events say what a request and a reply mean. To find a fault, one needs the request as it
+# was sent, with the settings, grammar and template arguments that the model added, and the reply as
+# it came, before it was parsed. Each request repeats the one before and adds a little, so only the
+# difference is reported. Reporting changes nothing of a call, and nothing has to listen.
 
 Told: TypeAlias = Callable[[RequestSent | ReplyReceived], None]
 
 
 class Exchanges:
-    """The requests of one run, each told by what is new in it.
+    """The requests of one run, each reported by what is new in it.
 
     Attributes:
         open: The reply to the newest request, until it has ended.
@@ -265,7 +265,7 @@ class Exchanges:
 
     @contextmanager
     def told_to(self, told: Told) -> Generator[None]:
-        """Tells what is sent and received within this block."""
+        """Reports what is sent and received within this block."""
         token = _listening.set((self, told))
         try:
             yield
@@ -274,7 +274,7 @@ class Exchanges:
             self.ended(told)
 
     def ended(self, told: Told) -> None:
-        """Tells what came of the request that is open, whole or not."""
+        """Reports what came of the open request, whether its reply is whole or not."""
         reply, self.open = self.open, None
         if reply is not None:
             told(
@@ -319,7 +319,7 @@ _listening: ContextVar[tuple[Exchanges, Told] | None] = ContextVar(
 
 
 def tell_sent(body: bytes, messages: bytes, reply: Reply) -> None:
-    """Says that a request goes out.
+    """Reports that a request is sent.
 
     Args:
         body: The request's body, a JSON object whose first member is `messages`.

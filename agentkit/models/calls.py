@@ -1,39 +1,41 @@
-"""Calls on a server: how it is held to them, and which of a reply's are believed.
+"""Tool calls on a server: how they are enforced, and which calls of a reply are believed.
 
 **The ladder of control.** A server stands on one of four rungs. `find_control` finds out on which,
-`asked_on` writes a request as it has to be sent there, and `held_on` the fields that hold its
-reply. Only replies tell: servers ignore fields that they do not know, gateways drop them or pass
-them on, and a version says nothing of the proxy before it. So each rung forces something that no
-model says of itself: an argument that only the grammar names, a tool other than the one that the
-user asks for, an answer in JSON to a question for text.
+`asked_on` writes a request as it has to be sent there, and `held_on` the fields that constrain its
+reply. Only replies show the rung: servers ignore fields that they do not know, gateways drop them
+or pass them on, and a version says nothing of the proxy in front. So each probe forces something
+that no model says of itself: an argument that only the grammar names, a tool other than the one
+that the user asks for, an answer in JSON to a question for text.
 
 1. `grammar`: vLLM's `structured_outputs` with Gemma's own syntax (see `agentkit.gemma4.grammar`).
    Every call is held to its tool's schema while it is written, also one that the model was free to
    make.
 2. `tool_choice`: OpenAI's field, with `strict` tools. A forced call is a call; a free one is held
    to its schema if the server does that much. The field names one tool or none, so a call that is
-   forced among some is asked for with these alone on offer.
-3. `json_schema`: OpenAI's `response_format`. A forced call comes as JSON, without the tools of the
-   server: those are told in words, since a server refuses both at once, or lets the schema win
-   silently (vllm#16313). Free calls are free.
-4. `free`: the model is asked in words, and what comes back is checked.
+   forced among some tools is requested with only these on offer.
+3. `json_schema`: OpenAI's `response_format`. A forced call comes as JSON. The request then gives
+   the tools in words, since a server refuses tools beside a schema, or silently ignores them
+   (vllm#16313). Free calls are free.
+4. `free`: the model is asked in words, and its reply is checked.
 
 **The rule of evidence.** A reply can hold the text of a call without being one: it quotes a file,
-explains a tool, or repeats what somebody wants to be run. `believed` tells them apart; only the
+explains a tool, or repeats what somebody wants to be run. `believed` distinguishes them. Only the
 token that opens a call is beyond doubt, so:
 
 1. Where the server gives the reply's token ids, a call begins at the id of `<|tool_call>` and
    nowhere else. A call that the server returned and the ids do not show is text: its parser goes by
-   the spelling (vLLM 0.32, `parser/gemma4.py`). In open reasoning the token begins no call.
+   the spelling (vLLM 0.32, `parser/gemma4.py`). In open reasoning the token begins no call. Nor is
+   text reasoning where the ids show none.
 2. Where it gives none, a call is what the server returned as one, or a whole reply that is nothing
-   but calls in Gemma's full form, exactly.
-3. A reply that a grammar held to calls and nothing else is a call in either spelling: the grammar
-   works on characters. Where it left text free, only the token opens a call; what stands inside
-   that may be spelled all the same.
+   but calls in Gemma's full form, exactly. One whose arguments hold a quote token, or of which each
+   text stands in other quotes, was read wrong: it comes back as malformed.
+3. A reply that a grammar held to calls and nothing else is a call, whether tokens or characters
+   spell it: the grammar works on characters. Where the grammar left text free, only the token opens
+   a call; inside the call, characters may spell tokens.
 
-Where both readings are to be had ours counts, if it is exact: the server's parser mangles arguments
-(vllm#44715, #51284, #47906). Where ours had to undo damage and the server's reading fits the tool
-all the same and says something else, neither is believed and the call comes back as malformed.
+Where both readings exist, ours counts if it is exact: the server's parser mangles arguments
+(vllm#44715, #51284, #47906). Where ours had to undo damage, and the server's reading fits the tool
+but says something else, neither is believed and the call comes back as malformed.
 
 Nothing here sends a request by itself.
 """
@@ -66,6 +68,7 @@ from agentkit.gemma4.tokens import (
     CHANNEL_OPEN,
     CONTROL_LITERALS,
     IDS,
+    QUOTE,
     STOP_IDS,
 )
 from agentkit.gemma4.wrong_forms import split_reasoning
@@ -122,19 +125,18 @@ LOST: Final[Mapping[Control, str]] = {
 """What an agent loses on each rung."""
 
 Ask: TypeAlias = Callable[[ModelRequest, Dialect, Mapping[str, object]], Awaitable[ModelResponse]]
-"""Asks a server: the request, its tools' dialect, and fields over those of the request."""
+"""Asks a server, given the request, the dialect of its tools, and fields that replace its own."""
 
 
 async def find_control(ask: Ask, *, may_be_gemma: bool) -> Control:
     """The highest rung that the server stands on.
 
     Args:
-        ask: Asks it.
-        may_be_gemma: False where the model is known to be another: then Gemma's grammar is not
-            sent.
+        ask: Asks the server.
+        may_be_gemma: False if the model is known not to be a Gemma; its grammar is then not sent.
 
     Raises:
-        AgentKitError: What `ask` raises where the server is away.
+        AgentKitError: The server is away.
     """
     if may_be_gemma and await _takes_grammar(ask):
         return "grammar"
@@ -154,10 +156,10 @@ async def _takes_grammar(ask: Ask) -> bool:
     code = f"ready-{secrets.token_hex(4)}"
     required = ToolChoice("required", max_calls=1)
     grammar = Dialect([_tool(PROBE, code)], Escape()).grammar(required)
-    told = _tool(PROBE)  # the model is not told the code
+    shown = _tool(PROBE)  # without the code
     fields = {"structured_outputs": grammar}
     reply = await _unless_refused(
-        ask(_request([told], required), Dialect([told], Escape()), fields)
+        ask(_request([shown], required), Dialect([shown], Escape()), fields)
     )
     calls = [] if reply is None else reply.message.tool_calls
     return [(call.name, call.arguments) for call in calls] == [(PROBE, {"code": code})]
@@ -176,7 +178,7 @@ async def _takes_tool_choice(ask: Ask) -> bool:
 
 
 def is_probe(body: JsonObject) -> bool:
-    """Whether the body of a chat request is one of the requests that find a server's rung."""
+    """Whether the body of a chat request is one of those that probe a server's rung."""
     names = [tool["function"]["name"] for tool in body.get("tools") or ()]
     held = (body.get("response_format") or {}).get("json_schema") or {}
     return PROBE in names or held.get("name") == PROBE
@@ -210,7 +212,7 @@ async def _unless_refused(asked: Awaitable[ModelResponse]) -> ModelResponse | No
 
 
 def is_away(error: AgentKitError) -> bool:
-    """Whether a failure only means that the server is away, and says nothing of what it can do."""
+    """Whether a failure only means that the server is away, not that it cannot do something."""
     return isinstance(error, (ModelConnectionError, ModelTimeoutError)) or (
         isinstance(error, ModelStatusError) and error.status_code in _AWAY
     )
@@ -231,10 +233,10 @@ _AWAY: Final = frozenset(
 
 
 def asked_on(control: Control | None, request: ModelRequest) -> ModelRequest:
-    """A request as it is sent on a rung: with other tools, or with words for the call it forces.
+    """A request as it is sent on a rung: with other tools, or with words for a forced call.
 
     Args:
-        control: The rung; None where calls are not to be held.
+        control: The rung; None where calls are not to be constrained.
         request: The request.
     """
     choice = request.tool_choice
@@ -253,11 +255,11 @@ def asked_on(control: Control | None, request: ModelRequest) -> ModelRequest:
 
 
 def held_on(control: Control | None, request: ModelRequest, dialect: Dialect) -> JsonObject:
-    """The fields that hold the reply to a request on a rung.
+    """The fields that constrain the reply to a request on a rung.
 
     Args:
-        control: The rung; None where calls are not to be held.
-        request: The request, as it was before `asked_on`.
+        control: The rung; None where calls are not to be constrained.
+        request: The request as it was before `asked_on`.
         dialect: The dialect of the tools that are sent.
     """
     choice = request.tool_choice
@@ -294,9 +296,9 @@ _FORM: Final = (
 def read_json_call(
     response: ModelResponse, request: ModelRequest, first_call: int
 ) -> ModelResponse:
-    """The reply to a request on the rung `json_schema`, with its JSON as the call that it is.
+    """The reply to a request on the rung `json_schema`, with its JSON made a call.
 
-    A reply that holds no call of an offered tool stays as it is.
+    A reply that holds no call of an offered tool stays the same.
     """
     message = response.message
     if message.tool_calls or response.finish_reason != "stop":
@@ -332,22 +334,24 @@ class Evidence:
 
     Attributes:
         reply: The reply as the server sent it.
-        forced: Our grammar held the reply to calls and nothing else.
-        constrained: A grammar held the reply, ours or the caller's own.
-        pieces: The text of each token, as many as `reply.token_ids`; None where it is not known.
+        forced: Whether our grammar allowed calls and nothing else.
+        constrained: Whether a grammar constrained the reply, ours or the caller's own.
+        native: Whether the model wrote Gemma's syntax, as far as is known.
+        pieces: The text of each of `reply.token_ids`; None where it is not known.
         first_call: The number of the reply's first call within its conversation.
     """
 
     reply: Reply
     forced: bool = False
     constrained: bool = False
+    native: bool = False
     pieces: Sequence[str] | None = None
     first_call: int = 0
 
 
 def may_hold_calls(reply: Reply, server: ModelResponse, *, forced: bool) -> bool:
-    """Whether the text of the reply's tokens has to be known: something says that it holds a call.
-    Where nothing does, the text that the server returned is all there is.
+    """Whether something indicates a call in the reply, so that the text of its tokens is needed.
+    Else the text that the server returned is enough.
     """
     return bool(
         forced
@@ -358,20 +362,22 @@ def may_hold_calls(reply: Reply, server: ModelResponse, *, forced: bool) -> bool
 
 
 def believed(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> ModelResponse:
-    """The reply as it is to be believed.
+    """The reply as far as it is believed.
 
     Args:
         server: The server's own reading.
-        evidence: What else is known.
+        evidence: What else is known of the reply.
         dialect: The dialect of the tools that were offered.
     """
     reply = evidence.reply
     if not reply.token_ids:
         return _without_ids(server, evidence, dialect)
     if not may_hold_calls(reply, server, forced=evidence.forced):
-        return _without_stray_reasoning(server)
+        begun = in_reasoning(reply.prompt_token_ids)
+        reasons = begun or not {_REASONING_OPEN, _REASONING_CLOSE}.isdisjoint(reply.token_ids)
+        return _without_stray_reasoning(server) if reasons else server
     if evidence.pieces is None:
-        return _without_pieces(server, evidence)
+        return _without_pieces(server, evidence, dialect)
     begun = in_reasoning(reply.prompt_token_ids)
     if evidence.forced:
         spelled = dialect.read("".join(evidence.pieces), in_reasoning=begun)
@@ -384,7 +390,7 @@ def believed(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> Mod
 
 
 def of_parsed(server: ModelResponse, parsed: ParsedReply, evidence: Evidence) -> ModelResponse:
-    """The response that the model's own words amount to."""
+    """The response by our own reading of the model's text."""
     reply = evidence.reply
     found = [*parsed.calls, *([parsed.cut_call] if parsed.cut_call else [])]
     calls = tuple(
@@ -407,7 +413,7 @@ def of_parsed(server: ModelResponse, parsed: ParsedReply, evidence: Evidence) ->
 
 
 def in_reasoning(prompt_token_ids: Sequence[int]) -> bool:
-    """Whether a prompt ended inside open reasoning, so that the reply goes on with it."""
+    """Whether a prompt ended inside open reasoning, which the reply then continues."""
     cue = list(prompt_token_ids[-_CUE_TOKENS:])
     return _REASONING_OPEN in cue and _REASONING_CLOSE not in cue[cue.index(_REASONING_OPEN) :]
 
@@ -415,7 +421,7 @@ def in_reasoning(prompt_token_ids: Sequence[int]) -> bool:
 def _without_ids(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> ModelResponse:
     """The reply by rule 2: the server gives no token ids."""
     if server.message.tool_calls:
-        return server
+        return _as_read_by_the_server(server, dialect) if evidence.native else server
     text = server.message.content or ""
     if CALL_OPEN in text:
         parsed = dialect.read(text, in_reasoning=False)
@@ -426,15 +432,15 @@ def _without_ids(server: ModelResponse, evidence: Evidence, dialect: Dialect) ->
     return _without_stray_reasoning(server)
 
 
-def _without_pieces(server: ModelResponse, evidence: Evidence) -> ModelResponse:
-    """The reply by rules 1 and 3 where the ids are known and their text is not: the ids tell how
-    many calls there are, and only the server can tell what is in them.
+def _without_pieces(server: ModelResponse, evidence: Evidence, dialect: Dialect) -> ModelResponse:
+    """The reply by rules 1 and 3 where the ids are known and their text is not: the ids say how
+    many calls there are, and only the server says what is in them.
     """
     calls = server.message.tool_calls
     opened = evidence.reply.token_ids.count(_CALL)
     if calls and (evidence.forced or len(calls) <= opened):
-        return server
-    if opened:  # some were spelled, some were not, and nobody can say which
+        return _as_read_by_the_server(server, dialect)
+    if opened:  # some calls are text and some are not, and nothing says which
         return replace(server, finish_reason=_unless_cut(server, "malformed_call"))
     text = (server.message.content or "") + "".join(
         call.malformed or render_call(call.name, call.arguments) for call in calls
@@ -450,7 +456,7 @@ def _unless_cut(server: ModelResponse, finish: FinishReason) -> FinishReason:
 
 
 def _without_stray_reasoning(response: ModelResponse) -> ModelResponse:
-    """The response, with reasoning that a server left in its text moved to where it belongs."""
+    """The response, with reasoning that the server left in the text moved to `reasoning`."""
     message = response.message
     if message.content is None or message.tool_calls:
         return response
@@ -461,11 +467,46 @@ def _without_stray_reasoning(response: ModelResponse) -> ModelResponse:
     return replace(response, message=replace(message, content=text, reasoning=reasoning))
 
 
+# --- the server's reading alone ------------------------------------------------------------------
+
+
+def _as_read_by_the_server(server: ModelResponse, dialect: Dialect) -> ModelResponse:
+    """The reply of which nothing but the server's reading is known, without what is plainly wrong
+    in that. vLLM refuses nothing: a quote that has no other goes into the text, and so does `null`
+    where it is told of a text that may be missing (`nullable`).
+    """
+    calls = tuple(
+        replace(call, arguments={}, malformed=render_call(call.name, call.arguments))
+        if _is_misread(call.arguments)
+        else replace(call, arguments=dialect.with_nulls(call.name, call.arguments))
+        for call in server.message.tool_calls
+    )
+    return replace(server, message=replace(server.message, tool_calls=calls))
+
+
+def _is_misread(arguments: JsonObject) -> bool:
+    if any(QUOTE in path or QUOTE in text for path, text in _leaves(arguments)):
+        return True
+    texts = [text for text in _texts(arguments) if text]
+    if all(len(text) > 1 and text[0] == text[-1] == "'" for text in texts):
+        return bool(texts)
+    # One text alone may well be a phrase in its own double quotes, as searches have them.
+    return len(texts) > 1 and all(len(text) > 1 and text[0] == text[-1] == '"' for text in texts)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
+
+
 # --- a repaired reading beside the server's ------------------------------------------------------
 
 
 def _agreed(parsed: ParsedReply, server: ModelResponse, dialect: Dialect) -> ParsedReply:
-    """The reply, in which a repaired call is malformed where the server reads something else."""
+    """The reply; a repaired call becomes malformed where the server reads something else."""
     theirs = server.message.tool_calls
     if len(theirs) != len(parsed.calls) or not any(call.damage for call in parsed.calls):
         return parsed
@@ -493,13 +534,11 @@ _SYNTAX: Final = re.compile(
     + "|".join(map(re.escape, CONTROL_LITERALS)),
     re.IGNORECASE,
 )
-"""Marks on a text that the server's parser should have taken off: it has read the text wrong."""
+"""Marks that a correct parser removes from a text: the server has read the text wrong."""
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """The scalars of a value, each with its place. 5 and "5" count as equal: the schema gives
-    types.
-    """
+    """The scalars of a value, each with its path. 5 and "5" are equal: the schema gives types."""
     if isinstance(value, Mapping):
         return [leaf for key in sorted(value) for leaf in _leaves(value[key], f"{path}.{key}")]
     if isinstance(value, list):

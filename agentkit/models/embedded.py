@@ -2,14 +2,14 @@
 
 It speaks the same native format as a served Gemma 4, through the same rendering and parsing, so
 everything around it is real. The model is not: a few million parameters, trained on synthetic
-dialogues to call tools and to repeat what they say (see `tiny/MODEL_CARD.md`). Its output is not
-held to a grammar; that it calls tools rightly is up to its weights.
+dialogues to call tools and to repeat what they say (see `tiny/MODEL_CARD.md`). No grammar
+constrains its output; whether it calls tools correctly depends on its weights.
 
 A `Decoder` reads token ids and gives logits, a `Sampler` picks the next id by them, and `Pieces`
 turns the ids of a reply into text that can be shown; these three know nothing of messages or calls.
-The graph is `graph.onnx`; its weights are the ones of `model.safetensors`, the same file that vLLM
+The graph is `graph.onnx`; its weights are those of `model.safetensors`, the same file that vLLM
 serves, widened from bfloat16 to float32 when it is loaded. Keys and values of a prefix are plain
-arrays that nobody changes, so they can be kept and shared between replies and threads.
+arrays that are never changed, so replies and threads can share them.
 """
 
 from __future__ import annotations
@@ -308,9 +308,9 @@ _KEPT_PREFIXES: Final = 4  # conversations whose keys and values stay in memory,
 class EmbeddedModel:
     """A demonstration model, for first runs, tests and examples; never for work.
 
-    Nothing of a conversation is kept but the keys and values of recent prompts, which only save
-    time. It can be shared between threads and event loops; forward passes run in worker threads,
-    and a cancelled reply stops before the next one.
+    It keeps only the keys and values of recent prompts, to save time. It can be shared between
+    threads and event loops; forward passes run in worker threads, and a cancelled reply stops
+    before the next pass.
 
     Args:
         folder: Another checkpoint of the same kind; default: the bundled one.
@@ -325,12 +325,12 @@ class EmbeddedModel:
         self._decoder = Decoder(folder)
         self._settings = settings or ModelSettings()
         self._table = token_bytes(self._decoder)
-        # This tokenizer's own: it knows some that Gemma's list of control literals does not.
+        # The tokenizer's own literals: Gemma's list does not have all of them.
         self._escape = Escape(control_literals(self._decoder))
         self._prefixes: deque[Prefix] = deque(maxlen=_KEPT_PREFIXES)
         self._lock = Lock()
         self._counted = TokenCounts()
-        self._said: tuple[Sequence[ToolDefinition], Dialect] | None = None
+        self._newest: tuple[Sequence[ToolDefinition], Dialect] | None = None
 
     @property
     def name(self) -> str:
@@ -357,7 +357,7 @@ class EmbeddedModel:
         parser = dialect.parser(in_reasoning=in_reasoning(prompt))
         pieces = Pieces(self._table, request.settings.stop or ())
         reply = Reply(prompt_token_ids=prompt)
-        self._tell(request, dialect, reply)
+        self._report(request, dialect, reply)
         known = self._known(prompt)
         tokens = self._tokens(known, reply, request)
         async with aclosing(tokens):
@@ -396,19 +396,19 @@ class EmbeddedModel:
         return [len(self._decoder.encode(text)) for text in wanted.texts]
 
     async def aclose(self) -> None:
-        """Forgets the prefixes it kept."""
+        """Forgets the prefixes that it kept."""
         with self._lock:
             self._prefixes.clear()
 
     def _dialect(self, tools: Sequence[ToolDefinition]) -> Dialect:
-        """The dialect of a set of tools; of the newest one, the same each time."""
-        said = self._said
-        if said is None or said[0] is not tools:
-            self._said = said = (tools, Dialect(tools, self._escape))
-        return said[1]
+        """The dialect of a set of tools; that of the newest set is kept."""
+        newest = self._newest
+        if newest is None or newest[0] is not tools:
+            self._newest = newest = (tools, Dialect(tools, self._escape))
+        return newest[1]
 
-    def _tell(self, request: ModelRequest, dialect: Dialect, reply: Reply) -> None:
-        """Says what a server would be sent, for the record of the run."""
+    def _report(self, request: ModelRequest, dialect: Dialect, reply: Reply) -> None:
+        """Reports what would be sent to a server, for the record of the run."""
         encoder = MessageEncoder(dialect.outgoing)
         messages = encoder.encode(request.messages)
         body = encode_request(
@@ -461,7 +461,7 @@ class EmbeddedModel:
                 return prefix, logits
 
     def _known(self, prompt: Sequence[int]) -> Prefix:
-        """The longest kept prefix of a prompt; one token is left to ask about."""
+        """The longest kept prefix of a prompt, without its last token, which must be read."""
         with self._lock:
             kept = [(prefix.common(prompt), prefix) for prefix in self._prefixes]
         length, prefix = max(kept, key=lambda pair: pair[0], default=(0, self._decoder.nothing))
@@ -478,7 +478,7 @@ class EmbeddedModel:
 class _Chooser:
     """Picks each token of one reply: drawn, forced at the start of a call, or forbidden.
 
-    A call that is forced begins with a name that may be called, of several the likeliest.
+    A forced call begins with the likeliest of the names that may be called.
     """
 
     def __init__(self, decoder: Decoder, request: ModelRequest) -> None:
@@ -496,22 +496,22 @@ class _Chooser:
             [decoder.encode(text) for text in begins] if choice.mode == "required" else []
         )
         self._written = 0  # tokens of the opening
-        self._waits = bool(settings.thinking)  # a forced call stands behind the reasoning
+        self._in_reasoning = bool(settings.thinking)  # which a forced call comes after
         self._calls_left = 0 if choice.mode == "none" else choice.max_calls
 
     def next(self, logits: Logits) -> int:
         """The next token."""
-        if self._forced and not self._waits:
+        if self._forced and not self._in_reasoning:
             at, self._written = self._written, self._written + 1
             token = max({opening[at] for opening in self._forced}, key=lambda each: logits[each])
             self._forced = [each for each in self._forced if each[at] == token and each[at + 1 :]]
-            return self._count(token)
+            return self._noted(token)
         forbidden = IDS[CALL_OPEN] if self._calls_left == 0 else None
-        return self._count(self._sampler.next(logits, forbidden))
+        return self._noted(self._sampler.next(logits, forbidden))
 
-    def _count(self, token: int) -> int:
+    def _noted(self, token: int) -> int:
         if token == IDS[CHANNEL_CLOSE]:
-            self._waits = False
+            self._in_reasoning = False
         if token == IDS[CALL_CLOSE] and self._calls_left:
             self._calls_left -= 1
         return token

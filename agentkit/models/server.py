@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache, partial
 from http import HTTPStatus
@@ -76,9 +77,8 @@ T = TypeVar("T")
 class Once(Generic[T]):
     """A fact that is found out once, however many runs ask for it at the same moment.
 
-    The first who asks finds it out; who asks meanwhile waits for that, in any event loop. A failure
-    is not kept. Those who had waited then ask for themselves, all at once, so that none of them
-    waits for the time-outs of the others. A cancelled finder hands on to the next.
+    The first who asks finds it out; who asks meanwhile waits, in any event loop, and shares what
+    comes of it. A failure is not kept for those who ask later. A cancelled finder hands on.
 
     Args:
         find: Finds the fact out.
@@ -101,27 +101,28 @@ class Once(Generic[T]):
         Raises:
             Exception: Whatever finding it out raises.
         """
-        while not self._found:
+        while True:
             with self._lock:
-                asking, leads = self._asking or _Asking(), self._asking is None
-                self._asking = asking
+                if self._found:
+                    return self._found[0]
+                leads = self._asking is None
+                asking = self._asking = self._asking or _Asking()
             if leads:
                 return await self._lead(asking)
-            if await asking.ended_in_failure():
-                return self._keep(await self._find())
-        return self._found[0]
+            if (failure := await asking.failure()) is not None:
+                raise copy(failure) from failure.__cause__  # each run adds its own result to it
 
     async def _lead(self, asking: _Asking) -> T:
-        failed = False
+        failure: Exception | None = None
         try:
             return self._keep(await self._find())
-        except Exception:
-            failed = True
+        except Exception as error:
+            failure = error
             raise
         finally:
             with self._lock:
                 self._asking = None
-            asking.end(failed)
+            asking.end(failure)
 
     def _keep(self, fact: T) -> T:
         with self._lock:
@@ -136,22 +137,23 @@ class _Asking:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[tuple[anyio.lowlevel.EventLoopToken, anyio.Event]] = []
-        self._failed: bool | None = None
+        self._ended = False
+        self._failure: Exception | None = None
 
-    async def ended_in_failure(self) -> bool:
-        """Waits for the end; whether it was a failure."""
+    async def failure(self) -> Exception | None:
+        """Waits for the end; the failure, where it was one."""
         event = anyio.Event()
         with self._lock:
-            if self._failed is not None:
-                return self._failed
+            if self._ended:
+                return self._failure
             self._waiting.append((anyio.lowlevel.current_token(), event))
         await event.wait()
-        return bool(self._failed)
+        return self._failure
 
-    def end(self, failed: bool) -> None:
+    def end(self, failure: Exception | None) -> None:
         """Tells the outcome and wakes all who wait for it."""
         with self._lock:
-            self._failed = failed
+            self._ended, self._failure = True, failure
             waiting, self._waiting = self._waiting, []
         here = anyio.lowlevel.current_token()
         for token, event in waiting:
@@ -162,7 +164,7 @@ class _Asking:
 
 
 def _set(token: anyio.lowlevel.EventLoopToken, event: anyio.Event) -> None:
-    with suppress(RuntimeError):  # its loop has ended, and nobody waits there
+    with suppress(RuntimeError):  # its loop has ended, so nothing waits there
         anyio.from_thread.run_sync(event.set, token=token)
 
 
@@ -216,12 +218,12 @@ class Server:
 
     @property
     def without(self) -> frozenset[str]:
-        """The fields of a request that the server has refused, and that are left out now."""
+        """The fields of a request that are left out, because the server has refused them."""
         return self._without
 
     def refuses_fields(self, error: AgentKitError) -> bool:
-        """Whether an error says that fields are not taken which a request can do without. They are
-        left out from now on, so that the request can be made again.
+        """Whether an error refuses fields that a request can do without. They are left out from now
+        on, so that the request can be made again.
         """
         if not isinstance(error, ModelStatusError) or error.status_code not in _REFUSED:
             return False
@@ -239,8 +241,8 @@ class Server:
         return self.is_gemma.known is True or self.control.known == "grammar"
 
     async def _find_served(self) -> ServedModel:
-        """The wanted model. One that is named is believed where the server lists nothing: some list
-        what was loaded so far, and load what is asked for.
+        """The wanted model. A named one is taken for granted where the server lists nothing: some
+        servers list only what is loaded, and load what is asked for.
         """
         try:
             listed = read_models(await self._transport.get("/v1/models"))
@@ -255,7 +257,7 @@ class Server:
         return model
 
     async def _find_window(self, model: str) -> int | None:
-        """The window where another path than `/v1/models` tells it."""
+        """The window by another path than `/v1/models`; None if no path gives it."""
         for path, read in WINDOWS:
             try:
                 window = read(await self._transport.get(path), model)
@@ -267,10 +269,9 @@ class Server:
         return None
 
     async def _find_family(self) -> bool | None:
-        """Tells the family by its names, or else by what its tokenizer makes of `<|tool_call>`."""
+        """Whether it is a Gemma 4, by its names or by its tokens of `<|tool_call>`."""
         served = await self.served.get()
-        named = is_gemma4([served.name, *served.roots])
-        if named is not None:
+        if (named := is_gemma4([served.name, *served.roots])) is not None:
             return named
         try:
             ids = await self.tokens(encode_tokenize(served.name, CALL_OPEN))
@@ -374,16 +375,16 @@ class Server:
                 _log.info("a tokenizer at hand cannot be read", error=str(error))
                 continue
             theirs = theirs or await self._ids_of_check(served.name)
-            if theirs is None and self._given:
-                return tokenizer  # nobody knows better
-            if theirs is not None and list(theirs) == tokenizer.encode(CHECK):
+            if theirs is None:  # it cannot be compared
+                return tokenizer if self._given else None
+            if list(theirs) == tokenizer.encode(CHECK):
                 _log.info("prompts are counted here", tokenizer=str(file))
                 return tokenizer
             _log.warning("the tokenizer at hand is not the server's", tokenizer=str(file))
         return None
 
     async def _ids_of_check(self, model: str) -> Sequence[int] | None:
-        """The server's tokens of the text that tells tokenizers apart; None if it does not say."""
+        """The server's tokens of the text by which tokenizers differ; None if it gives none."""
         try:
             return await self.tokens(encode_tokenize(model, CHECK))
         except ModelError as error:
@@ -397,9 +398,7 @@ class Server:
         return Detokenizer(on_server(self._transport, (await self.served.get()).name))
 
     async def _find_template(self) -> TemplateGeneration | None:
-        """Recognizes the template by its fingerprint. A model that is no Gemma has none that we
-        know.
-        """
+        """The template, by its fingerprint; None for a model that is not a Gemma."""
         if await self.is_gemma.get() is False:
             return None
         served, tokenizer = await self.served.get(), await self.tokenizer.get()
@@ -454,8 +453,8 @@ _KEPT = 16  # sets of tools whose declarations and encoded messages are kept
 
 
 class _Same:
-    """A set of tools as a key, equal only to one of the same objects. A tool has one definition for
-    all its runs, and comparing schemas at every step would cost what keeping them saves.
+    """A set of tools as a key, equal only to a set of the same objects. A tool has one definition
+    for all its runs, and comparing schemas at every step would cost what the cache saves.
     """
 
     def __init__(self, tools: Sequence[ToolDefinition]) -> None:
@@ -494,9 +493,8 @@ class Languages:
     async def of(self, tools: Sequence[ToolDefinition]) -> Language:
         """The language of a set of tools.
 
-        What must be escaped is the control literals that we know, and also those of the served
-        tokenizer, where a copy is at hand or the server can be asked for them
-        (`--enable-tokenizer-info-endpoint`).
+        It escapes the control literals that we know, and those of the served tokenizer, if a copy
+        is at hand or the server gives them (`--enable-tokenizer-info-endpoint`).
         """
         if self._made is None:
             literals = {*CONTROL_LITERALS, *await self._server.special.get()}
@@ -511,7 +509,7 @@ _SHAPING: Final = frozenset(
     {"add_generation_prompt", "chat_template", "continue_final_message", "documents"}
     | {"messages", "mm_processor_kwargs", "reasoning_effort", "tools", "truncate_prompt_tokens"}
 )
-"""Fields of a request, beside the ones that we write, that change its prompt."""
+"""Fields of a request that change its prompt, beside those that we write."""
 
 _RENDERED: Final = ("canonical", "canonical-small")
 """The templates that we render byte for byte."""
@@ -568,7 +566,7 @@ class PromptCounter:
         return "pieces" if template in _RENDERED and plain else "whole"
 
     async def texts(self, model: str, texts: Sequence[str]) -> list[int] | None:
-        """The tokens of each text; None if nobody can tell."""
+        """The tokens of each text; None if they cannot be counted."""
         if (tokenizer := await self._server.tokenizer.get()) is not None:
             return await tokenizer.counts(texts)
         if self._server.template.known is None:
@@ -586,7 +584,7 @@ class PromptCounter:
         return counts
 
     async def whole(self, body: bytes) -> int | None:
-        """The tokens of a whole prompt; None if nobody can tell.
+        """The tokens of a whole prompt; None if they cannot be counted.
 
         Args:
             body: The chat-completions request; `/tokenize` reads the same fields.

@@ -1,9 +1,9 @@
 """Text and token ids of a served model, by a tokenizer at hand or by asking the server.
 
 `LocalTokenizer` is a `tokenizer.json` on this machine: the caller names it, the server's own model
-folder is here (`/v1/models` tells its path as `root`), or a hub's cache holds the model by its
-name. A file that was only found is used once the server has shown that it tokenizes alike; nothing
-is downloaded. `Detokenizer` gives the text of each token of a reply, from either source.
+folder is here (`/v1/models` gives its path as `root`), or a hub's cache holds the model by its
+name. A file that was found is used only after the server has shown that it makes the same tokens;
+nothing is downloaded. `Detokenizer` gives the text of each token of a reply, from either source.
 `prompt_of` asks the server for the prompt that its chat template makes of a request.
 """
 
@@ -41,11 +41,11 @@ CHECK: Final = (
     "\U0001f600\U0001f469\u200d\U0001f52c ﬁ ½ \u00a0\u3000\u2028 \u0301e\u0301 \U0001d518 "
     '<|turn>model\n<|channel>thought\n<channel|><|tool_call>call:f{a:<|"|>x<|"|>}<tool_call|><turn|>'
 )
-"""Two tokenizers that make the same ids of this are taken to be one: many scripts, white space,
-digits, compatibility characters, rare ones that are spelled in bytes, control tokens."""
+"""Tokenizers that make the same ids of this count as the same: many scripts, white space, digits,
+compatibility characters, rare ones that are spelled in bytes, control tokens."""
 
 _INLINE: Final = 4_000
-"""Characters that are tokenized at once, some milliseconds; more are given to a thread."""
+"""Characters that are tokenized in the event loop, in some milliseconds; more go to a thread."""
 
 
 class LocalTokenizer:
@@ -114,7 +114,7 @@ def _loaded(file: Path) -> LocalTokenizer:
 
 
 _loading: Final = threading.Lock()
-"""`lru_cache` would let two threads read the same file."""
+"""Held while a file is read: `lru_cache` alone would let two threads read the same file."""
 
 
 @lru_cache(maxsize=4)
@@ -193,14 +193,14 @@ def _in_hub_cache(name: str) -> Iterator[Path]:
 
 # --- the text of each token ----------------------------------------------------------------------
 # A tokenizer of Gemma's kind has tokens of two sorts. Most stand for the same characters wherever
-# they are met. A few hold only some bytes of a character (the byte-fallback tokens of a real Gemma,
-# single bytes in a byte-level vocabulary), and those mean something together with their neighbours.
-# So the text of a token alone is learned once, and only a stretch of partial tokens is decoded
-# anew.
+# they occur. A few hold only some bytes of a character (the byte-fallback tokens of a real Gemma,
+# single bytes in a byte-level vocabulary), and have a meaning only together with their neighbours.
+# So the text of a single token is learned once, and only stretches of partial tokens are decoded
+# each time.
 #
-# Where the decoder is a server, what is asked for are whole blocks of the vocabulary: a reply
-# nearly always holds a word that none before it had, but tokens that are used together lie together
-# (merges are numbered by how frequent they are), so after some replies nothing is asked any more.
+# A server is asked for whole blocks of the vocabulary: a reply nearly always holds a word that none
+# before it had, but tokens that are used together have numbers near each other (merges are numbered
+# by frequency), so after some replies nothing has to be asked any more.
 
 Decode: TypeAlias = Callable[[Sequence[Sequence[int]]], Awaitable[list[str]]]
 """The text of each sequence of token ids, decoded apart from the others."""
@@ -212,8 +212,7 @@ _BLOCK: Final = 2048
 """
 
 _SEPARATORS: Final = (EOS, TOOL_CLOSE)
-"""What is put between texts that are asked for together: the second where a text spells the first.
-"""
+"""Put between texts that are asked for together; the second if one of the texts holds the first."""
 
 _REMEMBERED: Final = 4096
 """How many stretches of partial tokens are remembered with their text."""
@@ -231,7 +230,7 @@ class Detokenizer:
     Shareable between event loops and threads: what two of them learn at once is the same.
 
     Args:
-        decode: Never given a control token, except where the text of the token is all it asks for.
+        decode: Decodes sequences. It is given a control token only by itself.
     """
 
     def __init__(self, decode: Decode) -> None:
@@ -245,11 +244,11 @@ class Detokenizer:
     async def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text of each token, as many as ids; joined, it is the text of the whole.
 
-        Control tokens are spelled out: what tells them from text is their id. Tokens that make a
-        character together have it at the last of them, and nothing before it.
+        Control tokens are spelled out; only their ids distinguish them from text. Where several
+        tokens make one character, the last of them has it and the others have no text.
 
         Raises:
-            ModelError: The decoder cannot be had.
+            ModelError: The decoder fails.
         """
         stretches = list(_between_controls(ids))
         unknown = {n for start, end in stretches for n in ids[start:end]} - self._known.keys()
@@ -293,8 +292,8 @@ class Detokenizer:
     async def _undecided(
         self, ids: Sequence[int], stretches: Sequence[tuple[int, int]]
     ) -> dict[tuple[int, int], str]:
-        """The text of what has to be decoded as it stands: partial tokens side by side, or every
-        stretch where tokens do not add up.
+        """The text of what must be decoded each time: stretches of partial tokens, or all stretches
+        if the texts of tokens do not add up.
         """
         parts = self._partial_parts(ids, stretches) if self._adds_up else stretches
         by_part = {part: tuple(ids[part[0] : part[1]]) for part in parts}

@@ -1,7 +1,7 @@
 """HTTP to a model server: one client per event loop, four clocks, typed errors.
 
 In: a method, a path and a body. Out: JSON, or the payloads of a stream as they arrive. It knows
-nothing of messages, and every exception of the HTTP library ends here.
+nothing of messages, and no exception of the HTTP library leaves it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from itertools import count
@@ -29,6 +29,7 @@ from agentkit.errors import (
     ModelResponseTooLargeError,
     ModelTimeoutError,
     ServerNotReadyError,
+    check_kinds,
 )
 from agentkit.messages import JsonObject
 from agentkit.redaction import keep_secret, public_address, secret_headers, secret_in_address
@@ -45,11 +46,11 @@ class Timeouts:
         first_event: The time from the request to the first data event: queueing and prefill.
         idle: Between two data events. Comments (keep-alives) do not count.
         total: The whole call, all attempts and waits together.
-        retry: After the first attempt began, new ones may begin for so long. A vLLM that
+        retry: How long after the beginning of the first attempt others may begin. A vLLM that
             restarts needs minutes.
 
     Raises:
-        ValueError: A clock does not run: only `retry` may be 0, for no second attempt.
+        ValueError: A clock is not above 0; `retry` may be 0, for no second attempt.
     """
 
     connect: float = 5.0
@@ -59,6 +60,8 @@ class Timeouts:
     retry: float = 300.0
 
     def __post_init__(self) -> None:
+        clocks = {each.name: getattr(self, each.name) for each in fields(self)}
+        check_kinds(clocks, dict.fromkeys(clocks, ((int, float), "give seconds")))
         for clock in ("connect", "first_event", "idle", "total"):
             if not (given := getattr(self, clock)) > 0:
                 raise ValueError(f"{clock} is {given}; give seconds above 0")
@@ -78,8 +81,8 @@ class Connection:
         api_key: Sent as a bearer token; never logged, never part of a repr.
         headers: Sent with each request.
         verify: False to accept any TLS certificate, or a context to check with.
-        proxy: For this server; when None the environment's proxies hold, but not for loopback.
-        http_client: Used as it is instead of a client of our own, and never closed.
+        proxy: For this server; None for the environment's proxies, which loopback never uses.
+        http_client: Used instead of a client of our own, and never closed.
     """
 
     base_url: str
@@ -90,7 +93,7 @@ class Connection:
     http_client: httpx2.AsyncClient | None = None
 
     def __post_init__(self) -> None:
-        """Refuses what could never work, before any request.
+        """Refuses, before any request, what could never work.
 
         Raises:
             ServerNotReadyError: The address is none, or the key cannot stand in an HTTP header.
@@ -114,7 +117,7 @@ class Connection:
         return f"Connection({self.public!r})"
 
     def not_an_address(self) -> ServerNotReadyError:
-        """What to say of a `base_url` that is no address."""
+        """The error for a `base_url` that is not an address."""
         return ServerNotReadyError(
             f"{self.public!r} is no address of a server; "
             "it should look like http://localhost:8000/v1"
@@ -146,7 +149,7 @@ class Connection:
 class Transport:
     """Requests to one server, from any number of event loops and threads.
 
-    Each event loop has a client of its own, since a connection belongs to the loop that opened it.
+    Each event loop has its own client, since a connection belongs to the loop that opened it.
 
     Args:
         connection: How to reach the server.
@@ -276,7 +279,7 @@ class Transport:
         )
 
     def _object(self, path: str, content: bytes) -> JsonObject:
-        """The object of an answer; that of a bare list has it as `data`."""
+        """The object of an answer; a bare list becomes the `data` of an object."""
         try:
             value = read_json(content)
         except ValueError:
@@ -305,36 +308,39 @@ class Transport:
             headers: The headers of this request; the connection's own win over them.
 
         Raises:
-            AgentKitError: As `get`; also when a clock runs out between two payloads. What a server
-                says in the place of a reply, or inside it, is for the reader of the payloads.
+            AgentKitError: The same as for `get`; also when a clock runs out between two payloads.
+                An error that a server sends as a payload is for the reader of the payloads.
         """
         arrivals = self._arrivals(path, body, headers)
         async with aclosing(arrivals):
-            limit, what = self.timeouts.first_event, "begun to answer"
+            wait, missing = self.timeouts.first_event, "begun to answer"
             while True:
-                now = anyio.current_time()
-                if deadline - now < limit:
-                    limit, what = max(deadline - now, 0), "finished its answer"
+                until = min(anyio.current_time() + wait, deadline)
                 payloads: list[bytes] = []
                 try:
                     # No scope is open while the consumer runs: it ends before anything is yielded.
-                    with anyio.CancelScope(deadline=now + limit):
+                    with anyio.CancelScope(deadline=until):
                         payloads = await anext(arrivals)
                 except StopAsyncIteration:
                     return
                 except (httpx2.HTTPError, httpx2.StreamError) as error:
                     self._raise_connection(error)
+                if not payloads and until == deadline:
+                    raise ModelTimeoutError(
+                        f"{self.where} has not finished its answer: {self.timeouts.total:g} s, all "
+                        "attempts together, are over"
+                    )
                 if not payloads:
-                    raise ModelTimeoutError(f"{self.where} has not {what} for {limit:g} s")
+                    raise ModelTimeoutError(f"{self.where} has not {missing} for {wait:g} s")
                 for payload in payloads:
                     if payload.strip():
                         yield payload
-                limit, what = self.timeouts.idle, "sent anything"
+                wait, missing = self.timeouts.idle, "sent anything"
 
     async def reply(
         self, path: str, body: bytes, *, within: float, headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The JSON texts of a reply that was asked for whole: mostly one.
+        """The JSON texts of a reply that is asked for as a whole; usually one.
 
         Args:
             path: Below the server's root.
@@ -364,7 +370,7 @@ class Transport:
                 begun = bytearray()  # until it is enough to tell what kind of body it is
                 async for piece in pieces:
                     begun += piece
-                    if len(begun.strip()) >= _ENOUGH or len(begun) > self.max_bytes:
+                    if len(begun) >= _PIECE or len(begun.strip()) >= _ENOUGH:
                         break
                 if not _is_event_stream(begun, response.headers):
                     yield [await self._rest(begun, pieces)]
@@ -465,7 +471,7 @@ def _without_tls(error: BaseException | None) -> bool:
 # --- bodies --------------------------------------------------------------------------------------
 
 _MOST_ERROR = 65_536
-"""Bytes of an answer with an error status that are read: its words are shown to 500 characters."""
+"""Bytes of an answer with an error status that are read; at most 500 characters are shown."""
 
 _STREAMED = 32
 """How many times longer a stream may be than a whole body: it takes some 300 bytes a token."""
@@ -508,9 +514,9 @@ async def _beginning(response: httpx2.Response, most: int) -> bytes:
 async def _pieces(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     """The bytes of a body, decoded, in small pieces.
 
-    Nothing but `identity` is asked for. A gateway that compresses all the same is understood where
-    Python itself can decode in bounded steps; httpx2 would make one piece of whatever a chunk
-    holds, and 64 KiB of gzip can hold 64 MiB.
+    Only `identity` is asked for. The answer of a gateway that compresses all the same is read if
+    Python itself can decode it in bounded steps; httpx2 would make one piece of a chunk, and 64 KiB
+    of gzip can hold 64 MiB.
 
     Raises:
         ModelProtocolError: The body is compressed in another way, or its compression is broken.
@@ -564,12 +570,12 @@ class _Inflate(Protocol):
         ...
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """At most so many decoded bytes; what is left of the data stays in `unconsumed_tail`."""
+        """At most so many decoded bytes; `unconsumed_tail` then has the rest of the data."""
         ...
 
 
 async def _close(response: httpx2.Response) -> None:
-    """Closes, which tells vLLM to abort; it must also happen when this run is cancelled."""
+    """Closes a response, also when the run is cancelled: vLLM then stops generating."""
     with anyio.move_on_after(2, shield=True):
         await response.aclose()
 

@@ -2,7 +2,7 @@
 
 In: a `ModelRequest`. Out: its events as they arrive, and one `ModelFinished` when the reply is
 whole. It keeps no conversation. A failed attempt is made again within a wall-time budget, and
-`StepRestarted` takes back what had been shown of it. What it learns of the server it learns once.
+`StepRestarted` takes back what was shown of it. Facts about the server are found out once.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class VLLMModel:
         headers: Sent with each request.
         verify: False to accept any TLS certificate, or a context to check with.
         proxy: For this server; by default the environment's proxies, but never for loopback.
-        http_client: Used as it is instead of clients of our own, and never closed here.
+        http_client: Used instead of clients of our own, and never closed here.
         timeouts: The clocks of a call.
         settings: Defaults for each request.
         stream: False asks for whole replies; everything else stays the same.
@@ -207,14 +207,14 @@ class VLLMModel:
             yield StepRestarted(failure, number + 1)
 
     def _pause(self, error: AgentKitError, attempt: int, started: float) -> float | None:
-        """Seconds until the next attempt, None if there is none. A server that was there may be
-        restarting; one that never was is not there, or is something else.
+        """Seconds until the next attempt; None if there is none. A server that has answered before
+        may be restarting; one that never has may not exist, or be something else.
         """
         if not _may_pass(error):
             return None
         if isinstance(error, ModelUnreadableError):
-            # Mostly the same question brings the same again; but a proxy may show a page of its
-            # own in passing.
+            # The same question mostly brings the same answer, but a proxy may show a page of its
+            # own for a moment.
             return _READ_AGAIN_AFTER[attempt - 1] if attempt <= len(_READ_AGAIN_AFTER) else None
         timeouts = self._transport.timeouts
         unmet = self._server.served.known is None and isinstance(
@@ -299,9 +299,10 @@ class VLLMModel:
         held: JsonObject,
         first_call: int,
     ) -> ModelResponse:
-        """The reply as it is to be believed."""
+        """The reply as far as it is believed."""
         grammar = "structured_outputs" in held
-        if not self._server.gemma or (held and not grammar) or not reply.has_all_ids:
+        native = self._server.gemma and (grammar or not held)
+        if not native or not reply.has_all_ids:
             # The ids are of another vocabulary, the server held the reply to a syntax of its own,
             # or some were lost on the way: they say nothing.
             reply = replace(reply, token_ids=[], prompt_token_ids=[])
@@ -309,6 +310,7 @@ class VLLMModel:
             reply,
             forced=grammar and request.tool_choice.mode == "required",
             constrained=grammar or constrains_itself(request.settings),
+            native=native,
             first_call=first_call,
         )
         return believed(server, await self._with_pieces(evidence, server), dialect)
@@ -352,7 +354,7 @@ class VLLMModel:
                 detokenizer = await self._server.detokenizer.get()
                 pieces = await detokenizer.pieces(reply.token_ids)
             except ModelError as error:
-                # The reply is whole without this. Only a server without such a path is left alone.
+                # The reply is whole without this. It is asked again unless it has no such path.
                 missing = isinstance(error, ModelStatusError) and error.status_code in _NO_PATH
                 self._spells_tokens = not missing
                 _log.info("the reply's tokens cannot be read", error=str(error))
@@ -411,7 +413,7 @@ class VLLMModel:
 
 _CHAT = "/v1/chat/completions"
 _GLANCE = 1.0
-"""Seconds for an answer without which one does as well."""
+"""Seconds for an answer that is not needed."""
 _NO_PATH = frozenset({404, 405, 501})
 """Statuses of a path that the server does not have."""
 
@@ -422,6 +424,7 @@ _KINDS: Final[Mapping[str, tuple[tuple[type, ...], str]]] = {
     "headers": ((Mapping,), "give texts by name: {name: value}"),
     "verify": ((bool, ssl.SSLContext), "give False, or ssl.create_default_context(cafile=…)"),
     "proxy": ((str,), "give an address"),
+    "stream": ((bool,), "give True or False"),
     "timeouts": ((Timeouts,), "give Timeouts(total=…)"),
     "settings": ((ModelSettings,), "give ModelSettings(temperature=…)"),
     "max_response_bytes": ((int,), "give a whole number"),
@@ -444,7 +447,7 @@ def _address(given: str | None) -> str:
 
 
 def _may_pass(error: BaseException) -> bool:
-    """A model call has no side effect, so whatever a second try might mend is tried again."""
+    """Whether another attempt may succeed; a model call has no side effects that forbid one."""
     if isinstance(error, ModelStatusError):
         return error.status_code in (408, 429) or error.status_code >= 500
     lasting = (ContextWindowError, ModelResponseTooLargeError)
@@ -452,8 +455,11 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _wait(error: AgentKitError, attempt: int) -> float:
-    """Seconds until the next attempt: what the server asked for, or full-jitter backoff."""
-    if isinstance(error, ModelStatusError) and error.retry_after is not None:
+    """Seconds until the next attempt: what the server asked for, or full-jitter backoff.
+
+    A `Retry-After` of 0 asks for no wait, and would have a server that is down asked without end.
+    """
+    if isinstance(error, ModelStatusError) and error.retry_after:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
     longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(attempt - 1, 16))
     return random.uniform(0.0, longest)  # noqa: S311 - jitter, not a secret

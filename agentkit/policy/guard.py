@@ -39,6 +39,7 @@ from agentkit.messages import (
     StopReason,
     TextPart,
     ToolCall,
+    ToolChoice,
     ToolMessage,
     ToolResult,
     Usage,
@@ -70,6 +71,7 @@ class Prices:
                 raise ValueError(f"the price {name} is {given}; give 0 or more")
 
     def of(self, usage: Usage) -> float:
+        """What these tokens cost."""
         cached = self.input if self.cached_input is None else self.cached_input
         fresh = usage.input_tokens - usage.cached_input_tokens
         total = fresh * self.input + usage.cached_input_tokens * cached
@@ -112,7 +114,7 @@ class Limits:
         prices: What tokens cost.
 
     Raises:
-        TypeError: A bound is no number.
+        TypeError: A bound is not a number.
         ValueError: A bound is below 0; 0 is a bound that is reached before anything is done.
     """
 
@@ -144,7 +146,7 @@ class Budget:
         parent: The budget of the run that this one serves; everything is spent there too.
 
     Attributes:
-        runs: Ids of the runs that spent from it: a call's budget names those that served the call.
+        runs: Ids of the runs that spent from it, such as the sub-agents that served a call.
     """
 
     def __init__(self, limits: Limits, parent: Budget | None = None) -> None:
@@ -183,10 +185,10 @@ class Budget:
             ("tokens", limits.output_tokens, usage.output_tokens, "output token"),
             ("cost", limits.cost, limits.prices.of(usage), ""),
         )
-        for reason, limit, value, what in spent:
+        for reason, limit, value, unit in spent:
             if limit is not None and value >= limit:
-                spent_of_it = pluralize(value, what) if what else f"{value:g} of cost"
-                return reason, f"stopped after {spent_of_it}; the limit is {limit}"
+                amount = pluralize(value, unit) if unit else f"{value:g} of cost"
+                return reason, f"stopped after {amount}; the limit is {limit}"
         return self.parent.over() if self.parent is not None else None
 
 
@@ -200,23 +202,23 @@ class Budget:
 _WARN_AT = 3
 _CHANGE_AT = 4
 _STOP_AT = 6
-"""Occurrences of one call with one result. Three can be carelessness; six never lead anywhere."""
+"""Occurrences of one call with one result. Three may be carelessness, six lead nowhere."""
 
 _ERRORS_WARN_AT = 3
 _ERRORS_STOP_AT = 8
-"""Replies in a row whose calls of one tool brought errors of one kind. They are let go on for
-longer than repeats: a model that tries other arguments each time may yet find the right ones."""
+"""Replies in a row whose calls of one tool brought errors of one kind. The bound is higher than
+for repeats: a model that tries other arguments each time may still find the right ones."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What a call brought when it was last made.
+    """The newest result of a call.
 
     Attributes:
-        result: Its result.
+        result: The result.
         digest: A digest of what the model read of it.
-        times: How often it came in a row.
-        epoch: The epoch of the world in which it came.
+        times: How often the call brought it in a row.
+        epoch: The guard's epoch when it came.
     """
 
     result: ToolResult
@@ -235,9 +237,9 @@ class ProgressGuard:
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
         self._errors: tuple[str, ResultKind] | None = None
-        self._error_times = 0  # replies that held such an error, and no other outcome
-        self._error_step: int | None = None  # the newest of them
-        self._epoch = 0  # counts the calls that may have changed the world
+        self._error_times = 0  # replies in a row with such an error
+        self._error_step: int | None = None  # the step of the newest of them
+        self._epoch = 0  # the number of calls that may have changed something
         self._circling: str | None = None
         self._failing: str | None = None
         self.change = False
@@ -248,9 +250,7 @@ class ProgressGuard:
         return self._circling or self._failing
 
     def known(self, call: ToolCall, effect: Effect) -> ToolResult | None:
-        """The earlier result of a call that can only bring that result again; None where it may
-        not.
-        """
+        """The earlier result of a call that can only bring the same result again; else None."""
         if effect != "pure":
             return None
         seen = self._seen.get(_key(call))
@@ -261,18 +261,18 @@ class ProgressGuard:
     def watch(
         self, call: ToolCall, result: ToolResult, effect: Effect | None, step: int
     ) -> ToolResult:
-        """Books a result; returns it, with a warning in it where one is due.
+        """Counts a result; returns it, with a warning in it where one is due.
 
         Args:
             call: The call that brought it.
-            result: As the tool returned it.
+            result: The result as the tool returned it.
             effect: What the tool declares; None where there is no such tool.
             step: Number of the step whose reply made the call.
         """
         if effect not in ("pure", None) and result.attempts:
             self._epoch += 1
-        told = (self._repeated(call, result), self._failed(call, result, step))
-        notes = [note for note in told if note is not None]
+        warnings = (self._repeated(call, result), self._failed(call, result, step))
+        notes = [warning for warning in warnings if warning is not None]
         if not notes or not isinstance(result.content, str):
             return result
         return replace(result, content="\n\n".join([result.content, *notes]))
@@ -283,7 +283,7 @@ class ProgressGuard:
         seen = self._seen.get(key)
         if seen is None or seen.digest != digest:
             self._seen[key] = _Seen(result, digest, 1, self._epoch)
-            self.change = False  # something new came of it: the way out is found
+            self.change = False  # a new result: the model has left the circle
             return None
         seen.times += 1
         seen.epoch = self._epoch
@@ -299,7 +299,7 @@ class ProgressGuard:
         return f"(You have made this call before; its result is the same as then: {call.name}.)"
 
     def _failed(self, call: ToolCall, result: ToolResult, step: int) -> str | None:
-        # Of tools that there are not, each name is another: they are counted as one.
+        # A model may invent another name each time, so all unknown tools are counted as one.
         name = "a tool that is not offered" if result.kind == "unknown_tool" else call.name
         failure = (name, result.kind) if result.is_error else None
         if failure != self._errors:
@@ -329,6 +329,8 @@ def _key(call: ToolCall) -> str:
 
 _CHARACTERS_PER_TOKEN = 4
 """English text has about four. A server gives no count for a reply that is left before its end."""
+
+_FREE: Final = ToolChoice()
 
 
 def bounded_thoughts(
@@ -365,7 +367,7 @@ async def _bounded(
 
 
 def unusable(
-    response: ModelResponse, tools: Collection[str] = (), *, forced: bool = False
+    response: ModelResponse, tools: Collection[str] = (), choice: ToolChoice = _FREE
 ) -> tuple[StopReason, str] | None:
     """Why a reply is no step forward; None if it is one.
 
@@ -375,7 +377,7 @@ def unusable(
     Args:
         response: The reply.
         tools: Names of the tools that could be called; without them no text is taken for a call.
-        forced: Whether the reply had to hold a call.
+        choice: Which calls the reply might or had to hold.
     """
     message = response.message
     match response.finish_reason:
@@ -392,22 +394,35 @@ def unusable(
         case _:
             pass
     if message.tool_calls:
-        return None
+        if not any(call.name for call in message.tool_calls):
+            return "malformed_call", "the reply held a call without a name"
+        return _not_chosen(message.tool_calls, choice)
     text = message.content or ""
     if is_blank(text):
         held = "only a thought" if message.reasoning and not text.strip() else "nothing"
         return "empty", f"the reply held {held}"
     if (notation := wrong_form(text, tools)) is not None:
         return "malformed_call", f"the reply was {notation} and nothing else"
-    if forced:
+    if choice.mode == "required":
         return "no_call", "a call was required, and the reply is text"
     return None
 
 
+def _not_chosen(calls: Sequence[ToolCall], choice: ToolChoice) -> tuple[StopReason, str] | None:
+    """Why calls are not what was asked for: only a grammar holds a model to that."""
+    if choice.mode == "none":
+        return "malformed_call", "the reply holds a call, and none was allowed"
+    if choice.mode == "auto" or any(choice.allows(call.name) for call in calls):
+        return None
+    wanted = choice.name or " or ".join(choice.among)
+    return "no_call", f"a call of {wanted} was required, and the reply calls {calls[0].name}"
+
+
 def second_try(
-    response: ModelResponse, settings: ModelSettings, *, forced: bool = False
+    response: ModelResponse, settings: ModelSettings, choice: ToolChoice = _FREE
 ) -> ModelSettings:
-    """Settings for asking once more after an unusable reply.
+    """Settings for asking once more after an unusable reply. They differ from those before in what
+    the reply depends on, or it would come again.
 
     | the reply | is asked for again |
     |---|---|
@@ -415,22 +430,40 @@ def second_try(
     | was cut elsewhere | with twice the room; without a grammar, if a call was cut |
     | repeats itself | without reasoning, at another temperature; without a grammar, if in a call |
     | is empty | with reasoning turned the other way, for it may hang in either (vllm#39885) |
-    | is a call in a wrong form | not in the very same way, or it would come again |
+    | is a call in a wrong form, or one that was not allowed | at another temperature |
     | had to hold a call and holds none | without reasoning |
 
     A grammar waits for the end of the reasoning, so a model that had to call and began none was
-    free.
+    free. Where a change might change nothing, since reasoning was off before, say, the temperature
+    and the seed are others too.
     """
+    again = _changed(response, settings, choice)
+    more = (again.max_tokens, again.grammar) != (settings.max_tokens, settings.grammar)
+    turned = settings.thinking not in (None, again.thinking)  # what None was is not known here
+    sampled = settings.temperature != 0.0 and settings.seed is None
+    if more or turned or (sampled and again != settings):
+        return again
+    seed = again.seed
+    if seed is not None and seed == settings.seed:
+        seed += 1
+    return replace(again, temperature=again.temperature or 1.0, seed=seed)
+
+
+def _changed(response: ModelResponse, settings: ModelSettings, choice: ToolChoice) -> ModelSettings:
     message = response.message
-    if forced and not message.tool_calls:
+    if choice.mode == "required" and (
+        not message.tool_calls or _not_chosen(message.tool_calls, choice)
+    ):
         return replace(settings, thinking=False)
-    cut_in_reasoning = not message.content and not message.tool_calls and bool(message.reasoning)
+    if choice.mode == "none" and message.tool_calls:
+        return settings
+    only_thought = not message.content and not message.tool_calls and bool(message.reasoning)
     if message.tool_calls and response.finish_reason in ("length", "repetition"):
         # Under a grammar no string can end but by its quote, so a model that wanted to stop there
         # had to go on. Without one it can, and with another seed it need not come there again.
         seed = None if settings.seed is None else settings.seed + 1
         settings = replace(settings, grammar=False, seed=seed)
-    if response.finish_reason == "length" and not cut_in_reasoning:
+    if response.finish_reason == "length" and (not only_thought or settings.thinking is False):
         given = settings.max_tokens or response.usage.output_tokens
         return replace(settings, max_tokens=2 * max(given, 256))
     if response.finish_reason == "repetition":
@@ -441,7 +474,7 @@ def second_try(
         return replace(settings, temperature=1.0, seed=None)
     if not is_blank(message.content or ""):
         return replace(settings, temperature=settings.temperature or 1.0, seed=None)
-    return replace(settings, thinking=not cut_in_reasoning and not settings.thinking)
+    return replace(settings, thinking=not only_thought and not settings.thinking)
 
 
 def reminded(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -494,6 +527,10 @@ _LOOP_CHARACTERS: Final = _CHARACTERS_PER_TOKEN * _LOOP_TOKENS
 _TIMES: Final = 6
 """How often a period must be repeated."""
 
+_TIMES_OF_LONG: Final = 2
+"""How often a long period must be repeated, and four times what must repeat at least on top of it:
+six times a page would be more than a reply may be long."""
+
 _GRAM: Final = 6
 """How many of the last symbols a guess is made from."""
 
@@ -529,7 +566,8 @@ class Repeats:
                 self._held = len(gram) if self._distance else 0
             last[gram] = at
         self._looked_at = len(seen)
-        return bool(self._distance) and self._held >= max(self._least, _TIMES * self._distance)
+        times = min(_TIMES * self._distance, _TIMES_OF_LONG * self._distance + 4 * self._least)
+        return bool(self._distance) and self._held >= max(self._least, times)
 
 
 class RepeatWatch:
@@ -548,10 +586,9 @@ class RepeatWatch:
             events: The events that its newest part brought.
         """
         loops = False
-        if reply.token_ids:
-            loops = self._tokens.feed(reply.token_ids[self._taken :])
+        if new := reply.token_ids[self._taken :]:
             self._taken = len(reply.token_ids)
-            return loops
+            return self._tokens.feed(new)
         for event in events:
             if isinstance(event, ToolCallDelta):
                 # Where no arguments came, it is the name that is being written.

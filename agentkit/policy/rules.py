@@ -1,11 +1,11 @@
-"""Which calls run, which need a person, which never run: the one place that decides; and what that
-person is asked and may answer.
+"""Which calls run, which need a person, and which never run: decided here and nowhere else. Also
+what a person is asked and may answer.
 
 ```
  a call ── labels of its tool ────► rules of the policy, the first opinion ─┐
         ── wish of its tool ──────► "always" asks                           ├─ the strictest
         ── what the run has read ─► could it send that out?                 │  counts
-        ── whose run it is ───────► the same for every run above this one ──┘
+        ── runs above this one ───► the same for each of them ──────────────┘
 ```
 
 A tool without labels counts as having them all. Reading is remembered: once a run has read private
@@ -44,28 +44,29 @@ from agentkit.toolset import LABELS, Label, Tool, ValidatedCall, known_labels
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A broader permission: calls of a tool that need not be asked about any more.
+    """A broader permission: calls of a tool about which nobody is asked any more.
 
     It is a rule: a person gives one with `Approve(grant=...)` for the rest of the run, a program
-    writes one into its policy, `Policy(Grant("write_file", "docs/*")) + preset("ask")`. Given by a
-    person it lifts what the policy would ask, never what it refuses, never what the tool itself
-    always asks, and never the question that is due because of what the run has read.
+    writes one into its policy, `Policy(Grant("write_file", "docs/*")) + preset("ask")`. A person's
+    grant lifts what the policy would ask, but nothing that it refuses, nothing that the tool itself
+    always asks, and no question that is due because of what the run has read.
 
     Attributes:
         tool: Name of the tool.
-        target: What calls may touch: a text, with `*` for any characters, `/` among them. Of a tool
-            that executes only the very text, or `*` alone: a command that begins harmlessly need
-            not end so. The same holds for a target with `..` in it, which may lead out again.
+        target: What calls may touch: a text, in which `*` stands for any characters, `/` included.
+            For a tool that executes, only the exact text or `*` alone: a command that begins
+            harmlessly need not end so. The same holds for a target with `..` in it, which may lead
+            out of a folder again.
 
     Raises:
-        TypeError: The tool or the target is no text.
+        TypeError: The tool or the target is not a text.
     """
 
     tool: str
     target: str = "*"
 
     def __post_init__(self) -> None:
-        """Refuses what would fit no call."""
+        """Refuses a tool or a target that no call could have."""
         texts: dict[str, object] = {"tool": self.tool, "target": self.target}
         for name, given in texts.items():
             if not isinstance(given, str):
@@ -76,12 +77,12 @@ class Grant:
         return "allow" if self.covers(call, call.target) else None
 
     def covers(self, call: ValidatedCall, target: str) -> bool:
-        """Whether a call that would touch that target is one of those meant."""
+        """Whether the grant permits a call that would touch that target."""
         return self.fits(call.tool.name, call.tool.labels, target)
 
     def fits(self, tool: str, labels: Collection[Label], target: str) -> bool:
-        """Whether a call of a tool with that name and those labels, which would touch that target,
-        is one of those meant.
+        """Whether the grant permits a call of a tool with that name and those labels, which would
+        touch that target.
         """
         if tool != self.tool:
             return False
@@ -111,27 +112,36 @@ class Approve:
     """Run it as it is.
 
     Attributes:
-        grant: Calls that are not to be asked about for the rest of the run.
+        grant: Further calls that may run without a question for the rest of the run.
 
     Raises:
-        TypeError: The grant is none.
+        TypeError: `grant` is not a `Grant`.
     """
 
     grant: Grant | None = None
     type: Literal["approve"] = "approve"
 
     def __post_init__(self) -> None:
-        """Refuses what no record could hold."""
+        """Refuses what a record could not hold."""
         if not isinstance(cast("object", self.grant), Grant | None):
             raise wrong_value("grant", self.grant, "give Grant(tool, target)")
 
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """Don't run it; the reason reaches the model."""
+    """Don't run it; the reason reaches the model.
+
+    Raises:
+        TypeError: The reason is no text.
+    """
 
     reason: str = ""
     type: Literal["deny"] = "deny"
+
+    def __post_init__(self) -> None:
+        """Refuses what a record could not hold."""
+        if not isinstance(cast("object", self.reason), str):
+            raise wrong_value("reason", self.reason, "give a text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +149,16 @@ class Edit:
     """Run it with these arguments instead; they are checked like the model's.
 
     Raises:
-        TypeError: The arguments are no dict.
-        ValueError: The arguments cannot be kept exactly (`agentkit.exact`), so a record of the
-            decision would be of another one.
+        TypeError: The arguments are not a dict.
+        ValueError: The arguments cannot be kept exactly (`agentkit.exact`), so a record would hold
+            another decision.
     """
 
     arguments: JsonObject = field(default_factory=dict)
     type: Literal["edit"] = "edit"
 
     def __post_init__(self) -> None:
-        """Refuses arguments that no record can hold."""
+        """Refuses arguments that a record could not hold."""
         if not isinstance(cast("object", self.arguments), dict):
             raise wrong_value("arguments", self.arguments, "give a dict of all arguments by name")
         if (why := why_inexact(self.arguments)) is not None:
@@ -164,9 +174,9 @@ class Approval:
 
     Attributes:
         id: Names this call of this step of this run, and what it would touch; no other call has it.
-        call: What the model asked for.
-        target: What the call would really touch, where its tool or the policy says.
-        why: What is to be known beside the call itself; empty where there is nothing.
+        call: The call that the model made.
+        target: What the call would really touch, if its tool or the policy says so.
+        why: What a person should know beside the call itself; may be empty.
         labels: What its tool can reach.
     """
 
@@ -195,8 +205,9 @@ class PausedRun:
         usage: Tokens so far.
         steps: Model calls so far.
         step: Number of the step that waits.
-        taint: What the run has read so far; None where an older version wrote it.
+        taint: What the run has read so far; None if an older version wrote this.
         grants: Broader permissions that people gave in this run.
+        tool_calls: Tool calls so far.
     """
 
     run_id: str
@@ -208,6 +219,7 @@ class PausedRun:
     step: int | None = None
     taint: frozenset[Label] | None = None
     grants: tuple[Grant, ...] = ()
+    tool_calls: int = 0
 
     def to_json(self) -> str:
         return _adapter().dump_json(self).decode()
@@ -252,7 +264,7 @@ def _strictest(verdicts: Iterable[Verdict]) -> Verdict:
 def _could_leak(tool: Tool[..., Any], taint: AbstractSet[Label]) -> bool:
     """Whether a call can send private data out at the wish of a stranger.
 
-    What the call itself reads of strangers comes too late: its arguments are written by then.
+    What the call itself reads of strangers does not count: its arguments are written before.
     """
     reach = tool.labels
     return "egress" in reach and "reads_untrusted" in taint and "reads_private" in (reach | taint)
@@ -268,8 +280,8 @@ class _ByLabel:
         return self.of(call.tool)
 
     def of(self, tool: Tool[..., Any]) -> Verdict | None:
-        said = self.verdicts.keys() & tool.labels
-        return _strictest(self.verdicts[label] for label in said) if said else None
+        judged = self.verdicts.keys() & tool.labels
+        return _strictest(self.verdicts[label] for label in judged) if judged else None
 
 
 class Policy:
@@ -282,16 +294,17 @@ class Policy:
 
     Args:
         rules: Functions of a checked call, or `Grant`s.
-        target: What a call would really touch, for people to read; by default what the tool says.
-        tainted: What becomes of a call that can send data out once the run has read text of
-            strangers and can reach private data. None, the default, asks; but an agent is refused
-            where it can be seen beforehand that nothing else would stop such a call.
+        target: A function that says what a call would really touch, for people to read; by default
+            what the tool says.
+        tainted: The verdict on a call that can send data out, once the run has read text of
+            strangers and can reach private data. None, the default, asks; but an agent for which
+            nothing else would stop such a call is then refused from the start.
     """
 
     def __init__(
         self,
         *rules: Rule,
-        target: Callable[[ValidatedCall], str] = lambda call: call.target,
+        target: Callable[[ValidatedCall], str] | None = None,
         tainted: Verdict | None = None,
     ) -> None:
         for rule in rules:
@@ -328,12 +341,15 @@ class Policy:
         return cls(_one_verdict("deny", labels))
 
     def __add__(self, other: Policy) -> Policy:
-        """The rules of both, these first."""
-        rules = getattr(other, "_rules", None)
-        if rules is None:
+        """The rules of both, these first; `target` and `tainted` of the first that gives them."""
+        if not isinstance(cast("object", other), Policy):
             return NotImplemented
-        tainted = self._tainted or other._tainted
-        return Policy(*self._rules, *rules, target=self._target, tainted=tainted)
+        return Policy(
+            *self._rules,
+            *other._rules,
+            target=self._target or other._target,
+            tainted=self._tainted or other._tainted,
+        )
 
     def verdict(self, call: ValidatedCall, taint: AbstractSet[Label] = frozenset()) -> Verdict:
         """What is to happen with a call.
@@ -346,28 +362,27 @@ class Policy:
 
     def target(self, call: ValidatedCall) -> str:
         """What the call would really touch, as this policy sees it."""
-        return self._target(call)
+        return call.target if self._target is None else self._target(call)
 
     def judge(
         self, call: ValidatedCall, taint: AbstractSet[Label], grants: Sequence[Grant] = ()
     ) -> Verdict:
-        """The verdict of the rules and of what the run has read; the tool's wish is not heard.
+        """The verdict of the rules and of what the run has read, without the tool's own wish.
 
         Args:
             call: The call.
             taint: What its run has read so far.
-            grants: Lift what the rules would ask.
+            grants: Permissions that lift what the rules would ask.
 
         Raises:
-            ValueError: A rule answers with something that is no verdict.
+            ValueError: A rule returns something that is not a verdict.
         """
         opinion = self._opinion(call)
-        if opinion == "ask" and any(grant.covers(call, self._target(call)) for grant in grants):
+        if opinion == "ask" and any(grant.covers(call, self.target(call)) for grant in grants):
             opinion = "allow"
-        leak: Verdict = "allow"
-        if _could_leak(call.tool, taint):
-            leak = self._tainted or "ask"
-        return _strictest([opinion, leak])
+        if not _could_leak(call.tool, taint):
+            return opinion
+        return _strictest([opinion, self._tainted or "ask"])
 
     def _opinion(self, call: ValidatedCall) -> Verdict:
         for rule in self._rules:
@@ -383,7 +398,7 @@ class Policy:
         return "allow"
 
     def problem_with(self, tools: Iterable[Tool[..., Any]]) -> str | None:
-        """What this policy leaves open about these tools and must say; None if nothing."""
+        """What this policy must still say about these tools; None if nothing is open."""
         tools = list(tools)
         reach = frozenset[Label]().union(*(tool.labels for tool in tools))
         if self._tainted is not None or not reach >= READS | {"egress"}:
@@ -399,7 +414,7 @@ class Policy:
         )
 
     def _foreseen(self, tool: Tool[..., Any]) -> Verdict | None:
-        """The verdict on all calls of a tool if it is the same for all, or else None."""
+        """The verdict on the calls of a tool if it is the same for all of them, else None."""
         if tool.options.approval == "always":
             return "ask"
         for rule in self._rules:
@@ -456,8 +471,8 @@ PRESETS: Final[Mapping[Preset, Mapping[Label | Literal["tainted"], Verdict]]] = 
         "tainted": "ask",
     },
 }
-"""The table: what each preset makes of each label. A tool gets the strictest verdict of its labels,
-and one without labels of them all."""
+"""The verdict of each preset on each label. A tool gets the strictest verdict of its labels; a tool
+without labels counts as having all of them."""
 
 
 def preset(name: Preset, *, tainted: Verdict | None = None) -> Policy:
@@ -465,10 +480,10 @@ def preset(name: Preset, *, tainted: Verdict | None = None) -> Policy:
 
     Args:
         name: The name of the preset.
-        tainted: Instead of what the table says of calls that could leak; see `Policy`.
+        tainted: The verdict on calls that could leak, instead of the table's; see `Policy`.
 
     Raises:
-        ValueError: There is none of that name.
+        ValueError: There is no preset of that name.
     """
     if name not in PRESETS:
         raise ValueError(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
@@ -477,7 +492,7 @@ def preset(name: Preset, *, tainted: Verdict | None = None) -> Policy:
     return Policy(_ByLabel(by_label), tainted=tainted or row["tainted"])
 
 
-# --- whose run it is -----------------------------------------------------------------------------
+# --- the runs above a run ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,7 +502,7 @@ class Ruling:
     Attributes:
         verdict: The strictest of all levels.
         asked_by: The levels that want a person, from the run itself upwards.
-        why: What a person should know beside the call.
+        why: What a person should know beside the call; may be empty.
     """
 
     verdict: Verdict
@@ -500,8 +515,8 @@ class Authority:
     """Who governs a run: its own policy, and those of the runs whose calls it serves.
 
     Attributes:
-        policy: None for an agent that has none: only the tools' own wishes count.
-        approver: Whom this level asks; None for nobody.
+        policy: The policy; None for an agent without one: only the tools' own wishes count.
+        approver: Asks the person of this level; None if there is nobody to ask.
         above: The authority of the run that this one serves.
         grants: What people have permitted at this level since the run began.
     """

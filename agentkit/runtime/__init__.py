@@ -1,4 +1,4 @@
-"""What runs agents and tools from outside the loop."""
+"""Code that runs agents and tools from outside the loop."""
 
 from agentkit.runtime.replay import ReplayReport, assert_replays, replay
 

@@ -1,8 +1,8 @@
 """What a replay compares, and the first place where it differs, as text that a person can read.
 
 In: two events, two requests or two contexts, the recorded one first. Out: a `Divergence` with a
-unified diff, or None where both would be written alike in a run file. A secret that was registered
-is left out of both before they are compared, and so is never shown.
+unified diff, or None if both would be written alike in a run file. Registered secrets are left out
+of both before they are compared, and so are never shown.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from agentkit.wording import pluralize
 
 
 Key: TypeAlias = tuple[str, int, str]
-"""What names an event within a run: its kind, its step, and its number among those of that kind."""
+"""What identifies an event within a run: its kind, its step, and its call or question."""
 
 
 def key_of(event: Event) -> Key | None:
-    """Which event of a run it is; None for those that a replay does not compare."""
+    """The key of an event; None if a replay does not compare it."""
     match event:
         case StepFinished() | RunFinished():
             part = ""
@@ -59,7 +59,7 @@ def key_of(event: Event) -> Key | None:
 
 
 def aspects(recorded: Event, replayed: Event) -> Iterator[tuple[str, object, object]]:
-    """What is compared of two events, and what to call it."""
+    """Each thing that is compared of two events: its name, the recorded and the replayed value."""
     match recorded, replayed:
         case StepFinished() as old, StepFinished() as new:
             yield "the model's reply", old.message, new.message
@@ -71,11 +71,11 @@ def aspects(recorded: Event, replayed: Event) -> Iterator[tuple[str, object, obj
             yield f"the call {old.call.name}", old.call, new.call
             yield f"result of the call {old.call.name}", old.result, new.result
         case ApprovalNeeded() as old, ApprovalNeeded() as new:
-            yield said(old), [old.call, old.target], [new.call, new.target]
+            yield described(old), [old.call, old.target], [new.call, new.target]
         case RunFinished() as old, RunFinished() as new:
             yield from _ends(old.result, new.result)
         case _:
-            yield said(recorded), recorded, replayed
+            yield described(recorded), recorded, replayed
 
 
 def _ends(old: RunResult[Any], new: RunResult[Any]) -> Iterator[tuple[str, object, object]]:
@@ -85,8 +85,8 @@ def _ends(old: RunResult[Any], new: RunResult[Any]) -> Iterator[tuple[str, objec
     yield "what the run spent", [old.steps, old.usage], [new.steps, new.usage]
 
 
-def said(event: Event) -> str:
-    """How a sentence names an event."""
+def described(event: Event) -> str:
+    """An event in a few words, for a sentence."""
     match event:
         case StepFinished(step=step):
             return f"step {step}"
@@ -105,7 +105,9 @@ def said(event: Event) -> str:
 
 
 def decisions_of(events: Sequence[Event]) -> dict[tuple[str, str], deque[ApprovalDecided]]:
-    """What people decided, by whether they were asked in this part or while it was paused."""
+    """The decisions of people, by the question's id and where it was asked: in this part of the run
+    (`asked`), or before the pause that this part continues from (`paused`).
+    """
     asked: set[str] = set()
     found: dict[tuple[str, str], deque[ApprovalDecided]] = defaultdict(deque)
     for event in events:
@@ -118,7 +120,7 @@ def decisions_of(events: Sequence[Event]) -> dict[tuple[str, str], deque[Approva
 
 
 def decision_of(event: ApprovalDecided) -> Decision:
-    """The decision that an event tells of."""
+    """The decision that an event records."""
     match event.decision:
         case "approve":
             return Approve(None if event.grant is None else Grant(**event.grant))
@@ -191,12 +193,12 @@ def context_difference(
 ) -> Divergence | None:
     """Whether another context would have sent something else of the same request.
 
-    Until the first difference the prompts are the same, so what was known then decides again. That
-    both would have compacted, but to other sizes, is a difference whatever came of it.
+    Until the first difference the prompts are the same, so the recorded sizes decide again. If both
+    would have compacted, but to other sizes, that is a difference whatever the outcome.
 
     Args:
         step: The step that made the request.
-        recorded: What was known; None where it was not.
+        recorded: The recorded sizes; None if they were not known.
         context: The agent's context now.
     """
     if recorded is None:
@@ -241,7 +243,7 @@ def _messages(
     pairs = enumerate(zip(recorded, replayed, strict=False))
     for number, (old, new) in pairs:
         if number >= known and not same(old, new):
-            what = f"message {number + 1} of the model call ({_whose(old)})"
+            what = f"message {number + 1} of the model call ({_author(old)})"
             return difference(step, what, old, new)
     if len(recorded) == len(replayed):
         return None
@@ -251,7 +253,7 @@ def _messages(
     return difference(step, what, tuple(old_rest), tuple(new_rest))
 
 
-def _whose(message: Message) -> str:
+def _author(message: Message) -> str:
     return f"{message.role} {message.name}" if isinstance(message, ToolMessage) else message.role
 
 
@@ -275,7 +277,7 @@ def _diff(recorded: list[str], replayed: list[str]) -> str:
 
 
 def _short(lines: list[str]) -> list[str]:
-    """Lines short enough for a terminal, each cut so that what changed in it is seen."""
+    """The lines in pieces that fit a terminal, so that a change in a long line is seen."""
     return [
         line[start : start + _LONGEST_LINE]
         for line in lines
@@ -284,7 +286,7 @@ def _short(lines: list[str]) -> list[str]:
 
 
 def _lines(value: object) -> list[str]:
-    """A value as lines: text as it stands, everything else as indented JSON."""
+    """A value as lines: text as it is, everything else as indented JSON."""
     if isinstance(value, str):
         return without_secrets(value.encode("utf-8", "replace")).decode().splitlines() or [""]
     if isinstance(value, tuple):

@@ -1,8 +1,8 @@
-"""Our toolsets as an MCP server, over stdio or streamable HTTP (package `mcp`, extra `mcp`).
+"""Toolsets as an MCP server, over stdio or streamable HTTP (package `mcp`, extra `mcp`).
 
-Calls go the way they go in a run: validated with feedback, run by an executor with the tool's own
-timeout and retries, and turned into text, images and sound. What a tool declares becomes the
-server's annotations, progress becomes progress notifications.
+A call is served as in a run: validated with feedback, run by an executor with the tool's own
+timeout and retries, and its result turned into text, images and sound. What a tool declares becomes
+annotations, and its progress becomes progress notifications.
 """
 
 from __future__ import annotations
@@ -18,8 +18,16 @@ import anyio
 import anyio.from_thread
 
 from agentkit.errors import install
-from agentkit.executors import Executor, LocalExecutor
-from agentkit.messages import AudioPart, ImagePart, Part, TextPart, ToolCall, ToolResult
+from agentkit.executors import Executor, LocalExecutor, RetryingExecutor
+from agentkit.messages import (
+    AudioPart,
+    ImagePart,
+    Part,
+    TextPart,
+    ToolCall,
+    ToolResult,
+    VideoPart,
+)
 from agentkit.toolset import (
     RunContext,
     RunHandles,
@@ -45,11 +53,11 @@ Request = ServerRequestContext[Any]
 async def serve(
     source: ToolSource, *, name: str = "agentkit", port: int | None = None, deps: Any = None
 ) -> None:
-    """Publishes a toolset until the client goes (stdio) or the process is told to stop (HTTP).
+    """Serves a toolset until the client leaves (stdio) or the process is told to stop (HTTP).
 
     Args:
         source: The tools; opened once, when the server starts.
-        name: What the server calls itself.
+        name: The server's name.
         port: On 127.0.0.1, path `/mcp`; None speaks stdio.
         deps: Reaches the tools through their context.
 
@@ -79,11 +87,11 @@ def mcp_server(
 
     Args:
         toolset: The tools, fixed.
-        context: What they may know of what they run in.
-        name: What the server calls itself.
-        executor: Runs the tools; by default in this process.
+        context: The run's context that the tools get.
+        name: The server's name.
+        executor: Runs each attempt of a call; by default in this process.
     """
-    calls = _Calls(toolset, context, executor or LocalExecutor())
+    calls = _Calls(toolset, context, RetryingExecutor(executor or LocalExecutor()))
     return Server(name, on_list_tools=calls.list, on_call_tool=calls.call)
 
 
@@ -146,7 +154,7 @@ async def _reporting(request: Request) -> AsyncGenerator[RunHandles, None]:
 
 
 _MOST_WAITING = 10_000
-"""Most reports that wait because the tool does not await anything; more are a bug of the tool."""
+"""Most reports that wait, if a tool reports without ever awaiting; further ones are dropped."""
 
 
 async def _numbered(texts: Any) -> AsyncGenerator[tuple[int, str], None]:
@@ -158,7 +166,7 @@ async def _numbered(texts: Any) -> AsyncGenerator[tuple[int, str], None]:
 
 
 def _announced(tool: Tool[..., Any]) -> mcp_types.Tool:
-    """What a client is told of a tool, with what it declares as annotations."""
+    """The description of a tool for clients, with what it declares as annotations."""
     labels = tool.options.labels
     changes = bool({"writes", "exec"} & labels) or tool.effect != "pure"
     hints = mcp_types.ToolAnnotations(
@@ -191,6 +199,10 @@ def _block(part: Part) -> mcp_types.ContentBlock:
         case ImagePart(url=url) if url.startswith("data:"):
             mime, _, data = url.removeprefix("data:").partition(";base64,")
             return mcp_types.ImageContent(data=data, mime_type=mime)
+        case VideoPart(url=url) if url.startswith("data:"):  # MCP has no block for a video
+            mime, _, data = url.removeprefix("data:").partition(";base64,")
+            video = mcp_types.BlobResourceContents(uri="agentkit:video", mime_type=mime, blob=data)
+            return mcp_types.EmbeddedResource(resource=video)
         case AudioPart(data=data, format=audio_format):
             return mcp_types.AudioContent(data=data, mime_type=f"audio/{audio_format}")
         case _:

@@ -5,13 +5,13 @@ driver ── run_many ──► Crew ──► an actor on each of some nodes �
              ▲                     └── has its own agent, and many runs at work
              └── results, in the order of the inputs             journal: what each run has done
 ```
-Ray says where a run is at work, the journal what it has done. So an actor holds nothing that is not
-elsewhere: one that dies, with its node or alone, is replaced, and its runs go on in the next one
-under the journal's rule. Nothing that is recorded is asked or run again. A driver that dies is
+Ray knows where a run is at work, and the journal knows what it has done. So an actor holds no state
+of its own: if it dies, alone or with its node, it is replaced, and its runs go on in the next one
+under the journal's rule: nothing that is recorded is asked or run again. A driver that died is
 started again with the same batch, and gets the results of the runs that had ended.
 
-The journal has to be one that all nodes reach: a Postgres server, or, where all of them are one
-machine, a file. Tools may be on Ray too (`agentkit.executors.ray`), with resources of their own.
+All nodes must reach the journal: a Postgres server, or a file if all of them are one machine. Tools
+may run on Ray too (`agentkit.executors.ray`), with resources of their own.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from agentkit.policy import Limits
 T = TypeVar("T")
 
 LIVES: Final = 3
-"""Actors that one piece of work may cost: what kills its actor would else kill all there are."""
+"""Actors that one piece of work may cost; else work that kills its actor would kill all of them."""
 
 _AGAIN: Final = 1.0
-"""Seconds until a run is claimed again whose last owner may still live."""
+"""Seconds until a run is claimed again whose last owner may still be alive."""
 
 
 async def run_many(
@@ -59,17 +59,17 @@ async def run_many(
     """`Agent.run_many` over a cluster; needs asyncio, as Ray does. `ray.init` chooses the cluster.
 
     Args:
-        make: Makes the agent, once in each actor; a function that the cluster can import.
+        make: A function that the cluster can import. It makes the agent, once in each actor.
         inputs: What the user says, for each run.
         journal: The address of the journal, or the path of its file.
         batch: Names the batch: its runs are `BATCH-000000` and so on.
-        actors: Processes that runs are at work in, spread over the nodes.
+        actors: Processes that work on runs, spread over the nodes.
         at_once: Most runs at work in each.
         resources: What each actor needs, in Ray's names: `num_cpus` (default 1), `num_gpus`,
             `memory` in bytes, or one of the cluster's own.
-        settings: Settings that win over the agent's.
+        settings: Settings that override the agent's.
         limits: The limits of each run, instead of the agent's.
-        lease: Seconds after which an owner that does not stir loses its run.
+        lease: Seconds after which an owner that does not renew its lease loses its run.
         on_progress: Called as each run ends; must be quick.
 
     Returns:
@@ -96,7 +96,7 @@ async def run_many(
             why = f"{LIVES} Ray actors ended while it was at work ({type(error).__name__})"
             return RunResult("", "error", (), run_id=run_id, explanation=why)
 
-    with journal_at(journal) as kept:  # an address that is wrong is wrong before anything begins
+    with journal_at(journal) as kept:  # a wrong address is found before anything begins
         crew = Crew(lambda: hired.remote(make, journal, lease), actors)
         try:
             every: RunOptions[Any] = {"journal": kept, "run_id": batch}
@@ -109,8 +109,8 @@ class Crew:
     """Actors that are replaced when they die.
 
     Args:
-        hire: Makes an actor.
-        size: How many there are.
+        hire: A function that makes an actor.
+        size: How many actors there are.
     """
 
     def __init__(self, hire: Callable[[], Any], size: int) -> None:
@@ -119,13 +119,13 @@ class Crew:
         self._places = [_Place(hire()) for _ in range(size)]
 
     async def do(self, work: Callable[[Any, int], Awaitable[T]]) -> T:
-        """Has the actor with the least to do work on something, or, if it dies, another.
+        """Has the least busy actor work on something, or another one if that dies.
 
         Args:
-            work: What an actor is given to do, and how many actors have died of it before.
+            work: A function of the actor and of how many actors have died of this work before.
 
         Raises:
-            RayActorError: Too many actors have died of it.
+            RayActorError: Too many actors have died of this work.
         """
         place = min(self._places, key=lambda each: each.at_work)
         place.at_work += 1
@@ -145,11 +145,11 @@ class Crew:
 
     @property
     def actors(self) -> list[Any]:
-        """Those there are now."""
+        """The actors at present."""
         return [place.actor for place in self._places]
 
     def dismiss(self) -> None:
-        """Ends them; what is still at work there can be resumed."""
+        """Ends the actors; runs that are still at work there can be resumed."""
         for actor in self.actors:
             self._ray.kill(actor)
 

@@ -7,12 +7,12 @@
                  └──►  observer        every other event like the recorded one?
 ```
 In: an agent as it is today, and the events of one of its runs. Out: whether it does the same again,
-and the first difference if not. It never calls a model, runs a tool or asks a person.
+and the first difference if not. A replay never calls a model, runs a tool or asks a person.
 
 Prompt, tools, settings, validation, repairs, policy, typed answers and limits are the agent's own.
-Where one of them makes something else of the same replies, the replay ends there and shows it.
-A call that went to a sub-agent is served like any other; the sub-agent's run has a file of its own.
-What a dynamic toolset or a function for the instructions does, it does again.
+If one of them makes something else of the same replies, the replay ends there and shows it. A call
+that went to a sub-agent gets its recorded result like any other; the sub-agent's run has a record
+of its own. Dynamic toolsets and functions for the instructions are called again.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ from agentkit.runtime.divergence import (
     context_difference,
     decision_of,
     decisions_of,
+    described,
     difference,
     key_of,
     request_difference,
-    said,
     same,
 )
 from agentkit.toolset import ToolContext, ValidatedCall
 from agentkit.trace import TraceError, open_run, requests_of
 from agentkit.wording import pluralize
 
-# --- the record, which answers and notices -------------------------------------------------------
+# --- the record, which answers and compares ------------------------------------------------------
 
 
 class EndOfTape(Exception):  # noqa: N818 - nothing went wrong: there is no more to replay
@@ -86,8 +86,8 @@ class Tape:
     Args:
         events: The first is the `RunStarted`.
         context: The agent's context as it is today.
-        ids: The recorded id of each question of the replay: what makes an id its own is not in a
-            record. Shared by the parts of a run.
+        ids: The recorded id of each question, by its id in the replay, which is another. All parts
+            of a run share this.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Tape:
         self._expected: dict[Key, Event] = {}
         self._unseen: dict[int, dict[Key, Event]] = defaultdict(dict)
         self._turns: dict[int, list[str]] = defaultdict(list)
-        self._unanswered = Usage()  # what was spent to make a prompt fit whose reply never came
+        self._unanswered = Usage()  # spent to make a prompt fit, before a reply that never came
         for event in events:
             if isinstance(event, ModelCalled):
                 self._unanswered = Usage()
@@ -135,7 +135,7 @@ class Tape:
     # --- what it serves --------------------------------------------------------------------------
 
     def reply(self, request: ModelRequest) -> ModelCalled:
-        """The recorded call whose request is this one, with its reply.
+        """The next recorded model call, if its request is this one.
 
         Raises:
             EndOfTape: It is not, or the record ends here.
@@ -157,7 +157,7 @@ class Tape:
         return called
 
     def interrupted(self) -> list[ModelEvent]:
-        """What was spent on the reply that was interrupted in this step, and shown of it."""
+        """Events with what was spent on this step's interrupted reply, and what was shown of it."""
         summary = Summary(cost=self._unanswered)
         sent = PromptSent(0, exact=False, own=0, stays=0, summary=summary)
         fitted = PromptFitted(0, 0, False, None, 0, None, None, sent=sent)
@@ -171,7 +171,7 @@ class Tape:
         ]
 
     def is_next(self, call: ValidatedCall, step: int) -> bool:
-        """Whether the call is the next one whose result came; one without a result comes last."""
+        """Whether the result of this call came next in the record. One without a result is last."""
         turns = self._turns[step]
         return self.divergence is not None or not turns or turns[0] == call.call.id
 
@@ -197,12 +197,12 @@ class Tape:
         return found.returned or found.result
 
     def decision(self, approval: Approval) -> Decision | None:
-        """What a person said then; None where nobody did."""
+        """What a person decided then; None if nobody did."""
         decided = self._decided.get(("asked", self._ids.get(approval.id, approval.id)))
         return decision_of(decided.popleft()) if decided else None
 
     def decisions(self) -> dict[str, Decision]:
-        """What was decided while the run was paused, by the ids of the replay."""
+        """The decisions that were made while the run was paused, by the ids of the replay."""
         asked = {recorded: replayed for replayed, recorded in self._ids.items()}
         return {
             asked.get(name, name): decision_of(decided[0])
@@ -211,15 +211,16 @@ class Tape:
         }
 
     def failed(self, error: Exception) -> None:
-        """The replay ended with an exception; where the record did not, that is a divergence."""
+        """The replay ended with an exception; if the record did not, that is a divergence."""
         recorded = self.end is not None and self.end.stop_reason == "error"
         if self.divergence is None and not recorded:
             what = f"the agent raised {type(error).__name__}"
             self.divergence = difference(self.step, what, "", str(error))
 
     def _in_order(self, recorded: ModelRequest, request: ModelRequest) -> ModelRequest:
-        """The recorded request, with its tools as they stand today in one of version 0.1.0: that
-        left them as they were given, where today they stand in the order of their names.
+        """The recorded request; the first version's tools are put in today's order.
+
+        That version left the tools as they were given; today they are in the order of their names.
         """
         names = {tool.name: tool for tool in recorded.tools}
         today = [tool.name for tool in request.tools]
@@ -251,7 +252,7 @@ class Tape:
         self.divergence = self.divergence or difference(self.step, what, recorded, replayed)
         return EndOfTape()
 
-    # --- what it notices -------------------------------------------------------------------------
+    # --- what it compares ------------------------------------------------------------------------
 
     def watch(self, _run_id: str, event: Event) -> None:
         """An observer of the replayed run."""
@@ -260,12 +261,12 @@ class Tape:
         if isinstance(event, ToolFinished) and event.call.id in self._turns[event.step]:
             self._turns[event.step].remove(event.call.id)
         event = self._as_recorded(event)
-        over = 0.0  # the steps before this one must have happened as they are recorded
+        ended = 0.0  # the steps before this one have ended, so all their events must have happened
         if isinstance(event, StepStarted):
-            over = self.step = event.step
+            ended = self.step = event.step
         elif isinstance(event, RunFinished):
-            over = math.inf
-        self.divergence = self._missing(before=over)
+            ended = math.inf
+        self.divergence = self._missing(before=ended)
         if self.divergence is None and (key := key_of(event)) is not None:
             self._compare(key, event)
 
@@ -286,7 +287,7 @@ class Tape:
             if self.end is None and not self._calls and not any(self._unseen.values()):
                 self._finished = True  # the process died here
                 return
-            what = f"{said(event)}; the record does not have it"
+            what = f"{described(event)}; the record does not have it"
             self.divergence = difference(event.step, what, "", event)
             return
         for what, old, new in aspects(recorded, event):
@@ -295,15 +296,15 @@ class Tape:
                 return
 
     def _missing(self, before: float) -> Divergence | None:
-        """What is recorded of the steps before and did not happen."""
+        """The first recorded event of the earlier steps that did not happen in the replay."""
         for step in sorted(step for step in self._unseen if step < before):
             for event in self._unseen.pop(step).values():
-                what = f"{said(event)}; it did not happen in the replay"
+                what = f"{described(event)}; it did not happen in the replay"
                 return difference(step, what, event, "")
         return None
 
     def all_notes(self) -> list[str]:
-        """Sentences on what the replay of this part does not cover."""
+        """Sentences about what the replay of this part does not cover."""
         notes = list(self.notes)
         if self._delegated:
             names = ", ".join(self._delegated)
@@ -322,16 +323,16 @@ _CUT_SHORT = ("cancelled", "seconds")
 
 
 _TURNS = 1_000
-"""Turns of the event loop that a call waits for its own. One that holds a lock which the call
-before it needs would wait for ever."""
+"""How often a call lets others run before it stops waiting for its turn. A call that holds a lock
+which the call before it needs would wait for ever."""
 
 
 class ReplayModel:
     """Gives the recorded replies to the recorded requests.
 
-    A record holds what the agent asked. What its context left out of that to fit the model's
-    window depended on the server's counts, which are not to be had again, so the request is wanted
-    as it is. What was known for that decision is in the record: see `context_difference`.
+    A record holds what the agent asked. What its context left out to fit the model's window
+    depended on the server's counts, which nobody can ask for again. So the request is compared
+    without that, and the recorded sizes are decided on again: see `context_difference`.
     """
 
     def __init__(self, tape: Tape) -> None:
@@ -355,15 +356,15 @@ class ReplayModel:
                 yield event
             raise
         if called.fitted is not None:
-            yield called.fitted  # it says what was spent to make it fit
+            yield called.fitted  # with what was spent to make the prompt fit
         yield ModelFinished(called.response)
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:  # noqa: ARG002 - of any
-        """None, always: the request is to be sent as it is."""
+        """None: the request is not to be cut."""
         return None
 
     async def count(self, wanted: Count) -> Sequence[int] | None:  # noqa: ARG002 - of none
-        """None, always: there is no tokenizer to ask."""
+        """None: there is no tokenizer to ask."""
         return None
 
     async def aclose(self) -> None:
@@ -371,15 +372,15 @@ class ReplayModel:
 
 
 class ReplayExecutor(RecordedResults):
-    """Gives the recorded results, and runs nothing."""
+    """Gives the recorded results and runs nothing."""
 
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
 
     async def execute(self, call: ValidatedCall, context: ToolContext[Any]) -> ToolResult:
-        """The recorded result, in its turn; see `Tape.result` for what it raises.
+        """The recorded result, in the recorded order; see `Tape.result` for what it raises.
 
-        The turn matters: what the progress guard says of a result depends on those before it.
+        The order matters: the progress guard's warning on a result depends on those before it.
         """
         for _ in range(_TURNS):
             await checkpoint()
@@ -399,12 +400,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a replay came to.
+    """The outcome of a replay.
 
     Attributes:
         run_id: The name of the recorded run.
-        model_calls: Served from the record.
-        tool_calls: Served from the record.
+        model_calls: Model calls that were answered from the record.
+        tool_calls: Tool calls that were answered from the record.
         divergence: The first difference; None if there is none.
         notes: What the replay does not cover, a sentence each.
     """
@@ -417,7 +418,7 @@ class ReplayReport:
 
     @property
     def identical(self) -> bool:
-        """Whether the agent does today what the record says."""
+        """Whether the agent does today what it did in the record."""
         return self.divergence is None
 
     def __str__(self) -> str:
@@ -436,13 +437,13 @@ async def replay(
     Args:
         agent: The agent as it is today. Its model, executor, observers and approver are not used.
         events: The events of one run, as its record holds them (`agentkit.trace.open_run`).
-        deps: What instructions and dynamic toolsets are given; tools do not run.
+        deps: The `deps` of instructions and dynamic toolsets; tools do not run.
 
     Returns:
         Whether the agent does the same again, and the first difference if not.
 
     Raises:
-        TraceError: The events hold no model calls: they were not written for a replay.
+        TraceError: The events hold no model calls, so they were not written for a replay.
     """
     parts = _parts(events)
     paused: PausedRun | None = None
@@ -474,10 +475,10 @@ def assert_replays(agent: Agent[Any, Any], run: str | Path, *, deps: Any = None)
         agent: The agent as it is today.
         run: A run's id, or the path of its file (`agentkit runs export`); keep that beside the
             test.
-        deps: What `replay` takes.
+        deps: As for `replay`.
 
     Raises:
-        AssertionError: It does not.
+        AssertionError: The agent does something else.
         TraceError: There is no such run, or a part of it is lost.
     """
     events = [timed.event for timed in open_run(run).whole().events]
@@ -490,7 +491,7 @@ def assert_replays(agent: Agent[Any, Any], run: str | Path, *, deps: Any = None)
 
 
 def _parts(events: Iterable[Event]) -> list[list[Event]]:
-    """The parts of a run that each began with messages; what a journal resumed is one part."""
+    """The parts of a run, each from its `RunStarted` on. What a journal resumed is one part."""
     parts: list[list[Event]] = []
     crashed = False
     for event in events:
@@ -513,7 +514,7 @@ def _parts(events: Iterable[Event]) -> list[list[Event]]:
 
 
 def _take_back(part: list[Event], again: ModelCalled) -> None:
-    """Drops the last model call if a crash lost its reply, so that the same was asked again."""
+    """Drops the last model call if a crash lost its reply and the same was asked again."""
     calls = [event for event in part if isinstance(event, ModelCalled)]
     if calls and _asked(calls[-1]) == _asked(again):
         part.remove(calls[-1])
@@ -526,9 +527,9 @@ def _asked(event: ModelCalled) -> tuple[object, ...]:
 async def _play(
     agent: Agent[Any, Any], tape: Tape, paused: PausedRun | None, deps: Any
 ) -> RunResult[Any] | None:
-    """Plays one part of the run again. Returns its result, if it came to its end."""
+    """Plays one part of the run again. Returns its result, or None if it did not end."""
     context = agent.context or Context()
-    if RECALL not in tape.offered:  # it was off, or unknown to the version that ran
+    if RECALL not in tape.offered:  # it was off, or that version did not have it
         context = replace(context, recall=False)
     played = agent.override(
         model=ReplayModel(tape),
@@ -558,13 +559,13 @@ async def _play(
     except EndOfTape:
         return None
     except Exception as error:  # noqa: BLE001 - the boundary around the agent's own code
-        # A failure that is in the record is replayed too; one that is not is a divergence.
+        # A failure that is not in the record is a divergence.
         tape.failed(error)
         return None
 
 
 def _opening(started: RunStarted) -> tuple[Sequence[Message], Content]:
-    """What the run was given: the history without the agent's own instructions, and the input."""
+    """The history without the agent's own instructions, and the input."""
     history, last = started.messages[:-1], started.messages[-1:]
     if not last or not isinstance(last[0], UserMessage):
         raise TraceError("the record begins in the middle of a run; its first part is missing")

@@ -5,14 +5,14 @@ queue ──► take ──► Agent.resume ──► settle: ended, paused, can
              ▲           │
              └── places  └── the lease is renewed by the journal's own thread all the while
 ```
-In: a journal, and the agents that are offered. Out: runs at their end. It keeps nothing of its own:
-one that dies leaves its leases, which end, and another takes its runs. One that is told to stop
-takes no more, hands over each run before its next step, and after a time of grace ends what is
-still at work. A run that comes back is resumed under the journal's rule: nothing that is recorded
-is asked or run again.
+In: a journal, and the agents that are offered. Out: runs at their end. A worker keeps no state of
+its own: if it dies, its leases end, and another worker takes its runs. If it is told to stop, it
+takes no more runs, hands over each run before its next step, and after a time of grace cancels what
+still runs. A run that comes back is resumed under the journal's rule: nothing that is recorded is
+asked or run again.
 
-While requests wait on the server of an agent's model, no more runs of that agent are taken: the
-queue is fair between tenants, the server's own is not.
+While requests wait on the server of an agent's model, no more runs of that agent are taken, since
+the worker's queue is fair between tenants and the server's is not.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ if TYPE_CHECKING:
 
 _log = get_logger()
 
-_GLANCE: Final = 2.0
-"""Seconds between two looks at the queue when nothing is told of it."""
+_POLL: Final = 2.0
+"""Seconds between two looks at the queue if there is no news of it."""
 
-_LOOKED: Final = 1.0
-"""Seconds for which it counts what a model's server said of its load."""
+_LOAD_AGE: Final = 1.0
+"""Seconds after which a model's server is asked again for its load."""
 
-_MEASURED: Final = 15.0
+_METRICS: Final = 15.0
 """Seconds between two looks at the queue for metrics."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 5.0, 300.0
-"""Seconds until a run is taken again whose model could not be had; doubled with each try."""
+"""Seconds until a run is taken again whose model could not be reached; doubled with each try."""
 
 
 class Worker:
@@ -60,12 +60,12 @@ class Worker:
         journal: The journal that workers share.
         agents: The agents that are offered, by the names under which runs are submitted.
         at_once: Most runs at work at the same time.
-        tries: How often a run is begun or gone on with, before it has failed: one that kills its
-            worker would else kill all of them.
+        tries: How often a run is begun or continued before it has failed. Otherwise a run that
+            kills its worker would kill all of them.
         grace: Seconds for which a worker that is told to stop waits for model calls and tools.
         most_waiting: No runs are taken while more requests than this wait on their model's server,
-            where that tells (vLLM's `/metrics`).
-        metrics: Is told what happens.
+            if it says so (vLLM's `/metrics`).
+        metrics: The metrics that the worker keeps up to date.
 
     Raises:
         ValueError: No agent is offered, or `at_once` or `tries` is below 1.
@@ -100,18 +100,17 @@ class Worker:
         self._news = anyio.Event()
 
     def stop(self) -> None:
-        """Takes no more runs, and hands over those at work; `run` then ends. From the same loop."""
+        """Takes no more runs, and hands over those at work; `run` then returns.
+
+        Call it from the event loop of `run`.
+        """
         self._stopping = True
         for _, cancellation in self._at_work.values():
             cancellation.drain()
         self._news.set()
 
     async def run(self) -> None:
-        """Works until `stop` is called.
-
-        Raises:
-            JournalError: Never for a server that does not answer: it is asked again.
-        """
+        """Works until `stop` is called. A journal that does not answer is asked again."""
         async with anyio.create_task_group() as listening:
             listening.start_soon(self._listen)
             if self._metrics is not None:
@@ -120,13 +119,13 @@ class Worker:
                 while not self._stopping:
                     self._news = anyio.Event()
                     if not await self._take(group.start_soon):
-                        with anyio.move_on_after(_GLANCE * (0.5 + random.random())):  # noqa: S311 - no secret
+                        with anyio.move_on_after(_POLL * (0.5 + random.random())):  # noqa: S311 - no secret
                             await self._news.wait()
                 group.start_soon(self._end, group.cancel_scope)
             listening.cancel_scope.cancel()
 
     async def _end(self, scope: anyio.CancelScope) -> None:
-        """Waits for what is at work, for as long as there is grace."""
+        """Waits for the runs at work until the time of grace is over, and then cancels them."""
         with anyio.move_on_after(self._grace):
             while self._at_work:
                 self._news = anyio.Event()
@@ -134,11 +133,11 @@ class Worker:
         scope.cancel()
 
     async def _take(self, start: Any) -> bool:
-        """Whether a run was taken."""
+        """Takes a run, if there is one and room for it. Returns whether it did."""
         if len(self._at_work) >= self._places:
             return False
         busy = await self._busy.agents()
-        offers = {name: print_ for name, print_ in self._offers.items() if name not in busy}
+        offers = {name: offer for name, offer in self._offers.items() if name not in busy}
         try:
             taken = await self._journal.take(offers) if offers else None
         except JournalError as error:
@@ -146,14 +145,17 @@ class Worker:
             return False
         if taken is None:
             return False
-        self._at_work[taken.lease.run_id] = taken.lease, Cancellation()
+        cancellation = Cancellation()
+        if self._stopping:  # it was told to stop while the queue was asked
+            cancellation.drain()
+        self._at_work[taken.lease.run_id] = taken.lease, cancellation
         if self._metrics is not None:
             self._metrics.took(taken.ticket.agent)
         start(self._work, taken)
         return True
 
     async def _listen(self) -> None:
-        """Hears of work, and of runs that are to end; looks now and then in any case."""
+        """Listens for new runs and for runs to cancel; looks for the latter each second anyway."""
         listener = self._journal.listener()
         try:
             while True:
@@ -165,11 +167,11 @@ class Worker:
             listener.close()
 
     async def _measure(self, metrics: OpenTelemetryMetrics) -> None:
-        """Tells now and then how the queue stands."""
+        """Keeps the metrics of the queue up to date."""
         while True:
             with suppress(JournalError):
                 metrics.queue(await self._journal.stats(), self._offers)
-            await anyio.sleep(_MEASURED)
+            await anyio.sleep(_METRICS)
 
     async def _end_cancelled(self) -> None:
         if not self._at_work:
@@ -186,7 +188,7 @@ class Worker:
 
     async def _work(self, taken: Taken) -> None:
         lease = taken.lease
-        outcome = _Outcome("queued", handed_over=True)  # unless something else becomes of it
+        outcome = _Outcome("queued", handed_over=True)  # if it is cancelled
         try:
             outcome = await self._outcome(taken)
         finally:
@@ -207,7 +209,7 @@ class Worker:
             self._news.set()
 
     async def _outcome(self, taken: Taken) -> _Outcome:
-        """What becomes of a run that was taken."""
+        """Resumes a run that was taken, and says what becomes of it."""
         if taken.tries > self._tries:
             return _Outcome("failed", f"it was begun {self._tries} times and never came to its end")
         lease, cancellation = self._at_work[taken.lease.run_id]
@@ -225,7 +227,7 @@ class Worker:
             return _Outcome(again, str(error), wait)
         except AgentKitError as error:
             return _Outcome("failed", str(error))
-        except Exception as error:  # noqa: BLE001 - a bug of a tool's agent must not end the others
+        except Exception as error:  # noqa: BLE001 - a bug in one agent must not end the other runs
             _log.warning("run failed", run_id=lease.run_id, exc_info=error)
             return _Outcome("failed", f"{type(error).__name__}: {error}")
         if result.stop_reason == "cancelled" and not cancellation.cancelled:
@@ -235,7 +237,7 @@ class Worker:
 
 
 class _Busy:
-    """Which agents' model servers have more to do than they can.
+    """The agents whose model's server is overloaded.
 
     Args:
         agents: The agents, by name.
@@ -252,8 +254,8 @@ class _Busy:
         self._asked = -math.inf
 
     async def agents(self) -> set[str]:
-        """Their names, as of a moment ago."""
-        if anyio.current_time() - self._asked > _LOOKED:
+        """Their names, at most `_LOAD_AGE` seconds old."""
+        if anyio.current_time() - self._asked > _LOAD_AGE:
             self._known = set()
             for server, names in self._servers.items():
                 if (await server.waiting() or 0) > self._most:
@@ -273,8 +275,10 @@ class _Outcome:
 
 
 def _settings(ticket: Ticket) -> ModelSettings:
-    """What the server is told of whose run it is: vLLM's `priority` and `cache_salt`."""
-    told: dict[str, Any] = {"priority": ticket.priority} if ticket.priority else {}
+    """The settings by which vLLM knows a run's priority and keeps tenants apart in its cache."""
+    fields: dict[str, Any] = {}
+    if ticket.priority:
+        fields["priority"] = ticket.priority
     if ticket.tenant:
-        told["cache_salt"] = hashlib.sha256(ticket.tenant.encode("utf-8", "replace")).hexdigest()
-    return ModelSettings(extra_body=told)
+        fields["cache_salt"] = hashlib.sha256(ticket.tenant.encode("utf-8", "replace")).hexdigest()
+    return ModelSettings(extra_body=fields)

@@ -98,7 +98,7 @@ def _enclosing_scopes(module: Mapping[str, Any], qualname: str) -> dict[str, Any
     frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] # the documented way to a caller
     while frame is not None:
         scope = frame.f_code.co_qualname
-        if frame.f_globals is module and qualname.startswith((f"{scope}.<locals>.", f"{scope}.")):
+        if frame.f_globals is module and qualname.startswith(f"{scope}."):
             found = {**frame.f_locals, **found}  # the innermost scope wins
         frame = frame.f_back  # type: ignore[assignment] # typeshed: None at the outermost frame
     return found
@@ -318,7 +318,7 @@ class _Reader:
         self._behind: dict[str, str] = {}
         """What stands behind `a:` of NumPy style: its type, or all the words that there are."""
         self._current: list[str] | None = None
-        """Where words of the entry that is being read go."""
+        """The words of the entry that is being read."""
         self._section = ""
         """`google`, `numpy`, or the same with a `-` before it where it is about results."""
         self._indent = 0
@@ -370,7 +370,7 @@ class _Reader:
         self._indent, self._base, self._current = _indent_of(line), None, None
 
     def _take(self, line: str) -> None:
-        """A line that is no title."""
+        """Takes a line that is no title."""
         if (found := _FIELD.match(line)) and (found[2].strip() or not _is_parameter(found[1])):
             self._field(line, *found.groups())
         elif not line.strip():

@@ -22,10 +22,12 @@ The draft is the one that `$schema` names; without it, each keyword tells by its
 from __future__ import annotations
 
 import json
+import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 from urllib.parse import quote, urljoin
 
@@ -36,7 +38,7 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT4, DRAFT202012, Schema, specification_with
 
 from agentkit.messages import JsonObject
-from agentkit.schema.nodes import linear_pattern
+from agentkit.schema.nodes import OWN_KEYWORDS, linear_pattern
 from agentkit.schema.prose import short
 
 MAX_DEPTH: Final = 60
@@ -69,6 +71,7 @@ _VALUES: Final = frozenset({"const", "default", "example", "examples"})
 """Keywords whose null is a value."""
 _ABOUT: Final = ("title", "description", "default", "examples", "deprecated", "$comment")
 """Keywords that say something to people and limit nothing."""
+_TEXTS: Final = ("title", "$comment", "format")
 _IN_PLACE: Final = ("$ref", "not", "if", "then", "else", "allOf", "anyOf", "oneOf")
 """Keywords whose schemas see the same value as their own schema does: a circle of them never ends.
 `dependentSchemas` is one too, and a map."""
@@ -98,10 +101,10 @@ class Modern:
     """A schema as draft 2020-12.
 
     Attributes:
-        schema: A copy of its own, with references to places in itself only.
+        schema: A copy, with references to places in itself only.
         checkable: The same without what can never be checked, nor what would turn on that: `not`
             of it, the one of `oneOf` that it is, what follows `if`.
-        unchecked: What was said and can never be checked, each in a few words.
+        unchecked: What the schema asks for and can never be checked, each in a few words.
         names: The members that it names, anywhere that sees the whole object; empty where it says
             which others may be given, or describes none.
     """
@@ -124,10 +127,7 @@ def modern(schema: object) -> Modern:
     Raises:
         UnusableSchemaError: It is no schema of an object, even so.
     """
-    types = schema.get("type", "object") if isinstance(schema, dict) else None
-    if not isinstance(schema, dict) or "object" not in (
-        types if isinstance(types, list) else [types or "object"]
-    ):
+    if not isinstance(schema, dict) or not _takes_an_object(schema.get("type")):
         raise UnusableSchemaError("its schema does not describe an object")
     reader = _Reader(schema)
     made = reader.read()
@@ -138,9 +138,15 @@ def modern(schema: object) -> Modern:
         why = f"its schema is not valid JSON Schema ({error.message[:_MOST_WORDS]})"
         raise UnusableSchemaError(why) from None
     unknown = reader.unknown
-    told = (*_hard_patterns(made, unknown), *reader.unchecked, *_endless(made, unknown))
+    unchecked = (*_hard_patterns(made, unknown), *reader.unchecked, *_endless(made, unknown))
     checkable = _checkable(made, unknown) if unknown else made
-    return Modern(made, checkable, told, _names(made))
+    return Modern(made, checkable, unchecked, _names(made))
+
+
+def _takes_an_object(types: object) -> bool:
+    """Whether an object is among the types that a schema names; all are where it names none."""
+    listed = types if isinstance(types, list) else [types or "object"]
+    return any(isinstance(each, str) and _TYPES.get(each.lower()) == "object" for each in listed)
 
 
 def subschemas(schema: JsonObject) -> Iterator[tuple[str, JsonObject]]:
@@ -186,9 +192,10 @@ class _Reader:
     def read(self) -> JsonObject:
         made: JsonObject = self._read(self._schema, "", 0)
         moved: dict[str, Any] = {}
+        names = _FreeNames(made.get("$defs", {}))
         while self._references:  # what one leads to can hold others
             holder, full, target = self._references.popleft()
-            # Of a part with a name of its own some refer to places in the whole all the same.
+            # Some references of a part that has its own name still mean places in the whole.
             found = self._resolved(full)
             if found is None and full != target:
                 found = self._resolved(target)
@@ -202,7 +209,7 @@ class _Reader:
                     holder.setdefault("allOf", []).append(False)
                 continue
             if id(found) not in self._places:
-                name = _free_name(target, {**made.get("$defs", {}), **moved})
+                name = names.take(target)
                 moved[name] = {}  # taken, while what is in it is read
                 self._base = full.partition("#")[0]
                 moved[name] = self._read(found, f"/$defs/{_step(name)}", 1)
@@ -323,12 +330,14 @@ class _Reader:
         """Keywords without schemas in them."""
         if key == "description":
             out[key] = _as_text(value)
-        elif key in ("title", "$comment", "format") and not isinstance(value, str):
+        elif key.startswith(OWN_KEYWORDS) or (key in _TEXTS and not isinstance(value, str)):
             pass
         elif key == "examples" and not isinstance(value, list):
             out[key] = [deepcopy(value)]
         elif key == "enum" and value == []:
             self.unchecked.append("a list of no choices")
+        elif key not in _VALUES and isinstance(value, float) and not math.isfinite(value):
+            self.unchecked.append(f"the {key} {short(value)}")
         elif key == "type" and isinstance(value, str | list):
             self._type(value, out)
         else:
@@ -430,10 +439,25 @@ def _nullable(out: JsonObject, *, wrapped: bool) -> JsonObject:
     return out
 
 
-def _free_name(target: str, taken: Mapping[str, Any]) -> str:
-    name = target.rstrip("/").rsplit("/", 1)[-1].rsplit("#", 1)[-1] or "part"
-    names = (name, *(f"{name}_{number}" for number in range(2, len(taken) + 3)))
-    return next(each for each in names if each not in taken)
+class _FreeNames:
+    """Names for definitions, each given once.
+
+    Args:
+        taken: Names that there are already.
+    """
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+        self._numbers: dict[str, Iterator[int]] = {}
+
+    def take(self, target: str) -> str:
+        """A name for what a reference leads to."""
+        last = target.rstrip("/").rsplit("/", 1)[-1].rsplit("#", 1)[-1] or "part"
+        name = last
+        while name in self._taken:
+            name = f"{last}_{next(self._numbers.setdefault(last, count(2)))}"
+        self._taken.add(name)
+        return name
 
 
 # --- what cannot be checked ----------------------------------------------------------------------
@@ -476,7 +500,7 @@ def _names(schema: JsonObject) -> tuple[str, ...]:
     by_pointer = _by_pointer(schema)
     names: dict[str, None] = {}
     declares = False
-    waiting = [schema]
+    waiting, seen = [schema], {id(schema)}
     for place in waiting:  # grows by the schemas of the same object
         if place.keys() & {"additionalProperties", "patternProperties", "unevaluatedProperties"}:
             return ()
@@ -487,7 +511,8 @@ def _names(schema: JsonObject) -> tuple[str, ...]:
         for named in needed.values():
             names.update(dict.fromkeys(named))
         for _, inner in _same_value(place, by_pointer):
-            if inner is not place.get("not") and not any(inner is each for each in waiting):
+            if inner is not place.get("not") and id(inner) not in seen:
+                seen.add(id(inner))
                 waiting.append(inner)
     return tuple(names) if declares else ()
 

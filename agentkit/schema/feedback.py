@@ -23,7 +23,7 @@ MAX_FEEDBACK = 299
 """Most characters of one message: a call's errors must not crowd out the conversation."""
 
 MOST_PROBLEMS = 20
-"""Most problems told of one value: a message has room for a few."""
+"""Most problems reported of one value: a message has room for a few."""
 
 _SHOWN = 40
 """Most characters of a value that came, and of a field's path."""

@@ -6,12 +6,14 @@ else is reported at once and briefly. The values stay plain JSON.
 Whoever wrote the schema, the work is bounded: jsonschema's own validator (draft 2020-12) checks,
 with each keyword counted. Keywords that it does not check in linear time are done anew: patterns
 (by RE2), `enum` and `uniqueItems` (by a set), and what is left over after patterns; and so is
-`multipleOf`, which it reckons in floats. A check that has used up its share of work goes on as if
-all of the rest were right.
+`multipleOf`, which it reckons in floats. Each missing and each unknown member is an error of its
+own, whose path ends with its name. A check that has used up its share of work goes on as if all of
+the rest were right.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -32,7 +34,7 @@ from agentkit.messages import JsonObject
 from agentkit.schema.drafts import UnusableSchemaError, modern
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, field_path, unknown_key
 from agentkit.schema.ladder import fitted
-from agentkit.schema.nodes import linear_pattern, same
+from agentkit.schema.nodes import LinearPattern, linear_pattern, same
 from agentkit.schema.prose import limit, short, wanted
 from agentkit.schema.shape import Shape
 
@@ -57,7 +59,7 @@ def misfit(schema: object, value: object) -> str:
         return ""
     with suppress(RecursionError), bounded(read.checkable):
         for error in BoundedValidator(read.checkable, registry=Registry()).iter_errors(value):
-            return "; ".join(map(str, _problems(error, read.schema))) or error.message[:200]
+            return str(_problem(error, read.schema))
     return ""
 
 
@@ -88,17 +90,16 @@ class ForeignArguments:
         self.unchecked = read.unchecked
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
-        """The arguments, mended where that is certain; or all that is wrong."""
+        """The arguments, corrected where that is certain; or everything that is wrong."""
         value = deepcopy(arguments)
         errors = self._errors(value)
         if errors:
             value = fitted(value, self._shape)
             errors = self._errors(value)
-        problems = list(dict.fromkeys(p for error in errors for p in _problems(error, self.schema)))
+        problems = list(dict.fromkeys(_problem(error, self.schema) for error in errors))
         if known := self._names:
-            strangers = [key for key in value if key not in known]
-            told = strangers[:MOST_PROBLEMS]
-            problems += [Problem(key, None, unknown_key(key, known)) for key in told]
+            unknown = islice((key for key in value if key not in known), MOST_PROBLEMS)
+            problems += [Problem(key, None, unknown_key(key, known)) for key in unknown]
         return problems or value
 
     def _errors(self, value: object) -> list[ValidationError]:
@@ -111,39 +112,33 @@ class ForeignArguments:
 # --- words ---------------------------------------------------------------------------------------
 
 
-def _problems(error: ValidationError, root: Mapping[str, Any]) -> Iterator[Problem]:
+def _problem(error: ValidationError, root: Mapping[str, Any]) -> Problem:
+    """An error in words for the model; a missing or an unknown member is the end of its path."""
     path = list(error.absolute_path)
+    keyword: Any = error.validator
     value: Any = error.validator_value
     instance: Any = error.instance
     schema: Any = error.schema
-    match error.validator:
+    match keyword:
         case "required":
-            for key in value:
-                if key not in instance:
-                    want = wanted(Shape.of(schema.get("properties", {}).get(key), root))
-                    text = f"is missing, want {want}" if want else "is missing"
-                    yield Problem(field_path(path, key), None, text)
+            want = wanted(Shape.of(schema.get("properties", {}).get(path[-1]), root))
+            text = f"is missing, want {want}" if want else "is missing"
+            return Problem(field_path(path), None, text)
+        case "dependentRequired":
+            needing = next(key for key in instance if path[-1] in value.get(key, ()))
+            return Problem(field_path(path), None, f"is missing, it goes with {needing}")
         case "additionalProperties" if value is False:
             known = tuple(schema.get("properties", ()))
-            for key in instance:
-                if key not in known:
-                    yield Problem(field_path(path, key), None, unknown_key(key, known))
-        case "dependentRequired":
-            pairs = [(key, name) for key in value if key in instance for name in value[key]]
-            yield from (
-                Problem(field_path(path, name), None, f"is missing, it goes with {key}")
-                for key, name in pairs
-                if name not in instance
-            )
+            return Problem(field_path(path), None, unknown_key(str(path[-1]), known))
         case "anyOf" | "oneOf":
-            want = wanted(Shape.of({error.validator: value}, root))
-            yield Problem(field_path(path), short(instance), want or "something else")
-        case keyword:
-            # jsonschema tells no keyword where the schema is `false`.
-            words = limit(str(keyword), value) if keyword else "nothing"
-            if keyword == "items":  # False: nothing may follow those that are listed
-                words = limit("maxItems", len(schema.get("prefixItems", ())))
-            yield Problem(field_path(path), short(instance), words)
+            want = wanted(Shape.of({keyword: value}, root)) or "something else"
+        case "items" if value is False:  # nothing may follow those that are listed
+            want = limit("maxItems", len(schema.get("prefixItems", ())))
+        case None:  # jsonschema names no keyword where the schema is `false`
+            want = "nothing"
+        case _:
+            want = limit(str(keyword), value)
+    return Problem(field_path(path), short(instance), want)
 
 
 # --- the bounded validator -----------------------------------------------------------------------
@@ -154,12 +149,16 @@ _STEPS = 50_000
 """Keywords checked in one call's arguments: 100 kB of JSON take some 30,000."""
 
 _WRITTEN = 50
-"""Characters of an error's message that cost as much as a keyword: jsonschema writes all of a wrong
-value into it."""
+"""Characters of a value that cost as much as a keyword where it is written: jsonschema writes all
+of a wrong value into its message, and `same` all of one that is compared."""
 
 _CHARACTERS = 50_000_000
 """Steps of patterns: characters of a text times the size of the pattern's program. RE2 does some
 hundred million in a second where it is slowest."""
+
+
+_MATCH = 200
+"""Steps of patterns that it takes to begin with a text at all."""
 
 
 class _SpentError(Exception):
@@ -172,6 +171,7 @@ class _Share:
     steps: int = _STEPS
     characters: int = _CHARACTERS
     listed: dict[int, frozenset[str]] = field(default_factory=dict)
+    patterns: dict[str, LinearPattern | None] = field(default_factory=dict)
 
 
 _share: ContextVar[_Share] = ContextVar("agentkit-schema-share")
@@ -192,35 +192,36 @@ def bounded(root: JsonObject) -> Generator[None]:
         _share.reset(token)
 
 
-def _spend() -> _Share:
+def _spend() -> None:
     """Takes one step of the share of work."""
     share = _share.get()
     share.steps -= 1
     if share.steps < 0:
         raise _SpentError
-    return share
 
 
 def _counted(check: Keyword) -> Keyword:
     def counting(
         validator: Any, value: Any, instance: Any, schema: Any
     ) -> Iterator[ValidationError]:
-        share = _spend()
+        _spend()
         with suppress(Unresolvable):  # a reference that leads nowhere says nothing
             for error in check(validator, value, instance, schema) or ():
-                share.steps -= len(error.message) // _WRITTEN
+                _share.get().steps -= len(error.message) // _WRITTEN
                 yield error
 
     return counting
 
 
 def _matches(pattern: str, text: str) -> bool | None:
-    """Whether a text has the pattern; None where that is not to be known within the bounds."""
-    compiled = linear_pattern(pattern)
+    """Whether a text has the pattern; None where the bounds do not let it be found out."""
+    share = _share.get()
+    if pattern not in share.patterns:  # once a call: there may be more than are kept for all
+        share.patterns[pattern] = linear_pattern(pattern)
+    compiled = share.patterns[pattern]
     if compiled is None:
         return None
-    share = _share.get()
-    cost = compiled.size * (len(text) + 1)
+    cost = compiled.size * (len(text) + 1) + _MATCH
     if cost > share.characters:
         return None
     share.characters -= cost
@@ -249,16 +250,31 @@ def _additional_properties(
     if not isinstance(instance, dict):
         return
     properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    extras = [
-        key
-        for key in instance
-        if key not in properties and all(_matches(pattern, key) is False for pattern in patterns)
-    ]
-    if wanted is False and extras:
-        yield ValidationError(f"additional properties {extras[:5]!r}")
-    elif isinstance(wanted, dict):
-        for key in extras:
+    for key in instance:
+        if key in properties or any(_matches(pattern, key) is not False for pattern in patterns):
+            continue
+        if wanted is False:
+            yield ValidationError("an additional property", path=[key])
+        elif isinstance(wanted, dict):
             yield from validator.descend(instance[key], wanted, path=key)
+
+
+def _required(
+    _validator: Any, needed: list[str], instance: object, _schema: Any
+) -> Iterator[ValidationError]:
+    for key in needed:
+        if isinstance(instance, dict) and key not in instance:
+            yield ValidationError("a required property is missing", path=[key])
+
+
+def _dependent_required(
+    _validator: Any, needed: Mapping[str, list[str]], instance: object, _schema: Any
+) -> Iterator[ValidationError]:
+    for key, names in needed.items():
+        if isinstance(instance, dict) and key in instance:
+            for name in names:
+                if name not in instance:
+                    yield ValidationError("a required property is missing", path=[name])
 
 
 def _multiple_of(
@@ -267,12 +283,15 @@ def _multiple_of(
     """Reckoned in the digits that were written: 4.35 is a multiple of 0.01, which as floats it is
     not, and a whole number may be longer than any float.
     """
-    number = isinstance(instance, int | float) and not isinstance(instance, bool)
-    if number and _exactly(cast("float", instance)) % _exactly(wanted):
+    if isinstance(instance, bool) or not isinstance(instance, int | float):
+        return
+    if (isinstance(instance, float) and not math.isfinite(instance)) or (
+        _as_written(instance) % _as_written(wanted)
+    ):
         yield ValidationError(f"{short(instance)} is not a multiple of {wanted!r}")
 
 
-def _exactly(number: float) -> Fraction:
+def _as_written(number: float) -> Fraction:
     return Fraction(number if isinstance(number, int) else repr(number))
 
 
@@ -280,11 +299,18 @@ def _enum(
     _validator: Any, wanted: list[Any], instance: object, _schema: Any
 ) -> Iterator[ValidationError]:
     """By a set that is made once: jsonschema looks through the whole list for every value."""
-    listed = _share.get().listed
-    if id(wanted) not in listed:
-        listed[id(wanted)] = frozenset(map(same, wanted))
-    if same(instance) not in listed[id(wanted)]:
-        yield ValidationError(f"{short(instance)} is not listed")
+    share = _share.get()
+    if id(wanted) not in share.listed:
+        share.listed[id(wanted)] = frozenset(map(_weighed, wanted))
+    if _weighed(instance) not in share.listed[id(wanted)]:
+        yield ValidationError("a value that is not listed")
+
+
+def _weighed(value: object) -> str:
+    """A value as `same` has it; what it takes to write it counts as work."""
+    key = same(value)
+    _share.get().steps -= len(key) // _WRITTEN
+    return key
 
 
 def _unique_items(
@@ -292,7 +318,7 @@ def _unique_items(
 ) -> Iterator[ValidationError]:
     if wanted is not True or not isinstance(instance, list):
         return
-    if len({same(item) for item in instance}) < len(instance):
+    if len(set(map(_weighed, instance))) < len(instance):
         yield ValidationError("items are not unique")
 
 
@@ -331,15 +357,15 @@ def _evaluated(validator: Any, instance: Any, schema: Any) -> set[Any]:
         if not isinstance(place, dict):
             continue
         _spend()
-        told = place.keys() - (_UNEVALUATED if place is schema else set())
+        keywords = place.keys() - (_UNEVALUATED if place is schema else set())
         if isinstance(instance, dict):
-            if {"additionalProperties", "unevaluatedProperties"} & told:
+            if {"additionalProperties", "unevaluatedProperties"} & keywords:
                 return everything
             patterns = place.get("patternProperties", ())
             found |= place.get("properties", {}).keys()
             found |= {k for k in everything if any(_matches(p, str(k)) for p in patterns)}
         else:
-            if {"items", "unevaluatedItems"} & told:
+            if {"items", "unevaluatedItems"} & keywords:
                 return everything
             found |= set(range(len(place.get("prefixItems", ()))))
             if "contains" in place:
@@ -361,8 +387,11 @@ def _in_place(validator: Any, instance: Any, place: Mapping[str, Any]) -> Iterat
     yield from place.get("allOf", ())
     yield from filter(fits, (*place.get("anyOf", ()), *place.get("oneOf", ())))
     if "if" in place:
-        right = fits(place["if"])
-        yield from (place["if"], place.get("then")) if right else (place.get("else"),)
+        if fits(place["if"]):
+            yield place["if"]
+            yield place.get("then")
+        else:
+            yield place.get("else")
     dependent = place.get("dependentSchemas", {})
     yield from (
         dependent[key] for key in dependent if isinstance(instance, dict) and key in instance
@@ -382,6 +411,8 @@ _KEYWORDS: dict[str, Keyword] = {
     "pattern": _pattern,
     "patternProperties": _pattern_properties,
     "additionalProperties": _additional_properties,
+    "required": _required,
+    "dependentRequired": _dependent_required,
     "enum": _enum,
     "multipleOf": _multiple_of,
     "uniqueItems": _unique_items,

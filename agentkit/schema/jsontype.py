@@ -12,8 +12,8 @@ text for a date, which JSON cannot say otherwise. Of a value that fits the schem
 for it to guess. Traps are where even its strict mode guesses: `true` for the literal 1, a text of
 digits for a time, a whole number that a float rounds, two keys that are one (see `ladder`).
 
-Two schemas come of a type: the one that is told to a model, and the same with marks of what JSON
-Schema has no words for and the ladder must know. What a model could never fill is refused.
+A type has two schemas: the one that a model is shown, and the same with marks for what JSON Schema
+cannot express and the ladder must know. A type that a model could never fill is refused.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import enum
 import json
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from datetime import date
@@ -50,7 +51,7 @@ class InvalidValueError(Exception):
         errors: pydantic's error details, all of them.
         value: The value they speak of, after its certain corrections.
         doubts: The places where pydantic would guess.
-        raised: What a validator raised that is no answer to whether the value is right.
+        raised: What a validator raised that does not say whether the value is right.
     """
 
     def __init__(
@@ -115,18 +116,18 @@ class JsonType:
         value = fitted(value, self.shape)
         found = doubts(value, self.shape, traps=True)
         found += [each for each in doubts(value, self.shape) if each not in found]
-        errors: list[ErrorDetails] = []
-        for strict in (True, False):
-            try:
-                result = self._validate(value, strict=strict)
-            except ValidationError as error:
-                errors = error.errors(include_url=False)
-            else:
-                if not found:
-                    return self._whole(value, result)
-                errors = []
-                break
-        raise InvalidValueError(errors, value, found)
+        try:
+            result = self._strictly_or_laxly(value)
+        except ValidationError as error:
+            raise InvalidValueError(error.errors(include_url=False), value, found) from None
+        if found:
+            raise InvalidValueError([], value, found)
+        return self._whole(value, result)
+
+    def _strictly_or_laxly(self, value: object) -> Any:
+        with suppress(ValidationError):
+            return self._validate(value, strict=True)
+        return self._validate(value, strict=False)
 
     def _whole(self, value: object, result: Any) -> Any:
         """The result, if no two keys of a dict became one in it."""
@@ -164,10 +165,10 @@ def _is_kept(trap: Doubt, result: object) -> bool:
 
 
 def _where_keys_met(value: object, result: object, shape: Shape, place: Keys) -> Keys | None:
-    """Where a dict has lost a key to another that is the same one in another spelling."""
+    """The place of a dict in which two keys became one, since they are spellings of the same."""
     inner: list[tuple[str | int, object, object, Shape]] = []
     if isinstance(value, dict):
-        keyed = any(branch.said(KEYS) is not None for branch in shape.branches)
+        keyed = any(branch.keyword(KEYS) is not None for branch in shape.branches)
         if keyed and isinstance(result, Mapping):
             if len(result) < len(value):
                 return place
@@ -182,7 +183,7 @@ def _where_keys_met(value: object, result: object, shape: Shape, place: Keys) ->
 
 
 def _member(result: object, name: str) -> object:
-    """What was read for a member of an object, where that is kept under the name."""
+    """What was read for a member of an object; None where it is kept under another name."""
     if isinstance(result, Mapping):
         return result.get(name)
     has_fields = isinstance(result, BaseModel) or is_dataclass(result)
@@ -283,7 +284,7 @@ def marked_schema(adapter: TypeAdapter[Any]) -> JsonObject:
 
 
 def without_marks(schema: Any) -> Any:
-    """The schema as it is told to a model."""
+    """The schema as a model is shown it."""
     if isinstance(schema, list):
         return [without_marks(item) for item in schema]
     if not isinstance(schema, dict):
@@ -311,6 +312,30 @@ class DefinitionError(Exception):
         self.remedy = remedy
 
 
+def in_fixed_order(value: Any, shown: Any) -> Any:
+    """A value as JSON, with each of its sets in an order that is the same in all processes: it
+    stands in the declaration of a tool, and so among the first tokens of every prompt.
+
+    Args:
+        value: In Python.
+        shown: The same as pydantic makes JSON of it.
+    """
+    match shown:
+        case list() if isinstance(value, Sequence | AbstractSet):
+            items = [in_fixed_order(*pair) for pair in zip(value, shown, strict=False)]
+            return sorted(items, key=repr) if isinstance(value, AbstractSet) else items
+        case dict() if isinstance(value, Mapping):
+            pairs = zip(value.values(), shown.items(), strict=False)
+            return {name: in_fixed_order(inner, made) for inner, (name, made) in pairs}
+        case dict():
+            return {
+                name: in_fixed_order(getattr(value, name, None), made)
+                for name, made in shown.items()
+            }
+        case _:
+            return shown
+
+
 class _Schemas(GenerateJsonSchema):
     """pydantic's generator, without titles made up from names, which only cost tokens."""
 
@@ -323,6 +348,9 @@ class _Schemas(GenerateJsonSchema):
 
     _named: Mapping[str, Any] = MappingProxyType({})
     """Core schemas that others refer to."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return in_fixed_order(dft, super().encode_default(dft))
 
     # --- marks -----------------------------------------------------------------------------------
 
@@ -512,7 +540,7 @@ _KEY_KINDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("date", "datetime", "time", "timedelta"), TIME),
 }
 _ONE_SPELLING: Final = frozenset({"any", "str", "bytes"})
-"""Types of keys of which no two texts are the same one."""
+"""Types of keys for which no two texts are the same key."""
 _FOLDING: Final = frozenset({"to_lower", "to_upper", "strip_whitespace"})
 _NO_KEYS: Final = frozenset(
     {"tuple", "list", "dict", "set", "frozenset", "model", "dataclass", "typed-dict", "none"}

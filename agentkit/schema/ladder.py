@@ -137,7 +137,7 @@ class _Climb:
         fitting = [read for read, branch in tried if self.fits(read, branch)]
         if fitting:
             return _only(fitting, value)
-        # None fits as a whole: where all agree what it is, the errors shall be about the rest.
+        # None fits as a whole: where all agree what it is, the errors should be about the rest.
         return _only([read for read, branch in tried if branch.types != NULL_TYPE], value)
 
     def _text(self, text: str, shape: Shape) -> Any:
@@ -146,11 +146,11 @@ class _Climb:
             return text
         readings = list(self._spelled(text, shape))
         fitting = [reading for reading in readings if self.fits(reading, shape)]
-        if not fitting:  # JSON of the right kind: then the errors shall be about what is inside
-            fitting = [
-                r for r in readings if isinstance(r, dict | list) and shape.allows(kind_of(r))
-            ]
-        return _only(fitting, text)
+        if fitting:
+            return _only(fitting, text)
+        # JSON of the right kind: then the errors should be about what is inside it.
+        nested = [each for each in readings if isinstance(each, dict | list)]
+        return _only([each for each in nested if shape.allows(kind_of(each))], text)
 
     def _spelled(self, text: str, shape: Shape) -> Iterator[Any]:
         """What a text can spell besides itself, each reading brought to the schema."""
@@ -194,7 +194,7 @@ class _Climb:
         self._step()
         if not shape.nodes:
             return
-        if shape.said(OWN):
+        if shape.keyword(OWN):
             of = _INSIDE.get(of, of)
         if len(shape.branches) > 1:
             yield from self._in_union(value, shape, keys, of)
@@ -216,7 +216,8 @@ class _Climb:
             wrong = sum(1 for _ in self.doubts(value, branch, (), "all"))
             if not wrong:
                 return
-            if sum(1 for _ in self.doubts(value, branch, (), "traps")) == wrong:
+            trapped = sum(1 for _ in self.doubts(value, branch, (), "traps"))
+            if trapped == wrong:  # pydantic's strict mode takes this branch
                 break
         else:
             if of == "traps":
@@ -329,9 +330,9 @@ def doubts(value: Any, shape: Shape, *, traps: bool = False) -> list[Doubt]:
 def _is_of(value: Any, shape: Shape) -> bool:
     """Whether a value is of the type, and one of those that are listed."""
     kind = kind_of(value)
-    if isinstance(value, str) and shape.said(PLAIN):
+    if isinstance(value, str) and shape.keyword(PLAIN):
         return kind == "string" and _NUMBER.fullmatch(value.strip()) is not None
-    if isinstance(value, str) and shape.said("format") in _UNQUOTED:
+    if isinstance(value, str) and shape.keyword("format") in _UNQUOTED:
         return kind == "string" and not is_nothing(value) and not _is_quoted(value.strip())
     return (shape.types is None or shape.allows(kind)) and (not shape.limited or shape.has(value))
 
@@ -342,27 +343,27 @@ def _is_trap(value: Any, shape: Shape, of: _Doubtful) -> bool:
         number = of == "own" and shape.types is not None and shape.types & _NUMBERS
         return shape.confuses(value) or bool(number and not shape.allows("boolean"))
     if isinstance(value, str):
-        if shape.said(TIME):
+        if shape.keyword(TIME):
             return of != "hidden" and _DIGITS.fullmatch(value.strip()) is not None
-        if shape.said(PLAIN):
+        if shape.keyword(PLAIN):
             return of != "hidden" and not _NUMBER.fullmatch(value.strip()) and _is_decimal(value)
-        return of == "own" and bool(shape.said(REAL)) and _NO_NUMBER.fullmatch(value) is not None
+        return of == "own" and bool(shape.keyword(REAL)) and _NO_NUMBER.fullmatch(value) is not None
     if isinstance(value, int | float):
-        rounded = isinstance(value, int) and shape.said(REAL) and not _is_float(value)
-        seconds = of == "own" and shape.said(TIME)
+        rounded = isinstance(value, int) and shape.keyword(REAL) and not _is_float(value)
+        seconds = of == "own" and shape.keyword(TIME)
         listed = shape.values or ()
-        true = isinstance(value, float) and any(
-            isinstance(v, bool) and float(v) == value for v in listed
+        as_flag = isinstance(value, float) and any(
+            isinstance(each, bool) and float(each) == value for each in listed
         )
-        return bool(rounded or seconds or true) or shape.confuses(value)
+        return bool(rounded or seconds or as_flag) or shape.confuses(value)
     return False
 
 
 def _why(value: Any, shape: Shape) -> str:
     """What is wanted, where it is not another type."""
-    if isinstance(value, str) and any(branch.said(PLAIN) for branch in shape.branches):
+    if isinstance(value, str) and any(branch.keyword(PLAIN) for branch in shape.branches):
         return "a number, as JSON spells it"
-    if isinstance(value, int) and not isinstance(value, bool) and shape.said(REAL):
+    if isinstance(value, int) and not isinstance(value, bool) and shape.keyword(REAL):
         return "a number that a float can hold, of up to 15 digits"
     return ""
 
@@ -388,17 +389,23 @@ def _is_decimal(text: str) -> bool:
         return False
 
 
+_KEY_SHAPES: Final[Mapping[str, Shape]] = {
+    kind: Shape.of({"type": kind}) for kind in ("integer", "number", "boolean")
+}
+
+
 def _keys_in_doubt(value: dict[str, Any], shape: Shape, keys: Keys) -> Iterator[Doubt]:
     """Keys that are read as a type and are not spelled as it, or are one when they are read."""
-    kind = shape.said(KEYS)
-    if kind is None or kind == "text":
-        return
+    kind = shape.keyword(KEYS)
     if kind == TIME:
         for key in value:
             if _DIGITS.fullmatch(key.strip()):
                 yield Doubt((*keys, key), key, shape, "a date or a time, not a number")
         return
-    wanted, seen = Shape.of({"type": kind}), set[object]()
+    wanted = _KEY_SHAPES.get(kind)
+    if wanted is None:
+        return
+    seen = set[object]()
     for key in value:
         read = fitted(key, wanted)
         plain = read is not key and json.dumps(read) == key

@@ -17,8 +17,9 @@ break the native syntax.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any, Final, Literal, TypeAlias
 
 from agentkit.messages import JsonObject, ToolDefinition
@@ -65,7 +66,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class LoweredTool:
-    """A tool as the model is told of it, and the way back.
+    """A tool as the model is shown it, and the way back.
 
     Attributes:
         definition: The tool as it was given; its schema stays the one to validate against.
@@ -83,7 +84,7 @@ class LoweredTool:
 
     @property
     def hidden(self) -> tuple[Loss, ...]:
-        """The limits that the model is not told of."""
+        """The limits that the model is not shown."""
         return tuple(loss for loss in self.losses if loss.fate == "hidden" and loss.limits)
 
     @property
@@ -157,16 +158,14 @@ class _Writer:
         """A description, and behind it what the declaration has no place for."""
         shown = _shown_choices(node)
         phrases = [*extra, *self.prose.sentences(replace(node, unions=()), choices_shown=shown)]
-        said = [phrase for phrase in phrases if phrase.text]
-        for phrase in said:
-            if len(phrase.text) <= MAX_SENTENCE:
-                for fact in phrase.facts:
-                    self._fates.setdefault((fact.path, fact.keyword), ("words", phrase.text))
-        sentences = [
-            phrase.sentence()
-            for phrase in said
-            if len(phrase.text) <= MAX_SENTENCE and phrase.sentence() not in text
-        ]
+        sentences: list[str] = []
+        for phrase in phrases:
+            if not 0 < len(phrase.text) <= MAX_SENTENCE:
+                continue
+            for fact in phrase.facts:
+                self._fates.setdefault((fact.path, fact.keyword), ("words", phrase.text))
+            if phrase.sentence() not in text:
+                sentences.append(phrase.sentence())
         if not sentences:
             return text
         return " ".join((text if text[-1] in ".!?:)" else f"{text}.", *sentences))
@@ -202,10 +201,10 @@ class _Writer:
         deep = bool(node.definition) and open_.count(node.definition) > SHOWN_DEPTH
         if deep or node.cut:
             what = node.origin or "value"
-            said = f"another {what}, of the same form"
+            text = f"another {what}, of the same form"
             if node.cut == "size":
-                said = f"a {what}, whose form is too large to be shown"
-            phrases = (Phrase(said),)
+                text = f"a {what}, whose form is too large to be shown"
+            phrases = (Phrase(text),)
             folded = replace(folded, properties={}, required=frozenset(), items=None, facts=())
         inner = (*open_, node.definition) if node.definition else open_
         kind = main_kind(folded)
@@ -328,11 +327,16 @@ def _any_item(branches: list[Node]) -> Node | None:
 
 
 def _structural_key(node: Node) -> object:
-    """Equal for two nodes without inner structure that say the same."""
+    """Equal for two nodes that say the same: references to one definition with the same limits
+    beside them, or nodes without inner structure.
+    """
+    if node.definition:
+        places = frozenset((fact.path, fact.keyword) for fact in node.facts if limits(fact))
+        return (node.definition, node.cut, places)
     if any((node.properties, node.items, node.prefix, node.unions, node.patterns, node.extra)):
         return id(node)
-    said = sorted(f"{f.keyword}{f.value}" for f in node.facts if limits(f))
-    return (node.types, tuple(said))
+    stated = sorted(f"{fact.keyword}{fact.value}" for fact in node.facts if limits(fact))
+    return (node.types, tuple(stated))
 
 
 def _either(nodes: list[Node], name: str) -> Node:
@@ -359,15 +363,17 @@ _UNSAFE: Final = re.compile(r"[^\w$@.\-]")
 def aliases_of(root: Node) -> dict[str, str]:
     """One alias per unsafe name, unlike every other name of the tool."""
     names = {name for node in walk(root) for name in (*node.properties, *node.required)}
+    taken = set(names)
+    numbers: dict[str, Iterator[int]] = {}
     aliases: dict[str, str] = {}
     for name in sorted(names):
         if name in _RESERVED or _UNSAFE.search(name) or not name:
             plain = _UNSAFE.sub("_", name).strip("_") or "field"
             alias = f"{plain}_" if plain in _RESERVED else plain
-            taken = names | set(aliases.values())
-            numbered = (f"{plain}_{number}" for number in range(2, len(taken) + 3))
-            free = (text for text in (alias, *numbered) if text not in taken)
-            aliases[name] = next(free)
+            while alias in taken:
+                alias = f"{plain}_{next(numbers.setdefault(plain, count(2)))}"
+            taken.add(alias)
+            aliases[name] = alias
     return aliases
 
 

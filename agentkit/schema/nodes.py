@@ -31,6 +31,8 @@ _ABOUT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("dependentRequired", "dependentSchemas", "unevaluatedProperties"), "object"),
 }
 """Which type a keyword is about, for schemas that leave `type` out."""
+OWN_KEYWORDS: Final = "x-agentkit-"
+"""What our own keywords begin with (`agentkit.schema.ladder`); a stranger's schema has none."""
 NUMERIC_FORMATS: Final = frozenset({"int32", "int64", "uint32", "uint64", "float", "double"})
 """Formats that only name a machine type."""
 
@@ -85,13 +87,14 @@ class Node:
         facts: Every keyword that speaks about this place, the outermost first.
         properties: Named members.
         required: Names that must be there.
-        items: Every item, or those after `prefix`; None when nothing is said of them.
+        items: Every item, or those after `prefix`; None when the schema does not limit them.
         prefix: The first items, one by one.
-        extra: Members that are not named: None when nothing is said, NEVER when forbidden.
+        extra: Members that are not named; None when the schema does not limit them, NEVER when it
+            forbids them.
         patterns: Members whose name matches a regular expression.
-        unions: Choices between branches, each of which holds beside everything else here.
+        unions: Choices between branches. Each union holds together with everything else here.
         origin: Name of the definition it was written as, for people.
-        definition: JSON pointer of what a reference led to; recursion is told by it.
+        definition: JSON pointer of what a reference led to; recursion is recognised by it.
         cut: Why a reference was not followed: its definition is open too often (`recursive`), or
             the schema is too large or too deep (`size`). Empty where all were.
     """
@@ -138,13 +141,13 @@ class Node:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The types it has apart from null: stated, or told by its other keywords."""
+        """The types it has apart from null: stated, or implied by its other keywords."""
         if self.choices is not None:
             return frozenset(map(kind_of, self.choices)) - {"null"}
         if self.types != ANY_TYPE:
             stated = self.types - {"null"}
-            told = self._types_from_keywords() if self.unions else stated
-            return (stated & told) or stated
+            implied = self._types_from_keywords() if self.unions else stated
+            return (stated & implied) or stated
         return self._types_from_keywords()
 
     def _types_from_keywords(self) -> frozenset[str]:
@@ -163,7 +166,7 @@ class Node:
         return kinds
 
     def member(self, name: str) -> Node:
-        """What is said of the member called `name`."""
+        """The schema of the member called `name`."""
         if name in self.properties:
             return self.properties[name]
         found = [node for pattern, node in self.patterns if _matches(pattern, name)]
@@ -172,7 +175,7 @@ class Node:
         return conjunction(found)
 
     def item(self, index: int) -> Node:
-        """What is said of the item at `index`."""
+        """The schema of the item at `index`."""
         if index < len(self.prefix):
             return self.prefix[index]
         return ANY if self.items is None else self.items
@@ -231,15 +234,18 @@ def _matches(pattern: str, name: str) -> bool:
 
 def conjunction(nodes: Iterable[Node]) -> Node:
     """The node that says everything the given ones say."""
-    merged = ANY
-    for node in nodes:
-        merged = _both(merged, node)
-    return merged
+    parts = list(nodes)
+    if len(parts) < 2:
+        return parts[0] if parts else ANY
+    half = len(parts) // 2  # one by one, what is merged already would be copied each time
+    return _both(conjunction(parts[:half]), conjunction(parts[half:]))
 
 
 def _both(one: Node, two: Node) -> Node:
     if one is ANY or two is ANY:
         return two if one is ANY else one
+    if one is two:
+        return one
     return Node(
         types=_types(one.types, two.types),
         choices=_choices(one.choices, two.choices),
@@ -250,7 +256,7 @@ def _both(one: Node, two: Node) -> Node:
         prefix=_prefix(one, two),
         extra=_optional(one.extra, two.extra),
         patterns=one.patterns + two.patterns,
-        unions=one.unions + two.unions,
+        unions=tuple({id(union): union for union in (*one.unions, *two.unions)}.values()),
         origin=one.origin or two.origin,
         definition=one.definition or two.definition,
         cut=one.cut or two.cut,

@@ -6,16 +6,17 @@ out; and sentences, in which a declaration says beforehand what Gemma's template
 Nothing here decides what is declared: `lower` does.
 
 The words are for a model of two billion parameters: one fact a sentence, ordinary words, the
-numbers as digits. A sentence knows which facts of the source it says, so that a loss report can
-tell what was said from what was not.
+numbers as digits. A sentence knows which facts of the source it states, so that a loss report can
+list what was stated and what was not.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -101,7 +102,7 @@ def wanted(shape: Shape) -> str:
     if len(shape.branches) > 1:
         phrases = dict.fromkeys(map(wanted, shape.branches))
         return "" if "" in phrases else " or ".join(phrases)
-    if (form := shape.said("format")) in FORMATS:
+    if (form := shape.keyword("format")) in FORMATS:
         return limit("format", form)
     return limit("type", sorted(shape.types or ()))
 
@@ -120,7 +121,7 @@ def either(choices: Sequence[str]) -> str:
     if sum(map(len, choices)) > 3 * _SHOWN:
         kept = list(_within(choices, 2 * _SHOWN))
         return f"{', '.join(kept)} or {len(choices) - len(kept)} more"
-    return " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1]))) if choices else ""
+    return listed(choices, "or")
 
 
 def _within(choices: Iterable[str], room: int) -> Iterable[str]:
@@ -189,14 +190,9 @@ class SchemaProse:
     def _tuple(self, node: Node) -> Phrase:
         if not node.prefix:
             return Phrase("")
-        places = [self.noun(child, 1) for child in node.prefix]
-        inside = joined(
-            [
-                Phrase(f"{index + 1}. {place.text}", place.facts)
-                for index, place in enumerate(places)
-            ],
-            ", ",
-        )
+        nouns = [self.noun(child, 1) for child in node.prefix]
+        numbered = [Phrase(f"{at}. {noun.text}", noun.facts) for at, noun in enumerate(nouns, 1)]
+        inside = joined(numbered, ", ")
         own = node.all("prefixItems") + node.all("items")
         closed = node.items is not None and node.items.never
         text = f"{'exactly ' if closed else ''}these items in order: {inside.text}"
@@ -206,7 +202,7 @@ class SchemaProse:
         return Phrase(f"{text}, then each {rest.text}", inside.facts + own + rest.facts)
 
     def _lists(self, node: Node) -> Iterator[Phrase]:
-        unique = tuple(fact for fact in node.all("uniqueItems"))
+        unique = node.all("uniqueItems")
         if any(fact.value is True for fact in unique):
             yield Phrase("no duplicates", unique)
         least = [fact for fact in node.all("minContains") if isinstance(fact.value, int)]
@@ -255,9 +251,9 @@ class SchemaProse:
         for fact in node.all("dependentRequired"):
             if isinstance(fact.value, Mapping):
                 pairs = [
-                    Phrase(f"with {self.name(name)} also give {listed(map(self.name, needed))}")
-                    for name, needed in fact.value.items()
-                    if needed
+                    Phrase(f"with {self.name(name)} also give {listed(map(self.name, others))}")
+                    for name, needed in sorted(fact.value.items(), key=itemgetter(0))
+                    if (others := sorted(needed, key=str))
                 ]
                 yield Phrase(joined(pairs, "; ").text, (fact,))
         for fact in node.all("dependentSchemas"):
@@ -267,7 +263,8 @@ class SchemaProse:
 
     def _if(self, fact: Fact) -> Phrase:
         test, then, other = fact.value
-        parts = [Phrase(f"if {self._clause(test).text}", (fact, *self._clause(test).facts))]
+        condition = self._clause(test)
+        parts = [Phrase(f"if {condition.text}", (fact, *condition.facts))]
         for word, child in (("then", then), ("otherwise", other)):
             inner = self._clause(child)
             parts.append(Phrase(f"{word} {inner.text}" if inner.text else "", inner.facts))
@@ -281,8 +278,7 @@ class SchemaProse:
         for name, child in node.properties.items():
             inner = self.noun(child, 1)
             parts.append(Phrase(f"{self.name(name)} is {inner.text or 'anything'}", inner.facts))
-        needed = sorted(node.required - set(node.properties))
-        given = [name for name in sorted(node.required) if name in needed]
+        given = sorted(node.required - node.properties.keys())
         if given:
             verb = "is" if len(given) == 1 else "are"
             parts.append(Phrase(f"{listed(map(self.name, given))} {verb} given"))
@@ -362,16 +358,15 @@ class SchemaProse:
         text = base.text or ("any value" if not node.nullable else "null")
         if number.text and kinds in (["integer"], ["number"]):
             text, base = f"{text} {number.text}", Phrase("", base.facts + number.facts)
-        skip = ("array", "object") if depth > _DEEPEST else ()
-        if set(kinds) & set(skip):
+        if depth > _DEEPEST and not {"array", "object"}.isdisjoint(kinds):
             return Phrase(text, base.facts)
         fragments = joined([f for f in self._fragments(node) if f.text], ", ")
         if node.nullable and text != "null":
             text += " or null"
         if fragments.text:
             text += f" ({fragments.text})"
-        null = ("type", "anyOf", "oneOf", "nullable") if node.nullable else ("type",)
-        own = tuple(fact for fact in node.facts if fact.keyword in null)
+        stating = ("type", "anyOf", "oneOf", "nullable") if node.nullable else ("type",)
+        own = tuple(fact for fact in node.facts if fact.keyword in stating)
         return Phrase(text, base.facts + fragments.facts + own)
 
     def _noun_union(self, node: Node, depth: int) -> Phrase:
@@ -530,7 +525,7 @@ def _plain(value: float) -> str:
 
 
 def _whole(value: float) -> float:
-    return int(value) if float(value).is_integer() else value
+    return value if isinstance(value, int) or not value.is_integer() else int(value)
 
 
 def multiple(node: Node) -> Phrase:
@@ -572,13 +567,12 @@ def hints(node: Node) -> Iterator[Phrase]:
     """What helps and limits nothing: deprecation, examples, and the default last."""
     if any(fact.value is True for fact in node.all("deprecated")):
         yield Phrase("deprecated", node.all("deprecated"))
-    say: Callable[[Any], str] = json_text
     for fact in node.all("examples") + node.all("example"):
         values = fact.value if fact.keyword == "examples" else [fact.value]
-        shown = [say(value) for value in values[:2]] if isinstance(values, list) else []
+        shown = [json_text(value) for value in values[:2]] if isinstance(values, list) else []
         if shown and len(", ".join(shown)) <= _MAX_DEFAULT:
             yield Phrase(f"example: {', '.join(shown)}", (fact,))
     for fact in node.all("default")[:1]:
-        text = say(fact.value)
+        text = json_text(fact.value)
         if fact.value is not None and len(text) <= _MAX_DEFAULT:
             yield Phrase(f"default: {text}", (fact,))

@@ -7,9 +7,11 @@ checking it is the validator's work.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote
 
@@ -23,6 +25,7 @@ from agentkit.schema.nodes import (
     JSON_TYPES,
     NEVER,
     NULL_TYPE,
+    OWN_KEYWORDS,
     Fact,
     Node,
     Union,
@@ -35,7 +38,8 @@ RECURSION_DEPTH: Final = 4
 """How often a recursive definition is inlined inside itself before it is cut."""
 MAX_NODES: Final = 4_000
 """Nodes of one schema after which references are no longer followed: a guard against schemas
-that fan out without end (a Kubernetes object has millions)."""
+that fan out without end (a Kubernetes object has millions). A definition counts again at each
+reference to it, because whoever walks the nodes comes there again."""
 MAX_LEVELS: Final = 100
 """Schemas inside one another after which references are no longer followed: each level takes some
 frames of Python's stack, which holds a thousand, and a model writes no arguments that deep."""
@@ -77,7 +81,8 @@ def read(
 
     Args:
         schema: The decoded schema. Not changed.
-        depth: How often a recursive definition is followed inside itself.
+        depth: How often a recursive definition is followed inside itself; less often where the
+            schema would have too many nodes.
         most: Nodes after which no reference is followed.
         within: The whole schema that references point into, where `schema` is a part of it.
 
@@ -85,7 +90,12 @@ def read(
         The root node. Nodes may be shared: the tree is a graph without cycles. One that was cut has
         its definition: reading a reference to that goes on where it was cut.
     """
-    return _Reader(schema if within is None else within, depth, most).read(schema)
+    reader = _Reader(schema if within is None else within, depth, most)
+    root = reader.read(schema)
+    if depth and reader.is_recursive and reader.is_full:
+        # Cut at the same depth everywhere, not in full where it is read first.
+        return read(schema, depth=depth - 1, most=most, within=within)
+    return root
 
 
 class _Reader:
@@ -96,9 +106,10 @@ class _Reader:
         self._pointers: dict[int, str] = {}
         self._open: Counter[int] = Counter()
         self._touched: set[int] = set()
-        self._known: dict[tuple[int, int], Node] = {}
+        self._known: dict[tuple[int, int], tuple[Node, int]] = {}  # with its number of nodes
         self._nodes = 0
         self._levels = 0
+        self.is_recursive = False
         self._name_places(whole, "")
 
     def read(self, schema: object) -> Node:
@@ -111,6 +122,11 @@ class _Reader:
         registry: Registry[Schema] = Registry()
         resolver = registry.with_resource(base, resource).resolver(base)
         return self._follow(schema, self._pointers.get(id(schema), ""), resolver, "")
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are so many nodes that references are no longer followed."""
+        return self._nodes > self._most
 
     def _name_places(self, value: object, path: str) -> None:
         """Remembers the pointer of every object, to name the place a reference led to."""
@@ -144,21 +160,28 @@ class _Reader:
     def _follow(self, schema: Any, path: str, resolver: Resolver, name: str) -> Node:
         """Reads a definition, unless it is open too often or there is too much already."""
         key, level = id(schema), self._open[id(schema)]
-        if (key, level) in self._known:
-            return self._known[key, level]
+        cut: Literal["", "recursive", "size"] = ""
+        if level > self._depth:
+            cut = "recursive"
+        elif self.is_full or self._levels > MAX_LEVELS:
+            cut = "size"
         if level:
+            self.is_recursive = True
             self._touched.add(key)
-        large = self._nodes > self._most or self._levels > MAX_LEVELS
-        if level > self._depth or large:
-            cut: Literal["recursive", "size"] = "recursive" if level > self._depth else "size"
+        if cut:
             return Node(origin=_title(schema) or name, definition=f"#{path}", cut=cut)
+        if (key, level) in self._known:
+            node, size = self._known[key, level]
+            self._nodes += size
+            return node
+        before = self._nodes
         outside, self._touched = self._touched, set()
         self._open[key] += 1
         node = self._node(schema, path, resolver)
         self._open[key] -= 1
         node = replace(node, origin=node.origin or name, definition=f"#{path}")
         if self._touched <= {key}:
-            self._known[key, level] = node
+            self._known[key, level] = (node, self._nodes - before)
         self._touched = outside | (self._touched - ({key} if level == 0 else set()))
         return node
 
@@ -173,7 +196,8 @@ class _Reader:
         if isinstance(schema.get("$id"), str):
             resolver = resolver.in_subresource(DRAFT202012.create_resource(schema))
         self._levels += 1
-        parts = [self._own(schema, path, resolver)]
+        # A reference alone says nothing of its own: it is the node that it leads to.
+        parts = [] if set(schema) == {"$ref"} else [self._own(schema, path, resolver)]
         parts += [
             self._reference(schema[keyword], path, resolver)
             for keyword in _REFERENCES
@@ -192,7 +216,7 @@ class _Reader:
         facts = [
             Fact(path, keyword, value)
             for keyword, value in schema.items()
-            if keyword not in _STRUCTURE and not _is_strange(keyword)
+            if keyword not in _STRUCTURE and not _is_strange(keyword) and not _is_no_number(value)
         ]
         facts += [
             Fact(path, keyword, inner(schema[keyword], keyword))
@@ -206,6 +230,7 @@ class _Reader:
             if keyword in schema and (keyword != "items" or isinstance(schema["items"], list))
         ]
         prefix, items = self._items(schema, path, resolver)
+        patterns = self._named(schema, "patternProperties", path, resolver)
         extra = schema.get("additionalProperties")
         return Node(
             types=_stated_types(schema),
@@ -216,7 +241,7 @@ class _Reader:
             items=items,
             prefix=prefix,
             extra=None if extra is None else inner(extra, "additionalProperties"),
-            patterns=tuple(self._named(schema, "patternProperties", path, resolver).items()),
+            patterns=tuple(sorted(patterns.items(), key=itemgetter(0))),
             origin=_title(schema),
         )
 
@@ -268,15 +293,12 @@ class _Reader:
         for keyword in ("dependentSchemas", "dependencies"):
             nodes = self._named(schema, keyword, path, resolver)
             given = schema.get(keyword)
-            lists = (
-                {name: value for name, value in given.items() if isinstance(value, list)}
-                if isinstance(given, Mapping)
-                else {}
-            )
+            items = given.items() if isinstance(given, Mapping) else ()
+            lists = {name: value for name, value in items if isinstance(value, list)}
             facts += [Fact(path, "dependentRequired", lists)] if lists else []
             facts += [
                 Fact(f"{path}/{keyword}/{_escaped(name)}", "dependentSchemas", (name, node))
-                for name, node in nodes.items()
+                for name, node in sorted(nodes.items(), key=itemgetter(0))
                 if name not in lists
             ]
         return [Node(facts=tuple(facts))] if facts else []
@@ -377,8 +399,13 @@ def _stated_choices(schema: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _is_strange(keyword: str) -> bool:
-    """Whether a keyword is somebody's own, and not ours (`agentkit.schema.ladder`)."""
-    return keyword.startswith("x-") and not keyword.startswith("x-agentkit-")
+    """Whether a keyword is somebody's own, and not ours."""
+    return keyword.startswith("x-") and not keyword.startswith(OWN_KEYWORDS)
+
+
+def _is_no_number(value: object) -> bool:
+    """Whether a value is NaN or infinite, which JSON does not have: as a limit it says nothing."""
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _names(value: object) -> list[str]:

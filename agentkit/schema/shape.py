@@ -36,7 +36,7 @@ class _Whole:
     """What the shapes of one schema share.
 
     Attributes:
-        schema: The whole schema, where references point into.
+        schema: The whole schema, into which references point.
         opened: Definitions at which a node was cut → what stands there.
         shapes: The nodes that have a shape, by identity, with it.
         originals: Other names of members → those that the schema has.
@@ -50,7 +50,7 @@ class _Whole:
     def open(self, node: Node) -> Node:
         """A node; one that was cut at a reference with what stands there.
 
-        A definition that is nothing but itself stays as it is.
+        A definition that is only a reference to itself stays as it is.
         """
         if not node.cut or not node.definition:
             return node
@@ -135,7 +135,7 @@ class Shape:
         )
 
     def _spelled(self, names: Iterable[str]) -> frozenset[str]:
-        """Names, and the other ones of the members that have two."""
+        """The names, and the second name of each member that has two."""
         found = frozenset(names)
         others = self._whole.originals.items()
         return found.union(other for other, name in others if name in found)
@@ -201,8 +201,8 @@ class Shape:
         every = [*plain, _NULL] if nullable else plain
         return tuple(self._whole.shape(branch) for branch in every)
 
-    def said(self, keyword: str) -> Any:
-        """What the schema itself says under a keyword, not one of its alternatives; or None."""
+    def keyword(self, keyword: str) -> Any:
+        """The value of a keyword of the schema itself, not of its alternatives; None without it."""
         facts = self.nodes[0].facts if self.nodes else ()
         return next((fact.value for fact in facts if fact.keyword == keyword), None)
 
@@ -246,7 +246,7 @@ class Shape:
         return self._any_of([item for item in found if item is not None])
 
     def _known(self, key: object, find: Callable[[], T]) -> T:
-        """What was found under a key before, or is found now: every value is read by the same
+        """The result of `find`, which is called once for each key: every value is read by the same
         schema, and most lists hold values of one kind.
         """
         if key not in self._memory:
@@ -344,7 +344,7 @@ def _without_null(node: Node) -> Node:
 
 
 def _types(node: Node, whole: _Whole, seen: set[str]) -> frozenset[str] | None:
-    """The JSON types that a node allows; None where nothing is said of them."""
+    """The JSON types that a node allows; None where the schema does not limit them."""
     if node.types != ANY_TYPE:
         return node.types
     if node.choices is not None:

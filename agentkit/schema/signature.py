@@ -34,7 +34,13 @@ from agentkit.schema.annotations import (
     typeddict_fields,
 )
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, problems_of, unknown_key
-from agentkit.schema.jsontype import DefinitionError, InvalidValueError, JsonType, json_type
+from agentkit.schema.jsontype import (
+    DefinitionError,
+    InvalidValueError,
+    JsonType,
+    in_fixed_order,
+    json_type,
+)
 from agentkit.schema.ladder import is_nothing
 from agentkit.schema.prose import wanted
 from agentkit.schema.shape import ANYTHING
@@ -452,9 +458,7 @@ def _json_default(parameter: Parameter) -> Any:
     if default is None or type(default) in (str, int, bool):
         return default
     try:
-        shown = to_jsonable_python(default)
-        # The order of a set differs between processes, and with it the prompt's first tokens.
-        return sorted(shown, key=repr) if isinstance(default, set | frozenset) else shown
+        return in_fixed_order(default, to_jsonable_python(default))
     except ValueError:
         return MISSING
 

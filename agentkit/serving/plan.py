@@ -1,12 +1,12 @@
 """The right vLLM command for a model, worked out from its name, and which vLLM agentkit supports.
 
-In: a model's id or folder, and what the user says of the server. Out: a `ServePlan`: the command,
-what to know of it, and what of it no test has run. Nothing is started, and nothing is fetched.
+In: a model's id or folder, and the user's options. Out: a `ServePlan`: the command, notes about it,
+and the parts of it that no test has run. Nothing is started, and nothing is fetched.
 
-The one place that states the supported range. pyproject's `vllm` extra and the README repeat it,
-and a test holds them to it. Sources: the flags are vLLM 0.32's (`vllm serve --help`); sizes of the
-weights in bfloat16, the modalities, what each quantised form needs, drafts and batch sizes are
-those of Google's model card and of vLLM's recipes for Gemma 4 (vllm-project/recipes,
+The supported range is stated only here; pyproject's `vllm` extra and the README repeat it, and a
+test compares them. Sources: the flags are vLLM 0.32's (`vllm serve --help`); sizes of the weights
+in bfloat16, modalities, needs of each quantised form, draft models and batch sizes are those of
+Google's model card and of vLLM's recipes for Gemma 4 (vllm-project/recipes,
 `models/Google/gemma-4-*.yaml`).
 """
 
@@ -54,14 +54,14 @@ SERVER_ENVIRONMENT = {
 
 
 _HELP_SECONDS = 180.0
-"""vLLM imports all of itself before it helps; on a busy machine that takes a minute."""
+"""vLLM imports all of itself before it prints its help: a minute on a busy machine."""
 
 
 def flags_of(program: Sequence[str]) -> frozenset[str] | None:
-    """The flags that the installed vLLM has, by its own help; None where it does not tell.
+    """The flags in the help text of the installed vLLM; None if it prints none.
 
     Args:
-        program: What starts it, as in `vllm serve`.
+        program: The command that starts it, such as `vllm serve`.
     """
     try:
         asked = subprocess.run(  # noqa: S603  the program that is started next
@@ -93,10 +93,10 @@ TINY_NAME: Final = "tiny-gemma4"
 """The name under which the demonstration checkpoint is served."""
 
 _MEDIA: Final[Mapping[str, int]] = {"image": 4, "audio": 1, "video": 1}
-"""Most pieces of one prompt: each reserves memory for its embeddings when vLLM starts."""
+"""Most images, sounds and videos of a prompt: vLLM reserves memory for each when it starts."""
 
 _ROOM: Final = 8192
-"""Windows are rounded up to so many tokens, and a reply has at least as many."""
+"""Tokens: windows are rounded up to a multiple of it, and leave as many for a reply."""
 
 _WEIGHTS_GB: Final[Mapping[str, int]] = {
     "E2B": 10,
@@ -108,10 +108,10 @@ _WEIGHTS_GB: Final[Mapping[str, int]] = {
 """Gigabytes of the weights in bfloat16."""
 
 _HEADS: Final[Mapping[str, int]] = {"E2B": 8, "E4B": 8, "12B": 16, "26B-A4B": 16, "31B": 32}
-"""Attention heads, which tensor parallelism shares evenly."""
+"""Attention heads; tensor parallelism gives each GPU an equal share."""
 
 _FILLED: Final = 0.85
-"""The share of a GPU's memory for weights; beside them are the KV cache and what work takes."""
+"""The share of a GPU's memory that weights may take; the KV cache and activations need the rest."""
 
 _FORMATS: Final = (
     (r"nvfp4", 4, ("--kv-cache-dtype", "fp8")),
@@ -121,13 +121,13 @@ _FORMATS: Final = (
     (r"bnb|bitsandbytes", 4, ("--quantization", "bitsandbytes")),
     (r"gguf", 4, ()),
 )
-"""What a re-upload's name says of its weights: bits of one, and the flags that they need. vLLM
+"""A pattern in a re-upload's name → bits of a weight, and the flags that such weights need. vLLM
 reads the rest from the checkpoint's own config."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
-    """What the user says of the server that they want; None leaves it to the plan.
+    """The user's options for a server; None leaves one to the plan.
 
     Attributes:
         served_name: The name clients ask for.
@@ -137,9 +137,9 @@ class ServeOptions:
         gpus: GPUs that share the model (tensor parallelism).
         chat_template: A template file instead of the checkpoint's own.
         cpu: Serve on the CPU.
-        memory: GB of one GPU, where it is known: what cannot fit is refused.
-        draft: Whether to decode with the small draft model that Google gives beside each size.
-        extra: Further flags of vLLM, as they are; they come last and win.
+        memory: GB of one GPU, if known; a model that cannot fit is refused.
+        draft: Whether to decode with the small draft model that Google publishes for each size.
+        extra: Further flags of vLLM, unchanged; they come last and win.
     """
 
     served_name: str | None = None
@@ -160,13 +160,13 @@ class ServePlan:
 
     Attributes:
         command: Its command line, the program included.
-        environment: Variables over those of this process.
+        environment: Variables added to those of this process.
         url: Its root, as this machine reaches it.
         name: The served name.
-        model: What is served: an id or a folder.
+        model: The id or folder of the model.
         gpus: GPUs that share it.
-        notes: What the user should know, a sentence each.
-        unverified: What in it was never run by agentkit's own tests.
+        notes: Sentences for the user.
+        unverified: The parts that agentkit's own tests have never run.
     """
 
     command: tuple[str, ...]
@@ -181,7 +181,16 @@ class ServePlan:
     def compose(self) -> str:
         """The same server as a service of a compose file, with vLLM's own image."""
         arguments = list(self.command[self.command.index(self.model) :])
-        arguments[arguments.index("--host") + 1] = "0.0.0.0"  # noqa: S104 - of the container
+        host_at, port = arguments.index("--host") + 1, arguments[arguments.index("--port") + 1]
+        published = _published(arguments[host_at], port)
+        arguments[host_at] = "0.0.0.0"  # noqa: S104 - of the container
+        mounted = {0: "/checkpoint"} if Path(self.model).is_dir() else {}
+        if "--chat-template" in arguments:
+            mounted[arguments.index("--chat-template") + 1] = "/chat_template.jinja"
+        volumes = ["~/.cache/huggingface:/models"]
+        for at, inside in mounted.items():
+            volumes.append(f"{Path(arguments[at]).resolve()}:{inside}:ro")
+            arguments[at] = inside
         keys = {"HF_HOME": "/models", "VLLM_API_KEY": "${AGENTKIT_API_KEY:-}"}
         variables = {**self.environment, **keys}
         lines = [
@@ -190,9 +199,9 @@ class ServePlan:
             f"    image: vllm/vllm-openai:v{TESTED_VLLM}",
             "    ipc: host",
             "    ports:",
-            f'      - "{self.url.rpartition(":")[2]}:{self.url.rpartition(":")[2]}"',
+            f"      - {json.dumps(published)}",
             "    volumes:",
-            "      - ~/.cache/huggingface:/models",
+            *(f"      - {json.dumps(volume)}" for volume in volumes),
             "    environment:",
             *(f"      {name}: {json.dumps(value)}" for name, value in variables.items()),
             "    command:",
@@ -208,7 +217,7 @@ class ServePlan:
         return "\n".join(lines)
 
     def shown(self) -> str:
-        """The command for a shell, a flag on each line."""
+        """The command for a shell, one flag a line."""
         words = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
         lines = [" ".join([*words, *map(shlex.quote, self.command[:1])])]
         for word in self.command[1:]:
@@ -217,6 +226,22 @@ class ServePlan:
             else:
                 lines[-1] += f" {shlex.quote(word)}"
         return " \\\n".join(lines)
+
+
+_EVERYWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+
+
+def _in_url(host: str) -> str:
+    """A host as it stands before a port: an IPv6 address in brackets (RFC 3986)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _published(host: str, port: str) -> str:
+    """The port of a container as Docker publishes it at that host and no other."""
+    if host in _EVERYWHERE:
+        return f"{port}:{port}"
+    address = "127.0.0.1" if host == "localhost" else host  # Docker takes addresses only
+    return f"{_in_url(address)}:{port}:{port}"
 
 
 def plan(
@@ -231,63 +256,71 @@ def plan(
 
     Args:
         model: A Hugging Face id, or the folder of a checkpoint.
-        options: What the user says.
-        program: How vLLM is started; the model follows.
+        options: The user's options.
+        program: The command that starts vLLM; the model follows it.
         environ: The user's own variables, which are never overridden.
-        known: Flags that the installed vLLM has; None where that is not known.
+        known: The flags of the installed vLLM; None if they are not known.
 
     Raises:
-        ServerNotReadyError: It cannot work: no Gemma 4, no model to talk to, not so many GPUs, or
-            not enough memory. The message says what would.
+        ServerNotReadyError: The model is no Gemma 4 or no chat model, or the GPUs or their memory
+            do not fit it. The message says what would work.
     """
-    folder = Path(model).is_dir()
-    config: JsonObject | None = None
-    if folder:
-        with suppress(OSError, ValueError):  # vLLM will say what is wrong with it
-            read = json.loads((Path(model) / "config.json").read_bytes())
-            config = read if isinstance(read, dict) else None
+    is_folder = Path(model).is_dir()
+    config = _config_of(model) if is_folder else None
     profile = profile_for(model, config)
     if profile_for(model) is GENERIC and options.served_name:
         profile = profile_for(options.served_name, config)
-    name = options.served_name or (Path(model).name if folder else model)
+    name = options.served_name or (Path(model).name if is_folder else model)
     _refuse(model, profile, config, options)
-    draft = _Draft(model, profile, options)
-    draft.window()
+    made = _ModelFlags(model, profile, options)
+    made.window()
     if config is None or "vision_config" in config:
-        draft.media()
-    draft.speculation()
-    draft.weights()
-    draft.template()
-    flags = ["--enable-prefix-caching", "--enable-tokenizer-info-endpoint", *draft.flags]
+        made.media()
+    made.speculation()
+    made.weights()
+    made.template()
+    flags = ["--enable-prefix-caching", "--enable-tokenizer-info-endpoint", *made.flags]
     command = (
         *program,
         model,
         *("--served-model-name", name),
         *("--host", options.host, "--port", str(options.port)),
         *REQUIRED_FLAGS,
-        *_that_exist(flags, known, draft),
+        *_supported(flags, known, made),
         *options.extra,
     )
     variables = dict(SERVER_ENVIRONMENT)
-    if not folder:
+    if not is_folder:
         del variables["HF_HUB_OFFLINE"]  # the weights may have to be fetched
     if options.cpu:
         variables["VLLM_CPU_KVCACHE_SPACE"] = "1"  # GiB
-    everywhere = options.host in ("0.0.0.0", "::", "")  # noqa: S104 - compared, not bound
+    reached = "127.0.0.1" if options.host in _EVERYWHERE else options.host
     return ServePlan(
-        command,
-        {name: value for name, value in variables.items() if name not in (environ or {})},
-        f"http://{'127.0.0.1' if everywhere else options.host}:{options.port}",
-        name,
-        model,
-        options.gpus,
-        tuple(draft.notes),
-        tuple(draft.unverified),
+        command=command,
+        environment={n: value for n, value in variables.items() if n not in (environ or {})},
+        url=f"http://{_in_url(reached)}:{options.port}",
+        name=name,
+        model=model,
+        gpus=options.gpus,
+        notes=tuple(made.notes),
+        unverified=tuple(made.unverified),
     )
 
 
+def _config_of(folder: str) -> JsonObject | None:
+    """The configuration of a checkpoint; None if it cannot be read, which vLLM reports better."""
+    with suppress(OSError, ValueError):
+        read = json.loads((Path(folder) / "config.json").read_bytes())
+        return read if isinstance(read, dict) else None
+    return None
+
+
 def _refuse(model: str, profile: Profile, config: JsonObject | None, options: ServeOptions) -> None:
-    """Raises what could only end in an error of vLLM's, minutes later and in other words."""
+    """Refuses at once what vLLM would refuse minutes later, and less clearly.
+
+    Raises:
+        ServerNotReadyError: See `plan`.
+    """
     name = model.lower().rpartition("/")[2] or model.lower()
     if is_gemma4([model, options.served_name or ""]) is False or "diffusiongemma" in name:
         raise ServerNotReadyError(
@@ -304,7 +337,7 @@ def _refuse(model: str, profile: Profile, config: JsonObject | None, options: Se
             f"{model} is a base model: it was taught no turns and no tools; serve {model}-it"
         )
     heads = (config or {}).get("num_attention_heads") or _HEADS.get(profile.name, 0)
-    if options.gpus > 1 and (heads % options.gpus or options.gpus & (options.gpus - 1)):
+    if heads and options.gpus > 1 and (heads % options.gpus or options.gpus & (options.gpus - 1)):
         fitting = ", ".join(str(n) for n in (1, 2, 4, 8) if not heads % n)
         raise ServerNotReadyError(
             f"{options.gpus} GPUs cannot share {profile.name}: its {heads} heads are shared evenly "
@@ -321,23 +354,23 @@ def _refuse(model: str, profile: Profile, config: JsonObject | None, options: Se
             )
 
 
-def _that_exist(
-    flags: Sequence[str], known: Collection[str] | None, draft: _Draft
+def _supported(
+    flags: Sequence[str], known: Collection[str] | None, made: _ModelFlags
 ) -> Iterator[str]:
-    """The flags without those that the installed vLLM does not have, and their values."""
-    skips = False
+    """Leaves out the flags that the installed vLLM lacks, with their values, and notes them."""
+    left_out = False
     for word in flags:
         if word.startswith("--"):
-            skips = known is not None and word not in known
-            if skips:
-                draft.notes.append(f"the installed vLLM has no {word}, so it is left out")
-        if not skips:
+            left_out = known is not None and word not in known
+            if left_out:
+                made.notes.append(f"the installed vLLM has no {word}, so it is left out")
+        if not left_out:
             yield word
 
 
 @dataclass
-class _Draft:
-    """The part of a plan that depends on the model; each method adds what it has to say."""
+class _ModelFlags:
+    """The flags that depend on the model; each method adds its flags and notes."""
 
     model: str
     profile: Profile
@@ -347,7 +380,7 @@ class _Draft:
     unverified: list[str] = field(default_factory=list)
 
     def window(self) -> None:
-        # As long as the model makes good use of it, and room for a reply: more only costs memory.
+        # As long as the model makes good use of, and room for a reply: more only costs memory.
         useful = -(-(self.profile.compaction_point + _ROOM) // _ROOM) * _ROOM
         window = self.options.window or min(self.profile.context_window, useful)
         self.flags += ["--max-model-len", str(window)]
@@ -359,8 +392,8 @@ class _Draft:
 
     def media(self) -> None:
         if self.options.cpu:
-            # torchvision is taken out of that environment (it comes as a CUDA build), and librosa
-            # and soundfile were never in it.
+            # `process` removes torchvision from that environment (it comes as a CUDA build), and
+            # librosa and soundfile were never in it.
             self.flags += ["--language-model-only"]
             self.notes.append(
                 "text only: media on the CPU need torchvision, librosa and soundfile as CPU builds"
@@ -430,7 +463,7 @@ class _Draft:
 
 
 def _format_of(model: str) -> tuple[int, tuple[str, ...]]:
-    """Bits of a weight, by the model's name, and the flags that such weights need."""
+    """The bits of a weight, by the model's name, and the flags that such weights need."""
     for pattern, bits, flags in _FORMATS:
         if re.search(rf"(?<![a-z0-9])({pattern})(?![a-z0-9])", model.lower()):
             return bits, flags

@@ -1,11 +1,12 @@
 """A model server on this machine: the environment it runs in, and its process.
 
-In: a command, and whom to tell what is going on. Out: a server that answers, for the length of a
-`with` block, started, awaited and stopped with all of its workers. Nothing of it outlives the block
-or this process (`agentkit.executors.supervisor`).
+In: a command, and a callback for progress. Out: a server that answers for the length of a `with`
+block; it is started, awaited, and stopped with all of its workers. No process of it outlives the
+block or this process (`agentkit.executors.supervisor`).
 
-A virtual environment with vLLM for the CPU is made once and kept in a cache folder, whose name says
-what is in it. vLLM is never a dependency of agentkit: it pins its own torch and takes gigabytes.
+A virtual environment with vLLM for the CPU is made once and kept in a cache folder, whose name has
+the versions in it. vLLM is never a dependency of agentkit: it pins its own torch and takes
+gigabytes.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ class RunningServer:
 
     Attributes:
         url: Its root, without `/v1`.
-        pid: The process that guards it; every process of the server is below it.
-        log: File with what the server prints.
+        pid: The supervisor's process; every process of the server is a descendant of it.
+        log: File with the server's output.
         seconds: Wall time from start to the first healthy answer.
-        exit_code: Asks whether it has ended by itself: its exit code, or None while it runs.
+        exit_code: Returns the exit code if the server has ended by itself, else None.
     """
 
     url: str
@@ -55,8 +56,7 @@ class RunningServer:
 def free_port() -> int:
     """A TCP port that was free on the loopback interface a moment ago.
 
-    Another program may take it before the server binds it; the server then fails to start and
-    says so.
+    Another program may take it before the server binds it; then the server fails to start.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -76,20 +76,20 @@ def running_server(
     grace: float = 20.0,
     health: str = "/health",
 ) -> Generator[RunningServer]:
-    """Run a server for the length of a `with` block.
+    """Runs a server for the length of a `with` block.
 
-    Leaving the block, by whatever exception, ends the server and every process it started; so
-    does the death of this process, `kill -9` included (see `agentkit.executors.supervisor`).
+    Leaving the block, also by an exception, ends the server and every process it started; so does
+    the death of this process, `kill -9` included (see `agentkit.executors.supervisor`).
 
     Args:
         command: The server's command line.
-        url: The root under which it will answer `GET /health`.
-        log: File that takes its output; its folder is made.
+        url: The root of the server; `health` is appended to it.
+        log: File for its output; its folder is made.
         environment: Variables added to this process's own.
-        progress: Told the log's last line while the server loads.
+        progress: Called with the log's last line while the server loads.
         deadline: Seconds until it must be healthy.
         grace: Seconds between SIGTERM and SIGKILL at the end.
-        health: The path that answers once it can be used.
+        health: The path that answers once the server can be used.
 
     Raises:
         ServerNotReadyError: It ended, or was not healthy in time; the message quotes the log.
@@ -136,25 +136,25 @@ def _await_health(
 
 
 def _stop(process: subprocess.Popen[bytes], grace: float) -> None:
-    """Close the supervisor's input and wait: it ends only when nothing of the server is left."""
+    """Closes the supervisor's input and waits until it has ended every process of the server."""
     assert process.stdin is not None
     process.stdin.close()
     # Twice the grace: SIGTERM gets all of it, then SIGKILL needs the kernel's time only.
     process.wait(timeout=2 * grace + 10.0)
 
 
-# --- what is going on ----------------------------------------------------------------------------
+# --- progress ------------------------------------------------------------------------------------
 
 
 Progress = Callable[[str], None]
-"""Told a sentence now and then; never raises, never blocks for long."""
+"""Takes a line about the work, again and again; it does not raise and does not block for long."""
 
 _TAIL_BYTES = 4096
 _PLAIN_EVERY_SECONDS = 10.0
 
 
 def last_line(log: Path) -> str:
-    """The last line with something on it in a log that is still being written, or `""`."""
+    """The last line of a log that is not blank, or `""`; the log may still be written."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
@@ -165,9 +165,9 @@ def last_line(log: Path) -> str:
 
 
 def progress_line(what: str, out: TextIO | None = None) -> Progress:
-    """A `Progress` that shows elapsed seconds and a detail.
+    """A `Progress` that shows the elapsed seconds and the newest line.
 
-    A terminal sees one line rewritten in place; a file or a CI log gets a line every ten seconds.
+    On a terminal one line is rewritten in place; a file or a CI log gets a line every ten seconds.
 
     Args:
         what: The work, as in `starting vLLM`.
@@ -203,7 +203,7 @@ _MARKER = "complete.json"
 
 
 def cache_folder() -> Path:
-    """Where agentkit keeps what is dear to make: `$AGENTKIT_CACHE`, or the user's cache."""
+    """The folder for what takes long to make: `$AGENTKIT_CACHE`, or one in the user's cache."""
     if given := os.environ.get("AGENTKIT_CACHE"):
         return Path(given).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -212,7 +212,7 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path, progress: Progress) -> Generator[None]:
-    """Hold a lock file; the kernel frees it however the holder ends."""
+    """Holds a lock file; the kernel releases the lock even if the holder is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         while True:
@@ -226,15 +226,15 @@ def locked(path: Path, progress: Progress) -> Generator[None]:
 
 
 def made_once(folder: Path, make: Callable[[Path], None], progress: Progress) -> None:
-    """Have `make` fill a folder, unless that was done before.
+    """Lets `make` fill a folder, unless that was done before.
 
-    A marker file, written last, says that the folder is whole; without it the folder is what a
-    broken attempt left, and is removed first. Two processes that want it do not race.
+    A marker file, written last, shows that the folder is complete; a folder without it was left by
+    a failed attempt, and is removed first. A lock makes other processes wait.
 
     Args:
-        folder: What to fill.
-        make: Fills it; it does not exist when called.
-        progress: Told when another process is at it.
+        folder: The folder to fill.
+        make: Fills it; the folder does not exist when this is called.
+        progress: Called while another process holds the lock.
     """
     if (folder / _MARKER).exists():
         return
@@ -249,10 +249,10 @@ def made_once(folder: Path, make: Callable[[Path], None], progress: Progress) ->
 
 
 def vllm_environment(progress: Progress) -> Path:
-    """The interpreter of an environment with the tested vLLM for the CPU, made if need be.
+    """The interpreter of an environment with the tested vLLM for the CPU; made if it is missing.
 
     Args:
-        progress: Told what is being installed; the first time takes minutes and 3.5 GB.
+        progress: Called during the installation, which takes minutes and 3.5 GB.
 
     Raises:
         ServerNotReadyError: The installation failed; the message says where its log is.
@@ -268,7 +268,7 @@ def vllm_environment(progress: Progress) -> Path:
 
 
 def vllm_python() -> Path:
-    """Where the interpreter of `vllm_environment` is, or will be; nothing is made."""
+    """The path of the interpreter of `vllm_environment`, which may not exist yet."""
     return _folder(_base_python(lambda _: None)[1]) / "bin" / "python"
 
 

@@ -1,9 +1,9 @@
-"""Tests that need no model and no network: `ScriptedModel` says what a test tells it to, and while
-`block_network()` holds, this process can reach nothing but itself.
+"""Tests without a model and without network: `ScriptedModel` gives the replies of a script, and
+`block_network()` forbids everything but loopback.
 
 An agent under test must never call out by accident. The block works through Python's audit hooks
-(PEP 578), below every HTTP library. Native code that opens sockets without Python's `socket` module
-is not seen, and processes that were started are not held.
+(PEP 578), below every HTTP library. It does not see native code that opens sockets without Python's
+`socket` module, and does not hold for child processes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Reply:
 
 
 def say(text: str, *, reasoning: str | None = None) -> Reply:
-    """A reply that answers."""
+    """A reply that is an answer."""
     return Reply(AssistantMessage(text, reasoning=reasoning), "stop")
 
 
@@ -69,13 +69,13 @@ Step: TypeAlias = Reply | Exception | Callable[[ModelRequest], Reply]
 
 
 class ScriptedModel:
-    """Gives its replies in order, and keeps the requests it got.
+    """A model that gives the replies of a script in order, and records the requests.
 
     Args:
         script: For each step a reply, an exception to raise, or a function of the request.
 
     Attributes:
-        requests: What was asked, in order.
+        requests: The requests, in order.
     """
 
     def __init__(self, script: Iterable[Step]) -> None:
@@ -95,7 +95,7 @@ class ScriptedModel:
 
     @property
     def constrains(self) -> bool:
-        """Always False: what a script says is what comes."""
+        """Always False: a scripted reply is given whatever the request allows."""
         return False
 
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
@@ -160,15 +160,14 @@ _LOCAL_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-
 
 
 class NetworkBlockedError(OSError):
-    """Something tried to leave this machine while `block_network()` held.
+    """Something tried to leave this machine inside `block_network()`.
 
-    An `OSError`, so that code under test treats it as what it looks like from there: a network
-    that cannot be reached.
+    An `OSError`, so that code under test treats it as a network that cannot be reached.
     """
 
 
 class _Block:
-    """How many blocks hold now. A hook cannot be removed, so there is one for the process."""
+    """Counts the active blocks. An audit hook cannot be removed, so one serves them all."""
 
     def __init__(self) -> None:
         self.depth = 0
@@ -187,8 +186,7 @@ _block = _Block()
 
 
 def _hook(event: str, arguments: tuple[Any, ...], block: _Block = _block) -> None:
-    # The block is its own, not the module's: Python empties modules when it ends, and goes on
-    # asking hooks.
+    # A default argument, not the global: at exit, Python clears modules and still calls hooks.
     if not block.depth or not event.startswith("socket."):
         return
     if event in _LOOKUPS:
@@ -221,7 +219,7 @@ def _require_local(host: object, event: str) -> None:
 def block_network() -> Generator[None]:
     """Forbids connections, datagrams and name lookups that leave this machine.
 
-    Holds for all threads of the process; blocks may be nested. Usable as a decorator too.
+    Holds for all threads of the process. Blocks may be nested, and may be used as decorators.
 
     Raises:
         NetworkBlockedError: In the code that tried, naming the address.

@@ -1,5 +1,5 @@
-"""What a tool declares about itself beside its signature (`ToolOptions`), and what it may know of
-the run that it serves and of its process (`ToolContext`).
+"""What a tool declares about itself beside its signature (`ToolOptions`), what it may know of the
+run that it serves (`ToolContext`), and the programs that this process starts (`launched`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from agentkit.messages import JsonObject, Message, ModelSettings, ToolCall
 from agentkit.redaction import get_logger
 
 Effect: TypeAlias = Literal["pure", "idempotent", "probed", "once"]
-"""What running a tool twice would do: nothing ever (`pure`), the same as once (`idempotent`),
-something the tool can find out beforehand (`probed`), or damage (`once`, what we assume)."""
+"""What running a tool twice would do: a `pure` tool changes nothing, an `idempotent` one has the
+effect of one run, a `probed` one finds out beforehand, and `once`, the default, may do damage."""
 
 Label: TypeAlias = Literal["reads_private", "reads_untrusted", "writes", "egress", "exec"]
 """What a tool can reach. A policy decides from these what runs and what needs a person."""
@@ -48,9 +48,12 @@ def known_labels(labels: Iterable[str]) -> frozenset[Label]:
     """The labels as a set.
 
     Raises:
-        TypeError: One of them is no text.
+        TypeError: They are no texts, or no collection of texts.
         ValueError: One of them is no label; the message names the one that was probably meant.
     """
+    unchecked = cast("object", labels)
+    if isinstance(unchecked, str) or not isinstance(unchecked, Iterable):
+        raise TypeError(f"{labels!r} is no set of labels; give one, such as {{'writes'}}")
     listed: list[object] = list(labels)
     for each in listed:
         if not isinstance(each, str):
@@ -67,12 +70,12 @@ def known_labels(labels: Iterable[str]) -> frozenset[Label]:
 
 ApprovalRule: TypeAlias = Literal["policy", "always", "never"] | Callable[[Mapping[str, Any]], bool]
 """Who decides whether a call needs a person: the run's policy, a person always, or a function of
-the checked arguments (True asks). `never` is for runs without a policy: it overrides none."""
+the checked arguments (True asks). `never` is for runs without a policy; it overrides no policy."""
 
 LockKey: TypeAlias = bool | str | Callable[[Mapping[str, Any]], str | None]
 """Which calls must not run at the same time. False: none. True: all calls of the tool. The name of
-a parameter: those with the same value of it, of whatever tool. A function: those for which it
-returns the same text; None locks nothing."""
+a parameter: calls of any tool with the same value of it. A function: calls for which it returns the
+same text; None locks nothing."""
 
 TargetOf: TypeAlias = str | Callable[[Mapping[str, Any]], str] | None
 """What a call would really touch: the name of the parameter that says it, or a function of the
@@ -91,15 +94,15 @@ class Happened:
 
 
 Probe: TypeAlias = Callable[[Mapping[str, Any], Any], Happened | Awaitable[Happened | None] | None]
-"""Finds out what came of a call that a crash interrupted, from its checked arguments and its
-`ToolContext`: `Happened`, or None if it did not and is to run. A `ToolError` says that it cannot
-be known."""
+"""Finds out whether a call that a crash interrupted took effect, from its checked arguments and its
+`ToolContext`: returns `Happened`, or None if it did not and is to run. Whatever it raises, such as
+a `ToolError`, leaves the outcome unknown."""
 
 
 class ToolKeywords(TypedDict, total=False):
     """The keywords of `@tool` that make its `ToolOptions`, for type checkers and editors.
 
-    A type checker reads no keywords out of a dataclass; a test holds the two equal.
+    Type checkers cannot take keywords from a dataclass; a test keeps the two equal.
     """
 
     effect: Effect
@@ -123,11 +126,11 @@ class ToolOptions:
         effect: What a second run would do; decides retries and recovery after a crash.
         timeout: Seconds for one attempt; None waits as long as it takes.
         retries: Further attempts after a failure that may pass. Not with `effect="once"`.
-        labels: What it can reach; an empty set says that it touches nothing. Without any, a
-            policy counts it as having every label.
+        labels: What it can reach; an empty set says that it touches nothing. A tool that is given
+            none counts under a policy as having every label.
         lock: Which calls must not run at the same time.
         approval: Whether a call needs a person.
-        target: What a call would really touch, for whoever is asked.
+        target: What a call would really touch, for the person who is asked.
         output_cap: Most characters of a result that the model reads; the middle of a longer one
             is left out. None: all of it.
         examples: Arguments of good calls; each must fit the signature.
@@ -151,24 +154,43 @@ class ToolOptions:
 
 def problem_with(options: ToolOptions) -> str | None:
     """What is wrong with the options, with the remedy; None if nothing is."""
+    return (
+        _problem_with_numbers(options)
+        or _problem_with_choices(options)
+        or _problem_with_bounds(options)
+    )
+
+
+def _problem_with_numbers(options: ToolOptions) -> str | None:
     for name in ("timeout", "retries", "output_cap"):
         value = getattr(options, name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        if value is None and name != "retries":
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{name} is {value!r}; give a number"
-    return _problem_with_declared(options) or _problem_with_bounds(options)
+        if name != "timeout" and not isinstance(value, int):
+            return f"{name} is {value!r}; give a whole number"
+    return None
 
 
-def _problem_with_declared(options: ToolOptions) -> str | None:
+def _problem_with_choices(options: ToolOptions) -> str | None:
     if options.effect not in get_args(Effect):
         return f"effect is {options.effect!r}; choose one of {', '.join(get_args(Effect))}"
     if isinstance(options.labels, str):
         return f"labels is a text; write {{{options.labels!r}}}, a set"
     try:
         known_labels(options.labels)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         return f"labels: {error}"
     if not callable(options.approval) and options.approval not in _APPROVALS:
         return f"approval is {options.approval!r}; choose one of {', '.join(_APPROVALS)}"
+    lock, target = cast("object", options.lock), cast("object", options.target)
+    if not callable(lock) and not isinstance(lock, str | bool):
+        return f"lock is {lock!r}; give a parameter's name, True, or a function"
+    if not callable(target) and not isinstance(target, str | None):
+        return f"target is {target!r}; give a parameter's name, or a function"
+    if not callable(options.probe) and options.probe is not None:
+        return f"probe is {options.probe!r}; give a function"
     return None
 
 
@@ -208,7 +230,7 @@ _LEAST_CAP = 100
 """Characters: in less the note that something was left out would not fit."""
 
 
-# --- what it may know of its run -----------------------------------------------------------------
+# --- what a tool may know of its run -------------------------------------------------------------
 
 DepsT = TypeVar("DepsT")
 
@@ -228,14 +250,14 @@ class RunContext(Generic[DepsT]):
 
 @dataclass(frozen=True, slots=True)
 class RunHandles:
-    """What a tool can do to its run, provided by whoever runs it.
+    """What a tool can ask of its run, provided by the executor.
 
     Attributes:
-        report: Shows a text to whoever watches the run; callable from any thread.
+        report: Shows a text to those who watch the run; callable from any thread.
         cancelled: Set when nobody waits for the result any more; an executor makes one for each
             attempt.
-        ask: Puts a question to a person and returns the answer; None where there is nobody.
-        generate: Has the run's model answer something else; None where there is no model.
+        ask: Puts a question to a person and returns the answer; None if nobody can be asked.
+        generate: Has the run's model answer something else; None if there is no model.
     """
 
     report: Callable[[str], None] = lambda _text: None
@@ -280,8 +302,8 @@ class ToolContext(RunContext[DepsT]):
 
     @property
     def logger(self) -> structlog.stdlib.BoundLogger:
-        """A structlog logger, over `logging`'s `agentkit.tool`, that carries run, step, tool and
-        call, and leaves out what is registered as secret.
+        """A structlog logger over `logging`'s `agentkit.tool`. Its lines name run, step, tool and
+        call, and hold no registered secret.
         """
         logger: structlog.stdlib.BoundLogger = get_logger("agentkit.tool").bind(
             run_id=self.run_id, step=self.step, tool=self.call.name, call_id=self.call.id
@@ -289,7 +311,7 @@ class ToolContext(RunContext[DepsT]):
         return logger
 
     def report(self, text: str) -> None:
-        """Shows progress to whoever watches the run; it does not reach the model."""
+        """Shows progress to those who watch the run; it does not reach the model."""
         self.handles.report(text)
 
     async def ask(self, question: str) -> str:
@@ -310,7 +332,7 @@ class ToolContext(RunContext[DepsT]):
         It sees nothing of the run and has no tools; its tokens count in the run's limits.
 
         Raises:
-            ToolError: There is no model here, a limit is reached, or no text came of it.
+            ToolError: There is no model here, a limit is reached, or no whole text came of it.
         """
         if self.handles.generate is None:
             raise ToolError("no model can be asked here")
@@ -335,8 +357,8 @@ def idempotency_key(run_id: str, step: int, index: int, call: ToolCall) -> str:
 class Launch:
     """A program that this process starts outside of any sandbox, such as an MCP server.
 
-    Whoever starts one notes it (`note_launch`), and whoever lets a model run commands keeps those
-    commands from changing what is noted (`launched`).
+    Code that starts one notes it (`note_launch`), and code that lets a model run commands keeps
+    those commands from changing what is noted (`launched`).
 
     Attributes:
         command: The program, as a path or as a name on PATH, and its arguments.

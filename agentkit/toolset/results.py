@@ -10,8 +10,8 @@
 | `ImagePart`, `AudioPart`, lists that hold some | parts |
 | `ToolOutput` | its `for_model` |
 
-However much a tool returns, at most `MAX_RESULT` characters of it are read, and what is left out is
-said. That much goes into the run's record; history and prompt hold at most `MAX_IN_HISTORY`.
+However much a tool returns, at most `MAX_RESULT` characters of it are read, and a note says what is
+left out. That much goes into the run's record; history and prompt hold at most `MAX_IN_HISTORY`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def tool_result(call_id: str, value: object, *, cap: int | None = None) -> ToolR
 
     Args:
         call_id: The call's id.
-        value: Whatever the tool returned.
+        value: What the tool returned.
         cap: Most characters of text; see `ToolOptions.output_cap`.
     """
     if not isinstance(value, ToolOutput):
@@ -91,7 +91,7 @@ NOT_DONE: Final = "the run ended before this call did"
 def in_history(content: Content) -> Content:
     """The content as a conversation holds it; the record of the run has all of it.
 
-    A sentence stands for an image, sound or video that no server takes (`agentkit.media`).
+    A sentence replaces an image, sound or video that no server takes (`agentkit.media`).
     """
     if isinstance(content, str):
         return _capped(content, MAX_IN_HISTORY)
@@ -179,7 +179,7 @@ def _part(value: object, cap: int | None) -> Part:
 
 
 def _capped(text: str, cap: int | None) -> str:
-    """The beginning and the end of a text that is too long; most of the room to the beginning."""
+    """The beginning and the end of a text that is too long, two thirds from the beginning."""
     cap = min(MAX_RESULT if cap is None else cap, MAX_RESULT)
     if len(text) <= cap:
         return text
@@ -219,10 +219,10 @@ class _Room:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Reading:
-    """Where in a value the reading is, and how much of all of it may still be read.
+    """A place in a value that is being read, and how much may still be read.
 
     Attributes:
-        outer: Identities of what the place lies in.
+        outer: The ids of the containers around the place.
         room: Shared by all places of one value.
     """
 
@@ -333,7 +333,7 @@ def _other(value: Any, reading: _Reading) -> JsonValue:
 
 
 def _object_text(value: Any, reading: _Reading) -> JsonValue:
-    """An object's own words; its public attributes where it has none (an address tells nothing)."""
+    """An object's own text, or its public attributes if it has none: an address says nothing."""
     kind = type(value)
     if any("__str__" in vars(k) or "__repr__" in vars(k) for k in kind.__mro__[:-1]):
         return str(value)

@@ -66,7 +66,7 @@ class Toolset(ToolSource):
     """An ordered, fixed set of tools with distinct names.
 
     Args:
-        tools: Tools, or functions to make tools of; their order is the order of `definitions`.
+        tools: Tools, or functions to make tools from; `definitions` has the same order.
 
     Raises:
         ToolDefinitionError: A function cannot be a tool, two tools have the same name (the message
@@ -94,9 +94,9 @@ class Toolset(ToolSource):
 
     @classmethod
     def by_name(cls, tools: Iterable[ToolLike]) -> Toolset:
-        """A set of tools, put in the order of their names because nobody has chosen another.
+        """A set of tools in the order of their names, for tools that come in no certain order.
 
-        Tools stand at the start of every prompt, and a server's prefix cache begins there: the same
+        Tools are at the start of every prompt, and a server's prefix cache begins there: the same
         tools in another order would share nothing.
 
         Raises:
@@ -122,7 +122,7 @@ class Toolset(ToolSource):
 
     @property
     def definitions(self) -> tuple[ToolDefinition, ...]:
-        """What a model is told of the tools, in order: the same tuple each time."""
+        """What a model is shown of the tools, in order; the same tuple each time."""
         return self._definitions
 
     @asynccontextmanager
@@ -133,7 +133,7 @@ class Toolset(ToolSource):
     # --- calls -----------------------------------------------------------------------------------
 
     def validate(self, call: ToolCall) -> ValidatedCall | ToolResult:
-        """A call ready to run, or the result that tells the model why it is not."""
+        """A call that can run, or the result that tells the model why it cannot."""
         found = self._tools.get(call.name)
         if found is None:
             return ToolResult(call.id, self._unknown(call.name), True, "unknown_tool")
@@ -201,11 +201,10 @@ class Toolset(ToolSource):
 
 
 def _made_of(item: Any, at: int) -> Tool[..., Any]:
-    """The tool that a function makes.
+    """The tool that is made from a function.
 
     Raises:
-        ToolDefinitionError: It is something else that people take for a tool, or no tool can be
-            made of it.
+        ToolDefinitionError: It is not a function, or no tool can be made from it.
     """
     if isinstance(item, ToolSource):
         remedy = "a set of tools goes into toolsets=[…], or is added: one + other"
@@ -239,13 +238,13 @@ def _labelled(tool: Tool[..., Any], labels: Iterable[Label] | None) -> Tool[...,
         return tool
     try:
         return replace(tool, options=replace(tool.options, labels=known_labels(labels)))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ToolDefinitionError(f"{tool.place}: labels: {error}") from None
 
 
 def _unread(name: str, text: str) -> str:
-    """What the model is told of arguments that are no JSON object: why they were not taken where
-    they are JSON, or else the text itself.
+    """What the model is told of arguments that could not be read: the reason where they are JSON,
+    else the text itself.
     """
     try:
         read_exact(text)
@@ -306,8 +305,12 @@ def combined(*sources: ToolSource) -> ToolSource:
     """All tools of all sources, in that order. Of fixed sets: a fixed set, checked at once.
 
     Raises:
-        ToolDefinitionError: Two tools have the same name; for sources, when a run begins.
+        ToolDefinitionError: A source is none; or two tools have the same name: for sources, when a
+            run begins.
     """
+    for source in sources:
+        if not isinstance(cast("object", source), ToolSource):
+            raise ToolDefinitionError(f"{source!r:.60} is no set of tools; write Toolset([…])")
     if all(isinstance(source, Toolset) for source in sources):
         return Toolset(t for source in sources if isinstance(source, Toolset) for t in source)
     return _Combined(sources)

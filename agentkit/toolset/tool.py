@@ -1,9 +1,9 @@
-"""`Tool`: a function that a model can call, made by `@tool` or of a JSON Schema.
+"""`Tool`: a function that a model can call, made by `@tool` or from a JSON Schema.
 
 In: a callable and what it declares about itself; later a model's `ToolCall`. Out: the definition
-that the model is told, and for each call a `ValidatedCall`, or a `ToolResult` that says what is
-wrong. Nothing here runs a tool: `ValidatedCall.bind` makes of it a function without arguments,
-which an executor runs.
+for the model, and for each call a `ValidatedCall`, or a `ToolResult` that says what is wrong.
+Nothing here runs a tool: `ValidatedCall.bind` returns a function without arguments, which an
+executor runs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import os
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
@@ -35,7 +35,7 @@ from agentkit.schema.annotations import definition_of, evaluate, namespace_of, p
 from agentkit.schema.drafts import UnusableSchemaError
 from agentkit.schema.feedback import MOST_PROBLEMS, Problem, feedback, unknown_key
 from agentkit.schema.foreign import ForeignArguments
-from agentkit.schema.signature import Signature, signature_of
+from agentkit.schema.signature import signature_of
 from agentkit.toolset.options import (
     LABELS,
     Effect,
@@ -54,17 +54,17 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 DepsT = TypeVar("DepsT", default=Any, contravariant=True)
-"""The type of `deps` that a tool's context is annotated with; any, for a tool without a context."""
+"""The type of `deps` in the annotation of a tool's context; any for a tool without a context."""
 Self_ = TypeVar("Self_")
 D = TypeVar("D")
 S = TypeVar("S")
 
 
 class Arguments(Protocol):
-    """Checks a model's arguments and hands them to the function."""
+    """Checks a model's arguments and turns them into those of the function."""
 
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
-        """The values by parameter name, or all that is wrong."""
+        """The values by parameter name, or a list of all problems."""
         ...
 
     def call_arguments(
@@ -114,16 +114,14 @@ class ValidatedCall:
     @property
     def target(self) -> str:
         """What the call would really touch, as its tool says; empty where it does not say."""
-        told = self.tool.options.target
-        if callable(told):
-            return told(self.arguments)
-        return "" if told is None else str(self.arguments.get(told, ""))
+        target = self.tool.options.target
+        if callable(target):
+            return target(self.arguments)
+        return "" if target is None else str(self.arguments.get(target, ""))
 
     @property
     def approval(self) -> Literal["policy", "always", "never"]:
-        """What the tool itself wants: the policy to decide, a person (`always`), or nobody to
-        (`never`).
-        """
+        """Who decides, by the tool itself: the policy, a person (`always`) or nobody (`never`)."""
         rule = self.tool.options.approval
         if callable(rule):
             return "always" if rule(self.arguments) else "never"
@@ -135,12 +133,12 @@ class Tool(Generic[P, R, DepsT]):
     """A function a model can call. Calling it from Python is calling the function.
 
     Attributes:
-        definition: What the model is told: name, description and JSON Schema of the arguments.
-        function: What runs.
+        definition: What the model is shown: name, description and JSON Schema of the arguments.
+        function: The function that runs.
         options: What the tool declares about itself.
-        signature: Checks arguments and hands them to the function.
-        place: The place at which the function is written: name, file, line.
-        receiver: It is a method waiting for its instance: `shop.refund`, not `Shop.refund`.
+        signature: Checks arguments and turns them into those of the function.
+        place: Where the function is written: name, file, line.
+        receiver: Whether it is a method without its instance: `Shop.refund`, not `shop.refund`.
     """
 
     definition: ToolDefinition
@@ -161,7 +159,7 @@ class Tool(Generic[P, R, DepsT]):
         options: ToolOptions | None = None,
         place: str = "",
     ) -> Tool[..., Any]:
-        """A tool of a JSON Schema and a function, for what no Python signature describes.
+        """A tool from a JSON Schema and a function, for what no Python signature describes.
 
         ```python
         schema = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -171,8 +169,8 @@ class Tool(Generic[P, R, DepsT]):
         Args:
             name: What the model calls.
             description: When to use it.
-            schema: The arguments object, as JSON Schema of any draft or as OpenAPI. What of it
-                cannot be checked is left to the function; see `Tool.unchecked`.
+            schema: The arguments object, as JSON Schema of any draft or as OpenAPI. Parts that
+                cannot be checked are left to the function; see `Tool.unchecked`.
             function: Sync or async. It gets the arguments by name, as plain JSON, and the context
                 in a parameter annotated as `ToolContext`, if it has one.
             options: What it declares about itself, as for `@tool`.
@@ -185,14 +183,13 @@ class Tool(Generic[P, R, DepsT]):
         place = place or f"{name!r} of a schema, {place_of(function)}"
         options = options or ToolOptions()
         arguments = SchemaArguments(schema, function, place)
-        if (problem := problem_with(options) or problem_with_name(name)) is not None:
-            raise ToolDefinitionError(f"{place}: {problem}")
-        definition = ToolDefinition(name, description, arguments.schema)
+        definition = ToolDefinition(name, description, _with_examples(arguments.schema, options))
+        _check(definition, options, arguments, place, parameters=arguments.named)
         return Tool(definition, function, options, arguments, place)
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """What of a foreign schema cannot be checked here, each in a few words."""
+        """The parts of a foreign schema that cannot be checked, each in a few words."""
         return tuple(getattr(self.signature, "unchecked", ()))
 
     def __repr__(self) -> str:
@@ -208,9 +205,9 @@ class Tool(Generic[P, R, DepsT]):
 
     @property
     def labels(self) -> frozenset[Label]:
-        """What it can reach: everything, where it does not say."""
-        said = self.options.labels
-        return LABELS if isinstance(said, Unlabelled) else frozenset(said)
+        """What the tool can reach: everything, if it does not say."""
+        labels = self.options.labels
+        return LABELS if isinstance(labels, Unlabelled) else frozenset(labels)
 
     @property
     def timeout(self) -> float | None:
@@ -255,7 +252,7 @@ class Tool(Generic[P, R, DepsT]):
         return ValidatedCall(call, cast("Tool[..., Any]", self), types.MappingProxyType(found))
 
 
-# --- of a function: @tool ------------------------------------------------------------------------
+# --- from a function: @tool ----------------------------------------------------------------------
 
 _APPROVAL = 'write approval="always"'
 _ANNOTATED = "annotate the function's parameters; its schema is made of them"
@@ -358,10 +355,10 @@ def make_tool(
     name: str | None = None,
     description: str | None = None,
 ) -> Tool[P, R]:
-    """What `tool` does, for options that come as a value.
+    """Makes a tool as `tool` does, from options that come as a value.
 
     Raises:
-        ToolDefinitionError: As `tool`.
+        ToolDefinitionError: The same as for `tool`.
     """
     if isinstance(function, types.MethodType) and isinstance(function.__func__, Tool):
         return function.__func__.__get__(function.__self__)  # `@classmethod` over `@tool`
@@ -376,6 +373,9 @@ def make_tool(
         function = cast("Callable[P, R]", function.function)
     options = options or ToolOptions()
     place = place_of(function)
+    for option, told in (("name", cast("object", name)), ("description", description)):
+        if not isinstance(told, str | None):
+            raise ToolDefinitionError(f"{place}: {option} is {told!r:.60}; give a text")
     receiver = _waits_for_receiver(function)
     signature = signature_of(
         function,
@@ -383,26 +383,42 @@ def make_tool(
         skip_first=receiver,
         strict=options.strict,
     )
-    schema = signature.schema
-    if options.examples:
-        schema = {**schema, "examples": list(options.examples)}
     words = signature.documentation.description if description is None else description
+    schema = _with_examples(signature.schema, options)
     definition = ToolDefinition(name or _name_of(function), words, schema)
-    _check(definition, options, signature, place)
+    _check(definition, options, signature, place, parameters=signature.schema["properties"])
     return Tool(definition, function, options, signature, place, receiver)
 
 
+def _with_examples(schema: JsonObject, options: ToolOptions) -> JsonObject:
+    return {**schema, "examples": list(options.examples)} if options.examples else schema
+
+
 def _check(
-    definition: ToolDefinition, options: ToolOptions, signature: Signature, place: str
+    definition: ToolDefinition,
+    options: ToolOptions,
+    arguments: Arguments,
+    place: str,
+    *,
+    parameters: Collection[str] | None,
 ) -> None:
+    """Refuses declarations that contradict each other or the arguments.
+
+    Args:
+        definition: What the model is told.
+        options: What the tool declares.
+        arguments: Checks the examples.
+        place: Where the tool is written, for messages.
+        parameters: The names of all arguments; None where there may be others.
+    """
     problem = problem_with_name(definition.name) or problem_with(options)
     for name, chosen in (("lock", options.lock), ("target", options.target)):
-        if isinstance(chosen, str) and chosen not in signature.schema["properties"]:
+        if parameters is not None and isinstance(chosen, str) and chosen not in parameters:
             problem = f"{name}={chosen!r} names no parameter; name one, or give a function"
     if problem is not None:
         raise ToolDefinitionError(f"{place}: {problem}")
     for example in options.examples:
-        found = signature.check(example)
+        found = arguments.check(example)
         if isinstance(found, list):
             listed = "; ".join(map(str, found))
             raise ToolDefinitionError(f"{place}: the example {example} does not fit: {listed}")
@@ -464,7 +480,7 @@ def _joined(parts: list[Any]) -> Any:
     return "".join(parts) if all(isinstance(part, str) for part in parts) else parts
 
 
-# --- of a JSON Schema ----------------------------------------------------------------------------
+# --- from a JSON Schema --------------------------------------------------------------------------
 
 
 class SchemaArguments:
@@ -474,11 +490,11 @@ class SchemaArguments:
         schema: The JSON Schema of the arguments object, of any draft.
         function: Has a parameter for each property, or `**arguments`. A parameter annotated as
             `ToolContext` gets the context, and is not the model's to fill.
-        place: The place that the tool comes from, for messages.
+        place: Where the tool comes from, for messages.
 
     Attributes:
         schema: The same schema as draft 2020-12.
-        unchecked: What of the schema cannot be checked, each in a few words.
+        unchecked: The parts of the schema that cannot be checked, each in a few words.
 
     Raises:
         ToolDefinitionError: The schema describes no arguments, or the function does not take them.
@@ -502,8 +518,15 @@ class SchemaArguments:
         self._open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         self._check_function(parameters, place)
 
+    @property
+    def named(self) -> Collection[str] | None:
+        """The names of all arguments; None where the function takes any and the schema may too."""
+        if self._open and self.schema.get("additionalProperties", True) is not False:
+            return None
+        return tuple(self.schema.get("properties", {}))
+
     def check(self, arguments: JsonObject) -> dict[str, Any] | list[Problem]:
-        """The values by name, or all that is wrong."""
+        """The values by name, or a list of all problems."""
         found = self._foreign.check(arguments)
         if self._open or isinstance(found, list):
             return found

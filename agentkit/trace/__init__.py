@@ -6,9 +6,9 @@ journal ──┐              ┌──► one list, conversations, the termina
 run file ─┘              └──► replay (`agentkit.runtime`), an eval's transcript
 ```
 In: the entries of a journal or the lines of a run file, those of earlier versions included. Out:
-the events of a run in order, what they come to, and what is lost. It never shows a secret that was
-registered when the run was recorded, never takes a part of a record for the whole, and never
-writes to a record (`runs delete` removes one whole).
+the events of a run in order, the run in one line, and what is lost of it. It never shows a secret
+that was registered when the run was recorded, never takes a part of a record for the whole, and
+never writes to a record (`runs delete` removes a record as a whole).
 """
 
 from agentkit.redaction import get_logger, keep_secret, secret_headers, without_secrets

@@ -1,22 +1,22 @@
 """Where runs are kept: the run files that are written as runs happen, the journal beside them, and
 one list of both.
 
-A run file has one JSON line for each event of a run, written as it happens by an observer, for runs
-that have no journal; of those that have one, such a file is an export. It holds what happened, not
-what was streamed: deltas are left out, the messages they add up to are in. So it is enough to
-replay the run offline (`agentkit.runtime`). A line is written whole and flushed, so that a run that
-is killed leaves a file that is complete up to there. A disk that refuses never stops a run; it is
-said once.
+A run file has one JSON line for each event of a run. For a run without a journal an observer writes
+it as the run happens; for a run in a journal it is an export. It holds what happened, not what was
+streamed: deltas are left out, the messages that they add up to are in. So it is enough to replay
+the run offline (`agentkit.runtime`). Each line is written whole and flushed, so that a run that is
+killed leaves a file that is complete up to there. A disk that takes nothing never stops a run; a
+warning is logged once.
 
-A conversation is the runs of a journal that go on from each other, under one name:
+A conversation is a chain of runs in a journal, under one name:
 
 ```
 run 1   "Will it rain?"     opened with what the user said
 run 2   "And tomorrow?"     opened with all of run 1, and what the user said then
 ```
 Each turn is a run like any other, and opens with everything that was said before. So the newest
-turn holds the whole conversation: whoever goes on reads that one run, a conversation is forked by
-beginning another with what a run holds, and a turn that is deleted takes nothing from later ones.
+turn holds the whole conversation: only that run is read to continue it, another conversation that
+opens with a run's messages forks it, and deleting a turn takes nothing from later ones.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class RunFiles:
 
 
 def _drop_cut_line(file: FileIO) -> None:
-    """Removes the half of a line that a killed process left: it would spoil the next one."""
+    """Removes a part of a line that a killed process left at the end; it would spoil the next."""
     end = file.seek(0, os.SEEK_END)
     if end == 0 or os.pread(file.fileno(), 1, end - 1) == b"\n":
         return
@@ -171,8 +171,8 @@ JOURNAL = "journal.db"
 class Library:
     """The runs of a directory, or those of one journal.
 
-    A run that is in the journal and in a file as well, as earlier versions wrote it, is one run:
-    the journal's, since that one can be gone on with.
+    A run that is both in the journal and in a file, as earlier versions wrote it, is listed once,
+    as the journal's, since that one can be resumed.
 
     Args:
         directory: Where the run files and the default journal are; default: `runs_directory()`.
@@ -215,8 +215,8 @@ class Library:
             TraceError: There is none.
             JournalError: The journal cannot be read.
         """
-        if run != "last" and (path := Path(run)).is_file():
-            return read_file(path)
+        if run != "last" and _is_file(Path(run)):
+            return read_file(Path(run))
         run_id = self.newest() if run == "last" else run
         with self._store() as store:
             if store is not None:
@@ -248,9 +248,9 @@ class Library:
         """
         removed: list[str] = []
         with self._store() as store:
-            if store is not None:
-                removed += [store.where] if store.delete(run) else []
-        file = Path(run) if Path(run).is_file() else self._file(run)
+            if store is not None and store.delete(run):
+                removed.append(store.where)
+        file = Path(run) if _is_file(Path(run)) else self._file(run)
         if file is not None:
             read_file(file)  # whatever else it is stays
             file.unlink()
@@ -260,20 +260,21 @@ class Library:
         return removed
 
     def delete_older(self, seconds: float) -> int:
-        """Removes the runs of which nothing is newer, wherever they are; how many there were. Those
-        that someone is at work on stay, and so do those that wait for a worker.
+        """Removes old runs, wherever they are; returns how many. Runs that are at work or wait for
+        a worker stay.
 
         Args:
-            seconds: How long nothing must have been added to a run.
+            seconds: How long ago the last entry of a run must be.
 
         Raises:
             JournalError: The journal cannot be used.
         """
         when, removed = time.time() - seconds, set[str]()
         with self._store() as store:
-            for run_id in store.idle_since(when) if store else ():
-                with suppress(RunAtWorkError):  # somebody goes on with it again
-                    removed |= {run_id} if store and store.delete(run_id) else set()
+            for run_id in store.idle_since(when) if store is not None else ():
+                with suppress(RunAtWorkError):  # it was resumed in the meantime
+                    if store is not None and store.delete(run_id):
+                        removed.add(run_id)
         for file in self._files():
             if _changed(file) / 1e9 < when:
                 file.unlink(missing_ok=True)
@@ -287,16 +288,14 @@ class Library:
 
         Args:
             limit: Most of them.
-            holding: Only those in which this was said, by whomever, in capitals or not.
+            holding: Only those in which this text was said by anyone, in capitals or not.
 
         Raises:
             TraceError: Nothing is kept there.
             JournalError: The journal cannot be read.
         """
         with self._store() as store:
-            names = store.conversations() if store else []
-            every = (_conversation(store, name) for name in names)
-            return list(islice((each for each in every if each and each.holds(holding)), limit))
+            return list(islice(_matching(store, holding), limit))
 
     def conversation(self, name: str) -> Conversation:
         """A conversation.
@@ -315,7 +314,7 @@ class Library:
         return found
 
     def delete_conversation(self, name: str) -> int:
-        """Removes all turns of a conversation; how many there were.
+        """Removes all turns of a conversation; returns how many.
 
         Raises:
             TraceError: There is none of this name.
@@ -323,7 +322,7 @@ class Library:
         """
         turns = self.conversation(name).turns
         with self._store() as store:
-            return sum(store.delete(run_id) for run_id in turns) if store else 0
+            return sum(map(store.delete, turns)) if store is not None else 0
 
     @contextmanager
     def _store(self) -> Generator[Store | None]:
@@ -348,7 +347,7 @@ class Library:
         if self.directory is None:
             return None
         file = self.directory / run_file_name(run_id)
-        return file if file.is_file() else None
+        return file if _is_file(file) else None
 
     def _nothing(self) -> TraceError:
         if self._named:
@@ -375,9 +374,17 @@ def open_run(
     return Library(directory, journal).open(str(run))
 
 
+def _matching(store: Store | None, text: str) -> Iterator[Conversation]:
+    """The conversations in which a text was said, each read when it is asked for."""
+    for name in store.conversations() if store is not None else ():
+        conversation = _conversation(store, name)
+        if conversation is not None and conversation.holds(text):
+            yield conversation
+
+
 def _conversation(store: Store | None, name: str) -> Conversation | None:
-    turns = store.turns(name) if store else []
-    if not store or not turns:
+    turns = store.turns(name) if store is not None else []
+    if store is None or not turns:
         return None
     examined = store.examine(turns[-1], public=True)
     messages = messages_of(events_of(turns[-1], examined.records))
@@ -386,12 +393,19 @@ def _conversation(store: Store | None, name: str) -> Conversation | None:
 
 
 def _summary_of_file(file: Path) -> RunSummary:
-    """What a run came to, from its file; a file that is none is listed with what is wrong."""
+    """A run in one line, from its file; of a file that is no run, what is wrong with it."""
     try:
-        lines = lines_of(file)
-        return summary_of(file.stem, lines)
+        return summary_of(file.stem, lines_of(file))
     except (TraceError, JournalError) as error:
         return RunSummary(file.stem, "damaged", created=_changed(file) / 1e9, damage=str(error))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file. A run's name can be too long to be the name of any."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _changed(file: Path) -> int:
@@ -412,7 +426,7 @@ class Conversation:
         name: Its name.
         turns: Its runs, in order.
         changed: When something was last said, in seconds since 1970.
-        messages: All that was said, without registered secrets; of a damaged record what is left.
+        messages: All that was said, without registered secrets; of a damaged record, what is left.
     """
 
     name: str
@@ -426,7 +440,7 @@ class Conversation:
         return [text_of(each.content) for each in self.messages if isinstance(each, UserMessage)]
 
     def holds(self, text: str) -> bool:
-        """Whether a text was said, by whomever, in capitals or not."""
+        """Whether a text was said by anyone, in capitals or not."""
         wanted = text.casefold()
         return any(wanted in text_of(each.content or "").casefold() for each in self.messages)
 
@@ -451,29 +465,29 @@ async def said_by(journal: Journal, run_id: str) -> list[Message]:
 
 
 def messages_of(events: Iterable[Timed]) -> list[Message]:
-    """The messages of a run as `RunResult.messages` has them, from its record; of one that did not
-    come to its end, as far as they are known.
+    """The messages of a run as `RunResult.messages` has them, from its record. Of a run without an
+    end, those that are known.
     """
     messages: list[Message] = []
     for part in parts_of(events):
         messages = list(part.started.messages) or messages
         for step in part.steps:
-            if step.asked:  # whatever came of the steps before stands in it as it was
+            if step.asked:  # the request holds what the steps before added
                 messages = list(step.asked[0].request.messages)
-            messages += _came_of(step, part)
+            messages += _added_by(step, part)
     return mended_history(messages)
 
 
-def _came_of(step: Step, part: Part) -> Iterator[Message]:
-    """What a step added to its conversation."""
-    ends = step is part.steps[-1]
+def _added_by(step: Step, part: Part) -> Iterator[Message]:
+    """The messages that a step added to its conversation."""
+    is_last = step is part.steps[-1]
     reply = step.finished.message if step.finished is not None else None
     if isinstance(reply, AssistantMessage) and reply.tool_calls:
-        if step.ran:  # else it was no reply that could be used
+        if step.ran:  # else the reply could not be used
             calls = tuple(step.ran[c.id].call if c.id in step.ran else c for c in reply.tool_calls)
             yield replace(reply, content=None, tool_calls=calls)
     elif reply is not None:
-        if reply.content or not ends or _answers(part.result):
+        if reply.content or not is_last or _answers(part.result):
             yield reply
     elif step.interrupted and step.interrupted[-1].text:
         shown = step.interrupted[-1]
@@ -483,9 +497,9 @@ def _came_of(step: Step, part: Part) -> Iterator[Message]:
         if ran.end is not None:
             result = ran.end.result
             yield ToolMessage(call.id, call.name, in_history(result.content), result.is_error)
-        elif ends and part.result is not None:
-            none = NOT_DECIDED if ran.waits else NOT_DONE
-            yield ToolMessage(call.id, call.name, f"Error: {none}.", is_error=True)
+        elif is_last and part.result is not None:
+            why = NOT_DECIDED if ran.waits else NOT_DONE
+            yield ToolMessage(call.id, call.name, f"Error: {why}.", is_error=True)
 
 
 def _answers(result: RunResult[object] | None) -> bool:

@@ -5,10 +5,10 @@ each model call   gen_ai.client.token.usage, gen_ai.client.operation.duration
 a worker          agentkit.worker.at_work, agentkit.worker.runs (what became of them)
 the queue         agentkit.queue.waiting, .oldest_wait, .at_work, agentkit.lease.age
 ```
-Where they go is your own business: give a meter provider, or set the global one as ever. The first
-two are those of the semantic conventions for generative AI (version 1.41, status: development),
-with the bounds that these advise; what the conventions have no word for is named `agentkit.*`. No
-run's name is among the attributes: there would be as many series as runs.
+Give a meter provider, or set the global one, to choose where they go. The first two are those of
+the semantic conventions for generative AI (version 1.41, status: development), with the bounds that
+these advise; what the conventions have no name for is named `agentkit.*`. No attribute holds a
+run's name: there would be as many series as runs.
 """
 
 from __future__ import annotations
@@ -103,16 +103,16 @@ class OpenTelemetryMetrics:
         self._at_work.add(1, {AGENT: agent})
 
     def gave_back(self, agent: str, state: str) -> None:
-        """A worker gave a run back, in that state; `queued` for one that another goes on with."""
+        """A worker gave a run back, in that state; `queued` if another worker is to continue it."""
         self._at_work.add(-1, {AGENT: agent})
         self._runs.add(1, {AGENT: agent, STATE: state})
 
     def queue(self, stats: QueueStats, agents: Iterable[str]) -> None:
-        """How the queue stands. Every worker says the same of it: take the newest, not the sum.
+        """Records how the queue stands. All workers report the same queue, so do not add them up.
 
         Args:
-            stats: What the journal says of it.
-            agents: Those that are offered; of them it is told also that nothing waits.
+            stats: The journal's figures.
+            agents: The agents that are offered; for these, 0 runs that wait are recorded too.
         """
         waiting: Mapping[str, int] = {**dict.fromkeys(agents, 0), **stats.waiting}
         for agent, runs in waiting.items():

@@ -5,14 +5,13 @@
                 ├── execute_tool ── (spans that the tool itself makes, a sub-agent's invoke_agent)
                 └── chat
 ```
-Needs the extra `otel`. Where spans go is your own business: give a tracer provider, or set the
-global one as ever. Exporting happens in the SDK's own threads, so that a slow collector does not
-slow a run.
+Needs the extra `otel`. Give a tracer provider, or set the global one, to choose where spans go.
+Exporting happens in the SDK's own threads, so that a slow collector does not slow a run.
 
 The names are those of the conventions' version 1.41 (status: development), which
 `opentelemetry-semantic-conventions` 0.66 lists as
 `opentelemetry.semconv._incubating.attributes.gen_ai_attributes`; they are spelled here so that the
-package is not needed. What they have no word for is named `agentkit.*`.
+package is not needed. What the conventions have no name for is named `agentkit.*`.
 """
 
 from __future__ import annotations
@@ -197,7 +196,7 @@ class OpenTelemetryObserver:
         span = self._tracer.start_span(
             f"execute_tool {event.call.name}", context=run.context, attributes=attributes
         )
-        # Each call is a task with a context of its own, and so is told of here.
+        # Each call runs in a task of its own, whose context this observer is called in.
         token = otel_context.attach(set_span_in_context(span))
         run.calls[event.call.id] = _Call(span, token)
 

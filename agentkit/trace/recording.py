@@ -6,7 +6,7 @@ journal ── entries ──┐
 run file ── lines ───┘
 ```
 A journal's entries and the lines of a file are the same thing in two places, and are read the same
-way. What is not there any more is told beside what is; nothing is ever guessed in its place.
+way. What is missing is reported beside what is there; nothing is ever guessed in its place.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ from agentkit.messages import (
     Usage,
 )
 
-_TIME = re.compile(r'"time":\s*([\d.]+)\s*}\s*$')
+_TIME = re.compile(r'"time":\s*(\d+(?:\.\d+)?)\s*}\s*$')
 """As `RunFiles` adds it, behind the event."""
 
 _KIND = re.compile(r'^\s*{"event":\s*"(\w+)"')
@@ -92,7 +92,7 @@ class Recording:
         run_id: Its name.
         events: What happened, in order.
         where: The file or the journal that it was read from.
-        labels: What it was labelled with, where a journal keeps it.
+        labels: Its labels, where a journal keeps it.
         damage: What of it cannot be read, or is missing.
     """
 
@@ -106,7 +106,7 @@ class Recording:
         """This recording, if nothing of it is lost.
 
         Raises:
-            TraceError: Something is; it is named with what it may have cost.
+            TraceError: Something is lost; it is named with what it may have held.
         """
         lost = [str(damage) for damage in self.damage if damage.lost]
         if lost:
@@ -118,8 +118,8 @@ class Recording:
 
 
 def read_file(file: Path) -> Recording:
-    """The run that a file holds, in parts: a run that paused, or whose process died, goes on in the
-    same file with another `RunStarted`. A last line that was cut by a kill is left out.
+    """The run that a file holds. A run that was resumed goes on in the same file with another
+    `RunStarted`. A last line that was cut by a kill is left out.
 
     Raises:
         TraceError: It cannot be read, or holds no line of a run.
@@ -196,14 +196,14 @@ def recording_of(
 
 
 def events_of(run_id: str, records: Sequence[Record]) -> Iterator[Timed]:
-    """A run's events, each with its time; events are taken as they are.
+    """A run's events, each with its time.
 
-    What a journal keeps in entries of its own (a call's intent, its result) is told as the events
-    that were shown of it.
+    For the entries that only a journal has, such as a call's intent and its result, come the events
+    that observers were given.
     """
     view = _View.of(run_id, [record.entry for record in records])
     epoch = records[0].epoch if records else 0
-    if records and not isinstance(records[0].entry, RunOpened | RunStarted):  # that is lost
+    if records and not isinstance(records[0].entry, RunOpened | RunStarted):  # it is lost
         yield Timed(RunStarted(run_id, "", ()), records[0].at)
     for record in records:
         if record.epoch != epoch:
@@ -218,6 +218,17 @@ def events_of(run_id: str, records: Sequence[Record]) -> Iterator[Timed]:
 
 @dataclass(slots=True)
 class _View:
+    """What turns the entries of a run into events: values that are written in other entries.
+
+    Attributes:
+        run_id: The run's name.
+        opening: What the run began with.
+        calls: The calls that were to run, by step and id.
+        results: Their results as they were returned, by step and id.
+        read: Their results as the model read them, by id.
+        called: The newest model call.
+    """
+
     run_id: str
     opening: RunOpened
     calls: dict[tuple[int, str], ToolCall]
@@ -289,7 +300,7 @@ class _View:
 
 
 def requests_of(events: Iterable[Event]) -> Iterator[tuple[ModelRequest, ModelCalled]]:
-    """Each model call with the request it answered, put together from what was new in each."""
+    """Each model call with the request that it answered, built from what was new in each."""
     messages: list[Message] = []
     tools: tuple[ToolDefinition, ...] = ()
     for event in events:
@@ -321,8 +332,9 @@ class ToolRun:
 
     Attributes:
         call: The call as it ran. One that did not run stands as the model meant it.
-        started: None for a call that did not run: refused, known already, a twin of another.
-        finished: None if the run ended first.
+        started: When it started, in seconds since 1970; None for a call that did not run because
+            it was refused, known already, or the same as another.
+        finished: When it ended; None if the run ended first.
     """
 
     call: ToolCall
@@ -341,7 +353,7 @@ class ToolRun:
 
     @property
     def failed(self) -> bool:
-        """Whether the model was told of an error, or nothing at all."""
+        """Whether its result is an error, or missing although the call does not wait."""
         return not self.waits if self.end is None else self.end.result.is_error
 
 
@@ -350,7 +362,7 @@ class Step:
     """One step: the model calls that made its reply, and the tool calls that it asked for.
 
     Attributes:
-        sent: What went to the server, attempts that failed included; where the model tells.
+        sent: What went to the server, failed attempts included, if the model reports it.
         received: What came back for each.
         interrupted: Replies that did not come to their end.
     """
@@ -371,8 +383,8 @@ class Step:
     def usage(self) -> Usage:
         """Tokens of all its model calls, those for summaries included."""
         called = [each.called for each in self.asked]
-        made = [each.fitted.cost for each in called if each.fitted is not None]
-        return sum((*made, *(each.response.usage for each in called)), Usage())
+        summaries = [each.fitted.cost for each in called if each.fitted is not None]
+        return sum((*summaries, *(each.response.usage for each in called)), Usage())
 
     @property
     def failed(self) -> bool:
@@ -483,12 +495,12 @@ def _add_call(step: Step, event: Event, time: float) -> None:
 
 
 async def follow(journal: StoredJournal, run_id: str) -> AsyncGenerator[Timed, None]:
-    """The events of a run, those that are recorded and then each that is, until it ends.
+    """The events of a run: those that are recorded, and then each further one until the run ends.
 
-    What is streamed only, such as the pieces of an answer, is in no journal.
+    What is only streamed, such as the pieces of an answer, is in no journal.
 
     Args:
-        journal: The journal that keeps it; on a server it tells of what is new.
+        journal: The journal that keeps the run; on a server it notifies of new entries.
         run_id: The run, which another process may be at work on.
 
     Raises:
@@ -498,7 +510,7 @@ async def follow(journal: StoredJournal, run_id: str) -> AsyncGenerator[Timed, N
     shown = 0
     async with journal.news_of(run_id) as wait:
         while True:
-            still_open = await journal.is_open(run_id)  # before it is read: nothing comes after
+            still_open = await journal.is_open(run_id)  # asked first: then no event is missed
             records = (await journal.examine(run_id)).records
             if not records:
                 raise TraceError(f"there is no run {run_id!r} in {journal.where}")

@@ -22,7 +22,7 @@ PARTS: Final = ("instructions", "tools", "user", "assistant", "results", "format
 """What a prompt is spent on, in the order in which it is shown."""
 
 _CREDIBLE: Final = 4
-"""A server's count is believed down to so small a part of our own, as while the run is at work."""
+"""A server's count of a prompt is believed down to this part of our own count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Filled:
         sent: What was sent.
         counted: Tokens of the prompt, as the server counted them; 0 where it did not say.
         cached: How many of them came out of its cache; None where the server never says.
-        again: Tokens that the request before had already and that were not in the cache.
+        again: Tokens that the request before had already, and that the server still read anew.
         cuts: What was cut in it, a sentence each.
         compacted: The compactions that were made for it.
     """
@@ -51,48 +51,45 @@ class Filled:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the prompt: the server's count, or what was foreseen where that count cannot be
+        """Tokens of the prompt: the server's count, or our own where that count is too small to be
         the prompt's, as behind some proxies.
         """
         return self.counted if self.counted * _CREDIBLE >= self.sent.own else self.sent.tokens
 
     @property
     def parts(self) -> dict[str, int]:
-        """Tokens by part; of an older record, which does not tell, all in one."""
+        """Tokens by part; for an older record, which has no parts, all in one."""
         parts = {name: self.sent.parts[name] for name in PARTS if self.sent.parts.get(name)}
         return parts or {"format": self.tokens}
 
 
 def filled_of(parts: Sequence[Part]) -> list[Filled]:
-    """The prompts of a run, in order; none where its record does not tell of them."""
+    """The prompts of a run, in order; none where its record does not have them."""
+    requests = [(step, asked) for part in parts for step in part.steps for asked in step.asked]
+    # A server caches whole blocks (of 16 tokens in vLLM, of 128 on a CPU) or single tokens. All
+    # counts of cached tokens are multiples of a block, so they tell its length.
+    block = gcd(*(asked.called.response.usage.cached_input_tokens for _, asked in requests))
     found: list[Filled] = []
-    usages = [each.called.response.usage for p in parts for s in p.steps for each in s.asked]
-    # A server caches whole blocks (vLLM of 16 tokens, on a CPU of 128) or each token. How long one
-    # is, what came out of the cache tells: all such counts are multiples of it.
-    block = gcd(*(usage.cached_input_tokens for usage in usages))
     before = 0
-    for part in parts:
-        for step in part.steps:
-            for number, asked in enumerate(step.asked):
-                fitted, usage = asked.called.fitted, asked.called.response.usage
-                if fitted is None or fitted.sent is None:
-                    continue
-                counted, cached = usage.input_tokens, usage.cached_input_tokens
-                kept = before // block * block if block else 0
-                history = [m for m in asked.request.messages if not isinstance(m, SystemMessage)]
-                found.append(
-                    Filled(
-                        step.number,
-                        fitted,
-                        fitted.sent,
-                        counted,
-                        cached if block else None,
-                        max(kept - cached, 0) if counted else 0,
-                        cuts_of(fitted.sent.changes, history),
-                        tuple(step.compacted) if number == 0 else (),
-                    )
-                )
-                before = found[-1].tokens
+    for step, asked in requests:
+        fitted, usage = asked.called.fitted, asked.called.response.usage
+        if fitted is None or fitted.sent is None:
+            continue
+        counted, cached = usage.input_tokens, usage.cached_input_tokens
+        kept = before // block * block if block else 0
+        history = [m for m in asked.request.messages if not isinstance(m, SystemMessage)]
+        filled = Filled(
+            step.number,
+            fitted,
+            fitted.sent,
+            counted,
+            cached if block else None,
+            max(kept - cached, 0) if counted else 0,
+            cuts_of(fitted.sent.changes, history),
+            tuple(step.compacted) if asked is step.asked[0] else (),
+        )
+        found.append(filled)
+        before = filled.tokens
     return found
 
 
@@ -122,15 +119,17 @@ def cuts_of(changes: Sequence[Change], history: Sequence[Message]) -> tuple[str,
 
 def why(compacted: ContextCompacted) -> str:
     """A compaction in one sentence: how much it cut, and why."""
-    said = f"{compacted.before:,} → {compacted.after:,} tokens: {compacted.reason}"
+    cut = f"{compacted.before:,} → {compacted.after:,} tokens: {compacted.reason}"
     summary = compacted.summary
     if summary is None:
-        return said
-    took = f"a summary took {summary.cost.input_tokens:,} tokens in"
-    cached = f"{summary.cost.cached_input_tokens:,} of them cached"
-    out = f"{summary.cost.output_tokens:,} out"
-    told = f"{took}, {cached}, {out}" if summary.text else f"no summary: {summary.problem}"
-    return f"{said}; {told}"
+        return cut
+    if not summary.text:
+        return f"{cut}; no summary: {summary.problem}"
+    cost = summary.cost
+    return (
+        f"{cut}; a summary took {cost.input_tokens:,} tokens in, "
+        f"{cost.cached_input_tokens:,} of them cached, {cost.output_tokens:,} out"
+    )
 
 
 # --- the prompt itself ---------------------------------------------------------------------------

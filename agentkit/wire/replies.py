@@ -1,7 +1,5 @@
 """What comes back: the JSON of a reply, whole or in chunks, as events and a `ModelResponse`.
 
-Nothing may run from what has been collected until the reply has said that it is whole.
-
 Servers deviate from the protocol in ways that leave no doubt of what is meant: arguments as an
 object, content as a list of parts, token counts as texts, a call's name in each of its chunks, one
 index for all calls. All that is read. What could mean two things is refused, in the server's words.
@@ -12,16 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic_core import to_json
 
-from agentkit.errors import (
-    ModelProtocolError,
-    ModelResponseTooLargeError,
-    ModelUnreadableError,
-)
+from agentkit.errors import ModelProtocolError, ModelResponseTooLargeError, ModelUnreadableError
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
 from agentkit.exact import InexactError, read_exact
 from agentkit.gemma4.tokens import CALL_OPEN, CHANNEL_OPEN, STOP_IDS, THOUGHT
@@ -135,12 +130,14 @@ class ReplyDecoder:
         self._shown = 0  # characters of the text that were given out
         self._withheld = ""  # what follows them, as long as it could begin a call
         self._leaking = False  # a call or reasoning was seen in the text: no more of it is shown
-        self._halves: dict[int, str] = {}  # list of pieces, by identity -> half of a pair
+        # By the identity of a list of pieces: the list, and the half of a pair that comes next.
+        self._halves: dict[int, tuple[list[str], str]] = {}
         self._by_id: dict[str, int] = {}  # id of a call -> its place
         self._by_index: dict[int | None, int] = {}  # index -> the newest call there; None: of all
         self._choice: int | None = None  # the one choice that is read; none so far
         self._other = b""  # the first payload that held no choice, for the error message
         self._done = False  # the server said that nothing follows
+        self._closed = False  # it said so behind the reply's end: nothing more belongs to it
         self.endless = False
 
     def feed(self, payload: bytes) -> list[ModelEvent]:
@@ -152,7 +149,8 @@ class ReplyDecoder:
             ModelResponseTooLargeError: The reply says more than `max_bytes`.
         """
         if payload == DONE:
-            self._done = True
+            self._done, self._closed = True, self.reply.finish is not None
+        if payload == DONE or self._closed:
             return []
         events: list[ModelEvent] = []
         try:
@@ -170,12 +168,10 @@ class ReplyDecoder:
             self.reply.usage = _usage(usage)
         if ids := chunk.get("prompt_token_ids"):
             self.reply.prompt_token_ids = _ids(ids)
-        if "choices" not in chunk:  # a keep-alive such as {"type": "ping"}
+        listed = chunk.get("choices") or ()
+        if not listed:  # counts of tokens, or a keep-alive such as {"type": "ping"}
             self._other = self._other or payload
-            return
-        if not chunk["choices"]:
-            self._other = self._other or payload
-        choices = [(_index(each.get("index")) or 0, each) for each in chunk["choices"] or ()]
+        choices = [(_index(each.get("index")) or 0, each) for each in listed]
         if self._choice is None and choices:
             self._choice = min(place for place, _ in choices)
         for place, choice in choices:
@@ -183,8 +179,8 @@ class ReplyDecoder:
                 self._chosen(choice, events)
 
     def _chosen(self, choice: JsonObject, events: list[ModelEvent]) -> None:
-        if told := choice.get("error"):
-            raise self._refusals.error(to_json({"error": told}))
+        if refusal := choice.get("error"):
+            raise self._refusals.error(to_json({"error": refusal}))
         if ids := choice.get("token_ids"):
             self._take(_ID_BYTES * len(ids := _ids(ids)))
             self.reply.token_ids.extend(ids)
@@ -207,14 +203,12 @@ class ReplyDecoder:
 
     def _broke_off(self) -> bool:
         """Whether a reason was given that a plain end behind it does not take back."""
-        known = (self.reply.finish or "").lower()
-        return known in _FINISHES or known in _GIVEN_UP
+        return _meaning(self.reply.finish) is not None
 
     def _delta(self, delta: JsonObject, events: list[ModelEvent], *, whole: bool) -> None:
         content, beside = _parts(delta.get("content") or delta.get("refusal"))
-        said = delta.get("reasoning") or delta.get("reasoning_content")
-        reasoning = "".join(_parts(said)) or beside
-        reasoning = self._joined(reasoning, self.reply.reasoning)
+        apart = "".join(_parts(delta.get("reasoning") or delta.get("reasoning_content")))
+        reasoning = self._joined(apart or beside, self.reply.reasoning)
         content = self._joined(content, self.reply.text)
         if reasoning:
             self._keep(reasoning, self.reply.reasoning)
@@ -248,7 +242,7 @@ class ReplyDecoder:
             if before is not None and not whole:
                 last, made = self.reply.calls[before], self.reply.calls[place]
                 if not last.arguments and call_id in ("", last.id):
-                    # Two calls, or a name in two pieces: nobody can say.
+                    # Two calls, or a name in two pieces: it cannot be known.
                     last.doubtful = made.doubtful = True
             self._by_index[index] = self._by_index[None] = self._by_id[call_id] = place
         call = self.reply.calls[place]
@@ -258,6 +252,7 @@ class ReplyDecoder:
             call.name = name[:_LONGEST_NAME]
         if call.size == 2 and arguments.strip() and "".join(call.arguments) == "{}":
             call.arguments, call.size = [], 0  # servers begin with it before anything has come
+        arguments = self._joined(arguments, call.arguments)
         again = call.size == len(arguments) and "".join(call.arguments) == arguments
         if not (again and call.is_whole):  # some servers end a call with all of it once more
             self._keep(arguments, call.arguments)
@@ -268,9 +263,12 @@ class ReplyDecoder:
         """The place of the call that a chunk goes on with; None where it begins a new one.
 
         The protocol says by `index`. Servers give all calls the same one or none at all, so a new
-        id is a new call, and so is a new name, or what follows arguments that were whole.
+        id is a new call, and so is a new name, or what follows arguments that were whole. But some
+        give each chunk an id of its own, or all calls the same.
         """
         known = self._by_id.get(call_id) if call_id else None
+        if known is not None and name and self.reply.calls[known].index != index:
+            known = None
         place = self._by_index.get(index) if known is None else known
         if place is None:
             return None
@@ -278,7 +276,7 @@ class ReplyDecoder:
         if name and call.name and name != call.name:
             return None
         if known is None:
-            if call_id and call.id:
+            if call_id and call.id and (name or not arguments or call.is_whole):
                 return None
             # A chunk that repeats the name may go on with the call, or begin another like it.
             if name and call.name and arguments.strip() and call.is_whole:
@@ -292,12 +290,12 @@ class ReplyDecoder:
         """A piece with the half of a surrogate pair that ended the one before it, and without one
         of its own: servers cut between the two. A half that stays alone is U+FFFD.
         """
-        half = self._halves.pop(id(pieces), "")
+        _, half = self._halves.pop(id(pieces), (pieces, ""))
         if piece.isascii() and not half:
             return piece
         piece = half + piece
         if "\ud800" <= piece[-1:] <= "\udbff":
-            self._halves[id(pieces)] = piece[-1]
+            self._halves[id(pieces)] = (pieces, piece[-1])
             piece = piece[:-1]
         return piece.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
@@ -353,8 +351,7 @@ class ReplyDecoder:
         """
         reply = self.reply
         reply.finish = "repetition"
-        if reply.usage is None:
-            reply.usage = Usage(len(reply.prompt_token_ids), len(reply.token_ids))
+        reply.usage = reply.usage or Usage(len(reply.prompt_token_ids), len(reply.token_ids))
 
     def finish(self, first_call: int) -> ModelResponse:
         """The reply as a whole.
@@ -365,8 +362,8 @@ class ReplyDecoder:
                 two equal runs differ.
 
         Raises:
-            ModelProtocolError: The reply never said that it had ended, or that the server gave
-                it up (vLLM's `abort` and `error`): what came of it is not whole.
+            ModelProtocolError: The reply has no finish reason, or the server gave it up (vLLM's
+                `abort` and `error`): it is not whole.
         """
         if self.endless:
             self.give_up()
@@ -381,19 +378,14 @@ class ReplyDecoder:
                     "the reply ended without a finish reason: it was cut, or the server gives none"
                 )
             raise ModelProtocolError("the reply ended without a finish reason: it was cut")
-        if reply.finish.lower() in _GIVEN_UP:
+        if _meaning(reply.finish) == "given up":
             raise ModelProtocolError(f"the server gave the reply up ({reply.finish})")
-        # By their index where each has one of its own, as the protocol says.
-        ordered = [call for call in reply.calls if call.name or call.arguments]
-        indices = [call.index for call in ordered]
-        if None not in indices and len(set(indices)) == len(indices):
-            ordered.sort(key=lambda call: call.index or 0)
+        for pieces, _ in self._halves.values():
+            pieces.append("\ufffd")
+        self._halves.clear()
         calls = tuple(
-            ToolCall(f"call_{first_call + n}", call.name, malformed=f"{call.name} {text}")
-            if call.doubtful
-            else read_call(f"call_{first_call + n}", call.name, text)
-            for n, call in enumerate(ordered)
-            for text in ("".join(call.arguments),)
+            self._finished(call, f"call_{number}")
+            for number, call in enumerate(self._ordered_calls(), first_call)
         )
         text = "".join(reply.text)
         message = AssistantMessage(
@@ -403,11 +395,29 @@ class ReplyDecoder:
         )
         return ModelResponse(message, self.finish_reason(bool(calls)), reply.usage or Usage())
 
+    def _ordered_calls(self) -> list[CallPieces]:
+        """The calls that say anything; by their index where each has its own, as the protocol has
+        it, and else as they came.
+        """
+        calls = [call for call in self.reply.calls if call.name or call.arguments]
+        indices = {call.index for call in calls}
+        if None not in indices and len(indices) == len(calls):
+            calls.sort(key=lambda call: call.index or 0)
+        return calls
+
+    @staticmethod
+    def _finished(call: CallPieces, call_id: str) -> ToolCall:
+        arguments = "".join(call.arguments)
+        if call.doubtful:
+            return ToolCall(call_id, call.name, malformed=f"{call.name} {arguments}")
+        return read_call(call_id, call.name, arguments)
+
     def finish_reason(self, has_calls: bool) -> FinishReason:
         """Why the reply ended, corrected: a whole (not streamed) reply with a call in it says
         `tool_calls` even when it was cut (vllm#47963).
         """
-        if (meant := _FINISHES.get((self.reply.finish or "").lower())) is not None:
+        meant = _meaning(self.reply.finish)
+        if meant is not None and meant != "given up":
             return meant
         # It was cut where it is as long as it may be, and its last token is not one that ends.
         ids = self.reply.token_ids
@@ -436,11 +446,9 @@ def read_call(call_id: str, name: str, arguments: str) -> ToolCall:
             value = read_exact(value)
     except InexactError:
         return ToolCall(call_id, name, malformed=arguments)
-    if value is None:
-        return ToolCall(call_id, name)
-    if not isinstance(value, dict):
-        return ToolCall(call_id, name, malformed=arguments)
-    return ToolCall(call_id, name, value)
+    if value is None or isinstance(value, dict):
+        return ToolCall(call_id, name, value or {})
+    return ToolCall(call_id, name, malformed=arguments)
 
 
 _FENCE = re.compile(r"```[a-z]*\n(.*)\n?```", re.DOTALL)
@@ -449,46 +457,35 @@ _LEAKS = (CALL_OPEN, CHANNEL_OPEN)
 
 def overlap(text: str, literal: str) -> int:
     """How much of the end of a text could be the beginning of a literal."""
-    longest = min(len(text), len(literal) - 1)
-    return next((n for n in range(longest, 0, -1) if literal.startswith(text[-n:])), 0)
+    lengths = range(min(len(text), len(literal) - 1), 0, -1)
+    return next((n for n in lengths if literal.startswith(text[-n:])), 0)
 
 
 _ARGUMENTS: Final = ("arguments", "parameters", "input", "args")
 """What the arguments of a call are called, by the protocol first."""
 
-_ID_BYTES, _CALL_BYTES = 8, 512
-"""What a token id, and a call without its text, are taken to be long."""
-
+_ID_BYTES, _CALL_BYTES = 8, 512  # what a token id, and a call without its text, take
 _MOST_PIECES = 4_096
 _LONGEST_LOOKED_AT: Final = 65_536  # characters
 _LONGEST_NAME = 1_000  # characters; a server takes 64
 
 
-_GIVEN_UP: Final = frozenset(
-    {"abort", "error", "cancelled", "canceled", "insufficient_system_resource", "network_error"}
-)
-"""The server broke off: vLLM 0.32 and SGLang (`abort`), vLLM and OpenRouter (`error`), others."""
-
-_FINISHES: Final[Mapping[str, FinishReason]] = {
-    **dict.fromkeys(
-        (
-            *("length", "max_tokens", "max_output_tokens", "model_length", "max_length"),
-            *("limit", "timeout", "pause_turn", "context_length", "context_length_exceeded"),
-            "model_context_window_exceeded",
-        ),
-        "length",
-    ),
-    **dict.fromkeys(
-        (
-            *("content_filter", "content_filtered", "content-filter", "guardrail_intervened"),
-            *("safety", "image_safety", "prohibited_content", "recitation", "blocklist", "spii"),
-            *("sensitive", "refusal", "moderation", "blocked", "unsafe"),
-        ),
-        "content_filter",
-    ),
+_MEANS: Final[Mapping[FinishReason | Literal["given up"], str]] = {
+    "content_filter": "filter|guardrail|safe|toxic|prohibited|recitation|block|spii|sensitive"
+    "|refusal|moderation|policy",
+    "length": "length|max|limit|timeout|pause|exceeded|context|truncated",
     "repetition": "repetition",
+    "malformed_call": "malformed",
+    "given up": "abort|error|cancel|fail|insufficient|interrupt",
 }
-"""Finish reasons that mean more than an end, in vLLM's words and in those of others."""
+"""The words of a finish reason that means more than an end, whoever made it: vLLM, SGLang,
+OpenRouter, Gemini, Bedrock, Cohere and others each have their own. The first that fits counts."""
+
+
+def _meaning(finish: str | None) -> FinishReason | Literal["given up"] | None:
+    """What a server's finish reason says, unless it is a plain end."""
+    said = (finish or "").lower()
+    return next((meant for meant, words in _MEANS.items() if re.search(words, said)), None)
 
 
 def _values(payload: bytes) -> list[JsonObject]:
@@ -497,6 +494,8 @@ def _values(payload: bytes) -> list[JsonObject]:
     """
     try:
         value = read_json(payload)
+        if isinstance(value, str):  # JSON in JSON
+            value = read_json(value.encode())
         listed: list[Any] = value if isinstance(value, list) and value else [value]
         return listed
     except ValueError:
@@ -508,7 +507,9 @@ def _values(payload: bytes) -> list[JsonObject]:
 
 def _unwrapped(chunk: JsonObject) -> JsonObject:
     """A reply out of the envelope in which some gateways send it."""
-    for name in () if "choices" in chunk else ("data", "output", "result", "response"):
+    if "choices" in chunk:
+        return chunk
+    for name in ("data", "output", "result", "response"):
         inner = chunk.get(name)
         if isinstance(inner, dict) and isinstance(inner.get("choices"), list):
             return inner
@@ -543,10 +544,8 @@ def _usage(wire: object) -> Usage:
 def _count(value: object) -> int:
     """A count of tokens, also as a float or as text; 0 where there is none."""
     if isinstance(value, str):
-        try:
+        with suppress(ValueError):
             value = float(value)
-        except ValueError:
-            return 0
     if isinstance(value, (int, float)) and 0 <= value < _MOST_TOKENS:
         return int(value)
     return 0
@@ -560,7 +559,7 @@ def _parts(content: Any) -> tuple[str, str]:
     match content:
         case list():
             read = [_parts(part) for part in content]
-            return "".join(text for text, _ in read), "".join(thought for _, thought in read)
+            return "".join(text for text, _ in read), "".join(reasoning for _, reasoning in read)
         case {"type": "thinking" | "reasoning"} | {"thinking": _}:
             inner = (content.get(key) for key in ("thinking", "text", "reasoning", "summary"))
             return "", "".join(_parts(next(filter(None, inner), None)))
@@ -583,15 +582,15 @@ _CALL_PARTS: Final = ("tool_use", "tool_call", "function_call")
 
 def _string(value: object) -> str:
     """A field that is text or absent."""
-    if value is None or isinstance(value, str):
+    if isinstance(value, str | None):
         return value or ""
     raise TypeError(f"text expected, not {value!r}")
 
 
 def _index(value: object) -> int | None:
-    """Where a call stands, also as a float or as text; None where that is not said."""
+    """Where a call stands, also as a float or as text; None where it is not given."""
     if value is None or isinstance(value, int):
         return value
-    if isinstance(value, (float, str)):
-        return int(float(value))
-    raise TypeError(f"a whole number expected, not {value!r}")
+    if not isinstance(value, (float, str)):
+        raise TypeError(f"a whole number expected, not {value!r}")
+    return int(float(value))

@@ -196,7 +196,8 @@ def encode_request(
     for name in without:
         body.pop(name, None)
     for name, value in request.settings.extra_body.items():
-        body[name] = {**body.get(name, {}), **value} if name in _JOINED else value
+        joined = name in _JOINED and isinstance(value, Mapping)
+        body[name] = {**body.get(name, {}), **value} if joined else value
     return b'{"messages":' + messages + b"," + to_json(body)[1:]
 
 
@@ -204,7 +205,7 @@ def session_header(opening: bytes) -> dict[str, str]:
     """The header by which a router keeps a conversation on the replica whose prefix cache is warm.
 
     vllm-router's `consistent_hash` reads `X-Session-ID` before all else, and other proxies can be
-    told to hash on it. Requests that begin alike share a prefix, so the name is made of how they
+    set to hash on it. Requests that begin alike share a prefix, so the name is made of how they
     begin: the runs, resumptions and retries of a conversation get the same one, nobody has to hand
     it on, and it says nothing of what it is made of.
 
@@ -234,7 +235,7 @@ OPTIONAL: Final[Mapping[str, str]] = {
 """Fields that a server may refuse without a reply being lost, each with what is lost then."""
 
 _JOINED = frozenset({"chat_template_kwargs", "logit_bias", "stream_options"})
-"""Objects of which we write one field and a caller perhaps another."""
+"""Objects in which we write one field and a caller may write another."""
 
 
 def _settings(settings: ModelSettings) -> JsonObject:

@@ -1,4 +1,4 @@
-"""What a server says that is no reply: of itself, and why it gives none.
+"""Answers of a server that are no replies: what it says about itself, and its refusals.
 
 In: the JSON or the bytes of an answer. Out: the models that it lists, its window, tokens and their
 text, the literals that are special to it; and of a refusal the error that it comes to. Nothing here
@@ -166,10 +166,10 @@ _WAITING: Final = re.compile(rb"^vllm:num_requests_waiting(?:{[^}]*})? +(\S+)", 
 
 
 def read_waiting(metrics: bytes) -> int | None:
-    """How many requests wait for a place, by the text of `/metrics`; None if it does not tell."""
+    """How many requests wait for a place, by the text of `/metrics`; None if it has no count."""
     try:
-        told = [float(number) for number in _WAITING.findall(metrics)]
-        return int(sum(told)) if told else None
+        counts = [float(number) for number in _WAITING.findall(metrics)]
+        return int(sum(counts)) if counts else None
     except (ValueError, OverflowError):  # no number, or none that can be counted to
         return None
 
@@ -244,6 +244,8 @@ _OVERFLOWS: Final = re.compile(
             # vLLM 0.32 `renderers/params.py`, SGLang, OpenAI, LiteLLM in front of any of them
             r"maximum context length",
             r"longer than the max(?:imum)? (?:model|context) len",
+            # vLLM 0.32 `sampling_params.py`: the prompt fills the window to the last token
+            r"max_tokens must be at least 1, got (?:0|-\d+)\b",
             r"context_length_exceeded",
             r"ContextWindowExceeded",
             # SGLang `managers/tokenizer_manager.py`: "longer than the model's context length"
@@ -252,20 +254,21 @@ _OVERFLOWS: Final = re.compile(
             r"exceed_context_size_error",
             # Ollama `server/routes.go`, `llm/server.go`: "exceeds the context length",
             # "exceeded max context length by 12 tokens"
-            r"(?:exceed\w*|(?:greater|longer|larger) than) (?:\w+ ){0,3}context"
+            r"(?:exceed\w*|(?:greater|longer|larger) than) (?:[\w']+ ){0,3}context"
             r" (?:length|size|window|limit)",
             # LM Studio: "when context the overflows"
             r"context the overflows",
             # TGI `router/src/validation.rs`
             r"`inputs` (?:tokens \+ `max_new_tokens` must be <=|must have less than)",
-            # gateways in front of others
-            r"(?:prompt|input) is (?:too long|longer than)",
+            # gateways in front of others; older vLLM: "The prompt (total length 9000) is too long"
+            r"(?:prompt|input)(?: \([^()]{0,40}\))? is (?:too long|longer than)",
             # MLX, TensorRT-LLM, TabbyAPI, LMDeploy, Databricks: "Prompt length 9000 exceeds",
             # "prompt token count (9000) cannot exceed", "The length of the prompt (9000) exceeds"
             r"(?:(?:prompt|input)(?: token)? (?:length|count)|length of the (?:prompt|input))"
             r"[^.:]{0,40}?(?:exceed|greater than|longer than)",
             r"input token count .{0,40}exceeds",
-            r"too many (?:input |prompt )?tokens",
+            r"(?:input|prompt) tokens exceed",
+            r"too many (?:input |prompt )?tokens(?! (?:per|a) )",
         )
     ),
     re.IGNORECASE,
@@ -356,11 +359,15 @@ def error_in(value: Any) -> bool:
     """Whether JSON that came in the place of a reply is an error message."""
     if not isinstance(value, dict):
         return False
-    if value.get("error") or value.get("object") == "error" or value.get("type") == "error":
+    error = value.get("error")
+    if isinstance(error, dict):  # `{"code": 0, "message": ""}` stands for none
+        error = any(error.values())
+    if error or value.get("object") == "error" or value.get("type") == "error":
         return True
-    told = [value[name] for name in ("error", "detail", "message") if name in value]
-    replies = [each for each in told if isinstance(each, dict) and "role" in each]
-    return "choices" not in value and len(told) > len(replies)
+    if "choices" in value:
+        return False
+    words = [value[name] for name in ("error", "detail", "message") if name in value]
+    return any(not isinstance(each, dict) or "role" not in each for each in words)
 
 
 def is_overflow(value: Any) -> bool:
@@ -387,7 +394,7 @@ def unknown_fields(message: str, sent: Collection[str]) -> frozenset[str]:
 
 def words_of(value: Any) -> str:
     """The server's words, at most 500 characters, whatever shape they come in."""
-    return " ".join(_said(_json_or_text(value)).split())[:_LONGEST] or "no message"
+    return " ".join(_sentence(_json_or_text(value)).split())[:_LONGEST] or "no message"
 
 
 def _json_or_text(value: Any) -> Any:
@@ -403,21 +410,23 @@ def _json_or_text(value: Any) -> Any:
     return f"a web page, not a model server's JSON: {' '.join(seen.split())[:200]}"
 
 
-def _said(value: Any) -> str:
+def _sentence(value: Any) -> str:
     """The sentence in a refusal: the innermost of the members that hold one."""
     if isinstance(value, list) and value:
-        return "; ".join(map(_said, value[:5]))
+        return "; ".join(map(_sentence, value[:5]))
     if not isinstance(value, dict):
         return "" if value is None else str(value)
-    for name in _TOLD:
+    for name in _SENTENCES:
         if value.get(name):
-            said = _said(value[name])
-            place = value.get("loc")  # FastAPI says apart which field it is about
-            return f"{'.'.join(map(str, place))}: {said}" if isinstance(place, list) else said
+            sentence = _sentence(value[name])
+            place = value.get("loc")  # where FastAPI names the field
+            return (
+                f"{'.'.join(map(str, place))}: {sentence}" if isinstance(place, list) else sentence
+            )
     return str(value)
 
 
-_TOLD: Final = (
+_SENTENCES: Final = (
     *("error", "detail", "message", "msg", "errors"),
     *("reason", "title", "fault", "faultstring", "error_description", "status_msg", "base_resp"),
 )

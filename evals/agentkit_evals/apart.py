@@ -1,10 +1,10 @@
-"""A trial in a process of its own, with a limit of memory: what breaks in it breaks nothing else.
+"""A trial in a process of its own, with a limit of memory, so that it can break nothing else.
 
-The process is forked from a clean one that holds no threads and no model (a fork server), plays
-the trial, sends its result back and ends. The limit is one of data (`RLIMIT_DATA`, which on Linux
-counts all private memory that can be written), on top of what the process has when the trial
-begins. A tool that wants more is told so by Python, as a `MemoryError`; what cannot be told ends
-with the process. A process that is lost costs its trial, which then has no verdict.
+The process is forked from a clean one without threads or a model (a fork server), plays the trial,
+sends its result back and ends. The limit is `RLIMIT_DATA`, which on Linux counts all private
+writable memory, on top of what the process has when the trial begins. A tool that takes more gets a
+`MemoryError` from Python; anything else ends with the process. If the process is lost, its trial
+has no verdict.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ async def run_apart(
     target: str | None = None,
     record: Path | None = None,
 ) -> TrialResult:
-    """Plays a trial of a run elsewhere; see `run_trial`.
+    """Plays a trial of a run in another process; see `run_trial`.
 
     Args:
-        manifest: With a limit of memory.
-        trial: What to play.
-        worker: Who does it, for the record.
-        target: What the suite is found by here, if it is not what the manifest says.
+        manifest: The run, with a limit of memory.
+        trial: The trial to play.
+        worker: The name of the worker, for the result.
+        target: Where the suite is found here, if not where the manifest says.
         record: A run file to write.
 
     Raises:
@@ -56,7 +56,8 @@ async def run_apart(
         try:
             answer = await _answer(here, manifest.limits.seconds)
         finally:
-            await anyio.to_thread.run_sync(partial(_end, process))
+            with anyio.CancelScope(shield=True):  # also when the trial is cancelled
+                await anyio.to_thread.run_sync(partial(_end, process))
     if isinstance(answer, TrialResult):
         return answer
     if answer is not None:
@@ -68,12 +69,12 @@ async def run_apart(
 
 
 async def _answer(here: Connection, seconds: float | None) -> TrialResult | str | None:
-    """What the process sends; None if it ends or hangs before."""
-    patience = None if seconds is None else seconds + GRACE
+    """What the process sends; None if it ends before, or takes too long."""
+    timeout = None if seconds is None else seconds + GRACE
 
     def wait() -> TrialResult | str | None:
         try:
-            found: TrialResult | str | None = here.recv() if here.poll(patience) else None
+            found: TrialResult | str | None = here.recv() if here.poll(timeout) else None
         except (EOFError, OSError):
             return None
         return found
@@ -90,7 +91,7 @@ def _end(process: ForkServerProcess) -> None:
 
 @cache
 def _context() -> ForkServerContext:
-    """Processes are forked from one that has imported this module, so that they begin at once."""
+    """Forks processes from one that has imported this module, so that they start quickly."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
@@ -128,14 +129,14 @@ async def _play(
 
 
 def _bound(memory: int) -> None:
-    """Sets the limit, which cannot be taken back."""
+    """Sets the limit of memory for good."""
     most = _taken() + memory
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _taken() -> int:
-    """Bytes of data that this process has."""
+    """The bytes of data that this process has now."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024

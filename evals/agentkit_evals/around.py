@@ -1,4 +1,4 @@
-"""A model around another: what passes everything on, for those that change one thing on the way."""
+"""A base for models that wrap another one and change a single thing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from agentkit.models import CountsPrompts
 
 
 class Around:
-    """Asks the inner model, and counts prompts as that one does, if it does.
+    """Passes everything on to the inner model, which also counts prompts, if it can.
 
     Args:
-        inner: The model that is asked.
+        inner: The inner model.
     """
 
     def __init__(self, inner: Model) -> None:

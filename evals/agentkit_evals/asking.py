@@ -1,8 +1,8 @@
-"""A model that has a part in an evaluation, as a grader or a user: one typed answer about words.
+"""Asks a model that takes part in an evaluation, as a grader or a user, for one typed answer.
 
-The words were written by the model under test, and by whatever its tools read. So they come as
-data: JSON in which no `<` is left, so that no control token of any model can be in it, between two
-lines with a mark that is a hash of it, which no text can hold of itself.
+The conversation that it reads was written by the model under test and by whatever its tools read.
+So it is passed as data: JSON without any `<`, so that it holds no control token of any model,
+between two lines with a hash of it, which no text can contain of itself.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ async def ask(
     answer: type[Any],
     settings: ModelSettings,
 ) -> Any:
-    """What a model says of a conversation.
+    """A model's answer about a conversation.
 
     Args:
-        model: Whom to ask.
-        part: The part that it plays, for errors.
-        rules: What it is to do.
+        model: The model.
+        part: The part that it plays, such as grader, for errors.
+        rules: Its instructions.
         said: The conversation.
-        answer: The type of what it is to answer.
+        answer: The type of its answer.
         settings: Settings of the model.
 
     Raises:
-        SuiteError: It gave no such answer, or cannot read so much.
-        ModelError: It could not be had.
+        SuiteError: It gave no such answer, or the conversation is too long for it.
+        ModelError: It could not be reached.
     """
     material = as_lines(said)
     mark = hashlib.sha256(material.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -65,10 +65,10 @@ async def ask(
     except ContextWindowError as error:  # the window of this model, not that of the agent
         raise SuiteError(f"the {part} {model.name} cannot read it all: {error}") from error
     finally:
-        await model.aclose()  # of its connections only those of this event loop, which ends now
+        await model.aclose()  # closes only the connections of this event loop, which ends now
 
 
 def as_lines(said: Iterable[JsonObject]) -> str:
-    """JSON lines in which nothing can be taken for anything else."""
+    """A conversation as JSON lines without `<`."""
     lines = (json.dumps(each, ensure_ascii=False) for each in said)
     return "\n".join(line.replace("<", "\\u003c") for line in lines)

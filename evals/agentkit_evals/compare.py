@@ -1,6 +1,4 @@
-"""Runs over the same cases against the first of them: which is better, or whether that cannot be
-told.
-"""
+"""Compares runs over the same cases with the first of them: which is better, if that is certain."""
 
 from __future__ import annotations
 
@@ -20,28 +18,28 @@ from agentkit_evals.stats import Interval, detectable, difference, holm, sign_fl
 from agentkit_evals.store import Store
 
 _SURE = 0.05
-"""A difference that chance makes more often than that is none."""
+"""A difference counts only if chance alone makes it less often than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A run against the first one, over the cases that both have verdicts on.
+    """A run compared with the first one, over the cases that have verdicts in both.
 
     Attributes:
         suite: The suite of both runs.
-        runs: Their names, first and second.
-        models: What was tested, first and second.
-        cases: How many are compared.
-        left_out: Cases with a verdict in one run only.
-        scores: What is compared, pass^1 by default, of each over these cases.
-        difference: Second less first, with its interval.
-        p: How likely so great a difference is if neither is better; see `stats.sign_flip`.
-        adjusted: The same for all comparisons that are made at once; see `stats.holm`.
+        runs: The names of the first and the second run.
+        models: The subjects of the first and the second run.
+        cases: The number of compared cases.
+        left_out: Cases with a verdict in only one run.
+        scores: The measure of both runs over these cases; by default pass^1.
+        difference: The second score minus the first, with its interval.
+        p: The probability of so large a difference if neither is better; see `stats.sign_flip`.
+        adjusted: `p`, adjusted for all comparisons that are made at once; see `stats.holm`.
         detectable: The least difference that so many cases would show in four of five runs, if as
             many of them differed.
-        gained: Cases that the second passed more often.
-        lost: Cases that the first passed more often.
-        winner: Who is better, as far as this can be told.
+        gained: Cases that the second run passed more often.
+        lost: Cases that the first run passed more often.
+        winner: The better run; None if that is not certain.
     """
 
     suite: str
@@ -60,7 +58,7 @@ class Comparison:
 
 
 Measure: TypeAlias = Callable[[Iterable[TrialResult]], Fraction | None]
-"""What is compared of each case: a number from 0 to 1 from the trials with a verdict, or None."""
+"""The trials of a case that have a verdict → a number from 0 to 1 to compare, or None."""
 
 
 def passed_trials(results: Iterable[TrialResult]) -> Fraction | None:
@@ -70,7 +68,7 @@ def passed_trials(results: Iterable[TrialResult]) -> Fraction | None:
 
 
 def invalid_calls(results: Iterable[TrialResult]) -> Fraction | None:
-    """The share of calls that were invalid; None of no calls."""
+    """The share of calls that were invalid; None without calls."""
     calls = [call for result in results for call in result.transcript.calls]
     return Fraction(sum(call.invalid for call in calls), len(calls)) if calls else None
 
@@ -79,9 +77,9 @@ def compare(first: Store, *others: Store, measure: Measure = passed_trials) -> l
     """Compares runs with the first, case by case.
 
     Args:
-        first: What the others are held against.
-        others: One or more.
-        measure: What is compared; the more, the better.
+        first: The run with which the others are compared.
+        others: One or more runs.
+        measure: What to compare; more is better.
 
     Raises:
         EvalError: They are runs of different suites or data, or share no case; scipy is missing.
@@ -95,7 +93,7 @@ def compare(first: Store, *others: Store, measure: Measure = passed_trials) -> l
 
 
 def shared_cases(first: Store, second: Store, measure: Measure = passed_trials) -> int:
-    """On how many cases two runs can be compared."""
+    """The number of cases on which two runs can be compared."""
     return len(_shares(first, measure).keys() & _shares(second, measure).keys())
 
 
@@ -104,7 +102,7 @@ def _better(one: Comparison) -> Literal["first", "second"]:
 
 
 def _unlike(first: RunManifest, second: RunManifest) -> str:
-    """What makes two runs answer different questions; empty where nothing does."""
+    """Why two runs cannot be compared; empty if they can."""
     if first.suite != second.suite:
         return f"one is of {first.suite}, the other of {second.suite}"
     one, other = dict(first.about), dict(second.about)
@@ -148,13 +146,13 @@ def _mean(shares: Mapping[str, Fraction], cases: Sequence[str]) -> float:
 
 
 def _shares(store: Store, measure: Measure) -> dict[str, Fraction]:
-    """What is compared, of each case that has a verdict."""
+    """The measure of each case that has a verdict."""
     graded = [result for result in store.results().values() if result.status == "graded"]
     measured = {case: measure(results) for case, results in by_case(graded).items()}
     return {case: share for case, share in measured.items() if share is not None}
 
 
-# --- shown -------------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------
 
 
 def comparison_json(found: Sequence[Comparison]) -> str:

@@ -1,11 +1,10 @@
-"""A call of a suite's own code that may hang, exit or raise anything: it costs one trial.
+"""Calls of a suite's own code, which may hang, exit or raise anything: that costs one trial.
 
-The call runs in a thread, since it may block, and so does the reading of what it returned or
-raised: the text of a foreign object is code as well. What is `async` has an event loop of its own
-there. When its time is over, or the trial is cancelled, an exception is raised inside it, which
-ends what is written in Python; what hangs in C is left behind in a thread that does not keep the
-process alive. A thread whose call came to its own end serves the next one: starting one costs as
-much as all the rest.
+The call runs in a thread, since it may block. So does the reading of what it returned or raised,
+since the `repr` of a foreign object is code as well. An awaitable gets an event loop of its own in
+that thread. When its time is over, or the trial is cancelled, an exception is raised inside the
+call, which ends Python code; code that hangs in C is left behind in a daemon thread. A thread whose
+call ended by itself serves the next call, since starting one costs as much as all the rest.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ T = TypeVar("T")
 
 
 class _Ended(BaseException):
-    """Raised inside a call whose time is over."""
+    """Raised inside a call whose time is over or whose trial is cancelled."""
 
 
 async def contained(
     what: str, call: Callable[[], object], read: Callable[[Any], T], seconds: float | None
 ) -> T:
-    """What a function of a suite returns.
+    """Calls a function of a suite and returns its result as plain data.
 
     Args:
         what: Names the function in errors.
-        call: Calls it; may block for as long as it likes, or return what is to be awaited.
-        read: Makes plain data of what came of it, or raises a `SuiteError` if that cannot be.
+        call: Calls it; it may block, or return an awaitable.
+        read: Makes plain data of the result, or raises a `SuiteError`.
         seconds: How long all this may take; None is no limit.
 
     Raises:
-        SuiteError: It raised, whatever it was, took too long, or returned what it may not.
-        ModelError: A model that it asked could not be had.
+        SuiteError: It raised anything, took too long, or returned something unusable.
+        ModelError: A model that it asked failed.
     """
 
     def called() -> T:
@@ -66,17 +65,17 @@ async def contained(
     error = running.error
     if error is None:
         return running.value[0]
-    # That a window was too small is said of the agent under test; here it was another one's.
+    # A ContextWindowError would count as the agent's failure; this one was of another model.
     if isinstance(error, ModelError | SuiteError) and not isinstance(error, ContextWindowError):
         raise error
-    raise SuiteError(f"{what} raised {running.said}") from error
+    raise SuiteError(f"{what} raised {running.description}") from error
 
 
 async def _awaited(
     what: str, found: Awaitable[object], seconds: float | None, running: _Running[Any]
 ) -> object:
-    """What comes of it, in the event loop that runs here."""
-    running.inner = _sooner()
+    """Awaits a result in the event loop of this thread."""
+    running.inner = _waker()
     with anyio.move_on_after(seconds):
         return await found
     raise _late(what, seconds)
@@ -89,46 +88,51 @@ def _late(what: str, seconds: float | None) -> SuiteError:
 class _Running(Generic[T]):
     """A call in a thread.
 
-    That it is over and that it is to be ended are told apart under a lock: an exception for a call
-    that is over would hit the next one.
+    A lock decides whether the call ended by itself or is ended: an exception that comes after the
+    call would hit the next call of the thread.
 
     Attributes:
-        inner: Wakes the event loop of the call, where it has one: one that waits is in C.
+        ended: Whether the call was ended by an exception.
+        done: Set when the call is over.
+        value: The result, if it returned.
+        error: What it raised.
+        description: The text of the error.
+        inner: Wakes the call's own event loop, if it has one: while that waits, it is in C.
     """
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
-        self._soon = _sooner()
+        self._wake = _waker()
         self._lock = threading.Lock()
         self._over = False
         self.ended = False
         self.done = anyio.Event()
         self.value: list[T] = []
         self.error: BaseException | None = None
-        self.said = ""
+        self.description = ""
         self.inner: Callable[[Callable[[], None]], object] | None = None
         self._thread: _Thread | None = None
 
     def start(self) -> None:
-        """Begins it."""
+        """Gives the call to a thread."""
         self._thread = _thread()
         self._thread.calls.put(self)
 
     def run(self) -> None:
-        """Makes the call, in the thread."""
+        """Makes the call; runs in the thread."""
         try:
             self.value.append(self._call())
         except BaseException as error:  # noqa: BLE001 - a suite's code may raise anything
-            self.error, self.said = error, _said_of(error)
+            self.error, self.description = error, _text_of(error)
         with self._lock:
             self._over = True
         try:
-            self._soon(self.done.set)
-        except RuntimeError:  # nobody waits any more: the event loop is gone
+            self._wake(self.done.set)
+        except RuntimeError:  # nobody waits any more: the event loop is closed
             return
 
     def end(self) -> None:
-        """Ends it if it still runs."""
+        """Ends the call if it still runs."""
         with self._lock:
             if self._over or self._thread is None:
                 return
@@ -141,8 +145,8 @@ class _Running(Generic[T]):
                     self.inner(_nothing)
 
 
-def _said_of(error: BaseException) -> str:
-    """What an exception says of itself; its own text is a suite's code too, and may raise."""
+def _text_of(error: BaseException) -> str:
+    """The `repr` of an exception, which is a suite's code too and may raise."""
     try:
         return repr(error)[:_LONGEST]
     except BaseException:  # noqa: BLE001 - whatever it raises
@@ -150,15 +154,15 @@ def _said_of(error: BaseException) -> str:
 
 
 _LONGEST: Final = 500
-"""Characters of what an exception says."""
+"""Characters of an exception's text."""
 
 
 def _nothing() -> None:
-    """What an event loop is woken for."""
+    """Wakes an event loop without any work."""
 
 
 class _Thread:
-    """Makes calls, one after another, until one had to be ended."""
+    """A thread that makes one call after another, until one has to be ended."""
 
     def __init__(self) -> None:
         self.calls: SimpleQueue[_Running[Any]] = SimpleQueue()
@@ -174,14 +178,14 @@ class _Thread:
                 running.run()
                 if running.ended:
                     return
-                del running  # what it returned is not kept for the next call's sake
+                del running  # so that its result is not kept until the next call
                 _idle.append(self)
         except _Ended:
             return
 
 
 _idle: Final[list[_Thread]] = []
-os.register_at_fork(after_in_child=_idle.clear)  # a child has none of them
+os.register_at_fork(after_in_child=_idle.clear)  # a forked child has none of these threads
 
 
 def _thread() -> _Thread:
@@ -191,8 +195,8 @@ def _thread() -> _Thread:
         return _Thread()
 
 
-def _sooner() -> Callable[[Callable[[], None]], object]:
-    """How a thread has this event loop call something, without waiting for it."""
+def _waker() -> Callable[[Callable[[], None]], object]:
+    """A function by which another thread lets this event loop call something, without waiting."""
     loop: Any = anyio.lowlevel.current_token().native_token
     soon: Callable[[Callable[[], None]], object] = (
         loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon

@@ -1,4 +1,4 @@
-"""The plain data of an evaluation, and what a suite has to offer.
+"""The plain data of an evaluation, and the protocols of a suite.
 
 ```
 Suite.cases ─► Case ─► Suite.open ─► Session ─ next_turn ─► Turn ─► Agent.run ─┐
@@ -6,7 +6,7 @@ Suite.cases ─► Case ─► Suite.open ─► Session ─ next_turn ─► Tu
                                         └────────────── Transcript ◄───────────┘
                                         └─ grade ─► Grade        both ─► TrialResult ─► Store
 ```
-A trial is one try at one case. Everything here is frozen and becomes JSON and back by pydantic.
+A trial is one try at one case. All data here are frozen; pydantic writes and reads them as JSON.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class EvalError(AgentKitError):
 
 
 class SuiteError(EvalError):
-    """A suite's own machinery failed in a trial: never the fault of the agent under test."""
+    """A suite's own machinery failed in a trial; that is never the fault of the tested agent."""
 
 
 GoldCall: TypeAlias = tuple[str, JsonObject]
-"""A tool's name and arguments, as a right answer holds them."""
+"""Name and arguments of a call in a right answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,11 @@ class Case:
 
     Attributes:
         id: Unique within the suite.
-        gold: The calls of a right answer, by turn, where the suite knows one: what the reference
-            subjects replay.
-        tags: Words to choose cases by, such as their kind.
-        at_once: Whether the gold calls of a turn belong into one reply.
-        answer: What a right answer says in the end, where words are graded.
+        gold: The calls of a right answer, by turn, if the suite knows one; the reference subjects
+            make them.
+        tags: Words by which cases are chosen, such as their kind.
+        at_once: Whether the gold calls of a turn belong in one reply.
+        answer: What a right answer says in the end, if words are graded.
     """
 
     id: str
@@ -64,11 +64,11 @@ class Trial:
     """One try at one case.
 
     Attributes:
-        case: Which case.
-        number: Which try it is, from 0.
+        case: The case.
+        number: The number of the try, from 0.
         seed: Sampling seed of the model, so that trials differ and can be repeated.
-        said: What a user says who is played, where it was recorded: then nobody is asked. Its last
-            is None if the user ended the conversation then.
+        said: The recorded messages of a played user, who is then not asked; a None at the end says
+            that the user ended the conversation.
     """
 
     case: Case
@@ -78,21 +78,21 @@ class Trial:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What names it within its run."""
+        """What identifies the trial within its run."""
         return self.case.id, self.number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialLimits:
-    """What one trial may take, its grading aside. None is no limit.
+    """The limits of one trial, without its grading. None is no limit.
 
     Attributes:
-        seconds: Wall time. A trial whose time was over in one of the suite's tools has no verdict;
-            any other is graded by the state that it left.
-        tokens: What the model may write in all turns together, thoughts included; what is over is
-            graded by the state that it left.
-        memory: Bytes of memory beyond those that a process takes before a trial begins. With such a
-            limit each trial is played in a process of its own, which is ended with it.
+        seconds: Wall time. A trial whose time ends in one of the suite's tools has no verdict; any
+            other is graded by the state that it left.
+        tokens: Tokens that the model may write in all turns together, reasoning included; a trial
+            that uses them up is graded by the state that it left.
+        memory: Bytes of memory beyond those that a process has before a trial begins. With this
+            limit, each trial is played in a process of its own, which is ended with it.
 
     Raises:
         ValueError: A limit is below 0.
@@ -111,19 +111,18 @@ class TrialLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What the user says next, and what the agent has then.
+    """The user's next message, and what the agent has for it.
 
     Attributes:
         text: The user's words.
         tools: The tools of this turn.
-        instructions: The system text, where the suite prescribes one.
-        context: What the agent is told of its window, where the suite prescribes it: one that
-            follows an upstream offers no other tools than that.
-        history: What was said before, in a trial's first turn.
+        instructions: The system text, if the suite prescribes one.
+        context: The settings of the agent's window, if the suite prescribes them: a suite that
+            follows an upstream offers no tools beside upstream's.
+        history: The messages before a trial's first turn.
         limits: Limits of this turn; reaching one ends the turn.
-        new_conversation: Whether the user begins anew: the agent is told nothing of the turns
-            before.
-        said_by: Who plays the user; None where the words stand in the suite.
+        new_conversation: Whether the user begins a new conversation, without the turns before.
+        said_by: The name of a played user; None if the words are the suite's.
     """
 
     text: str
@@ -142,9 +141,9 @@ class CallRecord:
 
     Attributes:
         name: The tool, after repair.
-        arguments: As the model wrote them.
-        kind: How it ended.
-        fits: Whether the arguments obey the tool's declared schema as they were written.
+        arguments: The arguments as the model wrote them.
+        kind: How the call ended.
+        fits: Whether the arguments, as they were written, obey the tool's schema.
     """
 
     name: str
@@ -154,24 +153,24 @@ class CallRecord:
 
     @property
     def invalid(self) -> bool:
-        """Whether it named no tool, or its arguments did not fit."""
+        """Whether the call named no tool, or its arguments did not fit."""
         return not self.fits or self.kind in ("unknown_tool", "invalid_arguments")
 
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """What came of one turn.
+    """The record of one turn.
 
     Attributes:
         stop_reason: Why the agent's run ended.
-        output: Its answer, if there is one.
+        output: The answer, if there is one.
         steps: Model calls.
         usage: Tokens.
-        calls: In the order in which the model asked for them.
-        repairs: Calls whose name or arguments agentkit put right.
+        calls: The calls, in the model's order.
+        repairs: Calls whose name or arguments agentkit repaired.
         retries: Model calls that were made again.
-        new_conversation: Whether it began a conversation of its own, as `Turn` has it.
-        said_by: Who played the user, as `Turn` has it.
+        new_conversation: See `Turn`.
+        said_by: See `Turn`.
     """
 
     stop_reason: StopReason
@@ -187,11 +186,11 @@ class TurnRecord:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """All that a trial was, as far as it got.
+    """The record of a trial, as far as it got.
 
     Attributes:
-        turns: One after another.
-        messages: All that was said in them, and before.
+        turns: Its turns, in order.
+        messages: All messages of the turns, and those before.
         over: Whether the user had nothing more to say.
     """
 
@@ -202,8 +201,9 @@ class Transcript:
     @property
     def asked(self) -> tuple[str, ...]:
         """What the user said in each turn."""
-        said = [m for m in self.messages if isinstance(m, UserMessage)]
-        return tuple(text_of(m.content) for m in said[max(0, len(said) - len(self.turns)) :])
+        asked = [m for m in self.messages if isinstance(m, UserMessage)]
+        before = max(0, len(asked) - len(self.turns))  # messages of the case's own history
+        return tuple(text_of(m.content) for m in asked[before:])
 
     @property
     def usage(self) -> Usage:
@@ -227,10 +227,10 @@ class Grade:
 
     Attributes:
         passed: Whether the case is solved.
-        error: The suite's own name of what is wrong.
-        score: How well, from 0 to 1, where the suite measures that.
+        error: The suite's own name for what is wrong.
+        score: How well it is solved, from 0 to 1, if the suite measures that.
         idle_turns: Turns in which no call was wanted.
-        overcalled: Those of them in which the agent called all the same.
+        overcalled: The idle turns in which the agent made a call all the same.
         details: Further JSON of the suite, such as what was executed.
     """
 
@@ -243,14 +243,14 @@ class Grade:
 
 
 def kept(grade: object, what: str = "the suite") -> Grade:
-    """The grade as the store gives it back.
+    """The grade as the store will give it back.
 
     Args:
         grade: What a check or a suite returned.
-        what: Who did, for errors.
+        what: The name of the check or suite, for errors.
 
     Raises:
-        SuiteError: It is none, or holds what is no JSON.
+        SuiteError: It is no grade, or not JSON.
     """
     if not isinstance(grade, Grade):
         raise SuiteError(f"{what} returned {reprlib.repr(grade)}, which is no Grade")
@@ -266,7 +266,7 @@ def kept(grade: object, what: str = "the suite") -> Grade:
 
 
 def as_json(value: object) -> bytes:
-    """JSON of plain data of an evaluation."""
+    """Writes plain data of an evaluation as JSON."""
     try:
         return to_json(value, inf_nan_mode="constants")
     except PydanticSerializationError:
@@ -282,7 +282,7 @@ def _grades() -> TypeAdapter[Grade]:
 
 
 _LONGEST: Final = 500
-"""Characters of what is said of a grade."""
+"""Characters of an error about a grade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +290,8 @@ class Timing:
     """How long the model took in a trial.
 
     Attributes:
-        first_tokens: Seconds of each model call until something of the reply was there; a
-            reply that came whole has none.
+        first_tokens: Seconds of each model call until its reply began; a reply that came whole
+            has none.
         model: Seconds of all model calls.
     """
 
@@ -309,11 +309,11 @@ class TrialResult:
         status: `graded`, or `infrastructure` when server, suite or harness failed: neither a pass
             nor a failure of the agent.
         grade: The verdict, if there is one.
-        failure: What failed, where no verdict is the suite's own.
-        transcript: As far as it got.
-        seconds: Wall time; not part of what is compared.
-        timing: Timing of the model; not part of what is compared.
-        worker: Who did it; not part of what is compared.
+        failure: What failed, if there is no verdict of the suite.
+        transcript: The record, as far as the trial got.
+        seconds: Wall time; not compared.
+        worker: The worker that played it; not compared.
+        timing: Timing of the model; not compared.
     """
 
     case: str
@@ -328,12 +328,12 @@ class TrialResult:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What names the trial within its run."""
+        """What identifies the trial within its run."""
         return self.case, self.trial
 
     @property
     def passed(self) -> bool:
-        """Whether the suite said yes."""
+        """Whether the suite's verdict is a pass."""
         return self.grade is not None and self.grade.passed
 
 
@@ -346,10 +346,10 @@ def by_case(results: Iterable[TrialResult]) -> dict[str, list[TrialResult]]:
 
 
 class Session(Protocol):
-    """The world of one trial: says what comes next, and judges in the end."""
+    """The world of one trial: it gives the turns, and grades at the end."""
 
     async def next_turn(self, transcript: Transcript) -> Turn | None:
-        """The next turn, or None when the conversation is over.
+        """The next turn, or None if the conversation is over.
 
         Raises:
             SuiteError: The suite's machinery failed.
@@ -366,11 +366,11 @@ class Session(Protocol):
 
 
 class Suite(Protocol):
-    """Cases, the world each of them plays in, and a grader."""
+    """Cases, with a world for each and a grader."""
 
     @property
     def name(self) -> str:
-        """Names suite and split, such as `bfcl:multi_turn_base`."""
+        """The name of suite and split, such as `bfcl:multi_turn_base`."""
         ...
 
     async def cases(self) -> Sequence[Case]:
@@ -382,7 +382,7 @@ class Suite(Protocol):
         ...
 
     async def about(self) -> dict[str, str]:
-        """Versions and hashes of what the cases and the grader are made of; for the manifest."""
+        """Versions and hashes of the cases and the grader, for the manifest."""
         ...
 
     def open(self, trial: Trial) -> AbstractAsyncContextManager[Session]:
@@ -390,5 +390,5 @@ class Suite(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Gives back what the suite holds, such as worker processes."""
+        """Releases what the suite holds, such as worker processes."""
         ...

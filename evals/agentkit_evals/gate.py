@@ -1,8 +1,8 @@
-"""A bar that a run is held to, for CI: passed, failed, or too few cases to tell.
+"""A gate for CI: whether a run passes a bar, fails it, or has too few cases to decide.
 
-A gate that fails by chance is switched off by those who have to live with it, and one that passes
-by chance is worth nothing. So it passes where the bar is met with 95 % confidence, fails where it
-is missed with as much, and says of the rest that it cannot be told, and how much would tell it.
+A gate that fails by chance is soon switched off by its users, and one that passes by chance is
+worth nothing. So it passes if the bar is met with 95 % confidence, and fails if it is missed with
+as much. Otherwise it is undecided, and says how many cases would decide it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CODES: Final[dict[Outcome, int]] = {"passed": 0, "failed": 1, "undecided": 3}
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One thing that a run is held to.
+    """One condition for a run.
 
     Attributes:
-        name: What it is.
-        outcome: What came of it.
+        name: The condition.
+        outcome: Whether the run meets it.
         words: Why, with the numbers.
     """
 
@@ -64,7 +64,7 @@ def judged(
     at_least: float | None = None,
     most_lost: float = 0.05,
 ) -> Gate:
-    """Holds a run to bars.
+    """Checks a run against bars.
 
     Args:
         store: The run.
@@ -90,7 +90,7 @@ def judged(
 
 
 def _whole(store: Store, found: Report, most_lost: float) -> Iterator[Bar]:
-    """What is missing of a run may be what it would have failed."""
+    """Bars for missing verdicts: what is missing may be what the run would have failed."""
     if found.missing:
         words = f"{pluralize(found.missing, 'trial')} of {store.folder.name} not played yet"
         yield Bar("finished", "undecided", words)
@@ -137,22 +137,22 @@ def _against(store: Store, base: Store, margin: float) -> Bar:
 
 
 _NAMED: Final = 10
-"""Cases that are named at most."""
+"""Most cases that are named."""
 
 _FINEST: Final = 0.005
-"""A margin of nothing can never be shown to be kept; this one is spoken of instead."""
+"""No number of cases can show that a margin of 0 is kept, so this margin is assumed instead."""
 
 
 def _cases_for(found: Comparison, margin: float) -> int:
-    """Cases with which a run that is as good is shown to be within the margin in four of five
-    tries, if further ones differ as much as these.
+    """The cases with which an equally good run is shown to be within the margin in four of five
+    tries, if further cases differ as much as these.
     """
     half = (found.difference.high - found.difference.low) / 2
     # 1.96 standard errors make the interval, and 0.84 more are four chances of five.
     return math.ceil(found.cases * (2.8 / 1.96 * half / margin) ** 2)
 
 
-# --- shown -------------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------
 
 
 def gate_json(found: Gate) -> str:
@@ -162,7 +162,7 @@ def gate_json(found: Gate) -> str:
 
 
 def gate_words(found: Gate) -> str:
-    """One line for each bar, and what it comes to."""
+    """A line for each bar, and one for the outcome."""
     lines = [f"{bar.outcome:9}  {bar.name}: {bar.words}" for bar in found.bars]
     return "\n".join([*lines, f"{found.run}: {_SHOWN[found.outcome]}"])
 

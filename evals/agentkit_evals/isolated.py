@@ -1,7 +1,7 @@
-"""A child process that answers one JSON line with another: where code of others runs.
+"""Child processes for other people's code; each answers one JSON line with another.
 
-The child bounds its own memory, time and files (see `bfcl/child.py`); here are the clock on the
-wall and the end of it. A child that does not answer in time is killed and never used again.
+The child limits its own memory, processor time and files (see `bfcl/child.py`); this module limits
+the wall time. A child that does not answer in time is killed and never used again.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 
 class Child:
-    """A running child; one question at a time.
+    """A running child, which takes one question at a time.
 
     Args:
-        command: What to run.
+        command: Its command line.
         folder: Its working directory and home.
     """
 
     def __init__(self, command: Sequence[str], folder: str) -> None:
-        # Nothing of our environment: it may hold keys, and PYTHON* would change what is imported.
+        # No variables of ours: they may hold keys, and PYTHON* would change what is imported.
         self._process = subprocess.Popen(  # noqa: S603 - a fixed command
             list(command),
             stdin=subprocess.PIPE,
@@ -50,11 +50,11 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked."""
+        """Whether the child runs."""
         return self._process.poll() is None
 
     async def ask(self, question: JsonObject) -> JsonObject:
-        """The child's answer.
+        """Asks the child and returns its answer.
 
         Raises:
             SuiteError: It answered with an error, died, or took too long.
@@ -97,12 +97,12 @@ class Child:
         return line
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the child."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with suppress(OSError):  # what was still to be written has no reader any more
+                with suppress(OSError):  # unwritten data has no reader any more
                     pipe.close()
 
 
@@ -110,7 +110,7 @@ class ChildPool:
     """Children that are kept for the next trial, each serving one at a time.
 
     Args:
-        make: Starts one.
+        make: Starts a child.
     """
 
     def __init__(self, make: Callable[[], Child]) -> None:
@@ -119,7 +119,7 @@ class ChildPool:
 
     @asynccontextmanager
     async def child(self) -> AsyncGenerator[Child]:
-        """A child for as long as the context is open; one that failed is not used again."""
+        """Lends a child for the length of a block; one that failed is not used again."""
         child = self._idle.pop() if self._idle else self._make()
         try:
             yield child
@@ -132,6 +132,6 @@ class ChildPool:
             child.close()
 
     def close(self) -> None:
-        """Ends those that nobody uses."""
+        """Ends the idle children."""
         while self._idle:
             self._idle.pop().close()

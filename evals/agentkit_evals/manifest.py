@@ -1,4 +1,4 @@
-"""What a run of a suite is: everything that its results depend on, and nothing else."""
+"""The manifest of a run: everything that its results depend on, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from agentkit_evals.subject import Subject
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunManifest:
-    """Written beside the results; a run is resumed only with an equal one.
+    """Describes a run, beside its results; a run is resumed only with an equal manifest.
 
     Attributes:
-        suite: What `load_suite` finds it by.
+        suite: The name by which `load_suite` finds the suite.
         about: Versions and hashes of the suite's parts.
-        subject: What is under test.
-        cases: Which cases, in the suite's order.
-        trials: How often each case is tried.
-        seed: All sampling seeds are made of it.
+        subject: The subject under test.
+        cases: The cases, in the suite's order.
+        trials: The trials of each case.
+        seed: The seed from which all sampling seeds are made.
         limits: Limits of each trial.
         tags: The tags of each case that has some.
         agentkit: The library's version.
@@ -46,20 +46,20 @@ class RunManifest:
     made_of: Mapping[str, str] = field(default_factory=dict)
 
     def changes(self, new: RunManifest) -> list[str]:
-        """What is another thing in a manifest than here, in words; empty if it is the same run.
+        """The differences of another manifest, in words; empty if it is the same run.
 
-        More trials of each case, and further cases, are more of the same.
+        More trials of each case, and further cases, extend the same run.
         """
         hashes = {**self.about, **self.made_of}, {**new.about, **new.made_of}
-        found = [_NAMES.get(key, key) for key in _unlike(*hashes)]
+        found = [_NAMES.get(key, key) for key in _differing_keys(*hashes)]
         for prefix, mine, theirs in (
-            ("", _plainly(self), _plainly(new)),
+            ("", _shown_values(self), _shown_values(new)),
             ("the setting ", asdict(self.subject.settings), asdict(new.subject.settings)),
             ("the limit of ", asdict(self.limits), asdict(new.limits)),
         ):
             found += [
                 f"{prefix}{key} ({mine.get(key)} became {theirs.get(key)})"
-                for key in _unlike(mine, theirs)
+                for key in _differing_keys(mine, theirs)
             ]
         if self.trials > new.trials:
             found.append(f"the trials ({self.trials} became {new.trials})")
@@ -81,8 +81,8 @@ class RunManifest:
         return _adapter().validate_json(text)
 
 
-def _plainly(manifest: RunManifest) -> dict[str, object]:
-    """What is said with its value."""
+def _shown_values(manifest: RunManifest) -> dict[str, object]:
+    """The parts of a manifest that are shown with their values."""
     subject = manifest.subject
     return {
         "the suite": manifest.suite,
@@ -95,7 +95,7 @@ def _plainly(manifest: RunManifest) -> dict[str, object]:
     }
 
 
-def _unlike(mine: Mapping[str, object], theirs: Mapping[str, object]) -> list[str]:
+def _differing_keys(mine: Mapping[str, object], theirs: Mapping[str, object]) -> list[str]:
     """The keys under which two mappings differ."""
     return [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
 
@@ -111,7 +111,7 @@ _NAMES: Final = {
     "library_sha256": "agentkit's own source",
     "agent_sha256": "the agent's source",
 }
-"""What a manifest holds, in words for a person."""
+"""Hash in a manifest → what it is of, in words for a person."""
 
 
 @cache
@@ -135,17 +135,17 @@ async def planned(
     """The manifest of a run.
 
     Args:
-        suite: Whose cases.
-        target: What `load_suite` found it by.
-        subject: What is under test.
+        suite: The suite of the cases.
+        target: The name by which `load_suite` found it.
+        subject: The subject under test.
         limit: Only so many cases, the first ones.
-        only: Only these cases; a pattern such as `*_1?` names all that it fits.
-        trials: How often each case is tried.
-        seed: Seed of all sampling.
+        only: Only these cases; a pattern such as `*_1?` names all that match.
+        trials: The trials of each case.
+        seed: The seed of all sampling.
         limits: Limits of each trial.
-        tags: Only cases with one of these.
-        shuffle: A seed: the cases are put in an order of chance, so that `limit` draws from all of
-            them. The same seed gives the same order, and a higher limit adds to a lower one's.
+        tags: Only cases with one of these tags.
+        shuffle: A seed that orders the cases at random, so that `limit` draws from all of them. The
+            same seed gives the same order, and a higher limit adds cases to a lower one's.
 
     Raises:
         EvalError: There is no such case or tag, or none is left; the agent cannot be found.
@@ -203,6 +203,6 @@ def trials_of(manifest: RunManifest, cases: Sequence[Case]) -> list[Trial]:
 
 
 def _seed(seed: int, case: str, number: int) -> int:
-    """31 bits that depend on the trial alone, not on who plays it when."""
+    """A seed of 31 bits that depends on the trial alone, and not on when or where it is played."""
     digest = hashlib.sha256(f"{seed}\0{case}\0{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1

@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from agentkit.errors import install
+from agentkit.errors import first_error, install
 from agentkit.runtime.ray import LIVES, Crew
 from agentkit_evals.core import EvalError, Transcript, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest
-from agentkit_evals.runner import Tally, Watcher, Which, Worker, first_error, unfinished
+from agentkit_evals.runner import Tally, Watcher, Which, Worker, unfinished
 from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
 

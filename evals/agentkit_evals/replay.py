@@ -7,6 +7,7 @@ from the request, so any number of clients can use it, and clients that are kill
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -130,8 +131,8 @@ class GoldServer:
     def _next(self, book: Book, turn: int, done: int) -> Reply:
         wanted = book.wanted[turn] if turn < len(book.wanted) else ()
         rest = wanted[done:] if self.together or book.at_once else wanted[done : done + 1]
-        if rest:
-            return calls(*rest)
+        if rest:  # in the order of Gemma's own syntax, however much of it a client reads
+            return calls(*((name, json.loads(json.dumps(a, sort_keys=True))) for name, a in rest))
         return say(book.answer if turn == len(book.said) - 1 else DONE)
 
 

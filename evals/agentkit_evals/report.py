@@ -1,4 +1,4 @@
-"""What a run came to, in numbers: summarised once, shown as a table or as JSON."""
+"""The numbers of a run: computed once, and printed as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from agentkit_evals.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many of so many."""
+    """A count and the number of things that were counted."""
 
     count: int
     of: int
 
     @property
     def share(self) -> float | None:
-        """The count as a fraction; None where there is nothing to count."""
+        """The count as a fraction; None if nothing was counted."""
         return self.count / self.of if self.of else None
 
 
 @dataclass(frozen=True, slots=True)
 class OverCases:
-    """A mean over so many cases: those with enough verdicts to tell."""
+    """A mean over the cases that have enough verdicts."""
 
     value: float
     cases: int
@@ -44,7 +44,7 @@ class OverCases:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Numbers as their mean, their middle, and what 19 of 20 do not exceed."""
+    """The mean, the median and the 95th percentile of some numbers."""
 
     mean: float
     p50: float
@@ -52,7 +52,7 @@ class Spread:
 
     @staticmethod
     def of(values: Sequence[float]) -> Spread | None:
-        """None of no values."""
+        """Computes them; None without values."""
         if not values:
             return None
         ranked = sorted(values)
@@ -65,8 +65,8 @@ class Times:
     """How long graded trials took; these numbers differ between equal runs.
 
     Attributes:
-        first_token: Seconds of each model call until something of its reply was there.
-        model: Seconds of a trial in which the model was at work.
+        first_token: Seconds of each model call until its reply began.
+        model: Seconds of all model calls of a trial.
         trial: Seconds of a trial.
     """
 
@@ -77,35 +77,35 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A run's numbers. None where there is nothing to count from.
+    """The numbers of a run. None means that there is nothing to compute it from.
 
     Attributes:
-        suite: Its name.
-        model: What was tested.
-        cases: How many cases the run has.
-        trials: Planned for each case.
+        suite: The name of the suite.
+        model: The subject.
+        cases: The number of cases.
+        trials: The planned trials of each case.
         graded: Trials with a verdict.
         missing: Trials that were not played yet.
-        infrastructure: Trials without a verdict, by what failed; in no other number here.
-        infrastructure_words: What one failure of each of these kinds said.
+        infrastructure: Trials without a verdict, by what failed; no other number counts them.
+        infrastructure_words: The text of one failure of each of these kinds.
         passed: Trials that passed.
         score: pass^1: the mean over cases of the share of passed trials, with its interval.
         score_at_worst: The same mean if every trial without a verdict had failed.
         pass_hat: pass^k for k = 1, 2, …, over the cases with so many verdicts; fewer cases are
             another set of cases, and their number may lie above that of a lower k.
         pass_at: pass@k likewise.
-        floor: What an agent that does nothing reaches on the same cases, where it has a verdict.
-        errors: Trials that did not pass, by the suite's or the agent's name of what went wrong.
+        floor: The result of an agent that does nothing, on the same cases.
+        errors: Trials that did not pass, by the suite's or the agent's name for what went wrong.
         calls: Tool calls.
         invalid_calls: Calls that named no tool or did not fit its schema.
-        invalid_share: Their share with its interval, where there were calls.
+        invalid_share: The share of invalid calls with its interval.
         overcalls: Turns with calls among those that wanted none.
-        repairs: Calls that agentkit put right.
+        repairs: Calls that agentkit repaired.
         retries: Model calls made again.
         steps: Model calls a trial, on average.
         usage: Tokens of all trials.
         times: How long it took.
-        cost: What all trials cost at the prices that were given.
+        cost: The cost of all trials at the given prices.
     """
 
     suite: str
@@ -202,13 +202,13 @@ def report(store: Store, prices: Prices | None = None) -> Report:
 
 
 def score_of(graded: Sequence[TrialResult]) -> Interval | None:
-    """pass^1 of trials that all have a verdict; None of no trials."""
+    """pass^1 of trials that all have a verdict; None without trials."""
     shares = [_passed(trials) for trials in by_case(graded).values()]
     return score(shares, len(graded)) if shares else None
 
 
 def _passed(trials: Iterable[TrialResult]) -> float:
-    """The share that passed; a trial without a verdict did not."""
+    """The share of trials that passed; a trial without a verdict did not."""
     return mean(result.passed for result in trials)
 
 
@@ -242,7 +242,7 @@ def _counted(names: Iterable[str]) -> dict[str, int]:
 
 
 def error_of(result: TrialResult) -> str:
-    """The name of what went wrong in a trial that did not pass."""
+    """The name for what went wrong in a trial that did not pass."""
     if result.grade is None:
         return _kind(result.failure)
     return result.grade.error or "failed"
@@ -254,15 +254,15 @@ def _kind(failure: str | None) -> str:
 
 
 def _words(failures: Iterable[str | None]) -> dict[str, str]:
-    """One failure of each kind, the same one for the same results in any order."""
+    """The text of one failure of each kind; the same one for the same results in any order."""
     return {_kind(failure): failure for failure in sorted(filter(None, failures), reverse=True)}
 
 
-# --- shown -------------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------
 
 
 def as_json(found: Report) -> str:
-    """The report as JSON text; equal for equal results, but for `times`."""
+    """The report as JSON text; equal for equal results, except for `times`."""
     body: JsonObject = asdict(found)
     return json.dumps(body, indent=2, ensure_ascii=False)
 
@@ -280,7 +280,7 @@ def as_table(found: Report) -> Table:
 
 
 def rows_of(found: Report) -> Iterable[tuple[str, str]]:
-    """The report as names and sentences."""
+    """Yields the lines of the report: a name and a sentence."""
     missing = f", {found.missing} not played yet" if found.missing else ""
     yield "trials", f"{found.cases} cases x {found.trials}: {found.graded} graded{missing}"
     if found.score is not None:

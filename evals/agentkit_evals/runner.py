@@ -1,4 +1,4 @@
-"""Runs what is not done yet: here, with so many trials at a time."""
+"""Plays the unfinished trials of a run in this process, several at a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import anyio
 
+from agentkit.errors import first_error
 from agentkit_evals.apart import run_apart
 from agentkit_evals.core import Suite, Trial, TrialResult
 from agentkit_evals.manifest import RunManifest, trials_of
@@ -25,11 +26,11 @@ class Progress:
 
     Attributes:
         total: Trials of the whole run.
-        before: Trials that were done before it was begun this time.
-        done: Trials that are done, those included.
-        passed: How many of those passed.
-        infrastructure: How many of this time's have no verdict.
-        seconds: Since it was begun this time.
+        before: Trials that were done when it was started or resumed.
+        done: Trials that are done, with those before.
+        passed: Trials that passed.
+        infrastructure: Trials since the start that have no verdict.
+        seconds: Seconds since the start.
     """
 
     total: int
@@ -46,26 +47,26 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At this rate; None while there is none."""
+        """The seconds left at this rate; None if there is no rate yet."""
         return (self.total - self.done) / self.rate if self.rate else None
 
 
 Watcher = Callable[[Progress], None]
 
 Play: TypeAlias = Callable[[Trial, str], Awaitable[TrialResult]]
-"""Plays a trial, for the worker of a name."""
+"""Plays a trial; the text is the name of the worker."""
 
 Which: TypeAlias = Literal["unfinished", "lost"]
-"""Trials that are played: all without a verdict, or those of them that were played before."""
+"""The trials to play: all without a verdict, or only those that were played and have none."""
 
 
 class Tally:
-    """Counts results as they come, and tells a watcher.
+    """Counts results as they come, and reports them to a watcher.
 
     Args:
         total: Trials of the whole run.
-        before: Results that are there already.
-        watcher: Who is told.
+        before: Results that exist already.
+        watcher: Called with the progress after each result.
     """
 
     def __init__(self, total: int, before: Sequence[TrialResult], watcher: Watcher | None) -> None:
@@ -78,7 +79,7 @@ class Tally:
         self._tell()
 
     def add(self, result: TrialResult) -> None:
-        """One more."""
+        """Counts one more result."""
         self._done += 1
         self._passed += result.passed
         self._infrastructure += result.status != "graded"
@@ -100,15 +101,15 @@ class Tally:
 
 
 class Worker:
-    """Plays trials and stores them: the same work on this machine and on a Ray node.
+    """Plays trials and stores the results, on this machine or on a Ray node.
 
     Args:
-        suite: Whose cases.
-        play: Plays one, for the name of a worker.
-        writer: Where results go.
+        suite: The suite of the cases.
+        play: Plays a trial.
+        writer: Stores results.
 
     Attributes:
-        suite: The suite whose cases it plays.
+        suite: The suite of the cases.
     """
 
     def __init__(self, suite: Suite, play: Play, writer: Writer) -> None:
@@ -121,12 +122,12 @@ class Worker:
     async def opened(
         cls, manifest: RunManifest, store: Store, *, target: str | None = None
     ) -> AsyncGenerator[Worker]:
-        """A worker with a suite, a model and a file of its own.
+        """Opens a worker with its own suite, model and file of results.
 
         Args:
-            manifest: What is run.
+            manifest: The run.
             store: Where results go.
-            target: What the suite is found by here, if it is not what the manifest says.
+            target: Where the suite is found here, if not where the manifest says.
         """
         async with aclosing(load_suite(target or manifest.suite)) as suite:
             with closing(Writer(store)) as writer:
@@ -144,10 +145,10 @@ class Worker:
 async def _player(
     manifest: RunManifest, store: Store, suite: Suite, target: str | None
 ) -> AsyncGenerator[Play]:
-    """Plays trials here, or where memory is limited in processes of their own."""
+    """Opens a function that plays trials here, or in their own processes if memory is limited."""
 
     def record(trial: Trial) -> Path | None:
-        """Doing nothing is not worth a record."""
+        """The run file of a trial; an agent that does nothing needs none."""
         return None if manifest.subject.model == "empty" else store.record(*trial.key)
 
     async def apart(trial: Trial, worker: str) -> TrialResult:
@@ -170,7 +171,7 @@ async def _player(
 async def unfinished(
     manifest: RunManifest, store: Store, suite: Suite, which: Which = "unfinished"
 ) -> tuple[list[Trial], list[TrialResult]]:
-    """The trials that are to be played, and the results of those that have a verdict."""
+    """The trials to play, and the results of those that have a verdict."""
     trials = trials_of(manifest, await suite.cases())
     results = store.results()
     graded = {key: result for key, result in results.items() if result.status == "graded"}
@@ -193,14 +194,15 @@ async def run_local(
     """Plays what is left of a run, in this process.
 
     Args:
-        manifest: What to run; the store must hold the same run or none.
-        store: Where results go, and where it is seen what is done.
+        manifest: The run; the store must hold the same run or none.
+        store: Holds the results.
         concurrency: Trials at a time.
-        which: Trials to play.
-        watcher: Told of each result.
+        which: The trials to play.
+        watcher: Called after each result.
 
     Raises:
-        EvalError: The store holds another run, or somebody runs it; a suite is not installed.
+        EvalError: The store holds another run, another process plays it, or the suite is not
+            installed.
         ServerNotReadyError: The server cannot be used.
     """
     store.begin(manifest)
@@ -220,10 +222,3 @@ async def run_local(
                         group.start_soon(work)
             except BaseExceptionGroup as errors:
                 raise first_error(errors) from None  # so that callers catch it by its own type
-
-
-def first_error(error: BaseException) -> BaseException:
-    """An error; of a group, or of groups in groups, its first."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -1,15 +1,15 @@
-r"""Checks that look at words: by rule, or by asking a model.
+r"""Checks of an agent's words: by rule, or by asking a model.
 
-Each is a check of a `Task`, and looks at the last answer alone unless it says otherwise:
+Each is a check of a `Task`, and looks only at the last answer unless it says otherwise:
 
 | check | passes where the answer |
 |---|---|
-| `Contains("Paris", "France")` | holds all of these texts, whatever their case |
-| `Matches(r"\bEUR \d+")` | holds what a regular expression finds |
-| `Exactly("Paris")` | is this text, but for case, white space and the marks around it |
-| `IsJson({"n": 1})` | is JSON that means the same, in a fence or not |
-| `IsNumber(3.14, within=0.01)` | ends on a number that is near enough |
-| `JudgedBy(model, "It is polite.")` | is found by a model to be as the words say |
+| `Contains("Paris", "France")` | contains all of these texts, in any case |
+| `Matches(r"\bEUR \d+")` | contains a match of a regular expression |
+| `Exactly("Paris")` | is this text, except for case, white space and punctuation around it |
+| `IsJson({"n": 1})` | is JSON with the same meaning, in a fence or not |
+| `IsNumber(3.14, within=0.01)` | has a last number that is near enough |
+| `JudgedBy(model, "It is polite.")` | is judged by a model to be as the words say |
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from agentkit_evals.core import Grade, Transcript
 
 
 def answer_of(transcript: Transcript) -> str | None:
-    """The agent's last words; None where it was stopped before it could say them."""
+    """The agent's last answer; None if its last run ended without one."""
     last = transcript.turns[-1] if transcript.turns else None
     return last.output if last is not None and last.stop_reason == "answer" else None
 
@@ -77,13 +77,13 @@ class Matches:
     """A regular expression finds something in the answer.
 
     Attributes:
-        pattern: As `re` has it, with flags such as `(?i)` inside.
+        pattern: A pattern of `re`, with flags such as `(?i)` inside.
     """
 
     pattern: str
 
     def __post_init__(self) -> None:
-        re.compile(self.pattern)  # a wrong one fails where it is written
+        re.compile(self.pattern)  # a wrong pattern fails here, and not in a trial
 
     def __call__(self, world: object, transcript: Transcript) -> Grade:  # noqa: ARG002 - words are graded
         """The verdict on an answer."""
@@ -93,7 +93,7 @@ class Matches:
 
 
 _AROUND: Final = " .,;:!?\"'`*_()[]«»„“”\u2018\u2019"
-"""What people and models put around an answer without meaning anything by it."""
+"""Characters around an answer that do not change its meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,17 +208,17 @@ against what is graded."""
 
 @dataclass(frozen=True, slots=True)
 class JudgedBy:
-    """A model says whether words are true of a conversation.
+    """A model judges whether a statement is true of a conversation.
 
-    A grader that refuses, or whose answer cannot be read, gives no verdict: its trial is the
+    If the grader refuses, or its answer cannot be read, the trial has no verdict: that is the
     suite's failure, as with any check that fails, and never a fault of the agent.
 
     Attributes:
-        model: The grader. Its name is in the details of each grade; give it a fixed one.
-        criteria: What is to be true, such as "The answer names the capital of France."
-        choices: The verdicts that it may give, and what each is worth from 0 to 1; 1 is a pass.
-        whole: Whether it sees the whole conversation with all calls and results, and not just what
-            the user asked last and what was answered.
+        model: The grader. Its name is in the details of each grade, so give it a fixed one.
+        criteria: The statement, such as "The answer names the capital of France."
+        choices: The verdicts that it may give, each with its score from 0 to 1; 1 is a pass.
+        whole: Whether it sees the whole conversation with all calls and results, and not only the
+            user's last message and the answer.
         settings: Settings of the grader. Default: greedy.
     """
 
@@ -238,8 +238,8 @@ class JudgedBy:
         """The grader's verdict on a conversation.
 
         Raises:
-            SuiteError: It gave none.
-            ModelError: It could not be had.
+            SuiteError: The grader gave no verdict.
+            ModelError: The grader could not be reached.
         """
         found = await ask(
             self.model,
@@ -263,14 +263,14 @@ class JudgedBy:
 
 
 def _said(transcript: Transcript, *, whole: bool) -> list[JsonObject]:
-    said = [each for message in transcript.messages for each in _told(message)]
+    said = [each for message in transcript.messages for each in _lines_of(message)]
     if whole:
         return said
     asked = [each for each in said if each["role"] == "user"]
     return [*asked[-1:], {"role": "assistant", "text": answer_of(transcript) or ""}]
 
 
-def _told(message: Any) -> list[JsonObject]:
+def _lines_of(message: Any) -> list[JsonObject]:
     if isinstance(message, AssistantMessage):
         text = text_of(message.content) if message.content else ""
         made = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]

@@ -1,14 +1,14 @@
-"""Where results are kept: lines that are only ever appended, each durable before it counts.
+"""The store of results: lines that are only appended, each durable before it counts.
 
 ```
-RUN/manifest.json       what the run is
-RUN/lock                held while somebody runs it
-RUN/trials/WRITER.jsonl one file for each process that ever wrote; one line a trial
-RUN/runs/CASE-N.jsonl   what happened in a trial, as a run file; not needed for any number
+RUN/manifest.json       the run
+RUN/lock                held while the run is played
+RUN/trials/WRITER.jsonl a file for each process that wrote results, with a line for each trial
+RUN/runs/CASE-N.jsonl   the run file of a trial; no number depends on it
 ```
-A line is written with one `write` and synced before the trial counts as done, so whatever dies
-loses at most what it was doing. A torn last line is no line. Nobody writes to another's file, so
-workers on several machines can share a folder.
+A line is written with one `write` and synced before the trial counts as done, so a process that
+dies loses only the trials it was playing. An incomplete last line is ignored. Each writer has its
+own file, so workers on several machines can share a folder.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Store:
     """One run's folder.
 
     Args:
-        folder: Made when something is first written.
+        folder: The folder; it is made when something is first written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,14 +54,14 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether a run was begun here."""
+        """Whether the folder holds a run."""
         return (self.folder / "manifest.json").exists()
 
     def manifest(self) -> RunManifest:
-        """What the run is.
+        """The manifest of the run.
 
         Raises:
-            EvalError: There is no run in this folder, or another version wrote it.
+            EvalError: The folder holds no run, or another version wrote it.
         """
         path = self.folder / "manifest.json"
         try:
@@ -74,10 +74,10 @@ class Store:
             raise EvalError(f"{path} cannot be read: {error.errors()[0]['msg']}") from error
 
     def begin(self, manifest: RunManifest) -> None:
-        """Makes the folder, or finds the same run in it: it is gone on with, perhaps with more.
+        """Makes the folder; if it holds the same run, that is resumed, perhaps with more trials.
 
         Raises:
-            EvalError: Another run is in the folder, or it cannot be written.
+            EvalError: The folder holds another run, or cannot be written.
         """
         if self.exists:
             if (kept := self.manifest()) == manifest:
@@ -99,10 +99,10 @@ class Store:
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Holds the run; the kernel lets go of it however the holder ends.
+        """Locks the run; the kernel releases the lock even if the holder is killed.
 
         Raises:
-            EvalError: Somebody else is running it.
+            EvalError: Another process plays it.
         """
         with (self.folder / "lock").open("w") as file:
             try:
@@ -112,7 +112,7 @@ class Store:
             yield
 
     def lines(self) -> Iterator[TrialResult]:
-        """Every line that was ever written, in no particular order of time.
+        """Every line of every writer, not in the order of time.
 
         Raises:
             EvalError: A line was damaged.
@@ -132,7 +132,7 @@ class Store:
     def results(self) -> dict[tuple[str, int], TrialResult]:
         """The result of each trial, by case and number.
 
-        A verdict stands; an infrastructure failure gives way to a later verdict.
+        A verdict is final; it replaces an infrastructure failure of the same trial.
         """
         found: dict[tuple[str, int], TrialResult] = {}
         for result in self.lines():
@@ -141,7 +141,7 @@ class Store:
         return found
 
     def canonical(self) -> bytes:
-        """All results as sorted JSON lines, without what differs between equal runs."""
+        """All results as sorted JSON lines, without fields that differ between equal runs."""
         lines = []
         for _, result in sorted(self.results().items()):
             body = json.loads(as_json(result))
@@ -151,7 +151,7 @@ class Store:
         return "".join(lines).encode()
 
     def record(self, case: str, number: int) -> Path:
-        """Where the run file of a trial is, if it was kept."""
+        """The path of a trial's run file, which need not exist."""
         name = run_file_name(f"{case}-{number}")
         if len(name) > _LONGEST_NAME:
             digest = hashlib.sha256(case.encode("utf-8", "surrogatepass")).hexdigest()
@@ -159,7 +159,7 @@ class Store:
         return self.folder / "runs" / name
 
     def floor(self) -> Store:
-        """Where the same cases are played by an agent that does nothing."""
+        """The store of the same cases, played by an agent that does nothing."""
         return Store(self.folder / "floor")
 
 
@@ -187,7 +187,7 @@ class Writer:
             os.fsync(self._write(result))
 
     async def keep(self, result: TrialResult) -> None:
-        """As `append`, while other trials go on; results that wait for the disk share its answer.
+        """As `append`, without blocking the event loop; results that wait share one `fsync`.
 
         Raises:
             EvalError: It cannot be written.
@@ -223,14 +223,14 @@ class Writer:
         return self._file
 
     def close(self) -> None:
-        """Nothing more will be written."""
+        """Closes the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
 
 def _sync_folder(folder: Path) -> None:
-    """A new file's name is durable only when its folder is."""
+    """Syncs a folder: only then is the name of a new file in it durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

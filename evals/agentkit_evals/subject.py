@@ -1,8 +1,8 @@
-"""What is under test: a model behind agentkit's own agent, or a reference that answers by rule.
+"""The subject of a run: a model behind agentkit's own agent, or a reference that follows a rule.
 
-References prove the harness and show the floor: `gold` makes the calls of the right answer
-and says it, `empty` does neither, `gold-without-last-call` makes all calls but the last, and says
-nothing that would follow from it.
+References prove the harness and show the floor: `gold` makes the calls of the right answer and
+gives it, `empty` does neither, `gold-without-last-call` makes all calls except for the last and
+does not give the answer.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ REFERENCES: Final[tuple[Reference, ...]] = get_args(Reference)
 _ADDRESS: Final = ("http://", "https://")
 
 AgentMaker: TypeAlias = Callable[[Trial, int, Turn], Agent[Any, Any]]
-"""Trial, number of the turn, the turn → the agent that takes it."""
+"""A trial, the number of a turn, and the turn → the agent for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A description that every worker makes the same agents of.
+    """A description from which every worker makes the same agents.
 
     Attributes:
         model: A vLLM server's address, `tiny` for the demonstration model, or a reference.
         model_name: The served name; default: the server's first.
         settings: Settings of each step; the seed is the trial's.
-        agent: `module:function`, or `file.py:function`, that makes the agent of a model and a
-            `Turn`; default: an `Agent` with the turn's tools and instructions and nothing else.
+        agent: `module:function` or `file.py:function`: makes the agent from a model, a `Turn` and
+            settings; default: an `Agent` with only the turn's tools and instructions.
         off: Parts of agentkit that are switched off.
     """
 
@@ -51,15 +51,15 @@ class Subject:
 
     @property
     def label(self) -> str:
-        """What it is called beside its numbers: the served name, or what it was asked for by."""
+        """The name in reports: the served name, or the value of `model`."""
         return self.model_name or self.model
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[AgentMaker]:
-        """Makes agents for as long as the context is open.
+        """Opens a function that makes agents.
 
         Raises:
-            EvalError: What `agent` names is not there, or `model` is nothing known.
+            EvalError: `agent` names nothing, or `model` is unknown.
         """
         if self.model in REFERENCES:
             yield _reference(self.model)
@@ -73,10 +73,10 @@ class Subject:
             yield maker
 
     async def pinned(self) -> Subject:
-        """The subject with the name that its model is served by: an address may change hands.
+        """The subject with the served name of its model, as an address may serve another one later.
 
         Raises:
-            EvalError: As `opened`, or a reference is to play an agent, which it cannot.
+            EvalError: As `opened`; or the subject is a reference with an agent or parts off.
             ModelError: The server cannot be reached.
             ServerNotReadyError: It serves no such model.
         """
@@ -93,10 +93,10 @@ class Subject:
             return self
 
     def sources(self) -> dict[str, str]:
-        """A hash of the files of the agent of one's own; empty for agentkit's.
+        """A hash of the files of the user's own agent; empty without one.
 
         Raises:
-            EvalError: What `agent` names is not there.
+            EvalError: `agent` names nothing.
         """
         return {} if self.agent is None else {"agent_sha256": files_hash([self._make()])}
 
@@ -165,11 +165,11 @@ def _reference(kind: Reference) -> AgentMaker:
 
 
 DONE: Final = "Done."
-"""What a reference says where no words are graded."""
+"""What a reference says if no words are graded."""
 
 
 def answer_of(kind: Reference, case: Case) -> str:
-    """What a reference says in the end."""
+    """The last words of a reference."""
     return case.answer if kind == "gold" and case.answer is not None else DONE
 
 
@@ -179,7 +179,7 @@ def replayed(
     """The calls that a reference makes, by turn.
 
     Raises:
-        SuiteError: The case has no gold calls; so its trial has no verdict.
+        SuiteError: The case has no gold calls, so its trial has no verdict.
     """
     if kind == "empty":
         return []

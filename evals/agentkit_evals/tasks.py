@@ -38,7 +38,7 @@ from agentkit_evals.users import User, name_of
 WorldT = TypeVar("WorldT")
 
 Verdict: TypeAlias = str | bool | tuple[float, str] | Grade | None
-"""What a check may return; see `Task.check`."""
+"""The result of a check; see `Task.check`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,24 +47,25 @@ class Task(Generic[WorldT]):
 
     Attributes:
         id: Unique within the suite.
-        turns: What the user says, one after another; or somebody who plays the user, such as a
-            `ModelUser` of `agentkit_evals.users`.
+        turns: The user's messages; or a played user, such as a `ModelUser` of
+            `agentkit_evals.users`.
         world: Makes a fresh world; trials share nothing.
-        tools: What can be done in it.
-        check: Looks at the world in the end, and if it takes a second argument at the transcript.
+        tools: Makes the tools of a world.
+        check: Looks at the world at the end, and at the transcript if it takes a second argument.
             It returns None or True if all is right; False, or what is wrong in a few words that
-            reports can count by; a `Grade`; or a score from 0 to 1 with a reason, of which 1 is a
-            pass. One that asks a model may be `async`; `agentkit_evals.scorers` has some.
+            reports count; a `Grade`; or a score from 0 to 1 and a reason, where 1 is a pass. It may
+            be `async`, to ask a model; `agentkit_evals.scorers` has some.
         gold: The calls of a right answer, by turn; they prove that the task can be solved.
-        answer: What a right answer says in the end, where the check looks at words.
+        answer: What a right answer says in the end, if the check looks at words.
         instructions: The system text.
         steps: Most model calls of a turn.
-        most_turns: After so many a conversation ends, whatever a played user would say.
-        tags: Words to choose tasks by.
-        seconds: How long making the world, checking it, and a played user may each take.
+        most_turns: Most turns of a conversation with a played user.
+        tags: Words by which tasks are chosen.
+        seconds: Most seconds for making the world, for the check, and for each message of a played
+            user.
 
     Raises:
-        TypeError: One of these is of another kind.
+        TypeError: One of these is of a wrong type.
     """
 
     id: str
@@ -146,8 +147,8 @@ class TaskSuite:
         ]
 
     async def about(self) -> dict[str, str]:
-        """Hashes of what the users say, of the checks, of the worlds and their tools, and of the
-        files that all of these are in.
+        """Hashes of the users' messages, the checks, the worlds and their tools, and the files that
+        these are in.
         """
         tasks = self._tasks.values()
         said = repr(
@@ -171,7 +172,7 @@ class TaskSuite:
 
     @asynccontextmanager
     async def open(self, trial: Trial) -> AsyncGenerator[Session]:
-        """A fresh world.
+        """Opens a fresh world.
 
         Raises:
             SuiteError: It cannot be made.
@@ -186,17 +187,18 @@ class TaskSuite:
         yield _TaskSession(task, trial, world, tools)
 
     async def aclose(self) -> None:
-        """Holds nothing."""
+        """Does nothing: a suite of tasks holds nothing."""
 
 
 def _gold(task: Task[Any]) -> tuple[tuple[GoldCall, ...], ...] | None:
-    """Words alone are a right answer too."""
-    words_alone = task.gold is None and task.answer is not None
-    return ((),) * len(_words(task) or ((),)) if words_alone else task.gold
+    """The gold calls of a task; a task with only an `answer` is solved without any call."""
+    if task.gold is None and task.answer is not None:
+        return ((),) * len(_words(task) or ((),))
+    return task.gold
 
 
 def _words(task: Task[Any]) -> tuple[str, ...] | None:
-    """What the user says, if nobody plays it."""
+    """The user's messages; None if the user is played."""
     return task.turns if isinstance(task.turns, tuple) else None
 
 
@@ -224,7 +226,7 @@ class _TaskSession:
         )
 
     async def _played(self, user: User, transcript: Transcript) -> str | None:
-        """What a played user says, or said when the trial was recorded."""
+        """The message of a played user, now or when the trial was recorded."""
         number, said = len(transcript.turns), self._trial.said
         if said is not None:
             if number >= len(said):
@@ -250,17 +252,17 @@ class _TaskSession:
 
 
 def _said(what: str, found: object) -> str | None:
-    """What a played user says."""
+    """The message of a played user, as a plain text."""
     if found is None or isinstance(found, str):
         return None if found is None else str.__str__(found)
     raise SuiteError(f"{what} said {reprlib.repr(found)}, which is neither text nor None")
 
 
 def _takes_two(check: Callable[..., Any]) -> bool:
-    """Whether a check has two arguments without a default: then it is given the transcript too."""
+    """Whether a check takes two arguments without a default, so that it gets the transcript too."""
     try:
         parameters = inspect.signature(check).parameters.values()
-    except (TypeError, ValueError):  # of C
+    except (TypeError, ValueError):  # written in C
         return False
     return sum(p.default is p.empty and p.kind in _BY_POSITION for p in parameters) > 1
 
@@ -269,10 +271,10 @@ _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_
 
 
 def _grade(what: str, verdict: object) -> Grade:
-    """What a check returned, as a grade.
+    """The result of a check as a grade.
 
     Raises:
-        SuiteError: It is no verdict. A number alone is none: whether 0 is a pass is anyone's guess.
+        SuiteError: It is no verdict. A number alone is none, since 0 might mean a pass.
     """
     match verdict:
         case Grade():
@@ -294,7 +296,7 @@ def _grade(what: str, verdict: object) -> Grade:
 
 
 _LONGEST_ERROR: Final = 500
-"""Characters of what a check says is wrong: reports count by it."""
+"""Characters of an error of a check, by which reports count."""
 
 
 if TYPE_CHECKING:

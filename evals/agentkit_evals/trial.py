@@ -1,7 +1,7 @@
-"""One trial, from the first turn to its line in the store.
+"""One trial, from the first turn to its result.
 
-Who is to blame is decided here: the suite's verdict is the agent's; a server, a suite or a harness
-that failed is infrastructure, neither a pass nor a failure.
+This module decides what a failure means: the suite's verdict is about the agent; a failure of the
+server, the suite or the harness is `infrastructure`, neither a pass nor a failure of the agent.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from agentkit_evals.core import (
 from agentkit_evals.subject import AgentMaker
 
 GRACE: Final = 60.0
-"""Seconds for making worlds and grading, beyond those that the trial itself may take."""
+"""Seconds for making worlds and grading, in addition to the trial's own."""
 
 
 async def run_alone(
@@ -69,7 +69,7 @@ async def run_alone(
     limits: TrialLimits,
     record: Path | None = None,
 ) -> TrialResult:
-    """As `run_trial`, in an event loop of its own: whatever an `async` tool does to that, other
+    """As `run_trial`, but in an event loop of its own: whatever an `async` tool does to it, other
     trials go on.
     """
     agents: list[Agent[Any, Any]] = []
@@ -81,17 +81,17 @@ async def run_alone(
     async def play() -> TrialResult | AgentKitError:
         try:
             return await run_trial(suite, trial, make, worker, limits=limits, record=record)
-        except (EvalError, ServerNotReadyError) as error:  # these end the run
+        except (EvalError, ServerNotReadyError) as error:  # raised below: these end the run
             return error
         finally:
             for agent in agents:
-                await agent.model.aclose()  # of its connections those of this event loop
+                await agent.model.aclose()  # closes only the connections of this event loop
 
     seconds = None if limits.seconds is None else limits.seconds + GRACE
     try:
         result = await contained("the trial", play, _same, seconds)
     except AgentKitError as error:
-        return lost(trial, worker, _named(error))
+        return lost(trial, worker, _failure(error))
     if isinstance(result, AgentKitError):
         raise result
     return result
@@ -102,7 +102,7 @@ def _same(result: TrialResult | AgentKitError) -> TrialResult | AgentKitError:
 
 
 def lost(trial: Trial, worker: str, failure: str) -> TrialResult:
-    """The result of a trial of which nothing is left."""
+    """The result of a trial without any record."""
     return TrialResult(
         case=trial.case.id,
         trial=trial.number,
@@ -124,13 +124,12 @@ async def run_trial(
     """Plays a case once and has it graded.
 
     Args:
-        suite: Whose case it is.
-        trial: What to play.
-        make_agent: The subject.
-        worker: Who does it, for the record.
-        limits: What it may take. That of memory is for whoever calls this in a process that is to
-            be bounded.
-        record: A run file to write: all that happens, in place of what was there.
+        suite: The suite of the case.
+        trial: The trial to play.
+        make_agent: Makes the agents of the subject.
+        worker: The name of the worker, for the result.
+        limits: The limits of the trial, except for memory, which bounds a whole process.
+        record: A run file to write; an older one is replaced.
 
     Raises:
         ServerNotReadyError: No trial could be played with this server.
@@ -155,12 +154,12 @@ async def run_trial(
 async def graded(
     suite: Suite, trial: Trial, play: Callable[[Session], Awaitable[Transcript]]
 ) -> TrialResult:
-    """Has a case played and says whose the outcome is.
+    """Plays and grades a case, and decides what a failure means.
 
     Args:
-        suite: Whose case it is.
-        trial: What is played.
-        play: Plays it, and returns what the suite is to grade.
+        suite: The suite of the case.
+        trial: The trial to play.
+        play: Plays it, and returns the transcript to grade.
 
     Raises:
         ServerNotReadyError: No trial could be played with this server.
@@ -172,14 +171,14 @@ async def graded(
             grade = kept(await session.grade(await play(session)))
             status = "graded"
     except ContextWindowError as error:
-        # The conversation outgrew the window: the agent's business to prevent.
+        # To keep a conversation within the window is the agent's task.
         status, failure = "graded", f"agent:context_window: {error}"
     except ServerNotReadyError:
         raise
     except Exception as error:  # the boundary around a trial: one must not end all
         if type(error) is EvalError:
             raise
-        failure = _named(error)
+        failure = _failure(error)
     return TrialResult(
         case=trial.case.id,
         trial=trial.number,
@@ -189,24 +188,27 @@ async def graded(
     )
 
 
-def _named(error: Exception) -> str:
-    """The error's kind and first words; the kind is what reports count by."""
-    kind = "server" if isinstance(error, ModelError) else "suite"
-    if not isinstance(error, AgentKitError):
+def _failure(error: Exception) -> str:
+    """The kind of an error, by which reports count, and its first words."""
+    if isinstance(error, ModelError):
+        kind = "server"
+    elif isinstance(error, AgentKitError):
+        kind = "suite"
+    else:
         kind = "harness"
     return f"{kind}:{type(error).__name__}: {error}"[:500]
 
 
 @dataclass(slots=True)
 class _Played:
-    """How far a trial has got; also what is left of one that failed."""
+    """The record of a trial so far; it is kept if the trial fails."""
 
     recorder: _Recorder
     turns: list[TurnRecord] = field(default_factory=list)
     earlier: tuple[Message, ...] = ()
-    """What was said in conversations before this one."""
+    """The messages of earlier conversations."""
     messages: tuple[Message, ...] = ()
-    """What was said in this one."""
+    """The messages of this conversation."""
     over: bool = False
     first_tokens: list[float] = field(default_factory=list)
     model_seconds: float = 0.0
@@ -216,14 +218,14 @@ class _Played:
         return Transcript(tuple(self.turns), self.earlier + self.messages, self.over)
 
     def begin(self, turn: Turn) -> Sequence[Message]:
-        """What the agent is told was said before a turn."""
+        """The history that the agent is given for a turn."""
         if turn.new_conversation:
             self.earlier, self.messages = self.earlier + self.messages, ()
         return self.messages or turn.history
 
 
 class _Recorder:
-    """Writes what happens in all turns to one run file."""
+    """Writes the events of all turns to one run file."""
 
     def __init__(self, file: Path | None) -> None:
         self._name = "" if file is None else unquote(file.stem)
@@ -239,14 +241,14 @@ class _Recorder:
 
 
 class _Allowance:
-    """What is left of a trial's limits."""
+    """The rest of a trial's limits."""
 
     def __init__(self, limits: TrialLimits) -> None:
         self._limits = limits
         self._began = time.monotonic()
 
-    def over(self, limits: Limits, played: Transcript) -> Limits:
-        """The limits of a turn, none of them more than what is left."""
+    def within(self, limits: Limits, played: Transcript) -> Limits:
+        """The limits of a turn, cut to what is left for the trial."""
         seconds, tokens = self._limits.seconds, self._limits.tokens
         if seconds is not None:
             left = max(0.0, self._began + seconds - time.monotonic())
@@ -259,10 +261,10 @@ class _Allowance:
         return limits
 
     def spent(self, played: Transcript, stop_reason: StopReason) -> bool:
-        """Whether the trial ends here."""
+        """Whether a turn that stopped for this reason has used up a limit of the trial."""
         tokens = self._limits.tokens
-        over = tokens is not None and played.usage.output_tokens >= tokens
-        return stop_reason == "seconds" or (stop_reason == "tokens" and over)
+        written_all = tokens is not None and played.usage.output_tokens >= tokens
+        return stop_reason == "seconds" or (stop_reason == "tokens" and written_all)
 
 
 async def _play(
@@ -271,7 +273,7 @@ async def _play(
     while (turn := await session.next_turn(played.transcript)) is not None:
         agent = make_agent(trial, len(played.turns), turn)
         watch = _Watch(turn.tools)
-        limits = allowance.over(turn.limits, played.transcript)
+        limits = allowance.within(turn.limits, played.transcript)
         try:
             history = played.begin(turn)
             async for event in agent.stream(turn.text, history=history, limits=limits):
@@ -293,7 +295,7 @@ async def _play(
 
 
 class _Watch:
-    """Keeps what happens in one turn; what it came to is read from that as from any record."""
+    """Records the events of one turn; the turn's record is read from them."""
 
     def __init__(self, tools: Toolset) -> None:
         self._tools = tools
@@ -325,21 +327,20 @@ class _Watch:
             output=str(result.said),
             steps=result.steps,
             usage=result.usage,
-            calls=tuple(
-                CallRecord(call.name, call.arguments, end.result.kind, _fits(self._tools, call))
-                for end in (each.end for each in ran)
-                if end is not None
-                for call in [end.call]
-            ),
+            calls=tuple(self._call(each.end) for each in ran if each.end is not None),
             repairs=sum(len(each.repairs) for each in ran),
             retries=sum(len(step.restarts) for step in steps),
             new_conversation=turn.new_conversation,
             said_by=turn.said_by,
         )
 
+    def _call(self, end: ToolFinished) -> CallRecord:
+        call = end.call
+        return CallRecord(call.name, call.arguments, end.result.kind, _fits(self._tools, call))
+
 
 def _fits(tools: Toolset, call: ToolCall) -> bool:
-    """Whether the arguments obey the schema that the model was shown, unmended."""
+    """Whether the arguments, as they were written, obey the schema that the model was shown."""
     tool = tools.get(call.name)
     if tool is None or call.malformed is not None:
         return False
@@ -349,5 +350,5 @@ def _fits(tools: Toolset, call: ToolCall) -> bool:
 
 @lru_cache(maxsize=1024)
 def _reader(schema: str) -> ForeignArguments:
-    """Kept, since each trial makes its tools anew and reading a schema takes milliseconds."""
+    """Cached, since each trial makes its tools anew and reading a schema takes milliseconds."""
     return ForeignArguments(json.loads(schema))

@@ -1,9 +1,9 @@
-"""Users that are played: by a script, or by a model that has a wish.
+"""Played users: by a script, or by a model with a goal.
 
-A user is a function of what was said so far and of the trial's seed; it returns what the user says
-next, or None when the conversation is over. It holds nothing, so a `Task` can have one in the place
-of its turns for any number of trials at a time. What it said is part of the transcript, with who
-said it, and trials are graded again by that, without asking anybody.
+A user is a function of the transcript so far and of the trial's seed. It returns the user's next
+message, or None when the conversation is over. It keeps no state, so a `Task` can have one instead
+of its turns for any number of concurrent trials. What it said is part of the transcript, and trials
+are graded again from that, without asking it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from agentkit_evals.asking import ask
 from agentkit_evals.core import SuiteError, Transcript
 
 User: TypeAlias = Callable[[Transcript, int], str | Awaitable[str | None] | None]
-"""What was said so far, and the trial's seed → what the user says next; None ends it."""
+"""The transcript so far and the trial's seed → the user's next message; None ends it."""
 
 Line: TypeAlias = str | Callable[[str], str | None]
-"""What is said, or a function of the agent's last answer that returns it; None ends it."""
+"""A message, or a function of the agent's last answer that returns one; None ends it."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -28,7 +28,7 @@ class ScriptedUser:
     """A user who says one line after another.
 
     Args:
-        lines: Texts, or functions of the agent's last answer, which is empty where it had none.
+        lines: Texts, or functions of the agent's last answer, which is empty at first.
     """
 
     lines: tuple[Line, ...]
@@ -47,10 +47,10 @@ class ScriptedUser:
         if number >= len(self.lines):
             return None
         line = self.lines[number]
-        return line if isinstance(line, str) else line(_heard(transcript))
+        return line if isinstance(line, str) else line(_last_answer(transcript))
 
 
-def _heard(transcript: Transcript) -> str:
+def _last_answer(transcript: Transcript) -> str:
     return transcript.turns[-1].output if transcript.turns else ""
 
 
@@ -83,14 +83,14 @@ class _Said:
 class ModelUser:
     """A user played by a model, until it has what it wants.
 
-    It sees what was said, and no calls or results. Where it gives no message, the trial has no
-    verdict: that is the suite's failure, and never the agent's.
+    It sees the messages, and no calls or results. If it gives no message, the trial has no verdict:
+    that is the suite's failure, and never the agent's.
 
     Attributes:
-        model: Who plays; its name is in the record of each turn. Give it a fixed one.
+        model: The model; its name is in the record of each turn, so give it a fixed name.
         situation: Who the user is and what it wants, such as "You booked flight LH 400 for
             tomorrow and want to fly a day later. Your booking code is XJ4."
-        first: What it says first; without it the model begins.
+        first: The first message; without it, the model begins.
         settings: Settings of the model; the seed is the trial's.
     """
 
@@ -101,15 +101,15 @@ class ModelUser:
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """The name of the model."""
         return self.model.name
 
     async def __call__(self, transcript: Transcript, seed: int) -> str | None:
-        """What it says next.
+        """The next message.
 
         Raises:
-            SuiteError: It gave no message.
-            ModelError: The model could not be had.
+            SuiteError: The model gave no message.
+            ModelError: The model could not be reached.
         """
         if not transcript.turns and self.first is not None:
             return self.first
@@ -134,7 +134,7 @@ class ModelUser:
 
 
 def name_of(user: User) -> str:
-    """Who plays a user."""
+    """The name of a played user."""
     name: str = getattr(user, "name", "") or getattr(user, "__name__", type(user).__name__)
     return name
 

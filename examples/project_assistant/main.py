@@ -56,7 +56,8 @@ async def ask(assistant: Agent, question: str) -> None:
             case ToolStarted(call=call):
                 print(f"-> {call.name} {call.arguments}")
             case ToolFinished(result=result):
-                print(f"<- {str(result.content).splitlines()[0]}")
+                first, _, _ = str(result.content).partition("\n")
+                print(f"<- {first}")
             case RunFinished(result=result):
                 print(f"\nrun: {result.run_id}")
             case _:

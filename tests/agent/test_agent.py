@@ -9,6 +9,7 @@ import threading
 from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -102,6 +103,14 @@ def test_two_tools_of_one_name_are_refused_when_the_agent_is_made() -> None:
 
     with pytest.raises(ToolDefinitionError, match="add"):
         quiet(ScriptedModel([]), tools=[add, tool(name="add")(other)])
+
+
+@pytest.mark.anyio
+async def test_observers_may_come_from_an_iterator() -> None:
+    seen: list[Event] = []
+    watch = iter([lambda _run_id, event: seen.append(event)])
+    await Agent(ScriptedModel([say("Here.")]), observers=watch).run("Where?")
+    assert isinstance(seen[-1], RunFinished)
 
 
 @pytest.mark.anyio
@@ -530,6 +539,17 @@ async def test_fifty_concurrent_runs_over_a_real_server() -> None:
         await agent.aclose()
     assert [result.steps for result in results] == [2] * 50
     assert {result.output for result in results} == {"It is 3."}
+
+
+def test_a_run_is_streamed_while_another_thread_imports_trio(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "trio", ModuleType("trio"))  # as it is halfway through
+
+    async def main() -> list[Event]:
+        return [event async for event in quiet(ScriptedModel([say("Hi.")])).stream("hi")]
+
+    assert isinstance(asyncio.run(main())[-1], RunFinished)
 
 
 def test_an_agent_is_used_from_one_event_loop_after_another() -> None:

@@ -19,6 +19,7 @@ from agentkit.policy import (
     Deny,
     Edit,
     Grant,
+    Limits,
     PausedRun,
     Policy,
     Verdict,
@@ -60,6 +61,16 @@ def results(result: RunResult[Any]) -> list[str]:
 
 def yes(paused: PausedRun) -> dict[str, Decision]:
     return {approval.id: Approve() for approval in paused.waiting}
+
+
+async def test_calls_from_before_a_pause_count_against_the_limit(tmp_path: Path) -> None:
+    for journal in (None, SQLiteJournal(tmp_path / "runs.db")):
+        desk = Desk()
+        agent = desk.agent(*[call("pay", amount=5)] * 3, limits=Limits(tool_calls=2))
+        result = await agent.run("x", journal=journal)
+        while result.paused is not None:
+            result = await agent.resume(result.paused, yes(result.paused), journal=journal)
+        assert (result.stop_reason, desk.paid) == ("tool_calls", [5, 5])
 
 
 # --- one decision, one call --------------------------------------------------------------------

@@ -13,6 +13,7 @@ from agentkit import (
     Cancellation,
     Event,
     ModelConnectionError,
+    RunContext,
     SQLiteJournal,
     StepFinished,
     ToolContext,
@@ -20,12 +21,25 @@ from agentkit import (
 )
 from agentkit.agent import BatchProgress
 from agentkit.agent.run import Detached
-from agentkit.messages import ModelRequest, UserMessage, text_of
+from agentkit.messages import ImagePart, ModelRequest, UserMessage, text_of
 from agentkit.testing import Reply, ScriptedModel, call, say
 from tests.agent.batches import kill_and_resume
 
 pytestmark = pytest.mark.anyio
 colour = ContextVar("colour", default="none")
+
+
+async def test_a_batch_fails_as_a_run_does_and_looks_at_its_inputs_before_it_begins() -> None:
+    def instructions(_context: RunContext[None]) -> str:
+        raise KeyError("no tenant")
+
+    model = ScriptedModel([say("1"), say("2")])
+    with pytest.raises(KeyError, match="no tenant"):
+        await Agent(model, instructions=instructions, observers=()).run_many(["a", "b"])
+    broken = (ImagePart("data:image/png;base64,AAAA"),)
+    with pytest.raises(ValueError, match="part 1 of the message, an image, is of no known kind"):
+        await Agent(model, observers=()).run_many(["a", broken])
+    assert model.requests == []
 
 
 async def test_it_runs_beside_its_starter_and_keeps_its_value() -> None:

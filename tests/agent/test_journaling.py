@@ -55,6 +55,8 @@ class Desk:
     def _probe(self, number: int) -> Happened | None:
         if number == 66:
             raise ToolError("Somebody else has changed it.")
+        if number == 67:
+            raise KeyError("its table")
         return Happened(f"had done {number}") if number in self.ran else None
 
 
@@ -125,6 +127,7 @@ def test_what_changes_nothing_runs_again(tmp_path: Path) -> None:
     [
         (5, "had done 5"),
         (66, "check before you call it again. Somebody else has changed it."),
+        (67, "check before you call it again. KeyError: 'its table'"),
     ],
 )
 def test_what_can_be_found_out_is_asked(tmp_path: Path, number: int, text: str) -> None:

@@ -2,28 +2,37 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
 from agentkit import (
     Agent,
     Event,
+    Model,
     ModelSettings,
     PartialOutput,
     RunFinished,
     RunResult,
+    SQLiteJournal,
+    StepRestarted,
     ToolCallDelta,
     ToolChoice,
     ToolDefinitionError,
     ToolProgress,
+    VLLMModel,
     tool,
 )
 from agentkit.agent.own_tools import Planning, answer_tool, with_partial_output
 from agentkit.context.entries import RECALL_TOOLS
 from agentkit.messages import ToolMessage
-from agentkit.testing import ScriptedModel, call, say
+from agentkit.policy import Approve, Decision
+from agentkit.testing import ScriptedModel, call, calls, say
+from tests.pausing import pause_of
+from tests.servers import chunk, serving, streamed
 
 ATTIC = {"title": "Attic", "findings": ["dust"]}
 
@@ -41,7 +50,7 @@ class Report(BaseModel):
 ANSWER = {"title": "Attic", "findings": ["dust", "a very old hat with a feather"]}
 
 
-def partial(model: ScriptedModel, output_type: Any) -> tuple[list[Any], Any]:
+def partial(model: Model, output_type: Any) -> tuple[list[Any], Any]:
     seen: list[Event] = []
     watch = [lambda _, event: seen.append(event)]
     agent = Agent(model, tools=[look], output_type=output_type, observers=watch)
@@ -67,6 +76,33 @@ def test_a_typed_answer_grows_while_it_is_written() -> None:
         assert before != after
         assert after["title"].startswith(before.get("title", ""))
         assert len(after.get("findings", [])) >= len(before.get("findings", []))
+
+
+def test_an_answer_grows_that_a_server_names_with_each_piece() -> None:
+    pieces = ['{"answer": {"title": "At', 'tic", "findings": ["du', 'st"]}}']
+    named = {"index": 0, "id": "a", "type": "function"}
+    reply = [
+        chunk({"tool_calls": [{**named, "function": {"name": "final_answer", "arguments": piece}}]})
+        for piece in pieces
+    ]
+    with serving(streamed([*reply, chunk({}, "tool_calls")])) as server:
+        values, output = partial(VLLMModel(server.url), Report)
+    assert values == [{"title": "At"}, {"title": "Attic", "findings": ["du"]}, ATTIC]
+    assert output == Report(title="Attic", findings=["dust"])
+
+
+def test_an_answer_that_is_written_again_grows_from_its_beginning() -> None:
+    answer = answer_tool(Report)
+    assert answer is not None
+    seen: list[Event] = []
+    watch = with_partial_output(answer, seen.append)
+    watch(ToolCallDelta(0, "final_answer", '{"answer": {"title": "At', step=1))
+    watch(StepRestarted("it was cut", attempt=2, step=1))
+    watch(ToolCallDelta(0, "final_answer", '{"answer": {"title": "Ba', step=1))
+    watch(ToolCallDelta(1, "look", '{"place": "attic"}', step=1))
+    watch(ToolCallDelta(0, "final_answer", 'rn"}}', step=1))
+    values = [event.value for event in seen if isinstance(event, PartialOutput)]
+    assert values == [{"title": "At"}, {"title": "Ba"}, {"title": "Barn"}]
 
 
 def test_an_answer_asked_for_after_plain_text_grows_too() -> None:
@@ -165,6 +201,35 @@ def test_a_text_that_is_a_call_or_an_answer_is_neither(name: str) -> None:
     model = ScriptedModel([say(text), say(text)])
     result = Agent(model, tools=[look], output_type=Deed, observers=()).run_sync("?")
     assert (result.stop_reason, len(model.requests)) == ("malformed_call", 2)
+
+
+def pays(amount: int) -> str:
+    """Pays."""
+    return f"paid {amount}"
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_answer_beside_a_call_that_waits_is_the_answer_once_that_is_decided(
+    kept: bool, tmp_path: Path
+) -> None:
+    journal = SQLiteJournal(tmp_path / "runs.db") if kept else None
+    both = calls(("final_answer", {"answer": ATTIC}), ("pays", {"amount": 5}))
+    agent = Agent(
+        ScriptedModel([both]),
+        tools=[tool(labels={"writes"})(pays)],
+        policy="ask",
+        output_type=Report,
+        observers=(),
+    )
+
+    async def main() -> RunResult[Report]:
+        paused = pause_of(await agent.run("Report.", journal=journal))
+        yes: dict[str, Decision] = {approval.id: Approve() for approval in paused.waiting}
+        return await agent.resume(paused, yes, journal=journal)
+
+    result = anyio.run(main)
+    assert (result.stop_reason, result.steps) == ("answer", 1)
+    assert result.output == Report(title="Attic", findings=["dust"])
 
 
 STEPS = ["Look in the attic", "Look in the cellar"]

@@ -35,10 +35,14 @@ from agentkit.events import (
 )
 from agentkit.messages import (
     AssistantMessage,
+    FinishReason,
     ModelRequest,
     ModelResponse,
+    ModelSettings,
     ToolCall,
+    ToolChoice,
     ToolMessage,
+    UserMessage,
     text_of,
 )
 from agentkit.policy import Approval, Approve, Decision, Deny, Edit, PausedRun, Policy
@@ -295,6 +299,14 @@ async def test_wrong_arguments_are_asked_for_again_under_the_tools_own_grammar()
     assert [e.rung for e in events if isinstance(e, CallRepaired)] == ["constrained"]
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter", "repetition", "malformed_call"])
+async def test_nothing_runs_of_a_second_try_that_was_not_whole(reason: FinishReason) -> None:
+    again = replace(call("add", a=1, b=1), finish_reason=reason)
+    model = ConstrainedModel([call("add", a="x", b=1), again, say("Sorry.")])
+    await Agent(model, tools=[add], observers=()).run("1+1?")
+    assert "add was not run" in results_of(model, 2)[0]
+
+
 async def test_malformed_arguments_never_run_and_are_explained() -> None:
     broken = ToolCall("", "add", malformed='{"a": 1, "b":')
     model = ScriptedModel([Reply(AssistantMessage(None, (broken,)), "tool_calls"), say("sorry")])
@@ -317,6 +329,40 @@ async def test_a_tool_may_ask_a_person_or_is_told_that_there_is_none() -> None:
     alone = ScriptedModel([call("which"), say("ok")])
     await Agent(alone, tools=[which], observers=()).run("x")
     assert "nobody can be asked" in results_of(alone)[0]
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (say("Short."), "Short."),
+        (replace(say("Half of"), finish_reason="content_filter"), "withheld a part"),
+        (replace(say("Half of"), finish_reason="length"), "was cut"),
+        (replace(say("so so so"), finish_reason="repetition"), "repeated itself"),
+        (say("\u200b"), "held nothing"),
+        (call("which"), "said nothing"),
+    ],
+)
+async def test_a_tool_that_asks_the_model_is_given_a_whole_text_or_an_error(
+    reply: Reply, told: str
+) -> None:
+    @tool(effect="pure")
+    async def which(context: ToolContext[None]) -> str:
+        """Asks the model."""
+        return await context.generate([UserMessage("Shorten it.")])
+
+    model = ScriptedModel([call("which"), reply, say("ok")])
+    await Agent(model, tools=[which], observers=()).run("x")
+    assert told in results_of(model, 2)[0]
+
+
+async def test_a_cancellation_keeps_nothing_of_runs_that_have_ended() -> None:
+    cancellation = Cancellation()
+    ended, at_work = anyio.CancelScope(), anyio.CancelScope()
+    with cancellation.bind(at_work):
+        with cancellation.bind(ended):
+            pass
+        cancellation.cancel()
+    assert (ended.cancel_called, at_work.cancel_called) == (False, True)
 
 
 async def test_a_run_is_ended_from_outside_with_its_partial_result() -> None:
@@ -424,3 +470,51 @@ async def test_what_needs_no_running_is_answered_first_and_in_call_order(first: 
     finished = [event.call.name for event in events if isinstance(event, ToolFinished)]
     assert finished == ["nope", "gone", "slow"]
     assert [text.split()[0] for text in results_of(model)].index("done") == names.index("slow")
+
+
+# --- calls that were not asked for ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choice", "wrong", "stop"),
+    [
+        (ToolChoice("required", "add"), call("double", n=1), "no_call"),
+        (ToolChoice("required", among=("add",)), call("double", n=1), "no_call"),
+        (ToolChoice("required"), call("triple", n=1), "no_call"),
+        (ToolChoice("required"), call("recall", query="sums"), "no_call"),
+        (ToolChoice("none"), call("double", n=1), "malformed_call"),
+        (ToolChoice("none"), call("add", a=1, b=1), "malformed_call"),
+    ],
+)
+async def test_a_call_that_the_choice_rules_out_does_not_run_and_is_asked_for_again(
+    choice: ToolChoice, wrong: Reply, stop: str
+) -> None:
+    ran: list[int] = []
+
+    @tool(effect="pure", labels=set())
+    async def double(n: int) -> int:
+        """Doubles."""
+        ran.append(n)
+        return 2 * n
+
+    settings = ModelSettings(tool_choice=choice, temperature=0.0, thinking=False)
+    model = ScriptedModel([wrong, wrong])
+    result = await Agent(model, tools=[add, double]).run("Sum.", settings=settings)
+    assert (result.stop_reason, ran) == (stop, [])
+    assert result.messages[-1].role == "user"
+    first, second = (request.settings for request in model.requests)
+    assert first != second
+    if choice.mode == "required":
+        model = ScriptedModel([wrong, call("ADD", a=1, b=2), say("3")])
+        result = await Agent(model, tools=[add, double]).run("Sum.", settings=settings)
+        assert (result.output, ran) == ("3", [])
+
+
+async def test_of_more_calls_than_a_reply_may_hold_the_first_ones_run() -> None:
+    three = calls(*(("add", {"a": n, "b": 0}) for n in range(3)))
+    model = ScriptedModel([three, three, say("Done.")])
+    settings = ModelSettings(tool_choice=ToolChoice(max_calls=2))
+    await Agent(model, tools=[add]).run("Sum.", settings=settings)
+    assert results_of(model, 1) == ["0", "1"]
+    assert len(results_of(model, 2)) == 4
+    assert [request.tool_choice for request in model.requests] == [ToolChoice(max_calls=2)] * 3

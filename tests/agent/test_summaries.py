@@ -266,10 +266,17 @@ def test_a_replay_of_a_run_that_failed_behind_a_summary_spends_what_that_took() 
     assert report.identical, str(report)
 
 
-def test_a_summary_that_does_not_come_is_told() -> None:
-    agent = Agent(model_of(Talker(summary="")), tools=[reader()], observers=(), **OPTIONS)
+@pytest.mark.parametrize(
+    ("wrote", "why"),
+    [
+        ("", "the model wrote nothing"),
+        ("call:read{number:3}", "the model wrote a call in a wrong form"),
+    ],
+)
+def test_a_summary_that_does_not_come_is_told(wrote: str, why: str) -> None:
+    agent = Agent(model_of(Talker(summary=wrote)), tools=[reader()], observers=(), **OPTIONS)
     events, result = anyio.run(watched, agent)
     told = [e.summary for e in events if isinstance(e, ContextCompacted) and e.summary is not None]
     assert told
-    assert {summary.problem for summary in told} == {"the model wrote nothing"}
+    assert {summary.problem for summary in told} == {why}
     assert result.output == "Done."

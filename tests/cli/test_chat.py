@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from agentkit import Agent, tool
 from agentkit.cli.app import app
-from agentkit.cli.chat import Chat, Status, told
+from agentkit.cli.chat import Chat, Status, conversation_lines
 from agentkit.cli.editor import Lines
 from agentkit.cli.terminal import Person, Printer
 from agentkit.errors import ModelConnectionError
@@ -180,7 +180,7 @@ async def test_history_tells_of_a_stopped_answer_in_the_words_of_the_chat() -> N
             UserMessage("And now?"),
         ]
     )
-    rows = [text for text, _ in told(messages)]
+    rows = [text for text, _ in conversation_lines(messages)]
     assert rows == ["> Note it.", "→ note", "no answer: it was stopped here", "> And now?"]
 
 

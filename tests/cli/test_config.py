@@ -58,6 +58,7 @@ def test_an_option_goes_before_a_variable_and_a_variable_before_the_file(
     ]
 
 
+@pytest.mark.slow
 def test_what_the_file_says_reaches_run(file: Path) -> None:
     file.write_text('model = "http://127.0.0.1:1"\n')
     done = CliRunner().invoke(app, ["run", "?"])

@@ -51,6 +51,12 @@ def test_a_list_is_a_table_where_there_is_room_for_one() -> None:
     assert first.index("Where") == second.index("Why?") == head.index("asked")
 
 
+def test_a_list_for_a_pipe_is_not_cut_at_its_width() -> None:
+    out = io.StringIO()
+    print_rows(Console(file=out, width=30), COLUMNS, ROWS)
+    assert len(out.getvalue().splitlines()) == 1 + len(ROWS)
+
+
 @pytest.mark.parametrize("width", [24, 40])
 def test_a_list_in_a_narrow_terminal_has_some_lines_for_each_row(width: int) -> None:
     console, out = terminal(width)

@@ -67,6 +67,18 @@ def test_lint_fails_on_a_tool_that_loses_a_limit_and_says_which(tmp_path: Path) 
     assert "place: a limit is lost" in result.stdout
 
 
+def test_of_a_folder_only_its_own_code_is_imported(tmp_path: Path) -> None:
+    written(tmp_path, good=GOOD)
+    for folder in ("env/lib/agentkit", ".hidden"):
+        (tmp_path / folder).mkdir(parents=True)
+        written(tmp_path / folder, other="raise RuntimeError('imported')  # agentkit")
+    (tmp_path / "env" / "pyvenv.cfg").touch()
+    (tmp_path / "folder.py").mkdir()
+    result = run("lint", str(tmp_path))
+    assert result.exit_code == 0, result.stderr
+    assert "ok  forecast" in result.stdout
+
+
 def test_one_tool_of_a_file_can_be_named(tmp_path: Path) -> None:
     both = written(tmp_path, both=GOOD + LOSSY) / "both.py"
     assert run("lint", f"{both}:forecast").exit_code == 0

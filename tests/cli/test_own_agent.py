@@ -156,6 +156,7 @@ def test_a_person_decides_where_its_policy_asks_and_it_has_nobody_of_its_own(own
     assert "a person said no: by the code" in run(own, "refuses", typed="y\n").stderr
 
 
+@pytest.mark.slow
 def test_an_option_goes_before_its_code_and_a_variable_does_not(
     own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

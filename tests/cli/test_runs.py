@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,22 @@ def test_a_page_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 # --- replay ------------------------------------------------------------------------------------
+
+
+_BOUNDED = """
+import pathlib, resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+from agentkit.cli.streams import write_private
+write_private(pathlib.Path("page.html"), bytes(2000))
+"""
+
+
+@pytest.mark.slow
+def test_a_page_of_which_only_a_part_fits_is_an_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", _BOUNDED], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert b"File too large" in done.stderr
 
 
 def test_replay_of_a_run_says_that_it_is_identical(tmp_path: Path) -> None:

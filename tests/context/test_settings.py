@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -69,10 +70,18 @@ def test_numbers_too_small_to_work_with_are_refused(name: str) -> None:
         context_of(**{name: 5})
 
 
-@pytest.mark.parametrize("name", ["compact_at", "result_tokens"])
-def test_a_limit_that_is_no_number_is_refused(name: str) -> None:
-    with pytest.raises(TypeError, match=f"{name} is '1000'; give a number of tokens"):
-        context_of(**{name: "1000"})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("compact_at", "1000"),
+        ("compact_at", True),
+        ("result_tokens", "1000"),
+        ("result_tokens", 1e4),
+    ],
+)
+def test_a_limit_that_is_no_number_of_tokens_is_refused(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"{name} is {value!r}; give a number of tokens")):
+        context_of(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["compact_at", "result_tokens"])

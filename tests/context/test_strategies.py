@@ -355,10 +355,30 @@ def test_it_is_asked_for_behind_the_very_prompt_that_went_before() -> None:
     assert fitted.compacted.summary.cost == Usage(900, 40, 880)
 
 
+def test_behind_an_answer_it_is_asked_for_in_the_result_before_with_the_answer_quoted() -> None:
+    writer, form = Writer(), form_of(window=8192)
+    window = ContextWindow(SUMMARIZE, repeatable={"read"}, recall=RECALL_TOOLS)
+    worked = [*TASK, *(message for n in range(4) for message in long(n))]
+    before = driven(window.fit(asked(worked), form), reply=writer)
+    window.observe(Usage(input_tokens=before.tokens))
+    goes_on = [*worked, AssistantMessage("It is in part 3."), UserMessage("And now? " * 900)]
+    fitted = driven(window.fit(asked(goes_on), form), reply=writer)
+    assert before.compacted is None
+    assert fitted.compacted is not None
+    (request,) = writer.requests
+    assert isinstance(request.messages[-1], ToolMessage)
+    assert "[After that you answered: It is in part 3.]" in text_of(request.messages[-1].content)
+    was = prompt_text(before.request.messages, form)
+    now = prompt_text(request.messages, form)
+    same = next(n for n, (a, b) in enumerate(zip(was, now, strict=False)) if a != b)
+    assert tokens(was[same:]) <= 16, "all but what closes the last result is in the cache"
+
+
 @pytest.mark.parametrize(
     ("writer", "why"),
     [
         (Writer(""), "the model wrote nothing"),
+        (Writer("\u200b<turn|>"), "the model wrote nothing"),
         (Writer("and so on and so on", "length"), "came to no end"),
         (Writer("word " * 2_000), "is longer than 300 tokens"),
     ],

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 from agentkit_evals.core import TrialLimits, TrialResult
 from agentkit_evals.manifest import planned
@@ -74,6 +77,54 @@ async def played(tmp_path: Path, limits: TrialLimits) -> dict[str, TrialResult]:
     store = Store(tmp_path / "run")
     await run_local(manifest, store, concurrency=2)
     return {result.case: result for result in store.results().values()}
+
+
+WAITING = '''
+import os
+import time
+
+from agentkit_evals import Task, TaskSuite
+
+
+def work() -> str:
+    """Work for long."""
+    with open({began!r}, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(600)
+    return ""
+
+
+suite = TaskSuite(
+    "waiting",
+    [
+        Task(
+            id="wait",
+            turns=("Work.",),
+            world=list,
+            tools=lambda _world: [work],
+            check=lambda _world: None,
+            gold=((("work", {{}}),),),
+        )
+    ],
+)
+'''
+
+
+async def test_a_trial_that_is_cancelled_leaves_no_process(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    os.mkfifo(began)
+    file = tmp_path / "waiting.py"
+    file.write_text(WAITING.format(began=str(began)))
+    target = f"{file}:suite"
+    limits = TrialLimits(memory=100_000_000)
+    manifest = await planned(load_suite(target), target, Subject(model="gold"), limits=limits)
+    process = 0
+    async with anyio.create_task_group() as group:
+        group.start_soon(run_local, manifest, Store(tmp_path / "run"))
+        process = int(await anyio.to_thread.run_sync(began.read_text))
+        group.cancel_scope.cancel()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
 
 
 async def test_what_takes_too_much_exits_or_crashes_costs_its_trial_alone(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ async def test_gold_solves_each_task_and_nothing_less_does(name: str, tmp_path: 
         assert {result.status for result in results} == {"graded"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_every_kind_of_parameter_comes_over_the_wire_as_it_was_meant(tmp_path: Path) -> None:
     cases = await load_suite("schema").cases()

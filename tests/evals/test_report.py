@@ -94,6 +94,7 @@ async def test_a_run_that_is_not_finished_can_be_looked_at(store: Store) -> None
     assert MANIFEST.cases == ("a",)
 
 
+@pytest.mark.slow
 async def test_equal_runs_give_equal_json(tmp_path_factory: pytest.TempPathFactory) -> None:
     texts = []
     for concurrency in (1, 5):

@@ -97,6 +97,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values, st.sampled_from([None, 2]), st.booleans())
 def test_json_is_equal_however_it_is_written(value: Any, indent: int | None, ascii_: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_, sort_keys=ascii_)

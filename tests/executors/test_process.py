@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -199,6 +200,28 @@ def test_a_module_that_cannot_be_imported_there_ends_the_run(
         pytest.raises(ToolDefinitionError, match=r"fine.*RuntimeError: not in a worker"),
     ):
         run(executor, module.fine)
+
+
+@linux
+def test_a_call_for_which_no_process_can_be_started_has_failed_and_leaves_nothing_open() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    kept = os.listdir("/proc/self/fd")
+
+    async def main() -> ToolResult:
+        free = [os.dup(0) for _ in range(5)]
+        for descriptor in free:
+            os.close(descriptor)
+        # Room for the two pairs of a worker, and for nothing that starts it.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1], hard))
+        try:
+            return await execute(ProcessExecutor(), which_process)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    result = anyio.run(main)
+    assert result.kind == "error"
+    assert "Too many open files" in str(result.content)
+    assert sorted(os.listdir("/proc/self/fd")) == sorted(kept)
 
 
 def test_there_is_at_least_one_worker() -> None:

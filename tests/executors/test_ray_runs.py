@@ -68,6 +68,11 @@ class Nodes:
         """The id of the node that is not the driver's."""
         return str(self._other.node_id)
 
+    @property
+    def own(self) -> str:
+        """The id of the driver's node."""
+        return str(self._ray.get_runtime_context().get_node_id())
+
     def lose_other(self) -> None:
         """Kills it, with all that is at work there."""
         self._cluster.remove_node(self._other, allow_graceful=False)
@@ -85,7 +90,9 @@ def nodes() -> Iterator[Nodes]:
 
 
 class HeldDiary(Diary):
-    """One that holds up every call that begins between two files, and says on which node."""
+    """One that holds up every call behind a file, says on which node, and lets those of a node go
+    on by a file with its name: what is at work on a lost node shall not end before it dies.
+    """
 
     def write(self, what: str, key: str, number: int) -> None:
         super().write(what, key, number)
@@ -93,8 +100,9 @@ class HeldDiary(Diary):
         if what == "begin" and (folder / "hold").exists():
             import ray  # noqa: PLC0415 - the extra is optional
 
-            (folder / f"held on {ray.get_runtime_context().get_node_id()}").touch()
-            while not (folder / "lost").exists():
+            node = ray.get_runtime_context().get_node_id()
+            (folder / f"held on {node}").touch()
+            while not (folder / f"go on, {node}").exists():
                 time.sleep(0.02)
 
 
@@ -126,6 +134,7 @@ async def test_a_node_that_is_lost_takes_no_result_with_it_and_nothing_runs_twic
                 await anyio.sleep(0.05)
         nodes.lose_other()
         (tmp_path / "lost").touch()
+        (tmp_path / f"go on, {nodes.own}").touch()
     assert [(each.output, each.stop_reason) for each in results] == [("Done.", "answer")] * RUNS
     diary = Diary(tmp_path / "diary")
     assert set(diary.keys("begin").values()) == {1}

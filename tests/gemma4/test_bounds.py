@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentkit.gemma4.bounds import (
     MAX_DIGITS,
+    can_hold,
     integer,
     lengths,
     multiples,
@@ -114,15 +118,60 @@ def test_a_number_without_bounds_is_any_of_json() -> None:
 
 def test_bounds_that_a_grammar_cannot_hold_are_left_to_validation() -> None:
     fine, finer = Decimal("0." + "1" * 17), Decimal("0." + "1" * 18)
-    assert number(fine, None, above=False, below=False) is not None
-    assert number(finer, None, above=False, below=False) is None
+    assert can_hold(None, None, is_open=True)
+    assert can_hold(fine, None)
+    assert not can_hold(finer, None)
     shorter, longer = Decimal("0." + "1" * 9), Decimal("0." + "1" * 10)
-    assert number(shorter, None, above=True, below=False) is not None
-    assert number(longer, None, above=True, below=False) is None
-    assert number(None, shorter, above=False, below=True) is not None
-    assert number(Decimal(10**6), None, above=True, below=False) is not None
-    assert number(Decimal(10**6 + 1), None, above=True, below=False) is None
-    assert number(Decimal(10**6 + 1), None, above=False, below=False) is not None
+    assert can_hold(shorter, None, is_open=True)
+    assert not can_hold(longer, None, is_open=True)
+    assert can_hold(None, shorter, is_open=True)
+    assert can_hold(Decimal(10**14), None, is_open=True)
+    assert not can_hold(Decimal(10**15), None, is_open=True)
+    assert can_hold(Decimal(10**15), None)
+    assert can_hold(Decimal(2**256), None)
+    assert not can_hold(Decimal(10**100), None)
+    with pytest.raises(ValueError, match="no grammar holds"):
+        number(finer, None, above=False, below=False)
+
+
+@given(st.integers(10**6, 10**15 - 1), st.integers(0, 99), st.booleans(), st.integers(0, 10**9 - 1))
+def test_what_is_written_beside_a_large_open_bound_is_read_as_a_double_beside_it(
+    whole: int, cents: int, above: bool, fraction: int
+) -> None:
+    bound = Decimal(f"{whole}.{cents:02}")
+    if not can_hold(bound, None, is_open=True):
+        return
+    low, high = (bound, None) if above else (None, bound)
+    pattern = pattern_of(number(low, high, above=above, below=not above) or "")
+    for text in (f"{whole}.{fraction:09}", f"{whole}.{fraction:09}".rstrip("0"), str(whole)):
+        for cut in range(len(text)):
+            written = text[: len(text) - cut]
+            if pattern.fullmatch(written):
+                value = float(written)
+                assert value > float(bound) if above else value < float(bound)
+    beside = Decimal(repr(math.nextafter(float(bound), math.inf if above else 0)))
+    assert pattern.fullmatch(str(int(beside) + (1 if above else -1)))
+
+
+def test_a_number_may_be_as_long_as_its_bounds() -> None:
+    for low, high in ((0, 2**256 - 1), (10**25, None), (None, -(10**25)), (10**25, 10**30)):
+        inside = [each for each in (low, high) if each is not None]
+        expressions = [
+            integer(low, high),
+            number(
+                *(None if each is None else Decimal(each) for each in (low, high)),
+                above=False,
+                below=False,
+            ),
+        ]
+        for expression in expressions:
+            pattern = pattern_of(expression or "")
+            for bound in inside:
+                assert pattern.fullmatch(str(bound))
+            if low is not None and low > 0:
+                assert not pattern.fullmatch(str(low - 1))
+            if high is not None:
+                assert not pattern.fullmatch(str(high + 1))
 
 
 # --- what a schema says --------------------------------------------------------------------------

@@ -31,6 +31,10 @@ def read(*body: str, closed: bool = True) -> CallReading:
         ('call:{"name":"f"}', "f", {}),
         ("{'name': 'write', 'arguments': {'n': 1}}", "write", {"n": 1}),
         ("writen:1}", "write", {"n": 1}),
+        ("Call:write{n:1}", "write", {"n": 1}),
+        ("[call:write{n:1}]", "write", {"n": 1}),
+        ("```tool_code\ncall:write{n:1}\n```", "write", {"n": 1}),
+        ("<tool_call>call:write{n:1}</tool_call>", "write", {"n": 1}),
     ],
 )
 def test_a_closed_call_is_read_in_every_spelling(
@@ -54,6 +58,11 @@ def test_another_tool_sets_name_is_not_taken_for_one_of_ours() -> None:
 def test_quote_tokens_are_told_from_their_spelling() -> None:
     spelled = read("call:write{path:", QUOTE, 'x<|"|>y', QUOTE, "}")
     assert spelled.arguments == {"path": 'x<|"|>y'}
+
+
+def test_quote_tokens_around_a_name_are_none_of_it() -> None:
+    assert read("call:", QUOTE, "write", QUOTE, "{n:1}").name == "write"
+    assert read("call:", QUOTE, "nobody", QUOTE, "{n:1}").name == "nobody"
 
 
 def test_internal_characters_in_a_text_survive() -> None:
@@ -137,13 +146,17 @@ def test_all_that_was_undone_is_told(
         ("call:write{n:1})", "write"),
         ("call:write{n:1} x", "write"),
         ("call:a.b/c-d:e f", "a.b/c-d:e"),
-        ("{'name':'write','arguments':{'n':1}", ""),  # three kinds of damage
-        ('{"name":"write","arguments":{"n":1?}', ""),
+        ("{'name':'write','arguments':{'n':1}", "write"),  # three kinds of damage
+        ('{"name":"write","arguments":{"n":1?}', "write"),
+        ("Sure: call:write{n:1}", "write"),
+        ("**write**{n:1}", "write"),
+        ("mail. write{n:1}", "write"),
+        ("mail.write{n:1}", "mail.write"),
         ("writen:1?", "writen:1"),
         ("write?n:1}", "write"),
         ('{"name":5,"arguments":{}}', ""),
-        ('{"name":"nobody","arguments":{}}', ""),
-        ('{"name":"write","arguments":[1]}', ""),
+        ('{"name":"nobody","arguments":{}}', "nobody"),
+        ('{"name":"write","arguments":[1]}', "write"),
     ],
 )
 def test_what_cannot_be_read_keeps_the_name_as_far_as_there_is_one(body: str, name: str) -> None:
@@ -195,6 +208,7 @@ def test_calls_in_one_pair_are_read_one_by_one(
     [
         ("call:write{n:x} and ",),  # no mark of an end
         ("call:write{path:", QUOTE, "a}"),  # the rest may be the text
+        ("call:write{path:", QUOTE, QUOTE),  # the quote may stand twice
         ("call:write{refs:[", QUOTE, "a", QUOTE, ", "),  # an item
         ("call:write{path:",),
     ],
@@ -202,6 +216,18 @@ def test_calls_in_one_pair_are_read_one_by_one(
 def test_what_may_be_a_text_of_a_broken_call_is_no_call_of_its_own(body: tuple[str, ...]) -> None:
     (reading,) = read_calls((*body, "call:f{}"), SCHEMAS, closed=True)
     assert reading.arguments is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[call:write{n:1},call:f{}]",
+        '[{"name":"write","arguments":{"n":1}}, {"name":"f","arguments":{}}]',
+    ],
+)
+def test_a_list_of_calls_is_as_many_calls(body: str) -> None:
+    read = read_calls([body], SCHEMAS, closed=True)
+    assert [(each.name, each.arguments) for each in read] == [("write", {"n": 1}), ("f", {})]
 
 
 def test_in_a_shared_pair_a_call_may_have_one_kind_of_damage_less() -> None:

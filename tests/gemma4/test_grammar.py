@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from functools import cache
 from typing import Any
@@ -401,6 +402,35 @@ def form(grammar_: Grammar) -> dict[str, Any]:
 
 
 TWO = [compile_tool(tool({}, "f")), compile_tool(tool({"properties": {"n": {}}}, "g"))]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number", "exclusiveMinimum": 2_000_000},
+        {"type": "number", "exclusiveMinimum": 10**15},
+        {"type": "number", "minimum": 1e-20},
+        {"type": "number", "exclusiveMaximum": 1e300},
+        {"type": "integer", "maximum": 10**400},
+        {"type": "number", "maximum": math.inf},
+        {"type": "integer", "exclusiveMinimum": -math.inf},
+        {"type": "integer", "multipleOf": math.nan},
+    ],
+)
+def test_a_member_whose_bounds_cannot_be_held_can_still_be_written(schema: dict[str, Any]) -> None:
+    optional = tool({"properties": {"a": schema, "b": {"type": "string"}}})
+    assert accepts(optional, {"a": 4_000_000, "b": "x"})
+    assert not accepts(optional, {"a": "x"})
+    required = tool({"properties": {"a": schema}, "required": ["a"]})
+    assert accepts(required, {"a": 4_000_000})
+    assert not accepts(required, {"other": 1})
+
+
+def test_beside_a_name_of_any_length_other_members_can_be_written() -> None:
+    name = "n" * 5_000
+    open_ = tool({"properties": {name: {"type": "null"}}, "additionalProperties": True})
+    assert accepts(open_, {name: None})
+    assert accepts(open_, {"other": 1})
 
 
 def test_auto_leaves_text_free_and_constrains_a_call_once_begun() -> None:

@@ -98,6 +98,21 @@ def test_the_size_of_an_image_is_read_from_its_head() -> None:
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        struct.pack("<IiiHH", 40, 300, 200, 1, 24),
+        struct.pack("<IiiHH", 40, 300, -200, 1, 24),  # its rows stand from the top down
+        struct.pack("<IHHHH", 12, 300, 200, 1, 24),
+    ],
+)
+def test_a_bitmap_has_its_size_in_each_of_its_headers(header: bytes) -> None:
+    file = b"BM" + struct.pack("<IHHI", 200_000, 0, 0, 54) + header
+    part = ImagePart(f"data:image/bmp;base64,{base64.b64encode(file).decode()}")
+    assert image_size(part) == (300, 200)
+    assert PROFILES["E2B"].part_tokens(part) == PROFILES["E2B"].part_tokens(image(300, 200))
+
+
+@pytest.mark.parametrize(
     "url", ["https://example.org/a.png", "data:image/png;base64,!!!!", "data:,"]
 )
 def test_what_does_not_tell_its_size_has_none(url: str) -> None:

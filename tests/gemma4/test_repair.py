@@ -168,6 +168,15 @@ def test_one_reading_fits(text: str, expected: dict[str, Any]) -> None:
         "to:`ann`}",  # quotes of yet another language
         "to:“ann”}",
         "to:“annQ}",
+        'to:<|"|>annQ}',  # the quote token, spelled
+        'to:<|"|annQ}',
+        "to:<|'|>annQ}",
+        'to:|"|>annQ}',
+        "to:&quot;ann&quot;}",
+        "to:&ldquo;ann}",
+        'to:\\"annQ}',
+        "tags:[QQQaQ]}",  # an empty text, or a quote that stands twice
+        "tags:[QaQ,QQQbQ]}",
         "maybe:undefined}",  # a constant of yet another language
         "tags:['it''s']}",  # a quote that is doubled, or two texts without their comma
         "tags:['a' 'b']}",  # Python makes one text of these

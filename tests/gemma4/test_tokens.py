@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ def controls(pieces: list[str]) -> list[str]:
     return [str(piece) for piece in pieces if isinstance(piece, Control)]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(some.texts, st.lists(st.integers(0, 40), max_size=4))
 def test_cutting_the_text_changes_neither_text_nor_tokens(text: str, cuts: list[int]) -> None:

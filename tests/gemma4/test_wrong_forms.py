@@ -116,6 +116,30 @@ CALLS = [
     'Action 1: {"name": "find", "arguments": {}}',
     'Thought: so\nAction:\n```json\n{"action": "find", "action_input": {}}\n```\nObservation: 3',
     '**Action:** find\n**Action Input:** {"query": "x"}',
+    # decorated, in brackets or quotes, announced in another language, escaped
+    '🔧 find(query="x")',
+    '→ `find(query="x")`',
+    '**find**(query="x")',
+    '**Tool Call:** `find`\n\n**Arguments:** `{"query": "x"}`',
+    '(find(query="x"))',
+    '{{find(query="x")}}',
+    '"call:find{query:x}"',
+    '工具调用\uff1afind(query="x")',
+    'Appel d\'outil : find(query="x")',
+    "|tool_call>call:find{query:x}<tool_call|",
+    "< |tool_call > call:find{query:x} < tool_call| >",
+    "&lt;|tool_call&gt;call:find{query:x}&lt;tool_call|&gt;",
+    # under any key that says what it is, or as an argument of a function that calls
+    '{"tool": {"name": "find", "input": {"query": "x"}}}',
+    '{"calls": [{"name": "find", "arguments": {}}]}',
+    '{"thoughts": "so", "command": {"name": "find", "args": {"query": "x"}}}',
+    '{name: "find", arguments: {query: "x"}}',
+    'call_tool("find", {"query": "x"})',
+    "<action>find</action><action_input>x</action_input>",
+    '<call:find query="x"/>',
+    # with a result that is made up, and what follows from it
+    "call:find{query:x}\n<|tool_response>response:find{value:y}<tool_response|>It is y.",
+    '```tool_code\nprint(find(query="x"))\n```\n```tool_output\ny\n```\nIt is y.',
 ]
 
 
@@ -162,6 +186,17 @@ def test_with_words_before_it_the_same_text_is_an_answer(text: str) -> None:
         "<call>me</call> and <tool>box</tool>",
         "model: find",
         "json: a format",
+        '{"tools": ["find"]}',
+        '[{"name": "find", "parameters": {"type": "object", "properties": {}}}]',
+        '{"tools": [{"name": "find", "description": "Finds.", "parameters": {"properties": {}}}]}',
+        'find(query="x") → 3',
+        "(see find)",
+        "<b>find</b>",
+        "The tool_output is 3.",
+        'Action: find Action Input: {"query": "x"} is what you would write.',
+        '\u26a0\ufe0f Action: find Action Input: {"query": "x"} \u26a0\ufe0f is dangerous',
+        '\u300cAction: find Action Input: {"query": "x"}\u300d\u3068\u66f8\u3044\u3066',
+        "Action: find\nActions like this one are not run.",
     ],
 )
 def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
@@ -184,6 +219,11 @@ def test_an_answer_is_not_taken_for_a_call(text: str) -> None:
         "1. " * 50_000,
         "Action: find\n```\n" * 5_000,
         "{'a': 'find', " * 5_000,
+        "🔧" * 50_000,
+        "(" * 50_000,
+        "< " * 50_000,
+        "&lt;" * 50_000,
+        "call" * 50_000 + "{",
     ],
     ids=lambda text: text[:12],
 )
@@ -227,6 +267,7 @@ def test_without_tools_no_text_is_a_call() -> None:
         "<end_of_turn>",
         "<start_of_turn>model\n",
         "<|im_end|></s>",
+        "<|fim_middle|><image_soft_token>",
     ],
 )
 def test_what_shows_nothing_is_blank(text: str) -> None:
@@ -276,6 +317,18 @@ def test_a_name_that_may_mean_another_tool_is_not(written: str) -> None:
 
 
 # --- reasoning that stands in the text ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["Action:", "Thought: I look.\nAction: ", "**Action**:\n"])
+def test_an_action_that_was_not_named_yet_is_an_answer(text: str) -> None:
+    assert wrong_form(text, NAMES) is None
+
+
+def test_a_name_whose_beginning_is_repeated_without_end_is_none_at_once() -> None:
+    started = time.process_time()
+    assert resolve_name("tool:" * 20_000 + "find", NAMES) is None
+    assert time.process_time() - started < 1.0
+    assert resolve_name("tool:" * 20 + "find", NAMES) == "find"
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_a_file_replays(folder: Path, name: str) -> None:
     assert_replays(RUNS[name].make([], observers=()), folder / f"{name}.jsonl")
 
 
+@pytest.mark.slow
 @every_run
 def test_a_run_is_resumed_and_nothing_recorded_runs_again(
     folder: Path, name: str, journal: SQLiteJournal

@@ -197,6 +197,17 @@ async def an_owner_that_does_not_stir_loses_its_run_and_cannot_write_any_more(
 
 
 @case
+async def a_lease_of_before_gives_nothing_back_of_the_newest(place: Place) -> None:
+    journal = place.journal()
+    stale = await journal.open("r", OPENING)
+    place.expire("r")
+    lease = await journal.claim("r")
+    await journal.release(stale)
+    await journal.append(lease, [CallStarted("a", 1)], durable=True)
+    assert await entries_of(journal) == [OPENING, CallStarted("a", 1)]
+
+
+@case
 async def a_lease_is_renewed_while_its_owner_lives(place: Place) -> None:
     journal = place.journal(lease=0.3)
     await journal.open("r", OPENING)

@@ -249,6 +249,7 @@ def start(case: Case, bomb: Bomb, *, file_size: int | None = None) -> int:
         code = 1
         try:
             if file_size is not None:
+                sys.dont_write_bytecode = True  # Python 3.11 would leave half a file of it behind
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
             victim(case, bomb)
             code = 0

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
+import anyio
 import pytest
 
 from agentkit import Agent, SQLiteJournal
 from agentkit.errors import JournalError
-from agentkit.journal import CallIntended, CallStarted, RunOpened
+from agentkit.journal import CallIntended, CallStarted, Entry, JournaledRun, RunOpened
 from agentkit.journal.entries import Lease
 from agentkit.journal.sqlite import FORMAT
 from agentkit.journal.sqlite import SQLiteStore as Store
@@ -119,7 +124,7 @@ def test_entries_that_vanish_while_a_run_is_at_work_stop_it(store: Store) -> Non
     with pytest.raises(JournalError, match=r"has lost a part of the run r \(.*cannot be gone on"):
         store.claim("r")
     assert kept(store, "SELECT owner FROM runs") == "", "who may not have it does not hold it"
-    with pytest.raises(JournalError, match="of the run r a loss: "):
+    with pytest.raises(JournalError, match="has lost a part of the run r "):
         store.read("r")
     assert len(store.examine("r").records) == 1
     (summary,) = store.runs(1)
@@ -167,6 +172,49 @@ def test_a_closed_file_can_be_opened_by_others(tmp_path: Path) -> None:
         store.read("r")
     with closing(sqlite3.connect(tmp_path / "runs.db")) as other:
         assert other.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_another_store_of_the_same_process_takes_no_entry_from_a_file_at_work(
+    tmp_path: Path,
+) -> None:
+    """A file that a process opens and closes by itself loses all locks of that process."""
+    file = tmp_path / "runs.db"
+    elsewhere = f"import sqlite3; sqlite3.connect({str(file)!r}).execute('SELECT 1 FROM runs')"
+    with closing(Store(file, lease=60)) as store:
+        lease = store.open("r", OPENING)
+        with closing(Store(file, lease=60)):
+            subprocess.run([sys.executable, "-c", elsewhere], check=True)
+            store.append(lease, [INTENDED], durable=True)
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as other:
+            assert other.execute("SELECT count(*) FROM events").fetchone() == (2,)
+
+
+def test_many_who_open_a_new_file_at_once_all_get_it(tmp_path: Path) -> None:
+    for number in range(5):
+        file = tmp_path / f"{number}.db"
+        ready = threading.Barrier(8)
+
+        def opened(run_id: str, file: Path = file, ready: threading.Barrier = ready) -> None:
+            ready.wait()
+            with closing(Store(file, lease=60)) as store:
+                store.open(run_id, OPENING)
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(opened, "abcdefgh"))
+        with closing(Store(file, lease=60)) as store:
+            assert sorted(run.run_id for run in store.runs(9)) == list("abcdefgh")
+
+
+def test_a_run_that_others_deleted_and_began_again_is_witnessed_where_it_is_now(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "runs.db"
+    with closing(Store(file, lease=60)) as store, closing(Store(file, lease=60)) as other:
+        store.release(store.open("r", OPENING))
+        other.delete("r")
+        other.open("takes its place", OPENING)
+        other.append(other.open("r", OPENING), [INTENDED], durable=True)
+        assert store.examine("r").damage == []
 
 
 def test_a_run_that_nothing_can_witness_is_not_begun(tmp_path: Path) -> None:
@@ -270,3 +318,57 @@ def test_the_end_of_a_record_moves_with_each_entry() -> None:
     assert (head.seq, head.calls, head.digest) == (3, 2, rows[-1][6])
     assert len({row[6] for row in rows}) == 3
     assert [row[7] for row in rows] == [None] * 3
+
+
+class Late(StoredJournal):
+    """A journal whose first writer is the last to get a thread."""
+
+    first = True
+
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
+        if self.first:
+            self.first = False
+            await anyio.wait_all_tasks_blocked()
+        await super().append(lease, entries, durable=durable)
+
+
+@pytest.mark.anyio
+async def test_what_calls_of_one_step_write_at_the_same_time_is_written_in_its_order(
+    tmp_path: Path,
+) -> None:
+    with Late(Store(tmp_path / "runs.db", lease=60), None, 60) as journal:
+        run = JournaledRun(journal, await journal.open("r", OPENING), [OPENING])
+        began: list[str] = []
+
+        async def intend(key: str) -> None:
+            began.append(key)
+            await run.intend(key, ToolCall(key, "pay", {}), "once")
+
+        async with anyio.create_task_group() as group:
+            for key in "abc":
+                group.start_soon(intend, key)
+        entries = [record.entry for record in await journal.read("r")]
+        assert [e.key for e in entries if isinstance(e, CallIntended)] == began
+
+
+class Full(StoredJournal):
+    """A journal whose disk has no room for the first entries, and then has again."""
+
+    refusals = 1
+
+    async def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise JournalError("the disk is full")
+        await super().append(lease, entries, durable=durable)
+
+
+@pytest.mark.anyio
+async def test_no_call_starts_behind_entries_that_were_lost(tmp_path: Path) -> None:
+    with Full(Store(tmp_path / "runs.db", lease=60), None, 60) as journal:
+        run = JournaledRun(journal, await journal.open("r", OPENING), [OPENING])
+        with pytest.raises(JournalError, match="the disk is full"):
+            await run.intend("a", ToolCall("a", "pay", {}), "once")
+        with pytest.raises(JournalError, match="an earlier entry of the run could not be written"):
+            await run.intend("b", ToolCall("b", "pay", {}), "once")
+        assert [record.entry for record in await journal.read("r")] == [OPENING]

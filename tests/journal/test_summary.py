@@ -29,6 +29,9 @@ def test_the_last_step_and_all_tokens_are_counted() -> None:
         '{"usage":{"input_tokens":"many"}}',
         '{"usage":{"input_tokens" 5}}',
         f'{{"step":{"9" * 5000}}}',
+        '{"cost":{"a":1},"fitted":"what was sent"}',
+        '{"cost":{"a":1},"fitted":{"sent":{"summary":[1]}}}',
+        '[{"cost":{"a":1}}]',
     ],
 )
 def test_a_model_call_that_cannot_be_read_is_damage(body: str) -> None:

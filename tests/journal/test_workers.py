@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -23,8 +23,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from agentkit import Agent, tool
 from agentkit.errors import JournalError, ModelConnectionError
 from agentkit.events import ModelEvent, RunFinished, ToolFinished
-from agentkit.journal import SQLiteJournal
-from agentkit.journal.postgres import PostgresJournal, migrate
+from agentkit.journal import Lease, SQLiteJournal
+from agentkit.journal.postgres import PostgresJournal, PostgresStore, Queue, Taken, migrate
+from agentkit.journal.store import LEASE
 from agentkit.messages import ModelRequest
 from agentkit.models import VLLMModel
 from agentkit.runtime.worker import Worker
@@ -275,6 +276,32 @@ async def test_a_worker_that_stops_hands_its_run_over_and_nothing_runs_twice(url
         assert len(await second.read(run_id)) > 10
 
 
+class StopsWhileItAsks(PostgresJournal):
+    """A queue whose worker is told to stop just as it takes a run."""
+
+    stop: Callable[[], None]
+
+    async def take(self, offers: Mapping[str, str]) -> Taken | None:
+        taken = await super().take(offers)
+        if taken is not None:
+            self.stop()
+        return taken
+
+
+async def test_a_run_that_is_taken_while_the_worker_is_told_to_stop_is_handed_over(
+    url: str,
+) -> None:
+    model = Answers()
+    agent = Agent(model)
+    with StopsWhileItAsks(url) as journal:
+        await agent.submit("What is due?", queue=journal, name=NAME)
+        worker = Worker(journal, {NAME: agent})
+        journal.stop = worker.stop
+        await worker.run()
+        assert await journal.states() == {"queued": 1}
+    assert model.requests == []
+
+
 async def test_runs_are_cancelled_where_they_wait_and_where_they_are_at_work(url: str) -> None:
     running = anyio.Event()
 
@@ -300,6 +327,26 @@ async def test_runs_are_cancelled_where_they_wait_and_where_they_are_at_work(url
         assert await journal.retry(waiting)
         async with working(journal, answers):
             await once(journal, {"cancelled": 1, "ended": 1})
+
+
+class OutOfReach(PostgresStore):
+    """A server that cannot be reached any more once a run was taken."""
+
+    def take_up(self, lease: Lease) -> None:  # noqa: ARG002 - as the store has it
+        with self.errors():
+            raise psycopg.OperationalError("the connection is lost")
+
+
+async def test_a_run_whose_record_cannot_be_read_now_has_not_failed(url: str) -> None:
+    with PostgresJournal(url) as journal:
+        agent = Agent(Answers())
+        await agent.submit("Go.", queue=journal, name=NAME)
+        with (
+            Queue(OutOfReach(url), None, LEASE) as unlucky,
+            pytest.raises(JournalError, match="the connection is lost"),
+        ):
+            await unlucky.take({NAME: agent.fingerprint})
+        assert await journal.states() == {"queued": 1}
 
 
 async def test_a_run_that_never_ends_well_has_failed_after_so_many_tries(url: str) -> None:

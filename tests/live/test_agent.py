@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +27,15 @@ from agentkit import (
     VLLMModel,
     tool,
 )
-from agentkit.messages import AssistantMessage, ToolChoice, ToolMessage
+from agentkit.messages import (
+    AssistantMessage,
+    ModelRequest,
+    ToolChoice,
+    ToolMessage,
+    UserMessage,
+)
 from examples.project_assistant.main import agent as project_assistant
-from tests.live.client import KEY, URL, WINDOW, live, request, text_argument
+from tests.live.client import KEY, URL, WINDOW, guarded, live, model, request, text_argument
 from tests.live.steered import Steered, answering, calling
 
 pytestmark = live
@@ -210,6 +217,7 @@ def test_a_wrong_model_name_is_answered_with_the_right_ones() -> None:
         ask(vllm(name="gemma9"))
 
 
+@guarded
 def test_a_wrong_key_is_named_as_such() -> None:
     with pytest.raises(ModelStatusError, match="refused the API key") as caught:
         ask(VLLMModel(URL, api_key="wrong"))
@@ -219,6 +227,28 @@ def test_a_wrong_key_is_named_as_such() -> None:
 def test_a_prompt_that_does_not_fit_is_a_context_window_error() -> None:
     with pytest.raises(ContextWindowError, match=str(WINDOW)):
         ask(vllm(), "word " * 2 * WINDOW)
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1])
+def test_a_prompt_fits_up_to_one_token_below_the_window(beyond: int) -> None:
+    def message(words: int) -> UserMessage:
+        return UserMessage("a" + " a" * words)
+
+    def tokens(words: int) -> int:
+        said = {"role": "user", "content": message(words).content}
+        told = request("POST", "/tokenize", json={"model": model(), "messages": [said]})
+        return int(told.json()["count"])
+
+    async def send(words: int) -> None:
+        asked = ModelRequest((message(words),), settings=ModelSettings(max_tokens=1))
+        async with vllm() as server:
+            async for _ in server.generate(asked):
+                pass
+
+    words = WINDOW + beyond - tokens(0)
+    assert tokens(words) == WINDOW + beyond
+    with nullcontext() if beyond < 0 else pytest.raises(ContextWindowError):
+        asyncio.run(send(words))
 
 
 def test_a_reply_that_is_cut_is_not_an_answer() -> None:

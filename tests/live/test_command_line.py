@@ -15,7 +15,7 @@ from agentkit.events import dump_event
 from agentkit.serving.process import free_port
 from agentkit.testing import FaultServer, damaged, say
 from agentkit.trace import open_run
-from tests.live.client import KEY, URL, live, replies_end, request
+from tests.live.client import KEY, URL, guarded, live, replies_end, request
 from tests.live.relay import relay
 
 pytestmark = live
@@ -108,6 +108,7 @@ def test_a_wrong_model_name_is_answered_with_the_right_one(tmp_path: Path) -> No
     assert served in said
 
 
+@guarded
 def test_a_wrong_key_is_said_without_showing_it(tmp_path: Path) -> None:
     key = "not-the-key-7f3a"
     code, _, err = agentkit_run(tmp_path, QUESTION, "--model", URL, AGENTKIT_API_KEY=key)

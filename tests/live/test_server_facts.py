@@ -21,6 +21,7 @@ from tests.live.client import (
     calls,
     chat,
     forced,
+    guarded,
     joined,
     live,
     model,
@@ -46,6 +47,7 @@ def test_the_model_list_says_how_long_the_window_is() -> None:
     assert entry["max_model_len"] == WINDOW
 
 
+@guarded
 def test_a_wrong_key_is_refused_with_401() -> None:
     assert request("GET", "/v1/models", key="wrong").status_code == 401
 

@@ -7,9 +7,10 @@ import re
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
-from agentkit import Limits, ModelSettings, tool
+from agentkit import Limits, ModelSettings, VLLMModel, tool
 from agentkit.agent import Agent
 from agentkit.events import ModelCalled
 from agentkit.messages import Control, ToolChoice
@@ -112,6 +113,44 @@ async def test_a_forced_call_that_never_comes_is_asked_for_without_a_thought_and
     assert "a call was required" in result.explanation
     thinking = [body["chat_template_kwargs"] for body in asked(server)]
     assert thinking == [{"enable_thinking": True}, {"enable_thinking": False}]
+
+
+@pytest.mark.parametrize("rung", RUNGS)
+@pytest.mark.parametrize("choice", [{"name": "nap"}, {"among": ("nap", "doze")}])
+async def test_a_forced_call_of_a_tool_that_there_is_not_is_refused_before_any_request(
+    rung: Control, choice: dict[str, Any]
+) -> None:
+    server = LadderServer(rung)
+    agent = Agent(server.model(), tools=[look, wait], observers=())
+    settings = ModelSettings(tool_choice=ToolChoice("required", **choice))
+    with pytest.raises(ValueError, match=r"tool_choice requires a call of nap.*look, wait"):
+        await agent.run("Chat.", settings=settings)
+    with pytest.raises(ValueError, match="there are no tools"):
+        await Agent(server.model(), observers=()).run("Chat.", settings=FORCED)
+    assert server.bodies == []
+
+
+async def test_a_probe_that_fails_fails_for_all_who_waited_for_it() -> None:
+    server = LadderServer("grammar")
+    busy = [httpx2.Response(503, json={"error": {"message": "busy"}})]
+
+    async def answers(request: httpx2.Request) -> httpx2.Response:
+        if busy and is_probe(json.loads(request.content or "{}")):
+            await anyio.wait_all_tasks_blocked()  # by then the others wait for this answer
+            server.bodies.append(json.loads(request.content))
+            return busy.pop()
+        return server(request)
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answers))
+    model = VLLMModel("http://server/v1", http_client=client, stream=False)
+    await Agent(model, observers=()).run("Chat.")  # all else is known from here on
+    agent = Agent(model, tools=[look], observers=())
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(agent.run, "Chat.")
+    assert len(server.bodies) - len(asked(server)) == 1
+    await agent.run("Chat.")
+    assert len(server.bodies) - len(asked(server)) == 2
 
 
 async def test_a_free_choice_brings_no_tool_choice_along() -> None:

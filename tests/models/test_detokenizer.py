@@ -81,6 +81,7 @@ async def test_joined_the_pieces_are_what_the_tokenizer_makes_of_valid_character
             assert "".join(pieces) == whole
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(), max_size=3))
 async def test_text_in_any_script_comes_back_from_bytes_that_are_no_characters_alone(
     texts: list[str],

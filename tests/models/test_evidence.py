@@ -114,6 +114,46 @@ def test_without_ids_a_text_is_a_call_only_if_all_of_it_is(text: str, found: int
     assert len(calls(believed(server(text), Evidence(Reply(finish="stop")), DIALECT))) == found
 
 
+PUT = ToolDefinition(
+    "put",
+    "Puts.",
+    {
+        "type": "object",
+        "properties": {
+            "to": {"type": "string"},
+            "note": {"type": ["string", "null"]},
+            "tags": {"type": "array", "items": {"type": "string"}},
+        },
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("read", "believed_as"),
+    [
+        ({"to": "ann"}, {"to": "ann"}),
+        ({"to": 'ann<|"|>'}, None),  # its opening quote was missing
+        ({'to<|"|>': "ann"}, None),
+        ({"tags": ["a", 'b<|"|>']}, None),
+        ({"to": "'ann'"}, None),
+        ({"to": '"ann"', "tags": ['"a"']}, None),
+        ({"to": '"ann"'}, {"to": '"ann"'}),
+        ({"to": "'ann'", "note": "b"}, {"to": "'ann'", "note": "b"}),
+        ({"to": "null", "note": "null"}, {"to": "null", "note": None}),
+    ],
+)
+def test_a_servers_reading_alone_is_believed_but_for_what_is_plainly_wrong_in_it(
+    read: dict[str, Any], believed_as: dict[str, Any] | None
+) -> None:
+    given, dialect = server(None, ToolCall("call_0", "put", read)), Dialect([PUT], Escape())
+    for ids in ([], [48, 7, 49]):
+        reply = Reply(finish="tool_calls", token_ids=ids)
+        (call,) = believed(given, Evidence(reply, native=True), dialect).message.tool_calls
+        assert (None if call.malformed else call.arguments) == believed_as
+    other = believed(given, Evidence(Reply(finish="tool_calls")), dialect)
+    assert other is given, "of another model's syntax nothing is known"
+
+
 def test_where_the_tokens_cannot_be_spelled_out_their_number_counts() -> None:
     one = Reply(finish="tool_calls", token_ids=[48, 7, 49])
     assert calls(believed(server(None, CALL), Evidence(one), DIALECT)) == [("add", {"a": 1})]
@@ -144,8 +184,17 @@ def test_a_repaired_reading_stands_only_where_the_server_has_no_other_that_fits(
 
 def test_a_thought_in_the_text_moves_to_the_reasoning() -> None:
     given = server("<|channel>thought\nhm<channel|>Yes.", thought="first")
-    response = believed(given, Evidence(Reply(finish="stop", token_ids=[7])), DIALECT)
+    reply = Reply(finish="stop", token_ids=[OPEN, 7, CLOSE, 7])
+    response = believed(given, Evidence(reply), DIALECT)
     assert response.message == AssistantMessage("Yes.", (), "first\nhm")
+
+
+def test_a_thought_that_is_spelled_in_ordinary_tokens_is_text() -> None:
+    given = server("Write <|channel>thought\nhm<channel|> in front.")
+    reply = Reply(finish="stop", token_ids=[7, 7])
+    assert believed(given, Evidence(reply), DIALECT) is given
+    begun = replace(reply, prompt_token_ids=[OPEN, 7])
+    assert believed(given, Evidence(begun), DIALECT).message.reasoning == "hm"
 
 
 def test_an_answer_is_left_alone() -> None:

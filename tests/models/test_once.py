@@ -5,6 +5,7 @@ import threading
 import anyio
 import pytest
 
+from agentkit.errors import ModelStatusError
 from agentkit.models.server import Once
 
 
@@ -78,26 +79,26 @@ def test_event_loops_in_other_threads_wait_too() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_failure_is_not_kept_and_each_who_waited_asks_for_itself() -> None:
-    finder = Finder(ValueError("down"))
+async def test_a_failure_is_shared_by_all_who_waited_and_not_kept() -> None:
+    finder = Finder(ModelStatusError("down", status_code=503, retry_after=2.0))
     once = Once(finder)
-    got: list[object] = []
+    got: list[ModelStatusError] = []
 
     async def ask() -> None:
-        try:
-            got.append(await once.get())
-        except ValueError as error:
-            got.append(str(error))
+        with pytest.raises(ModelStatusError, match="down") as raised:
+            await once.get()
+        got.append(raised.value)
 
     async with anyio.create_task_group() as group:
-        for _ in range(3):
+        for _ in range(8):
             group.start_soon(ask)
         await settled()
         finder.let.set()
-    assert sorted(map(str, got)) == ["7", "7", "down"]
-    assert finder.asked == 3
+    assert finder.asked == 1
+    assert {(error.status_code, error.retry_after) for error in got} == {(503, 2.0)}
+    assert len(set(map(id, got))) == 8, "each run writes its result into its own"
     assert await once.get() == 7
-    assert finder.asked == 3
+    assert finder.asked == 2
 
 
 @pytest.mark.anyio

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -27,6 +27,8 @@ from agentkit.errors import (
     ModelUnreadableError,
     ServerNotReadyError,
 )
+from agentkit.messages import ModelRequest, UserMessage
+from agentkit.models import VLLMModel
 from agentkit.models.transport import Connection, Timeouts, Transport
 from agentkit.wire import ReplyDecoder
 from tests.servers import cuts, says, serving, stalls
@@ -247,7 +249,7 @@ def test_the_total_clock_ends_a_stream_that_goes_on_for_ever() -> None:
     async def main() -> float:
         body = Script(for_ever=[b"data: 1\n\n", 7.0])
         async with Replies(replies_with(body)).client() as client:
-            with pytest.raises(ModelTimeoutError, match="has not finished its answer"):
+            with pytest.raises(ModelTimeoutError, match="has not finished its answer: 1800 s, all"):
                 await payloads_of(transport_to(client), total=300)
         return anyio.current_time()
 
@@ -612,3 +614,26 @@ async def test_nothing_but_plain_bytes_is_asked_for() -> None:
         await transport.get("/v1/models")
         await transport.aclose()
     assert server.model_requests[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.anyio
+async def test_a_body_of_blanks_alone_is_too_large_and_takes_no_time_to_tell() -> None:
+    def answers(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/v1/models":
+            return httpx2.Response(200, json={"data": [{"id": "gemma-4-e4b-it"}]})
+        return httpx2.Response(200, stream=Blanks())
+
+    client = httpx2.AsyncClient(transport=httpx2.MockTransport(answers))
+    timeouts = Timeouts(first_event=2.0, retry=0)
+    model = VLLMModel("http://server/v1", http_client=client, timeouts=timeouts)
+    with pytest.raises(ModelResponseTooLargeError):
+        async for _ in model.generate(ModelRequest([UserMessage("Hello.")])):
+            pass
+
+
+class Blanks(httpx2.AsyncByteStream):
+    """More of them than a body may have bytes."""
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        for _ in range(300):
+            yield b" " * 65_536

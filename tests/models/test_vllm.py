@@ -255,6 +255,7 @@ async def test_control_tokens_in_text_do_not_reach_the_server_and_come_back_clea
     assert reply.message.content == "It holds <|turn>."
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "chunks", [text_chunks("Sun in Turin."), call_chunks(("read", {"path": "a"}))]
@@ -576,6 +577,17 @@ def test_a_wait_that_makes_no_sense_falls_back_to_our_own() -> None:
     assert second - first < 20
 
 
+def test_a_server_that_asks_for_no_wait_is_not_asked_without_a_pause() -> None:
+    async def main() -> int:
+        replies = Replies(*[refuses(503, headers={"Retry-After": "0"})] * 500)
+        async with replies.client() as client:
+            with pytest.raises(ModelStatusError):
+                await events_of(model_on(client, timeouts=Timeouts(retry=60)))
+        return len(replies.times)
+
+    assert run_virtual(main) < 100
+
+
 def test_garbage_for_ever_ends_as_a_protocol_error() -> None:
     async def main() -> None:
         garbage = replies_fresh(lambda: Script(b"data: nonsense\n\n"))
@@ -589,6 +601,7 @@ def test_garbage_for_ever_ends_as_a_protocol_error() -> None:
 # --- being left --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_calls_cancelled_at_any_point_leave_the_connections_usable() -> None:
     with serving(says("Hi.")) as server:

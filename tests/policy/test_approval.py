@@ -58,6 +58,15 @@ def test_a_question_has_an_id_that_no_other_call_has() -> None:
     assert len(others | {one}) == 7
 
 
+def test_a_sum_of_policies_names_the_target_of_the_first_that_gives_one() -> None:
+    named, other = Policy(target=lambda _call: "one"), Policy(target=lambda _call: "two")
+    call = checked("erase", text="x")
+    assert (Policy.ask("writes") + named).target(call) == "one"
+    assert (named + other).target(call) == "one"
+    assert (other + Policy.ask("writes")).target(call) == "two"
+    assert (Policy() + Policy()).target(call) == "x"
+
+
 def test_a_tool_says_what_its_call_would_touch_unless_a_policy_does() -> None:
     assert Authority().target(checked("save", text="x")) == ""
     assert Authority().target(checked("erase", text="x")) == "x"

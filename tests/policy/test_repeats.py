@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from agentkit.events import ModelEvent, ReasoningDelta, TextDelta, ToolCallDelta
+from agentkit.models.vllm import DEFAULT_MAX_TOKENS
 from agentkit.policy.guard import Repeats, RepeatWatch
 from agentkit.wire import Reply
 from tests.context.driving import TOKENIZER
@@ -42,6 +43,14 @@ def test_a_loop_is_noticed_when_it_has_gone_on_for_long_and_for_six_periods(peri
     assert at == 500 + period + max(LEAST, 6 * period)  # the first period repeats nothing
 
 
+@pytest.mark.parametrize("period", [600, 1_000, 1_500, 2_000])
+def test_a_long_loop_is_noticed_before_a_reply_of_the_default_length_ends(period: int) -> None:
+    rng = random.Random(period)
+    page = [rng.randrange(10_000) for _ in range(period)]
+    assert noticed((page * 20)[:DEFAULT_MAX_TOKENS]) is not None
+    assert noticed([*page * 3, *(rng.randrange(10_000) for _ in range(500))]) is None
+
+
 def test_a_period_that_holds_repeats_of_its_own_is_one() -> None:
     row = [*[7] * 60, 1, 2, *[8] * 60, 3, *[7] * 30, 4]
     at = noticed(row * 40)
@@ -66,6 +75,14 @@ def pieces_until_a_loop(pieces: Iterable[tuple[list[int], list[ModelEvent]]]) ->
 def test_a_loop_of_tokens_is_seen_whatever_their_text_is() -> None:
     assert pieces_until_a_loop(([1, 2], [TextDelta(f"{n}")]) for n in range(1000)) == 257
     assert pieces_until_a_loop(([n], [TextDelta("a" * 100)]) for n in range(1000)) is None
+
+
+def test_a_loop_is_seen_though_its_tokens_are_lost_on_the_way() -> None:
+    first: tuple[list[int], list[ModelEvent]] = ([1, 2], [TextDelta("Well, ")])
+    rest: list[tuple[list[int], list[ModelEvent]]] = [([], [TextDelta("la la la ")])] * 1000
+    seen = pieces_until_a_loop([first, *rest])
+    assert seen is not None
+    assert seen < 300
 
 
 @pytest.mark.parametrize(

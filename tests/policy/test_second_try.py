@@ -14,6 +14,7 @@ from agentkit.messages import (
     ModelResponse,
     ModelSettings,
     ToolCall,
+    ToolChoice,
     Usage,
 )
 from agentkit.policy import bounded_thoughts, second_try, unusable
@@ -43,6 +44,7 @@ def response(
         (response("stop", "", (), "only a thought"), "empty"),
         (response("content_filter", "yes"), "content_filter"),
         (response("malformed_call", "yes"), "malformed_call"),
+        (response("tool_calls", None, (ToolCall("call_0", ""),)), "malformed_call"),
     ],
 )
 def test_a_reply_that_is_no_step_forward_is_named(reply: ModelResponse, reason: str) -> None:
@@ -56,12 +58,74 @@ def test_an_answer_and_a_call_are_steps_forward() -> None:
     assert unusable(response("tool_calls", None, CALL)) is None
 
 
+REQUIRED = ToolChoice("required")
+
+
+def reason_of(reply: ModelResponse, choice: ToolChoice) -> str | None:
+    problem = unusable(reply, choice=choice)
+    return None if problem is None else problem[0]
+
+
 def test_a_text_is_no_step_forward_where_a_call_was_required() -> None:
-    problem = unusable(response("stop", "yes"), forced=True)
-    assert problem is not None
-    assert problem[0] == "no_call"
-    assert unusable(response("tool_calls", None, CALL), forced=True) is None
-    assert second_try(response("stop", "yes"), SETTINGS, forced=True).thinking is False
+    assert reason_of(response("stop", "yes"), REQUIRED) == "no_call"
+    assert reason_of(response("tool_calls", None, CALL), REQUIRED) is None
+    assert second_try(response("stop", "yes"), SETTINGS, REQUIRED).thinking is False
+
+
+def test_a_call_of_another_tool_is_not_the_one_that_was_required() -> None:
+    reply = response("tool_calls", None, CALL)
+    for wrong in (ToolChoice("required", name="g"), ToolChoice("required", among=("g", "h"))):
+        assert reason_of(reply, wrong) == "no_call"
+        assert second_try(reply, SETTINGS, wrong).thinking is False
+    for right in (ToolChoice("required", name="f"), ToolChoice("required", among=("g", "f"))):
+        assert reason_of(reply, right) is None
+
+
+def test_a_call_is_no_step_forward_where_none_was_allowed() -> None:
+    assert reason_of(response("tool_calls", None, CALL), ToolChoice("none")) == "malformed_call"
+    assert reason_of(response("stop", "yes"), ToolChoice("none")) is None
+
+
+UNUSABLE = [
+    response("stop", "yes"),  # where a call was required
+    response("stop", ""),
+    response("stop", "", (), "hm hm"),
+    response("tool_calls", None, CALL),  # where another one was required, or none allowed
+    *(
+        response(finish, content, calls, reasoning)
+        for finish in ("length", "repetition", "malformed_call")
+        for content, calls, reasoning in [
+            *(("half", (), None), ("half", (), "hm"), ("", (), "hm hm"), ("", (), None)),
+            *((None, CALL, None), (None, CALL, "hm")),
+        ]
+    ),
+]
+CHOICES = [
+    *(ToolChoice(), REQUIRED, ToolChoice("required", name="g"), ToolChoice("none")),
+]
+
+
+@pytest.mark.parametrize("thinking", [None, True, False])
+@pytest.mark.parametrize(("temperature", "seed"), [(0.0, None), (1.0, 7), (None, 7), (0.0, 7)])
+def test_what_would_bring_the_same_reply_is_never_asked_again(
+    thinking: bool | None, temperature: float | None, seed: int | None
+) -> None:
+    before = ModelSettings(thinking=thinking, temperature=temperature, seed=seed, max_tokens=256)
+    for choice in CHOICES:
+        for reply in UNUSABLE:
+            if unusable(reply, choice=choice) is None:
+                continue
+            after = second_try(reply, before, choice)
+            # Without a seed only what is greedy comes again; a `thinking` of None may be False.
+            sampled = after.temperature != 0.0 and after.seed is None
+            other = replace(after, thinking=None) != replace(before, thinking=None)
+            turned = thinking not in (None, after.thinking)
+            assert sampled or other or turned, (reply, choice, after)
+
+
+def test_a_thought_that_came_with_thinking_off_gets_more_room() -> None:
+    without = ModelSettings(thinking=False, max_tokens=1000)
+    assert second_try(response("length", "", (), "hm hm"), without).max_tokens == 2000
 
 
 def test_a_cut_reply_gets_twice_the_room() -> None:

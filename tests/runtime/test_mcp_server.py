@@ -13,7 +13,8 @@ from typing import Any, Literal
 import pytest
 from mcp import Client, StdioServerParameters
 
-from agentkit.messages import ImagePart
+from agentkit import ToolError
+from agentkit.messages import ImagePart, VideoPart
 from agentkit.runtime.mcp_server import mcp_server
 from agentkit.toolset import RunContext, ToolContext, ToolOutput, Toolset, tool
 
@@ -115,6 +116,34 @@ async def test_what_is_wrong_comes_back_as_the_model_would_read_it() -> None:
         assert failed.content[0].model_dump()["text"] == "Error: ValueError: no such shop"
         unknown = await shop.call_tool("fin", {})
         assert "Did you mean find?" in unknown.content[0].model_dump()["text"]
+
+
+async def test_a_tool_is_tried_again_as_often_as_it_declares() -> None:
+    tried: list[int] = []
+
+    @tool(effect="pure", retries=2)
+    def book() -> str:
+        """Books."""
+        tried.append(1)
+        if len(tried) < 3:
+            raise ToolError("the line is busy", retry=True)
+        return "booked"
+
+    async with Client(mcp_server(Toolset([book]), RunContext(None, "r"))) as shop:
+        result = await shop.call_tool("book", {})
+    assert (result.is_error, len(tried)) == (False, 3)
+
+
+async def test_a_video_arrives_as_a_resource() -> None:
+    @tool
+    def film() -> VideoPart:
+        """Films."""
+        return VideoPart("data:video/mp4;base64,AAAA")
+
+    async with Client(mcp_server(Toolset([film]), RunContext(None, "r"))) as shop:
+        (block,) = (await shop.call_tool("film", {})).content
+    resource = block.model_dump()["resource"]
+    assert (resource["mime_type"], resource["blob"]) == ("video/mp4", "AAAA")
 
 
 async def test_parts_of_a_generator_are_progress() -> None:

@@ -338,6 +338,7 @@ async def test_another_context_that_would_have_sent_the_same_is_no_difference(
         assert report.identical, report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dies_at", [0, 1, 2, 3])
 @pytest.mark.parametrize("forgets", [0, 1])
 async def test_a_run_that_was_resumed_after_a_crash_replays_as_one(
@@ -477,6 +478,7 @@ CHANGED_AGENTS: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGED_AGENTS)
 async def test_a_changed_agent_is_found_at_the_step_where_it_shows(
     tmp_path: Path, change: str
@@ -548,6 +550,7 @@ CHANGED_RECORDS: dict[str, tuple[str, int, tuple[str, ...], Any, int, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGED_RECORDS)
 async def test_a_changed_record_is_found_at_its_step(tmp_path: Path, change: str) -> None:
     kind, which, path, value, step, what = CHANGED_RECORDS[change]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from agentkit.messages import JsonObject
+from agentkit.schema.feedback import MOST_PROBLEMS
 from agentkit.schema.foreign import BoundedValidator, ForeignArguments, bounded, why_unusable
 from agentkit.schema.nodes import linear_pattern
 
@@ -164,6 +165,35 @@ def test_a_long_list_of_values_out_of_a_long_list_is_checked_in_linear_time() ->
     assert arguments.check({"a": [9_999.0] * 15_000}) == {"a": [9_999.0] * 15_000}
     assert isinstance(arguments.check({"a": [9_999] * 1_000 + [True]}), list)
     assert time.perf_counter() - start < 5  # some 50 seconds where each value is looked for
+
+
+def test_what_is_missing_or_unknown_is_told_in_bounded_time() -> None:
+    names = [f"p{number}" for number in range(2_000)]
+    arguments = ForeignArguments(
+        {
+            "properties": {name: {"type": "string"} for name in names},
+            "required": names,
+            "additionalProperties": False,
+        }
+    )
+    started = time.process_time()
+    problems = arguments.check({f"q{number}": 1 for number in range(20_000)})
+    assert isinstance(problems, list)
+    assert len(problems) <= 2 * MOST_PROBLEMS
+    assert isinstance(arguments.check({}), list)
+    assert time.process_time() - started < 3.0
+
+
+@pytest.mark.slow
+def test_many_patterns_and_many_lists_are_looked_at_in_bounded_time() -> None:
+    patterns = {f"^a{number}_": {"type": "string"} for number in range(1_000)}
+    lists = {"anyOf": [{"enum": [number, "a"]} for number in range(1_000)]}
+    keys = ForeignArguments({"patternProperties": patterns})
+    values = ForeignArguments({"properties": {"x": lists}})
+    started = time.process_time()
+    keys.check({f"b{number}": "x" for number in range(1_000)})
+    values.check({"x": [{"k": number} for number in range(20_000)]})
+    assert time.process_time() - started < 5.0
 
 
 def test_without_the_library_nothing_is_matched_and_nothing_explodes() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from typing import Any
@@ -49,6 +50,9 @@ def read(**properties: Any) -> JsonObject:
         ({"type": "STRING"}, {"type": "string"}),
         ({"type": ["int", "None"]}, {"type": ["integer", "null"]}),
         ({"type": "file"}, {}),
+        ({"maximum": math.inf}, {}),
+        ({"const": math.inf}, {"const": math.inf}),
+        ({"x-agentkit-keys": "integer", "x-other": 1}, {"x-other": 1}),
         ({"divisibleBy": 5}, {"multipleOf": 5}),
         (
             {"type": ["null", {"type": "object"}]},
@@ -71,11 +75,44 @@ def test_older_forms_are_read_as_what_they_became(older: JsonObject, newer: Json
     assert json.dumps(older) == before
 
 
+@pytest.mark.slow
+def test_many_parts_of_one_object_are_read_in_bounded_time() -> None:
+    parts: list[JsonObject] = [{"properties": {f"a {number}": {}}} for number in range(1_000)]
+    references = {f"b{number}": {"$ref": f"#/parts/{number}/x"} for number in range(1_000)}
+    schema: JsonObject = {
+        "type": "object",
+        "allOf": parts,
+        "properties": references,
+        "parts": [{"x": {"type": "string"}} for _ in references],
+    }
+    started = time.process_time()
+    tool = lower(ToolDefinition("f", "", ForeignArguments(schema).schema))
+    assert time.process_time() - started < 4.0
+    assert tool.aliases["a 999"] == "a_999"
+    assert len(tool.definition.parameters["$defs"]) == 1_000
+
+
+def test_a_limit_that_is_no_number_is_never_checked() -> None:
+    schema = {"properties": {"a": {"multipleOf": math.nan, "maximum": 9}}}
+    arguments = ForeignArguments(schema)
+    assert arguments.unchecked == ("the multipleOf NaN",)
+    assert arguments.check({"a": 9}) == {"a": 9}
+    assert isinstance(arguments.check({"a": 10}), list)
+    assert misfit({"properties": {"a": {"multipleOf": 3}}}, {"a": math.inf})
+
+
 def test_a_property_that_says_itself_that_it_is_required_is_required() -> None:
     properties = {"a": {"type": "string", "required": True}, "b": {"required": False}}
     schema = modern({"type": "object", "properties": properties, "required": True}).schema
     assert schema["required"] == ["a"]
     assert schema["properties"] == {"a": {"type": "string"}, "b": {}}
+
+
+@pytest.mark.parametrize("kind", ["OBJECT", "dict", ["null", "Object"], "", None])
+def test_the_type_of_the_whole_is_read_as_any_other(kind: object) -> None:
+    made = modern({"type": kind, "properties": {"a": {"type": "STRING"}}}).schema
+    assert "object" in made.get("type", "object")
+    assert made["properties"] == {"a": {"type": "string"}}
 
 
 def test_properties_may_have_the_names_of_keywords() -> None:

@@ -197,3 +197,13 @@ def test_a_multiple_is_one_in_the_digits_that_were_written(
 ) -> None:
     arguments = ForeignArguments({"type": "object", "properties": {"a": {"multipleOf": step}}})
     assert isinstance(arguments.check({"a": value}), dict) == fits
+
+
+def test_a_key_that_matches_a_pattern_is_not_blamed_beside_one_that_does_not() -> None:
+    schema = {
+        "properties": {"a": {}},
+        "patternProperties": {"^x_": {}},
+        "additionalProperties": False,
+    }
+    problems = ForeignArguments(schema).check({"x_one": 1, "bad": 2})
+    assert problems == [Problem("bad", None, "is not a parameter; there is a")]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -10,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
+from agentkit.gemma4.grammar import compile_tool
 from agentkit.gemma4.tokens import TOOL_CLOSE, TOOL_OPEN
 from agentkit.messages import ToolDefinition, UserMessage
 from agentkit.schema.lower import LoweredTool, aliases_of, lower
@@ -384,3 +388,71 @@ def test_calls_are_read_under_both_names_where_members_are_named_and_nowhere_els
     assert [shape.misfit(value) for value in fitting] == [0, 0, 0, 0]
     assert [shape.misfit(value) for value in wrong] == [1, 1, 1]
     assert Shape.of(schema).required == {"type"}, "the view that others have stays as it was"
+
+
+FANS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "members": lambda inner: {"properties": {f"p{number}": inner for number in range(10)}},
+    "choices": lambda inner: {"anyOf": [inner, {**inner, "description": "The same."}]},
+    "unions of objects": lambda inner: {
+        "anyOf": [{"properties": {f"k{at}": {"const": at}, "p": inner}} for at in range(3)]
+    },
+    "conjunctions": lambda inner: {"allOf": [inner, {**inner, "description": "The same."}]},
+    "merged members": lambda inner: {"allOf": [{"properties": {"p": inner}}] * 2},
+    "conditions": lambda inner: {"if": inner, "then": inner, "else": inner},
+    "keys": lambda inner: {"additionalProperties": inner, "propertyNames": inner},
+    "opposites": lambda inner: {"not": inner, "contains": inner},
+}
+
+
+@pytest.mark.parametrize("fan", FANS.values(), ids=FANS)
+def test_definitions_that_fan_out_are_lowered_in_bounded_time(
+    fan: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    definitions = {f"D{at}": fan({"$ref": f"#/$defs/D{at + 1}"}) for at in range(30)}
+    last = {"D30": {"anyOf": [{"type": "string"}, {"properties": {"a": {"type": "null"}}}]}}
+    schema = {"properties": {"x": {"$ref": "#/$defs/D0"}}, "$defs": {**definitions, **last}}
+    started = time.process_time()
+    tool = lower(ToolDefinition("f", "", schema))
+    assert len(json.dumps(tool.declaration.parameters)) < 1_000_000
+    assert tool.shape.misfit({"x": {"p": "text"}}) <= 1
+    assert compile_tool(tool).arguments
+    assert time.process_time() - started < 5.0
+
+
+def test_a_recursive_definition_is_shown_once_inside_itself_also_in_several_branches() -> None:
+    branches = [
+        {"properties": {f"a{number}": {"type": "null"}, "next": {"$ref": "#/$defs/V"}}}
+        for number in range(3)
+    ]
+    schema = {"properties": {"v": {"$ref": "#/$defs/V"}}, "$defs": {"V": {"anyOf": branches}}}
+    shown = lower(ToolDefinition("f", "", schema)).declaration.parameters["properties"]["v"]
+    inner = shown["properties"]["next"]["properties"]["next"]
+    assert inner["description"] == "Next. Another V, of the same form."
+    assert not inner.get("properties")
+
+
+def shuffled(value: Any, rng: random.Random) -> Any:
+    """The same schema, as a server would write it that keeps no order of keys."""
+    if isinstance(value, dict):
+        keys = list(value)
+        rng.shuffle(keys)
+        return {key: shuffled(value[key], rng) for key in keys}
+    if isinstance(value, list):
+        return [shuffled(each, rng) for each in value]
+    return value
+
+
+def test_the_order_of_a_schemas_keys_does_not_change_what_is_shown() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "b": {"type": "string", "minLength": 2, "pattern": "^x"},
+            "a": {"type": "object", "properties": {"q": {}, "p": {}}, "required": ["q", "p"]},
+        },
+        "patternProperties": {"^y": {"type": "integer"}, "^x": {"type": "string"}},
+        "dependentRequired": {"b": ["a"], "a": ["b"]},
+        "dependentSchemas": {"b": {"required": ["a"]}, "a": {"minProperties": 2}},
+    }
+    rng = random.Random(1)
+    made = [ToolDefinition("demo", "A demo.", shuffled(schema, rng)) for _ in range(30)]
+    assert len({json.dumps(Dialect([each], Escape()).declarations) for each in made}) == 1

@@ -70,6 +70,17 @@ def test_schemas_that_fan_out_without_end_are_read_in_bounded_time() -> None:
     assert sum(1 for _ in walk(root)) <= 2 * MAX_NODES
 
 
+def test_a_recursive_schema_with_too_many_nodes_is_cut_at_the_same_depth_everywhere() -> None:
+    fan: dict[str, Any] = {f"p{number}": {"$ref": "#/$defs/T"} for number in range(12)}
+    root = read({"properties": fan, "$defs": {"T": {"properties": fan}}})
+
+    def depth(node: Node) -> int:
+        return 0 if node.cut else 1 + max(map(depth, node.properties.values()))
+
+    assert {depth(node) for node in root.properties.values()} == {depth(root) - 1}
+    assert all(node.cut in ("", "recursive") for node in walk(root))
+
+
 def test_a_definition_behind_any_number_of_references_is_read() -> None:
     names = {f"D{number}": {"$ref": f"#/$defs/D{number + 1}"} for number in range(3_000)}
     last = {"D3000": {"type": "integer", "minimum": 3}}

@@ -27,6 +27,38 @@ def test_a_default_set_is_shown_in_the_same_order_in_every_process() -> None:
     assert signature_of(pick).schema["properties"]["letters"]["default"] == list("abcdefgh")
 
 
+def test_a_set_within_a_default_is_shown_in_the_same_order_in_every_process() -> None:
+    eight = set("hgfedcba")
+
+    @dataclass
+    class Choice:
+        letters: frozenset[str] = frozenset(eight)
+
+    class Model(BaseModel):
+        letters: set[str] = eight
+
+    choice, model, by_name = Choice(), Model(), {"a": eight}
+
+    def pick(
+        choice: Choice = choice,
+        model: Model = model,
+        by_name: dict[str, set[str]] = by_name,
+        several: tuple[list[set[str]], ...] = ([eight],),
+    ) -> None: ...
+
+    properties = signature_of(pick).schema["properties"]
+    shown = {name: each["default"] for name, each in properties.items()}
+    in_order = list("abcdefgh")
+    assert shown == {
+        "choice": {"letters": in_order},
+        "model": {"letters": in_order},
+        "by_name": {"a": in_order},
+        "several": [[in_order]],
+    }
+    for name in ("choice", "model"):
+        assert properties[name]["properties"]["letters"]["default"] == in_order
+
+
 def test_two_types_of_one_name_get_two_definitions() -> None:
     class Node(BaseModel):  # shadows the imported one
         name: str

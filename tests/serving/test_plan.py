@@ -11,6 +11,7 @@ import pytest
 
 from agentkit.errors import ServerNotReadyError
 from agentkit.gemma4.profiles import PROFILES
+from agentkit.serving.doctor.examine import gpu_memory
 from agentkit.serving.plan import (
     OLDEST_VLLM,
     REQUIRED_FLAGS,
@@ -193,6 +194,46 @@ def test_a_compose_file_holds_the_same_arguments() -> None:
     for word in made.command[3:]:
         assert word in words or word == made.command[made.command.index("--host") + 1]
     assert "              count: 2" in lines
+
+
+def test_a_container_listens_where_the_server_would() -> None:
+    def published(host: str) -> str:
+        lines = plan(MODELS["E2B"], ServeOptions(host=host)).compose().splitlines()
+        return str(json.loads(lines[lines.index("    ports:") + 1].strip()[2:]))
+
+    assert published("127.0.0.1") == "127.0.0.1:8000:8000"
+    assert published("::1") == "[::1]:8000:8000"
+    assert published("0.0.0.0") == "8000:8000"
+
+
+def test_a_container_reads_the_folder_and_the_template_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    template = tmp_path / "t.jinja"
+    options = ServeOptions(served_name="gemma-4-E2B-it", chat_template=template)
+    lines = [line.strip() for line in plan(str(tmp_path), options).compose().splitlines()]
+    assert f'- "{tmp_path}:/checkpoint:ro"' in lines
+    assert f'- "{template}:/chat_template.jinja:ro"' in lines
+    assert lines[lines.index("command:") + 1] == '- "/checkpoint"'
+    assert lines[lines.index('- "--chat-template"') + 1] == '- "/chat_template.jinja"'
+
+
+def test_a_server_at_an_ipv6_address_has_a_url() -> None:
+    assert plan(MODELS["E2B"], ServeOptions(host="::1")).url == "http://[::1]:8000"
+
+
+def test_the_memory_of_the_smallest_gpu_counts_in_gigabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"  # which counts in MiB
+    program.write_text("#!/bin/sh\necho 81559\necho 24564\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert gpu_memory() == pytest.approx(25.757, abs=0.001)
+
+
+def test_a_model_of_unknown_size_is_not_refused_for_its_heads() -> None:
+    made = plan("gemma-4-mine", ServeOptions(gpus=3))
+    assert value(made, "--tensor-parallel-size") == "3"
 
 
 # --- the vLLM that is tested -------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 
 import anyio
+import pytest
 
 from agentkit import Model
 from agentkit.messages import ModelRequest, ToolMessage, text_of
@@ -23,6 +24,7 @@ def reply(request: ModelRequest) -> Reply:
     return say(line[1] if line is not None else "I do not know.")
 
 
+@pytest.mark.slow
 def test_the_proof_counts_what_a_reader_who_sees_the_line_gets_right() -> None:
     questions: list[tuple[Place, Question]] = [
         (place, question(seed, place)) for seed in range(2) for place in PLACES

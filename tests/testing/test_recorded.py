@@ -33,6 +33,7 @@ def test_streams_of_every_kind_are_recorded_whole() -> None:
     assert all(stream.finished_at < len(stream.body) for stream in streams)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", recorded(), ids=lambda stream: stream.name)
 def test_a_cut_stream_ends_loudly_runs_nothing_and_is_asked_for_again(stream: Recorded) -> None:
     assert run_virtual(lambda: every_end_in_turn(stream, 16)) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from agentkit_tools.doctor import examine_sandbox, start_notices
-from agentkit_tools.tryout import PROMISES
+from agentkit_tools.tryout import PROMISES, kept_promises
 from typer.testing import CliRunner
 
 from agentkit.cli.app import app
@@ -31,6 +31,13 @@ def test_every_promise_is_tried_and_holds_here(tmp_path: Path) -> None:
         promise.name: "pass" for promise in PROMISES
     }
     assert found["closed"] == "pass"
+
+
+def test_a_program_that_does_not_start_keeps_no_promise(tmp_path: Path) -> None:
+    program = tmp_path / "bwrap"
+    program.write_bytes(b"no program")
+    program.chmod(0o755)
+    assert kept_promises(str(program)) == ({}, "it could not be started: Exec format error")
 
 
 def test_what_commands_cannot_change_is_named(tmp_path: Path) -> None:

@@ -355,6 +355,14 @@ def test_hooks_and_settings_that_git_would_run_are_set_aside(tmp_path: Path) -> 
     assert done.returncode == 0
 
 
+def test_settings_longer_than_what_is_looked_at_are_set_aside(tmp_path: Path) -> None:
+    """Their length counts in bytes: a comment of two-byte letters hid what came behind it."""
+    comment = "# " + "é" * 49_999 + "e"  # 100,001 bytes, as many as are read, and half the letters
+    (tmp_path / "made").write_text(f"{comment}\n[core]\n\tfsmonitor = ./x\n")
+    outcome = command(tmp_path, "git init -q new; cp made new/.git/config")
+    assert outcome.set_aside == ("new/.git/config",)
+
+
 def test_an_address_that_starts_a_program_is_found_behind_quotes_too(tmp_path: Path) -> None:
     address = 'ext:":"sh -c true'
     line = f"git init -q new; printf '[remote \"o\"]\\n\\turl = {address}\\n' >> new/.git/config"

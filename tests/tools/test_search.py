@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,21 @@ def test_nothing_outside_is_searched(search: Search, folder: str) -> None:
 def test_a_wrong_expression_is_explained(root: Path) -> None:
     with pytest.raises(ToolError, match="regular expression is wrong"):
         run(Search(root), "search_text", "a(", ".", True)
+
+
+def test_a_search_that_was_stopped_says_so_and_is_no_short_list(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "rg"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo ripgrep 15 && exit\n'
+        "printf './src/shop.py\\0001:7:\\n'\nkill -9 $$\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(ToolError, match="the search was stopped"):
+        run(Search(root), "search_text", "Shop")
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_what_a_command_leaves_in_the_background_ends_with_it(tmp_path: Path) ->
     assert processes("sleep 4322") == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_when_a_cancelled_call_is_over_no_process_is_left(tmp_path: Path) -> None:
     run = Shell(tmp_path).get("run_command")
@@ -156,6 +157,7 @@ async def test_commands_over_one_project_run_one_after_the_other(tmp_path: Path)
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_fork_bomb_is_stopped(tmp_path: Path) -> None:
     text = answer(tmp_path, "bomb() { bomb | bomb & }; bomb; sleep 20", bounds=Bounds(processes=60))
     assert "processes" in text or "Resource temporarily unavailable" in text

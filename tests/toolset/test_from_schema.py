@@ -81,6 +81,36 @@ def test_it_declares_what_a_decorated_function_does() -> None:
     assert tool("Rome", 4) == "Rome 4"
 
 
+def test_its_examples_reach_the_model() -> None:
+    options = ToolOptions(examples=({"city": "Turin"},))
+    tool = Tool.from_schema("weather", "Tells the weather.", SCHEMA, plain, options=options)
+    assert tool.definition.parameters == {**SCHEMA, "examples": [{"city": "Turin"}]}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (ToolOptions(lock="town"), "lock='town' names no parameter"),
+        (ToolOptions(target="town"), "target='town' names no parameter"),
+        (ToolOptions(examples=({"city": 5},)), "does not fit: city: got 5, want a string"),
+    ],
+)
+def test_declarations_that_do_not_fit_its_schema_are_refused(
+    options: ToolOptions, says: str
+) -> None:
+    with pytest.raises(ToolDefinitionError, match=says):
+        Tool.from_schema("weather", "Tells the weather.", SCHEMA, plain, options=options)
+
+
+def test_a_lock_may_be_an_argument_that_the_schema_leaves_open() -> None:
+    options = ToolOptions(lock="town")
+    tool = Tool.from_schema("weather", "Tells the weather.", SCHEMA, any_of_it, options=options)
+    closed = {**SCHEMA, "additionalProperties": False}
+    assert tool.options.lock == "town"
+    with pytest.raises(ToolDefinitionError, match="lock='town' names no parameter"):
+        Tool.from_schema("weather", "Tells the weather.", closed, any_of_it, options=options)
+
+
 def test_what_cannot_be_checked_is_told_and_offered_all_the_same() -> None:
     schema = {"properties": {"city": {"type": "string", "pattern": "^(?!x)"}}}
     tool = Tool.from_schema("weather", "", schema, any_of_it)

@@ -96,6 +96,14 @@ def plain(path: str) -> None: ...
         (ToolOptions(timeout=0), "give seconds above 0"),
         (ToolOptions(timeout=float("nan")), "give seconds above 0"),
         (ToolOptions(output_cap=5), "give at least 100 characters"),
+        (ToolOptions(output_cap=1e3), "output_cap is 1000.0; give a whole number"),  # type: ignore[arg-type] # the point
+        (ToolOptions(effect="pure", retries=1.5), "retries is 1.5; give a whole number"),  # type: ignore[arg-type] # the point
+        (ToolOptions(retries=None), "retries is None; give a number"),  # type: ignore[arg-type] # the point
+        (ToolOptions(labels={1}), "1 is no label"),  # type: ignore[arg-type] # the point
+        (ToolOptions(labels=None), "None is no set of labels"),  # type: ignore[arg-type] # the point
+        (ToolOptions(lock=1), "lock is 1; give a parameter's name"),  # type: ignore[arg-type] # the point
+        (ToolOptions(target=1), "target is 1; give a parameter's name"),  # type: ignore[arg-type] # the point
+        (ToolOptions(effect="probed", probe="no"), "probe is 'no'; give a function"),  # type: ignore[arg-type] # the point
         (ToolOptions(lock="file"), "lock='file' names no parameter"),
         (ToolOptions(target="file"), "target='file' names no parameter"),
         (ToolOptions(effect="safe"), "choose one of pure, idempotent, probed, once"),  # type: ignore[arg-type] # the point

@@ -67,6 +67,15 @@ async def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         Library(journal=tmp_path / "gone.db").runs()
 
 
+async def test_a_run_whose_name_no_file_can_have_is_found_in_the_journal(tmp_path: Path) -> None:
+    name = "n" * 300
+    await in_journal(tmp_path, say("a"), run_id=name)
+    assert open_run(name, tmp_path).run_id == name
+    assert Library(tmp_path).delete(name) == [str(tmp_path / "journal.db")]
+    with pytest.raises(TraceError, match="no run 'nnn"):
+        open_run(name, tmp_path)
+
+
 async def test_runs_of_the_journal_and_of_files_are_one_list(tmp_path: Path) -> None:
     await in_file(tmp_path, say("a"), run_id="first")
     await in_journal(tmp_path, say("b"), run_id="second")
@@ -94,6 +103,7 @@ async def test_a_run_with_a_journal_leaves_no_file(
 # --- in one line -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", [in_file, in_journal])
 @pytest.mark.parametrize("size", [1, 300_000])
 async def test_a_run_is_summed_up_whatever_it_holds(
@@ -142,6 +152,15 @@ async def test_a_file_that_is_no_run_is_listed_as_such(tmp_path: Path, content: 
 
 
 # --- what is shown -----------------------------------------------------------------------------
+
+
+async def test_a_line_whose_time_cannot_be_read_hides_no_other_run(tmp_path: Path) -> None:
+    await in_file(tmp_path, say("a"), run_id="whole")
+    file = await in_file(tmp_path, say("a"), run_id="damaged")
+    file.write_bytes(file.read_bytes().replace(b'"time":', b'"time":1.2.'))
+    assert {run.run_id for run in Library(tmp_path).runs()} == {"whole", "damaged"}
+    with pytest.raises(TraceError, match="holds no event of a run"):
+        open_run("damaged", tmp_path)
 
 
 async def test_both_forms_tell_the_same_events(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ async def test_a_pause_and_what_came_after_are_two_parts(tmp_path: Path) -> None
 # --- reading -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_line_that_a_kill_cut_is_left_out(tmp_path: Path) -> None:
     file = await record(tmp_path, call("add", a=1, b=2), say("3"))
     whole = file.read_bytes()

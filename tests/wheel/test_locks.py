@@ -74,6 +74,7 @@ def test_the_tests_replace_nothing_that_the_demonstration_installed() -> None:
     assert locked("requirements-demo.lock").items() <= locked("requirements-dev.lock").items()
 
 
+@pytest.mark.slow
 def test_what_is_here_for_the_tests_alone_is_not_loaded_with_agentkit() -> None:
     """A library may load what it finds: with all checkers of formats, jsonschema takes a second."""
     code = "import sys, agentkit; print(*{name.partition('.')[0] for name in sys.modules})"

@@ -204,6 +204,11 @@ def _values() -> Iterator[Case]:
         "RECITATION": "content_filter",
         "refusal": "content_filter",
         "LENGTH": "length",
+        "ERROR_TOXIC": "content_filter",
+        "ERROR_LIMIT": "length",
+        "maxTokens": "length",
+        "contentFilter": "content_filter",
+        "MALFORMED_FUNCTION_CALL": "malformed_call",
     }.items():
         yield Case(
             f"finish reason {finish}",

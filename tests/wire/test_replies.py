@@ -172,7 +172,7 @@ def test_the_reply_of_another_protocol_is_not_called_an_error() -> None:
         decoder.finish(1)
 
 
-@pytest.mark.parametrize("reason", ["abort", "error"])
+@pytest.mark.parametrize("reason", ["abort", "error", "USER_CANCEL", "network_error"])
 def test_a_reply_that_the_server_gave_up_is_no_answer(reason: str) -> None:
     with pytest.raises(ModelProtocolError, match=reason):
         response_of(chunk({"content": "half an ans"}, reason))
@@ -206,8 +206,76 @@ def test_what_may_be_a_name_in_two_pieces_is_no_call(ids: tuple[str, str]) -> No
     assert [call.malformed is None for call in calls] == [False, False]
 
 
+def call_pieces(*pieces: tuple[int, str, str, str]) -> list[dict[str, Any]]:
+    """A reply whose chunks have this index, id, name and piece of arguments each."""
+    made = [
+        chunk({"tool_calls": [{"index": at, "id": i, "function": {"name": n, "arguments": a}}]})
+        for at, i, n, a in pieces
+    ]
+    return [*made, chunk({}, "tool_calls")]
+
+
+def test_a_new_id_in_the_middle_of_arguments_begins_no_call() -> None:
+    pieces = [
+        (0, "r1", "look", ""),
+        (0, "r2", "", '{"a":'),
+        (0, "r3", "", " "),
+        (0, "r4", "", "1}"),
+    ]
+    reply = response_of(*call_pieces(*pieces, (1, "r5", "look", ""), (1, "r6", "", '{"a":2}')))
+    assert [call.arguments for call in reply.message.tool_calls] == [{"a": 1}, {"a": 2}]
+    assert [call.name for call in reply.message.tool_calls] == ["look", "look"]
+
+
+def test_calls_that_all_have_the_same_id_are_told_apart_by_their_index() -> None:
+    for later in ("", "x"):
+        pieces = [(0, "x", "look", ""), (0, later, "", '{"a":1}')]
+        pieces += [(1, "x", "look", ""), (1, later, "", '{"a":1}')]
+        reply = response_of(*call_pieces(*pieces))
+        assert [call.name for call in reply.message.tool_calls] == ["look", "look"]
+        assert [call.arguments for call in reply.message.tool_calls] == [{"a": 1}, {"a": 1}]
+
+
+def test_what_follows_the_mark_of_the_end_is_no_part_of_a_reply() -> None:
+    decoder = decoder_of(chunk({"content": "Hello"}), chunk({}, "stop"))
+    decoder.feed(b"[DONE]")
+    assert decoder.feed(json.dumps(chunk({"content": "!!"})).encode()) == []
+    assert decoder.finish(1).message.content == "Hello"
+
+
+def test_a_reply_that_is_json_in_json_is_read() -> None:
+    reply = json.dumps(json.dumps(whole([chunk({"content": "Hello"}), chunk({}, "stop")])))
+    for text in (reply.encode(), b"\xef\xbb\xbf" + reply.encode()):
+        decoder = ReplyDecoder()
+        decoder.feed(text)
+        assert decoder.finish(1).message.content == "Hello"
+
+
+def test_an_error_that_says_nothing_beside_a_reply_is_none() -> None:
+    ended = chunk({"content": "Hello"}, "stop")
+    assert response_of({**ended, "error": {"code": 0, "message": ""}}).message.content == "Hello"
+
+
 def test_a_refusal_is_what_the_model_said() -> None:
     assert response_of(chunk({"refusal": "I can not."}, "stop")).message.content == "I can not."
+
+
+def test_a_character_that_is_cut_in_two_between_chunks_of_arguments_is_whole() -> None:
+    def piece(arguments: str, name: str | None = None) -> JsonObject:
+        function = {"arguments": arguments, **({"name": name} if name else {})}
+        return chunk({"tool_calls": [{"index": 0, "function": function}]})
+
+    whole = response_of(
+        piece('{"q": "', "find"), piece("\ud83d"), piece('\ude00 x"}'), chunk({}, "tool_calls")
+    )
+    assert whole.message.tool_calls == (ToolCall("call_0", "find", {"q": "😀 x"}),)
+
+
+def test_a_character_that_is_cut_off_at_the_end_is_shown_as_one_that_is_missing() -> None:
+    decoder = decoder_of(chunk({"content": "half \ud83d"}), chunk({}, "stop"))
+    message = decoder.finish(0).message
+    assert message.content == "half \ufffd"
+    assert decoder.withheld(message) == "\ufffd"
 
 
 def test_arguments_that_are_no_object_make_a_malformed_call() -> None:

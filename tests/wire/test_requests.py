@@ -134,6 +134,11 @@ def test_a_persons_own_template_arguments_stand_beside_ours() -> None:
     }
 
 
+def test_a_person_may_take_our_template_arguments_out() -> None:
+    settings = ModelSettings(thinking=True, extra_body={"chat_template_kwargs": None})
+    assert body(settings)["chat_template_kwargs"] is None
+
+
 def test_a_grammar_is_sent_beside_the_tools() -> None:
     assert body(grammar={"structural_tag": "x"})["structured_outputs"] == {"structural_tag": "x"}
 

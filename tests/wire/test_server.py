@@ -139,6 +139,7 @@ def test_how_many_requests_wait_is_the_sum_over_engines_or_unknown(
     "words",
     [
         "Input is too long for requested model.",
+        "max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)",
         "The prompt is longer than 8192 tokens",
         "Prompt length 9000 exceeds model maximum 8192",
         "Prompt length (9000) exceeds maximum input length (8192).",
@@ -149,6 +150,11 @@ def test_how_many_requests_wait_is_the_sum_over_engines_or_unknown(
         "Prompt exceeds the context limit of 8192 tokens",
         "The number of tokens to keep from the initial prompt is greater than the context length.",
         "Trying to keep the first 9000 tokens when context the overflows.",
+        "Number of tokens in messages exceeds the model's context window",
+        "Request too large for model: input tokens exceed the limit",
+        "The prompt (total length 9000) is too long to fit into the model (context length 8192). "
+        "Make sure that `max_model_len` is no smaller than the number of text tokens plus "
+        "multimodal tokens.",
     ],
 )
 def test_a_prompt_that_is_too_long_is_known_in_the_words_of_each_server(words: str) -> None:
@@ -161,6 +167,7 @@ def test_a_prompt_that_is_too_long_is_known_in_the_words_of_each_server(words: s
     "words",
     [
         "Rate limit reached: your input tokens per minute exceed the limit of 10000",
+        "Rate limit reached: too many tokens per minute",
         "The input image exceeds 20 MB",
         "max_tokens must be greater than 0",
         "The context is unknown",

@@ -1,6 +1,6 @@
 """Two ways to open a path beneath a directory: by one call, or one component at a time.
 
-Both follow no symbolic link and leave the directory for nothing; see openat2(2), since Linux 5.6.
+Neither follows a symbolic link, and neither leaves the directory; see openat2(2), since Linux 5.6.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 import sys
 from functools import cache
 
-_OPENAT2 = 437  # the same number on every architecture since it is one of the newer calls
+_OPENAT2 = 437  # one of the newer calls, which have the same number everywhere
 _RESOLVE = 0x02 | 0x04 | 0x08  # NO_MAGICLINKS, NO_SYMLINKS, BENEATH, of <linux/openat2.h>
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
@@ -24,7 +24,7 @@ class _How(ctypes.Structure):
 
 
 def openat2(root: int, relative: str, flags: int) -> int:
-    """Opens by one call of the kernel.
+    """Opens a path by one system call.
 
     Args:
         root: Descriptor of the directory.
@@ -32,7 +32,7 @@ def openat2(root: int, relative: str, flags: int) -> int:
         flags: As for `os.open`.
 
     Raises:
-        OSError: As the kernel says; `EXDEV` for a path that leads out, `ELOOP` for a link.
+        OSError: The error of the kernel; `EXDEV` for a path that leads out, `ELOOP` for a link.
     """
     how = _How(flags | os.O_CLOEXEC, 0, _RESOLVE)
     name = os.fsencode(relative)
@@ -52,7 +52,7 @@ def openat2(root: int, relative: str, flags: int) -> int:
 
 
 def walked(root: int, relative: str, flags: int) -> int:
-    """Opens component by component, for kernels without the call; see `openat2`."""
+    """Opens one component after the other, for kernels without the call; see `openat2`."""
     descriptor = os.dup(root)
     *folders, name = relative.split("/")
     try:

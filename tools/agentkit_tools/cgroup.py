@@ -1,9 +1,9 @@
 """A control group that caps the number of processes, where this process may make one.
 
-RLIMIT_NPROC does that for everybody but root, whom the kernel does not hold to it; root, on the
-other hand, may usually make control groups. See cgroups(7), "The pids controller". Where neither
-works (root in a container without them), a command is still stopped once it has too many, but it
-can have had many more for a moment.
+RLIMIT_NPROC does that for every user except root, to whom the kernel does not apply it; root may
+usually make control groups instead. See cgroups(7), "The pids controller". Where neither works
+(root in a container without them), a command is still stopped once it has too many processes, but
+for a moment it may have had many more.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PLACES = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/pids"))
-"""The top of the hierarchy of version 2, and of the one of version 1 that has this controller."""
+"""The top of the hierarchy of version 2, and of version 1's hierarchy for this controller."""
 
 _PATIENCE = 2.0  # seconds until the kernel has let go of ended processes
 
 
 @contextmanager
 def capped(processes: int) -> Generator[Sequence[str]]:
-    """What to put before a command, so that it and what it starts are at most so many processes."""
+    """Yields a prefix for a command that limits it and its children to so many processes."""
     group = _made(processes) if os.geteuid() == 0 else None
     if group is None:
         yield ()
@@ -43,7 +43,7 @@ def _made(processes: int) -> Path | None:
             continue
         limit = group / "pids.max"
         with suppress(OSError):
-            if limit.exists():  # else this is no such hierarchy, or no hierarchy at all
+            if limit.exists():  # otherwise this hierarchy lacks the controller, or is none
                 limit.write_text(str(processes))
                 return group
         _removed(group)

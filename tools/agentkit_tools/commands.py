@@ -1,7 +1,7 @@
-"""Running one command in a sandbox to its end, or to ours: bounded in time, memory, output, disk.
+"""Runs one command in a sandbox, bounded in time, memory, output and disk.
 
-Sync code for a thread of its own: it sleeps on the output's pipe, looks every twentieth of a second
-at what the command uses, and returns only when no process of the sandbox is left.
+Blocking code for a thread of its own: it sleeps on the output's pipe, looks every twentieth of a
+second at what the command uses, and returns only when no process of the sandbox is left.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Outcome:
     """How a command ended.
 
     Attributes:
-        exit_code: 128 and the signal for one that a signal ended; None if it was stopped.
+        exit_code: 128 plus the signal if a signal ended it; None if it was stopped.
         seconds: Wall time.
-        output: What it wrote to standard output and error, as they came.
+        output: What it wrote to standard output and standard error, in the order of writing.
         stopped: Why it was stopped, as the end of a sentence; None if it ended by itself.
-        set_aside: What git would have run of the git directories that it made (`disarm`).
+        set_aside: Paths in git directories that it made, which git would have run (`disarm`).
     """
 
     exit_code: int | None
@@ -65,7 +65,7 @@ class Output:
         self._total = 0
 
     def add(self, data: bytes) -> None:
-        """Takes the next piece."""
+        """Adds the next piece."""
         self._total += len(data)
         room = self._head_size - len(self._head)
         self._head += data[:room]
@@ -79,46 +79,45 @@ class Output:
         """What was kept, with a note where something was left out."""
         tail = b"".join(self._tail)[-self._tail_size :]
         left_out = self._total - len(self._head) - len(tail)
-        head, end = (part.decode("utf-8", "replace") for part in (bytes(self._head), tail))
         if not left_out:
-            return (bytes(self._head) + tail).decode("utf-8", "replace")
+            return (self._head + tail).decode("utf-8", "replace")
+        head, end = (part.decode("utf-8", "replace") for part in (self._head, tail))
         return f"{head}\n[… {left_out:,} bytes left out …]\n{end}"
 
 
 def run(
     sandbox: Sandbox, line: str, seconds: float, cancelled: Callable[[], bool] = lambda: False
 ) -> Outcome:
-    """Runs a line in a shell in the sandbox, after all other commands over the same project.
+    """Runs a line in a shell in the sandbox; one command at a time runs over a project.
 
     Args:
-        sandbox: Over which project, with which bounds.
-        line: For the shell.
-        seconds: Wall time after which it is stopped.
-        cancelled: Asked every twentieth of a second; True stops the command.
+        sandbox: The project and the bounds.
+        line: The command line, for the shell.
+        seconds: Wall time after which the command is stopped.
+        cancelled: Called every twentieth of a second; True stops the command.
 
     Raises:
         SandboxError: It could not be run in a sandbox, and so it was not run.
     """
     bwrap = check_sandbox(sandbox)
-    with _alone(sandbox, cancelled) as is_ours:
-        if not is_ours:
+    with _alone(sandbox, cancelled) as is_locked:
+        if not is_locked:
             return Outcome(None, 0.0, "", "it was cancelled")
         closed = sandbox.guarded()
-        aside: list[str] = []
         try:
             with _started(sandbox, bwrap, line, closed) as (process, inside):
                 outcome = _Watch(sandbox, process, inside).to_the_end(seconds, cancelled)
         finally:
-            aside += disarmed(sandbox.root, closed, sandbox.guarded(closed))
-        return replace(outcome, set_aside=tuple(aside))
+            set_aside = disarmed(sandbox.root, closed, sandbox.guarded(closed))
+        return replace(outcome, set_aside=tuple(set_aside))
 
 
 @contextmanager
 def _alone(sandbox: Sandbox, cancelled: Callable[[], bool]) -> Generator[bool]:
-    """Waits until no other command works over the project, of whatever agent; False if cancelled.
+    """Locks the project against the commands of all agents; yields False if cancelled meanwhile.
 
-    A command that ran while another's sandbox is made could exchange a folder for a link just as
-    bubblewrap mounts something there, which until 0.12 follows it (GHSA-pxhw-h44j-8pfx).
+    A command that runs while another's sandbox is made could exchange a folder for a link just as
+    bubblewrap mounts something there, and bubblewrap before 0.12 follows it (GHSA-pxhw-h44j-8pfx).
     """
     descriptor = os.open(".", os.O_RDONLY | os.O_CLOEXEC, dir_fd=sandbox.root.descriptor)
     try:
@@ -144,14 +143,14 @@ def _locked(descriptor: int) -> bool:
 def _started(
     sandbox: Sandbox, bwrap: str, line: str, closed: Guarded
 ) -> Generator[tuple[subprocess.Popen[bytes], int]]:
-    """The running sandbox and its first process's number; afterwards nothing of it is left."""
+    """Starts the sandbox, yields it and its first process's number, and ends all its processes."""
     with ExitStack() as stack:
         joining = stack.enter_context(capped(sandbox.bounds.processes + _OWN))
-        told, tell = os.pipe()
-        info = stack.enter_context(os.fdopen(told, "rb", buffering=0))
+        reading, writing = os.pipe()
+        info = stack.enter_context(os.fdopen(reading, "rb", buffering=0))
         with (
-            os.fdopen(tell, "wb", buffering=0),
-            sandbox.command(bwrap, line, tell, closed) as (argv, passed),
+            os.fdopen(writing, "wb", buffering=0),
+            sandbox.command(bwrap, line, writing, closed) as (argv, passed),
         ):
             process = subprocess.Popen(  # noqa: S603 - in a sandbox, which is the point
                 [*joining, *argv],
@@ -170,9 +169,9 @@ def _started(
 
 @contextmanager
 def _first_process(info: int, process: subprocess.Popen[bytes]) -> Generator[int]:
-    """The number of a sandbox's first process: when that is gone, the kernel has ended all others.
+    """Yields the number of a sandbox's first process, and ends it when the block ends.
 
-    It is ended behind the block.
+    When the first process of a PID namespace is gone, the kernel has ended all others.
     """
     text = b""
     while b"}" not in text:
@@ -180,8 +179,8 @@ def _first_process(info: int, process: subprocess.Popen[bytes]) -> Generator[int
         piece = os.read(info, _CHUNK) if ready else b""
         if not piece:
             process.kill()
-            said, _ = process.communicate()
-            raise SandboxError(f"the sandbox could not be made: {said.decode(errors='replace')}")
+            output, _ = process.communicate()
+            raise SandboxError(f"the sandbox could not be made: {output.decode(errors='replace')}")
         text += piece
     number = int(json.loads(text)["child-pid"])
     try:
@@ -199,7 +198,7 @@ def _first_process(info: int, process: subprocess.Popen[bytes]) -> Generator[int
 
 
 class _Watch:
-    """Follows one command."""
+    """Follows one command to its end."""
 
     def __init__(self, sandbox: Sandbox, process: subprocess.Popen[bytes], first: int) -> None:
         assert process.stdout is not None, "it was started with a pipe"
@@ -212,7 +211,7 @@ class _Watch:
         self._free = _free_bytes(self._root)
 
     def to_the_end(self, seconds: float, cancelled: Callable[[], bool]) -> Outcome:
-        """Wait until the command ends by itself or has to be ended."""
+        """Waits until the command ends by itself, or stops it when it exceeds a bound."""
         output = Output(self._bounds.output)
         started = time.monotonic()
         looked = started
@@ -233,25 +232,25 @@ class _Watch:
         return Outcome(code, round(taken, 3), output.text(), stopped)
 
     def _take(self, output: Output, wait: float) -> bool:
-        """One piece of output; False if none came."""
+        """Reads one piece of output, waiting at most `wait` seconds; False if none came."""
         ready, _, _ = select.select([self._pipe], [], [], wait)
         data = os.read(self._pipe, _CHUNK) if ready else b""
         output.add(data)
-        if ready and not data and wait:  # it has closed its output: it ends, or goes on silently
+        if ready and not data and wait:  # its output is closed: it is ending, or goes on silently
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(wait)
         return bool(data)
 
     def _drain(self, output: Output) -> None:
-        """What is still in the pipe: at most what it can hold, whoever goes on writing."""
+        """Reads what is left in the pipe, but no more than it holds: others may go on writing."""
         for _ in range(_MOST_LEFT // _CHUNK):
             if not self._take(output, 0):
                 return
 
     def _excess(self) -> str | None:
-        """What it has too much of."""
+        """Why the command must be stopped, if it exceeds a bound."""
         with suppress(OSError):  # it ends just now
-            # Before the sandbox is made, what is looked at is the whole machine's.
+            # Until the sandbox is made, its /proc is that of the whole machine.
             self._made = self._made or os.stat(self._inside).st_dev != os.stat("/proc").st_dev
             count = sum(name.isdigit() for name in os.listdir(self._inside)) if self._made else 0
             if count > self._bounds.processes:

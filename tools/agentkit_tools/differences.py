@@ -1,6 +1,6 @@
-"""What changed between two texts: for a person or model to read, and piece by piece.
+"""What changed between two texts: as a diff to read, and piece by piece.
 
-Both take time linear in the lines, since the texts may be long and mostly alike.
+Both take time linear in the number of lines, since texts may be long and mostly alike.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _SHOWN_LINES = 40
 
 
 def difference(before: str, after: str) -> str:
-    """What changed, as a unified diff without its head, at most 40 lines."""
+    """A unified diff without its header, at most 40 lines."""
     old, new = ([line.rstrip("\r\n") for line in lines_of(text)] for text in (before, after))
-    same = _alike(zip(old, new, strict=False))  # comparing the rest takes long
+    same = _alike(zip(old, new, strict=False))  # cut off, since comparing takes long
     skipped = max(same - 1, 0)
     tail = _alike(zip(reversed(old[same:]), reversed(new[same:]), strict=False))
     kept = max(tail - 1, 0)
@@ -36,7 +36,7 @@ def difference(before: str, after: str) -> str:
 
 
 def window(line: str, place: int = 0, columns: int = 160) -> str:
-    """The part of a line that is shown, around a place; `…` stands for what is left out."""
+    """The part of a line around a position, `columns` wide; `…` stands for what is left out."""
     begin = max(place - columns // 4, 0) if place > columns * 3 // 4 else 0
     shown = visible(line[begin : begin + columns])
     return f"{'…' * bool(begin)}{shown}{'…' * (begin + columns < len(line))}"
@@ -52,7 +52,7 @@ def same_beginning(one: str, other: str) -> int:
 
 
 def changes(old: str, new: str) -> Iterator[tuple[int, int, int, int]]:
-    """The pieces of one text that another has otherwise, word by word.
+    """Yields the pieces in which two texts differ, word by word.
 
     Returns:
         Begin and end in the old text, begin and end in the new one; in order, never overlapping.
@@ -63,7 +63,7 @@ def changes(old: str, new: str) -> Iterator[tuple[int, int, int, int]]:
         if kind == "equal":
             continue
         pairs = [(i1, i2, j1, j2)]
-        if i2 - i1 == j2 - j1:  # line by line, so that a word of one is no word of the next
+        if i2 - i1 == j2 - j1:  # compare line with line, never a word with one of the next line
             pairs = [
                 (i, i + 1, j, j + 1) for i, j in zip(range(i1, i2), range(j1, j2), strict=True)
             ]
@@ -78,7 +78,7 @@ def _starts(lines: Sequence[str]) -> list[int]:
 
 def _words(old: str, new: str) -> Iterator[tuple[int, int, int, int]]:
     one, other = _WORD.findall(old), _WORD.findall(new)
-    # Where one line comes for several, it is the last one's end that stays.
+    # Where one line replaces several, the end of the last one is kept.
     same = _alike(zip(reversed(one), reversed(other), strict=False))
     one, other = one[: len(one) - same], other[: len(other) - same]
     at_old, at_new = _starts(one), _starts(other)
@@ -91,12 +91,12 @@ _WORD = re.compile(r"\w+|[ \t]+|\r\n|.", re.DOTALL)
 
 
 def _alike(pairs: Iterable[tuple[str, str]]) -> int:
-    """How many of the first pairs are of the same lines."""
+    """How many pairs are equal before the first that is not."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _hunks(old: list[str], new: list[str], skipped: int) -> Iterator[str]:
-    """The hunks of a unified diff with one line around, given how many first lines are the same."""
+    """The hunks of a unified diff with one line of context; the first `skipped` lines are equal."""
     matcher = _Matched(list(_opcodes(old[skipped:], new[skipped:])))
     for group in matcher.get_grouped_opcodes(1):
         (_, begin, _, begin_new, _), (*_, end, _, end_new) = group[0], group[-1]
@@ -108,14 +108,14 @@ def _hunks(old: list[str], new: list[str], skipped: int) -> Iterator[str]:
             if kind == "equal":
                 yield from (f" {window(line)}" for line in old[skipped + i1 : skipped + i2])
             else:
-                gone, come = old[skipped + i1 : skipped + i2], new[skipped + j1 : skipped + j2]
-                places = [same_beginning(*pair) for pair in zip(gone, come, strict=False)]
-                yield from (f"-{line}" for line in map(window, gone, chain(places, repeat(0))))
-                yield from (f"+{line}" for line in map(window, come, chain(places, repeat(0))))
+                removed, added = old[skipped + i1 : skipped + i2], new[skipped + j1 : skipped + j2]
+                places = [same_beginning(*pair) for pair in zip(removed, added, strict=False)]
+                yield from (f"-{line}" for line in map(window, removed, chain(places, repeat(0))))
+                yield from (f"+{line}" for line in map(window, added, chain(places, repeat(0))))
 
 
 class _Matched(difflib.SequenceMatcher[str]):
-    """What was found otherwise, for difflib to group."""
+    """Lets difflib group opcodes that `_opcodes` has found."""
 
     def __init__(self, found: list[_Opcode]) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ def _opcodes(old: Sequence[str], new: Sequence[str]) -> Iterator[_Opcode]:
 
 
 def _runs(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, int, int]]:
-    """Rows of lines that are the same in the same place, or not, of two texts of equal length."""
+    """Runs of lines that are equal to those in the same place, or not; both texts are as long."""
     at = 0
     for same, row in groupby(one == other for one, other in zip(old, new, strict=True)):
         begin, at = at, at + sum(1 for _ in row)
@@ -162,15 +162,16 @@ def _runs(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[bool, int, i
 
 
 def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
-    """Places of lines that stand once on both sides and in the same order, as many as there are."""
+    """The places of the longest row of lines that are unique, and in the same order, in both."""
     if len(old) * len(new) <= _COMPARED_PAIRS:
         return []
     places = _once(new)
     pairs = [(at, places[line]) for line, at in _once(old).items() if line in places]
     pairs.sort()
-    tops: list[int] = []  # the last place of the shortest run of each length, and what led there
-    runs: list[int] = []
-    before: list[int] = []
+    # The longest increasing subsequence of the new places, by patience sorting.
+    tops: list[int] = []  # for each length, the smallest place that a row of it can end with
+    runs: list[int] = []  # for each length, the number of the pair that such a row ends with
+    before: list[int] = []  # for each pair, the number of the pair before it in its row
     for number, (_, place) in enumerate(pairs):
         length = bisect_left(tops, place)
         before.append(runs[length - 1] if length else -1)
@@ -188,7 +189,7 @@ def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _once(lines: Sequence[str]) -> dict[str, int]:
-    """The lines that stand once, with their places."""
+    """The lines that occur once, with their places."""
     counts = Counter(lines)
     return {line: at for at, line in enumerate(lines) if counts[line] == 1}
 

@@ -1,10 +1,10 @@
-"""Git directories that a command made: they stay, without what git would run by itself.
+"""Takes out of git directories that a command made what git would run by itself.
 
-No command can change a git directory that was there before it. One that it makes itself, by
-`git init` or by hand, holds what it likes, and whoever calls git there next would run it: hooks,
+No command can change a git directory that existed before it. One that the command makes, by
+`git init` or by hand, may contain anything, and the next call of git there would run it: hooks,
 and programs that settings name (`core.fsmonitor`, filters, `core.sshCommand`; git-config(1)). So
-after a command, hooks and settings of git directories that were not there before are set aside
-under another name, unless they are as `git init` and `git clone` write them.
+after a command, the hooks and settings of new git directories are renamed, unless they are as
+`git init` and `git clone` write them.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ _HARMLESS = frozenset(
         *("extensions.objectformat", "extensions.refstorage"),
     }
 )
-"""Settings by which git runs nothing."""
+"""Settings that make git run nothing."""
 
 
 def disarmed(root: Root, before: Guarded, after: Guarded) -> list[str]:
-    """Sets aside what git would run of the git directories that are new.
+    """Sets aside what git would run in new git directories.
 
     Args:
         root: Root folder of the project.
-        before: What there was when the command began.
-        after: What there is now that no process of it is left.
+        before: What was found before the command.
+        after: What is found now that none of its processes is left.
 
     Returns:
-        The paths that were set aside, by their old names.
+        The old names of the paths that were set aside.
     """
     known = set(before.git.values())
     new = [folder for folder, identity in sorted(after.git.items()) if identity not in known]
@@ -68,7 +68,7 @@ def _is_there(root: Root, path: str) -> bool:
 
 
 def _has_hooks(root: Root, path: str) -> bool:
-    """Whether a folder holds more than the samples that git puts there."""
+    """Whether a folder holds more than the samples that `git init` writes."""
     try:
         descriptor = root.open_path(path)  # a link is not followed, and so set aside
         os.close(descriptor)
@@ -84,14 +84,14 @@ def _has_hooks(root: Root, path: str) -> bool:
 def _is_harmless(root: Root, path: str) -> bool:
     try:
         with os.fdopen(root.open_any(path), "rb") as file:
-            text = file.read(_LONGEST + 1).decode("utf-8")
+            content = file.read(_LONGEST + 1)
+        return len(content) <= _LONGEST and all(_settings_are_harmless(content.decode("utf-8")))
     except (OSError, ToolError, UnicodeDecodeError):
         return False
-    return len(text) <= _LONGEST and all(_settings_are_harmless(text))
 
 
 def _settings_are_harmless(text: str) -> Iterator[bool]:
-    """One answer a line; a line that is not understood is not harmless."""
+    """Yields for each setting whether it is harmless; a line that is not understood is not."""
     section = ""
     for line in map(str.strip, text.split("\n")):
         if not line or line[0] in "#;":

@@ -1,4 +1,4 @@
-"""What of the sandbox holds on this machine and over this project: `agentkit doctor sandbox`."""
+"""What the sandbox can promise on this machine and over a project: `agentkit doctor sandbox`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from agentkit_tools.tryout import NEEDS, PROMISES, kept_promises
 
 
 def examine_sandbox(project: Path) -> Iterator[Finding]:
-    """Tries the sandbox out, and says what commands could and could not do over a project.
+    """Tries out the sandbox, and yields what commands could and could not do over a project.
 
     Args:
-        project: The directory that they would work on.
+        project: The directory that commands would work on.
 
     Raises:
         NotADirectoryError: There is no such directory.
@@ -32,7 +32,7 @@ def examine_sandbox(project: Path) -> Iterator[Finding]:
         yield Finding("pass", f"commands may work on {root.path}", probe="project")
         bwrap = sandbox.bwrap()
     except SandboxError as error:
-        yield Finding("fail", str(error), _told(root.path), "bwrap")
+        yield Finding("fail", str(error), _refused(root.path), "bwrap")
     else:
         yield Finding("pass", f"{bwrap} makes it", probe="bwrap")
         yield from _promises(bwrap)
@@ -51,9 +51,9 @@ def start_notices(project: Path) -> Iterator[str]:
 
 
 def _promises(bwrap: str) -> Iterator[Finding]:
-    kept, said = kept_promises(bwrap)
+    kept, why_not = kept_promises(bwrap)
     if not kept:
-        yield Finding("fail", f"{bwrap} makes no sandbox here: {said}", f"it {NEEDS}", "sandbox")
+        yield Finding("fail", f"{bwrap} makes no sandbox here: {why_not}", f"it {NEEDS}", "sandbox")
     for promise in PROMISES if kept else ():
         if kept.get(promise.name):
             yield Finding("pass", promise.says, probe=promise.name)
@@ -62,10 +62,10 @@ def _promises(bwrap: str) -> Iterator[Finding]:
             yield Finding("fail", f"it does not hold that {promise.says}", remedy, promise.name)
 
 
-def _told(project: Path) -> str:
-    """What was looked at and refused."""
-    refused = [problem for _, problem in candidates(BUBBLEWRAP, project) if problem]
-    return "; ".join(["apt install bubblewrap", *refused])
+def _refused(project: Path) -> str:
+    """The remedy, with the reason why each bwrap that was found is refused."""
+    problems = [problem for _, problem in candidates(BUBBLEWRAP, project) if problem]
+    return "; ".join(["apt install bubblewrap", *problems])
 
 
 def _bound_of_processes() -> Finding:

@@ -1,13 +1,13 @@
 """Replacing a piece of a text that a model remembers nearly right: never in a wrong place.
 
-Pure text in, pure text out. A piece is looked for as it stands; then by how it looks
+Pure text in, pure text out. A piece is looked for as it is written; then by how it looks
 (`agentkit_tools.folding`); then without regard to blanks; then line by line without the
-indentation. At the first of these rungs where it is found at all it must be found exactly once, or
-nothing is changed and the refusal shows what to send instead.
+indentation. At the first of these rungs that finds it, it must be found exactly once. Otherwise
+nothing is changed, and the refusal shows what to send instead.
 
-A place whose spelling differs from the model's is not overwritten with the model's: what the old
-piece and the new one have in common keeps the file's own spelling, its line ends, its blanks. Only
-the rest is replaced, and the lines that come new end as their neighbours do.
+Where the file spells a piece differently from the model, the file's spelling is kept: what the old
+piece and the new one have in common keeps its characters, line ends and blanks. Only the rest is
+replaced, and new lines end as their neighbours do.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where an old piece stands.
+    """A place in the text where the old piece was found.
 
     Attributes:
-        begin: Where it begins in the text.
-        end: Where it ends there.
-        source: The text, folded so that the old piece is what stands there.
-        at: Where the piece begins in the folded text.
+        begin: Position in the text where it begins.
+        end: Position in the text where it ends.
+        source: The text, folded so far that the old piece is found in it.
+        at: Position in the folded text where the piece begins.
         old: The old piece under the same folding, indented as the text is there.
-        edit: The pieces, so indented; None where that cannot be told.
+        edit: Both pieces, indented as the text is there; None if the indentation is not clear.
     """
 
     begin: int
@@ -64,7 +64,7 @@ def applied(text: str, edits: Sequence[Edit], path: str) -> str:
     Args:
         text: What the file holds.
         edits: All of them are done, or none.
-        path: For what is said to the model.
+        path: Name of the file in messages to the model.
 
     Raises:
         ToolError: A piece is not there, or more than once; two edits overlap; or nothing would
@@ -90,18 +90,18 @@ def applied(text: str, edits: Sequence[Edit], path: str) -> str:
 
 
 def is_done(text: str, edits: Sequence[Edit]) -> bool | None:
-    """Whether the edits are in the text, as far as a text can tell; None where it cannot.
+    """Whether the edits are done in a text; None if the text does not show it.
 
-    It can tell where only one of both pieces is there. A new piece that holds the old one (an
-    insertion) may have been there before, and a deletion leaves nothing: then it cannot.
+    It shows it where exactly one of the two pieces is in it. A new piece that holds the old one (an
+    insertion) may have been there before, and a deletion leaves nothing: then it does not.
     """
-    found = {_is_in(text, edit) for edit in edits}
+    found = {_edit_is_done(text, edit) for edit in edits}
     return found.pop() if len(found) == 1 else None
 
 
-def _is_in(text: str, edit: Edit) -> bool | None:
+def _edit_is_done(text: str, edit: Edit) -> bool | None:
     if not edit.new.strip():
-        return None  # what is left around a deletion may look like the old piece again
+        return None  # after a deletion, the text around it may look like the old piece again
     old_is_there = bool(_places(text, edit))
     new_is_there = edit.new in text or bool(_places(text, Edit(edit.new, "")))
     return None if old_is_there == new_is_there else new_is_there
@@ -118,7 +118,7 @@ def _place(text: str, edit: Edit, path: str) -> _Place:
         )
     if edit.old == edit.new:
         raise ToolError(f'"old" and "new" are the same: nothing of {path} would change.')
-    edit = _without_numbers(edit, text)
+    edit = _without_line_numbers(edit, text)
     found = _places(text, edit)
     if len(found) > 1:
         raise _ambiguous(text, edit.old, found, path)
@@ -130,17 +130,16 @@ def _place(text: str, edit: Edit, path: str) -> _Place:
 
 
 def _places(text: str, edit: Edit) -> list[_Place]:
-    """Where the old piece is, on the first rung on which it is anywhere."""
-    source = Folded(text)
+    """The places of the old piece, by the first rung that finds any."""
     for folding in Folding:
-        source = fold(text, folding)
-        if found := list(islice(_in_line(text, source, edit, folding), _MOST_PLACES)):
+        if found := list(islice(_by_folding(text, edit, folding), _MOST_PLACES)):
             return found
-    return list(islice(_by_lines(source, edit), _MOST_PLACES))
+    return list(islice(_by_lines(text, edit), _MOST_PLACES))
 
 
-def _in_line(text: str, source: Folded, edit: Edit, folding: Folding) -> Iterator[_Place]:
+def _by_folding(text: str, edit: Edit, folding: Folding) -> Iterator[_Place]:
     """Where the folded piece is in the folded text, without cutting a character in two."""
+    source = fold(text, folding)
     old = fold(edit.old, folding)
     wanted = old.text
     to_the_end = old.end(len(wanted)) != len(edit.old) and edit.old[-1:].isspace()
@@ -156,8 +155,9 @@ def _in_line(text: str, source: Folded, edit: Edit, folding: Folding) -> Iterato
         at = source.text.find(wanted, at + 1)
 
 
-def _by_lines(source: Folded, edit: Edit) -> Iterator[_Place]:
-    """Whole lines that look alike but for their indentation."""
+def _by_lines(text: str, edit: Edit) -> Iterator[_Place]:
+    """Where whole lines look like those of the piece except for their indentation."""
+    source = fold(text, Folding.BLANKS)
     edit = _trimmed(edit)
     lines, old = source.text.split("\n"), folded(edit.old, Folding.BLANKS).split("\n")
     starts = [0, *accumulate(len(line) + 1 for line in lines)]
@@ -174,8 +174,8 @@ def _by_lines(source: Folded, edit: Edit) -> Iterator[_Place]:
             until += 1
             made = Edit(f"{made.old}\n", "") if made is not None else None
         begin, end = source.begin(starts[first]), source.end(until)
-        assert begin is not None, "a line begins where a piece does"
-        assert end is not None, "and so it ends"
+        assert begin is not None, "folding joins no lines"
+        assert end is not None, "folding joins no lines"
         there = fold(made.old if made is not None else "", Folding.BLANKS)
         yield _Place(begin, end, source, starts[first], there, made)
         first, at = first + 1, keys.index("\n", found + 1)
@@ -184,15 +184,15 @@ def _by_lines(source: Folded, edit: Edit) -> Iterator[_Place]:
 _NUMBERED = re.compile(r"^ {0,5}\d+\| ?", re.MULTILINE)
 
 
-def _without_numbers(edit: Edit, text: str) -> Edit:
-    """Without the line numbers that `read_file` shows, where every line has one."""
+def _without_line_numbers(edit: Edit, text: str) -> Edit:
+    """Removes the line numbers that `read_file` shows, if every line of the old piece has one."""
     if edit.old in text or not all(_NUMBERED.match(line) for line in lines_of(edit.old)):
         return edit
     return Edit(_NUMBERED.sub("", edit.old), _NUMBERED.sub("", edit.new))
 
 
 def _trimmed(edit: Edit) -> Edit:
-    """Both pieces without the line breaks that stand around both, and the old one without any."""
+    """Removes the line breaks around both pieces, and all those around the old one."""
     old, new = _ANY_LINE_END.sub("\n", edit.old), LINE_END.sub("\n", edit.new)
     while old.endswith("\n") and new.endswith("\n"):
         old, new = old[:-1], new[:-1]
@@ -208,13 +208,21 @@ _ANY_LINE_END = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
 
 
 def _indented_as(own: Sequence[str], edit: Edit) -> Edit | None:
-    """Both pieces, indented the way the file's own lines differ from the old ones."""
+    """Both pieces with the file's indentation, learnt from the lines of the old piece.
+
+    Args:
+        own: The lines of the file that the old piece matches.
+        edit: Both pieces as the model wrote them.
+
+    Returns:
+        None if the two indentations do not correspond.
+    """
     levels: dict[str, str] = {}
     old = [_indent(line) for line in edit.old.split("\n")]
     for line, (theirs, rest) in zip(own, old, strict=True):
         mine, _ = _indent(line)
         if rest and levels.setdefault(theirs, mine) != mine:
-            return None  # one level of the model's is two of the file's
+            return None  # one indentation of the model's stands for two of the file's
     made: list[str] = []
     for indent, rest in map(_indent, edit.new.split("\n")):
         moved = _moved(indent, levels) if rest else ""
@@ -226,7 +234,7 @@ def _indented_as(own: Sequence[str], edit: Edit) -> Edit | None:
 
 
 def _moved(indent: str, levels: dict[str, str]) -> str | None:
-    """The file's indentation for one of the model's; None if that cannot be told."""
+    """The file's indentation for one of the model's; None if it cannot be known."""
     if indent in levels:
         return levels[indent]
     shifts = {mine.removesuffix(theirs) for theirs, mine in levels.items() if mine.endswith(theirs)}
@@ -252,35 +260,36 @@ def _indent(line: str) -> tuple[str, str]:
 
 
 def _replacements(text: str, place: _Place) -> Iterator[tuple[int, int, str]]:
-    """The pieces of the text that the edit changes, with what comes there."""
+    """The replacements of an edit: where each begins and ends in the text, and its new text."""
     assert place.edit is not None, "checked by the caller"
     old, new = place.edit.old, place.edit.new
-    if LINE_END.sub("\n", old) == LINE_END.sub("\n", new):  # it is the line ends that are meant
+    if LINE_END.sub("\n", old) == LINE_END.sub("\n", new):  # the edit changes only line ends
         yield place.begin, place.end, new
         return
-    for one in _joined(_Piece.of(place, *each) for each in changes(old, new)):
-        whole = old[one.begin : one.old_begin] + new[one.new_begin : one.new_end]
-        whole += old[one.old_end : one.end]
-        at, until = one.span(place)
+    for change in _joined(_Change.of(place, *each) for each in changes(old, new)):
+        before = old[change.begin : change.old_begin]
+        after = old[change.old_end : change.end]
+        whole = before + new[change.new_begin : change.new_end] + after
+        at, until = change.span(place)
         yield at, until, LINE_END.sub(line_end_at(text, at), whole)
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A piece of the old text that changes, widened to where the file, too, can be cut.
+class _Change:
+    """A part of the old piece that changes, widened until the file can be cut at both ends.
 
-    One character here may be three there (an ellipsis and its dots), so a change of a part of it
-    takes the whole.
+    One character here may be three in the file (an ellipsis and its dots), so a change of a part
+    takes the whole of it.
 
     Attributes:
-        first: Where the widened piece begins in the folded old text.
+        first: Where the widened part begins in the folded old piece.
         last: Where it ends there.
-        begin: Where it begins in the old text.
+        begin: Where it begins in the old piece.
         end: Where it ends there.
-        old_begin: Where what changes begins in the old text.
-        old_end: Where that ends.
-        new_begin: Where what comes instead begins in the new text.
-        new_end: Where that ends.
+        old_begin: Where the change itself begins in the old piece.
+        old_end: Where it ends there.
+        new_begin: Where its replacement begins in the new piece.
+        new_end: Where it ends there.
     """
 
     first: int
@@ -295,8 +304,8 @@ class _Piece:
     @classmethod
     def of(
         cls, place: _Place, old_begin: int, old_end: int, new_begin: int, new_end: int
-    ) -> _Piece:
-        """A change, widened."""
+    ) -> _Change:
+        """Widens a change, given by its positions in the old and the new piece."""
         first, begin = place.old.around(old_begin)[0], old_begin
         last, end = place.old.around(old_end)[1], old_end
         while place.old.begin(first) is None or place.source.begin(place.at + first) is None:
@@ -310,12 +319,12 @@ class _Piece:
         return cls(first, last, begin, end, old_begin, old_end, new_begin, new_end)
 
     def span(self, place: _Place) -> tuple[int, int]:
-        """What the piece is in the file.
+        """Where the widened part begins and ends in the file.
 
         What folding drops (blanks before a line's end) stands between two characters. It stays
         where it is, unless the model changes what it wrote there itself.
         """
-        if self.begin == self.end:  # something comes between
+        if self.begin == self.end:  # an insertion
             at = place.begin if not self.first else place.source.end(place.at + self.first)
             assert at is not None, "it was widened to where the file can be cut"
             return at, at
@@ -330,20 +339,25 @@ class _Piece:
         return max(begin, place.begin), min(end, place.end)
 
 
-def _joined(pieces: Iterable[_Piece]) -> Iterator[_Piece]:
-    """The pieces, those that were widened into each other as one."""
-    last: _Piece | None = None
-    for piece in pieces:
-        if last is not None and piece.first < last.last:
-            last = replace(
-                last, last=piece.last, end=piece.end, old_end=piece.old_end, new_end=piece.new_end
+def _joined(widened: Iterable[_Change]) -> Iterator[_Change]:
+    """Joins the changes that were widened into each other."""
+    pending: _Change | None = None
+    for change in widened:
+        if pending is None:
+            pending = change
+        elif change.first < pending.last:
+            pending = replace(
+                pending,
+                last=change.last,
+                end=change.end,
+                old_end=change.old_end,
+                new_end=change.new_end,
             )
-            continue
-        if last is not None:
-            yield last
-        last = piece
-    if last is not None:
-        yield last
+        else:
+            yield pending
+            pending = change
+    if pending is not None:
+        yield pending
 
 
 # --- refusals that lead to a right second try --------------------------------------------------
@@ -355,9 +369,9 @@ def _ambiguous(text: str, old: str, found: Sequence[_Place], path: str) -> ToolE
     more = "" if len(found) <= _SHOWN_PLACES else " and others"
     times = f"{len(found)} times" if len(found) < _MOST_PLACES else f"{_MOST_PLACES} times or more"
     spelled = "".join(
-        f"\nAt line {_line_at(text, place.begin)} {told}"
+        f"\nAt line {_line_at(text, place.begin)} {difference}"
         for place in shown
-        if (told := _told_apart(text[place.begin : place.end], old))
+        if (difference := _spelling_difference(text[place.begin : place.end], old))
     )
     return ToolError(
         f"the old text is in {path} {times}, at lines {lines}{more}. "
@@ -383,25 +397,25 @@ def _absent(text: str, old: str, path: str) -> ToolError:
             f"the old text is not in {path}. Nothing was changed. Read the file first: no line of "
             f'it is like "{longest}".'
         )
-    at, of = found  # the line of the file that is most like one of the old lines
-    first = max(at - of, 0)
-    number, column, told = _first_difference(lines, theirs, at - of)
+    at, like = found  # line `at` of the file is most like line `like` of the old text
+    first = max(at - like, 0)
+    number, column, difference = _first_difference(lines, theirs, at - like)
     begin = max(min(first, number) - 1, 0)
     count = min(max(len(theirs) + 2, number - begin + 2), _SHOWN_NEAR)
     begin = max(begin, number - count + 2)
     shown = _numbered(lines[begin : begin + count], begin + 1, {number: column})
     return ToolError(
         f"the old text is not in {path}. Nothing was changed. The nearest lines are:\n{shown}\n"
-        f"{told} Copy what is to be replaced from there, without the line numbers."
+        f"{difference} Copy what is to be replaced from there, without the line numbers."
     )
 
 
 def _nearest(lines: Sequence[str], old: Sequence[str]) -> tuple[int, int] | None:
-    """A line of the file and the old line that it is most like, both from 0."""
+    """The line of the file and the old line that are most alike, both counted from 0."""
     stripped = [folded(line, Folding.BLANKS).strip() for line in lines]
     wanted = [folded(line, Folding.BLANKS).strip() for line in old]
     known = {line for line in wanted if line}
-    hits = [0, *accumulate(line in known for line in stripped)]  # before each line
+    hits = [0, *accumulate(line in known for line in stripped)]  # known lines before each line
     ends = (min(at + len(wanted), len(lines)) for at in range(len(lines)))
     scores = [hits[end] - hits[at] for at, end in enumerate(ends)]
     if best := max(scores, default=0):
@@ -418,7 +432,7 @@ def _nearest(lines: Sequence[str], old: Sequence[str]) -> tuple[int, int] | None
 
 
 def _longest_beginning(lines: Sequence[str], wanted: Sequence[str]) -> tuple[int, int] | None:
-    """The line that holds most of the beginning or the end of an old line."""
+    """The line that holds the longest beginning or end of an old line, and that old line."""
     text = "\n".join(lines)
     best = (_LEAST_ALIKE, -1, 0)
     for number, line in enumerate(wanted[:_SHOWN_NEAR]):
@@ -440,7 +454,7 @@ def _longest_held(line: str, text: str, beginning: bool = True) -> str:
 
 
 def _first_difference(lines: Sequence[str], old: Sequence[str], begin: int) -> tuple[int, int, str]:
-    """Where the file differs from the old text, if that began at a line of it.
+    """Where the file first differs from the old text, if that is laid on it from line `begin` on.
 
     Returns:
         The line and column, from 0, and a sentence about them.
@@ -449,30 +463,32 @@ def _first_difference(lines: Sequence[str], old: Sequence[str], begin: int) -> t
         if not 0 <= number < len(lines):
             where = "begins" if number < 0 else "ends"
             shown = window(theirs.strip(), 0, _SHOWN_QUOTED)
-            told = f'The file {where} where the old text has "{shown}".'
-            return max(min(number, len(lines) - 1), 0), 0, told
+            sentence = f'The file {where} where the old text has "{shown}".'
+            return max(min(number, len(lines) - 1), 0), 0, sentence
         mine = lines[number].rstrip("\r\n")
         theirs = theirs.rstrip("\r\n")
         column, other = _differ_at(mine, theirs, partly=number in (begin, begin + len(old) - 1))
         if column is None:
             continue
-        told = (
-            f'The first difference is in line {number + 1}: the file has "{_around(mine, column)}" '
-            f'where the old text has "{_around(theirs, other)}"'
+        sentence = (
+            f"The first difference is in line {number + 1}: "
+            f'the file has "{_excerpt(mine, column)}" '
+            f'where the old text has "{_excerpt(theirs, other)}"'
         )
         one, another = mine[column : column + 1], theirs[other : other + 1]
-        if one == another:  # what follows it makes it another one: a mark that joins it
+        if one == another:  # a combining mark behind it makes the difference
             one, another = mine[column + 1 : column + 2], theirs[other + 1 : other + 2]
         if not re.fullmatch("[!-~]{2}", one + another):
-            told += f": {_named(one)}, not {_named(another)}"
-        return number, column, f"{told}."
+            sentence += f": {_name_of(one)}, not {_name_of(another)}"
+        return number, column, f"{sentence}."
     return max(begin, 0), 0, "Its first or last character is a part of another one in the file."
 
 
 def _differ_at(mine: str, theirs: str, *, partly: bool) -> tuple[int | None, int]:
-    """Where two lines differ, in both, blanks around aside; None where they do not.
+    """The columns in both lines where they differ, blanks around them aside; None if they do not.
 
-    A first or last line may be a part of the file's, so there it is laid where it fits best.
+    The first and the last line of a piece may be a part of the file's line (`partly`), so they are
+    laid where they fit best.
     """
     one, other = fold(mine, Folding.BLANKS), fold(theirs, Folding.BLANKS)
     a, b = one.text, other.text
@@ -482,44 +498,44 @@ def _differ_at(mine: str, theirs: str, *, partly: bool) -> tuple[int | None, int
     if partly and len(a) * len(b) <= _MOST_PAIRS:
         found = difflib.SequenceMatcher(None, a, b, autojunk=False).find_longest_match()
         if found.b > from_ and found.b + found.size >= len(b.rstrip()):  # it differs before that
-            return _back(one, found.a - 1), _back(other, found.b - 1)
+            return _source_position(one, found.a - 1), _source_position(other, found.b - 1)
         at, from_ = found.a, found.b
     elif partly and (held := _longest_held(b.strip(), a)):
         at = a.index(held)
     same = same_beginning(a[at:], b[from_:])
     if a[at + same :].strip() == b[from_ + same :].strip():
         return None, 0
-    return _back(one, at + same), _back(other, from_ + same)
+    return _source_position(one, at + same), _source_position(other, from_ + same)
 
 
-def _back(line: Folded, position: int) -> int:
-    """A place of the source for one of the folded line."""
+def _source_position(line: Folded, position: int) -> int:
+    """The position in a line for a position in the folded line."""
     while position > 0 and line.begin(position) is None:
         position -= 1
     return line.begin(max(position, 0)) or 0
 
 
-def _around(line: str, column: int) -> str:
+def _excerpt(line: str, column: int) -> str:
     begin = max(column - _SHOWN_QUOTED // 2, 0)
     return window(line[begin:], 0, _SHOWN_QUOTED)
 
 
-def _named(character: str) -> str:
+def _name_of(character: str) -> str:
     return named(character) if character else "the end of the line"
 
 
-def _told_apart(mine: str, theirs: str) -> str:
-    """How two spellings of what looks the same differ first; nothing if they are the same."""
+def _spelling_difference(mine: str, theirs: str) -> str:
+    """The first difference between two spellings that look the same; empty if there is none."""
     if mine == theirs:
         return ""
     same = same_beginning(mine, theirs)
-    return f"it is spelled with {_named(mine[same : same + 1])}."
+    return f"it is spelled with {_name_of(mine[same : same + 1])}."
 
 
 def _numbered(
     lines: Sequence[str], first: int, columns: Mapping[int, int] = MappingProxyType({})
 ) -> str:
-    """Lines with their numbers; of a line that is looked at, the column in sight."""
+    """Lines with their numbers; a line with a column in `columns` is cut so that it is shown."""
     return "\n".join(
         f"{number:4}| {window(line.rstrip(), columns.get(number - 1, 0))}"
         for number, line in enumerate(lines, first)

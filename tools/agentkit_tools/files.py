@@ -71,10 +71,10 @@ class ProjectFiles(Toolset):
 
 
 def preview(project: Path, name: str, arguments: Mapping[str, Any]) -> str:
-    """What a call of one of these tools would change, for whoever is asked about it.
+    """Shows a person who is asked about a call of these tools what it would change.
 
     Returns:
-        A diff; why it will be refused; or nothing where that cannot be told.
+        A diff; why the call will be refused; or nothing if neither can be known.
     """
     if name not in ("edit_file", "write_file"):
         return ""
@@ -153,18 +153,18 @@ class _Files:
         return f"{done}; {had}{new.note}."
 
     def lock(self, arguments: Mapping[str, Any]) -> str:
-        """The same for each way to write a path of one file."""
+        """The same lock for each way to write the path of a file."""
         return f"path:{self.target(arguments)}"
 
     def target(self, arguments: Mapping[str, Any]) -> str:
-        """The file that a call would write, or why it will not, for whoever is asked."""
+        """The file that a call would write, or why it is refused, as a person is asked about it."""
         try:
             return self._root.relative(arguments["path"])
         except ToolError as refusal:
             return str(refusal)
 
     def written(self, arguments: Mapping[str, Any], _context: ToolContext[Any]) -> Happened | None:
-        """Whether a write took effect before a crash: by what is there."""
+        """Whether a write took effect before a crash: the file has its content."""
         there = self._content(arguments["path"])
         if there is None or _as_before(arguments["content"], there).content != there:
             return None
@@ -194,10 +194,10 @@ class _Files:
         return f"Edited {shown}:\n{difference(before.text, changed)}{note}"
 
     def edited(self, arguments: Mapping[str, Any], context: ToolContext[Any]) -> Happened | None:
-        """Whether an edit took effect before a crash: by the mark of the call that wrote the file.
+        """Whether an edit took effect before a crash: the file has the mark of the call.
 
         Raises:
-            ToolError: There is no mark, and the text does not tell.
+            ToolError: There is no mark, and the text could be from before or after.
         """
         path, edits = arguments["path"], arguments["edits"]
         happened = Happened(f"Edited {self._root.relative(path)}.")
@@ -240,7 +240,7 @@ class _Files:
         return None
 
     def _content(self, path: str) -> bytes | None:
-        """What a file holds, at most one byte more than is taken; None where there is no file."""
+        """The content of a file, at most `LARGEST` + 1 bytes; None if there is no file."""
         try:
             return self._root.read(path, LARGEST + 1)
         except FileNotFoundError:
@@ -259,7 +259,7 @@ class _Files:
 
 
 def _by_folder(names: Sequence[str], folder: str) -> str:
-    """The files right in a folder, and how many there are in each folder of it."""
+    """The files directly in a folder, and the number of files in each of its folders."""
     counts: dict[str, int] = {}
     for name in names:
         head, slash, _ = posixpath.relpath(name, folder).partition("/")
@@ -278,11 +278,10 @@ def _by_folder(names: Sequence[str], folder: str) -> str:
 
 
 def _encoded(before: Decoded, changed: str, path: str) -> bytes:
-    """A changed text in the encoding that its file has, if it can be read again.
+    """Encodes a changed text as its file was, and makes sure that it would be read the same.
 
     Raises:
-        ToolError: It has a character that the encoding lacks; or nobody could tell the encoding
-            any more.
+        ToolError: The encoding lacks a character, or would not be recognised any more.
     """
     try:
         content = before.encode(changed)
@@ -307,7 +306,7 @@ class _Written:
     Attributes:
         content: The bytes.
         old: The text that was there; None if there was none.
-        note: What became of the file's encoding and line ends, as the end of a sentence.
+        note: What happens to the file's encoding and line ends, as the end of a sentence.
     """
 
     content: bytes
@@ -345,7 +344,7 @@ _END_NAMES = {"\r\n": "CRLF", "\r": "CR"}
 
 
 def _replace(folder: int, name: str, content: bytes, key: str) -> None:
-    """Puts a file in place as a whole, on the disk when it returns."""
+    """Puts a new file in place of the old one at once; it is on the disk when this returns."""
     beside = f".{name[:100]}.{secrets.token_hex(6)}{LEFT_OVER}"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

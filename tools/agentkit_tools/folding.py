@@ -1,7 +1,7 @@
-r"""What it means for two pieces of text to look alike: the one place that says so.
+r"""Defines, for all tools, when two pieces of text look alike.
 
-A model remembers a text by how it looks, so a piece that it wants to replace, and what it searches
-for, may be spelled otherwise in the file. Two spellings are the same under these foldings:
+A model remembers a text by how it looks, so a piece that it wants to replace or to find may be
+spelled differently in the file. Two spellings are the same under these foldings:
 
 | folding | what is one and the same |
 |---|---|
@@ -12,7 +12,7 @@ for, may be spelled otherwise in the file. Two spellings are the same under thes
 | dashes | `-` and U+2010 to U+2015, U+2212 and the small and full-width hyphens |
 | ellipsis | `...` and U+2026 |
 | widths | full-width forms and ASCII, half-width katakana and hangul and the full ones; ligatures |
-| nothing to see | zero-width characters, soft hyphens, marks of direction, variation selectors |
+| invisible | zero-width characters, soft hyphens, marks of direction, variation selectors |
 | blanks | one space and any run of spaces, tabs, form feeds, within a line |
 | line's end | blanks before a line's end and none |
 
@@ -44,18 +44,18 @@ class Folding(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A folded text that knows where in its source each part of it stands.
+    """A folded text that knows where each part of it was in its source.
 
-    Only the pieces that folding changed are kept: everything between them is as it was. A piece
-    that nothing is left of stands between two characters, so a place between them has a side
-    before it and one behind it.
+    Only the pieces that folding changed are recorded: everything between them is unchanged. A piece
+    that folding removed is empty in the folded text, so a position there has one source position
+    before the piece (`end`) and one behind it (`begin`).
 
     Attributes:
-        text: After folding.
+        text: The folded text.
         begins: Where each changed piece begins in it.
-        ends: Where each ends.
-        sources: Where each begins in the source.
-        source_ends: Where each ends there.
+        ends: Where each changed piece ends in it.
+        sources: Where each changed piece begins in the source.
+        source_ends: Where each changed piece ends in the source.
     """
 
     text: str
@@ -65,7 +65,7 @@ class Folded:
     source_ends: Sequence[int] = ()
 
     def begin(self, position: int) -> int | None:
-        """Where in the source what stands at a position begins; None inside a changed piece."""
+        """The source position of what begins at a position; None inside a changed piece."""
         at = bisect_right(self.begins, position) - 1
         if at < 0:
             return position
@@ -74,7 +74,7 @@ class Folded:
         return self.source_ends[at] + position - self.ends[at]
 
     def end(self, position: int) -> int | None:
-        """Where in the source what stands before a position ends; None inside a changed piece."""
+        """The source position of what ends at a position; None inside a changed piece."""
         at = bisect_left(self.begins, position) - 1
         if at < 0:
             return position
@@ -83,9 +83,9 @@ class Folded:
         return self.source_ends[at] + position - self.ends[at]
 
     def around(self, source: int) -> tuple[int, int]:
-        """Where a place of the source stands; inside a changed piece, where that begins and ends.
+        """The folded position of a source position, twice.
 
-        Both are the same for any place that the folded text has, too.
+        Inside a changed piece no single one exists: then where that piece begins and ends.
         """
         at = bisect_right(self.sources, source) - 1
         if at < 0:
@@ -98,7 +98,7 @@ class Folded:
 
 
 def fold(text: str, folding: Folding) -> Folded:
-    """Folds a text and keeps where everything stood."""
+    """Folds a text, and records where each changed piece was."""
     if folding is Folding.NONE:
         return Folded(text)
     pieces: list[tuple[int, int, int, int]] = []
@@ -118,23 +118,23 @@ def fold(text: str, folding: Folding) -> Folded:
 
 
 def folded(text: str, folding: Folding = Folding.LOOK) -> str:
-    """A text under a folding."""
+    """Folds a text."""
     return fold(text, folding).text
 
 
 def find(wanted: str, line: str) -> int:
-    """Where a line has what looks like a text that is folded under `BLANKS`; -1 if nowhere."""
+    """Finds in a line what looks like `wanted`, which is folded under `BLANKS`; -1 if nothing."""
     there = fold(line, Folding.BLANKS)
     found = there.text.find(wanted)
     return -1 if found < 0 else there.begin(found) or 0
 
 
 def continues(text: str, position: int) -> bool:
-    """Whether a place is inside of what a reader takes for one character.
+    """Whether a position is inside of what a reader takes for one character.
 
-    So it is before a combining mark, in a line end of two characters, within a Hangul syllable of
-    several jamo, at the joiner of an emoji, and behind a byte that nobody could read: the next one
-    may be its second half.
+    These are the positions before a combining mark, in a line end of two characters, within a
+    Hangul syllable of several jamo, at the joiner of an emoji, and behind a byte that could not be
+    decoded, since the next byte may be its second half.
     """
     if not 0 < position < len(text):
         return False
@@ -149,7 +149,7 @@ def continues(text: str, position: int) -> bool:
 _JOINER = "\u200d"
 _BLANK = " \t\v\f\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 _LINE_END = "\n\r\x85\u2028\u2029"
-_NOTHING: Final = (
+_INVISIBLE: Final = (
     *(0xAD, 0x34F, 0x61C, 0x180E, 0xFEFF),
     *range(0x200B, 0x2010),  # zero-width space, joiners, marks of direction
     *range(0x202A, 0x202F),
@@ -162,8 +162,8 @@ _NOTHING: Final = (
 
 @cache
 def _alike() -> dict[int, str]:
-    """What each character is folded to by itself."""
-    table = dict.fromkeys(_NOTHING, "")
+    """Code point → what that character alone is folded to."""
+    table = dict.fromkeys(_INVISIBLE, "")
     table |= dict.fromkeys((0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " ")
     table |= dict.fromkeys((*range(0x2018, 0x201C), 0x2032, 0x2BC), "'")
     table |= dict.fromkeys((*range(0x201C, 0x2020), 0x2033), '"')
@@ -177,9 +177,10 @@ def _alike() -> dict[int, str]:
 
 @cache
 def _tables() -> tuple[str, str, frozenset[str]]:
-    """Tables for a pattern: marks that join the character before, and what no NFC text holds.
+    """The combining marks, and the single characters that NFC replaces, as character classes.
 
-    Beyond plane 1 only ideographs and variation selectors have any.
+    The marks are also returned as a set. Beyond plane 1, only ideographs and variation selectors
+    are looked at: there is nothing else.
     """
     marks: list[str] = []
     single: list[str] = []
@@ -219,7 +220,7 @@ def _ranges(characters: list[str]) -> str:
 
 @cache
 def _pattern(folding: Folding, ascii_only: bool) -> re.Pattern[str]:
-    """Finds every piece that folding may change; the groups `end` and `run` are of blanks."""
+    """Matches every piece that folding may change; the groups `end` and `run` are blanks."""
     blank = " \t\v\f" if ascii_only else _BLANK
     line_end = "\n\r" if ascii_only else _LINE_END
     rungs: list[str] = []

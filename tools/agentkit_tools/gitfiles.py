@@ -15,31 +15,31 @@ from contextlib import suppress
 from itertools import islice
 
 _MOST_SETTINGS, _MOST_WORDS, _MOST_FILES = 5_000, 10_000, 20
-"""What is looked at of files that a command may have written: no honest ones have more."""
+"""How much of files is read that a command may have written: no honest ones have more."""
 _LONGEST = 1 << 20  # bytes of a file of settings
 
 
 def pointed_to(text: str) -> str | None:
-    """Where a file named `.git` points, as it is written there; see gitrepository-layout(5)."""
+    """The path that a file named `.git` points to, unchanged; see gitrepository-layout(5)."""
     head, _, path = text.partition(":")
     return path.strip() or None if head.strip() == "gitdir" else None
 
 
 def links_in(folder: str) -> Iterator[str]:
-    """The links right in a folder: people keep hooks and settings elsewhere and link to them."""
+    """The links directly in a folder: people keep hooks and settings elsewhere and link to them."""
     with suppress(OSError, ValueError), os.scandir(folder) as found:
         yield from [each.path for each in found if each.is_symlink()]
 
 
 def second_names(folder: str) -> Iterator[int]:
-    """Inodes of the files right in a folder that have another name, which may lie anywhere."""
+    """Inodes of the files directly in a folder that have another name, which may lie anywhere."""
     with suppress(OSError, ValueError), os.scandir(folder) as found:
         files = [each.stat(follow_symlinks=False) for each in found]
         yield from [f.st_ino for f in files if stat.S_ISREG(f.st_mode) and f.st_nlink > 1]
 
 
 def settings_of_everyone() -> list[str]:
-    """The files of settings that count for every git directory of this user; see git-config(1)."""
+    """The configuration files that apply to every repository of this user; see git-config(1)."""
     own = os.environ.get("GIT_CONFIG_GLOBAL")
     home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     files = [own] if own else [f"{home}/git/config", "~/.gitconfig"]
@@ -47,11 +47,11 @@ def settings_of_everyone() -> list[str]:
 
 
 def named_in_settings(files: Sequence[str], bases: Sequence[str]) -> Iterator[str]:
-    """The paths in files of settings that decide what git runs; see git-config(1).
+    """The paths in configuration files that decide what git runs; see git-config(1).
 
-    Included files are read as well. They and folders of hooks count also where they are missing,
-    and so do paths in settings that name a program; of all other settings the words that are files:
-    git may start them.
+    Included files are read too. They, folders of hooks, and paths in settings that name a program
+    are yielded even if they do not exist. From every other setting, the words that are existing
+    files are yielded, since git may start them.
 
     Args:
         files: Absolute paths of the files.
@@ -108,10 +108,10 @@ _ESCAPED = {"n": "\n", "t": "\t", "b": "\b", "\n": ""}
 
 
 def settings_in(text: str) -> Iterator[tuple[str, str]]:
-    """The settings in a file of git's, each as `section.name` in small letters with its value.
+    """The settings in a git configuration, each as a lower-case `section.name` and its value.
 
-    Quotes, escapes, continued lines and comments are read as git reads them; what git refuses to
-    read ends with its line.
+    Quotes, escapes, continued lines and comments are read as git reads them; a line that git
+    refuses is skipped.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     section, at = "", 0
@@ -128,7 +128,7 @@ def settings_in(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _read(value: str) -> str:
-    """A value as it is meant: `my" hooks" ` is `my hooks`. Blanks at its ends are none of it."""
+    """A value without quotes, escapes and the blanks around it: `my" hooks" ` is `my hooks`."""
     return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1] or "", found[1] or ""), value).strip()
 
 
@@ -136,7 +136,7 @@ _BETWEEN = re.compile(r"[\s\"'=;|&()<>!]+")
 
 
 def _paths(words: Sequence[str], bases: Sequence[str], *, starts: bool) -> Iterator[str]:
-    """The words that are files, or that name a program, which may be missing, by a path."""
+    """The words that are existing files or, if a program `starts`, any path, existing or not."""
     for word in words:
         path = _expanded(os.path.expandvars(word))
         missing = starts and "/" in path and path[0] != "-" and "%" not in path

@@ -1,18 +1,18 @@
-"""What commands must leave as it is in a project, because something outside the sandbox runs it.
+"""What commands must not change in a project, because something outside the sandbox runs it.
 
-Three things count, wherever in the project they lie:
+Three kinds count, wherever in the project they are:
 
 - programs: the Python that runs this and its libraries, every virtual environment, helpers such as
   ripgrep, servers that this process starts, and what the loader of programs is told to use;
 - modules: each folder of the project in which this Python looks for modules or has found one;
 - git directories in every form, with the hooks and settings that they name.
 
-They are looked for before every command, since a command, a person or a program may have made new
-ones. What is found is closed in two ways. `locked` is read-only with all that is in it. `sealed` is
-a folder in which nothing is made, renamed, removed or changed, while folders in it stay writable:
-for a name that is missing, a link that could be exchanged, and a project whose own folder Python
-searches. Folders on the way are held in place by the sandbox, so that none can be exchanged as a
-whole (`sandbox`).
+They are searched for before every command, since a command, a person or a program may have made new
+ones. They are closed in two ways. A `locked` path is read-only with all that is in it. A `sealed`
+folder is one in which nothing is made, renamed, removed or changed, while folders in it stay
+writable: this is for a missing name, for a link that could be exchanged, and for a project whose
+own folder Python searches. The sandbox holds the folders on the way in place, so that none can be
+exchanged as a whole (`sandbox`).
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Guarded:
     Attributes:
         locked: Read-only with all that is in it → why.
         sealed: A folder whose own entries stay as they are → why.
-        masked: Sockets and pipes that somebody outside may listen at.
-        git: Git directories → their identity, device and inode.
+        masked: Sockets and pipes at which a process outside may listen.
+        git: Git directories → their device and inode.
     """
 
     locked: dict[str, str] = field(default_factory=dict)
@@ -72,28 +72,28 @@ class Guarded:
         return any("/".join(parts[:n]) in self.locked for n in range(1, len(parts) + 1))
 
     def named(self) -> dict[str, str]:
-        """What a person is told: the outermost paths → why, in order."""
-        told = {
+        """The outermost closed paths → why, in order, as a person is told."""
+        named = {
             path: why
             for path, why in self.locked.items()
             if not self.covers(posixpath.dirname(path) or ".")
         }
         for path, why in self.sealed.items():
             if path == ".":
-                told["the files right in the project's folder"] = why
+                named["the files right in the project's folder"] = why
             elif not self.covers(path):
-                told[f"{path}/*"] = why
-        return dict(sorted(told.items()))
+                named[f"{path}/*"] = why
+        return dict(sorted(named.items()))
 
 
 def guarded(root: Root, *, environments: bool = True, before: Guarded | None = None) -> Guarded:
-    """Looks for everything that commands must leave as it is.
+    """Searches a project for everything that commands must not change.
 
     Args:
         root: Root folder of the project.
         environments: False leaves virtual environments, and modules in them, open to commands.
-        before: What was found before a command ran. What is not among it is looked through to its
-            bottom: a command can put one git directory into another.
+        before: What was found before a command ran. A git directory or an environment that is not
+            in it is searched too, since a command can put one git directory into another.
     """
     search = _Search(root, environments=environments, before=before)
     search.look_through()
@@ -105,7 +105,7 @@ def guarded(root: Root, *, environments: bool = True, before: Guarded | None = N
 
 
 class _Search:
-    """Fills a `Guarded`."""
+    """One search, which fills a `Guarded`."""
 
     def __init__(self, root: Root, *, environments: bool, before: Guarded | None) -> None:
         self._root = root
@@ -127,7 +127,7 @@ class _Search:
         )
 
     def rely_on(self, path: str, why: str) -> None:
-        """Closes a path of this machine, as far as it leads through the project."""
+        """Closes the parts of an absolute path that lie in the project, links included."""
         links, end = trail(path)
         for link in links:
             if (inside := self._relative(link)) is not None:
@@ -149,13 +149,13 @@ class _Search:
         return path[len(prefix) :] if path.startswith(prefix) else None
 
     def _existing_folder(self, relative: str) -> str:
-        """The innermost folder on the way to something missing that is there."""
+        """The innermost existing folder on the way to a missing path."""
         while relative and not os.path.isdir(f"{self._home}/{relative}"):
             relative = posixpath.dirname(relative)
         return relative or "."
 
     def close_packages(self) -> None:
-        """Closes the folders in sealed ones that Python could import."""
+        """Locks the folders in sealed ones that Python could import."""
         for folder in list(self.found.sealed):
             for name in folders_in(self._root, folder):
                 path = _joined(folder, name)
@@ -168,9 +168,9 @@ class _Search:
     # --- the tree ------------------------------------------------------------------------------
 
     def look_through(self) -> None:
-        """Walks the whole project, without what is closed already."""
+        """Walks the whole project, except for what is locked already."""
         self._walk()
-        if self._hooks:  # another name may lie in a folder that was looked into before
+        if self._hooks:  # another name may lie in a folder that the first walk has passed
             self._linked |= dict.fromkeys(self._hooks, "a second name of a file of git's")
             self._walk()
 
@@ -184,7 +184,7 @@ class _Search:
             try:
                 entries = self._look_into(folder)
             except FileNotFoundError:
-                continue  # gone meanwhile
+                continue  # removed meanwhile
             except (OSError, ToolError):
                 self._close_unreadable(folder)
                 continue
@@ -193,7 +193,7 @@ class _Search:
                 pending += self._deeper(folder, entries)
 
     def _look_into(self, folder: str) -> dict[str, int]:
-        """The names in a folder with their types; closes files that have been loaded elsewhere."""
+        """The names in a folder → their types; locks second names of files that are relied on."""
         entries = self._root.entries(folder)
         for entry in entries:
             if entry.inode in self._linked and stat.S_ISREG(entry.kind):
@@ -204,7 +204,7 @@ class _Search:
         return {entry.name: entry.kind for entry in entries}
 
     def _is_closed(self, folder: str, entries: Mapping[str, int]) -> bool:
-        """Closes a folder that is a git directory or an environment as a whole."""
+        """Closes a folder if it is a git directory or environment; True if all of it is locked."""
         if is_git_directory(entries):
             self._close_git(folder, posixpath.dirname(folder))
         elif is_environment(entries):
@@ -249,7 +249,7 @@ class _Search:
             self._close_git_at(f"{self._home}/{path}", folder)
 
     def _close_git_at(self, path: str, tree: str) -> None:
-        """Closes a git directory that is named by a path, which may lead out of the project."""
+        """Closes the git directory at an absolute path, as far as that lies in the project."""
         self.rely_on(path, "a git directory")
         _, end = trail(path)
         if (inside := self._relative(end)) is not None and inside != ".":
@@ -259,8 +259,8 @@ class _Search:
         """Closes a git directory, and what its settings name.
 
         Args:
-            folder: The directory.
-            tree: Where the files lie that it keeps.
+            folder: The git directory.
+            tree: Its working tree.
         """
         if folder in self.found.git:
             return
@@ -292,13 +292,13 @@ class _Search:
             self.rely_on(path, "named by git's settings")
 
     def _rely_on_folder(self, folder: str, why: str) -> None:
-        """Closes what the links in a folder lead to, and notes its files that have other names."""
+        """Closes what the links in a folder lead to, and notes its files that have second names."""
         for link in links_in(folder):
             self.rely_on(link, why)
         self._hooks.update(second_names(folder))
 
     def _close_unreadable(self, folder: str) -> None:
-        """Closes a folder that cannot be looked into; a command could open it again."""
+        """Closes a folder that cannot be read; a command could make it readable again."""
         if folder == ".":
             self.found.sealed.setdefault(".", "it cannot be read")
             return
@@ -339,7 +339,7 @@ _OF_GIT = frozenset(
 
 
 def folders_in(root: Root, folder: str) -> list[str]:
-    """The names of the folders right in a folder."""
+    """The names of the folders directly in a folder."""
     return [entry.name for entry in _entries(root, folder) if stat.S_ISDIR(entry.kind)]
 
 
@@ -348,22 +348,22 @@ def _joined(folder: str, name: str) -> str:
 
 
 def _entries(root: Root, folder: str) -> Sequence[Entry]:
-    """What stands right in a folder; nothing if it cannot be read."""
+    """The entries of a folder; none if it cannot be read."""
     with suppress(OSError, ToolError):
         return root.entries(folder)
     return ()
 
 
 def _names_code(name: str) -> bool:
-    """Whether Python would look into a folder of that name, or already has."""
+    """Whether Python would import from a folder of that name, or has already."""
     return name.endswith((".egg-info", ".dist-info", ".egg")) or name in module_names()
 
 
 def why_not_written(root: Root, relative: str) -> str | None:
-    """Why even a tool that writes files must leave a path alone: it would run without a sandbox.
+    """Why even a tool that writes files must not write a path: it would run without a sandbox.
 
-    A project's own code is not among it, also where the agent imports it: to change it is the work
-    of such a tool, and who decides about that is the policy.
+    A project's own code is allowed, even if the agent imports it: changing code is the work of such
+    a tool, and the policy decides about that.
 
     Args:
         root: Root folder of the project.

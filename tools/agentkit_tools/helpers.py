@@ -1,10 +1,10 @@
-"""The programs that run outside the sandbox on our behalf: found once, and checked.
+"""The programs that the tools start outside the sandbox: found once, and checked.
 
-A helper comes from a folder of PATH, or from the wheel that the extra `tools`
-brings. It is taken only from where no command can put one: outside the project, or in the virtual
-environment that this Python itself runs from, which is read-only to commands (`guarded`). What
-comes from a wheel must have the hash that the wheel's RECORD gives; each must be nobody else's to
-change, and say of itself what it is.
+A helper comes from a folder of PATH, or from the wheel that the extra `tools` brings. It is taken
+only from where no command can put one: outside the project, or in the virtual environment that this
+Python itself runs from, which is read-only to commands (`guarded`). A file of a wheel must have the
+hash in the wheel's RECORD. No other user may be able to change a helper, and its `--version` must
+name it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from agentkit_tools.relied import trail
 
 @dataclass(frozen=True, slots=True)
 class Helper:
-    """A program that is looked for.
+    """A program that the tools look for.
 
     Attributes:
         name: Name of its file.
@@ -49,29 +49,29 @@ _SECONDS = 20.0
 
 
 def found(helper: Helper, project: Path, *, environments: bool = True) -> str | None:
-    """Where a helper is, as a path without links; None if there is none to be trusted.
+    """The path of a helper, without links; None if there is none that can be trusted.
 
-    What is found is started from here on, so no command may change it (`note_launch`).
+    The program will be started, so no command may change it from now on (`note_launch`).
 
     Args:
-        helper: Which.
+        helper: The program.
         project: The directory from which none is taken.
         environments: Whether virtual environments are read-only to commands.
     """
-    every = candidates(helper, project, environments=environments)
-    path = next((path for path, problem in every if problem is None), None)
-    if path is not None:
-        note_launch([path], "/")
-    return path
+    for path, problem in candidates(helper, project, environments=environments):
+        if problem is None:
+            note_launch([path], "/")
+            return path
+    return None
 
 
 def candidates(
     helper: Helper, project: Path, *, environments: bool = True
 ) -> Iterator[tuple[str, str | None]]:
-    """Every file that might be a helper, with what speaks against it.
+    """Yields every file that may be the helper, with the reason against it or None.
 
     Args:
-        helper: Which.
+        helper: The program.
         project: The directory that commands change, without links.
         environments: Whether virtual environments are read-only to commands.
     """
@@ -82,15 +82,13 @@ def candidates(
         if end in tried or not os.path.isfile(end):
             continue
         tried.add(end)
-        yield (
-            end,
-            (
-                _place_problem(path, project, environments=environments)
-                or _file_problem(end)
-                or _hash_problem(end, wheels.get(path))
-                or _says_else(end, helper.says)
-            ),
+        problem = (
+            _place_problem(path, project, environments=environments)
+            or _file_problem(end)
+            or _hash_problem(end, wheels.get(path))
+            or _version_problem(end, helper.says)
         )
+        yield end, problem
 
 
 def _on_path(helper: Helper) -> Iterator[str]:
@@ -100,7 +98,7 @@ def _on_path(helper: Helper) -> Iterator[str]:
 
 
 def _in_wheel(helper: Helper) -> Iterator[tuple[str, str]]:
-    """The wheel's file with the hash that is recorded of it."""
+    """The helper's file in its wheel, with the hash that the wheel records."""
     with suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files(helper.wheel) or ():
             path = posixpath.normpath(str(file.locate()))
@@ -110,7 +108,7 @@ def _in_wheel(helper: Helper) -> Iterator[tuple[str, str]]:
 
 
 def _place_problem(path: str, project: Path, *, environments: bool) -> str | None:
-    """Why a place is none to take a program from."""
+    """Why no program may be taken from a place."""
     links, end = trail(path)
     inside = [place for place in (*links, end) if Path(place).is_relative_to(project)]
     if not inside:
@@ -121,7 +119,7 @@ def _place_problem(path: str, project: Path, *, environments: bool) -> str | Non
 
 
 def _file_problem(path: str) -> str | None:
-    """Who else could change it."""
+    """Who else could change the file."""
     for place in (path, posixpath.dirname(path)):
         status = os.stat(place)
         if status.st_uid not in (0, os.geteuid()):
@@ -144,24 +142,25 @@ def _hash_problem(path: str, recorded: str | None) -> str | None:
     return f"{path} is not the file that its wheel brought; install the wheel anew"
 
 
-def _says_else(path: str, wanted: str) -> str | None:
+def _version_problem(path: str, wanted: str) -> str | None:
     status = os.stat(path)
-    said = _version(path, status.st_mtime_ns, status.st_ino)
+    try:
+        said = _version(path, status.st_mtime_ns, status.st_ino)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = f"{type(error).__name__}: {error}"
     return None if said.startswith(wanted) else f"{path} --version says {said[:80]!r}"
 
 
 @cache
 def _version(path: str, _changed: int, _inode: int) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 - its place and its owner are checked before
-            [path, "--version"],
-            env={"PATH": os.defpath},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{type(error).__name__}: {error}"
+    """What a program prints for `--version`; a failure to start it is raised and so not cached."""
+    done = subprocess.run(  # noqa: S603 - its place and its owner are checked before
+        [path, "--version"],
+        env={"PATH": os.defpath},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_SECONDS,
+        check=False,
+    )
     return (done.stdout or done.stderr).decode("utf-8", "replace").strip()

@@ -43,8 +43,9 @@ class Entry(NamedTuple):
 
     Attributes:
         name: Its name there.
-        kind: The bits of a mode that say what it is; a link is a link, 0 is what has gone.
-        inode: Its number in the file system.
+        kind: The file type bits of its mode (`stat.S_IFMT`), without following a link; 0 if it was
+            removed meanwhile.
+        inode: Its inode number.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Root:
 
     Args:
         path: The directory. It is opened once; moving it away later changes nothing.
-        walk: Open component by component although `openat2` is there: for tests.
+        walk: Open component by component even if the kernel has `openat2`: for tests.
 
     Attributes:
         path: The directory, by a path without links.
@@ -77,7 +78,7 @@ class Root:
 
     @classmethod
     def of(cls, root: str | Path | Root) -> Root:
-        """A root as it is, or of the directory of that name."""
+        """Returns a root unchanged, and makes one of a path."""
         return root if isinstance(root, Root) else cls(root)
 
     def __del__(self) -> None:
@@ -87,11 +88,11 @@ class Root:
             pass
 
     def relative(self, path: str) -> str:
-        """A model's path as one relative to the root, without `.` and `..`, as it is spelled there.
+        """Makes a path that a model wrote relative to the root, without `.` and `..`.
 
         An absolute path may go through any name of the root, such as the link by which it was
-        opened. A name that is not there, but looks like exactly one that is (a decomposed accent, a
-        narrow space: `agentkit_tools.folding`), is that one.
+        opened. A name that does not exist, but looks like exactly one that does (a decomposed
+        accent, a narrow space: `agentkit_tools.folding`), is spelled as that one.
 
         Raises:
             ToolError: It is no path, or lies outside.
@@ -108,11 +109,10 @@ class Root:
         return self._as_spelled(text)
 
     def _as_meant(self, path: str) -> str:
-        """The path without quotes around it, and with `~` as a shell reads it, where the project
-        has nothing of such a name.
+        """Removes quotes around a path and expands `~`, unless the project has such a name.
 
         Raises:
-            ToolError: Only a shell or another system would make a path of it.
+            ToolError: Only a shell or another system would read it as a path.
         """
         while path[0] in "\"'`" and path[-1] == path[0] and not self._has(path):
             path = path[1:-1].strip() or "."
@@ -120,15 +120,17 @@ class Root:
         if slashed != path and not self._has(path) and self._has(posixpath.dirname(slashed)):
             raise ToolError(f"{_short(path)} is no path here: write {_short(slashed)}.")
         first = path.split("/", 1)[0]
-        if not _OF_A_SHELL.match(path) or self._has(first):
+        if not _SHELL_PATH.match(path) or self._has(first):
             return path
         if first == "~" and posixpath.isabs(expanded := posixpath.expanduser(path)):
             return expanded
-        told = "write it as it is named in the project, such as docs/notes.md"
-        raise ToolError(f"{_short(path)} is no path here: {told}.")
+        raise ToolError(
+            f"{_short(path)} is no path here: write it as it is named in the project, such as "
+            "docs/notes.md."
+        )
 
     def _has(self, name: str) -> bool:
-        """Whether something of that name is there."""
+        """Whether the root holds something of that name."""
         try:
             os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except OSError:
@@ -136,7 +138,7 @@ class Root:
         return True
 
     def _within(self, path: str) -> str:
-        """An absolute path, from the root on, whatever links led to the root."""
+        """An absolute path relative to the root, also if it names the root through links."""
         inside = posixpath.relpath(path, self.path)
         if inside != ".." and not inside.startswith("../"):
             return inside
@@ -148,13 +150,14 @@ class Root:
         return inside
 
     def _as_spelled(self, relative: str) -> str:
+        """The path with each missing name replaced by the one in its folder that looks alike."""
         try:
             with self._opening(relative, _O_PATH):
                 return relative
         except FileNotFoundError:
             pass
         except OSError:
-            return relative  # told by whoever opens it
+            return relative  # whoever opens the path meets the same error
         parts = relative.split("/")
         for depth, name in enumerate(parts):
             try:
@@ -181,7 +184,7 @@ class Root:
         return self._opened(path, _FILE, stat.S_ISREG)
 
     def read(self, path: str, most: int) -> bytes:
-        """The content of a regular file, as far as so many bytes.
+        """At most the first `most` bytes of a regular file.
 
         Raises:
             ToolError: It lies outside, or is no regular file.
@@ -200,7 +203,7 @@ class Root:
         return self._opened(path, _DIRECTORY, stat.S_ISDIR)
 
     def entries(self, path: str) -> list[Entry]:
-        """What stands right in a directory, in the order of the file system.
+        """The entries of a directory, in the order of the file system.
 
         Raises:
             ToolError: It lies outside, or is no directory.
@@ -225,10 +228,10 @@ class Root:
         if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
             return descriptor
         os.close(descriptor)
-        raise ToolError(f"{_short(path)} is {_called(mode)}.")
+        raise ToolError(f"{_short(path)} is {_kind_name(mode)}.")
 
     def open_path(self, path: str) -> int:
-        """A descriptor that only stands for a place, whoever may read it, to bind it (`O_PATH`).
+        """A descriptor opened with `O_PATH`: enough to mount the place, even if it is not readable.
 
         Raises:
             ToolError: It lies outside, or is a link.
@@ -238,11 +241,11 @@ class Root:
 
     @contextmanager
     def parent(self, path: str, *, create: bool = False) -> Generator[tuple[int, str]]:
-        """The directory that a file to be written stands in, as a descriptor, and the file's name.
+        """Opens the directory of a file to be written: yields its descriptor and the file's name.
 
         Args:
             path: Path of the file, which need not exist.
-            create: Make the directories that are missing.
+            create: Make missing directories.
 
         Raises:
             ToolError: The path is protected, goes through a link or lies outside.
@@ -255,7 +258,9 @@ class Root:
             raise ToolError(f"{_short(path)} is protected: git's own files are not written here.")
         folder, name = posixpath.split(relative)
         self._refuse_closed(folder, path)
-        descriptor = self._made(folder) if create else self._no_link(folder or ".", _DIRECTORY)
+        descriptor = (
+            self._make_folders(folder) if create else self._no_link(folder or ".", _DIRECTORY)
+        )
         try:
             self._refuse_special(descriptor, name, relative)
             yield descriptor, name
@@ -264,7 +269,7 @@ class Root:
 
     @contextmanager
     def _opening(self, relative: str, flags: int = _DIRECTORY) -> Generator[int]:
-        """Opens what is at a relative path, as the kernel has it, for as long as a block runs."""
+        """Opens a relative path for as long as the block runs; the errors are the kernel's."""
         descriptor = self._open_beneath(self.descriptor, relative or ".", flags)
         try:
             yield descriptor
@@ -277,10 +282,11 @@ class Root:
             try:
                 descriptor = self._open_beneath(self.descriptor, relative, flags)
             except OSError as error:
-                link = self._first_link(relative) if error.errno in _LINKED else None
+                link = self._first_link(relative) if error.errno in _LINK_ERRORS else None
                 if link is None and flags == _DIRECTORY and self._is_file(relative):
-                    told = f"{_short(path)} is a file, not a folder: read it instead."
-                    raise ToolError(told) from None
+                    raise ToolError(
+                        f"{_short(path)} is a file, not a folder: read it instead."
+                    ) from None
                 if link is None:
                     raise self._refusal(error, path) from None
                 relative = self._behind(relative, link, path)
@@ -289,19 +295,19 @@ class Root:
                 if wanted(mode):
                     return descriptor
                 os.close(descriptor)
-                raise ToolError(f"{_short(path)} is {_called(mode)}.")
+                raise ToolError(f"{_short(path)} is {_kind_name(mode)}.")
         raise ToolError(f"{_short(path)} is a link that leads in circles.")
 
     def _no_link(self, relative: str, flags: int) -> int:
         try:
             return self._open_beneath(self.descriptor, relative, flags)
         except OSError as error:
-            if error.errno in _LINKED and (link := self._first_link(relative)) is not None:
+            if error.errno in _LINK_ERRORS and (link := self._first_link(relative)) is not None:
                 raise self._link_refused(link) from None
             raise self._refusal(error, relative) from None
 
-    def _made(self, folder: str) -> int:
-        """The directory, made where it is missing."""
+    def _make_folders(self, folder: str) -> int:
+        """Opens a directory, making each component that is missing."""
         descriptor = os.dup(self.descriptor)
         done = ""
         for part in filter(None, folder.split("/")):
@@ -326,7 +332,7 @@ class Root:
                 with self._opening(above) as descriptor:
                     names = frozenset(os.listdir(descriptor))
             except OSError:
-                return  # missing, and so all below; or told by whoever opens it
+                return  # missing, and so is all below; other errors come back when it is opened
             if is_git_directory(names):
                 kind = "in a git directory"
             elif is_environment(names) and (above or parts[:1] in (["bin"], ["lib"])):
@@ -345,16 +351,16 @@ class Root:
         if stat.S_ISLNK(mode):
             raise self._link_refused(relative)
         if not stat.S_ISREG(mode):
-            raise ToolError(f"{_short(relative)} is {_called(mode)}, not a file.")
+            raise ToolError(f"{_short(relative)} is {_kind_name(mode)}, not a file.")
 
     def _is_file(self, relative: str) -> bool:
-        """A hint for the words of a refusal, never a permission."""
+        """Whether a path is a file; it only chooses the words of a refusal."""
         with suppress(OSError), self._opening(relative, _FILE) as descriptor:
             return stat.S_ISREG(os.fstat(descriptor).st_mode)
         return False
 
     def _first_link(self, relative: str) -> str | None:
-        """The first component that is a symbolic link, as a path; a hint, never a permission."""
+        """The path up to its first symbolic link; a hint, never a permission."""
         done = ""
         for part in relative.split("/"):
             folder, done = done, posixpath.join(done, part)
@@ -368,7 +374,7 @@ class Root:
         return None
 
     def _target(self, link: str) -> str | None:
-        """Where a link leads, relative to the root; None if it leads out or is none any more."""
+        """Where a link leads, relative to the root; None if it leads out or is no link any more."""
         folder, name = posixpath.split(link)
         with suppress(OSError, ToolError), self._opening(folder) as descriptor:
             return self.relative(posixpath.join(folder, os.readlink(name, dir_fd=descriptor)))
@@ -389,22 +395,22 @@ class Root:
         return ToolError(f"the path {_short(path)} is outside the project.")
 
     def _refusal(self, error: OSError, path: str) -> Exception:
-        """What a kernel's refusal means for a model; a missing file stays what it is."""
+        """The kernel's error in words for a model; a missing file stays a FileNotFoundError."""
         if isinstance(error, FileNotFoundError):
             return FileNotFoundError(path)
         if error.errno in (errno.EXDEV, errno.EAGAIN):
             return self._outside(path)
-        if error.errno in _LINKED:  # swapped while it was looked at
+        if error.errno in _LINK_ERRORS:  # swapped while it was looked at
             return ToolError(f"{_short(path)} goes through something that is no directory.")
         return ToolError(f"{_short(path)}: {os.strerror(error.errno or errno.EIO)}.")
 
 
-_OF_A_SHELL = re.compile(r"~(?:/|\Z)|\$(?:[A-Z_]+|\{\w+\})(?:/|\Z)|%\w+%|[A-Za-z]:[\\/]|\w+://")
-"""A home, a variable, a drive or a scheme, at the beginning of a path."""
+_SHELL_PATH = re.compile(r"~(?:/|\Z)|\$(?:[A-Z_]+|\{\w+\})(?:/|\Z)|%\w+%|[A-Za-z]:[\\/]|\w+://")
+"""A path that begins with a home, a variable, a drive or a scheme."""
 _LONGEST_PATH = 4096  # PATH_MAX
-_LINKED = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
-"""What O_NOFOLLOW and RESOLVE_NO_SYMLINKS say of a link: ELOOP, ENOTDIR where a directory was
-asked for, EMLINK on some BSDs."""
+_LINK_ERRORS = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+"""The errors of O_NOFOLLOW and RESOLVE_NO_SYMLINKS for a link: ELOOP, ENOTDIR where a directory
+was asked for, EMLINK on some BSDs."""
 
 
 def _is_name(text: str) -> bool:
@@ -417,7 +423,7 @@ def _is_name(text: str) -> bool:
 def is_protected(relative: str) -> bool:
     """Whether a relative path goes through a protected name.
 
-    Compared as file systems that fold names would: without case, and without the invisible
+    Names are compared as on file systems that fold them: without case, and without the invisible
     characters that HFS+ ignores (CVE-2014-9390).
     """
     return any(as_filed(part) in PROTECTED for part in relative.split("/"))
@@ -426,18 +432,18 @@ def is_protected(relative: str) -> bool:
 def is_git_directory(names: Container[str]) -> bool:
     """Whether git would take a folder for a repository, by what is in it (gitrepository-layout(5)).
 
-    So it is with a bare one, with what a `.git` file points to, and with a linked working tree's.
+    This covers bare repositories, the targets of `.git` files, and those of linked working trees.
     """
     return "HEAD" in names and ("commondir" in names or ("objects" in names and "refs" in names))
 
 
 def is_environment(names: Container[str]) -> bool:
-    """Whether a folder is an environment of Python, by what is in it: venv or conda."""
+    """Whether a folder is a Python environment (venv or conda), by what is in it."""
     return "pyvenv.cfg" in names or "conda-meta" in names
 
 
 def as_filed(name: str) -> str:
-    """A name as file systems see it that fold names."""
+    """A name as a file system that folds names compares it."""
     normal = unicodedata.normalize("NFKC", name)
     return "".join(c for c in normal if unicodedata.category(c) != "Cf").casefold().rstrip(". ")
 
@@ -448,7 +454,7 @@ def _short(path: str) -> str:
 
 
 def _kind_of(entry: os.DirEntry[str]) -> int:
-    """The type of an entry, without a call to the kernel where its directory has told already."""
+    """The type of an entry; most file systems give it with the name, without a further call."""
     if entry.is_dir(follow_symlinks=False):
         return stat.S_IFDIR
     if entry.is_file(follow_symlinks=False):
@@ -461,7 +467,7 @@ def _kind_of(entry: os.DirEntry[str]) -> int:
         return 0
 
 
-def _called(mode: int) -> str:
+def _kind_name(mode: int) -> str:
     kinds = {
         stat.S_IFDIR: "a folder",
         stat.S_IFREG: "a file",

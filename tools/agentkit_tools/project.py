@@ -24,7 +24,7 @@ from agentkit_tools.texts import NotTextError, decoded, lines_of, numbered
 from agentkit_tools.tree import files_of, missing
 
 _SKIPPED = frozenset({"node_modules", "__pycache__", "venv", "dist", "build", "target"})
-"""Folders of generated files, which drown what a reader looks for; hidden ones are skipped too."""
+"""Folders of generated files, whose matches would hide all others; hidden ones are skipped too."""
 
 _LARGEST = 1_000_000  # bytes of a file that is searched or read
 _SHOWN_RESULTS = 10
@@ -156,12 +156,12 @@ class _Reader:
                 yield path
 
     def _matching(self, finder: Callable[[str], int], paths: Iterable[str]) -> Iterator[str]:
-        """The lines in which something is found, with the place in sight."""
+        """Yields the lines in which `finder` finds something, cut around the place."""
         for path in paths:
             try:
                 text = self._text(path)
             except (OSError, ToolError):
-                continue  # gone meanwhile, or not ours to read
+                continue  # removed meanwhile, or not readable
             for number, line in enumerate(lines_of(text or ""), 1):
                 if (found := finder(line)) >= 0:
                     shown = line.lstrip()
@@ -169,7 +169,7 @@ class _Reader:
                     yield f"{path}:{number}: {window(shown.rstrip(), place, _SHOWN_COLUMNS)}"
 
     def _text(self, path: str) -> str | None:
-        """The text of a file; None for one that is large or binary."""
+        """The text of a file; None if it is too large or binary."""
         content = self._root.read(path, _LARGEST + 1)
         with suppress(NotTextError):
             return decoded(content).text if len(content) <= _LARGEST else None
@@ -197,10 +197,10 @@ def _by_kind(names: Iterable[str]) -> str:
 
 
 def _listing(found: Iterable[str]) -> str:
-    """The first matches under their number."""
-    every = iter(found)
-    shown = list(islice(every, _SHOWN_RESULTS))
-    number = len(shown) + sum(1 for _ in every)
+    """A heading with the number of all matches, above the first of them."""
+    matches = iter(found)
+    shown = list(islice(matches, _SHOWN_RESULTS))
+    number = len(shown) + sum(1 for _ in matches)
     head = pluralize(number, "result")
     if number > len(shown):
         head += f", first {len(shown)} shown"

@@ -1,7 +1,7 @@
-"""What of this machine the agent's process executes or imports, outside any sandbox.
+"""What the agent's own process executes or imports on this machine, outside any sandbox.
 
-In: nothing but this process. Out: paths, each with why it counts. Nothing here knows a project;
-`guarded` asks which of these paths lead through one.
+In: nothing but this process. Out: paths, each with the reason why it counts. Nothing here knows a
+project; `guarded` finds out which of these paths lead through one.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def trail(path: str) -> tuple[list[str], str]:
 
 
 _LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD", "LD_AUDIT", "GCONV_PATH", "OPENSSL_CONF")
-"""Variables by which ld.so(8) and the libraries of Python find code."""
+"""Environment variables by which ld.so(8) and Python's libraries find code."""
 
 
 def programs() -> Iterator[tuple[str, str]]:
     """Paths of programs that run outside, and why they count."""
     for prefix in dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix)):
-        for path in (prefix, f"{prefix}/bin", f"{prefix}/lib"):  # if the project is the prefix
+        for path in (prefix, f"{prefix}/bin", f"{prefix}/lib"):  # the project may be the prefix
             yield path, "the Python that runs the agent"
     yield sys.executable, "the Python that runs the agent"
     for name in _LOADER:
@@ -105,7 +105,7 @@ _SCRIPTS = (".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".pl", ".sh")
 
 
 def import_folders() -> Iterator[tuple[str, str]]:
-    """Where this Python looks for modules, and where it has found those that it uses."""
+    """The folders where this Python looks for modules and where it found the loaded ones."""
     folders: dict[str, str] = {}
     for entry in sys.path:
         folders.setdefault(entry or os.getcwd(), "Python looks for modules here")
@@ -123,14 +123,14 @@ def import_folders() -> Iterator[tuple[str, str]]:
 
 
 def _known_as(name: str, module: Mapping[str, object]) -> str:
-    """What a person calls a module: one that was loaded by its path goes by its file."""
+    """The name by which a person knows a module; its file's, if it was loaded by path."""
     file = posixpath.basename(str(module.get("__file__", "")))
     by_path = "." not in name and not file.startswith((f"{name}.", "__init__."))
     return file if by_path and file else name.partition(".")[0]
 
 
 def _folders_of(name: str, module: Mapping[str, object]) -> Iterator[str]:
-    """The folder of a loaded module, of its packages, and where the outermost was looked for."""
+    """The folders of a loaded module and its packages, up to the entry of `sys.path`."""
     file, depth = module.get("__file__"), name.count(".")
     if isinstance(file, str):
         if posixpath.basename(file).startswith("__init__."):
@@ -142,10 +142,10 @@ def _folders_of(name: str, module: Mapping[str, object]) -> Iterator[str]:
 
 
 def _named_by_finders() -> Iterator[str]:
-    """Absolute paths in what an editable install adds to `sys.meta_path`, or in its module.
+    """Folders that the finders of editable installs in `sys.meta_path` name.
 
-    Each tool that makes such installs has a form of its own: setuptools maps names in its module,
-    editables in a class, scikit-build-core in an object.
+    Each build tool keeps them elsewhere: setuptools in its module, editables in a class,
+    scikit-build-core in an object. So all absolute paths in any of these are taken.
     """
     for finder in sys.meta_path:
         own = finder if isinstance(finder, type) else type(finder)
@@ -160,7 +160,7 @@ def _named_by_finders() -> Iterator[str]:
 
 
 def _texts(found: object, levels: int = 1) -> Iterator[str]:
-    """The texts in a value, and in what it holds, so many levels down."""
+    """The strings and paths in a value, and in its items down to so many levels."""
     if isinstance(found, str | Path):
         yield str(found)
     elif levels and isinstance(found, Mapping):
@@ -178,9 +178,9 @@ def _upwards(folder: str, levels: int) -> Iterator[str]:
 
 
 def linked_files() -> frozenset[int]:
-    """Inodes of loaded files and of helpers that have a second name: some tools install by links.
+    """Inodes of loaded files and of started programs that have more than one hard link.
 
-    Another name of such a file may lie anywhere, also where commands write.
+    Some tools install by hard links, and another name may lie anywhere, also where commands write.
     """
     found: set[int] = set()
     for module in list(sys.modules.values()):
@@ -202,7 +202,7 @@ def _linked(file: str) -> tuple[int, ...]:
 
 
 def module_names() -> frozenset[str]:
-    """The outermost names that this Python has imported or may import one day."""
+    """The top-level names that this Python has imported or may import."""
     loaded = {name.partition(".")[0] for name in list(sys.modules)}
     return frozenset({"__pycache__", *loaded}) | _findable_names(tuple(sys.path))
 

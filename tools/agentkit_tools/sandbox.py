@@ -40,7 +40,7 @@ from agentkit_tools.seccomp import MACHINES, filter_program
 
 
 class SandboxError(AgentKitError):
-    """There is no sandbox to run a command in, so it is not run; the message says the remedy."""
+    """A command was not run since there is no sandbox for it; the message says the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +91,10 @@ class Sandbox:
     environments: bool = True
 
     def guarded(self, before: Guarded | None = None) -> Guarded:
-        """What is closed to a command that would be run now.
+        """What a command that would be run now could not change.
 
         Args:
-            before: What was closed to one that has just run.
+            before: The same for a command that has just run.
         """
         return guarded(self.root, environments=self.environments, before=before)
 
@@ -175,18 +175,18 @@ _FIXED = {"HOME": "/tmp", "TMPDIR": "/tmp", "TERM": "dumb", "USER": "user", "NO_
 
 
 def python_folders() -> tuple[Path, ...]:
-    """Where the Python that runs this lives, outside the system's folders."""
+    """The folders of the Python that runs this, as far as they are not the system's."""
     found = dict.fromkeys(Path(p) for p in (sys.prefix, sys.base_prefix))
     return tuple(p for p in found if not p.is_relative_to("/usr") and not _is_wide(p))
 
 
 def _is_wide(folder: Path) -> bool:
-    """Whether a folder holds the home directory, and with it what is in there."""
+    """Whether a folder contains a home directory, and with it all that is private."""
     return any(home.is_relative_to(folder) for home in _homes())
 
 
 def _homes() -> set[Path]:
-    """The home directory by the environment and by the system, which may differ."""
+    """The home directories that the environment and the user database name, which may differ."""
     homes = {Path.home()}
     with contextlib.suppress(KeyError):
         homes.add(Path(pwd.getpwuid(os.getuid()).pw_dir))
@@ -197,7 +197,7 @@ def _homes() -> set[Path]:
 
 
 def check_machine() -> None:
-    """Makes sure that this is a machine that there can be a sandbox for.
+    """Makes sure that a sandbox is possible on this kind of machine.
 
     Raises:
         SandboxError: It is not.
@@ -213,7 +213,7 @@ def check_machine() -> None:
 
 @cache
 def _bwrap(project: Path, environments: bool) -> str:
-    """Looked for once for each project; a failure is not remembered."""
+    """Searches once for each project; a failure is raised and so not cached."""
     if (path := found(BUBBLEWRAP, project, environments=environments)) is not None:
         return path
     every = candidates(BUBBLEWRAP, project, environments=environments)
@@ -246,7 +246,7 @@ _ETC = (
     *("mime.types", "nsswitch.conf", "pki/tls/certs", "protocols", "services", "ssl/certs"),
     *("ssl/openssl.cnf", "timezone"),
 )
-"""What programs look up in /etc and nobody keeps secret: never all of it."""
+"""What programs look up in /etc; the rest of it may hold secrets."""
 
 _PEOPLE = {
     "/etc/passwd": b"user:x:1000:1000:user:/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
@@ -285,7 +285,7 @@ _MOST_MOUNTS = 2_000  # each costs bubblewrap a reading of all that were made be
 def _mounts(
     root: Root, closed: Guarded, stack: contextlib.ExitStack
 ) -> Iterator[tuple[str, str, int]]:
-    """How each part of the project is bound, from the outside in, with a descriptor of it."""
+    """Yields how each part of the project is bound, its path and a descriptor, outermost first."""
     planned = _planned(root, closed)
     if len(planned) > _MOST_MOUNTS:
         raise SandboxError(
@@ -309,7 +309,7 @@ def _planned(root: Root, closed: Guarded) -> dict[str, str]:
     sealed = [folder for folder in closed.sealed if not closed.covers(folder)]
     outermost = [path for path in closed.locked if not closed.covers(posixpath.dirname(path))]
     for path in (*outermost, *sealed):
-        for above in _above(path):  # held in place
+        for above in _above(path):  # a mount point can be neither renamed nor removed
             plan[above] = _WRITABLE
     for folder in sealed:
         for name in folders_in(root, folder):
@@ -338,7 +338,7 @@ def _readable(content: bytes) -> Generator[int]:
 
 
 def _limited(line: str, bounds: Bounds) -> Sequence[str]:
-    """A shell that limits itself and then becomes the one that runs the line."""
+    """The command of a shell that sets its own limits and then runs the line in a fresh shell."""
     bash = next((b for b in ("/bin/bash", "/usr/bin/bash") if os.access(b, os.X_OK)), None)
     block = 1024 if bash else 512  # what one unit of `ulimit -f` is
     limits: Iterable[str] = (
@@ -353,10 +353,10 @@ def _limited(line: str, bounds: Bounds) -> Sequence[str]:
 
 
 def _counts_inside() -> bool:
-    """Whether RLIMIT_NPROC counts what runs in the sandbox alone: since Linux 5.14."""
+    """Whether RLIMIT_NPROC counts only processes in the sandbox, as it does since Linux 5.14."""
     major, minor = os.uname().release.split(".")[:2]
     return (int(major), int("".join(c for c in minor if c.isdigit()) or 0)) >= (5, 14)
 
 
 COUNTS_INSIDE = _counts_inside()
-"""Whether the kernel itself holds a command to a number of processes, for everybody but root."""
+"""Whether the kernel itself caps the processes of a command, for every user except root."""

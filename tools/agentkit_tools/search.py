@@ -1,10 +1,10 @@
 """Search in a project: text and file names, without what .gitignore leaves out.
 
 ripgrep searches where it is installed, Python otherwise, with the same results for plain text.
-What is shown is read again beneath the root: ripgrep walks by itself, and what it says decides
-only which lines are looked at. Files that are no plain UTF-8 are read as the other tools read them
-(`agentkit_tools.texts`). What stands nowhere as it is written is looked for by how it looks, under
-the foldings of `agentkit_tools.folding`.
+What is shown is read again beneath the root: ripgrep opens files by itself, so its output only
+decides which lines are read. Files that are no plain UTF-8 are read as the other tools read them
+(`agentkit_tools.texts`). A text that is found nowhere as it is written is looked for by how it
+looks, under the foldings of `agentkit_tools.folding`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LONGEST = 4_000  # characters of what is searched for
 
 
 class _Place(NamedTuple):
-    """Where something was found: a file, a line from 1, and the bytes of UTF-8 before it there."""
+    """Where something was found: a file, a line from 1, and how many bytes precede it there."""
 
     path: str
     number: int
@@ -50,7 +50,7 @@ class _Place(NamedTuple):
 
 
 _Finder: TypeAlias = Callable[[str], int]
-"""Where a line holds what is looked for; -1 where it does not."""
+"""Line → the position of what is searched for in it, or -1."""
 
 
 class Search(Toolset):
@@ -98,11 +98,11 @@ class _Search:
         text = text.strip("\n")
         start = self._start(folder)
         places = list(islice(self._exact(text, start, regex), _MOST_FOUND + 1))
-        rest = ""
+        note = ""
         if not places and not regex:
             places = list(islice(self._alike(text, start), _MOST_FOUND + 1))
-            rest = " spelled otherwise" if places else ""
-        return _listing(self._lines(places[:_SHOWN_RESULTS]), len(places), "result", rest)
+            note = " spelled otherwise" if places else ""
+        return _listing(self._lines(places[:_SHOWN_RESULTS]), len(places), "result", note)
 
     def find_files(self, name: str) -> str:
         """Find files by name.
@@ -124,7 +124,11 @@ class _Search:
         return _listing(names[:_SHOWN_RESULTS], len(names), "file")
 
     def _start(self, folder: str) -> str:
-        """Where to begin, which must be there."""
+        """The folder or file to begin at, relative to the root.
+
+        Raises:
+            ToolError: There is none.
+        """
         relative = self._root.relative(folder)
         try:
             os.close(self._root.open_any(relative))
@@ -133,7 +137,7 @@ class _Search:
         return relative
 
     def _lines(self, places: Iterable[_Place]) -> Iterator[str]:
-        """The places with their lines, read beneath the root."""
+        """Yields a line of the answer for each place."""
         for path, group in groupby(places, key=lambda place: place.path):
             lines = lines_of(self._text(path) or "")
             for _, number, column in group:
@@ -145,7 +149,7 @@ class _Search:
                     yield f"{path}:{number}: {window(shown, place)}"
 
     def _text(self, path: str) -> str | None:
-        """The text of a file; None for one that is large, binary, or not ours to read."""
+        """The text of a file; None if it is too large, binary or not readable."""
         try:
             content = self._root.read(path, _LARGEST + 1)
             return decoded(content).text if len(content) <= _LARGEST else None
@@ -153,7 +157,7 @@ class _Search:
             return None
 
     def _exact(self, text: str, start: str, regex: bool) -> Iterator[_Place]:
-        """Where the text stands as it is written."""
+        """Yields where the text is, exactly as it is written."""
         finder = _finder_of(text, regex)
         if self._ripgrep is None:
             return self._by_hand(finder, self._files(start))
@@ -162,7 +166,7 @@ class _Search:
         return merge(plain, self._by_hand(finder, sorted(odd)), key=_order)
 
     def _alike(self, text: str, start: str) -> Iterator[_Place]:
-        """Where something stands that looks like the text."""
+        """Yields where something is that looks like the text."""
         wanted = folded(text, Folding.BLANKS).strip()
         if not wanted:
             return iter(())
@@ -188,21 +192,21 @@ class _Search:
 
     def _listed(self, how: Sequence[str], start: str) -> set[str]:
         """The files that ripgrep lists."""
-        output = b"".join(self._ran([*_EVERY, *how, f"./{start}"]))
+        output = b"".join(self._run([*_EVERY, *how, f"./{start}"]))
         paths = filter(None, output.split(b"\0"))  # a zero byte ends each
         return {posixpath.normpath(path.decode(errors="replace")) for path in paths}
 
     def _by_ripgrep(self, text: str, start: str, regex: bool) -> Iterator[_Place]:
         fixed = [] if regex else ["--fixed-strings"]
-        return _places(self._ran([*_EVERY, *_RIPGREP, *fixed, "--", text, f"./{start}"]))
+        return _places(self._run([*_EVERY, *_RIPGREP, *fixed, "--", text, f"./{start}"]))
 
-    def _ran(self, arguments: Sequence[str]) -> Iterator[bytes]:
-        """The lines of what ripgrep says.
+    def _run(self, arguments: Sequence[str]) -> Iterator[bytes]:
+        """The lines that ripgrep prints.
 
         Raises:
-            ToolError: It takes the expression for a wrong one.
+            ToolError: The expression is wrong, or ripgrep did not come to its end.
         """
-        assert self._ripgrep is not None, "asked by the caller"
+        assert self._ripgrep is not None, "checked by the caller"
         command = [self._ripgrep, *(f"--glob=!**/{name}/**" for name in sorted(SKIPPED))]
         command.append(f"--glob=!*{LEFT_OVER}")
         with subprocess.Popen(  # noqa: S603 - a fixed program; what the model says comes after --
@@ -219,9 +223,15 @@ class _Search:
             clock.start()
             try:
                 yield from process.stdout
-                said = process.stderr.read(_LARGEST).decode("utf-8", "replace")
-                if process.wait() == _NOT_UNDERSTOOD and "regex" in said:
-                    why = said.strip().splitlines()[-1][:_SHOWN_COLUMNS]
+                errors = process.stderr.read(_LARGEST).decode("utf-8", "replace")
+                code = process.wait()
+                if code < 0:  # a signal ended it: the clock's, or one of the system short of memory
+                    raise ToolError(
+                        f"the search was stopped: one may take {_SECONDS:g} seconds. Search in a "
+                        "smaller folder."
+                    )
+                if code == _NOT_UNDERSTOOD and "regex" in errors:
+                    why = errors.strip().splitlines()[-1][:_SHOWN_COLUMNS]
                     raise ToolError(f"the regular expression is wrong: {why}.")
             finally:
                 clock.cancel()
@@ -242,7 +252,7 @@ _RIPGREP = (
 
 _LISTS = ("--files-with-matches", "--text", "--encoding=none")
 _ODD = (*_LISTS, "--invert-match", "--", r"^[^\x00\r]*\r?$")
-"""Lists files with a line that is no UTF-8, has a zero byte, or ends by a carriage return alone."""
+"""Lists files with a line that is no UTF-8, or has a zero byte or a lone carriage return."""
 _BEYOND_ASCII = (*_LISTS, "--", r"[^\x00-\x7f]")
 
 
@@ -287,11 +297,11 @@ def _places(output: Iterable[bytes]) -> Iterator[_Place]:
         last = place[:2]
 
 
-def _listing(shown: Iterable[str], count: int, noun: str, rest: str = "") -> str:
-    """The first under their number."""
+def _listing(shown: Iterable[str], count: int, noun: str, note: str = "") -> str:
+    """A heading with the number of all results, above those that are shown."""
     lines = list(shown)
     head = f"more than {_MOST_FOUND} {noun}s" if count > _MOST_FOUND else pluralize(count, noun)
-    head += rest
+    head += note
     if count > len(lines):
         head += f", first {len(lines)} shown"
     return "\n".join([head, *lines])

@@ -1,9 +1,9 @@
 """A filter of system calls for what namespaces leave open; see seccomp(2) and <linux/filter.h>.
 
-Denied are set-user-id and set-group-id bits on files (a command run by root could plant such a file
-in the project, for others to run), sockets of families that no network namespace holds back
+It denies set-user-id and set-group-id bits on files (a command run by root could plant such a file
+in the project, for others to run), sockets of families that no network namespace isolates
 (AF_VSOCK reaches the host of a virtual machine), kernel keyrings, and calls whose arguments a
-filter cannot see (`openat2`, io_uring), which would be a way around the rest.
+filter cannot read (`openat2`, io_uring), which would be a way around the rest.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ MACHINES: Final = {
         absent=(217, 218, 219, 241, 280, 282, *_NEWER),
     ),
 }
-"""The architectures that there is a filter for."""
+"""The architectures that have a filter, by the names of `platform.machine()`."""
 
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # 16 is AF_NETLINK
 _SET_ID = stat.S_ISUID | stat.S_ISGID
@@ -71,10 +71,10 @@ def filter_program(machine: str | None = None) -> bytes:
     """The filter as `bwrap --seccomp` reads it: an array of struct sock_filter.
 
     Args:
-        machine: As `platform.machine()` says; by default this one.
+        machine: An architecture by the name of `platform.machine()`; by default this one.
 
     Raises:
-        KeyError: There are no numbers for it; see `MACHINES`.
+        KeyError: It is not in `MACHINES`.
     """
     its = MACHINES[machine or platform.machine()]
     program = [
@@ -106,7 +106,7 @@ def _only_families() -> list[bytes]:
 
 
 def _call(number: int, body: Iterable[bytes]) -> list[bytes]:
-    """Instructions for one call; its number is loaded again afterwards."""
+    """Instructions for one system call; its number is loaded again for the next test."""
     return _if(_EQUAL, number, [*body, _op(_LOAD, _NUMBER)])
 
 
@@ -115,7 +115,7 @@ def _if(test: int, value: int, body: list[bytes]) -> list[bytes]:
 
 
 def _argument(position: int) -> bytes:
-    """Loads the lower half of an argument: all that a mode, flags or a family can be."""
+    """Loads the lower 32 bits of an argument: a mode, flags or a family have no more."""
     return _op(_LOAD, _ARGUMENTS + 8 * position)
 
 

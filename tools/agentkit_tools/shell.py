@@ -1,4 +1,4 @@
-"""A shell over a project, in a sandbox that it cannot be had without."""
+"""A tool that runs shell commands over a project, always in a sandbox."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ Environments: TypeAlias = Literal[
 class Shell(Toolset):
     """A tool that runs commands in a project's directory, in a bubblewrap sandbox.
 
-    Where no sandbox can be had, every command is refused; `check` tells beforehand. What of the
-    project runs outside the sandbox is read-only to commands; `read_only` names it.
+    Where no sandbox is possible, every command is refused; `check` finds out beforehand. Files of
+    the project that run outside the sandbox are read-only to commands; `read_only` names them.
 
     Args:
         root: The project: what commands may change.
         sandbox: `required`: there is no other way to run a command.
         bounds: What a command may use.
         visible: Further folders that commands may read; by default the Python that runs this.
-        environments: Commands change no virtual environment of the project, unless you say so:
-            what they put there, you and the agent's next run execute without a sandbox.
+        environments: Whether commands may change virtual environments of the project. What they
+            put there, you and the agent's next run execute without a sandbox.
 
     Raises:
         NotADirectoryError: There is no such directory.
@@ -81,7 +81,7 @@ class Shell(Toolset):
         check_sandbox(self._sandbox)
 
     def read_only(self) -> dict[str, str]:
-        """What of the project commands cannot change now: path → why."""
+        """The paths of the project that commands cannot change now → why."""
         return self._sandbox.guarded().named()
 
 
@@ -119,7 +119,7 @@ class _Runner:
         return ToolOutput("\n".join([_text(outcome), *self._hints(outcome)]), data=data)
 
     def _hints(self, outcome: Outcome) -> Iterator[str]:
-        """What a model needs to know of what its command ran into."""
+        """Explanations that a model needs for the outcome of its command."""
         if _READ_ONLY in outcome.output:
             closed = ", ".join(self._sandbox.guarded().named())
             yield f"(read-only to commands: {closed})"
@@ -131,7 +131,7 @@ class _Runner:
 
 
 async def _in_thread(sandbox: Sandbox, command: str, seconds: float) -> Outcome:
-    """Runs it in a thread. Cancelling waits until no process of it is left."""
+    """Runs a command in a thread; a cancellation waits until none of its processes is left."""
     cancelled = threading.Event()
 
     async def wait() -> None:
@@ -147,7 +147,7 @@ async def _in_thread(sandbox: Sandbox, command: str, seconds: float) -> Outcome:
             outcomes.append(
                 await anyio.to_thread.run_sync(run, sandbox, command, seconds, cancelled.is_set)
             )
-        except SandboxError as error:  # not out of the group, which would wrap it
+        except SandboxError as error:  # raised below: the task group would wrap it
             outcomes.append(error)
         group.cancel_scope.cancel()
     (outcome,) = outcomes

@@ -1,12 +1,12 @@
 r"""A file's bytes as text and back, so that no byte is lost that nobody changed.
 
-What says its own encoding is believed: a byte-order mark, valid UTF-8, the escapes of ISO-2022,
-UTF-16 and UTF-32 whose zero bytes stand where those of ASCII would. Anything else is a guess
-(chardet's, where it is sure enough; else Windows-1252, where that reads like a Western text), is
-called one, and has to give the same bytes back. Bytes that nothing explains stay as they are, each
-as one escaped character (PEP 383): text around them can be changed, they cannot.
+An encoding counts as stated by a byte-order mark, by valid UTF-8, by the escapes of ISO-2022, and
+by UTF-16 and UTF-32 whose zero bytes stand where those of ASCII would. Any other encoding is
+guessed (by chardet, where it is sure enough; else Windows-1252, where that reads like a Western
+text), is reported as a guess, and must encode to the same bytes. Bytes that no encoding explains
+are kept, each as one escaped character (PEP 383): text around them can be changed, they cannot.
 
-Every tool reads files through here, so that they agree on what is in them and where a line ends.
+Every tool reads files through this module, so that all agree on their text and their lines.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Decoded:
 
     @property
     def note(self) -> str:
-        """What a reader should know of the encoding; empty for valid UTF-8."""
+        """What a reader should know about the encoding; empty for valid UTF-8."""
         if self.sure == "guessed":
             return f"encoding: {self.name}, by guess; edits keep it"
         if self.sure == "unknown":
@@ -70,10 +70,10 @@ class Decoded:
 
 
 def decoded(content: bytes) -> Decoded:
-    """The text of a file.
+    """Decodes the content of a file.
 
     Raises:
-        NotTextError: It is none.
+        NotTextError: It is no text.
     """
     for mark, encoding in _MARKS:
         if content.startswith(mark):
@@ -148,12 +148,12 @@ def _wide(content: bytes) -> Decoded:
 _LOOKED_AT = 4_096  # characters
 _LEAST_ASCII = 0.3
 _CONTROLS = re.compile(r"[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f]")
-"""What no text holds; backspace, tabs, line and page ends and the escapes of a terminal it may."""
+"""Characters that no text holds. Backspace, tabs, ends of lines and pages and ESC are allowed."""
 _NO_TEXT = re.compile(_CONTROLS.pattern + "|[\ud800-\udfff]")
 
 
 def _escaping(content: bytes) -> Decoded:
-    """Seven-bit text with escapes: of a terminal, or of a Japanese or Korean encoding."""
+    """Decodes ASCII with ESC: a terminal's escapes, or those of a Japanese or Korean encoding."""
     for begin, encoding in (
         (rb"\x1b\$[@B]|\x1b\(J", "iso2022_jp_2"),
         (rb"\x1b\$\)C", "iso2022_kr"),
@@ -225,14 +225,14 @@ _SUPERSETS: Final = {
     "shift_jis_2004": "cp932",
     "euc_kr": "cp949",
 }
-"""Encodings that read all that another does, and the same way, where that has printable characters:
-what is really written by those names (WHATWG Encoding, "Names and labels")."""
+"""Encoding → the one that also reads all its printable characters, and is what files that name the
+first are really written in (WHATWG Encoding, "Names and labels")."""
 
 _SURE_ENOUGH = 0.08
 _OTHER_SCRIPTS = 0.05
 _NO_IDEA = 0.03
-"""How sure chardet must be of a Latin text, and of another, which is harder to mistake; and below
-what it knows nothing."""
+"""The least confidence of chardet for a Latin text, and for another script, which is harder to
+mistake; below the third, chardet knows nothing."""
 
 _CONSIDERED: Final = (
     *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258"),
@@ -250,7 +250,7 @@ _WESTERN: Final = frozenset(
 
 
 def _holds_utf8(content: bytes) -> bool:
-    """Whether a character of UTF-8 is in it, which in a Western text means two odd ones."""
+    """Whether any bytes beyond ASCII form UTF-8; in Windows-1252 they would be two odd letters."""
     text = content.decode("utf-8", "surrogateescape")
     return re.search(r"[^\x00-\x7f\udc80-\udcff]", text) is not None
 
@@ -262,9 +262,9 @@ def _reads_western(text: str) -> bool:
 
 
 def _mixes_scripts(text: str) -> bool:
-    """Whether a word has Latin letters and others as well, so that it was read by a wrong encoding.
+    """Whether a word mixes Latin letters with another alphabet: a sign of the wrong encoding.
 
-    Only of alphabets: ideographs do stand beside Latin letters.
+    Ideographs are left out, since they do stand beside Latin letters.
     """
     return any(
         _scripts(word) > {"LATIN"} and not _scripts(word).isdisjoint(_ALPHABETS)
@@ -293,7 +293,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def line_end_at(text: str, position: int) -> str:
-    r"""What ends the line of a position; of the last line what ends the one before; else `\n`."""
+    r"""The line end of the line at a position; a last line has that of the one before, or `\n`."""
     found = LINE_END.search(text, position)
     if found is None:
         before = max(text.rfind("\n", 0, position), text.rfind("\r", 0, position))
@@ -310,7 +310,7 @@ LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
 
 def visible(text: str) -> str:
-    r"""The text with `\xNN` for each byte that was not read; all of it can be sent as UTF-8."""
+    r"""The text with `\xNN` for each byte that was not decoded, so that UTF-8 can encode it."""
     return _SURROGATES.sub(_escape, text) if not text.isascii() else text
 
 
@@ -323,12 +323,12 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def at_most(text: str, length: int) -> str:
-    """The beginning of a text, with how long all of it is where that is longer."""
+    """The text, or its beginning and its length if it is longer than `length` characters."""
     return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
 
 
 def numbered(lines: Iterable[str], first: int, columns: int) -> list[str]:
-    """Lines as a model reads them: each with its number, and so many characters of it at most."""
+    """Lines as a model reads them: each with its number, cut to `columns` characters."""
     return [
         f"{number:4}| {at_most(visible(line.rstrip()), columns)}"
         for number, line in enumerate(lines, first)

@@ -1,4 +1,4 @@
-"""The files of a project as a person would name them: without ignored, generated and git's own."""
+"""The files of a project that a person works on: no ignored ones, no generated ones, not git's."""
 
 from __future__ import annotations
 
@@ -29,17 +29,16 @@ SKIPPED = frozenset(
         ".ruff_cache",
     }
 )
-"""Folders that nobody writes by hand, skipped also where no .gitignore says so."""
+"""Folders that nobody writes by hand; they are skipped even if no .gitignore names them."""
 
 LEFT_OVER = ".agentkit.tmp"
-"""End of the name of a file that is being written; a crash may leave one behind."""
+"""How the name of a temporary file ends that is being written; a crash may leave one behind."""
 
 _MOST_FILES = 100_000
 _MOST_LEVELS = 40
 _LARGEST_IGNORE = 32_768
-"""Bytes of a .gitignore that are read, up to the last whole line, so that rules written to be slow
-stay a matter of tenths of a second.
-"""
+"""Bytes of a .gitignore that are read, up to the last whole line: so rules that were written to be
+slow take tenths of a second at most."""
 
 
 class _Spec(Protocol):
@@ -52,7 +51,7 @@ class _Spec(Protocol):
 class _Folder:
     path: str
     specs: tuple[tuple[str, _Spec], ...]
-    """Each .gitignore on the way here, with the folder it stands in, the nearest last."""
+    """The folder of each .gitignore from the root down to here, with its rules."""
 
     def ignores(self, path: str, *, folder: bool) -> bool:
         for base, spec in reversed(self.specs):
@@ -63,14 +62,14 @@ class _Folder:
 
 
 def files_of(root: Root, folder: str = ".") -> Iterator[str]:
-    """Paths of regular files, relative to the root, in order; no link is followed.
+    """Yields paths of regular files, relative to the root, in order; no link is followed.
 
     Args:
         root: Root folder of the project.
-        folder: Where to begin; the .gitignore files above it count too.
+        folder: Where to begin; the .gitignore files above it apply too.
 
     Raises:
-        ToolError: The folder lies outside or is none.
+        ToolError: The path lies outside or is no folder.
         FileNotFoundError: There is no such folder.
     """
     start = root.relative(folder)
@@ -98,11 +97,11 @@ def _walk(root: Root, folder: _Folder, level: int) -> Iterator[str]:
 
 
 def _entries(root: Root, path: str) -> Sequence[Entry]:
-    """What stands in a folder, in order; a name that is no UTF-8 cannot be shown and come back."""
+    """The entries of a folder, in order, without names that are no UTF-8 and so cannot be sent."""
     try:
         found = root.entries(path or ".")
     except (OSError, ToolError):
-        return ()  # gone meanwhile, or not ours to read
+        return ()  # removed meanwhile, or not readable
     return sorted(entry for entry in found if visible(entry.name) == entry.name)
 
 
@@ -150,20 +149,20 @@ class _Set:
 
     Attributes:
         patterns: A compiled `re2.Set`.
-        leaves_out: What each rule says of a name that matches.
+        leaves_out: Whether each rule leaves out a name that it matches.
     """
 
     patterns: Any
     leaves_out: Sequence[bool]
 
     def opinion(self, name: str) -> bool | None:
-        """What the last rule that matches says."""
+        """What the last matching rule says; None if none matches."""
         found: Sequence[int] = self.patterns.Match(name)
         return self.leaves_out[max(found)] if found else None
 
 
 def _rules(text: str) -> Iterator[tuple[str, bool]]:
-    """Each line as a regular expression, with whether it leaves out what matches."""
+    """Yields each line as a regular expression, and whether it leaves out the names it matches."""
     try:
         from pathspec.patterns.gitignore.spec import (  # noqa: PLC0415 - an optional extra
             GitIgnoreSpecPattern,
@@ -173,14 +172,14 @@ def _rules(text: str) -> Iterator[tuple[str, bool]]:
     for line in text.splitlines():
         if len(line) > _LONGEST_PATTERN:
             continue
-        with suppress(ValueError):  # no pattern: as git does, it is left aside
+        with suppress(ValueError):  # not a valid pattern: ignored, as git does
             expression, leaves_out = GitIgnoreSpecPattern.pattern_to_regex(line)
             if isinstance(expression, str) and leaves_out is not None:
                 yield expression, leaves_out
 
 
 def _compiled(rules: Sequence[tuple[str, bool]]) -> list[_Set]:
-    """The rules as sets that RE2 takes; a rule that it does not take by itself says nothing."""
+    """Compiles the rules into sets; a rule that RE2 refuses even alone is ignored."""
     try:
         import re2  # noqa: PLC0415 - an optional extra
     except ModuleNotFoundError:
@@ -202,12 +201,12 @@ def _compiled(rules: Sequence[tuple[str, bool]]) -> list[_Set]:
 
 
 def missing(kind: Literal["file", "folder"], path: str, files: Iterable[str]) -> ToolError:
-    """The error for a path that is not there, with the one that was probably meant.
+    """The error for a path that does not exist, with the one that was probably meant.
 
     Args:
         kind: What was looked for.
-        path: As the model named it.
-        files: The paths it is looked for among; a few, since comparing is slow.
+        path: The path as the model wrote it.
+        files: Existing paths; only the first are compared, since comparing is slow.
     """
     if kind == "folder":
         files = dict.fromkeys(posixpath.dirname(name) or "." for name in files)

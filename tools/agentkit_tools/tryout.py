@@ -1,7 +1,7 @@
-"""Whether a sandbox holds what it promises on this machine: tried, over a project made up for it.
+"""Tries out whether a sandbox keeps its promises on this machine, over a project made up for it.
 
-A program that only passes commands on would pass for a sandbox if all that was asked of it were to
-run something. So the command that is run tries to get out, and each promise is looked at.
+A program that only ran commands, without any sandbox, would pass a test that just runs one. So the
+command here tries to break out, and each promise is checked by itself.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One thing that a sandbox keeps a command from, or leaves it.
+    """One thing that a sandbox prevents a command from doing, or allows it.
 
     Attributes:
-        name: What it is about, in a word or two.
-        says: What holds.
-        script: Shell; succeeds if it holds. `$outside` is a folder outside with a file in it,
-            `$net` and the like are the names of the namespaces outside.
+        name: Its subject, in a word or two.
+        says: The promise, as a sentence.
+        script: A shell script that succeeds if the promise holds. `$outside` is a folder outside
+            with a file in it; `$net` and the like are the names of the namespaces outside.
     """
 
     name: str
@@ -82,25 +82,25 @@ NEEDS: Final = (
     "needs user namespaces: see kernel.unprivileged_userns_clone, "
     "kernel.apparmor_restrict_unprivileged_userns and, in a container, its seccomp profile"
 )
-"""What a machine lacks on which no sandbox can be made at all, as the end of a sentence."""
+"""What a machine must offer for any sandbox, as the end of a sentence."""
 _NAMESPACES = ("net", "pid", "ipc", "uts", "user", "mnt")
 
 
 def check_sandbox(sandbox: Sandbox) -> str:
-    """Makes sure that a command would be run, and in a sandbox that holds.
+    """Makes sure that commands can run, in a sandbox that keeps its promises.
 
     Returns:
         The program that makes the sandbox.
 
     Raises:
-        SandboxError: It would not, or not in one.
+        SandboxError: They cannot.
     """
     sandbox.check_project()
     bwrap = sandbox.bwrap()
-    kept, said = kept_promises(bwrap)
+    kept, why_not = kept_promises(bwrap)
     if not kept:
         raise SandboxError(
-            f"no command is run: the sandbox does not work here ({bwrap}: {said}). It {NEEDS}"
+            f"no command is run: the sandbox does not work here ({bwrap}: {why_not}). It {NEEDS}"
         )
     for promise in PROMISES:
         if not kept.get(promise.name):
@@ -114,21 +114,21 @@ _HELD: dict[str, Mapping[str, bool]] = {}
 
 
 def kept_promises(bwrap: str) -> tuple[Mapping[str, bool], str]:
-    """Tries a program out. What holds as a whole is remembered, a failure is not.
+    """Tries out a program. Success is remembered if all promises are kept; a failure is not.
 
     Returns:
-        Name of each promise → whether it was kept, empty if nothing ran; and what was said.
+        Name of each promise → whether it was kept; empty if nothing ran, and then why not.
     """
     if bwrap in _HELD:
         return _HELD[bwrap], ""
     with tempfile.TemporaryDirectory() as folder:
-        kept, said = _tried(bwrap, Path(folder).resolve())
+        kept, why_not = _try_out(bwrap, Path(folder).resolve())
     if kept and all(kept.values()):
         _HELD[bwrap] = kept
-    return kept, said
+    return kept, why_not
 
 
-def _tried(bwrap: str, folder: Path) -> tuple[dict[str, bool], str]:
+def _try_out(bwrap: str, folder: Path) -> tuple[dict[str, bool], str]:
     project, outside = folder / "project", folder / "outside"
     made = _made(project, outside)
     sandbox = Sandbox(Root(project), Bounds(seconds=_SECONDS), ())
@@ -143,19 +143,24 @@ def _tried(bwrap: str, folder: Path) -> tuple[dict[str, bool], str]:
             bwrap, "\n".join([*lines, "echo end"]), nowhere.fileno(), sandbox.guarded()
         ) as (argv, passed),
     ):
-        done = subprocess.run(  # noqa: S603 - our own arguments
-            argv,
-            pass_fds=passed,
-            env=sandbox.environment(),
-            cwd=project,  # so that nothing else is touched where there is no sandbox at all
-            capture_output=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-    said = done.stdout.decode("utf-8", "replace").splitlines()
-    if not said or said[-1] != "end":
+        try:
+            done = subprocess.run(  # noqa: S603 - our own arguments
+                argv,
+                pass_fds=passed,
+                env=sandbox.environment(),
+                cwd=project,  # so that nothing else is touched where there is no sandbox at all
+                capture_output=True,
+                timeout=_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {}, f"it took longer than {_SECONDS:g} seconds"
+        except OSError as error:
+            return {}, f"it could not be started: {error.strerror}"
+    printed = done.stdout.decode("utf-8", "replace").splitlines()
+    if not printed or printed[-1] != "end":
         return {}, done.stderr.decode("utf-8", "replace").strip() or f"it ended, {done.returncode}"
-    kept = {p.name: f"kept {number}" in said for number, p in enumerate(PROMISES)}
+    kept = {p.name: f"kept {number}" in printed for number, p in enumerate(PROMISES)}
     if any(path.read_text() != _CONTENT for path in made) or len(list(outside.iterdir())) != 1:
         kept["writing"] = False
     return kept, ""

@@ -13,10 +13,10 @@ it expects to find:
 append   where the run's epoch, last number and last seal are these: add, and move the end
 claim    where the epoch and the taking are those that were read: raise the epoch
 ```
-Whoever gets no answer sends the same statement again. If the first one took effect, the second
-changes nothing, and the row shows our own seal or our own taking. If it did not, or has yet to, one
-of the two takes effect and the other finds another end. An owner that was stopped and wakes up
-finds a higher epoch, and writes nothing.
+A process that gets no answer sends the same statement again. If the first one took effect, the
+second changes nothing, and the row shows our own seal or our own taking. If it did not, or has yet
+to, one of the two takes effect and the other finds another end. An owner that was stopped and wakes
+up finds a higher epoch, and writes nothing.
 
 A lease is measured by the server's clock. Each change is on the server's disk before it counts,
 whatever `durable` says: a server that dies would take with it what was not, and the owner would

@@ -28,7 +28,7 @@ except ModuleNotFoundError as error:
         f"a journal on Postgres needs the extra `postgres`: {install('postgres')}", name=error.name
     ) from None
 
-# What the pool says of each connection that breaks is for whoever set up logging, and nobody else.
+# The pool's lines about broken connections are only for programs that set up logging.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
@@ -37,7 +37,7 @@ _DEFAULTS: Final = {
     "application_name": "agentkit",
     "client_encoding": "utf8",
     "connect_timeout": "10",
-    # A machine that vanished sends no end of the connection: it is given up after half a minute.
+    # A machine that vanished does not close its connections: they are given up after 30 seconds.
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "4",
@@ -46,14 +46,14 @@ _DEFAULTS: Final = {
 """Options of a connection (libpq, section Parameter Key Words) where the URL does not say."""
 
 _PASSING: Final = ("08", "40", "53", "57", "58")
-"""Classes of SQLSTATE that another try may not meet: connections, rollbacks, resources, an operator
-who stops the server, the system (postgresql.org/docs, appendix A)."""
+"""Classes of SQLSTATE that may be gone at the next try: connections, rollbacks, resources, an
+operator who stops the server, the system (postgresql.org/docs, appendix A)."""
 
 _READ_ONLY: Final = "25006"
 """A server that takes over from another may not take writes yet."""
 
 _FULL: Final = "53100"
-"""The disk is full. Another try is of no use: nobody makes room while somebody waits."""
+"""The disk is full: it will not have room again within the seconds of a retry."""
 
 
 def may_pass(error: BaseException) -> bool:
@@ -67,7 +67,7 @@ def may_pass(error: BaseException) -> bool:
 
 
 def trying(seconds: float) -> Retrying:
-    """Does something again for so long, while another try may well succeed."""
+    """Calls a function again for so many seconds, while another try may well succeed."""
     return Retrying(
         retry=retry_if_exception(may_pass),
         stop=stop_after_delay(seconds),
@@ -81,7 +81,7 @@ class Address:
     """Where a server is.
 
     Attributes:
-        conninfo: What libpq is told.
+        conninfo: The connection string for libpq.
         public: The URL as messages may show it: without user, password and options.
     """
 
@@ -111,15 +111,15 @@ class Address:
         return psycopg.connect(self.conninfo, autocommit=True)
 
     def pool(self, most: int) -> ConnectionPool[Connection]:
-        """As many such connections, made as they are needed."""
+        """At most so many such connections, which are made when they are needed."""
         return ConnectionPool(
             self.conninfo,
             kwargs={"autocommit": True},
             min_size=1,
             max_size=most,
             open=True,
-            # A pool waits for longer and longer between its tries; one that gave up begins anew
-            # with whoever asks next.
+            # A pool waits longer between its tries each time. One that gave up starts again with
+            # the next request.
             timeout=2.0,
             reconnect_timeout=4.0,
         )
@@ -135,8 +135,8 @@ class Address:
 
 
 class Listener:
-    """Hears what is told on a channel (NOTIFY), over a connection of its own that it opens again
-    when it breaks. What is told in between is not heard: whoever listens also looks now and then.
+    """Hears the notices of a channel (NOTIFY), over a connection of its own. If that breaks, it is
+    opened again, and notices in between are missed: a caller must also look by itself at times.
 
     Args:
         address: The server.
@@ -148,7 +148,7 @@ class Listener:
         self._connection: Connection | None = None
 
     def hear(self, seconds: float) -> list[str]:
-        """What was told by now, or within so many seconds; nothing where no server answers."""
+        """The notices by now, or within so many seconds; none where no server answers."""
         end = time.monotonic() + seconds
         try:
             if self._connection is None:
@@ -171,7 +171,7 @@ class Listener:
 # --- the tables ----------------------------------------------------------------------------------
 
 _LOCK: Final = 0x61676B6A
-"""`agkj`, for pg_advisory_xact_lock: of many who migrate at once one does it, and the rest wait."""
+"""`agkj`, for pg_advisory_xact_lock: of several migrations at once, all but one wait."""
 
 _SETTINGS: Final = {
     "fsync": "a loss of power can damage or take what was written",

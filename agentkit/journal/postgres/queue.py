@@ -6,15 +6,15 @@ submit ──► queued ──► taken by a worker, under a lease ──► end
               ▲                  │
               └── its worker died, was stopped, or the model's server could not be reached
 ```
-A submitted run is a run of the journal like any other, whose row says besides for which agent it
-is and whose. A worker takes only runs of the agents that it offers, by name and fingerprint: an
-agent with other tools or instructions could not go on with them. Of the tenants that have something
-waiting, the one with the fewest runs at work comes first, so that one with ten thousand delays
-another's single one by no more than it has runs at work; within a tenant the lower priority number
+A submitted run is a run of the journal like any other, whose row also names its agent and its
+tenant. A worker takes only runs of the agents that it offers, by name and fingerprint: an agent
+with other tools or instructions could not continue them. Of the tenants that have runs waiting, the
+one with the fewest runs at work comes first. So a tenant that submits ten thousand runs delays
+another's single run by no more than its runs at work. Within a tenant the lower priority number
 goes first, and then the older run.
 
-What a worker knows of its runs is only their leases. One that dies is not missed: its leases end,
-and others take its runs.
+A worker holds nothing of its runs but their leases. If it dies, its leases end, and others take its
+runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 import anyio
 from pydantic import JsonValue
 
-from agentkit.errors import JournalError
 from agentkit.journal.entries import FORCED, Lease, Queueing, RunOpened, Ticket
 from agentkit.journal.leases import Owner
 from agentkit.journal.postgres.connecting import Connection, Listener
@@ -40,7 +39,7 @@ from agentkit.journal.postgres.store import (
     PostgresStore,
     told_as,
 )
-from agentkit.journal.store import LEASE, StoredJournal, check_lease
+from agentkit.journal.store import LEASE, LostRunError, StoredJournal, check_lease
 
 T = TypeVar("T")
 
@@ -73,7 +72,7 @@ class QueueStats:
         waiting: Runs that wait for a worker, by agent.
         at_work: Runs that a worker has.
         oldest: Seconds for which the oldest of those that wait has waited.
-        lease_age: Seconds since the lease was renewed that was not renewed for longest.
+        lease_age: Seconds since the last renewal of the lease that was renewed longest ago.
     """
 
     waiting: Mapping[str, int]
@@ -184,13 +183,13 @@ class Queue(StoredJournal):
 
     async def cancel(self, run_id: str) -> bool:
         """Ends a submitted run: at once where it waits, else as soon as its worker hears of it.
-        False if it is none, or needs no worker any more.
+        False if it is no submitted run, or needs no worker any more.
         """
         return await self._asked(lambda one: one.execute(_CANCEL, (run_id,)).rowcount == 1)
 
     async def retry(self, run_id: str) -> bool:
         """Queues a submitted run again that failed, was cancelled, paused or ended at a limit.
-        False if it is none, or is queued.
+        False if it is no submitted run, or is queued.
         """
         return await self._asked(lambda one: one.execute(_RETRY, (run_id,)).rowcount == 1)
 
@@ -203,8 +202,8 @@ class Queue(StoredJournal):
             offers: The names of the agents that are offered, each with its fingerprint.
 
         Raises:
-            JournalError: The server cannot be asked, or a part of the run is lost; such a run has
-                failed, and is not taken again.
+            JournalError: The server cannot be asked; a run that was taken waits again when its
+                lease has ended. Or a part of the run is lost; it has failed, and waits no more.
         """
         taking = secrets.token_hex(16)
         values = self._server.taking("", taking)
@@ -227,15 +226,15 @@ class Queue(StoredJournal):
         run_id, epoch, agent, fingerprint, tenant, priority, tries = row
         lease = Lease(run_id, epoch, FORCED)
         try:
-            await self._in_thread(lambda: self._server.take_up(run_id))
-        except JournalError as error:
+            await self._in_thread(lambda: self._server.take_up(lease))
+        except LostRunError as error:
             await self.settle(lease, "failed", problem=str(error))
             raise
         self._taken[run_id] = self._hold(lease)
         return Taken(lease, Ticket(agent, fingerprint, tenant, priority), tries)
 
     async def claim(self, run_id: str) -> Lease:
-        """Takes a run over; see `Journal.claim`. One that was taken from the queue is ours."""
+        """Takes a run over; see `Journal.claim`. A run taken from the queue has its lease."""
         return self._taken.get(run_id) or await super().claim(run_id)
 
     async def release(self, lease: Lease) -> None:
@@ -252,35 +251,36 @@ class Queue(StoredJournal):
         after: float = 0.0,
         handed_over: bool = False,
     ) -> None:
-        """Gives a run back that was taken; does nothing if the lease is lost already.
+        """Gives a run that was taken back; does nothing if the lease is lost already.
 
         Args:
             lease: Its lease.
             state: What becomes of it; `queued` for another worker, or the same one later.
             problem: Why it did not come to its end.
-            after: Seconds from when on it may be taken again.
-            handed_over: Nothing went wrong with it, so that this try does not count.
+            after: Seconds until it may be taken again.
+            handed_over: Whether nothing went wrong, so that this try does not count.
         """
-        self._taken.pop(lease.run_id, None)
+        if self._taken.get(lease.run_id) == lease:
+            del self._taken[lease.run_id]
         self._drop(lease)
         self._server.forget(lease)
         values = (problem, state, state, handed_over, after, lease.run_id, lease.epoch)
         await self._asked(lambda connection: connection.execute(_SETTLE, values))
 
     async def cancelled(self, leases: Sequence[Lease]) -> list[str]:
-        """Which of these runs somebody wants to end, or has been taken over."""
+        """The runs among these that somebody wants to end, or that were taken over."""
         values = ([lease.run_id for lease in leases], [lease.epoch for lease in leases])
         rows = await self._asked(lambda one: one.execute(_CANCELLED, values).fetchall())
         return [run_id for (run_id,) in rows]
 
     def listener(self) -> Listener:
-        """What workers are told: that there may be something to take or to end."""
+        """Hears when there may be a run to take or to end."""
         return self._server.listener(WORK)
 
     # --- who watches -----------------------------------------------------------------------------
 
     async def stats(self) -> QueueStats:
-        """How the queue stands now; read from what waits and what is at work alone."""
+        """How the queue stands now; only runs that wait or are at work are read for it."""
         rows, held = await self._asked(
             lambda one: (
                 one.execute(_WAITING).fetchall(),
@@ -300,13 +300,13 @@ class Queue(StoredJournal):
         return dict(await self._asked(lambda one: one.execute(_STATES).fetchall()))
 
     async def _asked(self, work: Callable[[Connection], T]) -> T:
-        """Does something over a connection; see `PostgresStore.ask`."""
+        """What `work` makes of a connection, in a thread; see `PostgresStore.ask`."""
 
-        def asked() -> T:
+        def ask() -> T:
             with self._server.errors():
                 return self._server.ask(work)
 
-        return await self._in_thread(asked)
+        return await self._in_thread(ask)
 
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ if TYPE_CHECKING:
 # --- the journal of a server ---------------------------------------------------------------------
 
 _FOLLOWED: Final = 10.0
-"""Seconds for which a follower's interest lasts; it says so again before they are over."""
+"""Seconds for which a follower is notified; it asks again before they are over."""
 
 
 class PostgresJournal(Queue):
@@ -331,7 +331,7 @@ class PostgresJournal(Queue):
         lease: Seconds, by the server's clock, after which an owner that does not stir loses its
             run.
         connections: Most connections of this process at a time.
-        patience: Seconds in which a server that does not answer is asked again; a run whose step
+        patience: Seconds for which a server that does not answer is asked again; a run whose step
             cannot be recorded by then ends with an error, and can be resumed.
 
     Raises:
@@ -363,7 +363,7 @@ class PostgresJournal(Queue):
 
     @asynccontextmanager
     async def news_of(self, run_id: str) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
-        """What waits until something was added to a run; see `StoredJournal.news_of`."""
+        """A function that waits for news of a run; see `StoredJournal.news_of`."""
         listener, name = self._server.listener(RUNS), told_as(run_id)
         await self._in_thread(lambda: listener.hear(0.0))
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
+from typing import TYPE_CHECKING, Any, Final, LiteralString, NamedTuple, TypeVar
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -44,10 +44,10 @@ from agentkit.redaction import hiding
 T = TypeVar("T")
 
 PATIENCE: Final = 60.0
-"""Seconds in which a server that was restarted, or took over from another, is waited for."""
+"""Seconds for which to wait for a server that restarts, or takes over from another."""
 
 _OPENING: Final = 5.0
-"""The same in seconds at the beginning, where the address may as well be wrong."""
+"""The same when a journal is opened, where the address may be wrong as well."""
 
 CONNECTIONS: Final = 8
 
@@ -115,7 +115,7 @@ class _RunRow:
         run_id: Its name.
         epoch: The number of the newest lease.
         owner: Who holds it, as `Owner.to_json`; empty for nobody.
-        taking: Names the taking of the lease, among all there ever were.
+        taking: A name that is unique to the taking of this lease.
         left: Seconds until the lease ends.
         seq: The number of the last entry.
         digest: The seal of the last entry.
@@ -137,7 +137,7 @@ class _RunRow:
 
     @property
     def is_ended(self) -> bool:
-        """Whether nobody holds it, or one who is certainly dead, whatever the clock says."""
+        """Whether nobody holds it, or its owner is certainly dead, whatever the clock says."""
         return not self.owner or Owner.from_json(self.owner).is_dead
 
     @property
@@ -147,28 +147,34 @@ class _RunRow:
 
     @property
     def testimony(self) -> Testimony:
-        """Where its record ends, told by the row that stands apart from its entries."""
-        named = first(self.run_id)
-        digest = self.digest.hex()
+        """Where its record ends, by this row, which is stored apart from the entries."""
         return replace(
-            named,
+            first(self.run_id),
             number=1,
             seq=self.seq,
-            digest=digest,
+            digest=self.digest.hex(),
             kind=self.kind,
             calls=self.calls,
             forced=self.seq,
         )
 
 
+class _End(NamedTuple):
+    """Where the record of a run ends: the newest epoch, and the last entry's number and seal."""
+
+    epoch: int
+    seq: int
+    digest: bytes
+
+
 @dataclass(slots=True)
-class _Hand:
-    """What the holder of a lease knows of its run.
+class _HeldRun:
+    """A run whose lease this process holds.
 
     Attributes:
         head: The end of its record.
-        doubts: The other end that it may have, if a change took effect that was never answered.
-        lock: Calls of one step write at the same time, each behind the other.
+        doubts: Other ends that it has if changes took effect whose answers were lost.
+        lock: Held while entries are added: calls of one step write at the same time.
     """
 
     head: Head
@@ -201,9 +207,9 @@ class PostgresStore:
         self._seconds = lease
         self._patience = patience
         self._silent = False
-        self._hands: dict[str, _Hand] = {}
+        self._held: dict[Lease, _HeldRun] = {}
         with self.errors():
-            # By itself first: a pool would not say why there is no connection.
+            # Without the pool at first: it would not say why there is no connection.
             trying(min(patience, _OPENING))(self._check_tables)
             self._pool = self._address.pool(connections)
 
@@ -226,7 +232,7 @@ class PostgresStore:
         return self._address.errors()
 
     def listener(self, channel: str) -> Listener:
-        """What is told on a channel, over a connection of its own."""
+        """A listener to a channel, over a connection of its own."""
         return Listener(self._address, channel)
 
     def is_open(self, run_id: str) -> bool:
@@ -236,7 +242,7 @@ class PostgresStore:
         return row is not None and (row.state == QUEUED or row.at_work > 0)
 
     def follow(self, run_id: str, seconds: float) -> None:
-        """For so long, the channel `RUNS` tells of what is added to a run, by `told_as`."""
+        """For so many seconds, the channel `RUNS` tells of new entries of a run; see `told_as`."""
         query = (
             "UPDATE agentkit.runs SET followed_until = "
             "clock_timestamp() + make_interval(secs => %s) WHERE run_id = %s"
@@ -246,7 +252,7 @@ class PostgresStore:
 
     def forget(self, lease: Lease) -> None:
         """Writes no more under a lease."""
-        self._hands.pop(lease.run_id, None)
+        self._held.pop(lease, None)
 
     def close(self) -> None:
         self._pool.close()
@@ -258,7 +264,7 @@ class PostgresStore:
         return self.begin(run_id, opening, Ticket(), state="")
 
     def begin(self, run_id: str, opening: RunOpened, ticket: Ticket, *, state: str) -> Lease:
-        """Begins a run, for its opener or for whoever takes it from the queue.
+        """Begins a run, for this process or for a worker that takes it from the queue.
 
         Args:
             run_id: Its name.
@@ -289,7 +295,7 @@ class PostgresStore:
                     "resume it, or choose another run_id"
                 )
         if not state:
-            self._hands[run_id] = _Hand(head)
+            self._held[lease] = _HeldRun(head)
         return lease
 
     def claim(self, run_id: str) -> Lease:
@@ -311,81 +317,80 @@ class PostgresStore:
             values |= {"ended": row.is_ended}
             if connection.execute(_CLAIM, values).rowcount == 1:
                 return row.epoch + 1
-            return claimed(connection)  # another one was quicker: it has the run now
+            return claimed(connection)  # another process was quicker, and has the run now
 
         with self.errors():
             lease = Lease(run_id, self.ask(claimed), FORCED)
         try:
-            self.take_up(run_id)
+            self.take_up(lease)
         except BaseException:
             self.release(lease)
             raise
         return lease
 
-    def take_up(self, run_id: str) -> None:
-        """Makes sure that all of a run is there."""
-        examined, digest = self._examine(run_id)
-        refuse_lost(self.where, run_id, examined.damage)
+    def take_up(self, lease: Lease) -> None:
+        """Makes sure that the whole run is there, for the holder of a lease."""
+        examined, digest = self._examine(lease.run_id)
+        refuse_lost(self.where, lease.run_id, examined.damage)
         last = examined.records[-1].seq if examined.records else 0
         calls = sum(kind_of(each.entry) == "CallIntended" for each in examined.records)
-        self._hands[run_id] = _Hand(Head(last, digest, calls=calls))
+        self._held[lease] = _HeldRun(Head(last, digest, calls=calls))
 
     def append(self, lease: Lease, entries: Sequence[Entry], *, durable: bool) -> None:  # noqa: ARG002 - all of it is
         """Writes entries; see `Journal.append`."""
-        hand = self._hands.get(lease.run_id)
-        if hand is None:
+        held = self._held.get(lease)
+        if held is None:
             raise _taken_over(lease.run_id)
-        with hand.lock, self.errors():
-            while not self._added(lease, hand, entries):
-                pass  # the record was found to end elsewhere, by our own doing
+        with held.lock, self.errors():
+            while not self._added(lease, held, entries):
+                pass  # an earlier change without an answer took effect: add behind that one
 
-    def _added(self, lease: Lease, hand: _Hand, entries: Sequence[Entry]) -> bool:
-        """Whether the entries were added behind the end that was known. If not, a change took
-        effect that had no answer, and its end is known now.
+    def _added(self, lease: Lease, held: _HeldRun, entries: Sequence[Entry]) -> bool:
+        """Adds entries behind the known end of the record. False if the record ends elsewhere,
+        because an earlier change without an answer took effect; `held` then has that end.
 
         Raises:
             JournalError: The run is another's now, or does not end where its owner left it.
         """
-        head = replace(hand.head)
-        hand.head = replace(
-            head, values=Values()
-        )  # what is packed now is kept only if all of it is
+        head = replace(held.head)
+        # Texts that are packed now count as written only once all entries are.
+        held.head = replace(head, values=Values())
         rows = head.add(lease, entries, time.time())
-        ours = (lease.epoch, head.seq, head.digest)
+        wanted = _End(lease.epoch, head.seq, head.digest)
         values = _values(rows, head) | {
             "run_id": lease.run_id,
             "epoch": lease.epoch,
-            "before": hand.head.seq,
-            "sealed": hand.head.digest,
+            "before": held.head.seq,
+            "sealed": held.head.digest,
             "lease": self._seconds,
         }
 
-        def add(connection: Connection) -> tuple[int, int, bytes] | None:
+        def add(connection: Connection) -> _End | None:
             if connection.execute(_APPEND, values).rowcount == len(rows):
-                return ours
+                return wanted
             row = _row(connection, lease.run_id)
             if row is None:
                 return None
             events = _events(connection, lease.run_id, behind=row.seq - 1)
-            return row.epoch, row.seq if events else row.seq - 1, row.digest
+            return _End(row.epoch, row.seq if events else row.seq - 1, row.digest)
 
         try:
             end = self.ask(add)
         except psycopg.Error:
-            hand.doubts.append(head)  # nobody knows; whoever writes next finds out
+            held.doubts.append(head)  # it may have taken effect; the next write finds out
             raise
-        if end == ours:
-            hand.head, hand.doubts = head, []
+        if end == wanted:
+            held.head, held.doubts = head, []
             return True
-        if end is None or end[0] != lease.epoch:
+        if end is None or end.epoch != lease.epoch:
             raise _taken_over(lease.run_id)
-        for doubt in hand.doubts:
-            if end[1:] == (doubt.seq, doubt.digest):
-                hand.head, hand.doubts = doubt, []
+        for doubt in held.doubts:
+            if (end.seq, end.digest) == (doubt.seq, doubt.digest):
+                held.head, held.doubts = doubt, []
                 return False
         raise JournalError(
             f"the journal {self.where} has lost a part of the run {lease.run_id} while it was "
-            f"at work: it ends with entry {end[1]}, not {hand.head.seq}"
+            f"at work: it ends with entry {end.seq}, not {held.head.seq}"
         )
 
     def release(self, lease: Lease) -> None:
@@ -419,7 +424,7 @@ class PostgresStore:
                         f"the run {run_id} is at work in {Owner.from_json(row.owner)}; "
                         "end that first"
                     )
-                found = found or row is not None  # also if the answer to a first try was lost
+                found = found or row is not None  # true also if the first try's answer was lost
                 for table in ("events", "runs"):
                     query = f"DELETE FROM agentkit.{table} WHERE run_id = %s"  # noqa: S608 - of a constant
                     connection.execute(query, (run_id,))
@@ -431,10 +436,10 @@ class PostgresStore:
     # --- reading ---------------------------------------------------------------------------------
 
     def read(self, run_id: str) -> list[Record]:
-        """All entries of a run, for whoever goes on with it.
+        """All entries of a run, to continue it.
 
         Raises:
-            JournalError: Not all of them can be had.
+            JournalError: Some of them are lost or cannot be read.
         """
         examined = self.examine(run_id)
         refuse_lost(self.where, run_id, examined.damage)
@@ -453,11 +458,11 @@ class PostgresStore:
         return self._examine(run_id, public=public)[0]
 
     def _examine(self, run_id: str, *, public: bool = False) -> tuple[Examined, bytes]:
-        # The row first: entries that are added meanwhile are behind the end that it tells.
+        # The row first: entries that are added meanwhile then come after the end that it knows.
         with self.errors():
             row, rows = self.ask(lambda one: (_row(one, run_id), _events(one, run_id)))
-        told = None if row is None else row.testimony
-        chain = Chain(run_id, told, hiding(secrets_in(rows)) if public else None)
+        testimony = None if row is None else row.testimony
+        chain = Chain(run_id, testimony, hiding(secrets_in(rows)) if public else None)
         for each in rows:
             chain.add(each)
         chain.end("", witnessed=bool(rows))
@@ -508,16 +513,16 @@ class PostgresStore:
     # --- the server ------------------------------------------------------------------------------
 
     def ask(self, work: Callable[[Connection], T]) -> T:
-        """Does something over a connection; over another one, from its beginning, as long as there
-        was no answer. It has to be such that doing it twice is the same as doing it once.
+        """What `work` makes of a connection. It is called again, with another connection, as long
+        as no answer comes, so calling it twice must have the effect of calling it once.
         """
-        # Once a server has been waited for in vain, those who come next do not wait as well.
+        # After one wait in vain, further calls do not wait until the server has answered again.
         patience = 0.0 if self._silent else self._patience
         try:
             result = trying(patience)(lambda: self._once(work))
         except psycopg.Error as error:
             self._silent = may_pass(error)
-            if isinstance(error, PoolTimeout):  # which does not say why
+            if isinstance(error, PoolTimeout):  # a connection of our own raises the reason
                 self._address.connect().close()
             raise
         self._silent = False
@@ -566,7 +571,7 @@ def _events(connection: Connection, run_id: str, behind: int = 0) -> list[tuple[
 
 
 def _summary(row: _RunRow, events: list[tuple[Any, ...]]) -> RunSummary:
-    hide = hiding(secrets_in(events[:1]))  # only of the first entry is anything shown
+    hide = hiding(secrets_in(events[:1]))  # a summary shows text of the first entry only
     lines = [Raw(*each[:5]) for each in events]
     if hide is not None and lines:
         body = hide(lines[0].body.encode("utf-8", "replace")).decode()
@@ -576,8 +581,7 @@ def _summary(row: _RunRow, events: list[tuple[Any, ...]]) -> RunSummary:
     except (JournalError, ValueError, TypeError, AttributeError) as error:
         return RunSummary(row.run_id, "damaged", damage=str(error))
     damage = missing_at_the_end(row.testimony, lines[-1].seq)
-    waits = row.state == QUEUED and summary.state != "running"
-    if waits:
+    if row.state == QUEUED and summary.state != "running":
         summary = replace(summary, state=QUEUED, stop_reason="")
     return replace(summary, damage="" if damage is None else str(damage))
 
@@ -587,7 +591,7 @@ def _taken_over(run_id: str) -> JournalError:
 
 
 def told_as(run_id: str) -> str:
-    """How the channel names a run, however long its own name is."""
+    """The name of a run on the channel: a digest, since a notice has a bound."""
     return hashlib.md5(run_id.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
 
 

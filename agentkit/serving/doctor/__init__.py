@@ -1,4 +1,4 @@
-"""Prove that a server is right for agents: `agentkit doctor`."""
+"""Examines whether a server is right for agents: `agentkit doctor`."""
 
 from agentkit.serving.doctor.examine import PROBES, Diagnosis, Probe, examine, examine_machine
 from agentkit.serving.doctor.subject import Finding, Verdict

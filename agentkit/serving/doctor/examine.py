@@ -1,8 +1,8 @@
 """The examination of a server, probe after probe, and that of this machine.
 
 In: an address, or nothing. Out: each finding as it is made, and a `Diagnosis` of a server. A server
-that refuses to be asked, or sends what makes no sense, is a finding too: no probe ends the
-examination. Nothing on the server changes.
+that refuses a request or sends nonsense is a finding too: no probe ends the examination. Nothing on
+the server changes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Final, TypeVar
 import httpx2
 
 from agentkit.errors import (
+    DISTRIBUTION,
     AgentKitError,
     ModelConnectionError,
     ModelStatusError,
@@ -49,7 +50,7 @@ class Probe:
     Attributes:
         name: Two or three words.
         asks: The question, as a person would put it.
-        ask: Finds out.
+        ask: Finds the answer.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Probe:
     ask: Callable[[Subject], Awaitable[Finding]]
 
     async def __call__(self, subject: Subject) -> Finding:
-        """The finding; a server that refuses to be asked is a finding too."""
+        """Asks the question; an error is a finding too."""
         try:
             found = await self.ask(subject)
         except AgentKitError as error:
@@ -79,12 +80,12 @@ class Diagnosis:
         url: Its address, without a key.
         model: The served name; empty if there is none.
         version: vLLM's version; empty for another server.
-        window: Tokens of prompt and reply together, if it says.
-        control: What it can hold calls to, as agents find it out; empty where nobody asked.
+        window: Tokens of prompt and reply together, if the server says.
+        control: How calls can be enforced, as agents find it out; empty if it was not asked.
         template: Which chat template it uses.
         reachable: Whether it answered at all.
-        findings: What each probe found, in the order of the questions.
-        server: Which program it is, such as `vLLM` or `llama.cpp`; empty if it does not say.
+        findings: The finding of each probe, in the order of the questions.
+        server: Its program, such as `vLLM` or `llama.cpp`; empty if it does not say.
     """
 
     url: str
@@ -107,16 +108,14 @@ class Diagnosis:
 
     @property
     def exit_code(self) -> int:
-        """0 nothing failed, 1 something did, 3 there is no server."""
+        """0 if nothing failed, 1 if something did, 3 if there is no server."""
         if not self.reachable:
             return 3
         return int(self.verdict == "fail")
 
     @property
     def fingerprint(self) -> str:
-        """Names the server's kind: the same model, version, window, template and abilities have the
-        same one, wherever and whenever they are met.
-        """
+        """A hash of model, version, window, template and verdicts: equal servers have the same."""
         verdicts = sorted((found.probe, found.verdict) for found in self.findings)
         kind = [self.model, self.version, self.window, self.control, self.template, verdicts]
         return sha256(json.dumps(kind).encode()).hexdigest()[:16]
@@ -157,11 +156,11 @@ PROBES: Final = (
     Probe("fields", "Are all fields of a request taken?", server.fields),
     Probe("steadiness", "Is every request answered?", server.steadiness),
 )
-"""In this order: later ones use what earlier ones found."""
+"""In the order in which they run: later ones use what earlier ones found."""
 
 _REACHABLE: Final = "reachable"
 _PUT_OFF: Final = 4
-"""Times that a server may say "later" before it is asked no more what it is."""
+"""Times that a server may say "later" before it is not asked again what it is."""
 
 _TIMEOUTS: Final = Timeouts(connect=5.0, first_event=60.0, idle=30.0, total=120.0)
 
@@ -174,17 +173,17 @@ async def examine(
     http_client: httpx2.AsyncClient | None = None,
     tell: Callable[[Finding], object] | None = None,
 ) -> Diagnosis:
-    """Asks a live server everything that agentkit relies on; some eighty short requests.
+    """Asks a live server everything that agentkit relies on, by some eighty short requests.
 
     Args:
         url: The server's address, with or without `/v1`.
         model: The served name; default: the first that the server lists.
         api_key: Sent as a bearer token.
-        http_client: Used as it is instead of a client of our own, and never closed.
+        http_client: A client to use, which is not closed; by default one is made.
         tell: Called with each finding as it is made.
 
     Raises:
-        ServerNotReadyError: The address is none.
+        ServerNotReadyError: `url` is no address.
     """
     connection = Connection(base_url=url, api_key=api_key, http_client=http_client)
     transport = Transport(connection, _TIMEOUTS)
@@ -218,7 +217,7 @@ async def examine(
 
 
 async def _introduced(transport: Transport, wanted: str | None) -> tuple[Subject | None, Finding]:
-    """The server with what it says of itself, or why there is none to be examined."""
+    """Makes the subject from what the server says of itself; without one, the finding says why."""
     server = Server(transport, wanted, None)
     try:
         chosen = await _again_if_away(server.served.get)
@@ -236,14 +235,14 @@ async def _introduced(transport: Transport, wanted: str | None) -> tuple[Subject
     with suppress(AgentKitError):
         subject.is_gemma = await _again_if_away(server.is_gemma.get)
     with suppress(AgentKitError):
-        told = await subject.get("/version")
-        version = (told or {}).get("version")
+        answer = await subject.get("/version")
+        version = (answer or {}).get("version")
         subject.version = version if isinstance(version, str) else ""
     return subject, Finding("pass", f"{transport.where} answers", probe=_REACHABLE)
 
 
 async def _again_if_away(find: Callable[[], Awaitable[T]]) -> T:
-    """What is found out, also of a server that says "later" now and then."""
+    """Calls `find` again while the server only says "later"."""
     for _ in range(_PUT_OFF):
         try:
             return await find()
@@ -256,6 +255,7 @@ async def _again_if_away(find: Callable[[], Awaitable[T]]) -> T:
 # --- this machine --------------------------------------------------------------------------------
 
 
+_MIB: Final = 1 << 20  # the unit of `nvidia-smi`
 _GIB: Final = 1 << 30
 _ROOM: Final = 8
 """GiB: vLLM's environment for the CPU takes 3.5, and twice that while it is made."""
@@ -265,10 +265,11 @@ _NVIDIA_SECONDS: Final = 10.0  # seconds for `nvidia-smi`
 
 
 def examine_machine() -> Iterator[Finding]:
-    """Each finding about this machine, as it is made. None of them fails: what is missing is
-    missing for some uses only, and the finding says for which.
+    """Yields each finding about this machine as it is made.
+
+    No finding is a failure: what is missing is needed for some uses only, which the finding names.
     """
-    for probe, look in _LOOKS.items():
+    for probe, look in _MACHINE_PROBES.items():
         yield replace(look(), probe=probe)
 
 
@@ -277,22 +278,26 @@ def _python() -> Finding:
 
 
 def _extras() -> Finding:
-    """Which of agentkit's optional parts are installed."""
+    """Which of agentkit's extras are installed."""
+    try:
+        required = requires(DISTRIBUTION) or ()
+    except PackageNotFoundError:  # imported from a folder that was never installed
+        return passed("agentkit is not installed as a package, so its extras are not known")
     wanted: dict[str, list[str]] = {}
-    for line in requires("agentkit-gemma") or ():
-        if (found := _OF_EXTRA.match(line)) and "vllm" not in found[1]:
+    for line in required:
+        if (found := _EXTRA_REQUIREMENT.match(line)) and "vllm" not in found[1]:
             wanted.setdefault(found[2], []).append(found[1])
     missing = {extra: [n for n in names if not _installed(n)] for extra, names in wanted.items()}
-    there = sorted(extra for extra, lacks in missing.items() if not lacks)
+    installed = sorted(extra for extra, lacks in missing.items() if not lacks)
     absent = [f"{extra} ({', '.join(lacks)})" for extra, lacks in sorted(missing.items()) if lacks]
-    says = f"installed: {', '.join(there) or 'none'}"
+    says = f"installed: {', '.join(installed) or 'none'}"
     if not absent:
         return passed(says)
     return passed(f"{says}; not installed: {'; '.join(absent)}")
 
 
-_OF_EXTRA: Final = re.compile(r"""([\w.-]+)[^;]*;.*extra == ["']([\w-]+)["']""")
-"""A requirement of an extra, as core metadata write it (PEP 508): its name, and the extra's."""
+_EXTRA_REQUIREMENT: Final = re.compile(r"""([\w.-]+)[^;]*;.*extra == ["']([\w-]+)["']""")
+"""A requirement of an extra in the package's metadata (PEP 508): its name and the extra's."""
 
 
 def _installed(name: str) -> bool:
@@ -321,28 +326,28 @@ def _gpu() -> Finding:
             "a GPU and its driver; see agentkit serve MODEL --dry-run for how much memory",
         )
     try:
-        asked = _asked(program, "name,memory.total,driver_version", "csv,noheader")
+        asked = _query_gpus(program, "name,memory.total,driver_version", "csv,noheader")
     except (OSError, subprocess.TimeoutExpired) as error:
         return warned(f"the NVIDIA driver does not answer: {error}", "restart it")
     if asked.returncode or not asked.stdout.strip():
-        said = (asked.stderr or asked.stdout).strip()[:200]
-        return warned(f"the NVIDIA driver tells of no GPU: {said}", "look at nvidia-smi")
+        printed = (asked.stderr or asked.stdout).strip()[:200]
+        return warned(f"the NVIDIA driver tells of no GPU: {printed}", "look at nvidia-smi")
     return passed("; ".join(asked.stdout.strip().splitlines()))
 
 
 def gpu_memory() -> float | None:
-    """GB of the smallest GPU of this machine; None without one, or without its driver."""
+    """GB of the smallest GPU of this machine; None without a GPU or its driver."""
     if (program := shutil.which("nvidia-smi")) is None:
         return None
     try:
-        asked = _asked(program, "memory.total", "csv,noheader,nounits")
-        return min(float(line) / 1000 for line in asked.stdout.split())
+        asked = _query_gpus(program, "memory.total", "csv,noheader,nounits")
+        return min(float(line) for line in asked.stdout.split()) * _MIB / 1e9
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
 
 
-def _asked(program: str, figures: str, form: str) -> subprocess.CompletedProcess[str]:
-    """What `nvidia-smi` says of each GPU."""
+def _query_gpus(program: str, figures: str, form: str) -> subprocess.CompletedProcess[str]:
+    """Asks `nvidia-smi` for figures of each GPU."""
     return subprocess.run(  # noqa: S603  found on the path, fixed arguments
         [program, f"--query-gpu={figures}", f"--format={form}"],
         check=False,
@@ -374,7 +379,7 @@ def _port() -> Finding:
     return passed(f"port {_PORT} is free")
 
 
-_LOOKS: Final[dict[str, Callable[[], Finding]]] = {
+_MACHINE_PROBES: Final[dict[str, Callable[[], Finding]]] = {
     "python": _python,
     "extras": _extras,
     "vllm": _vllm,
@@ -382,4 +387,4 @@ _LOOKS: Final[dict[str, Callable[[], Finding]]] = {
     "disk": _disk,
     "port": _port,
 }
-"""What is looked at of this machine, in this order."""
+"""The probes of this machine, in the order in which they run."""

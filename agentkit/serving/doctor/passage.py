@@ -1,10 +1,9 @@
-"""What becomes of a request on its way and of the reply on its way back: all that is sent must
-arrive as it was sent, and come streamed as whole, in time, from the prefix cache, and ended where
-it should.
+"""Probes of the way there and back: requests must arrive as they were sent, and replies must come
+back whole, streamed in time, with the prompt from the prefix cache, and end where they should.
 
-Gateways drop fields that they do not know, cut what they find too long, put things in another order
-and hold streams back, all of it without a word. What arrived is told by the prompt's tokens where
-the server returns them, and by their number where it does not.
+Gateways drop fields that they do not know, cut what they find too long, reorder and hold streams
+back, all without an error. What arrived is seen by the tokens of the prompt where the server
+returns them, and by their number where it does not.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ from agentkit.serving.doctor.subject import (
 )
 
 _NOT_COUNTED = "replies come without usage, so nobody can tell"
-_WORDS = 150  # of a text that is put into a request to be found again
-_LEAST = _WORDS // 2  # tokens that so many words have at least
+_WORDS = 150  # words of a text that must arrive
+_LEAST = _WORDS // 2  # tokens that such a text has at least
 
 
 def _words(count: int = _WORDS) -> str:
-    """A text that no cache and no table of replies knows."""
+    """A text that is in no cache."""
     return f"{secrets.token_hex(4)} " + "blue whale " * (count // 2)
 
 
@@ -62,7 +61,7 @@ async def _tokens(
 
 
 async def arrival(subject: Subject) -> Finding:
-    """Texts, reasoning, results of tools and the order of tools must reach the model."""
+    """Whether texts, reasoning, tool results and the order of tools reach the model."""
     tools = (REPORT,) if subject.tools is not False else ()
     call = AssistantMessage(None, (ToolCall("call_0", REPORT.name, {"city": "Turin"}),))
     first, last = UserMessage("Go on."), ToolMessage("call_0", REPORT.name, "Rain.")
@@ -96,15 +95,15 @@ async def arrival(subject: Subject) -> Finding:
 
 
 async def _rewritten(subject: Subject) -> bool:
-    """Whether what the user says reaches the model in other words, as far as anybody can tell."""
-    said = f"Keep THIS as it is: a < b, {secrets.token_hex(4)}"
-    asked = await subject.ask(said, max_tokens=1)
+    """Whether a text of the user is changed on the way; False if the prompt is not shown."""
+    text = f"Keep THIS as it is: a < b, {secrets.token_hex(4)}"
+    asked = await subject.ask(text, max_tokens=1)
     prompt = await subject.text_of(asked.reply.prompt_token_ids)
-    return prompt is not None and said not in prompt
+    return prompt is not None and text not in prompt
 
 
 async def _shuffled(subject: Subject) -> list[str]:
-    """The tools in the order in which they arrived, if that is not the one they were sent in."""
+    """The tools in the order in which they arrived; empty if that is the order of the request."""
     names = [f"tool_{letter}" for letter in "qazwsxedc"]
     tools = [replace(REPORT, name=name) for name in names]
     for _ in range(2):
@@ -119,7 +118,7 @@ async def _shuffled(subject: Subject) -> list[str]:
 
 
 async def thinking_switch(subject: Subject) -> Finding:
-    """Thinking on and off must make different prompts."""
+    """Whether thinking on and off make different prompts."""
     if subject.is_gemma is False:
         return passed("not asked: thinking of other models is left to the server")
     off, on = [
@@ -139,11 +138,11 @@ async def thinking_switch(subject: Subject) -> Finding:
 
 
 _LONG = 520
-"""Tokens of a reply that no default of a gateway (256 and 512 were seen) lets through by chance."""
+"""Tokens of a reply that exceeds the default limits of gateways (256 and 512 were seen)."""
 
 
 async def reply_length(subject: Subject) -> Finding:
-    """A reply may be as long as it was asked to be."""
+    """Whether a reply may be as long as the request says."""
     window = subject.window or 4096
     wanted = min(_LONG, window // 4)
     asked = await subject.ask(
@@ -163,10 +162,10 @@ async def reply_length(subject: Subject) -> Finding:
 
 
 async def _two_calls(subject: Subject, *, stream: bool) -> Exchange | None:
-    """A reply of two calls, written in the control tokens themselves; None if there is none.
+    """A reply of two calls in control tokens; None if the model does not make one.
 
     The grammar holds the model to the text of the calls, which leaves it free to spell a control
-    token in letters: random weights sometimes do, and what a parser makes of it says nothing.
+    token in letters. Random weights sometimes do, and then the reply says nothing about the parser.
     """
     for city in (CITY, "Oslo", "Lima", "Cairo", "Quito"):
         one = f"{CALL_OPEN}call:{REPORT.name}{{city:{QUOTE}{city}{QUOTE}}}{CALL_CLOSE}"
@@ -179,7 +178,7 @@ async def _two_calls(subject: Subject, *, stream: bool) -> Exchange | None:
 
 
 async def several_calls(subject: Subject) -> Finding:
-    """All calls of a reply must come back."""
+    """Whether all calls of a reply come back."""
     if not subject.grammar or not subject.reads_calls:
         return passed("not asked: two calls can be made certain by a grammar and a parser only")
     came = {}
@@ -202,7 +201,7 @@ _LARGE = 262_144
 
 
 async def large_requests(subject: Subject) -> Finding:
-    """A long conversation is a large request."""
+    """Whether a request may be as large as a long conversation."""
     refusal = await subject.refusal_of_size(_LARGE)
     if refusal is None:
         return passed(f"requests of {_LARGE // 1024} KiB are taken")
@@ -217,22 +216,22 @@ async def large_requests(subject: Subject) -> Finding:
 
 
 _LONG_REPLY, _LONGEST_REPLY = 48, 384
-"""Tokens: a process that is kept waiting all through a short reply reads a part of a long one."""
+"""Tokens. A process that was not scheduled during a short reply reads a part of a long one."""
 
 _TRIES = 12  # only a busy machine needs more than three
 _BURSTS = 3
-"""Bursts while this process was awake from which on they are no accident of a busy machine."""
+"""So many bursts while this process was awake are not caused by a busy machine."""
 
 _TICK, _DOZE = 0.005, 0.02
-"""Seconds between two looks at the clock, and how much longer they may be apart at any time."""
+"""Seconds between two looks at the clock, and the longest pause that still counts as awake."""
 
 _FASTEST = 0.0003
-"""Seconds for one token of one reply: no Gemma 4 on any GPU decodes faster, so tokens that come
-closer together have waited somewhere."""
+"""Seconds a token: no Gemma 4 on any GPU decodes faster, so tokens that come closer together were
+held back somewhere."""
 
 
 async def streaming(subject: Subject) -> Finding:
-    """A streamed reply must be the whole one, and must come as it is produced."""
+    """Whether a streamed reply equals the whole one, and comes as it is produced."""
     if subject.grammar:
         whole, streamed = [
             await subject.ask(tools=(REPORT,), choice=FORCED, stream=s, extra=NATIVE_BIAS)
@@ -273,8 +272,8 @@ async def streaming(subject: Subject) -> Finding:
 async def _long_reply(subject: Subject, length: int) -> tuple[Exchange, bool]:
     """A streamed reply of so many tokens, and whether this process was awake while it came.
 
-    A busy machine may leave a process waiting for seconds, after which all that has come in the
-    meantime is read at once, just as if a proxy had held it back.
+    A busy machine may not schedule a process for seconds. All that came in the meantime is then
+    read at once, just as if a proxy had held it back.
     """
     clock = [anyio.current_time()]
     made: list[Exchange] = []
@@ -315,7 +314,7 @@ def _in_one_burst(asked: Exchange, length: int) -> bool:
 
 
 async def prefix_cache(subject: Subject) -> Finding:
-    """The second of two equal prompts must come from the cache, and the reply must say so."""
+    """Whether the second of two equal prompts comes from the cache, and the reply says so."""
     words = min(600, (subject.window or 4096) // 8)
     text = f"{secrets.token_hex(8)} " + "the quick brown fox " * (words // 4)
     first, second = [await subject.ask(text, max_tokens=1) for _ in range(2)]
@@ -342,7 +341,7 @@ _AUTO = "--generation-config auto, and no --override-generation-config"
 
 
 async def own_settings(subject: Subject) -> Finding:
-    """The server must use the checkpoint's own list of ends, and its own sampling."""
+    """Whether the server uses the checkpoint's own stop tokens and sampling."""
     if subject.is_gemma is False:
         return passed(NO_GEMMA)
     asked = await subject.ask(
@@ -370,26 +369,26 @@ async def own_settings(subject: Subject) -> Finding:
 
 
 _SPAN, _BIAS, _HALVINGS = 50.0, 50.0, 9
-"""Two tokens with that bias are the only ones that come. Their logits are less than the span apart,
-and nine halvings of it tell by how much, to within 0.2."""
+"""Two tokens with that bias are the only ones that are drawn. Their logits differ by less than the
+span, and nine halvings of it find the difference to within 0.2."""
 
 _RARER = 3.1
-"""By so much less of a logit (3.3 at most) a token has a probability of 0.036 to 0.043: it is never
-drawn under top-p 0.95, and is missing among all the draws once in a thousand times without it."""
+"""A logit lower by so much (3.3 at most) makes a probability of 0.036 to 0.043. Such a token is not
+drawn under top-p 0.95; without it, all the draws miss it once in a thousand times."""
 
 _DRAWS = 192
 
 
 async def _draws_what_is_unlikely(subject: Subject) -> bool:
-    """Whether a token comes that the checkpoint's own sampling cuts off, as far as can be told."""
+    """Whether a token is drawn that the checkpoint's own sampling cuts off."""
     common, rare = IDS[TURN_CLOSE], IDS[EOS]
     low, high = -_SPAN, _SPAN
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        likeliest = await subject.drawn({common: _BIAS, rare: _BIAS + middle}, greedy=True)
-        if likeliest == [rare]:
+        likeliest = await subject.likeliest({common: _BIAS, rare: _BIAS + middle})
+        if likeliest == rare:
             high = middle
-        elif likeliest == [common]:
+        elif likeliest == common:
             low = middle
         else:
             return False
@@ -399,7 +398,7 @@ async def _draws_what_is_unlikely(subject: Subject) -> bool:
 
 
 async def stop_tokens(subject: Subject) -> Finding:
-    """Each of the three tokens that end a reply must end it."""
+    """Whether each of the three stop tokens ends a reply."""
     if subject.is_gemma is False:
         return passed(NO_GEMMA)
     runs_on: list[str] = []

@@ -1,6 +1,5 @@
-"""What the server is and what it makes of what it is given: vLLM's version, the model, its window
-and its template; of messages, its counts and its control tokens; of the model's words, its calls,
-reasoning, grammars and cuts.
+"""Probes of the server itself: its version, model, window and chat template; how it counts and
+tokenizes messages; and how it reads the model's tokens: calls, reasoning, grammars and cut replies.
 """
 
 from __future__ import annotations
@@ -8,6 +7,7 @@ from __future__ import annotations
 import math
 import re
 import secrets
+from typing import NamedTuple
 
 from agentkit.errors import ModelStatusError, ServerNotReadyError
 from agentkit.gemma4.escape import Escape
@@ -41,10 +41,10 @@ async def steadiness(subject: Subject) -> Finding:
     """Whether requests were answered at the first try."""
     if not subject.unsteady:
         return passed("every request was answered")
-    said = ", ".join(str(status) for status in sorted(set(subject.unsteady)))
+    statuses = ", ".join(map(str, sorted(set(subject.unsteady))))
     return warned(
-        f"{len(subject.unsteady)} of {subject.asked} requests were put off ({said}) and answered "
-        "when they were made again: each costs an agent some seconds",
+        f"{len(subject.unsteady)} of {subject.asked} requests were put off ({statuses}) and "
+        "answered when they were made again: each costs an agent some seconds",
         "look for a limit of rate or of waiting requests (vLLM: --max-num-queued-reqs), or for a "
         "replica that is down",
     )
@@ -87,13 +87,13 @@ _RELEASE = re.compile(r"v?\d+\.\d++(?!\.dev\d)")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """Major, minor and patch; what follows them (`rc1`, `+cpu`) does not count."""
+    """Major, minor and patch, without suffixes such as `rc1` and `+cpu`."""
     found = re.match(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?", text)
     return tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
 
 
 async def model(subject: Subject) -> Finding:
-    """Whether the served name tells which Gemma 4 it is; that it is served is settled before."""
+    """Whether the served name tells which Gemma 4 it is."""
     if subject.is_gemma is False:
         return warned(
             f"{subject.model} is no Gemma 4: nothing of Gemma is sent to it, calls are not held to "
@@ -136,10 +136,10 @@ async def window(subject: Subject) -> Finding:
     return passed(f"{tokens:,} tokens")
 
 
-# --- what it makes of messages -------------------------------------------------------------------
+# --- messages ------------------------------------------------------------------------------------
 
 
-_NOT_TOLD = "the server does not show its prompts (/tokenize, /detokenize)"
+_NOT_SHOWN = "the server does not show its prompts (/tokenize, /detokenize)"
 _SERVE_DIRECTLY = "reach vLLM itself: a proxy before it hides these paths"
 _TEMPLATE = (
     "--chat-template FILE with the chat_template.jinja of the newest google/gemma-4-*-it release"
@@ -147,14 +147,13 @@ _TEMPLATE = (
 
 
 async def template(subject: Subject) -> Finding:
-    """The generation of the chat template, told by the prompt of a fixed conversation."""
+    """The generation of the chat template, recognised by the prompt of a fixed conversation."""
     if subject.is_gemma is False:
         return passed(NO_GEMMA)
-    probe = PROBE
-    told = await subject.prompt(probe.messages, probe.tools)
-    if told is None:
-        return warned(f"{_NOT_TOLD}, so its template is not known", _SERVE_DIRECTLY)
-    subject.template = fingerprint(told[0])
+    prompt = await subject.prompt(PROBE.messages, PROBE.tools)
+    if prompt is None:
+        return warned(f"{_NOT_SHOWN}, so its template is not known", _SERVE_DIRECTLY)
+    subject.template = fingerprint(prompt.text)
     if subject.template == "april":
         return failed(
             "a chat template from before July 2026: parameters with names like `type` vanish, "
@@ -162,7 +161,7 @@ async def template(subject: Subject) -> Finding:
             _TEMPLATE,
         )
     if subject.template == "unknown":
-        lost = [what for what, sign in _SIGNS if sign not in told[0]]
+        lost = [what for what, sign in _SIGNS if sign not in prompt.text]
         if lost:
             return failed(
                 f"the chat template is not Gemma 4's: it loses {', '.join(lost)}", _TEMPLATE
@@ -181,18 +180,18 @@ _SIGNS = (
 
 
 async def token_counts(subject: Subject) -> Finding:
-    """Our rendering, the server's /tokenize and the request's own usage: one number each."""
-    # Long enough to be cut by whoever cuts at all, and new each time.
+    """Whether agentkit's rendering, the server's /tokenize and `usage` count a prompt alike."""
+    # Long enough that a proxy which cuts prompts would cut it, and new each time.
     text = f"How many tokens are these? {secrets.token_hex(128)} <br> 日本語"
     tools = () if subject.tools is False else (REPORT,)
-    told = await subject.prompt((UserMessage(text),), tools)
+    prompt = await subject.prompt((UserMessage(text),), tools)
     reply = await subject.ask(text, tools=tools, max_tokens=1)
     used = reply.response.usage.input_tokens
-    if told is None:
-        return warned(f"{_NOT_TOLD}; prompts are counted by estimate", _SERVE_DIRECTLY)
+    if prompt is None:
+        return warned(f"{_NOT_SHOWN}; prompts are counted by estimate", _SERVE_DIRECTLY)
     if not used:
         return failed("replies come without usage", "no proxy may drop `usage` from replies")
-    counts = {"/tokenize": len(told[1]), "usage": used}
+    counts = {"/tokenize": len(prompt.ids), "usage": used}
     if subject.template.startswith("canonical"):
         variant: TemplateVariant = "small" if subject.template == "canonical-small" else "large"
         functions = [tool.declaration for tool in tools]
@@ -210,8 +209,8 @@ async def token_counts(subject: Subject) -> Finding:
 
 async def control_tokens(subject: Subject) -> Finding:
     """Whether text from outside that spells control tokens stays text."""
-    told = await subject.get("/tokenizer_info")
-    listed = read_special_tokens(told) if told else []
+    info = await subject.get("/tokenizer_info")
+    listed = read_special_tokens(info) if info else []
     literals = {*CONTROL_LITERALS, *listed}
     literals = {text for text in literals if text and not any(map(str.isspace, text))}
     escape = Escape(literals)
@@ -219,12 +218,13 @@ async def control_tokens(subject: Subject) -> Finding:
     escaped = await subject.tokens(escape.escape(spelled))
     if escaped is None or not await subject.tokens(spelled):
         return warned(
-            f"{_NOT_TOLD}, so nobody can see whether forged turns stay text", _SERVE_DIRECTLY
+            f"{_NOT_SHOWN}, so nobody can see whether forged turns stay text", _SERVE_DIRECTLY
         )
-    control = set()
+    control: set[int] = set()
     for literal in sorted(literals):
         ids = await subject.tokens(literal) or []
-        control |= {ids[0]} if len(ids) == 1 else set()
+        if len(ids) == 1:
+            control.add(ids[0])
     if forged := control & set(escaped):
         return failed(
             f"{len(forged)} control tokens can be forged by text, though it is escaped",
@@ -234,7 +234,7 @@ async def control_tokens(subject: Subject) -> Finding:
     return passed(f"none of {len(control)} control tokens of {where} can be forged by text")
 
 
-# --- what it makes of the model's words ----------------------------------------------------------
+# --- the model's tokens --------------------------------------------------------------------------
 
 _WANTED = [(REPORT.name, {"city": CITY})]
 _OTHER = ToolDefinition(
@@ -245,7 +245,7 @@ _OTHER = ToolDefinition(
 
 
 async def tool_parser(subject: Subject) -> Finding:
-    """A call that the model makes must come back as a call."""
+    """Whether a call that the model makes comes back as a call."""
     try:
         forced = await subject.ask(tools=(REPORT,), choice=FORCED, extra=NATIVE_BIAS)
     except ServerNotReadyError as error:
@@ -254,7 +254,7 @@ async def tool_parser(subject: Subject) -> Finding:
     except ModelStatusError as error:
         if is_away(error):
             raise
-        # It is the grammar that it refuses, or the tools: without the grammar it tells.
+        # It refuses the grammar or the tools: a request without the grammar shows which.
         subject.grammar_refused = str(error)
         forced = await subject.ask(tools=(REPORT,))
     subject.tools = True
@@ -276,7 +276,7 @@ async def tool_parser(subject: Subject) -> Finding:
 
 
 async def grammar(subject: Subject) -> Finding:
-    """Required, named and free calls must keep to their schema while they are decoded."""
+    """Whether required, named and free calls are held to their schema while they are decoded."""
     if not subject.tools:
         return warned("not asked: the server takes no tools")
     if subject.grammar_refused:
@@ -311,7 +311,7 @@ def _without_grammar(subject: Subject, why: str) -> Finding:
 
 
 async def control(subject: Subject) -> Finding:
-    """What forced calls and typed answers can be held to, as agents find it out."""
+    """How forced calls and typed answers can be enforced, as agents find it out."""
     found = await subject.server.control.get()
     says = {
         "grammar": "calls are held to their schema by Gemma's grammar",
@@ -325,31 +325,38 @@ async def control(subject: Subject) -> Finding:
 
 
 async def fields(subject: Subject) -> Finding:
-    """Which fields the server does not take."""
+    """Which fields of a request the server refuses."""
     if not (left_out := sorted(subject.server.without)):
         return passed("all fields of a request are taken")
     lost = "; ".join(f"{name}: {OPTIONAL[name]}" for name in left_out)
     return warned(f"the server refuses fields, which are left out ({lost})")
 
 
-_SPAN = 48  # tokens of the replies by which the cost of one is measured
-_ROUNDS = 4  # so often at most each kind of reply is timed, for a busy machine to be quiet once
-_DEAR_MS = 5.0  # milliseconds more for each token that nobody would put up with
+_SPAN = 48  # tokens of the replies that are timed
+_ROUNDS = 4  # most timings of each kind of reply, so that a busy machine is quiet once
+_DEAR_MS = 5.0  # further milliseconds a token that nobody would accept
+
+
+class _Pace(NamedTuple):
+    """Milliseconds until the first token of a reply, and for each of its tokens."""
+
+    first: float
+    per_token: float
 
 
 async def grammar_cost(subject: Subject) -> Finding:
     """What the grammar of the tools costs for each token of a reply.
 
-    The whole of a reply is timed, since its pieces may come late and all at once; the prompt is the
-    same each time, and cached. What else runs on the machine makes replies slower and never faster:
-    the quickest of each kind are told, and the grammar is blamed only where even its quickest reply
-    is far behind the slowest without one.
+    Whole replies are timed, since their pieces may come late and all at once; the prompt is the
+    same each time, and cached. Other work on the machine makes replies slower and never faster. So
+    the fastest reply of each kind is reported, and the grammar is blamed only if its fastest reply
+    is still far behind the slowest one without it.
     """
     if not subject.grammar:
         return passed("not asked: calls are held to no grammar")
 
-    async def timed(*, held: bool) -> tuple[float, float] | None:
-        """Milliseconds to the first token, and for each; None where nothing streams."""
+    async def timed(*, held: bool) -> _Pace | None:
+        """Times one reply, with the grammar or without; None if it comes in one piece."""
         asked = await subject.ask(
             LONG_TASK,
             tools=(REPORT,),
@@ -361,7 +368,7 @@ async def grammar_cost(subject: Subject) -> Finding:
         if len(asked.arrivals) < 2:
             return None
         tokens = max(asked.response.usage.output_tokens, 1)
-        return 1000 * asked.arrivals[0], 1000 * asked.arrivals[-1] / tokens
+        return _Pace(1000 * asked.arrivals[0], 1000 * asked.arrivals[-1] / tokens)
 
     if (compiled := await timed(held=True)) is None:
         return passed("could not be told: replies come in one piece")
@@ -371,15 +378,15 @@ async def grammar_cost(subject: Subject) -> Finding:
         without, known = await timed(held=False), await timed(held=True)
         if without is None or known is None:
             return passed("could not be told: replies come in one piece")
-        free, slowest = min(free, without[1]), max(slowest, without[1])
-        first, held = min(first, known[0]), min(held, known[1])
+        free, slowest = min(free, without.per_token), max(slowest, without.per_token)
+        first, held = min(first, known.first), min(held, known.per_token)
         if not _is_dear(held, slowest):
             break
     says = f"{held:.1f} ms a token with the grammar, {free:.1f} without"
     figures = {
         "ms a token with the grammar": round(held, 2),
         "ms a token without": round(free, 2),
-        "ms to the first token of a new grammar": round(compiled[0], 1),
+        "ms to the first token of a new grammar": round(compiled.first, 1),
         "ms to the first token of a known grammar": round(first, 1),
     }
     if _is_dear(held, slowest):
@@ -400,13 +407,13 @@ _ANSWER = "Fine."
 
 
 async def reasoning_parser(subject: Subject) -> Finding:
-    """Reasoning must come back as reasoning, not as part of the answer."""
+    """Whether reasoning comes back as reasoning, not as part of the answer."""
     if subject.is_gemma is False:
         return passed(NO_GEMMA)
     exchanges: list[Exchange] = []
     if subject.grammar is not False:
-        told = f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}{_ANSWER}"
-        held: JsonObject = {"structured_outputs": {"choice": [told]}}
+        reply = f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}{_ANSWER}"
+        held: JsonObject = {"structured_outputs": {"choice": [reply]}}
         exchanges.append(
             await subject.ask(
                 "Think, then answer.", extra={**held, **bias(CHANNEL_OPEN, CHANNEL_CLOSE)}
@@ -425,13 +432,13 @@ async def reasoning_parser(subject: Subject) -> Finding:
 
 
 async def _had_reasoning(subject: Subject, asked: Exchange) -> bool:
-    """Whether the model reasoned, by its own words or by what leaked of them."""
+    """Whether the model reasoned, by its own tokens or by reasoning that leaked into the text."""
     words = await subject.words(asked) or asked.text
     return f"{CHANNEL_OPEN}thought\n" in words or words.startswith("thought\n")
 
 
 async def own_tokens(subject: Subject) -> Finding:
-    """The model's own tokens: with them a call that the server garbled can be read again."""
+    """Whether replies have the model's own tokens: from them a garbled call can be read again."""
     asked = await subject.ask("Say hello.", max_tokens=8)
     produced, ids = asked.response.usage.output_tokens, asked.reply.token_ids
     if not ids or await subject.words(asked) is None:
@@ -457,7 +464,7 @@ _CUT_AT = 16
 
 
 async def cut_replies(subject: Subject) -> Finding:
-    """A reply that ran out of room must be seen as cut, a call above all: it would run in part."""
+    """Whether a reply that ran out of room is seen as cut; otherwise half a call would run."""
     wrong = []
     for stream in (False, True):
         way = "streamed" if stream else "whole"

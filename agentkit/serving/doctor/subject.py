@@ -1,7 +1,7 @@
-"""The server under examination, and what is found of it.
+"""The server under examination, and the findings about it.
 
-It is asked as agentkit's own requests ask, by the same encoders and readers; what it answers is
-kept raw as well, since a probe must see what a run would be spared. Nothing on it changes.
+Requests are made by the same encoders and readers as those of agents. The replies are kept raw as
+well, since a probe must see what agents are spared. Nothing on the server changes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import anyio
 from pydantic_core import to_json
@@ -46,7 +46,7 @@ from agentkit.wire import (
 )
 
 Verdict: TypeAlias = Literal["pass", "warn", "fail"]
-"""`warn` is what agentkit works around, or what could not be told."""
+"""`warn` is what agentkit works around, or what could not be found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Finding:
         says: What was seen, in a sentence.
         remedy: What to change: the flag of the server, the file, the setting.
         probe: The probe's name.
-        figures: What was measured, by its name with the unit; two servers of one kind differ in it.
+        figures: Name with the unit → what was measured; not compared, as it differs each time.
     """
 
     verdict: Verdict
@@ -69,27 +69,27 @@ class Finding:
 
 
 def passed(says: str, figures: Mapping[str, float] | None = None) -> Finding:
-    """It is as it should be."""
+    """A finding that all is well."""
     return Finding("pass", says, figures=figures or {})
 
 
 def warned(says: str, remedy: str = "", figures: Mapping[str, float] | None = None) -> Finding:
-    """Something is missing that agentkit can do without, or it could not be told."""
+    """A finding that agentkit works around something, or that it could not be found out."""
     return Finding("warn", says, remedy, figures=figures or {})
 
 
 def failed(says: str, remedy: str) -> Finding:
-    """Agents will suffer from it."""
+    """A finding from which agents will suffer."""
     return Finding("fail", says, remedy)
 
 
-# --- what is asked -------------------------------------------------------------------------------
+# --- requests ------------------------------------------------------------------------------------
 
 _CHAT: Final = "/v1/chat/completions"
-_ATTEMPTS: Final = 6
-"""Requests for one answer, from a server that says "later" or refuses fields now and then."""
+_PUT_OFF: Final = 5
+"""Times that a server may say "later" before it is not asked again for the same answer."""
 _ATTEMPTS_AT_SIZE: Final = 3
-"""Requests of one size: a connection seldom ends so often by chance, and under large ones alone."""
+"""Requests of one size. A connection seldom ends so often by chance, and only under large ones."""
 
 TOOL_FLAGS: Final = "--enable-auto-tool-choice --tool-call-parser gemma4"
 
@@ -106,11 +106,11 @@ REPORT: Final = ToolDefinition(
         "required": ["city"],
     },
 )
-"""A tool that allows one call only, so that under its grammar every model says the same."""
+"""A tool that allows a single call, so that under its grammar every model says the same."""
 
 
 def bias(*literals: str) -> JsonObject:
-    """The request field under which control tokens come wherever a grammar allows them.
+    """The request field that makes control tokens come wherever a grammar allows them.
 
     Random or badly trained weights would spell them in ordinary tokens, which a streaming parser
     does not see.
@@ -121,10 +121,10 @@ def bias(*literals: str) -> JsonObject:
 NATIVE_BIAS: Final = bias(CALL_OPEN, CALL_CLOSE, QUOTE)
 
 FORCED: Final = ToolChoice("required", max_calls=1)
-"""Exactly one call must come."""
+"""Exactly one call."""
 
 LONG_TASK: Final = "Count from one to a thousand, in words."
-"""What any model answers at length, so that the reply is as long as it may be."""
+"""A task that any model answers at length, so that the reply is as long as it may be."""
 
 NO_GEMMA: Final = "not asked: the model is no Gemma 4"
 PROXY: Final = "let the proxy before the server pass requests and replies as they are"
@@ -132,11 +132,11 @@ PROXY: Final = "let the proxy before the server pass requests and replies as the
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request's reply.
+    """The reply to one request.
 
     Attributes:
         reply: The fields of the reply as they came.
-        response: What agentkit makes of them.
+        response: The same as agentkit reads it.
         usage: The server's `usage` as it came; empty if it sent none.
         arrivals: Seconds at which the pieces of a stream came, from the request on.
     """
@@ -148,43 +148,50 @@ class Exchange:
 
     @property
     def calls(self) -> list[tuple[str, JsonObject]]:
-        """Name and arguments of the calls that the server found."""
+        """Name and arguments of the calls in the reply."""
         return [(call.name, call.arguments) for call in self.response.message.tool_calls]
 
     @property
     def produced(self) -> int:
-        """Tokens of the reply, by the server's count or, where it gives none, by what came."""
+        """Tokens of the reply, by the server's count or, if it gives none, by their ids."""
         return self.response.usage.output_tokens or len(self.reply.token_ids)
 
     @property
     def text(self) -> str:
-        """All that came as answer text."""
+        """The answer text."""
         return "".join(self.reply.text)
 
     @property
     def reasoning(self) -> str:
-        """All that came as reasoning."""
+        """The reasoning."""
         return "".join(self.reply.reasoning)
+
+
+class Prompt(NamedTuple):
+    """A prompt as the server's template renders it: its text and its tokens."""
+
+    text: str
+    ids: list[int]
 
 
 @dataclass
 class Subject:
-    """A server, and what the probes have learned of it so far.
+    """A server, and what the probes have learned about it so far.
 
     Attributes:
-        transport: Asks it.
-        server: What agentkit finds out of it for itself, by requests of the same kind.
+        transport: Sends requests to it.
+        server: What agents find out about it, by requests of the same kind.
         model: The served name.
-        window: Tokens of prompt and reply together, if it says.
+        window: Tokens of prompt and reply together, if the server says.
         version: vLLM's version; empty for another server.
         template: Which chat template it uses, once known.
         tools: Whether it takes requests with tools; None until asked.
         reads_calls: Whether calls come back as calls.
         grammar: Whether it obeys a grammar; None until asked.
-        grammar_refused: Its words, if it refuses requests that bring a grammar along.
-        is_gemma: Whether the model is a Gemma 4; None where nobody says.
-        owner: Who the server says owns the model.
-        unsteady: Statuses of answers that said nothing but "later", in order.
+        grammar_refused: Its error message, if it refuses requests with a grammar.
+        is_gemma: Whether the model is a Gemma 4; None if that is not known.
+        owner: The owner of the model, as the server names it.
+        unsteady: Statuses of replies that only put a request off, in order.
         asked: Chat requests so far.
     """
 
@@ -205,16 +212,16 @@ class Subject:
 
     @property
     def is_vllm(self) -> bool:
-        """Whether the server tells a version, as vLLM does and others do not."""
+        """Whether the server has a version at `/version`, as vLLM does and others do not."""
         return bool(self.version)
 
     def at_least(self, tokens: int) -> JsonObject:
-        """The field that makes a reply so long; others than vLLM refuse it or do not know it."""
+        """The field that makes a reply so long; only vLLM knows it."""
         return {"min_tokens": tokens} if self.is_vllm else {}
 
     @property
     def profile(self) -> Profile:
-        """What is known of the model."""
+        """The profile of the model."""
         return profile_for(self.model)
 
     @property
@@ -223,14 +230,14 @@ class Subject:
         return self.profile is not GENERIC
 
     async def get(self, path: str) -> JsonObject | None:
-        """The JSON at a path; None where the server has no such path."""
+        """The JSON at a path; None if the server has no such path."""
         try:
             return await self.transport.get(path)
         except (ModelStatusError, ModelProtocolError):
             return None
 
     async def post(self, path: str, body: bytes) -> JsonObject | None:
-        """The JSON that answers a body; None where the server has no such path."""
+        """The JSON that answers a body; None if the server has no such path."""
         within = self.transport.timeouts.first_event
         try:
             return await self.transport.post(path, body, within=within)
@@ -249,23 +256,27 @@ class Subject:
         extra: JsonObject | None = None,
         without: Collection[str] = (),
     ) -> Exchange:
-        """One chat request as agentkit makes it, without sampling.
+        """Makes one chat request as agents do, without sampling.
 
         Args:
             said: What the user says, or a whole conversation.
-            tools: On offer.
-            choice: What may be called; the request then brings the grammar of the tools along.
-            stream: Whether the reply is to come in pieces.
+            tools: The tools to offer.
+            choice: What may be called; if given, the request has the grammar of the tools.
+            stream: Whether to stream the reply.
             max_tokens: Most tokens of the reply.
-            thinking: Whether the model is to think first.
-            extra: Further fields of the request, over its own.
+            thinking: Whether to let the model think first.
+            extra: Further fields of the request, which replace its own.
             without: Fields that are not sent.
+
+        Raises:
+            AgentKitError: The request fails, or is put off again and again.
         """
         messages = (UserMessage(said),) if isinstance(said, str) else said
         settings = ModelSettings(max_tokens=max_tokens, temperature=0.0, thinking=thinking)
         request = ModelRequest(messages, tools, settings, choice or ToolChoice())
         dialect = Dialect(tools, Escape())
-        for attempt in range(_ATTEMPTS):
+        put_off = 0
+        while True:
             self.asked += 1
             left_out = self.server.without | set(without)
             taken = {name: value for name, value in (extra or {}).items() if name not in left_out}
@@ -283,25 +294,33 @@ class Subject:
             try:
                 return await self._exchange(body, max_tokens, stream=stream)
             except AgentKitError as error:
-                if self.server.refuses_fields(error):
+                if self.server.refuses_fields(error):  # never the same field twice
                     continue
                 if not isinstance(error, ModelStatusError) or not is_away(error):
                     raise
-                if attempt == _ATTEMPTS - 1:
+                if put_off == _PUT_OFF:
                     raise
+                put_off += 1
                 self.unsteady.append(error.status_code)
-        raise AssertionError("the last attempt returns or raises")
 
-    async def drawn(
-        self, biases: Mapping[int, float], count: int = 1, *, greedy: bool = False
-    ) -> list[int]:
-        """The first tokens of so many replies to one request; empty where nobody says.
+    async def likeliest(self, biases: Mapping[int, float]) -> int | None:
+        """The first token of a reply at temperature 0; None if the server does not return ids.
 
         Args:
-            biases: What is added to the logits of these tokens.
-            count: Replies.
-            greedy: Whether the likeliest token is taken; else the server's own sampling is used.
+            biases: Token → what is added to its logit.
         """
+        return next(iter(await self._first_tokens(biases, {"temperature": 0.0})), None)
+
+    async def drawn(self, biases: Mapping[int, float], count: int) -> list[int]:
+        """The first tokens of several replies, by the server's own sampling; empty without ids.
+
+        Args:
+            biases: Token → what is added to its logit.
+            count: Replies to one request.
+        """
+        return await self._first_tokens(biases, {"n": count})
+
+    async def _first_tokens(self, biases: Mapping[int, float], fields: JsonObject) -> list[int]:
         self.asked += 1
         body: JsonObject = {
             "model": self.model,
@@ -310,15 +329,16 @@ class Subject:
             "return_token_ids": True,
             "logit_bias": {str(token): value for token, value in biases.items()},
         }
-        body |= {"temperature": 0.0} if greedy else {"n": count}
-        answer = await self.post(_CHAT, to_json(body)) or {}
+        answer = await self.post(_CHAT, to_json(body | fields)) or {}
         replies = answer.get("choices")
         ids = [one.get("token_ids") or [] for one in replies] if isinstance(replies, list) else []
         return [id_ for first in ids for id_ in first[:1]]
 
     async def refusal_of_size(self, size: int) -> str | None:
-        """Why a request of so many bytes is refused; None if it is taken. The bytes are blanks
-        between two members, so that the request asks for nothing more than a short one.
+        """Why a request of so many bytes is refused; None if it is taken.
+
+        The bytes are blanks between two members, so that the request asks for no more than a short
+        one.
         """
         body = to_json(
             {"model": self.model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
@@ -327,11 +347,11 @@ class Subject:
         refused: str | None = None
         for _ in range(_ATTEMPTS_AT_SIZE):
             if await self._refusal(body) is not None:
-                return None  # it is not the size
+                return None  # the size is not the reason
             if (error := await self._refusal(padded)) is None:
                 return None
             refused = str(error)
-            # A server may close the connection while it is still being sent to.
+            # A server may close the connection while the request is still being sent.
             if not is_away(error):
                 break
         return refused
@@ -369,13 +389,13 @@ class Subject:
         return Exchange(decoder.reply, decoder.finish(0), usage, tuple(arrivals))
 
     async def words(self, exchange: Exchange) -> str | None:
-        """What the model itself produced, control tokens spelled out; None if nobody says."""
+        """The text of the model's own tokens, control tokens included; None if it is not known."""
         return await self.text_of(exchange.reply.token_ids)
 
     async def own_calls(
         self, exchange: Exchange, tools: Sequence[ToolDefinition]
     ) -> list[tuple[str, JsonObject]]:
-        """The calls in the model's own words; those that the server found where it hides them."""
+        """The calls in the model's own tokens; those in the reply if the tokens are not known."""
         words = await self.words(exchange)
         if words is None:
             return exchange.calls
@@ -384,8 +404,8 @@ class Subject:
 
     async def prompt(
         self, messages: Sequence[Message], tools: Sequence[ToolDefinition]
-    ) -> tuple[str, list[int]] | None:
-        """The prompt that the template makes of messages as they are; None if nobody says."""
+    ) -> Prompt | None:
+        """The prompt that the template makes of messages; None if the server does not show it."""
         request = ModelRequest(messages, tools, ModelSettings(thinking=False))
         body = encode_request(
             request,
@@ -396,14 +416,14 @@ class Subject:
         )
         ids = _ids(await self.post("/tokenize", body))
         text = await self.text_of(ids or [])
-        return None if text is None else (text, ids or [])
+        return None if text is None else Prompt(text, ids or [])
 
     async def tokens(self, text: str) -> list[int] | None:
-        """The ids of a text; None if nobody says."""
+        """The ids of a text; None if the server does not tokenize."""
         return _ids(await self.post("/tokenize", encode_tokenize(self.model, text)))
 
     async def text_of(self, ids: Sequence[int]) -> str | None:
-        """The text of tokens, control tokens spelled out; None if nobody says."""
+        """The text of tokens, control tokens included; None if the server does not detokenize."""
         if not ids:
             return None
         answer = await self.post("/detokenize", encode_detokenize(self.model, ids))

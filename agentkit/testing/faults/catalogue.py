@@ -1,9 +1,10 @@
-"""Every fault by name: what a small local model and its parser get wrong, and what goes wrong on
-the wire after it has spoken.
+"""Every fault by name: what a small local model and its parser get wrong, and what goes wrong when
+its reply is delivered.
 
-In: a sound reply. Out: a spoiled one (faults of the model), or a spoiled delivery of it (faults of
-the server). A fault that needs a call leaves a reply without one as it is. The names are stable:
-tests and scripts of users spell them. Where a form was reported by users, the report is named.
+In: a faultless reply. Out: a damaged one (faults of the model), or a damaged delivery of it (faults
+of the server). A fault that needs a call leaves a reply without calls unchanged. The names are
+stable, since tests and scripts of users contain them. A form that users have reported has the
+report beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from agentkit.gemma4.tokens import CALL_CLOSE, CALL_OPEN, CHANNEL_CLOSE, CHANNEL_OPEN, QUOTE
+from agentkit.gemma4.tokens import (
+    CALL_CLOSE,
+    CALL_OPEN,
+    CHANNEL_CLOSE,
+    CHANNEL_OPEN,
+    QUOTE,
+    TURN_CLOSE,
+)
 from agentkit.messages import JsonObject
 from agentkit.testing.faults.served import (
     ChangeDelivery,
@@ -27,11 +35,12 @@ from agentkit.testing.faults.served import (
     Served,
     ServedCall,
     native_call,
+    plain,
     served,
 )
 from agentkit.testing.scripted import Reply
 
-# --- of the model: ways to spoil a reply ---------------------------------------------------------
+# --- of the model: ways to damage a reply --------------------------------------------------------
 
 
 def _names(change: Callable[[str], str]) -> ChangeReply:
@@ -43,7 +52,7 @@ def _arguments(change: Callable[[str], str | None]) -> ChangeReply:
 
 
 def _object(change: Callable[[JsonObject], Any]) -> ChangeReply:
-    """Changes the arguments' value; those of a call without any stay as they are."""
+    """Changes the arguments as a value; empty arguments stay empty."""
 
     def rewrite(text: str) -> str:
         value = json.loads(text)
@@ -56,9 +65,18 @@ def _each_call(change: Callable[[ServedCall], ServedCall]) -> ChangeReply:
     return lambda reply: replace(reply, calls=tuple(map(change, reply.calls)))
 
 
+_REASONING: Final = "The user asked, so I will answer."
+
+
 def _says(reply: Served, text: str, **changes: Any) -> Served:
     """The reply as plain text instead of calls."""
     return replace(reply, text=text, calls=(), finish_reason="stop", **changes)
+
+
+def _leaking(reply: Served, leaked: str) -> Served:
+    """The model reasons, and the server shows some of that in front of the answer."""
+    native = f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}{plain(reply.text)}{TURN_CLOSE}"
+    return replace(reply, text=leaked + reply.text, reasoning="", native=native)
 
 
 def _if_calls(change: Callable[[Served], Served]) -> ChangeReply:
@@ -77,8 +95,10 @@ def _native_calls(reply: Served) -> str:
 
 
 def _garble(reply: Served) -> Served:
-    """What vLLM 0.32's parser makes of a value that the model wrote between ordinary quotes
-    (vllm#51284): the client gets the quotes as part of the value, the tokens show what was meant.
+    """Garbles values as vLLM 0.32's parser does (vllm#51284).
+
+    The model wrote a value between ordinary quotes: the client gets the quotes as part of the
+    value, and the tokens show what was meant.
     """
 
     def quoted(value: Any) -> Any:
@@ -108,11 +128,11 @@ def _renamed(arguments: JsonObject) -> JsonObject:
 
 
 def _cut_last(place: Callable[[ServedCall], tuple[ServedCall, str]]) -> ChangeReply:
-    """Cuts within the last call.
+    """Cuts the reply within its last call.
 
     Args:
-        place: The whole call → what the server makes of the cut one, and the piece of the call's
-            native text behind which nothing came. vLLM closes what was open, so it looks whole.
+        place: The whole call → the call that the server reports, and the piece of the call's native
+            text after which the reply was cut. vLLM closes what was open, so the call looks whole.
     """
 
     def change(reply: Served) -> Served:
@@ -154,7 +174,7 @@ def _left_open(call: ServedCall) -> tuple[ServedCall, str]:
 
 
 def _in_order(call: ServedCall) -> list[tuple[str, Any]]:
-    """The arguments in the order in which the model writes them."""
+    """The arguments in the order in which the model writes them: by name."""
     return sorted(json.loads(call.arguments or "{}").items(), key=lambda item: item[0].lower())
 
 
@@ -178,8 +198,6 @@ def _quoting(reply: Served) -> Served:
         reply, f"In Gemma's syntax a call looks like this:\n```\n{_native_calls(reply)}\n```"
     )
 
-
-_REASONING: Final = "The user asked, so I will answer."
 
 MODEL_FAULTS: Final = (
     # names
@@ -281,18 +299,12 @@ MODEL_FAULTS: Final = (
     Fault(
         "leaked_thought",
         "The thought stands in the answer (vllm#39885)",
-        _if_text(
-            lambda r: replace(
-                r,
-                text=f"{CHANNEL_OPEN}thought\n{r.reasoning or _REASONING}{CHANNEL_CLOSE}{r.text}",
-                reasoning="",
-            )
-        ),
+        _if_text(lambda r: _leaking(r, f"{CHANNEL_OPEN}thought\n{_REASONING}{CHANNEL_CLOSE}")),
     ),
     Fault(
         "leaked_thought_word",
         "`thought` and a line break before the answer",
-        _if_text(lambda r: replace(r, text=f"thought\n{r.text}")),
+        _if_text(lambda r: _leaking(r, "thought\n")),
     ),
     Fault(
         "text_and_call",
@@ -382,7 +394,7 @@ _NO_PARSER: Final = (
 
 
 def _cut(end: End) -> ChangeDelivery:
-    """Cuts the body somewhere in the middle: never before its first byte, never after its last."""
+    """Cuts the body: after its first byte at the earliest, and before its last at the latest."""
 
     def change(delivery: Delivery, place: float) -> Delivery:
         return delivery.cut(1 + int(place * (delivery.size - 2)), end)
@@ -391,12 +403,12 @@ def _cut(end: End) -> ChangeDelivery:
 
 
 def _instead(delivery: Delivery) -> ChangeDelivery:
-    """Another delivery, whatever the reply is."""
+    """Replaces any delivery by another."""
     return lambda _reply, _place: delivery
 
 
 def _nothing(end: End, *, down: float = 0.0) -> ChangeDelivery:
-    """Closes the connection without even a status line."""
+    """Ends the connection without a status line."""
     return _instead(Delivery(status=None, end=end, down=down))
 
 
@@ -415,7 +427,7 @@ def _page(status: int) -> ChangeDelivery:
 
 
 def _insert(*events: bytes, end: End | None = None) -> ChangeDelivery:
-    """Puts events between two of the middle; with an end, nothing of the reply follows them."""
+    """Inserts events between two others; with an `end`, the rest of the reply is dropped."""
 
     def change(delivery: Delivery, place: float) -> Delivery:
         at = int(place * len(delivery.body))
@@ -516,10 +528,10 @@ FAULTS: Mapping[str, Fault] = MappingProxyType({f.name: f for f in MODEL_FAULTS 
 
 
 def find_fault(fault: Fault | str) -> Fault:
-    """The fault of that name.
+    """The fault of that name; a fault is returned unchanged.
 
     Raises:
-        ValueError: There is none; the message lists those there are.
+        ValueError: There is none; the message lists all names.
     """
     if isinstance(fault, Fault):
         return fault
@@ -529,15 +541,15 @@ def find_fault(fault: Fault | str) -> Fault:
 
 
 def damaged(reply: Reply | Served, *faults: Fault | str, at: float | None = None) -> Damaged:
-    """A sound reply, struck by faults: `damaged(call("add", a=1, b=2), "single_quoted_arguments")`.
+    """A reply with faults: `damaged(call("add", a=1, b=2), "single_quoted_arguments")`.
 
     Args:
-        reply: What the model would have said.
+        reply: The reply without faults.
         faults: Faults, or their names, in the order in which they strike.
         at: Where in the body faults of the wire strike, 0 to 1; default: by the server's seed.
 
     Raises:
-        ValueError: There is no fault of that name, or it cannot strike such a reply.
+        ValueError: There is no fault of that name, or it does not change such a reply.
     """
     sound = served(reply) if isinstance(reply, Reply) else reply
     found = tuple(find_fault(fault) for fault in faults)

@@ -1,12 +1,13 @@
-"""What a model wrote, what its server makes of it, and the faults that strike either.
+"""One reply of a fault server as plain data: what the model wrote, what its server reports, and the
+faults that change either.
 
-`Served` holds both sides of one reply, because the two need not agree: a server's parser may garble
-a call whose tokens were right, and its `finish_reason` may lie. `encode` turns it into the body of
-a reply, streamed or whole, in the JSON shapes that a vLLM 0.32.0 server sent.
+`Served` holds both sides of a reply, because the two need not agree: a server's parser may garble a
+call whose tokens were right, and its `finish_reason` may be wrong. `encode` turns it into the body
+of a reply, streamed or whole, in the JSON shapes of a vLLM 0.32.0 server.
 
-A `Fault` is a name, a sentence, and a change to a reply or to its delivery. A `Delivery` is plain
-data: what goes over the wire, in which pieces, and how it ends. The server writes it; nothing here
-touches a socket.
+A `Fault` is a name, a sentence, and a change to a reply or to its delivery. A `Delivery` is what
+goes over the wire, in which pieces, and how it ends. The server writes it; nothing here touches a
+socket.
 """
 
 from __future__ import annotations
@@ -24,28 +25,28 @@ from agentkit.messages import JsonObject
 from agentkit.testing.scripted import Reply
 
 _BYTES_FROM: Final = 1000
-"""Id of the byte 0 in the vocabulary of the fault server: Gemma 4's control tokens have their own
-ids, every other byte is a token."""
+"""Token id of the byte 0. In the fault server's vocabulary, Gemma 4's control tokens have their own
+ids, and every other byte is a token."""
 
 _LITERALS: Final = {literal: i for literal, i in tokens.IDS.items() if i < _BYTES_FROM}
 _BY_ID: Final = {i: literal.encode() for literal, i in _LITERALS.items()}
 _CONTROL: Final = re.compile("|".join(map(re.escape, sorted(_LITERALS, key=len, reverse=True))))
 _PLAIN: Final = "\udc3c"
-"""A half surrogate, which no text can hold. It stands for a `<` of the model's own words, which
-begins no control token whatever follows it."""
+"""A lone surrogate, which no text can hold. It stands for a `<` in the model's words, so that this
+begins no control token, whatever follows it."""
 
 _FRAGMENT: Final = 9
-"""Characters of a short argument text in one chunk."""
+"""Characters of arguments in one chunk, at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedCall:
-    """A call as it stands in the reply.
+    """A call as it is in the reply.
 
     Attributes:
         name: The function's name.
-        arguments: Its arguments, as text that ought to be a JSON object.
-        id: `""` lets the server make one up; None leaves it out.
+        arguments: Its arguments, as text that should be a JSON object.
+        id: `""` lets the server make one; None leaves it out.
     """
 
     name: str
@@ -61,11 +62,11 @@ class Served:
         text: `content`.
         reasoning: `reasoning`.
         calls: `tool_calls`.
-        finish_reason: What a streaming server says; a whole reply that holds a call always says
+        finish_reason: The reason in a streamed reply; a whole reply that holds a call always has
             `tool_calls` (vllm#47963).
         cut: Whether the reply used up `max_tokens`, so that no stop token ended it.
-        native: What the model wrote, the source of `token_ids`; default: the fields above. Where
-            those cannot be written in Gemma's syntax no ids are sent, as by another server.
+        native: The model's own text, the source of `token_ids`; by default made of the fields
+            above. If these cannot be written in Gemma's syntax, no ids are sent.
     """
 
     text: str = ""
@@ -77,7 +78,7 @@ class Served:
 
 
 def served(reply: Reply) -> Served:
-    """A scripted reply as a sound server would send it."""
+    """A scripted reply as a faultless server would send it."""
     message = reply.message
     calls = tuple(
         ServedCall(c.name, json.dumps(c.arguments) if c.malformed is None else c.malformed, c.id)
@@ -96,22 +97,22 @@ def served(reply: Reply) -> Served:
 
 
 def tokenize(text: str) -> list[int]:
-    """Ids of a text: control tokens first, bytes otherwise."""
+    """The ids of a text: those of control tokens, and one for each other byte."""
     ids: list[int] = []
     end = 0
     for found in _CONTROL.finditer(text):
-        ids.extend(_spell(text[end : found.start()]))
+        ids.extend(_byte_ids(text[end : found.start()]))
         ids.append(_LITERALS[found[0]])
         end = found.end()
-    return [*ids, *_spell(text[end:])]
+    return [*ids, *_byte_ids(text[end:])]
 
 
-def _spell(text: str) -> Iterator[int]:
+def _byte_ids(text: str) -> Iterator[int]:
     return (_BYTES_FROM + byte for byte in text.replace(_PLAIN, "<").encode())
 
 
 def plain(text: str) -> str:
-    """Text of the model's own words, to stand in `native`: nothing in it is a control token."""
+    """A text for `native` in which nothing is read as a control token."""
     return text.replace("<", _PLAIN)
 
 
@@ -122,7 +123,7 @@ def detokenize(ids: list[int]) -> str:
 
 
 def _native(reply: Served) -> str:
-    """The reply in Gemma 4's own syntax, stop token included; `""` where it has no such form."""
+    """The reply in Gemma 4's own syntax, stop token included; `""` if it has no such form."""
     if reply.native is not None:
         return reply.native
     calls = [native_call(call) for call in reply.calls]
@@ -135,7 +136,7 @@ def _native(reply: Served) -> str:
 
 
 def native_call(call: ServedCall) -> str | None:
-    """A call in Gemma 4's own syntax; None where its arguments are no JSON object."""
+    """A call in Gemma 4's own syntax; None if its arguments are no JSON object."""
     try:
         arguments = json.loads(plain(call.arguments or "{}"))
     except ValueError:
@@ -147,13 +148,14 @@ def native_call(call: ServedCall) -> str | None:
 
 
 def encode(reply: Served, request: JsonObject, *, model: str, number: int) -> list[bytes]:
-    """The pieces of a reply's body, as the server would write them one after another.
+    """The pieces of a reply's body, in the order in which the server writes them.
 
     Args:
-        reply: What to send.
-        request: The body it answers: `stream`, `max_tokens` and `return_token_ids` are honoured.
+        reply: The reply.
+        request: The body of the request; `stream`, `stream_options`, `max_tokens` and
+            `return_token_ids` are respected.
         model: The served name.
-        number: Which reply of the server this is; makes its ids.
+        number: The number of the reply, from which its ids are made.
     """
     ids = tokenize(_native(reply))
     produced = len(ids) or len(reply.text + reply.reasoning) + 8 * len(reply.calls) + 1
@@ -182,11 +184,12 @@ def _usage(reply: Served, request: JsonObject, produced: int) -> JsonObject:
 
 
 def prompt_tokens(request: JsonObject) -> int:
-    """Tokens of what a request shows the model; no template is applied."""
+    """The tokens of a request's messages and tools; no template is applied."""
     shown = [json.dumps(part) for part in (request.get("messages"), request.get("tools")) if part]
     text = "".join(shown)
-    spared = sum(len(found[0]) - 1 for found in _CONTROL.finditer(text))
-    return len(text.encode()) - spared
+    # A control token is one token, not one for each of its bytes.
+    saved = sum(len(found[0]) - 1 for found in _CONTROL.finditer(text))
+    return len(text.encode()) - saved
 
 
 def _whole(reply: Served, head: JsonObject, ids: list[int]) -> JsonObject:
@@ -195,7 +198,8 @@ def _whole(reply: Served, head: JsonObject, ids: list[int]) -> JsonObject:
         "content": reply.text or None,
         "reasoning": reply.reasoning or None,
         "tool_calls": [
-            _opening(call, head, n) | {"function": {"name": call.name, "arguments": call.arguments}}
+            _call_head(call, head, n)
+            | {"function": {"name": call.name, "arguments": call.arguments}}
             for n, call in enumerate(reply.calls)
         ],
     }
@@ -209,7 +213,7 @@ def _whole(reply: Served, head: JsonObject, ids: list[int]) -> JsonObject:
     return {**head, "object": "chat.completion", "choices": [choice]}
 
 
-def _opening(call: ServedCall, head: JsonObject, index: int) -> JsonObject:
+def _call_head(call: ServedCall, head: JsonObject, index: int) -> JsonObject:
     if call.id is None:
         return {"type": "function"}
     made = f"chatcmpl-tool-{head['id'].removeprefix('chatcmpl-')}-{index}"
@@ -223,7 +227,7 @@ def _stop_reason(reply: Served) -> int | None:
 
 
 def _choices(reply: Served, head: JsonObject, ids: list[int]) -> Iterator[JsonObject]:
-    """One choice a chunk; the token ids are spread over them, since only their sum matters."""
+    """One choice for each chunk; the ids are spread evenly, since only their sequence matters."""
     yield {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
     deltas = [*_deltas(reply, head), {}]
     share = -(-len(ids) // len(deltas))
@@ -237,14 +241,14 @@ def _choices(reply: Served, head: JsonObject, ids: list[int]) -> Iterator[JsonOb
 
 
 def _deltas(reply: Served, head: JsonObject) -> Iterator[JsonObject]:
-    """A call's first chunk names it, later ones bring its arguments."""
+    """The deltas of a reply; the first of a call has its name, later ones its arguments."""
     for piece in re.findall(r"\S*\s*", reply.reasoning)[:-1]:
         yield {"reasoning": piece}
     for text in re.findall(r"\S*\s*", reply.text)[:-1]:
         yield {"content": text}
     for index, call in enumerate(reply.calls):
-        opening = {"index": index, **_opening(call, head, index)}
-        yield {"tool_calls": [opening | {"function": {"name": call.name}}]}
+        first = {"index": index, **_call_head(call, head, index)}
+        yield {"tool_calls": [first | {"function": {"name": call.name}}]}
         text = call.arguments or ""
         size = max(_FRAGMENT, len(text) // 32)
         for start in range(0, len(text), size):
@@ -257,7 +261,7 @@ def _event(head: JsonObject, choices: list[JsonObject]) -> bytes:
     return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
 
 
-# --- what goes wrong -----------------------------------------------------------------------------
+# --- faults --------------------------------------------------------------------------------------
 
 End: TypeAlias = Literal[
     "complete",  # the body ends as HTTP wants it, whether or not its content does
@@ -273,15 +277,15 @@ _SSE: Final = {"content-type": "text/event-stream; charset=utf-8"}
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One HTTP response, as it is to go over the wire.
+    """One HTTP response as it goes over the wire.
 
     Attributes:
-        body: Pieces, each written by itself.
-        status: HTTP status; None ends the connection without even a status line.
+        body: Its pieces, each a chunk of its own.
+        status: HTTP status; None ends the connection without a status line.
         headers: The response's headers.
         end: How it ends after the last piece.
         pause: Seconds before each piece.
-        down: Seconds that nobody listens, with the end `restart`.
+        down: With the end `restart`, seconds in which connections are refused.
     """
 
     body: tuple[bytes, ...] = ()
@@ -297,7 +301,7 @@ class Delivery:
         return sum(map(len, self.body))
 
     def cut(self, at: int, end: End = "complete") -> Delivery:
-        """The first `at` bytes of the body, ending so."""
+        """The same delivery with only the first `at` bytes of the body, ending with `end`."""
         kept: list[bytes] = []
         for piece in self.body:
             kept.append(piece[:at])
@@ -307,7 +311,7 @@ class Delivery:
 
 ChangeReply: TypeAlias = Callable[[Served], Served]
 ChangeDelivery: TypeAlias = Callable[[Delivery, float], Delivery]
-"""A delivery and a place in it (0 to 1) → the damaged delivery."""
+"""A delivery and a relative position in it (0 to 1) → the damaged delivery."""
 
 
 def _same_reply(reply: Served) -> Served:
@@ -319,10 +323,10 @@ class Fault:
     """One way in which a model or its server misbehaves.
 
     Attributes:
-        name: How to ask for it.
-        what: One line for people.
-        reply: What it does to what the model says.
-        delivery: What it does on the wire.
+        name: Its name.
+        what: What happens, in one line for people.
+        reply: Changes the reply.
+        delivery: Changes the delivery.
     """
 
     name: str
@@ -336,18 +340,18 @@ class Fault:
         return "server" if self.reply is _same_reply else "model"
 
     def fits(self, reply: Served) -> bool:
-        """Whether it changes this reply at all: single-quoted arguments need a call."""
+        """Whether it changes this reply at all: a fault of arguments needs a call."""
         return self.side == "server" or self.reply(reply) != reply
 
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A reply and the faults that strike it, in order.
+    """A reply and the faults that damage it, in order.
 
     Attributes:
-        faults: What strikes.
-        reply: What would have been said.
-        at: Where faults of the wire strike, 0 to 1; None leaves it to the server's seed.
+        faults: The faults.
+        reply: The reply before the damage.
+        at: Where in the body faults of the wire strike, 0 to 1; None: by the server's seed.
     """
 
     faults: tuple[Fault, ...]
@@ -355,11 +359,11 @@ class Damaged:
     at: float | None = None
 
     def delivery(self, encode: Callable[[Served], Sequence[bytes]], chance: Random) -> Delivery:
-        """What goes over the wire.
+        """Damages the reply and its delivery.
 
         Args:
             encode: Turns the reply into the pieces of a body.
-            chance: Decides what `at` leaves open.
+            chance: Chooses the place if `at` is None.
         """
         reply = self.reply
         for fault in self.faults:

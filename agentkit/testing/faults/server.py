@@ -61,28 +61,28 @@ class _Request:
 
 
 class FaultServer:
-    """Speaks vLLM 0.32's OpenAI protocol, from a script.
+    """A server that speaks vLLM 0.32's OpenAI protocol and answers from a script.
 
-    Use it as a context manager, sync or async; `url` is what a client connects to. The script is
-    consumed by chat-completions requests, in the order in which they arrive. After its end `then`
-    answers; without `then` a request gets status 400 and is told so.
+    Use it as a context manager, sync or async; clients connect to `url`. Each chat-completions
+    request takes the next step of the script, in the order of arrival. After the script, `then`
+    answers; without `then`, a request gets status 400 and a message that says so.
 
     Args:
-        script: What to answer.
-        then: Answers whatever comes after the script.
+        script: The answers.
+        then: Answers every request after the script.
         faults: Faults, or their names, that strike at random.
-        rate: How likely one strikes a sound reply, 0 to 1.
+        rate: The probability that one strikes a reply, 0 to 1.
         seed: Seeds everything random.
-        max_model_len: Tokens of the window; only announced, not enforced.
-        first: What other paths, such as `/v1/models`, answer before they behave.
+        max_model_len: Tokens of the window; announced, not enforced.
+        first: Path, such as `/v1/models` → what it answers before it works as it should.
 
     Attributes:
         requests: The bodies of the chat-completions requests, in order.
         injected: Names of the faults that struck, in order.
-        waiting: What `/metrics` says of the requests that wait for a place.
-        looks: How often `/metrics` was asked for.
-        takes_grammar: Whether the server claims to obey `structured_outputs`; what it then answers
-            is up to the script. A client asks once, before its first request.
+        waiting: The number of waiting requests that `/metrics` reports.
+        looks: How often `/metrics` was requested.
+        takes_grammar: Whether the server claims to obey `structured_outputs`; the script decides
+            what it then answers. A client asks once, before its first request.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class FaultServer:
         return self._running
 
     def behave(self, then: ServerStep) -> None:
-        """Drops the rest of the script and all faults; from now on `then` answers."""
+        """Drops the rest of the script and all faults; from now on, `then` answers."""
         with self._lock:
             self._script.clear()
             self._faults.clear()
@@ -144,16 +144,16 @@ class FaultServer:
             timeout: Seconds to wait at most.
 
         Returns:
-            Whether it is so; a client that leaves its requests behind keeps a server busy.
+            False if one still is: a client that abandons its requests keeps a server busy.
         """
         with self._lock:
             return self._idle.wait_for(lambda: not self._running, timeout)
 
     def wait_listening(self, timeout: float) -> bool:
-        """Waits until a server that restarts takes connections again, so many seconds at most."""
+        """Waits at most `timeout` seconds until a restarting server accepts connections again."""
         return self._listening.wait(timeout)
 
-    # --- life ------------------------------------------------------------------------------------
+    # --- start and stop --------------------------------------------------------------------------
 
     def start(self) -> None:
         """Listens on a free port of 127.0.0.1."""
@@ -163,7 +163,7 @@ class FaultServer:
     def stop(self) -> None:
         """Ends every connection and thread."""
         self._closing.set()
-        self._deafen()
+        self._stop_listening()
         with self._lock:
             links = list(self._links)
         for link in links:
@@ -196,7 +196,7 @@ class FaultServer:
         self._spawn(self._accept, listener)
         self._listening.set()
 
-    def _deafen(self) -> None:
+    def _stop_listening(self) -> None:
         self._listening.clear()
         listener, self._listener = self._listener, None
         if listener is not None:
@@ -234,11 +234,8 @@ class FaultServer:
 
     def _exchange(self, request: _Request, link: socket.socket) -> bool:
         if request.path != "/v1/chat/completions":
-            return deliver(self._side(request), link, self._closing)
-        try:
-            delivery = self._next(request.body)
-        except Exception as error:  # noqa: BLE001 - the script is user code; the client is told
-            delivery = _error(400, f"request {len(self.requests)}: the script raised {error!r}")
+            return deliver(self._other(request), link, self._closing)
+        delivery = self._next(request.body)
         with self._lock:
             self._running += 1
         try:
@@ -251,37 +248,50 @@ class FaultServer:
                 self._idle.notify_all()
 
     def _restart(self, seconds: float) -> None:
-        self._deafen()
+        self._stop_listening()
 
         def later() -> None:
             if not self._closing.wait(seconds):
                 self._listen()
+                if self._closing.is_set():  # `stop` may have looked for a listener just before
+                    self._stop_listening()
 
         self._spawn(later)
 
     def _next(self, body: JsonObject) -> Delivery:
-        """What answers the next chat-completions request."""
+        """The answer to the next chat-completions request."""
         if is_probe(body):
-            return self._probed(body)
+            return self._probe_answer(body)
         with self._lock:
             number = len(self.requests)
             self.requests.append(body)
             step = self._script[number] if number < len(self._script) else self._then
+        try:
+            # Called without the lock: it may wait for another request, or call this server.
             made = step(body) if callable(step) else step
             if made is None:
                 return _error(400, f"the script has no reply for request {number + 1}")
-            if isinstance(made, (Reply, Served)):
-                made = self._perhaps(served(made) if isinstance(made, Reply) else made)
-            if isinstance(made, Delivery):
-                return made
-            damaged = made if isinstance(made, Damaged) else Damaged((), made)
-            self.injected.extend(fault.name for fault in damaged.faults)
-            return damaged.delivery(
-                lambda reply: encode(reply, body, model=self.model, number=number), self._random
-            )
+            with self._lock:
+                return self._delivery(made, body, number)
+        except Exception as error:  # noqa: BLE001 - the script is user code; the client is told
+            return _error(400, f"request {number + 1}: the script raised {error!r}")
 
-    def _probed(self, body: JsonObject) -> Delivery:
-        """What this server can hold calls to, as a client finds it out."""
+    def _delivery(
+        self, made: Reply | Served | Delivery | Damaged, body: JsonObject, number: int
+    ) -> Delivery:
+        """What goes over the wire for a step of the script; called with the lock held."""
+        if isinstance(made, (Reply, Served)):
+            made = self._damaged_at_random(served(made) if isinstance(made, Reply) else made)
+        if isinstance(made, Delivery):
+            return made
+        damaged = made if isinstance(made, Damaged) else Damaged((), made)
+        self.injected.extend(fault.name for fault in damaged.faults)
+        return damaged.delivery(
+            lambda reply: encode(reply, body, model=self.model, number=number), self._random
+        )
+
+    def _probe_answer(self, body: JsonObject) -> Delivery:
+        """The answer to a client that tries out whether a grammar is obeyed."""
         code = forced_code(body)
         if not self.takes_grammar or code is None:
             return _error(400, "this server holds no reply to anything")
@@ -289,15 +299,15 @@ class FaultServer:
         forced = Served(calls=(call,), finish_reason="tool_calls")
         return Delivery(tuple(encode(forced, body, model=self.model, number=0)))
 
-    def _perhaps(self, reply: Served) -> Served | Damaged:
-        """The reply, or a damaged one, as chance has it."""
+    def _damaged_at_random(self, reply: Served) -> Served | Damaged:
+        """The reply, damaged at random."""
         if not self._faults or self._random.random() >= self._rate:
             return reply
         fitting = [f for f in self._faults if f.fits(reply)]
         return Damaged((self._random.choice(fitting),), reply) if fitting else reply
 
-    def _side(self, request: _Request) -> Delivery:
-        """What answers a request that is none for a chat completion."""
+    def _other(self, request: _Request) -> Delivery:
+        """The answer to any request other than for a chat completion."""
         if waiting := self._first.get(request.path):
             return waiting.pop(0)
         match request.method, request.path:
@@ -320,7 +330,7 @@ class FaultServer:
                 return _json({"detail": "Not Found"}, 404)
 
     def _tokenize(self, body: JsonObject) -> JsonObject:
-        """Ids for a text; for messages only their count, since no template is applied here."""
+        """The ids of a text; of messages only their count, since no template is applied."""
         if "prompt" in body:
             ids = tokenize(body["prompt"])
             return {"count": len(ids), "max_model_len": self.max_model_len, "tokens": ids}
@@ -335,7 +345,7 @@ def _detokenized(ids: list[int]) -> Delivery:
 
 
 def _metrics(model: str, waiting: int) -> Delivery:
-    """What vLLM tells of its queue, beside a line of another metric whose name begins alike."""
+    """The metric of vLLM's queue, beside another one whose name begins the same."""
     labels = f'engine="0",model_name="{model}"'
     text = (
         "# HELP vllm:num_requests_waiting Number of requests waiting to be processed.\n"
@@ -356,7 +366,7 @@ def _error(status: int, message: str) -> Delivery:
 
 
 def _read(reader: BufferedReader) -> _Request | None:
-    """The next request of a connection; None when the client has gone, or speaks no HTTP."""
+    """The next request of a connection; None if the client is gone or does not speak HTTP."""
     with suppress(ValueError):
         method, path, _ = reader.readline().decode("latin-1").split(" ", 2)
         length = 0
@@ -374,19 +384,20 @@ def _read(reader: BufferedReader) -> _Request | None:
 
 
 def deliver(delivery: Delivery, link: socket.socket, closing: threading.Event) -> bool:
-    """Writes it; returns whether the connection can serve another request.
+    """Writes a delivery; returns whether the connection can serve another request.
 
     Raises:
-        OSError: The client has gone.
+        OSError: The client is gone.
     """
     if delivery.status is not None:
         link.sendall(_head(delivery.status, delivery.headers))
-        if not delivery.pause:  # one write: each is a chunk of its own all the same
+        if delivery.pause:
+            for piece in delivery.body:
+                if closing.wait(delivery.pause):
+                    return False
+                link.sendall(_chunk(piece))
+        else:  # all chunks by one write
             link.sendall(b"".join(map(_chunk, delivery.body)))
-        for piece in delivery.body if delivery.pause else ():
-            if closing.wait(delivery.pause):
-                return False
-            link.sendall(_chunk(piece))
     match delivery.end:
         case "complete" if delivery.status is not None:
             link.sendall(b"0\r\n\r\n")
@@ -395,16 +406,18 @@ def deliver(delivery: Delivery, link: socket.socket, closing: threading.Event) -
             # Lingering for 0 seconds makes close() send RST instead of FIN.
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         case "stall":
-            _until_left(link, closing, ping=False)
+            _wait_until_client_leaves(link, closing, ping=False)
         case "pings":
-            _until_left(link, closing, ping=True)
+            _wait_until_client_leaves(link, closing, ping=True)
         case _:
             pass
     return False
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "server: agentkit-faults"]
+    # Proxies answer with numbers of their own, which have no phrase.
+    phrase = next((known.phrase for known in HTTPStatus if known == status), "")
+    lines = [f"HTTP/1.1 {status} {phrase}", "server: agentkit-faults"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "transfer-encoding: chunked", "", ""]).encode()
 
@@ -413,7 +426,7 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def _until_left(link: socket.socket, closing: threading.Event, *, ping: bool) -> None:
+def _wait_until_client_leaves(link: socket.socket, closing: threading.Event, *, ping: bool) -> None:
     while not closing.is_set():
         if select.select([link], [], [], _PING_EVERY)[0] and not link.recv(65536):
             return

@@ -1,7 +1,7 @@
-"""The scenario table: bad days of a local model and its server, each with its ending.
+"""The scenario table: bad days of a local model and its server, each with its expected ending.
 
 The endings were written before the code that brings them about. The tests, `agentkit faults run`
-and `make soak PART=faults` play the same table. No agent needs it: it is what agents are tried by.
+and `make soak PART=faults` play the same table. No agent needs it: agents are tested by it.
 """
 
 from agentkit.testing.scenarios.model_table import CALL_SCENARIOS, REPLY_SCENARIOS

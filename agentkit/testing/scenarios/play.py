@@ -1,8 +1,8 @@
-"""Plays scenarios against a real agent and a real (faulty) server, and compares the endings.
+"""Plays scenarios with a real agent against a real (faulty) server, and compares the endings.
 
-In: scenarios. Out: an `Outcome` for each, with everything that is not as the table has it, and what
-is wrong with any history or request, however bad the day was. The latter is written against the
-rules of the chat template and of vLLM, not against the loop.
+In: scenarios. Out: an `Outcome` for each, with everything that differs from the table, and all that
+is wrong with the history or a request, however bad the day was. The latter checks know the rules of
+the chat template and of vLLM, not the loop.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from agentkit.testing.scenarios.scenario import Scenario, World, clerk
 from agentkit.wording import pluralize
 
 _GRACE = 5.0
-"""Seconds that a busy machine may take to notice that a clock ran out or a client has gone."""
+"""Seconds that a busy machine may take to notice that a timeout is over or a client is gone."""
 
 _BIGGEST_REQUEST = 1_000_000
-"""Bytes. More than this is no prompt for a window of 256K tokens."""
+"""Bytes. A window of 256K tokens takes no larger prompt."""
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a scenario.
+    """The outcome of a scenario.
 
     Attributes:
-        scenario: Which.
+        scenario: The scenario.
         stop: The run's stop reason.
         output: The run's output.
         error: Name of the exception that `Agent.run` raised.
@@ -50,7 +50,7 @@ class Outcome:
         ran: Executions of tools.
         requests: Chat-completions requests that the server got.
         seconds: Wall time.
-        problems: What is not as the table has it; empty when all is well.
+        problems: What differs from the table, and what else is wrong; empty if all is well.
     """
 
     scenario: Scenario
@@ -76,13 +76,13 @@ async def play_all(
     concurrency: int = 8,
     done: Callable[[Outcome], object] = lambda _outcome: None,
 ) -> list[Outcome]:
-    """Plays scenarios side by side; the outcomes in the order of the scenarios.
+    """Plays scenarios concurrently; returns the outcomes in the order of the scenarios.
 
     Args:
         scenarios: What to play.
         stream: Whether replies are streamed.
         concurrency: Most scenarios at a time.
-        done: Called with each outcome when it is known.
+        done: Called with each outcome as it is known.
     """
     todo = list(scenarios)
     outcomes: dict[str, Outcome] = {}
@@ -100,7 +100,7 @@ async def play_all(
 
 
 async def play(scenario: Scenario, *, stream: bool, grace: float = _GRACE) -> Outcome:
-    """Plays one scenario and lists what is not as the table has it.
+    """Plays one scenario.
 
     Args:
         scenario: What to play.
@@ -112,14 +112,14 @@ async def play(scenario: Scenario, *, stream: bool, grace: float = _GRACE) -> Ou
     outcome = Outcome(scenario)
     for number in range(1, 10_000):
         latest = await _Stage(scenario, stream, grace, cancel_await=number).play()
-        if latest.stop == "answer":  # it ended before its n-th await
+        if latest.stop == "answer":  # it ended before that await
             break
         outcome = replace(latest, problems=[*outcome.problems, *latest.problems])
     return outcome
 
 
 class _Stage:
-    """One playing of a scenario."""
+    """One run of a scenario."""
 
     def __init__(
         self, scenario: Scenario, stream: bool, grace: float, cancel_await: int = 0
@@ -197,7 +197,7 @@ class _Stage:
     # --- what is wrong ---------------------------------------------------------------------------
 
     def _surprises(self) -> list[str]:
-        """What is not as the table has it."""
+        """What differs from the table."""
         scenario, outcome = self.scenario, self.outcome
         expected = scenario.ends(stream=self.stream)
         problems = list(outcome.problems)
@@ -215,7 +215,7 @@ class _Stage:
         return problems
 
     async def _damage(self, server: FaultServer, model: VLLMModel) -> list[str]:
-        """What is wrong whatever the ending is."""
+        """What is wrong, whatever the expected ending."""
         problems = [p for body in server.requests for p in request_problems(body)]
         sizes = (len(str(body)) for body in server.requests)
         problems += [f"a request of {n:,} bytes" for n in sizes if n > _BIGGEST_REQUEST]
@@ -235,7 +235,7 @@ class _Stage:
     async def _go_on(
         self, server: FaultServer, model: VLLMModel, history: tuple[Message, ...]
     ) -> list[str]:
-        """After a cancellation the tools know, and the same model can continue the conversation."""
+        """What is wrong after a cancellation: the conversation can be continued, the tools know."""
         task = self.scenario.task
         server.behave(clerk(task))
         agent = Agent(model, tools=World().tools(self.scenario.tools), observers=())
@@ -257,9 +257,9 @@ def _short(ran: tuple[str, ...]) -> str:
 def cancelled_at(
     running: Coroutine[Any, Any, T], number: int, cancel: Callable[[], object]
 ) -> Generator[Any, Any, T]:
-    """Awaits a coroutine, and cancels when it comes to its n-th suspension.
+    """Awaits a coroutine, and calls `cancel` at its n-th suspension.
 
-    It hands the coroutine's suspensions on to the event loop, whichever that is.
+    Every suspension is passed on to the event loop, whichever that is.
     """
     answer: Any = None
     error: BaseException | None = None
@@ -282,7 +282,9 @@ def cancelled_at(
 
 
 def history_problems(messages: Sequence[Message]) -> list[str]:
-    """Each call answered once, in order, by its own id; ids unique; no text beside calls."""
+    """What breaks these rules: each call has a result, in order; ids are unique; no text is beside
+    calls.
+    """
     problems: list[str] = []
     open_ids: list[str] = []
     seen: set[str] = set()
@@ -300,16 +302,17 @@ def history_problems(messages: Sequence[Message]) -> list[str]:
             open_ids = [call.id for call in message.tool_calls]
             if message.content is not None:
                 problems.append(f"message {position}: text beside calls")
-            if repeated := seen.intersection(open_ids) or len(set(open_ids)) < len(open_ids):
-                problems.append(f"message {position}: ids used twice: {repeated}")
-            seen.update(open_ids)
+            for call_id in open_ids:
+                if call_id in seen:
+                    problems.append(f"message {position}: the id {call_id!r} is used twice")
+                seen.add(call_id)
     if open_ids:
         problems.append(f"the calls {open_ids} have no results")
     return problems
 
 
 def request_problems(body: JsonObject) -> list[str]:
-    """What the template or the server would choke on."""
+    """What the template or the server could not handle, or would handle badly."""
     return list(_request(body))
 
 

@@ -1,9 +1,8 @@
-"""What a scenario is: a bad day in a few words, the ending that it is to have, and the world that
-it plays in, with tools that leave a trace and a model that does a task.
+"""What a scenario is: a bad day in a few words, its expected ending, and the world in which it
+happens, with tools that record their executions and a model that does a task.
 
-The model, once it behaves, knows nothing by heart: it makes the call until it has read the call's
-result, and answers with it. So a right answer proves that the tool ran and that its result reached
-the model.
+When it behaves, the model makes its call until it has read the call's result, and answers with it.
+So a right answer proves that the tool ran and that its result reached the model.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ class Task:
 
     Attributes:
         question: What the user says.
-        tool: What has to be called.
+        tool: The tool that has to be called.
         arguments: The arguments of that call.
-        mark: What of its result the answer needs.
+        mark: The part of its result that the answer needs.
         answer: The right answer.
     """
 
@@ -72,22 +71,22 @@ ORDER = Task(
 
 
 def clerk(task: Task) -> Callable[[JsonObject], Reply]:
-    """A sensible model: calls until it has read what it needs, then answers."""
+    """A sensible model: it calls until it has read what it needs, then answers."""
 
     def reply(request: JsonObject) -> Reply:
-        heard = [str(m.get("content")) for m in request["messages"] if m["role"] == "tool"]
-        return task.say if any(task.mark in text for text in heard) else task.call
+        results = [str(m.get("content")) for m in request["messages"] if m["role"] == "tool"]
+        return task.say if any(task.mark in text for text in results) else task.call
 
     return reply
 
 
 @dataclass(slots=True)
 class World:
-    """Tools, and what became of them.
+    """Tools, and the record of their executions.
 
     Attributes:
         ran: Each execution, in the order in which they began.
-        told: Tools that were told of their cancellation.
+        told: Tools that noticed their cancellation.
     """
 
     ran: list[str] = field(default_factory=list)
@@ -99,12 +98,12 @@ class World:
         return [made for made in every if made.name in names]
 
     def note(self, name: str, *values: object) -> int:
-        """Books an execution; returns how many of that tool there were."""
+        """Records an execution; returns how many of that tool there were."""
         self.ran.append(f"{name}({', '.join(map(str, values))})")
         return sum(entry.startswith(f"{name}(") for entry in self.ran)
 
     async def wait(self, name: str) -> NoReturn:
-        """Waits for ever, and books that it was told to stop."""
+        """Waits for ever, and records its cancellation."""
         self.note(name)
         try:
             await anyio.sleep_forever()
@@ -221,17 +220,18 @@ def _slow(world: World) -> list[Tool[..., Any]]:
 
 
 CancelAt: TypeAlias = Literal["TextDelta", "StepStarted", "ToolStarted", "await"]
-"""When the run is cancelled: at the first event of that name, or (`await`) once at each await."""
+"""When the run is cancelled: at the first event of that name, or, by `await`, in one run after the
+other at its first, second, third … await."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run is to end.
+    """How a run should end.
 
     Attributes:
         stop: The run's stop reason.
         why: Why this is right, for people.
-        text: What the output must be; "" for the task's answer, None for anything.
+        text: The expected output; "" for the task's answer, None for anything.
         error: Name of the exception that a run with stop reason `error` raises.
     """
 
@@ -245,7 +245,7 @@ class Ending:
 
 
 def answers(why: str, text: str = "") -> Ending:
-    """The right answer, in spite of everything."""
+    """The right answer, in spite of the bad day."""
     return Ending("answer", why, text)
 
 
@@ -255,7 +255,7 @@ def stops(stop: StopReason, why: str) -> Ending:
 
 
 def fails(error: str, why: str) -> Ending:
-    """A typed error that says what to do, with the partial result in it."""
+    """A typed error that says what to do and has the partial result."""
     return Ending("error", why, error=error)
 
 
@@ -264,23 +264,22 @@ class Scenario:
     """One bad day.
 
     Attributes:
-        name: Unique.
+        name: A unique name.
         what: What the model or the server does.
         script: What the server answers, request by request.
-        ending: How the run is to end.
-        whole: Instead of `ending`, where replies are not streamed.
+        ending: How the run should end.
+        whole: The ending if replies are not streamed, where that differs.
         task: What the user wants; its tool and answer.
-        then: What the server answers after the script; by default the model has come to its
-            senses and does the task.
-        ran: Executions of tools that the run may and must cause, in order; None for any.
+        then: What the server answers after the script; by default the model does the task.
+        ran: The exact executions of tools, in order; None for any.
         calls: Most chat-completions requests that the run may need.
         tools: Names of the world's tools that the run has.
-        timeouts: The model's clocks.
-        whole_timeouts: Instead of `timeouts`, where replies are not streamed.
-        limits: The run's.
-        first: What other paths of the server answer before they behave.
+        timeouts: The model's timeouts.
+        whole_timeouts: The timeouts if replies are not streamed, where these differ.
+        limits: The limits of the run.
+        first: Path → what the server answers there before it works as it should.
         grammar: Whether the server obeys a grammar.
-        denied: Whether a person denies every call that asks.
+        denied: Whether a person denies every call that needs an approval.
         cancel: When the run is cancelled.
     """
 
@@ -310,9 +309,9 @@ class Scenario:
         return self.then or clerk(self.task)
 
     def ends(self, *, stream: bool) -> Ending:
-        """The ending to expect."""
+        """The expected ending."""
         return self.ending if stream or self.whole is None else self.whole
 
     def clocks(self, *, stream: bool) -> Timeouts:
-        """The model's clocks."""
+        """The model's timeouts."""
         return self.timeouts if stream else self.whole_timeouts or self.timeouts

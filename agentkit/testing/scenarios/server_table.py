@@ -1,5 +1,5 @@
-"""Scenarios of all that is not the model: tools misbehave, a person says no, somebody ends the run,
-the server or the wire to it misbehaves.
+"""Scenarios beside the model: tools fail, a person denies a call, somebody ends the run, the server
+or the connection to it fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from agentkit.testing.scenarios.scenario import SUM, Scenario, answers, fails, s
 from agentkit.testing.scripted import call, calls, say
 
 _SHORT: Final = Timeouts(connect=5, first_event=0.5, idle=0.5, total=4, retry=4)
-"""Clocks of a run that meets nothing but silence."""
+"""Timeouts of a run that meets nothing but silence."""
 
 _ADDED: Final = "add(4017, 258)"
 
@@ -184,10 +184,10 @@ TOOL_SCENARIOS: Final = TOOLS + ENDED
 # --- the server and the wire ---------------------------------------------------------------------
 
 _HASTY: Final = Timeouts(connect=5, first_event=1, idle=1, total=15, retry=8)
-"""Clocks of a run that meets silence and gets over it."""
+"""Timeouts of a run that meets silence and recovers."""
 
 _BRIEF: Final = Timeouts(connect=5, first_event=5, idle=5, total=15, retry=0.6)
-"""Clocks of a run that meets a server that never recovers."""
+"""Timeouts of a run against a server that never recovers."""
 
 _AGAIN: Final = "a model call has no side effect: it is made again, what was shown is void"
 

@@ -1,6 +1,6 @@
 """All parts of an acceptance on one server, one after the other.
 
-Whatever happens in a part is its outcome: none ends the others, and each has its share of the time.
+A failure of a part is its outcome: no part ends the others, and each has its share of the time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import anyio
 
 import agentkit
 from agentkit import AgentKitError, ModelSettings, VLLMModel
+from agentkit.errors import first_error
 from agentkit.models import Timeouts
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine
 from agentkit_evals.acceptance.bench import Bench, Played, play
@@ -40,7 +41,7 @@ from agentkit_evals.bfcl import installed_folder
 from agentkit_evals.core import TrialLimits
 from agentkit_evals.manifest import planned
 from agentkit_evals.report import report
-from agentkit_evals.runner import Progress, first_error, run_local
+from agentkit_evals.runner import Progress, run_local
 from agentkit_evals.store import Store
 from agentkit_evals.subject import Subject
 from agentkit_evals.suites import load_suite
@@ -50,30 +51,30 @@ _SHARES: Final = {"doctor": 3, "scenarios": 4, "bfcl": 5, "grammar": 0, "convers
 
 _SUITE: Final = "bfcl:multi_turn_base"
 _ORDER: Final = 0
-"""Seed of the order in which cases are drawn from all of them: the same ones in each acceptance."""
+"""Seed of the order in which cases are drawn: each acceptance plays the same ones."""
 
 _SETTINGS: Final = ModelSettings(temperature=0.0, max_tokens=2048)
-"""Settings of a step of BFCL: room for a thought and a few calls, an end for a model in a loop."""
+"""Settings of a step of BFCL: room for reasoning and a few calls, an end for a model in a loop."""
 
 
 class NoServerError(AgentKitError):
-    """No server answers, so that there is nothing to be examined."""
+    """No server answers, so there is nothing to examine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is to be played, and on what.
+    """What to play, and on which server.
 
     Attributes:
         url: The server's address, with or without `/v1`.
         model: The served name; default: the first that the server lists.
-        api_key: The key that the server is asked with.
-        parts: Which of `TITLES` to play. The examination is made in any case: it finds out what the
-            others need to know of the server.
+        api_key: The key for requests to the server.
+        parts: The parts of `TITLES` to play. The examination is always made: it finds out what the
+            others need to know about the server.
         bfcl_cases: Cases of BFCL.
         conversations: Conversations whose prompts are counted.
-        minutes: What all parts may take together; each has its share.
-        runs: Where the run of BFCL is kept: it holds the address, and is not to be shown.
+        minutes: Most minutes of all parts together; each has its share.
+        runs: The store of the BFCL run: it holds the address, and is not for others.
     """
 
     url: str
@@ -91,15 +92,15 @@ class Wanted:
 
 
 async def accept(wanted: Wanted, tell: Callable[[str], object]) -> Acceptance:
-    """Plays the parts that are wanted.
+    """Plays the wanted parts.
 
     Args:
-        wanted: What, and on what.
-        tell: Told in a line of each thing that is done.
+        wanted: What to play, and on which server.
+        tell: Called with a line of progress.
 
     Raises:
         NoServerError: No server answers.
-        ServerNotReadyError: The address is none.
+        ServerNotReadyError: The address is not valid.
     """
     made = datetime.now(UTC).isoformat(timespec="seconds")
     discretion = Discretion(wanted.url, wanted.api_key)
@@ -136,7 +137,7 @@ async def accept(wanted: Wanted, tell: Callable[[str], object]) -> Acceptance:
 
 
 async def _guarded(name: str, run: Awaitable[Part]) -> Part:
-    """A part, whose failure is told in it."""
+    """Plays a part; an exception becomes its outcome."""
     started = time.monotonic()
     try:
         return await run
@@ -159,7 +160,7 @@ def _since(started: float) -> float:
 
 
 async def _examined(wanted: Wanted, say: Callable[[str], None]) -> tuple[Diagnosis, Part]:
-    """What the doctor says of the server, as far as it comes in time."""
+    """The doctor's diagnosis of the server, as far as it is made in time."""
     started, seconds = time.monotonic(), wanted.seconds("doctor")
     findings: list[Finding] = []
 
@@ -180,7 +181,7 @@ async def _examined(wanted: Wanted, say: Callable[[str], None]) -> tuple[Diagnos
 
 
 async def _served_name(wanted: Wanted) -> str:
-    """What the server serves; empty if it does not say so soon."""
+    """The name of the served model; empty if the server does not say it soon."""
     clocks = Timeouts(first_event=10, total=10, retry=0)
     try:
         async with VLLMModel(

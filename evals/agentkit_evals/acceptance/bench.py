@@ -1,4 +1,4 @@
-"""How one scenario of an agent is played on one server, and what may come of it."""
+"""Plays one scenario of an agent on one server."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Final, Literal, TypeAlias
 import anyio
 
 from agentkit import Agent, Limits, Model, ModelSettings, VLLMModel
+from agentkit.errors import first_error
 from agentkit.models import Timeouts
 from agentkit.serving.doctor import Diagnosis
-from agentkit_evals.runner import first_error
 
 Verdict: TypeAlias = Literal["right", "absent", "wrong"]
-"""`absent` is what a server cannot do and says so."""
+"""`absent` is what a server cannot do, if it says so."""
 
 SHORT: Final = ModelSettings(max_tokens=160, temperature=0.0, thinking=False)
-"""Settings of a step whose words do not matter."""
+"""Settings of a step whose text does not matter."""
 
 _STEPS: Final = Limits(steps=3)
 _CLOCKS: Final = Timeouts(first_event=120, idle=60, total=200, retry=5)
@@ -27,24 +27,24 @@ _SMALL: Final = 8_192
 
 
 class WrongError(Exception):
-    """A scenario did not go as it should; the message is what was seen."""
+    """A scenario did not end as it should; the message says what was seen."""
 
 
 class AbsentError(Exception):
-    """The server cannot do what the scenario asks for; the message is how it said so."""
+    """The server cannot do what the scenario needs; the message says how it refused."""
 
 
 @dataclass
 class Bench:
-    """One server, asked in one way.
+    """One server, and how models of it are made.
 
     Attributes:
-        make_model: Makes a model of a served name that has learned nothing of its server yet.
-        name: What the server serves.
+        make_model: Makes a new model from a served name.
+        name: The served name.
         window: Tokens of prompt and reply together.
-        window_told: Whether the server says so; else it is a guess.
-        holds: Whether replies can be held to a call: else one that must come may not.
-        vllm: Whether it takes fields of a request that only vLLM knows.
+        window_told: Whether the server says the window; otherwise it is a guess.
+        holds: Whether the server can force a call; otherwise a required call may not come.
+        vllm: Whether it takes fields of requests that only vLLM knows.
     """
 
     make_model: Callable[[str], Model]
@@ -63,7 +63,7 @@ class Bench:
 
         Args:
             url: With or without `/v1`.
-            found: What the doctor found out of it.
+            found: The doctor's diagnosis.
             api_key: Sent as a bearer token; default: `AGENTKIT_API_KEY`.
             stream: Whether replies come in pieces.
         """
@@ -82,14 +82,12 @@ class Bench:
         )
 
     def model(self, name: str | None = None) -> Model:
-        """A new model, closed when the scenario has ended."""
+        """A new model, which is closed when the scenario has ended."""
         self._opened.append(self.make_model(name or self.name))
         return self._opened[-1]
 
     def agent(self, **options: Any) -> Agent[Any, Any]:
-        """An agent of few and short steps that writes no run file; `options` are the agent's, and
-        stand over these.
-        """
+        """An agent with few and short steps, without a run file; `options` replace its options."""
         given: dict[str, Any] = {"settings": SHORT, "limits": _STEPS, "observers": (), **options}
         return Agent(given.pop("model", None) or self.model(), **given)
 
@@ -100,18 +98,18 @@ class Bench:
 
 
 Scenario: TypeAlias = Callable[[Bench], Awaitable[None]]
-"""Returns where all went right, and raises `WrongError` or `AbsentError` where not. Its name and
-the first line of its docstring are shown."""
+"""Returns if all went well, and raises `WrongError` or `AbsentError` otherwise. Its name and the
+first line of its docstring are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of one scenario.
+    """The result of one scenario.
 
     Attributes:
         name: The scenario's name, in words.
-        asks: What it looks at, in a sentence.
-        verdict: What came.
+        asks: What it checks, in a sentence.
+        verdict: The verdict.
         says: Why it is not right; empty if it is.
         seconds: How long it took.
     """
@@ -124,11 +122,11 @@ class Played:
 
 
 async def play(scenario: Scenario, bench: Bench, *, seconds: float) -> Played:
-    """Plays a scenario; whatever happens in it is a verdict.
+    """Plays a scenario; an exception becomes a verdict.
 
     Args:
-        scenario: What to play.
-        bench: Where.
+        scenario: The scenario.
+        bench: The server.
         seconds: How long it may take.
     """
     started = time.monotonic()
@@ -154,7 +152,7 @@ async def play(scenario: Scenario, bench: Bench, *, seconds: float) -> Played:
 
 
 _MOST_SAID: Final = 400
-"""Characters of what is told of one scenario."""
+"""Characters of the text about one scenario."""
 
 _CLOSING: Final = 5.0
 """Seconds for closing connections, whatever the server does."""

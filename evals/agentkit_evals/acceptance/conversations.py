@@ -1,5 +1,5 @@
-"""Conversations of several steps: is each prompt counted as the server counts it, and how much of
-it did the server not have to read again?
+"""Conversations of several steps: whether each prompt is counted as the server counts it, and how
+much of it came from the prefix cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Conversation {salt}. You help people to find their way in the source of a librar
 Look things up with the tools; do not guess. Name the file and the line, and nothing else.
 A question that is not about the source is answered in one sentence, without a tool.
 Where a name is defined in several places, name the one that is public."""
-"""The salt comes first: no prompt of another conversation, now or earlier, begins like it."""
+"""The salt comes first, so that no other conversation, now or earlier, has the same prefix."""
 
 
 @tool(effect="pure")
@@ -49,11 +49,11 @@ async def find_definition(name: str) -> str:
 
 @dataclass(slots=True)
 class Conversation:
-    """One conversation, as far as it has come.
+    """One conversation, as far as it got.
 
     Attributes:
-        number: Which it is.
-        turns: Its prompts, those of each question together.
+        number: Its number, from 1.
+        turns: The prompts of each question.
         failure: What ended it early; empty if nothing did.
     """
 
@@ -68,17 +68,17 @@ class Conversation:
 
     @property
     def counted(self) -> list[PromptTokens]:
-        """Those that were counted before they were sent, and by the server."""
+        """The prompts that were counted before they were sent, and by the server."""
         return [prompt for prompt in self.prompts if prompt.exact and prompt.counted]
 
     @property
     def wrong(self) -> list[PromptTokens]:
-        """Those of which the server says another number."""
+        """The counted prompts for which the server reports another number."""
         return [prompt for prompt in self.counted if prompt.foreseen != prompt.counted]
 
     @property
     def known_before(self) -> int:
-        """Tokens that the server had read before: a prompt begins with the one before it."""
+        """Tokens that the server had read before, since a prompt begins with the one before it."""
         return sum(min(a.counted, b.counted) for a, b in pairwise(self.prompts))
 
 
@@ -88,10 +88,10 @@ async def converse(
     """Plays conversations, a few at a time.
 
     Args:
-        bench: Where.
+        bench: The server.
         conversations: How many.
         seconds: How long all of them may take; those that are not done by then are cut short.
-        tell: Told of each that has ended.
+        tell: Called with a line for each that has ended.
     """
     played: list[Conversation] = []
     todo = iter(range(1, conversations + 1))
@@ -171,7 +171,7 @@ def conversations_part(played: Sequence[Conversation], wanted: int, seconds: flo
 def _judged(
     played: Sequence[Conversation], wanted: int, *, again: float
 ) -> Iterator[tuple[Outcome, str]]:
-    """What is to be said against the server or its setting."""
+    """Yields what is wrong with the server or its settings."""
     prompts = [prompt for each in played for prompt in each.prompts]
     done = [each for each in played if len(each.turns) == len(_QUESTIONS)]
     if failures := [each for each in played if each.failure]:

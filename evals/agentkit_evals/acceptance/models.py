@@ -1,4 +1,4 @@
-"""Wrappers around the model under test, for what is looked at beside its replies."""
+"""Wrappers around the model under test, to measure more than its replies."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from agentkit_evals.around import Around
 
 
 class CountedFirst(Around):
-    """Has each prompt counted before it is sent. A model behind a server spares itself the request
-    that this takes, as long as there is room in the window.
+    """Has each prompt counted before it is sent, also while the window has room.
+
+    A model behind a server saves that request as long as the window has room.
     """
 
     async def prompt_form(self, request: ModelRequest) -> PromptForm | None:
-        """What the inner model makes of a request, counted whatever there is room for."""
+        """The prompt form of the inner model, which is then always counted."""
         form = await super().prompt_form(request)
         return form and replace(form, asks=False)
 
 
 class OneToken(CountedFirst):
-    """Has the inner model read each prompt and answer with one token, and gives a short answer in
-    its place: what it says, and how long it takes, does not matter.
+    """Lets the inner model read each prompt and reply with one token, and gives a short answer
+    instead, since neither its text nor its time matters.
     """
 
     async def generate(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:

@@ -185,7 +185,7 @@ class Discretion:
         value = _URL.sub(_ADDRESS, value)
         if self._places is not None:
             value = self._places.sub(_ADDRESS, value)
-        return _IPV4.sub(_ADDRESS, value)
+        return _IPV4.sub(_ADDRESS, _IPV6.sub(_without_ipv6, value))
 
     def part(self, part: Part) -> Part:
         """A part whose texts can be shown to others."""
@@ -210,8 +210,27 @@ _ADDRESS: Final = "[address]"
 _SHORTEST_KEY: Final = 4
 """Characters: a shorter key is found in words that are none, and keeps nobody out."""
 
-_URL: Final = re.compile(r"\b[a-z][a-z0-9+.-]{0,30}://[^\s'\"`<>)\]},;]+", re.IGNORECASE)
+_URL: Final = re.compile(
+    r"\b[a-z][a-z0-9+.-]{0,30}://(?=[^\s'\"`<>)\]},;])"
+    r"(?:[^\s'\"`<>@/\[\]]*@)?(?:\[[^\]\s]*\])?[^\s'\"`<>)\]},;]*",  # an IPv6 host has brackets
+    re.IGNORECASE,
+)
+_IPV6: Final = re.compile(
+    r"(?<![\w:.])(?<!\w\[)(?:\[(?=[^\]\s]*\]))?"
+    r"([\da-f]{0,4}(?::[\da-f]{0,4}){0,7}(?::(?:\d{1,3}\.){3}\d{1,3}|:[\da-f]{1,4}|::))"
+    r"(?:%\w+)?(?:\](?::\d+)?)?(?!\w|:\w|\.\d)",
+    re.IGNORECASE,
+)
+"""What may be an IPv6 address; times of day and much else look alike."""
 _IPV4: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.]*\d)")
+
+
+def _without_ipv6(found: re.Match[str]) -> str:
+    try:
+        is_address = found[1] != "::" and ip_address(found[1]).version == 6
+    except ValueError:
+        return found[0]
+    return _ADDRESS if is_address else found[0]
 
 
 def address_kind(url: str) -> str:

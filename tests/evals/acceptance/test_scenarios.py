@@ -52,7 +52,7 @@ WRONG = [
     (scenarios.forced, always(say("Good morning.")), "'no_call'"),
     (scenarios.forced_by_name, always(call("find_definition", name="x")), "find_definition"),
     (scenarios.forced_while_thinking, always(say("Hello.")), "'no_call'"),
-    (scenarios.no_calls, always(CALL), "look ran"),
+    (scenarios.no_calls, always(CALL), "holds a call"),
     (scenarios.typed_number, always(call("final_answer", answer="four")), "ended with"),
     (scenarios.typed_record, always(say("The hall.")), "ended with"),
     (scenarios.typed_with_tools, always(say("The hall.")), "ended with"),

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from agentkit.serving.doctor import PROBES, Diagnosis, examine
+from agentkit.wire import OPTIONAL
 from tests.serving.doctor.failing import examined_at_random
 from tests.serving.doctor.good import client_of
 from tests.serving.doctor.planted import FURTHER, PLANTED, Json, Planted
@@ -32,12 +33,9 @@ def test_a_good_server_passes_every_probe() -> None:
     assert diagnosis.exit_code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "planted",
-    [
-        *(pytest.param(planted, id=planted.name) for planted in PLANTED),
-        *(pytest.param(planted, id=planted.name, marks=pytest.mark.slow) for planted in FURTHER),
-    ],
+    "planted", [pytest.param(planted, id=planted.name) for planted in (*PLANTED, *FURTHER)]
 )
 def test_a_planted_fault_is_found_by_the_probes_that_are_about_it(planted: Planted) -> None:
     diagnosis = examined(planted)
@@ -86,6 +84,20 @@ def test_a_connection_that_breaks_while_the_version_is_asked_for_ends_no_examina
 
     diagnosis = run_virtual(main)
     assert {found.probe for found in diagnosis.findings if found.verdict != "pass"} == {"version"}
+
+
+def test_a_server_that_refuses_each_field_by_itself_is_asked_without_all_of_them() -> None:
+    def refusal(_path: str, body: Json) -> str | None:
+        unknown = next((name for name in OPTIONAL if name in body), None)
+        return None if unknown is None else f"Unexpected fields in the request: {{'{unknown}'}}"
+
+    def bounded(_path: str, body: Json) -> Json:
+        return body | {"max_tokens": body.get("max_completion_tokens")}
+
+    picky = Planted("one field", frozenset(), "", refuses=refusal, request=bounded)
+    findings = {found.probe: found.says for found in examined(picky).findings}
+    assert [says for says in findings.values() if "could not be made sense of" in says] == []
+    assert all(name in findings["fields"] for name in ("logit_bias", "structured_outputs"))
 
 
 @pytest.mark.parametrize("seed", range(6))

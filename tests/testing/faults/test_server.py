@@ -11,7 +11,7 @@ import pytest
 
 from agentkit import Agent, VLLMModel
 from agentkit.errors import ModelStatusError
-from agentkit.testing import Delivery, FaultServer, Served, call, damaged, say
+from agentkit.testing import Delivery, FaultServer, Reply, Served, call, damaged, say
 from agentkit.testing.faults import FAULTS, served
 
 QUESTION = {"messages": [{"role": "user", "content": "hi"}]}
@@ -51,6 +51,20 @@ def test_then_answers_whatever_comes_after_the_script() -> None:
 def test_a_step_may_be_a_function_of_the_request() -> None:
     with FaultServer(then=lambda body: say(body["messages"][0]["content"].upper())) as server:
         assert text(ask(server)) == "HI"
+
+
+def test_a_function_of_the_script_may_change_the_server() -> None:
+    def step(_body: dict[str, Any]) -> Reply:
+        server.behave(say("better"))
+        return say("bad")
+
+    with FaultServer([step]) as server:
+        assert [text(ask(server)) for _ in range(2)] == ["bad", "better"]
+
+
+def test_a_status_may_be_one_that_http_does_not_name() -> None:
+    with FaultServer([Delivery((b"{}",), status=529)]) as server:
+        assert ask(server).status_code == 529
 
 
 def test_a_script_that_fails_tells_the_client_so() -> None:
@@ -125,6 +139,7 @@ def test_other_paths_can_misbehave_first() -> None:
     assert statuses == [503, 200]
 
 
+@pytest.mark.slow
 def test_the_same_seed_injects_the_same_faults() -> None:
     def injected(seed: int) -> list[str]:
         names = ["internal_error", "empty_reply", "bad_gateway"]
@@ -236,6 +251,7 @@ def test_keep_alive_comments_go_on_until_the_client_leaves() -> None:
             received += link.recv(65536)
 
 
+@pytest.mark.slow
 def test_nobody_listens_while_the_server_restarts() -> None:
     restart = Delivery(status=None, end="restart", down=1.5)
     with FaultServer([restart], then=say("back")) as server:
