@@ -7,10 +7,13 @@ out is what this size has no use for: per-layer inputs, shared keys and values, 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -232,3 +235,25 @@ class TinyGemma4(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Logits of every position; `ids` is (batch, tokens)."""
         return functional.linear(self.model(ids), self.model.embed_tokens.weight)
+
+
+def read_exported(folder: Path, **changes: Any) -> TinyGemma4:
+    """The model of an exported folder, which further training can begin with.
+
+    Args:
+        folder: It holds `config.json` and `model.safetensors`.
+        changes: Fields of `Config` that differ. With more key-value heads each of those in the
+            folder is repeated, so that the model computes the same; no other field that shapes
+            the weights can differ.
+    """
+    stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    old = Config(**{field.name: stored[field.name] for field in fields(Config)})
+    model = TinyGemma4(replace(old, **changes))
+    times = model.config.num_key_value_heads // old.num_key_value_heads
+    state = {name: value.float() for name, value in load_file(folder / "model.safetensors").items()}
+    for name, value in state.items():
+        if name.endswith(("k_proj.weight", "v_proj.weight")):
+            heads = value.unflatten(0, (old.num_key_value_heads, old.head_dim))
+            state[name] = heads.repeat_interleave(times, 0).flatten(0, 1)
+    model.load_state_dict(state)
+    return model

@@ -6,6 +6,8 @@ It saves every few minutes outside the checkout, and the same command goes on wh
 stopped or killed. The learning rate holds, then falls to nothing over the last part of the time:
 with more minutes a run that has not come to that part simply goes on. `curve.jsonl` beside the
 checkpoint says how the loss fell and how many held-out replies were exact.
+
+With `--start FOLDER` it begins with the weights and the tokenizer of an exported checkpoint.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -27,7 +30,7 @@ from training.tiny_gemma4.batches import Batch, Mixture, batches, own_tokenizer
 from training.tiny_gemma4.draw import HeldOutDraw
 from training.tiny_gemma4.folders import cache_folder
 from training.tiny_gemma4.generate import sample
-from training.tiny_gemma4.model import Config, TinyGemma4
+from training.tiny_gemma4.model import Config, TinyGemma4, read_exported
 
 MUON_RATE, ADAM_RATE = 4e-3, 4e-3
 AVERAGE = 0.998  # decay of the weights' running average, which is what is exported
@@ -41,8 +44,8 @@ LossOf = Callable[[Tensor, Tensor], Tensor]
 class Trainer:
     """The model, its running average, its optimisers, and where it stands."""
 
-    def __init__(self, config: Config, folder: Path, device: str = "cpu") -> None:
-        self.model = TinyGemma4(config).to(device)
+    def __init__(self, model: TinyGemma4, folder: Path, device: str = "cpu") -> None:
+        self.model = model.to(device)
         self.average = copy.deepcopy(self.model).requires_grad_(requires_grad=False)
         self.folder = folder
         self.device = device
@@ -185,6 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--hold", type=float, default=0.7)
+    parser.add_argument("--start", type=Path, help="a folder with an exported checkpoint")
     parser.add_argument("--folder", type=Path, default=cache_folder() / "tiny-gemma4")
     parser.add_argument("--save-every", type=float, default=3, help="minutes of the clock")
     parser.add_argument("--measure-every", type=float, default=20, help="minutes of training")
@@ -199,9 +203,14 @@ def main(argv: list[str] | None = None) -> int:
     torch.manual_seed(0)
     torch.set_num_threads(options.threads)
     options.folder.mkdir(parents=True, exist_ok=True)
-    config, mixture = Config(**options.config), Mixture(**options.mixture)
-    own_tokenizer(options.folder, config.vocab_size)
-    trainer = Trainer(config, options.folder, "cuda" if torch.cuda.is_available() else "cpu")
+    if options.start:
+        shutil.copy(options.start / "tokenizer.json", options.folder)
+        model = read_exported(options.start, **options.config)
+    else:
+        model = TinyGemma4(Config(**options.config))
+    mixture = Mixture(**options.mixture)
+    own_tokenizer(options.folder, model.config.vocab_size)
+    trainer = Trainer(model, options.folder, "cuda" if torch.cuda.is_available() else "cpu")
     trainer.load()
     print(f"{sum(p.numel() for p in trainer.model.parameters()):,} parameters", flush=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from training.tiny_gemma4.draw import Draw
 from training.tiny_gemma4.generate import sample
 
 torch = pytest.importorskip("torch", reason="needs the training environment")
+safetensors = pytest.importorskip("safetensors.torch", reason="needs the training environment")
 transformers = pytest.importorskip("transformers", reason="needs the training environment")
 model = pytest.importorskip("training.tiny_gemma4.model")
 batches = pytest.importorskip("training.tiny_gemma4.batches")
@@ -86,15 +89,28 @@ def test_a_name_has_the_same_tokens_wherever_it_stands() -> None:
 
 
 def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    trainer = train.Trainer(CONFIG, tmp_path)
+    trainer = train.Trainer(model.TinyGemma4(CONFIG), tmp_path)
     batch = batches.repeated_batch(random.Random(1), CONFIG.vocab_size, 1024)
     trainer.train_on(batch, loss_of(trainer.model))
     trainer.save()
-    other = train.Trainer(CONFIG, tmp_path)
+    other = train.Trainer(model.TinyGemma4(CONFIG), tmp_path)
     other.load()
     assert other.step == 1
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, other.model.state_dict()[name])
+
+
+def test_a_start_with_more_heads_computes_what_the_exported_checkpoint_does(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    few = model.Config(vocab_size=300, num_key_value_heads=2)
+    exported = model.TinyGemma4(few)
+    (tmp_path / "config.json").write_text(json.dumps(dataclasses.asdict(few)))
+    safetensors.save_file(exported.state_dict(), tmp_path / "model.safetensors")
+    more = model.read_exported(tmp_path, num_key_value_heads=4)
+    ids = torch.randint(4, few.vocab_size, (2, 50))
+    with torch.no_grad():
+        assert torch.allclose(more(ids), exported(ids), atol=1e-5)
+    assert more.config.num_key_value_heads == 4
 
 
 def tokenizer_file(folder: Path) -> Path:
