@@ -204,7 +204,8 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.start:
-        shutil.copy(options.start / "tokenizer.json", options.folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(options.start / name, options.folder)
         model = read_exported(options.start, **options.config)
     else:
         model = TinyGemma4(Config(**options.config))
