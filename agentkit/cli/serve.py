@@ -28,7 +28,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit import models
-from agentkit.cli.options import ModelName, Project, UsageError
+from agentkit.cli.options import ModelName, Project, UsageError, is_address
 from agentkit.cli.terminal import print_hanging
 from agentkit.errors import AgentKitError, ServerNotReadyError
 from agentkit.serving.doctor import PROBES, Diagnosis, Finding, examine, examine_machine
@@ -154,6 +154,12 @@ def _refuse_what_is_no_model(model: str) -> None:
         UsageError: The model is a path without a checkpoint, or empty.
     """
     path = Path(model)
+    if is_address(model):
+        raise UsageError(f"{model} is a server already: agentkit doctor {model} examines it")
+    if path.is_file() and path.suffix != ".gguf":
+        raise UsageError(
+            f"{model} is a file: name the folder of a checkpoint, or a Hugging Face id"
+        )
     if not model or (model[0] in "./~" and not path.exists()):
         raise UsageError(
             f"there is no {model or 'model given'}: name the folder of a checkpoint, or a Hugging "

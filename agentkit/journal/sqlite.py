@@ -223,6 +223,8 @@ class SQLiteStore:
         except (sqlite3.Error, OSError) as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise self._unusable(error, damaged=code in _DAMAGED) from error
+        except UnicodeEncodeError as error:
+            raise self._unusable(f"{error.object[:60]!r} is no text", damaged=False) from error
         except (ValueError, TypeError, OverflowError) as error:
             # SQLite gives back whatever is in a damaged file, such as bytes for a number.
             raise self._unusable(error, damaged=True) from error

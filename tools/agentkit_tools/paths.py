@@ -72,7 +72,7 @@ class Root:
         try:
             self.path = Path(path).resolve(strict=True)
             self.descriptor = os.open(self.path, _DIRECTORY | os.O_CLOEXEC)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RuntimeError):  # of a link to itself, until Python 3.12
             raise NotADirectoryError(f"there is no directory {str(path)!r}") from None
         self._open_beneath = walked if walk or not has_openat2(self.descriptor) else openat2
 
