@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,14 +132,27 @@ def test_a_result_of_which_the_disk_took_a_part_spoils_no_other(store: Store) ->
     assert sorted(store.results()) == [("a", 0), ("c", 0)]
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "lock", "trials/one.jsonl"])
-def test_a_file_of_a_run_that_cannot_be_opened_is_named(store: Store, name: str) -> None:
+def locked(store: Store) -> None:
+    with store.locked():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("manifest.json", Store.manifest),
+        ("lock", locked),
+        ("trials/one.jsonl", Store.results),
+    ],
+)
+def test_a_file_of_a_run_that_cannot_be_opened_is_named(
+    store: Store, name: str, use: Callable[[Store], object]
+) -> None:
     wrote(store, line("a"))
     (store.folder / name).unlink(missing_ok=True)
     (store.folder / name).mkdir()
-    with pytest.raises(EvalError, match="Is a directory"), store.locked():
-        store.manifest()
-        store.results()
+    with pytest.raises(EvalError, match="Is a directory"):
+        use(store)
 
 
 def test_another_run_is_not_mixed_in(store: Store) -> None:
