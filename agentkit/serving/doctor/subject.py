@@ -159,12 +159,12 @@ class Exchange:
     @property
     def text(self) -> str:
         """The answer text."""
-        return "".join(self.reply.text)
+        return str(self.reply.text)
 
     @property
     def reasoning(self) -> str:
         """The reasoning."""
-        return "".join(self.reply.reasoning)
+        return str(self.reply.reasoning)
 
 
 class Prompt(NamedTuple):
