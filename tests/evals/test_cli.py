@@ -209,3 +209,20 @@ def test_what_is_no_part_cannot_be_switched_off() -> None:
     assert done.exit_code == 2
     words = " ".join(done.stderr.replace("│", " ").split())
     assert "luck cannot be switched off; grammar, recovery," in words
+
+
+def test_nothing_of_a_reference_is_ablated(folder: Path) -> None:
+    done = agentkit_eval("ablate", "project", "--off", "grammar", "-m", "gold")
+    assert done.exit_code == 2
+    assert "gold goes by a rule: nothing of it can be switched off" in done.stderr
+    assert not folder.exists()
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("[b]lamp.py").write_text(LAMP)
+    done = agentkit_eval("run", "[b]lamp.py:suite", "-m", "gold", "--name", "monday[red]")
+    assert "[b]lamp.py:suite  gold" in done.stdout
+    assert re.search(r"monday\[red\] +\[b\]lamp.py:suite +gold", agentkit_eval("list").stdout)

@@ -92,6 +92,7 @@ async def test_a_changed_check_gives_new_verdicts_on_the_old_transcripts(tmp_pat
     assert after.grade is not None
     assert after.grade.error == "counter:2"
     assert after.transcript == before.transcript
+    assert (after.seconds, after.timing) == (before.seconds, before.timing)
     assert old.manifest().changes(new.manifest()) == ["the suite's files"]
 
 

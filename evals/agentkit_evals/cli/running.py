@@ -287,7 +287,7 @@ def ablate_suite(
         whole = await asked.planned(True if "reasoning" in parts else None)
         runs = [(all_on, whole)]
         for store, part in zip(others, parts, strict=True):
-            less = replace(whole.subject, off=(part,))
+            less = await replace(whole.subject, off=(part,)).pinned()
             runs.append((store, replace(whole, subject=less)))
         for store, manifest in runs:
             say(f"{store.folder.name}:")
@@ -364,7 +364,7 @@ class _Watched:
         self._live = console.is_terminal
         self._said = time.monotonic()
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[words]}"),

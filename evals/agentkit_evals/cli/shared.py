@@ -116,25 +116,25 @@ def store_of(folder: Path | None, name: str) -> Store:
 
 
 def say(sentence: str) -> None:
-    """Tell the person a sentence on standard error, beside what was asked for."""
+    """Prints a sentence on standard error, apart from the command's output."""
     typer.echo(sentence, err=True)
 
 
 def show(what: str | Table) -> None:
-    """What is asked for."""
+    """Prints the command's output."""
     if isinstance(what, str):
         typer.echo(what)
     else:
-        Console().print(what)
+        Console(markup=False, emoji=False).print(what)  # brackets in a name are its own
 
 
 def show_report(found: Report, as_json_: bool) -> None:
-    """What a run came to, as it was asked for."""
+    """Prints a report, as JSON or as a table."""
     show(as_json(found) if as_json_ else as_table(found))
 
 
 def end(command: Callable[[], Coroutine[Any, Any, int]]) -> None:
-    """Runs a command; what went wrong becomes a sentence and an exit code."""
+    """Runs a command and exits; an error becomes a sentence and an exit code."""
     try:
         code = anyio.run(command)
     except EvalError as error:
