@@ -278,7 +278,8 @@ _OVERFLOWS: Final = re.compile(
 _UNKNOWN: Final = re.compile(
     r"(?:unexpected|unsupported)(?! (?:type|value))|unrecogni[sz]ed|unknown|not support"
     r"|not permitted|does ?n[o']t (?:support|exist)|not (?:allowed|available|implemented"
-    r"|recogni[sz]ed)|no such|cannot find|disabled|forbidden|extra (?:input|field|propert|argument)|additional propert",
+    r"|recogni[sz]ed)|no such|cannot find|disabled|forbidden|additional propert"
+    r"|extra (?:input|field|propert|argument)",
     re.IGNORECASE,
 )
 """A field of the request is refused, whatever it holds: `transformers serve` ("Unexpected fields in
