@@ -355,10 +355,10 @@ def _refuse(model: str, profile: Profile, config: JsonObject | None, options: Se
             f"{model} is a draft model, which nobody can talk to: agentkit serve {served} --draft"
         )
     if _BASE.fullmatch(name) and config is None:
-        served = re.match(rf"(?:.*/)?{_SIZED}", model, re.IGNORECASE)
+        named = re.match(rf"(?:.*/)?{_SIZED}", model, re.IGNORECASE)
         raise ServerNotReadyError(
             f"{model} is a base model: it was taught no turns and no tools; serve "
-            f"{served[0] if served else model}-it"
+            f"{named[0] if named else model}-it"
         )
     heads = text_config(config).get("num_attention_heads")
     heads = heads if isinstance(heads, int) else _HEADS.get(profile.name, 0)
