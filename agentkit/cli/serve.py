@@ -280,7 +280,7 @@ def doctor(
 ) -> None:
     """Ask a live server everything that agents rely on, and say what to change.
 
-    Some eighty short requests: they cost seconds, and nothing on the server changes. The key of a
+    Some ninety short requests: they cost seconds, and nothing on the server changes. The key of a
     guarded server is read from AGENTKIT_API_KEY.
 
     Without an address it looks at this machine: Python, extras, vLLM, GPU, disk, port.

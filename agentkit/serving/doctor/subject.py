@@ -191,6 +191,7 @@ class Subject:
         grammar_refused: Its error message, if it refuses requests with a grammar.
         is_gemma: Whether the model is a Gemma 4; None if that is not known.
         owner: The owner of the model, as the server names it.
+        balance: What is added to the logit of one end token to make it as likely as another.
         unsteady: Statuses of replies that only put a request off, in order.
         asked: Chat requests so far.
     """
@@ -207,6 +208,7 @@ class Subject:
     reads_calls: bool = True
     is_gemma: bool | None = None
     owner: str = ""
+    balance: float | None = None
     unsteady: list[int] = field(default_factory=list)
     asked: int = 0
 
@@ -311,14 +313,18 @@ class Subject:
         """
         return next(iter(await self._first_tokens(biases, {"temperature": 0.0})), None)
 
-    async def drawn(self, biases: Mapping[int, float], count: int) -> list[int]:
-        """The first tokens of several replies, by the server's own sampling; empty without ids.
+    async def drawn(
+        self, biases: Mapping[int, float], count: int, temperature: float | None = None
+    ) -> list[int]:
+        """The first tokens of several replies; empty without ids.
 
         Args:
             biases: Token → what is added to its logit.
             count: Replies to one request.
+            temperature: Above 0; None for the server's own.
         """
-        return await self._first_tokens(biases, {"n": count})
+        own = {} if temperature is None else {"temperature": temperature}
+        return await self._first_tokens(biases, {"n": count, **own})
 
     async def _first_tokens(self, biases: Mapping[int, float], fields: JsonObject) -> list[int]:
         self.asked += 1

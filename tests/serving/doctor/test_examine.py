@@ -11,8 +11,9 @@ import pytest
 from agentkit.serving.doctor import PROBES, Diagnosis, examine
 from agentkit.wire import OPTIONAL
 from tests.serving.doctor.failing import examined_at_random
+from tests.serving.doctor.further import FURTHER
 from tests.serving.doctor.good import client_of
-from tests.serving.doctor.planted import FURTHER, PLANTED, Json, Planted
+from tests.serving.doctor.planted import PLANTED, Json, Planted
 from tests.virtual import run_virtual
 
 URL = "http://server:8000/v1"
