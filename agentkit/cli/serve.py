@@ -54,7 +54,7 @@ from agentkit.serving.process import (
 from agentkit.testing.faults import FAULTS, FaultServer, find_fault
 from agentkit.testing.scenarios import SCENARIOS, Outcome, Scenario, play_all
 from agentkit.testing.scripted import say
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 
 _TINY = Path(models.__file__).parent / "tiny"
 _POLL_SECONDS = 0.5
@@ -355,12 +355,14 @@ def _look_at(
 def _tell(console: Console, found: Finding) -> None:
     print_hanging(console, _line(found), _INDENT)
     if found.remedy and found.verdict != "pass":
-        print_hanging(console, Text(f"{'':{_INDENT}}{found.remedy}", "cyan"), _INDENT)
+        remedy = " ".join(printable(found.remedy).split())
+        print_hanging(console, Text(f"{'':{_INDENT}}{remedy}", "cyan"), _INDENT)
 
 
 def _line(found: Finding) -> Text:
     line = Text(f"{found.verdict:6}", _STYLES[found.verdict])
-    return line.append(f"{found.probe:{_WIDTH}}", "bold").append(found.says, "default not bold")
+    says = " ".join(printable(found.says).split())  # the server's own words may be among them
+    return line.append(f"{found.probe:{_WIDTH}}", "bold").append(says, "default not bold")
 
 
 def _summary(diagnosis: Diagnosis) -> Text:

@@ -15,7 +15,7 @@ from typing import Final
 
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
-from agentkit.gemma4.render import Generation, render
+from agentkit.gemma4.render import Generation, TemplateVariant, render
 from agentkit.messages import (
     AssistantMessage,
     Message,
@@ -168,7 +168,7 @@ async def _letter(subject: Subject, *, with_tools: bool) -> _Letter:
     letter.messages = messages
     if canonical:
         dialect = Dialect(letter.tools, Escape())
-        variant = "small" if subject.template == "canonical-small" else "large"
+        variant: TemplateVariant = "small" if subject.template == "canonical-small" else "large"
         sent = [dialect.outgoing(message) for message in messages]
         letter.rendered = render(sent, dialect.declarations, Generation(variant=variant))
     return letter

@@ -76,7 +76,7 @@ async def reply_length(subject: Subject) -> Finding:
     """Whether a reply may be as long as the request says, and no longer."""
     if subject.is_vllm and (found := await _bounds(subject)) is not None:
         return found
-    wanted = min(_LONG, (subject.window or 4096) // 4)
+    wanted = max(min(_LONG, (subject.window or 4096) // 4), _FEW)
     asked = await subject.ask(
         LONG_TASK,
         max_tokens=wanted,
@@ -110,7 +110,7 @@ async def _bounds(subject: Subject) -> Finding | None:
         )
     if passed_on is None:  # `min_tokens` does not arrive, so nothing can be told by it
         return None
-    most = min(_LONGEST, (subject.window or 4096) // 2)
+    most = max(min(_LONGEST, (subject.window or 4096) // 2), _FEW)
     passed_on, _ = await _bound(subject, most)
     return _too_short(most, passed_on) if passed_on is not None and passed_on < most else None
 

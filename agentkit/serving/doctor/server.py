@@ -88,7 +88,7 @@ _RELEASE = re.compile(r"v?\d+\.\d++(?!\.dev\d)")
 
 def _numbers(text: str) -> tuple[int, ...]:
     """Major, minor and patch, without suffixes such as `rc1` and `+cpu`."""
-    found = re.match(r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?", text)
+    found = re.match(r"v?(\d{1,9})(?:\.(\d{1,9}))?(?:\.(\d{1,9}))?", text)
     return tuple(int(part or 0) for part in found.groups()) if found else (0, 0, 0)
 
 
