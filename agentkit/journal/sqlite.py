@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import JsonValue
 
 from agentkit.errors import JournalError, RunAtWorkError
+from agentkit.events import RunFinished
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     Entry,
@@ -484,6 +485,13 @@ class SQLiteStore:
             body = hide(lines[0].body.encode("utf-8", "replace")).decode()
             lines[0] = replace(lines[0], body=body)
         return lines
+
+    def is_open(self, run_id: str) -> bool:
+        """Whether something may still be added to a run: its last entry is not its end."""
+        query = "SELECT kind FROM events WHERE run_id = ? ORDER BY seq DESC LIMIT 1"
+        with self._lock, self.errors():
+            last = self.connection.execute(query, (run_id,)).fetchone()
+        return last is not None and last[0] != RunFinished.__name__
 
     def runs(self, limit: int) -> list[RunSummary]:
         """The newest runs, newest first, and behind them those of which only the witness knows."""
