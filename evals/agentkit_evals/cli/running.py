@@ -175,7 +175,9 @@ class _Players:
             manifest,
             subject=Subject(model="empty"),
             trials=1,
-            limits=TrialLimits(),
+            limits=TrialLimits(
+                memory=manifest.limits.memory
+            ),  # it keeps a check that crashes apart
             made_of={"library_sha256": manifest.made_of["library_sha256"]},
         )
         await run_local(idle, store.floor(), concurrency=self.concurrency)
