@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
+from functools import partial
 
 from agentkit import Agent
 from agentkit.context.entries import RECALL_TOOLS
@@ -30,7 +31,7 @@ from agentkit_evals.core import (
 )
 from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
-from agentkit_evals.trial import graded
+from agentkit_evals.trial import alone, graded
 
 
 async def rescore(old: Store, new: Store) -> int:
@@ -59,13 +60,13 @@ async def rescore(old: Store, new: Store) -> int:
 
 async def _all(suite: Suite, cases: dict[str, Case], old: Store, new: Store) -> int:
     """Grades all trials that got to their end; returns how many did not."""
-    left_out = 0
+    left_out, seconds = 0, new.manifest().limits.seconds
     with closing(Writer(new)) as writer:
         for _, result in sorted(old.results().items()):
             if not _may_have_ended(result):
                 left_out += 1
                 continue
-            verdict = await _graded_again(suite, cases[result.case], result)
+            verdict = await _graded_again(suite, cases[result.case], result, seconds)
             writer.append(replace(verdict, worker=writer.name))
             if (record := old.record(*result.key)).exists():
                 copy = new.record(*result.key)
@@ -79,8 +80,17 @@ def _may_have_ended(result: TrialResult) -> bool:
     return result.status == "graded" or (result.failure or "").startswith("suite:")
 
 
-async def _graded_again(suite: Suite, case: Case, old: TrialResult) -> TrialResult:
-    """The trial with its new verdict; its transcript and its times are those of the old one."""
+async def _graded_again(
+    suite: Suite, case: Case, old: TrialResult, seconds: float | None
+) -> TrialResult:
+    """The trial with its new verdict; its transcript and its times are those of the old one.
+
+    Args:
+        suite: The suite of the case.
+        case: The case of the trial.
+        old: The recorded trial.
+        seconds: How long the calls of a turn may take; None is no limit.
+    """
     if old.grade is None and (old.failure or "").startswith("agent:"):
         return old  # the agent itself ended it, whatever the suite is now
 
@@ -91,14 +101,15 @@ async def _graded_again(suite: Suite, case: Case, old: TrialResult) -> TrialResu
             turn = await session.next_turn(so_far)
             if turn is None:
                 raise SuiteError(f"the conversation has {number} turns now, it had {len(turns)}")
-            await _repeat(turn, messages)
+            await _repeat(turn, messages, seconds)
         if old.status != "graded" and await session.next_turn(old.transcript) is not None:
             raise SuiteError("the trial broke off before its end; it has to be played again")
         return old.transcript
 
     ended = old.transcript.over or old.status == "graded"
     said = (*old.transcript.asked, *((None,) if ended else ()))
-    verdict = await graded(suite, Trial(case, old.trial, 0, said), play)
+    trial = Trial(case, old.trial, 0, said)
+    verdict = await alone(partial(graded, suite, trial, play), trial, old.worker, seconds)
     return replace(verdict, transcript=old.transcript, seconds=old.seconds, timing=old.timing)
 
 
@@ -119,11 +130,11 @@ def _by_turn(transcript: Transcript) -> list[list[Message]]:
     return turns[len(turns) - len(transcript.turns) :]  # before them is the case's own history
 
 
-async def _repeat(turn: Turn, recorded: Sequence[Message]) -> None:
+async def _repeat(turn: Turn, recorded: Sequence[Message], seconds: float | None) -> None:
     """Makes the recorded calls of a turn again.
 
     Raises:
-        SuiteError: A tool gives another answer, or a call could not be made.
+        SuiteError: A tool gives another answer, or does not end in time.
     """
     replies = [
         Reply(message, "tool_calls")
@@ -136,7 +147,12 @@ async def _repeat(turn: Turn, recorded: Sequence[Message]) -> None:
         context=turn.context,
         observers=(),
     )
-    result = await agent.run(turn.text, limits=turn.limits)
+    limits = turn.limits
+    if limits.seconds is None:
+        limits = replace(limits, seconds=seconds)
+    result = await agent.run(turn.text, limits=limits)
+    if result.stop_reason == "seconds":
+        raise SuiteError("the recorded calls had not ended when the time was over")
     now = [message for message in result.messages if isinstance(message, ToolMessage)]
     then = [message for message in recorded if isinstance(message, ToolMessage)]
     for before, after in zip(then, now, strict=False):

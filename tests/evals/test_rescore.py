@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from agentkit_evals.core import EvalError
+from agentkit_evals.core import EvalError, TrialLimits
 from agentkit_evals.manifest import planned
 from agentkit_evals.rescore import rescore
 from agentkit_evals.runner import run_local
@@ -114,6 +114,21 @@ async def test_a_check_that_failed_is_graded_when_it_is_mended(tmp_path: Path) -
     assert [result.passed for result in new.results().values()] == [True]
     with pytest.raises(EvalError, match="is there already"):
         await rescore(old, new)
+
+
+async def test_a_tool_that_does_not_end_leaves_no_verdict_again(tmp_path: Path) -> None:
+    old, new = Store(tmp_path / "old"), Store(tmp_path / "new")
+    target = suite_file(
+        tmp_path, 1, SUITE.replace("self.n += n", "__import__('threading').Event().wait()")
+    )
+    suite, limits = load_suite(target), TrialLimits(seconds=0.5)
+    await run_local(await planned(suite, target, Subject(model="gold"), limits=limits), old)
+    await rescore(old, new)
+    failures = [result.failure for store in (old, new) for result in store.results().values()]
+    assert failures == [
+        "suite:SuiteError: the tool add had not ended when the time was over",
+        "suite:SuiteError: the recorded calls had not ended when the time was over",
+    ]
 
 
 @pytest.mark.parametrize(
