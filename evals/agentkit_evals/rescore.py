@@ -37,6 +37,8 @@ from agentkit_evals.trial import alone, graded
 async def rescore(old: Store, new: Store) -> int:
     """Grades the trials of a run again, and keeps the verdicts as a run of its own.
 
+    If that was interrupted, the same call goes on with it.
+
     Args:
         old: The run; it is not changed.
         new: The run that is made, of the suite as it is now.
@@ -45,31 +47,40 @@ async def rescore(old: Store, new: Store) -> int:
         How many trials were left out, since they had not ended.
 
     Raises:
-        EvalError: There is no such run, the new one exists already, or the suite is not installed.
+        EvalError: There is no such run, the new one is another run, or the suite is not installed.
     """
     manifest = old.manifest()
+    if new.folder == old.folder:
+        raise EvalError(f"{new.folder} is the run itself; give the new verdicts another name")
     async with aclosing(load_suite(manifest.suite)) as suite:
         cases = {case.id: case for case in await suite.cases()}
         if gone := [name for name in manifest.cases if name not in cases]:
             raise EvalError(f"{suite.name} has no case {', '.join(gone)} any more")
-        if new.exists:
-            raise EvalError(f"{new.folder} is there already; give the new verdicts another name")
         new.begin(replace(manifest, about=await suite.about()))
-        return await _all(suite, cases, old, new)
+        with new.locked():
+            return await _all(suite, cases, old, new)
 
 
 async def _all(suite: Suite, cases: dict[str, Case], old: Store, new: Store) -> int:
     """Grades all trials that got to their end; returns how many did not."""
     left_out, seconds = 0, new.manifest().limits.seconds
+    known = new.results()
     with closing(Writer(new)) as writer:
-        for _, result in sorted(old.results().items()):
+        for key, result in sorted(old.results().items()):
+            if (before := known.get(key)) is not None:
+                if before.transcript != result.transcript:
+                    raise EvalError(
+                        f"{new.folder} holds another run; give the new verdicts another name"
+                    )
+                if before.status == "graded":
+                    continue
             if not _may_have_ended(result):
                 left_out += 1
                 continue
             verdict = await _graded_again(suite, cases[result.case], result, seconds)
             writer.append(replace(verdict, worker=writer.name))
-            if (record := old.record(*result.key)).exists():
-                copy = new.record(*result.key)
+            if (record := old.record(*key)).exists():
+                copy = new.record(*key)
                 copy.parent.mkdir(exist_ok=True, mode=0o700)
                 shutil.copyfile(record, copy)
     return left_out
