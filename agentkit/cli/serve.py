@@ -129,7 +129,11 @@ def serve(
         program = _program(cpu=options.cpu, dry=dry_run)
         known = None if dry_run or tiny else flags_of(program)
         served = str(_TINY) if tiny else model
-        made = plan(served, options, program, environ=os.environ, known=known)
+        if shape == "compose" and options.cpu:
+            raise UsageError("a compose file is for GPUs: vLLM's image for the CPU is another one")
+        # A compose file may be used where this machine's variables are not set.
+        environ = {} if shape == "compose" else os.environ
+        made = plan(served, options, program, environ=environ, known=known)
         if shape is not None:
             typer.echo(made.compose() if shape == "compose" else made.shown())
             return

@@ -284,7 +284,7 @@ class Subject:
             body = encode_request(
                 request,
                 model=self.model,
-                messages=MessageEncoder(dialect.outgoing).encode(request.messages),
+                messages=MessageEncoder(dialect.outgoing).encode(request.messages, left_out),
                 declarations=dialect.declarations,
                 stream=stream,
                 held={"structured_outputs": dialect.grammar(choice)} if choice else None,
