@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
+from functools import partial
 
 from agentkit import Agent
 from agentkit.context.entries import RECALL_TOOLS
@@ -30,11 +31,13 @@ from agentkit_evals.core import (
 )
 from agentkit_evals.store import Store, Writer
 from agentkit_evals.suites import load_suite
-from agentkit_evals.trial import graded
+from agentkit_evals.trial import alone, graded
 
 
 async def rescore(old: Store, new: Store) -> int:
     """Grades the trials of a run again, and keeps the verdicts as a run of its own.
+
+    If that was interrupted, the same call goes on with it.
 
     Args:
         old: The run; it is not changed.
@@ -44,31 +47,40 @@ async def rescore(old: Store, new: Store) -> int:
         How many trials were left out, since they had not ended.
 
     Raises:
-        EvalError: There is no such run, the new one exists already, or the suite is not installed.
+        EvalError: There is no such run, the new one is another run, or the suite is not installed.
     """
     manifest = old.manifest()
+    if new.folder == old.folder:
+        raise EvalError(f"{new.folder} is the run itself; give the new verdicts another name")
     async with aclosing(load_suite(manifest.suite)) as suite:
         cases = {case.id: case for case in await suite.cases()}
         if gone := [name for name in manifest.cases if name not in cases]:
             raise EvalError(f"{suite.name} has no case {', '.join(gone)} any more")
-        if new.exists:
-            raise EvalError(f"{new.folder} is there already; give the new verdicts another name")
         new.begin(replace(manifest, about=await suite.about()))
-        return await _all(suite, cases, old, new)
+        with new.locked():
+            return await _all(suite, cases, old, new)
 
 
 async def _all(suite: Suite, cases: dict[str, Case], old: Store, new: Store) -> int:
     """Grades all trials that got to their end; returns how many did not."""
-    left_out = 0
+    left_out, seconds = 0, new.manifest().limits.seconds
+    known = new.results()
     with closing(Writer(new)) as writer:
-        for _, result in sorted(old.results().items()):
+        for key, result in sorted(old.results().items()):
+            if (before := known.get(key)) is not None:
+                if before.transcript != result.transcript:
+                    raise EvalError(
+                        f"{new.folder} holds another run; give the new verdicts another name"
+                    )
+                if before.status == "graded":
+                    continue
             if not _may_have_ended(result):
                 left_out += 1
                 continue
-            verdict = await _graded_again(suite, cases[result.case], result)
+            verdict = await _graded_again(suite, cases[result.case], result, seconds)
             writer.append(replace(verdict, worker=writer.name))
-            if (record := old.record(*result.key)).exists():
-                copy = new.record(*result.key)
+            if (record := old.record(*key)).exists():
+                copy = new.record(*key)
                 copy.parent.mkdir(exist_ok=True, mode=0o700)
                 shutil.copyfile(record, copy)
     return left_out
@@ -79,8 +91,17 @@ def _may_have_ended(result: TrialResult) -> bool:
     return result.status == "graded" or (result.failure or "").startswith("suite:")
 
 
-async def _graded_again(suite: Suite, case: Case, old: TrialResult) -> TrialResult:
-    """The trial with its new verdict; its transcript and its times are those of the old one."""
+async def _graded_again(
+    suite: Suite, case: Case, old: TrialResult, seconds: float | None
+) -> TrialResult:
+    """The trial with its new verdict; its transcript and its times are those of the old one.
+
+    Args:
+        suite: The suite of the case.
+        case: The case of the trial.
+        old: The recorded trial.
+        seconds: How long the calls of a turn may take; None is no limit.
+    """
     if old.grade is None and (old.failure or "").startswith("agent:"):
         return old  # the agent itself ended it, whatever the suite is now
 
@@ -91,14 +112,15 @@ async def _graded_again(suite: Suite, case: Case, old: TrialResult) -> TrialResu
             turn = await session.next_turn(so_far)
             if turn is None:
                 raise SuiteError(f"the conversation has {number} turns now, it had {len(turns)}")
-            await _repeat(turn, messages)
+            await _repeat(turn, messages, seconds)
         if old.status != "graded" and await session.next_turn(old.transcript) is not None:
             raise SuiteError("the trial broke off before its end; it has to be played again")
         return old.transcript
 
     ended = old.transcript.over or old.status == "graded"
     said = (*old.transcript.asked, *((None,) if ended else ()))
-    verdict = await graded(suite, Trial(case, old.trial, 0, said), play)
+    trial = Trial(case, old.trial, 0, said)
+    verdict = await alone(partial(graded, suite, trial, play), trial, old.worker, seconds)
     return replace(verdict, transcript=old.transcript, seconds=old.seconds, timing=old.timing)
 
 
@@ -119,11 +141,11 @@ def _by_turn(transcript: Transcript) -> list[list[Message]]:
     return turns[len(turns) - len(transcript.turns) :]  # before them is the case's own history
 
 
-async def _repeat(turn: Turn, recorded: Sequence[Message]) -> None:
+async def _repeat(turn: Turn, recorded: Sequence[Message], seconds: float | None) -> None:
     """Makes the recorded calls of a turn again.
 
     Raises:
-        SuiteError: A tool gives another answer, or a call could not be made.
+        SuiteError: A tool gives another answer, or does not end in time.
     """
     replies = [
         Reply(message, "tool_calls")
@@ -136,7 +158,12 @@ async def _repeat(turn: Turn, recorded: Sequence[Message]) -> None:
         context=turn.context,
         observers=(),
     )
-    result = await agent.run(turn.text, limits=turn.limits)
+    limits = turn.limits
+    if limits.seconds is None:
+        limits = replace(limits, seconds=seconds)
+    result = await agent.run(turn.text, limits=limits)
+    if result.stop_reason == "seconds":
+        raise SuiteError("the recorded calls had not ended when the time was over")
     now = [message for message in result.messages if isinstance(message, ToolMessage)]
     then = [message for message in recorded if isinstance(message, ToolMessage)]
     for before, after in zip(then, now, strict=False):

@@ -1,4 +1,4 @@
-"""`agentkit eval report`, `compare`, `gate`, `view`, `export`, `list`: what runs came to."""
+"""`agentkit eval report`, `compare`, `gate`, `view`, `export`, `list`: the results of runs."""
 
 from __future__ import annotations
 
