@@ -25,7 +25,6 @@ import anyio.to_thread
 from pydantic import JsonValue
 
 from agentkit.errors import JournalError
-from agentkit.events import RunFinished
 from agentkit.events.lines import Values
 from agentkit.journal.entries import (
     Entry,
@@ -119,6 +118,10 @@ class Store(Protocol):
             run_id: Its name.
             public: Without the secrets that were registered when it was written.
         """
+        ...
+
+    def is_open(self, run_id: str) -> bool:
+        """Whether something may still be added to a run."""
         ...
 
     def runs(self, limit: int) -> list[RunSummary]:
@@ -280,9 +283,7 @@ class StoredJournal:
 
     async def is_open(self, run_id: str) -> bool:
         """Whether something may still be added to a run."""
-        examined = await self.examine(run_id)
-        last = examined.records[-1].entry if examined.records else None
-        return last is not None and not isinstance(last, RunFinished)
+        return await self._in_thread(lambda: self._store.is_open(run_id))
 
     @asynccontextmanager
     async def news_of(self, run_id: str) -> AsyncGenerator[Callable[[], Awaitable[None]]]:  # noqa: ARG002 - a file tells nobody

@@ -168,11 +168,16 @@ async def _takes_grammar(ask: Ask) -> bool:
 async def _takes_tool_choice(ask: Ask) -> bool:
     tools = [_tool(_OTHER), _tool(PROBE)]
     dialect = Dialect(tools, Escape())
-    for name, asked_for in ((PROBE, _OTHER), (_OTHER, PROBE)):
-        request = _request(tools, ToolChoice("required", name=name), f"Call {asked_for}.")
-        fields = {"tool_choice": {"type": "function", "function": {"name": name}}}
-        reply = await _unless_refused(ask(request, dialect, fields))
-        if reply is None or {call.name for call in reply.message.tool_calls} != {name}:
+    both = {PROBE, _OTHER}
+    for name, text, allowed in (
+        (PROBE, f"Call {_OTHER}.", {PROBE}),
+        (_OTHER, f"Call {PROBE}.", {_OTHER}),
+        (None, _CHAT, both),  # some take the name of a tool only
+    ):
+        choice = ToolChoice("required", name=name)
+        reply = await _unless_refused(ask(_request(tools, choice, text), dialect, forced(choice)))
+        called = set() if reply is None else {call.name for call in reply.message.tool_calls}
+        if not called or not called <= allowed:
             return False
     return True
 
@@ -191,9 +196,10 @@ def forced_code(body: JsonObject) -> str | None:
     return found[0] if found and is_probe(body) else None
 
 
-def _request(
-    tools: list[ToolDefinition], choice: ToolChoice, text: str = "Say hello in one word."
-) -> ModelRequest:
+_CHAT: Final = "Say hello in one word."
+
+
+def _request(tools: list[ToolDefinition], choice: ToolChoice, text: str = _CHAT) -> ModelRequest:
     return ModelRequest(
         [UserMessage(text)],
         tools,

@@ -240,7 +240,7 @@ class VLLMModel:
         sent = asked_on(control, request)
         language = await self._languages.of(sent.tools)
         held = held_on(control, request, language.dialect)
-        messages = language.encoder.encode(sent.messages)
+        messages = language.encoder.encode(sent.messages, self._server.without)
         body = encode_request(
             sent,
             model=served.name,
@@ -335,7 +335,7 @@ class VLLMModel:
             encode_request(
                 replace(wanted.request, settings=settings),
                 model=self.name,
-                messages=language.encoder.encode(wanted.request.messages),
+                messages=language.encoder.encode(wanted.request.messages, self._server.without),
                 declarations=language.dialect.declarations,
                 stream=False,
                 gemma=self._server.gemma,

@@ -17,6 +17,7 @@ from agentkit.policy import Prices
 from agentkit.trace import printable
 from agentkit.wording import pluralize
 from agentkit_evals.core import TrialResult, by_case
+from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
 from agentkit_evals.store import Store
 
@@ -151,8 +152,26 @@ def report(store: Store, prices: Prices | None = None) -> Report:
     Raises:
         EvalError: There is no run, or scipy is missing.
     """
-    manifest = store.manifest()
-    results = list(store.results().values())
+    return report_of(store.manifest(), list(store.results().values()), floor_of(store), prices)
+
+
+def report_of(
+    manifest: RunManifest,
+    results: Sequence[TrialResult],
+    floor: Rate | None,
+    prices: Prices | None = None,
+) -> Report:
+    """The numbers of a run from what its store holds.
+
+    Args:
+        manifest: The run.
+        results: The result of each trial.
+        floor: What an agent that does nothing reaches on the same cases.
+        prices: What tokens cost.
+
+    Raises:
+        EvalError: scipy is missing.
+    """
     graded = [result for result in results if result.status == "graded"]
     lost = [result for result in results if result.status != "graded"]
     cases = by_case(graded)
@@ -176,7 +195,7 @@ def report(store: Store, prices: Prices | None = None) -> Report:
         score_at_worst=mean(map(_passed, by_case(results).values())) if results else None,
         pass_hat=_over_cases(pass_hat_k, cases.values(), manifest.trials),
         pass_at=_over_cases(pass_at_k, cases.values(), manifest.trials),
-        floor=_floor(store.floor()),
+        floor=floor,
         errors=_counted(error_of(result) for result in graded if not result.passed),
         calls=invalid.of,
         invalid_calls=invalid,
@@ -230,15 +249,18 @@ def _over_cases(
     return found
 
 
-def _floor(store: Store) -> Rate | None:
-    if not store.exists:
+def floor_of(store: Store) -> Rate | None:
+    """What an agent that does nothing reaches on the cases of a run; None if it did not play."""
+    floor = store.floor()
+    if not floor.exists:
         return None
-    graded = [result for result in store.results().values() if result.status == "graded"]
+    graded = [result for result in floor.results().values() if result.status == "graded"]
     return Rate(sum(result.passed for result in graded), len(graded))
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(names).most_common())
+    """How often each name occurs: the most frequent first, equally frequent ones by name."""
+    return dict(sorted(Counter(names).items(), key=lambda item: (-item[1], item[0])))
 
 
 def error_of(result: TrialResult) -> str:

@@ -1,8 +1,9 @@
-"""What code a verdict depends on, as hashes that tell what was changed.
+"""Hashes of the code that a verdict depends on, by which a change of it is noticed.
 
-A function counts with its source text and with the values that it was made with (defaults, bound
-arguments, what it closes over), a class with its source, an object with that of its class and with
-what it holds. Beside them the files count in which they are, since what they call stands there too.
+The hash of a function covers its source text and the values that it was made with: defaults, bound
+arguments, the variables of its closure, the object of a method. That of a class covers its source,
+that of an object the source of its class and its attributes. The files in which they are have a
+hash too, since the code that they call is mostly there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import agentkit
 
 def sources_hash(things: Iterable[Callable[..., Any]]) -> str:
     """SHA-256 of functions and classes, in their order."""
-    return _sha256(_told(thing) for thing in things)
+    return _sha256(_description(thing) for thing in things)
 
 
 def files_hash(things: Iterable[Callable[..., Any]]) -> str:
@@ -39,7 +40,8 @@ def library_hash() -> str:
     )
 
 
-def _told(thing: Any) -> str:
+def _description(thing: Any) -> str:
+    """The source of what can be called, and the values that it was made with."""
     values: list[Any] = []
     while isinstance(thing, functools.partial):
         values += [thing.args, sorted(thing.keywords.items())]
@@ -50,26 +52,49 @@ def _told(thing: Any) -> str:
         values += inspect.getclosurevars(plain).nonlocals.values()
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         values += [getattr(thing, each.name) for each in dataclasses.fields(thing)]
-    else:
-        values += getattr(thing, "__dict__", {}).values() if type(thing) is plain else ()
+    elif type(thing) is plain:
+        values += getattr(thing, "__dict__", {}).values()
     source = _source(getattr(plain, "__code__", plain))
     if source is None:  # of C, or typed into a console
         source = getattr(plain, "__qualname__", type(plain).__qualname__)
-    words = (_words(value) for value in values)
-    return source + "".join(f"\0{each}" for each in words if not _ADDRESS.search(each))
+    texts = [text for text in map(_text_of, values) if not _ADDRESS.search(text)]
+    if inspect.ismethod(thing):
+        texts.append(_description(thing.__self__))
+    return "\0".join([source, *texts])
 
 
-def _words(value: object) -> str:
-    """What a value says of itself; its type where it cannot, for that is code of the suite."""
+def _text_of(value: object) -> str:
+    """The `repr` of a value, in which a set lists its members in the same order in each process;
+    the name of its type if its `repr`, which is code of the suite, fails.
+    """
     try:
-        return repr(value)
-    except (Exception, SystemExit):  # noqa: BLE001 - whatever it raises
+        return _sorted_repr(value)
+    except (Exception, SystemExit):  # noqa: BLE001 - the suite's code may raise anything
         return type(value).__qualname__
+
+
+def _sorted_repr(value: Any) -> str:
+    kind = type(value)
+    if kind in (set, frozenset) and value:
+        members = "{" + ", ".join(sorted(map(_sorted_repr, value))) + "}"
+        return members if kind is set else f"frozenset({members})"
+    if kind is dict:
+        items = (f"{_sorted_repr(key)}: {_sorted_repr(each)}" for key, each in value.items())
+        return "{" + ", ".join(items) + "}"
+    if kind is list:
+        return "[" + ", ".join(map(_sorted_repr, value)) + "]"
+    if kind is tuple:
+        return "(" + ", ".join(map(_sorted_repr, value)) + ("," if len(value) == 1 else "") + ")"
+    if dataclasses.is_dataclass(kind):
+        shown = [each.name for each in dataclasses.fields(value) if each.repr]
+        fields = ", ".join(f"{name}={_sorted_repr(getattr(value, name))}" for name in shown)
+        return f"{kind.__qualname__}({fields})"
+    return repr(value)
 
 
 @functools.lru_cache(maxsize=4096)
 def _source(code: Any) -> str | None:
-    """The source of a class or function; kept, since a thousand tasks may share it."""
+    """The source of a class or function. Cached, since a thousand tasks may share it."""
     try:
         return inspect.getsource(code)
     except (OSError, TypeError):
@@ -105,4 +130,4 @@ def _sha256(parts: Iterable[str]) -> str:
 
 
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
-"""The address in a `repr` that has nothing else to say; each process has another one."""
+"""An address in a default `repr`, which differs between processes."""

@@ -61,7 +61,7 @@ class Store:
         """The manifest of the run.
 
         Raises:
-            EvalError: The folder holds no run, or another version wrote it.
+            EvalError: The folder holds no run, or it cannot be read.
         """
         path = self.folder / "manifest.json"
         try:
@@ -70,6 +70,8 @@ class Store:
             raise EvalError(
                 f"{self.folder} holds no run; `agentkit eval list` shows them"
             ) from None
+        except OSError as error:
+            raise EvalError(f"{path} cannot be read: {error.strerror}") from error
         except ValidationError as error:
             raise EvalError(f"{path} cannot be read: {error.errors()[0]['msg']}") from error
 
@@ -102,9 +104,13 @@ class Store:
         """Locks the run; the kernel releases the lock even if the holder is killed.
 
         Raises:
-            EvalError: Another process plays it.
+            EvalError: Another process plays it, or the folder cannot be written.
         """
-        with (self.folder / "lock").open("w") as file:
+        try:
+            file = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise EvalError(f"{self.folder} cannot be written: {error.strerror}") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -115,10 +121,14 @@ class Store:
         """Every line of every writer, not in the order of time.
 
         Raises:
-            EvalError: A line was damaged.
+            EvalError: A line is damaged, or a file cannot be read.
         """
         for path in sorted((self.folder / "trials").glob("*.jsonl")):
-            for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+            try:
+                text = path.read_bytes()
+            except OSError as error:
+                raise EvalError(f"{path} cannot be read: {error.strerror}") from error
+            for number, line in enumerate(text.splitlines(keepends=True), 1):
                 if not line.endswith(b"\n"):
                     continue
                 try:
@@ -218,7 +228,10 @@ class Writer:
         if self._file is None:  # a worker that never finishes a trial leaves no file
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             _sync_folder(self._path.parent)
-        if os.write(self._file, line) != len(line):  # as on a disk that is nearly full
+        written = os.write(self._file, line)
+        if written != len(line):  # as on a disk that is nearly full
+            # A part of a line would spoil the next one.
+            os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_CUR) - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return self._file
 

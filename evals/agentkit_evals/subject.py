@@ -8,6 +8,7 @@ does not give the answer.
 from __future__ import annotations
 
 import os
+import reprlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -68,7 +69,12 @@ class Subject:
         async with aclosing(model_without(self._model(), self.off)) as model:
 
             def maker(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:  # noqa: ARG001 - a model is the same in all turns
-                return make(model, turn, replace(settings, seed=trial.seed))
+                made = make(model, turn, replace(settings, seed=trial.seed))
+                if not isinstance(made, Agent):
+                    raise EvalError(
+                        f"--agent {self.agent} returned {reprlib.repr(made)}; it returns an Agent"
+                    )
+                return made
 
             yield maker
 
@@ -116,7 +122,8 @@ class Subject:
         return VLLMModel(self.model, self.model_name, api_key=os.environ.get("AGENTKIT_API_KEY"))
 
 
-_Make: TypeAlias = Callable[[Model, Turn, ModelSettings], Agent[Any, Any]]
+_Make: TypeAlias = Callable[[Model, Turn, ModelSettings], object]
+"""Makes an agent; a function of a user may return anything."""
 
 
 def _plain(model: Model, turn: Turn, settings: ModelSettings) -> Agent[Any, Any]:

@@ -34,8 +34,26 @@ def load_suite(target: str) -> Suite:
             where `suite` is a suite or a function that makes one.
 
     Raises:
-        EvalError: There is no such suite.
+        EvalError: There is no such suite, or its own code failed.
     """
+    try:
+        suite = _made(target)
+    except EvalError:
+        raise
+    except Exception as error:  # raised by the code of the suite
+        raise EvalError(
+            f"the suite {target} cannot be made: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(suite, Suite):
+        raise EvalError(
+            f"{target} is no suite, its type is {type(suite).__name__}: name a TaskSuite, or a "
+            "function that returns one"
+        )
+    return suite
+
+
+def _made(target: str) -> Any:
+    """What a target names, made by its function if it is one."""
     name, _, rest = target.partition(":")
     factory = SUITES.get(name)
     if factory is None and (installed := list(entry_points(group="agentkit.suites", name=name))):
@@ -54,4 +72,4 @@ def load_suite(target: str) -> Suite:
     found: Any = getattr(module, rest or "suite", None)
     if found is None:
         raise EvalError(f"{name} has no {rest or 'suite'!r}")
-    return cast("Suite", found() if callable(found) else found)
+    return found() if callable(found) else found

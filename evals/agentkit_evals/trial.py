@@ -69,27 +69,48 @@ async def run_alone(
     limits: TrialLimits,
     record: Path | None = None,
 ) -> TrialResult:
-    """As `run_trial`, but in an event loop of its own: whatever an `async` tool does to it, other
-    trials go on.
-    """
+    """As `run_trial`, but in an event loop of its own; see `alone`."""
     agents: list[Agent[Any, Any]] = []
 
     def make(trial: Trial, number: int, turn: Turn) -> Agent[Any, Any]:
         agents.append(make_agent(trial, number, turn))
         return agents[-1]
 
-    async def play() -> TrialResult | AgentKitError:
+    async def play() -> TrialResult:
         try:
             return await run_trial(suite, trial, make, worker, limits=limits, record=record)
-        except (EvalError, ServerNotReadyError) as error:  # raised below: these end the run
-            return error
         finally:
             for agent in agents:
                 await agent.model.aclose()  # closes only the connections of this event loop
 
-    seconds = None if limits.seconds is None else limits.seconds + GRACE
+    return await alone(play, trial, worker, limits.seconds)
+
+
+async def alone(
+    play: Callable[[], Awaitable[TrialResult]], trial: Trial, worker: str, seconds: float | None
+) -> TrialResult:
+    """Plays a trial in an event loop of its own: whatever a tool does to it, other trials go on.
+
+    Args:
+        play: Plays the trial.
+        trial: The trial.
+        worker: The name of the worker, for the result of a trial that is lost.
+        seconds: The wall time of the trial without its grading; None is no limit.
+
+    Raises:
+        ServerNotReadyError: No trial could be played with this server.
+        EvalError: The suite is not installed, or the subject cannot be made.
+    """
+
+    async def result_or_error() -> TrialResult | AgentKitError:
+        try:
+            return await play()
+        except (EvalError, ServerNotReadyError) as error:  # raised below: these end the run
+            return error
+
+    most = None if seconds is None else seconds + GRACE
     try:
-        result = await contained("the trial", play, _same, seconds)
+        result = await contained("the trial", result_or_error, _same, most)
     except AgentKitError as error:
         return lost(trial, worker, _failure(error))
     if isinstance(result, AgentKitError):

@@ -64,6 +64,12 @@ def test_no_text_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
     assert found["'=1+1"]["error"] == '\'@x,\n"y"'
 
 
+def test_a_run_without_any_result_is_a_table_with_the_same_columns(tmp_path: Path) -> None:
+    played = run_of(tmp_path / "a", {"one": "x"})
+    header, _, rest = csv_of(run_of(tmp_path / "b", {"one": ""})).partition("\r\n")
+    assert (header, rest) == (csv_of(played).partition("\r\n")[0], "")
+
+
 def test_a_run_without_a_verdict_is_a_log_all_the_same(tmp_path: Path) -> None:
     store = run_of(tmp_path / "a", {"one": "?"})
     assert json.loads(inspect_log(store).text)["results"]["scores"] == []

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from agentkit_evals.core import Timing, Transcript, TrialResult, TurnRecord
+from agentkit_evals.core import Grade, Timing, Transcript, TrialResult, TurnRecord
 from agentkit_evals.report import Rate, Report, Spread, as_json, as_table, report
 from agentkit_evals.runner import run_local
 from agentkit_evals.stats import score
@@ -92,6 +93,20 @@ async def test_a_run_that_is_not_finished_can_be_looked_at(store: Store) -> None
     assert (found.graded, found.missing, found.score) == (0, 1, None)
     assert "1 not played yet" in shown(found)
     assert MANIFEST.cases == ("a",)
+
+
+def test_equal_results_give_equal_json_in_whatever_order_they_came(tmp_path: Path) -> None:
+    results = [
+        replace(line("a", number), grade=Grade(passed=False, error=error))
+        for number, error in enumerate(("late", "early", "early", "never"))
+    ]
+    results += [lost("a", 4), replace(lost("a", 5), failure="harness:OSError: gone")]
+    texts = set()
+    for name, order in (("one", results), ("other", results[::-1])):
+        wrote(Store(tmp_path / name), *order)
+        texts.add(as_json(replace(report(Store(tmp_path / name)), times=None)))
+    (text,) = texts
+    assert list(json.loads(text)["errors"]) == ["early", "late", "never"]
 
 
 @pytest.mark.slow

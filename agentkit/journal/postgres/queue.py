@@ -357,10 +357,6 @@ class PostgresJournal(Queue):
 
     # --- runs that are followed ------------------------------------------------------------------
 
-    async def is_open(self, run_id: str) -> bool:
-        """Whether something may still be added to a run."""
-        return await self._in_thread(lambda: self._server.is_open(run_id))
-
     @asynccontextmanager
     async def news_of(self, run_id: str) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
         """A function that waits for news of a run; see `StoredJournal.news_of`."""

@@ -1,4 +1,4 @@
-"""`agentkit eval report`, `compare`, `gate`, `view`, `export`, `list`: what runs came to."""
+"""`agentkit eval report`, `compare`, `gate`, `view`, `export`, `list`: the results of runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from agentkit.wording import pluralize
@@ -207,4 +206,4 @@ def list_runs(folder: Folder = None) -> None:
             f"{len(results)} of {planned_trials}",
             str(sum(result.passed for result in results)),
         )
-    Console().print(table)
+    show(table)

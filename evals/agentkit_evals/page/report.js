@@ -33,8 +33,9 @@ async function unpacked(name) {
 }
 
 async function open(button) {
+  const page = await unpacked(button.dataset.page);  // first, so that title and page stay together
   document.getElementById("which").textContent = button.title;
-  frame.srcdoc = await unpacked(button.dataset.page);
+  frame.srcdoc = page;
   if (!dialog.open) dialog.showModal();
 }
 
