@@ -304,7 +304,8 @@ def as_table(found: Report) -> Table:
 def rows_of(found: Report) -> Iterable[tuple[str, str]]:
     """Yields the lines of the report: a name and a sentence."""
     missing = f", {found.missing} not played yet" if found.missing else ""
-    yield "trials", f"{found.cases} cases x {found.trials}: {found.graded} graded{missing}"
+    cases = pluralize(found.cases, "case")
+    yield "trials", f"{cases} x {found.trials}: {found.graded} graded{missing}"
     if found.score is not None:
         score = found.score
         passed = f"{found.passed} of {found.graded}"

@@ -21,8 +21,9 @@ function filter() {
     row.hidden = !fits(row, wanted);
     shown += !row.hidden;
   }
+  const all = rows.length === 1 ? "1 case" : `${rows.length} cases`;
   filters.querySelector("output").textContent =
-    shown === rows.length ? `${shown} cases` : `${shown} of ${rows.length} cases`;
+    shown === rows.length ? all : `${shown} of ${all}`;
 }
 
 async function unpacked(name) {
