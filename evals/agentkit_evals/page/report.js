@@ -42,6 +42,12 @@ async function open(button) {
 
 function openTarget() {
   const name = location.hash.slice(1);
+  const row = document.getElementById(name);
+  if (row?.hidden) {  // a link to a case that is filtered out
+    filters.reset();
+    filter();
+    row.scrollIntoView();
+  }
   const button = document.querySelector(`button[data-page="${CSS.escape(name)}"]:enabled`);
   if (button) open(button);
 }
