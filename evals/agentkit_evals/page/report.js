@@ -5,20 +5,20 @@ const rows = [...document.querySelectorAll("#cases tbody tr")];
 const dialog = document.getElementById("trial");
 const frame = dialog.querySelector("iframe");
 
-function fits(row, wanted) {
-  const text = (wanted.get("text") ?? "").toLowerCase();
+function fits(row, chosen) {
+  const text = (chosen.get("text") ?? "").toLowerCase();
   if (!row.firstElementChild.textContent.toLowerCase().includes(text)) return false;
   return ["outcome", "tag", "why"].every((name) => {
-    const value = wanted.get(name);
+    const value = chosen.get(name);
     return !value || row.dataset[name].split("\n").includes(value);
   });
 }
 
 function filter() {
-  const wanted = new FormData(filters);
+  const chosen = new FormData(filters);
   let shown = 0;
   for (const row of rows) {
-    row.hidden = !fits(row, wanted);
+    row.hidden = !fits(row, chosen);
     shown += !row.hidden;
   }
   const all = rows.length === 1 ? "1 case" : `${rows.length} cases`;
@@ -33,8 +33,12 @@ async function unpacked(name) {
   return new Response(stream).text();
 }
 
+let wanted = null;
+
 async function open(button) {
-  const page = await unpacked(button.dataset.page);  // first, so that title and page stay together
+  wanted = button;
+  const page = await unpacked(button.dataset.page);
+  if (wanted !== button) return;  // another trial was opened meanwhile
   document.getElementById("which").textContent = button.title;
   frame.srcdoc = page;
   if (!dialog.open) dialog.showModal();
