@@ -104,9 +104,9 @@ class Report:
         repairs: Calls that agentkit repaired.
         retries: Model calls made again.
         steps: Model calls a trial, on average.
-        usage: Tokens of all trials.
+        usage: Tokens of all graded trials.
         times: How long it took.
-        cost: The cost of all trials at the given prices.
+        cost: The cost of all graded trials at the given prices.
     """
 
     suite: str
