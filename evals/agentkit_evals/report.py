@@ -14,8 +14,7 @@ from rich.text import Text
 
 from agentkit.messages import JsonObject, Usage
 from agentkit.policy import Prices
-from agentkit.trace import printable
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 from agentkit_evals.core import TrialResult, by_case
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
@@ -291,13 +290,12 @@ def as_json(found: Report) -> str:
 
 def as_table(found: Report) -> Table:
     """The report for a terminal."""
-    table = Table(
-        box=None, pad_edge=False, show_header=False, title=f"{found.suite}  {found.model}"
-    )
+    title = printable(f"{found.suite}  {found.model}")
+    table = Table(box=None, pad_edge=False, show_header=False, title=title)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     for name, text in rows_of(found):
-        table.add_row(name, Text(text))
+        table.add_row(name, Text(printable(text)))  # a check may quote what a model wrote
     return table
 
 
@@ -323,7 +321,7 @@ def rows_of(found: Report) -> Iterable[tuple[str, str]]:
         kinds = ", ".join(f"{count} {name}" for name, count in found.infrastructure.items())
         yield "no verdict", f"{pluralize(lost, 'trial')} ({kinds}); with these as failures {worst}"
         for words in found.infrastructure_words.values():
-            yield "", printable(words)
+            yield "", words
     invalid = f"  [{_range(found.invalid_share)}]" if found.invalid_share is not None else ""
     yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}{invalid}"
     yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"
