@@ -106,6 +106,8 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
     (lambda: agent(output_type=None), "leave it out for an answer in words"),
     (lambda: agent(instructions=lambda _context: 5).run_sync("x"), "instructions= returned 5; ret"),
     (lambda: agent(limits=5), "limits is 5; give Limits(steps=…)"),
+    (lambda: agent().override(model="tiny"), "model is 'tiny'; give a model: VLLMModel("),
+    (lambda: agent().override(context={"window": 3}), "give Context(…)"),
     (lambda: agent(settings={"temperature": 0}), "give ModelSettings(temperature=…)"),
     (lambda: agent(context=8192), "give Context(…)"),
     (lambda: agent(instructions=["Be brief."]), "instructions is ['Be brief.']; give a text"),

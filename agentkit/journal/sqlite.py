@@ -122,9 +122,7 @@ _STATE: Final = (
 """Who may write to a run, and where its record ends."""
 
 _DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_REMEDY: Final = (
-    "if the file is damaged, move it away with its -wal and -shm, and a new one is begun"
-)
+_REMEDY: Final = "if the file is damaged, move it away with its -wal and -shm; a new one is begun"
 
 
 @contextmanager
@@ -222,6 +220,8 @@ class SQLiteStore:
         except (sqlite3.Error, OSError) as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise self._unusable(error, damaged=code in _DAMAGED) from error
+        except UnicodeEncodeError as error:
+            raise JournalError(f"{error.object[:60]!r} is no text") from error
         except (ValueError, TypeError, OverflowError) as error:
             # SQLite gives back whatever is in a damaged file, such as bytes for a number.
             raise self._unusable(error, damaged=True) from error

@@ -76,6 +76,7 @@ from agentkit.wire import (
     read_tokens,
     unknown_fields,
 )
+from agentkit.wording import printable
 
 T = TypeVar("T")
 
@@ -401,7 +402,7 @@ def _not_served(
     names = ", ".join(model.name for model in models)
     if not names:
         return ServerNotReadyError(f"{where}/v1/models lists no model; is this a model server?")
-    return ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {names}")
+    return ServerNotReadyError(f"{where} serves no model {wanted!r}; it serves: {printable(names)}")
 
 
 # --- the language of its tools -------------------------------------------------------------------

@@ -27,6 +27,7 @@ from agentkit.errors import (
 )
 from agentkit.messages import JsonObject
 from agentkit.stream import read_json
+from agentkit.wording import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +203,14 @@ def read_tokens(answer: JsonObject) -> list[int]:
     """
     tokens = answer.get("tokens")
     # Empty means so only where it is counted too: llama.cpp answers so to what it does not read.
-    if isinstance(tokens, list) and (tokens or answer.get("count") == 0):
+    counted = tokens or answer.get("count") == 0
+    if isinstance(tokens, list) and counted and all(map(_is_id, tokens)):
         return tokens
     raise ModelProtocolError(f"/tokenize answered without token ids: {str(answer)[:200]}")
+
+
+def _is_id(token: object) -> bool:
+    return type(token) is int and token >= 0
 
 
 def read_special_tokens(answer: JsonObject) -> list[str]:
@@ -410,8 +416,11 @@ def unknown_fields(message: str, sent: Collection[str]) -> frozenset[str]:
 
 
 def words_of(value: Any) -> str:
-    """The server's words, at most 500 characters, whatever shape they come in."""
-    return " ".join(_sentence(_json_or_text(value)).split())[:_LONGEST] or "no message"
+    """The server's words, at most 500 characters, whatever shape they come in; nothing of them can
+    control the terminal that shows them.
+    """
+    words = " ".join(_sentence(_json_or_text(value)).split())
+    return printable(words[:_LONGEST]) or "no message"
 
 
 def _json_or_text(value: Any) -> Any:

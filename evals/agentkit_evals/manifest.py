@@ -110,6 +110,7 @@ _NAMES: Final = {
     "data_sha256": "the suite's data",
     "library_sha256": "agentkit's own source",
     "agent_sha256": "the agent's source",
+    "agent_made_sha256": "the agent",
 }
 """Hash in a manifest → what it is of, in words for a person."""
 

@@ -1,19 +1,25 @@
 """Hashes of the code that a verdict depends on, by which a change of it is noticed.
 
 The hash of a function covers its source text and the values that it was made with: defaults, bound
-arguments, the variables of its closure, the object of a method. That of a class covers its source,
-that of an object the source of its class and its attributes. The files in which they are have a
-hash too, since the code that they call is mostly there.
+arguments, the variables of its closure, the object of a method, and the texts and collections of
+its module that it names, such as what was read from a file. That of a class covers its source, that
+of an object the source of its class and its attributes. The files in which they are have a hash
+too, with those of the same project that these import, since the code that they call is there.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
 import hashlib
+import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Iterable
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +32,15 @@ def sources_hash(things: Iterable[Callable[..., Any]]) -> str:
 
 
 def files_hash(things: Iterable[Callable[..., Any]]) -> str:
-    """SHA-256 of the files in which functions and classes are, in the order of their paths."""
-    files = {file for thing in things if (file := _file(_plain(thing))) is not None}
+    """SHA-256 of the files in which functions and classes are, and of the files of the same project
+    that these import, in the order of their paths.
+    """
+    starts = {file for thing in things if (file := _file(_plain(thing))) is not None}
+    files, todo = set(starts), list(starts)
+    while todo:
+        new = set(_imported_by(todo.pop())) - files
+        files |= new
+        todo += new
     return _sha256(f"{file.name}\0{_text(file)}" for file in sorted(files))
 
 
@@ -48,8 +61,10 @@ def _description(thing: Any) -> str:
         thing = thing.func
     plain = _plain(thing)
     values += [getattr(plain, "__defaults__", None), getattr(plain, "__kwdefaults__", None)]
-    if inspect.isfunction(plain) and plain.__closure__ is not None:
-        values += inspect.getclosurevars(plain).nonlocals.values()
+    if inspect.isfunction(plain):
+        named = inspect.getclosurevars(plain)
+        values += named.nonlocals.values()
+        values += [each for each in named.globals.values() if isinstance(each, _DATA)]
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         values += [getattr(thing, each.name) for each in dataclasses.fields(thing)]
     elif type(thing) is plain:
@@ -116,6 +131,48 @@ def _file(plain: Any) -> Path | None:
     except TypeError:
         return None
     return Path(found) if found and Path(found).is_file() else None
+
+
+def _imported_by(file: Path) -> Iterator[Path]:
+    """The files of a project that one of them imports, also inside functions."""
+    modules = list(sys.modules.values())
+    loaded = [each for each in modules if getattr(each, "__file__", 0) == str(file)]
+    package = next((module.__package__ for module in loaded), "")
+    try:
+        tree = ast.parse(_text(file))
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            with suppress(ImportError):
+                base = importlib.util.resolve_name(base, package)
+                names = [base, *(f"{base}.{each.name}" for each in node.names)]
+        for name in names:
+            if (found := _of_the_project(name)) is not None:
+                yield found
+
+
+def _of_the_project(name: str) -> Path | None:
+    """The file of a module that is neither installed nor a part of agentkit."""
+    if name.partition(".")[0] in ("agentkit", "agentkit_evals"):
+        return None
+    try:
+        spec = importlib.util.find_spec(name)
+    except (Exception, SystemExit):  # noqa: BLE001 - a package may raise anything
+        return None
+    file = None if spec is None or not spec.has_location else Path(str(spec.origin))
+    if file is None or file.suffix != ".py" or not _INSTALLED.isdisjoint(file.parts):
+        return None
+    return None if any(file.is_relative_to(folder) for folder in _LIBRARIES) else file
+
+
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+_LIBRARIES: Final = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")]
+_DATA: Final = (str, bytes, tuple, list, dict, set, frozenset)
 
 
 def _text(file: Path) -> str:

@@ -19,7 +19,7 @@ from agentkit.testing import ScriptedModel, calls, say
 from agentkit_evals.core import Case, EvalError, GoldCall, SuiteError, Trial, Turn
 from agentkit_evals.modules import module_named
 from agentkit_evals.parts import Ablation, model_without, settings_without
-from agentkit_evals.sources import files_hash
+from agentkit_evals.sources import files_hash, sources_hash
 
 Reference: TypeAlias = Literal["gold", "empty", "gold-without-last-call"]
 
@@ -99,12 +99,15 @@ class Subject:
             return self
 
     def sources(self) -> dict[str, str]:
-        """A hash of the files of the user's own agent; empty without one.
+        """Hashes of the user's own agent and its files; empty without one.
 
         Raises:
             EvalError: `agent` names nothing.
         """
-        return {} if self.agent is None else {"agent_sha256": files_hash([self._make()])}
+        if self.agent is None:
+            return {}
+        made = [self._make()]
+        return {"agent_sha256": files_hash(made), "agent_made_sha256": sources_hash(made)}
 
     def _make(self) -> _Make:
         return _plain if self.agent is None else _found(self.agent)

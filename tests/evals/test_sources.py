@@ -80,3 +80,47 @@ def test_another_value_is_another_hash(
 
 def test_an_object_that_only_has_an_address_does_not_count() -> None:
     assert sources_hash([closing(object())]) == sources_hash([closing(object())])
+
+
+PROJECT = {
+    "judge_a.py": (
+        "import json, pathlib\n"
+        "import judged_b as b\n"
+        "EXPECTED = json.loads(pathlib.Path(__file__).with_name('expected.json').read_text())\n"
+        "def check(world):\n"
+        "    from judged_package.late import right\n"
+        "    return right(b.plain(world), EXPECTED)\n"
+    ),
+    "judged_b.py": "from judged_package import plain\n",
+    "judged_package/__init__.py": "from .deep import plain\n",
+    "judged_package/deep.py": "def plain(world):\n    return world\n",
+    "judged_package/late.py": "def right(one, other):\n    return one == other\n",
+    "expected.json": "{}",
+    "beside.py": "",
+}
+HASHES = (
+    "from judge_a import check\n"
+    "from agentkit_evals.sources import files_hash, sources_hash\n"
+    "print(files_hash([check]), sources_hash([check]))"
+)
+
+
+@pytest.mark.parametrize("changed", list(PROJECT))
+def test_what_a_check_imports_and_what_it_has_read_count(tmp_path: Path, changed: str) -> None:
+    def hashes() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", HASHES],
+            cwd=tmp_path,
+            env={"PYTHONPATH": f"{REPO / 'evals'}:{REPO}:.", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    for name, text in PROJECT.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = hashes()
+    new = "[1]" if changed.endswith(".json") else f"{PROJECT[changed]}CHANGED = True\n"
+    (tmp_path / changed).write_text(new)
+    assert (hashes() != before) == (changed != "beside.py")

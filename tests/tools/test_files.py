@@ -338,6 +338,41 @@ def test_a_name_that_looks_like_one_that_is_there_is_that_one(root: Path) -> Non
         run(root, "read_file", "at 10 AM.txt")
 
 
+ODD_NAMES = {
+    b"caf\xe9.txt": "caf\\xE9.txt",
+    b"d\xff/in\xc3.txt": "d\\xFF/in\\xC3.txt",
+    b"a\nb.txt": "a\\x0Ab.txt",
+    b"\x1b[31m": "\\x1B[31m",
+    "\u2028.txt".encode(): "\\u2028.txt",
+    b"back\\slash": "back\\slash",
+}
+"""Names as they are, and as they are shown."""
+
+
+@pytest.mark.parametrize(("name", "shown"), ODD_NAMES.items())
+def test_a_name_that_is_no_utf8_or_no_line_is_shown_by_its_bytes_and_taken_so(
+    root: Path, name: bytes, shown: str
+) -> None:
+    file = root / os.fsdecode(name)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("a = 1\n")
+    (root / "b.txt").write_text("a = 1\n")
+    listed = run(root, "list_files").splitlines()
+    assert shown in listed
+    assert len(listed) == 7
+    assert run(root, "read_file", shown) == "   1| a = 1"
+    assert edit(root, shown, "1", "2").startswith(f"Edited {shown}:")
+    assert run(root, "write_file", shown, "a = 3\n") == f"Wrote {shown}, 1 line; it had 1."
+    assert file.read_text() == "a = 3\n"
+
+
+def test_a_file_two_hundred_folders_deep_is_listed(root: Path) -> None:
+    deep = root.joinpath(*(f"n{number}" for number in range(200)))
+    deep.mkdir(parents=True)
+    (deep / "leaf.txt").touch()
+    assert "leaf.txt" in run(root, "list_files")
+
+
 def test_a_project_opened_through_a_link_takes_paths_through_it(root: Path) -> None:
     link = root.parent / "link"
     link.symlink_to(root)

@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.errors import AgentKitError, ContextWindowError, ModelStatusError
+from agentkit.errors import (
+    AgentKitError,
+    ContextWindowError,
+    ModelProtocolError,
+    ModelStatusError,
+)
 from agentkit.wire import (
     OPTIONAL,
     ServedModel,
     read_models,
     read_special_tokens,
     read_text,
+    read_tokens,
     read_waiting,
     unknown_fields,
 )
@@ -179,6 +185,17 @@ def test_a_prompt_that_is_too_long_is_known_in_the_words_of_each_server(words: s
 def test_other_refusals_are_not_taken_for_a_prompt_that_is_too_long(words: str) -> None:
     error = ANY_SERVER.error(json.dumps({"error": words}).encode(), 400)
     assert isinstance(error, ModelStatusError)
+
+
+def test_the_words_of_a_refusal_cannot_control_a_terminal() -> None:
+    words = rb'{"error": {"message": "\u001b[2J\ud800 \u202egnp.exe\u0007 no"}}'
+    assert "400: \ufffd[2J\ufffd \ufffdgnp.exe\ufffd no" in str(ANY_SERVER.error(words, 400))
+
+
+@pytest.mark.parametrize("tokens", [["a"], [1.0, 2.0], [None], [{"id": 1}], [-1], [True]])
+def test_what_is_no_token_id_is_not_taken_for_one(tokens: list[object]) -> None:
+    with pytest.raises(ModelProtocolError):
+        read_tokens({"tokens": tokens, "count": len(tokens)})
 
 
 @pytest.mark.parametrize(

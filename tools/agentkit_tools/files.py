@@ -26,7 +26,16 @@ from agentkit_tools.differences import difference
 from agentkit_tools.edits import Edit, applied, is_done
 from agentkit_tools.guarded import why_not_written
 from agentkit_tools.paths import Root
-from agentkit_tools.texts import LINE_END, Decoded, NotTextError, decoded, lines_of, named, numbered
+from agentkit_tools.texts import (
+    LINE_END,
+    Decoded,
+    NotTextError,
+    decoded,
+    lines_of,
+    named,
+    numbered,
+    spelled,
+)
 from agentkit_tools.tree import LEFT_OVER, files_of, missing
 
 LARGEST: Final = 10_000_000  # bytes of a file that is read or edited
@@ -103,7 +112,7 @@ class _Files:
         names = list(files_of(self._root, folder))
         if len(names) > _SHOWN_ENTRIES:
             return _by_folder(names, self._root.relative(folder))
-        return "\n".join([pluralize(len(names), "file"), *names])
+        return "\n".join([pluralize(len(names), "file"), *map(spelled, names)])
 
     def read_file(
         self,
@@ -146,7 +155,7 @@ class _Files:
         new = _as_before(content, there)
         with self._root.parent(path, create=True) as (folder, name):
             _replace(folder, name, new.content, context.idempotency_key)
-        done = f"Wrote {self._root.relative(path)}, {pluralize(len(lines_of(content)), 'line')}"
+        done = f"Wrote {self._shown(path)}, {pluralize(len(lines_of(content)), 'line')}"
         if there is None:
             return f"{done}, a new file."
         had = f"it had {len(lines_of(new.old.text))}" if new.old else "it was no text"
@@ -159,7 +168,7 @@ class _Files:
     def target(self, arguments: Mapping[str, Any]) -> str:
         """The file that a call would write, or why it is refused, as a person is asked about it."""
         try:
-            return self._root.relative(arguments["path"])
+            return self._shown(arguments["path"])
         except ToolError as refusal:
             return str(refusal)
 
@@ -169,7 +178,7 @@ class _Files:
         if there is None or _as_before(arguments["content"], there).content != there:
             return None
         lines = pluralize(len(lines_of(arguments["content"])), "line")
-        return Happened(f"Wrote {self._root.relative(arguments['path'])}, {lines}.")
+        return Happened(f"Wrote {self._shown(arguments['path'])}, {lines}.")
 
     def edit_file(self, context: ToolContext[Any], path: str, edits: list[Edit]) -> str:
         """Replace pieces of a text file. Each old text must be in the file exactly once.
@@ -180,7 +189,7 @@ class _Files:
             edits: The replacements; all are done, or none.
         """
         before = self._text(path)
-        shown = self._root.relative(path)
+        shown = self._shown(path)
         self._refuse_programs(path)
         try:
             changed = applied(before.text, edits, shown)
@@ -200,7 +209,7 @@ class _Files:
             ToolError: There is no mark, and the text could be from before or after.
         """
         path, edits = arguments["path"], arguments["edits"]
-        happened = Happened(f"Edited {self._root.relative(path)}.")
+        happened = Happened(f"Edited {self._shown(path)}.")
         if self._mark(path) == context.idempotency_key:
             return happened
         done = is_done(self._text(path).text, edits)
@@ -228,7 +237,10 @@ class _Files:
     def _refuse_programs(self, path: str) -> None:
         relative = self._root.relative(path)
         if (why := why_not_written(self._root, relative)) is not None:
-            raise ToolError(f'"{relative}" is not written here: {why}.')
+            raise ToolError(f'"{spelled(relative)}" is not written here: {why}.')
+
+    def _shown(self, path: str) -> str:
+        return spelled(self._root.relative(path))
 
     def _mark(self, path: str) -> str | None:
         try:
@@ -265,7 +277,7 @@ def _by_folder(names: Sequence[str], folder: str) -> str:
         head, slash, _ = posixpath.relpath(name, folder).partition("/")
         counts[head + slash] = counts.get(head + slash, 0) + 1
     shown = [
-        f"{name} ({pluralize(count, 'file')})" if name.endswith("/") else name
+        f"{spelled(name)} ({pluralize(count, 'file')})" if name.endswith("/") else spelled(name)
         for name, count in counts.items()
     ]
     head = f"{len(names)} files"

@@ -15,7 +15,12 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import anyio
 from pydantic_core import to_json
 
-from agentkit.errors import AgentKitError, ModelProtocolError, ModelStatusError
+from agentkit.errors import (
+    AgentKitError,
+    ModelProtocolError,
+    ModelStatusError,
+    ModelTimeoutError,
+)
 from agentkit.gemma4.dialect import Dialect
 from agentkit.gemma4.escape import Escape
 from agentkit.gemma4.profiles import GENERIC, Profile, profile_for
@@ -88,6 +93,8 @@ def failed(says: str, remedy: str) -> Finding:
 _CHAT: Final = "/v1/chat/completions"
 _PUT_OFF: Final = 5
 """Times that a server may say "later" before it is not asked again for the same answer."""
+_SILENT: Final = 3
+"""Requests without an answer, of a minute each, after which no more are made."""
 _ATTEMPTS_AT_SIZE: Final = 3
 """Requests of one size. A connection seldom ends so often by chance, and only under large ones."""
 
@@ -191,6 +198,8 @@ class Subject:
         grammar_refused: Its error message, if it refuses requests with a grammar.
         is_gemma: Whether the model is a Gemma 4; None if that is not known.
         owner: The owner of the model, as the server names it.
+        silent: Chat requests that got no answer in time.
+        balance: What is added to the logit of one end token to make it as likely as another.
         unsteady: Statuses of replies that only put a request off, in order.
         asked: Chat requests so far.
     """
@@ -207,6 +216,8 @@ class Subject:
     reads_calls: bool = True
     is_gemma: bool | None = None
     owner: str = ""
+    silent: int = 0
+    balance: float | None = None
     unsteady: list[int] = field(default_factory=list)
     asked: int = 0
 
@@ -269,8 +280,11 @@ class Subject:
             without: Fields that are not sent.
 
         Raises:
-            AgentKitError: The request fails, or is put off again and again.
+            AgentKitError: The request fails, or is put off again and again; or so many before it
+                got no answer that it is not made.
         """
+        if self.silent >= _SILENT:
+            raise ModelTimeoutError(f"not asked: {self.silent} requests before got no answer")
         messages = (UserMessage(said),) if isinstance(said, str) else said
         settings = ModelSettings(max_tokens=max_tokens, temperature=0.0, thinking=thinking)
         request = ModelRequest(messages, tools, settings, choice or ToolChoice())
@@ -296,6 +310,7 @@ class Subject:
             except AgentKitError as error:
                 if self.server.refuses_fields(error):  # never the same field twice
                     continue
+                self.silent += isinstance(error, ModelTimeoutError)
                 if not isinstance(error, ModelStatusError) or not is_away(error):
                     raise
                 if put_off == _PUT_OFF:
@@ -311,14 +326,18 @@ class Subject:
         """
         return next(iter(await self._first_tokens(biases, {"temperature": 0.0})), None)
 
-    async def drawn(self, biases: Mapping[int, float], count: int) -> list[int]:
-        """The first tokens of several replies, by the server's own sampling; empty without ids.
+    async def drawn(
+        self, biases: Mapping[int, float], count: int, temperature: float | None = None
+    ) -> list[int]:
+        """The first tokens of several replies; empty without ids.
 
         Args:
             biases: Token → what is added to its logit.
             count: Replies to one request.
+            temperature: Above 0; None for the server's own.
         """
-        return await self._first_tokens(biases, {"n": count})
+        own = {} if temperature is None else {"temperature": temperature}
+        return await self._first_tokens(biases, {"n": count, **own})
 
     async def _first_tokens(self, biases: Mapping[int, float], fields: JsonObject) -> list[int]:
         self.asked += 1

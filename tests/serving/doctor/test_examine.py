@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import anyio
 import httpx2
 import pytest
 
 from agentkit.serving.doctor import PROBES, Diagnosis, examine
 from agentkit.wire import OPTIONAL
 from tests.serving.doctor.failing import examined_at_random
+from tests.serving.doctor.further import FURTHER
 from tests.serving.doctor.good import client_of
-from tests.serving.doctor.planted import FURTHER, PLANTED, Json, Planted
+from tests.serving.doctor.planted import CHAT, PLANTED, Json, Planted
 from tests.virtual import run_virtual
 
 URL = "http://server:8000/v1"
@@ -98,6 +100,30 @@ def test_a_server_that_refuses_each_field_by_itself_is_asked_without_all_of_them
     findings = {found.probe: found.says for found in examined(picky).findings}
     assert [says for says in findings.values() if "could not be made sense of" in says] == []
     assert all(name in findings["fields"] for name in ("logit_bias", "structured_outputs"))
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_server_that_stays_silent_is_soon_asked_no_more(every: int) -> None:
+    asked = 0
+
+    async def main() -> tuple[Diagnosis, float]:
+        async with client_of() as inner:
+
+            async def handle(request: httpx2.Request) -> httpx2.Response:
+                nonlocal asked
+                if request.url.path == CHAT:
+                    asked += 1
+                    if asked % every == 0:
+                        await anyio.sleep_forever()
+                return await inner.send(request, stream=True)
+
+            started = anyio.current_time()
+            async with httpx2.AsyncClient(transport=httpx2.MockTransport(handle)) as client:
+                return await examine(URL, http_client=client), anyio.current_time() - started
+
+    diagnosis, seconds = run_virtual(main)
+    assert any("not asked: 3 requests before got no answer" in f.says for f in diagnosis.findings)
+    assert seconds < 400, "a minute for each of them"
 
 
 @pytest.mark.parametrize("seed", range(6))
