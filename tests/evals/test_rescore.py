@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agentkit_evals.core import EvalError, TrialLimits
@@ -180,7 +181,9 @@ async def test_what_was_changed_is_named(
 
 async def test_another_limit_of_steps_is_another_run() -> None:
     def suite(steps: int) -> TaskSuite:
-        made = Task(id="a", turns=("Go.",), world=dict, tools=lambda _: [], check=bool, steps=steps)
+        made: Task[Any] = Task(
+            id="a", turns=("Go.",), world=dict, tools=lambda _: [], check=bool, steps=steps
+        )
         return TaskSuite("s", [made])
 
     one, other = [await planned(suite(n), "s", Subject(model="gold")) for n in (5, 6)]
