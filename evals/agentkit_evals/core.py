@@ -167,7 +167,7 @@ class TurnRecord:
         steps: Model calls.
         usage: Tokens.
         calls: The calls, in the model's order.
-        repairs: Calls whose name or arguments agentkit repaired.
+        repairs: Calls whose name agentkit repaired, or that it asked for again.
         retries: Model calls that were made again.
         new_conversation: See `Turn`.
         said_by: See `Turn`.
