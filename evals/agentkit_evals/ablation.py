@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from rich.table import Table
 
+from agentkit.wording import printable
 from agentkit_evals.compare import (
     Comparison,
     Measure,
@@ -116,7 +117,8 @@ def ablation_json(found: Ablated) -> str:
 
 def ablation_table(found: Ablated) -> Table:
     """A table for a terminal, with a line for each run."""
-    table = Table(box=None, pad_edge=False, title=f"{found.suite}  {found.model}")
+    title = printable(f"{found.suite}  {found.model}")
+    table = Table(box=None, pad_edge=False, title=title)
     table.add_column("off", no_wrap=True)
     for heading in _HEADINGS:
         table.add_column(heading)

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from rich.table import Table
 from rich.text import Text
 
+from agentkit.wording import printable
 from agentkit_evals.core import EvalError, TrialResult, by_case
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import Interval, detectable, difference, holm, sign_flip
@@ -182,14 +183,15 @@ def comparison_json(found: Sequence[Comparison]) -> str:
 
 def comparison_table(found: Sequence[Comparison]) -> Table:
     """The comparisons as a table for a terminal."""
-    table = Table(box=None, pad_edge=False, show_header=False, title=found[0].suite)
+    title = printable(found[0].suite)
+    table = Table(box=None, pad_edge=False, show_header=False, title=title)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     for number, one in enumerate(found):
         if number:
             table.add_row("", "")
         for name, text in _rows(one, several=len(found) > 1):
-            table.add_row(name, Text(text))
+            table.add_row(name, Text(printable(text)))
     return table
 
 

@@ -127,6 +127,7 @@ def inspect_log(store: Store) -> InspectLog:
     manifest, found = seen.manifest, seen.report
     began = _changed(store.folder / "manifest.json")
     ended = max((_changed(file) for file in store.folder.glob("trials/*.jsonl")), default=began)
+    used = sum((result.transcript.usage for result in seen), Usage())  # as Inspect: of all samples
     about = {**manifest.about, **manifest.made_of, "agentkit": manifest.agentkit}
     body: JsonObject = {
         "version": 2,
@@ -157,7 +158,7 @@ def inspect_log(store: Store) -> InspectLog:
         "stats": {
             "started_at": began.isoformat(timespec="seconds"),
             "completed_at": max(began, ended).isoformat(timespec="seconds"),
-            "model_usage": {found.model: _usage(found.usage)},
+            "model_usage": {found.model: _usage(used)},
         },
         "samples": [_sample(seen, result) for result in seen],
     }

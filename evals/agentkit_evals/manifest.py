@@ -101,7 +101,7 @@ def _differing_keys(mine: Mapping[str, object], theirs: Mapping[str, object]) ->
 
 
 _NAMES: Final = {
-    "tasks_sha256": "what the users say",
+    "tasks_sha256": "the texts or limits of the tasks",
     "users_sha256": "who plays the users",
     "checks_sha256": "the checks",
     "worlds_sha256": "the worlds",

@@ -14,8 +14,7 @@ from rich.text import Text
 
 from agentkit.messages import JsonObject, Usage
 from agentkit.policy import Prices
-from agentkit.trace import printable
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 from agentkit_evals.core import TrialResult, by_case
 from agentkit_evals.manifest import RunManifest
 from agentkit_evals.stats import Interval, pass_at_k, pass_hat_k, ratio, score
@@ -104,9 +103,9 @@ class Report:
         repairs: Calls that agentkit repaired.
         retries: Model calls made again.
         steps: Model calls a trial, on average.
-        usage: Tokens of all trials.
+        usage: Tokens of all graded trials.
         times: How long it took.
-        cost: The cost of all trials at the given prices.
+        cost: The cost of all graded trials at the given prices.
     """
 
     suite: str
@@ -291,20 +290,20 @@ def as_json(found: Report) -> str:
 
 def as_table(found: Report) -> Table:
     """The report for a terminal."""
-    table = Table(
-        box=None, pad_edge=False, show_header=False, title=f"{found.suite}  {found.model}"
-    )
+    title = printable(f"{found.suite}  {found.model}")
+    table = Table(box=None, pad_edge=False, show_header=False, title=title)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     for name, text in rows_of(found):
-        table.add_row(name, Text(text))
+        table.add_row(name, Text(printable(text)))  # a check may quote what a model wrote
     return table
 
 
 def rows_of(found: Report) -> Iterable[tuple[str, str]]:
     """Yields the lines of the report: a name and a sentence."""
     missing = f", {found.missing} not played yet" if found.missing else ""
-    yield "trials", f"{found.cases} cases x {found.trials}: {found.graded} graded{missing}"
+    cases = pluralize(found.cases, "case")
+    yield "trials", f"{cases} x {found.trials}: {found.graded} graded{missing}"
     if found.score is not None:
         score = found.score
         passed = f"{found.passed} of {found.graded}"
@@ -322,7 +321,7 @@ def rows_of(found: Report) -> Iterable[tuple[str, str]]:
         kinds = ", ".join(f"{count} {name}" for name, count in found.infrastructure.items())
         yield "no verdict", f"{pluralize(lost, 'trial')} ({kinds}); with these as failures {worst}"
         for words in found.infrastructure_words.values():
-            yield "", printable(words)
+            yield "", words
     invalid = f"  [{_range(found.invalid_share)}]" if found.invalid_share is not None else ""
     yield "calls", f"{found.calls}, invalid {_rate(found.invalid_calls)}{invalid}"
     yield "over-calling", f"{_rate(found.overcalls)} turns that wanted no call"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,13 +31,12 @@ from agentkit import (
     TextDelta,
     ToolCallDelta,
     ToolFinished,
-    Toolset,
     ToolStarted,
 )
 from agentkit.events import ModelCalled
 from agentkit.messages import Message, StopReason, ToolCall
 from agentkit.schema.foreign import ForeignArguments
-from agentkit.trace import RunFiles, Timed, parts_of
+from agentkit.trace import RunFiles, Step, Timed, ToolRun, parts_of
 from agentkit_evals.contained import contained
 from agentkit_evals.core import (
     CallRecord,
@@ -293,7 +292,7 @@ async def _play(
 ) -> None:
     while (turn := await session.next_turn(played.transcript)) is not None:
         agent = make_agent(trial, len(played.turns), turn)
-        watch = _Watch(turn.tools)
+        watch = _Watch()
         limits = allowance.within(turn.limits, played.transcript)
         try:
             history = played.begin(turn)
@@ -318,8 +317,7 @@ async def _play(
 class _Watch:
     """Records the events of one turn; the turn's record is read from them."""
 
-    def __init__(self, tools: Toolset) -> None:
-        self._tools = tools
+    def __init__(self) -> None:
         self._events: list[Timed] = []
         self.result: RunResult[Any] | None = None
         self.running: dict[str, ToolCall] = {}
@@ -342,31 +340,37 @@ class _Watch:
 
     def record(self, result: RunResult[Any], turn: Turn) -> TurnRecord:
         steps = [step for part in parts_of(self._events) for step in part.steps]
-        ran = [each for step in steps for each in step.ran.values()]
         return TurnRecord(
             stop_reason=result.stop_reason,
             output=str(result.said),
             steps=result.steps,
             usage=result.usage,
-            calls=tuple(self._call(each.end) for each in ran if each.end is not None),
-            repairs=sum(len(each.repairs) for each in ran),
+            calls=tuple(_calls(steps)),
+            repairs=sum(bool(ran.repairs) for step in steps for ran in step.ran.values()),
             retries=sum(len(step.restarts) for step in steps),
             new_conversation=turn.new_conversation,
             said_by=turn.said_by,
         )
 
-    def _call(self, end: ToolFinished) -> CallRecord:
-        call = end.call
-        return CallRecord(call.name, call.arguments, end.result.kind, _fits(self._tools, call))
+
+def _calls(steps: Iterable[Step]) -> Iterator[CallRecord]:
+    for step in steps:
+        for ran in step.ran.values():
+            if ran.end is not None:
+                call, kind = ran.call, ran.end.result.kind
+                yield CallRecord(call.name, call.arguments, kind, _fits(ran, step))
 
 
-def _fits(tools: Toolset, call: ToolCall) -> bool:
-    """Whether the arguments, as they were written, obey the schema that the model was shown."""
-    tool = tools.get(call.name)
-    if tool is None or call.malformed is not None:
+def _fits(ran: ToolRun, step: Step) -> bool:
+    """Whether a call, as it was written, names a tool of its request and obeys its schema there."""
+    if ran.repairs or ran.call.malformed is not None:
         return False
-    reader = _reader(json.dumps(tool.definition.parameters))
-    return reader.check(call.arguments) == call.arguments
+    shown = step.asked[-1].request.tools if step.asked else ()
+    definition = next((each for each in shown if each.name == ran.call.name), None)
+    if definition is None:
+        return False
+    reader = _reader(json.dumps(definition.parameters))
+    return reader.check(ran.call.arguments) == ran.call.arguments
 
 
 @lru_cache(maxsize=1024)

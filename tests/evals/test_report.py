@@ -147,3 +147,12 @@ async def test_times_tokens_and_costs_of_a_trial_are_said(store: Store) -> None:
     assert "a trial 500,000 in, 1,000 out" in text
     assert "p50 2 s, p95 4 s, mean 3 s" in text
     assert "0.52; a trial 0.26" in text
+
+
+async def test_words_of_a_check_do_not_control_the_terminal(store: Store) -> None:
+    error = "answer:\x1b[2J\x1b]0;owned\x07 \u202edeliaf"
+    found = await filled(
+        store, replace(line("change_vat"), grade=Grade(passed=False, error=error)), trials=1
+    )
+    assert list(found.errors) == [error], "in the numbers it is as it was"
+    assert not set("\x1b\x07\u202e") & set(shown(found))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agentkit_evals.core import EvalError, TrialLimits
@@ -11,6 +12,7 @@ from agentkit_evals.runner import run_local
 from agentkit_evals.store import Store
 from agentkit_evals.subject import Subject
 from agentkit_evals.suites import load_suite
+from agentkit_evals.tasks import Task, TaskSuite
 
 from agentkit import ModelSettings
 
@@ -164,7 +166,7 @@ async def test_a_tool_that_does_not_end_leaves_no_verdict_again(tmp_path: Path) 
         ("WANTED = 2", "WANTED = 3", ["the suite's files"]),
         ("self.n += n", "self.n = n", ["the suite's files", "the worlds"]),
         ("[counter.add]", "[counter.add, counter.add]", ["the suite's files", "the tools"]),
-        ("Add one.", "Add 1.", ["the suite's files", "what the users say"]),
+        ("Add one.", "Add 1.", ["the suite's files", "the texts or limits of the tasks"]),
     ],
 )
 async def test_what_was_changed_is_named(
@@ -175,6 +177,17 @@ async def test_what_was_changed_is_named(
         suite = load_suite(suite_file(tmp_path, number, text))
         manifests.append(await planned(suite, "count.py:suite", Subject(model="gold")))
     assert sorted(manifests[0].changes(manifests[1])) == named
+
+
+async def test_another_limit_of_steps_is_another_run() -> None:
+    def suite(steps: int) -> TaskSuite:
+        made: Task[Any] = Task(
+            id="a", turns=("Go.",), world=dict, tools=lambda _: [], check=bool, steps=steps
+        )
+        return TaskSuite("s", [made])
+
+    one, other = [await planned(suite(n), "s", Subject(model="gold")) for n in (5, 6)]
+    assert one.changes(other) == ["the texts or limits of the tasks"]
 
 
 async def test_a_changed_agent_or_setting_is_named_and_old_verdicts_are_not_reused(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from agentkit.wording import pluralize
+from agentkit.wording import pluralize, printable
 from agentkit_evals.cli.shared import (
     AsJson,
     Folder,
@@ -198,12 +198,8 @@ def list_runs(folder: Folder = None) -> None:
         except EvalError as error:
             say(f"agentkit eval: {error}")
             continue
-        planned_trials = len(manifest.cases) * manifest.trials
-        table.add_row(
-            path.parent.name,
-            manifest.suite,
-            manifest.subject.label,
-            f"{len(results)} of {planned_trials}",
-            str(sum(result.passed for result in results)),
-        )
+        played = f"{len(results)} of {len(manifest.cases) * manifest.trials}"
+        passed = str(sum(result.passed for result in results))
+        row = (path.parent.name, manifest.suite, manifest.subject.label, played, passed)
+        table.add_row(*map(printable, row))
     show(table)

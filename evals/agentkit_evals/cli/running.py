@@ -55,7 +55,7 @@ MostLost: TypeAlias = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class _RunOptions:
     """The options of what to play, of `run` and `ablate`."""
 
     suite: Annotated[
@@ -210,7 +210,7 @@ class _Players:
 
 @spread
 def run_suite(
-    asked: _Asked,
+    options: _RunOptions,
     players: _Players,
     priced: Priced,
     thinking: Thinking = None,
@@ -225,12 +225,12 @@ def run_suite(
     Exit codes: 0 reported, 1 more trials than --most-lost without a verdict, or the server failed,
     2 used wrongly, 130 stopped by Ctrl-C.
     """
-    store = store_of(asked.folder, asked.name or _named(asked.suite))
+    store = store_of(options.folder, options.name or _named(options.suite))
 
     async def main() -> int:
-        await players.run(await asked.planned(thinking), store)
+        await players.run(await options.planned(thinking), store)
         found = report(store, priced.prices)
-        show_report(found, asked.as_json)
+        show_report(found, options.as_json)
         say(f"kept in {store.folder}")
         return 1 if found.infrastructure_share > most_lost else 0
 
@@ -267,7 +267,7 @@ def retry_run(
 
 @spread
 def ablate_suite(
-    asked: _Asked,
+    options: _RunOptions,
     players: _Players,
     off: Annotated[
         list[str] | None,
@@ -286,12 +286,12 @@ def ablate_suite(
     Exit codes: 0 compared, 1 the server failed, 2 used wrongly, 130 stopped by Ctrl-C.
     """
     parts = _parts(off or ABLATIONS)
-    base = asked.name or f"{_named(asked.suite)}-ablation"
-    all_on = store_of(asked.folder, f"{base}-all-on")
-    others = [store_of(asked.folder, f"{base}-{part}-off") for part in parts]
+    base = options.name or f"{_named(options.suite)}-ablation"
+    all_on = store_of(options.folder, f"{base}-all-on")
+    others = [store_of(options.folder, f"{base}-{part}-off") for part in parts]
 
     async def main() -> int:
-        whole = await asked.planned(True if "reasoning" in parts else None)
+        whole = await options.planned(True if "reasoning" in parts else None)
         runs = [(all_on, whole)]
         for store, part in zip(others, parts, strict=True):
             less = await replace(whole.subject, off=(part,)).pinned()
@@ -299,7 +299,7 @@ def ablate_suite(
         for store, manifest in runs:
             await players.run(manifest, store)
         found = ablated(all_on, dict(zip(parts, others, strict=True)))
-        show(ablation_json(found) if asked.as_json else ablation_table(found))
+        show(ablation_json(found) if options.as_json else ablation_table(found))
         return 0
 
     end(main)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from agentkit import AgentKitError
 from agentkit.policy import Prices
+from agentkit.wording import printable
 from agentkit_evals.core import EvalError
 from agentkit_evals.report import Report, as_json, as_table
 from agentkit_evals.store import Store
@@ -116,7 +117,7 @@ def store_of(folder: Path | None, name: str) -> Store:
 
 def say(sentence: str) -> None:
     """Prints a sentence on standard error, apart from the command's output."""
-    typer.echo(sentence, err=True)
+    typer.echo(printable(sentence), err=True)
 
 
 def show(what: str | Table) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from agentkit.trace.page.html import Html, el, join
+from agentkit.wording import pluralize
 from agentkit_evals.core import TrialResult
 from agentkit_evals.report import error_of
 from agentkit_evals.seen import Seen
@@ -99,7 +100,7 @@ def _filters(runs: Sequence[Seen], trials: Trials, tags: dict[str, tuple[str, ..
     chosen = (("outcome", kinds), ("tag", known), ("why", errors))
     text = el("input", type="search", name="text", placeholder="case", aria_label="case")
     selects = [_select(name, values) for name, values in chosen if values]
-    count = el("output", f"{len(trials.cases)} cases", cls="soft")
+    count = el("output", pluralize(len(trials.cases), "case"), cls="soft")
     return el("form", text, *selects, count, id="filters")
 
 
